@@ -7,6 +7,8 @@ and, where something can be done about it, a hint that says what.
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 
 class MovescuError(Exception):
     """Base of all errors that this package raises on purpose.
@@ -23,6 +25,14 @@ class UsageError(MovescuError):
     """Ours: something was asked for that cannot be, before or without talking to a peer."""
 
 
+class DirectoryNotFoundError(UsageError):
+    """Ours: the output directory does not exist, or is none."""
+
+
+class DirectoryNotWritableError(UsageError):
+    """Ours: the output directory exists, and nothing can be written into it."""
+
+
 class LocalProtocolError(MovescuError):
     """Ours: a service primitive was used in a state in which PS3.8 table 9-10 does not allow it."""
 
@@ -31,13 +41,24 @@ class PeerError(MovescuError):
     """The other side's, or the way to it: the base of everything that ends an association from outside."""
 
 
+class AbortReason(IntEnum):
+    """Reason/diag. field of A-ABORT from the service provider (PS3.8 table 9-26)."""
+
+    NOT_SPECIFIED = 0
+    UNRECOGNIZED_PDU = 1
+    UNEXPECTED_PDU = 2
+    UNRECOGNIZED_PDU_PARAMETER = 4
+    UNEXPECTED_PDU_PARAMETER = 5
+    INVALID_PDU_PARAMETER_VALUE = 6
+
+
 class ProtocolError(PeerError):
     """The peer sent what PS3.8 or PS3.7 forbids.
 
     ``abort_reason`` is the reason/diag. field (PS3.8 9.3.8) with which the association ought to be aborted.
     """
 
-    def __init__(self, message: str, *, abort_reason: int = 0, hint: str = "") -> None:
+    def __init__(self, message: str, *, abort_reason: AbortReason = AbortReason.NOT_SPECIFIED, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.abort_reason = abort_reason
 
@@ -73,12 +94,20 @@ class ConnectError(PeerError):
     """No transport connection could be made: unknown host, refused, unreachable."""
 
 
+class InterruptedConnectionError(PeerError):
+    """Our own side ended the association while its thread was waiting."""
+
+
 class TimedOutError(PeerError):
     """A wait came to its end; the message names which."""
 
 
 class ListenError(MovescuError):
     """Ours: the local port cannot be listened on."""
+
+
+class PrivilegesError(ListenError):
+    """Ours: the local port may not be listened on by this user."""
 
 
 class DataSetError(MovescuError):
@@ -92,5 +121,9 @@ class DataSetError(MovescuError):
         self.offset = offset
 
 
+class DataSetMismatchError(DataSetError):
+    """A data set that is not the object its C-STORE request said (PS3.4 B.2.3, status A900)."""
+
+
 class StoreError(MovescuError):
-    """A received object could not be written to its file."""
+    """A received object could not be written to its file: no space, no permission, a directory in its place."""

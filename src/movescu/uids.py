@@ -41,9 +41,7 @@ class TransferSyntax:
 
 IMPLICIT_LITTLE: Final = TransferSyntax("1.2.840.10008.1.2", "Implicit VR Little Endian", implicit=True)
 EXPLICIT_LITTLE: Final = TransferSyntax("1.2.840.10008.1.2.1", "Explicit VR Little Endian")
-DEFLATED_LITTLE: Final = TransferSyntax(
-    "1.2.840.10008.1.2.1.99", "Deflated Explicit VR Little Endian", deflated=True
-)
+DEFLATED_LITTLE: Final = TransferSyntax("1.2.840.10008.1.2.1.99", "Deflated Explicit VR Little Endian", deflated=True)
 EXPLICIT_BIG: Final = TransferSyntax("1.2.840.10008.1.2.2", "Explicit VR Big Endian", big_endian=True)
 
 # Every transfer syntax of the 2026 standard whose data set is explicit VR little endian with pixel data in

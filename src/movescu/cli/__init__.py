@@ -1,1 +1,1 @@
-"""."""
+"""The command: its options, its log and its exit codes."""

@@ -1,1 +1,1 @@
-"""."""
+"""Where received objects go: their names and their files."""

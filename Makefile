@@ -1,0 +1,83 @@
+# `make test` and `make demo` work on a fresh Debian 12: what the machine lacks is installed (as root) or named.
+# Python packages go to .venv, and nothing else outside this folder changes but Debian packages.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Debian keeps Orthanc and tcpdmatch where only root looks.
+export PATH := $(PATH):/usr/sbin:/sbin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+# python3 if it is new enough, else the newest beside it. Expanded when used: it may have been installed just before.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+.PHONY: test lint typecheck demo venv clean python3-venv peers debian-packages
+
+test: peers lint typecheck
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(VENV)/.dev
+	$(BIN)/mypy
+
+demo: $(VENV)/.run
+	$(BIN)/python -m movescu.testing.demo
+
+venv: $(VENV)/.dev
+
+clean:
+	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Stamps: each step is done once, and again when pyproject.toml changes. What the tests need includes what a run needs.
+$(VENV)/.made: | python3-venv
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.run: pyproject.toml | $(VENV)/.made
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.made
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $(VENV)/.run $@
+
+# Debian's python3 makes no environments without this package.
+python3-venv:
+	@$(if $(PYTHON),$(PYTHON),false) -c 'import ensurepip' 2>/dev/null \
+	|| $(MAKE) --no-print-directory debian-packages PACKAGES="$(or $(notdir $(PYTHON)),python3)-venv"
+
+# The servers, clients and oracles of the tests. Each pair is a command and the package it is in.
+peers:
+	@missing=; \
+	for pair in dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd; do \
+	    command -v "$${pair%:*}" >/dev/null || missing+=" $${pair#*:}"; \
+	done; \
+	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian-packages PACKAGES="$${missing# }"
+
+# Orthanc's package would start a server on its default ports, now and at every boot. The tests start their own.
+debian-packages:
+	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	    echo "Not installed: $(PACKAGES). On Debian, run as root:" >&2; \
+	    echo "    apt-get install --no-install-recommends $(PACKAGES)" >&2; \
+	    exit 1; \
+	fi; \
+	set -e; \
+	policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then \
+	    trap "rm -f $$policy" EXIT; \
+	    printf '#!/bin/sh\nexit 101\n' >$$policy; \
+	    chmod 755 $$policy; \
+	fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq; \
+	apt-get install -qq --no-install-recommends $(PACKAGES); \
+	case "$(PACKAGES)" in \
+	    *orthanc*) if [ -d /run/systemd/system ]; then systemctl --quiet disable orthanc; fi ;; \
+	esac

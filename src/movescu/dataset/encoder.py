@@ -1,0 +1,362 @@
+"""Writes data elements in the encoding that was asked for (PS3.5 sections 6 and 7, annex A).
+
+``Encoder`` is a ``Handler``: a parser tells it the elements of a data set, it writes them to an ``Output`` in the byte
+order and VR of the target, with group lengths, sequence lengths and trailing padding as an ``Encoding`` asks, sorted
+by tag and each tag once. What it writes is byte for byte what DCMTK 3.6.7 writes of the same data set, but for the
+list below. It raises ``DataSetError`` for encapsulated pixel data that would have to be decoded.
+
+Where this differs from DCMTK
+-----------------------------
+* Text of odd length is padded with a space (PS3.5 6.2), by DCMTK with NUL.
+* OW of odd length is padded with NUL (PS3.5 7.1.1), by DCMTK not at all.
+* A group length element always has four bytes (PS3.6: UL, VM 1), in DCMTK what was received beyond them as well.
+* Values are stripped and padded whatever their size, in every transfer syntax.
+"""
+
+from __future__ import annotations
+
+from array import array
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from movescu.errors import DataSetError
+
+from .elements import (
+    ITEM,
+    ITEM_END,
+    LONG,
+    SEQUENCE_END,
+    TEXT,
+    TRAILING_PADDING,
+    UNDEFINED,
+    UNITS,
+    Buffer,
+    tag_text,
+)
+from .encoding import SINCE_1993, Encoding, GroupLength, Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from movescu.uids import TransferSyntax
+
+    from .output import Output, Sink
+
+MAX_OPEN: Final = 1 << 18
+"""Elements of the levels that are open at once; their places are kept, 12 bytes each, until the level ends."""
+
+_CODES: Final = {2: "H", 4: "I", 8: "Q"}  # array type codes by size; 4 and 8 hold on every platform CPython runs on
+_CLASS_UID: Final = 0x00080016
+_INSTANCE_UID: Final = 0x00080018
+_IDENTITY: Final = frozenset((_CLASS_UID, _INSTANCE_UID))
+
+
+def swap(value: Buffer, unit: int) -> bytes:
+    """Reverse the bytes of every whole unit of 2, 4 or 8 bytes; a rest stays as it is."""
+    whole = len(value) // unit * unit
+    numbers = array(_CODES[unit])
+    numbers.frombytes(value[:whole])
+    numbers.byteswap()
+    return numbers.tobytes() + bytes(value[whole:])
+
+
+class _Open:
+    """An open data set or item, and what of it must still be corrected."""
+
+    __slots__ = ("disordered", "group", "last", "length_at", "starts", "tags")
+
+    def __init__(self) -> None:
+        self.tags = array("I")
+        self.starts = array("Q")
+        self.last = -1
+        self.disordered = False
+        self.group = -1
+        self.length_at = -1  # position of the value of this group's length element, -1 if it has none
+
+
+class _Value:
+    """A value that comes in parts."""
+
+    __slots__ = ("big", "carry", "drop", "kept", "length", "start", "tag", "unit", "vr")
+
+    def __init__(self, tag: int, vr: bytes, length: int, start: int) -> None:
+        self.tag = tag
+        self.vr = vr
+        self.length = length  # bytes that were announced
+        self.start = start  # position of its header
+        self.kept = start  # position after the last byte that is not padding
+        self.unit = 1  # bytes to swap together
+        self.carry = b""  # bytes that make no whole unit yet
+        self.drop = False
+
+
+class Encoder:
+    """Writes what it is told to ``output``; ``spool`` makes a scratch file for the rare sorting of a large level."""
+
+    def __init__(
+        self,
+        syntax: TransferSyntax,
+        encoding: Encoding,
+        output: Output,
+        *,
+        file_offset: int,
+        spool: Callable[[], Sink],
+    ) -> None:
+        self._output = output
+        self._encoding = encoding
+        self._syntax = syntax
+        self._spool = spool
+        self._file_offset = file_offset
+        self._implicit = syntax.implicit
+        self._big = syntax.big_endian
+        order = ">" if syntax.big_endian else "<"
+        self._short = Struct(order + "HH2sH").pack
+        self._long = Struct(order + "HH2sHI").pack
+        self._plain = Struct(order + "HHI").pack  # implicit VR, items and delimiters
+        self._u32 = Struct(order + "I").pack
+        self._unknown = b"UN" if encoding.new_vr else b"OB"
+        self._labels = {} if encoding.new_vr else dict.fromkeys(SINCE_1993, b"OB")
+        self._drops_padding = not encoding.keeps_padding
+        self._level = _Open()
+        self._levels = [self._level]
+        self._lengths: list[int] = []  # positions after the length fields of open sequences and items
+        self._count = 0  # elements whose places are kept
+        self._value: _Value | None = None
+        self._uids: dict[int, str] = {}
+
+    def finish(self) -> Identity:
+        """End the data set: sort it, set the last lengths, pad the file."""
+        self._end_level(0, self._file_offset, self._encoding.file_padding)
+        self._output.flush()
+        return Identity(self._uids.get(_CLASS_UID), self._uids.get(_INSTANCE_UID))
+
+    # Elements
+
+    def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: FBT001 - see Handler
+        """Write an element."""
+        if not self._admit(tag):
+            return
+        if tag in _IDENTITY and len(self._levels) == 1:
+            self._uids.setdefault(tag, bytes(value).strip(b" \0").decode("ascii", "replace"))
+        if vr in TEXT:
+            value = bytes(value).rstrip(b" ")
+            if len(value) & 1:
+                value += b" "
+        elif vr == b"UI":
+            value = bytes(value).replace(b" ", b"").rstrip(b"\0")
+        if len(value) & 1:
+            value = bytes(value) + b"\0"
+        unit = self._unit(vr, len(value), big) if big or self._big else 1
+        self._output.write(self._header(tag, vr, len(value)))
+        self._output.write(swap(value, unit) if unit > 1 else value)
+
+    def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: FBT001 - see Handler
+        """Write the header of a value that comes in parts, with the length it has if nothing is stripped."""
+        self._value = value = _Value(tag, vr, length, self._output.position)
+        if not self._admit(tag):
+            value.drop = True
+            return
+        if tag in _IDENTITY and len(self._levels) == 1:
+            self._uids.setdefault(tag, "")  # 64 characters are the limit (PS3.5 9.1): this is none
+        value.start = self._output.position
+        value.unit = self._unit(vr, length + (length & 1), big)
+        self._output.write(self._header(tag, vr, length + (length & 1)))
+        value.kept = self._output.position
+
+    def part(self, data: Buffer) -> None:
+        """Write the next bytes of the value."""
+        value = self._value
+        assert value is not None  # noqa: S101 - the parser's promise
+        if value.drop:
+            return
+        if value.unit > 1:
+            data = value.carry + bytes(data) if value.carry else data
+            whole = len(data) // value.unit * value.unit
+            value.carry = bytes(data[whole:])
+            data = swap(data[:whole], value.unit)
+        elif value.vr in TEXT or value.vr == b"UI":
+            data = bytes(data) if value.vr in TEXT else bytes(data).replace(b" ", b"")
+            stripped = len(data.rstrip(b" " if value.vr in TEXT else b"\0"))
+            if stripped:
+                value.kept = self._output.position + stripped
+        self._output.write(data)
+
+    def end(self) -> None:
+        """Pad the value; strip it and correct its header if it is text."""
+        value = self._value
+        assert value is not None  # noqa: S101 - the parser's promise
+        self._value = None
+        if value.drop:
+            return
+        if value.vr in TEXT or value.vr == b"UI":
+            self._end_text(value)
+            return
+        rest = value.carry + b"\0" if value.length & 1 else value.carry
+        self._output.write(swap(rest, value.unit) if len(rest) == value.unit > 1 else rest)
+
+    def _end_text(self, value: _Value) -> None:
+        output = self._output
+        before = len(self._header(value.tag, value.vr, value.length + (value.length & 1)))
+        output.truncate(value.kept)
+        size = value.kept - value.start - before
+        if size & 1:
+            output.write(b" " if value.vr in TEXT else b"\0")
+            size += 1
+        header = self._header(value.tag, value.vr, size)
+        if len(header) == before:
+            output.patch(value.start, header)
+        else:  # stripping made room for the 16-bit length after all
+            text = output.read(value.start + before, size)
+            output.truncate(value.start)
+            output.write(header + text)
+
+    def _admit(self, tag: int) -> bool:
+        """Note that an element begins here; False if it is not to be written by the caller."""
+        level = self._level
+        group = tag >> 16
+        if not tag & 0xFFFF:
+            if self._encoding.group_length is GroupLength.RECALCULATE:
+                self._write_group_length(tag)
+            return False
+        if tag == TRAILING_PADDING and self._drops_padding:
+            return False
+        if group != level.group:
+            if self._encoding.group_length is GroupLength.CREATE:
+                self._write_group_length(group << 16)
+            else:
+                self._end_group(level)
+                level.group = group
+        self._place(level, tag)
+        return True
+
+    def _place(self, level: _Open, tag: int) -> None:
+        if tag > level.last:
+            level.last = tag
+        else:
+            level.disordered = True
+        level.tags.append(tag)
+        level.starts.append(self._output.position)
+        self._count += 1
+        if self._count > MAX_OPEN:
+            raise DataSetError(f"{tag_text(tag)}: more than {MAX_OPEN} elements in data set and open items")
+
+    def _write_group_length(self, tag: int) -> None:
+        level = self._level
+        self._end_group(level)
+        self._place(level, tag)
+        self._output.write(self._header(tag, b"UL", 4) + bytes(4))
+        level.group = tag >> 16
+        level.length_at = self._output.position - 4
+
+    def _end_group(self, level: _Open) -> None:
+        """Set the length of the group that ends here: the bytes that follow its length element (PS3.5 7.2)."""
+        if level.length_at >= 0:
+            self._output.patch(level.length_at, self._u32(self._output.position - level.length_at - 4))
+            level.length_at = -1
+
+    def _header(self, tag: int, vr: bytes, length: int) -> bytes:
+        """Make an element header (PS3.5 7.1.2, 7.1.3); what 16 bits cannot count becomes UN."""
+        if self._implicit:
+            return self._plain(tag >> 16, tag & 0xFFFF, length)
+        if vr in LONG:
+            return self._long(tag >> 16, tag & 0xFFFF, self._labels.get(vr, vr), 0, length)
+        if length > 0xFFFF:
+            return self._long(tag >> 16, tag & 0xFFFF, self._unknown, 0, length)
+        return self._short(tag >> 16, tag & 0xFFFF, vr, length)
+
+    def _unit(self, vr: bytes, length: int, big: bool) -> int:  # noqa: FBT001 - once per element
+        """Give how many bytes to swap together, 1 if none: what is relabelled UN or OB becomes little endian."""
+        relabelled = vr in self._labels or (length > 0xFFFF and vr not in LONG)
+        return UNITS.get(vr, 1) if big != (self._big and not relabelled) else 1
+
+    # Sequences
+
+    def begin_sequence(self, tag: int) -> None:
+        """Write the header of a sequence."""
+        if not self._admit(tag):  # only FFFC,FFFC as a sequence, which nobody sends
+            self._place(self._level, tag)
+        self._output.write(self._header(tag, b"SQ", UNDEFINED))
+        self._lengths.append(self._output.position)
+
+    def end_sequence(self) -> None:
+        """Set the length of the sequence, or write its delimiter (PS3.5 7.5.1)."""
+        self._end_length(SEQUENCE_END)
+
+    def begin_item(self) -> None:
+        """Write the header of an item."""
+        self._output.write(self._plain(ITEM >> 16, ITEM & 0xFFFF, UNDEFINED))
+        self._lengths.append(self._output.position)
+        self._level = _Open()
+        self._levels.append(self._level)
+
+    def end_item(self) -> None:
+        """Sort and pad the item, and set its length or write its delimiter."""
+        start = self._lengths[-1]
+        self._end_level(start, 0, self._encoding.item_padding)
+        self._count -= len(self._level.tags)
+        self._levels.pop()
+        self._level = self._levels[-1]
+        self._end_length(ITEM_END)
+
+    def _end_length(self, delimiter: int) -> None:
+        start = self._lengths.pop()
+        size = self._output.position - start
+        if self._encoding.explicit_length and size < UNDEFINED:
+            self._output.patch(start - 4, self._u32(size))
+        else:
+            self._output.write(self._plain(delimiter >> 16, delimiter & 0xFFFF, 0))
+
+    def _end_level(self, start: int, before: int, padding: int) -> None:
+        """End a data set or item whose content begins at ``start``, ``before`` bytes into what is to be aligned."""
+        level = self._level
+        if level.disordered:
+            self._sort(level)
+        else:
+            self._end_group(level)
+        if padding and self._drops_padding:
+            self._pad(self._output.position - start + before, padding)
+
+    def _pad(self, size: int, multiple: int) -> None:
+        """Write Data Set Trailing Padding (PS3.10 7.2) if ``size`` is no multiple yet."""
+        if size % multiple:
+            head = 8 if self._implicit else 12
+            count = -(size + head) % multiple
+            self._output.write(self._header(TRAILING_PADDING, b"OB", count))
+            self._output.write_zeros(count)
+
+    def _sort(self, level: _Open) -> None:
+        """Bring the elements of a level into order, keep the first of equal tags, and set the group lengths anew."""
+        tags, starts = level.tags, level.starts
+        ends = starts[1:]
+        ends.append(self._output.position)
+        order: list[int] = []
+        for index in sorted(range(len(tags)), key=tags.__getitem__):
+            if not order or tags[order[-1]] != tags[index]:
+                order.append(index)
+        self._output.permute([(starts[i], ends[i] - starts[i]) for i in order], self._spool)
+        end = group_end = self._output.position
+        group = -1
+        for index in reversed(order):
+            if tags[index] >> 16 != group:
+                group, group_end = tags[index] >> 16, end
+            if not tags[index] & 0xFFFF:
+                self._output.patch(end - 4, self._u32(group_end - end))
+            end -= ends[index] - starts[index]
+
+    # Encapsulated pixel data
+
+    def begin_fragments(self, tag: int) -> None:
+        """Write the header of encapsulated pixel data, OB whatever it was (PS3.5 A.4)."""
+        if not self._syntax.encapsulated:
+            raise DataSetError(f"{tag_text(tag)}: encapsulated pixel data cannot be written as {self._syntax.name}")
+        self._admit(tag)
+        self._output.write(self._header(tag, b"OB", UNDEFINED))
+
+    def begin_fragment(self, length: int) -> None:
+        """Write the header of a fragment."""
+        self._output.write(self._plain(ITEM >> 16, ITEM & 0xFFFF, length + (length & 1)))
+        self._value = _Value(ITEM, b"OB", length, self._output.position)
+
+    def end_fragments(self) -> None:
+        """Write the delimiter of encapsulated pixel data."""
+        self._output.write(self._plain(SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0))

@@ -1,0 +1,136 @@
+"""Messages over an association: sent as fragments, assembled from fragments (PS3.7 6.3, PS3.8 annex E).
+
+A command set is assembled whole, for it is small; a data set is handed on fragment by fragment and never held. What a
+message says is in ``messages``; who may send which is for the services.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from movescu.dimse.messages import NO_DATA_SET, Message, decode_command, encode_command
+from movescu.errors import AbortReason, AssociationReleasedError, ProtocolError
+from movescu.ul.association import Fragment, ReleaseIndication
+from movescu.ul.pdu import PDataTF, PresentationDataValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from movescu.net.connection import Connection
+    from movescu.net.transport import Deadline
+
+_log: Final = logging.getLogger("movescu.dimse")
+
+MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
+"""Longest command set that is taken, in bytes; the longest that anyone needs has some 400."""
+
+_COMMAND: Final = 1  # message control header, bit 0 (PS3.8 E.2)
+_LAST: Final = 2  # bit 1
+_PDV_OVERHEAD: Final = 6  # PDV length, context ID, message control header
+_UNLIMITED_PDU: Final = 128 * 1024  # what we send to a peer that sets no limit
+_BATCH: Final = 4 << 20  # bytes of a data set that are made into PDUs and sent at once
+
+_Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class Exchange:
+    """Sends and receives the messages of one association."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        limit = connection.peer_maximum_length or _UNLIMITED_PDU
+        self._fragment = max(limit - _PDV_OVERHEAD, 1) if limit < _UNLIMITED_PDU else _UNLIMITED_PDU - _PDV_OVERHEAD
+        self._data_set_on = 0  # context ID of a data set that is still to come, 0 for none
+        self._optional_on = 0  # the same of one that may come or not
+
+    def send(self, context_id: int, message: Message, deadline: Deadline, data_set: _Buffer | None = None) -> None:
+        """Send a message; up to a few MiB it leaves with one call of the system."""
+        pdus = list(self._pdus(context_id, _COMMAND, encode_command(message)))
+        if data_set is not None:
+            view = memoryview(data_set)
+            while len(view) > _BATCH:
+                pdus += self._pdus(context_id, 0, view[:_BATCH], last=False)
+                self.connection.send(pdus, deadline)
+                pdus, view = [], view[_BATCH:]
+            pdus += self._pdus(context_id, 0, view)
+        self.connection.send(pdus, deadline)
+
+    def _pdus(self, context_id: int, kind: int, data: _Buffer, *, last: bool = True) -> Iterator[PDataTF]:
+        size = self._fragment
+        for start in range(0, max(len(data), 1), size):
+            control = kind | (_LAST if last and start + size >= len(data) else 0)
+            yield PDataTF((PresentationDataValue(context_id, control, data[start : start + size]),))
+
+    def receive(self, deadline: Deadline) -> tuple[int, Message] | None:
+        """Wait for the next command; give its context ID and message, or None for the peer's release request.
+
+        A data set that the message before it had and that was not read is read and dropped.
+        Raises ``ProtocolError`` for what is no command, and the other ``PeerError``.
+        """
+        if self._data_set_on:
+            for _ in self.data_set(deadline):
+                pass
+        indication = self.connection.next(deadline)
+        if isinstance(indication, ReleaseIndication):
+            return None
+        fragment = self._skip_optional(self.connection.fragment(indication), deadline)
+        context_id, data = fragment.context_id, bytes(fragment.data)
+        self._check(fragment, context_id, _COMMAND)
+        while not fragment.control & _LAST:
+            fragment = self.connection.next_fragment(deadline)
+            self._check(fragment, context_id, _COMMAND)
+            data += fragment.data
+            if len(data) > MAXIMUM_COMMAND_LENGTH:
+                raise _unexpected(f"a command set of more than {MAXIMUM_COMMAND_LENGTH} bytes")
+        message = decode_command(data)
+        self._data_set_on = context_id if message.command_data_set_type != NO_DATA_SET else 0
+        return context_id, message
+
+    def _skip_optional(self, fragment: Fragment, deadline: Deadline) -> Fragment:
+        while fragment.context_id == self._optional_on and not fragment.control & _COMMAND:
+            if fragment.control & _LAST:
+                self._optional_on = 0
+            fragment = self.connection.next_fragment(deadline)
+        self._optional_on = 0
+        return fragment
+
+    def receive_response(self, deadline: Deadline) -> tuple[int, Message]:
+        """Wait for the next command where a response is due; a release is an error then."""
+        received = self.receive(deadline)
+        if received is None:
+            self.connection.confirm_release(deadline)
+            raise AssociationReleasedError(f"{self.connection.peer} released the association before its final response")
+        return received
+
+    def data_set(self, deadline: Deadline) -> Iterator[memoryview]:
+        """Give the fragments of the data set that follows the command just received; each is borrowed.
+
+        Raises ``ProtocolError`` if anything else comes.
+        """
+        context_id, self._data_set_on = self._data_set_on, 0
+        control = 0 if context_id else _LAST
+        while not control & _LAST:
+            fragment = self.connection.next_fragment(deadline)
+            self._check(fragment, context_id, 0)
+            control = fragment.control
+            yield fragment.data
+
+    @property
+    def data_set_announced(self) -> bool:
+        """Whether a data set follows the command just received."""
+        return self._data_set_on != 0
+
+    def forget_data_set(self) -> None:
+        """Take it that the data set which the last command announced may not come, and drop it if it does."""
+        self._optional_on, self._data_set_on = self._data_set_on, 0
+
+    def _check(self, fragment: Fragment, context_id: int, kind: int) -> None:
+        if fragment.control & _COMMAND != kind:
+            raise _unexpected("a data set fragment where a command is due" if kind else "a command inside a data set")
+        if fragment.context_id != context_id:
+            raise _unexpected(f"a fragment on presentation context {fragment.context_id} instead of {context_id}")
+
+
+def _unexpected(what: str) -> ProtocolError:
+    return ProtocolError(f"the peer sent {what}", abort_reason=AbortReason.UNEXPECTED_PDU_PARAMETER)

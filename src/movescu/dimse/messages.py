@@ -1,0 +1,306 @@
+"""DIMSE messages and the command set that carries them: PS3.7 sections 6.3, 9.3 and annex E.
+
+One dataclass per message of C-ECHO, C-FIND, C-STORE, C-MOVE and C-CANCEL. A command set is always implicit VR little
+endian (PS3.7 6.3.1). ``_FIELDS`` pairs each attribute with its element, ``_REQUIRED`` says which elements a message
+cannot be without. Sending and assembling fragments is left to ``exchange``.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+
+from movescu.errors import AbortReason, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+NO_DATA_SET: Final = 0x0101
+"""Command data set type of a message without a data set (PS3.7 E.1)."""
+DATA_SET_PRESENT: Final = 0x0001
+
+PRIORITY_MEDIUM: Final = 0x0000
+PRIORITY_HIGH: Final = 0x0001
+PRIORITY_LOW: Final = 0x0002
+
+_ELEMENT: Final = struct.Struct("<HHI")
+
+
+@dataclass(slots=True)
+class CEchoRQ:
+    """C-ECHO-RQ (PS3.7 9.3.5.1)."""
+
+    command_field: ClassVar[int] = 0x0030
+    name: ClassVar[str] = "C-ECHO-RQ"
+    affected_sop_class_uid: str
+    message_id: int
+    command_data_set_type: int = NO_DATA_SET
+
+
+@dataclass(slots=True)
+class CEchoRSP:
+    """C-ECHO-RSP (PS3.7 9.3.5.2)."""
+
+    command_field: ClassVar[int] = 0x8030
+    name: ClassVar[str] = "C-ECHO-RSP"
+    message_id_being_responded_to: int
+    status: int
+    affected_sop_class_uid: str | None = None
+    error_comment: str | None = None
+    command_data_set_type: int = NO_DATA_SET
+
+
+@dataclass(slots=True)
+class CFindRQ:
+    """C-FIND-RQ (PS3.7 9.3.2.1)."""
+
+    command_field: ClassVar[int] = 0x0020
+    name: ClassVar[str] = "C-FIND-RQ"
+    affected_sop_class_uid: str
+    message_id: int
+    priority: int = PRIORITY_MEDIUM
+    command_data_set_type: int = DATA_SET_PRESENT
+
+
+@dataclass(slots=True)
+class CFindRSP:
+    """C-FIND-RSP (PS3.7 9.3.2.2)."""
+
+    command_field: ClassVar[int] = 0x8020
+    name: ClassVar[str] = "C-FIND-RSP"
+    message_id_being_responded_to: int
+    status: int
+    affected_sop_class_uid: str | None = None
+    offending_elements: tuple[int, ...] = ()
+    error_comment: str | None = None
+    command_data_set_type: int = NO_DATA_SET
+
+
+@dataclass(slots=True)
+class CStoreRQ:
+    """C-STORE-RQ (PS3.7 9.3.1.1)."""
+
+    command_field: ClassVar[int] = 0x0001
+    name: ClassVar[str] = "C-STORE-RQ"
+    affected_sop_class_uid: str
+    message_id: int
+    affected_sop_instance_uid: str
+    priority: int = PRIORITY_MEDIUM
+    move_originator_ae_title: str | None = None
+    move_originator_message_id: int | None = None
+    command_data_set_type: int = DATA_SET_PRESENT
+
+
+@dataclass(slots=True)
+class CStoreRSP:
+    """C-STORE-RSP (PS3.7 9.3.1.2)."""
+
+    command_field: ClassVar[int] = 0x8001
+    name: ClassVar[str] = "C-STORE-RSP"
+    message_id_being_responded_to: int
+    status: int
+    affected_sop_class_uid: str | None = None
+    affected_sop_instance_uid: str | None = None
+    offending_elements: tuple[int, ...] = ()
+    error_comment: str | None = None
+    command_data_set_type: int = NO_DATA_SET
+
+
+@dataclass(slots=True)
+class CMoveRQ:
+    """C-MOVE-RQ (PS3.7 9.3.4.1)."""
+
+    command_field: ClassVar[int] = 0x0021
+    name: ClassVar[str] = "C-MOVE-RQ"
+    affected_sop_class_uid: str
+    message_id: int
+    move_destination: str
+    priority: int = PRIORITY_MEDIUM
+    command_data_set_type: int = DATA_SET_PRESENT
+
+
+@dataclass(slots=True)
+class CMoveRSP:
+    """C-MOVE-RSP (PS3.7 9.3.4.2); the four counts are None where the peer left them out."""
+
+    command_field: ClassVar[int] = 0x8021
+    name: ClassVar[str] = "C-MOVE-RSP"
+    message_id_being_responded_to: int
+    status: int
+    affected_sop_class_uid: str | None = None
+    remaining: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    warning: int | None = None
+    offending_elements: tuple[int, ...] = ()
+    error_comment: str | None = None
+    command_data_set_type: int = NO_DATA_SET
+
+
+@dataclass(slots=True)
+class CCancelRQ:
+    """C-CANCEL-RQ (PS3.7 9.3.2.3, 9.3.4.3)."""
+
+    command_field: ClassVar[int] = 0x0FFF
+    name: ClassVar[str] = "C-CANCEL-RQ"
+    message_id_being_responded_to: int
+    command_data_set_type: int = NO_DATA_SET
+
+
+Message: TypeAlias = CEchoRQ | CEchoRSP | CFindRQ | CFindRSP | CStoreRQ | CStoreRSP | CMoveRQ | CMoveRSP | CCancelRQ
+
+_MESSAGES: Final[dict[int, type[Message]]] = {
+    message.command_field: message
+    for message in (CEchoRQ, CEchoRSP, CFindRQ, CFindRSP, CStoreRQ, CStoreRSP, CMoveRQ, CMoveRSP, CCancelRQ)
+}
+
+
+def _encode_us(value: int) -> bytes:
+    return struct.pack("<H", value)
+
+
+def _decode_us(value: bytes) -> int:
+    if len(value) != 2:
+        raise ValueError("two bytes are required")
+    return int.from_bytes(value, "little")
+
+
+def _encode_ui(value: str) -> bytes:
+    data = value.encode("latin-1", "replace")
+    return data + b"\0" * (len(data) & 1)
+
+
+def _encode_text(value: str) -> bytes:
+    data = value.encode("latin-1", "replace")
+    return data + b" " * (len(data) & 1)
+
+
+def _decode_ui(value: bytes) -> str:
+    return value.rstrip(b"\0 ").decode("latin-1")
+
+
+def _decode_text(value: bytes) -> str:
+    return value.decode("latin-1").strip("\0 ")
+
+
+def _encode_at(value: tuple[int, ...]) -> bytes:
+    return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value)
+
+
+def _decode_at(value: bytes) -> tuple[int, ...]:
+    if len(value) % 4:
+        raise ValueError("a multiple of four bytes is required")
+    words = struct.unpack(f"<{len(value) // 2}H", value)
+    return tuple(group << 16 | element for group, element in zip(words[::2], words[1::2], strict=True))
+
+
+# attribute: element number in group 0000, encoder, decoder (PS3.7 table E.1-1)
+_FIELDS: Final[Mapping[str, tuple[int, Callable[..., bytes], Callable[[bytes], object]]]] = {
+    "affected_sop_class_uid": (0x0002, _encode_ui, _decode_ui),
+    "message_id": (0x0110, _encode_us, _decode_us),
+    "message_id_being_responded_to": (0x0120, _encode_us, _decode_us),
+    "move_destination": (0x0600, _encode_text, _decode_text),
+    "priority": (0x0700, _encode_us, _decode_us),
+    "command_data_set_type": (0x0800, _encode_us, _decode_us),
+    "status": (0x0900, _encode_us, _decode_us),
+    "offending_elements": (0x0901, _encode_at, _decode_at),
+    "error_comment": (0x0902, _encode_text, _decode_text),
+    "affected_sop_instance_uid": (0x1000, _encode_ui, _decode_ui),
+    "remaining": (0x1020, _encode_us, _decode_us),
+    "completed": (0x1021, _encode_us, _decode_us),
+    "failed": (0x1022, _encode_us, _decode_us),
+    "warning": (0x1023, _encode_us, _decode_us),
+    "move_originator_ae_title": (0x1030, _encode_text, _decode_text),
+    "move_originator_message_id": (0x1031, _encode_us, _decode_us),
+}
+_COMMAND_FIELD: Final = 0x0100
+_ATTRIBUTES: Final = {message: tuple(field.name for field in fields(message)) for message in _MESSAGES.values()}
+
+_OPTIONAL: Final = frozenset(
+    {
+        "offending_elements",
+        "error_comment",
+        "remaining",
+        "completed",
+        "failed",
+        "warning",
+        "move_originator_ae_title",
+        "move_originator_message_id",
+    }
+)
+
+
+def _required(message: type[Message]) -> frozenset[str]:
+    # The UIDs of responses are optional in PS3.7 9.3 (only a request's are mandatory).
+    names = frozenset(_ATTRIBUTES[message]) - _OPTIONAL
+    if message.command_field & 0x8000:
+        names -= {"affected_sop_class_uid", "affected_sop_instance_uid"}
+    return names
+
+
+_REQUIRED: Final = {message: _required(message) for message in _MESSAGES.values()}
+
+
+def encode_command(message: Message) -> bytes:
+    """Give the bytes of the command set, group length included (PS3.7 6.3.1)."""
+    elements: list[tuple[int, bytes]] = [(_COMMAND_FIELD, _encode_us(message.command_field))]
+    for name in _ATTRIBUTES[type(message)]:
+        value = getattr(message, name)
+        if value is None or value == ():
+            continue
+        element, encode, _ = _FIELDS[name]
+        elements.append((element, encode(value)))
+    elements.sort()
+    body = b"".join(_ELEMENT.pack(0, element, len(value)) + value for element, value in elements)
+    return _ELEMENT.pack(0, 0, 4) + struct.pack("<I", len(body)) + body
+
+
+def _read_elements(data: bytes) -> dict[int, bytes]:
+    elements: dict[int, bytes] = {}
+    position, end = 0, len(data)
+    while position < end:
+        if end - position < 8:
+            raise _broken(f"{end - position} bytes are left over")
+        group, element, length = _ELEMENT.unpack_from(data, position)
+        position += 8
+        if group:
+            raise _broken(f"element ({group:04X},{element:04X}) does not belong to a command")
+        if length > end - position:
+            raise _broken(f"element (0000,{element:04X}) of {length} bytes, {end - position} are left")
+        elements[element] = data[position : position + length]
+        position += length
+    return elements
+
+
+def _broken(what: str) -> ProtocolError:
+    return ProtocolError(f"command set: {what}", abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE)
+
+
+def decode_command(data: bytes) -> Message:
+    """Make a message from the bytes of a command set.
+
+    Elements that the message does not have are passed over, and so is the group length, which peers get wrong.
+    Raises ``ProtocolError`` for an unknown command, for an element that is missing, empty or of the wrong length,
+    and for bytes that are no command set.
+    """
+    elements = _read_elements(data)
+    try:
+        command_field = _decode_us(elements[_COMMAND_FIELD])
+    except (KeyError, ValueError):
+        raise _broken("no command field (0000,0100)") from None
+    kind = _MESSAGES.get(command_field)
+    if kind is None:
+        raise _broken(f"command {command_field:04X}H is not known")
+    values: dict[str, Any] = {}
+    for name in _ATTRIBUTES[kind]:
+        element, _, decode = _FIELDS[name]
+        raw = elements.get(element, b"")
+        try:
+            if raw:
+                values[name] = decode(raw)
+        except ValueError as error:
+            raise _broken(f"{kind.name}, {name} (0000,{element:04X}) of {len(raw)} bytes: {error}") from None
+        if name in _REQUIRED[kind] and values.get(name, "") == "":
+            raise _broken(f"{kind.name} without {name} (0000,{element:04X})")
+    return kind(**values)

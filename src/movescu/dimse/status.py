@@ -1,0 +1,113 @@
+"""Status codes of DIMSE responses and what they mean: PS3.7 annex C, PS3.4 tables B.2-1 and C.4-2, as data.
+
+A code belongs to one of five classes (PS3.7 C.1 to C.5); its wording depends on the service that gave it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+SUCCESS: Final = 0x0000
+PENDING: Final = 0xFF00
+PENDING_WARNING: Final = 0xFF01
+CANCEL: Final = 0xFE00
+
+OUT_OF_RESOURCES: Final = 0xA700
+DATA_SET_DOES_NOT_MATCH: Final = 0xA900
+CANNOT_UNDERSTAND: Final = 0xC000
+UNABLE_TO_PROCESS: Final = 0xC000
+SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
+INVALID_SOP_INSTANCE: Final = 0x0117
+MOVE_DESTINATION_UNKNOWN: Final = 0xA801
+SUB_OPERATIONS_WITH_FAILURES: Final = 0xB000
+
+
+class StatusClass(Enum):
+    """PS3.7 annex C."""
+
+    SUCCESS = "Success"
+    WARNING = "Warning"
+    FAILURE = "Failure"
+    CANCEL = "Cancel"
+    PENDING = "Pending"
+
+
+def status_class(status: int) -> StatusClass:
+    """Tell the class of a status code (PS3.7 C.1 to C.5); an unknown code is a failure."""
+    if status == SUCCESS:
+        return StatusClass.SUCCESS
+    if status in (PENDING, PENDING_WARNING):
+        return StatusClass.PENDING
+    if status == CANCEL:
+        return StatusClass.CANCEL
+    if status in (0x0001, 0x0107, 0x0116) or status >> 12 == 0xB:
+        return StatusClass.WARNING
+    return StatusClass.FAILURE
+
+
+# (first code, last code, name), the specific ranges before the wide ones
+_GENERAL: Final = (
+    (0x0000, 0x0000, "Success"),
+    (0x0105, 0x0105, "Failed: NoSuchAttribute"),
+    (0x0106, 0x0106, "Failed: InvalidAttributeValue"),
+    (0x0107, 0x0107, "Warning: AttributeListError"),
+    (0x0110, 0x0110, "Failed: ProcessingFailure"),
+    (0x0111, 0x0111, "Failed: DuplicateSOPInstance"),
+    (0x0112, 0x0112, "Failed: NoSuchSOPInstance"),
+    (0x0115, 0x0115, "Failed: InvalidArgumentValue"),
+    (0x0116, 0x0116, "Warning: AttributeValueOutOfRange"),
+    (0x0117, 0x0117, "Failed: InvalidSOPInstance"),
+    (0x0118, 0x0118, "Failed: NoSuchSOPClass"),
+    (0x0119, 0x0119, "Failed: ClassInstanceConflict"),
+    (0x0120, 0x0120, "Failed: MissingAttribute"),
+    (0x0121, 0x0121, "Failed: MissingAttributeValue"),
+    (0x0122, 0x0122, "Refused: SOPClassNotSupported"),
+    (0x0124, 0x0124, "Refused: NotAuthorized"),
+    (0x0210, 0x0210, "Failed: DuplicateInvocation"),
+    (0x0211, 0x0211, "Failed: UnrecognizedOperation"),
+    (0x0212, 0x0212, "Failed: MistypedArgument"),
+    (0x0213, 0x0213, "Failed: ResourceLimitation"),
+    (0xFE00, 0xFE00, "Cancel"),
+    (0xFF00, 0xFF00, "Pending"),
+    (0xFF01, 0xFF01, "Pending: WarningUnsupportedOptionalKeys"),
+)
+
+C_STORE: Final = (
+    (0xA700, 0xA7FF, "Refused: OutOfResources"),
+    (0xA900, 0xA9FF, "Error: DataSetDoesNotMatchSOPClass"),
+    (0xB000, 0xB000, "Warning: CoercionOfDataElements"),
+    (0xB006, 0xB006, "Warning: ElementsDiscarded"),
+    (0xB007, 0xB007, "Warning: DataSetDoesNotMatchSOPClass"),
+    (0xC000, 0xCFFF, "Error: CannotUnderstand"),
+    *_GENERAL,
+)
+"""PS3.4 table B.2-1."""
+
+C_MOVE: Final = (
+    (0xA701, 0xA701, "Refused: OutOfResourcesNumberOfMatches"),
+    (0xA702, 0xA702, "Refused: OutOfResourcesSubOperations"),
+    (0xA700, 0xA7FF, "Refused: OutOfResources"),
+    (0xA801, 0xA801, "Refused: MoveDestinationUnknown"),
+    (0xA900, 0xA9FF, "Error: DataSetDoesNotMatchSOPClass"),
+    (0xB000, 0xB000, "Warning: SubOperationsCompleteOneOrMoreFailures"),
+    (0xC000, 0xCFFF, "Failed: UnableToProcess"),
+    *_GENERAL,
+)
+"""PS3.4 table C.4-2."""
+
+C_FIND: Final = (
+    (0xA700, 0xA700, "Refused: OutOfResources"),
+    (0xA900, 0xA900, "Error: DataSetDoesNotMatchSOPClass"),
+    (0xC000, 0xCFFF, "Failed: UnableToProcess"),
+    *_GENERAL,
+)
+"""PS3.4 table C.4-1."""
+
+
+def status_name(status: int, table: tuple[tuple[int, int, str], ...] = _GENERAL) -> str:
+    """Name a status code in the words of the table of its service, ``Unknown Status: 0x1234`` if it has none."""
+    for first, last, name in table:
+        if first <= status <= last:
+            return name
+    return f"Unknown Status: 0x{status:04x}"

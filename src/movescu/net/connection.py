@@ -1,0 +1,281 @@
+"""One association over one TCP connection, blocking: what joins ``ul.association`` and ``net.transport``.
+
+Requests and accepts associations, gives their indications one after the other, sends, releases and aborts (PS3.8
+section 7). One thread uses a connection; only ``interrupt`` may come from another. Every wait has its deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from movescu.errors import (
+    AssociationAbortedError,
+    AssociationRejectedError,
+    AssociationReleasedError,
+    ConnectionLostError,
+    InterruptedConnectionError,
+    LocalProtocolError,
+    MovescuError,
+    PeerError,
+    ProtocolError,
+)
+from movescu.net.transport import Deadline, Transport
+from movescu.ul.association import (
+    AbortIndication,
+    AssociateConfirmation,
+    AssociateIndication,
+    Association,
+    Fragment,
+    Indication,
+    ProviderAbortIndication,
+    ReleaseConfirmation,
+    ReleaseIndication,
+)
+from movescu.ul.negotiation import Context, agreed
+from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF
+from movescu.ul.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_log: Final = logging.getLogger("movescu.net")
+
+_FAREWELL: Final = 1.0
+"""Seconds that a peer gets to close the connection after an A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP."""
+
+_REJECT_HINTS: Final = {
+    (1, 3): "the archive does not know our calling AE title: have it entered there, or set another with --aetitle",
+    (1, 7): "the archive is not called that: set its AE title with --call",
+    (3, 1): "the archive is busy: try again later",
+    (3, 2): "the archive has too many associations: try again later",
+}
+
+
+class Connection:
+    """An association and its transport connection.
+
+    Made by ``request`` or ``accept``. ``contexts`` are the accepted presentation contexts by ID.
+    """
+
+    def __init__(self, transport: Transport, association: Association) -> None:
+        self._transport = transport
+        self._association = association
+        self._indications: deque[Indication] = deque()
+        self.contexts: Mapping[int, Context] = {}
+        self._interrupted = ""
+        self.last_activity = time.monotonic()
+        """When a byte last came in, on the monotonic clock; read by other threads."""
+
+    @property
+    def peer(self) -> str:
+        """Address and port of the peer, for people."""
+        return self._transport.peer
+
+    @property
+    def local_address(self) -> str:
+        """Our own address on this connection."""
+        return self._transport.local_address
+
+    @property
+    def peer_maximum_length(self) -> int:
+        """The longest P-DATA-TF that the peer takes, in bytes behind its header; 0 is unlimited."""
+        return self._association.peer_maximum_length
+
+    # -- establishment -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def request(cls, transport: Transport, request: AssociateRQ, seconds: float | None) -> Connection:
+        """Request an association on a fresh connection and wait ``seconds`` for the answer.
+
+        Raises ``AssociationRejectedError`` and the other ``PeerError``; the transport is closed then.
+        """
+        association = Association(maximum_length=request.user_information.maximum_length or 16384)
+        connection = cls(transport, association)
+        with connection.closing_on_error():
+            association.associate_request(request)
+            association.transport_connected(time.monotonic())
+            deadline = Deadline(seconds, "waiting for the answer to the association request")
+            connection._flush(deadline)
+            indication = connection.next(deadline)
+            if not isinstance(indication, AssociateConfirmation):
+                raise connection._error(indication)
+            if isinstance(indication.answer, AssociateRJ):
+                raise _rejected(indication.answer)
+            connection.contexts = agreed(request, indication.answer)
+            _log.info("association accepted by %s", connection.peer)
+        return connection
+
+    def receive_request(self, seconds: float) -> AssociateRQ:
+        """Wait for the peer's A-ASSOCIATE-RQ; ARTIM runs for ``seconds``. Raises ``PeerError``."""
+        self._association.artim_timeout = seconds
+        self._association.transport_connected(time.monotonic())
+        with self.closing_on_error():
+            indication = self.next(Deadline(seconds, "waiting for an association request"))
+            if not isinstance(indication, AssociateIndication):
+                raise self._error(indication)
+        return indication.request
+
+    def accept(self, request: AssociateRQ, answer: AssociateAC, deadline: Deadline) -> None:
+        """Accept the association."""
+        with self.closing_on_error():
+            self._association.associate_accept(answer)
+            self.contexts = agreed(request, answer)
+            self._flush(deadline)
+
+    def reject(self, answer: AssociateRJ) -> None:
+        """Reject the association and end the connection."""
+        self._association.associate_reject(answer, time.monotonic())
+        self._say_farewell()
+
+    # -- data transfer -------------------------------------------------------------------------------------------
+
+    def next(self, deadline: Deadline) -> Indication:
+        """Wait for the next indication.
+
+        The data of a ``Fragment`` is borrowed until the next call. Raises ``TimedOutError``, ``ConnectionLostError``.
+        """
+        indications = self._indications
+        if not indications:
+            self._receive(deadline)
+        indication = indications.popleft()
+        if self._association.state is State.STA13 and not indications:
+            self._say_farewell()
+        return indication
+
+    def _receive(self, deadline: Deadline) -> None:
+        """Fill the queue of indications."""
+        association = self._association
+        while not self._indications:
+            size = self._transport.receive_into(association.get_buffer(), deadline)
+            now = self.last_activity = time.monotonic()
+            if self._interrupted:
+                raise InterruptedConnectionError(self._interrupted)
+            if size:
+                self._indications.extend(association.buffer_updated(size, now))
+            else:
+                self._indications.extend(association.transport_closed(now))
+            if self._indications:
+                return
+            if association.state in (State.STA13, State.STA1):
+                # What PS3.8 ends without an indication: nothing came, or what came was no request (AA-1, AA-5, AE-6).
+                self._say_farewell()
+                raise ConnectionLostError(f"no association with {self.peer}: none was asked for as PS3.8 has it")
+
+    def next_fragment(self, deadline: Deadline) -> Fragment:
+        """Wait for the next fragment; anything else raises the error that it means."""
+        return self.fragment(self.next(deadline))
+
+    def fragment(self, indication: Indication) -> Fragment:
+        """Give the fragment that the indication is; anything else raises the error that it means."""
+        if isinstance(indication, Fragment):
+            return indication
+        raise self._error(indication)
+
+    def send(self, pdus: Iterable[PDataTF], deadline: Deadline) -> None:
+        """Send P-DATA-TFs with one call of the system."""
+        self._association.p_data_request(pdus)
+        self._flush(deadline)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def release(self, deadline: Deadline) -> None:
+        """Release the association and wait for the confirmation; what still comes in is dropped (PS3.8 7.2).
+
+        Raises ``PeerError`` if the peer does anything but confirm.
+        """
+        with self.closing_on_error():
+            self._association.release_request()
+            self._flush(deadline)
+            while not isinstance(indication := self.next(deadline), ReleaseConfirmation):
+                if isinstance(indication, ReleaseIndication):
+                    self._association.release_response(time.monotonic())
+                    self._flush(deadline)
+                elif not isinstance(indication, Fragment):
+                    raise self._error(indication)
+        self.close()
+
+    def confirm_release(self, deadline: Deadline) -> None:
+        """Answer the peer's release request and end the connection."""
+        with contextlib.suppress(PeerError):  # the association has ended in either case
+            self._association.release_response(time.monotonic())
+            self._flush(deadline)
+        self._say_farewell()
+
+    def abort(self, error: ProtocolError | None = None) -> None:
+        """Abort the association, for ``error`` if the peer broke the protocol, and end the connection."""
+        with contextlib.suppress(LocalProtocolError):  # there may be no association left to abort
+            self._association.abort_request(time.monotonic(), error)
+        self._say_farewell()
+
+    def interrupt(self, why: str) -> None:
+        """Wake the thread that waits on this connection with ``InterruptedConnectionError``. Safe from any thread."""
+        self._interrupted = why
+        self._transport.stop_receiving()
+
+    def close(self) -> None:
+        """Close the connection without a word."""
+        self._transport.close()
+
+    @contextlib.contextmanager
+    def closing_on_error(self) -> Iterator[None]:
+        """Abort and close if an error leaves the block."""
+        try:
+            yield
+        except ProtocolError as error:
+            self.abort(error)
+            raise
+        except BaseException:
+            self.abort()
+            raise
+
+    def _flush(self, deadline: Deadline) -> None:
+        data = self._association.data_to_send()
+        if data:
+            self._transport.send(data, deadline)
+
+    def _say_farewell(self) -> None:
+        """Send what is left, wait shortly for the peer to close (Sta13), and close."""
+        deadline = Deadline(_FAREWELL, f"waiting for {self.peer} to close the connection")
+        association = self._association
+        with contextlib.suppress(PeerError):
+            self._flush(deadline)
+            # A socket closed with bytes unread resets the connection, and the peer may lose our last PDU.
+            while not association.closed and (size := self._transport.receive_into(association.get_buffer(), deadline)):
+                association.buffer_updated(size, time.monotonic())
+        association.transport_closed(time.monotonic())
+        self.close()
+
+    def _error(self, indication: Indication) -> MovescuError:
+        """Make the error that an unexpected indication means."""
+        if isinstance(indication, AbortIndication):
+            abort = indication.abort
+            return AssociationAbortedError(
+                f"association aborted {abort.describe()}", source=abort.source, reason=abort.reason
+            )
+        if isinstance(indication, ProviderAbortIndication):
+            if indication.error is not None:
+                return indication.error
+            if indication.abort is not None:
+                abort = indication.abort
+                return AssociationAbortedError(
+                    f"association aborted {abort.describe()}", source=abort.source, reason=abort.reason
+                )
+            return ConnectionLostError(f"{self.peer} closed the connection")
+        if isinstance(indication, ReleaseIndication):
+            self.confirm_release(Deadline(_FAREWELL, "answering the release request"))
+            return AssociationReleasedError(f"{self.peer} released the association")
+        return ProtocolError(f"{type(indication).__name__} was not expected")
+
+
+def _rejected(answer: AssociateRJ) -> AssociationRejectedError:
+    return AssociationRejectedError(
+        f"association {answer.describe()}",
+        result=answer.result,
+        source=answer.source,
+        reason=answer.reason,
+        hint=_REJECT_HINTS.get((answer.source, answer.reason), ""),
+    )

@@ -1,0 +1,148 @@
+"""The accept loop: incoming connections become associations, each served by a thread of its own (PS3.8 9.1.3).
+
+Connections that have not asked for an association yet are counted apart from associations, so that idle sockets do
+not keep real peers out: ARTIM ends them, and beyond ``MAXIMUM_UNASSOCIATED`` the oldest one goes first. Beyond
+``maximum_associations`` a request is rejected as a transient local limit. What an association is served with is the
+caller's.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import threading
+from typing import TYPE_CHECKING, Final
+
+from movescu.errors import MovescuError
+from movescu.net.connection import Connection
+from movescu.net.transport import Transport
+from movescu.ul.association import Association
+from movescu.ul.pdu import AssociateRJ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from movescu.ul.pdu import AssociateRQ
+
+_log: Final = logging.getLogger("movescu.net")
+
+MAXIMUM_UNASSOCIATED: Final = 256
+"""Connections that may wait for their A-ASSOCIATE-RQ at the same time."""
+
+LOCAL_LIMIT_EXCEEDED: Final = AssociateRJ(result=2, source=3, reason=2)
+
+_JOIN_SECONDS: Final = 5.0
+
+
+class Listener:
+    """Accepts connections on a listening socket and serves their associations.
+
+    ``serve(connection, request)`` runs in a thread of its own, for one association; it answers the request.
+    ``artim_timeout``: seconds that a connection may take to ask for an association.
+    ``changed`` is notified when an association or an unassociated connection has ended.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        serve: Callable[[Connection, AssociateRQ], None],
+        *,
+        maximum_associations: int = 64,
+        maximum_length: int = 16384,
+        artim_timeout: float = 30.0,
+    ) -> None:
+        self._socket = sock
+        self._serve = serve
+        self._maximum_associations = maximum_associations
+        self._maximum_length = maximum_length
+        self._artim_timeout = artim_timeout
+        self.changed = threading.Condition()
+        self._associated: dict[Connection, None] = {}
+        self._unassociated: dict[Connection, None] = {}
+        self._threads: set[threading.Thread] = set()
+        self._closing = False
+        self._wake, self._wakened = socket.socketpair()
+        self._accepting = threading.Thread(target=self._accept, name="movescu-listener", daemon=True)
+        self._accepting.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._socket.getsockname()[1])
+
+    @property
+    def open_associations(self) -> tuple[Connection, ...]:
+        """The associations that are open now; to be read while ``changed`` is held."""
+        return tuple(self._associated)
+
+    def close(self) -> None:
+        """Stop accepting, end what is still open, and wait for the threads, for a few seconds at most."""
+        self._closing = True
+        self._wake.send(b"\0")
+        self._accepting.join()
+        with self.changed:
+            for connection in (*self._unassociated, *self._associated):
+                connection.interrupt("the listener is closed")
+            threads = tuple(self._threads)
+        for thread in threads:
+            thread.join(_JOIN_SECONDS)
+        for sock in (self._socket, self._wake, self._wakened):
+            sock.close()
+
+    def _accept(self) -> None:
+        # A second descriptor wakes the loop: closing a socket does not wake a thread that is blocked on it.
+        self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            selector.register(self._wakened, selectors.EVENT_READ)
+            while True:
+                selector.select()
+                if self._closing:
+                    return
+                self._accept_one()
+
+    def _accept_one(self) -> None:
+        try:
+            sock, address = self._socket.accept()
+        except OSError as error:  # gone again, or no descriptor left: nothing to serve
+            _log.warning("cannot accept a connection: %s", error.strerror)
+            return
+        transport = Transport(sock, f"{address[0]} port {address[1]}")
+        connection = Connection(transport, Association(maximum_length=self._maximum_length))
+        thread = threading.Thread(target=self._run, args=(connection,), name="movescu-association", daemon=True)
+        with self.changed:
+            if len(self._unassociated) >= MAXIMUM_UNASSOCIATED:
+                next(iter(self._unassociated)).interrupt("too many connections without an association")
+            self._unassociated[connection] = None
+            self._threads.add(thread)
+        thread.start()
+
+    def _run(self, connection: Connection) -> None:
+        try:
+            self._serve_one(connection)
+        except MovescuError as error:
+            _log.debug("%s: %s", connection.peer, error)
+        except Exception:  # noqa: BLE001 - one association's failure must not end the others, and is logged whole
+            _log.exception("association with %s ended by an error of ours", connection.peer)
+            connection.abort()
+        finally:
+            connection.close()
+            with self.changed:
+                self._unassociated.pop(connection, None)
+                self._associated.pop(connection, None)
+                self._threads.discard(threading.current_thread())
+                self.changed.notify_all()
+
+    def _serve_one(self, connection: Connection) -> None:
+        request = connection.receive_request(self._artim_timeout)
+        with self.changed:
+            self._unassociated.pop(connection, None)
+            full = len(self._associated) >= self._maximum_associations
+            if not full:
+                self._associated[connection] = None
+        if full:
+            _log.warning("association of %s rejected: %d are open already", connection.peer, self._maximum_associations)
+            connection.reject(LOCAL_LIMIT_EXCEEDED)
+        else:
+            self._serve(connection, request)

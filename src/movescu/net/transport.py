@@ -1,0 +1,181 @@
+"""TCP connections with deadlines: PS3.8 9.1, the transport service that the Upper Layer stands on.
+
+OS errors become ours here and only here (``storage/writer`` does the same for files). A send is one call of the
+system for a whole message, with ``TCP_NODELAY``, and ``TCP_QUICKACK`` is armed again after each receive where the
+system has it: a sender that leaves Nagle's algorithm on (Orthanc, DCMTK's tools) waits for our ACK, which the system
+would hold back for 40 ms an object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import Final
+
+from movescu.errors import ConnectError, ConnectionLostError, ListenError, PrivilegesError, TimedOutError
+
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+_BACKLOG: Final = 128
+
+
+class Deadline:
+    """A point in time until which something may take; ``None`` seconds means for ever.
+
+    ``what`` names the wait in the error that its end raises.
+    """
+
+    __slots__ = ("at", "what")
+
+    def __init__(self, seconds: float | None, what: str) -> None:
+        self.at = None if seconds is None else time.monotonic() + seconds
+        self.what = what
+
+    def remaining(self) -> float | None:
+        """Give the seconds that are left, None for no limit; raises ``TimedOutError`` once there are none."""
+        if self.at is None:
+            return None
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise self.expired()
+        return left
+
+    def expired(self) -> TimedOutError:
+        """Make the error of this deadline."""
+        return TimedOutError(f"timed out: {self.what}")
+
+
+class Silence(Deadline):
+    """A limit on each single wait, however many there are: how long the peer may keep still."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float | None, what: str) -> None:
+        super().__init__(None, what)
+        self.seconds = seconds
+
+    def remaining(self) -> float | None:
+        """Give the seconds that each wait may take."""
+        return self.seconds
+
+
+class Transport:
+    """One TCP connection, blocking; the only owner of its socket."""
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        self._socket = sock
+        self.peer = peer
+        """Address and port of the other side, for people."""
+        with contextlib.suppress(OSError):  # the peer may be gone already; the first receive will say so
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    @property
+    def local_address(self) -> str:
+        """The address of our side, as the peer sees it where nothing translates it; empty if it is gone."""
+        with contextlib.suppress(OSError):
+            return str(self._socket.getsockname()[0])
+        return ""
+
+    def receive_into(self, buffer: memoryview, deadline: Deadline) -> int:
+        """Receive what is there, at least one byte; 0 means that the peer closed the connection.
+
+        Raises ``TimedOutError``, and ``ConnectionLostError`` for a reset.
+        """
+        try:
+            self._socket.settimeout(deadline.remaining())
+            size = self._socket.recv_into(buffer)
+            if _QUICKACK is not None:
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        except TimeoutError:
+            raise deadline.expired() from None
+        except OSError as error:
+            raise ConnectionLostError(f"connection to {self.peer} lost: {_reason(error)}") from error
+        return size
+
+    def send(self, data: bytes | bytearray | memoryview, deadline: Deadline) -> None:
+        """Send all of ``data``. Raises ``TimedOutError`` and ``ConnectionLostError``."""
+        try:
+            self._socket.settimeout(deadline.remaining())
+            self._socket.sendall(data)
+        except TimeoutError:
+            raise deadline.expired() from None
+        except OSError as error:
+            raise ConnectionLostError(f"connection to {self.peer} lost: {_reason(error)}") from error
+
+    def stop_receiving(self) -> None:
+        """End the incoming direction: a thread that is blocked on this connection wakes up. Safe from any thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+
+def connect(host: str, port: int, seconds: float | None) -> Transport:
+    """Open a connection to ``host``, trying each of its addresses in turn.
+
+    Raises ``ConnectError``, with what the last address said, or ``TimedOutError`` after ``seconds``.
+    """
+    deadline = Deadline(seconds, f"connecting to {host} port {port}")
+    try:
+        addresses = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConnectError(
+            f"host name {host} cannot be resolved: {_reason(error)}",
+            hint="check the spelling of the peer's name, or give its IP address",
+        ) from error
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(deadline.remaining())
+            sock.connect(address)
+        except TimeoutError as error:
+            sock.close()
+            if deadline.at is not None and time.monotonic() >= deadline.at:
+                raise deadline.expired() from None
+            failure = error
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return Transport(sock, f"{host} port {port}")
+    raise ConnectError(
+        f"cannot connect to {host} port {port}: {_reason(failure)}",
+        hint="check host and port, that the archive is running, and that no firewall is in the way",
+    ) from failure
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """Open a listening socket; port 0 lets the system choose, an empty ``address`` means all interfaces.
+
+    Raises ``ListenError``, ``PrivilegesError`` among them.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        sock.listen(_BACKLOG)
+    except PermissionError as error:
+        sock.close()
+        raise PrivilegesError(
+            f"cannot listen on port {port}: {_reason(error)}",
+            hint="ports below 1024 need root's privileges: choose another with --port",
+        ) from error
+    except (OSError, OverflowError) as error:
+        sock.close()
+        raise ListenError(
+            f"cannot listen on port {port}: {_reason(error)}",
+            hint="another program may be using the port (a second movescu?): stop it or choose another with --port",
+        ) from error
+    return sock
+
+
+def _reason(error: BaseException | None) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

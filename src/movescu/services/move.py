@@ -1,0 +1,143 @@
+"""The Query/Retrieve service class, C-MOVE, as SCU: PS3.4 C.4.2 and PS3.7 9.1.4.
+
+Sends a request and gives its responses one by one, the last of them with what its identifier lists. Encoding the
+identifier of the request is for ``dataset.query``, judging the outcome for ``retrieve``.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from movescu.dataset.query import values_of
+from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
+from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
+from movescu.errors import AbortReason, DataSetError, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from movescu.dimse.exchange import Exchange
+    from movescu.net.transport import Deadline
+    from movescu.ul.negotiation import Context
+
+_log: Final = logging.getLogger("movescu.move")
+
+_FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
+_MAXIMUM_IDENTIFIER: Final = 16 << 20  # bytes; the list of 100,000 failed UIDs has 6.5 MB
+
+
+@dataclass(frozen=True, slots=True)
+class MoveResponse:
+    """A C-MOVE response (PS3.7 table 9.1-4); counts are None where the archive left them out.
+
+    ``failed_sop_instance_uids`` comes with a final response (PS3.4 C.4.2.1.4.2).
+    """
+
+    message_id: int
+    status: int
+    remaining: int | None
+    completed: int | None
+    failed: int | None
+    warning: int | None
+    error_comment: str = ""
+    offending_elements: tuple[int, ...] = ()
+    failed_sop_instance_uids: tuple[str, ...] = ()
+
+    @property
+    def status_class(self) -> StatusClass:
+        """The class of the status (PS3.7 annex C)."""
+        return status_class(self.status)
+
+    @property
+    def status_name(self) -> str:
+        """The status in words (PS3.4 table C.4-2)."""
+        return status_name(self.status, C_MOVE)
+
+
+class MoveSCU:
+    """Makes C-MOVE requests on one presentation context, one after the other.
+
+    ``destination``: AE title that the archive sends to. ``read_pending``: data sets that pending responses announce,
+    against PS3.4, are waited for; otherwise they are taken not to come, and dropped if they do.
+    """
+
+    def __init__(self, exchange: Exchange, context: Context, destination: str, *, read_pending: bool = False) -> None:
+        self._exchange = exchange
+        self._context = context
+        self._destination = destination
+        self._read_pending = read_pending
+        self._message_id = 0
+
+    def request(self, identifier: bytes, deadline: Deadline) -> int:
+        """Send a C-MOVE request; ``identifier`` is encoded in the context's transfer syntax. Give its message ID."""
+        self._message_id = self._message_id % 0xFFFF + 1
+        message = CMoveRQ(self._context.abstract_syntax, self._message_id, self._destination)
+        self._exchange.send(self._context.context_id, message, deadline, identifier)
+        _log.info("C-MOVE request sent (MsgID %d, destination %s)", self._message_id, self._destination)
+        return self._message_id
+
+    def cancel(self, deadline: Deadline) -> None:
+        """Ask the archive to stop the request sent last (PS3.7 9.3.4.3)."""
+        self._exchange.send(self._context.context_id, CCancelRQ(self._message_id), deadline)
+        _log.info("C-CANCEL request sent (MsgID %d)", self._message_id)
+
+    def responses(self, deadline: Deadline) -> Iterator[MoveResponse]:
+        """Give the responses to the request sent last, as they come; the final one ends it.
+
+        Raises ``PeerError`` for everything that is no response to it.
+        """
+        final = False
+        while not final:
+            _, message = self._exchange.receive_response(deadline)
+            response = self._check(message)
+            final = status_class(response.status) is not StatusClass.PENDING
+            uids: tuple[str, ...] = ()
+            if response.command_data_set_type != NO_DATA_SET:
+                if final:
+                    uids = self._failed_uids(deadline)
+                else:
+                    self._skip_data_set()
+            yield MoveResponse(
+                response.message_id_being_responded_to,
+                response.status,
+                response.remaining,
+                response.completed,
+                response.failed,
+                response.warning,
+                response.error_comment or "",
+                response.offending_elements,
+                uids,
+            )
+
+    def _check(self, message: Message) -> CMoveRSP:
+        if not isinstance(message, CMoveRSP):
+            raise _unexpected(f"{message.name} where a C-MOVE response is due")
+        if message.message_id_being_responded_to != self._message_id:
+            raise _unexpected(
+                f"a response to message {message.message_id_being_responded_to}, which was not the one sent"
+            )
+        return message
+
+    def _skip_data_set(self) -> None:
+        _log.warning("a pending C-MOVE response announces a data set, against PS3.4 C.4.2.1.4.2")
+        if not self._read_pending:
+            self._exchange.forget_data_set()
+
+    def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
+        identifier = bytearray()
+        for fragment in self._exchange.data_set(deadline):
+            if len(identifier) < _MAXIMUM_IDENTIFIER:
+                identifier += fragment
+        try:
+            value = values_of(identifier, self._context.transfer_syntax).get(_FAILED_SOP_INSTANCE_UID_LIST, b"")
+        except DataSetError as error:
+            _log.warning("the identifier of the final C-MOVE response cannot be read: %s", error)
+            return ()
+        text = value.decode("latin-1")
+        return tuple(uid for part in text.split("\\") if (uid := part.strip("\0 ")))
+
+
+def _unexpected(what: str) -> ProtocolError:
+    return ProtocolError(f"the archive sent {what}", abort_reason=AbortReason.UNEXPECTED_PDU_PARAMETER)

@@ -1,0 +1,169 @@
+"""The Storage and Verification service classes as SCP: PS3.4 annexes A and B, PS3.7 9.1.1 and 9.1.5.
+
+Serves one association: answers its request, takes C-STORE and C-ECHO until it is released, and responds with the status
+of PS3.4 table B.2-1 that says what became of each object. Where an object goes is for its ``ObjectReceiver``; nothing
+of it is held here.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from movescu.dimse import status as codes
+from movescu.dimse.exchange import Exchange
+from movescu.dimse.messages import CEchoRQ, CEchoRSP, CStoreRQ, CStoreRSP, Message
+from movescu.errors import (
+    AbortReason,
+    DataSetError,
+    DataSetMismatchError,
+    InterruptedConnectionError,
+    MovescuError,
+    PeerError,
+    ProtocolError,
+    StoreError,
+)
+from movescu.net.transport import Silence
+from movescu.storage.naming import MAXIMUM_UID_LENGTH
+from movescu.storage.receiver import Incoming, ObjectReceiver
+from movescu.uids import VERIFICATION
+from movescu.ul.negotiation import AcceptorPolicy, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from movescu.net.connection import Connection
+    from movescu.ul.pdu import AssociateRQ
+
+_log: Final = logging.getLogger("movescu.store")
+
+_COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of an object; ``size`` is that of its data set in bytes, ``error`` why it was not kept."""
+
+    incoming: Incoming
+    size: int
+    status: int
+    error: MovescuError | None = None
+
+
+# what went wrong -> status of PS3.4 table B.2-1, subclasses first
+_STATUS: Final = (
+    (DataSetMismatchError, codes.DATA_SET_DOES_NOT_MATCH),
+    (DataSetError, codes.CANNOT_UNDERSTAND),
+    (StoreError, codes.OUT_OF_RESOURCES),
+)
+
+
+class _RefusedError(MovescuError):
+    """A request that is refused for what its command set says."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class StorageSCP:
+    """Serves storage associations; one instance serves all of them, each in its thread.
+
+    ``open_receiver`` is asked for each object where it goes; ``on_received`` is told what became of it, before the
+    response leaves. ``store_timeout``: seconds of silence within a message that end the association, None for none.
+    """
+
+    def __init__(
+        self,
+        policy: AcceptorPolicy,
+        open_receiver: Callable[[Incoming], ObjectReceiver],
+        on_received: Callable[[Received], None],
+        *,
+        store_timeout: float | None = 60.0,
+    ) -> None:
+        self._policy = policy
+        self._open_receiver = open_receiver
+        self._on_received = on_received
+        self._idle = Silence(None, "waiting for a storage request")
+        self._silence = Silence(store_timeout, "the storage client is silent in the middle of a message")
+
+    def serve(self, connection: Connection, request: AssociateRQ) -> None:
+        """Serve one association to its end. Raises ``MovescuError`` if it ends otherwise than by release."""
+        connection.accept(request, answer(request, self._policy), self._silence)
+        _log.info("storage association with %s (%s) accepted", connection.peer, request.calling_ae_title)
+        with connection.closing_on_error():
+            exchange = Exchange(connection)
+            try:
+                while received := exchange.receive(self._idle):
+                    self._dispatch(exchange, *received, request.calling_ae_title)
+            except PeerError as error:
+                if not isinstance(error, InterruptedConnectionError):
+                    _log.warning("storage association with %s: %s", connection.peer, error)
+                raise
+            connection.confirm_release(self._silence)
+        _log.info("storage association with %s released", connection.peer)
+
+    def _dispatch(self, exchange: Exchange, context_id: int, message: Message, calling_ae_title: str) -> None:
+        context = exchange.connection.contexts[context_id]
+        if isinstance(message, CStoreRQ) and exchange.data_set_announced:
+            self._store(exchange, Incoming(message, context, calling_ae_title))
+        elif isinstance(message, CEchoRQ):
+            _log.info("received C-ECHO request (MsgID %d)", message.message_id)
+            response = CEchoRSP(message.message_id, codes.SUCCESS, message.affected_sop_class_uid)
+            exchange.send(context_id, response, self._silence)
+        else:
+            raise ProtocolError(
+                f"{message.name} without a data set, or where a storage SCP does not expect it",
+                abort_reason=AbortReason.UNEXPECTED_PDU_PARAMETER,
+            )
+
+    def _store(self, exchange: Exchange, incoming: Incoming) -> None:
+        request = incoming.request
+        _log.info("received store request (MsgID %d, %s)", request.message_id, incoming.prefix)
+        received = self._receive(exchange, incoming)
+        if received.error is not None:
+            _log.error("object %s: %s", request.affected_sop_instance_uid, received.error)
+        self._on_received(received)
+        response = CStoreRSP(
+            request.message_id,
+            received.status,
+            request.affected_sop_class_uid,
+            request.affected_sop_instance_uid,
+            error_comment=None if received.error is None else str(received.error)[:_COMMENT_LENGTH],
+        )
+        exchange.send(incoming.context.context_id, response, self._silence)
+
+    def _receive(self, exchange: Exchange, incoming: Incoming) -> Received:
+        fragments = exchange.data_set(self._silence)
+        size = 0
+        try:
+            _check(incoming)
+            receiver = self._open_receiver(incoming)
+            try:
+                for fragment in fragments:
+                    size += len(fragment)
+                    receiver.write(fragment)
+                receiver.finish()
+            except BaseException:
+                receiver.discard()
+                raise
+        except (StoreError, DataSetError, _RefusedError) as error:
+            size += sum(map(len, fragments))  # the rest of the object is still on its way
+            return Received(incoming, size, _status(error), error)
+        return Received(incoming, size, codes.SUCCESS)
+
+
+def _status(error: MovescuError) -> int:
+    if isinstance(error, _RefusedError):
+        return error.status
+    return next(status for kind, status in _STATUS if isinstance(error, kind))
+
+
+def _check(incoming: Incoming) -> None:
+    """Refuse what the command set alone shows to be wrong (PS3.7 9.1.1.1.9)."""
+    request, abstract_syntax = incoming.request, incoming.context.abstract_syntax
+    if abstract_syntax == VERIFICATION or request.affected_sop_class_uid != abstract_syntax:
+        raise _RefusedError("SOP class differs from that of its presentation context", codes.SOP_CLASS_NOT_SUPPORTED)
+    if len(request.affected_sop_instance_uid) > MAXIMUM_UID_LENGTH:
+        raise _RefusedError("SOP instance UID is longer than 64 characters", codes.INVALID_SOP_INSTANCE)

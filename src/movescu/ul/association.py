@@ -1,0 +1,411 @@
+"""The association machine: PS3.8 section 9.2 without a socket, a clock or a thread.
+
+Bytes go in through ``get_buffer`` and ``buffer_updated`` (the shape of ``asyncio.BufferedProtocol``), indications come
+out of it; service primitives are methods, whose PDUs are taken with ``data_to_send``. Time is an argument. What may
+happen in which state is in ``states``; what PDUs look like is in ``pdu``; whoever drives the machine moves the bytes,
+watches ``artim_deadline`` and closes the transport connection when ``closed`` says so.
+
+In Sta6 a P-DATA-TF does not go through the table (DT-2 is a self-loop there): its header is judged, and the fragments
+are handed out as views of the receive buffer. Such a view is borrowed until the next ``get_buffer``.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from movescu.errors import AbortReason, LocalProtocolError, ProtocolError
+from movescu.ul.pdu import (
+    HEADER_LENGTH,
+    PDU,
+    Abort,
+    AbortSource,
+    AssociateAC,
+    AssociateRJ,
+    AssociateRQ,
+    ContextResult,
+    PDataTF,
+    PDUType,
+    PresentationDataValue,
+    ReleaseRP,
+    ReleaseRQ,
+    decode_pdu,
+)
+from movescu.ul.states import ACTIONS, TRANSITIONS, Effect, Event, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAXIMUM_ASSOCIATE_LENGTH: Final = 1 << 20
+"""Longest A-ASSOCIATE PDU that is read, in bytes; 128 contexts of 50 transfer syntaxes each take 200 KB."""
+
+_INITIAL_BUFFER: Final = 16 * 1024
+_UNASSOCIATED_BUFFER: Final = 4 * 1024
+_FIXED_LENGTH: Final = 4  # of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT
+_VERSION_1: Final = 0x0001
+
+_HEADER: Final = struct.Struct(">BxI")
+_PDV_HEADER: Final = struct.Struct(">IBB")
+
+
+class AssociateIndication(NamedTuple):
+    """A-ASSOCIATE indication: a peer asks for an association (AE-6)."""
+
+    request: AssociateRQ
+
+
+class AssociateConfirmation(NamedTuple):
+    """A-ASSOCIATE confirmation: the peer accepted or rejected (AE-3, AE-4)."""
+
+    answer: AssociateAC | AssociateRJ
+
+
+class Fragment(NamedTuple):
+    """P-DATA indication: one presentation data value (DT-2, AR-6); ``data`` is borrowed."""
+
+    context_id: int
+    control: int
+    data: memoryview
+
+
+class ReleaseIndication(NamedTuple):
+    """A-RELEASE indication; ``collision`` where we had asked for a release ourselves (AR-2, AR-8)."""
+
+    collision: bool
+
+
+class ReleaseConfirmation(NamedTuple):
+    """A-RELEASE confirmation (AR-3, AR-10)."""
+
+
+class AbortIndication(NamedTuple):
+    """A-ABORT indication: the peer's service user aborted (AA-3)."""
+
+    abort: Abort
+
+
+class ProviderAbortIndication(NamedTuple):
+    """A-P-ABORT indication: the peer's provider aborted, the connection is gone, or the peer broke the protocol.
+
+    ``abort`` is the A-ABORT received (AA-3), ``error`` what the peer did wrong (AA-8); both None: connection lost.
+    """
+
+    abort: Abort | None = None
+    error: ProtocolError | None = None
+
+
+Indication: TypeAlias = (
+    AssociateIndication
+    | AssociateConfirmation
+    | Fragment
+    | ReleaseIndication
+    | ReleaseConfirmation
+    | AbortIndication
+    | ProviderAbortIndication
+)
+
+_PDU_EVENTS: Final = {
+    PDUType.ASSOCIATE_RQ: Event.ASSOCIATE_RQ_PDU,
+    PDUType.ASSOCIATE_AC: Event.ASSOCIATE_AC_PDU,
+    PDUType.ASSOCIATE_RJ: Event.ASSOCIATE_RJ_PDU,
+    PDUType.P_DATA_TF: Event.P_DATA_TF_PDU,
+    PDUType.RELEASE_RQ: Event.RELEASE_RQ_PDU,
+    PDUType.RELEASE_RP: Event.RELEASE_RP_PDU,
+    PDUType.ABORT: Event.ABORT_PDU,
+}
+
+
+class Association:
+    """One association, of either role.
+
+    ``maximum_length``: the longest P-DATA-TF taken, in bytes behind its header, as we announce it.
+    ``artim_timeout``: seconds that ARTIM runs (PS3.8 9.1.5).
+    """
+
+    def __init__(self, *, maximum_length: int = 16384, artim_timeout: float = 30.0, buffer_size: int = 0) -> None:
+        self.state = State.STA1
+        self.requestor = False
+        self.maximum_length = maximum_length
+        self.artim_timeout = artim_timeout
+        self.artim_deadline: float | None = None
+        self.closed = False
+        """True once the transport connection is to be closed, or has been."""
+        self.contexts: frozenset[int] = frozenset()
+        """IDs of the accepted presentation contexts."""
+        self.peer_maximum_length = 0
+        """What the peer announced: the longest P-DATA-TF it takes, in bytes behind the header; 0 is unlimited."""
+        self._request: AssociateRQ | None = None
+        self._buffer_size = max(buffer_size, _INITIAL_BUFFER, 2 * (maximum_length + HEADER_LENGTH))
+        # An association that has not been asked for yet gets a small buffer: connections are cheap to open.
+        self._buffer = bytearray(_UNASSOCIATED_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._start = 0  # of the first byte that was not understood yet
+        self._end = 0  # of the bytes received
+        self._deaf = False  # framing is lost: nothing that follows can be understood
+        self._out: list[bytes] = []
+        self._indications: list[Indication] = []
+        self._now = 0.0
+
+    # -- bytes in ------------------------------------------------------------------------------------------------
+
+    def get_buffer(self) -> memoryview:
+        """Give the free part of the receive buffer, never empty; views handed out before are void from now on."""
+        if self._start:
+            left = self._end - self._start
+            self._view[:left] = self._view[self._start : self._end]
+            self._start, self._end = 0, left
+        if self._end == len(self._buffer) or len(self._buffer) < self._wanted_size():
+            self._grow()
+        return self._view[self._end :]
+
+    def _wanted_size(self) -> int:
+        return self._buffer_size if self.state in (State.STA6, State.STA7) else 0
+
+    def _grow(self) -> None:
+        # Doubling as bytes arrive: a length that lies costs the peer its bandwidth, not us our memory.
+        size = max(self._wanted_size(), 2 * len(self._buffer) if self._end == len(self._buffer) else 0)
+        buffer = bytearray(size)
+        buffer[: self._end] = self._view[: self._end]
+        self._buffer, self._view = buffer, memoryview(buffer)
+
+    def buffer_updated(self, size: int, now: float) -> list[Indication]:
+        """Take ``size`` bytes that were written into the buffer; give what they amount to.
+
+        ``now``: seconds on any clock that never goes back.
+        """
+        self._now = now
+        self._end += size
+        while not self._deaf and not self.closed:
+            if self.state is State.STA6:
+                self._take_p_data()
+            if not self._take_pdu():
+                break
+        if self._deaf or self.closed:
+            self._start = self._end
+        return self._take_indications()
+
+    def _take_p_data(self) -> None:
+        """Hand out the fragments of all whole P-DATA-TF at the front of the buffer (PS3.8 9.3.5), DT-2."""
+        view, position, end = self._view, self._start, self._end
+        contexts, limit, indications = self.contexts, self.maximum_length, self._indications
+        header, pdv_header = _HEADER.unpack_from, _PDV_HEADER.unpack_from
+        while end - position >= HEADER_LENGTH:
+            pdu_type, length = header(view, position)
+            if pdu_type != 4 or length > limit or length < 6 or end - position < length + HEADER_LENGTH:
+                break
+            pdv_length, context_id, control = pdv_header(view, position + 6)
+            if pdv_length != length - 4 or context_id not in contexts or control > 3:
+                break  # several PDVs, or something wrong: the table's way
+            indications.append(Fragment(context_id, control, view[position + 12 : position + 6 + length]))
+            position += length + HEADER_LENGTH
+        self._start = position
+
+    def _take_pdu(self) -> bool:
+        """Take one PDU from the front of the buffer through the table; False if none is whole yet."""
+        if self._end - self._start < HEADER_LENGTH:
+            return False
+        pdu_type, length = _HEADER.unpack_from(self._view, self._start)
+        try:
+            self._check_length(pdu_type, length)
+            first = self._start + HEADER_LENGTH
+            if self._end - first < length:
+                return False
+            self._start = first + length
+            pdu = decode_pdu(pdu_type, self._view[first : first + length])
+            if isinstance(pdu, PDataTF):
+                self._check_values(pdu)
+        except ProtocolError as error:
+            self._deaf = True
+            self._perform(Event.INVALID_PDU, error=error)
+        else:
+            self._perform(_PDU_EVENTS[PDUType(pdu_type)], pdu=pdu)
+        return True
+
+    def _check_length(self, pdu_type: int, length: int) -> None:
+        # Judged from the header alone: nothing is read, let alone held, of a PDU that is going to be refused.
+        if pdu_type in (PDUType.ASSOCIATE_RQ, PDUType.ASSOCIATE_AC):
+            limit, expected = MAXIMUM_ASSOCIATE_LENGTH, "at most"
+        elif pdu_type == PDUType.P_DATA_TF:
+            limit, expected = self.maximum_length, "at most"
+        else:
+            limit, expected = _FIXED_LENGTH, "exactly"
+        if pdu_type not in _PDU_EVENTS:
+            raise ProtocolError(f"PDU type {pdu_type:02X}H is unknown", abort_reason=AbortReason.UNRECOGNIZED_PDU)
+        if length > limit or (expected == "exactly" and length != limit):
+            raise ProtocolError(
+                f"PDU type {pdu_type:02X}H of {length} bytes, {expected} {limit} are allowed",
+                abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
+            )
+
+    def _check_values(self, pdu: PDataTF) -> None:
+        for value in pdu.values:
+            if self.contexts and value.context_id not in self.contexts:
+                raise ProtocolError(
+                    f"P-DATA-TF on presentation context {value.context_id}, which was not accepted",
+                    abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
+                )
+            if value.control > 3:
+                raise ProtocolError(
+                    f"message control header {value.control:02X}H has reserved bits set",
+                    abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
+                )
+
+    # -- the transport connection and the timer --------------------------------------------------------------------
+
+    def transport_connected(self, now: float) -> None:
+        """Note that the connection stands: requested (Evt2) after ``associate_request``, else indicated (Evt5)."""
+        self._now = now
+        if self.state is State.STA4:
+            self._perform(Event.TRANSPORT_CONFIRMATION, pdu=self._request)
+        else:
+            self._perform(Event.TRANSPORT_INDICATION)
+
+    def transport_closed(self, now: float) -> list[Indication]:
+        """Note that the connection was closed or lost (Evt17)."""
+        self._now = now
+        if self.state is not State.STA1:
+            self._perform(Event.TRANSPORT_CLOSED)
+        self.closed = True
+        return self._take_indications()
+
+    def artim_expired(self, now: float) -> list[Indication]:
+        """Note that ``artim_deadline`` has passed (Evt18)."""
+        self._now = now
+        self._perform(Event.ARTIM_EXPIRED)
+        return self._take_indications()
+
+    # -- service primitives ------------------------------------------------------------------------------------------
+
+    def associate_request(self, request: AssociateRQ) -> None:
+        """A-ASSOCIATE request primitive (Evt1); the connection has to be opened next."""
+        self._request, self.requestor = request, True
+        self._perform(Event.ASSOCIATE_REQUEST)
+
+    def associate_accept(self, answer: AssociateAC) -> None:
+        """A-ASSOCIATE response primitive, accept (Evt7)."""
+        self._perform(Event.ASSOCIATE_ACCEPT, pdu=answer)
+        self._establish(answer)
+
+    def associate_reject(self, answer: AssociateRJ, now: float) -> None:
+        """A-ASSOCIATE response primitive, reject (Evt8)."""
+        self._now = now
+        self._perform(Event.ASSOCIATE_REJECT, pdu=answer)
+
+    def p_data_request(self, pdus: Iterable[PDataTF]) -> None:
+        """P-DATA request primitive (Evt9)."""
+        for pdu in pdus:
+            self._perform(Event.P_DATA_REQUEST, pdu=pdu)
+
+    def release_request(self) -> None:
+        """A-RELEASE request primitive (Evt11)."""
+        self._perform(Event.RELEASE_REQUEST, pdu=ReleaseRQ())
+
+    def release_response(self, now: float) -> None:
+        """A-RELEASE response primitive (Evt14)."""
+        self._now = now
+        self._perform(Event.RELEASE_RESPONSE, pdu=ReleaseRP())
+
+    def abort_request(self, now: float, error: ProtocolError | None = None) -> None:
+        """A-ABORT request primitive (Evt15).
+
+        With ``error``, what a layer above found wrong with the peer, the A-ABORT carries the provider's source and
+        the error's reason (PS3.8 table 9-26); without, the service user's.
+        """
+        self._now = now
+        self._perform(Event.ABORT_REQUEST, error=error)
+
+    def data_to_send(self) -> bytes:
+        """Take the bytes that wait to be sent, all in one piece, for one call of send."""
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        return data
+
+    # -- the actions -------------------------------------------------------------------------------------------------
+
+    def _perform(self, event: Event, *, pdu: PDU | None = None, error: ProtocolError | None = None) -> None:
+        name = TRANSITIONS.get((self.state, event))
+        if name is None:
+            raise LocalProtocolError(f"{event.name} is not allowed in Sta{self.state}")
+        action = ACTIONS[name]
+        next_state = action.next_states[0]
+        if event is Event.RELEASE_RQ_PDU and len(action.next_states) == 2 and not self.requestor:
+            next_state = action.next_states[1]
+        for effect in action.effects:
+            if effect is Effect.JUDGE:
+                next_state = self._judge(pdu, action.next_states)
+            else:
+                self._apply(effect, event, pdu, error)
+        self.state = next_state
+
+    def _judge(self, pdu: PDU | None, next_states: tuple[State, ...]) -> State:
+        # AE-6. The provider rejects only another protocol version; AE titles and contexts are the service user's.
+        assert isinstance(pdu, AssociateRQ)  # noqa: S101 - the table pairs AE-6 with this PDU alone
+        if pdu.protocol_version & _VERSION_1:
+            self._request = pdu
+            self._indications.append(AssociateIndication(pdu))
+            return next_states[0]
+        self._out.append(AssociateRJ(1, 2, 2).encode())
+        self.artim_deadline = self._now + self.artim_timeout
+        return next_states[1]
+
+    def _apply(self, effect: Effect, event: Event, pdu: PDU | None, error: ProtocolError | None) -> None:
+        if effect is Effect.SEND and pdu is not None:
+            self._out.append(pdu.encode())
+        elif effect is Effect.INDICATE:
+            self._indicate(pdu)
+        elif effect is Effect.SEND_USER_ABORT:
+            self._out.append(_abort_for(error).encode())
+        elif effect is Effect.SEND_PROVIDER_ABORT:
+            self._out.append(_abort_for(error or _unexpected(event, self.state)).encode())
+        elif effect is Effect.INDICATE_PROVIDER_ABORT:
+            self._indications.append(ProviderAbortIndication(None, error or _unexpected(event, self.state)))
+        elif effect is Effect.START_ARTIM:
+            self.artim_deadline = self._now + self.artim_timeout
+        elif effect is Effect.STOP_ARTIM:
+            self.artim_deadline = None
+        elif effect is Effect.CLOSE:
+            self.closed = True
+
+    def _indicate(self, pdu: PDU | None) -> None:
+        if isinstance(pdu, PDataTF):
+            self._indications += [Fragment(*_fields(value)) for value in pdu.values]
+        elif isinstance(pdu, AssociateAC | AssociateRJ):
+            self._indications.append(AssociateConfirmation(pdu))
+            if isinstance(pdu, AssociateAC):
+                self._establish(pdu)
+        elif isinstance(pdu, ReleaseRQ):
+            self._indications.append(ReleaseIndication(self.state is State.STA7))
+        elif isinstance(pdu, ReleaseRP):
+            self._indications.append(ReleaseConfirmation())
+        elif isinstance(pdu, Abort):
+            user = pdu.source == AbortSource.SERVICE_USER
+            self._indications.append(AbortIndication(pdu) if user else ProviderAbortIndication(pdu))
+
+    def _establish(self, answer: AssociateAC) -> None:
+        accepted = (c.context_id for c in answer.contexts if c.result == ContextResult.ACCEPTANCE)
+        self.contexts = frozenset(accepted)
+        peer = answer if self.requestor else self._request
+        if peer is not None:
+            self.peer_maximum_length = peer.user_information.maximum_length or 0
+
+    def _take_indications(self) -> list[Indication]:
+        indications, self._indications = self._indications, []
+        return indications
+
+
+def _fields(value: PresentationDataValue) -> tuple[int, int, memoryview]:
+    return value.context_id, value.control, memoryview(value.data)
+
+
+def _abort_for(error: ProtocolError | None) -> Abort:
+    if error is None:
+        return Abort(AbortSource.SERVICE_USER, AbortReason.NOT_SPECIFIED)
+    return Abort(AbortSource.SERVICE_PROVIDER, error.abort_reason)
+
+
+def _unexpected(event: Event, state: State) -> ProtocolError | None:
+    if event is Event.TRANSPORT_CLOSED:
+        return None
+    return ProtocolError(
+        f"{event.name.replace('_', '-')} is not allowed in Sta{state}", abort_reason=AbortReason.UNEXPECTED_PDU
+    )

@@ -1,0 +1,62 @@
+"""Make the dictionary files of ``src/movescu/data`` from pydicom's public and private dictionaries.
+
+Run it with an interpreter that has pydicom: ``python tools/make_dictionary.py``. It writes ``tags.txt``,
+``keywords.txt``, ``repeaters.txt`` and ``private.txt``; ``movescu.dictionary`` describes and reads them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pydicom
+from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
+from pydicom._private_dict import private_dictionaries
+
+DATA = Path(__file__).resolve().parent.parent / "src" / "movescu" / "data"
+SOURCE = f"# Made by tools/make_dictionary.py from pydicom {pydicom.__version__}; do not edit.\n"
+
+# How the private dictionary spells an ambiguous VR, and how PS3.6 does.
+AMBIGUOUS = {"OB_OW": "OB or OW"}
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Write one data file below its line of provenance."""
+    DATA.joinpath(name).write_text(SOURCE + "".join(line + "\n" for line in lines), encoding="utf-8")
+    print(f"{name}: {len(lines)} lines")
+
+
+def public() -> None:
+    """Write the elements of PS3.6; rows without a keyword are numbers that PS3.6 only reserves."""
+    rows = {tag: row for tag, row in DicomDictionary.items() if row[4] and row[0] != "NONE"}
+    by_vr: dict[str, list[int]] = defaultdict(list)
+    for tag, row in sorted(rows.items()):
+        by_vr[row[0]].append(tag)
+    write("tags.txt", [f"{vr}\t{''.join(f'{tag:08x}' for tag in tags)}" for vr, tags in sorted(by_vr.items())])
+    write("keywords.txt", [f"{tag:08x} {row[1]} {row[4]}" for tag, row in sorted(rows.items())])
+    write("repeaters.txt", [f"{tag.lower()}\t{row[0]}\t{row[1]}\t{row[4]}" for tag, row in RepeatersDictionary.items()])
+
+
+def private() -> None:
+    """Write, per creator and VR, group and last byte of the element; UN tells nothing and is left out.
+
+    pydicom writes the block as ``xx`` in most rows and as whatever block the source saw in some; the first kind wins.
+    """
+    lines = []
+    for creator, rows in sorted(private_dictionaries.items()):
+        found: dict[str, str] = {}
+        for key, row in sorted(rows.items(), key=lambda item: (item[0][4:6] != "xx", item[0])):
+            vr = AMBIGUOUS.get(row[0], row[0])
+            if vr != "UN" and "x" not in key[:4] + key[6:]:
+                found.setdefault((key[:4] + key[6:]).lower(), vr)
+        by_vr: dict[str, list[str]] = defaultdict(list)
+        for place, vr in found.items():
+            by_vr[vr].append(place)
+        if by_vr:
+            lines.append("\t".join([creator, *(f"{vr}={''.join(sorted(p))}" for vr, p in sorted(by_vr.items()))]))
+    write("private.txt", lines)
+
+
+if __name__ == "__main__":
+    public()
+    private()
