@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 FLOORS = """
 0  errors uids dictionary
-1  ul.pdu ul.states dimse.status dimse.messages dataset.elements dataset.encoding dataset.output storage.naming
+1  ul.pdu ul.states dimse.status dimse.messages dataset.elements dataset.encoding dataset.output storage.naming storage.durability
 2  ul.negotiation ul.association dataset.encoder dataset.scan dataset.recode dataset.filemeta dataset.query
 3  net.transport net.access storage.writer storage.receiver
 4  net.connection net.listener

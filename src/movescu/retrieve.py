@@ -175,7 +175,7 @@ class Retriever:
         if own is None:
             return
         if not own.storage.ignore:
-            self._directory = OutputDirectory(own.storage.directory)
+            self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
         policy = AcceptorPolicy(_storage_policy(own), own.transfer_syntaxes, self._options.maximum_length)
         scp = StorageSCP(
             policy,
@@ -239,13 +239,16 @@ class Retriever:
         """Wait for what is still on its way, and give the result.
 
         The wait ends at once if nothing is missing and no storage association is open; else after ``linger`` seconds
-        without an object, or when the open associations have been silent for ``store_timeout``.
+        without an object, or when the open associations have been silent for ``store_timeout``. Then what was stored
+        is flushed to the disk, if durability asks for it. Raises ``StoreError`` if that fails.
         """
         if self._listener is not None:
             final = time.monotonic()
             with self._listener.changed:
                 while (seconds := self._wait_for(self._listener, final)) > 0:
                     self._listener.changed.wait(seconds)
+        if self._directory is not None:
+            self._directory.flush()
         return RetrieveResult(tuple(self._responses), self._tally, self._expected())
 
     def release(self) -> None:

@@ -151,11 +151,20 @@ class _Command:
             except PeerError as error:
                 self._codes.add(ExitCode.ASSOCIATION_LOST)
                 self._complain("association lost before the final C-MOVE response", error)
-                self._tell(retriever.finish())
+                self._finish(retriever)
                 return self._exit_code()
-            self._tell(retriever.finish())
+            self._finish(retriever)
             self._end(retriever)
         return self._exit_code()
+
+    def _finish(self, retriever: Retriever) -> None:
+        from movescu.errors import StoreError  # noqa: PLC0415 - see run()
+
+        try:
+            self._tell(retriever.finish())
+        except StoreError as error:
+            self._codes.add(ExitCode.INCOMPLETE)
+            self._complain("incomplete", error)
 
     def _end(self, retriever: Retriever) -> None:
         from movescu.errors import PeerError  # noqa: PLC0415 - see run()
@@ -285,7 +294,9 @@ def _count(number: int | None) -> str:
 
 def _options(settings: Settings) -> RetrieveOptions:
     """Say in the library's terms what the command line says in its own."""
+    from movescu.dataset.encoding import Encoding, GroupLength  # noqa: PLC0415 - see _Command.run()
     from movescu.retrieve import ListenOptions, RetrieveOptions  # noqa: PLC0415 - see _Command.run()
+    from movescu.storage.durability import Durability  # noqa: PLC0415 - as above
     from movescu.storage.receiver import StorageOptions  # noqa: PLC0415 - as above
 
     own = None
@@ -293,7 +304,18 @@ def _options(settings: Settings) -> RetrieveOptions:
         storage = StorageOptions(
             directory=settings.output_directory,
             ignore=settings.ignore,
+            bit_preserving=settings.bit_preserving,
             file_format=settings.write_file_format,
+            encoding=Encoding(
+                transfer_syntax=settings.write_syntax,
+                new_vr=settings.new_vr,
+                group_length=GroupLength[settings.group_length.upper()],
+                explicit_length=settings.explicit_length,
+                file_padding=settings.file_padding,
+                item_padding=settings.item_padding,
+                compression_level=settings.compression_level,
+            ),
+            durability=Durability(settings.durable),
         )
         own = ListenOptions(
             port=settings.listen_port,

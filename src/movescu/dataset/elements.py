@@ -125,7 +125,7 @@ class Vocabulary:
                 self._signed = int.from_bytes(value[:2], "little") == 1
         elif tag == _WAVEFORM_BITS_ALLOCATED:
             if self._waveform is None:
-                self._waveform = b"OB" if int.from_bytes(value[:2], "little") == 8 else b"OW"
+                self._waveform = b"OW" if int.from_bytes(value[:2], "little") != 8 and len(value) else b"OB"
         elif tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF and len(value) <= 66:
             creator = bytes(value).rstrip(b" \0").decode("latin-1")
             if dictionary.knows_creator(creator):
@@ -235,11 +235,7 @@ class Parser:
                     break
             level = self._level
             if base + position == level.end:
-                if level.undefined and level.kind != _ITEM:
-                    raise self._error(
-                        f"{tag_text(level.tag)}: a sequence of undefined length without its end", level.end
-                    )
-                self._close()
+                self._run_out(level)
                 continue
             if size - position < 8:
                 self._need = 8
@@ -344,6 +340,12 @@ class Parser:
     def _open(self, kind: int, tag: int, end: int, *, undefined: bool, implicit: bool, big: bool) -> None:
         self._level = _Level(kind, tag, end, undefined=undefined, implicit=implicit, big=big)
         self._levels.append(self._level)
+
+    def _run_out(self, level: _Level) -> None:
+        """Close a level whose bytes are used up; of those of undefined length an item may end so."""
+        if level.undefined and level.kind != _ITEM:
+            raise self._error(f"{tag_text(level.tag)}: a sequence of undefined length without its end", level.end)
+        self._close()
 
     def _close(self) -> None:
         level = self._levels.pop()

@@ -10,7 +10,7 @@ Where this differs from DCMTK
 * Text of odd length is padded with a space (PS3.5 6.2), by DCMTK with NUL.
 * OW of odd length is padded with NUL (PS3.5 7.1.1), by DCMTK not at all.
 * A group length element always has four bytes (PS3.6: UL, VM 1), in DCMTK what was received beyond them as well.
-* Values are stripped and padded whatever their size, in every transfer syntax.
+* With an odd number for +p DCMTK leaves group lengths as they came, right or wrong; here they are made right.
 """
 
 from __future__ import annotations
@@ -117,6 +117,8 @@ class Encoder:
         self._unknown = b"UN" if encoding.new_vr else b"OB"
         self._labels = {} if encoding.new_vr else dict.fromkeys(SINCE_1993, b"OB")
         self._drops_padding = not encoding.keeps_padding
+        # A padding that cannot be makes DCMTK touch neither padding nor group lengths; here the latter are made right.
+        self._group_length = GroupLength.RECALCULATE if encoding.keeps_padding else encoding.group_length
         self._level = _Open()
         self._levels = [self._level]
         self._lengths: list[int] = []  # positions after the length fields of open sequences and items
@@ -215,13 +217,13 @@ class Encoder:
         level = self._level
         group = tag >> 16
         if not tag & 0xFFFF:
-            if self._encoding.group_length is GroupLength.RECALCULATE:
+            if self._group_length is GroupLength.RECALCULATE:
                 self._write_group_length(tag)
             return False
         if tag == TRAILING_PADDING and self._drops_padding:
             return False
         if group != level.group:
-            if self._encoding.group_length is GroupLength.CREATE:
+            if self._group_length is GroupLength.CREATE:
                 self._write_group_length(group << 16)
             else:
                 self._end_group(level)

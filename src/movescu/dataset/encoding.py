@@ -42,7 +42,8 @@ class Encoding:
     file_padding: int = 0
     """Bytes of which the file becomes a multiple (+p), 0 for no padding."""
     item_padding: int = 0
-    """Bytes of which the content of each item becomes a multiple. If either number is odd, all padding stays."""
+    """Bytes of which the content of each item becomes a multiple. If either number is odd, padding
+    stays as received, and group lengths are neither created nor removed."""
     compression_level: int = 6
     """zlib's 0 to 9, for a deflated transfer syntax (+cl)."""
 

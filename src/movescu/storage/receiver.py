@@ -1,26 +1,36 @@
 """How a received object becomes a file, in each mode of the command: what ``services.store`` hands fragments to.
 
-Bit preserving: the bytes go to the file as they come, behind a file meta made from the C-STORE request. Ignoring:
-nothing is looked at or kept.
+Normal: the data set is walked, recoded where the output options or its own shape ask for it, and checked against its
+C-STORE request; otherwise the received bytes themselves are written. An object of up to a MiB is taken whole, a larger
+one goes to the file as it comes. Bit preserving: everything goes to the file as it comes, behind a file meta made from
+the request. Ignoring: nothing is looked at or kept.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from movescu.dataset.filemeta import encode_file_meta
+from movescu.dataset.recode import Encoding, Identity, Recoder
+from movescu.dataset.scan import unchanged
+from movescu.errors import DataSetError, DataSetMismatchError
+from movescu.storage.durability import Durability
 from movescu.storage.naming import file_name, prefix
+from movescu.storage.writer import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from movescu.dimse.messages import CStoreRQ
-    from movescu.storage.writer import OutputDirectory
+    from movescu.storage.writer import ObjectFile, OutputDirectory
     from movescu.ul.negotiation import Context
 
 _log: Final = logging.getLogger("movescu.store")
+
+_WHOLE: Final = 1 << 20
+"""Bytes of a data set that are taken in memory before it goes to the file as a stream."""
 
 
 class ObjectReceiver(Protocol):
@@ -50,6 +60,22 @@ class Incoming:
         return prefix(self.request.affected_sop_class_uid)
 
 
+@dataclass(frozen=True, slots=True)
+class StorageOptions:
+    """What becomes of received objects.
+
+    ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
+    ``encoding`` is not looked at where ``bit_preserving`` is set.
+    """
+
+    directory: str = "."
+    ignore: bool = False
+    bit_preserving: bool = False
+    file_format: bool = True
+    encoding: Encoding = field(default_factory=Encoding)
+    durability: Durability = Durability.END
+
+
 class IgnoringReceiver:
     """Receives an object and keeps nothing of it (``--ignore``)."""
 
@@ -63,56 +89,117 @@ class IgnoringReceiver:
         """Keep nothing."""
 
 
-class FileReceiver:
-    """Writes an object into a directory as it comes."""
+class _FileReceiver:
+    """What the two receivers that write files have in common."""
 
-    __slots__ = ("_directory", "_file", "_meta", "_name")
-
-    def __init__(self, directory: OutputDirectory, incoming: Incoming, *, meta: bytes) -> None:
+    def __init__(self, directory: OutputDirectory, incoming: Incoming, meta: bytes) -> None:
         request = incoming.request
         self._directory = directory
+        self._incoming = incoming
         self._name = file_name(request.affected_sop_class_uid, request.affected_sop_instance_uid)
         self._meta = meta
-        self._file = directory.create()
+        self._file: ObjectFile | None = None
+
+    def _commit(self, file: ObjectFile) -> None:
+        outcome = file.commit(self._name)
+        if outcome is Outcome.SAME:
+            _log.info("already stored, with the same content: %s", self._directory.full_name(self._name))
+        elif outcome is Outcome.REPLACED:
+            _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(self._name))
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        if self._file is not None:
+            self._file.discard()
+
+
+class BitPreservingReceiver(_FileReceiver):
+    """Writes an object as it comes (``+B``)."""
 
     def write(self, fragment: memoryview) -> None:
         """Append the bytes, the first of them behind the file meta. Raises ``StoreError``."""
-        if self._meta:
-            meta, self._meta = self._meta, b""
-            self._file.write(meta, fragment)
+        if self._file is None:
+            self._file = self._directory.create()
+            self._file.begin(self._meta, fragment)
         else:
             self._file.write(fragment)
 
     def finish(self) -> None:
         """Give the file its name. Raises ``StoreError``."""
-        if self._directory.exists(self._name):
-            _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(self._name))
-        self._file.commit(self._name)
-        _log.debug("stored %s", self._name)
+        if self._file is None:
+            self.write(memoryview(b""))
+        assert self._file is not None  # noqa: S101 - made by write()
+        self._commit(self._file)
+
+
+class NormalReceiver(_FileReceiver):
+    """Writes an object as the output options ask, once it has proved to be what its request said."""
+
+    def __init__(self, directory: OutputDirectory, incoming: Incoming, meta: bytes, encoding: Encoding) -> None:
+        super().__init__(directory, incoming, meta)
+        self._encoding = encoding
+        self._syntax = incoming.context.transfer_syntax
+        self._data = bytearray()
+        self._recoder: Recoder | None = None
+        self._spools: list[ObjectFile] = []
+
+    def write(self, fragment: memoryview) -> None:
+        """Take the bytes. Raises ``StoreError`` and ``DataSetError``."""
+        if self._recoder is not None:
+            self._recoder.feed(fragment)
+            return
+        self._data += fragment
+        if len(self._data) > _WHOLE:
+            self._begin_stream()
+
+    def _begin_stream(self) -> Recoder:
+        self._file = self._directory.create()
+        self._file.begin(self._meta)
+        self._recoder = Recoder(
+            self._syntax, self._encoding, self._file, file_offset=len(self._meta), spool=self._spool
+        )
+        data, self._data = self._data, bytearray()
+        self._recoder.feed(memoryview(data))
+        return self._recoder
+
+    def _spool(self) -> ObjectFile:
+        self._spools.append(self._directory.spool())
+        return self._spools[-1]
+
+    def finish(self) -> None:
+        """Complete the data set, check it and give the file its name. Raises ``StoreError`` and ``DataSetError``."""
+        identity = None if self._recoder is not None else unchanged(self._data, self._syntax, self._encoding)
+        if identity is not None:
+            self._check(identity)
+            self._file = self._directory.create()
+            self._file.begin(self._meta, self._data)
+        else:
+            recoder = self._recoder or self._begin_stream()
+            self._check(recoder.finish())
+        assert self._file is not None  # noqa: S101 - made on either way
+        self._commit(self._file)
+        self._close_spools()
 
     def discard(self) -> None:
         """Remove what was written."""
-        self._file.discard()
+        super().discard()
+        self._close_spools()
 
+    def _close_spools(self) -> None:
+        for spool in self._spools:
+            spool.discard()
 
-def _meta(incoming: Incoming) -> bytes:
-    """Give preamble and file meta as DCMTK writes them in its default mode: without a source AE title."""
-    request = incoming.request
-    return encode_file_meta(
-        request.affected_sop_class_uid, request.affected_sop_instance_uid, incoming.context.transfer_syntax.uid
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class StorageOptions:
-    """What becomes of received objects.
-
-    ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
-    """
-
-    directory: str = "."
-    ignore: bool = False
-    file_format: bool = True
+    def _check(self, identity: Identity) -> None:
+        """Hold what the data set says of itself against its request (PS3.4 B.2.3, statuses C000 and A900)."""
+        request = self._incoming.request
+        if not identity.sop_class_uid or not identity.sop_instance_uid:
+            raise DataSetError("data set without SOP Class UID or SOP Instance UID")
+        for what, own, announced in (
+            ("SOP class", identity.sop_class_uid, request.affected_sop_class_uid),
+            ("SOP instance", identity.sop_instance_uid, request.affected_sop_instance_uid),
+        ):
+            if own != announced:
+                raise DataSetMismatchError(f"{what} {own} differs from the request's")
 
 
 def receiver_factory(
@@ -123,6 +210,21 @@ def receiver_factory(
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
         if directory is None:
             return IgnoringReceiver()
-        return FileReceiver(directory, incoming, meta=_meta(incoming) if options.file_format else b"")
+        if options.bit_preserving:
+            return BitPreservingReceiver(directory, incoming, _meta(incoming, options))
+        return NormalReceiver(directory, incoming, _meta(incoming, options), options.encoding)
 
     return open_receiver
+
+
+def _meta(incoming: Incoming, options: StorageOptions) -> bytes:
+    """Give preamble and file meta, with the elements that DCMTK's movescu writes in each mode."""
+    if not options.file_format:
+        return b""
+    request = incoming.request
+    class_uid, instance_uid = request.affected_sop_class_uid, request.affected_sop_instance_uid
+    if options.bit_preserving:
+        syntax = incoming.context.transfer_syntax
+        return encode_file_meta(class_uid, instance_uid, syntax.uid, incoming.calling_ae_title)
+    syntax = options.encoding.transfer_syntax or incoming.context.transfer_syntax
+    return encode_file_meta(class_uid, instance_uid, syntax.uid)

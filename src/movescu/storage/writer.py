@@ -1,9 +1,9 @@
-"""Files of received objects: written under a temporary name, renamed when whole.
+"""Files of received objects: written under a temporary name, renamed when whole, flushed as asked.
 
 A name that exists is a whole object: the temporary file lies in the same directory, every error up to that of
 ``close`` is looked at, and only then the file gets its name. OS errors become ``StoreError`` here (``net/transport``
 does the same for sockets). All names are relative to a descriptor of the directory, so that the objects stay together
-even if the directory is renamed in mid-retrieve.
+even if the directory is renamed in mid-retrieve. How written files get to the disk is ``durability``'s.
 """
 
 from __future__ import annotations
@@ -11,13 +11,28 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import stat
+from enum import Enum, auto
 from typing import Final
 
 from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
+from movescu.storage.durability import Durability, Flusher
 
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE: Final = 0o666  # less the umask, as fopen() has it
-_IOV_MAX: Final = 1024
+_BLOCK: Final = 1 << 20
+
+_Buffer = bytes | bytearray | memoryview
+
+
+class Outcome(Enum):
+    """What became of a name when a file was committed to it."""
+
+    CREATED = auto()
+    REPLACED = auto()
+    SAME = auto()
+    """It had the same content already, and was left as it was."""
 
 
 class OutputDirectory:
@@ -26,7 +41,7 @@ class OutputDirectory:
     Raises ``DirectoryNotFoundError`` and ``DirectoryNotWritableError``.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, durability: Durability = Durability.END) -> None:
         self.path = path
         if not os.path.isdir(path):  # noqa: PTH112 - pathlib costs 10 ms at start
             raise DirectoryNotFoundError(
@@ -39,6 +54,7 @@ class OutputDirectory:
         if not os.access(path, os.W_OK | os.X_OK):
             os.close(self._fd)
             raise _not_writable(path, None)
+        self._flusher = Flusher(self._fd, durability)
         self._numbers = itertools.count(1)
         self._pid = os.getpid()
 
@@ -49,9 +65,46 @@ class OutputDirectory:
             fd = os.open(name, _CREATE, _MODE, dir_fd=self._fd)
         except OSError as error:
             raise _store_error(f"cannot create a file in {self.path!r}", error) from error
-        return ObjectFile(self, self._fd, fd, name)
+        return ObjectFile(self, fd, name)
 
-    def exists(self, name: str) -> bool:
+    def spool(self) -> ObjectFile:
+        """Open a file without a name, for bytes on their way into another. Raises ``StoreError``."""
+        file = self.create()
+        file.unlink()
+        return file
+
+    def commit(self, temporary: str, fd: int, name: str) -> Outcome:
+        """Close a whole file and give it its name, unless the same content is there already and can stay as it is."""
+        outcome = Outcome.CREATED
+        try:
+            if self._exists(name):
+                outcome = self._compare(fd, name)
+            if outcome is not Outcome.SAME:
+                self._flusher.written(fd, name)
+        finally:
+            os.close(fd)
+        if outcome is Outcome.SAME:
+            os.unlink(temporary, dir_fd=self._fd)
+        else:
+            os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            self._flusher.named()
+        return outcome
+
+    def _compare(self, fd: int, name: str) -> Outcome:
+        """Hold a file against what has its name now; links are not followed, and only a regular file is the same."""
+        try:
+            existing = os.open(name, _OPEN, dir_fd=self._fd)
+        except OSError:
+            return Outcome.REPLACED
+        try:
+            same = stat.S_ISREG(os.fstat(existing).st_mode) and _same_content(existing, fd)
+            if same:  # it may be there without having been flushed yet
+                self._flusher.written(existing, name)
+        finally:
+            os.close(existing)
+        return Outcome.SAME if same else Outcome.REPLACED
+
+    def _exists(self, name: str) -> bool:
         """Tell whether there is anything of that name."""
         try:
             os.stat(name, dir_fd=self._fd, follow_symlinks=False)
@@ -59,9 +112,21 @@ class OutputDirectory:
             return False
         return True
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=self._fd)
+
     def full_name(self, name: str) -> str:
         """Give the path of a file in this directory, as DCMTK prints it."""
         return os.path.join(self.path, name)  # noqa: PTH118 - pathlib costs 10 ms at start
+
+    def flush(self) -> None:
+        """Wait until everything that was committed is on the disk. Raises ``StoreError``."""
+        try:
+            self._flusher.finish()
+        except OSError as error:
+            raise _store_error(f"cannot flush {self.path!r} to the disk", error) from error
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -69,46 +134,95 @@ class OutputDirectory:
 
 
 class ObjectFile:
-    """A file being written under its temporary name: to be ended by ``commit`` or ``discard``."""
+    """A file being written under its temporary name: to be ended by ``commit`` or ``discard``.
 
-    __slots__ = ("_directory", "_directory_fd", "_fd", "_name")
+    Positions are bytes from the start of the data set, as ``dataset.output.Sink`` has them. All methods raise
+    ``StoreError``.
+    """
 
-    def __init__(self, directory: OutputDirectory, directory_fd: int, fd: int, name: str) -> None:
+    __slots__ = ("_directory", "_fd", "_name", "_offset")
+
+    def __init__(self, directory: OutputDirectory, fd: int, name: str) -> None:
         self._directory = directory
-        self._directory_fd = directory_fd
         self._fd = fd
         self._name = name
+        self._offset = 0
 
-    def write(self, *buffers: bytes | bytearray | memoryview) -> None:
-        """Append the buffers, in one call of the system if it takes them all. Raises ``StoreError``."""
+    def begin(self, meta: bytes, data: _Buffer = b"") -> None:
+        """Write what stands before the data set, and the data set's first bytes, in one call of the system."""
+        self._offset = len(meta)
+        self._write_all([meta, data])
+
+    def write(self, data: _Buffer) -> None:
+        """Append bytes of the data set."""
+        self._write_all([data])
+
+    def _write_all(self, buffers: list[_Buffer]) -> None:
         expected = sum(map(len, buffers))
         try:
             written = os.writev(self._fd, buffers)
-            if written != expected:  # a signal, or a disk that is full: the next call says which
+            if written != expected:  # a signal, a limit of 2 GiB, or a full disk: the next call says which
                 data = memoryview(b"".join(buffers))
                 while written < expected:
                     written += os.write(self._fd, data[written:])
         except OSError as error:
-            raise _store_error(f"cannot write to a file in {self._directory.path!r}", error) from error
+            raise self._error("write to", error) from error
 
-    def commit(self, name: str) -> None:
-        """Close the file and give it its name, in place of whatever had it. Raises ``StoreError``; then it is gone."""
+    def patch(self, position: int, data: bytes) -> None:
+        """Overwrite bytes of the data set."""
+        try:
+            os.pwrite(self._fd, data, self._offset + position)
+        except OSError as error:
+            raise self._error("write to", error) from error
+
+    def read(self, position: int, size: int) -> bytes:
+        """Read bytes of the data set back."""
+        try:
+            return os.pread(self._fd, size, self._offset + position)
+        except OSError as error:
+            raise self._error("read back", error) from error
+
+    def truncate(self, position: int) -> None:
+        """Forget the data set from a position on."""
+        try:
+            os.ftruncate(self._fd, self._offset + position)
+            os.lseek(self._fd, 0, os.SEEK_END)
+        except OSError as error:
+            raise self._error("write to", error) from error
+
+    def commit(self, name: str) -> Outcome:
+        """Close the file and give it its name, in place of whatever had it; on an error nothing is left of it."""
         fd, self._fd = self._fd, -1
         try:
-            os.close(fd)
-            os.replace(self._name, name, src_dir_fd=self._directory_fd, dst_dir_fd=self._directory_fd)
+            return self._directory.commit(self._name, fd, name)
         except OSError as error:
-            self.discard()
+            self._directory.remove(self._name)
             raise _store_error(f"cannot write {self._directory.full_name(name)!r}", error) from error
+
+    def unlink(self) -> None:
+        """Take the file's name away; it lasts until it is closed."""
+        self._directory.remove(self._name)
 
     def discard(self) -> None:
         """Close and remove the file; nothing else is touched."""
-        with contextlib.suppress(OSError):
-            if self._fd >= 0:
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
                 os.close(self._fd)
-                self._fd = -1
-        with contextlib.suppress(OSError):
-            os.unlink(self._name, dir_fd=self._directory_fd)
+            self._fd = -1
+            self._directory.remove(self._name)
+
+    def _error(self, what: str, error: OSError) -> StoreError:
+        return _store_error(f"cannot {what} a file in {self._directory.path!r}", error)
+
+
+def _same_content(existing: int, new: int) -> bool:
+    size = os.fstat(existing).st_size
+    if size != os.fstat(new).st_size:
+        return False
+    for position in range(0, size, _BLOCK):
+        if os.pread(existing, _BLOCK, position) != os.pread(new, _BLOCK, position):
+            return False
+    return True
 
 
 def _store_error(what: str, error: OSError) -> StoreError:

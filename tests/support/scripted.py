@@ -1,0 +1,282 @@
+"""An archive that does what a test tells it, step by step: also what no real server can be brought to do.
+
+``archive`` runs a script, a function of a ``Session``, against the first association that it is asked for; ``sender``
+is the other half of an archive, a storage client. Both stand on movescu's own layers, which the real servers of
+``peers`` check: what is scripted here is the order of messages, and the end of connections.
+
+A script's errors come out of the ``with`` block. Every wait in it ends after ``PATIENCE``.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from movescu.dataset.filemeta import decode_file_meta
+from movescu.dimse.exchange import Exchange
+from movescu.dimse.messages import (
+    DATA_SET_PRESENT,
+    NO_DATA_SET,
+    CCancelRQ,
+    CMoveRQ,
+    CMoveRSP,
+    CStoreRQ,
+    CStoreRSP,
+    Message,
+)
+from movescu.dimse.status import PENDING, SUCCESS
+from movescu.net.connection import Connection
+from movescu.net.transport import Deadline, Transport, connect
+from movescu.ul.association import AbortIndication, Association, ProviderAbortIndication
+from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
+from movescu.ul.pdu import AssociateRJ, AssociateRQ
+from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from corpus import Instance
+
+    Script = Callable[["Session"], None]
+
+HOST = "127.0.0.1"
+PATIENCE = 30.0
+
+
+def _soon() -> Deadline:
+    return Deadline(PATIENCE, "a scripted peer waited for the program under test")
+
+
+class Session:
+    """The archive's side of one association: each method is one step."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.connection = Connection(Transport(sock, "the program under test"), Association())
+        self._message_id = 0
+        self._context_id = 0
+        self._move_class = ""
+        self.identifier = b""
+        """The data set of the C-MOVE request last read."""
+
+    def read_request(self) -> AssociateRQ:
+        """Wait for the A-ASSOCIATE-RQ and leave it unanswered."""
+        return self.connection.receive_request(PATIENCE)
+
+    def accept(self, abstract_syntaxes: Callable[[str], bool] = lambda _: True) -> AssociateRQ:
+        """Accept the association, with the contexts of these abstract syntaxes."""
+        request = self.read_request()
+        policy = AcceptorPolicy(abstract_syntaxes, (EXPLICIT_LITTLE, IMPLICIT_LITTLE))
+        self.connection.accept(request, answer(request, policy), _soon())
+        self._exchange = Exchange(self.connection)
+        return request
+
+    def reject(self, result: int, source: int, reason: int) -> None:
+        """Reject the association."""
+        self.read_request()
+        self.connection.reject(AssociateRJ(result, source, reason))
+
+    def expect_move(self) -> CMoveRQ:
+        """Wait for a C-MOVE request, with its identifier."""
+        context_id, message = self._receive()
+        assert isinstance(message, CMoveRQ), message
+        self._context_id, self._message_id = context_id, message.message_id
+        self._move_class = message.affected_sop_class_uid
+        self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(_soon()))
+        return message
+
+    def expect_cancel(self) -> tuple[int, CCancelRQ]:
+        """Wait for a C-CANCEL request; gives its presentation context too."""
+        context_id, message = self._receive()
+        assert isinstance(message, CCancelRQ), message
+        return context_id, message
+
+    def pending(self, completed: int = 0) -> None:
+        """Send a pending response."""
+        self.respond(PENDING, completed=completed, remaining=1)
+
+    def respond(
+        self,
+        status: int = SUCCESS,
+        *,
+        completed: int | None = None,
+        remaining: int | None = None,
+        failed: int | None = None,
+        failed_uids: Sequence[str] = (),
+        comment: str | None = None,
+        message_id: int | None = None,
+    ) -> None:
+        """Send a response to the request last read; ``message_id``: to another one."""
+        message = CMoveRSP(
+            self._message_id if message_id is None else message_id,
+            status,
+            self._move_class,
+            remaining=remaining,
+            completed=completed,
+            failed=failed,
+            warning=None if completed is None else 0,
+            error_comment=comment,
+            command_data_set_type=DATA_SET_PRESENT if failed_uids else NO_DATA_SET,
+        )
+        self._exchange.send(self._context_id, message, _soon(), _failed_list(failed_uids) if failed_uids else None)
+
+    def send(self, message: Message) -> None:
+        """Send any message on the context of the request."""
+        self._exchange.send(self._context_id, message, _soon())
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes, whatever they are."""
+        self._socket.settimeout(PATIENCE)
+        self._socket.sendall(data)
+
+    def expect_release(self) -> None:
+        """Wait for the release request and confirm it."""
+        assert self._exchange.receive(_soon()) is None, "a message where a release was due"
+        self.connection.confirm_release(_soon())
+
+    def expect_abort(self) -> None:
+        """Wait for an A-ABORT."""
+        indication = self.connection.next(_soon())
+        assert isinstance(indication, AbortIndication | ProviderAbortIndication), indication
+        assert not isinstance(indication, ProviderAbortIndication) or indication.abort, "closed without an A-ABORT"
+
+    def abort(self) -> None:
+        """Abort the association."""
+        self.connection.abort()
+
+    def release(self) -> None:
+        """Release the association from this side."""
+        self.connection.release(_soon())
+
+    def close(self) -> None:
+        """End the connection without a word."""
+        self._socket.close()
+
+    def reset(self) -> None:
+        """End the connection by a TCP reset."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def _receive(self) -> tuple[int, Message]:
+        received = self._exchange.receive(_soon())
+        assert received is not None, "a release where a request was due"
+        return received
+
+
+class Archive:
+    """A scripted archive that is listening; ``AET`` is what it wants to be called, though it takes any name."""
+
+    AET = "SCRIPTED"
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._listening = socket.create_server((HOST, 0))
+        self._listening.settimeout(PATIENCE)
+        self.port: int = self._listening.getsockname()[1]
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="scripted archive")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, as arguments of the command."""
+        return HOST, self.port
+
+    def start(self) -> None:
+        """Wait for the association, in a thread."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for the end of the script, and raise what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def explain(self, failure: BaseException) -> None:
+        """Add to another failure how far the script came."""
+        with suppress(OSError):  # the association has been there
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        failure.add_note(f"the scripted archive: {self._error or 'its script came to its end'}")
+
+    def _run(self) -> None:
+        try:
+            with self._listening:
+                sock, _ = self._listening.accept()
+            with sock:
+                self._script(Session(sock))
+        except BaseException as error:  # noqa: BLE001 - it is raised in the test's own thread
+            self._error = error
+
+
+@contextmanager
+def archive(script: Script) -> Iterator[Archive]:
+    """Run a script against the first association."""
+    running = Archive(script)
+    running.start()
+    try:
+        yield running
+    except BaseException as failure:
+        running.explain(failure)
+        raise
+    running.finish()
+
+
+class Sender:
+    """A storage client with an open association."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._exchange = Exchange(connection)
+        self._message_id = 0
+
+    def store(self, instance: Instance) -> int:
+        """Send an object; gives the status of the response."""
+        request, context_id = self._request(instance)
+        self._exchange.send(context_id, request, _soon(), data_set(instance))
+        _, response = self._exchange.receive_response(_soon())
+        assert isinstance(response, CStoreRSP), response
+        assert response.message_id_being_responded_to == request.message_id
+        return response.status
+
+    def announce(self, instance: Instance) -> None:
+        """Send a C-STORE request whose data set never comes."""
+        request, context_id = self._request(instance)
+        self._exchange.send(context_id, request, _soon())
+
+    def _request(self, instance: Instance) -> tuple[CStoreRQ, int]:
+        self._message_id += 1
+        contexts = self.connection.contexts.values()
+        context = next(c for c in contexts if c.abstract_syntax == instance.sop_class_uid)
+        return CStoreRQ(instance.sop_class_uid, self._message_id, instance.instance_uid), context.context_id
+
+
+@contextmanager
+def sender(port: int, instances: Sequence[Instance]) -> Iterator[Sender]:
+    """Open a storage association to this machine for the classes of these objects, and release it at the end.
+
+    The objects are explicit VR little endian, as ``corpus`` makes them.
+    """
+    classes = tuple(dict.fromkeys(instance.sop_class_uid for instance in instances))
+    request = AssociateRQ("MOVESCU", Archive.AET, propose(classes, (EXPLICIT_LITTLE,)), user_information(16384))
+    connection = Connection.request(connect(HOST, port, PATIENCE), request, PATIENCE)
+    with connection.closing_on_error():
+        yield Sender(connection)
+        connection.release(_soon())
+
+
+def data_set(instance: Instance) -> bytes:
+    """The data set of a file, as its bytes."""
+    data = instance.path.read_bytes()
+    meta = decode_file_meta(data)
+    assert meta is not None
+    return data[meta.length :]
+
+
+def _failed_list(uids: Sequence[str]) -> bytes:
+    """An identifier with the Failed SOP Instance UID List (0008,0058), explicit VR little endian."""
+    value = "\\".join(uids).encode()
+    value += b"\0" * (len(value) & 1)
+    return struct.pack("<HH2sH", 0x0008, 0x0058, b"UI", len(value)) + value
