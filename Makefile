@@ -56,7 +56,7 @@ python3-venv:
 # The servers, clients and oracles of the tests. Each pair is a command and the package it is in.
 peers:
 	@missing=; \
-	for pair in dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd; do \
+	for pair in dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace; do \
 	    command -v "$${pair%:*}" >/dev/null || missing+=" $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian-packages PACKAGES="$${missing# }"

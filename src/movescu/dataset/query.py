@@ -30,6 +30,8 @@ _AT: Final = re.compile(r"\(?([0-9a-fA-F]{4}),([0-9a-fA-F]{4})\)?\Z")
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+")
 _NUMBER: Final = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
+_FIRST_TAG: Final = 0x00080000  # commands and file meta information have lower ones
+
 _INTEGERS: Final = {"US": "H", "SS": "H", "UL": "I", "SL": "I", "UV": "Q", "SV": "Q"}
 _FLOATS: Final = {"FL": "f", "FD": "d", "OF": "f", "OD": "d"}
 _HEX_UNITS: Final = {"OB": 1, "UN": 1, "OW": 2, "OL": 4, "OV": 8}
@@ -184,7 +186,10 @@ def _read_data_set(data: bytes) -> bytes:
     elements = memoryview(data)[position:]
     if not elements:
         raise DataSetError("there is no data set", offset=position)
-    return recode(elements, syntax, _LITTLE)
+    query = recode(elements, syntax, _LITTLE)
+    if not any(tag >= _FIRST_TAG for tag, _, _ in _elements(query)):
+        raise DataSetError("there is no element that a query could have", offset=position)
+    return query
 
 
 def _detect(data: bytes) -> TransferSyntax:

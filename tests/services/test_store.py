@@ -1,0 +1,216 @@
+"""What a sender is told about each object, and what is on the disk then (PS3.4 table B.2-1)."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from movescu.dataset.filemeta import decode_file_meta
+from movescu.dimse.exchange import Exchange
+from movescu.dimse.messages import CEchoRQ, CEchoRSP, CFindRQ, CStoreRQ, CStoreRSP, Message
+from movescu.errors import AssociationAbortedError
+from movescu.net.connection import Connection
+from movescu.net.listener import Listener
+from movescu.net.transport import Deadline, connect, listen
+from movescu.services.store import Received, StorageSCP
+from movescu.storage.receiver import StorageOptions, receiver_factory
+from movescu.storage.writer import OutputDirectory
+from movescu.uids import EXPLICIT_LITTLE, VERIFICATION
+from movescu.ul.negotiation import AcceptorPolicy, propose, user_information
+from movescu.ul.pdu import AssociateRQ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+MR = "1.2.840.10008.5.1.4.1.1.4"
+WAIT = 20.0
+
+
+def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
+    return struct.pack("<HH2sH", group, number, vr, len(value)) + value
+
+
+def uid(value: str) -> bytes:
+    return value.encode() + b"\0" * (len(value) & 1)
+
+
+def data_set(class_uid: str = CT, instance_uid: str = "1.2.3", rest: bytes = b"") -> bytes:
+    own = element(8, 0x16, b"UI", uid(class_uid)) + element(8, 0x18, b"UI", uid(instance_uid))
+    return own + (rest or element(0x10, 0x10, b"PN", b"Doe^Jane"))
+
+
+class Sender:
+    """A storage SCU that says whatever a test wants it to."""
+
+    def __init__(self, port: int) -> None:
+        request = AssociateRQ("ANY", "SENDER", propose([CT, MR, VERIFICATION], [EXPLICIT_LITTLE]), user_information(0))
+        self.connection = Connection.request(connect("127.0.0.1", port, WAIT), request, WAIT)
+        self.exchange = Exchange(self.connection)
+        self.deadline = Deadline(WAIT, "the answer")
+
+    def ask(self, message: Message, data: bytes | None = None, context_id: int = 1) -> Message:
+        self.exchange.send(context_id, message, self.deadline, data)
+        return self.exchange.receive_response(self.deadline)[1]
+
+    def store(self, data: bytes, *, instance_uid: str = "1.2.3", class_uid: str = CT, context_id: int = 1) -> CStoreRSP:
+        response = self.ask(CStoreRQ(class_uid, 7, instance_uid), data, context_id)
+        assert isinstance(response, CStoreRSP)
+        assert response.message_id_being_responded_to == 7
+        return response
+
+
+class Station:
+    """A storage SCP with a folder, and what it counted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.received: list[Received] = []
+        self._closers: list[Callable[[], None]] = []
+
+    def open(self, **options: bool) -> Sender:
+        """Start it with these storage options, and open an association to it."""
+        directory = None if options.get("ignore") else OutputDirectory(str(self.folder))
+        policy = AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE,))
+        factory = receiver_factory(StorageOptions(str(self.folder), **options), directory)  # type: ignore[arg-type] # flags alone
+        scp = StorageSCP(policy, factory, self.received.append)
+        listener = Listener(listen("127.0.0.1", 0), scp.serve)
+        sender = Sender(listener.port)
+        self._closers += [sender.connection.abort, listener.close, *([directory.close] if directory else [])]
+        return sender
+
+    def close(self) -> None:
+        while self._closers:
+            self._closers.pop(0)()
+
+    @property
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    (tmp_path / "in").mkdir()
+    made = Station(tmp_path / "in")
+    yield made
+    made.close()
+
+
+def test_an_object_is_on_the_disk_and_counted_when_its_sender_hears_success(station: Station) -> None:
+    response = station.open().store(data_set())
+    assert (response.status, response.affected_sop_class_uid, response.affected_sop_instance_uid) == (0, CT, "1.2.3")
+    assert station.files == ["CT.1.2.3"]
+    assert [received.status for received in station.received] == [0]
+    content = (station.folder / "CT.1.2.3").read_bytes()
+    meta = decode_file_meta(content)
+    assert meta is not None
+    assert (meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid) == (CT, "1.2.3", EXPLICIT_LITTLE.uid)
+    assert content[meta.length :] == data_set()
+
+
+LARGE = element(0x10, 0x10, b"PN", b"Doe^Jane") + struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 3 << 20) + bytes(3 << 20)
+
+BROKEN = {
+    "empty": b"",
+    "no data set at all": b"\xff\xfe\xfd" * 50,
+    "ends inside an element": data_set()[:-3],
+    "ends inside a large element": data_set(rest=LARGE)[:-1000],
+    "without a SOP instance UID": element(8, 0x16, b"UI", uid(CT)),
+    "without a SOP class UID": element(8, 0x18, b"UI", uid("1.2.3")),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_object_is_refused_by_name_and_the_next_one_stored(station: Station, what: str) -> None:
+    (station.folder / "CT.1.2.3").write_bytes(b"good")
+    sender = station.open()
+    response = sender.store(BROKEN[what])
+    assert response.status == 0xC000
+    assert response.error_comment
+    assert len(response.error_comment) <= 64
+    assert station.files == ["CT.1.2.3"]
+    assert (station.folder / "CT.1.2.3").read_bytes() == b"good"
+    assert sender.store(data_set(instance_uid="1.2.4"), instance_uid="1.2.4").status == 0
+    assert station.files == ["CT.1.2.3", "CT.1.2.4"]
+
+
+@pytest.mark.parametrize("data", [data_set(instance_uid="6.6.6"), data_set(class_uid=MR), data_set(MR, "6.6.6", LARGE)])
+def test_an_object_that_is_another_than_announced_is_refused(station: Station, data: bytes) -> None:
+    (station.folder / "CT.1.2.3").write_bytes(b"good")
+    assert station.open().store(data).status == 0xA900
+    assert station.files == ["CT.1.2.3"]
+    assert (station.folder / "CT.1.2.3").read_bytes() == b"good"
+
+
+@pytest.mark.parametrize("rest", [b"", LARGE], ids=["small", "large"])
+def test_what_cannot_be_written_is_refused_and_the_association_lives(station: Station, rest: bytes) -> None:
+    (station.folder / "CT.1.2.3").mkdir()
+    sender = station.open()
+    assert sender.store(data_set(rest=rest)).status == 0xA700
+    assert sender.store(data_set(instance_uid="1.2.4", rest=rest), instance_uid="1.2.4").status == 0
+    assert station.files == ["CT.1.2.3", "CT.1.2.4"]
+
+
+def test_a_class_that_is_not_that_of_its_context_is_refused(station: Station) -> None:
+    sender = station.open()
+    assert sender.store(data_set(), context_id=3).status == 0x0122
+    assert sender.store(data_set(VERIFICATION), class_uid=VERIFICATION, context_id=5).status == 0x0122
+    assert station.files == []
+
+
+def test_an_overlong_uid_is_refused_and_the_association_lives(station: Station) -> None:
+    sender = station.open()
+    long = "1." + "2" * 63
+    assert sender.store(data_set(instance_uid=long), instance_uid=long).status == 0x0117
+    assert sender.store(data_set()).status == 0
+
+
+def test_a_sender_that_goes_away_in_mid_object_leaves_the_good_copy(station: Station) -> None:
+    (station.folder / "CT.1.2.3").write_bytes(b"good")
+    sender = station.open()
+    request = CStoreRQ(CT, 1, "1.2.3")
+    pdus = list(sender.exchange._pdus(1, 0, data_set(rest=LARGE), last=False))
+    sender.exchange.send(1, request, sender.deadline)
+    sender.connection.send(pdus, sender.deadline)
+    station.close()
+    assert station.files == ["CT.1.2.3"]
+    assert (station.folder / "CT.1.2.3").read_bytes() == b"good"
+    assert station.received == []
+
+
+def test_ignoring_takes_anything_and_keeps_nothing(station: Station) -> None:
+    sender = station.open(ignore=True)
+    assert [sender.store(data).status for data in BROKEN.values()] == [0] * len(BROKEN)
+    assert station.files == []
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_bit_preserving_keeps_anything_as_it_came(station: Station, what: str) -> None:
+    assert station.open(bit_preserving=True).store(BROKEN[what]).status == 0
+    content = (station.folder / "CT.1.2.3").read_bytes()
+    meta = decode_file_meta(content)
+    assert meta is not None
+    assert content[meta.length :] == BROKEN[what]
+    assert b"\2\0\x16\0AE\6\0SENDER" in content[: meta.length]
+
+
+def test_without_file_format_there_is_the_data_set_alone(station: Station) -> None:
+    station.open(file_format=False).store(data_set())
+    assert (station.folder / "CT.1.2.3").read_bytes() == data_set()
+
+
+def test_a_sender_may_ask_whether_we_are_there(station: Station) -> None:
+    response = station.open().ask(CEchoRQ(VERIFICATION, 3), context_id=5)
+    assert response == CEchoRSP(3, 0, VERIFICATION)
+
+
+@pytest.mark.parametrize("message", [CFindRQ(CT, 1), CStoreRQ(CT, 1, "1.2.3", command_data_set_type=0x0101)])
+def test_what_no_storage_scp_expects_ends_the_association(station: Station, message: Message) -> None:
+    sender = station.open()
+    sender.exchange.send(1, message, sender.deadline)
+    with pytest.raises(AssociationAbortedError):
+        sender.exchange.receive(sender.deadline)
+    assert station.files == []

@@ -1,0 +1,113 @@
+"""What reaches the disk, seen in the system calls of a process that stores objects."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STORE = """
+import sys
+from movescu.errors import StoreError
+from movescu.storage.durability import Durability
+from movescu.storage.writer import OutputDirectory
+
+path, durability, count, size = sys.argv[1:]
+directory = OutputDirectory(path, Durability(durability))
+for number in range(int(count)):
+    file = directory.create()
+    file.begin(b"meta", bytes(int(size)))
+    try:
+        file.commit(f"CT.{number}")
+    except StoreError as error:
+        sys.exit(f"commit: {error}")
+    sys.stdout.write(f"RESPONSE {number}\\n")
+    sys.stdout.flush()
+try:
+    directory.flush()
+except StoreError as error:
+    sys.exit(f"flush: {error}")
+sys.stdout.write("END\\n")
+"""
+
+CALLS = "trace=fsync,fdatasync,syncfs,rename,renameat,renameat2,write"
+
+
+def trace(path: Path, durability: str, count: int, *, size: int = 10, inject: str = "") -> tuple[int, str, list[str]]:
+    """Run ``STORE``; give its exit code, its standard error, and the calls in their order: name and outcome."""
+    log = path.parent / "trace"
+    command = ["strace", "-f", "-y", "-o", str(log), "-e", CALLS, *(["-e", f"inject={inject}"] if inject else [])]
+    run = subprocess.run(
+        [*command, sys.executable, "-c", STORE, str(path), durability, str(count), str(size)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.findall(r"^\d+ +(fsync|fdatasync|syncfs|rename|write)\w*\((.*)$", log.read_text(), re.MULTILINE)
+    return run.returncode, run.stderr, [name if name != "write" else rest for name, rest in found if said(name, rest)]
+
+
+def said(name: str, rest: str) -> bool:
+    return name != "write" or "RESPONSE" in rest or "END" in rest
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def kinds(calls: list[str]) -> list[str]:
+    return ["say" if "RESPONSE" in call else "end" if "END" in call else call for call in calls]
+
+
+def test_with_object_a_success_is_never_said_before_file_and_name_are_on_the_disk(out: Path) -> None:
+    code, _, calls = trace(out, "object", 2)
+    assert code == 0
+    assert kinds(calls) == ["fsync", "rename", "fsync", "say"] * 2 + ["end"]
+
+
+def test_few_files_are_flushed_before_the_end_and_their_directory_with_them(out: Path) -> None:
+    _, _, calls = trace(out, "end", 3)
+    assert kinds(calls) == ["rename", "say"] * 3 + ["fsync"] * 4 + ["end"]
+
+
+def test_many_files_are_flushed_at_once_before_the_end(out: Path) -> None:
+    _, _, calls = trace(out, "end", 40)
+    assert kinds(calls)[-2:] == ["syncfs", "end"]
+    assert "fsync" not in kinds(calls)
+
+
+def test_flushes_run_behind_a_long_retrieve(out: Path) -> None:
+    _, _, calls = trace(out, "end", 40, size=8 << 20)
+    flushes = kinds(calls).count("syncfs")
+    assert flushes > 1
+    assert kinds(calls).index("syncfs") < kinds(calls).index("end") - 1
+
+
+def test_off_flushes_nothing(out: Path) -> None:
+    _, _, calls = trace(out, "off", 40)
+    assert set(kinds(calls)) == {"rename", "say", "end"}
+
+
+@pytest.mark.parametrize(("count", "call"), [(3, "fsync"), (40, "syncfs")])
+def test_a_flush_that_fails_is_never_a_success(out: Path, count: int, call: str) -> None:
+    code, error, calls = trace(out, "end", count, inject=f"{call}:error=EIO")
+    assert code == 1
+    assert "flush: " in error
+    assert "Input/output error" in error
+    assert "end" not in kinds(calls)
+
+
+def test_an_object_whose_flush_fails_is_refused_and_leaves_no_file(out: Path) -> None:
+    code, error, calls = trace(out, "object", 1, inject="fsync:error=EIO")
+    assert code == 1
+    assert "commit: " in error
+    assert "say" not in kinds(calls)
+    assert list(out.iterdir()) == []

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from movescu.errors import DirectoryNotFoundError, StoreError
+from movescu.storage.durability import Durability
+from movescu.storage.writer import Outcome, OutputDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[OutputDirectory]:
+    opened = OutputDirectory(str(tmp_path))
+    yield opened
+    opened.close()
+
+
+def store(directory: OutputDirectory, name: str, data: bytes, meta: bytes = b"") -> Outcome:
+    file = directory.create()
+    file.begin(meta, data)
+    return file.commit(name)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_a_file_has_its_name_only_when_it_is_whole(directory: OutputDirectory, tmp_path: Path) -> None:
+    file = directory.create()
+    file.begin(b"meta", b"first ")
+    file.write(b"second")
+    assert "CT.1" not in names(tmp_path)
+    assert file.commit("CT.1") is Outcome.CREATED
+    assert names(tmp_path) == ["CT.1"]
+    assert (tmp_path / "CT.1").read_bytes() == b"metafirst second"
+
+
+def test_positions_are_those_of_the_data_set(directory: OutputDirectory, tmp_path: Path) -> None:
+    file = directory.create()
+    file.begin(b"meta", b"0123456789")
+    file.patch(2, b"XY")
+    assert file.read(1, 4) == b"1XY4"
+    file.truncate(6)
+    file.write(b"end")
+    file.commit("CT.1")
+    assert (tmp_path / "CT.1").read_bytes() == b"meta01XY45end"
+
+
+def test_what_is_discarded_leaves_nothing_and_touches_nothing(directory: OutputDirectory, tmp_path: Path) -> None:
+    store(directory, "CT.1", b"good")
+    file = directory.create()
+    file.begin(b"", b"bad")
+    file.discard()
+    assert names(tmp_path) == ["CT.1"]
+    assert (tmp_path / "CT.1").read_bytes() == b"good"
+
+
+def test_the_same_content_is_left_as_it_was(directory: OutputDirectory, tmp_path: Path) -> None:
+    store(directory, "CT.1", b"same" * 1000)
+    before = (tmp_path / "CT.1").stat()
+    assert store(directory, "CT.1", b"same" * 1000) is Outcome.SAME
+    after = (tmp_path / "CT.1").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert names(tmp_path) == ["CT.1"]
+
+
+@pytest.mark.parametrize("content", [b"other", b"same but longer", b"", b"sAme"])
+def test_other_content_replaces_the_file(directory: OutputDirectory, tmp_path: Path, content: bytes) -> None:
+    store(directory, "CT.1", b"same")
+    assert store(directory, "CT.1", bytes(content)) is Outcome.REPLACED
+    assert (tmp_path / "CT.1").read_bytes() == content
+
+
+def test_a_difference_far_inside_a_large_file_is_seen(directory: OutputDirectory, tmp_path: Path) -> None:
+    content = bytearray(5 << 20)
+    store(directory, "CT.1", bytes(content))
+    content[(4 << 20) + 7] = 1
+    assert store(directory, "CT.1", bytes(content)) is Outcome.REPLACED
+    assert (tmp_path / "CT.1").read_bytes() == content
+
+
+def test_a_link_is_replaced_and_its_target_left_alone(directory: OutputDirectory, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / "CT.1").symlink_to(victim)
+    assert store(directory, "CT.1", b"precious") is Outcome.REPLACED
+    assert not (tmp_path / "CT.1").is_symlink()
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_pipe_in_the_way_does_not_hang_the_retrieve(directory: OutputDirectory, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "CT.1")
+    assert store(directory, "CT.1", b"data") is Outcome.REPLACED
+    assert (tmp_path / "CT.1").read_bytes() == b"data"
+
+
+def test_a_directory_in_the_way_is_an_error_and_leaves_no_file(directory: OutputDirectory, tmp_path: Path) -> None:
+    (tmp_path / "CT.1").mkdir()
+    with pytest.raises(StoreError, match=r"CT\.1"):
+        store(directory, "CT.1", b"data")
+    assert names(tmp_path) == ["CT.1"]
+
+
+def test_a_full_disk_leaves_the_good_copy_and_no_other_file(tmp_path: Path) -> None:
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    options = "size=256k"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], capture_output=True).returncode:  # noqa: PLW1510 - judged here
+        pytest.skip("mounting needs root's privileges")
+    try:
+        directory = OutputDirectory(str(mounted))
+        store(directory, "CT.1", b"good")
+        file = directory.create()
+        with pytest.raises(StoreError, match="No space left"):
+            file.begin(b"meta", bytes(1 << 20))
+        file.discard()
+        assert names(mounted) == ["CT.1"]
+        assert (mounted / "CT.1").read_bytes() == b"good"
+        directory.close()
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+def test_objects_stay_together_when_the_directory_is_renamed(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    directory = OutputDirectory(str(tmp_path / "before"))
+    store(directory, "CT.1", b"one")
+    (tmp_path / "before").rename(tmp_path / "after")
+    store(directory, "CT.2", b"two")
+    directory.close()
+    assert names(tmp_path / "after") == ["CT.1", "CT.2"]
+
+
+def test_a_removed_directory_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    directory = OutputDirectory(str(tmp_path / "gone"))
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(StoreError):
+        directory.create()
+    directory.close()
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "empty"])
+def test_what_is_no_directory_is_named(tmp_path: Path, kind: str) -> None:
+    path = {"missing": str(tmp_path / "missing"), "file": str(tmp_path / "file"), "empty": ""}[kind]
+    (tmp_path / "file").touch()
+    with pytest.raises(DirectoryNotFoundError, match="output directory"):
+        OutputDirectory(path)
+
+
+def test_the_umask_decides_who_may_read_an_object(directory: OutputDirectory, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        store(directory, "CT.1", b"data")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "CT.1").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_spool_file_is_gone_with_its_descriptor(directory: OutputDirectory, tmp_path: Path) -> None:
+    spool = directory.spool()
+    spool.write(b"data")
+    assert spool.read(0, 4) == b"data"
+    assert names(tmp_path) == []
+    spool.discard()
+
+
+@pytest.mark.parametrize("durability", Durability)
+@pytest.mark.parametrize("count", [1, 40])
+def test_flushing_works_for_few_files_and_many(tmp_path: Path, durability: Durability, count: int) -> None:
+    directory = OutputDirectory(str(tmp_path), durability)
+    for number in range(count):
+        store(directory, f"CT.{number}", b"data")
+    directory.flush()
+    directory.close()
+    assert len(names(tmp_path)) == count
+
+
+def test_a_file_that_somebody_took_away_does_not_fail_the_flush(directory: OutputDirectory, tmp_path: Path) -> None:
+    store(directory, "CT.1", b"data")
+    (tmp_path / "CT.1").unlink()
+    directory.flush()
