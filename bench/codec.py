@@ -9,7 +9,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from movescu import uids
+from movescu import dictionary, uids
 from movescu.dataset.recode import Encoding, GroupLength, MemorySink, Recoder, recode, scan
 
 if TYPE_CHECKING:
@@ -20,21 +20,33 @@ ELEMENTS = 150
 
 def element(tag: int, vr: bytes, value: bytes) -> bytes:
     """Encode an element in explicit VR little endian."""
-    if vr in {b"OW", b"SQ", b"UT"}:
+    if vr in {b"OW", b"SQ", b"UN"}:
         return struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr, 0, len(value)) + value
     return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
 
 
 def ct(pixels: int) -> bytes:
     """Make a canonical CT image in explicit VR little endian with ``pixels`` bytes of pixel data."""
-    values = [b"CT", b"20260101", b"101010.123456 ", b"1.25\\1.25 ", b"Some description of it"]
-    texts = [(b"CS", values[0]), (b"DA", values[1]), (b"TM", values[2]), (b"DS", values[3]), (b"LO", values[4])]
+    values = {
+        "CS": b"CT",
+        "DA": b"20260101",
+        "DS": b"1.25\\1.25 ",
+        "IS": b"12",
+        "LO": b"Some description of it",
+        "SH": b"0123",
+        "TM": b"101010.123456 ",
+        "US": b"\1\0",
+    }
     body = element(0x00080016, b"UI", b"1.2.840.10008.5.1.4.1.1.2\0") + element(0x00080018, b"UI", b"1.2.3.4.5.6\0")
     item = element(0x00081150, b"UI", b"1.2.840.10008.5.1.4.1.1.2\0") + element(0x00081155, b"UI", b"1.2.3\0")
     for tag in (0x00081110, 0x00081111, 0x00081140):
         body += element(tag, b"SQ", struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item)
-    for i in range(ELEMENTS - 13):
-        body += element(0x00180010 + 0x10 * i, *(texts[i % 5] if i % 4 else (b"US", b"\1\0")))
+    known = [(tag, vr) for tag, vr in sorted(dictionary.tags().items()) if tag > 0x00100000 and vr in values]
+    for tag, vr in known[: ELEMENTS - 24]:
+        body += element(tag, vr.encode(), values[vr])
+    body += element(0x00290010, b"LO", b"ACME 1.0")
+    for i in range(12):
+        body += element(0x00291001 + i, b"UN", b"what")
     return body + element(0x7FE00010, b"OW", bytes(pixels))
 
 

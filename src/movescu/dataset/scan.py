@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from movescu import dictionary
 
 from .elements import (
+    BLANKS,
     ITEM_END,
     KNOWN,
     LONG,
@@ -29,6 +30,7 @@ from .elements import (
     UNDEFINED,
     Buffer,
     Vocabulary,
+    uid_text,
 )
 from .encoding import SINCE_1993, Encoding, GroupLength, Identity
 
@@ -66,6 +68,22 @@ def _implicit_kinds() -> dict[int, int]:
 
 def unchanged(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> Identity | None:
     """Give the identity of a data set that ``recode`` would leave as it is; None if it would not, or may not."""
+    found = _walk(data, syntax, encoding)
+    return found[0] if found is not None and found[1] == len(data) else None
+
+
+def unchanged_head(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, int] | None:
+    """Tell whether the first bytes of a data set reach into native pixel data, and stay as they are so far.
+
+    Gives the identity and how many bytes of the pixel data's value are still to come; None if they do not, or more
+    bytes are needed to tell. What comes behind the pixel data has to be looked at by who asks.
+    """
+    found = _walk(data, syntax, encoding)
+    return (found[0], found[1] - len(data)) if found is not None and found[1] > len(data) else None
+
+
+def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, int] | None:
+    """Give the identity and where the last element ends, which may be beyond the data if it is native pixel data."""
     target = encoding.transfer_syntax or syntax
     if (
         syntax.deflated
@@ -77,17 +95,18 @@ def unchanged(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> Ident
         return None
     walk = _implicit if syntax.implicit else _explicit
     try:
-        uids = walk(data, syntax, encoding)
+        found = walk(data, syntax, encoding)
     except (struct_error, IndexError):
         return None
-    if uids is None:
+    if found is None:
         return None
-    return Identity(uids.get(_CLASS_UID), uids.get(_INSTANCE_UID))
+    uids, position = found
+    return Identity(uids.get(_CLASS_UID), uids.get(_INSTANCE_UID)), position
 
 
 def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
     data: Buffer, syntax: TransferSyntax, encoding: Encoding
-) -> dict[int, str] | None:
+) -> tuple[dict[int, str], int] | None:
     order = ">" if syntax.big_endian else "<"
     header = Struct(order + "HH2sH").unpack_from
     long_length = Struct(order + "I").unpack_from
@@ -110,10 +129,12 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 mark, stop = -1, end
                 if position < end:
                     continue
-            if position != end or last >= TRAILING_PADDING:
+            if position != end:
+                return (uids, position) if position > end and last == PIXEL_DATA and not stack else None
+            if last >= TRAILING_PADDING:
                 return None
             if not stack:
-                return uids if last >= 0 else None
+                return (uids, position) if last >= 0 else None
             if not explicit_length:
                 return None
             if position == sequence_end:
@@ -140,7 +161,7 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             position += 8 + n
             if n:
                 value = bytes(data[position - n : position])
-                if n & 1 or b" " in value or value[-2] == 0 == value[-1]:
+                if n & 1 or value[-2] == 0 == value[-1] or value.translate(None, BLANKS) != value:
                     return None
                 if not stack and tag in _IDENTITY:
                     uids[tag] = value.strip(b"\0").decode("ascii", "replace")
@@ -196,7 +217,7 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
 
 def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
     data: Buffer, syntax: TransferSyntax, encoding: Encoding
-) -> dict[int, str] | None:
+) -> tuple[dict[int, str], int] | None:
     order = ">" if syntax.big_endian else "<"
     header = Struct(order + "HHI").unpack_from
     next_item = _item_reader(data, order, explicit_length=encoding.explicit_length)
@@ -215,10 +236,12 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 mark, stop = -1, end
                 if position < end:
                     continue
-            if position != end or last >= TRAILING_PADDING:
+            if position != end:
+                return (uids, position) if position > end and last == PIXEL_DATA and not stack else None
+            if last >= TRAILING_PADDING:
                 return None
             if not stack:
-                return uids if last >= 0 else None
+                return (uids, position) if last >= 0 else None
             if not explicit_length:
                 return None
             if position == sequence_end:
@@ -258,7 +281,7 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             position += n
             if n:
                 value = bytes(data[position - n : position])
-                if n & 1 or b" " in value or value[-2] == 0 == value[-1]:
+                if n & 1 or value[-2] == 0 == value[-1] or value.translate(None, BLANKS) != value:
                     return None
                 if not stack and tag in _IDENTITY:
                     uids[tag] = value.strip(b"\0").decode("ascii", "replace")
@@ -343,7 +366,7 @@ class IdentityReader:
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
         """Take an element."""
         if not self._depth and tag in _IDENTITY:
-            self._uids.setdefault(tag, bytes(value).strip(b" \0").decode("ascii", "replace"))
+            self._uids.setdefault(tag, uid_text(value))
 
     def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
         """Pass over a large value; a UID it cannot be."""

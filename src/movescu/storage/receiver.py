@@ -1,9 +1,9 @@
 """How a received object becomes a file, in each mode of the command: what ``services.store`` hands fragments to.
 
 Normal: the data set is walked, recoded where the output options or its own shape ask for it, and checked against its
-C-STORE request; otherwise the received bytes themselves are written. An object of up to a MiB is taken whole, a larger
-one goes to the file as it comes. Bit preserving: everything goes to the file as it comes, behind a file meta made from
-the request. Ignoring: nothing is looked at or kept.
+C-STORE request; where nothing has to change the received bytes themselves are written. Small objects are looked at
+when they are whole, large ones go to the file as they come. Bit preserving: everything goes to the file as it comes,
+behind a file meta made from the request. Ignoring: nothing is looked at or kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from movescu.dataset.filemeta import encode_file_meta
 from movescu.dataset.recode import Encoding, Identity, Recoder
-from movescu.dataset.scan import unchanged
+from movescu.dataset.scan import unchanged, unchanged_head
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.storage.durability import Durability
 from movescu.storage.naming import file_name, prefix
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("movescu.store")
 
+_LOOK: Final = 1 << 16
+"""Bytes of a data set from which on it is looked at before it is whole, and again whenever they have doubled."""
 _WHOLE: Final = 1 << 20
-"""Bytes of a data set that are taken in memory before it goes to the file as a stream."""
+"""Bytes of a data set that are held before it is recoded as a stream."""
 
 
 class ObjectReceiver(Protocol):
@@ -133,61 +135,116 @@ class BitPreservingReceiver(_FileReceiver):
 
 
 class NormalReceiver(_FileReceiver):
-    """Writes an object as the output options ask, once it has proved to be what its request said."""
+    """Writes an object as the output options ask, once it has proved to be what its request said.
+
+    It starts by holding the bytes. Once they reach into native pixel data and nothing before had to change, they and
+    the rest of the pixel data go to the file as they come (``_remaining`` bytes, -1 while it is not so). Where more
+    than a MiB does not show that, a ``Recoder`` takes over, and what is smaller is looked at when it is whole.
+    """
 
     def __init__(self, directory: OutputDirectory, incoming: Incoming, meta: bytes, encoding: Encoding) -> None:
         super().__init__(directory, incoming, meta)
         self._encoding = encoding
         self._syntax = incoming.context.transfer_syntax
         self._data = bytearray()
+        self._look_at = _LOOK
+        self._remaining = -1
         self._recoder: Recoder | None = None
-        self._spools: list[ObjectFile] = []
+        self._others: list[ObjectFile] = []  # spools, and a file that had to be begun again
 
     def write(self, fragment: memoryview) -> None:
         """Take the bytes. Raises ``StoreError`` and ``DataSetError``."""
-        if self._recoder is not None:
+        if self._remaining >= 0:
+            self._pass(fragment)
+        elif self._recoder is not None:
             self._recoder.feed(fragment)
-            return
-        self._data += fragment
-        if len(self._data) > _WHOLE:
-            self._begin_stream()
+        elif self._data or len(fragment) < self._look_at:
+            self._data += fragment
+            if len(self._data) >= self._look_at:
+                self._look(self._data)
+        elif not self._look(fragment):  # large enough to be looked at where it lies
+            self._data += fragment
 
-    def _begin_stream(self) -> Recoder:
+    def _look(self, data: bytearray | memoryview) -> bool:
+        """Begin the file if the bytes so far tell how; False if they have to be held."""
+        head = unchanged_head(data, self._syntax, self._encoding)
+        if head is not None:
+            identity, self._remaining = head
+            self._check(identity)
+            self._file = self._directory.create()
+            self._file.begin(self._meta, data)
+            self._data = bytearray()
+            return True
+        self._look_at = 2 * len(data)
+        if len(data) > _WHOLE:
+            self._stream().feed(memoryview(data))
+            self._data = bytearray()
+            return True
+        return False
+
+    def _pass(self, fragment: memoryview) -> None:
+        assert self._file is not None  # noqa: S101 - begun by _look()
+        rest = len(fragment) - self._remaining
+        if rest <= 0:
+            self._file.write(fragment)
+            self._remaining = -rest
+        else:
+            self._begin_again(fragment)
+
+    def _begin_again(self, fragment: memoryview) -> None:
+        """Recode what was written and what follows: something stands behind the pixel data, trailing padding mostly."""
+        assert self._file is not None  # noqa: S101 - begun by _look()
+        written, self._file = self._file, None
+        self._others.append(written)
+        self._remaining = -1
+        recoder = self._stream()
+        position = 0
+        while block := written.read(position, _WHOLE):
+            recoder.feed(memoryview(block))
+            position += len(block)
+        recoder.feed(fragment)
+
+    def _stream(self) -> Recoder:
         self._file = self._directory.create()
         self._file.begin(self._meta)
         self._recoder = Recoder(
             self._syntax, self._encoding, self._file, file_offset=len(self._meta), spool=self._spool
         )
-        data, self._data = self._data, bytearray()
-        self._recoder.feed(memoryview(data))
         return self._recoder
 
     def _spool(self) -> ObjectFile:
-        self._spools.append(self._directory.spool())
-        return self._spools[-1]
+        self._others.append(self._directory.spool())
+        return self._others[-1]
 
     def finish(self) -> None:
         """Complete the data set, check it and give the file its name. Raises ``StoreError`` and ``DataSetError``."""
-        identity = None if self._recoder is not None else unchanged(self._data, self._syntax, self._encoding)
-        if identity is not None:
-            self._check(identity)
-            self._file = self._directory.create()
-            self._file.begin(self._meta, self._data)
-        else:
-            recoder = self._recoder or self._begin_stream()
-            self._check(recoder.finish())
-        assert self._file is not None  # noqa: S101 - made on either way
+        if self._remaining > 0:
+            raise DataSetError(f"the data set ends {self._remaining} bytes before its pixel data")
+        if self._file is None:
+            self._take_whole()
+        if self._recoder is not None:
+            self._check(self._recoder.finish())
+        assert self._file is not None  # noqa: S101 - made on every way
         self._commit(self._file)
-        self._close_spools()
+        self._discard_others()
+
+    def _take_whole(self) -> None:
+        identity = unchanged(self._data, self._syntax, self._encoding)
+        if identity is None:
+            self._stream().feed(memoryview(self._data))
+            return
+        self._check(identity)
+        self._file = self._directory.create()
+        self._file.begin(self._meta, self._data)
 
     def discard(self) -> None:
         """Remove what was written."""
         super().discard()
-        self._close_spools()
+        self._discard_others()
 
-    def _close_spools(self) -> None:
-        for spool in self._spools:
-            spool.discard()
+    def _discard_others(self) -> None:
+        for file in self._others:
+            file.discard()
 
     def _check(self, identity: Identity) -> None:
         """Hold what the data set says of itself against its request (PS3.4 B.2.3, statuses C000 and A900)."""

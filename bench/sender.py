@@ -1,0 +1,165 @@
+"""An archive that costs next to nothing: it answers a C-MOVE request with objects made before, sent as ready bytes.
+
+Of each object only the SOP instance UIDs (command and data set) and the message ID are written into the prebuilt
+message before it is sent, with one call of the system. What the receiver takes is what is measured.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass
+
+from movescu.dimse.exchange import Exchange
+from movescu.dimse.messages import CMoveRSP, CStoreRQ, encode_command
+from movescu.net.connection import Connection
+from movescu.net.transport import Deadline, Transport, connect
+from movescu.uids import EXPLICIT_LITTLE
+from movescu.ul.association import Association
+from movescu.ul.negotiation import AcceptorPolicy, answer, user_information
+from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+HOST = "127.0.0.1"
+_WAIT = 600.0
+_UID = b"1.2.826.0.1.000000000000"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to send: ``count`` objects of ``size`` bytes over ``associations`` at once."""
+
+    count: int
+    size: int
+    associations: int = 1
+    undefined_lengths: bool = False
+
+
+def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
+    """Encode an element in explicit VR little endian."""
+    if vr in (b"OW", b"SQ"):
+        return struct.pack("<HH2sxxI", group, number, vr, len(value)) + value
+    value += (b"\0" if vr == b"UI" else b" ") * (len(value) & 1)
+    return struct.pack("<HH2sH", group, number, vr, len(value)) + value
+
+
+def data_set(work: Work) -> bytes:
+    """Make a CT of about 60 elements, canonical unless undefined lengths are asked for."""
+    head = [element(8, 0x05, b"CS", b"ISO_IR 100"), element(8, 0x16, b"UI", CT.encode()), element(8, 0x18, b"UI", _UID)]
+    head += [element(8, 0x20 + i, b"DA", b"20260101") for i in range(4)]
+    head += [element(8, 0x30 + i, b"TM", b"101112.5") for i in range(4)]
+    item = element(8, 0x1150, b"UI", CT.encode()) + element(8, 0x1155, b"UI", b"1.2.3.4")
+    head.append(_sequence(8, 0x1140, item, undefined=work.undefined_lengths))
+    head += [element(0x10, 0x10 + 0x10 * i, b"LO", b"A value of it") for i in range(4)]
+    head += [element(0x18, 0x50 + 0x10 * i, b"DS", b"1.25") for i in range(20)]
+    head += [element(0x20, 0x0D + i, b"UI", b"1.2.826.0.1.3680043.1") for i in range(2)]
+    head += [element(0x20, 0x1000 + i, b"IS", b"17") for i in range(10)]
+    head += [element(0x28, 0x02 + i, b"US", b"\1\2") for i in range(12)]
+    start = b"".join(head)
+    room = max(work.size - len(start) - 12, 2) & ~1
+    return start + element(0x7FE0, 0x10, b"OW", bytes(room))
+
+
+def _sequence(group: int, number: int, content: bytes, *, undefined: bool) -> bytes:
+    if not undefined:
+        return element(group, number, b"SQ", struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content)
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + content + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+    header = struct.pack("<HH2sxxI", group, number, b"SQ", 0xFFFFFFFF)
+    return header + item + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+
+
+class _Message:
+    """A C-STORE request, prebuilt, with the places that differ from object to object."""
+
+    def __init__(self, work: Work, limit: int) -> None:
+        uid = _UID.decode()
+        command = encode_command(CStoreRQ(CT, 0x7777, uid))
+        data = data_set(work)
+        room = limit - 6
+        pieces = [data[at : at + room] for at in range(0, len(data), room)]
+        pdus = [PDataTF((PresentationDataValue(1, 3, command),))]
+        pdus += [PDataTF((PresentationDataValue(1, 2 * (p is pieces[-1]), p),)) for p in pieces]
+        self.data = bytearray(b"".join(pdu.encode() for pdu in pdus))
+        self._uids = _places(self.data, _UID)
+        self._id = self.data.index(b"\x77\x77")
+
+    def set(self, number: int) -> None:
+        digits = b"%012d" % number
+        for at in self._uids:
+            self.data[at + 12 : at + 24] = digits
+        self.data[self._id : self._id + 2] = struct.pack("<H", number & 0xFFFF)
+
+
+def _places(data: bytearray, what: bytes) -> list[int]:
+    places, at = [], data.find(what)
+    while at >= 0:
+        places.append(at)
+        at = data.find(what, at + 1)
+    return places
+
+
+def _send(port: int, work: Work, first: int, count: int) -> None:
+    context = ProposedContext(1, CT, (EXPLICIT_LITTLE.uid,))
+    request = AssociateRQ("MOVESCU", "SENDER", (context,), user_information(131072))
+    connection = Connection.request(connect(HOST, port, _WAIT), request, _WAIT)
+    message = _Message(work, connection.peer_maximum_length or 131072)
+    sock = connection._transport._socket  # noqa: SLF001 - past our own layers, which are what is measured
+    sock.settimeout(None)
+    for number in range(first, first + count):
+        message.set(number)
+        sock.sendall(message.data)
+        response = sock.recv(4096)
+        while len(response) < 6 or len(response) < 6 + int.from_bytes(response[2:6], "big"):
+            response += sock.recv(4096)
+    connection.release(Deadline(_WAIT, "release"))
+
+
+class Archive:
+    """Serves one C-MOVE; ``seconds`` is what the storing took, from its request to the last response."""
+
+    def __init__(self, work: Work, port: int) -> None:
+        self._work = work
+        self._port = port
+        self.seconds = 0.0
+        self._socket = socket.create_server((HOST, 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        sock, _ = self._socket.accept()
+        self._socket.close()
+        connection = Connection(Transport(sock, "receiver"), Association())
+        request = connection.receive_request(_WAIT)
+        deadline = Deadline(_WAIT, "the receiver")
+        connection.accept(request, answer(request, AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE,))), deadline)
+        exchange = Exchange(connection)
+        received = exchange.receive(deadline)
+        if received is None:
+            raise RuntimeError("the receiver asked for nothing")
+        context_id, message = received
+        for _ in exchange.data_set(deadline):
+            pass
+        start = time.perf_counter()
+        share = self._work.count // self._work.associations
+        threads = [
+            threading.Thread(target=_send, args=(self._port, self._work, n * share, share))
+            for n in range(self._work.associations)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.seconds = time.perf_counter() - start
+        done = share * self._work.associations
+        response = CMoveRSP(message.message_id, 0, remaining=0, completed=done, failed=0, warning=0)
+        exchange.send(context_id, response, deadline)
+        exchange.receive(deadline)
+        connection.confirm_release(deadline)
+
+    def finish(self) -> float:
+        """Wait for the end; gives ``seconds``."""
+        self._thread.join()
+        return self.seconds
