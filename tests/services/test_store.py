@@ -197,6 +197,27 @@ def test_bit_preserving_keeps_anything_as_it_came(station: Station, what: str) -
     assert b"\2\0\x16\0AE\6\0SENDER" in content[: meta.length]
 
 
+PADDING = struct.pack("<HH2sxxI", 0xFFFC, 0xFFFC, b"OB", 64) + bytes(64)
+HEAD = data_set(rest=element(0x10, 0x10, b"PN", b"Doe^Jane"))
+LARGE_ONES = {
+    "canonical": (HEAD + LARGE[16:], HEAD + LARGE[16:]),
+    "with trailing padding": (HEAD + LARGE[16:] + PADDING, HEAD + LARGE[16:]),
+    "out of order": (LARGE[16:] + HEAD, HEAD + LARGE[16:]),
+    "with an odd element before": (
+        HEAD + element(0x10, 0x20, b"LO", b"ID  ") + LARGE[16:],
+        HEAD + element(0x10, 0x20, b"LO", b"ID") + LARGE[16:],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LARGE_ONES)
+def test_a_large_object_that_comes_in_many_pieces_is_stored_as_it_ought_to_be(station: Station, what: str) -> None:
+    sent, stored = LARGE_ONES[what]
+    assert station.open(file_format=False).store(sent).status == 0
+    assert station.files == ["CT.1.2.3"]
+    assert (station.folder / "CT.1.2.3").read_bytes() == stored
+
+
 def test_without_file_format_there_is_the_data_set_alone(station: Station) -> None:
     station.open(file_format=False).store(data_set())
     assert (station.folder / "CT.1.2.3").read_bytes() == data_set()

@@ -79,7 +79,9 @@ def unchanged_head(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> 
     bytes are needed to tell. What comes behind the pixel data has to be looked at by who asks.
     """
     found = _walk(data, syntax, encoding)
-    return (found[0], found[1] - len(data)) if found is not None and found[1] > len(data) else None
+    if found is None or found[1] <= len(data) or None in (found[0].sop_class_uid, found[0].sop_instance_uid):
+        return None  # without its identity the pixel data is in the wrong place: the identity may follow
+    return found[0], found[1] - len(data)
 
 
 def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, int] | None:

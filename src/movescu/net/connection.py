@@ -22,6 +22,7 @@ from movescu.errors import (
     MovescuError,
     PeerError,
     ProtocolError,
+    TimedOutError,
 )
 from movescu.net.transport import Deadline, Transport
 from movescu.ul.association import (
@@ -85,6 +86,10 @@ class Connection:
         """The longest P-DATA-TF that the peer takes, in bytes behind its header; 0 is unlimited."""
         return self._association.peer_maximum_length
 
+    def fileno(self) -> int:
+        """Give the descriptor of the socket, for those who wait on several at once."""
+        return self._transport.fileno()
+
     # -- establishment -------------------------------------------------------------------------------------------
 
     @classmethod
@@ -114,21 +119,28 @@ class Connection:
         self._association.artim_timeout = seconds
         self._association.transport_connected(time.monotonic())
         with self.closing_on_error():
-            indication = self.next(Deadline(seconds, "waiting for an association request"))
+            try:
+                indication = self.next(Deadline(seconds, "waiting for an association request"))
+            except TimedOutError:
+                self._association.artim_expired(time.monotonic())
+                raise
             if not isinstance(indication, AssociateIndication):
                 raise self._error(indication)
         return indication.request
 
     def accept(self, request: AssociateRQ, answer: AssociateAC, deadline: Deadline) -> None:
-        """Accept the association."""
+        """Accept the association. Raises ``PeerError`` if the peer has ended it already."""
         with self.closing_on_error():
+            self._require(State.STA3)
             self._association.associate_accept(answer)
             self.contexts = agreed(request, answer)
             self._flush(deadline)
 
     def reject(self, answer: AssociateRJ) -> None:
-        """Reject the association and end the connection."""
-        self._association.associate_reject(answer, time.monotonic())
+        """Reject the association and end the connection. Raises ``PeerError`` if the peer has ended it already."""
+        with self.closing_on_error():
+            self._require(State.STA3)
+            self._association.associate_reject(answer, time.monotonic())
         self._say_farewell()
 
     # -- data transfer -------------------------------------------------------------------------------------------
@@ -165,6 +177,13 @@ class Connection:
                 self._say_farewell()
                 raise ConnectionLostError(f"no association with {self.peer}: none was asked for as PS3.8 has it")
 
+    def readable(self, seconds: float | None) -> bool:
+        """Tell whether anything came from the peer, waiting ``seconds`` for it at most; None waits for ever.
+
+        For a service that looks between two messages of its own whether it was cancelled (PS3.7 9.3.2.3).
+        """
+        return bool(self._indications) or self._transport.readable(seconds)
+
     def next_fragment(self, deadline: Deadline) -> Fragment:
         """Wait for the next fragment; anything else raises the error that it means."""
         return self.fragment(self.next(deadline))
@@ -176,9 +195,17 @@ class Connection:
         raise self._error(indication)
 
     def send(self, pdus: Iterable[PDataTF], deadline: Deadline) -> None:
-        """Send P-DATA-TFs with one call of the system."""
+        """Send P-DATA-TFs with one call of the system. Raises ``PeerError``."""
+        self._require(State.STA6, State.STA8)
         self._association.p_data_request(pdus)
         self._flush(deadline)
+
+    def _require(self, *states: State) -> None:
+        """Raise what ended the association, if it did: its indication may still wait behind data (PS3.8 7.3)."""
+        if self._association.state not in states:
+            for indication in self._indications:
+                if not isinstance(indication, Fragment):
+                    raise self._error(indication)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -188,19 +215,28 @@ class Connection:
         Raises ``PeerError`` if the peer does anything but confirm.
         """
         with self.closing_on_error():
-            self._association.release_request()
+            if self._association.state is State.STA6:  # else the peer was quicker: what it did waits behind data
+                self._association.release_request()
+                self._flush(deadline)
+            while not self._is_released_by(self.next(deadline), deadline):
+                pass
+        self._say_farewell()
+
+    def _is_released_by(self, indication: Indication, deadline: Deadline) -> bool:
+        """Take an indication during a release, with the response that a collision needs; True for the last one."""
+        state = self._association.state
+        if isinstance(indication, Fragment):
+            return False
+        if not isinstance(indication, ReleaseIndication | ReleaseConfirmation):
+            raise self._error(indication)
+        if state in (State.STA8, State.STA9, State.STA12):
+            self._association.release_response(time.monotonic())
             self._flush(deadline)
-            while not isinstance(indication := self.next(deadline), ReleaseConfirmation):
-                if isinstance(indication, ReleaseIndication):
-                    self._association.release_response(time.monotonic())
-                    self._flush(deadline)
-                elif not isinstance(indication, Fragment):
-                    raise self._error(indication)
-        self.close()
+        return state is State.STA8 or isinstance(indication, ReleaseConfirmation)
 
     def confirm_release(self, deadline: Deadline) -> None:
         """Answer the peer's release request and end the connection."""
-        with contextlib.suppress(PeerError):  # the association has ended in either case
+        with contextlib.suppress(PeerError, LocalProtocolError):  # the association has ended in every case
             self._association.release_response(time.monotonic())
             self._flush(deadline)
         self._say_farewell()
@@ -244,8 +280,12 @@ class Connection:
         with contextlib.suppress(PeerError):
             self._flush(deadline)
             # A socket closed with bytes unread resets the connection, and the peer may lose our last PDU.
-            while not association.closed and (size := self._transport.receive_into(association.get_buffer(), deadline)):
+            while association.state is State.STA13:
+                size = self._transport.receive_into(association.get_buffer(), deadline)
+                if not size:
+                    break
                 association.buffer_updated(size, time.monotonic())
+                self._flush(deadline)
         association.transport_closed(time.monotonic())
         self.close()
 

@@ -9,11 +9,20 @@ would hold back for 40 ms an object.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import threading
 import time
 from typing import Final
 
-from movescu.errors import ConnectError, ConnectionLostError, ListenError, PrivilegesError, TimedOutError
+from movescu.errors import (
+    ConnectError,
+    ConnectionLostError,
+    ListenError,
+    PeerError,
+    PrivilegesError,
+    TimedOutError,
+)
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _BACKLOG: Final = 128
@@ -66,6 +75,8 @@ class Transport:
         self._socket = sock
         self.peer = peer
         """Address and port of the other side, for people."""
+        self._timeout = sock.gettimeout()
+        self._ending = threading.Lock()
         with contextlib.suppress(OSError):  # the peer may be gone already; the first receive will say so
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -83,34 +94,58 @@ class Transport:
         Raises ``TimedOutError``, and ``ConnectionLostError`` for a reset.
         """
         try:
-            self._socket.settimeout(deadline.remaining())
+            self._limit(deadline)
             size = self._socket.recv_into(buffer)
             if _QUICKACK is not None:
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        except TimeoutError:
-            raise deadline.expired() from None
         except OSError as error:
-            raise ConnectionLostError(f"connection to {self.peer} lost: {_reason(error)}") from error
+            raise self._failure(error, deadline) from error
         return size
 
     def send(self, data: bytes | bytearray | memoryview, deadline: Deadline) -> None:
-        """Send all of ``data``. Raises ``TimedOutError`` and ``ConnectionLostError``."""
+        """Send all of ``data``. Raises ``TimedOutError`` and ``ConnectionLostError``.
+
+        Not ``sendall``: its time-out is one for all of the data, and a peer that takes some is not silent.
+        """
+        rest = memoryview(data)
         try:
-            self._socket.settimeout(deadline.remaining())
-            self._socket.sendall(data)
-        except TimeoutError:
-            raise deadline.expired() from None
+            while rest:
+                self._limit(deadline)
+                rest = rest[self._socket.send(rest) :]
         except OSError as error:
-            raise ConnectionLostError(f"connection to {self.peer} lost: {_reason(error)}") from error
+            raise self._failure(error, deadline) from error
+
+    def _limit(self, deadline: Deadline) -> None:
+        seconds = deadline.remaining()
+        if seconds != self._timeout:  # setting it costs a call of the system, and a silence is always the same
+            self._socket.settimeout(seconds)
+            self._timeout = seconds
+
+    def _failure(self, error: OSError, deadline: Deadline) -> PeerError:
+        if isinstance(error, TimeoutError) and error.errno is None:  # with a number it is TCP that gave up (ETIMEDOUT)
+            return deadline.expired()
+        return ConnectionLostError(f"connection to {self.peer} lost: {_reason(error)}")
+
+    def fileno(self) -> int:
+        """Give the descriptor of the socket, for those who wait on several at once."""
+        return self._socket.fileno()
+
+    def readable(self, seconds: float | None) -> bool:
+        """Tell whether there is something to receive, the end of the connection included, within ``seconds``."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
 
     def stop_receiving(self) -> None:
         """End the incoming direction: a thread that is blocked on this connection wakes up. Safe from any thread."""
-        with contextlib.suppress(OSError):
+        # The lock: a descriptor closed in between may be another connection's by then.
+        with self._ending, contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
         """Give the socket back."""
-        self._socket.close()
+        with self._ending:
+            self._socket.close()
 
 
 def connect(host: str, port: int, seconds: float | None) -> Transport:
@@ -128,9 +163,14 @@ def connect(host: str, port: int, seconds: float | None) -> Transport:
         ) from error
     failure: OSError | None = None
     for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
+        seconds = deadline.remaining()
         try:
-            sock.settimeout(deadline.remaining())
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # an address of a family that this system does not have
+            failure = error
+            continue
+        try:
+            sock.settimeout(seconds)
             sock.connect(address)
         except TimeoutError as error:
             sock.close()

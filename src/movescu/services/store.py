@@ -96,7 +96,7 @@ class StorageSCP:
             exchange = Exchange(connection)
             try:
                 while received := exchange.receive(self._idle):
-                    self._dispatch(exchange, *received, request.calling_ae_title)
+                    self.dispatch(exchange, *received, request.calling_ae_title)
             except PeerError as error:
                 if not isinstance(error, InterruptedConnectionError):
                     _log.warning("storage association with %s: %s", connection.peer, error)
@@ -104,7 +104,11 @@ class StorageSCP:
             connection.confirm_release(self._silence)
         _log.info("storage association with %s released", connection.peer)
 
-    def _dispatch(self, exchange: Exchange, context_id: int, message: Message, calling_ae_title: str) -> None:
+    def dispatch(self, exchange: Exchange, context_id: int, message: Message, calling_ae_title: str) -> None:
+        """Carry out one request, C-STORE or C-ECHO; any other raises ``ProtocolError``.
+
+        For a provider of several services that has one association for all of them; others want ``serve``.
+        """
         context = exchange.connection.contexts[context_id]
         if isinstance(message, CStoreRQ) and exchange.data_set_announced:
             self._store(exchange, Incoming(message, context, calling_ae_title))

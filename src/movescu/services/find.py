@@ -1,0 +1,114 @@
+"""The Query/Retrieve service class, C-FIND, as SCU: PS3.4 C.4.1 and PS3.7 9.1.2.
+
+Sends a request and gives its responses one by one, each with the bytes of its identifier. What the identifiers say,
+of request and response, is for ``dataset.query`` and the caller.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from movescu.dimse.messages import CCancelRQ, CFindRQ, CFindRSP, Message
+from movescu.dimse.status import C_FIND, StatusClass, status_class, status_name
+from movescu.errors import AbortReason, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from movescu.dimse.exchange import Exchange
+    from movescu.net.transport import Deadline
+    from movescu.ul.negotiation import Context
+
+_log: Final = logging.getLogger("movescu.find")
+
+MAXIMUM_IDENTIFIER: Final = 1 << 20
+"""Longest identifier of a response that is taken, in bytes; one of an ordinary study has a few hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindResponse:
+    """A C-FIND response (PS3.7 table 9.1-2).
+
+    ``identifier``: the data set of a match, in the transfer syntax of the presentation context; empty in a final
+    response.
+    """
+
+    message_id: int
+    status: int
+    identifier: bytes = b""
+    error_comment: str = ""
+    offending_elements: tuple[int, ...] = ()
+
+    @property
+    def status_class(self) -> StatusClass:
+        """The class of the status (PS3.7 annex C)."""
+        return status_class(self.status)
+
+    @property
+    def status_name(self) -> str:
+        """The status in words (PS3.4 table C.4-1)."""
+        return status_name(self.status, C_FIND)
+
+
+class FindSCU:
+    """Makes C-FIND requests on one presentation context, one after the other."""
+
+    def __init__(self, exchange: Exchange, context: Context) -> None:
+        self._exchange = exchange
+        self._context = context
+        self._message_id = 0
+
+    def request(self, identifier: bytes, deadline: Deadline) -> int:
+        """Send a C-FIND request; ``identifier`` is encoded in the context's transfer syntax. Give its message ID."""
+        self._message_id = self._message_id % 0xFFFF + 1
+        message = CFindRQ(self._context.abstract_syntax, self._message_id)
+        self._exchange.send(self._context.context_id, message, deadline, identifier)
+        _log.info("C-FIND request sent (MsgID %d)", self._message_id)
+        return self._message_id
+
+    def cancel(self, deadline: Deadline) -> None:
+        """Ask the archive to stop the request sent last (PS3.7 9.3.2.3); the final response still comes."""
+        self._exchange.send(self._context.context_id, CCancelRQ(self._message_id), deadline)
+        _log.info("C-CANCEL request sent (MsgID %d)", self._message_id)
+
+    def responses(self, deadline: Deadline) -> Iterator[FindResponse]:
+        """Give the responses to the request sent last, as they come: a match each, and the final one, which ends it.
+
+        Raises ``ProtocolError`` for everything that is no response to it and for an identifier of more than
+        ``MAXIMUM_IDENTIFIER`` bytes, and the other ``PeerError``.
+        """
+        final = False
+        while not final:
+            _, message = self._exchange.receive_response(deadline)
+            response = self._check(message)
+            final = status_class(response.status) is not StatusClass.PENDING
+            yield FindResponse(
+                response.message_id_being_responded_to,
+                response.status,
+                self._identifier(deadline),
+                response.error_comment or "",
+                response.offending_elements,
+            )
+
+    def _check(self, message: Message) -> CFindRSP:
+        if not isinstance(message, CFindRSP):
+            raise _unexpected(f"{message.name} where a C-FIND response is due")
+        if message.message_id_being_responded_to != self._message_id:
+            raise _unexpected(
+                f"a response to message {message.message_id_being_responded_to}, which was not the one sent"
+            )
+        return message
+
+    def _identifier(self, deadline: Deadline) -> bytes:
+        identifier = bytearray()
+        for fragment in self._exchange.data_set(deadline):
+            identifier += fragment
+            if len(identifier) > MAXIMUM_IDENTIFIER:
+                raise _unexpected(f"an identifier of more than {MAXIMUM_IDENTIFIER} bytes")
+        return bytes(identifier)
+
+
+def _unexpected(what: str) -> ProtocolError:
+    return ProtocolError(f"the archive sent {what}", abort_reason=AbortReason.UNEXPECTED_PDU_PARAMETER)

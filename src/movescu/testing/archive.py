@@ -1,0 +1,323 @@
+"""The test archive: C-ECHO, C-STORE, C-FIND and C-MOVE as SCP, on the layers that the client stands on.
+
+Serves each association in a thread and each request to its end. Matching is in ``query``, C-MOVE in ``move``, its
+sending in ``suboperations``, receiving in ``services.store``; what goes wrong on request is in ``faults``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from movescu.dataset.filemeta import encode_file_meta
+from movescu.dimse import status as codes
+from movescu.dimse.exchange import Exchange
+from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CFindRQ, CFindRSP, CMoveRQ
+from movescu.errors import AbortReason, DataSetError, ProtocolError
+from movescu.net.listener import Listener
+from movescu.net.transport import Silence, listen
+from movescu.services.store import Received, StorageSCP
+from movescu.storage.naming import file_name
+from movescu.storage.receiver import Incoming, ObjectReceiver, StorageOptions, receiver_factory
+from movescu.storage.writer import OutputDirectory
+from movescu.testing.faults import NO_FAULTS, Faults
+from movescu.testing.index import Index
+from movescu.testing.move import MoveSCP, Plan, UnknownDestinationError
+from movescu.testing.query import (
+    MODELS,
+    IdentifierError,
+    Query,
+    encode_identifier,
+    find,
+    read_query,
+    select,
+    stored_tags,
+)
+from movescu.testing.suboperations import Destination, Outgoing, sub_operations
+from movescu.uids import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    TRANSFER_SYNTAXES,
+    VERIFICATION,
+    storage_classes,
+)
+from movescu.ul.negotiation import AcceptorPolicy, Context, answer
+from movescu.ul.pdu import AssociateRJ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from types import TracebackType
+
+    from movescu.dimse.messages import Message
+    from movescu.net.connection import Connection
+    from movescu.testing.suboperations import Outcome
+    from movescu.ul.pdu import AssociateRQ
+
+_log: Final = logging.getLogger("movescu.testing")
+
+_MAXIMUM_LENGTH: Final = 64 * 1024
+_MAXIMUM_IDENTIFIER: Final = 16 << 20  # bytes; a list of 100,000 UIDs has 6.5 MB
+_COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
+_JOIN_SECONDS: Final = 5.0
+_IDLE: Final = Silence(None, "waiting for a request")
+_SILENCE: Final = Silence(30.0, "the client of the archive is silent in the middle of a message")
+
+_UNCOMPRESSED: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG)
+# What is compressed is taken as it is where its sender offers the choice: the archive decodes nothing.
+_PREFERENCE: Final = (
+    *(syntax for syntax in TRANSFER_SYNTAXES.values() if syntax.encapsulated),
+    *_UNCOMPRESSED,
+    *(syntax for syntax in TRANSFER_SYNTAXES.values() if syntax.deflated),
+)
+
+Address = tuple[str, int]
+
+
+class Archive:
+    """A small archive with the DICOM files of a folder, as a context manager.
+
+    ``folder``: files in it and below are served, where they are DICOM files; None begins with nothing. Changes to these
+    files while the archive runs are not allowed for. ``destinations``: host and port by AE title; the dictionary is
+    the attribute ``destinations`` and may be changed at any time. ``port`` 0 lets the system choose. ``associations``:
+    how many storage associations carry the sub-operations of one C-MOVE at once. ``received_folder``: an existing
+    folder in which objects are kept that come by C-STORE, None keeps them in memory. ``faults``: what to do wrong;
+    the attribute may be changed between requests, which take what they find when they begin.
+
+    Raises ``ListenError`` and, for ``received_folder``, ``DirectoryNotFoundError`` and ``DirectoryNotWritableError``
+    when it starts.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a setting, and most are left alone
+        self,
+        folder: Path | str | None = None,
+        destinations: Mapping[str, Address] | None = None,
+        *,
+        ae_title: str = "ARCHIVE",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        associations: int = 1,
+        received_folder: Path | str | None = None,
+        faults: Faults = NO_FAULTS,
+    ) -> None:
+        self.destinations: dict[str, Address] = dict(destinations or {})
+        self.ae_title = ae_title
+        self.host = host
+        self.port = port
+        self.associations = associations
+        self.faults = faults
+        self._folder = None if folder is None else Path(folder)
+        self._received = None if received_folder is None else Path(received_folder)
+        self._index = Index(stored_tags())
+        self._outgoing = Outgoing()
+        self._background: list[threading.Thread] = []
+        self._resources = contextlib.ExitStack()
+        self._storage = StorageSCP(self._policy(NO_FAULTS), self._open_receiver, self._on_received, store_timeout=30.0)
+        self._open_file: Callable[[Incoming], ObjectReceiver] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def sop_instance_uids(self) -> tuple[str, ...]:
+        """SOP instance UIDs of all objects that the archive has."""
+        return tuple(entry.sop_instance_uid for entry in self._index.entries())
+
+    def start(self) -> None:
+        """Read the folder, and listen: when this returns, the archive answers. Raises ``ListenError``."""
+        if self._folder is not None:
+            self._index.add_folder(self._folder)
+        with contextlib.ExitStack() as stack:
+            if self._received is not None:
+                directory = OutputDirectory(str(self._received))
+                stack.callback(directory.close)
+                options = StorageOptions(directory=directory.path, bit_preserving=True)
+                self._open_file = receiver_factory(options, directory)
+            listener = Listener(listen(self.host, self.port), self._serve, maximum_length=_MAXIMUM_LENGTH)
+            self.port = listener.port
+            stack.callback(listener.close)
+            stack.callback(self._outgoing.end)
+            self._resources = stack.pop_all()
+        _log.info("archive %s with %d objects listens on port %d", self.ae_title, len(self), self.port)
+
+    def close(self) -> None:
+        """End every association and stop listening; waits for the threads."""
+        self._resources.close()
+        for thread in self._background:
+            thread.join(_JOIN_SECONDS)
+
+    # -- associations --------------------------------------------------------------------------------------------------
+
+    def _policy(self, faults: Faults) -> AcceptorPolicy:
+        classes = frozenset((*storage_classes(), *MODELS, VERIFICATION))
+        return AcceptorPolicy(
+            lambda uid: uid in classes and not faults.accept_no_context, _PREFERENCE, maximum_length=_MAXIMUM_LENGTH
+        )
+
+    def _serve(self, connection: Connection, request: AssociateRQ) -> None:
+        """Serve one association to its end; called in a thread of its own."""
+        faults = self.faults
+        if faults.reject is not None:
+            connection.reject(AssociateRJ(*faults.reject))
+            return
+        connection.accept(request, answer(request, self._policy(faults)), _SILENCE)
+        with connection.closing_on_error():
+            exchange = Exchange(connection)
+            while received := exchange.receive(_IDLE):
+                self._dispatch(exchange, *received, request.calling_ae_title)
+            connection.confirm_release(_SILENCE)
+
+    def _dispatch(self, exchange: Exchange, context_id: int, message: Message, calling_ae_title: str) -> None:
+        context = exchange.connection.contexts[context_id]
+        if isinstance(message, CCancelRQ):
+            return  # it crossed the final response (PS3.7 9.3.2.3)
+        if not isinstance(message, CFindRQ | CMoveRQ):
+            self._storage.dispatch(exchange, context_id, message, calling_ae_title)
+        elif message.affected_sop_class_uid != context.abstract_syntax or context.abstract_syntax not in MODELS:
+            raise ProtocolError(
+                f"{message.name} on a presentation context of another SOP class",
+                abort_reason=AbortReason.UNEXPECTED_PDU_PARAMETER,
+            )
+        elif isinstance(message, CFindRQ):
+            self._find(exchange, context, message)
+        else:
+            self._move(exchange, context, message, calling_ae_title)
+
+    # -- C-FIND --------------------------------------------------------------------------------------------------------
+
+    def _find(self, exchange: Exchange, context: Context, request: CFindRQ) -> None:
+        """Answer a C-FIND request (PS3.4 C.4.1.3)."""
+        response = CFindRSP(request.message_id, codes.SUCCESS, request.affected_sop_class_uid)
+        try:
+            query = _query(exchange, context)
+        except IdentifierError as error:
+            response.status = codes.DATA_SET_DOES_NOT_MATCH
+            response.error_comment = str(error)[:_COMMENT_LENGTH]
+            response.offending_elements = error.offending_elements
+        else:
+            if not self._send_matches(exchange, context, request, query):
+                response.status = codes.CANCEL
+        exchange.send(context.context_id, response, _SILENCE)
+
+    def _send_matches(self, exchange: Exchange, context: Context, request: CFindRQ, query: Query) -> bool:
+        """Send a pending response for each match; False if C-CANCEL came in between."""
+        for values, supported in find(self._index.entries(), query, self.ae_title):
+            if exchange.connection.readable(0):
+                received = exchange.receive_response(_SILENCE)
+                if isinstance(received[1], CCancelRQ):
+                    return False
+            status = codes.PENDING if supported else codes.PENDING_WARNING
+            response = CFindRSP(request.message_id, status, request.affected_sop_class_uid)
+            response.command_data_set_type = DATA_SET_PRESENT
+            identifier = encode_identifier(values, context.transfer_syntax)
+            exchange.send(context.context_id, response, _SILENCE, identifier)
+        return True
+
+    # -- C-MOVE --------------------------------------------------------------------------------------------------------
+
+    def _move(self, exchange: Exchange, context: Context, request: CMoveRQ, calling_ae_title: str) -> None:
+        """Answer a C-MOVE request."""
+        faults = self.faults
+
+        def plan() -> Plan:
+            query = _query(exchange, context)
+            if request.move_destination not in self.destinations:
+                raise UnknownDestinationError(f"move destination {request.move_destination!r} is not known")
+            host, port = self.destinations[request.move_destination]
+            destination = Destination(
+                request.move_destination, host, port, self.ae_title, calling_ae_title, request.message_id
+            )
+            entries = select(self._index.entries(), query)
+            return Plan(entries, sub_operations(entries, destination, faults, self._outgoing, self.associations))
+
+        MoveSCP(exchange, context, request, faults).serve(plan, self._carry_out_later)
+
+    def _carry_out_later(self, outcomes: Generator[Outcome], seconds: float) -> None:
+        """Carry out, in a thread, what is left of a C-MOVE whose final response has been given."""
+
+        def run() -> None:
+            self._outgoing.ended.wait(seconds)
+            deque(outcomes, maxlen=0)
+
+        thread = threading.Thread(target=run, name="movescu-testing-later", daemon=True)
+        self._background.append(thread)
+        thread.start()
+
+    # -- C-STORE -------------------------------------------------------------------------------------------------------
+
+    def _open_receiver(self, incoming: Incoming) -> ObjectReceiver:
+        request, syntax = incoming.request, incoming.context.transfer_syntax
+        class_uid, instance_uid = request.affected_sop_class_uid, request.affected_sop_instance_uid
+        if self._open_file is not None and self._received is not None:
+            path = self._received / file_name(class_uid, instance_uid)
+            return _FolderReceiver(self._index, self._open_file(incoming), path)
+        return _MemoryReceiver(self._index, encode_file_meta(class_uid, instance_uid, syntax.uid))
+
+    def _on_received(self, received: Received) -> None:
+        _log.info("object %s: %04x", received.incoming.request.affected_sop_instance_uid, received.status)
+
+
+class _MemoryReceiver:
+    """Keeps a received object in memory."""
+
+    def __init__(self, index: Index, meta: bytes) -> None:
+        self._index = index
+        self._data = bytearray(meta)
+
+    def write(self, fragment: memoryview) -> None:
+        self._data += fragment
+
+    def finish(self) -> None:
+        self._index.add(bytes(self._data))
+
+    def discard(self) -> None:
+        self._data.clear()
+
+
+class _FolderReceiver:
+    """Keeps a received object as a file, by way of ``receiver``, and enters it in the index."""
+
+    def __init__(self, index: Index, receiver: ObjectReceiver, path: Path) -> None:
+        self._index = index
+        self._receiver = receiver
+        self._path = path
+
+    def write(self, fragment: memoryview) -> None:
+        self._receiver.write(fragment)
+
+    def finish(self) -> None:
+        self._receiver.finish()
+        try:
+            self._index.add(self._path)
+        except DataSetError:
+            self._path.unlink()
+            raise
+
+    def discard(self) -> None:
+        self._receiver.discard()
+
+
+def _query(exchange: Exchange, context: Context) -> Query:
+    """Receive the identifier of a request. Raises ``IdentifierError``, and ``ProtocolError`` for one without end."""
+    identifier = bytearray()
+    for fragment in exchange.data_set(_SILENCE):
+        identifier += fragment
+        if len(identifier) > _MAXIMUM_IDENTIFIER:
+            raise ProtocolError(
+                f"an identifier of more than {_MAXIMUM_IDENTIFIER} bytes",
+                abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
+            )
+    return read_query(bytes(identifier), context.transfer_syntax, context.abstract_syntax)

@@ -1,0 +1,129 @@
+"""``make demo``: one study goes from the test archive to a folder, by the real command.
+
+The archive has the sample files that pydicom brings along. A C-FIND chooses the study, ``movescu`` retrieves it in a
+process of its own, and what is in the folder afterwards is listed, read by pydicom.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from movescu.dataset.query import make_identifier, values_of
+from movescu.dimse.exchange import Exchange
+from movescu.net.connection import Connection
+from movescu.net.transport import Silence, connect
+from movescu.services.find import FindSCU
+from movescu.testing.archive import Archive
+from movescu.uids import EXPLICIT_LITTLE, STUDY_ROOT_FIND, uid_name
+from movescu.ul.negotiation import propose, user_information
+from movescu.ul.pdu import AssociateRQ
+
+OUTPUT: Final = Path("demo-output")
+AE_TITLE: Final = "DEMO"
+
+_PATIENT: Final = "Doe*"
+_STUDY_INSTANCE_UID: Final = 0x0020000D
+_NUMBER_OF_STUDY_RELATED_INSTANCES: Final = 0x00201208
+_SILENCE: Final = Silence(30.0, "the archive is silent")
+
+
+class Study(NamedTuple):
+    """A match of the C-FIND; ordered by the number of its objects."""
+
+    objects: int
+    uid: str
+
+
+def main() -> int:
+    """Run the demonstration. Gives the exit code: 0 if every object of the study came."""
+    with Archive(_sample_files()) as archive:
+        _say(f"Archive {archive.ae_title} on {archive.host} port {archive.port} has {len(archive)} objects.")
+        study = max(_find_studies(archive), default=None)
+        if study is None:
+            _say(f"It has no study of {_PATIENT}: this version of pydicom brings other sample files.")
+            return 1
+        _say(f"C-FIND: study {study.uid} of {_PATIENT} has {study.objects} objects.\n")
+        code = _retrieve(archive, study)
+    came = _list_output()
+    _say(f"\n{came} of {study.objects} objects came; movescu ended with exit code {code}.")
+    return 0 if code == 0 and came == study.objects else 1
+
+
+def _sample_files() -> Path:
+    import pydicom.data  # noqa: PLC0415 - this program's, and none of whoever imports it
+
+    return Path(pydicom.data.__file__).parent / "test_files"
+
+
+def _find_studies(archive: Archive) -> list[Study]:
+    """Ask the archive for the studies of the demonstration's patients."""
+    keys = [
+        "QueryRetrieveLevel=STUDY",
+        f"PatientName={_PATIENT}",
+        "StudyInstanceUID",
+        "NumberOfStudyRelatedInstances",
+    ]
+    request = AssociateRQ(
+        called_ae_title=archive.ae_title,
+        calling_ae_title=AE_TITLE,
+        contexts=propose([STUDY_ROOT_FIND], [EXPLICIT_LITTLE]),
+        user_information=user_information(16384),
+    )
+    connection = Connection.request(connect(archive.host, archive.port, 30.0), request, 30.0)
+    scu = FindSCU(Exchange(connection), connection.contexts[1])
+    scu.request(make_identifier(keys).encode(EXPLICIT_LITTLE), _SILENCE)
+    matches = [values_of(r.identifier, EXPLICIT_LITTLE) for r in scu.responses(_SILENCE) if r.identifier]
+    connection.release(_SILENCE)
+    return [
+        Study(int(match[_NUMBER_OF_STUDY_RELATED_INSTANCES]), match[_STUDY_INSTANCE_UID].decode().rstrip("\0"))
+        for match in matches
+    ]
+
+
+def _retrieve(archive: Archive, study: Study) -> int:
+    """Run the command. Gives its exit code."""
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir()
+    port = _free_port()
+    archive.destinations[AE_TITLE] = ("127.0.0.1", port)
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study.uid}"]
+    own = ["--aetitle", AE_TITLE, "--port", str(port), "--output-directory", str(OUTPUT)]
+    peer = ["--call", archive.ae_title, archive.host, str(archive.port)]
+    command = [sys.executable, "-m", "movescu", "-v", "--study", *own, *keys, *peer]
+    _say(f"$ {shlex.join(command)}\n")
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - a list of arguments, all of them ours
+
+
+def _free_port() -> int:
+    """Give a port that nothing listens on; in theory another program may take it before the command does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _list_output() -> int:
+    """Print a line for each file that came. Gives their number."""
+    import pydicom  # noqa: PLC0415 - as above
+
+    files = sorted(OUTPUT.iterdir())
+    _say(f"\n{OUTPUT}/")
+    for file in files:
+        dataset = pydicom.dcmread(file, stop_before_pixels=True)
+        name, modality = str(dataset.get("PatientName", "")), str(dataset.get("Modality", ""))
+        size = file.stat().st_size
+        _say(f"  {name:<20} {modality:<3} {uid_name(str(dataset.SOPClassUID)):<24} {size:>9,} bytes  {file.name}")
+    return len(files)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""Queries that the test archive answers: PS3.4 C.2.2.2 (matching), C.3 and C.6 (information models), C.4.1, C.4.2.
+
+The keys are those that archives usually have, in one table; any key may be asked for at its own level and below, so
+every query is relational. Values are compared byte by byte, in whatever character set they are. Sending the answers is
+``archive``'s.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from movescu import dictionary
+from movescu.dataset.encoding import Encoding
+from movescu.dataset.query import values_of
+from movescu.dataset.recode import recode
+from movescu.errors import DataSetError, MovescuError
+from movescu.testing.index import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, SPECIFIC_CHARACTER_SET, STUDY_INSTANCE_UID
+from movescu.uids import (
+    IMPLICIT_LITTLE,
+    PATIENT_ROOT_FIND,
+    PATIENT_ROOT_MOVE,
+    PATIENT_STUDY_ONLY_FIND,
+    PATIENT_STUDY_ONLY_MOVE,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_MOVE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from movescu.testing.index import Entry
+    from movescu.uids import TransferSyntax
+
+QUERY_RETRIEVE_LEVEL: Final = 0x00080052
+RETRIEVE_AE_TITLE: Final = 0x00080054
+PATIENT_ID: Final = 0x00100020
+
+UNIQUE_KEYS: Final = {
+    "PATIENT": PATIENT_ID,
+    "STUDY": STUDY_INSTANCE_UID,
+    "SERIES": SERIES_INSTANCE_UID,
+    "IMAGE": SOP_INSTANCE_UID,
+}
+"""The levels from the top, and the key that tells the entities of each apart (PS3.4 C.6)."""
+
+_ALL: Final = tuple(UNIQUE_KEYS)
+MODELS: Final[Mapping[str, tuple[str, ...]]] = {
+    PATIENT_ROOT_FIND: _ALL,
+    PATIENT_ROOT_MOVE: _ALL,
+    STUDY_ROOT_FIND: _ALL[1:],
+    STUDY_ROOT_MOVE: _ALL[1:],
+    PATIENT_STUDY_ONLY_FIND: _ALL[:2],
+    PATIENT_STUDY_ONLY_MOVE: _ALL[:2],
+}
+"""The levels of each information model by its SOP classes."""
+
+# Attributes of the entities of each level (PS3.4 C.6.1.1), by keyword.
+_KEYS: Final = {
+    "PATIENT": "PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientComments",
+    "STUDY": "StudyDate StudyTime AccessionNumber StudyID StudyInstanceUID StudyDescription ReferringPhysicianName "
+    "NameOfPhysiciansReadingStudy AdmittingDiagnosesDescription PatientAge PatientSize PatientWeight Occupation "
+    "AdditionalPatientHistory",
+    "SERIES": "Modality SeriesNumber SeriesInstanceUID SeriesDate SeriesTime SeriesDescription BodyPartExamined "
+    "ProtocolName Manufacturer InstitutionName StationName OperatorsName PerformingPhysicianName "
+    "PerformedProcedureStepStartDate PerformedProcedureStepStartTime",
+    "IMAGE": "InstanceNumber SOPInstanceUID SOPClassUID ContentDate ContentTime AcquisitionDate AcquisitionTime "
+    "ImageType NumberOfFrames AcquisitionNumber",
+}
+
+# Attributes that are counted or collected from below: of an entity of this level, about the entities of that one.
+_COUNTS: Final = (
+    ("PATIENT", "NumberOfPatientRelatedStudies", "STUDY"),
+    ("PATIENT", "NumberOfPatientRelatedSeries", "SERIES"),
+    ("PATIENT", "NumberOfPatientRelatedInstances", "IMAGE"),
+    ("STUDY", "NumberOfStudyRelatedSeries", "SERIES"),
+    ("STUDY", "NumberOfStudyRelatedInstances", "IMAGE"),
+    ("SERIES", "NumberOfSeriesRelatedInstances", "IMAGE"),
+)
+_COLLECTIONS: Final = (("STUDY", "ModalitiesInStudy", "Modality"), ("STUDY", "SOPClassesInStudy", "SOPClassUID"))
+
+
+def _tag(keyword: str) -> int:
+    tag = dictionary.tag_of(keyword)
+    assert tag is not None, keyword  # noqa: S101 - the tables above hold keywords of PS3.6
+    return tag
+
+
+def stored_tags() -> tuple[int, ...]:
+    """Give the tags of all attributes that an object's header is read for."""
+    return tuple(_tag(keyword) for keywords in _KEYS.values() for keyword in keywords.split())
+
+
+class IdentifierError(MovescuError):
+    """A request whose identifier does not fit its SOP class: status A900 (PS3.4 tables C.4-1, C.4-2).
+
+    ``offending_elements`` are the tags that it is about.
+    """
+
+    def __init__(self, message: str, offending_elements: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.offending_elements = offending_elements
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """An identifier that was understood: its level, those above it in its model, and its keys by tag."""
+
+    level: str
+    levels: tuple[str, ...]
+    keys: Mapping[int, bytes]
+
+
+def read_query(identifier: bytes, syntax: TransferSyntax, sop_class_uid: str) -> Query:
+    """Understand an identifier as received. Raises ``IdentifierError``."""
+    try:
+        values = values_of(identifier, syntax)
+    except DataSetError as error:
+        raise IdentifierError(f"the identifier cannot be read: {error}") from error
+    keys = {tag: value for tag, value in values.items() if tag & 0xFFFF}  # group lengths ask for nothing
+    level = _text(keys.pop(QUERY_RETRIEVE_LEVEL, b""))
+    levels = MODELS[sop_class_uid]
+    if level not in levels:
+        raise IdentifierError(f"query/retrieve level {level!r} is none of the model's", (QUERY_RETRIEVE_LEVEL,))
+    return Query(level, levels[: levels.index(level) + 1], keys)
+
+
+# -- C-MOVE ----------------------------------------------------------------------------------------------------------
+
+
+def select(entries: Iterable[Entry], query: Query) -> list[Entry]:
+    """Give the objects that a C-MOVE identifier names by the unique keys of its level and above (PS3.4 C.4.2.1.4.1).
+
+    Raises ``IdentifierError`` if it names none at its own level.
+    """
+    own = UNIQUE_KEYS[query.level]
+    if not _text(query.keys.get(own, b"")):
+        raise IdentifierError(f"no unique key for level {query.level}", (own,))
+    keys = [(tag, query.keys[tag]) for tag in UNIQUE_KEYS.values() if tag in query.keys]
+    return [entry for entry in entries if all(matches(tag, key, entry.values.get(tag, b"")) for tag, key in keys)]
+
+
+# -- C-FIND ----------------------------------------------------------------------------------------------------------
+
+
+def find(entries: Iterable[Entry], query: Query, ae_title: str) -> Iterator[tuple[dict[int, bytes], bool]]:
+    """Give the matches of a C-FIND identifier: values by tag, and whether every key is one that is known here.
+
+    ``ae_title`` is what Retrieve AE Title (0008,0054) says.
+    """
+    known = _known_tags(query)
+    common = {QUERY_RETRIEVE_LEVEL: _even(query.level), RETRIEVE_AE_TITLE: _even(ae_title)}
+    supported = query.keys.keys() <= known | {SPECIFIC_CHARACTER_SET, RETRIEVE_AE_TITLE}
+    for entity in _entities(entries, query.level):
+        values = _values(entity, query)
+        if all(matches(tag, key, values.get(tag, b"")) for tag, key in query.keys.items() if tag in known):
+            answer = {tag: values.get(tag, b"") if tag in known else b"" for tag in query.keys}
+            if character_set := values.get(SPECIFIC_CHARACTER_SET):
+                answer[SPECIFIC_CHARACTER_SET] = character_set
+            yield answer | common, supported
+
+
+def _known_tags(query: Query) -> set[int]:
+    # In a model without the patient level its attributes belong to the study (PS3.4 C.6.2.1).
+    levels = _ALL[: _ALL.index(query.level) + 1]
+    tags = {_tag(keyword) for level in levels for keyword in _KEYS[level].split()}
+    return tags | {_tag(keyword) for level, keyword, _ in (*_COUNTS, *_COLLECTIONS) if level == query.level}
+
+
+def _entities(entries: Iterable[Entry], level: str) -> Iterable[list[Entry]]:
+    """Group objects to the entities of a level."""
+    entities: dict[str, list[Entry]] = {}
+    for entry in entries:
+        entities.setdefault(entry.text(UNIQUE_KEYS[level]), []).append(entry)
+    return entities.values()
+
+
+def _values(entity: Sequence[Entry], query: Query) -> dict[int, bytes]:
+    """Give what is known of an entity: the attributes of its first object, counts and collections of all of them."""
+    values = dict(entity[0].values)
+    for level, keyword, counted in _COUNTS:
+        if level == query.level and (tag := _tag(keyword)) in query.keys:
+            values[tag] = _even(str(len({entry.text(UNIQUE_KEYS[counted]) for entry in entity})))
+    for level, keyword, collected in _COLLECTIONS:
+        if level == query.level and (tag := _tag(keyword)) in query.keys:
+            found = dict.fromkeys(entry.text(_tag(collected)) for entry in entity)
+            values[tag] = _even("\\".join(found), b"\0" if collected.endswith("UID") else b" ")
+    return values
+
+
+# -- matching --------------------------------------------------------------------------------------------------------
+
+
+def matches(tag: int, key: bytes, value: bytes) -> bool:
+    """Tell whether a value matches a key (PS3.4 C.2.2.2): universal, UIDs of a list, range, wild card, single value."""
+    wanted = _text(key)
+    if not wanted.strip("*"):
+        return True
+    vr = dictionary.vr_of(tag)
+    values = [part.strip() for part in _text(value).split("\\")]
+    if vr == "UI":
+        return any(uid in wanted.split("\\") for uid in values)
+    if vr in ("DA", "TM") and "-" in wanted:
+        return any(_in_range(part, wanted) for part in values)
+    # Person names are compared without regard to case, which PS3.4 C.2.2.2.1 leaves to the archive.
+    pattern = re.compile("|".join(map(_expression, wanted.split("\\"))), re.DOTALL | (re.IGNORECASE * (vr == "PN")))
+    return any(pattern.fullmatch(part) for part in values)
+
+
+def _in_range(value: str, wanted: str) -> bool:
+    first, _, last = (part.strip() for part in wanted.partition("-"))
+    return bool(value) and (not first or value >= first) and (not last or value[: len(last)] <= last)
+
+
+def _expression(wanted: str) -> str:
+    return "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in wanted.strip())
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1").strip("\0 ")
+
+
+# -- identifiers -----------------------------------------------------------------------------------------------------
+
+
+def encode_identifier(values: Mapping[int, bytes], syntax: TransferSyntax) -> bytes:
+    """Give a data set of these values, text or UIDs by tag, in the transfer syntax of a presentation context."""
+    # By way of implicit VR: it has no limit to lengths, and recoding finds the VRs.
+    data = b"".join(
+        struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(value)) + value for tag, value in sorted(values.items())
+    )
+    encoded = recode(data, IMPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
+    return encoded + b"\0" * (len(encoded) & 1)  # only deflated data can be odd (PS3.5 A.5)
+
+
+def encode_uids(tag: int, uids: Iterable[str], syntax: TransferSyntax) -> bytes:
+    """Give a data set of one element, a list of UIDs."""
+    return encode_identifier({tag: _even("\\".join(uids), b"\0")}, syntax)
+
+
+def _even(text: str, padding: bytes = b" ") -> bytes:
+    data = text.encode("latin-1", "replace")
+    return data + padding * (len(data) & 1)

@@ -1,0 +1,284 @@
+"""The sub-operations of a C-MOVE: storage associations to its destination, as SCU of PS3.4 annex B and C.4.2.2.
+
+Objects are sent as they are stored. For each SOP class and stored transfer syntax a presentation context of its own is
+proposed; where the receiver takes an uncompressed object in another uncompressed transfer syntax only, it is recoded.
+What 128 contexts do not hold goes over the next association. Counting and reporting are for ``move``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import queue
+import threading
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from movescu.dataset.encoding import Encoding
+from movescu.dataset.recode import recode
+from movescu.dimse import status as codes
+from movescu.dimse.exchange import Exchange
+from movescu.dimse.messages import CStoreRQ, CStoreRSP
+from movescu.errors import DataSetError, PeerError, ProtocolError
+from movescu.net.connection import Connection
+from movescu.net.transport import Silence, connect
+from movescu.testing.faults import Faults, break_off, hold_open
+from movescu.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from movescu.ul.negotiation import user_information
+from movescu.ul.pdu import AssociateRQ, ProposedContext
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    from movescu.testing.index import Entry
+    from movescu.ul.negotiation import Context
+
+_log: Final = logging.getLogger("movescu.testing")
+
+MAXIMUM_CONTEXTS: Final = 128
+"""Presentation contexts of one association: the odd IDs from 1 to 255 (PS3.8 9.3.2.2)."""
+
+_UNCOMPRESSED: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG)
+_SECONDS: Final = 30.0
+_MAXIMUM_LENGTH: Final = 16384
+
+Numbered: TypeAlias = "tuple[int, Entry]"
+"""An object and its number among the sub-operations, from 1."""
+_Proposal: TypeAlias = tuple[str, tuple[str, ...]]
+
+
+class Outcome(NamedTuple):
+    """What became of a sub-operation: the status of PS3.4 table B.2-1 that the receiver gave, or that stands for it."""
+
+    entry: Entry
+    status: int
+
+
+class Destination(NamedTuple):
+    """Where a C-MOVE sends, and on whose behalf."""
+
+    ae_title: str
+    host: str
+    port: int
+    calling_ae_title: str
+    """Our own."""
+    originator_ae_title: str
+    originator_message_id: int
+
+
+class Outgoing:
+    """What an archive has open towards destinations: to be ended with it. Safe in any thread."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self._lock = threading.Lock()
+        self._connections: set[Connection] = set()
+        self._held = contextlib.ExitStack()
+
+    def opened(self, connection: Connection) -> None:
+        """Note an association that a thread uses."""
+        with self._lock:
+            self._connections.add(connection)
+            if self.ended.is_set():
+                connection.interrupt("the archive has ended")
+
+    def closed(self, connection: Connection) -> None:
+        """Note that it has ended."""
+        with self._lock:
+            self._connections.discard(connection)
+
+    def hold(self, resource: contextlib.AbstractContextManager[object]) -> None:
+        """Keep something open that no thread uses."""
+        with self._lock:
+            self._held.enter_context(resource)
+            if self.ended.is_set():
+                self._held.close()
+
+    def end(self) -> None:
+        """Wake the threads that wait for a destination, and close what is held."""
+        self.ended.set()
+        with self._lock:
+            for connection in self._connections:
+                connection.interrupt("the archive has ended")
+            self._held.close()
+
+
+def sub_operations(
+    entries: Sequence[Entry], destination: Destination, faults: Faults, outgoing: Outgoing, associations: int
+) -> Generator[Outcome]:
+    """Send objects over so many associations at once; give the outcome of each as it comes.
+
+    Nothing happens before the first is asked for. Closing the generator stops the sending: the associations are
+    released.
+    """
+    numbered = list(enumerate(entries, start=1))
+    senders = [_Sender(destination, faults, outgoing).send(numbered[i::associations]) for i in range(associations)]
+    return senders[0] if associations == 1 else _merged(senders)
+
+
+def _merged(parts: Sequence[Generator[Outcome]]) -> Generator[Outcome]:
+    """Run generators side by side, each in a thread, and give what they give."""
+    outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+    stopped = threading.Event()
+
+    def run(part: Generator[Outcome]) -> None:
+        with contextlib.closing(part):
+            for outcome in part:
+                outcomes.put(outcome)
+                if stopped.is_set():
+                    break
+        outcomes.put(None)
+
+    threads = [threading.Thread(target=run, args=(part,), name="movescu-testing-sender", daemon=True) for part in parts]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in threads:
+            while (outcome := outcomes.get()) is not None:
+                yield outcome
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+
+
+class _Sender:
+    """Sends objects over one association after the other."""
+
+    def __init__(self, destination: Destination, faults: Faults, outgoing: Outgoing) -> None:
+        self._destination = destination
+        self._faults = faults
+        self._outgoing = outgoing
+        self._silence = Silence(_SECONDS, "the destination of a C-MOVE is silent")
+
+    def send(self, entries: Sequence[Numbered]) -> Generator[Outcome]:
+        for proposals, group in _groups(entries):
+            done = 0
+            try:
+                with self._association(proposals) as connection:
+                    exchange, contexts = Exchange(connection), _contexts(connection)
+                    for number, entry in group:
+                        outcome = self._sub_operation(exchange, contexts, number, entry)
+                        done += 1
+                        yield outcome
+            except PeerError as error:
+                _log.warning("storage association with %s: %s", self._destination.ae_title, error)
+                for _, entry in group[done:]:
+                    yield Outcome(entry, codes.OUT_OF_RESOURCES)
+
+    @contextlib.contextmanager
+    def _association(self, proposals: Sequence[_Proposal]) -> Iterator[Connection]:
+        destination = self._destination
+        request = AssociateRQ(
+            called_ae_title=destination.ae_title,
+            calling_ae_title=destination.calling_ae_title,
+            contexts=tuple(ProposedContext(2 * i + 1, *proposal) for i, proposal in enumerate(proposals)),
+            user_information=user_information(_MAXIMUM_LENGTH),
+        )
+        transport = connect(destination.host, destination.port, _SECONDS)
+        connection = Connection.request(transport, request, _SECONDS)
+        self._outgoing.opened(connection)
+        try:
+            yield connection
+        except GeneratorExit:
+            self._farewell(connection)
+            raise
+        except BaseException:
+            connection.abort()
+            raise
+        else:
+            self._farewell(connection)
+        finally:
+            self._outgoing.closed(connection)
+
+    def _farewell(self, connection: Connection) -> None:
+        if self._faults.never_release:
+            self._outgoing.hold(contextlib.closing(connection))
+            return
+        if self._faults.never_close:
+            self._outgoing.hold(hold_open(connection))
+        connection.release(self._silence)
+
+    def _sub_operation(
+        self, exchange: Exchange, contexts: dict[tuple[str, str], Context], number: int, entry: Entry
+    ) -> Outcome:
+        faults = self._faults
+        if faults.pause:
+            self._outgoing.ended.wait(faults.pause)
+        if faults.drops(number):
+            return Outcome(entry, codes.SUCCESS)
+        if faults.fails(number):
+            return Outcome(entry, codes.OUT_OF_RESOURCES)
+        context = next((contexts[key] for key in _keys(entry) if key in contexts), None)
+        if context is None:
+            _log.warning("%s takes no %s as it is stored here", self._destination.ae_title, entry.sop_class_uid)
+            return Outcome(entry, codes.SOP_CLASS_NOT_SUPPORTED)
+        try:
+            data_set = _data_set(entry, context)
+        except (OSError, DataSetError) as error:
+            _log.warning("object %s cannot be sent: %s", entry.sop_instance_uid, error)
+            return Outcome(entry, codes.CANNOT_UNDERSTAND)
+        return Outcome(entry, self._store(exchange, context, number, entry, data_set))
+
+    def _store(self, exchange: Exchange, context: Context, number: int, entry: Entry, data_set: memoryview) -> int:
+        """Send one object (PS3.7 9.1.1). Gives the status of the response."""
+        request = CStoreRQ(
+            entry.sop_class_uid,
+            (number - 1) % 0xFFFF + 1,
+            entry.sop_instance_uid,
+            move_originator_ae_title=self._destination.originator_ae_title,
+            move_originator_message_id=self._destination.originator_message_id,
+        )
+        if self._faults.sender_ends_by is not None and self._faults.breaks_off(number):
+            break_off(exchange, context.context_id, request, data_set, self._faults.sender_ends_by)
+        exchange.send(context.context_id, request, self._silence, data_set)
+        _, response = exchange.receive_response(self._silence)
+        if not isinstance(response, CStoreRSP) or response.message_id_being_responded_to != request.message_id:
+            raise ProtocolError(f"{response.name} where the response to C-STORE request {request.message_id} is due")
+        return response.status
+
+
+def _proposals(entry: Entry) -> list[_Proposal]:
+    """Give the contexts that an object needs: as it is stored, and where possible recoded."""
+    stored = entry.transfer_syntax
+    proposals: list[_Proposal] = [(entry.sop_class_uid, (stored.uid,))]
+    if not stored.encapsulated:
+        others = tuple(syntax.uid for syntax in _UNCOMPRESSED if syntax is not stored)
+        proposals.append((entry.sop_class_uid, others))
+    return proposals
+
+
+def _keys(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Give SOP class and transfer syntax of the contexts on which an object can go, the best first."""
+    for class_uid, syntaxes in _proposals(entry):
+        for syntax in syntaxes:
+            yield class_uid, syntax
+
+
+def _contexts(connection: Connection) -> dict[tuple[str, str], Context]:
+    return {(c.abstract_syntax, c.transfer_syntax.uid): c for c in connection.contexts.values()}
+
+
+def _groups(entries: Iterable[Numbered]) -> Iterator[tuple[list[_Proposal], list[Numbered]]]:
+    """Divide objects into lots that one association can carry, in their order."""
+    proposals: dict[_Proposal, None] = {}
+    group: list[Numbered] = []
+    for number, entry in entries:
+        more = dict.fromkeys(itertools.chain(proposals, _proposals(entry)))
+        if len(more) > MAXIMUM_CONTEXTS:
+            yield list(proposals), group
+            more, group = dict.fromkeys(_proposals(entry)), []
+        proposals = more
+        group.append((number, entry))
+    if group:
+        yield list(proposals), group
+
+
+def _data_set(entry: Entry, context: Context) -> memoryview:
+    """Give the bytes to send. Raises ``OSError`` and ``DataSetError``."""
+    data_set, syntax = entry.data_set(), context.transfer_syntax
+    if syntax is not entry.transfer_syntax:
+        data_set = memoryview(recode(data_set, entry.transfer_syntax, Encoding(transfer_syntax=syntax)))
+    if len(data_set) & 1 and syntax.deflated:
+        data_set = memoryview(bytes(data_set) + b"\0")  # files need no padding, messages do (PS3.5 A.5)
+    return data_set

@@ -1,0 +1,99 @@
+"""``python -m movescu.testing`` and the demonstration, run as their users run them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import corpus
+import peers
+import pytest
+
+from movescu import testing
+from movescu.testing import demo
+
+COMMAND = [sys.executable, "-W", "error", "-m", "movescu.testing"]
+
+
+def test_the_program_serves_a_folder_until_it_is_told_to_end(tmp_path: Path) -> None:
+    made = corpus.make_study(tmp_path, instances=2, size=2048)
+    with peers.storescp(tcp_nodelay=True) as third:
+        destination = f"THIRD={third.host}:{third.port}"
+        command = [*COMMAND, str(tmp_path), "--ae-title", "DEMO", "--destination", destination]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as archive:
+            try:
+                assert archive.stdout
+                line = archive.stdout.readline()
+                assert line.startswith("DEMO with 2 objects listens on 127.0.0.1 port ")
+                keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={made[0].study_uid}"]
+                client = [peers.dcmtk_movescu(), "-S", "-aem", "THIRD", *keys, "127.0.0.1", line.split()[-1]]
+                assert subprocess.run(client, check=False, timeout=30).returncode == 0
+                archive.send_signal(signal.SIGTERM)
+                _, errors = archive.communicate(timeout=20)
+            finally:
+                archive.kill()
+        assert archive.returncode == 0
+        assert not errors
+        assert len(third.received) == 2
+
+
+def test_a_port_in_use_is_said_so(tmp_path: Path) -> None:
+    with peers.storescp(tcp_nodelay=True) as other:
+        command = [*COMMAND, str(tmp_path), "--port", str(other.port)]
+        result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 1
+    assert f"cannot listen on port {other.port}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("destination", ["THIRD", "THIRD=host", "=host:104", "THIRD=host:port"])
+def test_a_destination_that_is_none_is_refused(tmp_path: Path, destination: str) -> None:
+    command = [*COMMAND, str(tmp_path), "--destination", destination]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 2
+    assert "is not AET=HOST:PORT" in result.stderr
+
+
+def test_the_demonstration_works_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert demo.main() == 0
+        output = capfd.readouterr().out
+        assert "-m movescu " in output
+        files = list((tmp_path / "demo-output").iterdir())
+        assert len(files) > 3
+        assert f"\n{len(files)} of {len(files)} objects came" in output
+        corpus.check_readable(files)
+        for file in files:
+            [line] = [line for line in output.splitlines() if line.endswith(file.name)]
+            assert "Doe^" in line
+            assert f"{file.stat().st_size:,} bytes" in line
+
+
+def test_the_demonstration_fails_where_the_retrieve_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The archive does not know the demonstration's AE title: exit code 69, and nothing in the folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "_free_port", lambda: 0)
+    assert demo.main() == 1
+    assert "0 of" in capfd.readouterr().out
+
+
+def test_the_example_of_the_package_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the docstring shows is what the first user copies."""
+    assert testing.__doc__
+    lines = [line[4:] for line in testing.__doc__.splitlines() if line.startswith("    ")]
+    example = "\n".join(lines).replace("11112", str(peers.free_port()))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    (tmp_path / "dicom-files").mkdir()
+    made = corpus.make_study(tmp_path / "dicom-files", instances=4, size=2048)
+    exec(example, {})  # noqa: S102 - our own docstring
+    for instance in made:
+        assert corpus.dataset_equal(instance.path, tmp_path / f"CT.{instance.instance_uid}")
