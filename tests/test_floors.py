@@ -19,9 +19,10 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 FLOORS = """
 0  errors uids dictionary
-1  ul.pdu ul.states dimse.status dimse.messages dataset.elements dataset.encoding dataset.output storage.naming storage.durability
+1  ul.pdu ul.states dimse.status dimse.messages
+1  dataset.elements dataset.encoding dataset.output storage.naming storage.durability
 2  ul.negotiation ul.association dataset.encoder dataset.scan dataset.recode dataset.filemeta dataset.query
-3  net.transport net.access_patterns net.access_rules net.access storage.writer storage.receiver
+3  net.transport net.tls net.access_patterns net.access_rules net.access storage.writer storage.receiver
 4  net.connection net.listener
 5  dimse.exchange
 6  services.move services.find services.echo services.store

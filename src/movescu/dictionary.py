@@ -7,10 +7,10 @@ in a given data set (PS3.5 annex A.1) is decided by ``movescu.dataset``. Reading
 =============== ==================================================================== ==========================
 file            a line                                                               time to read
 =============== ==================================================================== ==========================
-tags.txt        VR, then all its tags as 8 hexadecimal digits each                   0.5 ms
-keywords.txt    tag, VM, keyword                                                     3 ms
+tags.txt        VR, then all its tags as 8 hexadecimal digits each                   0.7 ms
+keywords.txt    tag, VM, keyword                                                     3.5 ms
 repeaters.txt   tag with x for any digit, VR, VM, keyword (PS3.5 7.6)                0.2 ms
-private.txt     creator, then VR=6 digits each: group, last byte of the element      0.5 ms
+private.txt     creator, then VR=6 digits each: group, last byte of the element      0.3 ms
 =============== ==================================================================== ==========================
 """
 

@@ -106,6 +106,10 @@ class ListenError(MovescuError):
     """Ours: the local port cannot be listened on."""
 
 
+class TLSError(MovescuError):
+    """Ours: keys, certificates or cipher suites that TLS cannot be set up with."""
+
+
 class PrivilegesError(ListenError):
     """Ours: the local port may not be listened on by this user."""
 

@@ -269,6 +269,11 @@ class Retriever:
         address = self._connection.local_address if self._connection is not None else ""
         return address, self._listener.port if self._listener is not None else 0
 
+    @property
+    def arrived(self) -> int:
+        """How many objects have come to our own port so far, stored or not."""
+        return self._tally.stored + self._tally.failed
+
     # -- the tally ---------------------------------------------------------------------------------------------------
 
     def _count(self, received: Received) -> None:

@@ -15,6 +15,7 @@ import encoded
 import pydicom.data
 import pytest
 from dcmconv import Converted, Job, convert_all, data_set_of
+from pairwise import pairwise
 
 from movescu import dictionary, uids
 from movescu.dataset.recode import Encoding, GroupLength, MemorySink, Recoder, recode, scan
@@ -58,6 +59,7 @@ EXCEPTIONS = {
     "VR letters that DCMTK uses inside": "DCMTK takes 'ox' for its internal VR of that name; here it is unknown",
     "tags newer than DCMTK's dictionary": "pydicom's dictionary is of 2024, that of 3.6.7 of 2022",
     "private tags of which the dictionaries differ": "pydicom's private dictionary is not DCMTK's",
+    "private creator after an element out of order": "DCMTK overlooks that creator; PS3.5 7.8.1 wants it heeded",
     "sequences nested too deep": "64 is the limit here; DCMTK has none and overflows its stack at 10^5",
 }
 """Objects of ``encoded.exceptions`` -> the reason why their files differ."""
@@ -80,26 +82,15 @@ class Case(NamedTuple):
         return Job(self.syntax, self.data, self.options)
 
 
-def pairwise() -> list[tuple[tuple[str, ...], Encoding]]:
+def choices() -> list[tuple[tuple[str, ...], Encoding]]:
     """Choose combinations of the axes so that every two choices of two axes meet; the command's default is first."""
-    rows = sorted(itertools.product(*(range(len(axis)) for axis in AXES)), key=sum)
-
-    def pairs(row: tuple[int, ...]) -> set[tuple[int, int, int, int]]:
-        return {(a, row[a], b, row[b]) for a, b in itertools.combinations(range(len(row)), 2)}
-
-    missing = set().union(*map(pairs, rows))
-    chosen: list[tuple[int, ...]] = []
-    while missing:
-        row = max(rows, key=lambda candidate: len(pairs(candidate) & missing)) if chosen else rows[0]
-        chosen.append(row)
-        missing -= pairs(row)
     result = []
-    for row in chosen:
-        options, fields = zip(*(axis[choice] for axis, choice in zip(AXES, row, strict=True)), strict=True)
+    for row in pairwise(AXES):
+        options, fields = zip(*row, strict=True)
         merged: dict[str, object] = {}
         for field in fields:
             merged |= field
-        result.append((tuple(itertools.chain(*options)), Encoding(**merged)))  # type: ignore[arg-type]
+        result.append((tuple(itertools.chain(*options)), Encoding(**merged)))  # type: ignore[arg-type] # one per axis
     return result
 
 
@@ -155,10 +146,12 @@ def differing(cases: list[Case]) -> Iterator[tuple[Case, str]]:
 
 
 def test_a_made_object_is_written_as_dcmtk_writes_it_under_every_pair_of_options() -> None:
+    """Each object under the default and every other combination, its neighbour under those between."""
     cases = [
         Case(name, syntax, data, options, encoding)
-        for name, (syntax, data) in encoded.objects().items()
-        for options, encoding in pairwise()
+        for number, (name, (syntax, data)) in enumerate(encoded.objects().items())
+        for turn, (options, encoding) in enumerate(choices())
+        if not turn or (number + turn) % 2
     ]
     wrong = [f"{case.name} {' '.join(case.options)}: {why}" for case, why in differing(cases)]
     assert not wrong, "\n".join(wrong)
@@ -181,12 +174,12 @@ def bundled() -> list[tuple[str, str, bytes]]:
 
 
 def test_pydicoms_files_are_written_as_dcmtk_writes_them() -> None:
-    rows = pairwise()
+    rows = choices()
     cases = []
     for number, (name, syntax, data) in enumerate(bundled()):
-        turns = [0, *((number * 7 + step) % len(rows) for step in range(1, 8))]
+        turns = [0, *((number * 7 + step) % len(rows) for step in range(1, 6))]
         cases += [Case(name, syntax, data, *rows[turn]) for turn in dict.fromkeys(turns)]
-    assert len(cases) > 700, "pydicom's files are not there"
+    assert len(cases) > 600, "pydicom's files are not there"
     wrong = [(case, why) for case, why in differing(cases)]
     unexpected = [
         f"{case.name} {' '.join(case.options)}: {why}" for case, why in wrong if case.name not in CORPUS_EXCEPTIONS
@@ -226,7 +219,7 @@ def test_options_outside_the_pairs_too(options: tuple[str, ...], encoding: Encod
 
 
 def test_a_large_object_that_comes_in_pieces_is_the_same_file_as_one_that_comes_whole() -> None:
-    rows = pairwise()
+    rows = choices()
     for number, (name, (syntax, data)) in enumerate(encoded.objects().items()):
         for sizes in ((1,), (7, 1, 13), (4096, 1), (65535,)):
             if len(data) > 100_000 and sizes[0] == 1:
@@ -238,7 +231,7 @@ def test_a_large_object_that_comes_in_pieces_is_the_same_file_as_one_that_comes_
 def test_an_object_is_called_unchanged_only_if_recoding_leaves_it_so() -> None:
     agreed = 0
     for name, (syntax, data) in encoded.objects().items():
-        for options, encoding in pairwise():
+        for options, encoding in choices():
             mine = ours(Case(name, syntax, data, options, encoding), 0)
             try:
                 unchanged = scan(data, uids.TRANSFER_SYNTAXES[syntax], encoding)[1]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -15,9 +15,6 @@ from pydicom.uid import (
 from movescu.dataset.query import make_identifier, values_of
 from movescu.errors import UsageError
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # a key, and the element that the archive gets in explicit VR little endian
 KEYS = {
@@ -122,6 +119,13 @@ def test_a_query_file_asks_for_the_same_in_every_encoding(
         data = identifier.encode(target)
         assert len(data) % 2 == 0
         assert read(data, target.uid) == query()
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[:3], ids=lambda uid: uid.name)
+def test_a_file_without_preamble_asks_for_the_same(tmp_path: Path, syntax: pydicom.uid.UID) -> None:
+    path = Path(write(tmp_path / "query", syntax, part10=True))
+    path.write_bytes(path.read_bytes()[132:])
+    assert read(make_identifier([], str(path)).encode(EXPLICIT_LITTLE), EXPLICIT_LITTLE.uid) == query()
 
 
 def read(data: bytes, uid: str) -> pydicom.Dataset:

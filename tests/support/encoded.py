@@ -417,6 +417,10 @@ def exceptions() -> dict[str, tuple[str, bytes]]:
             ILE,
             _implicit((0x002900E1, b"DIGISCAN IMAGE"), (0x0029E133, b"ab")),
         ),
+        "private creator after an element out of order": (
+            ILE,
+            _implicit((0x00400555, b""), (0x00100010, b"AB"), (0x00290010, b"SIEMENS CSA HEADER"), (0x00291008, b"AB")),
+        ),
         "sequences nested too deep": (ELE, base + _nested(70)),
     }
 

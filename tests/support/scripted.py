@@ -30,13 +30,14 @@ from movescu.dimse.messages import (
 from movescu.dimse.status import PENDING, SUCCESS
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Transport, connect
+from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.ul.association import AbortIndication, Association, ProviderAbortIndication
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
-from movescu.ul.pdu import AssociateRJ, AssociateRQ
-from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from movescu.ul.pdu import AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from corpus import Instance
 
@@ -66,10 +67,12 @@ class Session:
         """Wait for the A-ASSOCIATE-RQ and leave it unanswered."""
         return self.connection.receive_request(PATIENCE)
 
-    def accept(self, abstract_syntaxes: Callable[[str], bool] = lambda _: True) -> AssociateRQ:
+    def accept(
+        self, abstract_syntaxes: Callable[[str], bool] = lambda _: True, *, maximum_length: int = 16384
+    ) -> AssociateRQ:
         """Accept the association, with the contexts of these abstract syntaxes."""
         request = self.read_request()
-        policy = AcceptorPolicy(abstract_syntaxes, (EXPLICIT_LITTLE, IMPLICIT_LITTLE))
+        policy = AcceptorPolicy(abstract_syntaxes, (EXPLICIT_LITTLE, IMPLICIT_LITTLE), maximum_length)
         self.connection.accept(request, answer(request, policy), _soon())
         self._exchange = Exchange(self.connection)
         return request
@@ -108,8 +111,12 @@ class Session:
         failed_uids: Sequence[str] = (),
         comment: str | None = None,
         message_id: int | None = None,
+        announce_data_set: bool = False,
     ) -> None:
-        """Send a response to the request last read; ``message_id``: to another one."""
+        """Send a response to the request last read; ``message_id``: to another one.
+
+        ``announce_data_set``: say that a data set follows, and send none.
+        """
         message = CMoveRSP(
             self._message_id if message_id is None else message_id,
             status,
@@ -119,7 +126,7 @@ class Session:
             failed=failed,
             warning=None if completed is None else 0,
             error_comment=comment,
-            command_data_set_type=DATA_SET_PRESENT if failed_uids else NO_DATA_SET,
+            command_data_set_type=DATA_SET_PRESENT if failed_uids or announce_data_set else NO_DATA_SET,
         )
         self._exchange.send(self._context_id, message, _soon(), _failed_list(failed_uids) if failed_uids else None)
 
@@ -142,6 +149,11 @@ class Session:
         indication = self.connection.next(_soon())
         assert isinstance(indication, AbortIndication | ProviderAbortIndication), indication
         assert not isinstance(indication, ProviderAbortIndication) or indication.abort, "closed without an A-ABORT"
+
+    def expect_end(self) -> None:
+        """Wait for an A-ABORT, or the end of the connection."""
+        indication = self.connection.next(_soon())
+        assert isinstance(indication, AbortIndication | ProviderAbortIndication), indication
 
     def abort(self) -> None:
         """Abort the association."""
@@ -235,16 +247,18 @@ class Sender:
     def store(self, instance: Instance) -> int:
         """Send an object; gives the status of the response."""
         request, context_id = self._request(instance)
-        self._exchange.send(context_id, request, _soon(), data_set(instance))
+        self._exchange.send(context_id, request, _soon(), data_set(instance.path))
         _, response = self._exchange.receive_response(_soon())
         assert isinstance(response, CStoreRSP), response
         assert response.message_id_being_responded_to == request.message_id
         return response.status
 
-    def announce(self, instance: Instance) -> None:
-        """Send a C-STORE request whose data set never comes."""
+    def begin(self, instance: Instance) -> None:
+        """Send the request and the first half of an object."""
         request, context_id = self._request(instance)
         self._exchange.send(context_id, request, _soon())
+        half = data_set(instance.path)[:10_000]
+        self.connection.send([PDataTF((PresentationDataValue(context_id, 0, half),))], _soon())
 
     def _request(self, instance: Instance) -> tuple[CStoreRQ, int]:
         self._message_id += 1
@@ -254,8 +268,8 @@ class Sender:
 
 
 @contextmanager
-def sender(port: int, instances: Sequence[Instance]) -> Iterator[Sender]:
-    """Open a storage association to this machine for the classes of these objects, and release it at the end.
+def sender(port: int, instances: Sequence[Instance], *, release: bool = True) -> Iterator[Sender]:
+    """Open a storage association to this machine for the classes of these objects; at the end release it, or abort it.
 
     The objects are explicit VR little endian, as ``corpus`` makes them.
     """
@@ -264,12 +278,15 @@ def sender(port: int, instances: Sequence[Instance]) -> Iterator[Sender]:
     connection = Connection.request(connect(HOST, port, PATIENCE), request, PATIENCE)
     with connection.closing_on_error():
         yield Sender(connection)
-        connection.release(_soon())
+        if release:
+            connection.release(_soon())
+        else:
+            connection.abort()
 
 
-def data_set(instance: Instance) -> bytes:
-    """The data set of a file, as its bytes."""
-    data = instance.path.read_bytes()
+def data_set(file: Path) -> bytes:
+    """The data set of a Part 10 file, as its bytes."""
+    data = file.read_bytes()
     meta = decode_file_meta(data)
     assert meta is not None
     return data[meta.length :]

@@ -49,6 +49,10 @@ _PRECEDENCE: Final = (
     ExitCode.RELEASE_FAILED,
 )
 
+# A702 and C000: dcmqrscp and Orthanc say no more when they cannot connect to the move destination, and Orthanc says
+# the same of a title that it does not know.
+_NOT_REACHED: Final = (0xA702, 0xC000)
+
 
 def run() -> None:
     """Run the command with the arguments of the process; the console script."""
@@ -241,13 +245,15 @@ class _Command:
         for uid in response.failed_sop_instance_uids:
             self._log.warning("not delivered: SOP instance %s", uid)
         if response.status == MOVE_DESTINATION_UNKNOWN:
-            self._explain_destination(retriever)
+            self._explain_destination("does not know", retriever)
+        elif response.status in _NOT_REACHED and not response.completed and not retriever.arrived:
+            self._explain_destination("may not know, or not reach,", retriever)
 
-    def _explain_destination(self, retriever: Retriever) -> None:
+    def _explain_destination(self, what: str, retriever: Retriever) -> None:
         settings = self._settings
         destination = settings.move_destination or settings.calling_aet
         address, port = retriever.own_address
-        self._log.warning("the archive %s does not know the move destination %r", settings.called_aet, destination)
+        self._log.warning("the archive %s %s the move destination %r", settings.called_aet, what, destination)
         if port:
             self._log.warning(
                 "its administrator has to enter: AE title %s, address %s (as seen from here), port %d",

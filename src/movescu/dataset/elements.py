@@ -51,6 +51,8 @@ UNITS: Final = {
     **dict.fromkeys((b"FD", b"OD", b"OV", b"SV", b"UV"), 8),
 }
 """Bytes that change order together between little and big endian (PS3.5 7.3); the other VRs are bytes."""
+BLANKS: Final = b" \t\n\v\f\r"
+"""Characters that are no part of a UID; DCMTK takes them out wherever they stand in a value of UI."""
 KNOWN: Final = LONG | TEXT | UNITS.keys() | {b"UI"}
 
 _EXPLICIT_SHORT: Final = {True: Struct(">HH2sH"), False: Struct("<HH2sH")}
@@ -80,6 +82,11 @@ def tag_text(tag: int) -> str:
 def _plain() -> dict[int, bytes]:
     """Give the VRs of PS3.6 that are not ambiguous, as bytes: three times faster than asking for each tag."""
     return {tag: vr.encode() for tag, vr in dictionary.tags().items() if len(vr) == 2}
+
+
+def uid_text(value: Buffer) -> str:
+    """Give a value of UI as text, without padding and blanks."""
+    return bytes(value).translate(None, BLANKS).strip(b"\0").decode("ascii", "replace")
 
 
 class Vocabulary:
@@ -198,10 +205,8 @@ class Parser:
         self.offset = 0
         self._handler = handler
         self._encapsulated = syntax.encapsulated
-        self._level = _Level(
-            _ITEM, 0, _FAR, undefined=False, implicit=syntax.implicit, big=syntax.big_endian
-        )  # the data set
-        self._levels = [self._level]
+        self._levels: list[_Level] = []
+        self._open(_ITEM, 0, _FAR, undefined=False, implicit=syntax.implicit, big=syntax.big_endian)  # the data set
         self._tail = bytearray()  # bytes that came but make no whole header or small value yet
         self._need = 0  # bytes that the tail has to have before another look at it is worth while
         self._left = 0  # bytes of a large value that are still to come
@@ -288,11 +293,13 @@ class Parser:
                 vr = b"UN"
         if not element:
             vr = b"UL"
-        if length == UNDEFINED or vr == b"SQ":
-            return self._container(tag, vr, length, head, level)
-        end = self.offset + head + length
+        undefined = length == UNDEFINED
+        end = level.end if undefined else self.offset + head + length
         if end > level.end:
             raise self._error(f"{tag_text(tag)}: length {length} runs past the end of {tag_text(level.tag)}")
+        if undefined or vr == b"SQ":
+            self._container(tag, vr, end, level, undefined=undefined)
+            return head
         return self._value(data, position, tag, vr, head, length, level)
 
     def _value(
@@ -316,12 +323,8 @@ class Parser:
         self._empty = False
         return head
 
-    def _container(self, tag: int, vr: bytes, length: int, head: int, level: _Level) -> int:
+    def _container(self, tag: int, vr: bytes, end: int, level: _Level, *, undefined: bool) -> None:
         """Open a sequence, or encapsulated pixel data; UN of undefined length is an implicit one (PS3.5 6.2.2)."""
-        undefined = length == UNDEFINED
-        end = level.end if undefined else self.offset + head + length
-        if end > level.end:
-            raise self._error(f"{tag_text(tag)}: length {length} runs past the end of {tag_text(level.tag)}")
         if vr in {b"SQ", b"UN"}:
             implicit = level.implicit or vr == b"UN"
             big = level.big and vr == b"SQ"
@@ -335,7 +338,6 @@ class Parser:
         else:
             raise self._error(f"{tag_text(tag)}: undefined length in VR {vr.decode()}, where there can be none")
         self._empty = False
-        return head
 
     def _open(self, kind: int, tag: int, end: int, *, undefined: bool, implicit: bool, big: bool) -> None:
         self._level = _Level(kind, tag, end, undefined=undefined, implicit=implicit, big=big)

@@ -7,10 +7,20 @@ list below. It raises ``DataSetError`` for encapsulated pixel data that would ha
 
 Where this differs from DCMTK
 -----------------------------
+Where DCMTK's bytes break the standard:
+
 * Text of odd length is padded with a space (PS3.5 6.2), by DCMTK with NUL.
 * OW of odd length is padded with NUL (PS3.5 7.1.1), by DCMTK not at all.
-* A group length element always has four bytes (PS3.6: UL, VM 1), in DCMTK what was received beyond them as well.
+* A group length element always has four bytes (PS3.6: UL, VM 1), in DCMTK as many as were received.
 * With an odd number for +p DCMTK leaves group lengths as they came, right or wrong; here they are made right.
+* A private creator that stands out of order counts from where it stands; DCMTK 3.6.7 overlooks some of those.
+
+Where it knows other things: the dictionaries are pydicom's (PS3.6 of 2024, its own private ones; 3.6.7 has PS3.6 of
+2022), so that implicit VR gets a VR for tags that DCMTK calls UN, and some private ones get another. With +cl 0, where
+nothing is compressed, the stored blocks of the deflated stream are of other sizes.
+
+Where DCMTK reads past an error: an item delimiter in the data set itself ends it there without a word, an item longer
+than its sequence takes in what follows. Both are ``DataSetError`` here, and so is nesting beyond 64 levels.
 """
 
 from __future__ import annotations
@@ -22,6 +32,7 @@ from typing import TYPE_CHECKING, Final
 from movescu.errors import DataSetError
 
 from .elements import (
+    BLANKS,
     ITEM,
     ITEM_END,
     LONG,
@@ -32,6 +43,7 @@ from .elements import (
     UNITS,
     Buffer,
     tag_text,
+    uid_text,
 )
 from .encoding import SINCE_1993, Encoding, GroupLength, Identity
 
@@ -44,6 +56,9 @@ if TYPE_CHECKING:
 
 MAX_OPEN: Final = 1 << 18
 """Elements of the levels that are open at once; their places are kept, 12 bytes each, until the level ends."""
+
+MAX_LENGTH: Final = 0xFFFFFFFE
+"""The largest length in bytes; a sequence, item or group that is longer goes without (+eo of DCMTK)."""
 
 _CODES: Final = {2: "H", 4: "I", 8: "Q"}  # array type codes by size; 4 and 8 hold on every platform CPython runs on
 _CLASS_UID: Final = 0x00080016
@@ -63,7 +78,7 @@ def swap(value: Buffer, unit: int) -> bytes:
 class _Open:
     """An open data set or item, and what of it must still be corrected."""
 
-    __slots__ = ("disordered", "group", "last", "length_at", "starts", "tags")
+    __slots__ = ("disordered", "group", "last", "length_at", "starts", "tags", "too_long")
 
     def __init__(self) -> None:
         self.tags = array("I")
@@ -71,6 +86,7 @@ class _Open:
         self.last = -1
         self.disordered = False
         self.group = -1
+        self.too_long: set[int] = set()  # group lengths that 32 bits cannot hold, to be taken out again
         self.length_at = -1  # position of the value of this group's length element, -1 if it has none
 
 
@@ -139,13 +155,13 @@ class Encoder:
         if not self._admit(tag):
             return
         if tag in _IDENTITY and len(self._levels) == 1:
-            self._uids.setdefault(tag, bytes(value).strip(b" \0").decode("ascii", "replace"))
+            self._uids.setdefault(tag, uid_text(value))
         if vr in TEXT:
             value = bytes(value).rstrip(b" ")
             if len(value) & 1:
                 value += b" "
         elif vr == b"UI":
-            value = bytes(value).replace(b" ", b"").rstrip(b"\0")
+            value = bytes(value).translate(None, BLANKS).rstrip(b"\0")
         if len(value) & 1:
             value = bytes(value) + b"\0"
         unit = self._unit(vr, len(value), big) if big or self._big else 1
@@ -177,7 +193,7 @@ class Encoder:
             value.carry = bytes(data[whole:])
             data = swap(data[:whole], value.unit)
         elif value.vr in TEXT or value.vr == b"UI":
-            data = bytes(data) if value.vr in TEXT else bytes(data).replace(b" ", b"")
+            data = bytes(data) if value.vr in TEXT else bytes(data).translate(None, BLANKS)
             stripped = len(data.rstrip(b" " if value.vr in TEXT else b"\0"))
             if stripped:
                 value.kept = self._output.position + stripped
@@ -253,7 +269,11 @@ class Encoder:
     def _end_group(self, level: _Open) -> None:
         """Set the length of the group that ends here: the bytes that follow its length element (PS3.5 7.2)."""
         if level.length_at >= 0:
-            self._output.patch(level.length_at, self._u32(self._output.position - level.length_at - 4))
+            size = self._output.position - level.length_at - 4
+            if size <= MAX_LENGTH:
+                self._output.patch(level.length_at, self._u32(size))
+            else:
+                level.too_long.add(level.group << 16)
             level.length_at = -1
 
     def _header(self, tag: int, vr: bytes, length: int) -> bytes:
@@ -303,7 +323,7 @@ class Encoder:
     def _end_length(self, delimiter: int) -> None:
         start = self._lengths.pop()
         size = self._output.position - start
-        if self._encoding.explicit_length and size < UNDEFINED:
+        if self._encoding.explicit_length and size <= MAX_LENGTH:
             self._output.patch(start - 4, self._u32(size))
         else:
             self._output.write(self._plain(delimiter >> 16, delimiter & 0xFFFF, 0))
@@ -311,10 +331,9 @@ class Encoder:
     def _end_level(self, start: int, before: int, padding: int) -> None:
         """End a data set or item whose content begins at ``start``, ``before`` bytes into what is to be aligned."""
         level = self._level
-        if level.disordered:
+        self._end_group(level)
+        if level.disordered or level.too_long:
             self._sort(level)
-        else:
-            self._end_group(level)
         if padding and self._drops_padding:
             self._pad(self._output.position - start + before, padding)
 
@@ -322,7 +341,7 @@ class Encoder:
         """Write Data Set Trailing Padding (PS3.10 7.2) if ``size`` is no multiple yet."""
         if size % multiple:
             head = 8 if self._implicit else 12
-            count = -(size + head) % multiple
+            count = min(-(size + head) % multiple, MAX_LENGTH)
             self._output.write(self._header(TRAILING_PADDING, b"OB", count))
             self._output.write_zeros(count)
 
@@ -333,16 +352,16 @@ class Encoder:
         ends.append(self._output.position)
         order: list[int] = []
         for index in sorted(range(len(tags)), key=tags.__getitem__):
-            if not order or tags[order[-1]] != tags[index]:
+            if tags[index] not in level.too_long and (not order or tags[order[-1]] != tags[index]):
                 order.append(index)
-        self._output.permute([(starts[i], ends[i] - starts[i]) for i in order], self._spool)
+        self._output.permute(starts[0], [(starts[i], ends[i] - starts[i]) for i in order], self._spool)
         end = group_end = self._output.position
         group = -1
         for index in reversed(order):
             if tags[index] >> 16 != group:
                 group, group_end = tags[index] >> 16, end
             if not tags[index] & 0xFFFF:
-                self._output.patch(end - 4, self._u32(group_end - end))
+                self._output.patch(end - 4, self._u32(min(group_end - end, MAX_LENGTH)))
             end -= ends[index] - starts[index]
 
     # Encapsulated pixel data

@@ -70,15 +70,18 @@ class FileMeta:
 
 
 def decode_file_meta(data: bytes | memoryview) -> FileMeta | None:
-    """Read preamble and group 0002 of a file; None if it has no ``DICM`` prefix.
+    """Read group 0002 of a file; None if it has neither a ``DICM`` prefix nor begins with that group.
 
     The group length is not relied on: the group ends where another one begins. Raises ``DataSetError`` if the meta
     information breaks off or names no transfer syntax.
     """
-    if bytes(data[128:132]) != b"DICM":
-        return None
     values: dict[int, str] = {}
-    position = len(PREAMBLE)
+    if bytes(data[128:132]) == b"DICM":
+        position = len(PREAMBLE)
+    elif bytes(data[:2]) == b"\2\0" and bytes(data[4:6]).isalpha():  # written without preamble, as pydicom may
+        position = 0
+    else:
+        return None
     while bytes(data[position : position + 2]) == b"\2\0":
         element, start, end = _read_element(data, position)
         if end > len(data):

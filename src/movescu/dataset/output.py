@@ -151,9 +151,8 @@ class Output:
         self.flush()
         return self._sink.read(position, size)
 
-    def permute(self, pieces: list[tuple[int, int]], spool: Callable[[], Sink]) -> None:
-        """Replace everything from the first byte of any piece on by the pieces, (position, size), in their order."""
-        first = min(position for position, _ in pieces)
+    def permute(self, first: int, pieces: list[tuple[int, int]], spool: Callable[[], Sink]) -> None:
+        """Replace everything from position ``first`` on by pieces of it, (position, size), in their order."""
         scratch = SpoolingSink(spool)
         for position, size in pieces:
             for at in range(position, position + size, _BLOCK):

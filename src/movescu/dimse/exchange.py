@@ -39,8 +39,7 @@ class Exchange:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        limit = connection.peer_maximum_length or _UNLIMITED_PDU
-        self._fragment = max(limit - _PDV_OVERHEAD, 1) if limit < _UNLIMITED_PDU else _UNLIMITED_PDU - _PDV_OVERHEAD
+        self._fragment = _fragment_length(connection.peer_maximum_length)
         self._data_set_on = 0  # context ID of a data set that is still to come, 0 for none
         self._optional_on = 0  # the same of one that may come or not
 
@@ -75,17 +74,21 @@ class Exchange:
         if isinstance(indication, ReleaseIndication):
             return None
         fragment = self._skip_optional(self.connection.fragment(indication), deadline)
-        context_id, data = fragment.context_id, bytes(fragment.data)
-        self._check(fragment, context_id, _COMMAND)
-        while not fragment.control & _LAST:
-            fragment = self.connection.next_fragment(deadline)
+        context_id, message = fragment.context_id, decode_command(self._command(fragment, deadline))
+        self._data_set_on = context_id if message.command_data_set_type != NO_DATA_SET else 0
+        return context_id, message
+
+    def _command(self, fragment: Fragment, deadline: Deadline) -> bytes:
+        """Assemble the command set that begins with the fragment."""
+        context_id, data = fragment.context_id, bytearray()
+        while True:
             self._check(fragment, context_id, _COMMAND)
             data += fragment.data
             if len(data) > MAXIMUM_COMMAND_LENGTH:
                 raise _unexpected(f"a command set of more than {MAXIMUM_COMMAND_LENGTH} bytes")
-        message = decode_command(data)
-        self._data_set_on = context_id if message.command_data_set_type != NO_DATA_SET else 0
-        return context_id, message
+            if fragment.control & _LAST:
+                return bytes(data)
+            fragment = self.connection.next_fragment(deadline)
 
     def _skip_optional(self, fragment: Fragment, deadline: Deadline) -> Fragment:
         while fragment.context_id == self._optional_on and not fragment.control & _COMMAND:
@@ -106,14 +109,15 @@ class Exchange:
     def data_set(self, deadline: Deadline) -> Iterator[memoryview]:
         """Give the fragments of the data set that follows the command just received; each is borrowed.
 
-        Raises ``ProtocolError`` if anything else comes.
+        What is left of one that was not read to its end comes next time. Raises ``ProtocolError`` if anything else
+        comes.
         """
-        context_id, self._data_set_on = self._data_set_on, 0
-        control = 0 if context_id else _LAST
-        while not control & _LAST:
+        context_id = self._data_set_on
+        while self._data_set_on:
             fragment = self.connection.next_fragment(deadline)
             self._check(fragment, context_id, 0)
-            control = fragment.control
+            if fragment.control & _LAST:
+                self._data_set_on = 0
             yield fragment.data
 
     @property
@@ -130,6 +134,17 @@ class Exchange:
             raise _unexpected("a data set fragment where a command is due" if kind else "a command inside a data set")
         if fragment.context_id != context_id:
             raise _unexpected(f"a fragment on presentation context {fragment.context_id} instead of {context_id}")
+
+
+def _fragment_length(limit: int) -> int:
+    """Give the longest fragment, of an even length, that goes into a P-DATA-TF of ``limit`` bytes; 0 is no limit."""
+    length = (min(limit or _UNLIMITED_PDU, _UNLIMITED_PDU) - _PDV_OVERHEAD) & ~1
+    if length < 2:
+        raise ProtocolError(
+            f"the peer takes P-DATA-TF of at most {limit} bytes, which has no room for data",
+            abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
+        )
+    return length
 
 
 def _unexpected(what: str) -> ProtocolError:

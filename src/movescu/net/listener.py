@@ -8,10 +8,12 @@ caller's.
 
 from __future__ import annotations
 
+import errno
 import logging
 import selectors
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from movescu.errors import MovescuError
@@ -33,6 +35,9 @@ MAXIMUM_UNASSOCIATED: Final = 256
 LOCAL_LIMIT_EXCEEDED: Final = AssociateRJ(result=2, source=3, reason=2)
 
 _JOIN_SECONDS: Final = 5.0
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_EXHAUSTED_PAUSE: Final = 0.2  # seconds until accepting is tried again without descriptors or memory
 
 
 class Listener:
@@ -61,7 +66,7 @@ class Listener:
         self._associated: dict[Connection, None] = {}
         self._unassociated: dict[Connection, None] = {}
         self._threads: set[threading.Thread] = set()
-        self._closing = False
+        self._closing = threading.Event()
         self._wake, self._wakened = socket.socketpair()
         self._accepting = threading.Thread(target=self._accept, name="movescu-listener", daemon=True)
         self._accepting.start()
@@ -78,15 +83,18 @@ class Listener:
 
     def close(self) -> None:
         """Stop accepting, end what is still open, and wait for the threads, for a few seconds at most."""
-        self._closing = True
+        if self._closing.is_set():
+            return
+        self._closing.set()
         self._wake.send(b"\0")
         self._accepting.join()
         with self.changed:
             for connection in (*self._unassociated, *self._associated):
                 connection.interrupt("the listener is closed")
             threads = tuple(self._threads)
+        until = time.monotonic() + _JOIN_SECONDS
         for thread in threads:
-            thread.join(_JOIN_SECONDS)
+            thread.join(max(until - time.monotonic(), 0.0))
         for sock in (self._socket, self._wake, self._wakened):
             sock.close()
 
@@ -98,25 +106,41 @@ class Listener:
             selector.register(self._wakened, selectors.EVENT_READ)
             while True:
                 selector.select()
-                if self._closing:
+                if self._closing.is_set():
                     return
                 self._accept_one()
 
     def _accept_one(self) -> None:
         try:
             sock, address = self._socket.accept()
-        except OSError as error:  # gone again, or no descriptor left: nothing to serve
+        except OSError as error:
             _log.warning("cannot accept a connection: %s", error.strerror)
+            if error.errno in _EXHAUSTED:  # the connection still waits, and the selector would say so at once
+                self._closing.wait(_EXHAUSTED_PAUSE)
             return
         transport = Transport(sock, f"{address[0]} port {address[1]}")
         connection = Connection(transport, Association(maximum_length=self._maximum_length))
         thread = threading.Thread(target=self._run, args=(connection,), name="movescu-association", daemon=True)
         with self.changed:
             if len(self._unassociated) >= MAXIMUM_UNASSOCIATED:
-                next(iter(self._unassociated)).interrupt("too many connections without an association")
+                oldest = next(iter(self._unassociated))
+                del self._unassociated[oldest]  # its thread is about to end: the next one too many ends another
+                oldest.interrupt("too many connections without an association")
             self._unassociated[connection] = None
             self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            _log.warning("cannot serve %s: %s", connection.peer, error)
+            self._end(connection, thread)
+
+    def _end(self, connection: Connection, thread: threading.Thread) -> None:
+        connection.close()
+        with self.changed:
+            self._unassociated.pop(connection, None)
+            self._associated.pop(connection, None)
+            self._threads.discard(thread)
+            self.changed.notify_all()
 
     def _run(self, connection: Connection) -> None:
         try:
@@ -127,19 +151,14 @@ class Listener:
             _log.exception("association with %s ended by an error of ours", connection.peer)
             connection.abort()
         finally:
-            connection.close()
-            with self.changed:
-                self._unassociated.pop(connection, None)
-                self._associated.pop(connection, None)
-                self._threads.discard(threading.current_thread())
-                self.changed.notify_all()
+            self._end(connection, threading.current_thread())
 
     def _serve_one(self, connection: Connection) -> None:
         request = connection.receive_request(self._artim_timeout)
         with self.changed:
-            self._unassociated.pop(connection, None)
             full = len(self._associated) >= self._maximum_associations
-            if not full:
+            if not full:  # one that is rejected still counts as a connection without an association
+                self._unassociated.pop(connection, None)
                 self._associated[connection] = None
         if full:
             _log.warning("association of %s rejected: %d are open already", connection.peer, self._maximum_associations)

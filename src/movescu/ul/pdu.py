@@ -556,13 +556,15 @@ def _decode_answered(reader: _Reader) -> AnsweredContext:
 
 def _check_context_ids(context_ids: list[int], name: str) -> None:
     # PS3.8 9.3.2.2: odd integers between 1 and 255, each once
+    seen: set[int] = set()
     for context_id in context_ids:
-        if context_id % 2 == 0 or context_ids.count(context_id) > 1:
+        if context_id % 2 == 0 or context_id in seen:
             why = "is even" if context_id % 2 == 0 else "occurs more than once"
             raise ProtocolError(
                 f"{name}: presentation context ID {context_id} {why}",
                 abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
             )
+        seen.add(context_id)
 
 
 def _decode_associate(reader: _Reader, context_type: int) -> tuple[dict[str, object], list[_Reader]]:

@@ -1,0 +1,316 @@
+"""What holds of the codec for every data set, and what must not happen for any bytes."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import random
+import tracemalloc
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import encoded
+import pytest
+from encoded import BIG, IMPLICIT, LITTLE, REQUEST, Layout, Node, encode
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_dataset
+
+from movescu import uids
+from movescu.dataset.recode import Encoding, GroupLength, Identity, MemorySink, Recoder, recode, scan
+from movescu.errors import DataSetError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+SYNTAXES = {LITTLE: uids.EXPLICIT_LITTLE, BIG: uids.EXPLICIT_BIG, IMPLICIT: uids.IMPLICIT_LITTLE}
+LEAVES = {
+    0x00080060: "CS",
+    0x00080016: "UI",
+    0x00080018: "UI",
+    0x00080020: "DA",
+    0x00080119: "UC",
+    0x00080120: "UR",
+    0x00100010: "PN",
+    0x00101010: "AS",
+    0x00104000: "LT",
+    0x0018106A: "CS",
+    0x00186020: "SL",
+    0x00189073: "FD",
+    0x00189087: "FD",
+    0x00200013: "IS",
+    0x00280009: "AT",
+    0x00280010: "US",
+    0x00280011: "US",
+    0x00420011: "OB",
+    0x00660016: "OF",
+    0x00660023: "OW",
+    0x00660040: "OL",
+    0x00660022: "OD",
+    0x00720081: "OV",
+    0x00720082: "SV",
+    0x0008040C: "UV",
+    0x00991001: "UN",
+    0x40100001: "CS",
+    0x60003000: "OW",
+    0x7FE00010: "OW",
+}
+BRANCHES = (0x00081140, REQUEST, 0x0040A730, 0x52009230)
+
+
+def canonical(vr: str, data: bytes) -> bytes:
+    """Make a value of any bytes one that no rule has to change."""
+    if vr == "UI":
+        data = bytes(b"0123456789."[b % 11] for b in data)
+        return data + b"\0" * (len(data) & 1)
+    if vr in encoded.UNITS:
+        return data[: len(data) // 8 * 8]
+    if vr in {"OB", "UN"}:
+        return data[: len(data) // 2 * 2]
+    data = bytes(32 + b % 95 for b in data).rstrip(b" ")
+    return data + b" " * (len(data) & 1)
+
+
+def data_sets(depth: int = 3) -> st.SearchStrategy[list[Node]]:
+    """Draw canonical data sets: tags in order, each once."""
+    values = st.dictionaries(st.sampled_from(sorted(LEAVES)), st.binary(max_size=40), max_size=8)
+    if depth:
+        branches = st.dictionaries(st.sampled_from(BRANCHES), st.lists(data_sets(depth - 1), max_size=3), max_size=2)
+    else:
+        branches = st.just({})
+
+    def build(leaves: dict[int, bytes], sequences: dict[int, list[list[Node]]]) -> list[Node]:
+        nodes = [Node(tag, LEAVES[tag], canonical(LEAVES[tag], data)) for tag, data in leaves.items()]
+        return sorted([*nodes, *(Node(tag, "SQ", items) for tag, items in sequences.items())])
+
+    return st.builds(build, values, branches)
+
+
+layouts = st.sampled_from(sorted(SYNTAXES)).flatmap(
+    lambda layout: st.booleans().map(lambda undefined: layout._replace(undefined=undefined))
+)
+
+
+def syntax_of(layout: Layout) -> uids.TransferSyntax:
+    return SYNTAXES[layout._replace(undefined=False)]
+
+
+@given(data_sets().filter(bool), layouts, layouts)
+def test_recoding_gives_the_canonical_bytes_of_the_target_whatever_the_source(
+    nodes: list[Node], source: Layout, target: Layout
+) -> None:
+    encoding = Encoding(syntax_of(target), explicit_length=not target.undefined)
+    there = recode(encode(nodes, source), syntax_of(source), encoding)
+    assert there == encode(nodes, target)
+    back = recode(there, syntax_of(target), Encoding(syntax_of(source), explicit_length=not source.undefined))
+    assert back == encode(nodes, source)
+
+
+@given(data_sets().filter(bool), layouts, st.integers(0, 9))
+def test_deflating_loses_nothing(nodes: list[Node], source: Layout, level: int) -> None:
+    encoding = Encoding(uids.DEFLATED_LITTLE, compression_level=level)
+    deflated = recode(encode(nodes, source), syntax_of(source), encoding)
+    assert zlib.decompress(deflated, -15) == encode(nodes)
+    assert recode(deflated + b"\0", uids.DEFLATED_LITTLE, Encoding(uids.EXPLICIT_BIG)) == encode(nodes, BIG)
+
+
+@given(data_sets().filter(bool), layouts)
+def test_a_canonical_object_goes_to_its_file_untouched_and_is_known(nodes: list[Node], layout: Layout) -> None:
+    identity, unchanged = scan(encode(nodes, layout), syntax_of(layout), Encoding(explicit_length=not layout.undefined))
+    values = {
+        node.tag: node.value.rstrip(b"\0").decode()
+        for node in nodes
+        if isinstance(node.value, bytes) and node.vr == "UI"
+    }
+    assert unchanged
+    assert identity == Identity(values.get(0x00080016), values.get(0x00080018))
+
+
+def seen_by_pydicom(data_set: Dataset, *, implicit: bool) -> list[object]:
+    """Give tags, VRs and raw values, nested as they are; pydicom keeps no raw form of an empty value."""
+    result: list[object] = []
+    for tag in sorted(data_set.keys()):
+        if tag in BRANCHES:
+            result.append((int(tag), "SQ", [seen_by_pydicom(i, implicit=implicit) for i in data_set[tag].value]))
+            continue
+        element = data_set.get_item(tag)
+        value = (element.value or b"") if isinstance(element, RawDataElement) else b""
+        result.append((int(tag), None if implicit else element.VR, value))
+    return result
+
+
+def described(nodes: list[Node], layout: Layout) -> list[object]:
+    return [
+        (
+            node.tag,
+            "SQ" if node.vr == "SQ" else None if layout.implicit else node.vr,
+            encoded.swapped(node.value, encoded.UNITS.get(node.vr, 1) if layout.big else 1)
+            if isinstance(node.value, bytes)
+            else [described(item, layout) for item in node.value],
+        )
+        for node in nodes
+    ]
+
+
+@given(data_sets().filter(bool), layouts, layouts)
+def test_pydicom_reads_what_was_meant(nodes: list[Node], source: Layout, target: Layout) -> None:
+    encoding = Encoding(syntax_of(target), explicit_length=not target.undefined)
+    written = recode(encode(nodes, source), syntax_of(source), encoding)
+    read = read_dataset(io.BytesIO(written), target.implicit, not target.big)
+    assert seen_by_pydicom(read, implicit=target.implicit) == described(nodes, target)
+
+
+sloppy_values = st.sampled_from(
+    [b"", b" ", b"ab", b"ab  ", b"abc", b"abc ", b"1.2\0", b"1 2\0", b"1.2\0\0\0", b"a" * 8]
+)
+sloppy_leaves = (
+    st.builds(lambda tag, value: (tag, LEAVES[tag], value), st.sampled_from(sorted(LEAVES)), sloppy_values)
+    | st.builds(
+        lambda group, value: (group << 16, "UL", value),
+        st.sampled_from((0x08, 0x10, 0x40)),
+        st.sampled_from([bytes(4), b"\x0a\0\0\0", b"\x12\0\0\0", b"ab"]),
+    )
+    | st.just((0xFFFCFFFC, "OB", bytes(4)))
+)
+sloppy = st.recursive(
+    sloppy_leaves,
+    lambda inner: st.builds(
+        lambda tag, items: (tag, "SQ", [list(i) for i in items]),
+        st.sampled_from(BRANCHES),
+        st.lists(st.lists(inner, max_size=3), max_size=2),
+    ),
+    max_leaves=8,
+)
+
+
+def as_nodes(rows: list[tuple[int, str, object]]) -> list[Node]:
+    return [
+        Node(tag, vr, value if isinstance(value, bytes) else [as_nodes(i) for i in value])  # type: ignore[attr-defined]
+        for tag, vr, value in rows
+    ]
+
+
+ENCODINGS = [
+    Encoding(new_vr=new_vr, group_length=group_length, explicit_length=explicit)
+    for new_vr, group_length, explicit in itertools.product(
+        (True, False), (GroupLength.RECALCULATE, GroupLength.REMOVE), (True, False)
+    )
+]
+
+
+@given(st.lists(sloppy, min_size=1, max_size=6), layouts, st.sampled_from(ENCODINGS), st.booleans())
+@settings(max_examples=400)
+def test_an_object_is_written_untouched_if_and_only_if_recoding_leaves_it_so(
+    rows: list[tuple[int, str, object]],
+    layout: Layout,
+    encoding: Encoding,
+    in_order: bool,  # noqa: FBT001 - drawn
+) -> None:
+    nodes = as_nodes(rows)
+    data = encode(sorted({node.tag: node for node in nodes}.values()) if in_order else nodes, layout)
+    assert scan(data, syntax_of(layout), encoding)[1] == (recode(data, syntax_of(layout), encoding) == data)
+
+
+def outcome(data: bytes, syntax: uids.TransferSyntax, encoding: Encoding, sizes: list[int]) -> bytes | None:
+    sink = MemorySink()
+    recoder = Recoder(syntax, encoding, sink, spool=MemorySink)
+    position = 0
+    try:
+        for size in itertools.cycle(sizes):
+            if position >= len(data):
+                break
+            recoder.feed(memoryview(data)[position : position + size])
+            position += size
+        recoder.finish()
+    except DataSetError:
+        return None
+    return bytes(sink.data)
+
+
+SMALL_OBJECTS = sorted((s, d) for s, d in encoded.objects().values() if len(d) < 2000)
+all_encodings = st.builds(
+    Encoding,
+    st.sampled_from([None, uids.EXPLICIT_LITTLE, uids.EXPLICIT_BIG, uids.IMPLICIT_LITTLE, uids.DEFLATED_LITTLE]),
+    new_vr=st.booleans(),
+    group_length=st.sampled_from(GroupLength),
+    explicit_length=st.booleans(),
+    file_padding=st.sampled_from([0, 3, 16]),
+    item_padding=st.sampled_from([0, 16]),
+)
+
+
+def mutated(data: bytes, seed: int) -> bytes:
+    """Change, take away, insert, repeat or cut bytes, lengths and tags above all."""
+    source, result = random.Random(seed), bytearray(data)  # noqa: S311 - no secret
+    for _ in range(source.randint(1, 4)):
+        at, size = source.randrange(len(result) + 1), source.choice((1, 2, 4, 8))
+        match source.randrange(5):
+            case 0:
+                result[at : at + 1] = bytes([source.choice((0, 1, 8, 0x20, 0xFE, 0xFF, source.randrange(256)))])
+            case 1:
+                del result[at : at + size]
+            case 2:
+                result[at:at] = source.choice(
+                    (b"\xff\xff\xff\xff", b"\xfe\xff\x0d\xe0\0\0\0\0", source.randbytes(size))
+                )
+            case 3:
+                other = source.randrange(len(result) + 1)
+                result[other : other + size] = result[at : at + size]
+            case _:
+                result = result[: max(at, len(result) // 2)]
+    return bytes(result)
+
+
+broken = st.builds(
+    lambda choice, seed: (choice[0], mutated(choice[1], seed)), st.sampled_from(SMALL_OBJECTS), st.integers(0, 2**32)
+) | st.tuples(st.sampled_from(sorted(uids.TRANSFER_SYNTAXES)), st.binary(max_size=200))
+
+
+@given(broken, all_encodings, st.lists(st.integers(1, 50), min_size=1, max_size=5))
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+def test_broken_bytes_raise_one_error_and_no_other_and_pieces_change_nothing(
+    found: tuple[str, bytes], encoding: Encoding, sizes: list[int]
+) -> None:
+    syntax, data = uids.TRANSFER_SYNTAXES[found[0]], found[1]
+    whole = outcome(data, syntax, encoding, [max(1, len(data))])
+    assert outcome(data, syntax, encoding, sizes) == whole
+    try:
+        unchanged = scan(data, syntax, encoding)[1]
+    except DataSetError:
+        assert whole is None
+    else:
+        assert not unchanged or whole == data
+    if whole is not None and not encoding.file_padding and not encoding.item_padding:
+        as_it_is = replace(encoding, transfer_syntax=None)
+        assert recode(whole, encoding.transfer_syntax or syntax, as_it_is) == whole, "written twice, it is another file"
+
+
+@given(broken, st.sampled_from([None, uids.EXPLICIT_BIG, uids.IMPLICIT_LITTLE]))
+@settings(max_examples=60, deadline=None)
+def test_broken_bytes_take_memory_in_proportion_to_their_number(
+    found: tuple[str, bytes], target: uids.TransferSyntax | None
+) -> None:
+    syntax, data = uids.TRANSFER_SYNTAXES[found[0]], found[1]
+    outcome(data, syntax, Encoding(target), [len(data) or 1])  # the dictionaries are read now
+    tracemalloc.start()
+    try:
+        outcome(data, syntax, Encoding(target), [len(data) or 1])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * len(data) + 512 * 1024
+
+
+@pytest.mark.parametrize("syntax", [uids.EXPLICIT_LITTLE, uids.IMPLICIT_LITTLE])
+def test_a_length_that_lies_takes_no_memory(syntax: uids.TransferSyntax) -> None:
+    vr = None if syntax.implicit else "OW"
+    data = encoded.el(0x7FE00010, vr, b"abcd", length=0xFFFFFFF0)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataSetError):
+            recode(data, syntax, Encoding(uids.EXPLICIT_BIG))
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()

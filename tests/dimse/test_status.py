@@ -1,0 +1,71 @@
+"""Status codes: what a script or a person is told about a response (PS3.7 annex C, PS3.4 tables B.2-1 and C.4-2)."""
+
+from __future__ import annotations
+
+import pytest
+
+from movescu.dimse.status import C_FIND, C_MOVE, C_STORE, StatusClass, status_class, status_name
+
+CLASSES = {
+    0x0000: StatusClass.SUCCESS,
+    0xFF00: StatusClass.PENDING,
+    0xFF01: StatusClass.PENDING,
+    0xFE00: StatusClass.CANCEL,
+    0x0001: StatusClass.WARNING,
+    0x0107: StatusClass.WARNING,
+    0x0116: StatusClass.WARNING,
+    0xB000: StatusClass.WARNING,
+    0xBFFF: StatusClass.WARNING,
+    0x0110: StatusClass.FAILURE,
+    0x0122: StatusClass.FAILURE,
+    0xA700: StatusClass.FAILURE,
+    0xA801: StatusClass.FAILURE,
+    0xA900: StatusClass.FAILURE,
+    0xC000: StatusClass.FAILURE,
+    0xCFFF: StatusClass.FAILURE,
+    0xFF02: StatusClass.FAILURE,  # unknown: never taken for an answer that is still to come
+    0x1234: StatusClass.FAILURE,
+}
+
+
+@pytest.mark.parametrize(("status", "expected"), CLASSES.items(), ids=map(hex, CLASSES))
+def test_a_code_belongs_to_its_class(status: int, expected: StatusClass) -> None:
+    assert status_class(status) is expected
+
+
+def test_no_code_but_two_keeps_a_retrieve_waiting() -> None:
+    assert [code for code in range(0x10000) if status_class(code) is StatusClass.PENDING] == [0xFF00, 0xFF01]
+
+
+NAMES = [
+    (0x0000, C_MOVE, "Success"),
+    (0xFF00, C_MOVE, "Pending"),
+    (0xFE00, C_MOVE, "Cancel"),
+    (0xA701, C_MOVE, "Refused: OutOfResourcesNumberOfMatches"),
+    (0xA702, C_MOVE, "Refused: OutOfResourcesSubOperations"),
+    (0xA801, C_MOVE, "Refused: MoveDestinationUnknown"),
+    (0xA900, C_MOVE, "Error: DataSetDoesNotMatchSOPClass"),
+    (0xB000, C_MOVE, "Warning: SubOperationsCompleteOneOrMoreFailures"),
+    (0xC123, C_MOVE, "Failed: UnableToProcess"),
+    (0x0122, C_MOVE, "Refused: SOPClassNotSupported"),
+    (0xA700, C_STORE, "Refused: OutOfResources"),
+    (0xA7FF, C_STORE, "Refused: OutOfResources"),
+    (0xB000, C_STORE, "Warning: CoercionOfDataElements"),
+    (0xB006, C_STORE, "Warning: ElementsDiscarded"),
+    (0xB007, C_STORE, "Warning: DataSetDoesNotMatchSOPClass"),
+    (0xC000, C_STORE, "Error: CannotUnderstand"),
+    (0xFF01, C_FIND, "Pending: WarningUnsupportedOptionalKeys"),
+    (0x9999, C_MOVE, "Unknown Status: 0x9999"),
+    (0xA801, C_STORE, "Unknown Status: 0xa801"),
+]
+
+
+@pytest.mark.parametrize(("status", "table", "name"), NAMES)
+def test_a_code_has_the_words_of_its_service(status: int, table: tuple[tuple[int, int, str], ...], name: str) -> None:
+    assert status_name(status, table) == name
+
+
+@pytest.mark.parametrize("table", [C_STORE, C_MOVE, C_FIND], ids=["store", "move", "find"])
+def test_no_range_of_a_table_is_hidden_by_a_wider_one_before_it(table: tuple[tuple[int, int, str], ...]) -> None:
+    for first, last, name in table:
+        assert name in {status_name(first, table), status_name(last, table)}

@@ -1,0 +1,489 @@
+"""The association machine without a socket: every state and what can be seen of it, every split of the bytes."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wire import COMMAND, LAST, Plain, acceptance, feed, machines, p_data, request
+
+from movescu.errors import AbortReason, ProtocolError
+from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, Association, Fragment
+from movescu.ul.pdu import PDU, Abort, AssociateRJ, ReleaseRP, ReleaseRQ
+from movescu.ul.states import State
+
+NOW = 100.0
+ARTIM = 30.0
+INVALID = AbortReason.INVALID_PDU_PARAMETER_VALUE
+UNEXPECTED = AbortReason.UNEXPECTED_PDU
+
+
+def aborted(reason: AbortReason) -> Plain:
+    return "ProviderAbortIndication", None, reason
+
+
+def requestor(state: State) -> Association:
+    """Give a machine that asked for the association, in one of its states."""
+    machine = Association()
+    machine.associate_request(request())
+    if state is State.STA4:
+        return machine
+    machine.transport_connected(NOW)
+    if state is State.STA5:
+        machine.data_to_send()
+        return machine
+    machine, _ = machines()
+    if state is not State.STA6:
+        machine.release_request()
+    if state in (State.STA9, State.STA11):
+        feed(machine, ReleaseRQ().encode())
+    if state is State.STA11:
+        machine.release_response(NOW)
+    machine.data_to_send()
+    assert machine.state is state
+    return machine
+
+
+def acceptor(state: State) -> Association:
+    """Give a machine that was asked for the association, in one of its states."""
+    machine = Association()
+    machine.transport_connected(NOW)
+    if state is State.STA2:
+        return machine
+    if state is State.STA3:
+        feed(machine, request().encode())
+        return machine
+    _, machine = machines()
+    if state is State.STA8:
+        feed(machine, ReleaseRQ().encode())
+    if state in (State.STA10, State.STA12):
+        machine.release_request()
+        feed(machine, ReleaseRQ().encode())
+    if state is State.STA12:
+        feed(machine, ReleaseRP().encode())
+    if state is State.STA13:
+        machine.abort_request(NOW)
+    machine.data_to_send()
+    assert machine.state is state
+    return machine
+
+
+def machine_in(state: State) -> Association:
+    by_acceptor = (State.STA2, State.STA3, State.STA8, State.STA10, State.STA12, State.STA13)
+    return acceptor(state) if state in by_acceptor else requestor(state)
+
+
+# -- two machines back to back ---------------------------------------------------------------------------------------
+
+
+def test_establishment_data_both_ways_and_release() -> None:
+    one, two = Association(), Association()
+    one.associate_request(request())
+    assert (one.state, one.data_to_send()) == (State.STA4, b"")
+    one.transport_connected(NOW)
+    two.transport_connected(NOW)
+    assert (two.state, two.artim_deadline) == (State.STA2, NOW + ARTIM)
+    assert feed(two, one.data_to_send()) == [("AssociateIndication", request())]
+    assert (two.state, two.artim_deadline) == (State.STA3, None)
+    two.associate_accept(acceptance(maximum_length=4096))
+    assert feed(one, two.data_to_send()) == [("AssociateConfirmation", acceptance(maximum_length=4096))]
+    assert (one.state, two.state) == (State.STA6, State.STA6)
+    assert one.contexts == two.contexts == frozenset({1})
+    assert (one.peer_maximum_length, two.peer_maximum_length) == (4096, 16384)
+    one.p_data_request([p_data((1, COMMAND | LAST, b"question")), p_data((1, LAST, b"more"))])
+    assert feed(two, one.data_to_send()) == [("Fragment", 1, 3, b"question"), ("Fragment", 1, 2, b"more")]
+    two.p_data_request([p_data((1, COMMAND | LAST, b"answer"))])
+    assert feed(one, two.data_to_send()) == [("Fragment", 1, 3, b"answer")]
+    one.release_request()
+    assert feed(two, one.data_to_send()) == [("ReleaseIndication", False)]
+    two.p_data_request([p_data((1, LAST, b"last words"))])  # AR-7
+    assert feed(one, two.data_to_send()) == [("Fragment", 1, 2, b"last words")]  # AR-6
+    two.release_response(NOW)
+    assert (two.state, two.artim_deadline, two.closed) == (State.STA13, NOW + ARTIM, False)
+    assert feed(one, two.data_to_send()) == [("ReleaseConfirmation",)]
+    assert (one.state, one.closed) == (State.STA1, True)
+    assert two.transport_closed(NOW) == []
+    assert (two.state, two.artim_deadline, two.closed) == (State.STA1, None, True)
+
+
+def test_a_release_collision_ends_on_both_sides() -> None:
+    one, two = machines()
+    one.release_request()
+    two.release_request()
+    from_one, from_two = one.data_to_send(), two.data_to_send()
+    assert feed(one, from_two) == feed(two, from_one) == [("ReleaseIndication", True)]
+    assert (one.state, two.state) == (State.STA9, State.STA10)
+    one.release_response(NOW)
+    assert feed(two, one.data_to_send()) == [("ReleaseConfirmation",)]
+    assert (one.state, two.state) == (State.STA11, State.STA12)
+    two.release_response(NOW)
+    assert feed(one, two.data_to_send()) == [("ReleaseConfirmation",)]
+    assert (one.state, one.closed, two.state) == (State.STA1, True, State.STA13)
+
+
+def test_a_rejection_reaches_the_requestor_and_closes() -> None:
+    one, two = requestor(State.STA5), acceptor(State.STA3)
+    two.associate_reject(AssociateRJ(2, 3, 2), NOW)
+    assert (two.state, two.artim_deadline) == (State.STA13, NOW + ARTIM)
+    assert feed(one, two.data_to_send()) == [("AssociateConfirmation", AssociateRJ(2, 3, 2))]
+    assert (one.state, one.closed) == (State.STA1, True)
+
+
+def test_another_protocol_version_is_rejected_by_the_provider() -> None:
+    machine = acceptor(State.STA2)
+    data = bytearray(request().encode())
+    data[6:8] = b"\0\2"
+    assert feed(machine, bytes(data)) == []
+    assert machine.data_to_send() == AssociateRJ(1, 2, 2).encode()
+    assert (machine.state, machine.artim_deadline) == (State.STA13, ARTIM)
+
+
+def test_further_protocol_versions_beside_ours_are_welcome() -> None:
+    machine = acceptor(State.STA2)
+    data = bytearray(request().encode())
+    data[6:8] = b"\0\3"
+    assert [name for name, *_ in feed(machine, bytes(data))] == ["AssociateIndication"]
+
+
+def test_an_abort_reaches_the_other_side_and_closes() -> None:
+    one, two = machines()
+    one.abort_request(NOW)
+    assert (one.state, one.artim_deadline) == (State.STA13, NOW + ARTIM)
+    assert feed(two, one.data_to_send()) == [("AbortIndication", Abort(0, 0))]
+    assert (two.state, two.closed) == (State.STA1, True)
+
+
+def test_an_abort_for_a_peers_mistake_carries_the_reason() -> None:
+    one, two = machines()
+    one.abort_request(NOW, ProtocolError("no such thing", abort_reason=AbortReason.UNEXPECTED_PDU_PARAMETER))
+    assert feed(two, one.data_to_send()) == [("ProviderAbortIndication", Abort(2, 5), None)]
+
+
+# -- each state, by what can be seen ---------------------------------------------------------------------------------
+
+OPEN = [State(n) for n in range(2, 13) if n != 4]
+ABORTED_BY_PROVIDER = [state for state in OPEN if state is not State.STA2]
+
+
+@pytest.mark.parametrize("state", ABORTED_BY_PROVIDER)
+def test_a_broken_pdu_aborts_with_its_reason_and_nothing_behind_it_is_read(state: State) -> None:
+    machine = machine_in(state)
+    assert feed(machine, b"\x09\0\0\0\0\0" + Abort().encode()) == [aborted(AbortReason.UNRECOGNIZED_PDU)]
+    assert machine.data_to_send() == Abort(2, 1).encode()
+    assert (machine.state, machine.closed, machine.artim_deadline) == (State.STA13, False, ARTIM)
+    assert feed(machine, request().encode()) == []
+
+
+UNEXPECTED_PDUS: dict[State, PDU] = {
+    State.STA3: request(),
+    State.STA5: ReleaseRQ(),
+    State.STA6: ReleaseRP(),
+    State.STA7: request(),
+    State.STA8: p_data((1, 2, b"late")),
+    State.STA9: ReleaseRP(),
+    State.STA10: p_data((1, 2, b"late")),
+    State.STA11: ReleaseRQ(),
+    State.STA12: ReleaseRP(),
+}
+
+
+@pytest.mark.parametrize("state", UNEXPECTED_PDUS)
+def test_a_pdu_out_of_order_aborts_the_association(state: State) -> None:
+    machine = machine_in(state)
+    assert feed(machine, UNEXPECTED_PDUS[state].encode()) == [aborted(UNEXPECTED)]
+    assert machine.data_to_send() == Abort(2, 2).encode()
+    assert (machine.state, machine.artim_deadline) == (State.STA13, ARTIM)
+
+
+@pytest.mark.parametrize("pdu", [acceptance(), AssociateRJ(1, 1, 1), p_data((1, 3, b"x")), ReleaseRQ(), ReleaseRP()])
+def test_nothing_but_a_request_may_come_first(pdu: ReleaseRQ) -> None:
+    machine = acceptor(State.STA2)
+    assert feed(machine, pdu.encode()) == []
+    assert machine.data_to_send() == Abort(0, 0).encode()
+    assert (machine.state, machine.artim_deadline) == (State.STA13, ARTIM)
+
+
+@pytest.mark.parametrize("state", [State.STA2, State.STA13])
+@pytest.mark.parametrize("event", ["abort", "artim"])
+def test_where_nothing_is_established_an_abort_or_artim_just_closes(state: State, event: str) -> None:
+    machine = machine_in(state)
+    indications = machine.artim_expired(NOW) if event == "artim" else feed(machine, Abort().encode())
+    assert indications == []
+    assert (machine.state, machine.closed, machine.artim_deadline) == (State.STA1, True, None)
+    assert machine.data_to_send() == b""
+
+
+@pytest.mark.parametrize("state", ABORTED_BY_PROVIDER)
+def test_a_peers_abort_is_indicated_once_and_closes(state: State) -> None:
+    machine = machine_in(state)
+    assert feed(machine, Abort(0, 0).encode() + Abort(2, 0).encode()) == [("AbortIndication", Abort(0, 0))]
+    assert (machine.state, machine.closed, machine.data_to_send()) == (State.STA1, True, b"")
+
+
+@pytest.mark.parametrize("state", [*ABORTED_BY_PROVIDER, State.STA4])
+def test_a_lost_connection_is_indicated(state: State) -> None:
+    machine = machine_in(state)
+    (indication,) = machine.transport_closed(NOW)
+    assert indication == (None, None)
+    assert (machine.state, machine.closed) == (State.STA1, True)
+
+
+@pytest.mark.parametrize("state", [state for state in OPEN if state is not State.STA2])
+def test_our_own_abort_is_sent_from_every_state(state: State) -> None:
+    machine = machine_in(state)
+    machine.abort_request(NOW)
+    assert machine.data_to_send() == Abort(0, 0).encode()
+    assert (machine.state, machine.artim_deadline) == (State.STA13, NOW + ARTIM)
+
+
+def test_an_abort_while_connecting_only_closes() -> None:
+    machine = requestor(State.STA4)
+    machine.abort_request(NOW)
+    assert (machine.state, machine.closed, machine.data_to_send()) == (State.STA1, True, b"")
+
+
+def test_what_still_comes_after_the_end_is_dropped_until_the_peer_closes() -> None:
+    machine = acceptor(State.STA13)
+    assert feed(machine, p_data((1, 2, b"late")).encode() + ReleaseRQ().encode() + ReleaseRP().encode()) == []
+    assert (machine.state, machine.closed, machine.data_to_send()) == (State.STA13, False, b"")
+    assert feed(machine, request().encode()) == []
+    assert machine.data_to_send() == Abort(2, 2).encode()  # AA-7
+
+
+def test_an_empty_close_before_a_request_says_nothing() -> None:
+    machine = acceptor(State.STA2)
+    assert machine.transport_closed(NOW) == []
+    assert (machine.state, machine.artim_deadline, machine.closed) == (State.STA1, None, True)
+
+
+@pytest.mark.parametrize(
+    ("behind", "expected"),
+    [
+        (p_data((1, 2, b"late")), [aborted(UNEXPECTED)]),
+        (Abort(0, 0), [("AbortIndication", Abort(0, 0))]),
+        (ReleaseRQ(), [aborted(UNEXPECTED)]),
+    ],
+    ids=["data", "abort", "release"],
+)
+def test_what_comes_right_behind_a_release_request_is_judged_behind_it(behind: Abort, expected: list[Plain]) -> None:
+    _, machine = machines()
+    data = p_data((1, 3, b"last")).encode() + ReleaseRQ().encode() + behind.encode()
+    assert feed(machine, data) == [("Fragment", 1, 3, b"last"), ("ReleaseIndication", False), *expected]
+
+
+def test_data_before_an_abort_in_one_read_is_not_lost_and_data_behind_it_is() -> None:
+    _, machine = machines()
+    data = p_data((1, 3, b"before")).encode() + Abort(2, 0).encode() + p_data((1, 3, b"behind")).encode()
+    assert feed(machine, data) == [("Fragment", 1, 3, b"before"), ("ProviderAbortIndication", Abort(2, 0), None)]
+
+
+# -- every split -----------------------------------------------------------------------------------------------------
+
+CONVERSATION = b"".join(
+    (
+        p_data((1, 1, b"command, ")).encode(),
+        p_data((1, 3, b"whole")).encode(),
+        p_data((1, 0, b"data"), (1, 0, b""), (1, 2, b"end")).encode(),  # the table's way between two of the fast one
+        p_data((1, 2, b"")).encode(),
+        p_data((1, 0xFE, b"reserved bits are not looked at")).encode(),
+        ReleaseRQ().encode(),
+    )
+)
+EXPECTED: list[Plain] = [
+    ("Fragment", 1, 1, b"command, "),
+    ("Fragment", 1, 3, b"whole"),
+    ("Fragment", 1, 0, b"data"),
+    ("Fragment", 1, 0, b""),
+    ("Fragment", 1, 2, b"end"),
+    ("Fragment", 1, 2, b""),
+    ("Fragment", 1, 2, b"reserved bits are not looked at"),
+    ("ReleaseIndication", False),
+]
+
+
+@pytest.mark.parametrize("split", range(len(CONVERSATION) + 1))
+def test_every_split_of_a_conversation_gives_equal_events(split: int) -> None:
+    _, machine = machines()
+    assert feed(machine, CONVERSATION[:split]) + feed(machine, CONVERSATION[split:]) == EXPECTED
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 13])
+def test_a_conversation_in_small_pieces_gives_equal_events(size: int) -> None:
+    _, machine = machines()
+    assert feed(machine, CONVERSATION, size) == EXPECTED
+
+
+@pytest.mark.parametrize("size", [1, 2, 100, 1 << 20])
+def test_a_request_in_pieces_is_one_request(size: int) -> None:
+    asked = request(contexts=128)
+    assert feed(acceptor(State.STA2), asked.encode(), size) == [("AssociateIndication", asked)]
+
+
+class TableOnly(Association):
+    """A machine without the fast path."""
+
+    def _take_p_data(self) -> None:
+        pass
+
+
+def established(kind: type[Association], maximum_length: int = 64) -> Association:
+    machine = kind(maximum_length=maximum_length)
+    machine.transport_connected(0.0)
+    feed(machine, request(contexts=2).encode())
+    machine.associate_accept(acceptance(request(contexts=2)))
+    machine.data_to_send()
+    return machine
+
+
+pdv = st.tuples(st.sampled_from([1, 1, 1, 3, 5, 0]), st.integers(0, 255), st.binary(max_size=30))
+pieces = st.one_of(
+    st.lists(pdv, min_size=1, max_size=3).map(lambda values: p_data(*values).encode()),
+    st.sampled_from([ReleaseRQ().encode(), Abort().encode(), ReleaseRP().encode(), bytes.fromhex("040000000000")]),
+    st.binary(max_size=12),
+)
+streams = st.lists(pieces, max_size=8).map(b"".join)
+
+
+@settings(deadline=None)
+@given(streams, st.integers(1, 80))
+def test_the_fast_path_says_what_the_table_says(stream: bytes, size: int) -> None:
+    fast, slow = established(Association), established(TableOnly)
+    assert feed(fast, stream, size) == feed(slow, stream)
+    assert (fast.state, fast.closed, fast.data_to_send()) == (slow.state, slow.closed, slow.data_to_send())
+
+
+@settings(deadline=None)
+@given(st.sampled_from(OPEN), streams | st.binary(max_size=60), st.integers(1, 80))
+def test_no_bytes_in_any_state_raise_and_the_end_is_always_reached(state: State, stream: bytes, size: int) -> None:
+    machine = machine_in(state)
+    feed(machine, stream, size)
+    machine.transport_closed(NOW)
+    assert machine.closed
+    assert machine.state is State.STA1
+
+
+# -- lies about lengths ----------------------------------------------------------------------------------------------
+
+
+def header(kind: int, length: int) -> bytes:
+    return struct.pack(">BxI", kind, length)
+
+
+@pytest.mark.parametrize("state", ABORTED_BY_PROVIDER)
+@pytest.mark.parametrize("kind", range(1, 8))
+def test_four_gigabytes_are_refused_at_the_header(state: State, kind: int) -> None:
+    machine = machine_in(state)
+    assert feed(machine, header(kind, 0xFFFFFFFF)) == [aborted(INVALID)]
+    assert machine.data_to_send() == Abort(2, 6).encode()
+
+
+@pytest.mark.parametrize("length", [0, 3, 5])
+@pytest.mark.parametrize("kind", [3, 5, 6, 7])
+def test_pdus_of_four_bytes_have_four_bytes(kind: int, length: int) -> None:
+    _, machine = machines()
+    assert feed(machine, header(kind, length)) == [aborted(INVALID)]
+
+
+def test_p_data_longer_than_we_announced_is_refused_at_the_header() -> None:
+    _, machine = machines(maximum_length=4096)
+    assert feed(machine, p_data((1, 2, bytes(4090))).encode()) == [("Fragment", 1, 2, bytes(4090))]
+    assert feed(machine, header(4, 4097)) == [aborted(INVALID)]
+
+
+def test_data_on_a_context_that_was_not_accepted_is_refused() -> None:
+    _, machine = machines()
+    assert feed(machine, p_data((3, 3, b"x")).encode()) == [aborted(INVALID)]
+
+
+def test_data_is_refused_where_no_context_was_accepted_at_all() -> None:
+    machine = acceptor(State.STA3)
+    reply = acceptance()
+    machine.associate_accept(type(reply)("A", "B", (), reply.user_information))
+    assert feed(machine, p_data((1, 3, b"x")).encode()) == [aborted(INVALID)]
+
+
+def test_a_flood_without_an_association_is_not_kept() -> None:
+    machine = acceptor(State.STA2)
+    block = b"\x04\0\x1d\xcd\x65\0" + bytes(1 << 16)  # a P-DATA-TF of 500 MB, as it says
+    for _ in range(100):
+        feed(machine, block)
+    assert machine.state is State.STA13
+    assert len(machine._buffer) <= 4096
+
+
+def test_a_flood_of_small_pdus_after_the_end_is_not_kept() -> None:
+    machine = acceptor(State.STA13)
+    feed(machine, p_data((1, 2, bytes(100))).encode() * 20_000)
+    assert len(machine._buffer) <= 128 * 1024
+
+
+def test_a_long_request_costs_the_peer_its_bytes_before_us_our_memory() -> None:
+    machine = acceptor(State.STA2)
+    feed(machine, header(1, MAXIMUM_ASSOCIATE_LENGTH))
+    assert len(machine._buffer) <= 4096
+    feed(machine, bytes(10_000))
+    assert len(machine._buffer) <= 32_768
+
+
+def test_a_request_with_a_64_kilobyte_application_context_is_read() -> None:
+    asked = type(request())("A", "B", request().contexts, request().user_information, "1" * 65_535)
+    assert feed(acceptor(State.STA2), asked.encode(), 1000) == [("AssociateIndication", asked)]
+
+
+# -- the receive buffer ----------------------------------------------------------------------------------------------
+
+
+def test_borrowed_views_are_what_was_sent_until_the_next_get_buffer() -> None:
+    _, machine = machines()
+    payloads = [bytes([n]) * 1000 for n in range(40)]
+    stream = b"".join(p_data((1, 0, payload)).encode() for payload in payloads)
+    seen: list[bytes] = []
+    position = 0
+    while position < len(stream):
+        free = machine.get_buffer()
+        count = min(len(free), 7777, len(stream) - position)
+        free[:count] = stream[position : position + count]
+        position += count
+        indications = machine.buffer_updated(count, 0.0)
+        fragments = [i for i in indications if isinstance(i, Fragment)]
+        assert all(fragment.data.obj is machine._buffer for fragment in fragments)  # borrowed, not copied
+        seen += [bytes(fragment.data) for fragment in fragments]
+    assert seen == payloads
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 5000), max_size=30), st.integers(1, 20_000))
+def test_data_comes_out_as_it_went_in(sizes: list[int], chunk: int) -> None:
+    _, machine = machines()
+    pattern = bytes(range(256)) * 20
+    expected = [("Fragment", 1, 0, pattern[:size]) for size in sizes]
+    assert feed(machine, b"".join(p_data((1, 0, pattern[:size])).encode() for size in sizes), chunk) == expected
+
+
+@pytest.mark.parametrize("maximum_length", [16, 4096, 16384, 131072])
+def test_a_pdu_of_the_longest_length_always_finds_room(maximum_length: int) -> None:
+    _, machine = machines(maximum_length)
+    data = p_data((1, 2, bytes(maximum_length - 6))).encode()
+    assert len(feed(machine, data * 5, maximum_length // 2 + 1)) == 5
+
+
+def test_the_receive_buffer_is_never_empty() -> None:
+    machine = acceptor(State.STA2)
+    machine.get_buffer()[:6] = header(1, MAXIMUM_ASSOCIATE_LENGTH)
+    machine.buffer_updated(6, 0.0)
+    for _ in range(100):
+        free = machine.get_buffer()
+        assert len(free) > 0
+        machine.buffer_updated(len(free), 0.0)
+        if machine.state is not State.STA2:
+            break
+    assert machine.state is State.STA13
+
+
+def test_several_pdus_are_sent_in_one_piece() -> None:
+    one, _ = machines()
+    one.p_data_request([p_data((1, 3, b"a")), p_data((1, 2, b"b"))])
+    assert one.data_to_send() == p_data((1, 3, b"a")).encode() + p_data((1, 2, b"b")).encode()
+    assert one.data_to_send() == b""

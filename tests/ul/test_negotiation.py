@@ -1,0 +1,127 @@
+"""What is proposed, what is accepted, and what both sides make of it (PS3.8 9.3.2.2, 9.3.3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from movescu.errors import AbortReason, ProtocolError
+from movescu.uids import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    IMPLICIT_LITTLE,
+    PATIENT_ROOT_FIND,
+    PATIENT_ROOT_MOVE,
+    VERIFICATION,
+    TransferSyntax,
+)
+from movescu.ul.negotiation import AcceptorPolicy, Context, agreed, answer, propose, user_information
+from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRQ, ContextResult, ProposedContext, decode_pdu
+
+IMPLICIT, EXPLICIT, BIG = IMPLICIT_LITTLE.uid, EXPLICIT_LITTLE.uid, EXPLICIT_BIG.uid
+
+
+def asked(*contexts: ProposedContext) -> AssociateRQ:
+    return AssociateRQ("CALLED", "CALLING", contexts, user_information(16384))
+
+
+def policy(*syntaxes: TransferSyntax) -> AcceptorPolicy:
+    return AcceptorPolicy({VERIFICATION}.__contains__, syntaxes, 65536)
+
+
+def answered(*contexts: AnsweredContext) -> AssociateAC:
+    return AssociateAC("CALLED", "CALLING", contexts, user_information(16384))
+
+
+def test_find_and_move_are_proposed_as_contexts_one_and_three_with_every_syntax_in_order() -> None:
+    assert propose((PATIENT_ROOT_FIND, PATIENT_ROOT_MOVE), (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)) == (
+        ProposedContext(1, PATIENT_ROOT_FIND, (EXPLICIT, BIG, IMPLICIT)),
+        ProposedContext(3, PATIENT_ROOT_MOVE, (EXPLICIT, BIG, IMPLICIT)),
+    )
+
+
+def test_every_association_says_who_we_are_and_what_we_take() -> None:
+    information = user_information(32768)
+    assert information.maximum_length == 32768
+    assert information.implementation_class_uid == IMPLEMENTATION_CLASS_UID
+    assert information.implementation_version_name == IMPLEMENTATION_VERSION_NAME
+    assert len(IMPLEMENTATION_CLASS_UID) <= 64
+    assert len(IMPLEMENTATION_VERSION_NAME) <= 16
+
+
+def test_the_acceptors_order_of_transfer_syntaxes_decides() -> None:
+    proposed = ProposedContext(1, VERIFICATION, (IMPLICIT, EXPLICIT))
+    assert answer(asked(proposed), policy(EXPLICIT_LITTLE, IMPLICIT_LITTLE)).contexts == (
+        AnsweredContext(1, ContextResult.ACCEPTANCE, EXPLICIT),
+    )
+
+
+def test_each_context_is_answered_for_itself() -> None:
+    reply = answer(
+        asked(
+            ProposedContext(1, "1.2.3", (IMPLICIT,)),
+            ProposedContext(3, VERIFICATION, (BIG,)),
+            ProposedContext(255, VERIFICATION, (BIG, IMPLICIT)),
+        ),
+        policy(IMPLICIT_LITTLE),
+    )
+    assert [(c.context_id, c.result) for c in reply.contexts] == [
+        (1, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED),
+        (3, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED),
+        (255, ContextResult.ACCEPTANCE),
+    ]
+    assert reply.user_information.maximum_length == 65536
+
+
+def test_the_answer_echoes_the_titles_and_can_be_read_back() -> None:
+    reply = answer(asked(ProposedContext(1, VERIFICATION, (IMPLICIT,))), policy(IMPLICIT_LITTLE))
+    assert (reply.called_ae_title, reply.calling_ae_title) == ("CALLED", "CALLING")
+    data = reply.encode()
+    assert decode_pdu(data[0], data[6:]) == reply
+
+
+def test_a_sender_that_offers_all_128_contexts_is_answered_on_all() -> None:
+    contexts = propose((VERIFICATION,) * 128, (IMPLICIT_LITTLE,))
+    reply = answer(asked(*contexts), policy(IMPLICIT_LITTLE))
+    assert list(agreed(asked(*contexts), reply)) == list(range(1, 257, 2))
+
+
+def test_both_sides_agree_on_the_same_contexts() -> None:
+    request = asked(ProposedContext(1, "1.2.3", (IMPLICIT,)), ProposedContext(3, VERIFICATION, (IMPLICIT, EXPLICIT)))
+    reply = answer(request, policy(EXPLICIT_LITTLE))
+    assert agreed(request, reply) == {3: Context(3, VERIFICATION, EXPLICIT_LITTLE)}
+
+
+def test_nothing_is_agreed_where_every_context_is_refused() -> None:
+    request = asked(ProposedContext(1, "1.2.3", (IMPLICIT,)))
+    assert agreed(request, answer(request, policy(IMPLICIT_LITTLE))) == {}
+
+
+LIES = {
+    "a context that was not proposed": AnsweredContext(5, 0, IMPLICIT),
+    "a refused context that was not proposed": AnsweredContext(5, 3, IMPLICIT),
+    "a transfer syntax that was not proposed": AnsweredContext(1, 0, EXPLICIT),
+    "no transfer syntax": AnsweredContext(1, 0, ""),
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_an_answer_to_what_was_not_proposed_ends_the_association_at_once(lie: AnsweredContext) -> None:
+    request = asked(ProposedContext(1, VERIFICATION, (IMPLICIT,)))
+    with pytest.raises(ProtocolError, match="was not proposed") as raised:
+        agreed(request, answered(lie))
+    assert raised.value.abort_reason is AbortReason.INVALID_PDU_PARAMETER_VALUE
+
+
+def test_a_refused_context_may_name_any_transfer_syntax() -> None:
+    request = asked(ProposedContext(1, VERIFICATION, (IMPLICIT,)))
+    assert agreed(request, answered(AnsweredContext(1, 4, "9.9.9"))) == {}
+
+
+def test_a_context_left_unanswered_is_not_agreed() -> None:
+    request = asked(ProposedContext(1, VERIFICATION, (IMPLICIT,)), ProposedContext(3, VERIFICATION, (IMPLICIT,)))
+    reply = replace(answered(), contexts=(AnsweredContext(3, 0, IMPLICIT),))
+    assert list(agreed(request, reply)) == [3]
