@@ -22,14 +22,15 @@ FLOORS = """
 1  ul.pdu ul.states dimse.status dimse.messages
 1  dataset.elements dataset.encoding dataset.output storage.naming storage.durability
 2  ul.negotiation ul.association dataset.encoder dataset.scan dataset.recode dataset.filemeta dataset.query
-3  net.transport net.tls net.access_patterns net.access_rules net.access storage.writer storage.receiver
-4  net.connection net.listener
+3  net.transport net.tls net.patience net.access_patterns net.access_rules net.access net.guard
+3  storage.writer storage.receiver
+4  net.connection net.listener options
 5  dimse.exchange
 6  services.move services.find services.echo services.store
-7  retrieve __init__
+7  tally retrieve __init__
 7  testing.index testing.query testing.faults testing.suboperations testing.move testing.archive testing.__init__
-8  cli.options cli.parser cli.help cli.logs cli.progress cli.report
-9  cli.main
+8  cli.options cli.parser cli.help cli.logs cli.exit_codes cli.report cli.wiring
+9  cli.command cli.main
 10 __main__ testing.__main__ testing.demo
 """
 

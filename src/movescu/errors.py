@@ -94,6 +94,10 @@ class ConnectError(PeerError):
     """No transport connection could be made: unknown host, refused, unreachable."""
 
 
+class AccessDeniedError(PeerError):
+    """A host connected to us that the access rules do not let in."""
+
+
 class InterruptedConnectionError(PeerError):
     """Our own side ended the association while its thread was waiting."""
 

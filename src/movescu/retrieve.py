@@ -7,37 +7,28 @@ What of it is a failure, and which exit code that has, is for ``cli.main``.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import threading
+import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
 from movescu.dimse.exchange import Exchange
-from movescu.dimse.status import SUCCESS, StatusClass
-from movescu.errors import PeerError
+from movescu.dimse.status import StatusClass
+from movescu.errors import PeerError, TimedOutError
 from movescu.net.connection import Connection
 from movescu.net.listener import Listener
-from movescu.net.transport import Silence, connect, listen
+from movescu.net.patience import Patience
+from movescu.net.transport import Deadline, Transport, connect, listen
+from movescu.options import MODELS
 from movescu.services.move import MoveResponse, MoveSCU
-from movescu.services.store import Received, StorageSCP
-from movescu.storage.receiver import StorageOptions, receiver_factory
+from movescu.services.store import StorageSCP
+from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
-from movescu.uids import (
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    PATIENT_ROOT_FIND,
-    PATIENT_ROOT_MOVE,
-    PATIENT_STUDY_ONLY_FIND,
-    PATIENT_STUDY_ONLY_MOVE,
-    STUDY_ROOT_FIND,
-    STUDY_ROOT_MOVE,
-    VERIFICATION,
-    TransferSyntax,
-    storage_classes,
-)
-from movescu.ul.negotiation import AcceptorPolicy, propose, user_information
+from movescu.tally import RetrieveResult, Tally
+from movescu.uids import VERIFICATION, storage_classes
+from movescu.ul.negotiation import AcceptorPolicy, propose, retrieval_negotiation, user_information
 from movescu.ul.pdu import AssociateRQ
 
 if TYPE_CHECKING:
@@ -45,91 +36,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from movescu.dataset.query import Identifier
+    from movescu.net.tls import TLS, TLSOptions
+    from movescu.options import ListenOptions, RetrieveOptions
     from movescu.ul.negotiation import Context
 
 _log: Final = logging.getLogger("movescu.retrieve")
 
-MODELS: Final = {
-    "PATIENT": (PATIENT_ROOT_FIND, PATIENT_ROOT_MOVE),
-    "STUDY": (STUDY_ROOT_FIND, STUDY_ROOT_MOVE),
-    "PSONLY": (PATIENT_STUDY_ONLY_FIND, PATIENT_STUDY_ONLY_MOVE),
-}
-"""FIND and MOVE SOP class of each information model (PS3.4 C.6)."""
-
-UNCOMPRESSED: Final = (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)
-
-_REPORTED_FAILURES: Final = 1000  # objects that were not stored and are remembered one by one
-
-
-@dataclass(frozen=True, slots=True)
-class ListenOptions:
-    """Our own storage SCP. ``port`` 0 lets the system choose; ``address`` empty means all interfaces."""
-
-    port: int
-    address: str = ""
-    transfer_syntaxes: tuple[TransferSyntax, ...] = UNCOMPRESSED
-    accept_unknown: bool = False
-    maximum_associations: int = 64
-    storage: StorageOptions = field(default_factory=StorageOptions)
-
-
-@dataclass(frozen=True, slots=True)
-class RetrieveOptions:
-    """What to ask, whom, and how long to wait. Times are in seconds, None means no limit.
-
-    ``move_destination``: AE title that the archive is to send to, None for our own. ``linger``: how long, after the
-    final response, objects that it counted are waited for in silence. ``store_timeout``: how long a storage
-    association may be silent in the middle of a message, or after the final response.
-    """
-
-    host: str
-    port: int
-    calling_ae_title: str = "MOVESCU"
-    called_ae_title: str = "ANY-SCP"
-    move_destination: str | None = None
-    model: str = "PATIENT"
-    transfer_syntaxes: tuple[TransferSyntax, ...] = UNCOMPRESSED
-    maximum_length: int = 16384
-    connect_timeout: float | None = None
-    acse_timeout: float | None = 30.0
-    dimse_timeout: float | None = None
-    linger: float = 10.0
-    store_timeout: float = 60.0
-    cancel_after: int = 0
-    read_pending: bool = False
-    listen: ListenOptions | None = None
-
 
 class NoPresentationContextError(PeerError):
     """The archive accepted no presentation context for C-MOVE."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What arrived at our own port so far. ``size`` counts bytes of data sets."""
-
-    stored: int = 0
-    failed: int = 0
-    size: int = 0
-    failures: list[Received] = field(default_factory=list)
-    """The first thousand objects that were not stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetrieveResult:
-    """What a retrieve came to: the final response of each request, and what arrived.
-
-    ``expected``: objects that the archive says it delivered, where they were to come to us.
-    """
-
-    responses: tuple[MoveResponse, ...]
-    tally: Tally
-    expected: int
-
-    @property
-    def missing(self) -> int:
-        """How many objects the archive counts as delivered that did not arrive."""
-        return max(self.expected - self.tally.stored - self.tally.failed, 0)
 
 
 class Retriever:
@@ -141,15 +56,19 @@ class Retriever:
     def __init__(self, options: RetrieveOptions) -> None:
         self._options = options
         self._tally = Tally()
-        self._lock = threading.Lock()
         self._responses: list[MoveResponse] = []
-        self._last_arrival = 0.0
-        self._associations = 0
+        self._until = None if options.total_timeout is None else time.monotonic() + options.total_timeout
         self._directory: OutputDirectory | None = None
         self._listener: Listener | None = None
+        self._scp: StorageSCP | None = None
         self._connection: Connection | None = None
         self._scu: MoveSCU | None = None
         self._context: Context | None = None
+        self._tls = _make_tls(options.tls)
+        self._cancelled = False
+        self._moving = False
+        self._wakened, self._wake = os.pipe()
+        os.set_blocking(self._wakened, False)
 
     def __enter__(self) -> Self:
         return self
@@ -163,49 +82,86 @@ class Retriever:
             self._listener.close()
         if self._directory is not None:
             self._directory.close()
+        os.close(self._wake)
+        os.close(self._wakened)
 
     # -- the steps -------------------------------------------------------------------------------------------------
 
     def listen(self) -> None:
         """Open the output directory and the port, where there is one.
 
-        Raises ``DirectoryNotFoundError``, ``DirectoryNotWritableError`` and ``ListenError``.
+        Raises ``DirectoryNotFoundError``, ``DirectoryNotWritableError``, ``ListenError``.
         """
-        own = self._options.listen
+        own, options = self._options.listen, self._options
         if own is None:
             return
         if not own.storage.ignore:
             self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
-        policy = AcceptorPolicy(_storage_policy(own), own.transfer_syntaxes, self._options.maximum_length)
-        scp = StorageSCP(
-            policy,
-            receiver_factory(own.storage, self._directory),
-            self._count,
-            store_timeout=self._options.store_timeout,
+        called = frozenset((options.destination,)) if own.require_called_ae_title else frozenset[str]()
+        policy = AcceptorPolicy(
+            _storage_policy(own),
+            own.transfer_syntaxes,
+            options.maximum_length,
+            calling_ae_titles=frozenset(own.calling_ae_titles),
+            called_ae_titles=called,
         )
+        factory = receiver_factory(own.storage, self._directory)
+        self._scp = StorageSCP(policy, factory, self._tally.count, store_timeout=options.store_timeout)
         self._listener = Listener(
-            listen(own.address, own.port),
-            scp.serve,
+            listen(own.address, own.port, options.ip),
+            self._scp.serve,
             maximum_associations=own.maximum_associations,
-            maximum_length=self._options.maximum_length,
-            artim_timeout=self._options.acse_timeout or 30.0,
+            maximum_length=options.maximum_length,
+            artim_timeout=options.acse_timeout or 30.0,
+            prepare=self._prepare(own),
         )
         _log.info("listening on port %d", self._listener.port)
+
+    def _prepare(self, own: ListenOptions) -> Callable[[Transport, Deadline], None] | None:
+        """Give what has to be done with a connection before it may ask for an association, None for nothing."""
+        steps: list[Callable[[Transport, Deadline], None]] = []
+        if own.access_rules:
+            from movescu.net.guard import Guard  # noqa: PLC0415 - for those alone who ask for it
+
+            steps.append(Guard(host_lookup=own.host_lookup))
+        if self._tls is not None:
+            steps.append(self._tls.secure_accepted)
+
+        def prepare(transport: Transport, deadline: Deadline) -> None:
+            for step in steps:
+                step(transport, deadline)
+
+        return prepare if steps else None
 
     def open(self) -> None:
         """Connect and negotiate the association. Raises ``PeerError``."""
         options = self._options
+        move_class = MODELS[options.model][1]
         request = AssociateRQ(
             called_ae_title=options.called_ae_title,
             calling_ae_title=options.calling_ae_title,
             contexts=propose(MODELS[options.model], options.transfer_syntaxes),
-            user_information=user_information(options.maximum_length),
+            user_information=replace(
+                user_information(options.maximum_length),
+                extended_negotiations=retrieval_negotiation(
+                    move_class, relational=options.relational, enhanced_conversion=options.enhanced_conversion
+                ),
+                user_identity=options.user_identity,
+            ),
         )
         _log.info("requesting association with %s at %s port %d", options.called_ae_title, options.host, options.port)
-        transport = connect(options.host, options.port, options.connect_timeout)
-        connection = Connection.request(transport, request, options.acse_timeout)
-        self._connection = connection
-        move_class = MODELS[options.model][1]
+        transport = connect(options.host, options.port, self._at_most(options.connect_timeout), options.ip)
+        if self._tls is not None:
+            seconds = self._at_most(options.acse_timeout)
+            self._tls.secure_request(transport, options.host, Deadline(seconds, "securing the connection"))
+        self._connection = Connection.request(transport, request, self._at_most(options.acse_timeout))
+        self._take_answer(self._connection, move_class)
+
+    def _take_answer(self, connection: Connection, move_class: str) -> None:
+        options = self._options
+        identity, reply = options.user_identity, connection.peer_information
+        if identity is not None and identity.positive_response_requested and reply.user_identity_response is None:
+            _log.warning("the archive did not say that it took the user identity: it may not know of any")
         contexts = (c for c in connection.contexts.values() if c.abstract_syntax == move_class)
         self._context = next(contexts, None)
         if self._context is None:
@@ -214,8 +170,13 @@ class Retriever:
                 f"{options.model} model to {options.calling_ae_title!r}",
                 hint="try another model (-P, -S, -O) or other transfer syntaxes (-xi)",
             )
-        destination = options.move_destination or options.calling_ae_title
-        self._scu = MoveSCU(Exchange(connection), self._context, destination, read_pending=options.read_pending)
+        self._scu = MoveSCU(
+            Exchange(connection),
+            self._context,
+            options.destination,
+            read_pending=options.read_pending,
+            priority=options.priority,
+        )
 
     def move(self, identifier: Identifier, on_response: Callable[[MoveResponse], None] | None = None) -> MoveResponse:
         """Make one request and wait for its final response; ``on_response`` is told each of them.
@@ -224,23 +185,81 @@ class Retriever:
         """
         assert self._scu is not None  # noqa: S101 - open() comes first
         assert self._context is not None  # noqa: S101 - as above
-        options = self._options
-        deadline = Silence(options.dimse_timeout, "the archive is silent where a C-MOVE response is due")
-        self._scu.request(identifier.encode(self._context.transfer_syntax), deadline)
-        for number, response in enumerate(self._scu.responses(deadline), start=1):
-            if on_response is not None:
-                on_response(response)
-            if number == options.cancel_after and response.status_class is StatusClass.PENDING:
-                self._scu.cancel(deadline)
+        patience = self._patience()
+        self._moving = True
+        try:
+            response = self._exchange_responses(
+                self._scu, identifier.encode(self._context.transfer_syntax), patience, on_response
+            )
+        finally:
+            self._moving = False
         self._responses.append(response)
         return response
+
+    def _exchange_responses(
+        self,
+        scu: MoveSCU,
+        identifier: bytes,
+        patience: Patience,
+        on_response: Callable[[MoveResponse], None] | None,
+    ) -> MoveResponse:
+        scu.request(identifier, patience)
+        for number, response in enumerate(scu.responses(patience, self._attendant(patience)), start=1):
+            if on_response is not None:
+                on_response(response)
+            if number == self._options.cancel_after and response.status_class is StatusClass.PENDING:
+                scu.cancel(patience)
+        return response
+
+    def cancel(self) -> None:
+        """Send C-CANCEL for the request that is under way, and wait no longer when it has ended.
+
+        Safe from any thread, and from a signal handler.
+        """
+        self._cancelled = True
+        os.write(self._wake, b"\0")
+        if self._listener is not None:
+            with self._listener.changed:
+                self._listener.changed.notify_all()
+
+    @property
+    def moving(self) -> bool:
+        """Whether a request is under way, so that there is something to cancel."""
+        return self._moving
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether ``cancel`` was called."""
+        return self._cancelled
+
+    def _attendant(self, patience: Patience) -> Callable[[], None]:
+        """Make what waits for the archive's next message, and cancels when that is wanted: once for a request."""
+        assert self._connection is not None  # noqa: S101 - open() comes first
+        assert self._scu is not None  # noqa: S101 - as above
+        connection, scu = self._connection, self._scu
+        sent = False
+
+        def attend() -> None:
+            nonlocal sent
+            while True:
+                if self._cancelled and not sent:
+                    sent = True
+                    scu.cancel(patience)
+                if connection.readable(patience.remaining(), self._wakened):
+                    return
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wakened, 64)
+                patience.over()
+
+        return attend
 
     def finish(self) -> RetrieveResult:
         """Wait for what is still on its way, and give the result.
 
-        The wait ends at once if nothing is missing and no storage association is open; else after ``linger`` seconds
-        without an object, or when the open associations have been silent for ``store_timeout``. Then what was stored
-        is flushed to the disk, if durability asks for it. Raises ``StoreError`` if that fails.
+        The wait ends at once if nothing is missing and no storage association is open, or if it was cancelled; else
+        after ``linger`` seconds without an object, or when the open associations have been silent for
+        ``store_timeout``. Then what was stored is flushed to the disk, if durability asks for it. Raises
+        ``StoreError`` if that fails.
         """
         if self._listener is not None:
             final = time.monotonic()
@@ -249,19 +268,48 @@ class Retriever:
                     self._listener.changed.wait(seconds)
         if self._directory is not None:
             self._directory.flush()
-        return RetrieveResult(tuple(self._responses), self._tally, self._expected())
+        rejected = tuple(self._scp.rejected) if self._scp is not None else ()
+        return RetrieveResult(tuple(self._responses), self._tally, self._expected(), rejected)
 
     def release(self) -> None:
         """Release the association. Raises ``PeerError`` if the archive does not confirm."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            connection.release(Silence(self._options.acse_timeout, "waiting for the answer to the release request"))
+            connection.release(Deadline(self._options.acse_timeout, "waiting for the answer to the release request"))
 
     def abort(self) -> None:
         """Abort the association."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.abort()
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def _at_most(self, seconds: float | None) -> float | None:
+        """Limit a wait to what is left of the time for all. Raises ``TimedOutError`` if nothing is."""
+        if self._until is None:
+            return seconds
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimedOutError("timed out: the time for the whole retrieve is over")
+        return left if seconds is None else min(seconds, left)
+
+    def _patience(self) -> Patience:
+        assert self._connection is not None  # noqa: S101 - open() comes first
+        connection, options = self._connection, self._options
+        return Patience(
+            silence=options.dimse_timeout,
+            stall=options.stall_timeout,
+            until=self._until,
+            heard=lambda: connection.last_activity,
+            moved=lambda: max(connection.last_activity, self._tally.last_arrival, self._last_stored_byte()),
+        )
+
+    def _last_stored_byte(self) -> float:
+        if self._listener is None:
+            return 0.0
+        with self._listener.changed:
+            return max((c.last_activity for c in self._listener.open_associations), default=0.0)
 
     @property
     def own_address(self) -> tuple[str, int]:
@@ -272,29 +320,16 @@ class Retriever:
     @property
     def arrived(self) -> int:
         """How many objects have come to our own port so far, stored or not."""
-        return self._tally.stored + self._tally.failed
+        return self._tally.arrived
 
     # -- the tally ---------------------------------------------------------------------------------------------------
-
-    def _count(self, received: Received) -> None:
-        """Count an object; called by the threads of the storage associations."""
-        with self._lock:
-            tally = self._tally
-            tally.size += received.size
-            if received.status == SUCCESS:
-                tally.stored += 1
-            else:
-                tally.failed += 1
-                if len(tally.failures) < _REPORTED_FAILURES:
-                    tally.failures.append(received)
-            self._last_arrival = time.monotonic()
 
     def _expected(self) -> int:
         """How many objects the archive says it sent to us."""
         if self._listener is None:
             return 0
-        elsewhere = self._options.move_destination not in (None, self._options.calling_ae_title)
-        if elsewhere and not self._tally.stored and not self._tally.failed:
+        elsewhere = self._options.destination != self._options.calling_ae_title
+        if elsewhere and not self._tally.arrived:
             # The destination may be a third party's title, with --port given all the same; then nothing comes to us.
             return 0
         return sum((response.completed or 0) + (response.warning or 0) for response in self._responses)
@@ -303,10 +338,13 @@ class Retriever:
         """Give the seconds that are still worth waiting, 0 for none; end associations that have gone silent."""
         now = time.monotonic()
         connections = listener.open_associations
+        limit = float("inf") if self._until is None else self._until - now
+        if self._cancelled or limit <= 0:
+            return 0.0
         if not connections:
-            complete = self._tally.stored + self._tally.failed >= self._expected()
-            return 0.0 if complete else max(final, self._last_arrival) + self._options.linger - now
-        waits = []
+            complete = self._tally.arrived >= self._expected()
+            return 0.0 if complete else min(max(final, self._tally.last_arrival) + self._options.linger - now, limit)
+        waits = [limit]
         for connection in connections:
             left = max(connection.last_activity, final) + self._options.store_timeout - now
             if left <= 0:
@@ -314,6 +352,14 @@ class Retriever:
                 left = 1.0
             waits.append(left)
         return min(waits)
+
+
+def _make_tls(options: TLSOptions | None) -> TLS | None:
+    if options is None:
+        return None
+    from movescu.net.tls import TLS  # noqa: PLC0415 - ssl takes 10 ms to load
+
+    return TLS(options)
 
 
 def _storage_policy(own: ListenOptions) -> Callable[[str], bool]:

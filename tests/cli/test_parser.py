@@ -14,6 +14,7 @@ from movescu.cli.parser import (
     CommandLineError,
     Settings,
     ShowHelp,
+    ShowTLS,
     ShowVersion,
     arguments_lines,
     parse,
@@ -71,6 +72,35 @@ def test_without_options_everything_is_as_documented() -> None:
         compression_level=6,
         durable="end",
         accept_unknown=False,
+        allowed_aets=(),
+        require_called_aet=False,
+        listen_address="",
+        max_associations=64,
+        priority=0,
+        relational=False,
+        enhanced_conversion=False,
+        linger=10.0,
+        store_timeout=60.0,
+        stall_timeout=0.0,
+        total_timeout=0.0,
+        user_name=None,
+        password_file=None,
+        kerberos_file=None,
+        saml_file=None,
+        jwt_file=None,
+        ip="4",
+        tls=None,
+        tls_password=None,
+        tls_key_format="pem",
+        tls_trusted_files=(),
+        tls_trusted_directories=(),
+        tls_crl_files=(),
+        tls_peer="require",
+        tls_check_host=True,
+        tls_profile="bcp195",
+        tls_ciphers=(),
+        tls_server_name=None,
+        tls_expected_name=None,
     )
 
 
@@ -86,6 +116,20 @@ def test_without_options_everything_is_as_documented() -> None:
         ("-ll off", "log_level", "off"),
         ("--arguments", "show_arguments", True),
         ("-S", "model", "STUDY"),
+        ("-i6", "ip", "6"),
+        ("-i6 -i0", "ip", "auto"),
+        ("-pdu auto", "max_pdu", 131072),
+        ("--priority low", "priority", 2),
+        ("--priority HIGH", "priority", 1),
+        ("--linger 0", "linger", 0.0),
+        ("+P 1 --allow-aet A --allow-aet B", "allowed_aets", ("A", "B")),
+        ("+tls k c", "tls", ("k", "c")),
+        ("+tls k c -tls", "tls", None),
+        ("+tla", "tls", ("", "")),
+        ("+tls k c +cf a +cf b", "tls_trusted_files", ("a", "b")),
+        ("+tls k c -ic -vc", "tls_peer", "verify"),
+        ("+tls k c -pw", "tls_password", ""),
+        ("+tls k c +py", "tls_profile", "bcp195-nd"),
         ("-S -O", "model", "PSONLY"),
         ("-S -O -P", "model", "PATIENT"),
         ("-aet A", "calling_aet", "A"),
@@ -177,14 +221,15 @@ def test_the_version_is_shown() -> None:
         parse(("archive", "--version"))
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if not option.available], ids=lambda o: o.long)
-def test_what_does_not_work_yet_is_refused_and_said_even_to_the_quiet(option: Option) -> None:
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.refusal], ids=lambda o: o.long)
+def test_what_does_not_work_is_refused_by_name_even_to_the_quiet(option: Option) -> None:
     error = refusal(*QUERY, option.long, *["x"] * len(option.takes))
-    assert str(error) == f"{option.long} is not available yet"
+    assert str(error) == f"{option.long} {option.refusal}"
     assert error.early
 
 
-def test_what_does_not_work_yet_may_be_taken_back() -> None:
+def test_access_control_may_be_taken_back() -> None:
+    assert parse((*QUERY, "+ac")).access_control
     assert not parse((*QUERY, "+ac", "-ac")).access_control
 
 
@@ -288,7 +333,7 @@ WORDS = [name for option in OPTIONS for name in (option.short, option.long) if n
 def test_any_line_is_taken_or_refused(words: list[str]) -> None:
     try:
         settings = parse(words)
-    except (CommandLineError, ShowHelp, ShowVersion):
+    except (CommandLineError, ShowHelp, ShowVersion, ShowTLS):
         return
     assert 1 <= settings.port <= 65535
     assert settings.query_files or settings.keys

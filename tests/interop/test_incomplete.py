@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import corpus
@@ -19,7 +20,9 @@ from command import Outcome, movescu
 
 from movescu.dataset.query import make_identifier
 from movescu.dimse.messages import CEchoRQ
-from movescu.retrieve import ListenOptions, RetrieveOptions, Retriever
+from movescu.dimse.status import CANCEL
+from movescu.options import ListenOptions, RetrieveOptions
+from movescu.retrieve import Retriever
 from movescu.storage.receiver import StorageOptions
 from movescu.uids import PATIENT_ROOT_MOVE
 
@@ -341,21 +344,82 @@ def test_objects_of_a_class_that_nobody_knows_are_refused_unless_asked_for(setti
 # -- interrupted ---------------------------------------------------------------------------------------------------
 
 
-def test_a_user_who_interrupts_keeps_the_whole_objects_and_gets_no_others(setting: Setting) -> None:
-    noted = setting.received.parent / "pid"
+@dataclass
+class Victim:
+    """The program under test, as a target of signals; it writes its own process ID down."""
 
+    noted: Path
+
+    @property
+    def prefix(self) -> list[str]:
+        return ["sh", "-c", f'echo $$ >{self.noted}; exec "$@"', "sh"]
+
+    def signal(self, number: int) -> None:
+        os.kill(int(self.noted.read_text()), number)
+
+
+@pytest.fixture
+def victim(setting: Setting) -> Victim:
+    return Victim(setting.received.parent / "pid")
+
+
+def test_who_interrupts_once_lets_the_archive_come_to_its_end(setting: Setting, victim: Victim) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        request = session.expect_move()
+        with scripted.sender(setting.port, setting.made) as sender:
+            assert sender.store(setting.made[0]) == 0
+            victim.signal(signal.SIGINT)
+            context_id, cancel = session.expect_cancel()
+            assert (context_id, cancel.message_id_being_responded_to) == (3, request.message_id)
+            assert sender.store(setting.made[1]) == 0
+        session.respond(CANCEL, completed=2)
+        session.expect_release()
+
+    outcome = setting.run(script, code=130, prefix=victim.prefix)
+    assert "interrupt again" in outcome.log
+    setting.assert_arrived(setting.made[:2])
+
+
+def test_who_interrupts_twice_gets_out_at_once(setting: Setting, victim: Victim) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
         with scripted.sender(setting.port, setting.made, release=False) as sender:
             assert sender.store(setting.made[0]) == 0
             sender.begin(setting.made[1])
-            os.kill(int(noted.read_text()), signal.SIGINT)
+            victim.signal(signal.SIGINT)
+            session.expect_cancel()
+            victim.signal(signal.SIGINT)
             session.expect_abort()
 
-    outcome = setting.run(script, code=130, prefix=["sh", "-c", f'echo $$ >{noted}; exec "$@"', "sh"])
+    outcome = setting.run(script, code=130, prefix=victim.prefix)
     assert "interrupted" in outcome.log
     setting.assert_arrived(setting.made[:1])
+
+
+def test_who_terminates_leaves_nothing_partial(setting: Setting, victim: Victim) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        with scripted.sender(setting.port, setting.made, release=False) as sender:
+            assert sender.store(setting.made[0]) == 0
+            sender.begin(setting.made[1])
+            victim.signal(signal.SIGTERM)
+            session.expect_abort()
+
+    outcome = setting.run(script, code=143, prefix=victim.prefix)
+    assert "terminated" in outcome.log
+    setting.assert_arrived(setting.made[:1])
+
+
+def test_who_interrupts_before_an_answer_gets_out_at_once(setting: Setting, victim: Victim) -> None:
+    def script(session: scripted.Session) -> None:
+        session.read_request()
+        victim.signal(signal.SIGINT)
+        session.expect_abort()
+
+    setting.run(script, code=130, prefix=victim.prefix)
 
 
 # -- a storage client that never ends ------------------------------------------------------------------------------

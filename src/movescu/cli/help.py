@@ -32,6 +32,14 @@ def banner() -> str:
     return f"movescu {_VERSION}\n\n{_PURPOSE}\n"
 
 
+def tls_text(*, ciphers: bool) -> str:
+    """Give the list of cipher suites, or of profiles, with a line end."""
+    from movescu.net.tls import PROFILES, cipher_suites  # noqa: PLC0415 - ssl takes 10 ms to load
+
+    rows = cipher_suites() if ciphers else [f"{name:<12}{profile.name}" for name, profile in PROFILES.items()]
+    return banner() + "\n".join(("", *rows)) + "\n"
+
+
 def help_text() -> str:
     """Give the whole help, with a line end."""
     return banner() + "\n".join((_USAGE, "", *_parameters(), "", *_sections())) + "\n"
@@ -80,6 +88,6 @@ def _explained(option: Option) -> str:
         notes.append(f"default: {option.unset:g}" if isinstance(option.unset, float) else f"default: {option.unset}")
     elif option.missing:
         notes.append(f"default: {option.missing}")
-    if not option.available:
-        notes.append("not available yet")
+    if option.refusal:
+        notes.append(option.refusal.removeprefix("is ").partition(":")[0])
     return f"{option.help} ({'; '.join(notes)})" if notes else option.help

@@ -24,7 +24,7 @@ from movescu.uids import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Literal
 
     Kind = Literal["text", "title", "integer", "seconds", "choice"]
@@ -35,14 +35,15 @@ if TYPE_CHECKING:
 class Value(NamedTuple):
     """One argument that follows an option, or a parameter.
 
-    ``low`` and ``high`` bound a number, both inclusive. ``choices`` are the words allowed, and what each stands for.
+    ``low`` and ``high`` bound a number, both inclusive. ``choices`` are the words allowed, and what each stands for;
+    of a number, the words allowed beside numbers.
     """
 
     metavar: str
     kind: Kind = "text"
     low: int | None = None
     high: int | None = None
-    choices: dict[str, str] | None = None
+    choices: Mapping[str, str | int] | None = None
 
 
 class Option(NamedTuple):
@@ -56,8 +57,8 @@ class Option(NamedTuple):
     names the whole group. ``needs`` are long names of which one must be in force. An option is in force when it wins
     among those that exclude each other, and the default is when none of them is given.
 
-    ``missing`` says in the help what holds without the option, where ``unset`` does not say it. An option that is not
-    ``available`` is known, and checked, and then refused.
+    ``missing`` says in the help what holds without the option, where ``unset`` does not say it. An option with a
+    ``refusal`` is known, and checked, and then refused with these words.
     """
 
     short: str
@@ -73,7 +74,7 @@ class Option(NamedTuple):
     conflicts: tuple[tuple[str, ...], ...] = ()
     needs: tuple[str, ...] = ()
     missing: str = ""
-    available: bool = True
+    refusal: str = ""
 
     @property
     def group(self) -> str:
@@ -103,6 +104,8 @@ class Parameter(NamedTuple):
     help: str
     value: Value
 
+
+_NOT_YET: Final = "is not available yet"
 
 PARAMETERS: Final = (
     Parameter("peer", "host name or address of the archive", Value("peer")),
@@ -211,7 +214,7 @@ _GENERAL: Final = (
         "take levels and destinations of the log from this file",
         takes=(Value("FILE"),),
         conflicts=(("--log-level",), *_VERBOSITY),
-        available=False,
+        refusal=_NOT_YET,
     ),
 )
 
@@ -258,7 +261,7 @@ _PROPOSED: Final = (
 
 _ACCESS: Final = (
     Option("-ac", "--access-full", "access_control", "serve any host", value=False, default=True),
-    Option("+ac", "--access-control", "access_control", "obey hosts.allow and hosts.deny", available=False),
+    Option("+ac", "--access-control", "access_control", "obey hosts.allow and hosts.deny"),
 )
 
 _PORT: Final = (
@@ -285,8 +288,8 @@ _NETWORK: Final = (
         "-pdu",
         "--max-pdu",
         "max_pdu",
-        "largest PDU we receive, in bytes",
-        takes=(Value("BYTES", "integer", 4096, 131072),),
+        "largest PDU we receive, in bytes, or auto: the fastest",
+        takes=(Value("BYTES", "integer", 4096, 131072, {"auto": 131072}),),
         unset=16384,
     ),
     Option("-dhl", "--disable-host-lookup", "host_lookup", "do not look up host names", value=False, unset=True),
@@ -395,6 +398,244 @@ _OURS: Final = (
         unset="end",
     ),
     Option("", "--accept-unknown", "accept_unknown", "receive unknown storage classes too", unset=False),
+    Option(
+        "",
+        "--allow-aet",
+        "allowed_aets",
+        "let this AE title alone store; may be repeated",
+        takes=_AE_TITLE,
+        unset=(),
+        repeats=True,
+        needs=("--port",),
+    ),
+    Option(
+        "",
+        "--require-called-aet",
+        "require_called_aet",
+        "let none store that calls another AE title than the move destination",
+        unset=False,
+        needs=("--port",),
+    ),
+    Option(
+        "",
+        "--listen",
+        "listen_address",
+        "receive on this address of ours alone",
+        takes=(Value("ADDRESS"),),
+        unset="",
+        needs=("--port",),
+    ),
+    Option(
+        "",
+        "--max-associations",
+        "max_associations",
+        "serve so many senders at once",
+        takes=(Value("NUMBER", "integer", 1, 1024),),
+        unset=64,
+        needs=("--port",),
+    ),
+    Option(
+        "",
+        "--priority",
+        "priority",
+        "ask with this priority: low, medium or high",
+        takes=(Value("PRIORITY", "choice", choices={"low": 2, "medium": 0, "high": 1}),),
+        unset=0,
+    ),
+    Option("", "--relational", "relational", "negotiate relational retrieval", unset=False),
+    Option("", "--enhanced-conversion", "enhanced_conversion", "negotiate conversion to enhanced images", unset=False),
+)
+
+_PATIENCE: Final = (
+    Option(
+        "",
+        "--linger",
+        "linger",
+        "await objects that the archive counted and that are still to come, in silence, so long",
+        takes=(Value("SECONDS", "seconds", 0),),
+        unset=10.0,
+    ),
+    Option(
+        "",
+        "--store-timeout",
+        "store_timeout",
+        "end a storage association that is silent so long in a message, or after the final response",
+        takes=_SECONDS,
+        unset=60.0,
+    ),
+    Option(
+        "",
+        "--stall-timeout",
+        "stall_timeout",
+        "give up when nothing at all has moved so long, 0 = never",
+        takes=(Value("SECONDS", "seconds", 0),),
+        unset=0.0,
+    ),
+    Option(
+        "",
+        "--total-timeout",
+        "total_timeout",
+        "give up when the whole retrieve takes longer, 0 = never",
+        takes=(Value("SECONDS", "seconds", 0),),
+        unset=0.0,
+    ),
+)
+
+_USER: Final = (
+    Option("", "--user", "user_name", "say who asks", takes=(Value("NAME"),), block="identity"),
+    Option(
+        "",
+        "--password-file",
+        "password_file",
+        "with the passcode in this file (or in MOVESCU_PASSWORD)",
+        takes=(Value("FILE"),),
+        needs=("--user",),
+    ),
+    *(
+        Option("", long, field, text, takes=(Value("FILE"),), block="identity")
+        for long, field, text in (
+            ("--kerberos", "kerberos_file", "the Kerberos service ticket in this file"),
+            ("--saml", "saml_file", "the SAML assertion in this file"),
+            ("--jwt", "jwt_file", "the JSON Web Token in this file"),
+        )
+    ),
+)
+
+_IP: Final = (
+    Option("-i4", "--ipv4", "ip", "IPv4 alone", "4", default=True),
+    Option("-i6", "--ipv6", "ip", "IPv6 alone", "6"),
+    Option("-i0", "--ip-auto", "ip", "both, as names resolve", "auto"),
+)
+
+_WITH_TLS: Final = ("--enable-tls", "--anonymous-tls")
+_FILE: Final = (Value("FILE"),)
+_NO_CHOICE: Final = "is not supported: OpenSSL and the system's random numbers decide this"
+_PROFILE_ONLY: Final = "is not supported: the profiles are --profile-bcp195 and --profile-bcp195-nd"
+
+_TLS: Final = (
+    Option("-tls", "--disable-tls", "tls", "no TLS", None, default=True),
+    Option(
+        "+tls",
+        "--enable-tls",
+        "tls",
+        "TLS both ways, with this private key and certificate",
+        takes=(Value("KEY"), Value("CERT")),
+    ),
+    Option(
+        "+tla",
+        "--anonymous-tls",
+        "tls",
+        "TLS without a certificate of our own",
+        ("", ""),
+        conflicts=(("--port",),),
+    ),
+)
+
+_TLS_KEY: Final = (
+    Option("+ps", "--std-passwd", "tls_password", "asked for on the terminal", None, default=True),
+    Option("+pw", "--use-passwd", "tls_password", "this one", takes=(Value("PASSWORD"),), needs=("--enable-tls",)),
+    Option("-pw", "--null-passwd", "tls_password", "none", "", needs=("--enable-tls",)),
+    Option("-pem", "--pem-keys", "tls_key_format", "files are PEM", "pem", default=True),
+    Option("-der", "--der-keys", "tls_key_format", "files are DER", "der", refusal="is not supported: convert to PEM"),
+)
+
+_TLS_TRUST: Final = (
+    Option(
+        "+cf",
+        "--add-cert-file",
+        "tls_trusted_files",
+        "trust the certificates in this file; may be repeated",
+        takes=_FILE,
+        unset=(),
+        repeats=True,
+        needs=_WITH_TLS,
+    ),
+    Option(
+        "+cd",
+        "--add-cert-dir",
+        "tls_trusted_directories",
+        "trust the certificates in this directory; may be repeated",
+        takes=(Value("DIR"),),
+        unset=(),
+        repeats=True,
+        needs=_WITH_TLS,
+    ),
+    Option(
+        "+crl",
+        "--add-crl-file",
+        "tls_crl_files",
+        "heed this revocation list; may be repeated",
+        takes=_FILE,
+        unset=(),
+        repeats=True,
+        needs=_WITH_TLS,
+    ),
+    *(
+        Option(short, long, "", text, refusal="is not supported: +crl checks the certificate of the peer")
+        for short, long, text in (
+            ("+crv", "--enable-crl-vfy", "heed revocation lists"),
+            ("+cra", "--enable-crl-all", "heed revocation lists for the whole chain"),
+        )
+    ),
+)
+
+_TLS_PEER: Final = (
+    Option("-rc", "--require-peer-cert", "tls_peer", "has to have one, and a good one", "require", default=True),
+    Option("-vc", "--verify-peer-cert", "tls_peer", "a good one, if any", "verify", needs=_WITH_TLS),
+    Option("-ic", "--ignore-peer-cert", "tls_peer", "anything", "ignore", needs=_WITH_TLS),
+    Option("", "--no-host-check", "tls_check_host", "of any host name", value=False, unset=True, needs=_WITH_TLS),
+)
+
+_TLS_PROFILE: Final = (
+    Option("+px", "--profile-bcp195", "tls_profile", "BCP 195", "bcp195", default=True),
+    Option("+py", "--profile-bcp195-nd", "tls_profile", "non-downgrading BCP 195", "bcp195-nd", needs=_WITH_TLS),
+    *(
+        Option(short, long, "", text, refusal=_PROFILE_ONLY)
+        for short, long, text in (
+            ("+pg", "--profile-8996", "BCP 195, RFC 8996"),
+            ("+pm", "--profile-8996-mod", "modified BCP 195, RFC 8996"),
+            ("+pz", "--profile-bcp195-ex", "extended BCP 195"),
+            ("+pb", "--profile-basic", "Basic (retired)"),
+            ("+pa", "--profile-aes", "AES (retired)"),
+            ("+pn", "--profile-null", "without encryption"),
+        )
+    ),
+    Option(
+        "+cs",
+        "--cipher",
+        "tls_ciphers",
+        "this cipher suite; may be repeated",
+        takes=(Value("NAME"),),
+        unset=(),
+        repeats=True,
+        needs=_WITH_TLS,
+    ),
+    Option("+ph", "--list-profiles", "", "list the profiles and exit"),
+    Option("+cc", "--list-ciphers", "", "list the cipher suites and exit"),
+    Option("+dp", "--dhparam", "", "parameters of Diffie-Hellman", takes=_FILE, refusal=_NO_CHOICE),
+    Option("+rs", "--seed", "", "seed of random numbers", takes=_FILE, refusal=_NO_CHOICE),
+    Option("+ws", "--write-seed", "", "write the seed back", refusal=_NO_CHOICE),
+    Option("+wf", "--write-seed-file", "", "write the seed to a file", takes=_FILE, refusal=_NO_CHOICE),
+)
+
+_TLS_NAME: Final = (
+    Option("", "--no-sni", "tls_server_name", "the archive's host name", None, default=True),
+    Option(
+        "",
+        "--request-sni",
+        "tls_server_name",
+        "ask for this name, and expect it in the certificate",
+        takes=(Value("NAME"),),
+        needs=_WITH_TLS,
+    ),
+    Option(
+        "",
+        "--expect-sni",
+        "tls_expected_name",
+        "serve those alone who ask for this name",
+        takes=(Value("NAME"),),
+        needs=("--enable-tls",),
+    ),
 )
 
 _NOT_WITH_B: Final = "not with --bit-preserving"
@@ -412,7 +653,19 @@ SECTIONS: Final = (
             Group("who may send to us", _ACCESS),
             Group("receiving", _PORT),
             Group("a data set announced by a pending response, where none may be", _PENDING),
+            Group("IP version", _IP),
             Group("other network options", _NETWORK),
+        ),
+    ),
+    Section(
+        "transport layer security (TLS)",
+        (
+            Group("connections", _TLS),
+            Group("password of the private key", _TLS_KEY),
+            Group("certificates", _TLS_TRUST),
+            Group("certificate of the peer", _TLS_PEER),
+            Group("profile and cipher suites", _TLS_PROFILE),
+            Group("server name (SNI)", _TLS_NAME),
         ),
     ),
     Section(
@@ -429,7 +682,10 @@ SECTIONS: Final = (
             Group("deflate level", _COMPRESSION, "only with -xd, --write-xfer-deflated or --write-xfer-same"),
         ),
     ),
-    Section("options that only this movescu has", (Group("", _OURS),)),
+    Section(
+        "options that only this movescu has",
+        (Group("", _OURS), Group("patience", _PATIENCE), Group("user identity", _USER)),
+    ),
 )
 
 OPTIONS: Final = tuple(option for section in SECTIONS for group in section.groups for option in group.options)

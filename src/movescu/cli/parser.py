@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     LogLevel = Literal["off", "fatal", "error", "warn", "info", "debug", "trace"]
     Model = Literal["PATIENT", "STUDY", "PSONLY"]
     GroupLength = Literal["recalculate", "create", "remove"]
+    IPVersion = Literal["4", "6", "auto"]
     Durable = Literal["end", "object", "off"]
 
     Winners = dict[str, tuple[Option, tuple[str, ...]]]
@@ -89,6 +90,36 @@ class Settings:
 
     durable: Durable
     accept_unknown: bool
+    allowed_aets: tuple[str, ...]
+    require_called_aet: bool
+    listen_address: str
+    max_associations: int
+    priority: int
+    relational: bool
+    enhanced_conversion: bool
+    linger: float
+    store_timeout: float
+    stall_timeout: float
+    total_timeout: float
+    user_name: str | None
+    password_file: str | None
+    kerberos_file: str | None
+    saml_file: str | None
+    jwt_file: str | None
+    ip: IPVersion
+
+    tls: tuple[str, str] | None
+    tls_password: str | None
+    tls_key_format: str
+    tls_trusted_files: tuple[str, ...]
+    tls_trusted_directories: tuple[str, ...]
+    tls_crl_files: tuple[str, ...]
+    tls_peer: str
+    tls_check_host: bool
+    tls_profile: str
+    tls_ciphers: tuple[str, ...]
+    tls_server_name: str | None
+    tls_expected_name: str | None
 
     @property
     def file_padding(self) -> int:
@@ -124,6 +155,14 @@ class ShowVersion(Exception):  # noqa: N818 - no error: the user asked for it
     """The version is asked for, and not the help."""
 
 
+class ShowTLS(Exception):  # noqa: N818 - no error: the user asked for it
+    """The cipher suites or the profiles are asked for."""
+
+    def __init__(self, *, ciphers: bool) -> None:
+        super().__init__()
+        self.ciphers = ciphers
+
+
 def parse(arguments: Sequence[str]) -> Settings:
     """Read the arguments of the command, without the program's name.
 
@@ -132,6 +171,7 @@ def parse(arguments: Sequence[str]) -> Settings:
             nothing to ask the archive for.
         ShowHelp: there are none, or ``--help`` is among them.
         ShowVersion: ``--version`` is among them.
+        ShowTLS: ``--list-ciphers`` or ``--list-profiles`` is among them.
 
     """
     words = _expanded(arguments)
@@ -142,6 +182,8 @@ def parse(arguments: Sequence[str]) -> Settings:
         raise ShowHelp
     if "--version" in winners:
         raise ShowVersion
+    if "--list-ciphers" in winners or "--list-profiles" in winners:
+        raise ShowTLS(ciphers="--list-ciphers" in winners)
     _require_parameters(parameters)
     return _settled(parameters, winners)
 
@@ -316,8 +358,8 @@ def _either(names: Sequence[str]) -> str:
 
 def _require_available(winners: Winners) -> None:
     for option, _ in winners.values():
-        if not option.available:
-            raise CommandLineError(f"{option.long} is not available yet")
+        if option.refusal:
+            raise CommandLineError(f"{option.long} {option.refusal}")
 
 
 def _value(option: Option, texts: tuple[str, ...]) -> object:
@@ -362,6 +404,8 @@ def _title(text: str, _: Value) -> tuple[str, str]:
 def _integer(text: str, value: Value) -> tuple[int, str]:
     # int() by itself would also take 1_000 and the digits of other scripts.
     digits = text.strip(" \t\r\n")
+    if value.choices and digits in value.choices:
+        return int(value.choices[digits]), ""
     if not digits.isascii() or "_" in digits:
         return 0, "invalid"
     try:
@@ -378,9 +422,9 @@ def _seconds(text: str, value: Value) -> tuple[float, str]:
     return float(min(number, LONGEST_WAIT)), fault
 
 
-def _choice(text: str, value: Value) -> tuple[str, str]:
+def _choice(text: str, value: Value) -> tuple[str | int, str]:
     choice = (value.choices or {}).get(text.lower())
-    return (choice, "") if choice else ("", "invalid")
+    return ("", "invalid") if choice is None else (choice, "")
 
 
 _CONVERTERS: Final = {"text": _text, "title": _title, "integer": _integer, "seconds": _seconds, "choice": _choice}

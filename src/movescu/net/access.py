@@ -127,7 +127,7 @@ class AccessRules:
         return (*self.allow.warnings, *self.deny.warnings)
 
     def allows(
-        self, client: Client, server_address: str = "", *, server_port: int = 0, host_lookup: bool = False
+        self, client: Client, server_address: str = "", *, server_port: int | None = None, host_lookup: bool = False
     ) -> Verdict:
         """Decide whether ``client`` may connect to this daemon at ``server_address`` and ``server_port``.
 
@@ -169,7 +169,7 @@ class _Host:
 class _Request:
     """One connection that rules are compared with."""
 
-    def __init__(self, client: Client, server_address: str, server_port: int, *, host_lookup: bool) -> None:
+    def __init__(self, client: Client, server_address: str, server_port: int | None, *, host_lookup: bool) -> None:
         self._client = _Host(canonical(client.address), lambda: client.name or UNKNOWN)
         self._server = _Host(
             canonical(server_address),
@@ -198,7 +198,7 @@ class _Request:
         return host is None or self._host_match(host, self._server)
 
     def _is_port(self, token: str) -> bool:
-        return self._port > 0 and re.fullmatch(r"\+?[0-9]+", token) is not None and int(token) == self._port
+        return re.fullmatch(r"[\v\f]*[+-]?[0-9]+", token) is not None and int(token) == self._port
 
     def _is_client(self, token: str) -> bool:
         user, host = _before_and_after_at(token)

@@ -37,7 +37,7 @@ from movescu.ul.association import (
     ReleaseIndication,
 )
 from movescu.ul.negotiation import Context, agreed
-from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF
+from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, UserInformation
 from movescu.ul.states import State
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Connection:
         self._association = association
         self._indications: deque[Indication] = deque()
         self.contexts: Mapping[int, Context] = {}
+        self.peer_information = UserInformation()
+        """What the acceptor said of itself, on the requestor's side."""
         self._interrupted = ""
         self.last_activity = time.monotonic()
         """When a byte last came in, on the monotonic clock; read by other threads."""
@@ -111,6 +113,7 @@ class Connection:
             if isinstance(indication.answer, AssociateRJ):
                 raise _rejected(indication.answer)
             connection.contexts = agreed(request, indication.answer)
+            connection.peer_information = indication.answer.user_information
             _log.info("association accepted by %s", connection.peer)
         return connection
 
@@ -177,12 +180,13 @@ class Connection:
                 self._say_farewell()
                 raise ConnectionLostError(f"no association with {self.peer}: none was asked for as PS3.8 has it")
 
-    def readable(self, seconds: float | None) -> bool:
+    def readable(self, seconds: float | None, wake: int = -1) -> bool:
         """Tell whether anything came from the peer, waiting ``seconds`` for it at most; None waits for ever.
 
-        For a service that looks between two messages of its own whether it was cancelled (PS3.7 9.3.2.3).
+        For a service that looks between two messages of its own whether it was cancelled (PS3.7 9.3.2.3). The wait
+        also ends when the descriptor ``wake`` can be read.
         """
-        return bool(self._indications) or self._transport.readable(seconds)
+        return bool(self._indications) or self._transport.readable(seconds, wake)
 
     def next_fragment(self, deadline: Deadline) -> Fragment:
         """Wait for the next fragment; anything else raises the error that it means."""

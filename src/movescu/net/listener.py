@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.errors import MovescuError
 from movescu.net.connection import Connection
-from movescu.net.transport import Transport
+from movescu.net.transport import Deadline, Transport
 from movescu.ul.association import Association
 from movescu.ul.pdu import AssociateRJ
 
@@ -44,7 +44,8 @@ class Listener:
     """Accepts connections on a listening socket and serves their associations.
 
     ``serve(connection, request)`` runs in a thread of its own, for one association; it answers the request.
-    ``artim_timeout``: seconds that a connection may take to ask for an association.
+    ``artim_timeout``: seconds that a connection may take to ask for an association. ``prepare`` sees each connection
+    before anything is read from it; an error that it raises ends the connection without a word.
     ``changed`` is notified when an association or an unassociated connection has ended.
     """
 
@@ -56,12 +57,14 @@ class Listener:
         maximum_associations: int = 64,
         maximum_length: int = 16384,
         artim_timeout: float = 30.0,
+        prepare: Callable[[Transport, Deadline], None] | None = None,
     ) -> None:
         self._socket = sock
         self._serve = serve
         self._maximum_associations = maximum_associations
         self._maximum_length = maximum_length
         self._artim_timeout = artim_timeout
+        self._prepare = prepare
         self.changed = threading.Condition()
         self._associated: dict[Connection, None] = {}
         self._unassociated: dict[Connection, None] = {}
@@ -120,7 +123,9 @@ class Listener:
             return
         transport = Transport(sock, f"{address[0]} port {address[1]}")
         connection = Connection(transport, Association(maximum_length=self._maximum_length))
-        thread = threading.Thread(target=self._run, args=(connection,), name="movescu-association", daemon=True)
+        thread = threading.Thread(
+            target=self._run, args=(connection, transport), name="movescu-association", daemon=True
+        )
         with self.changed:
             if len(self._unassociated) >= MAXIMUM_UNASSOCIATED:
                 oldest = next(iter(self._unassociated))
@@ -142,8 +147,10 @@ class Listener:
             self._threads.discard(thread)
             self.changed.notify_all()
 
-    def _run(self, connection: Connection) -> None:
+    def _run(self, connection: Connection, transport: Transport) -> None:
         try:
+            if self._prepare is not None:
+                self._prepare(transport, Deadline(self._artim_timeout, "preparing a connection that a peer opened"))
             self._serve_one(connection)
         except MovescuError as error:
             _log.debug("%s: %s", connection.peer, error)

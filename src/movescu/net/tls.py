@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from movescu.errors import ConnectError, ConnectionLostError, TLSError
-from movescu.net.transport import Deadline, Transport
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+    from movescu.net.transport import Deadline, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class TLSOptions:
     it on the terminal. ``trusted_files`` and ``trusted_directories``: certificates of authorities; none of either:
     those of the system. ``peer_certificate``: ``require`` one and verify it, ``verify`` it where the peer has one,
     ``ignore`` it. ``server_name``: sent to the archive (SNI) and expected in its certificate; None for its host name.
+    ``expected_name``: the name (SNI) that peers have to ask for when they connect to us, None for any.
     """
 
     key_file: str | None = None
@@ -61,6 +63,7 @@ class TLSOptions:
     peer_certificate: str = "require"
     check_host_name: bool = True
     server_name: str | None = None
+    expected_name: str | None = None
     profile: str = "bcp195"
     ciphers: tuple[str, ...] = ()
 
@@ -75,6 +78,8 @@ class TLS:
         self._client.verify_mode = ssl.CERT_NONE if options.peer_certificate == "ignore" else ssl.CERT_REQUIRED
         self._server = self._context(ssl.PROTOCOL_TLS_SERVER)
         self._server.verify_mode = _VERIFY[options.peer_certificate]
+        if options.expected_name is not None:
+            self._server.sni_callback = self._check_name
 
     def _context(self, protocol: int) -> ssl.SSLContext:
         options, profile = self._options, PROFILES[self._options.profile]
@@ -92,6 +97,9 @@ class TLS:
         self._trust(context)
         return context
 
+    def _check_name(self, _: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> int | None:
+        return None if name == self._options.expected_name else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
     def _trust(self, context: ssl.SSLContext) -> None:
         options = self._options
         for path in (*options.trusted_files, *options.crl_files):
@@ -103,34 +111,42 @@ class TLS:
         if not options.trusted_files and not options.trusted_directories:
             context.load_default_certs()
 
-    def connect(self, sock: socket.socket, host: str, peer: str, deadline: Deadline) -> Transport:
+    def secure_request(self, transport: Transport, host: str, deadline: Deadline) -> None:
         """Secure a connection that we opened to ``host``. Raises ``ConnectError`` and ``TimedOutError``."""
-        try:
-            sock.settimeout(deadline.remaining())
-            secured = self._client.wrap_socket(sock, server_hostname=self._options.server_name or host)
-        except TimeoutError:
-            sock.close()
-            raise deadline.expired() from None
-        except (OSError, ValueError) as error:
-            sock.close()
-            raise ConnectError(
-                f"cannot secure the connection to {peer}: {_reason(error)}",
-                hint="check that the archive speaks TLS on this port, and which certificates either side trusts",
-            ) from error
-        return Transport(secured, peer)
 
-    def accept(self, sock: socket.socket, peer: str, deadline: Deadline) -> socket.socket:
+        def wrap(sock: socket.socket) -> socket.socket:
+            try:
+                return self._client.wrap_socket(sock, server_hostname=self._options.server_name or host)
+            except (ssl.SSLError, ValueError, ConnectionError) as error:
+                raise ConnectError(
+                    f"cannot secure the connection to {transport.peer}: {_reason(error)}",
+                    hint="check that the archive speaks TLS on this port, and which certificates either side trusts",
+                ) from error
+
+        self._secure(transport, wrap, deadline)
+
+    def secure_accepted(self, transport: Transport, deadline: Deadline) -> None:
         """Secure a connection that a peer opened. Raises ``ConnectionLostError`` and ``TimedOutError``."""
+
+        def wrap(sock: socket.socket) -> socket.socket:
+            try:
+                return self._server.wrap_socket(sock, server_side=True)
+            except (ssl.SSLError, ValueError, ConnectionError) as error:
+                raise ConnectionLostError(
+                    f"cannot secure the connection from {transport.peer}: {_reason(error)}"
+                ) from error
+
+        self._secure(transport, wrap, deadline)
+
+    def _secure(self, transport: Transport, wrap: Callable[[socket.socket], socket.socket], deadline: Deadline) -> None:
         try:
-            sock.settimeout(deadline.remaining())
-            return self._server.wrap_socket(sock, server_side=True)
-        except TimeoutError:
-            raise deadline.expired() from None
-        except OSError as error:
-            raise ConnectionLostError(f"cannot secure the connection from {peer}: {_reason(error)}") from error
+            transport.secure(wrap, deadline)
+        except BaseException:
+            transport.close()
+            raise
 
 
-def ciphers() -> tuple[str, ...]:
+def cipher_suites() -> tuple[str, ...]:
     """Name the cipher suites that may be chosen (``+cs``), in OpenSSL's words."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_ciphers("ALL:!aNULL:!eNULL")

@@ -9,11 +9,12 @@ would hold back for 40 ms an object.
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import threading
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from movescu.errors import (
     ConnectError,
@@ -24,8 +25,20 @@ from movescu.errors import (
     TimedOutError,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _BACKLOG: Final = 128
+# A peer whose machine is gone is found after two minutes instead of the system's two hours.
+_KEEP_ALIVE: Final = tuple(
+    (getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+    if hasattr(socket, name)
+)
+
+FAMILIES: Final = {"4": socket.AF_INET, "6": socket.AF_INET6, "auto": socket.AF_UNSPEC}
+"""IP versions as the options -i4, -i6 and -i0 have them."""
 
 
 class Deadline:
@@ -53,6 +66,10 @@ class Deadline:
         """Make the error of this deadline."""
         return TimedOutError(f"timed out: {self.what}")
 
+    def over(self) -> bool:
+        """Tell, after a wait of ``remaining`` seconds that brought nothing, whether there is no more to wait for."""
+        return True
+
 
 class Silence(Deadline):
     """A limit on each single wait, however many there are: how long the peer may keep still."""
@@ -68,6 +85,14 @@ class Silence(Deadline):
         return self.seconds
 
 
+@runtime_checkable
+class _Secured(Protocol):
+    """A socket that holds received bytes of its own, as those of TLS do."""
+
+    def pending(self) -> int:
+        """Give how many bytes it holds."""
+
+
 class Transport:
     """One TCP connection, blocking; the only owner of its socket."""
 
@@ -80,6 +105,8 @@ class Transport:
         with contextlib.suppress(OSError):  # the peer may be gone already; the first receive will say so
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, seconds in _KEEP_ALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
 
     @property
     def local_address(self) -> str:
@@ -88,19 +115,37 @@ class Transport:
             return str(self._socket.getsockname()[0])
         return ""
 
+    @property
+    def local_port(self) -> int:
+        """The port of our side; 0 if it is gone."""
+        with contextlib.suppress(OSError):
+            return int(self._socket.getsockname()[1])
+        return 0
+
+    @property
+    def peer_address(self) -> str:
+        """The address of the other side; empty if it is gone."""
+        with contextlib.suppress(OSError):
+            return str(self._socket.getpeername()[0])
+        return ""
+
     def receive_into(self, buffer: memoryview, deadline: Deadline) -> int:
         """Receive what is there, at least one byte; 0 means that the peer closed the connection.
 
         Raises ``TimedOutError``, and ``ConnectionLostError`` for a reset.
         """
-        try:
-            self._limit(deadline)
-            size = self._socket.recv_into(buffer)
-            if _QUICKACK is not None:
-                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        except OSError as error:
-            raise self._failure(error, deadline) from error
-        return size
+        while True:
+            try:
+                self._limit(deadline)
+                size = self._socket.recv_into(buffer)
+                if _QUICKACK is not None:
+                    self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            except OSError as error:
+                failure = self._failure(error, deadline)
+                if isinstance(failure, TimedOutError) and not deadline.over():
+                    continue
+                raise failure from error
+            return size
 
     def send(self, data: bytes | bytearray | memoryview, deadline: Deadline) -> None:
         """Send all of ``data``. Raises ``TimedOutError`` and ``ConnectionLostError``.
@@ -130,17 +175,33 @@ class Transport:
         """Give the descriptor of the socket, for those who wait on several at once."""
         return self._socket.fileno()
 
-    def readable(self, seconds: float | None) -> bool:
-        """Tell whether there is something to receive, the end of the connection included, within ``seconds``."""
+    def readable(self, seconds: float | None, wake: int = -1) -> bool:
+        """Tell whether there is something to receive, the end of the connection included, within ``seconds``.
+
+        The wait also ends when the descriptor ``wake`` can be read.
+        """
+        if isinstance(self._socket, _Secured) and self._socket.pending():
+            return True
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
+        if wake >= 0:
+            poll.register(wake, select.POLLIN)
+        ready = poll.poll(None if seconds is None else seconds * 1000)
+        return any(fd == self._socket.fileno() for fd, _ in ready)
+
+    def secure(self, wrap: Callable[[socket.socket], socket.socket], deadline: Deadline) -> None:
+        """Put what ``wrap`` makes of the socket in its place. Raises ``TimedOutError`` and ``ConnectionLostError``."""
+        try:
+            self._limit(deadline)
+            self._socket = wrap(self._socket)
+        except OSError as error:
+            raise self._failure(error, deadline) from error
 
     def stop_receiving(self) -> None:
         """End the incoming direction: a thread that is blocked on this connection wakes up. Safe from any thread."""
         # The lock: a descriptor closed in between may be another connection's by then.
         with self._ending, contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
+            socket.socket.shutdown(self._socket, socket.SHUT_RD)  # a secured socket's own is not safe from any thread
 
     def close(self) -> None:
         """Give the socket back."""
@@ -148,18 +209,19 @@ class Transport:
             self._socket.close()
 
 
-def connect(host: str, port: int, seconds: float | None) -> Transport:
-    """Open a connection to ``host``, trying each of its addresses in turn.
+def connect(host: str, port: int, seconds: float | None, ip: str = "auto") -> Transport:
+    """Open a connection to ``host``, trying each of its addresses in turn; ``ip`` is a key of ``FAMILIES``.
 
     Raises ``ConnectError``, with what the last address said, or ``TimedOutError`` after ``seconds``.
     """
     deadline = Deadline(seconds, f"connecting to {host} port {port}")
     try:
-        addresses = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, FAMILIES[ip], socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise ConnectError(
             f"host name {host} cannot be resolved: {_reason(error)}",
-            hint="check the spelling of the peer's name, or give its IP address",
+            hint="check the spelling of the peer's name, or give its IP address"
+            + ("" if ip == "auto" else "; addresses of the other IP version need -i0"),
         ) from error
     failure: OSError | None = None
     for family, kind, protocol, _, address in addresses:
@@ -191,15 +253,22 @@ def connect(host: str, port: int, seconds: float | None) -> Transport:
     ) from failure
 
 
-def listen(address: str, port: int) -> socket.socket:
+def listen(address: str, port: int, ip: str = "4") -> socket.socket:
     """Open a listening socket; port 0 lets the system choose, an empty ``address`` means all interfaces.
 
-    Raises ``ListenError``, ``PrivilegesError`` among them.
+    ``ip`` is a key of ``FAMILIES``; ``auto`` listens to both versions where the system can. Raises ``ListenError``,
+    ``PrivilegesError`` among them.
     """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    both = ip == "auto" and not address and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ip == "6" or ":" in address else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ListenError(f"cannot listen on port {port}: {_reason(error)}", hint="try -i4") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         sock.bind((address, port))
         sock.listen(_BACKLOG)
     except PermissionError as error:
@@ -212,7 +281,9 @@ def listen(address: str, port: int) -> socket.socket:
         sock.close()
         raise ListenError(
             f"cannot listen on port {port}: {_reason(error)}",
-            hint="another program may be using the port (a second movescu?): stop it or choose another with --port",
+            hint=f"{address} has to be an address of this machine, and the port has to be free"
+            if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+            else "another program may be using the port (a second movescu?): stop it or choose another with --port",
         ) from error
     return sock
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.query import values_of
-from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
+from movescu.dimse.messages import NO_DATA_SET, PRIORITY_MEDIUM, CCancelRQ, CMoveRQ, CMoveRSP, Message
 from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, DataSetError, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from movescu.dimse.exchange import Exchange
     from movescu.net.transport import Deadline
@@ -63,17 +63,26 @@ class MoveSCU:
     against PS3.4, are waited for; otherwise they are taken not to come, and dropped if they do.
     """
 
-    def __init__(self, exchange: Exchange, context: Context, destination: str, *, read_pending: bool = False) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        context: Context,
+        destination: str,
+        *,
+        read_pending: bool = False,
+        priority: int = PRIORITY_MEDIUM,
+    ) -> None:
         self._exchange = exchange
         self._context = context
         self._destination = destination
         self._read_pending = read_pending
+        self._priority = priority
         self._message_id = 0
 
     def request(self, identifier: bytes, deadline: Deadline) -> int:
         """Send a C-MOVE request; ``identifier`` is encoded in the context's transfer syntax. Give its message ID."""
         self._message_id = self._message_id % 0xFFFF + 1
-        message = CMoveRQ(self._context.abstract_syntax, self._message_id, self._destination)
+        message = CMoveRQ(self._context.abstract_syntax, self._message_id, self._destination, self._priority)
         self._exchange.send(self._context.context_id, message, deadline, identifier)
         _log.info("C-MOVE request sent (MsgID %d, destination %s)", self._message_id, self._destination)
         return self._message_id
@@ -83,13 +92,17 @@ class MoveSCU:
         self._exchange.send(self._context.context_id, CCancelRQ(self._message_id), deadline)
         _log.info("C-CANCEL request sent (MsgID %d)", self._message_id)
 
-    def responses(self, deadline: Deadline) -> Iterator[MoveResponse]:
+    def responses(self, deadline: Deadline, attend: Callable[[], None] | None = None) -> Iterator[MoveResponse]:
         """Give the responses to the request sent last, as they come; the final one ends it.
+
+        ``attend`` is called before each wait for one; it may wait itself, and cancel.
 
         Raises ``PeerError`` for everything that is no response to it.
         """
         final = False
         while not final:
+            if attend is not None:
+                attend()
             _, message = self._exchange.receive_response(deadline)
             response = self._check(message)
             final = status_class(response.status) is not StatusClass.PENDING

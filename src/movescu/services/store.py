@@ -28,7 +28,7 @@ from movescu.net.transport import Silence
 from movescu.storage.naming import MAXIMUM_UID_LENGTH
 from movescu.storage.receiver import Incoming, ObjectReceiver
 from movescu.uids import VERIFICATION
-from movescu.ul.negotiation import AcceptorPolicy, answer
+from movescu.ul.negotiation import AcceptorPolicy, RejectedClass, answer, refusal, rejected_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,12 +85,25 @@ class StorageSCP:
         self._policy = policy
         self._open_receiver = open_receiver
         self._on_received = on_received
+        self.rejected: dict[RejectedClass, None] = {}
+        """The SOP classes that were proposed and not accepted, in their order, over all associations."""
         self._idle = Silence(None, "waiting for a storage request")
         self._silence = Silence(store_timeout, "the storage client is silent in the middle of a message")
 
     def serve(self, connection: Connection, request: AssociateRQ) -> None:
         """Serve one association to its end. Raises ``MovescuError`` if it ends otherwise than by release."""
-        connection.accept(request, answer(request, self._policy), self._silence)
+        rejection = refusal(request, self._policy)
+        if rejection is not None:
+            _log.error(
+                "storage association of %s (%s calling %s) rejected: %s",
+                *(connection.peer, request.calling_ae_title, request.called_ae_title, rejection.describe()),
+            )
+            connection.reject(rejection)
+            return
+        reply = answer(request, self._policy)
+        for rejected in rejected_classes(request, reply):
+            self.rejected[rejected] = None
+        connection.accept(request, reply, self._silence)
         _log.info("storage association with %s (%s) accepted", connection.peer, request.calling_ae_title)
         with connection.closing_on_error():
             exchange = Exchange(connection)

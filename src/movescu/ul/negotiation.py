@@ -6,7 +6,7 @@ acceptor's order of transfer syntaxes decides, not the requestor's, as with DCMT
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from movescu.errors import AbortReason, ProtocolError
@@ -21,9 +21,12 @@ from movescu.uids import (
 from movescu.ul.pdu import (
     AnsweredContext,
     AssociateAC,
+    AssociateRJ,
     AssociateRQ,
     ContextResult,
+    ExtendedNegotiation,
     ProposedContext,
+    RoleSelection,
     UserInformation,
 )
 
@@ -40,6 +43,10 @@ CONTEXT_RESULTS: Final = {
 """Result/Reason of a presentation context in words (PS3.8 table 9-18)."""
 
 
+CALLING_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=3)
+CALLED_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=7)
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """An accepted presentation context: on ``context_id``, ``abstract_syntax`` is spoken in ``transfer_syntax``."""
@@ -54,12 +61,15 @@ class AcceptorPolicy:
     """What an acceptor takes.
 
     ``abstract_syntaxes`` tells whether a SOP class UID is taken; ``transfer_syntaxes`` are in order of preference.
-    ``maximum_length`` is what is announced: the longest P-DATA-TF taken, in bytes.
+    ``maximum_length`` is what is announced: the longest P-DATA-TF taken, in bytes. ``calling_ae_titles`` are the
+    only ones that may ask, ``called_ae_titles`` the only ones that may be asked for; empty: any.
     """
 
     abstract_syntaxes: Callable[[str], bool]
     transfer_syntaxes: tuple[TransferSyntax, ...]
     maximum_length: int = 16384
+    calling_ae_titles: frozenset[str] = frozenset()
+    called_ae_titles: frozenset[str] = frozenset()
 
 
 def propose(
@@ -79,14 +89,91 @@ def user_information(maximum_length: int) -> UserInformation:
     )
 
 
+def retrieval_negotiation(
+    sop_class_uid: str, *, relational: bool, enhanced_conversion: bool
+) -> tuple[ExtendedNegotiation, ...]:
+    """Ask for relational retrieval and enhanced multi-frame image conversion of a C-MOVE class (PS3.4 C.5.2.1)."""
+    if not relational and not enhanced_conversion:
+        return ()
+    # Older acceptors know the first byte alone: the second is sent where it says something.
+    information = bytes((relational, enhanced_conversion)) if enhanced_conversion else bytes((relational,))
+    return (ExtendedNegotiation(sop_class_uid, information),)
+
+
+def refusal(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateRJ | None:
+    """Give the rejection of a request by its AE titles (PS3.8 table 9-21), None if it may be answered."""
+    if policy.calling_ae_titles and request.calling_ae_title not in policy.calling_ae_titles:
+        return CALLING_AE_TITLE_NOT_RECOGNIZED
+    if policy.called_ae_titles and request.called_ae_title not in policy.called_ae_titles:
+        return CALLED_AE_TITLE_NOT_RECOGNIZED
+    return None
+
+
 def answer(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateAC:
     """Answer each proposed context as the policy has it (PS3.8 table 9-18)."""
+    contexts = tuple(_answer_context(context, policy) for context in request.contexts)
     return AssociateAC(
         called_ae_title=request.called_ae_title,
         calling_ae_title=request.calling_ae_title,
-        contexts=tuple(_answer_context(context, policy) for context in request.contexts),
-        user_information=user_information(policy.maximum_length),
+        contexts=contexts,
+        user_information=replace(
+            user_information(policy.maximum_length),
+            asynchronous_operations=_answer_window(request.user_information.asynchronous_operations),
+            role_selections=_answer_roles(request, contexts),
+        ),
         application_context=APPLICATION_CONTEXT,
+    )
+
+
+def _answer_window(proposed: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Grant the window that the requestor asks for (PS3.7 D.3.3.3): it may send requests ahead of our responses.
+
+    They wait in the connection and are carried out in their order. We invoke nothing ourselves.
+    """
+    return None if proposed is None else (proposed[0], 1)
+
+
+def _answer_roles(request: AssociateRQ, answered: Sequence[AnsweredContext]) -> tuple[RoleSelection, ...]:
+    """Take the SCU role where it is proposed, never the SCP role: that one is ours (PS3.7 D.3.3.4)."""
+    accepted = {context.context_id for context in answered if context.result == ContextResult.ACCEPTANCE}
+    classes = {context.abstract_syntax for context in request.contexts if context.context_id in accepted}
+    roles = request.user_information.role_selections
+    return tuple(
+        RoleSelection(role.sop_class_uid, role.scu_role, scp_role=False)
+        for role in roles
+        if role.sop_class_uid in classes
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedClass:
+    """A SOP class that a requestor proposed and for which no context was accepted.
+
+    ``known`` tells whether the class is taken at all; then it was for its transfer syntaxes, ``offered``.
+    """
+
+    sop_class_uid: str
+    offered: tuple[str, ...]
+    known: bool
+
+
+def rejected_classes(request: AssociateRQ, answer: AssociateAC) -> tuple[RejectedClass, ...]:
+    """Give the SOP classes of a request of which an answer accepts no context."""
+    results = {context.context_id: context.result for context in answer.contexts}
+    classes: dict[str, dict[str, None]] = {}
+    for context in request.contexts:
+        classes.setdefault(context.abstract_syntax, {}).update(dict.fromkeys(context.transfer_syntaxes))
+    unsupported, rejected = set(), set(classes)
+    for context in request.contexts:
+        result = results.get(context.context_id)
+        if result == ContextResult.ACCEPTANCE:
+            rejected.discard(context.abstract_syntax)
+        elif result == ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED:
+            unsupported.add(context.abstract_syntax)
+    return tuple(
+        RejectedClass(uid, tuple(syntaxes), uid not in unsupported)
+        for uid, syntaxes in classes.items()
+        if uid in rejected
     )
 
 

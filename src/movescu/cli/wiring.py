@@ -1,0 +1,133 @@
+"""From the command line's terms to the library's: ``Settings`` to ``RetrieveOptions``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from movescu.dataset.encoding import Encoding, GroupLength
+from movescu.errors import UsageError
+from movescu.options import ListenOptions, RetrieveOptions
+from movescu.storage.durability import Durability
+from movescu.storage.receiver import StorageOptions
+from movescu.ul.pdu import UserIdentity
+
+if TYPE_CHECKING:
+    from movescu.cli.parser import Settings
+    from movescu.net.tls import TLSOptions
+
+PASSWORD_VARIABLE = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
+
+
+def retrieve_options(settings: Settings) -> RetrieveOptions:
+    """Say what the settings ask for. Raises ``UsageError`` for a file of secrets that cannot be read."""
+    return RetrieveOptions(
+        host=settings.peer,
+        port=settings.port,
+        calling_ae_title=settings.calling_aet,
+        called_ae_title=settings.called_aet,
+        move_destination=settings.move_destination,
+        model=settings.model,
+        transfer_syntaxes=settings.proposed,
+        maximum_length=settings.max_pdu,
+        priority=settings.priority,
+        relational=settings.relational,
+        enhanced_conversion=settings.enhanced_conversion,
+        user_identity=_user_identity(settings),
+        connect_timeout=settings.connect_timeout,
+        acse_timeout=settings.acse_timeout,
+        dimse_timeout=settings.dimse_timeout,
+        linger=settings.linger,
+        store_timeout=settings.store_timeout,
+        stall_timeout=settings.stall_timeout or None,
+        total_timeout=settings.total_timeout or None,
+        cancel_after=settings.cancel_after,
+        read_pending=settings.pending_read,
+        ip=settings.ip,
+        tls=_tls(settings),
+        listen=None if settings.listen_port is None else _listen(settings, settings.listen_port),
+    )
+
+
+def _listen(settings: Settings, port: int) -> ListenOptions:
+    return ListenOptions(
+        port=port,
+        address=settings.listen_address,
+        transfer_syntaxes=settings.preferred,
+        accept_unknown=settings.accept_unknown,
+        calling_ae_titles=tuple(title.strip()[:16] for title in settings.allowed_aets),
+        require_called_ae_title=settings.require_called_aet,
+        access_rules=settings.access_control,
+        host_lookup=settings.host_lookup,
+        maximum_associations=settings.max_associations,
+        storage=StorageOptions(
+            directory=settings.output_directory,
+            ignore=settings.ignore,
+            bit_preserving=settings.bit_preserving,
+            file_format=settings.write_file_format,
+            encoding=Encoding(
+                transfer_syntax=settings.write_syntax,
+                new_vr=settings.new_vr,
+                group_length=GroupLength[settings.group_length.upper()],
+                explicit_length=settings.explicit_length,
+                file_padding=settings.file_padding,
+                item_padding=settings.item_padding,
+                compression_level=settings.compression_level,
+            ),
+            durability=Durability(settings.durable),
+        ),
+    )
+
+
+def _user_identity(settings: Settings) -> UserIdentity | None:
+    """Make the user identity sub-item (PS3.7 D.3.3.7.1); secrets come from files and the environment alone."""
+    if settings.user_name is not None:
+        name = settings.user_name.encode()
+        if settings.password_file is not None:
+            passcode = _secret(settings.password_file).rstrip(b"\r\n")
+        elif PASSWORD_VARIABLE in os.environ:
+            passcode = os.environb[PASSWORD_VARIABLE.encode()]
+        else:
+            return UserIdentity(1, name, positive_response_requested=True)
+        return UserIdentity(2, name, passcode, positive_response_requested=True)
+    for identity_type, path in ((3, settings.kerberos_file), (4, settings.saml_file), (5, settings.jwt_file)):
+        if path is not None:
+            secret = _secret(path)
+            # A ticket is bytes; the others are text, which an editor ends with a line feed.
+            return UserIdentity(
+                identity_type, secret if identity_type == 3 else secret.strip(), positive_response_requested=True
+            )
+    return None
+
+
+def _secret(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
+            secret = file.read(65536)
+    except OSError as error:
+        raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
+    if len(secret) == 65536:
+        raise UsageError(f"{path!r} is longer than a user identity can be: 65535 bytes")
+    return secret
+
+
+def _tls(settings: Settings) -> TLSOptions | None:
+    if settings.tls is None:
+        return None
+    from movescu.net.tls import TLSOptions  # noqa: PLC0415 - ssl takes 10 ms to load
+
+    key, certificate = settings.tls
+    return TLSOptions(
+        key_file=key or None,
+        certificate_file=certificate or None,
+        password=settings.tls_password,
+        trusted_files=settings.tls_trusted_files,
+        trusted_directories=settings.tls_trusted_directories,
+        crl_files=settings.tls_crl_files,
+        peer_certificate=settings.tls_peer,
+        check_host_name=settings.tls_check_host,
+        server_name=settings.tls_server_name,
+        expected_name=settings.tls_expected_name,
+        profile=settings.tls_profile,
+        ciphers=settings.tls_ciphers,
+    )

@@ -1,0 +1,65 @@
+"""How long a retrieve waits for its archive: three limits at once, each with its own error.
+
+Silence of the archive itself (``-td``), a standstill of everything (``--stall-timeout``), and the time for all of it
+(``--total-timeout``). None of them wants a timer or a thread: they are looked at when a wait begins and when it ends.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from movescu.errors import TimedOutError
+from movescu.net.transport import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Patience(Deadline):
+    """The limits on waiting for one response; times are in seconds, None means no limit.
+
+    ``heard`` tells when a byte last came from the archive, ``moved`` when one last came from anywhere, both on the
+    monotonic clock. ``until`` is the point on that clock at which the whole retrieve has to be over.
+    """
+
+    __slots__ = ("_begun", "_heard", "_moved", "_silence", "_stall", "_until")
+
+    def __init__(
+        self,
+        *,
+        silence: float | None,
+        stall: float | None,
+        until: float | None,
+        heard: Callable[[], float],
+        moved: Callable[[], float],
+    ) -> None:
+        super().__init__(None, "waiting for the archive")
+        self._begun = time.monotonic()
+        self._silence, self._heard = silence, heard
+        self._stall, self._moved = stall, moved
+        self._until = until
+
+    def remaining(self) -> float | None:
+        """Give the seconds until the first of the limits; raises its ``TimedOutError`` if one is reached."""
+        now = time.monotonic()
+        limits = []
+        if self._silence is not None:
+            left = max(self._begun, self._heard()) + self._silence - now
+            limits.append((left, f"the archive is silent for {self._silence:g} s where a C-MOVE response is due"))
+        if self._stall is not None:
+            left = max(self._begun, self._moved()) + self._stall - now
+            limits.append((left, f"neither side has moved a byte for {self._stall:g} s"))
+        if self._until is not None:
+            limits.append((self._until - now, "the time for the whole retrieve is over"))
+        if not limits:
+            return None
+        left, what = min(limits)
+        if left <= 0:
+            raise TimedOutError(f"timed out: {what}")
+        return left
+
+    def over(self) -> bool:
+        """Raise if a limit is reached by now; otherwise something has moved, and the wait goes on."""
+        self.remaining()
+        return False

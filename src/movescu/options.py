@@ -1,0 +1,100 @@
+"""What to retrieve, from whom, and what becomes of it: the library's terms for what the command line says in its own.
+
+``RetrieveOptions`` is one association for C-MOVE, ``ListenOptions`` the storage SCP beside it; what files look like is
+``storage.receiver.StorageOptions``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from movescu.dimse.messages import PRIORITY_MEDIUM
+from movescu.storage.receiver import StorageOptions
+from movescu.uids import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    PATIENT_ROOT_FIND,
+    PATIENT_ROOT_MOVE,
+    PATIENT_STUDY_ONLY_FIND,
+    PATIENT_STUDY_ONLY_MOVE,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_MOVE,
+    TransferSyntax,
+)
+
+if TYPE_CHECKING:
+    from movescu.net.tls import TLSOptions
+    from movescu.ul.pdu import UserIdentity
+
+MODELS: Final = {
+    "PATIENT": (PATIENT_ROOT_FIND, PATIENT_ROOT_MOVE),
+    "STUDY": (STUDY_ROOT_FIND, STUDY_ROOT_MOVE),
+    "PSONLY": (PATIENT_STUDY_ONLY_FIND, PATIENT_STUDY_ONLY_MOVE),
+}
+"""FIND and MOVE SOP class of each information model (PS3.4 C.6)."""
+
+UNCOMPRESSED: Final = (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenOptions:
+    """Our own storage SCP. ``port`` 0 lets the system choose; ``address`` empty means all interfaces.
+
+    ``calling_ae_titles``: those that may store, none for any. ``require_called_ae_title``: the sender has to call the
+    AE title that was given to the archive as the move destination. ``access_rules``: heed hosts.allow and hosts.deny;
+    ``host_lookup``: look up the names of hosts for them.
+    """
+
+    port: int
+    address: str = ""
+    transfer_syntaxes: tuple[TransferSyntax, ...] = UNCOMPRESSED
+    accept_unknown: bool = False
+    calling_ae_titles: tuple[str, ...] = ()
+    require_called_ae_title: bool = False
+    access_rules: bool = False
+    host_lookup: bool = True
+    maximum_associations: int = 64
+    storage: StorageOptions = field(default_factory=StorageOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveOptions:
+    """What to ask, whom, and how long to wait. Times are in seconds, None means no limit.
+
+    ``move_destination``: AE title that the archive is to send to, None for our own. ``maximum_length``: the longest
+    P-DATA-TF taken, in bytes. ``linger``: how long, after the final response, objects that it counted are waited for
+    in silence. ``store_timeout``: how long a storage association may be silent in the middle of a message, or after the
+    final response. ``stall_timeout``: how long nothing at all may move. ``ip``: "4", "6" or "auto".
+    """
+
+    host: str
+    port: int
+    calling_ae_title: str = "MOVESCU"
+    called_ae_title: str = "ANY-SCP"
+    move_destination: str | None = None
+    model: str = "PATIENT"
+    transfer_syntaxes: tuple[TransferSyntax, ...] = UNCOMPRESSED
+    maximum_length: int = 16384
+    priority: int = PRIORITY_MEDIUM
+    relational: bool = False
+    enhanced_conversion: bool = False
+    user_identity: UserIdentity | None = None
+    connect_timeout: float | None = None
+    acse_timeout: float | None = 30.0
+    dimse_timeout: float | None = None
+    linger: float = 10.0
+    store_timeout: float = 60.0
+    stall_timeout: float | None = None
+    total_timeout: float | None = None
+    cancel_after: int = 0
+    read_pending: bool = False
+    ip: str = "auto"
+    tls: TLSOptions | None = None
+    listen: ListenOptions | None = None
+
+    @property
+    def destination(self) -> str:
+        """The AE title that the archive is to send to."""
+        return self.move_destination or self.calling_ae_title
