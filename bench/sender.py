@@ -92,6 +92,11 @@ class _Message:
         self.data[self._id : self._id + 2] = struct.pack("<H", number & 0xFFFF)
 
 
+def message_length(work: Work, pdu: int) -> int:
+    """Give the bytes of one whole message on the wire, for a receiver that takes PDUs of ``pdu`` bytes."""
+    return len(_Message(work, pdu).data)
+
+
 def _places(data: bytearray, what: bytes) -> list[int]:
     places, at = [], data.find(what)
     while at >= 0:

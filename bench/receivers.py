@@ -1,0 +1,155 @@
+"""The programs that are compared: how each is run as the receiver of one C-MOVE, and what a run costs.
+
+``ours``, DCMTK's movescu as installed and with ``TCP_NODELAY=1`` in its environment ("tuned"), pynetdicom's movescu,
+and the floor (``floor.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import sender
+
+from movescu.dimse.messages import CMoveRQ, CStoreRSP, encode_command
+from movescu.uids import EXPLICIT_LITTLE, STUDY_ROOT_MOVE
+from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
+from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext, ReleaseRP, ReleaseRQ
+
+HERE = Path(__file__).parent
+TMPFS = "/dev/shm"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took: ``seconds`` from the request to the last response, processor seconds and peak KiB of it all."""
+
+    seconds: float
+    processor: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """A program, and the options that it is run with."""
+
+    name: str
+    program: str
+    options: tuple[str, ...] = ()
+
+    def command(self, port: int, folder: str, archive: tuple[str, int], aet: str, keys: tuple[str, ...]) -> list[str]:
+        """Give the command line of a retrieve by study root."""
+        common = ["-S", "-aet", "BENCH", "-aec", aet, *keys, archive[0], str(archive[1])]
+        if self.program == "pynetdicom":
+            common[common.index("-aet") + 1 :] = ["BENCH", "-aec", aet, "-aem", "BENCH", *keys, *map(str, archive)]
+            python = [sys.executable, "-m", "pynetdicom", "movescu", "-q", "--store", "--store-port", str(port)]
+            return [*python, "-od", folder, *common]
+        start = [_dcmtk()] if self.program.startswith("dcmtk") else [sys.executable, "-m", "movescu"]
+        return [*start, "+P", str(port), "-od", folder, *self.options, *common]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Give the environment of the process."""
+        tuned = {"TCP_NODELAY": "1"} if self.program == "dcmtk tuned" else {}
+        return {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"} | tuned
+
+
+def _dcmtk() -> str:
+    found = shutil.which("movescu", path="/usr/bin:/usr/local/bin")
+    if found is None:
+        raise SystemExit("DCMTK's movescu is not installed (Debian: dcmtk)")
+    return found
+
+
+def free_port() -> int:
+    """Give a port that was free a moment ago."""
+    with sender.socket.socket() as probe:
+        probe.bind((sender.HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def run_minimal(receiver: Receiver, work: sender.Work, folder: str, pdu: int) -> Cost:
+    """Receive from the minimal sender; ``pdu`` is the largest PDU that the receiver announces, in bytes."""
+    port = free_port()
+    archive = sender.Archive(work, port)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        if receiver.program == "floor":
+            command, stdin = (
+                [sys.executable, str(HERE / "floor.py")],
+                json.dumps(_floor(work, port, archive, place, pdu)),
+            )
+        else:
+            keys = ("-k", "0008,0052=STUDY", "-k", "0020,000d=1.2.3")
+            command = receiver.command(port, place, (sender.HOST, archive.port), "ANY", keys)
+            if receiver.program != "pynetdicom":
+                command[-2:-2] = ["-pdu", str(pdu)]
+            stdin = ""
+        cost = _measure(command, receiver.environment, stdin)
+        seconds = archive.finish()
+        count = len(os.listdir(place))
+    if count != work.count and "--ignore" not in receiver.options:
+        raise SystemExit(f"{receiver.name}: {count} files instead of {work.count}")
+    return Cost(seconds, cost.processor, cost.peak)
+
+
+def run_server(
+    receiver: Receiver, server: tuple[str, int, str], port: int, study: str, count: int, folder: str
+) -> Cost:
+    """Receive a study from a real server: host, port and AE title; the whole process is timed."""
+    keys = ("-k", "0008,0052=STUDY", "-k", f"0020,000d={study}")
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        cost = _measure(receiver.command(port, place, server[:2], server[2], keys), receiver.environment, "")
+        found = len(os.listdir(place))
+    if found != count:
+        raise SystemExit(f"{receiver.name}: {found} files instead of {count}")
+    return cost
+
+
+def _measure(command: list[str], environment: dict[str, str], stdin: str) -> Cost:
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors)
+        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+        process.stdin.write(stdin.encode())
+        process.stdin.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{errors.read().decode()}")
+    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+
+
+def _floor(work: sender.Work, port: int, archive: sender.Archive, folder: str, pdu: int) -> dict[str, object]:
+    """Make what the floor is told: constant bytes, and how long a message is."""
+    store_rq = AssociateRQ(
+        "ANY", "SENDER", (ProposedContext(1, sender.CT, (EXPLICIT_LITTLE.uid,)),), user_information(0)
+    )
+    policy = AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE,), pdu)
+    move_rq = AssociateRQ("ANY", "FLOOR", propose([STUDY_ROOT_MOVE], [EXPLICIT_LITTLE]), user_information(16384))
+    response = encode_command(CStoreRSP(1, 0, sender.CT, "1.2.826.0.1.000000000000"))
+    move = [(3, encode_command(CMoveRQ(STUDY_ROOT_MOVE, 1, "FLOOR"))), (2, sender.element(8, 0x52, b"CS", b"STUDY"))]
+    constants = {
+        "associate_rq": move_rq.encode(),
+        "move_rq": b"".join(PDataTF((PresentationDataValue(1, control, data),)).encode() for control, data in move),
+        "associate_ac": answer(store_rq, policy).encode(),
+        "store_rsp": PDataTF((PresentationDataValue(1, 3, response),)).encode(),
+        "release_rq": ReleaseRQ().encode(),
+        "release_rp": ReleaseRP().encode(),
+    }
+    return {
+        "constants": {name: data.hex() for name, data in constants.items()},
+        "host": sender.HOST,
+        "port": port,
+        "archive": archive.port,
+        "folder": folder,
+        "length": sender.message_length(work, pdu),
+        "associations": work.associations,
+    }

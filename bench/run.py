@@ -1,0 +1,181 @@
+"""``make bench``: every row of the table, interleaved runs, medians and their spread; writes ``bench/RESULTS.md``.
+
+``python bench/run.py [--runs N] [--only TEXT] [--servers]``: rows whose name holds TEXT; with ``--servers`` those of
+the stock servers too, of which the slowest contender takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import receivers
+from receivers import Cost, Receiver
+from sender import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+import corpus
+import peers
+
+OURS = Receiver("ours", "ours")
+TUNED = Receiver("DCMTK tuned", "dcmtk tuned")
+STOCK = Receiver("DCMTK as installed", "dcmtk")
+PYNETDICOM = Receiver("pynetdicom", "pynetdicom")
+FLOOR = Receiver("floor", "floor")
+BIG_PDU = 131072
+
+
+@dataclass(frozen=True)
+class Row:
+    """Two contenders over the same work: the ratio is theirs over ours, so that more is better for us."""
+
+    name: str
+    ours: tuple[Receiver, Work, int]
+    theirs: tuple[Receiver, Work, int]
+    target: float
+    disk: bool = False
+
+
+def _against(name: str, work: Work, other: Receiver, target: float, pdu: int = BIG_PDU, mine: Receiver = OURS) -> Row:
+    return Row(f"{name}, against {other.name}", (mine, work, pdu), (other, work, pdu), target)
+
+
+SMALL = Work(3000, 8192)
+MIDDLE = Work(600, 524288)
+LARGE = Work(6, 200 << 20)
+FOUR = Work(4000, 8192, associations=4)
+RECODED = Work(3000, 8192, undefined_lengths=True)
+_IGNORE = Receiver("ours --ignore", "ours", ("--ignore",))
+_TUNED_IGNORE = Receiver("DCMTK tuned --ignore", "dcmtk tuned", ("--ignore",))
+_PRESERVING = Receiver("ours +B", "ours", ("+B",))
+_OFF = Receiver("ours --durable off", "ours", ("--durable", "off"))
+
+ROWS = (
+    _against("8 KB, 1 association", SMALL, TUNED, 1.5),
+    _against("8 KB, 1 association", SMALL, FLOOR, 0.7),
+    _against("512 KB, 128 KB PDUs", MIDDLE, TUNED, 1.1),
+    _against("512 KB, 128 KB PDUs", MIDDLE, FLOOR, 0.9),
+    _against("200 MB", LARGE, TUNED, 1.8),
+    _against("200 MB", LARGE, FLOOR, 0.9),
+    _against("512 KB, --ignore", MIDDLE, _TUNED_IGNORE, 1.2, mine=_IGNORE),
+    Row("8 KB, 4 associations, against ours with 1", (OURS, FOUR, BIG_PDU), (OURS, Work(4000, 8192), BIG_PDU), 1.0),
+    _against("8 KB, 4 associations", FOUR, TUNED, 3.0),
+    Row("8 KB, recoding, against ours without", (OURS, RECODED, BIG_PDU), (OURS, SMALL, BIG_PDU), 0.6),
+    Row("512 KB, PDUs of 16384, against 128 KB", (OURS, MIDDLE, 16384), (OURS, MIDDLE, BIG_PDU), 0.7),
+    Row("8 KB, --durable end against off", (OURS, SMALL, BIG_PDU), (_OFF, SMALL, BIG_PDU), 0.8, disk=True),
+    Row("512 KB, --durable end against off", (OURS, MIDDLE, BIG_PDU), (_OFF, MIDDLE, BIG_PDU), 0.8, disk=True),
+    Row(
+        "512 KB, normal mode against +B",
+        (OURS, MIDDLE, BIG_PDU),
+        (Receiver("+B", "ours", ("+B",)), MIDDLE, BIG_PDU),
+        0.87,
+    ),
+)
+
+SERVERS = (
+    ("orthanc", Work(3000, 8192), ((STOCK, 80.0), (TUNED, 30.0), (PYNETDICOM, 40.0))),
+    ("orthanc", Work(600, 524288), ((STOCK, 20.0), (TUNED, 2.5), (PYNETDICOM, 8.0))),
+    ("dcmqrscp", Work(3000, 8192), ((STOCK, 50.0),)),
+    ("dcmqrscp", Work(600, 524288), ((STOCK, 20.0),)),
+)
+
+
+def measure(row: Row, runs: int) -> tuple[list[Cost], list[Cost]]:
+    """Run both contenders in turn, once each for warming up."""
+    folder = tempfile.gettempdir() if row.disk else receivers.TMPFS
+    pairs = [
+        tuple(receivers.run_minimal(*contender[:2], folder, contender[2]) for contender in (row.ours, row.theirs))
+        for _ in range(runs + 1)
+    ][1:]
+    ours, theirs = zip(*pairs, strict=True)
+    return list(ours), list(theirs)
+
+
+def report(name: str, target: float, ours: list[Cost], theirs: list[Cost], count: int) -> str:
+    """Make a row of the table, and show it."""
+    ratios = [b.seconds / a.seconds for a, b in zip(ours, theirs, strict=True)]
+    ratio = statistics.median(ratios)
+    cells = (
+        name,
+        f"{statistics.median(c.seconds for c in ours):.3f}",
+        f"{statistics.median(c.seconds for c in theirs):.3f}",
+        f"{ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
+        f"{target:g}",
+        "yes" if ratio >= target else "**no**",
+        f"{statistics.median(c.processor for c in ours) / count * 1e6:.0f}",
+        f"{max(c.peak for c in ours) / 1024:.0f}",
+    )
+    line = "| " + " | ".join(cells) + " |"
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+    return line
+
+
+@contextmanager
+def server(kind: str, work: Work) -> Iterator[Callable[[Receiver], Cost]]:
+    """Start a stock server with a study, and give what retrieves it."""
+    port = peers.free_port()
+    launch = getattr(peers, kind)
+    with tempfile.TemporaryDirectory(dir=receivers.TMPFS) as name, launch({"BENCH": (peers.HOST, port)}) as archive:
+        made = corpus.make_study(Path(name), instances=work.count, size=work.size)
+        archive.load(corpus.paths(made))
+        address = (archive.host, archive.port, archive.aet)
+        yield lambda receiver: receivers.run_server(
+            receiver, address, port, made[0].study_uid, work.count, receivers.TMPFS
+        )
+
+
+def servers(only: str) -> Iterator[str]:
+    """Measure against the stock servers, each contender once: the slowest take minutes."""
+    for kind, work, contenders in SERVERS:
+        name = f"{work.count} of {work.size} bytes from stock {kind}"
+        if only not in name:
+            continue
+        with server(kind, work) as retrieve:
+            ours = [retrieve(OURS) for _ in range(3)]
+            best = sorted(ours, key=lambda cost: cost.seconds)[1]
+            for other, target in contenders:
+                yield report(f"{name}, against {other.name}", target, [best], [retrieve(other)], work.count)
+
+
+HEAD = (
+    "| work | ours, s | theirs, s | ratio (spread) | at least | reached | CPU, us/object | peak, MiB |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--servers", action="store_true")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "RESULTS.md")
+    chosen = parser.parse_args()
+    sys.stdout.write(HEAD + "\n")
+    lines = [
+        report(row.name, row.target, *measure(row, chosen.runs), row.ours[1].count)
+        for row in ROWS
+        if chosen.only in row.name
+    ]
+    if chosen.servers:
+        lines += servers(chosen.only)
+    if not chosen.only:
+        machine = f"{os.cpu_count()} processors ({platform.machine()}), Python {platform.python_version()}"
+        text = f"# Results\n\nMade by `make bench` on {machine}, {platform.system()} {platform.release()}, loopback.\n"
+        chosen.output.write_text("\n".join([text, HEAD, *lines]) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
