@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: test lint typecheck demo bench venv clean python3-venv peers debian-packages
+.PHONY: test lint typecheck docs pages demo bench venv clean python3-venv peers debian-packages
 
 test: peers lint typecheck
 	$(BIN)/python -m pytest -n auto --dist loadgroup
@@ -26,6 +26,16 @@ lint: $(VENV)/.dev
 typecheck: $(VENV)/.dev
 	$(BIN)/mypy
 
+# The variable silences an announcement of the theme's makers, which is no warning about the pages.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "site/index.html"
+
+# What is made from the option table; a test tells when that has to be done.
+pages: $(VENV)/.run
+	$(BIN)/python tools/make_manual.py
+	$(BIN)/python tools/make_options_page.py
+
 demo: $(VENV)/.run
 	$(BIN)/python -m movescu.testing.demo
 
@@ -36,7 +46,7 @@ bench: peers $(VENV)/.dev
 venv: $(VENV)/.dev
 
 clean:
-	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps: each step is done once, and again when pyproject.toml changes. What the tests need includes what a run needs.
@@ -52,6 +62,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.made
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $(VENV)/.run $@
 
+$(VENV)/.docs: pyproject.toml | $(VENV)/.made
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	touch $(VENV)/.run $@
+
 # Debian's python3 makes no environments without this package.
 python3-venv:
 	@$(if $(PYTHON),$(PYTHON),false) -c 'import ensurepip' 2>/dev/null \
@@ -60,7 +74,7 @@ python3-venv:
 # The servers, clients and oracles of the tests. Each pair is a command and the package it is in.
 peers:
 	@missing=; \
-	for pair in dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace; do \
+	for pair in dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace openssl:openssl; do \
 	    command -v "$${pair%:*}" >/dev/null || missing+=" $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian-packages PACKAGES="$${missing# }"

@@ -62,9 +62,26 @@ def test_every_repeating_row_is_there() -> None:
         assert pydicom.datadict.dictionary_VR(tag) == vr
 
 
-@pytest.mark.parametrize("keyword", ["patientname", "PatientsName", "", "PatientName ", "OverlayData"])
-def test_only_exact_keywords_of_single_tags_are_found(keyword: str) -> None:
+@pytest.mark.parametrize("keyword", ["patientname", "PatientsName", "", "PatientName ", "RETIRED_CurveData"])
+def test_only_exact_keywords_are_found(keyword: str) -> None:
     assert dictionary.tag_of(keyword) is None
+
+
+def test_the_keyword_of_a_repeating_element_stands_for_the_first() -> None:
+    assert dictionary.tag_of("OverlayRows") == 0x60000010
+
+
+@pytest.mark.parametrize(
+    ("name", "uid"),
+    [
+        ("CTImageStorage", "1.2.840.10008.5.1.4.1.1.2"),
+        ("ExplicitVRLittleEndian", "1.2.840.10008.1.2.1"),
+        ("LittleEndianExplicit", "1.2.840.10008.1.2.1"),
+        ("NoSuchUID", None),
+    ],
+)
+def test_a_uid_is_found_by_its_keyword_and_by_dcmtks_name(name: str, uid: str | None) -> None:
+    assert dictionary.uid_of(name) == uid
 
 
 @pytest.mark.parametrize(

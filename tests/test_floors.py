@@ -18,18 +18,23 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).parents[1] / "src"
 
 FLOORS = """
-0  errors uids dictionary
+0  errors uids dictionary tracing
+1  dictionary_files
 1  ul.pdu ul.states dimse.status dimse.messages
 1  dataset.elements dataset.encoding dataset.output storage.naming storage.durability
-2  ul.negotiation ul.association dataset.encoder dataset.scan dataset.recode dataset.filemeta dataset.query
+2  ul.negotiation ul.association dataset.encoder dataset.scan dataset.recode dataset.filemeta
+2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
+2  dataset.advice dataset.query dataset.dump ul.dump dimse.dump
 3  net.transport net.tls net.patience net.access_patterns net.access_rules net.access net.guard
 3  storage.writer storage.receiver
 4  net.connection net.listener options
 5  dimse.exchange
 6  services.move services.find services.echo services.store
-7  tally retrieve __init__
+7  tally retrieve check __init__
 7  testing.index testing.query testing.faults testing.suboperations testing.move testing.archive testing.__init__
-8  cli.options cli.parser cli.help cli.logs cli.exit_codes cli.report cli.wiring
+8  cli.options cli.sites cli.parser cli.help cli.completion cli.streams cli.logs cli.exit_codes cli.manual
+8  cli.report cli.wiring cli.check cli.progress
+8  cli.log_properties cli.log_layouts cli.log_appenders cli.log_python cli.log_config cli.dots
 9  cli.command cli.main
 10 __main__ testing.__main__ testing.demo
 """

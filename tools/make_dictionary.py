@@ -1,17 +1,22 @@
 """Make the dictionary files of ``src/movescu/data`` from pydicom's public and private dictionaries.
 
-Run it with an interpreter that has pydicom: ``python tools/make_dictionary.py``. It writes ``tags.txt``,
-``keywords.txt``, ``repeaters.txt`` and ``private.txt``; ``movescu.dictionary`` describes and reads them.
+Run it with an interpreter that has pydicom, where DCMTK 3.6.7 is installed: ``python tools/make_dictionary.py``. It
+writes ``tags.txt``, ``keywords.txt``, ``repeaters.txt``, ``private.txt`` and ``uids.txt``; ``movescu.dictionary``
+describes and reads them. DCMTK is asked for the names that its tools print in place of UIDs.
 """
 
 from __future__ import annotations
 
+import re
+import subprocess
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 import pydicom
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom._private_dict import private_dictionaries
+from pydicom._uid_dict import UID_dictionary
 
 DATA = Path(__file__).resolve().parent.parent / "src" / "movescu" / "data"
 SOURCE = f"# Made by tools/make_dictionary.py from pydicom {pydicom.__version__}; do not edit.\n"
@@ -57,6 +62,27 @@ def private() -> None:
     write("private.txt", lines)
 
 
+def dcmtk_names(uids: list[str]) -> list[str]:
+    """Ask DCMTK what it calls these UIDs; empty where it has no name."""
+    text = "".join(f"(fffe,e000) -\n(0008,0018) UI [{uid}]\n(fffe,e00d) -\n" for uid in uids)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "uids.dump", Path(folder) / "uids.dcm"
+        source.write_text(f"(0040,0100) SQ\n{text}(fffe,e0dd) -\n", encoding="utf-8")
+        subprocess.run(["dump2dcm", "-q", "-F", source, target], check=True)  # noqa: S603, S607 - a tool for developers
+        dumped = subprocess.run(["dcmdump", "-q", "-f", "+L", target], check=True, capture_output=True, text=True)  # noqa: S603, S607 - as above
+    values = re.findall(r"\(0008,0018\) UI (\S+)", dumped.stdout)
+    return [value[1:] if value.startswith("=") else "" for value in values]
+
+
+def uids() -> None:
+    """Write the UIDs of PS3.6 with their keywords, and with DCMTK's names where these are others."""
+    rows = [(uid, row[4]) for uid, row in UID_dictionary.items()]
+    named = zip(rows, dcmtk_names([uid for uid, _ in rows]), strict=True)
+    lines = [" ".join(dict.fromkeys(filter(None, (uid, keyword, name)))) for (uid, keyword), name in named]
+    write("uids.txt", [line for line in lines if " " in line])
+
+
 if __name__ == "__main__":
     public()
     private()
+    uids()

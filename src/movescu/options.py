@@ -64,9 +64,11 @@ class RetrieveOptions:
     """What to ask, whom, and how long to wait. Times are in seconds, None means no limit.
 
     ``move_destination``: AE title that the archive is to send to, None for our own. ``maximum_length``: the longest
-    P-DATA-TF taken, in bytes. ``linger``: how long, after the final response, objects that it counted are waited for
-    in silence. ``store_timeout``: how long a storage association may be silent in the middle of a message, or after the
-    final response. ``stall_timeout``: how long nothing at all may move. ``ip``: "4", "6" or "auto".
+    P-DATA-TF taken, in bytes. ``dimse_timeout``: how long the archive may be silent, on its storage associations too,
+    where a response is due, and a storage association in the middle of a message. ``linger``: how long, after the
+    final response, objects that it counted are waited for in silence. ``store_timeout``: how long a storage
+    association may be silent in the middle of a message, or after the final response. ``stall_timeout``: how long
+    nothing at all may move. ``ip``: "4", "6" or "auto".
     """
 
     host: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
+import socket
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
@@ -27,8 +27,8 @@ from movescu.services.store import StorageSCP
 from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.tally import RetrieveResult, Tally
-from movescu.uids import VERIFICATION, storage_classes
-from movescu.ul.negotiation import AcceptorPolicy, propose, retrieval_negotiation, user_information
+from movescu.uids import VERIFICATION, may_be_storage, storage_classes
+from movescu.ul.negotiation import AcceptorPolicy, not_granted, propose, retrieval_negotiation, user_information
 from movescu.ul.pdu import AssociateRQ
 
 if TYPE_CHECKING:
@@ -38,9 +38,15 @@ if TYPE_CHECKING:
     from movescu.dataset.query import Identifier
     from movescu.net.tls import TLS, TLSOptions
     from movescu.options import ListenOptions, RetrieveOptions
+    from movescu.storage.receiver import Incoming, ObjectReceiver
     from movescu.ul.negotiation import Context
 
 _log: Final = logging.getLogger("movescu.retrieve")
+
+_GLANCE: Final = 1.0
+"""Seconds between two looks at what the end waits for, should nothing call for one earlier."""
+_FAREWELL: Final = 1.0
+"""Seconds that an archive has for the answer to a release request when the time for all is over."""
 
 
 class NoPresentationContextError(PeerError):
@@ -51,10 +57,14 @@ class Retriever:
     """Makes C-MOVE requests of one archive and receives what it sends.
 
     A context manager, to be used step by step: ``open``, ``move`` as often as wanted, ``finish``, ``release``.
+    ``watch`` is given what receives an object, for each of them, and gives what takes its place.
     """
 
-    def __init__(self, options: RetrieveOptions) -> None:
+    def __init__(
+        self, options: RetrieveOptions, *, watch: Callable[[ObjectReceiver], ObjectReceiver] | None = None
+    ) -> None:
         self._options = options
+        self._watch = watch
         self._tally = Tally()
         self._responses: list[MoveResponse] = []
         self._until = None if options.total_timeout is None else time.monotonic() + options.total_timeout
@@ -64,26 +74,33 @@ class Retriever:
         self._connection: Connection | None = None
         self._scu: MoveSCU | None = None
         self._context: Context | None = None
-        self._tls = _make_tls(options.tls)
+        self._tls = _make_tls(options.tls, accepting=options.listen is not None)
         self._cancelled = False
         self._moving = False
-        self._wakened, self._wake = os.pipe()
-        os.set_blocking(self._wakened, False)
+        self._finishing = False
+        self._lost = False
+        self._waited = False
+        self._cut_off = 0
+        self._wakened, self._wake = _no_socket(), _no_socket()
 
     def __enter__(self) -> Self:
+        self._wakened, self._wake = socket.socketpair()
+        self._wakened.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        self._wake.setblocking(False)  # noqa: FBT003 - as above
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._connection is not None:
-            self._connection.abort()
-        if self._listener is not None:
-            self._listener.close()
-        if self._directory is not None:
-            self._directory.close()
-        os.close(self._wake)
-        os.close(self._wakened)
+        with contextlib.ExitStack() as stack:  # each is done, whatever another one raises; the last one first
+            stack.callback(self._wake.close)
+            stack.callback(self._wakened.close)
+            if self._directory is not None:
+                stack.callback(self._directory.close)
+            if self._listener is not None:
+                stack.callback(self._listener.close)
+            if self._connection is not None:
+                stack.callback(self._connection.abort)
 
     # -- the steps -------------------------------------------------------------------------------------------------
 
@@ -97,7 +114,8 @@ class Retriever:
             return
         if not own.storage.ignore:
             self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
-        called = frozenset((options.destination,)) if own.require_called_ae_title else frozenset[str]()
+        # As titles are read from a request: without the blanks around them (PS3.8 table 9-11).
+        called = frozenset((options.destination.strip(),)) if own.require_called_ae_title else frozenset[str]()
         policy = AcceptorPolicy(
             _storage_policy(own),
             own.transfer_syntaxes,
@@ -105,8 +123,13 @@ class Retriever:
             calling_ae_titles=frozenset(own.calling_ae_titles),
             called_ae_titles=called,
         )
-        factory = receiver_factory(own.storage, self._directory)
-        self._scp = StorageSCP(policy, factory, self._tally.count, store_timeout=options.store_timeout)
+        self._scp = StorageSCP(
+            policy,
+            self._watched(receiver_factory(own.storage, self._directory)),
+            self._tally.count,
+            on_broken_off=self._tally.count_broken_off,
+            store_timeout=_shortest(options.store_timeout, options.dimse_timeout),
+        )
         self._listener = Listener(
             listen(own.address, own.port, options.ip),
             self._scp.serve,
@@ -116,6 +139,10 @@ class Retriever:
             prepare=self._prepare(own),
         )
         _log.info("listening on port %d", self._listener.port)
+
+    def _watched(self, factory: Callable[[Incoming], ObjectReceiver]) -> Callable[[Incoming], ObjectReceiver]:
+        watch = self._watch
+        return factory if watch is None else lambda incoming: watch(factory(incoming))
 
     def _prepare(self, own: ListenOptions) -> Callable[[Transport, Deadline], None] | None:
         """Give what has to be done with a connection before it may ask for an association, None for nothing."""
@@ -136,29 +163,26 @@ class Retriever:
     def open(self) -> None:
         """Connect and negotiate the association. Raises ``PeerError``."""
         options = self._options
-        move_class = MODELS[options.model][1]
-        request = AssociateRQ(
-            called_ae_title=options.called_ae_title,
-            calling_ae_title=options.calling_ae_title,
-            contexts=propose(MODELS[options.model], options.transfer_syntaxes),
-            user_information=replace(
-                user_information(options.maximum_length),
-                extended_negotiations=retrieval_negotiation(
-                    move_class, relational=options.relational, enhanced_conversion=options.enhanced_conversion
-                ),
-                user_identity=options.user_identity,
-            ),
-        )
+        request = association_request(options)
         _log.info("requesting association with %s at %s port %d", options.called_ae_title, options.host, options.port)
         transport = connect(options.host, options.port, self._at_most(options.connect_timeout), options.ip)
-        if self._tls is not None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(transport.close)
+            if self._tls is not None:
+                seconds = self._at_most(options.acse_timeout)
+                self._tls.secure_request(transport, options.host, Deadline(seconds, "securing the connection"))
             seconds = self._at_most(options.acse_timeout)
-            self._tls.secure_request(transport, options.host, Deadline(seconds, "securing the connection"))
-        self._connection = Connection.request(transport, request, self._at_most(options.acse_timeout))
-        self._take_answer(self._connection, move_class)
+            stack.pop_all()
+        self._connection = Connection.request(transport, request, seconds)
+        for what in not_granted(
+            request.user_information.extended_negotiations, self._connection.peer_information.extended_negotiations
+        ):
+            _log.warning("the archive does not grant %s", what)
+        self._take_answer(self._connection)
 
-    def _take_answer(self, connection: Connection, move_class: str) -> None:
+    def _take_answer(self, connection: Connection) -> None:
         options = self._options
+        move_class = MODELS[options.model][1]
         identity, reply = options.user_identity, connection.peer_information
         if identity is not None and identity.positive_response_requested and reply.user_identity_response is None:
             _log.warning("the archive did not say that it took the user identity: it may not know of any")
@@ -181,16 +205,17 @@ class Retriever:
     def move(self, identifier: Identifier, on_response: Callable[[MoveResponse], None] | None = None) -> MoveResponse:
         """Make one request and wait for its final response; ``on_response`` is told each of them.
 
-        Raises ``PeerError`` if the association ends before.
+        Raises ``PeerError`` if the association ends before. It is aborted then: an archive that was given up stops.
         """
         assert self._scu is not None  # noqa: S101 - open() comes first
         assert self._context is not None  # noqa: S101 - as above
-        patience = self._patience()
-        self._moving = True
+        assert self._connection is not None  # noqa: S101 - as above
+        data = identifier.encode(self._context.transfer_syntax)
+        self._moving = self._lost = True
         try:
-            response = self._exchange_responses(
-                self._scu, identifier.encode(self._context.transfer_syntax), patience, on_response
-            )
+            with self._connection.closing_on_error():
+                response = self._exchange_responses(self._scu, data, self._patience(), on_response)
+            self._lost = False
         finally:
             self._moving = False
         self._responses.append(response)
@@ -217,15 +242,16 @@ class Retriever:
         Safe from any thread, and from a signal handler.
         """
         self._cancelled = True
-        os.write(self._wake, b"\0")
+        with contextlib.suppress(OSError):  # full: it has been woken; closed: there is nobody to wake
+            self._wake.send(b"\0")
         if self._listener is not None:
             with self._listener.changed:
                 self._listener.changed.notify_all()
 
     @property
     def moving(self) -> bool:
-        """Whether a request is under way, so that there is something to cancel."""
-        return self._moving
+        """Whether a request, or the wait for what is still on its way, is there to be cancelled."""
+        return self._moving or self._finishing
 
     @property
     def cancelled(self) -> bool:
@@ -245,10 +271,10 @@ class Retriever:
                 if self._cancelled and not sent:
                     sent = True
                     scu.cancel(patience)
-                if connection.readable(patience.remaining(), self._wakened):
+                if connection.readable(patience.remaining(), self._wakened.fileno()):
                     return
                 with contextlib.suppress(BlockingIOError):
-                    os.read(self._wakened, 64)
+                    self._wakened.recv(64)
                 patience.over()
 
         return attend
@@ -257,25 +283,56 @@ class Retriever:
         """Wait for what is still on its way, and give the result.
 
         The wait ends at once if nothing is missing and no storage association is open, or if it was cancelled; else
-        after ``linger`` seconds without an object, or when the open associations have been silent for
-        ``store_timeout``. Then what was stored is flushed to the disk, if durability asks for it. Raises
+        after ``linger`` seconds of silence, or when the open associations have been silent for ``store_timeout``. Then
+        the port is closed, and what was stored is flushed to the disk, if durability asks for it. Raises
         ``StoreError`` if that fails.
         """
+        self._finishing = True
+        try:
+            return self._finish()
+        finally:
+            self._finishing = False
+
+    def _finish(self) -> RetrieveResult:
         if self._listener is not None:
-            final = time.monotonic()
-            with self._listener.changed:
-                while (seconds := self._wait_for(self._listener, final)) > 0:
-                    self._listener.changed.wait(seconds)
+            self._await_stores(self._listener)
+            self._listener.close()  # what would come now would be in no count, and not flushed
         if self._directory is not None:
             self._directory.flush()
         rejected = tuple(self._scp.rejected) if self._scp is not None else ()
-        return RetrieveResult(tuple(self._responses), self._tally, self._expected(), rejected)
+        cancelled = any(response.status_class is StatusClass.CANCEL for response in self._responses)
+        broken_off = () if cancelled else tuple(sorted(self._tally.broken_off))
+        return RetrieveResult(
+            tuple(self._responses), self._tally, self._expected(), rejected, broken_off, self._cut_off
+        )
+
+    def _await_stores(self, listener: Listener) -> None:
+        final = time.monotonic()
+        with listener.changed:
+            while (seconds := self._wait_for(listener, final)) > 0:
+                # Not longer at once: a signal handler that cancels may run between the look and the wait.
+                listener.changed.wait(min(seconds, _GLANCE))
+            if not (self._cancelled or (self._counted and self._complete)):
+                self._cut_off = len(listener.open_associations)
+        self._waited = time.monotonic() - final > _GLANCE
 
     def release(self) -> None:
-        """Release the association. Raises ``PeerError`` if the archive does not confirm."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.release(Deadline(self._options.acse_timeout, "waiting for the answer to the release request"))
+        """Release the association. Raises ``PeerError`` if the archive does not confirm.
+
+        It need not if objects were awaited after its final response: it may have ended the idle association then.
+        """
+        if self._connection is None:
+            return
+        connection, self._connection = self._connection, None
+        ended = self._waited and connection.readable(0)
+        left = None if self._until is None else max(self._until - time.monotonic(), _FAREWELL)
+        seconds = _shortest(self._options.acse_timeout, left)
+        try:
+            connection.release(Deadline(seconds, "waiting for the answer to the release request"))
+        except PeerError as error:
+            if not ended:
+                raise
+            _log.info("the archive ended its association while objects still came: %s", error)
 
     def abort(self) -> None:
         """Abort the association."""
@@ -301,21 +358,19 @@ class Retriever:
             silence=options.dimse_timeout,
             stall=options.stall_timeout,
             until=self._until,
-            heard=lambda: connection.last_activity,
-            moved=lambda: max(connection.last_activity, self._tally.last_arrival, self._last_stored_byte()),
+            moved=lambda: max(connection.last_activity, self._listener.last_activity if self._listener else 0.0),
         )
-
-    def _last_stored_byte(self) -> float:
-        if self._listener is None:
-            return 0.0
-        with self._listener.changed:
-            return max((c.last_activity for c in self._listener.open_associations), default=0.0)
 
     @property
     def own_address(self) -> tuple[str, int]:
         """Address and port at which an archive reaches our storage SCP; the port is 0 if there is none."""
         address = self._connection.local_address if self._connection is not None else ""
         return address, self._listener.port if self._listener is not None else 0
+
+    @property
+    def tally(self) -> Tally:
+        """What has come to our own port so far; it goes on counting."""
+        return self._tally
 
     @property
     def arrived(self) -> int:
@@ -337,31 +392,80 @@ class Retriever:
     def _wait_for(self, listener: Listener, final: float) -> float:
         """Give the seconds that are still worth waiting, 0 for none; end associations that have gone silent."""
         now = time.monotonic()
-        connections = listener.open_associations
         limit = float("inf") if self._until is None else self._until - now
         if self._cancelled or limit <= 0:
             return 0.0
-        if not connections:
-            complete = self._tally.arrived >= self._expected()
-            return 0.0 if complete else min(max(final, self._tally.last_arrival) + self._options.linger - now, limit)
-        waits = [limit]
-        for connection in connections:
-            left = max(connection.last_activity, final) + self._options.store_timeout - now
-            if left <= 0:
-                connection.interrupt("the storage client did not end its association after the final response")
-                left = 1.0
-            waits.append(left)
-        return min(waits)
+        if listener.open_associations:
+            return min(limit, *(self._wait_for_store(c, final, now) for c in listener.open_associations))
+        if not self._complete or (listener.unassociated and not self._counted):
+            return min(max(final, listener.last_activity) + self._options.linger - now, limit)
+        return 0.0
+
+    @property
+    def _complete(self) -> bool:
+        """Whether nothing is missing of what the archive counted."""
+        return self._tally.arrived >= self._expected()
+
+    @property
+    def _counted(self) -> bool:
+        """Whether the archive told how many objects it sent; some never do."""
+        told = (r for r in self._responses if r.status_class in (StatusClass.SUCCESS, StatusClass.WARNING))
+        return all(response.completed is not None for response in told)
+
+    def _wait_for_store(self, connection: Connection, final: float, now: float) -> float:
+        """Give the seconds until the next look at an open association; end it if it has gone silent."""
+        if not connection.waiting:  # it is our own side that takes its time
+            return _GLANCE
+        options, since = self._options, connection.last_activity
+        if self._lost:  # what is idle now has been given up with its archive
+            silence = _shortest(options.store_timeout, options.dimse_timeout, options.stall_timeout)
+        else:
+            silence, since = options.store_timeout, max(since, final)
+        left = float("inf") if silence is None else since + silence - now
+        if left > 0:
+            return left
+        _log.warning("storage association with %s: ended, for it was silent for %g s", connection.peer, silence)
+        connection.interrupt("the storage client did not end its association after the final response")
+        return _GLANCE
 
 
-def _make_tls(options: TLSOptions | None) -> TLS | None:
+def _shortest(*limits: float | None) -> float | None:
+    """Give the shortest of some limits, None if there is none."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _no_socket() -> socket.socket:
+    """Make a socket that was closed."""
+    sock = socket.socket()
+    sock.close()
+    return sock
+
+
+def association_request(options: RetrieveOptions, *further: str) -> AssociateRQ:
+    """Make the request for the association of a retrieve; ``further`` abstract syntaxes are proposed beside its own."""
+    model = MODELS[options.model]
+    return AssociateRQ(
+        called_ae_title=options.called_ae_title,
+        calling_ae_title=options.calling_ae_title,
+        contexts=propose((*model, *further), options.transfer_syntaxes),
+        user_information=replace(
+            user_information(options.maximum_length),
+            extended_negotiations=retrieval_negotiation(
+                model[1], relational=options.relational, enhanced_conversion=options.enhanced_conversion
+            ),
+            user_identity=options.user_identity,
+        ),
+    )
+
+
+def _make_tls(options: TLSOptions | None, *, accepting: bool) -> TLS | None:
     if options is None:
         return None
     from movescu.net.tls import TLS  # noqa: PLC0415 - ssl takes 10 ms to load
 
-    return TLS(options)
+    return TLS(options, accepting=accepting)
 
 
 def _storage_policy(own: ListenOptions) -> Callable[[str], bool]:
     classes = storage_classes()
-    return lambda uid: uid in classes or uid == VERIFICATION or own.accept_unknown
+    return lambda uid: uid in classes or uid == VERIFICATION or (own.accept_unknown and may_be_storage(uid))

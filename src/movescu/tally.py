@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,7 @@ from movescu.dimse.status import SUCCESS
 if TYPE_CHECKING:
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received
+    from movescu.storage.receiver import Incoming
     from movescu.ul.negotiation import RejectedClass
 
 _REPORTED_FAILURES: Final = 1000  # objects that were not stored and are remembered one by one
@@ -27,8 +27,10 @@ class Tally:
         """Bytes of data sets."""
         self.failures: list[Received] = []
         """The first thousand objects that were not stored."""
-        self.last_arrival = 0.0
-        """When the last object was complete, on the monotonic clock."""
+        self.last: Received | None = None
+        """The object that came last."""
+        self.broken_off: set[str] = set()
+        """SOP instance UIDs of objects that began to come, broke off, and did not come again."""
         self._lock = threading.Lock()
 
     @property
@@ -40,13 +42,19 @@ class Tally:
         """Count an object."""
         with self._lock:
             self.size += received.size
+            self.last = received
             if received.status == SUCCESS:
                 self.stored += 1
             else:
                 self.failed += 1
                 if len(self.failures) < _REPORTED_FAILURES:
                     self.failures.append(received)
-            self.last_arrival = time.monotonic()
+            self.broken_off.discard(received.incoming.request.affected_sop_instance_uid)
+
+    def count_broken_off(self, incoming: Incoming) -> None:
+        """Note an object whose sender was lost before it was whole; it may come again."""
+        with self._lock:
+            self.broken_off.add(incoming.request.affected_sop_instance_uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,11 @@ class RetrieveResult:
     tally: Tally
     expected: int
     rejected: tuple[RejectedClass, ...] = ()
-    """SOP classes that a sender proposed and that were not accepted."""
+    """SOP classes of which a sender proposed contexts that were not accepted."""
+    broken_off: tuple[str, ...] = ()
+    """SOP instance UIDs of objects that came in part only; none after C-CANCEL, where that is no wonder."""
+    cut_off: int = 0
+    """Storage associations open when the time for all was over, where the counts do not show that all came."""
 
     @property
     def missing(self) -> int:

@@ -130,6 +130,14 @@ def storage_classes() -> dict[str, StorageClass]:
     return {uid: StorageClass(uid, keyword, prefix, retired == "yes") for uid, keyword, prefix, _, retired in rows}
 
 
+def may_be_storage(uid: str) -> bool:
+    """Tell whether a class that the table lacks may be one for storage: private, or new to PS3.4 annex B.5.
+
+    All other UIDs of the standard are classes of other services, or none.
+    """
+    return bool(uid) and (not uid.startswith("1.2.840.10008.") or uid.startswith("1.2.840.10008.5.1.4.1.1."))
+
+
 def uid_name(uid: str) -> str:
     """Name a UID for people: its keyword or name where this module has one, else the UID itself."""
     if uid in TRANSFER_SYNTAXES:

@@ -13,6 +13,7 @@ from movescu.cli.parser import (
     LONGEST_WAIT,
     CommandLineError,
     Settings,
+    ShowCompletion,
     ShowHelp,
     ShowTLS,
     ShowVersion,
@@ -71,6 +72,7 @@ def test_without_options_everything_is_as_documented() -> None:
         padding=(0, 0),
         compression_level=6,
         durable="end",
+        keys_only=False,
         accept_unknown=False,
         allowed_aets=(),
         require_called_aet=False,
@@ -89,6 +91,9 @@ def test_without_options_everything_is_as_documented() -> None:
         saml_file=None,
         jwt_file=None,
         ip="4",
+        site=None,
+        check=False,
+        progress=True,
         tls=None,
         tls_password=None,
         tls_key_format="pem",
@@ -118,6 +123,8 @@ def test_without_options_everything_is_as_documented() -> None:
         ("-S", "model", "STUDY"),
         ("-i6", "ip", "6"),
         ("-i6 -i0", "ip", "auto"),
+        ("--check", "check", True),
+        ("--no-progress", "progress", False),
         ("-pdu auto", "max_pdu", 131072),
         ("--priority low", "priority", 2),
         ("--priority HIGH", "priority", 1),
@@ -175,6 +182,7 @@ def test_without_options_everything_is_as_documented() -> None:
         ("+p 512 8", "file_padding", 512),
         ("+p 512 8", "item_padding", 8),
         ("+cl 9", "compression_level", 9),
+        ("--keys-only", "keys_only", True),
         ("--durable object", "durable", "object"),
         ("--durable OFF", "durable", "off"),
         ("--accept-unknown", "accept_unknown", True),
@@ -219,6 +227,19 @@ def test_help_is_shown(arguments: tuple[str, ...]) -> None:
 def test_the_version_is_shown() -> None:
     with pytest.raises(ShowVersion):
         parse(("archive", "--version"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "FISH"])
+def test_the_completion_of_a_shell_is_shown(shell: str) -> None:
+    with pytest.raises(ShowCompletion) as caught:
+        parse(("archive", "--completion", shell))
+    assert caught.value.shell == shell.lower()
+
+
+def test_a_shell_without_completion_is_named() -> None:
+    error = refusal("--completion", "tcsh")
+    assert str(error) == "Invalid value for option --completion (tcsh)"
+    assert "bash, zsh, fish" in error.hint
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.refusal], ids=lambda o: o.long)
@@ -333,7 +354,7 @@ WORDS = [name for option in OPTIONS for name in (option.short, option.long) if n
 def test_any_line_is_taken_or_refused(words: list[str]) -> None:
     try:
         settings = parse(words)
-    except (CommandLineError, ShowHelp, ShowVersion, ShowTLS):
+    except (CommandLineError, ShowHelp, ShowVersion, ShowTLS, ShowCompletion):
         return
     assert 1 <= settings.port <= 65535
     assert settings.query_files or settings.keys

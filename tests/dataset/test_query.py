@@ -30,12 +30,13 @@ KEYS = {
     "PatientName": b"\x10\0\x10\0PN\0\0",
     "PatientName=": b"\x10\0\x10\0PN\0\0",
     "PatientID=a=b": b"\x10\0\x20\0LO\4\0a=b ",
-    "PatientID=Grün": b"\x10\0\x20\0LO\6\0" + "Grün".encode() + b" ",
     "Rows=512\\-1": b"\x28\0\x10\0US\4\0\0\2\xff\xff",
     "0028,0106=1": b"\x28\0\x06\1US\2\0\1\0",
     "RegionLocationMinX0=70000": b"\x18\0\x18\x60UL\4\0\x70\x11\1\0",
     "0018,9087=1.5": b"\x18\0\x87\x90FD\x08\0\0\0\0\0\0\0\xf8\x3f",
     "FrameIncrementPointer=(0018,1063)": b"\x28\0\x09\0AT\4\0\x18\0\x63\x10",
+    "0066,0040=10\\-1": b"\x66\0\x40\0OL\0\0\x08\0\0\0\x0a\0\0\0\xff\xff\xff\xff",
+    "SOPClassUID==CTImageStorage": b"\x08\0\x16\0UI\x1a\x001.2.840.10008.5.1.4.1.1.2\0",
     "7fe0,0010=0102\\0304": b"\xe0\x7f\x10\0OW\0\0\4\0\0\0\2\1\4\3",
     "ReferencedStudySequence=": b"\x08\0\x10\x11SQ\0\0\0\0\0\0",
     "0009,0010=ACME": b"\x09\0\x10\0LO\4\0ACME",
@@ -150,7 +151,10 @@ def test_the_file_meta_is_not_part_of_the_question(tmp_path: Path) -> None:
     assert min(make_identifier([], path).values()) == 0x00080052
 
 
-@pytest.mark.parametrize("content", [b"", b"this is no DICOM file", bytes(128) + b"DICM", b"\xff" * 300, bytes(1000)])
+NO_QUERIES = [b"", b"this is no DICOM file", bytes(128) + b"DICM", b"\xff" * 300, bytes(1000), b"\x08\0\x52\0CS\6\0STU"]
+
+
+@pytest.mark.parametrize("content", NO_QUERIES)
 def test_a_file_that_is_no_query_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "query"
     path.write_bytes(content)

@@ -234,3 +234,40 @@ def test_an_archive_that_knows_us_at_a_wrong_port_is_told_the_right_one(
         outcome = movescu(*KEYS, "+P", port, "-aec", archive.aet, *archive.address, folder=tmp_path, code=69)
     assert "may not know, or not reach, the move destination 'MOVESCU'" in outcome.log
     assert f"port {port}" in outcome.log
+
+
+# -- what a new user gets wrong, and no error tells ----------------------------------------------------------------
+
+
+def test_who_asks_for_what_is_not_there_is_told_so(dcmqrscp: peers.DcmQrScp, tmp_path: Path) -> None:
+    keys = ["-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3"]
+    outcome = movescu(*keys, "+P", peers.free_port(), "-aec", dcmqrscp.aet, *dcmqrscp.address, folder=tmp_path)
+    assert outcome.log == (
+        "W: the archive had nothing to send: check the keys, or whether this AE title may have it\n"
+    )  # fmt: skip
+
+
+def test_an_archive_that_fails_for_want_of_a_match_is_not_taken_at_its_word(
+    orthanc: peers.Orthanc, tmp_path: Path
+) -> None:
+    keys = ["-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3"]
+    outcome = movescu(*keys, "-aec", orthanc.aet, *orthanc.address, folder=tmp_path, code=69)
+    assert "may have nothing for these keys, or may not know, or not reach, the move destination" in outcome.log
+
+
+def test_keys_that_the_archive_does_not_take_are_named_as_the_fault(dcmqrscp: peers.DcmQrScp, tmp_path: Path) -> None:
+    keys = ["-S", "-k", f"StudyInstanceUID={STUDY}"]
+    outcome = movescu(*keys, "-aec", dcmqrscp.aet, *dcmqrscp.address, folder=tmp_path, code=69)
+    assert "it does not take these keys: check QueryRetrieveLevel" in outcome.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ("-k StudyInstanceUIDs=1 host 104", "(did you mean StudyInstanceUID?)"),
+        ("-k patientid=1 host 104", "(did you mean PatientID?)"),
+        ("-k PatientID=1 host", "(Give host and port of the archive, or --site. See --help.)"),
+    ],
+)
+def test_a_slip_of_the_hand_is_answered_with_what_was_meant(arguments: str, hint: str, tmp_path: Path) -> None:
+    assert hint in movescu(*arguments.split(), folder=tmp_path, code=1).log

@@ -6,63 +6,27 @@ learn from the exit code that something is missing, must not wait for ever, and 
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import corpus
 import peers
 import pytest
 import scripted
-from command import Outcome, movescu
+from command import movescu
+from setting import KEY, Setting
 
 from movescu.dataset.query import make_identifier
 from movescu.dimse.messages import CEchoRQ
 from movescu.dimse.status import CANCEL
-from movescu.options import ListenOptions, RetrieveOptions
-from movescu.retrieve import Retriever
-from movescu.storage.receiver import StorageOptions
 from movescu.uids import PATIENT_ROOT_MOVE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
-    from corpus import Instance
-
-KEY = "QueryRetrieveLevel=STUDY"
-
-
-class Setting:
-    """Where one retrieve takes place: objects to send, our port, and a folder for what arrives."""
-
-    def __init__(self, folder: Path) -> None:
-        made, self.received = folder / "made", folder / "received"
-        made.mkdir()
-        self.received.mkdir()
-        self.made = corpus.make_study(made, instances=3, size=50_000)
-        self.port = peers.free_port()
-
-    def run(self, script: scripted.Script, *options: object, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
-        """Run the command against a script."""
-        with scripted.archive(script) as archive:
-            arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
-            return movescu(*arguments, folder=self.received, code=code, prefix=prefix)
-
-    def send(self, instances: list[Instance]) -> None:
-        """Store objects over one association, as the archive's other half."""
-        with scripted.sender(self.port, instances) as sender:
-            for instance in instances:
-                assert sender.store(instance) == 0
-
-    def assert_arrived(self, instances: list[Instance]) -> None:
-        """Exactly these have arrived, and whole."""
-        files = {file.name: file for file in self.received.iterdir()}
-        assert set(files) == {f"CT.{instance.instance_uid}" for instance in instances}
-        for instance in instances:
-            assert corpus.dataset_equal(instance.path, files[f"CT.{instance.instance_uid}"])
+    from command import Running
 
 
 @pytest.fixture
@@ -281,7 +245,9 @@ def test_a_sender_that_aborts_inside_an_object_leaves_no_file_and_others_are_ser
         session.respond(completed=2, failed=1)
         session.expect_release()
 
-    setting.run(script)
+    outcome = setting.run(script, code=63)
+    assert "the archive says success, and counts 1 objects as failed" in outcome.log
+    assert f"the transfer of SOP instance {setting.made[1].instance_uid} broke off" in outcome.log
     setting.assert_arrived([setting.made[0], setting.made[2]])
 
 
@@ -344,82 +310,63 @@ def test_objects_of_a_class_that_nobody_knows_are_refused_unless_asked_for(setti
 # -- interrupted ---------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Victim:
-    """The program under test, as a target of signals; it writes its own process ID down."""
-
-    noted: Path
-
-    @property
-    def prefix(self) -> list[str]:
-        return ["sh", "-c", f'echo $$ >{self.noted}; exec "$@"', "sh"]
-
-    def signal(self, number: int) -> None:
-        os.kill(int(self.noted.read_text()), number)
-
-
-@pytest.fixture
-def victim(setting: Setting) -> Victim:
-    return Victim(setting.received.parent / "pid")
-
-
-def test_who_interrupts_once_lets_the_archive_come_to_its_end(setting: Setting, victim: Victim) -> None:
-    def script(session: scripted.Session) -> None:
+def test_who_interrupts_once_lets_the_archive_come_to_its_end(setting: Setting) -> None:
+    def script(session: scripted.Session, command: Running) -> None:
         session.accept()
         request = session.expect_move()
         with scripted.sender(setting.port, setting.made) as sender:
             assert sender.store(setting.made[0]) == 0
-            victim.signal(signal.SIGINT)
+            command.signal(signal.SIGINT)
             context_id, cancel = session.expect_cancel()
             assert (context_id, cancel.message_id_being_responded_to) == (3, request.message_id)
             assert sender.store(setting.made[1]) == 0
         session.respond(CANCEL, completed=2)
         session.expect_release()
 
-    outcome = setting.run(script, code=130, prefix=victim.prefix)
+    outcome = setting.run_beside(script, code=130)
     assert "interrupt again" in outcome.log
     setting.assert_arrived(setting.made[:2])
 
 
-def test_who_interrupts_twice_gets_out_at_once(setting: Setting, victim: Victim) -> None:
-    def script(session: scripted.Session) -> None:
+def test_who_interrupts_twice_gets_out_at_once(setting: Setting) -> None:
+    def script(session: scripted.Session, command: Running) -> None:
         session.accept()
         session.expect_move()
         with scripted.sender(setting.port, setting.made, release=False) as sender:
             assert sender.store(setting.made[0]) == 0
             sender.begin(setting.made[1])
-            victim.signal(signal.SIGINT)
+            command.signal(signal.SIGINT)
             session.expect_cancel()
-            victim.signal(signal.SIGINT)
+            command.signal(signal.SIGINT)
             session.expect_abort()
 
-    outcome = setting.run(script, code=130, prefix=victim.prefix)
+    outcome = setting.run_beside(script, code=130)
     assert "interrupted" in outcome.log
     setting.assert_arrived(setting.made[:1])
 
 
-def test_who_terminates_leaves_nothing_partial(setting: Setting, victim: Victim) -> None:
-    def script(session: scripted.Session) -> None:
+def test_who_terminates_leaves_nothing_partial(setting: Setting) -> None:
+    def script(session: scripted.Session, command: Running) -> None:
         session.accept()
         session.expect_move()
         with scripted.sender(setting.port, setting.made, release=False) as sender:
             assert sender.store(setting.made[0]) == 0
             sender.begin(setting.made[1])
-            victim.signal(signal.SIGTERM)
+            command.signal(signal.SIGTERM)
             session.expect_abort()
 
-    outcome = setting.run(script, code=143, prefix=victim.prefix)
+    outcome = setting.run_beside(script, code=143)
     assert "terminated" in outcome.log
     setting.assert_arrived(setting.made[:1])
 
 
-def test_who_interrupts_before_an_answer_gets_out_at_once(setting: Setting, victim: Victim) -> None:
-    def script(session: scripted.Session) -> None:
+def test_who_interrupts_before_an_answer_gets_out_at_once(setting: Setting) -> None:
+    def script(session: scripted.Session, command: Running) -> None:
         session.read_request()
-        victim.signal(signal.SIGINT)
+        command.signal(signal.SIGINT)
         session.expect_abort()
 
-    setting.run(script, code=130, prefix=victim.prefix)
+    setting.run_beside(script, code=130)
 
 
 # -- a storage client that never ends ------------------------------------------------------------------------------
@@ -443,16 +390,10 @@ def test_a_storage_client_that_never_ends_does_not_keep_the_program_for_ever(
             session.respond(completed=3)
             session.expect_release()  # comes only when the program has given the storage association up
 
-    # By the Python API: the command waits for a minute, and has no option for it.
-    with scripted.archive(script) as archive:
-        own = ListenOptions(setting.port, storage=StorageOptions(directory=str(setting.received)))
-        options = RetrieveOptions(*archive.address, listen=own, store_timeout=0.3, linger=0.1)
-        with Retriever(options) as retriever:
-            retriever.listen()
-            retriever.open()
-            retriever.move(make_identifier([KEY]))
-            result = retriever.finish()
-            retriever.release()
+    with setting.retriever(script, store_timeout=0.3, linger=0.1) as retriever:
+        retriever.move(make_identifier([KEY]))
+        result = retriever.finish()
+        retriever.release()
     assert result.tally.stored == len(whole)
     assert result.missing == 3 - len(whole)
     setting.assert_arrived(whole)

@@ -6,12 +6,12 @@ import os
 import socket
 import struct
 import threading
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from wire import WAIT, WatchedSocket, loopback, read_all, read_exactly, soon
+from wire import WAIT, WatchedSocket, black_hole, loopback, read_all, read_exactly, soon
 
 from movescu.errors import ConnectError, ConnectionLostError, ListenError, PrivilegesError, TimedOutError
 from movescu.net.transport import Deadline, Silence, Transport, connect, listen
@@ -53,17 +53,8 @@ def test_a_name_that_cannot_be_resolved_is_no_traceback(host: str) -> None:
 
 
 def test_a_peer_that_never_answers_the_connection_is_given_up() -> None:
-    with ExitStack() as stack:
-        server = stack.enter_context(socket.socket())
-        server.bind((HOST, 0))
-        server.listen(0)
-        for _ in range(4):  # fill the queue of those that wait to be accepted
-            sock = stack.enter_context(socket.socket())
-            sock.settimeout(0)
-            with suppress(BlockingIOError):
-                sock.connect(server.getsockname())
-        with pytest.raises(TimedOutError, match=f"connecting to {HOST} port"):
-            connect(HOST, server.getsockname()[1], 0.2)
+    with black_hole() as port, pytest.raises(TimedOutError, match=f"connecting to {HOST} port"):
+        connect(HOST, port, 0.2)
 
 
 def test_the_next_address_is_tried_where_the_first_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:

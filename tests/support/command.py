@@ -10,17 +10,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import peers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 PATIENCE = 60.0  # seconds; a run that takes longer hangs
 
+_OURS = (sys.executable, "-W", "error", "-m", "movescu")
 _NEVER = ("Traceback", "Exception ignored", "internal error", "an error of ours")
 
 
@@ -38,13 +41,83 @@ class Outcome:
         """Everything in the output folder, by name."""
         return {path.name: path for path in sorted(self.folder.iterdir())}
 
+    def hold_to(self, code: int) -> None:
+        """Hold a run of ours to its exit code, and to what no run may do."""
+        assert self.code == code, f"exit code {self.code} instead of {code}:\n{self.log}"
+        assert not [words for words in _NEVER if words in self.log], self.log
+        assert not [name for name in self.files if name.endswith(".part")]
+
+
+class Running:
+    """Our command while it runs."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+        self._lines: list[str] = []
+        self._more = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with self._more:
+                self._lines.append(line)
+                self._more.notify_all()
+
+    def await_log(self, text: str, times: int = 1) -> None:
+        """Wait until it has logged lines with this text, so many."""
+        with self._more:
+            assert self._more.wait_for(lambda: sum(text in line for line in self._lines) >= times, PATIENCE), (
+                f"{text!r} was not logged:\n{''.join(self._lines)}"
+            )
+
+    def signal(self, *numbers: int) -> None:
+        """Send it signals."""
+        for number in numbers:
+            self._process.send_signal(number)
+
+    def end(self) -> Outcome:
+        """Wait for its end."""
+        try:
+            code = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {PATIENCE} s:\n{''.join(self._lines)}") from None
+        self._reader.join()
+        return Outcome(code, "".join(self._lines), "", self._folder)
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+
+
+@contextmanager
+def running(*arguments: object, folder: Path, prefix: Sequence[str] = ()) -> Iterator[Running]:
+    """Start our command in ``folder``; it does not outlive the block."""
+    command = [*prefix, *_OURS, *map(str, arguments)]
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        handle = Running(process, folder)
+        try:
+            yield handle
+        finally:
+            handle.kill()
+
 
 def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
     """Run our command in ``folder`` and hold it to its exit code; ``prefix`` is a command that runs it."""
-    outcome = _run([*prefix, sys.executable, "-W", "error", "-m", "movescu", *map(str, arguments)], folder, None)
-    assert outcome.code == code, f"exit code {outcome.code} instead of {code}:\n{outcome.log}"
-    assert not [words for words in _NEVER if words in outcome.log], outcome.log
-    assert not [name for name in outcome.files if name.endswith(".part")]
+    outcome = _run([*prefix, *_OURS, *map(str, arguments)], folder, None)
+    outcome.hold_to(code)
     return outcome
 
 

@@ -13,7 +13,8 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from movescu.dataset.filemeta import decode_file_meta
 from movescu.dimse.exchange import Exchange
@@ -31,7 +32,7 @@ from movescu.dimse.status import PENDING, SUCCESS
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Transport, connect
 from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from movescu.ul.association import AbortIndication, Association, ProviderAbortIndication
+from movescu.ul.association import AbortIndication, Association, ProviderAbortIndication, ReleaseIndication
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 
@@ -47,7 +48,8 @@ HOST = "127.0.0.1"
 PATIENCE = 30.0
 
 
-def _soon() -> Deadline:
+def soon() -> Deadline:
+    """Give a deadline that is reached only if something hangs."""
     return Deadline(PATIENCE, "a scripted peer waited for the program under test")
 
 
@@ -73,9 +75,16 @@ class Session:
         """Accept the association, with the contexts of these abstract syntaxes."""
         request = self.read_request()
         policy = AcceptorPolicy(abstract_syntaxes, (EXPLICIT_LITTLE, IMPLICIT_LITTLE), maximum_length)
-        self.connection.accept(request, answer(request, policy), _soon())
+        self.connection.accept(request, answer(request, policy), soon())
         self._exchange = Exchange(self.connection)
         return request
+
+    def accept_with(self, request: AssociateRQ, **said: Any) -> None:  # noqa: ANN401 - fields of UserInformation
+        """Accept a request that was read, and say this in the user information."""
+        reply = answer(request, AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)))
+        reply = replace(reply, user_information=replace(reply.user_information, **said))
+        self.connection.accept(request, reply, soon())
+        self._exchange = Exchange(self.connection)
 
     def reject(self, result: int, source: int, reason: int) -> None:
         """Reject the association."""
@@ -88,7 +97,7 @@ class Session:
         assert isinstance(message, CMoveRQ), message
         self._context_id, self._message_id = context_id, message.message_id
         self._move_class = message.affected_sop_class_uid
-        self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(_soon()))
+        self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
         return message
 
     def expect_cancel(self) -> tuple[int, CCancelRQ]:
@@ -128,11 +137,11 @@ class Session:
             error_comment=comment,
             command_data_set_type=DATA_SET_PRESENT if failed_uids or announce_data_set else NO_DATA_SET,
         )
-        self._exchange.send(self._context_id, message, _soon(), _failed_list(failed_uids) if failed_uids else None)
+        self._exchange.send(self._context_id, message, soon(), _failed_list(failed_uids) if failed_uids else None)
 
     def send(self, message: Message) -> None:
         """Send any message on the context of the request."""
-        self._exchange.send(self._context_id, message, _soon())
+        self._exchange.send(self._context_id, message, soon())
 
     def send_bytes(self, data: bytes) -> None:
         """Send bytes, whatever they are."""
@@ -141,18 +150,35 @@ class Session:
 
     def expect_release(self) -> None:
         """Wait for the release request and confirm it."""
-        assert self._exchange.receive(_soon()) is None, "a message where a release was due"
-        self.connection.confirm_release(_soon())
+        assert self._exchange.receive(soon()) is None, "a message where a release was due"
+        self.connection.confirm_release(soon())
 
     def expect_abort(self) -> None:
         """Wait for an A-ABORT."""
-        indication = self.connection.next(_soon())
-        assert isinstance(indication, AbortIndication | ProviderAbortIndication), indication
-        assert not isinstance(indication, ProviderAbortIndication) or indication.abort, "closed without an A-ABORT"
+        _expect_abort(self.connection)
+
+    def receive(self) -> tuple[int, Message] | None:
+        """Wait for a message, None for a release request, which is not answered."""
+        return self._exchange.receive(soon())
+
+    def await_close(self) -> None:
+        """Wait until the program closes the connection; this side leaves it open."""
+        self._socket.settimeout(PATIENCE)
+        with suppress(ConnectionResetError):
+            while self._socket.recv(1 << 16):
+                pass
+
+    def expect_end_or_release(self) -> None:
+        """Wait for the end of the association, whichever; a release is confirmed."""
+        indication = self.connection.next(soon())
+        if isinstance(indication, ReleaseIndication):
+            self.connection.confirm_release(soon())
+        else:
+            assert isinstance(indication, AbortIndication | ProviderAbortIndication), indication
 
     def expect_end(self) -> None:
         """Wait for an A-ABORT, or the end of the connection."""
-        indication = self.connection.next(_soon())
+        indication = self.connection.next(soon())
         assert isinstance(indication, AbortIndication | ProviderAbortIndication), indication
 
     def abort(self) -> None:
@@ -161,7 +187,7 @@ class Session:
 
     def release(self) -> None:
         """Release the association from this side."""
-        self.connection.release(_soon())
+        self.connection.release(soon())
 
     def close(self) -> None:
         """End the connection without a word."""
@@ -173,7 +199,7 @@ class Session:
         self._socket.close()
 
     def _receive(self) -> tuple[int, Message]:
-        received = self._exchange.receive(_soon())
+        received = self._exchange.receive(soon())
         assert received is not None, "a release where a request was due"
         return received
 
@@ -183,9 +209,9 @@ class Archive:
 
     AET = "SCRIPTED"
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, host: str = HOST) -> None:
         self._script = script
-        self._listening = socket.create_server((HOST, 0))
+        self._listening = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._listening.settimeout(PATIENCE)
         self.port: int = self._listening.getsockname()[1]
         self._error: BaseException | None = None
@@ -224,9 +250,9 @@ class Archive:
 
 
 @contextmanager
-def archive(script: Script) -> Iterator[Archive]:
+def archive(script: Script, host: str = HOST) -> Iterator[Archive]:
     """Run a script against the first association."""
-    running = Archive(script)
+    running = Archive(script, host)
     running.start()
     try:
         yield running
@@ -247,18 +273,40 @@ class Sender:
     def store(self, instance: Instance) -> int:
         """Send an object; gives the status of the response."""
         request, context_id = self._request(instance)
-        self._exchange.send(context_id, request, _soon(), data_set(instance.path))
-        _, response = self._exchange.receive_response(_soon())
+        self._exchange.send(context_id, request, soon(), data_set(instance.path))
+        _, response = self._exchange.receive_response(soon())
         assert isinstance(response, CStoreRSP), response
         assert response.message_id_being_responded_to == request.message_id
         return response.status
 
     def begin(self, instance: Instance) -> None:
-        """Send the request and the first half of an object."""
+        """Send the request and the first bytes of an object."""
         request, context_id = self._request(instance)
-        self._exchange.send(context_id, request, _soon())
-        half = data_set(instance.path)[:10_000]
-        self.connection.send([PDataTF((PresentationDataValue(context_id, 0, half),))], _soon())
+        self._exchange.send(context_id, request, soon())
+        self._begun, self._rest = context_id, data_set(instance.path)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Send another 10,000 bytes of the object that was begun."""
+        part, self._rest = self._rest[:10_000], self._rest[10_000:]
+        value = PresentationDataValue(self._begun, 0 if self._rest else 2, part)
+        self.connection.send([PDataTF((value,))], soon())
+
+    def complete(self) -> int:
+        """Send the rest of the object that was begun; gives the status of the response."""
+        while self._rest:
+            self.go_on()
+        _, response = self._exchange.receive_response(soon())
+        assert isinstance(response, CStoreRSP), response
+        return response.status
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes, whatever they are."""
+        self.connection._transport.send(data, soon())
+
+    def expect_abort(self) -> None:
+        """Wait for an A-ABORT."""
+        _expect_abort(self.connection)
 
     def _request(self, instance: Instance) -> tuple[CStoreRQ, int]:
         self._message_id += 1
@@ -267,19 +315,29 @@ class Sender:
         return CStoreRQ(instance.sop_class_uid, self._message_id, instance.instance_uid), context.context_id
 
 
+def _expect_abort(connection: Connection) -> None:
+    indication = connection.next(soon())
+    assert isinstance(indication, AbortIndication | ProviderAbortIndication), indication
+    assert not isinstance(indication, ProviderAbortIndication) or indication.abort, "closed without an A-ABORT"
+
+
 @contextmanager
-def sender(port: int, instances: Sequence[Instance], *, release: bool = True) -> Iterator[Sender]:
+def sender(
+    port: int, instances: Sequence[Instance], *, release: bool = True, transport: Transport | None = None
+) -> Iterator[Sender]:
     """Open a storage association to this machine for the classes of these objects; at the end release it, or abort it.
+
+    ``transport``: over a connection that stands already.
 
     The objects are explicit VR little endian, as ``corpus`` makes them.
     """
     classes = tuple(dict.fromkeys(instance.sop_class_uid for instance in instances))
     request = AssociateRQ("MOVESCU", Archive.AET, propose(classes, (EXPLICIT_LITTLE,)), user_information(16384))
-    connection = Connection.request(connect(HOST, port, PATIENCE), request, PATIENCE)
+    connection = Connection.request(transport or connect(HOST, port, PATIENCE), request, PATIENCE)
     with connection.closing_on_error():
         yield Sender(connection)
         if release:
-            connection.release(_soon())
+            connection.release(soon())
         else:
             connection.abort()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from movescu.net.connection import Connection
@@ -102,6 +102,21 @@ def loopback() -> Iterator[tuple[socket.socket, socket.socket]]:
     far.settimeout(WAIT)
     with near, far:
         yield near, far
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """Give a port of 127.0.0.1 that never answers: the queue of those that wait to be accepted is full."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.settimeout(0)
+            with suppress(BlockingIOError):
+                sock.connect(server.getsockname())
+        yield server.getsockname()[1]
 
 
 @contextmanager

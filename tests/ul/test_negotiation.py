@@ -17,9 +17,30 @@ from movescu.uids import (
     PATIENT_ROOT_MOVE,
     VERIFICATION,
     TransferSyntax,
+    may_be_storage,
 )
-from movescu.ul.negotiation import AcceptorPolicy, Context, agreed, answer, propose, user_information
-from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRQ, ContextResult, ProposedContext, decode_pdu
+from movescu.ul.negotiation import (
+    AcceptorPolicy,
+    Context,
+    RejectedClass,
+    agreed,
+    answer,
+    not_granted,
+    propose,
+    rejected_classes,
+    retrieval_negotiation,
+    user_information,
+)
+from movescu.ul.pdu import (
+    AnsweredContext,
+    AssociateAC,
+    AssociateRQ,
+    ContextResult,
+    ExtendedNegotiation,
+    ProposedContext,
+    RoleSelection,
+    decode_pdu,
+)
 
 IMPLICIT, EXPLICIT, BIG = IMPLICIT_LITTLE.uid, EXPLICIT_LITTLE.uid, EXPLICIT_BIG.uid
 
@@ -125,3 +146,65 @@ def test_a_context_left_unanswered_is_not_agreed() -> None:
     request = asked(ProposedContext(1, VERIFICATION, (IMPLICIT,)), ProposedContext(3, VERIFICATION, (IMPLICIT,)))
     reply = replace(answered(), contexts=(AnsweredContext(3, 0, IMPLICIT),))
     assert list(agreed(request, reply)) == [3]
+
+
+# -- what else is negotiated, and what was not accepted --------------------------------------------------------------
+
+
+def test_the_window_that_a_sender_asks_for_is_granted_and_none_of_ours_is_asked_of_it() -> None:
+    for window in ((20, 1), (0, 0), (5, 5)):
+        request = replace(asked(), user_information=replace(asked().user_information, asynchronous_operations=window))
+        granted = answer(request, policy(IMPLICIT_LITTLE)).user_information.asynchronous_operations
+        assert granted == (window[0], 1)
+    assert answer(asked(), policy(IMPLICIT_LITTLE)).user_information.asynchronous_operations is None
+
+
+def test_a_role_is_answered_for_the_classes_that_are_accepted() -> None:
+    roles = tuple(RoleSelection(uid, scu_role=True, scp_role=True) for uid in (VERIFICATION, "1.2.3", "1.2.4"))
+    request = asked(ProposedContext(1, "1.2.3", (IMPLICIT,)), ProposedContext(3, VERIFICATION, (IMPLICIT,)))
+    request = replace(request, user_information=replace(request.user_information, role_selections=roles))
+    reply = answer(request, policy(IMPLICIT_LITTLE))
+    assert reply.user_information.role_selections == (RoleSelection(VERIFICATION, scu_role=True, scp_role=False),)
+
+
+def test_rejected_contexts_are_told_by_class_with_the_syntaxes_in_which_it_cannot_come() -> None:
+    request = asked(
+        ProposedContext(1, VERIFICATION, (IMPLICIT,)),
+        ProposedContext(3, VERIFICATION, (BIG, EXPLICIT)),
+        ProposedContext(5, "1.2.3", (IMPLICIT,)),
+        ProposedContext(7, VERIFICATION, ("1.2.4", BIG)),
+        ProposedContext(9, "1.2.3", (EXPLICIT, IMPLICIT)),
+    )
+    assert rejected_classes(request, answer(request, policy(IMPLICIT_LITTLE))) == (
+        RejectedClass(VERIFICATION, (BIG, EXPLICIT, "1.2.4"), known=True),
+        RejectedClass("1.2.3", (IMPLICIT, EXPLICIT), known=False),
+    )
+
+
+def test_nothing_is_told_where_all_contexts_are_accepted() -> None:
+    request = asked(ProposedContext(1, VERIFICATION, (BIG, IMPLICIT)))
+    assert rejected_classes(request, answer(request, policy(IMPLICIT_LITTLE))) == ()
+
+
+@pytest.mark.parametrize(
+    ("granted", "missing"),
+    [((b"\1\1",), 0), ((b"\1",), 1), ((b"\0\1",), 1), ((b"\0\0",), 2), ((b"",), 2), ((), 2), ((b"\2\1",), 1)],
+)
+def test_a_byte_of_the_extended_negotiation_that_is_not_1_is_a_no(granted: tuple[bytes, ...], missing: int) -> None:
+    proposed = retrieval_negotiation(PATIENT_ROOT_MOVE, relational=True, enhanced_conversion=True)
+    assert len(not_granted(proposed, [ExtendedNegotiation(PATIENT_ROOT_MOVE, value) for value in granted])) == missing
+    assert len(not_granted(proposed, [ExtendedNegotiation(PATIENT_ROOT_FIND, value) for value in granted])) == 2
+
+
+@pytest.mark.parametrize(
+    ("uid", "expected"),
+    [
+        ("1.2.840.113619.4.27", True),
+        ("1.2.840.10008.5.1.4.1.1.9999", True),
+        (PATIENT_ROOT_FIND, False),
+        ("1.2.840.10008.1.20.1", False),
+        ("", False),
+    ],
+)
+def test_a_private_class_may_be_for_storage_and_one_of_another_service_may_not(uid: str, *, expected: bool) -> None:
+    assert may_be_storage(uid) == expected

@@ -5,54 +5,69 @@ Imported late, for ``--help`` and ``--version`` need none of it.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
+import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
-from movescu import errors
-from movescu.cli import logs, report
+from movescu.cli import logs, report, streams
 from movescu.cli.exit_codes import PRECEDENCE, ExitCode
 from movescu.cli.wiring import retrieve_options
 from movescu.dataset.query import make_identifier
 from movescu.errors import MovescuError, PeerError, StoreError, UsageError
-from movescu.retrieve import NoPresentationContextError, Retriever
+from movescu.retrieve import Retriever
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import FrameType
 
     from movescu.cli.parser import Settings
     from movescu.dataset.query import Identifier
     from movescu.options import RetrieveOptions
+    from movescu.services.move import MoveResponse
+    from movescu.storage.receiver import ObjectReceiver
 
 _log: Final = logging.getLogger("movescu.cli")
 
-# error before the first request -> its code, and what was attempted; subclasses first
-_AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
-    (errors.DirectoryNotFoundError, ExitCode.OUTPUT_DIRECTORY_NOT_FOUND, "cannot store"),
-    (errors.DirectoryNotWritableError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
-    (errors.PrivilegesError, ExitCode.INSUFFICIENT_PRIVILEGES, "cannot receive"),
-    (errors.ListenError, ExitCode.CANNOT_LISTEN, "cannot receive"),
-    (errors.TLSError, ExitCode.TLS_SETUP_FAILED, "cannot set up TLS"),
-    (NoPresentationContextError, ExitCode.NO_PRESENTATION_CONTEXT, "cannot ask"),
-    (PeerError, ExitCode.ASSOCIATION_FAILED, "association request failed"),
-)
+_WITH_PROGRESS: Final = ("warn", "error")
+"""Levels of the log at which a terminal shows the progress: above them lines do, below them nothing may."""
 
 
 def run_command(settings: Settings) -> int:
     """Run it. Gives the exit code."""
-    logs.configure(settings.log_level)
     try:
-        return _Command(settings).run()
+        _set_up_log(settings)
     except UsageError as error:
-        if error_code := _code_at_start(error):
+        print_usage_error(error)
+        return ExitCode.USAGE
+    return _run(settings)
+
+
+def _set_up_log(settings: Settings) -> None:
+    if settings.log_config is None:
+        logs.configure(settings.log_level)
+        return
+    from movescu.cli.log_config import configure_from  # noqa: PLC0415 - for those alone who have a file
+
+    configure_from(settings.log_config)
+
+
+def _run(settings: Settings) -> int:
+    try:
+        return _check(settings) if settings.check else _Command(settings).run()
+    except UsageError as error:
+        if error_code := report.code_at_start(error):
             return error_code
         if _log.isEnabledFor(logging.ERROR):
             print_usage_error(error)
         return ExitCode.USAGE
     except MovescuError as error:
-        return _code_at_start(error) or _internal_error(error)
+        return report.code_at_start(error) or _internal_error(error)
     except KeyboardInterrupt:
         _log.critical("interrupted")
         return ExitCode.INTERRUPTED
@@ -60,26 +75,44 @@ def run_command(settings: Settings) -> int:
         return _internal_error(error)
 
 
+def _identifiers(settings: Settings) -> list[Identifier]:
+    """Make what is asked for, one for each request."""
+    if path := os.environ.get("DCMDICTPATH"):
+        from movescu.dictionary_files import use_dictionaries  # noqa: PLC0415 - few need another dictionary
+
+        use_dictionaries(path)
+    options = {"relational": settings.relational, "keys_only": settings.keys_only}
+    files = settings.query_files or (None,)
+    return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
+
+
+def _check(settings: Settings) -> int:
+    from movescu.cli.check import run_check  # noqa: PLC0415 - for those alone who ask for it
+
+    return run_check(retrieve_options(settings))
+
+
 def print_usage_error(error: MovescuError) -> None:
     """Print an error of the command line below the banner."""
     from movescu.cli.help import banner  # noqa: PLC0415 - texts are loaded where they are printed
 
     hint = f"({error.hint})\n" if error.hint else ""
-    sys.stderr.write(f"{banner()}error: {error}\n{hint}")
-
-
-def _code_at_start(error: MovescuError) -> ExitCode | None:
-    for kind, code, what in _AT_START:
-        if isinstance(error, kind):
-            report.complain(what, error)
-            return code
-    return None
+    streams.write(sys.stderr, f"{banner()}error: {error}\n{hint}")
 
 
 def _internal_error(error: Exception) -> ExitCode:
     _log.critical("internal error: %s: %s", type(error).__name__, error)
     _log.debug("where it happened:", exc_info=error)
     return ExitCode.INTERNAL_ERROR
+
+
+def _dots() -> Callable[[ObjectReceiver], ObjectReceiver] | None:
+    """Give what shows the progress as DCMTK does, None if it is not to be shown."""
+    if not logs.shows_progress():
+        return None
+    from movescu.cli.dots import Dots  # noqa: PLC0415 - for those alone who want to see it
+
+    return Dots().watch
 
 
 class _Command:
@@ -93,25 +126,38 @@ class _Command:
     def run(self) -> int:
         """Run it. Gives the exit code; errors before the first request are raised."""
         settings = self._settings
-        identifiers = [make_identifier(settings.keys, file) for file in settings.query_files or (None,)]
-        with Retriever(self._options) as retriever, _Signals(retriever):
+        identifiers = _identifiers(settings)
+        with _Signals() as signals, Retriever(self._options, watch=_dots()) as retriever:
+            signals.retriever = retriever
             retriever.listen()
             retriever.open()
-            lost = self._ask(retriever, identifiers)
-            self._finish(retriever)
+            with self._watching(retriever) as on_response:
+                lost = self._ask(retriever, identifiers, on_response)
+                self._finish(retriever)
             if not lost:
                 self._end(retriever)
             if retriever.cancelled:
                 self._codes.add(ExitCode.INTERRUPTED)
         return next((code for code in PRECEDENCE if code in self._codes), ExitCode.SUCCESS)
 
-    def _ask(self, retriever: Retriever, identifiers: list[Identifier]) -> bool:
+    def _watching(self, retriever: Retriever) -> AbstractContextManager[Callable[[MoveResponse], None]]:
+        """Give what is told the responses as they come: on a terminal, what shows the progress."""
+        shown = self._settings.log_level in _WITH_PROGRESS and self._settings.log_config is None
+        if not shown or sys.stderr is None or not sys.stderr.isatty():
+            return contextlib.nullcontext(report.log_response)
+        from movescu.cli.progress import Progress  # noqa: PLC0415 - only for terminals
+
+        return Progress(retriever.tally, self._options, display=self._settings.progress)
+
+    def _ask(
+        self, retriever: Retriever, identifiers: list[Identifier], on_response: Callable[[MoveResponse], None]
+    ) -> bool:
         """Make all requests; True if the association was lost over it."""
         try:
             for identifier in (i for i in identifiers for _ in range(self._settings.repeat)):
                 if retriever.cancelled:
                     break
-                response = retriever.move(identifier, report.log_response)
+                response = retriever.move(identifier, on_response)
                 self._codes |= report.judge_response(response, retriever, self._options)
         except PeerError as error:
             self._codes.add(ExitCode.ASSOCIATION_LOST)
@@ -127,7 +173,7 @@ class _Command:
             report.complain("incomplete", error)
             return
         self._codes |= report.judge_result(result, self._options)
-        report.report_rejected(result.rejected, failed=bool(self._codes))
+        report.report_rejected(result.rejected, self._options, failed=bool(self._codes))
 
     def _end(self, retriever: Retriever) -> None:
         if self._settings.abort:
@@ -144,30 +190,54 @@ class _Command:
 class _Signals:
     """What Ctrl-C and a request to terminate do while a retrieve runs: nothing partial is left in either case.
 
-    The first Ctrl-C sends C-CANCEL and lets the archive come to its end; a second one, and SIGTERM, abort.
+    The first Ctrl-C sends C-CANCEL and lets the archive come to its end, or ends the wait for what is still on its way;
+    a second one, SIGTERM and SIGHUP abort. While that goes on, for some seconds at most, further ones change nothing:
+    they would leave temporary files. To be left after the retriever. A signal that is ignored stays so (``nohup``).
     """
 
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
-        self._main = threading.current_thread() is threading.main_thread()
+    def __init__(self) -> None:
+        self.retriever: Retriever | None = None
+        self._ending = False
+        self._before: dict[int, Callable[[int, FrameType | None], object] | int] = {}
 
-    def __enter__(self) -> None:
-        if self._main:
-            self._before = (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
-            signal.signal(signal.SIGINT, self._interrupt)
-            signal.signal(signal.SIGTERM, self._terminate)
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in _HANDLERS:
+                before = signal.getsignal(number)
+                if before not in (None, signal.SIG_IGN):
+                    self._before[number] = before
+                    signal.signal(number, functools.partial(handler, self))
+        return self
 
     def __exit__(self, *_: object) -> None:
-        if self._main:
-            for number, handler in zip((signal.SIGINT, signal.SIGTERM), self._before, strict=True):
-                signal.signal(number, handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def _interrupt(self, _: int, __: FrameType | None) -> None:
-        if self._retriever.cancelled or not self._retriever.moving:
+    def interrupt(self, _: int, __: FrameType | None) -> None:
+        """Cancel at first, then abort."""
+        if self._ending:
+            return
+        retriever = self.retriever
+        if retriever is None or retriever.cancelled or not retriever.moving:
+            self._ending = True
             raise KeyboardInterrupt
+        retriever.cancel()  # before anything is said: whoever reads it may interrupt again at once
         _log.warning("cancelling; interrupt again to abort")
-        self._retriever.cancel()
 
-    def _terminate(self, _: int, __: FrameType | None) -> None:
-        _log.critical("terminated")
-        sys.exit(ExitCode.TERMINATED)
+    def terminate(self, number: int, _: FrameType | None) -> None:
+        """Abort."""
+        if not self._ending:
+            self._ending = True
+            _log.critical("terminated by %s", signal.Signals(number).name)
+            sys.exit(_BY_SIGNAL[number])
+
+
+_HANDLERS: Final = (
+    (signal.SIGINT, _Signals.interrupt),
+    (signal.SIGTERM, _Signals.terminate),
+    (signal.SIGHUP, _Signals.terminate),
+)
+_BY_SIGNAL: Final[dict[int, ExitCode]] = {
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGHUP: ExitCode.HUNG_UP,
+}

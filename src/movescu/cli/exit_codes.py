@@ -27,8 +27,9 @@ class ExitCode(IntEnum):
     MOVE_FAILED = 69  # any other final status but success and cancel
     TLS_SETUP_FAILED = 70
     INTERNAL_ERROR = 99  # a fault of this program
+    HUNG_UP = 129  # by SIGHUP, as when the terminal is closed
     INTERRUPTED = 130  # by Ctrl-C
-    TERMINATED = 143
+    TERMINATED = 143  # by SIGTERM
 
 
 PRECEDENCE: Final = (

@@ -1,20 +1,25 @@
 """What ``--help`` and ``--version`` print, made from the option table.
 
-The order and the headings are those of DCMTK's help, so that who knows the one finds the way in the other. All lines
-fit into 80 columns. This module is imported when one of its texts is to be printed, and not before.
+``--help`` shows what most people need and three examples; ``--help all`` shows every option, in the order and under the
+headings of DCMTK's help, so that who knows the one finds the way in the other. All lines fit into 80 columns. Texts are
+made plain; ``painted`` adds colours for a terminal. This module is imported when one of its texts is to be printed, and
+not before.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from movescu.cli.options import PARAMETERS, QUERY_FILES, SECTIONS
+from movescu.cli.options import NAMES, PARAMETERS, QUERY_FILES, SECTIONS
 from movescu.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
     from movescu.cli.options import Group, Option
 
@@ -23,13 +28,56 @@ _SHORT_WIDTH: Final = 10
 _TEXT_COLUMN: Final = 34
 
 _PURPOSE: Final = "movescu: retrieves objects from a DICOM archive (C-MOVE)"
-_USAGE: Final = "usage: movescu [options] peer port [query-file...]"
-_VERSION: Final = IMPLEMENTATION_VERSION_NAME.partition("_")[2]
+USAGE: Final = "movescu [options] peer port [query-file...]"
+VERSION: Final = IMPLEMENTATION_VERSION_NAME.partition("_")[2]
+
+_MOST_WANTED: Final = {
+    "what to retrieve": {"--key": "", "--study": "ask in the Study Root model"},
+    "who asks whom, and where the objects go": {
+        "--call": "",
+        "--aetitle": "",
+        "--move": "",
+        "--port": "receive the objects on this TCP port",
+        "--output-directory": "",
+        "--site": "take all of this from sites.toml",
+    },
+    "how objects come, and are stored": {
+        "--accept-all": "take compressed objects too",
+        "--bit-preserving": "",
+        "--dimse-timeout": "",
+    },
+    "what is shown": {
+        "--check": "go the way step by step and say what works",
+        "--verbose": "",
+        "--debug": "",
+        "--version": "",
+    },
+}
+"""Heading -> options in the short help -> what it says of them, where the table's words need their heading."""
+
+_EXAMPLES: Final = """\
+examples:
+  Retrieve a study to the folder "in". The archive has to know the AE title ME,
+  with the address of this computer and port 11112:
+    movescu -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3 \\
+        -aet ME -aec ARCHIVE +P 11112 -od in archive.example.org 104
+  Have the archive send all studies of a patient to a third party:
+    movescu -k QueryRetrieveLevel=PATIENT -k PatientID=PAT001 \\
+        -aet ME -aec ARCHIVE -aem WORKSTATION archive.example.org 104
+  Ask for what is written in query files, one request for each:
+    movescu -S -aet ME -aec ARCHIVE +P 11112 archive.example.org 104 *.dcm
+
+more: movescu --help all (every option), man movescu (everything)
+"""
+
+_HEADING: Final = re.compile(r"^(?!.*usage:) *[^-+\s].*:$|^usage:|^more:", re.MULTILINE)
+_NAMES: Final = re.compile(r"^( {2,4})([-+]\S+)?( +)(--[a-z0-9-]+)(?= |$)", re.MULTILINE)
+_BOLD, _COLOUR, _PLAIN = "\x1b[1m", "\x1b[36m", "\x1b[0m"
 
 
 def banner() -> str:
     """Give the lines that open the help and stand above errors of the command line: the version, the purpose."""
-    return f"movescu {_VERSION}\n\n{_PURPOSE}\n"
+    return f"movescu {VERSION}\n\n{_PURPOSE}\n"
 
 
 def tls_text(*, ciphers: bool) -> str:
@@ -42,13 +90,58 @@ def tls_text(*, ciphers: bool) -> str:
 
 def help_text() -> str:
     """Give the whole help, with a line end."""
-    return banner() + "\n".join((_USAGE, "", *_parameters(), "", *_sections())) + "\n"
+    return banner() + "\n".join((f"usage: {USAGE}", "", *_parameters(), "", *_sections())) + "\n"
+
+
+def short_help_text() -> str:
+    """Give the help for a start: what most people need, and examples."""
+    return banner() + "\n".join((f"usage: {USAGE}", "", *_most_wanted(), _EXAMPLES))
 
 
 def version_text() -> str:
     """Give the version, and what a report of an error needs beside it, with a line end."""
     python = ".".join(str(part) for part in sys.version_info[:3])
     return f"{banner()}\nPython {python} on {sys.platform}\nimplementation class UID {IMPLEMENTATION_CLASS_UID}\n"
+
+
+def painted(text: str) -> str:
+    """Give a help text with headings and names of options set off, for a terminal."""
+    text = _HEADING.sub(rf"{_BOLD}\g<0>{_PLAIN}", text)
+    return _NAMES.sub(lambda match: match[1] + _paint(match[2]) + match[3] + _paint(match[4]), text)
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Tell whether colours go to a stream: to terminals, unless NO_COLOR is set; everywhere with CLICOLOR_FORCE."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("CLICOLOR_FORCE", "0") != "0":
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def notes_of(option: Option) -> list[str]:
+    """Give what is to be said of an option beside its sentence: its bounds, its default, whether it works."""
+    notes = [f"{value.low}..{value.high}" for value in option.takes if value.high is not None]
+    if option.default:
+        notes.append("default")
+    elif option.takes and option.unset:
+        notes.append(f"default: {option.unset:g}" if isinstance(option.unset, float) else f"default: {option.unset}")
+    elif option.missing:
+        notes.append(f"default: {option.missing}")
+    if option.refusal:
+        notes.append(option.refusal.removeprefix("is ").partition(":")[0])
+    return notes
+
+
+def _paint(name: str | None) -> str:
+    return f"{_COLOUR}{name}{_PLAIN}" if name else ""
+
+
+def _most_wanted() -> Iterator[str]:
+    for heading, names in _MOST_WANTED.items():
+        yield f"{heading}:"
+        for name, text in names.items():
+            yield from _option(NAMES[name], "  ", text)
 
 
 def _parameters() -> Iterator[str]:
@@ -70,8 +163,12 @@ def _group(group: Group) -> Iterator[str]:
         note = f" ({group.note})" if group.note else ""
         yield f"  {group.heading}{note}:"
     for option in group.options:
-        names = " ".join((option.long, *(value.metavar for value in option.takes)))
-        yield from _row(f"{indent + option.short:<{_SHORT_WIDTH}}{names}", _explained(option))
+        yield from _option(option, indent)
+
+
+def _option(option: Option, indent: str, text: str = "") -> list[str]:
+    names = " ".join((option.long, *(value.metavar for value in option.takes)))
+    return _row(f"{indent + option.short:<{_SHORT_WIDTH}}{names}", text or _explained(option))
 
 
 def _row(names: str, text: str) -> list[str]:
@@ -81,13 +178,5 @@ def _row(names: str, text: str) -> list[str]:
 
 
 def _explained(option: Option) -> str:
-    notes = [f"{value.low}..{value.high}" for value in option.takes if value.high is not None]
-    if option.default:
-        notes.append("default")
-    elif option.takes and option.unset:
-        notes.append(f"default: {option.unset:g}" if isinstance(option.unset, float) else f"default: {option.unset}")
-    elif option.missing:
-        notes.append(f"default: {option.missing}")
-    if option.refusal:
-        notes.append(option.refusal.removeprefix("is ").partition(":")[0])
+    notes = notes_of(option)
     return f"{option.help} ({'; '.join(notes)})" if notes else option.help

@@ -5,8 +5,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
-from movescu.cli.parser import CommandLineError, ShowHelp, ShowTLS, ShowVersion, arguments_lines, parse
+from movescu.cli.parser import (
+    CommandLineError,
+    ShowCompletion,
+    ShowHelp,
+    ShowTLS,
+    ShowVersion,
+    arguments_lines,
+    parse,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,15 +23,19 @@ if TYPE_CHECKING:
 
 def run() -> None:
     """Run the command with the arguments of the process; the console script."""
-    sys.exit(main(sys.argv[1:]))
+    streams.secure()
+    try:
+        sys.exit(main(sys.argv[1:]))
+    finally:
+        streams.settle()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command. Gives the exit code."""
     try:
         settings = parse(arguments)
-    except (ShowHelp, ShowVersion, ShowTLS) as wish:
-        sys.stdout.write(_text(wish))
+    except (ShowHelp, ShowVersion, ShowTLS, ShowCompletion) as wish:
+        streams.write(sys.stdout, _text(wish))
         return ExitCode.SUCCESS
     except CommandLineError as error:
         if error.show_arguments:
@@ -39,14 +52,21 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(settings)
 
 
-def _text(wish: ShowHelp | ShowVersion | ShowTLS) -> str:
-    from movescu.cli import help as texts  # noqa: PLC0415 - texts are loaded where they are printed
+def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
+    if isinstance(wish, ShowCompletion):
+        from movescu.cli.completion import completion_text  # noqa: PLC0415 - texts are loaded where they are printed
+
+        return completion_text(wish.shell)
+    from movescu.cli import help as texts  # noqa: PLC0415 - as above
 
     if isinstance(wish, ShowTLS):
         return texts.tls_text(ciphers=wish.ciphers)
-    return texts.version_text() if isinstance(wish, ShowVersion) else texts.help_text()
+    if isinstance(wish, ShowVersion):
+        return texts.version_text()
+    text = texts.help_text() if wish.everything else texts.short_help_text()
+    return texts.painted(text) if texts.wants_colour(sys.stdout) else text
 
 
 def _show_arguments(arguments: Sequence[str]) -> None:
     for line in arguments_lines("movescu", arguments):
-        sys.stderr.write(f"I: {line}\n")
+        streams.write(sys.stderr, f"I: {line}\n")

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Literal
 
-    Kind = Literal["text", "title", "integer", "seconds", "choice"]
-    """How a value is read: as it stands, as an AE title (cut to 16 characters), as a whole number, as a whole number
-    of seconds, as one of a few words in upper or lower case."""
+    Kind = Literal["text", "file", "directory", "host", "key", "site", "title", "integer", "seconds", "choice"]
+    """How a value is read: as it stands (and what of it a shell can complete: a file, a directory, a host, a key, a
+    site), as an AE title (cut to 16 characters), as a whole number, as a whole number of seconds, as one of a few words
+    in upper or lower case."""
 
 
 class Value(NamedTuple):
@@ -108,10 +109,12 @@ class Parameter(NamedTuple):
 _NOT_YET: Final = "is not available yet"
 
 PARAMETERS: Final = (
-    Parameter("peer", "host name or address of the archive", Value("peer")),
+    Parameter("peer", "host name or address of the archive", Value("peer", "host")),
     Parameter("port", "TCP port of the archive", Value("port", "integer", 1, 65535)),
 )
-QUERY_FILES: Final = Parameter("query-file", "DICOM file with the keys of one request", Value("query-file"))
+QUERY_FILES: Final = Parameter(
+    "query-file", "keys of one request: a DICOM file, DICOM JSON or text", Value("query-file", "file")
+)
 
 UNCOMPRESSED: Final = (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)
 _BIG_FIRST: Final = (EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE)
@@ -192,7 +195,7 @@ _PREFERRED: Final = (
 )
 
 _GENERAL: Final = (
-    Option("-h", "--help", "", "show this text and end"),
+    Option("-h", "--help", "", "show the help and end; --help all shows every option"),
     Option("", "--version", "", "show the version and end"),
     Option("", "--arguments", "show_arguments", "log the arguments with long option names", unset=False),
     Option("-q", "--quiet", "log_level", "log fatal errors only", "fatal", unset="warn", block="verbosity"),
@@ -212,9 +215,8 @@ _GENERAL: Final = (
         "--log-config",
         "log_config",
         "take levels and destinations of the log from this file",
-        takes=(Value("FILE"),),
+        takes=(Value("FILE", "file"),),
         conflicts=(("--log-level",), *_VERBOSITY),
-        refusal=_NOT_YET,
     ),
 )
 
@@ -224,7 +226,7 @@ _KEYS: Final = (
         "--key",
         "keys",
         "set a key of the request: gggg,eeee=value or Keyword=value; may be repeated",
-        takes=(Value("KEY"),),
+        takes=(Value("KEY", "key"),),
         unset=(),
         repeats=True,
     ),
@@ -313,7 +315,7 @@ _DIRECTORY: Final = (
         "--output-directory",
         "output_directory",
         "existing directory to write to",
-        takes=(Value("DIR"),),
+        takes=(Value("DIR", "directory"),),
         unset=".",
         needs=("--port",),
     ),
@@ -391,11 +393,23 @@ _COMPRESSION: Final = (
 _OURS: Final = (
     Option(
         "",
+        "--completion",
+        "",
+        "show what makes this shell complete options and values, and end: bash, zsh or fish",
+        takes=(
+            Value("SHELL", "choice", choices={name: name for name in ("bash", "zsh", "fish", "keywords", "sites")}),
+        ),
+    ),
+    Option(
+        "",
         "--durable",
         "durable",
         "flush files to disk: each object, or all at the end, or off",
         takes=(Value("WHEN", "choice", choices={"end": "end", "object": "object", "off": "off"}),),
         unset="end",
+    ),
+    Option(
+        "", "--keys-only", "keys_only", "take from a query file only the level and the model's unique keys", unset=False
     ),
     Option("", "--accept-unknown", "accept_unknown", "receive unknown storage classes too", unset=False),
     Option(
@@ -421,7 +435,7 @@ _OURS: Final = (
         "--listen",
         "listen_address",
         "receive on this address of ours alone",
-        takes=(Value("ADDRESS"),),
+        takes=(Value("ADDRESS", "host"),),
         unset="",
         needs=("--port",),
     ),
@@ -488,11 +502,11 @@ _USER: Final = (
         "--password-file",
         "password_file",
         "with the passcode in this file (or in MOVESCU_PASSWORD)",
-        takes=(Value("FILE"),),
+        takes=(Value("FILE", "file"),),
         needs=("--user",),
     ),
     *(
-        Option("", long, field, text, takes=(Value("FILE"),), block="identity")
+        Option("", long, field, text, takes=(Value("FILE", "file"),), block="identity")
         for long, field, text in (
             ("--kerberos", "kerberos_file", "the Kerberos service ticket in this file"),
             ("--saml", "saml_file", "the SAML assertion in this file"),
@@ -508,7 +522,7 @@ _IP: Final = (
 )
 
 _WITH_TLS: Final = ("--enable-tls", "--anonymous-tls")
-_FILE: Final = (Value("FILE"),)
+_FILE: Final = (Value("FILE", "file"),)
 _NO_CHOICE: Final = "is not supported: OpenSSL and the system's random numbers decide this"
 _PROFILE_ONLY: Final = "is not supported: the profiles are --profile-bcp195 and --profile-bcp195-nd"
 
@@ -519,7 +533,7 @@ _TLS: Final = (
         "--enable-tls",
         "tls",
         "TLS both ways, with this private key and certificate",
-        takes=(Value("KEY"), Value("CERT")),
+        takes=(Value("KEY", "file"), Value("CERT", "file")),
     ),
     Option(
         "+tla",
@@ -555,7 +569,7 @@ _TLS_TRUST: Final = (
         "--add-cert-dir",
         "tls_trusted_directories",
         "trust the certificates in this directory; may be repeated",
-        takes=(Value("DIR"),),
+        takes=(Value("DIR", "directory"),),
         unset=(),
         repeats=True,
         needs=_WITH_TLS,
@@ -604,7 +618,7 @@ _TLS_PROFILE: Final = (
         "+cs",
         "--cipher",
         "tls_ciphers",
-        "this cipher suite; may be repeated",
+        "this cipher suite of TLS 1.2 too; may be repeated",
         takes=(Value("NAME"),),
         unset=(),
         repeats=True,
@@ -619,13 +633,21 @@ _TLS_PROFILE: Final = (
 )
 
 _TLS_NAME: Final = (
-    Option("", "--no-sni", "tls_server_name", "the archive's host name", None, default=True),
+    Option(
+        "",
+        "--no-sni",
+        "tls_server_name",
+        "ask for no name, which leaves none to check",
+        "",
+        needs=("--no-host-check", "--ignore-peer-cert"),
+    ),
     Option(
         "",
         "--request-sni",
         "tls_server_name",
         "ask for this name, and expect it in the certificate",
         takes=(Value("NAME"),),
+        missing="the host name of the archive",
         needs=_WITH_TLS,
     ),
     Option(
@@ -636,6 +658,24 @@ _TLS_NAME: Final = (
         takes=(Value("NAME"),),
         needs=("--enable-tls",),
     ),
+)
+
+_CONVENIENCE: Final = (
+    Option(
+        "",
+        "--site",
+        "site",
+        "take what is not given here from this site of sites.toml, peer and port among it",
+        takes=(Value("NAME", "site"),),
+    ),
+    Option(
+        "",
+        "--check",
+        "check",
+        "retrieve nothing: go the way step by step and say what works and what to do",
+        unset=False,
+    ),
+    Option("", "--no-progress", "progress", "show no live progress on a terminal", value=False, unset=True),
 )
 
 _NOT_WITH_B: Final = "not with --bit-preserving"
@@ -684,7 +724,12 @@ SECTIONS: Final = (
     ),
     Section(
         "options that only this movescu has",
-        (Group("", _OURS), Group("patience", _PATIENCE), Group("user identity", _USER)),
+        (
+            Group("", _OURS),
+            Group("convenience", _CONVENIENCE),
+            Group("patience", _PATIENCE),
+            Group("user identity", _USER),
+        ),
     ),
 )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from movescu.cli.options import NAMES, OPTIONS, PARAMETERS, SECTIONS, Option, Value
@@ -89,6 +90,7 @@ class Settings:
     compression_level: int
 
     durable: Durable
+    keys_only: bool
     accept_unknown: bool
     allowed_aets: tuple[str, ...]
     require_called_aet: bool
@@ -107,6 +109,9 @@ class Settings:
     saml_file: str | None
     jwt_file: str | None
     ip: IPVersion
+    site: str | None
+    check: bool
+    progress: bool
 
     tls: tuple[str, str] | None
     tls_password: str | None
@@ -148,11 +153,23 @@ class CommandLineError(UsageError):
 
 
 class ShowHelp(Exception):  # noqa: N818 - no error: the user asked for it
-    """The help is asked for: by ``--help``, or by giving no arguments at all."""
+    """The help is asked for: by ``--help``, or by giving no arguments at all; the whole of it by ``--help all``."""
+
+    def __init__(self, *, everything: bool = False) -> None:
+        super().__init__()
+        self.everything = everything
 
 
 class ShowVersion(Exception):  # noqa: N818 - no error: the user asked for it
     """The version is asked for, and not the help."""
+
+
+class ShowCompletion(Exception):  # noqa: N818 - no error: the user asked for it
+    """What makes a shell complete the command line is asked for, or the keywords alone."""
+
+    def __init__(self, shell: str) -> None:
+        super().__init__()
+        self.shell = shell
 
 
 class ShowTLS(Exception):  # noqa: N818 - no error: the user asked for it
@@ -171,6 +188,7 @@ def parse(arguments: Sequence[str]) -> Settings:
             nothing to ask the archive for.
         ShowHelp: there are none, or ``--help`` is among them.
         ShowVersion: ``--version`` is among them.
+        ShowCompletion: ``--completion`` is among them.
         ShowTLS: ``--list-ciphers`` or ``--list-profiles`` is among them.
 
     """
@@ -179,13 +197,24 @@ def parse(arguments: Sequence[str]) -> Settings:
         raise ShowHelp
     parameters, winners = _read(words)
     if "--help" in winners:
-        raise ShowHelp
+        raise ShowHelp(everything=_asks_for_all(words))
     if "--version" in winners:
         raise ShowVersion
+    if "--completion" in winners:
+        raise ShowCompletion(str(_value(*winners["--completion"])))
     if "--list-ciphers" in winners or "--list-profiles" in winners:
         raise ShowTLS(ciphers="--list-ciphers" in winners)
+    if "site" in winners:
+        parameters, winners = _with_site(parameters, winners)
     _require_parameters(parameters)
     return _settled(parameters, winners)
+
+
+def _asks_for_all(words: Iterable[str]) -> bool:
+    """Tell whether ``all`` is the word after a ``--help``."""
+    tokens = list(_tokens(words))
+    helps = (following for (option, _), following in pairwise(tokens) if option and option.long == "--help")
+    return (None, ("all",)) in helps
 
 
 def arguments_lines(program: str, arguments: Sequence[str]) -> list[str]:
@@ -292,12 +321,25 @@ def _read(words: Iterable[str]) -> tuple[list[str], Winners]:
     return parameters, winners
 
 
+def _with_site(parameters: list[str], winners: Winners) -> tuple[list[str], Winners]:
+    """Add what stands in the site that is asked for; the command line wins over it."""
+    from movescu.cli import sites  # noqa: PLC0415 - for those alone who have sites
+
+    try:
+        site = sites.read_site(winners["site"][1][0], _value)
+        return sites.join(site, parameters, winners)
+    except UsageError as error:
+        raise CommandLineError(str(error), hint=error.hint) from error
+
+
 # Checks and values
 
 
 def _require_parameters(parameters: Sequence[str]) -> None:
     for parameter in PARAMETERS[len(parameters) :]:
-        raise CommandLineError(f"Missing parameter {parameter.name}")
+        raise CommandLineError(
+            f"Missing parameter {parameter.name}", hint="Give host and port of the archive, or --site. See --help."
+        )
 
 
 def _settled(parameters: Sequence[str], winners: Winners) -> Settings:
@@ -311,7 +353,8 @@ def _settled(parameters: Sequence[str], winners: Winners) -> Settings:
     _require_available(winners)
     try:
         fields |= _fields(SECTIONS[1:], winners)
-        _require_query(query_files, fields["keys"])
+        if not fields["check"]:
+            _require_query(query_files, fields["keys"])
     except CommandLineError as error:
         error.early = False
         error.silent = fields["log_level"] in ("off", "fatal")
@@ -427,7 +470,13 @@ def _choice(text: str, value: Value) -> tuple[str | int, str]:
     return ("", "invalid") if choice is None else (choice, "")
 
 
-_CONVERTERS: Final = {"text": _text, "title": _title, "integer": _integer, "seconds": _seconds, "choice": _choice}
+_CONVERTERS: Final = {
+    **dict.fromkeys(("text", "file", "directory", "host", "key", "site"), _text),
+    "title": _title,
+    "integer": _integer,
+    "seconds": _seconds,
+    "choice": _choice,
+}
 
 _DEFAULTS: Final[dict[str, Any]] = {option.field: option.unset for option in OPTIONS if option.field} | {
     option.field: option.value for option in OPTIONS if option.default

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from movescu import errors
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.options import OPTIONS
 from movescu.dimse.status import (
     CANCEL,
+    DATA_SET_DOES_NOT_MATCH,
     MOVE_DESTINATION_UNKNOWN,
     OUT_OF_RESOURCES_SUB_OPERATIONS,
     SUB_OPERATIONS_WITH_FAILURES,
@@ -16,7 +18,9 @@ from movescu.dimse.status import (
     UNABLE_TO_PROCESS,
     StatusClass,
 )
-from movescu.uids import uid_name
+from movescu.errors import PeerError
+from movescu.retrieve import NoPresentationContextError
+from movescu.uids import may_be_storage, uid_name
 
 if TYPE_CHECKING:
     from movescu.cli.options import Option
@@ -31,6 +35,28 @@ _log: Final = logging.getLogger("movescu.cli")
 
 _NOT_REACHED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
 """What archives answer, beside A801, when they do not know the destination or get no answer from it."""
+
+
+# error before the first request -> its code, and what was attempted; subclasses first;
+# a step of --check has the same code
+AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
+    (errors.DirectoryNotFoundError, ExitCode.OUTPUT_DIRECTORY_NOT_FOUND, "cannot store"),
+    (errors.DirectoryNotWritableError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
+    (errors.PrivilegesError, ExitCode.INSUFFICIENT_PRIVILEGES, "cannot receive"),
+    (errors.ListenError, ExitCode.CANNOT_LISTEN, "cannot receive"),
+    (errors.TLSError, ExitCode.TLS_SETUP_FAILED, "cannot set up TLS"),
+    (NoPresentationContextError, ExitCode.NO_PRESENTATION_CONTEXT, "cannot ask"),
+    (PeerError, ExitCode.ASSOCIATION_FAILED, "association request failed"),
+)
+
+
+def code_at_start(error: MovescuError) -> ExitCode | None:
+    """Give the code of an error before the first request, None if it has none, and complain of it."""
+    for kind, code, what in AT_START:
+        if isinstance(error, kind):
+            complain(what, error)
+            return code
+    return None
 
 
 def complain(what: str, error: MovescuError) -> None:
@@ -50,8 +76,11 @@ def log_response(response: MoveResponse) -> None:
 
 def judge_response(response: MoveResponse, retriever: Retriever, options: RetrieveOptions) -> set[ExitCode]:
     """Give the code that a final response earns; say what was wrong and what can be done."""
-    if response.status in (SUCCESS, CANCEL):
+    if response.status == CANCEL or (response.status == SUCCESS and not response.failed):
         return set()
+    if response.status == SUCCESS:
+        _log.error("incomplete: the archive says success, and counts %d objects as failed", response.failed)
+        return {ExitCode.INCOMPLETE}
     text = "C-MOVE ended with status 0x%04x (%s): %s"
     _log.warning(text, response.status, response.status_name, _counts(response))
     if response.error_comment:
@@ -64,7 +93,12 @@ def judge_response(response: MoveResponse, retriever: Retriever, options: Retrie
     if response.status == MOVE_DESTINATION_UNKNOWN:
         _explain_destination("does not know", retriever, options)
     elif response.status in _NOT_REACHED and not response.completed and not retriever.arrived:
-        _explain_destination("may not know, or not reach,", retriever, options)
+        nothing = "" if response.failed else "may have nothing for these keys, or "
+        _explain_destination(f"{nothing}may not know, or not reach,", retriever, options)
+    elif response.status == DATA_SET_DOES_NOT_MATCH:
+        _log.warning(
+            "it does not take these keys: check QueryRetrieveLevel, its unique key, and the model (-P, -S, -O)"
+        )
     return {ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED}
 
 
@@ -97,32 +131,67 @@ def judge_result(result: RetrieveResult, options: RetrieveOptions) -> set[ExitCo
             "archive's log and the address it has for this AE title looked at",
             *(result.expected, tally.arrived),
         )
-    return {ExitCode.INCOMPLETE} if tally.failed or result.missing else set()
+    if _nothing_came(result, options):
+        _log.warning("the archive had nothing to send: check the keys, or whether this AE title may have it")
+    for uid in result.broken_off:
+        _log.error("incomplete: the transfer of SOP instance %s broke off; ask again", uid)
+    if result.cut_off:
+        _log.error(
+            "incomplete: the time for the whole retrieve was over, with %d storage associations open", result.cut_off
+        )
+    incomplete = tally.failed or result.missing or result.broken_off or result.cut_off
+    return {ExitCode.INCOMPLETE} if incomplete else set()
 
 
-def report_rejected(rejected: tuple[RejectedClass, ...], *, failed: bool) -> None:
-    """Name the SOP classes of which no presentation context was accepted: they may be why a retrieve failed."""
+def _nothing_came(result: RetrieveResult, options: RetrieveOptions) -> bool:
+    """Tell whether all that was asked for came to success, and to nothing; some archives do not count."""
+    successes = [response for response in result.responses if response.status == SUCCESS]
+    if not successes or len(successes) < len(result.responses) or result.tally.arrived:
+        return False
+    uncounted = any(response.completed is None for response in successes)
+    counted = any(response.completed or response.warning or response.failed for response in successes)
+    return not counted and (not uncounted or (options.listen is not None and not result.broken_off))
+
+
+def report_rejected(rejected: tuple[RejectedClass, ...], options: RetrieveOptions, *, failed: bool) -> None:
+    """Name the SOP classes of which presentation contexts were not accepted: they may be why a retrieve failed."""
     level = logging.WARNING if failed else logging.INFO
+    accepted = frozenset(syntax.uid for syntax in options.listen.transfer_syntaxes) if options.listen else frozenset()
     for entry in rejected:
         name = uid_name(entry.sop_class_uid)
         what = name if name == entry.sop_class_uid else f"{name} ({entry.sop_class_uid})"
         offered = ", ".join(map(uid_name, entry.offered))
-        advice = f"; {option} accepts it" if (option := _accepting_option(entry)) else ""
-        _log.log(level, "not accepted from a sender: %s, offered in %s%s", what, offered, advice)
+        _log.log(level, "not accepted from a sender: %s, offered in %s; %s", what, offered, _advice(entry, accepted))
 
 
-def _accepting_option(entry: RejectedClass) -> str:
-    """Name the options that would have accepted a class."""
-    if not entry.known:
-        return "--accept-unknown"
-    offered = frozenset(entry.offered)
-    preferences = (option for option in OPTIONS if option.field == "preferred")
-    return " or ".join(option.short for option in preferences if offered & _uids(option))
+def _advice(entry: RejectedClass, accepted: frozenset[str]) -> str:
+    """Name the options that would have accepted a class, in one of the transfer syntaxes offered."""
+    if not entry.known and not may_be_storage(entry.sop_class_uid):
+        return "it is no storage class"
+    known = "" if entry.known else "--accept-unknown"
+    if known and not accepted.isdisjoint(entry.offered):
+        return f"{known} accepts it"
+    preferences = _accepting_preferences(frozenset(entry.offered))
+    if not preferences:
+        return "no option accepts it"
+    return f"{known and f'{known} with '}{' or '.join(preferences)} accepts it"
 
 
-def _uids(option: Option) -> frozenset[str]:
-    syntaxes = option.value if isinstance(option.value, tuple) else ()
-    return frozenset(syntax.uid for syntax in syntaxes)
+def _accepting_preferences(offered: frozenset[str]) -> list[str]:
+    """Name the options that prefer one of the transfer syntaxes, and the one that takes all."""
+    named: dict[tuple[str, ...], str] = {}  # of options that mean the same, the first
+    for option in OPTIONS:
+        syntaxes = _uids(option)
+        if option.field == "preferred" and (
+            syntaxes[0] in offered or (option.long == "--accept-all" and not offered.isdisjoint(syntaxes))
+        ):
+            named.setdefault(syntaxes, option.short)
+    return list(named.values())
+
+
+def _uids(option: Option) -> tuple[str, ...]:
+    syntaxes = option.value if option.field == "preferred" and isinstance(option.value, tuple) else ()
+    return tuple(syntax.uid for syntax in syntaxes)
 
 
 def _counts(response: MoveResponse) -> str:

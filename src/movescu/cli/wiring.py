@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.encoding import Encoding, GroupLength
 from movescu.errors import UsageError
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     from movescu.cli.parser import Settings
     from movescu.net.tls import TLSOptions
 
-PASSWORD_VARIABLE = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
+PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
+
+# All sub-items of the user information together have 65535 bytes (PS3.8 9.3.2.3); the others of ours take some 200.
+_LONGEST_IDENTITY: Final = 65000
 
 
 def retrieve_options(settings: Settings) -> RetrieveOptions:
@@ -29,7 +34,7 @@ def retrieve_options(settings: Settings) -> RetrieveOptions:
         move_destination=settings.move_destination,
         model=settings.model,
         transfer_syntaxes=settings.proposed,
-        maximum_length=settings.max_pdu,
+        maximum_length=settings.max_pdu & ~1,  # as DCMTK: fragments are of even length in any case (PS3.8 E.1)
         priority=settings.priority,
         relational=settings.relational,
         enhanced_conversion=settings.enhanced_conversion,
@@ -82,33 +87,42 @@ def _listen(settings: Settings, port: int) -> ListenOptions:
 def _user_identity(settings: Settings) -> UserIdentity | None:
     """Make the user identity sub-item (PS3.7 D.3.3.7.1); secrets come from files and the environment alone."""
     if settings.user_name is not None:
-        name = settings.user_name.encode()
+        # Bytes that are no text in the terminal's encoding are passed on as they are.
+        name = settings.user_name.encode("utf-8", "surrogateescape")
         if settings.password_file is not None:
             passcode = _secret(settings.password_file).rstrip(b"\r\n")
         elif PASSWORD_VARIABLE in os.environ:
             passcode = os.environb[PASSWORD_VARIABLE.encode()]
         else:
-            return UserIdentity(1, name, positive_response_requested=True)
-        return UserIdentity(2, name, passcode, positive_response_requested=True)
+            return _checked(UserIdentity(1, name, positive_response_requested=True))
+        return _checked(UserIdentity(2, name, passcode, positive_response_requested=True))
     for identity_type, path in ((3, settings.kerberos_file), (4, settings.saml_file), (5, settings.jwt_file)):
         if path is not None:
             secret = _secret(path)
             # A ticket is bytes; the others are text, which an editor ends with a line feed.
-            return UserIdentity(
-                identity_type, secret if identity_type == 3 else secret.strip(), positive_response_requested=True
+            return _checked(
+                UserIdentity(
+                    identity_type, secret if identity_type == 3 else secret.strip(), positive_response_requested=True
+                )
             )
     return None
+
+
+def _checked(identity: UserIdentity) -> UserIdentity:
+    size = len(identity.primary_field) + len(identity.secondary_field)
+    if not identity.primary_field:
+        raise UsageError("the user identity is empty")
+    if size > _LONGEST_IDENTITY:
+        raise UsageError(f"the user identity has {size} bytes; an association request has room for {_LONGEST_IDENTITY}")
+    return identity
 
 
 def _secret(path: str) -> bytes:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
-            secret = file.read(65536)
+            return file.read(_LONGEST_IDENTITY + 1024)
     except OSError as error:
         raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
-    if len(secret) == 65536:
-        raise UsageError(f"{path!r} is longer than a user identity can be: 65535 bytes")
-    return secret
 
 
 def _tls(settings: Settings) -> TLSOptions | None:
@@ -120,7 +134,7 @@ def _tls(settings: Settings) -> TLSOptions | None:
     return TLSOptions(
         key_file=key or None,
         certificate_file=certificate or None,
-        password=settings.tls_password,
+        password=_ask_password if settings.tls_password is None else settings.tls_password,
         trusted_files=settings.tls_trusted_files,
         trusted_directories=settings.tls_trusted_directories,
         crl_files=settings.tls_crl_files,
@@ -131,3 +145,15 @@ def _tls(settings: Settings) -> TLSOptions | None:
         profile=settings.tls_profile,
         ciphers=settings.tls_ciphers,
     )
+
+
+@cache
+def _ask_password() -> str:
+    """Ask for the password of the private key, on the terminal; without one, on standard input (``+ps``)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
+    from getpass import getpass  # noqa: PLC0415 - for those alone who are asked
+
+    return getpass("Password of the private key: ")

@@ -11,7 +11,6 @@ the rest of the work (0.1 of 0.35 us).
 
 from __future__ import annotations
 
-from functools import cache
 from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Final
@@ -59,7 +58,7 @@ _EXPLICIT_KINDS: Final = {vr: _kind(vr) for vr in KNOWN}
 _OLD_KINDS: Final = {**_EXPLICIT_KINDS, **dict.fromkeys(SINCE_1993, _RELABELLED)}
 
 
-@cache
+@dictionary.derived
 def _implicit_kinds() -> dict[int, int]:
     """Give the kind of every tag of PS3.6; an ambiguous VR is never text."""
     simple = {_LONG: _PLAIN, _LONG_TEXT: _TEXT}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from movescu.dimse.messages import NO_DATA_SET, Message, decode_command, encode_command
+from movescu.dimse.messages import NO_DATA_SET, CStoreRQ, Message, decode_command, encode_command
 from movescu.errors import AbortReason, AssociationReleasedError, ProtocolError
 from movescu.ul.association import Fragment, ReleaseIndication
 from movescu.ul.pdu import PDataTF, PresentationDataValue
@@ -45,6 +45,8 @@ class Exchange:
 
     def send(self, context_id: int, message: Message, deadline: Deadline, data_set: _Buffer | None = None) -> None:
         """Send a message; up to a few MiB it leaves with one call of the system."""
+        if _log.isEnabledFor(logging.DEBUG):
+            self._show("to", context_id, message, data_set)
         pdus = list(self._pdus(context_id, _COMMAND, encode_command(message)))
         if data_set is not None:
             view = memoryview(data_set)
@@ -64,19 +66,40 @@ class Exchange:
     def receive(self, deadline: Deadline) -> tuple[int, Message] | None:
         """Wait for the next command; give its context ID and message, or None for the peer's release request.
 
-        A data set that the message before it had and that was not read is read and dropped.
+        The rest of one that has begun is waited for by ``deadline.within``. A data set that the message before it had
+        and that was not read is read and dropped.
         Raises ``ProtocolError`` for what is no command, and the other ``PeerError``.
         """
         if self._data_set_on:
-            for _ in self.data_set(deadline):
+            for _ in self.data_set(deadline.within):
                 pass
         indication = self.connection.next(deadline)
         if isinstance(indication, ReleaseIndication):
             return None
         fragment = self._skip_optional(self.connection.fragment(indication), deadline)
-        context_id, message = fragment.context_id, decode_command(self._command(fragment, deadline))
+        context_id, message = fragment.context_id, decode_command(self._command(fragment, deadline.within))
         self._data_set_on = context_id if message.command_data_set_type != NO_DATA_SET else 0
+        if _log.isEnabledFor(logging.DEBUG):
+            self._show("of", context_id, message)
         return context_id, message
+
+    def _show(self, way: str, context_id: int, message: Message, data_set: _Buffer | None = None) -> None:
+        """Log a message, with its data set if that is an identifier; objects are too large."""
+        from movescu.dimse.dump import message_text  # noqa: PLC0415 - for those alone who want to see it
+
+        title = f"{message.name} {way} {self.connection.peer} on presentation context {context_id}"
+        _log.debug(message_text(title, message))
+        if data_set is not None and not isinstance(message, CStoreRQ):
+            self.show_identifier(data_set, context_id)
+
+    def show_identifier(self, identifier: _Buffer, context_id: int) -> None:
+        """Log an identifier, from the level on at which patients may be named."""
+        context = self.connection.contexts.get(context_id)
+        if _log.isEnabledFor(logging.DEBUG) and context is not None:
+            from movescu.dataset.dump import data_set_text  # noqa: PLC0415 - as above
+
+            syntax = context.transfer_syntax
+            _log.debug(data_set_text(f"identifier, {syntax.name}", identifier, syntax))
 
     def _command(self, fragment: Fragment, deadline: Deadline) -> bytes:
         """Assemble the command set that begins with the fragment."""

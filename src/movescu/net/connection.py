@@ -25,6 +25,7 @@ from movescu.errors import (
     TimedOutError,
 )
 from movescu.net.transport import Deadline, Transport
+from movescu.tracing import TRACE, hex_text
 from movescu.ul.association import (
     AbortIndication,
     AssociateConfirmation,
@@ -37,7 +38,14 @@ from movescu.ul.association import (
     ReleaseIndication,
 )
 from movescu.ul.negotiation import Context, agreed
-from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, UserInformation
+from movescu.ul.pdu import (
+    AssociateAC,
+    AssociateRJ,
+    AssociateRQ,
+    PDataTF,
+    PresentationDataValue,
+    UserInformation,
+)
 from movescu.ul.states import State
 
 if TYPE_CHECKING:
@@ -66,12 +74,15 @@ class Connection:
         self._transport = transport
         self._association = association
         self._indications: deque[Indication] = deque()
+        self._traced = _log.isEnabledFor(TRACE)
         self.contexts: Mapping[int, Context] = {}
         self.peer_information = UserInformation()
         """What the acceptor said of itself, on the requestor's side."""
         self._interrupted = ""
         self.last_activity = time.monotonic()
-        """When a byte last came in, on the monotonic clock; read by other threads."""
+        """When a byte last came in, or the wait for one began, on the monotonic clock; read by other threads."""
+        self.waiting = False
+        """Whether a byte of the peer's is awaited now, which alone makes time its silence; read by other threads."""
 
     @property
     def peer(self) -> str:
@@ -103,6 +114,7 @@ class Connection:
         association = Association(maximum_length=request.user_information.maximum_length or 16384)
         connection = cls(transport, association)
         with connection.closing_on_error():
+            connection._show("to", request)
             association.associate_request(request)
             association.transport_connected(time.monotonic())
             deadline = Deadline(seconds, "waiting for the answer to the association request")
@@ -110,6 +122,7 @@ class Connection:
             indication = connection.next(deadline)
             if not isinstance(indication, AssociateConfirmation):
                 raise connection._error(indication)
+            connection._show("of", indication.answer, request)
             if isinstance(indication.answer, AssociateRJ):
                 raise _rejected(indication.answer)
             connection.contexts = agreed(request, indication.answer)
@@ -129,12 +142,14 @@ class Connection:
                 raise
             if not isinstance(indication, AssociateIndication):
                 raise self._error(indication)
+        self._show("of", indication.request)
         return indication.request
 
     def accept(self, request: AssociateRQ, answer: AssociateAC, deadline: Deadline) -> None:
         """Accept the association. Raises ``PeerError`` if the peer has ended it already."""
         with self.closing_on_error():
             self._require(State.STA3)
+            self._show("to", answer, request)
             self._association.associate_accept(answer)
             self.contexts = agreed(request, answer)
             self._flush(deadline)
@@ -143,6 +158,7 @@ class Connection:
         """Reject the association and end the connection. Raises ``PeerError`` if the peer has ended it already."""
         with self.closing_on_error():
             self._require(State.STA3)
+            self._show("to", answer)
             self._association.associate_reject(answer, time.monotonic())
         self._say_farewell()
 
@@ -165,7 +181,13 @@ class Connection:
         """Fill the queue of indications."""
         association = self._association
         while not self._indications:
-            size = self._transport.receive_into(association.get_buffer(), deadline)
+            limit = deadline.within if association.unfinished else deadline
+            self.last_activity = time.monotonic()
+            self.waiting = True
+            try:
+                size = self._transport.receive_into(association.get_buffer(), limit)
+            finally:
+                self.waiting = False
             now = self.last_activity = time.monotonic()
             if self._interrupted:
                 raise InterruptedConnectionError(self._interrupted)
@@ -174,6 +196,8 @@ class Connection:
             else:
                 self._indications.extend(association.transport_closed(now))
             if self._indications:
+                if self._traced:
+                    self._trace("P-DATA-TF of", self._indications)
                 return
             if association.state in (State.STA13, State.STA1):
                 # What PS3.8 ends without an indication: nothing came, or what came was no request (AA-1, AA-5, AE-6).
@@ -201,6 +225,9 @@ class Connection:
     def send(self, pdus: Iterable[PDataTF], deadline: Deadline) -> None:
         """Send P-DATA-TFs with one call of the system. Raises ``PeerError``."""
         self._require(State.STA6, State.STA8)
+        if self._traced:
+            pdus = list(pdus)
+            self._trace("P-DATA-TF to", (value for pdu in pdus for value in pdu.values))
         self._association.p_data_request(pdus)
         self._flush(deadline)
 
@@ -220,6 +247,7 @@ class Connection:
         """
         with self.closing_on_error():
             if self._association.state is State.STA6:  # else the peer was quicker: what it did waits behind data
+                _log.debug("A-RELEASE-RQ to %s", self.peer)
                 self._association.release_request()
                 self._flush(deadline)
             while not self._is_released_by(self.next(deadline), deadline):
@@ -242,6 +270,7 @@ class Connection:
         """Answer the peer's release request and end the connection."""
         with contextlib.suppress(PeerError, LocalProtocolError):  # the association has ended in every case
             self._association.release_response(time.monotonic())
+            _log.debug("A-RELEASE-RP to %s", self.peer)
             self._flush(deadline)
         self._say_farewell()
 
@@ -249,6 +278,7 @@ class Connection:
         """Abort the association, for ``error`` if the peer broke the protocol, and end the connection."""
         with contextlib.suppress(LocalProtocolError):  # there may be no association left to abort
             self._association.abort_request(time.monotonic(), error)
+            _log.debug("A-ABORT to %s", self.peer)
         self._say_farewell()
 
     def interrupt(self, why: str) -> None:
@@ -292,6 +322,25 @@ class Connection:
                 self._flush(deadline)
         association.transport_closed(time.monotonic())
         self.close()
+
+    def _show(self, way: str, pdu: AssociateRQ | AssociateAC | AssociateRJ, request: AssociateRQ | None = None) -> None:
+        """Log a PDU; ``request`` is what it answers."""
+        if not _log.isEnabledFor(logging.DEBUG):
+            return
+        from movescu.ul.dump import association_text, bytes_of  # noqa: PLC0415 - for those alone who want to see it
+
+        title = f"A-ASSOCIATE-{type(pdu).__name__[-2:]} {way} {self.peer}"
+        _log.debug(association_text(title, pdu, request))
+        if self._traced:
+            _log.log(TRACE, hex_text(title, bytes_of(pdu)))
+
+    def _trace(self, what: str, values: Iterable[Indication | PresentationDataValue]) -> None:
+        """Log the bytes of fragments."""
+        for value in values:
+            if isinstance(value, Fragment | PresentationDataValue):
+                kind = "command" if value.control & 1 else "data set"
+                head = f"{what} {self.peer}, presentation context {value.context_id}, {kind}"
+                _log.log(TRACE, hex_text(f"{head}, last" if value.control & 2 else head, value.data))
 
     def _error(self, indication: Indication) -> MovescuError:
         """Make the error that an unexpected indication means."""

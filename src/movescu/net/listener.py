@@ -70,6 +70,9 @@ class Listener:
         self._unassociated: dict[Connection, None] = {}
         self._threads: set[threading.Thread] = set()
         self._closing = threading.Event()
+        self._closed = False
+        self._last_activity = 0.0  # of associations that have ended
+        self._port = int(sock.getsockname()[1])
         self._wake, self._wakened = socket.socketpair()
         self._accepting = threading.Thread(target=self._accept, name="movescu-listener", daemon=True)
         self._accepting.start()
@@ -77,16 +80,35 @@ class Listener:
     @property
     def port(self) -> int:
         """The port that is listened on."""
-        return int(self._socket.getsockname()[1])
+        return self._port
 
     @property
     def open_associations(self) -> tuple[Connection, ...]:
         """The associations that are open now; to be read while ``changed`` is held."""
         return tuple(self._associated)
 
+    @property
+    def unassociated(self) -> int:
+        """How many connections have not asked for an association yet."""
+        return len(self._unassociated)
+
+    @property
+    def last_activity(self) -> float:
+        """When a byte last came in over any association, on the monotonic clock, 0 for never.
+
+        Time in which our own side keeps a peer waiting is no silence of that peer.
+        """
+        with self.changed:
+            now = time.monotonic()
+            of_open = (c.last_activity if c.waiting else now for c in self._associated)
+            return max(self._last_activity, *of_open, 0.0)
+
     def close(self) -> None:
-        """Stop accepting, end what is still open, and wait for the threads, for a few seconds at most."""
-        if self._closing.is_set():
+        """Stop accepting, end what is still open, and wait for the threads, for a few seconds at most.
+
+        May be called again: a call that an exception from a signal handler ended is then completed.
+        """
+        if self._closed:
             return
         self._closing.set()
         self._wake.send(b"\0")
@@ -98,6 +120,7 @@ class Listener:
         until = time.monotonic() + _JOIN_SECONDS
         for thread in threads:
             thread.join(max(until - time.monotonic(), 0.0))
+        self._closed = True
         for sock in (self._socket, self._wake, self._wakened):
             sock.close()
 
@@ -143,7 +166,9 @@ class Listener:
         connection.close()
         with self.changed:
             self._unassociated.pop(connection, None)
-            self._associated.pop(connection, None)
+            if connection in self._associated:
+                del self._associated[connection]
+                self._last_activity = time.monotonic()
             self._threads.discard(thread)
             self.changed.notify_all()
 

@@ -1,7 +1,8 @@
 """How long a retrieve waits for its archive: three limits at once, each with its own error.
 
-Silence of the archive itself (``-td``), a standstill of everything (``--stall-timeout``), and the time for all of it
-(``--total-timeout``). None of them wants a timer or a thread: they are looked at when a wait begins and when it ends.
+Silence where a response is due (``-td``), a standstill of everything (``--stall-timeout``), and the time for all of it
+(``--total-timeout``). As with DCMTK, an archive whose objects come in is not silent: many say nothing else until the
+final response. None of the limits wants a timer or a thread: they are looked at when a wait begins and when it ends.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 class Patience(Deadline):
     """The limits on waiting for one response; times are in seconds, None means no limit.
 
-    ``heard`` tells when a byte last came from the archive, ``moved`` when one last came from anywhere, both on the
-    monotonic clock. ``until`` is the point on that clock at which the whole retrieve has to be over.
+    ``moved`` tells when a byte last came in, over whatever association, on the monotonic clock. ``until`` is the point
+    on that clock at which the whole retrieve has to be over.
     """
 
-    __slots__ = ("_begun", "_heard", "_moved", "_silence", "_stall", "_until")
+    __slots__ = ("_begun", "_moved", "_silence", "_stall", "_until")
 
     def __init__(
         self,
@@ -31,25 +32,23 @@ class Patience(Deadline):
         silence: float | None,
         stall: float | None,
         until: float | None,
-        heard: Callable[[], float],
         moved: Callable[[], float],
     ) -> None:
         super().__init__(None, "waiting for the archive")
         self._begun = time.monotonic()
-        self._silence, self._heard = silence, heard
-        self._stall, self._moved = stall, moved
-        self._until = until
+        self._silence, self._stall, self._until = silence, stall, until
+        self._moved = moved
 
     def remaining(self) -> float | None:
         """Give the seconds until the first of the limits; raises its ``TimedOutError`` if one is reached."""
         now = time.monotonic()
+        moved = max(self._begun, self._moved())
         limits = []
         if self._silence is not None:
-            left = max(self._begun, self._heard()) + self._silence - now
-            limits.append((left, f"the archive is silent for {self._silence:g} s where a C-MOVE response is due"))
+            text = f"the archive is silent for {self._silence:g} s where a C-MOVE response is due"
+            limits.append((moved + self._silence - now, text))
         if self._stall is not None:
-            left = max(self._begun, self._moved()) + self._stall - now
-            limits.append((left, f"neither side has moved a byte for {self._stall:g} s"))
+            limits.append((moved + self._stall - now, f"neither side has moved a byte for {self._stall:g} s"))
         if self._until is not None:
             limits.append((self._until - now, "the time for the whole retrieve is over"))
         if not limits:

@@ -26,7 +26,11 @@ from movescu.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from ssl import SSLSocket
+
+    _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+    _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _BACKLOG: Final = 128
@@ -39,6 +43,9 @@ _KEEP_ALIVE: Final = tuple(
 
 FAMILIES: Final = {"4": socket.AF_INET, "6": socket.AF_INET6, "auto": socket.AF_UNSPEC}
 """IP versions as the options -i4, -i6 and -i0 have them."""
+
+_SOMEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+"""An address of either version that is on no network of ours (RFC 5737, RFC 3849)."""
 
 
 class Deadline:
@@ -70,15 +77,29 @@ class Deadline:
         """Tell, after a wait of ``remaining`` seconds that brought nothing, whether there is no more to wait for."""
         return True
 
+    @property
+    def within(self) -> Deadline:
+        """The limit on waiting for the rest of what has come in part."""
+        return self
+
 
 class Silence(Deadline):
-    """A limit on each single wait, however many there are: how long the peer may keep still."""
+    """A limit on each single wait, however many there are: how long the peer may keep still.
 
-    __slots__ = ("seconds",)
+    ``within``: another limit for the waits in the middle of a message.
+    """
 
-    def __init__(self, seconds: float | None, what: str) -> None:
+    __slots__ = ("_within", "seconds")
+
+    def __init__(self, seconds: float | None, what: str, within: Deadline | None = None) -> None:
         super().__init__(None, what)
         self.seconds = seconds
+        self._within = within
+
+    @property
+    def within(self) -> Deadline:
+        """The limit on waiting for the rest of what has come in part."""
+        return self if self._within is None else self._within
 
     def remaining(self) -> float | None:
         """Give the seconds that each wait may take."""
@@ -189,11 +210,16 @@ class Transport:
         ready = poll.poll(None if seconds is None else seconds * 1000)
         return any(fd == self._socket.fileno() for fd, _ in ready)
 
-    def secure(self, wrap: Callable[[socket.socket], socket.socket], deadline: Deadline) -> None:
-        """Put what ``wrap`` makes of the socket in its place. Raises ``TimedOutError`` and ``ConnectionLostError``."""
+    def secure(self, wrap: Callable[[socket.socket], SSLSocket], deadline: Deadline) -> None:
+        """Put what ``wrap`` makes of the socket in its place, and shake hands.
+
+        Raises ``TimedOutError`` and ``ConnectionLostError``.
+        """
         try:
             self._limit(deadline)
-            self._socket = wrap(self._socket)
+            with self._ending:  # wrapping takes the descriptor from the socket that another thread may be ending
+                self._socket = secured = wrap(self._socket)
+            secured.do_handshake()
         except OSError as error:
             raise self._failure(error, deadline) from error
 
@@ -209,22 +235,41 @@ class Transport:
             self._socket.close()
 
 
-def connect(host: str, port: int, seconds: float | None, ip: str = "auto") -> Transport:
-    """Open a connection to ``host``, trying each of its addresses in turn; ``ip`` is a key of ``FAMILIES``.
+def resolve(host: str, ip: str = "auto") -> tuple[str, ...]:
+    """Give the addresses of a host. Raises ``ConnectError``."""
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in _resolve(host, 0, ip)))
 
-    Raises ``ConnectError``, with what the last address said, or ``TimedOutError`` after ``seconds``.
-    """
-    deadline = Deadline(seconds, f"connecting to {host} port {port}")
+
+def _resolve(host: str, port: int, ip: str) -> Sequence[_AddressInfo]:
     try:
-        addresses = socket.getaddrinfo(host, port, FAMILIES[ip], socket.SOCK_STREAM)
+        return socket.getaddrinfo(host, port, FAMILIES[ip], socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise ConnectError(
             f"host name {host} cannot be resolved: {_reason(error)}",
             hint="check the spelling of the peer's name, or give its IP address"
             + ("" if ip == "auto" else "; addresses of the other IP version need -i0"),
         ) from error
+
+
+def own_addresses(ip: str = "auto") -> tuple[str, ...]:
+    """Give the addresses from which this machine speaks to the world, by its routes; nothing is sent for that."""
+    addresses = []
+    for family, somewhere in _SOMEWHERE:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            if FAMILIES[ip] in (family, socket.AF_UNSPEC):
+                sock.connect((somewhere, 9))
+                addresses.append(str(sock.getsockname()[0]))
+    return tuple(addresses)
+
+
+def connect(host: str, port: int, seconds: float | None, ip: str = "auto") -> Transport:
+    """Open a connection to ``host``, trying each of its addresses in turn; ``ip`` is a key of ``FAMILIES``.
+
+    Raises ``ConnectError``, with what the last address said, or ``TimedOutError`` after ``seconds``.
+    """
+    deadline = Deadline(seconds, f"connecting to {host} port {port}")
     failure: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
+    for family, kind, protocol, _, address in _resolve(host, port, ip):
         seconds = deadline.remaining()
         try:
             sock = socket.socket(family, kind, protocol)

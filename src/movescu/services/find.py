@@ -107,6 +107,8 @@ class FindSCU:
             identifier += fragment
             if len(identifier) > MAXIMUM_IDENTIFIER:
                 raise _unexpected(f"an identifier of more than {MAXIMUM_IDENTIFIER} bytes")
+        if identifier:
+            self._exchange.show_identifier(identifier, self._context.context_id)
         return bytes(identifier)
 
 

@@ -143,6 +143,7 @@ class MoveSCU:
         for fragment in self._exchange.data_set(deadline):
             if len(identifier) < _MAXIMUM_IDENTIFIER:
                 identifier += fragment
+        self._exchange.show_identifier(identifier, self._context.context_id)
         try:
             value = values_of(identifier, self._context.transfer_syntax).get(_FAILED_SOP_INSTANCE_UID_LIST, b"")
         except DataSetError as error:

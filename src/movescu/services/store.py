@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("movescu.store")
 
+_REPORTED_REJECTIONS: Final = 1000  # classes that were not accepted and are remembered
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 
 
@@ -71,7 +72,8 @@ class StorageSCP:
     """Serves storage associations; one instance serves all of them, each in its thread.
 
     ``open_receiver`` is asked for each object where it goes; ``on_received`` is told what became of it, before the
-    response leaves. ``store_timeout``: seconds of silence within a message that end the association, None for none.
+    response leaves, and ``on_broken_off`` of each whose sender was lost before it was whole. ``store_timeout``: seconds
+    of silence within a message that end the association, None for none.
     """
 
     def __init__(
@@ -80,15 +82,17 @@ class StorageSCP:
         open_receiver: Callable[[Incoming], ObjectReceiver],
         on_received: Callable[[Received], None],
         *,
+        on_broken_off: Callable[[Incoming], None] = lambda _: None,
         store_timeout: float | None = 60.0,
     ) -> None:
         self._policy = policy
         self._open_receiver = open_receiver
         self._on_received = on_received
+        self._on_broken_off = on_broken_off
         self.rejected: dict[RejectedClass, None] = {}
-        """The SOP classes that were proposed and not accepted, in their order, over all associations."""
-        self._idle = Silence(None, "waiting for a storage request")
+        """The SOP classes of which contexts were not accepted, in their order, over all associations."""
         self._silence = Silence(store_timeout, "the storage client is silent in the middle of a message")
+        self._idle = Silence(None, "waiting for a storage request", within=self._silence)
 
     def serve(self, connection: Connection, request: AssociateRQ) -> None:
         """Serve one association to its end. Raises ``MovescuError`` if it ends otherwise than by release."""
@@ -102,7 +106,8 @@ class StorageSCP:
             return
         reply = answer(request, self._policy)
         for rejected in rejected_classes(request, reply):
-            self.rejected[rejected] = None
+            if len(self.rejected) < _REPORTED_REJECTIONS:
+                self.rejected[rejected] = None
         connection.accept(request, reply, self._silence)
         _log.info("storage association with %s (%s) accepted", connection.peer, request.calling_ae_title)
         with connection.closing_on_error():
@@ -138,7 +143,11 @@ class StorageSCP:
     def _store(self, exchange: Exchange, incoming: Incoming) -> None:
         request = incoming.request
         _log.info("received store request (MsgID %d, %s)", request.message_id, incoming.prefix)
-        received = self._receive(exchange, incoming)
+        try:
+            received = self._receive(exchange, incoming)
+        except PeerError:
+            self._on_broken_off(incoming)
+            raise
         if received.error is not None:
             _log.error("object %s: %s", request.affected_sop_instance_uid, received.error)
         self._on_received(received)

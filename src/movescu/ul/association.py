@@ -173,6 +173,11 @@ class Association:
         buffer[: self._end] = self._view[: self._end]
         self._buffer, self._view = buffer, memoryview(buffer)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a part of a PDU has come, and its rest has not."""
+        return self._end > self._start
+
     def buffer_updated(self, size: int, now: float) -> list[Indication]:
         """Take ``size`` bytes that were written into the buffer; give what they amount to.
 

@@ -43,6 +43,9 @@ CONTEXT_RESULTS: Final = {
 """Result/Reason of a presentation context in words (PS3.8 table 9-18)."""
 
 
+_RETRIEVAL_EXTENSIONS: Final = ("relational retrieval", "conversion to enhanced multi-frame images")
+"""Bytes of the service class application information of C-MOVE classes (PS3.4 C.5.2.1)."""
+
 CALLING_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=3)
 CALLED_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=7)
 
@@ -100,6 +103,18 @@ def retrieval_negotiation(
     return (ExtendedNegotiation(sop_class_uid, information),)
 
 
+def not_granted(proposed: Sequence[ExtendedNegotiation], answered: Sequence[ExtendedNegotiation]) -> tuple[str, ...]:
+    """Name what ``retrieval_negotiation`` proposed and the answer does not grant; a byte left out is a no."""
+    granted = {entry.sop_class_uid: entry.service_class_application_information for entry in answered}
+    return tuple(
+        name
+        for entry in proposed
+        for number, name in enumerate(_RETRIEVAL_EXTENSIONS)
+        if entry.service_class_application_information[number : number + 1] == b"\1"
+        and granted.get(entry.sop_class_uid, b"")[number : number + 1] != b"\1"
+    )
+
+
 def refusal(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateRJ | None:
     """Give the rejection of a request by its AE titles (PS3.8 table 9-21), None if it may be answered."""
     if policy.calling_ae_titles and request.calling_ae_title not in policy.calling_ae_titles:
@@ -147,9 +162,9 @@ def _answer_roles(request: AssociateRQ, answered: Sequence[AnsweredContext]) -> 
 
 @dataclass(frozen=True, slots=True)
 class RejectedClass:
-    """A SOP class that a requestor proposed and for which no context was accepted.
+    """A SOP class of which presentation contexts were proposed and not accepted; others of it may have been.
 
-    ``known`` tells whether the class is taken at all; then it was for its transfer syntaxes, ``offered``.
+    ``known`` tells whether the class is taken at all; then it was for the transfer syntaxes ``offered`` in them.
     """
 
     sop_class_uid: str
@@ -158,23 +173,17 @@ class RejectedClass:
 
 
 def rejected_classes(request: AssociateRQ, answer: AssociateAC) -> tuple[RejectedClass, ...]:
-    """Give the SOP classes of a request of which an answer accepts no context."""
+    """Give the SOP classes of a request of which an answer rejects a context, in their order."""
     results = {context.context_id: context.result for context in answer.contexts}
-    classes: dict[str, dict[str, None]] = {}
-    for context in request.contexts:
-        classes.setdefault(context.abstract_syntax, {}).update(dict.fromkeys(context.transfer_syntaxes))
-    unsupported, rejected = set(), set(classes)
+    offered: dict[str, dict[str, None]] = {}
+    unsupported = set()
     for context in request.contexts:
         result = results.get(context.context_id)
-        if result == ContextResult.ACCEPTANCE:
-            rejected.discard(context.abstract_syntax)
-        elif result == ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED:
+        if result != ContextResult.ACCEPTANCE:
+            offered.setdefault(context.abstract_syntax, {}).update(dict.fromkeys(context.transfer_syntaxes))
+        if result == ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED:
             unsupported.add(context.abstract_syntax)
-    return tuple(
-        RejectedClass(uid, tuple(syntaxes), uid not in unsupported)
-        for uid, syntaxes in classes.items()
-        if uid in rejected
-    )
+    return tuple(RejectedClass(uid, tuple(syntaxes), uid not in unsupported) for uid, syntaxes in offered.items())
 
 
 def _answer_context(context: ProposedContext, policy: AcceptorPolicy) -> AnsweredContext:

@@ -273,7 +273,7 @@ class UserInformation:
     extended_negotiations: tuple[ExtendedNegotiation, ...] = ()
     common_extended_negotiations: tuple[CommonExtendedNegotiation, ...] = ()
     user_identity: UserIdentity | None = None
-    user_identity_response: bytes | None = None
+    user_identity_response: bytes | None = field(default=None, repr=False)
 
     def encode(self) -> bytes:
         """Give the bytes of item 50H, its sub-items in ascending order of their type."""

@@ -1,0 +1,45 @@
+#compdef movescu
+# Completion of movescu's command line for zsh, made from its option table. To load it, in ~/.zshrc after compinit:
+#     eval "$(movescu --completion zsh)"
+# or put it into a file _movescu in a folder of $fpath.
+
+# The dictionary, which the program is asked for once in a shell.
+_movescu_keys() {
+    if compset -P 'QueryRetrieveLevel='; then
+        local -a levels=(@LEVELS@)
+        _describe -t levels level levels
+    elif compset -P '*='; then
+        _message value
+    else
+        (( ${#_movescu_dictionary} )) ||
+            typeset -ga _movescu_dictionary=(${(f)"$(${~words[1]} --completion keywords 2>/dev/null)"})
+        (( ${#_movescu_dictionary} )) || _movescu_dictionary=(@LEVEL_KEYWORDS@)
+        local expl
+        _wanted keywords expl keyword compadd -S = -a _movescu_dictionary
+    fi
+}
+
+_movescu_sites() {
+    local -a sites=(${(f)"$(${~words[1]} --completion sites 2>/dev/null)"})
+    _describe -t sites site sites
+}
+
+# A parameter, or what may stand in its place: a command file, and with a site, which has peer and port, a query file.
+_movescu_parameter() {
+    if compset -P @ || (( ${words[(I)--site]} )); then
+        _files
+    else
+        "$@"
+    fi
+}
+
+_movescu() {
+    _arguments : \
+        @SPECS@
+}
+
+if [[ $funcstack[1] == _movescu ]]; then
+    _movescu "$@"
+else
+    compdef _movescu movescu
+fi

@@ -1,0 +1,205 @@
+r"""Values written as text -> their bytes, and the elements around them (PS3.5 sections 6.2 and 7.1).
+
+What ``-k`` and the text form of ``dump2dcm`` have in common: components separated by ``\``, numbers in decimal,
+OB, OW and UN in hexadecimal, AT as ``(gggg,eeee)``, UIDs also as ``=Name``. The bytes are those that DCMTK 3.6.7 makes,
+number for number: it takes the number at the beginning of a component and cuts what does not fit. Where that changes
+what was written, ``encode_value`` says so in a remark, which is for the caller to show. Everything is explicit VR
+little endian; ``recode`` brings it into order.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from movescu import dictionary
+from movescu.dataset.elements import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+INTEGERS: Final = {"US": 16, "SS": 16, "UL": 32, "SL": 32, "OL": 32, "UV": 64, "SV": 64, "OV": 64}
+"""VRs of decimal whole numbers -> their bits."""
+SIGNED: Final = frozenset(("SS", "SL", "SV"))
+FLOATS: Final = {"FL": "<f", "OF": "<f", "FD": "<d", "OD": "<d"}
+HEXADECIMAL: Final = {"OB": 1, "UN": 1, "OW": 2}
+"""VRs of hexadecimal numbers -> bytes of each."""
+MAX_SHORT: Final = 0xFFFE
+"""Bytes that a value with a length of 16 bits may have."""
+
+_INTEGER: Final = r"[ \t\r\n\v\f]*([+-]?[0-9]+)"
+_FLOAT: Final = (
+    r"[ \t\r\n\v\f]*([+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|(?i:inf|nan)))"
+)
+_HEX: Final = r"[ \t\r\n\v\f]*([+-]?)(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]+)"
+_AT: Final = r"\(\s*(?:0[xX])?([0-9a-fA-F]+),\s*(?:0[xX])?([0-9a-fA-F]+)"
+
+
+class Encoded(NamedTuple):
+    """The bytes of a value; ``remark`` says what of the text they are not, or is empty."""
+
+    data: bytes
+    remark: str = ""
+
+
+def key_vr(tag: int) -> str | None:
+    """Give the VR in which a key or a line of text without one is written; None if no dictionary has the tag.
+
+    Of several possible ones it is the one that DCMTK takes where no other element decides.
+    """
+    return None if dictionary.vr_of(tag) is None else Vocabulary().vr(tag).decode()
+
+
+def element(tag: int, vr: str, data: bytes) -> bytes:
+    """Give an element. Raises ``ValueError`` if the value is too long for its VR."""
+    code = vr.encode()
+    if code in LONG or code not in KNOWN:
+        return struct.pack("<HH2sxxI", tag >> 16, tag & 0xFFFF, code, len(data)) + data
+    if len(data) > MAX_SHORT:
+        raise ValueError(f"is longer than {MAX_SHORT} bytes")
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, code, len(data)) + data
+
+
+def sequence(tag: int, items: Iterable[bytes]) -> bytes:
+    """Give a sequence of items whose content is encoded already."""
+    content = b"".join(struct.pack("<HHI", ITEM >> 16, ITEM & 0xFFFF, len(item)) + item for item in items)
+    return element(tag, "SQ", content)
+
+
+def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Give tag, VR and value of the top level of what ``recode`` made: all lengths are known there."""
+    position = 0
+    while position < len(data):
+        group, number, vr, length = struct.unpack_from("<HH2sH", data, position)
+        position += 8
+        if vr in LONG:
+            (length,) = struct.unpack_from("<I", data, position)
+            position += 4
+        yield group << 16 | number, vr, data[position : position + length]
+        position += length
+
+
+def items(value: bytes) -> Iterator[bytes]:
+    """Give the content of each item of a sequence that ``recode`` made."""
+    position = 0
+    while position < len(value):
+        (length,) = struct.unpack_from("<I", value, position + 4)
+        yield value[position + 8 : position + 8 + length]
+        position += 8 + length
+
+
+def is_text(vr: str) -> bool:
+    """Tell whether values of a VR are text as it stands."""
+    return vr.encode() in TEXT or vr == "UI"
+
+
+def encode_value(vr: str, text: bytes) -> Encoded:
+    """Encode a value; text VRs take the bytes as they are. Raises ``ValueError`` if it cannot be of this VR."""
+    if vr == "UI":
+        return _uids(text)
+    if vr.encode() in TEXT:
+        return Encoded(pad(text.rstrip(b" "), b" "))
+    if not text:
+        return Encoded(b"")
+    if vr == "SQ":
+        raise ValueError("a sequence has items, not a value")
+    data, exact = _NUMBERS[vr](vr, text.decode("latin-1").split("\\"))
+    return Encoded(
+        pad(data), "" if exact else f"the value is no {vr} as it is written; it is sent as {_shown(vr, data)}"
+    )
+
+
+def pad(data: bytes, padding: bytes = b"\0") -> bytes:
+    """Bring a value to even length (PS3.5 7.1.1)."""
+    return data + padding * (len(data) & 1)
+
+
+def _uids(text: bytes) -> Encoded:
+    if text.startswith(b"="):
+        return Encoded(pad(_uid(text[1:].decode("latin-1")).encode()))
+    data = text.translate(None, BLANKS)
+    return Encoded(pad(data), "blanks were taken out of it" if data != text else "")
+
+
+def _uid(name: str) -> str:
+    uid = dictionary.uid_of(name)
+    if uid is None:
+        raise ValueError(f"{name!r} is not the name of a UID")
+    return uid
+
+
+def _leading(pattern: str, text: str) -> re.Match[str]:
+    match = re.match(pattern, text)
+    if match is None:
+        raise ValueError("it is no number" if text else "it is empty")
+    return match
+
+
+def _integers(vr: str, parts: list[str]) -> tuple[bytes, bool]:
+    bits, data, exact = INTEGERS[vr], b"", True
+    for part in parts:
+        match = _leading(_INTEGER, part)
+        number = int(match[1][:40])  # beyond that it fits nothing
+        low, high = (-(1 << bits - 1), 1 << bits - 1) if vr in SIGNED else (0, 1 << bits)
+        exact = exact and match.end() == len(part.rstrip()) and low <= number < high
+        if vr in SIGNED:
+            number = min(max(number, -(1 << 63)), (1 << 63) - 1)
+        elif abs(number) >= 1 << 64:
+            number = (1 << 64) - 1
+        data += (number % (1 << bits)).to_bytes(bits // 8, "little")
+    return data, exact
+
+
+def _floats(vr: str, parts: list[str]) -> tuple[bytes, bool]:
+    data, exact = b"", True
+    for part in parts:
+        match = _leading(_FLOAT, part)
+        number = abs(float(match[1])) if "nan" in match[1].lower() else float(match[1])
+        exact = exact and match.end() == len(part.rstrip())
+        try:
+            data += struct.pack(FLOATS[vr], number)
+        except OverflowError:
+            data, exact = data + struct.pack(FLOATS[vr], float("inf") if number > 0 else float("-inf")), False
+    return data, exact
+
+
+def _hexadecimals(vr: str, parts: list[str]) -> tuple[bytes, bool]:
+    size, data, exact = HEXADECIMAL[vr], b"", True
+    for part in parts:
+        match = _leading(_HEX, part)
+        number = int(match[2], 16) * (-1 if match[1] == "-" else 1)
+        exact = exact and match.end() == len(part.rstrip()) and 0 <= number < 1 << 8 * size
+        data += (number % (1 << 8 * size)).to_bytes(size, "little")
+    return data, exact
+
+
+def _tags(_: str, parts: list[str]) -> tuple[bytes, bool]:
+    data, exact = b"", True
+    for part in parts:
+        match = re.match(_AT, part)
+        if match is None:
+            raise ValueError("a tag is written as (gggg,eeee)")
+        group, number = int(match[1], 16), int(match[2], 16)
+        exact = exact and group <= 0xFFFF >= number and part[match.end() :].strip() == ")"
+        data += struct.pack("<HH", group & 0xFFFF, number & 0xFFFF)
+    return data, exact
+
+
+_NUMBERS: Final[dict[str, Callable[[str, list[str]], tuple[bytes, bool]]]] = {
+    **dict.fromkeys(INTEGERS, _integers),
+    **dict.fromkeys(FLOATS, _floats),
+    **dict.fromkeys(HEXADECIMAL, _hexadecimals),
+    "AT": _tags,
+}
+
+
+def _shown(vr: str, data: bytes) -> str:
+    """Write a value of numbers as it would be read."""
+    if vr in FLOATS:
+        return "\\".join(str(number) for (number,) in struct.iter_unpack(FLOATS[vr], data))
+    if vr == "AT":
+        return "\\".join(f"({group:04x},{number:04x})" for group, number in struct.iter_unpack("<HH", data))
+    size = HEXADECIMAL.get(vr) or INTEGERS[vr] // 8
+    numbers = (int.from_bytes(data[i : i + size], "little", signed=vr in SIGNED) for i in range(0, len(data), size))
+    return "\\".join(f"{number:0{2 * size}x}" if vr in HEXADECIMAL else str(number) for number in numbers)

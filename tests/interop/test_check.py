@@ -1,0 +1,264 @@
+"""``--check``: each step that can fail, against archives where it does, and what the person at the keyboard is told."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+import corpus
+import peers
+import pytest
+import scripted
+from command import movescu, without_privileges
+
+from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN
+from movescu.testing import Archive, Faults
+from movescu.uids import STUDY_ROOT_MOVE, VERIFICATION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STEPS = [
+    "name lookup",
+    "connection",
+    "TLS",
+    "association",
+    "C-ECHO",
+    "C-MOVE context",
+    "own port",
+    "output directory",
+    "move destination",
+]
+
+
+class Said(NamedTuple):
+    """A step as it was told: its result, what was found, and what can be done."""
+
+    result: str
+    text: str
+    advice: str
+
+
+@pytest.fixture(scope="module")
+def archive() -> Iterator[Archive]:
+    """An archive that knows ME."""
+    with Archive(destinations={"ME": (peers.HOST, peers.free_port())}) as running:
+        yield running
+
+
+def check(folder: Path, *arguments: object, code: int = 0, prefix: list[str] | None = None) -> dict[str, Said]:
+    """Run a check in an empty folder; gives the steps by name. It leaves nothing there."""
+    outcome = movescu("--check", *arguments, folder=folder, code=code, prefix=prefix or ())
+    pattern = r"^(ok|failed|skipped|unclear) +([^:]+): (.*)$(?:\n {9}- (.*))?"
+    found = re.findall(pattern, outcome.output, re.MULTILINE)
+    steps = {name: Said(result, text, advice) for result, name, text, advice in found}
+    assert len(outcome.output.splitlines()) == len(found) + sum(bool(said.advice) for said in steps.values())
+    assert list(steps) in (STEPS, ["TLS setup", *STEPS])
+    assert not [path for path in folder.iterdir() if path.is_file()]
+    return steps
+
+
+def results(steps: dict[str, Said]) -> dict[str, str]:
+    return {name: said.result for name, said in steps.items()}
+
+
+def at(archive: Archive, *options: object) -> list[object]:
+    """A command line that knows an archive as it should, with further options."""
+    titles = ["-aet", "ME", "-aec", archive.ae_title]
+    return [*titles, "+P", archive.destinations["ME"][1], *options, archive.host, archive.port]
+
+
+# -- where all is well -------------------------------------------------------------------------------------------------
+
+
+def test_everything_works(archive: Archive, tmp_path: Path) -> None:
+    steps = check(tmp_path, *at(archive, "-S"))
+    assert results(steps) == {name: "skipped" if name == "TLS" else "ok" for name in STEPS}
+    assert steps["C-MOVE context"].text == "Study Root (-S), Explicit VR Little Endian"
+    assert f"port {archive.destinations['ME'][1]} is open, at 127.0.0.1" in steps["own port"].text
+    assert "GB are free" in steps["output directory"].text
+    assert steps["move destination"].text.startswith("ARCHIVE knows ME; ")
+
+
+def test_all_addresses_of_a_name_are_tried(archive: Archive, tmp_path: Path) -> None:
+    steps = check(tmp_path, "-i0", "-aec", archive.ae_title, "-aem", "ME", "localhost", archive.port)
+    assert "127.0.0.1" in steps["name lookup"].text
+    assert f"127.0.0.1 port {archive.port} answers" in steps["connection"].text
+
+
+def test_without_a_port_nothing_here_is_checked(archive: Archive, tmp_path: Path) -> None:
+    steps = check(tmp_path, "-aec", archive.ae_title, "-aem", "ME", archive.host, archive.port)
+    assert steps["own port"] == ("skipped", "nothing is received here without --port: the objects go to ME", "")
+    assert steps["output directory"].result == "skipped"
+    assert steps["move destination"].result == "ok"
+
+
+# -- real archives ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["-P", "-S"])
+def test_pynetdicom_tells_whether_it_knows_the_destination(tmp_path: Path, model: str) -> None:
+    with peers.qrscp({"ME": (peers.HOST, 4242)}) as peer:
+        known = check(tmp_path, model, "-aet", "ME", "-aec", peer.aet, *peer.address)
+        unknown = check(tmp_path, model, "-aet", "YOU", "-aec", peer.aet, *peer.address, code=69)
+    assert known["move destination"].result == "ok"
+    assert unknown["move destination"].result == "failed"
+    assert "QRSCP does not know YOU: 0xa801" in unknown["move destination"].text
+
+
+@pytest.mark.parametrize("title", ["ME", "YOU"])
+def test_dcmqrscp_does_not_tell_and_that_is_what_is_said(tmp_path: Path, title: str) -> None:
+    port = peers.free_port()
+    with peers.dcmqrscp({"ME": (peers.HOST, port)}) as peer:
+        steps = check(tmp_path, "-aet", title, "-aec", peer.aet, "+P", port, *peer.address)
+    assert steps["C-ECHO"].result == "ok"
+    assert steps["move destination"].result == "unclear"
+    assert "cannot be told: DCMQRSCP answers 0x0000 (Success)" in steps["move destination"].text
+    assert f"AE title {title}, address 127.0.0.1 (as seen from here), port {port}" in steps["move destination"].advice
+
+
+def test_orthanc_does_not_tell_and_that_is_what_is_said(tmp_path: Path) -> None:
+    with peers.orthanc(overrides={"DicomCheckCalledAet": True}) as peer:
+        steps = check(tmp_path, "-aec", peer.aet, *peer.address)
+        wrong = check(tmp_path, "-aec", "PACS", *peer.address, code=61)
+    assert steps["move destination"].result == "unclear"
+    assert "called AE title not recognized" in wrong["association"].text
+    assert wrong["association"].advice == "the archive is not called that: set its AE title with --call"
+
+
+# -- each step failing -------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_nobody_knows(tmp_path: Path) -> None:
+    steps = check(tmp_path, "+P", peers.free_port(), "archive.invalid", 104, code=61)
+    assert "host name archive.invalid cannot be resolved" in steps["name lookup"].text
+    assert "check the spelling" in steps["name lookup"].advice
+    assert steps["connection"] == ("skipped", "not possible without: name lookup", "")
+    assert steps["own port"].result == steps["output directory"].result == "ok"  # which need no archive
+
+
+def test_a_port_where_nobody_listens(tmp_path: Path) -> None:
+    port = peers.free_port()
+    steps = check(tmp_path, peers.HOST, port, code=61)
+    assert steps["connection"].text == f"cannot connect to 127.0.0.1 port {port}: Connection refused"
+    assert "check host and port" in steps["connection"].advice
+    assert steps["association"].result == steps["move destination"].result == "skipped"
+
+
+def test_keys_and_certificates_that_cannot_be_used(archive: Archive, tmp_path: Path) -> None:
+    steps = check(tmp_path, "+tls", "no-key", "no-cert", *at(archive), code=70)
+    assert "'no-key'" in steps["TLS setup"].text
+    assert steps["connection"].result == "ok"
+    assert steps["TLS"] == ("skipped", "not possible without: TLS setup", "")
+
+
+def test_an_archive_that_speaks_no_tls(archive: Archive, tmp_path: Path) -> None:
+    steps = check(tmp_path, "+tla", "-ic", "-aec", archive.ae_title, archive.host, archive.port, code=61)
+    assert steps["TLS setup"].result == "ok"
+    assert "cannot secure the connection" in steps["TLS"].text
+    assert "check that the archive speaks TLS on this port" in steps["TLS"].advice
+
+
+def test_a_rejected_association(archive: Archive, tmp_path: Path) -> None:
+    archive.faults = Faults(reject=(1, 1, 3))
+    steps = check(tmp_path, *at(archive), code=61)
+    archive.faults = Faults()
+    assert "calling AE title not recognized" in steps["association"].text
+    assert "the archive does not know our calling AE title" in steps["association"].advice
+    assert steps["own port"].result == "ok"
+
+
+def test_an_archive_that_breaks_off_when_it_is_asked(tmp_path: Path) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.abort()
+
+    with scripted.archive(script) as peer:
+        steps = check(tmp_path, *peer.address, code=61)
+    assert steps["association"].result == "ok"
+    assert "aborted" in steps["C-ECHO"].text
+    assert steps["move destination"].result == "failed"
+
+
+def test_an_archive_without_verification_is_good_enough(tmp_path: Path) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid != VERIFICATION)
+        session.expect_move()
+        session.pending()
+        session.respond(MOVE_DESTINATION_UNKNOWN, comment="who\x1b[31m?")
+        session.expect_release()
+
+    with scripted.archive(script) as peer:
+        steps = check(tmp_path, *peer.address, code=69)
+    assert steps["C-ECHO"].result == "skipped"
+    assert steps["move destination"].text.endswith(r"(Refused: MoveDestinationUnknown: who\x1b[31m?)")
+    assert steps["move destination"].advice == "its administrator has to enter: MOVESCU with its address and port"
+
+
+def test_a_model_that_the_archive_does_not_offer(tmp_path: Path) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid == STUDY_ROOT_MOVE)
+        session.expect_release()
+
+    with scripted.archive(script) as peer:
+        steps = check(tmp_path, *peer.address, code=66)
+    assert "does not offer C-MOVE in the model Patient Root (-P)" in steps["C-MOVE context"].text
+    assert steps["C-MOVE context"].advice == "it does in: Study Root (-S)"
+
+
+def test_an_archive_that_offers_no_model(archive: Archive, tmp_path: Path) -> None:
+    archive.faults = Faults(accept_no_context=True)
+    steps = check(tmp_path, *at(archive), code=66)
+    archive.faults = Faults()
+    assert steps["C-ECHO"].result == "skipped"
+    assert "have this AE title allowed to retrieve" in steps["C-MOVE context"].advice
+
+
+def test_a_port_of_ours_that_is_taken(archive: Archive, tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        steps = check(tmp_path, *at(archive, "+P", port), code=60)
+    assert f"cannot listen on port {port}" in steps["own port"].text
+    assert "choose another with --port" in steps["own port"].advice
+    assert steps["move destination"].result == "ok"
+
+
+def test_a_port_that_needs_privileges(archive: Archive, tmp_path: Path) -> None:
+    steps = check(tmp_path, *at(archive, "+P", 104), code=2, prefix=without_privileges())
+    assert "ports below 1024" in steps["own port"].advice
+
+
+def test_a_directory_that_is_not_there_and_the_first_failure_gives_the_code(archive: Archive, tmp_path: Path) -> None:
+    steps = check(tmp_path, *at(archive, "-aem", "YOU", "-od", tmp_path / "none"), code=45)
+    assert "create it, or name another with --output-directory" in steps["output directory"].advice
+    assert steps["move destination"].result == "failed"
+
+
+def test_a_directory_that_cannot_be_written_to(archive: Archive, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    steps = check(tmp_path, *at(archive, "-od", closed), code=40, prefix=without_privileges())
+    assert "name another with --output-directory" in steps["output directory"].advice
+
+
+def test_a_destination_that_the_archive_does_not_know(archive: Archive, tmp_path: Path) -> None:
+    port = archive.destinations["ME"][1]
+    steps = check(tmp_path, *at(archive, "-aet", "YOU"), code=69)
+    assert "ARCHIVE does not know YOU: 0xa801" in steps["move destination"].text
+    advice = f"its administrator has to enter: AE title YOU, address 127.0.0.1 (as seen from here), port {port}"
+    assert steps["move destination"].advice == advice
+
+
+def test_nothing_is_retrieved(archive: Archive, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    [made] = corpus.make_study(folder, size=2048)
+    with Archive(folder, archive.destinations) as full:
+        out = tmp_path / "out"
+        out.mkdir()
+        keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={made.study_uid}"]
+        check(out, *at(full, "-S", *keys))
+        assert list(out.iterdir()) == []
+        assert len(movescu(*at(full, "-S", *keys), folder=out).files) == 1

@@ -1,0 +1,89 @@
+"""The pages of the documentation, as what tests want of them: blocks of code, command lines, names of options, links.
+
+A ``sh`` block is run if the line above it is ``<!-- run -->``, or ``<!-- run: 69 -->`` if it is to end with that exit
+code. A ``text`` block below ``<!-- output -->`` has pieces of what the block before it puts out, one a line. Blocks of
+a page are run one after the other in one folder, and see an archive where the page has ``archive.example.org 104``.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+
+_FENCE: Final = re.compile(r"^(?:<!-- *(\w+)(?:: *(\d+))? *-->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CODE: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+_LINK: Final = re.compile(r"\[[^\]]*\]\(([^)#\s]+)")
+_OF_OTHERS: Final = {"-nodes", "-aes256"}  # options of openssl
+_OPTION: Final = re.compile(r"[-+][A-Za-z-][\w=-]*")
+
+
+class Block(NamedTuple):
+    """A block of code; ``mark`` is what stands in the comment above it, ``code`` the exit code there, or 0."""
+
+    mark: str
+    code: int
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page."""
+    for mark, code, language, text in _FENCE.findall(page.read_text(encoding="utf-8")):
+        yield Block(mark, int(code or 0), language, text)
+
+
+def only(page: Path, language: str) -> str:
+    """The text of the one block of a page in a language."""
+    [text] = [block.text for block in blocks(page) if block.language == language]
+    return text
+
+
+def runnable(page: Path) -> list[tuple[Block, list[str]]]:
+    """The blocks of a page that are to be run, each with the pieces of its output."""
+    result: list[tuple[Block, list[str]]] = []
+    for block in blocks(page):
+        if block.mark == "run" or block.language == "python":
+            result.append((block, []))
+        elif block.mark == "output":
+            result[-1][1].extend(block.text.splitlines())
+    return result
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """The arguments of every ``movescu`` in a block, without what the shell is told after them."""
+    for block in blocks(page):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            command = line.strip().removeprefix("$ ").removeprefix("if ")
+            if command.startswith("movescu "):
+                yield _arguments(command)
+
+
+def _arguments(command: str) -> list[str]:
+    words = shlex.shlex(command, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    arguments: list[str] = []
+    for word in words:
+        if set(word) <= set("();<>|&"):
+            break
+        arguments.append(word)
+    return arguments[1:]
+
+
+def options_named(page: Path) -> set[str]:
+    """The options in the running text: words between back quotes that begin with a sign, or follow ``movescu``."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    spans = (span for span in _CODE.findall(text) if span.startswith(("-", "+", "movescu ")))
+    return {word for span in spans for word in span.split() if _OPTION.fullmatch(word)} - _OF_OTHERS
+
+
+def links(page: Path) -> set[str]:
+    """The targets of links that are not addresses."""
+    return {target for target in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target}

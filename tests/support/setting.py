@@ -1,0 +1,91 @@
+"""Where a retrieve from a scripted archive takes place: objects to send, our port, and a folder for what arrives."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import corpus
+import peers
+import scripted
+from command import Outcome, Running, movescu, running
+
+from movescu.options import ListenOptions, RetrieveOptions
+from movescu.retrieve import Retriever
+from movescu.storage.receiver import StorageOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from corpus import Instance
+
+KEY = "QueryRetrieveLevel=STUDY"
+
+
+class Setting:
+    """Three objects, and room for what comes of them."""
+
+    def __init__(self, folder: Path) -> None:
+        made, self.received = folder / "made", folder / "received"
+        made.mkdir()
+        self.received.mkdir()
+        self.made = corpus.make_study(made, instances=3, size=50_000)
+        self.port = peers.free_port()
+
+    def run(self, script: scripted.Script, *options: object, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
+        """Run the command against a script."""
+        with scripted.archive(script) as archive:
+            arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
+            return movescu(*arguments, folder=self.received, code=code, prefix=prefix)
+
+    def run_beside(
+        self,
+        script: Callable[[scripted.Session, Running], None],
+        *options: object,
+        code: int,
+        prefix: Sequence[str] = (),
+    ) -> Outcome:
+        """Run the command against a script that has a handle of it: to send it signals, to await what it logs."""
+        commands: list[Running] = []
+        with scripted.archive(lambda session: script(session, commands[0])) as archive:
+            arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
+            with running(*arguments, folder=self.received, prefix=prefix) as command:
+                commands.append(command)
+                outcome = command.end()
+        outcome.hold_to(code)
+        return outcome
+
+    @contextmanager
+    def retriever(
+        self,
+        script: scripted.Script,
+        *,
+        dimse_timeout: float | None = None,
+        linger: float = 10.0,
+        store_timeout: float = 60.0,
+    ) -> Iterator[Retriever]:
+        """Use the Python API against a script, for times of less than a second."""
+        with scripted.archive(script) as archive:
+            own = ListenOptions(self.port, storage=StorageOptions(directory=str(self.received)))
+            host, port = archive.address
+            options = RetrieveOptions(
+                host, port, dimse_timeout=dimse_timeout, linger=linger, store_timeout=store_timeout, listen=own
+            )
+            with Retriever(options) as retriever:
+                retriever.listen()
+                retriever.open()
+                yield retriever
+
+    def send(self, instances: list[Instance]) -> None:
+        """Store objects over one association, as the archive's other half."""
+        with scripted.sender(self.port, instances) as sender:
+            for instance in instances:
+                assert sender.store(instance) == 0
+
+    def assert_arrived(self, instances: list[Instance]) -> None:
+        """Exactly these have arrived, and whole."""
+        files = {file.name: file for file in self.received.iterdir()}
+        assert set(files) == {f"CT.{instance.instance_uid}" for instance in instances}
+        for instance in instances:
+            assert corpus.dataset_equal(instance.path, files[f"CT.{instance.instance_uid}"])

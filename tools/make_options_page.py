@@ -1,0 +1,69 @@
+"""Make the page of options, ``docs/options.md``, from the option table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from movescu.cli.help import notes_of
+from movescu.cli.options import SECTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from movescu.cli.options import Group, Option
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
+
+HEAD = """\
+<!-- Made by tools/make_options_page.py; do not edit. -->
+
+# Options
+
+`movescu [options] peer port [query-file...]`
+
+Options and parameters may stand in any order. An option has to be given whole, and its value is the next argument,
+whatever that looks like. Of options that exclude each other the last one counts. `@file` stands for the words in a
+file. `movescu --help all` shows what stands here.
+"""
+
+
+def page() -> str:
+    """Give the page."""
+    return HEAD + "".join(f"\n{line}" for line in _lines())
+
+
+def _lines() -> Iterator[str]:
+    for section in SECTIONS:
+        yield f"## {_sentence(section.heading)}\n"
+        for group in section.groups:
+            yield from _group(group)
+
+
+def _group(group: Group) -> Iterator[str]:
+    if group.heading:
+        yield f"### {_sentence(group.heading)}\n"
+    if group.note:
+        yield f"{_sentence(_text(group.note))}.\n"
+    yield "| short | long | what |\n|---|---|---|\n" + "".join(map(_row, group.options))
+
+
+def _row(option: Option) -> str:
+    short = f"`{option.short}`" if option.short else ""
+    long = " ".join((option.long, *(value.metavar for value in option.takes)))
+    notes = notes_of(option)
+    text = f"{option.help} ({'; '.join(notes)})" if notes else option.help
+    return f"| {short} | `{long}` | {_text(text)} |\n"
+
+
+def _text(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE.name)
