@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from movescu.cli.log_properties import read_text
 from movescu.cli.options import OPTIONS, SECTIONS, Option, Value
 from movescu.cli.parser import CommandLineError, ShowHelp, ShowVersion, arguments_lines, parse
+from movescu.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +36,7 @@ STRICT = "a number followed by something else is no number here; DCMTK drops wha
 NEGATIVE = "a negative number is an underflow here; DCMTK calls it malformed, or lets it wrap to an overflow"
 WINNER = "the message names the option that won; DCMTK names the first of the help"
 LEVEL = "the message names the level that is wrong; DCMTK's does not"
-LATER = "not available yet"
+LOG_CONFIG = "the words for a log configuration that cannot be read"
 DIRECTORY = "a directory is no command file; DCMTK reads it as an empty one"
 BINARY = "a file with NUL bytes is no command file; DCMTK cuts the words there"
 NEWER = ("transport layer security (TLS)", "IP version")  # 3.6.7 has none of these
@@ -86,7 +88,7 @@ def lines_with_every_option() -> Iterator[Line]:
                 yield Line((*PEER, name, "PatientID"))
             else:
                 values = tuple(sample(value) for value in option.takes)
-                differs = LATER if option.refusal else ""
+                differs = LOG_CONFIG if option.field == "log_config" else ""
                 yield Line((*QUERY, *company(option), name, *values), differs)
                 yield Line((name, *values, *company(option), *QUERY), differs)
 
@@ -164,7 +166,7 @@ def lines_with_conflicts() -> Iterator[Line]:
     yield Line((*QUERY, "+te", "+tb", "+B"), WINNER)
     yield Line((*QUERY, "+u", "-u", "+B"), WINNER)
     yield Line((*QUERY, "+P", "0", "--no-port"), LOSER)
-    yield Line((*QUERY, "-lc", "nowhere"), LATER)
+    yield Line((*QUERY, "-lc", "nowhere"), LOG_CONFIG)
 
 
 def lines_of_grammar() -> Iterator[Line]:
@@ -289,9 +291,13 @@ def of_ours(line: Line, port: int) -> Outcome:
     arguments = with_port(line.arguments, port)
     try:
         settings = parse(arguments)
+        if settings.log_config is not None:
+            read_text(settings.log_config)
     except CommandLineError as error:
         text = "" if error.silent else str(error)
         return Outcome("refused", text, logged(arguments) if error.show_arguments else "")
+    except UsageError as error:
+        return Outcome("refused", str(error))
     except ShowHelp:
         return Outcome("help")
     except ShowVersion:

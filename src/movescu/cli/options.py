@@ -106,8 +106,6 @@ class Parameter(NamedTuple):
     value: Value
 
 
-_NOT_YET: Final = "is not available yet"
-
 PARAMETERS: Final = (
     Parameter("peer", "host name or address of the archive", Value("peer", "host")),
     Parameter("port", "TCP port of the archive", Value("port", "integer", 1, 65535)),
