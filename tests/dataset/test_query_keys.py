@@ -11,7 +11,7 @@ from contextlib import suppress
 import pydicom
 import pytest
 from encoded import el, item
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from movescu.dataset.query import make_identifier
@@ -294,6 +294,7 @@ PIECE = st.one_of(
 )
 
 
+@settings(deadline=None)  # the first call loads dictionaries
 @given(st.lists(st.lists(PIECE, max_size=8).map("".join), max_size=3))
 def test_no_key_raises_anything_but_a_usage_error(keys: list[str]) -> None:
     with suppress(UsageError):

@@ -413,13 +413,13 @@ def test_each_fault_of_an_archive_ends_in_time_by_the_code_that_fits(setting: Se
     setting.assert_arrived(setting.made[:1] if name == "the rest never comes" else setting.made)
 
 
-def no_pdu(session: scripted.Session) -> None:
-    session.send_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+def response_to_another_request(session: scripted.Session) -> None:
+    session.respond(completed=1, message_id=99)
     session.expect_abort()  # now, and not when the objects are there
 
 
 ENDS: dict[str, Callable[[scripted.Session], None]] = {
-    "no PDU": no_pdu,
+    "a response to another request": response_to_another_request,
     "abort": scripted.Session.abort,
     "close": scripted.Session.close,
     "reset": scripted.Session.reset,
