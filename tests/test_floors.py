@@ -30,7 +30,7 @@ FLOORS = """
 4  net.connection net.listener options
 5  dimse.exchange
 6  services.move services.find services.echo services.store
-7  tally retrieve check __init__
+7  tally awaiting retrieve check __init__
 7  testing.index testing.query testing.faults testing.suboperations testing.move testing.archive testing.__init__
 8  cli.options cli.sites cli.parser cli.help cli.completion cli.streams cli.logs cli.exit_codes cli.manual
 8  cli.report cli.wiring cli.check cli.progress

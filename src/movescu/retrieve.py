@@ -2,7 +2,8 @@
 
 ``Retriever`` listens before it asks, keeps both sides going at once, waits for objects that are still on their way when
 the final response is there, and gives a ``RetrieveResult`` that says what the archive counted and what was stored.
-What of it is a failure, and which exit code that has, is for ``cli.main``.
+How long it waits at the end is ``awaiting``'s; what of the result is a failure, and which exit code that has, is for
+``cli.report``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
+from movescu.awaiting import Awaiting, shortest
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.status import StatusClass
 from movescu.errors import PeerError, TimedOutError
@@ -43,8 +45,6 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("movescu.retrieve")
 
-_GLANCE: Final = 1.0
-"""Seconds between two looks at what the end waits for, should nothing call for one earlier."""
 _FAREWELL: Final = 1.0
 """Seconds that an archive has for the answer to a release request when the time for all is over."""
 
@@ -68,6 +68,7 @@ class Retriever:
         self._tally = Tally()
         self._responses: list[MoveResponse] = []
         self._until = None if options.total_timeout is None else time.monotonic() + options.total_timeout
+        self._awaiting = Awaiting(options, self._tally, self._responses, self._until)
         self._directory: OutputDirectory | None = None
         self._listener: Listener | None = None
         self._scp: StorageSCP | None = None
@@ -79,8 +80,6 @@ class Retriever:
         self._moving = False
         self._finishing = False
         self._lost = False
-        self._waited = False
-        self._cut_off = 0
         self._wakened, self._wake = _no_socket(), _no_socket()
 
     def __enter__(self) -> Self:
@@ -128,7 +127,7 @@ class Retriever:
             self._watched(receiver_factory(own.storage, self._directory)),
             self._tally.count,
             on_broken_off=self._tally.count_broken_off,
-            store_timeout=_shortest(options.store_timeout, options.dimse_timeout),
+            store_timeout=shortest(options.store_timeout, options.dimse_timeout),
         )
         self._listener = Listener(
             listen(own.address, own.port, options.ip),
@@ -295,26 +294,16 @@ class Retriever:
 
     def _finish(self) -> RetrieveResult:
         if self._listener is not None:
-            self._await_stores(self._listener)
+            self._awaiting.wait(self._listener, lost=self._lost, cancelled=lambda: self._cancelled)
             self._listener.close()  # what would come now would be in no count, and not flushed
         if self._directory is not None:
             self._directory.flush()
         rejected = tuple(self._scp.rejected) if self._scp is not None else ()
         cancelled = any(response.status_class is StatusClass.CANCEL for response in self._responses)
         broken_off = () if cancelled else tuple(sorted(self._tally.broken_off))
-        return RetrieveResult(
-            tuple(self._responses), self._tally, self._expected(), rejected, broken_off, self._cut_off
-        )
-
-    def _await_stores(self, listener: Listener) -> None:
-        final = time.monotonic()
-        with listener.changed:
-            while (seconds := self._wait_for(listener, final)) > 0:
-                # Not longer at once: a signal handler that cancels may run between the look and the wait.
-                listener.changed.wait(min(seconds, _GLANCE))
-            if not (self._cancelled or (self._counted and self._complete)):
-                self._cut_off = len(listener.open_associations)
-        self._waited = time.monotonic() - final > _GLANCE
+        expected = self._awaiting.expected if self._listener is not None else 0
+        cut_off = self._awaiting.cut_off
+        return RetrieveResult(tuple(self._responses), self._tally, expected, rejected, broken_off, cut_off)
 
     def release(self) -> None:
         """Release the association. Raises ``PeerError`` if the archive does not confirm.
@@ -324,9 +313,9 @@ class Retriever:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        ended = self._waited and connection.readable(0)
+        ended = self._awaiting.waited and connection.readable(0)
         left = None if self._until is None else max(self._until - time.monotonic(), _FAREWELL)
-        seconds = _shortest(self._options.acse_timeout, left)
+        seconds = shortest(self._options.acse_timeout, left)
         try:
             connection.release(Deadline(seconds, "waiting for the answer to the release request"))
         except PeerError as error:
@@ -376,62 +365,6 @@ class Retriever:
     def arrived(self) -> int:
         """How many objects have come to our own port so far, stored or not."""
         return self._tally.arrived
-
-    # -- the tally ---------------------------------------------------------------------------------------------------
-
-    def _expected(self) -> int:
-        """How many objects the archive says it sent to us."""
-        if self._listener is None:
-            return 0
-        elsewhere = self._options.destination != self._options.calling_ae_title
-        if elsewhere and not self._tally.arrived:
-            # The destination may be a third party's title, with --port given all the same; then nothing comes to us.
-            return 0
-        return sum((response.completed or 0) + (response.warning or 0) for response in self._responses)
-
-    def _wait_for(self, listener: Listener, final: float) -> float:
-        """Give the seconds that are still worth waiting, 0 for none; end associations that have gone silent."""
-        now = time.monotonic()
-        limit = float("inf") if self._until is None else self._until - now
-        if self._cancelled or limit <= 0:
-            return 0.0
-        if listener.open_associations:
-            return min(limit, *(self._wait_for_store(c, final, now) for c in listener.open_associations))
-        if not self._complete or (listener.unassociated and not self._counted):
-            return min(max(final, listener.last_activity) + self._options.linger - now, limit)
-        return 0.0
-
-    @property
-    def _complete(self) -> bool:
-        """Whether nothing is missing of what the archive counted."""
-        return self._tally.arrived >= self._expected()
-
-    @property
-    def _counted(self) -> bool:
-        """Whether the archive told how many objects it sent; some never do."""
-        told = (r for r in self._responses if r.status_class in (StatusClass.SUCCESS, StatusClass.WARNING))
-        return all(response.completed is not None for response in told)
-
-    def _wait_for_store(self, connection: Connection, final: float, now: float) -> float:
-        """Give the seconds until the next look at an open association; end it if it has gone silent."""
-        if not connection.waiting:  # it is our own side that takes its time
-            return _GLANCE
-        options, since = self._options, connection.last_activity
-        if self._lost:  # what is idle now has been given up with its archive
-            silence = _shortest(options.store_timeout, options.dimse_timeout, options.stall_timeout)
-        else:
-            silence, since = options.store_timeout, max(since, final)
-        left = float("inf") if silence is None else since + silence - now
-        if left > 0:
-            return left
-        _log.warning("storage association with %s: ended, for it was silent for %g s", connection.peer, silence)
-        connection.interrupt("the storage client did not end its association after the final response")
-        return _GLANCE
-
-
-def _shortest(*limits: float | None) -> float | None:
-    """Give the shortest of some limits, None if there is none."""
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _no_socket() -> socket.socket:

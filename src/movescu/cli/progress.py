@@ -19,6 +19,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from movescu.cli import streams
 from movescu.cli.logs import escape
 from movescu.cli.report import log_response
 from movescu.dimse.status import StatusClass
@@ -80,8 +81,7 @@ class Progress:
         if self._display is not None:
             self._display.stop()
         if kind is None:
-            with contextlib.suppress(OSError):  # the terminal is gone
-                sys.stderr.write(f"{self.summary()}\n")
+            streams.write(sys.stderr, f"{self.summary()}\n")
 
     def _on_response(self, response: MoveResponse) -> None:
         log_response(response)
@@ -258,9 +258,9 @@ class _Above(io.TextIOBase):
         return len(text)
 
 
-def _handlers_of(*streams: TextIO | Any) -> Iterator[logging.StreamHandler[Any]]:  # noqa: ANN401 - either may be None
+def _handlers_of(*outputs: TextIO | Any) -> Iterator[logging.StreamHandler[Any]]:  # noqa: ANN401 - either may be None
     """Give the handlers of any logger that write to one of these, where it is a terminal."""
-    terminals = [stream for stream in streams if stream is not None and stream.isatty()]
+    terminals = [stream for stream in outputs if stream is not None and stream.isatty()]
     for logger in (logging.root, *logging.root.manager.loggerDict.values()):
         for handler in getattr(logger, "handlers", ()):
             if isinstance(handler, logging.StreamHandler) and handler.stream in terminals:
