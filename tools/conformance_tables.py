@@ -19,7 +19,7 @@ from movescu.ul.pdu import REJECT_REASONS, REJECT_RESULTS, REJECT_SOURCES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from movescu.cli.options import Option
+    from movescu.cli.option import Option
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "conformance.md"
 

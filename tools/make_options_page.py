@@ -11,7 +11,7 @@ from movescu.cli.options import SECTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from movescu.cli.options import Group, Option
+    from movescu.cli.option import Group, Option
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 

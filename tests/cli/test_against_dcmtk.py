@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from movescu.cli.log_properties import read_text
-from movescu.cli.options import OPTIONS, SECTIONS, Option, Value
+from movescu.cli.option import Option, Value
+from movescu.cli.options import OPTIONS, SECTIONS
 from movescu.cli.parser import CommandLineError, ShowHelp, ShowVersion, arguments_lines, parse
 from movescu.errors import UsageError
 

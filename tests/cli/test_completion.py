@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from movescu.cli.options import Option
+    from movescu.cli.option import Option
 
     Press = Callable[[str], Pressed]
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from movescu.cli.help import help_text, version_text
-from movescu.cli.options import NAMES, OPTIONS, UNCOMPRESSED, Option
+from movescu.cli.options import NAMES, OPTIONS, UNCOMPRESSED
 from movescu.cli.parser import Settings
 from movescu.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
+    from movescu.cli.option import Option
     from movescu.uids import TransferSyntax
 
 # The option names of the manual of 2014, and those that DCMTK has added since.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movescu.cli.options import OPTIONS, Option
+from movescu.cli.options import OPTIONS
 from movescu.cli.parser import (
     LONGEST_WAIT,
     CommandLineError,
@@ -24,6 +24,8 @@ from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICI
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from movescu.cli.option import Option
 
 QUERY = ("archive", "104", "-k", "PatientID=1")
 

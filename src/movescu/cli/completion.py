@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from movescu.cli.options import OPTIONS, PARAMETERS, QUERY_FILES, Option
+from movescu.cli.options import OPTIONS, PARAMETERS, QUERY_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from movescu.cli.options import Value
+    from movescu.cli.option import Option, Value
 
 _DATA: Final = os.path.join(os.path.dirname(__file__), "..", "data")  # noqa: PTH118, PTH120 - pathlib costs 10 ms
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-    from movescu.cli.options import Group, Option
+    from movescu.cli.option import Group, Option
 
 _WIDTH: Final = 80
 _SHORT_WIDTH: Final = 10

@@ -17,7 +17,7 @@ from movescu.cli.options import PARAMETERS, QUERY_FILES, SECTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from movescu.cli.options import Group, Option
+    from movescu.cli.option import Group, Option
 
 EXIT_CODES: Final = {
     ExitCode.SUCCESS: "Everything that was asked for came, or was delivered as far as the archive tells; or the "

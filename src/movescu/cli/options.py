@@ -3,17 +3,16 @@
 The names, values, ranges and defaults are those of DCMTK's ``movescu``, so that a script which calls the one can call
 the other; the sentences are our own. From this table the parser reads what an option takes, sets, excludes and needs;
 the help text, the manual page and the shell completions are made from it too. There is no code for a single option
-anywhere: an option is a row here and a field of ``movescu.cli.parser.Settings``.
-
-Two options exclude each other when they set the same field (or share a ``block``): the rightmost one on the command
-line wins. Conflicts and needs between options of different fields are tested only after that, between the winners.
+anywhere: an option is a row here (those of TLS in ``tls_options``) and a field of ``movescu.cli.parser.Settings``.
 What the values mean to the rest of the program, and how ``-k`` keys are read, is left to others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from movescu.cli.option import Group, Option, Parameter, Section, Value
+from movescu.cli.tls_options import TLS_SECTION
 from movescu.uids import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
@@ -24,87 +23,7 @@ from movescu.uids import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Literal
-
-    Kind = Literal["text", "file", "directory", "host", "key", "site", "title", "integer", "seconds", "choice"]
-    """How a value is read: as it stands (and what of it a shell can complete: a file, a directory, a host, a key, a
-    site), as an AE title (cut to 16 characters), as a whole number, as a whole number of seconds, as one of a few words
-    in upper or lower case."""
-
-
-class Value(NamedTuple):
-    """One argument that follows an option, or a parameter.
-
-    ``low`` and ``high`` bound a number, both inclusive. ``choices`` are the words allowed, and what each stands for;
-    of a number, the words allowed beside numbers.
-    """
-
-    metavar: str
-    kind: Kind = "text"
-    low: int | None = None
-    high: int | None = None
-    choices: Mapping[str, str | int] | None = None
-
-
-class Option(NamedTuple):
-    """One option.
-
-    ``field`` is the field of ``Settings`` that it sets, to ``value`` if it takes no argument; while no option of the
-    field is given, the field has the ``value`` of the option that is the ``default`` among them, or else ``unset``.
-    An option that ``repeats`` collects its arguments.
-
-    ``conflicts`` are groups of long names: the option is refused when one of a group is in force, and the message
-    names the whole group. ``needs`` are long names of which one must be in force. An option is in force when it wins
-    among those that exclude each other, and the default is when none of them is given.
-
-    ``missing`` says in the help what holds without the option, where ``unset`` does not say it. An option with a
-    ``refusal`` is known, and checked, and then refused with these words.
-    """
-
-    short: str
-    long: str
-    field: str
-    help: str
-    value: object = True
-    takes: tuple[Value, ...] = ()
-    default: bool = False
-    unset: object = None
-    repeats: bool = False
-    block: str = ""
-    conflicts: tuple[tuple[str, ...], ...] = ()
-    needs: tuple[str, ...] = ()
-    missing: str = ""
-    refusal: str = ""
-
-    @property
-    def group(self) -> str:
-        """What options that exclude each other have in common."""
-        return self.block or self.field or self.long
-
-
-class Group(NamedTuple):
-    """Options under one heading of the help; a group without a heading stands directly in its section."""
-
-    heading: str
-    options: tuple[Option, ...]
-    note: str = ""
-
-
-class Section(NamedTuple):
-    """Groups under one heading of the help."""
-
-    heading: str
-    groups: tuple[Group, ...]
-
-
-class Parameter(NamedTuple):
-    """An argument that is told by its place, not by an option."""
-
-    name: str
-    help: str
-    value: Value
-
+    from collections.abc import Iterable
 
 PARAMETERS: Final = (
     Parameter("peer", "host name or address of the archive", Value("peer", "host")),
@@ -519,145 +438,6 @@ _IP: Final = (
     Option("-i0", "--ip-auto", "ip", "both, as names resolve", "auto"),
 )
 
-_WITH_TLS: Final = ("--enable-tls", "--anonymous-tls")
-_FILE: Final = (Value("FILE", "file"),)
-_NO_CHOICE: Final = "is not supported: OpenSSL and the system's random numbers decide this"
-_PROFILE_ONLY: Final = "is not supported: the profiles are --profile-bcp195 and --profile-bcp195-nd"
-
-_TLS: Final = (
-    Option("-tls", "--disable-tls", "tls", "no TLS", None, default=True),
-    Option(
-        "+tls",
-        "--enable-tls",
-        "tls",
-        "TLS both ways, with this private key and certificate",
-        takes=(Value("KEY", "file"), Value("CERT", "file")),
-    ),
-    Option(
-        "+tla",
-        "--anonymous-tls",
-        "tls",
-        "TLS without a certificate of our own",
-        ("", ""),
-        conflicts=(("--port",),),
-    ),
-)
-
-_TLS_KEY: Final = (
-    Option("+ps", "--std-passwd", "tls_password", "asked for on the terminal", None, default=True),
-    Option("+pw", "--use-passwd", "tls_password", "this one", takes=(Value("PASSWORD"),), needs=("--enable-tls",)),
-    Option("-pw", "--null-passwd", "tls_password", "none", "", needs=("--enable-tls",)),
-    Option("-pem", "--pem-keys", "tls_key_format", "files are PEM", "pem", default=True),
-    Option("-der", "--der-keys", "tls_key_format", "files are DER", "der", refusal="is not supported: convert to PEM"),
-)
-
-_TLS_TRUST: Final = (
-    Option(
-        "+cf",
-        "--add-cert-file",
-        "tls_trusted_files",
-        "trust the certificates in this file; may be repeated",
-        takes=_FILE,
-        unset=(),
-        repeats=True,
-        needs=_WITH_TLS,
-    ),
-    Option(
-        "+cd",
-        "--add-cert-dir",
-        "tls_trusted_directories",
-        "trust the certificates in this directory; may be repeated",
-        takes=(Value("DIR", "directory"),),
-        unset=(),
-        repeats=True,
-        needs=_WITH_TLS,
-    ),
-    Option(
-        "+crl",
-        "--add-crl-file",
-        "tls_crl_files",
-        "heed this revocation list; may be repeated",
-        takes=_FILE,
-        unset=(),
-        repeats=True,
-        needs=_WITH_TLS,
-    ),
-    *(
-        Option(short, long, "", text, refusal="is not supported: +crl checks the certificate of the peer")
-        for short, long, text in (
-            ("+crv", "--enable-crl-vfy", "heed revocation lists"),
-            ("+cra", "--enable-crl-all", "heed revocation lists for the whole chain"),
-        )
-    ),
-)
-
-_TLS_PEER: Final = (
-    Option("-rc", "--require-peer-cert", "tls_peer", "has to have one, and a good one", "require", default=True),
-    Option("-vc", "--verify-peer-cert", "tls_peer", "a good one, if any", "verify", needs=_WITH_TLS),
-    Option("-ic", "--ignore-peer-cert", "tls_peer", "anything", "ignore", needs=_WITH_TLS),
-    Option("", "--no-host-check", "tls_check_host", "of any host name", value=False, unset=True, needs=_WITH_TLS),
-)
-
-_TLS_PROFILE: Final = (
-    Option("+px", "--profile-bcp195", "tls_profile", "BCP 195", "bcp195", default=True),
-    Option("+py", "--profile-bcp195-nd", "tls_profile", "non-downgrading BCP 195", "bcp195-nd", needs=_WITH_TLS),
-    *(
-        Option(short, long, "", text, refusal=_PROFILE_ONLY)
-        for short, long, text in (
-            ("+pg", "--profile-8996", "BCP 195, RFC 8996"),
-            ("+pm", "--profile-8996-mod", "modified BCP 195, RFC 8996"),
-            ("+pz", "--profile-bcp195-ex", "extended BCP 195"),
-            ("+pb", "--profile-basic", "Basic (retired)"),
-            ("+pa", "--profile-aes", "AES (retired)"),
-            ("+pn", "--profile-null", "without encryption"),
-        )
-    ),
-    Option(
-        "+cs",
-        "--cipher",
-        "tls_ciphers",
-        "this cipher suite of TLS 1.2 too; may be repeated",
-        takes=(Value("NAME"),),
-        unset=(),
-        repeats=True,
-        needs=_WITH_TLS,
-    ),
-    Option("+ph", "--list-profiles", "", "list the profiles and exit"),
-    Option("+cc", "--list-ciphers", "", "list the cipher suites and exit"),
-    Option("+dp", "--dhparam", "", "parameters of Diffie-Hellman", takes=_FILE, refusal=_NO_CHOICE),
-    Option("+rs", "--seed", "", "seed of random numbers", takes=_FILE, refusal=_NO_CHOICE),
-    Option("+ws", "--write-seed", "", "write the seed back", refusal=_NO_CHOICE),
-    Option("+wf", "--write-seed-file", "", "write the seed to a file", takes=_FILE, refusal=_NO_CHOICE),
-)
-
-_TLS_NAME: Final = (
-    Option(
-        "",
-        "--no-sni",
-        "tls_server_name",
-        "ask for no name, which leaves none to check",
-        "",
-        needs=("--no-host-check", "--ignore-peer-cert"),
-    ),
-    Option(
-        "",
-        "--request-sni",
-        "tls_server_name",
-        "ask for this name, and expect it in the certificate",
-        takes=(Value("NAME"),),
-        missing="the host name of the archive",
-        needs=_WITH_TLS,
-    ),
-    Option(
-        "",
-        "--expect-sni",
-        "tls_expected_name",
-        "serve those alone who ask for this name",
-        takes=(Value("NAME"),),
-        needs=("--enable-tls",),
-    ),
-)
-
 _CONVENIENCE: Final = (
     Option(
         "",
@@ -695,17 +475,7 @@ SECTIONS: Final = (
             Group("other network options", _NETWORK),
         ),
     ),
-    Section(
-        "transport layer security (TLS)",
-        (
-            Group("connections", _TLS),
-            Group("password of the private key", _TLS_KEY),
-            Group("certificates", _TLS_TRUST),
-            Group("certificate of the peer", _TLS_PEER),
-            Group("profile and cipher suites", _TLS_PROFILE),
-            Group("server name (SNI)", _TLS_NAME),
-        ),
-    ),
+    TLS_SECTION,
     Section(
         "output options",
         (

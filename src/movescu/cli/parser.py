@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from movescu.cli.options import NAMES, OPTIONS, PARAMETERS, SECTIONS, Option, Value
+from movescu.cli.options import NAMES, OPTIONS, PARAMETERS, SECTIONS
 from movescu.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Literal
 
-    from movescu.cli.options import Section
+    from movescu.cli.option import Option, Section, Value
     from movescu.uids import TransferSyntax
 
     LogLevel = Literal["off", "fatal", "error", "warn", "info", "debug", "trace"]

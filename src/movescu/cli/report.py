@@ -23,7 +23,7 @@ from movescu.retrieve import NoPresentationContextError
 from movescu.uids import may_be_storage, uid_name
 
 if TYPE_CHECKING:
-    from movescu.cli.options import Option
+    from movescu.cli.option import Option
     from movescu.errors import MovescuError
     from movescu.options import RetrieveOptions
     from movescu.retrieve import Retriever

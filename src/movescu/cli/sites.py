@@ -25,11 +25,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from movescu.cli.options import NAMES, OPTIONS, PARAMETERS, Option
+from movescu.cli.options import NAMES, OPTIONS, PARAMETERS
 from movescu.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from movescu.cli.option import Option
 
     Values = tuple[str, ...]
     Winners = dict[str, tuple[Option, Values]]
