@@ -112,8 +112,24 @@ def run_server(
     return cost
 
 
+# Runs a command and writes its peak to a file: measured from here, it would be no less than this program's own.
+_PEAK = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
+
+
 def _measure(command: list[str], environment: dict[str, str], stdin: str) -> Cost:
     start = time.perf_counter()
+    with tempfile.NamedTemporaryFile("r") as peak:
+        cost = _run([sys.executable, "-S", "-c", _PEAK, peak.name, *command], environment, stdin)
+        return Cost(time.perf_counter() - start, cost, int(peak.read()))
+
+
+def _run(command: list[str], environment: dict[str, str], stdin: str) -> float:
+    """Run to the end; give the processor seconds."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors)
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
@@ -123,8 +139,8 @@ def _measure(command: list[str], environment: dict[str, str], stdin: str) -> Cos
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
-            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{errors.read().decode()}")
-    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+            raise SystemExit(f"{' '.join(command[5:])} ended with {process.returncode}:\n{errors.read().decode()}")
+    return usage.ru_utime + usage.ru_stime
 
 
 def _floor(work: sender.Work, port: int, archive: sender.Archive, folder: str, pdu: int) -> dict[str, object]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,7 +55,7 @@ def test_no_name_is_given_twice() -> None:
 
 def test_every_setting_can_be_set_and_nothing_else_is() -> None:
     parameters = {"peer", "port", "query_files"}
-    assert {option.field for option in OPTIONS} - {""} == {field.name for field in fields(Settings)} - parameters
+    assert {option.field for option in OPTIONS} - {""} == set(Settings._fields) - parameters
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.long)
