@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from movescu.storage.receiver import Incoming
     from movescu.ul.negotiation import RejectedClass
 
-_REPORTED_FAILURES: Final = 1000  # objects that were not stored and are remembered one by one
+_REPORTED: Final = 1000  # objects that failed or broke off and are remembered one by one
 
 
 class Tally:
@@ -25,12 +25,12 @@ class Tally:
         self.failed = 0
         self.size = 0
         """Bytes of data sets."""
-        self.failures: list[Received] = []
-        """The first thousand objects that were not stored."""
+        self.failures: dict[str, Received] = {}
+        """The first thousand objects that were not stored, by SOP instance UID; one that came again and was is none."""
         self.last: Received | None = None
         """The object that came last."""
         self.broken_off: set[str] = set()
-        """SOP instance UIDs of objects that began to come, broke off, and did not come again."""
+        """SOP instance UIDs of objects that began to come, broke off, and did not come again; a thousand at most."""
         self._lock = threading.Lock()
 
     @property
@@ -39,22 +39,25 @@ class Tally:
         return self.stored + self.failed
 
     def count(self, received: Received) -> None:
-        """Count an object."""
+        """Count an object. One that failed before counts once, and as what became of it at last."""
+        uid = received.incoming.request.affected_sop_instance_uid
         with self._lock:
             self.size += received.size
             self.last = received
+            self.failed -= self.failures.pop(uid, None) is not None
             if received.status == SUCCESS:
                 self.stored += 1
             else:
                 self.failed += 1
-                if len(self.failures) < _REPORTED_FAILURES:
-                    self.failures.append(received)
-            self.broken_off.discard(received.incoming.request.affected_sop_instance_uid)
+                if len(self.failures) < _REPORTED:
+                    self.failures[uid] = received
+            self.broken_off.discard(uid)
 
     def count_broken_off(self, incoming: Incoming) -> None:
         """Note an object whose sender was lost before it was whole; it may come again."""
         with self._lock:
-            self.broken_off.add(incoming.request.affected_sop_instance_uid)
+            if len(self.broken_off) < _REPORTED:
+                self.broken_off.add(incoming.request.affected_sop_instance_uid)
 
 
 @dataclass(frozen=True, slots=True)

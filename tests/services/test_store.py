@@ -154,6 +154,19 @@ def test_what_cannot_be_written_is_refused_and_the_association_lives(station: St
     assert station.files == ["CT.1.2.3", "CT.1.2.4"]
 
 
+def test_a_sender_learns_nothing_of_our_directories(station: Station) -> None:
+    (station.folder / "CT.1.2.3").mkdir()
+    comment = station.open().store(data_set()).error_comment or ""
+    assert "cannot be stored: Is a directory" in comment
+    assert str(station.folder) not in comment
+
+
+def test_blanks_in_a_uid_are_no_part_of_it(station: Station) -> None:
+    response = station.open().store(data_set(instance_uid="1.2 .3"), instance_uid=" 1.2.3 ")
+    assert (response.status, response.affected_sop_instance_uid) == (0, "1.2.3")
+    assert station.files == ["CT.1.2.3"]
+
+
 def test_a_class_that_is_not_that_of_its_context_is_refused(station: Station) -> None:
     sender = station.open()
     assert sender.store(data_set(), context_id=3).status == 0x0122

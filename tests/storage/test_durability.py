@@ -39,12 +39,17 @@ sys.stdout.write("END\\n")
 CALLS = "trace=fsync,fdatasync,syncfs,rename,renameat,renameat2,write"
 
 
-def trace(path: Path, durability: str, count: int, *, size: int = 10, inject: str = "") -> tuple[int, str, list[str]]:
-    """Run ``STORE``; give its exit code, its standard error, and the calls in their order: name and outcome."""
+NO_SYNCFS = "import movescu.storage.durability as d; d._find_syncfs = lambda: None\n"
+
+
+def trace(
+    path: Path, durability: str, count: int, *, size: int = 10, inject: str = "", program: str = STORE
+) -> tuple[int, str, list[str]]:
+    """Run the program; give its exit code, its standard error, and the calls in their order: name and outcome."""
     log = path.parent / "trace"
     command = ["strace", "-f", "-y", "-o", str(log), "-e", CALLS, *(["-e", f"inject={inject}"] if inject else [])]
     run = subprocess.run(
-        [*command, sys.executable, "-c", STORE, str(path), durability, str(count), str(size)],
+        [*command, sys.executable, "-c", program, str(path), durability, str(count), str(size)],
         capture_output=True,
         text=True,
         check=False,
@@ -111,3 +116,15 @@ def test_an_object_whose_flush_fails_is_refused_and_leaves_no_file(out: Path) ->
     assert "commit: " in error
     assert "say" not in kinds(calls)
     assert list(out.iterdir()) == []
+
+
+def test_where_the_system_cannot_flush_all_at_once_every_file_is_flushed(out: Path) -> None:
+    _, _, calls = trace(out, "end", 40, program=NO_SYNCFS + STORE)
+    assert kinds(calls).count("fsync") == 40 + 1
+    assert kinds(calls)[-1] == "end"
+
+
+def test_with_object_a_name_that_was_there_is_flushed_too(out: Path) -> None:
+    trace(out, "off", 1)
+    _, _, calls = trace(out, "object", 1)
+    assert kinds(calls) == ["fsync", "fsync", "say", "end"]

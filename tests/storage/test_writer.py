@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -187,3 +188,37 @@ def test_a_file_that_somebody_took_away_does_not_fail_the_flush(directory: Outpu
     store(directory, "CT.1", b"data")
     (tmp_path / "CT.1").unlink()
     directory.flush()
+
+
+def test_two_retrieves_of_one_process_share_a_directory(directory: OutputDirectory, tmp_path: Path) -> None:
+    other = OutputDirectory(str(tmp_path))
+    files = [opened.create() for opened in (directory, other) for _ in range(3)]
+    for number, file in enumerate(files):
+        file.begin(b"", b"data")
+        file.commit(f"CT.{number}")
+    other.close()
+    assert names(tmp_path) == [f"CT.{number}" for number in range(6)]
+
+
+def test_what_goes_wrong_in_the_comparison_leaves_no_temporary_file(
+    directory: OutputDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: int) -> bool:
+        raise MemoryError
+
+    store(directory, "CT.1", b"good")
+    monkeypatch.setattr("movescu.storage.writer._same_content", exhausted)
+    with pytest.raises(MemoryError):
+        store(directory, "CT.1", b"other")
+    assert names(tmp_path) == ["CT.1"]
+    assert (tmp_path / "CT.1").read_bytes() == b"good"
+
+
+def test_a_directory_that_is_closed_leaves_no_thread(tmp_path: Path) -> None:
+    before = threading.active_count()
+    directory = OutputDirectory(str(tmp_path))
+    for number in range(20):
+        store(directory, f"CT.{number}", bytes(8 << 20))
+    assert threading.active_count() == before + 1
+    directory.close()
+    assert threading.active_count() == before

@@ -177,7 +177,8 @@ def _encode_text(value: str) -> bytes:
 
 
 def _decode_ui(value: bytes) -> str:
-    return value.rstrip(b"\0 ").decode("latin-1")
+    # Blanks are no part of a UID wherever they stand, and some peers pad with them (PS3.5 9.1).
+    return value.rstrip(b"\0 ").replace(b" ", b"").decode("latin-1")
 
 
 def _decode_text(value: bytes) -> str:

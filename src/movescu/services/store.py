@@ -146,7 +146,8 @@ class StorageSCP:
         try:
             received = self._receive(exchange, incoming)
         except PeerError:
-            self._on_broken_off(incoming)
+            if _refusal(incoming) is None:
+                self._on_broken_off(incoming)
             raise
         if received.error is not None:
             _log.error("object %s: %s", request.affected_sop_instance_uid, received.error)
@@ -156,7 +157,7 @@ class StorageSCP:
             received.status,
             request.affected_sop_class_uid,
             request.affected_sop_instance_uid,
-            error_comment=None if received.error is None else str(received.error)[:_COMMENT_LENGTH],
+            error_comment=None if received.error is None else _comment(received.error)[:_COMMENT_LENGTH],
         )
         exchange.send(incoming.context.context_id, response, self._silence)
 
@@ -164,7 +165,8 @@ class StorageSCP:
         fragments = exchange.data_set(self._silence)
         size = 0
         try:
-            _check(incoming)
+            if unsound := _refusal(incoming):
+                raise unsound
             receiver = self._open_receiver(incoming)
             try:
                 for fragment in fragments:
@@ -186,10 +188,19 @@ def _status(error: MovescuError) -> int:
     return next(status for kind, status in _STATUS if isinstance(error, kind))
 
 
-def _check(incoming: Incoming) -> None:
-    """Refuse what the command set alone shows to be wrong (PS3.7 9.1.1.1.9)."""
+def _refusal(incoming: Incoming) -> _RefusedError | None:
+    """Refuse what the command set alone shows to be wrong (PS3.7 9.1.1.1.9); None if it is sound."""
     request, abstract_syntax = incoming.request, incoming.context.abstract_syntax
     if abstract_syntax == VERIFICATION or request.affected_sop_class_uid != abstract_syntax:
-        raise _RefusedError("SOP class differs from that of its presentation context", codes.SOP_CLASS_NOT_SUPPORTED)
+        return _RefusedError("SOP class differs from that of its presentation context", codes.SOP_CLASS_NOT_SUPPORTED)
     if len(request.affected_sop_instance_uid) > MAXIMUM_UID_LENGTH:
-        raise _RefusedError("SOP instance UID is longer than 64 characters", codes.INVALID_SOP_INSTANCE)
+        return _RefusedError("SOP instance UID is longer than 64 characters", codes.INVALID_SOP_INSTANCE)
+    return None
+
+
+def _comment(error: MovescuError) -> str:
+    """Word the Error Comment (0000,0902): names of our own files are no peer's business."""
+    if isinstance(error, StoreError):
+        cause = getattr(error.__cause__, "strerror", None)
+        return f"the object cannot be stored: {cause or 'no reason given'}"
+    return str(error)

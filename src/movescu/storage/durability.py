@@ -67,12 +67,12 @@ class Flusher:
 
     def _remember(self, name: str, size: int) -> bool:
         """Take a file in; True if it has to be flushed at once."""
-        if not self._many:
+        among_few = not self._many
+        if among_few:
             self._few.append(name)
             if len(self._few) > _FEW:
-                self._few.clear()
                 self._many = True
-                self._syncfs = _find_syncfs()
+                self._syncfs = _find_syncfs()  # without it, the few keep their turn at the end
         self._size += size
         if self._syncfs is not None and self._size >= _BEHIND:
             self._size = 0
@@ -80,7 +80,7 @@ class Flusher:
                 self._thread = threading.Thread(target=self._run, name="movescu-flusher", daemon=True)
                 self._thread.start()
             self._wake.set()
-        return self._many and self._syncfs is None
+        return not among_few and self._syncfs is None
 
     def _run(self) -> None:
         assert self._syncfs is not None  # noqa: S101 - the thread is started where there is one
@@ -94,15 +94,19 @@ class Flusher:
         except OSError as error:
             self._failure = error
 
-    def finish(self) -> None:
-        """Wait until all that was committed is on the disk."""
-        if self._durability is not Durability.END:
-            return
+    def stop(self) -> None:
+        """End the thread that flushes behind the receiving; nothing is awaited but the flush it may be at."""
         if self._thread is not None:
             self._finished = True
             self._wake.set()
             self._thread.join()
             self._thread, self._finished = None, False
+
+    def finish(self) -> None:
+        """Wait until all that was committed is on the disk."""
+        if self._durability is not Durability.END:
+            return
+        self.stop()
         if self._failure is not None:
             raise self._failure
         if self._syncfs is not None:

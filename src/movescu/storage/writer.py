@@ -56,11 +56,12 @@ class OutputDirectory:
             raise _not_writable(path, None)
         self._flusher = Flusher(self._fd, durability)
         self._numbers = itertools.count(1)
-        self._pid = os.getpid()
+        # Process IDs come again: in containers after each start, and a process may write to a directory twice.
+        self._mark = f"{os.getpid()}-{os.urandom(4).hex()}"
 
     def create(self) -> ObjectFile:
         """Open a temporary file. Raises ``StoreError``."""
-        name = f".movescu-{self._pid}-{next(self._numbers)}.part"
+        name = f".movescu-{self._mark}-{next(self._numbers)}.part"
         try:
             fd = os.open(name, _CREATE, _MODE, dir_fd=self._fd)
         except OSError as error:
@@ -87,7 +88,7 @@ class OutputDirectory:
             os.unlink(temporary, dir_fd=self._fd)
         else:
             os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-            self._flusher.named()
+        self._flusher.named()  # a name that was there need not be on the disk yet
         return outcome
 
     def _compare(self, fd: int, name: str) -> Outcome:
@@ -130,6 +131,7 @@ class OutputDirectory:
 
     def close(self) -> None:
         """Give the descriptor back."""
+        self._flusher.stop()
         os.close(self._fd)
 
 
@@ -191,13 +193,19 @@ class ObjectFile:
             raise self._error("write to", error) from error
 
     def commit(self, name: str) -> Outcome:
-        """Close the file and give it its name, in place of whatever had it; on an error nothing is left of it."""
+        """Close the file and give it its name, in place of whatever had it; on an error nothing is left of it.
+
+        But where each object is flushed and the disk fails at the name itself: then it may have the name all the same.
+        """
         fd, self._fd = self._fd, -1
         try:
             return self._directory.commit(self._name, fd, name)
         except OSError as error:
             self._directory.remove(self._name)
             raise _store_error(f"cannot write {self._directory.full_name(name)!r}", error) from error
+        except BaseException:
+            self._directory.remove(self._name)
+            raise
 
     def unlink(self) -> None:
         """Take the file's name away; it lasts until it is closed."""
