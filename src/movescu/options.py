@@ -99,4 +99,4 @@ class RetrieveOptions:
     @property
     def destination(self) -> str:
         """The AE title that the archive is to send to."""
-        return self.move_destination or self.calling_ae_title
+        return self.calling_ae_title if self.move_destination is None else self.move_destination

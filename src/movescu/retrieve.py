@@ -270,6 +270,7 @@ class Retriever:
                 if self._cancelled and not sent:
                     sent = True
                     scu.cancel(patience)
+                    patience.cancelled()
                 if connection.readable(patience.remaining(), self._wakened.fileno()):
                     return
                 with contextlib.suppress(BlockingIOError):

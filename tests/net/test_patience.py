@@ -14,7 +14,7 @@ from wire import WAIT, loopback, soon
 from movescu.errors import TimedOutError
 from movescu.net import patience as module
 from movescu.net.listener import Listener
-from movescu.net.patience import Patience
+from movescu.net.patience import CANCEL_SECONDS, Patience
 from movescu.net.transport import Silence, Transport, connect, listen
 
 START = 1000.0
@@ -178,3 +178,17 @@ def test_a_listener_whose_end_was_interrupted_can_be_ended(monkeypatch: pytest.M
         assert select.select([sock], [], [], WAIT)[0]  # closed, not forgotten
     assert not [thread for thread in listener._threads if thread.is_alive()]
     listener.close()
+
+
+def test_an_archive_that_is_silent_after_c_cancel_is_not_awaited_for_ever() -> None:
+    moved = [time.monotonic()]
+    patience = Patience(silence=None, stall=None, until=None, moved=lambda: moved[0])
+    assert patience.remaining() is None
+    patience.cancelled()
+    left = patience.remaining()
+    assert left is not None
+    assert 0 < left <= CANCEL_SECONDS
+    moved[0] = time.monotonic() + 100  # objects that still come are heard
+    left = patience.remaining()
+    assert left is not None
+    assert left > CANCEL_SECONDS

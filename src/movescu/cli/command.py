@@ -161,7 +161,7 @@ class _Command:
                 self._codes |= report.judge_response(response, retriever, self._options)
         except PeerError as error:
             self._codes.add(ExitCode.ASSOCIATION_LOST)
-            report.complain("association lost before the final C-MOVE response", error)
+            report.complain("association lost before the final C-MOVE response", error, ExitCode.ASSOCIATION_LOST)
             return True
         return False
 
@@ -184,7 +184,7 @@ class _Command:
             retriever.release()
         except PeerError as error:
             self._codes.add(ExitCode.RELEASE_FAILED)
-            report.complain("association release failed", error)
+            report.complain("association release failed", error, ExitCode.RELEASE_FAILED)
 
 
 class _Signals:

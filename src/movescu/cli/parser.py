@@ -419,9 +419,16 @@ def _option_value(option: Option, text: str, value: Value) -> object:
     if not fault:
         return converted
     detail = f"{fault}: {text}" if fault in _OUT_OF_RANGE else text
-    hint = f"Allowed: {', '.join(value.choices)}." if value.choices else ""
+    hint = _allowed(value)
     message = f"Invalid value for option {option.long}"
     raise CommandLineError(f"{message} ({detail})" if text else message, hint=hint)
+
+
+def _allowed(value: Value) -> str:
+    words = list(value.choices or ())
+    if value.high is not None:
+        words.insert(0, f"{value.low} to {value.high}")
+    return f"Allowed: {', '.join(words)}." if words else ""
 
 
 def _parameter(text: str, value: Value) -> Any:  # noqa: ANN401 - its type stands in the table

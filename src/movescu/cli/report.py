@@ -54,16 +54,27 @@ def code_at_start(error: MovescuError) -> ExitCode | None:
     """Give the code of an error before the first request, None if it has none, and complain of it."""
     for kind, code, what in AT_START:
         if isinstance(error, kind):
-            complain(what, error)
+            complain(what, error, code)
             return code
     return None
 
 
-def complain(what: str, error: MovescuError) -> None:
-    """Say what failed, why, and what can be done."""
+_ADVICE: Final = {
+    ExitCode.ASSOCIATION_FAILED: "check that this is the archive's DICOM port, that the archive is called so (--call) "
+    "and knows our AE title (--aetitle), and whether it wants TLS; --check goes the way step by step",
+    ExitCode.ASSOCIATION_LOST: "what arrived is whole and was kept; the archive's log may say why; ask again",
+    ExitCode.RELEASE_FAILED: "what came was kept; only the end of the association was not confirmed",
+    ExitCode.MOVE_WARNING: "some objects were not delivered: the archive's log says why; ask for them again",
+    ExitCode.MOVE_FAILED: "the archive's log says why",
+}
+"""What can be done where the error itself does not say it."""
+
+
+def complain(what: str, error: MovescuError, code: ExitCode | None = None) -> None:
+    """Say what failed, why, and what can be done: as the error has it, else as it is usual for the exit code."""
     _log.critical("%s: %s", what, error)
-    if error.hint:
-        _log.critical("%s", error.hint)
+    if hint := error.hint or _ADVICE.get(code or ExitCode.SUCCESS, ""):
+        _log.critical("%s", hint)
 
 
 def log_response(response: MoveResponse) -> None:
@@ -99,7 +110,9 @@ def judge_response(response: MoveResponse, retriever: Retriever, options: Retrie
         _log.warning(
             "it does not take these keys: check QueryRetrieveLevel, its unique key, and the model (-P, -S, -O)"
         )
-    return {ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED}
+    code = ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED
+    _log.warning("%s", _ADVICE[code])
+    return {code}
 
 
 def _explain_destination(what: str, retriever: Retriever, options: RetrieveOptions) -> None:

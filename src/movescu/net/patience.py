@@ -8,13 +8,17 @@ final response. None of the limits wants a timer or a thread: they are looked at
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from movescu.errors import TimedOutError
 from movescu.net.transport import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+CANCEL_SECONDS: Final = 10.0
+"""How long an archive may be silent after C-CANCEL. A supervisor interrupts once and expects an end."""
 
 
 class Patience(Deadline):
@@ -24,7 +28,7 @@ class Patience(Deadline):
     on that clock at which the whole retrieve has to be over.
     """
 
-    __slots__ = ("_begun", "_moved", "_silence", "_stall", "_until")
+    __slots__ = ("_begun", "_cancelled", "_moved", "_silence", "_stall", "_until")
 
     def __init__(
         self,
@@ -38,6 +42,11 @@ class Patience(Deadline):
         self._begun = time.monotonic()
         self._silence, self._stall, self._until = silence, stall, until
         self._moved = moved
+        self._cancelled: float | None = None
+
+    def cancelled(self) -> None:
+        """Note that C-CANCEL has been sent: an archive that heeds it says so soon, and one that sends on is heard."""
+        self._cancelled = time.monotonic()
 
     def remaining(self) -> float | None:
         """Give the seconds until the first of the limits; raises its ``TimedOutError`` if one is reached."""
@@ -49,6 +58,9 @@ class Patience(Deadline):
             limits.append((moved + self._silence - now, text))
         if self._stall is not None:
             limits.append((moved + self._stall - now, f"neither side has moved a byte for {self._stall:g} s"))
+        if self._cancelled is not None:
+            left = max(moved, self._cancelled) + CANCEL_SECONDS - now
+            limits.append((left, f"the archive is silent for {CANCEL_SECONDS:g} s after C-CANCEL"))
         if self._until is not None:
             limits.append((self._until - now, "the time for the whole retrieve is over"))
         if not limits:

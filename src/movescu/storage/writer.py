@@ -44,8 +44,9 @@ class OutputDirectory:
     def __init__(self, path: str, durability: Durability = Durability.END) -> None:
         self.path = path
         if not os.path.isdir(path):  # noqa: PTH112 - pathlib costs 10 ms at start
+            what = "is no directory" if os.path.exists(path) else "does not exist"  # noqa: PTH110 - as above
             raise DirectoryNotFoundError(
-                f"output directory does not exist: {path!r}", hint="create it, or name another with --output-directory"
+                f"output directory {what}: {path!r}", hint="create it, or name another with --output-directory"
             )
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -238,7 +239,7 @@ def _store_error(what: str, error: OSError) -> StoreError:
 
 
 def _not_writable(path: str, error: OSError | None) -> DirectoryNotWritableError:
-    why = error.strerror if error else "Permission denied"
+    why = error.strerror if error else "permission denied, or a read-only file system"
     return DirectoryNotWritableError(
         f"output directory is not writable: {path!r}: {why}", hint="name another with --output-directory"
     )

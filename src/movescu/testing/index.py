@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from movescu.dataset.filemeta import decode_file_meta
-from movescu.errors import DataSetError
+from movescu.errors import DataSetError, UsageError
 from movescu.uids import TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class Index:
         What is no DICOM file with SOP class, SOP instance, series and study UID is passed over. Of several files of one
         SOP instance the first counts.
         """
+        if not folder.is_dir():
+            raise UsageError(f"there is no folder {str(folder)!r}")
         for path in sorted(folder.rglob("*")):
             if path.is_file() and (entry := self._read(path)) is not None:
                 with self._lock:
