@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from movescu.dimse.messages import CStoreRQ
-from movescu.options import RetrieveOptions
 from movescu.services.store import Received
 from movescu.storage.receiver import Incoming
 from movescu.tally import Tally
@@ -41,8 +40,3 @@ def test_a_flood_of_failures_does_not_fill_the_memory() -> None:
         tally.count_broken_off(incoming(f"2.{number}"))
     assert tally.failed == 3000
     assert len(tally.failures) == len(tally.broken_off) == 1000
-
-
-def test_an_empty_move_destination_is_not_replaced_by_our_own_title() -> None:
-    assert RetrieveOptions("archive", 104, move_destination="").destination == ""
-    assert RetrieveOptions("archive", 104).destination == "MOVESCU"
