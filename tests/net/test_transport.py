@@ -215,18 +215,59 @@ def test_small_messages_leave_at_once() -> None:
         assert transport._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="this system has no TCP_QUICKACK")
-def test_every_receive_arms_the_immediate_ack_again() -> None:
-    """The system disarms it by itself; a sender with Nagle's algorithm then waits 40 ms for each of our ACKs."""
+ARMED = ("option", socket.IPPROTO_TCP, getattr(socket, "TCP_QUICKACK", None), 1)
+
+
+@contextmanager
+def watched() -> Iterator[tuple[Transport, WatchedSocket, socket.socket]]:
+    """A transport whose calls of the system are noted, once its time-out is set."""
     with loopback() as (near, far):
-        watched = WatchedSocket.taking_over(near)
-        transport = Transport(watched, "the peer")
-        watched.calls.clear()
+        sock = WatchedSocket.taking_over(near)
+        transport = Transport(sock, "the peer")
+        far.sendall(b"12345")
+        transport.receive_into(memoryview(bytearray(5)), Silence(WAIT, "it"))
+        sock.calls.clear()
+        yield transport, sock, far
+        transport.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="this system has no TCP_QUICKACK")
+def test_what_a_sender_waits_for_is_acknowledged_before_more_is_awaited() -> None:
+    """A sender with Nagle's algorithm sends the rest of a message only then; held back, each ACK costs 40 ms."""
+    with watched() as (transport, sock, far):
         for _ in range(3):
             far.sendall(b"12345")
-            transport.receive_into(memoryview(bytearray(5)), soon())
-        armed = ("option", socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        assert watched.calls == [("receive", 5), armed] * 3
+            transport.receive_into(memoryview(bytearray(10)), Silence(WAIT, "it"))
+        far.sendall(b"12345")
+        assert transport.readable(WAIT)
+        assert sock.calls == [("receive", 5), ARMED, ("receive", 5), ARMED, ("receive", 5), ARMED]
+
+
+def test_what_a_message_of_ours_acknowledges_costs_no_call_of_its_own() -> None:
+    with watched() as (transport, sock, far):
+        for _ in range(3):
+            far.sendall(b"12345")
+            transport.receive_into(memoryview(bytearray(10)), Silence(WAIT, "it"))
+            transport.send(b"123", Silence(WAIT, "it"))
+        assert [call for call in sock.calls if call[0] != "send"] == [("receive", 5)] * 3
+
+
+def test_waiting_for_ever_and_for_a_while_in_turn_sets_no_time_out_anew() -> None:
+    with watched() as (transport, sock, far):
+        for seconds in (None, WAIT, None, 2 * WAIT):
+            far.sendall(b"12345")
+            transport.receive_into(memoryview(bytearray(5)), Silence(seconds, "it"))
+        assert sock.calls == [("receive", 5)] * 4
+
+
+def test_a_short_wait_does_not_shorten_a_longer_one_after_it() -> None:
+    with transports() as (transport, far):
+        with pytest.raises(TimedOutError):
+            transport.receive_into(memoryview(bytearray(5)), Silence(0.01, "it"))
+        timer = threading.Timer(0.05, far.sendall, (b"12345",))
+        timer.start()
+        assert transport.receive_into(memoryview(bytearray(5)), Silence(WAIT, "it")) == 5
+        timer.join()
         transport.close()
 
 

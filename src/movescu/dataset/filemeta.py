@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from movescu.errors import DataSetError
@@ -42,21 +43,24 @@ _IMPLEMENTATION: Final = _ui(0x0012, IMPLEMENTATION_CLASS_UID) + _element(
 )
 
 
+_GROUP_LENGTH: Final = PREAMBLE + struct.pack("<HH2sH", 0x0002, 0x0000, b"UL", 4)
+
+
 def encode_file_meta(
     sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str | None = None
 ) -> bytes:
     """Give everything in front of the data set; ``source_ae_title`` goes to (0002,0016) where it is not None."""
-    body = b"".join(
-        (
-            _VERSION,
-            _ui(0x0002, sop_class_uid),
-            _ui(0x0003, sop_instance_uid),
-            _ui(0x0010, transfer_syntax_uid),
-            _IMPLEMENTATION,
-            b"" if source_ae_title is None else _ae(0x0016, source_ae_title),
-        )
-    )
-    return PREAMBLE + _element(0x0000, b"UL", struct.pack("<I", len(body))) + body
+    sop_class, rest = _around(sop_class_uid, transfer_syntax_uid, source_ae_title)
+    sop_instance = _ui(0x0003, sop_instance_uid)
+    length = len(_VERSION) + len(sop_class) + len(sop_instance) + len(rest)
+    return b"".join((_GROUP_LENGTH, length.to_bytes(4, "little"), _VERSION, sop_class, sop_instance, rest))
+
+
+@lru_cache(64)
+def _around(sop_class_uid: str, transfer_syntax_uid: str, source_ae_title: str | None) -> tuple[bytes, bytes]:
+    """Give what stands before and behind (0002,0003): the same for all objects of a series."""
+    source = b"" if source_ae_title is None else _ae(0x0016, source_ae_title)
+    return _ui(0x0002, sop_class_uid), _ui(0x0010, transfer_syntax_uid) + _IMPLEMENTATION + source
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from movescu.dimse.messages import NO_DATA_SET, CStoreRQ, Message, decode_command, encode_command
+from movescu.dimse.repeated import CommandReader
 from movescu.errors import AbortReason, AssociationReleasedError, ProtocolError
 from movescu.ul.association import Fragment, ReleaseIndication
 from movescu.ul.pdu import PDataTF, PresentationDataValue
@@ -40,6 +41,7 @@ class Exchange:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._fragment = _fragment_length(connection.peer_maximum_length)
+        self._reader = CommandReader()
         self._data_set_on = 0  # context ID of a data set that is still to come, 0 for none
         self._optional_on = 0  # the same of one that may come or not
 
@@ -56,6 +58,12 @@ class Exchange:
                 pdus, view = [], view[_BATCH:]
             pdus += self._pdus(context_id, 0, view)
         self.connection.send(pdus, deadline)
+
+    def send_command(self, context_id: int, command: bytes, deadline: Deadline) -> None:
+        """Send a message without a data set whose command set is encoded already."""
+        if _log.isEnabledFor(logging.DEBUG):
+            self._show("to", context_id, decode_command(command))
+        self.connection.send(self._pdus(context_id, _COMMAND, command), deadline)
 
     def _pdus(self, context_id: int, kind: int, data: _Buffer, *, last: bool = True) -> Iterator[PDataTF]:
         size = self._fragment
@@ -76,8 +84,10 @@ class Exchange:
         indication = self.connection.next(deadline)
         if isinstance(indication, ReleaseIndication):
             return None
-        fragment = self._skip_optional(self.connection.fragment(indication), deadline)
-        context_id, message = fragment.context_id, decode_command(self._command(fragment, deadline.within))
+        fragment = self.connection.fragment(indication)
+        if self._optional_on:
+            fragment = self._skip_optional(fragment, deadline)
+        context_id, message = fragment.context_id, self._reader.decode(self._command(fragment, deadline.within))
         self._data_set_on = context_id if message.command_data_set_type != NO_DATA_SET else 0
         if _log.isEnabledFor(logging.DEBUG):
             self._show("of", context_id, message)
@@ -103,6 +113,8 @@ class Exchange:
 
     def _command(self, fragment: Fragment, deadline: Deadline) -> bytes:
         """Assemble the command set that begins with the fragment."""
+        if fragment.control == _COMMAND | _LAST and len(fragment.data) <= MAXIMUM_COMMAND_LENGTH:  # as nearly always
+            return bytes(fragment.data)
         context_id, data = fragment.context_id, bytearray()
         while True:
             self._check(fragment, context_id, _COMMAND)

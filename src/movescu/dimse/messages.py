@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from movescu.errors import AbortReason, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 NO_DATA_SET: Final = 0x0101
 """Command data set type of a message without a data set (PS3.7 E.1)."""
@@ -25,6 +26,8 @@ PRIORITY_HIGH: Final = 0x0001
 PRIORITY_LOW: Final = 0x0002
 
 _ELEMENT: Final = struct.Struct("<HHI")
+_US_ELEMENT: Final = struct.Struct("<HHIH")
+_GROUP_LENGTH: Final = struct.Struct("<HHII")
 
 
 @dataclass(slots=True)
@@ -156,27 +159,32 @@ _MESSAGES: Final[dict[int, type[Message]]] = {
 }
 
 
-def _encode_us(value: int) -> bytes:
-    return struct.pack("<H", value)
+def _element(element: int, value: bytes) -> bytes:
+    return _ELEMENT.pack(0, element, len(value)) + value
+
+
+def _encode_us(element: int, value: int) -> bytes:
+    return _US_ELEMENT.pack(0, element, 2, value)
 
 
 def _decode_us(value: bytes) -> int:
     if len(value) != 2:
         raise ValueError("two bytes are required")
-    return int.from_bytes(value, "little")
+    return value[0] | value[1] << 8
 
 
-def _encode_ui(value: str) -> bytes:
+def _encode_ui(element: int, value: str) -> bytes:
     data = value.encode("latin-1", "replace")
-    return data + b"\0" * (len(data) & 1)
+    return _element(element, data + b"\0" if len(data) & 1 else data)
 
 
-def _encode_text(value: str) -> bytes:
+def _encode_text(element: int, value: str) -> bytes:
     data = value.encode("latin-1", "replace")
-    return data + b" " * (len(data) & 1)
+    return _element(element, data + b" " if len(data) & 1 else data)
 
 
-def _decode_ui(value: bytes) -> str:
+def decode_ui(value: bytes) -> str:
+    """Give a UID without its padding (PS3.5 9.1)."""
     # Blanks are no part of a UID wherever they stand, and some peers pad with them (PS3.5 9.1).
     return value.rstrip(b"\0 ").replace(b" ", b"").decode("latin-1")
 
@@ -185,8 +193,8 @@ def _decode_text(value: bytes) -> str:
     return value.decode("latin-1").strip("\0 ")
 
 
-def _encode_at(value: tuple[int, ...]) -> bytes:
-    return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value)
+def _encode_at(element: int, value: tuple[int, ...]) -> bytes:
+    return _element(element, b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value))
 
 
 def _decode_at(value: bytes) -> tuple[int, ...]:
@@ -196,9 +204,10 @@ def _decode_at(value: bytes) -> tuple[int, ...]:
     return tuple(group << 16 | element for group, element in zip(words[::2], words[1::2], strict=True))
 
 
-# attribute: element number in group 0000, encoder, decoder (PS3.7 table E.1-1)
-_FIELDS: Final[Mapping[str, tuple[int, Callable[..., bytes], Callable[[bytes], object]]]] = {
-    "affected_sop_class_uid": (0x0002, _encode_ui, _decode_ui),
+# attribute: element number in group 0000, encoder of the element, decoder of the value (PS3.7 table E.1-1)
+_FIELDS: Final[Mapping[str, tuple[int, Callable[[int, Any], bytes], Callable[[bytes], Any]]]] = {
+    "affected_sop_class_uid": (0x0002, _encode_ui, decode_ui),
+    "command_field": (0x0100, _encode_us, _decode_us),
     "message_id": (0x0110, _encode_us, _decode_us),
     "message_id_being_responded_to": (0x0120, _encode_us, _decode_us),
     "move_destination": (0x0600, _encode_text, _decode_text),
@@ -207,7 +216,7 @@ _FIELDS: Final[Mapping[str, tuple[int, Callable[..., bytes], Callable[[bytes], o
     "status": (0x0900, _encode_us, _decode_us),
     "offending_elements": (0x0901, _encode_at, _decode_at),
     "error_comment": (0x0902, _encode_text, _decode_text),
-    "affected_sop_instance_uid": (0x1000, _encode_ui, _decode_ui),
+    "affected_sop_instance_uid": (0x1000, _encode_ui, decode_ui),
     "remaining": (0x1020, _encode_us, _decode_us),
     "completed": (0x1021, _encode_us, _decode_us),
     "failed": (0x1022, _encode_us, _decode_us),
@@ -216,7 +225,10 @@ _FIELDS: Final[Mapping[str, tuple[int, Callable[..., bytes], Callable[[bytes], o
     "move_originator_message_id": (0x1031, _encode_us, _decode_us),
 }
 _COMMAND_FIELD: Final = 0x0100
-_ATTRIBUTES: Final = {message: tuple(field.name for field in fields(message)) for message in _MESSAGES.values()}
+MESSAGE_ID: Final = 0x0110
+MESSAGE_ID_BEING_RESPONDED_TO: Final = 0x0120
+AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
+"""Element numbers of these in group 0000 (PS3.7 table E.1-1)."""
 
 _OPTIONAL: Final = frozenset(
     {
@@ -234,31 +246,52 @@ _OPTIONAL: Final = frozenset(
 
 def _required(message: type[Message]) -> frozenset[str]:
     # The UIDs of responses are optional in PS3.7 9.3 (only a request's are mandatory).
-    names = frozenset(_ATTRIBUTES[message]) - _OPTIONAL
+    names = frozenset(field.name for field in fields(message)) - _OPTIONAL
     if message.command_field & 0x8000:
         names -= {"affected_sop_class_uid", "affected_sop_instance_uid"}
     return names
 
 
-_REQUIRED: Final = {message: _required(message) for message in _MESSAGES.values()}
+class _Layout:
+    """What encoding and decoding one kind of message takes, made once: a command comes and goes with every object."""
+
+    __slots__ = ("kind", "readers", "values", "writers")
+
+    def __init__(self, kind: type[Message]) -> None:
+        self.kind = kind
+        names = sorted(("command_field", *(field.name for field in fields(kind))), key=lambda name: _FIELDS[name][0])
+        self.values = attrgetter(*names)
+        """Gives the values of a message in the order of their elements."""
+        self.writers = tuple(_FIELDS[name][:2] for name in names)
+        required = _required(kind)
+        self.readers = tuple(
+            (field.name, _FIELDS[field.name][0], _FIELDS[field.name][2], field.name in required, field.default)
+            for field in fields(kind)
+        )
+        """Attribute, element number, decoder, whether the message cannot be without it, and what it is then."""
+
+
+_LAYOUTS: Final = {kind: _Layout(kind) for kind in _MESSAGES.values()}
 
 
 def encode_command(message: Message) -> bytes:
     """Give the bytes of the command set, group length included (PS3.7 6.3.1)."""
-    elements: list[tuple[int, bytes]] = [(_COMMAND_FIELD, _encode_us(message.command_field))]
-    for name in _ATTRIBUTES[type(message)]:
-        value = getattr(message, name)
-        if value is None or value == ():
-            continue
-        element, encode, _ = _FIELDS[name]
-        elements.append((element, encode(value)))
-    elements.sort()
-    body = b"".join(_ELEMENT.pack(0, element, len(value)) + value for element, value in elements)
-    return _ELEMENT.pack(0, 0, 4) + struct.pack("<I", len(body)) + body
+    layout = _LAYOUTS[type(message)]
+    body = b"".join(
+        [
+            encode(element, value)
+            for (element, encode), value in zip(layout.writers, layout.values(message), strict=True)
+            if value is not None and value != ()
+        ]
+    )
+    return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
 
 
-def _read_elements(data: bytes) -> dict[int, bytes]:
-    elements: dict[int, bytes] = {}
+def values_of_command(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Give the element number of each element of a command set, and where its value begins and ends.
+
+    Raises ``ProtocolError`` for bytes that are no command set.
+    """
     position, end = 0, len(data)
     while position < end:
         if end - position < 8:
@@ -269,9 +302,8 @@ def _read_elements(data: bytes) -> dict[int, bytes]:
             raise _broken(f"element ({group:04X},{element:04X}) does not belong to a command")
         if length > end - position:
             raise _broken(f"element (0000,{element:04X}) of {length} bytes, {end - position} are left")
-        elements[element] = data[position : position + length]
+        yield element, position, position + length
         position += length
-    return elements
 
 
 def _broken(what: str) -> ProtocolError:
@@ -285,7 +317,7 @@ def decode_command(data: bytes) -> Message:
     Raises ``ProtocolError`` for an unknown command, for an element that is missing, empty or of the wrong length,
     and for bytes that are no command set.
     """
-    elements = _read_elements(data)
+    elements = {element: data[start:end] for element, start, end in values_of_command(data)}
     try:
         command_field = _decode_us(elements[_COMMAND_FIELD])
     except (KeyError, ValueError):
@@ -293,15 +325,16 @@ def decode_command(data: bytes) -> Message:
     kind = _MESSAGES.get(command_field)
     if kind is None:
         raise _broken(f"command {command_field:04X}H is not known")
-    values: dict[str, Any] = {}
-    for name in _ATTRIBUTES[kind]:
-        element, _, decode = _FIELDS[name]
-        raw = elements.get(element, b"")
+    values: list[Any] = []
+    for name, element, decode, required, default in _LAYOUTS[kind].readers:
+        value = default
+        raw = elements.get(element)
         try:
             if raw:
-                values[name] = decode(raw)
+                value = decode(raw)
         except ValueError as error:
-            raise _broken(f"{kind.name}, {name} (0000,{element:04X}) of {len(raw)} bytes: {error}") from None
-        if name in _REQUIRED[kind] and values.get(name, "") == "":
+            raise _broken(f"{kind.name}, {name} (0000,{element:04X}) of {len(raw or b'')} bytes: {error}") from None
+        if required and (not raw or value == ""):
             raise _broken(f"{kind.name} without {name} (0000,{element:04X})")
-    return kind(**values)
+        values.append(value)
+    return kind(*values)

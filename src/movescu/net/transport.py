@@ -1,9 +1,13 @@
 """TCP connections with deadlines: PS3.8 9.1, the transport service that the Upper Layer stands on.
 
 OS errors become ours here and only here (``storage/writer`` does the same for files). A send is one call of the
-system for a whole message, with ``TCP_NODELAY``, and ``TCP_QUICKACK`` is armed again after each receive where the
-system has it: a sender that leaves Nagle's algorithm on (Orthanc, DCMTK's tools) waits for our ACK, which the system
-would hold back for 40 ms an object.
+system for a whole message, with ``TCP_NODELAY``. A sender that leaves Nagle's algorithm on (Orthanc, DCMTK's tools)
+waits for our ACK, which the system would hold back for 40 ms an object: where more is awaited and nothing was sent that
+carries the ACK, ``TCP_QUICKACK`` sends it before the wait, on systems that have it.
+
+A receive is one call of the system as well: the time-out is the socket's own (``SO_RCVTIMEO``), where Python's would
+poll first. It is set only to make it shorter, for setting it would be another call; a wait that may last longer begins
+again.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ import contextlib
 import errno
 import select
 import socket
+import struct
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
     _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+_TIMEVAL: Final = struct.Struct("@ll") if sys.platform == "linux" else None
+"""Seconds and microseconds, as ``SO_RCVTIMEO`` takes them; None where Python's own time-outs are used."""
 _BACKLOG: Final = 128
 # A peer whose machine is gone is found after two minutes instead of the system's two hours.
 _KEEP_ALIVE: Final = tuple(
@@ -121,8 +129,10 @@ class Transport:
         self._socket = sock
         self.peer = peer
         """Address and port of the other side, for people."""
-        self._timeout = sock.gettimeout()
+        self._limited: float | None = None  # seconds after which a call of the system comes back with nothing
+        self._acknowledging = False  # there may be an ACK that the system holds back
         self._ending = threading.Lock()
+        sock.settimeout(None)
         with contextlib.suppress(OSError):  # the peer may be gone already; the first receive will say so
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -155,41 +165,80 @@ class Transport:
 
         Raises ``TimedOutError``, and ``ConnectionLostError`` for a reset.
         """
-        while True:
-            try:
-                self._limit(deadline)
-                size = self._socket.recv_into(buffer)
-                if _QUICKACK is not None:
-                    self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            except OSError as error:
-                failure = self._failure(error, deadline)
-                if isinstance(failure, TimedOutError) and not deadline.over():
-                    continue
-                raise failure from error
-            return size
+        begun = time.monotonic()
+        try:
+            self._acknowledge()
+            while True:
+                seconds = deadline.remaining()
+                self._limit(seconds)
+                try:
+                    size = self._socket.recv_into(buffer)
+                    break
+                except (TimeoutError, BlockingIOError) as error:
+                    self._go_on_waiting(error, seconds, begun, deadline)
+        except OSError as error:
+            raise self._lost(error) from error
+        self._acknowledging = size < len(buffer)  # else more is there, or what is answered next carries the ACK
+        return size
 
     def send(self, data: bytes | bytearray | memoryview, deadline: Deadline) -> None:
         """Send all of ``data``. Raises ``TimedOutError`` and ``ConnectionLostError``.
 
         Not ``sendall``: its time-out is one for all of the data, and a peer that takes some is not silent.
         """
-        rest = memoryview(data)
+        begun = time.monotonic()
+        self._acknowledging = False
+        rest, left = data, len(data)
         try:
-            while rest:
-                self._limit(deadline)
-                rest = rest[self._socket.send(rest) :]
+            while left:
+                seconds = deadline.remaining()
+                self._limit(seconds)
+                try:
+                    size = self._socket.send(rest)
+                except (TimeoutError, BlockingIOError) as error:
+                    self._go_on_waiting(error, seconds, begun, deadline)
+                    continue
+                left -= size
+                if left:
+                    rest = memoryview(rest)[size:]
+                    begun = time.monotonic()
         except OSError as error:
-            raise self._failure(error, deadline) from error
+            raise self._lost(error) from error
 
-    def _limit(self, deadline: Deadline) -> None:
-        seconds = deadline.remaining()
-        if seconds != self._timeout:  # setting it costs a call of the system, and a silence is always the same
+    def _acknowledge(self) -> None:
+        """Let the ACK of what has come leave now, if nothing was sent since that would carry it."""
+        if self._acknowledging:
+            self._acknowledging = False
+            if _QUICKACK is not None:
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+    def _limit(self, seconds: float | None) -> None:
+        """See to it that a call of the system waits no longer than that; one that waits less is called again."""
+        if seconds is not None and (self._limited is None or seconds < self._limited):
+            self._set_limit(seconds)
+
+    def _set_limit(self, seconds: float | None) -> None:
+        if _TIMEVAL is None or isinstance(self._socket, _Secured):  # a secured socket is read by OpenSSL
             self._socket.settimeout(seconds)
-            self._timeout = seconds
+        else:
+            whole, part = divmod(max(round((seconds or 0.0) * 1e6), seconds is not None), 1_000_000)
+            limit = _TIMEVAL.pack(whole, part)  # zero is for ever
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._limited = seconds
 
-    def _failure(self, error: OSError, deadline: Deadline) -> PeerError:
-        if isinstance(error, TimeoutError) and error.errno is None:  # with a number it is TCP that gave up (ETIMEDOUT)
-            return deadline.expired()
+    def _go_on_waiting(self, error: OSError, seconds: float | None, begun: float, deadline: Deadline) -> None:
+        """Decide what follows on a wait that brought nothing; raise what it means unless there is time left."""
+        if isinstance(error, TimeoutError) and error.errno is not None:  # TCP itself gave up (ETIMEDOUT)
+            raise error
+        left = None if seconds is None else seconds - (time.monotonic() - begun)
+        if left is not None and left <= 0:
+            if deadline.over():
+                raise deadline.expired() from error
+            left = deadline.remaining()
+        self._set_limit(left)
+
+    def _lost(self, error: OSError) -> PeerError:
         return ConnectionLostError(f"connection to {self.peer} lost: {_reason(error)}")
 
     def fileno(self) -> int:
@@ -203,6 +252,8 @@ class Transport:
         """
         if isinstance(self._socket, _Secured) and self._socket.pending():
             return True
+        with contextlib.suppress(OSError):  # lost: there is that to be received
+            self._acknowledge()
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         if wake >= 0:
@@ -216,12 +267,14 @@ class Transport:
         Raises ``TimedOutError`` and ``ConnectionLostError``.
         """
         try:
-            self._limit(deadline)
             with self._ending:  # wrapping takes the descriptor from the socket that another thread may be ending
                 self._socket = secured = wrap(self._socket)
+            self._set_limit(deadline.remaining())
             secured.do_handshake()
+        except TimeoutError as error:
+            raise (deadline.expired() if error.errno is None else self._lost(error)) from error
         except OSError as error:
-            raise self._failure(error, deadline) from error
+            raise self._lost(error) from error
 
     def stop_receiving(self) -> None:
         """End the incoming direction: a thread that is blocked on this connection wakes up. Safe from any thread."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
-from movescu.dimse.messages import CEchoRQ, CEchoRSP, CStoreRQ, CStoreRSP, Message
+from movescu.dimse.messages import CEchoRQ, CEchoRSP, CStoreRQ, CStoreRSP, Message, encode_command
+from movescu.dimse.repeated import encode_success
 from movescu.errors import (
     AbortReason,
     DataSetError,
@@ -142,24 +143,17 @@ class StorageSCP:
 
     def _store(self, exchange: Exchange, incoming: Incoming) -> None:
         request = incoming.request
-        _log.info("received store request (MsgID %d, %s)", request.message_id, incoming.prefix)
+        if _log.isEnabledFor(logging.INFO):
+            _log.info("received store request (MsgID %d, %s)", request.message_id, incoming.prefix)
         try:
             received = self._receive(exchange, incoming)
         except PeerError:
             if _refusal(incoming) is None:
                 self._on_broken_off(incoming)
             raise
-        if received.error is not None:
-            _log.error("object %s: %s", request.affected_sop_instance_uid, received.error)
         self._on_received(received)
-        response = CStoreRSP(
-            request.message_id,
-            received.status,
-            request.affected_sop_class_uid,
-            request.affected_sop_instance_uid,
-            error_comment=None if received.error is None else _comment(received.error)[:_COMMENT_LENGTH],
-        )
-        exchange.send(incoming.context.context_id, response, self._silence)
+        response = encode_success(request) if received.error is None else _encode_failure(received, received.error)
+        exchange.send_command(incoming.context.context_id, response, self._silence)
 
     def _receive(self, exchange: Exchange, incoming: Incoming) -> Received:
         fragments = exchange.data_set(self._silence)
@@ -180,6 +174,20 @@ class StorageSCP:
             size += sum(map(len, fragments))  # the rest of the object is still on its way
             return Received(incoming, size, _status(error), error)
         return Received(incoming, size, codes.SUCCESS)
+
+
+def _encode_failure(received: Received, error: MovescuError) -> bytes:
+    request = received.incoming.request
+    _log.error("object %s: %s", request.affected_sop_instance_uid, error)
+    return encode_command(
+        CStoreRSP(
+            request.message_id,
+            received.status,
+            request.affected_sop_class_uid,
+            request.affected_sop_instance_uid,
+            error_comment=_comment(error)[:_COMMENT_LENGTH],
+        )
+    )
 
 
 def _status(error: MovescuError) -> int:

@@ -298,6 +298,9 @@ class Association:
 
     def p_data_request(self, pdus: Iterable[PDataTF]) -> None:
         """P-DATA request primitive (Evt9)."""
+        if self.state is State.STA6:  # DT-1 is a self-loop: past the table, as with what comes in
+            self._out += [pdu.encode() for pdu in pdus]
+            return
         for pdu in pdus:
             self._perform(Event.P_DATA_REQUEST, pdu=pdu)
 

@@ -362,8 +362,12 @@ _SUB_ITEM_FIELDS: Final = {
 }
 
 
+_PDU: Final = struct.Struct(">BxI")
+_PDV: Final = struct.Struct(">IBB")
+
+
 def _pdu(pdu_type: int, body: bytes) -> bytes:
-    return struct.pack(">BxI", pdu_type, len(body)) + body
+    return _PDU.pack(pdu_type, len(body)) + body
 
 
 def _ae_title(value: str) -> bytes:
@@ -458,7 +462,7 @@ class PresentationDataValue:
 
     def encode(self) -> bytes:
         """Give the bytes of the item."""
-        return struct.pack(">IBB", len(self.data) + 2, self.context_id, self.control) + bytes(self.data)
+        return b"".join((_PDV.pack(len(self.data) + 2, self.context_id, self.control), self.data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,7 +475,7 @@ class PDataTF:
 
     def encode(self) -> bytes:
         """Give the bytes of the PDU, header included."""
-        return _pdu(self.pdu_type, b"".join(value.encode() for value in self.values))
+        return _pdu(self.pdu_type, b"".join([value.encode() for value in self.values]))
 
 
 @dataclass(frozen=True, slots=True)
