@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wire import COMMAND, LAST, Plain, acceptance, feed, machines, p_data, request
 
 from movescu.errors import AbortReason, ProtocolError
-from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, Association, Fragment
+from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, PART, Association, Fragment
 from movescu.ul.pdu import PDU, Abort, AssociateRJ, ReleaseRP, ReleaseRQ
 from movescu.ul.states import State
 
@@ -466,7 +466,65 @@ def test_data_comes_out_as_it_went_in(sizes: list[int], chunk: int) -> None:
 def test_a_pdu_of_the_longest_length_always_finds_room(maximum_length: int) -> None:
     _, machine = machines(maximum_length)
     data = p_data((1, 2, bytes(maximum_length - 6))).encode()
-    assert len(feed(machine, data * 5, maximum_length // 2 + 1)) == 5
+    fragments = feed(machine, data * 5, maximum_length // 2 + 1)
+    assert [control for _, _, control, _ in fragments if control] == [2] * 5
+    assert sum(len(data) for _, _, _, data in fragments) == 5 * (maximum_length - 6)
+
+
+# -- fragments that are handed out in part ---------------------------------------------------------------------------
+
+LONG = bytes(range(256)) * 300
+LONG_STREAM = b"".join(
+    p_data(value).encode() for value in ((1, 3, b"command"), (1, 0, LONG), (1, 2, LONG[::-1]), (1, 3, b"command"))
+)
+
+
+def messages(events: list[Plain]) -> list[tuple[int, bytes]]:
+    """What the fragments amount to: kind and bytes of each command and data set."""
+    whole, data = [], b""
+    for name, _, control, part in events:
+        assert name == "Fragment"
+        data += part
+        if control & 2:
+            whole.append((control & 1, data))
+            data = b""
+    assert not data
+    return whole
+
+
+@pytest.mark.parametrize("size", [1, 1000, PART - 1, PART, PART + 13, len(LONG), len(LONG) + 20, 100_000, 200_000])
+def test_a_long_fragment_is_handed_out_as_it_comes_and_amounts_to_the_same(size: int) -> None:
+    machine = established(Association, 100_000)
+    events = feed(machine, LONG_STREAM, size)
+    assert messages(events) == [(1, b"command"), (0, LONG + LONG[::-1]), (1, b"command")]
+    assert machine.state is State.STA6
+    assert not machine.unfinished
+    if PART <= size < len(LONG):
+        assert len(events) > 4
+
+
+def test_a_fragment_in_part_is_unfinished_until_its_end_has_come() -> None:
+    machine = established(Association, 100_000)
+    feed(machine, LONG_STREAM[: len(LONG)])
+    assert machine.unfinished
+    assert machine.transport_closed(0.0)[-1].__class__.__name__ == "ProviderAbortIndication"
+
+
+def test_a_release_that_we_asked_for_within_a_fragment_finds_its_end() -> None:
+    machine = established(Association, 100_000)
+    first = feed(machine, LONG_STREAM[:50_000])
+    machine.release_request()
+    rest = feed(machine, LONG_STREAM[50_000:] + ReleaseRP().encode())
+    assert messages(first + rest[:-1]) == [(1, b"command"), (0, LONG + LONG[::-1]), (1, b"command")]
+    assert rest[-1][0] == "ReleaseConfirmation"
+
+
+def test_what_comes_of_a_fragment_after_our_abort_is_dropped() -> None:
+    machine = established(Association, 100_000)
+    feed(machine, LONG_STREAM[:50_000])
+    machine.abort_request(0.0)
+    assert feed(machine, LONG_STREAM[50_000:]) == []
+    assert machine.state is State.STA13
 
 
 def test_the_receive_buffer_is_never_empty() -> None:

@@ -6,7 +6,9 @@ happen in which state is in ``states``; what PDUs look like is in ``pdu``; whoev
 watches ``artim_deadline`` and closes the transport connection when ``closed`` says so.
 
 In Sta6 a P-DATA-TF does not go through the table (DT-2 is a self-loop there): its header is judged, and the fragments
-are handed out as views of the receive buffer. Such a view is borrowed until the next ``get_buffer``.
+are handed out as views of the receive buffer. Such a view is borrowed until the next ``get_buffer``. A fragment of a
+data set of which much has come, but not all, is handed out so far, as if its sender had made smaller ones: next to
+nothing is moved in the buffer, and the disk works while the network does.
 """
 
 from __future__ import annotations
@@ -39,11 +41,16 @@ if TYPE_CHECKING:
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1 << 20
 """Longest A-ASSOCIATE PDU that is read, in bytes; 128 contexts of 50 transfer syntaxes each take 200 KB."""
 
+PART: Final = 32 * 1024
+"""Bytes of a fragment that are not handed out before more, or its end, has come."""
+
 _ASSOCIATED_BUFFER: Final = 128 * 1024  # 16 KB PDUs come in a quarter faster than with room for two of them
 _UNASSOCIATED_BUFFER: Final = 4 * 1024
 _FIXED_LENGTH: Final = 4  # of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT
 _VERSION_1: Final = 0x0001
 _CONTROL_BITS: Final = 0x03  # of the message control header: command, last
+_COMMAND: Final = 0x01  # the first of them
+_PDV_DATA: Final = 12  # bytes of a P-DATA-TF before the data of its first presentation data value
 _P_DATA_STATES: Final = (State.STA6, State.STA7)
 
 _HEADER: Final = struct.Struct(">BxI")
@@ -146,6 +153,8 @@ class Association:
         self._view = memoryview(self._buffer)
         self._start = 0  # of the first byte that was not understood yet
         self._end = 0  # of the bytes received
+        self._rest = 0  # bytes that are still to come of the fragment that was handed out in part
+        self._rest_of = (0, 0)  # its context ID and control
         self._deaf = False  # framing is lost: nothing that follows can be understood
         self._out: list[bytes] = []
         self._indications: list[Indication] = []
@@ -176,7 +185,7 @@ class Association:
     @property
     def unfinished(self) -> bool:
         """Whether a part of a PDU has come, and its rest has not."""
-        return self._end > self._start
+        return self._end > self._start or self._rest > 0
 
     def buffer_updated(self, size: int, now: float) -> list[Indication]:
         """Take ``size`` bytes that were written into the buffer; give what they amount to.
@@ -186,6 +195,8 @@ class Association:
         self._now = now
         self._end += size
         while not self._deaf and not self.closed:
+            if self._rest and not self._take_rest():
+                break
             if self.state is State.STA6:
                 self._take_p_data()
             if not self._take_pdu():
@@ -201,14 +212,34 @@ class Association:
         header, pdv_header = _HEADER.unpack_from, _PDV_HEADER.unpack_from
         while end - position >= HEADER_LENGTH:
             pdu_type, length = header(view, position)
-            if pdu_type != 4 or length > limit or length < 6 or end - position < length + HEADER_LENGTH:
+            if pdu_type != 4 or length > limit or length < 6 or end - position < _PDV_DATA:
                 break
             pdv_length, context_id, control = pdv_header(view, position + 6)
             if pdv_length != length - 4 or context_id not in contexts:
                 break  # several PDVs, or something wrong: the table's way
-            indications.append(Fragment(context_id, control & 3, view[position + 12 : position + 6 + length]))
-            position += length + HEADER_LENGTH
+            behind = position + HEADER_LENGTH + length
+            if behind > end:
+                if not control & _COMMAND and end - position >= PART:
+                    indications.append(Fragment(context_id, 0, view[position + _PDV_DATA : end]))
+                    self._rest, self._rest_of = behind - end, (context_id, control & _CONTROL_BITS)
+                    position = end
+                break
+            indications.append(Fragment(context_id, control & _CONTROL_BITS, view[position + _PDV_DATA : behind]))
+            position = behind
         self._start = position
+
+    def _take_rest(self) -> bool:
+        """Hand out more of the fragment that was handed out in part, in whichever state it finds us; True at its end."""
+        size = min(self._rest, self._end - self._start)
+        if size < min(self._rest, PART):
+            return False
+        first, self._start = self._start, self._start + size
+        self._rest -= size
+        if self.state in _P_DATA_STATES:
+            context_id, control = self._rest_of
+            control = 0 if self._rest else control
+            self._indications.append(Fragment(context_id, control, self._view[first : self._start]))
+        return not self._rest
 
     def _take_pdu(self) -> bool:
         """Take one PDU from the front of the buffer through the table; False if none is whole yet."""
