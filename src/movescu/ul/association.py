@@ -229,7 +229,7 @@ class Association:
         self._start = position
 
     def _take_rest(self) -> bool:
-        """Hand out more of the fragment that was handed out in part, in whichever state it finds us; True at its end."""
+        """Hand out more of the fragment that was handed out in part, in whatever state it finds us; True at its end."""
         size = min(self._rest, self._end - self._start)
         if size < min(self._rest, PART):
             return False
