@@ -88,7 +88,7 @@ class Station:
 
     @property
     def files(self) -> list[str]:
-        return sorted(path.name for path in self.folder.iterdir())
+        return sorted(path.name for path in self.folder.iterdir() if path.suffix != ".lock")
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class Outcome:
         """Hold a run of ours to its exit code, and to what no run may do."""
         assert self.code == code, f"exit code {self.code} instead of {code}:\n{self.log}"
         assert not [words for words in _NEVER if words in self.log], self.log
-        assert not [name for name in self.files if name.endswith(".part")]
+        assert not [name for name in self.files if name.startswith(".movescu-")]
 
 
 class Running:
