@@ -73,6 +73,11 @@ class Running:
                 f"{text!r} was not logged:\n{''.join(self._lines)}"
             )
 
+    @property
+    def pid(self) -> int:
+        """The ID of the process."""
+        return self._process.pid
+
     def signal(self, *numbers: int) -> None:
         """Send it signals."""
         for number in numbers:

@@ -14,8 +14,10 @@ free, of another boot or machine            as below: the lock may be one that a
 there is none (no lock could be made)       left over once untouched for a day, by the clock of the file system
 ==========================================  ========================================================================
 
-The lock costs a run 45 us and an object nothing; a lock on each temporary file would cost each object 3 us, more over a
-network. Nobody else's names are touched, and nothing that cannot be opened for writing: the leftovers of other users.
+A run holds a shared lock on a descriptor for reading, so that the file system can be remounted read-only meanwhile; who
+looks for leftovers tries an exclusive one, for which NFS wants a descriptor for writing. The lock costs a run 45 us and
+an object nothing; a lock on each temporary file would cost each object 3 us, more over a network. Nobody else's names
+are touched, and no lock is taken that cannot be opened for writing: the leftovers of other users.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ _NO_BOOT_ID: Final = "none"
 _HEX: Final = re.compile("[0-9a-f]{8}")
 _PREFIX: Final = ".movescu-"
 _OURS: Final = re.compile(r"\.movescu-(([0-9a-f]{8}|none)-[0-9]+-[0-9a-f]{8})(\.lock|-[0-9]+\.part)")
-_MAKE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_MAKE: Final = os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _UNTOUCHED: Final = 86400.0
 """Seconds after which a temporary file without a lock that counts is left over; a live one is being written."""
@@ -76,7 +78,7 @@ class RunLock:
     def _hold(self) -> bool:
         self._fd = os.open(_lock_name(self.mark), _MAKE, 0o666, dir_fd=self._directory)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if os.fstat(self._fd).st_nlink:
                 return True
         except BlockingIOError:
@@ -97,7 +99,8 @@ class RunLock:
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(_lock_name(self.mark), dir_fd=self._directory)
-            os.close(self._fd)
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
             self._fd = -1
 
 

@@ -142,7 +142,8 @@ class OutputDirectory:
         if self._sweep is not None:
             self._sweep.finish()
         self._lock.release()
-        os.close(self._fd)
+        with contextlib.suppress(OSError):  # nothing was written to it
+            os.close(self._fd)
 
 
 class ObjectFile:
