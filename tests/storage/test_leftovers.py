@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -196,4 +197,27 @@ def test_more_dead_runs_than_are_taken_at_once_are_gone_after_further_runs(
     sweep(tmp_path)
     assert kinds(tmp_path) == ["lock", "part"]
     sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_lock_that_was_taken_for_left_over_before_it_was_held_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+    others: list[str] = []
+
+    def flock_after_a_sweep(fd: int, how: int) -> None:
+        if not others:  # another run's sweep, between the making of our lock and the holding of it
+            [lock] = tmp_path.iterdir()
+            others.append(lock.name)
+            lock.unlink()
+        flock(fd, how)
+
+    monkeypatch.setattr("fcntl.flock", flock_after_a_sweep)
+    directory = OutputDirectory(str(tmp_path))
+    held = names(tmp_path)
+    assert len(held) == 1
+    assert held != others
+    directory.create().discard()
+    directory.close()
     assert names(tmp_path) == []

@@ -105,7 +105,7 @@ class RunLock:
 
 
 class Sweep:
-    """Removes what other runs left in a directory, in a thread of its own: 100,000 names take 60 ms to be read."""
+    """Removes what other runs left in a directory, in a thread of its own: 100,000 names take 0.1 s of processor."""
 
     def __init__(self, directory: int, lock: RunLock) -> None:
         self._directory = os.dup(directory)
