@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from typing import TYPE_CHECKING
@@ -143,7 +144,7 @@ def test_objects_stay_together_when_the_directory_is_renamed(tmp_path: Path) -> 
 def test_a_removed_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     directory = OutputDirectory(str(tmp_path / "gone"))
-    (tmp_path / "gone").rmdir()
+    shutil.rmtree(tmp_path / "gone")
     with pytest.raises(StoreError):
         directory.create()
     directory.close()
