@@ -17,7 +17,7 @@ import corpus
 import pytest
 import scripted
 from command import Running, running
-from injected import Injector, calls_on, can_mount, newest_thread, remount, tmpfs
+from injected import Injector, calls_on, can_mount, remount, threads_of, tmpfs
 from setting import KEY, Setting
 
 from movescu.dataset.query import make_identifier
@@ -230,8 +230,8 @@ class Trouble:
         """Find out what can be injected into: the calls on the output folder."""
         log, threads = self._setting.received.parent / "trace", list[int]()
 
-        def record(injector: Injector, pid: int) -> None:
-            threads.extend((pid, newest_thread(pid)))
+        def record(injector: Injector, pid: int, storing: int) -> None:
+            threads.extend((pid, storing))
             injector.record(threads, log)
 
         self._run(record)
@@ -240,14 +240,14 @@ class Trouble:
 
     def inject(self, what: str, point: tuple[bool, str, int]) -> None:
         """Let something happen at a call."""
-        storing, call, number = point
+        in_storing, call, number = point
 
-        def attach(injector: Injector, pid: int) -> None:
-            injector.attach(newest_thread(pid) if storing else pid, f"{call}:{what}:when={number}")
+        def attach(injector: Injector, pid: int, storing: int) -> None:
+            injector.attach(storing if in_storing else pid, f"{call}:{what}:when={number}")
 
         self._run(attach)
 
-    def _run(self, attach: Callable[[Injector, int], None]) -> None:
+    def _run(self, attach: Callable[[Injector, int, int], None]) -> None:
         self._runs += 1
         self.folder = self._setting.received / str(self._runs)
         self.folder.mkdir()
@@ -258,9 +258,12 @@ class Trouble:
         def script(session: scripted.Session) -> None:
             session.accept()
             session.expect_move()
+            pid = commands[0].pid
+            before = threads_of(pid)
             with suppress(PeerError):  # it was killed
                 with scripted.sender(self._setting.port, self._objects) as sender:
-                    attach(injector, commands[0].pid)
+                    [storing] = threads_of(pid) - before
+                    attach(injector, pid, storing)
                     for instance in self._objects:
                         self.statuses[name(instance)] = sender.store(instance)
                 session.respond(completed=sum(status == SUCCESS for status in self.statuses.values()))

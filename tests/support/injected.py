@@ -97,6 +97,6 @@ def calls_on(folder: Path, log: Path) -> list[Point]:
     return found
 
 
-def newest_thread(pid: int) -> int:
-    """Give the thread of a process that was started last."""
-    return max(int(task) for task in os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - names are wanted
+def threads_of(pid: int) -> set[int]:
+    """Give the threads of a process; the main one has its ID."""
+    return {int(task) for task in os.listdir(f"/proc/{pid}/task")}  # noqa: PTH208 - names are wanted
