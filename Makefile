@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: test lint typecheck docs pages demo bench venv clean python3-venv peers debian-packages
+.PHONY: test lint typecheck docs pages demo bench soak venv clean python3-venv peers debian-packages
 
 test: peers lint typecheck
 	$(BIN)/python -m pytest -n auto --dist loadgroup
@@ -42,6 +42,11 @@ demo: $(VENV)/.run
 # Some minutes; with SERVERS=1 the stock servers too, of which DCMTK as installed takes ten minutes.
 bench: peers $(VENV)/.dev
 	$(BIN)/python bench/run.py $(if $(SERVERS),--servers)
+
+# Five minutes: a run killed, and refused, at each call that it makes on its files; then bad and good senders, many.
+soak: peers $(VENV)/.dev
+	SWEEP=full $(BIN)/python -m pytest -q -n 2 tests/storage/test_file_system_faults.py
+	$(BIN)/python bench/soak.py
 
 venv: $(VENV)/.dev
 

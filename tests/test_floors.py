@@ -21,7 +21,7 @@ FLOORS = """
 0  errors uids dictionary tracing
 1  dictionary_files
 1  ul.pdu ul.states dimse.status dimse.messages dimse.repeated
-1  dataset.elements dataset.encoding dataset.output storage.naming storage.durability
+1  dataset.elements dataset.encoding dataset.output storage.naming storage.durability storage.leftovers
 2  ul.negotiation ul.association dataset.encoder dataset.scan dataset.recode dataset.filemeta
 2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
 2  dataset.advice dataset.query dataset.dump ul.dump dimse.dump

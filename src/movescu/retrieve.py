@@ -113,6 +113,7 @@ class Retriever:
             return
         if not own.storage.ignore:
             self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
+            self._directory.remove_leftovers()
         # As titles are read from a request: without the blanks around them (PS3.8 table 9-11).
         called = frozenset((options.destination.strip(),)) if own.require_called_ae_title else frozenset[str]()
         policy = AcceptorPolicy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,7 +89,7 @@ class Station:
 
     @property
     def files(self) -> list[str]:
-        return sorted(path.name for path in self.folder.iterdir())
+        return sorted(path.name for path in self.folder.iterdir() if path.suffix != ".lock")
 
 
 @pytest.fixture
@@ -248,3 +249,18 @@ def test_what_no_storage_scp_expects_ends_the_association(station: Station, mess
     with pytest.raises(AssociationAbortedError):
         sender.exchange.receive(sender.deadline)
     assert station.files == []
+
+
+def test_what_is_remembered_of_refused_objects_holds_none_of_their_bytes(station: Station) -> None:
+    sender = station.open()
+    value = struct.pack("<HH2sxxI", 0x11, 0x1001, b"OB", 900_000) + bytes(900_000)
+    cut_off = data_set(rest=element(0x11, 0x10, b"LO", b"OURS") + value)[:-3]
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            assert sender.store(cut_off).status == 0xC000
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(station.received) == 10
+    assert held < 2 * len(cut_off)

@@ -45,7 +45,7 @@ class Outcome:
         """Hold a run of ours to its exit code, and to what no run may do."""
         assert self.code == code, f"exit code {self.code} instead of {code}:\n{self.log}"
         assert not [words for words in _NEVER if words in self.log], self.log
-        assert not [name for name in self.files if name.endswith(".part")]
+        assert not [name for name in self.files if name.startswith(".movescu-")]
 
 
 class Running:
@@ -72,6 +72,11 @@ class Running:
             assert self._more.wait_for(lambda: sum(text in line for line in self._lines) >= times, PATIENCE), (
                 f"{text!r} was not logged:\n{''.join(self._lines)}"
             )
+
+    @property
+    def pid(self) -> int:
+        """The ID of the process."""
+        return self._process.pid
 
     def signal(self, *numbers: int) -> None:
         """Send it signals."""

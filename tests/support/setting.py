@@ -85,7 +85,7 @@ class Setting:
 
     def assert_arrived(self, instances: list[Instance]) -> None:
         """Exactly these have arrived, and whole."""
-        files = {file.name: file for file in self.received.iterdir()}
+        files = {file.name: file for file in self.received.iterdir() if file.suffix != ".lock"}
         assert set(files) == {f"CT.{instance.instance_uid}" for instance in instances}
         for instance in instances:
             assert corpus.dataset_equal(instance.path, files[f"CT.{instance.instance_uid}"])

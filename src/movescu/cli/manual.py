@@ -88,7 +88,8 @@ A query file is a DICOM file, a data set without meta information, DICOM JSON (.
 _FILES_WRITTEN: Final = """\
 A received object is stored as a file in the output directory. Its name is made of a prefix for its SOP class and of its
 SOP instance UID, as `CT.1.2.3`. While an object is being received it has a temporary name (`.movescu-*.part`): a file
-with the final name is whole. A file that is there and has another content is replaced.
+with the final name is whole. A file that is there and has another content is replaced. What a run that was killed left
+is removed by the next one; `.movescu-*.lock` tells it which runs are alive.
 
 An object in a transfer syntax that was not accepted cannot be sent by the archive: give `+xa` for archives with
 compressed objects. The file has the transfer syntax in which the object came, unless an option asks for another.

@@ -172,7 +172,7 @@ class StorageSCP:
                 raise
         except (StoreError, DataSetError, _RefusedError) as error:
             size += sum(map(len, fragments))  # the rest of the object is still on its way
-            return Received(incoming, size, _status(error), error)
+            return Received(incoming, size, _status(error), _without_frames(error))
         return Received(incoming, size, codes.SUCCESS)
 
 
@@ -188,6 +188,15 @@ def _encode_failure(received: Received, error: MovescuError) -> bytes:
             error_comment=_comment(error)[:_COMMENT_LENGTH],
         )
     )
+
+
+def _without_frames(error: MovescuError) -> MovescuError:
+    """Take the tracebacks from an error that is kept: their frames hold the object and the buffers it came through."""
+    raised: BaseException | None = error
+    while raised is not None:
+        raised.__traceback__ = None
+        raised = raised.__cause__ or raised.__context__
+    return error
 
 
 def _status(error: MovescuError) -> int:

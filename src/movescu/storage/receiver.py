@@ -224,6 +224,7 @@ class NormalReceiver(_FileReceiver):
             self._take_whole()
         if self._recoder is not None:
             self._check(self._recoder.finish())
+            self._recoder = None  # it knows us, too: that circle would hold the object until a garbage collection
         assert self._file is not None  # noqa: S101 - made on every way
         self._commit(self._file)
         self._discard_others()
@@ -240,6 +241,7 @@ class NormalReceiver(_FileReceiver):
     def discard(self) -> None:
         """Remove what was written."""
         super().discard()
+        self._recoder = None
         self._discard_others()
 
     def _discard_others(self) -> None:

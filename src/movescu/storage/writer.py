@@ -17,6 +17,7 @@ from typing import Final
 
 from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
 from movescu.storage.durability import Durability, Flusher
+from movescu.storage.leftovers import RunLock, Sweep
 
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -57,8 +58,13 @@ class OutputDirectory:
             raise _not_writable(path, None)
         self._flusher = Flusher(self._fd, durability)
         self._numbers = itertools.count(1)
-        # Process IDs come again: in containers after each start, and a process may write to a directory twice.
-        self._mark = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self._lock = RunLock(self._fd)
+        self._mark = self._lock.mark
+        self._sweep: Sweep | None = None
+
+    def remove_leftovers(self) -> None:
+        """Begin to remove the temporary files that runs which were killed left here; ``close`` waits for it."""
+        self._sweep = Sweep(self._fd, self._lock)
 
     def create(self) -> ObjectFile:
         """Open a temporary file. Raises ``StoreError``."""
@@ -131,9 +137,13 @@ class OutputDirectory:
             raise _store_error(f"cannot flush {self.path!r} to the disk", error) from error
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Give the descriptors back."""
         self._flusher.stop()
-        os.close(self._fd)
+        if self._sweep is not None:
+            self._sweep.finish()
+        self._lock.release()
+        with contextlib.suppress(OSError):  # nothing was written to it
+            os.close(self._fd)
 
 
 class ObjectFile:

@@ -1,0 +1,349 @@
+"""File systems that are full, read-only or broken, and runs that are killed: the whole way, from socket to file.
+
+After each of them the directory has whole objects under their names and nothing else that lasts; what the sender was
+told is true; the association lives, and what comes once the trouble is over is stored.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import corpus
+import pytest
+import scripted
+from command import Running, running
+from injected import Injector, calls_on, can_mount, remount, threads_of, tmpfs
+from setting import KEY, Setting
+
+from movescu.dataset.query import make_identifier
+from movescu.dimse.status import OUT_OF_RESOURCES, SUCCESS
+from movescu.errors import PeerError
+from movescu.storage.writer import OutputDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from corpus import Instance
+
+mounts = pytest.mark.skipif(not can_mount(), reason="mounting needs root's privileges")
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path)
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """What is in a folder beside the lock of a run."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}
+
+
+def name(instance: Instance) -> str:
+    return f"CT.{instance.instance_uid}"
+
+
+# -- a file system that is full, read-only, gone -------------------------------------------------------------------
+
+
+@contextmanager
+def retrieving(setting: Setting, folder: Path) -> Iterator[scripted.Sender]:
+    """Retrieve into a folder what the block sends over one association. It ends as it would without the trouble."""
+    setting.received = folder
+    sending, sent = threading.Event(), threading.Event()
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        sending.set()
+        assert sent.wait(scripted.PATIENCE)
+        session.respond(completed=0)
+        session.expect_release()
+
+    with setting.retriever(script) as retriever:
+        moving = threading.Thread(target=lambda: retriever.move(make_identifier((KEY,))))
+        moving.start()
+        try:
+            assert sending.wait(scripted.PATIENCE)
+            with scripted.sender(setting.port, setting.made) as sender:
+                yield sender
+        finally:
+            sent.set()
+            moving.join()
+        retriever.finish()
+        retriever.release()
+
+
+@mounts
+@pytest.mark.row("32")
+def test_on_a_full_disk_an_object_is_refused_and_the_next_one_stored_when_there_is_room(
+    setting: Setting, tmp_path: Path
+) -> None:
+    first, second, third = setting.made
+    with tmpfs(tmp_path / "small", "size=96k") as folder:  # room for one of them
+        with retrieving(setting, folder) as sender:
+            assert sender.store(first) == SUCCESS
+            assert sender.store(second) == OUT_OF_RESOURCES
+            assert list(stored(folder)) == [name(first)]
+            (folder / name(first)).unlink()
+            assert sender.store(third) == SUCCESS
+        setting.assert_arrived([third])
+        assert [file.name for file in folder.iterdir()] == [name(third)]
+
+
+@mounts
+@pytest.mark.row("33")
+@pytest.mark.parametrize("content", ["other", "same"])
+def test_the_good_copy_outlives_being_sent_again_onto_a_full_disk(
+    setting: Setting, tmp_path: Path, content: str
+) -> None:
+    first = setting.made[0]
+    with tmpfs(tmp_path / "small", "size=96k") as folder:
+        with retrieving(setting, folder) as sender:
+            assert sender.store(first) == SUCCESS
+        if content == "other":
+            (folder / name(first)).write_bytes(b"good" * 20_000)
+        before = stored(folder)
+        with retrieving(setting, folder) as sender:
+            assert sender.store(first) == OUT_OF_RESOURCES
+        assert stored(folder) == before
+
+
+@mounts
+@pytest.mark.row("34")
+def test_without_inodes_an_object_is_refused_and_the_next_one_stored_when_there_is_one(
+    setting: Setting, tmp_path: Path
+) -> None:
+    first, second, third = setting.made
+    with tmpfs(tmp_path / "small", "nr_inodes=3") as folder:  # the root, the lock of the run, and one more
+        with retrieving(setting, folder) as sender:
+            assert sender.store(first) == SUCCESS
+            assert sender.store(second) == OUT_OF_RESOURCES
+            (folder / name(first)).unlink()
+            assert sender.store(third) == SUCCESS
+        setting.assert_arrived([third])
+
+
+@mounts
+@pytest.mark.row("34")
+def test_a_run_into_a_folder_without_a_single_inode_refuses_every_object(setting: Setting, tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "small", "nr_inodes=1") as folder:
+        with retrieving(setting, folder) as sender:
+            assert [sender.store(instance) for instance in setting.made] == [OUT_OF_RESOURCES] * 3
+        assert list(folder.iterdir()) == []
+
+
+@mounts
+@pytest.mark.row("34")
+def test_a_disk_that_becomes_read_only_refuses_objects_until_it_is_writable_again(
+    setting: Setting, tmp_path: Path
+) -> None:
+    first, second, third = setting.made
+    with tmpfs(tmp_path / "small", "size=1m") as folder:
+        with retrieving(setting, folder) as sender:
+            assert sender.store(first) == SUCCESS
+            remount(folder, "ro")
+            assert sender.store(second) == OUT_OF_RESOURCES
+            assert list(stored(folder)) == [name(first)]
+            remount(folder, "rw")
+            assert sender.store(third) == SUCCESS
+        setting.assert_arrived([first, third])
+
+
+@pytest.mark.row("34")
+def test_a_directory_of_the_name_of_an_object_is_left_alone(setting: Setting) -> None:
+    first, second, _ = setting.made
+    (setting.received / name(first)).mkdir()
+    with retrieving(setting, setting.received) as sender:
+        assert sender.store(first) == OUT_OF_RESOURCES
+        assert sender.store(second) == SUCCESS
+    assert (setting.received / name(first)).is_dir()
+    (setting.received / name(first)).rmdir()
+    setting.assert_arrived([second])
+
+
+@pytest.mark.row("35")
+def test_a_link_of_the_name_of_an_object_is_replaced_and_its_target_intact(setting: Setting, tmp_path: Path) -> None:
+    first = setting.made[0]
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (setting.received / name(first)).symlink_to(victim)
+    with retrieving(setting, setting.received) as sender:
+        assert sender.store(first) == SUCCESS
+    assert victim.read_bytes() == b"precious"
+    assert not (setting.received / name(first)).is_symlink()
+    setting.assert_arrived([first])
+
+
+@pytest.mark.row("36")
+def test_an_output_directory_that_is_removed_meanwhile_refuses_what_comes(setting: Setting) -> None:
+    first, second, third = setting.made
+    with retrieving(setting, setting.received) as sender:
+        assert sender.store(first) == SUCCESS
+        shutil.rmtree(setting.received)
+        assert [sender.store(second), sender.store(third)] == [OUT_OF_RESOURCES] * 2
+    assert not setting.received.exists()
+
+
+@pytest.mark.row("36")
+def test_an_output_directory_that_is_renamed_amid_an_object_has_all_of_them(setting: Setting, tmp_path: Path) -> None:
+    first, second, third = setting.made
+    with retrieving(setting, setting.received) as sender:
+        assert sender.store(first) == SUCCESS
+        sender.begin(second)
+        setting.received.rename(tmp_path / "elsewhere")
+        setting.received.mkdir()
+        assert sender.complete() == SUCCESS
+        assert sender.store(third) == SUCCESS
+    assert list(setting.received.iterdir()) == []
+    setting.received = tmp_path / "elsewhere"
+    setting.assert_arrived(setting.made)
+
+
+# -- calls that fail, calls at which the run is killed -------------------------------------------------------------
+
+EARLIER = b"an earlier copy of the first object"
+STATS = {"newfstatat", "fstat", "stat", "statx"}  # to be killed at one is to be killed behind the call before it
+FULL = os.environ.get("SWEEP") == "full"  # "make soak" asks for it
+DURABLE = [("--durable", "object")]
+MODES = [(), ("+B",), ("+ti",), ("+td",)] if FULL else [()]
+
+
+class Trouble:
+    """A run of the command amid whose objects a call fails, or kills it: what it said of each, and how it ended.
+
+    The threads that calls are counted in are the one that stores (``True``) and the one that ends the run.
+    """
+
+    def __init__(self, setting: Setting, *options: object) -> None:
+        self._setting = setting
+        self._options = options
+        self._objects = setting.made[:2]
+        self._runs = 0
+
+    def points(self) -> list[tuple[bool, str, int]]:
+        """Find out what can be injected into: the calls on the output folder."""
+        log, threads = self._setting.received.parent / "trace", list[int]()
+
+        def record(injector: Injector, pid: int, storing: int) -> None:
+            threads.extend((pid, storing))
+            injector.record(threads, log)
+
+        self._run(record)
+        assert (self.code, list(self.statuses.values())) == (0, [SUCCESS] * 2)
+        return [(thread == threads[1], call, number) for thread, call, number in calls_on(self.folder, log)]
+
+    def inject(self, what: str, point: tuple[bool, str, int]) -> None:
+        """Let something happen at a call."""
+        in_storing, call, number = point
+
+        def attach(injector: Injector, pid: int, storing: int) -> None:
+            injector.attach(storing if in_storing else pid, f"{call}:{what}:when={number}")
+
+        self._run(attach)
+
+    def _run(self, attach: Callable[[Injector, int, int], None]) -> None:
+        self._runs += 1
+        self.folder = self._setting.received / str(self._runs)
+        self.folder.mkdir()
+        (self.folder / name(self._objects[0])).write_bytes(EARLIER)
+        self.statuses: dict[str, int] = {}
+        injector, commands = Injector(), list[Running]()
+
+        def script(session: scripted.Session) -> None:
+            session.accept()
+            session.expect_move()
+            pid = commands[0].pid
+            before = threads_of(pid)
+            with suppress(PeerError):  # it was killed
+                with scripted.sender(self._setting.port, self._objects) as sender:
+                    [storing] = threads_of(pid) - before
+                    attach(injector, pid, storing)
+                    for instance in self._objects:
+                        self.statuses[name(instance)] = sender.store(instance)
+                session.respond(completed=sum(status == SUCCESS for status in self.statuses.values()))
+                session.expect_release()
+
+        with scripted.archive(script) as archive:
+            arguments = ["-k", KEY, "+P", self._setting.port, *self._options, *archive.address]
+            with running(*arguments, folder=self.folder) as command:
+                commands.append(command)
+                self.outcome = command.end()
+        self.code = self.outcome.code
+        injector.finish()
+
+    def check(self, *, told: bool = True) -> None:
+        """What was said to be stored is there, the rest is as it was, and all is whole.
+
+        Not ``told``: an object may be there though its sender did not hear it.
+        """
+        files = {found: content for found, content in stored(self.folder).items() if not found.startswith(".movescu-")}
+        for instance in self._objects:
+            status, content = self.statuses.get(name(instance)), files.pop(name(instance), None)
+            if status == SUCCESS or (not told and content not in (None, EARLIER)):
+                assert content is not None
+                assert corpus.dataset_equal(instance.path, self.folder / name(instance))
+            else:
+                assert content == (EARLIER if instance is self._objects[0] else None)
+        assert not files
+
+    def sweep(self) -> None:
+        """Do what the next run does first."""
+        directory = OutputDirectory(str(self.folder))
+        directory.remove_leftovers()
+        directory.close()
+
+
+@pytest.mark.row("37")
+@pytest.mark.parametrize("options", [*MODES, *(DURABLE if FULL else [])], ids=" ".join)
+def test_a_run_killed_at_any_call_leaves_whole_objects_and_what_the_next_run_removes(
+    setting: Setting, options: tuple[str, ...]
+) -> None:
+    run = Trouble(setting, *options)
+    points = [point for point in run.points() if FULL or point[1] not in STATS]
+    left = 0
+    for point in points:
+        run.inject("signal=KILL", point)
+        assert run.code == -signal.SIGKILL, point
+        run.check(told=False)
+        left += any(file.suffix == ".part" for file in run.folder.iterdir())
+        run.sweep()
+        assert not [file for file in run.folder.iterdir() if file.name.startswith(".movescu-")], point
+    assert left  # else no file was being written at any of the points
+
+
+@pytest.mark.row("32", "33")
+@pytest.mark.parametrize("options", [*MODES, *DURABLE], ids=" ".join)
+def test_a_call_that_fails_refuses_an_object_at_most_and_no_copy_is_lost(
+    setting: Setting, options: tuple[str, ...]
+) -> None:
+    run = Trouble(setting, *options)
+    failing: set[tuple[bool, str]] = set()
+    for point in run.points():
+        run.inject("error=EIO", point)
+        storing, call, _ = point
+        run.check(told=call != "fsync")  # that of the directory comes behind the name
+        failures = [status for status in run.statuses.values() if status != SUCCESS]
+        assert failures in ([], [OUT_OF_RESOURCES]), point
+        assert run.code in ((0, 63) if not failures else (63,)), (point, run.outcome.log)
+        failing |= {(storing, call)} if run.code else set()
+        ours = [file.suffix for file in run.folder.iterdir() if file.name.startswith(".movescu-")]
+        assert ours == ([".lock"] if call.startswith("unlink") else []), point
+    assert failing >= {(True, "openat"), (True, "writev"), (True, "close"), (options in DURABLE, "fsync")}
+
+
+@pytest.mark.row("37")
+def test_the_retrieve_after_a_killed_one_removes_what_it_left_and_stores_what_it_did_not(setting: Setting) -> None:
+    killed = Trouble(setting)
+    killed.inject("signal=KILL", (True, "close", 1))
+    assert {file.suffix for file in killed.folder.iterdir() if file.name.startswith(".movescu-")} == {".part", ".lock"}
+    (killed.folder / name(setting.made[0])).unlink()
+    with retrieving(setting, killed.folder) as sender:
+        assert [sender.store(instance) for instance in setting.made] == [SUCCESS] * 3
+    setting.assert_arrived(setting.made)
+    assert len(list(killed.folder.iterdir())) == 3

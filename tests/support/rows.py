@@ -1,0 +1,157 @@
+"""What a hostile or faulty peer may do, and what has to come of it: the table that the tests of reliability hold.
+
+A test that holds a row says so by ``@pytest.mark.row(ID)``, with the ID as it stands here. ``tools/reliability_table.py``
+collects the marks and writes rows and tests into ``docs/reliability.md``; a row that no test holds fails a test.
+
+The rows named after a published weakness are what other receivers were once broken by; the numbered ones are
+situations, whoever has a weakness there.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Row(NamedTuple):
+    """A situation: how tests refer to it, what comes in, and what has to come of it."""
+
+    row: str
+    situation: str
+    outcome: str
+
+
+PUBLISHED: Final = (
+    Row("CVE-2015-8979", "a presentation context item longer than its PDU", "A-ABORT; the next association is served"),
+    Row(
+        "DCMTK-69f67a781",
+        "an A-ASSOCIATE-RQ of 4 GiB, a PDV length that wraps, sub-items 51H and 54H too short",
+        "judged by the 6 bytes of the header, and by a cap; A-ABORT",
+    ),
+    Row(
+        "pynetdicom-1086", "500 MB sent before any association", "refused at the header; memory grows by less than 5 MB"
+    ),
+    Row(
+        "CVE-2022-2119",
+        "a UID of `../x`, `/abs`, `..` in the request or the data set, in each mode of writing",
+        "nothing is written outside the output directory",
+    ),
+    Row("CVE-2026-52868", "an AE title of `../x`", "an AE title is never part of a path"),
+    Row("CVE-2026-5663", "a UID of `;$(id)`, and control characters", "no shell sees it; logs and names escape it"),
+    Row("CVE-2022-2121", "an empty data set, or one that is cut off", "C000, no file"),
+    Row(
+        "CVE-2021-41687",
+        "10,000 associations and requests that fail",
+        "resident memory, threads and descriptors stay as they were",
+    ),
+    Row(
+        "CVE-2024-34508",
+        "each element of a command missing, empty or of a wrong length",
+        "A-ABORT, or a status that says so",
+    ),
+    Row("CVE-2025-14607", "odd text lengths, wrong VRs, sequence tags that are none", "no exception gets out"),
+    Row("IC-DCMTK-0003", "100,000 sequences in each other", "C000; no stack overflows"),
+    Row(
+        "CVE-2026-3650",
+        "file meta elements of odd VRs, fragments of less than 3 bytes, group lengths that lie, compressed bombs",
+        "memory stays bounded",
+    ),
+    Row(
+        "CVE-2024-23912", "malformed associations, an application context name of 64 KB", "A-ABORT or refusal; no crash"
+    ),
+    Row("CVE-2019-11687", "an executable in the preamble", "the preamble of a file is 128 zeros, always"),
+    Row("CVE-2026-5441", "pixel data that no decoder survives", "pixel data are never decoded: stored as they came"),
+)
+"""Published weaknesses of others, by their first CVE number or commit."""
+
+SITUATIONS: Final = (
+    # PDUs
+    Row("1", "an A-ASSOCIATE-RQ of length 0, or with items cut off", "A-ABORT"),
+    Row("2", "a PDU length of FFFFFFFF", "A-ABORT at the header"),
+    Row(
+        "3",
+        "an unknown PDU type; P-DATA-TF before an association; a presentation context that was not negotiated",
+        "A-ABORT",
+    ),
+    Row("4", "protocol version 0, or 2", "rejected with 1/2/2: bit 0 is tested, and no other"),
+    Row("5", "a PDV longer than its PDU, of length 0, 80000010 or FFFFFFFF", "A-ABORT"),
+    Row("6", "an even presentation context ID", "A-ABORT"),
+    Row("7", "presentation context IDs that occur twice; no presentation contexts", "A-ABORT"),
+    Row("8", "a PDU of 1 MB where 16 KB were negotiated", "A-ABORT at the header"),
+    Row("9", "a command fragment inside a data set", "A-ABORT, no file"),
+    Row("10", "a command where a data set is due", "A-ABORT, no file"),
+    Row("11", "a data set on another presentation context than its command", "A-ABORT, no file"),
+    Row(
+        "12",
+        "abort, end of connection or release amid a data set",
+        "an earlier copy of the object is intact, no temporary file stays",
+    ),
+    Row(
+        "13",
+        "50 connections that send nothing, or a byte now and then",
+        "each is closed after the ACSE timeout from its accept; a peer that associates is served meanwhile",
+    ),
+    Row("14", "silence amid a data set", "A-ABORT after the time-out for inactivity"),
+    Row("15", "a second association while the first is busy", "served beside it"),
+    Row("16", "release requests that cross", "states Sta9 to Sta12 of PS3.8 table 9-10"),
+    # DIMSE
+    Row("17", "no message ID, no SOP instance UID, an unknown command", "A-ABORT"),
+    Row("18", "a C-STORE request that announces no data set", "A-ABORT"),
+    Row("19", "a command group length that lies", "tolerated, with a warning"),
+    Row("20", "a C-STORE request on a context of Verification", "0122, no file"),
+    Row("21", "a SOP class that is not that of the context", "0122, no file"),
+    Row("22", "a UID of 65 or 1000 characters", "0117, no file; the association lives"),
+    Row("23", "NUL, newline, ESC in a UID", "an escaping that keeps different UIDs different; nothing raw in a log"),
+    Row("24", "a data set of another SOP instance than its request", "A900, nothing written"),
+    # Data sets
+    Row("25", "a length past the end of the data set", "C000, no file"),
+    Row("26", "1000 and 100,000 sequences in each other", "refused beyond 64 with C000; no recursion"),
+    Row("27", "a sequence that does not end", "C000, no file"),
+    Row(
+        "28",
+        "a deflated data set of 300 KB that inflates to 300 MB",
+        "memory stays bounded, and so does what a data set may inflate to",
+    ),
+    Row("29", "no pixels, unknown VRs, tags out of order", "stored, with a warning"),
+    Row("30", "a value of odd length", "stored, with a warning"),
+    Row("31", "an empty data set, or random bytes", "C000, no file"),
+    # File system
+    Row("32", "a full disk, and a small object", "A700, no file"),
+    Row("33", "an object that is there, sent again onto a full disk", "A700; the file is intact"),
+    Row("34", "a read-only directory, no inodes, a directory of the file's name", "A700"),
+    Row("35", "a symbolic link of the file's name", "the link is replaced, its target is intact"),
+    Row("36", "the output directory removed meanwhile", "A700"),
+    Row("37", "SIGKILL amid a write", "a temporary file at most, which the next run removes"),
+    Row(
+        "38",
+        "the same object twice, with equal or different content",
+        "a second copy is no error; of different ones the last stays, with a warning",
+    ),
+    # The peer
+    Row("39", "an archive that does not answer", "the run ends after the time-out, with a code other than 0"),
+    Row("40", "pending responses for ever", "the run ends when nothing arrives any more, with a code other than 0"),
+    Row("41", "the final response before the objects are all there", "they are waited for"),
+    Row("42", "a storage association after the final response", "accepted within the grace time"),
+    Row(
+        "43",
+        "a storage client that never closes its association",
+        "after the grace time it is aborted; the archive's association is released",
+    ),
+    Row(
+        "44",
+        "release, abort or reset of the archive's association amid a move",
+        "a code other than 0; what is missing is named",
+    ),
+    Row(
+        "45",
+        "success with failed sub-operations, or with more completed than arrived",
+        "reconciled with what is on disk; a code other than 0",
+    ),
+    Row("46", "a response without status, or to another message ID", "a code other than 0"),
+    Row("47", "an A-ASSOCIATE-AC with a context that was not proposed", "A-ABORT at once, a code other than 0"),
+    Row("48", "a host unknown, a connection refused, a port in use, no output directory", "DCMTK's exit codes"),
+    Row("49", "a host that does not answer to SYN", "the run ends after a time-out that has a finite default"),
+    Row("50", "an A-ASSOCIATE-AC of length FFFFFFFF", "A-ABORT at the header, exit code 61"),
+)
+"""Hostile or faulty situations."""
+
+ROWS: Final = PUBLISHED + SITUATIONS
