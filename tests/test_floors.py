@@ -22,7 +22,7 @@ FLOORS = """
 1  dictionary_files
 1  ul.pdu ul.states dimse.status dimse.messages dimse.repeated
 1  dataset.elements dataset.encoding dataset.output storage.naming storage.durability storage.leftovers
-2  ul.negotiation ul.association dataset.encoder dataset.scan dataset.recode dataset.filemeta
+2  ul.negotiation ul.association dataset.encoder dataset.nesting dataset.scan dataset.recode dataset.filemeta
 2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
 2  dataset.advice dataset.query dataset.dump ul.dump dimse.dump
 3  net.transport net.tls net.patience net.access_patterns net.access_rules net.access net.guard

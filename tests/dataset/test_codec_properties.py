@@ -20,6 +20,7 @@ from pydicom.filereader import read_dataset
 
 from movescu import uids
 from movescu.dataset.recode import Encoding, GroupLength, Identity, MemorySink, Recoder, recode, scan
+from movescu.dataset.scan import adapted
 from movescu.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -126,6 +127,16 @@ def test_a_canonical_object_goes_to_its_file_untouched_and_is_known(nodes: list[
     }
     assert unchanged
     assert identity == Identity(values.get(0x00080016), values.get(0x00080018))
+
+
+@given(data_sets().filter(bool), layouts)
+def test_where_only_lengths_of_sequences_differ_the_object_is_not_decoded(nodes: list[Node], layout: Layout) -> None:
+    """Most archives send sequences of undefined length; decoding each of their objects would cost ten times as much."""
+    other = layout._replace(undefined=not layout.undefined)
+    for wanted in (layout, other):
+        found = adapted(encode(nodes, other), syntax_of(layout), Encoding(explicit_length=not wanted.undefined))
+        assert found is not None
+        assert bytes(found[1]) == encode(nodes, wanted)
 
 
 def seen_by_pydicom(data_set: Dataset, *, implicit: bool) -> list[object]:
@@ -282,6 +293,8 @@ def test_broken_bytes_raise_one_error_and_no_other_and_pieces_change_nothing(
         assert whole is None
     else:
         assert not unchanged or whole == data
+    quickly = adapted(data, syntax, encoding)
+    assert quickly is None or quickly[1] == whole
     if whole is not None and not encoding.file_padding and not encoding.item_padding:
         as_it_is = replace(encoding, transfer_syntax=None)
         assert recode(whole, encoding.transfer_syntax or syntax, as_it_is) == whole, "written twice, it is another file"

@@ -1,9 +1,10 @@
 """The hot path: whether a received data set has to change at all (PS3.5 section 7).
 
-``unchanged`` walks the bytes of a whole object in one loop with next to no work per element and gives up, for
-``recode`` to look closer, as soon as something is not as ``Encoder`` would write it: a value with padding to strip,
-an odd length, a tag out of order, a delimiter where a length is wanted, a wrong group length. It never raises: what
-cannot be read is not canonical, and the slow way says what is wrong. ``IdentityReader`` is the handler of that way.
+``adapted`` walks the bytes of a whole object in one loop with next to no work per element and gives up, for ``recode``
+to look closer, as soon as something is not as ``Encoder`` would write it: a value with padding to strip, an odd length,
+a tag out of order, a wrong group length. Lengths of sequences alone are changed here (``nesting``). It never raises:
+what cannot be read is not canonical, and the slow way says what is wrong. ``IdentityReader`` is the handler of that
+way.
 
 The two loops, for explicit and implicit VR, are long and alike on purpose: a call per element would cost as much as
 the rest of the work (0.1 of 0.35 us).
@@ -22,7 +23,6 @@ from .elements import (
     ITEM_END,
     KNOWN,
     LONG,
-    MAX_DEPTH,
     PIXEL_DATA,
     TEXT,
     TRAILING_PADDING,
@@ -32,15 +32,19 @@ from .elements import (
     uid_text,
 )
 from .encoding import SINCE_1993, Encoding, GroupLength, Identity
+from .nesting import Nesting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from movescu.uids import TransferSyntax
+
+    _State = tuple[int, int, int]
+    _Walked = tuple[dict[int, str], int, Nesting[_State] | Nesting[tuple[int, int, int, Vocabulary]], bool]
 
 _CLASS_UID: Final = 0x00080016
 _INSTANCE_UID: Final = 0x00080018
 _IDENTITY: Final = frozenset((_CLASS_UID, _INSTANCE_UID))
+_IN_ITEM: Final = (-1, -1, -1)
+"""Last tag, mark and group at the beginning of an item."""
 _PLAIN, _TEXT, _UI, _LONG, _LONG_TEXT, _SQ, _RELABELLED = range(7)
 
 
@@ -67,24 +71,38 @@ def _implicit_kinds() -> dict[int, int]:
 
 def unchanged(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> Identity | None:
     """Give the identity of a data set that ``recode`` would leave as it is; None if it would not, or may not."""
+    found = adapted(data, syntax, encoding)
+    return found[0] if found is not None and found[1] is data else None
+
+
+def adapted(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, Buffer] | None:
+    """Give the identity of a data set, and what ``recode`` would make of it: the data itself if nothing has to change.
+
+    None if more than lengths of sequences has, or may have, to change.
+    """
     found = _walk(data, syntax, encoding)
-    return found[0] if found is not None and found[1] == len(data) else None
+    if found is None or found[1] != len(data):
+        return None
+    return found[0], found[2]
 
 
-def unchanged_head(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, int] | None:
-    """Tell whether the first bytes of a data set reach into native pixel data, and stay as they are so far.
+def adapted_head(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, Buffer, int] | None:
+    """Do the same with the first bytes of a data set, if they reach into native pixel data.
 
-    Gives the identity and how many bytes of the pixel data's value are still to come; None if they do not, or more
-    bytes are needed to tell. What comes behind the pixel data has to be looked at by who asks.
+    Gives also how many bytes of the pixel data's value are still to come; None if they do not reach it, or more bytes
+    are needed to tell. What comes behind the pixel data has to be looked at by who asks.
     """
     found = _walk(data, syntax, encoding)
     if found is None or found[1] <= len(data) or None in (found[0].sop_class_uid, found[0].sop_instance_uid):
         return None  # without its identity the pixel data is in the wrong place: the identity may follow
-    return found[0], found[1] - len(data)
+    return found[0], found[2], found[1] - len(data)
 
 
-def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, int] | None:
-    """Give the identity and where the last element ends, which may be beyond the data if it is native pixel data."""
+def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, int, Buffer] | None:
+    """Give the identity, where the last element ends, and the bytes of the result.
+
+    That end may be beyond the data if the element is native pixel data.
+    """
     target = encoding.transfer_syntax or syntax
     if (
         syntax.deflated
@@ -101,26 +119,28 @@ def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Ide
         return None
     if found is None:
         return None
-    uids, position = found
-    return Identity(uids.get(_CLASS_UID), uids.get(_INSTANCE_UID)), position
+    uids, position, nesting, grouped = found
+    identity = Identity(uids.get(_CLASS_UID), uids.get(_INSTANCE_UID))
+    if not nesting.changed:
+        return identity, position, data
+    return None if grouped else (identity, position, nesting.splice())
 
 
 def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
     data: Buffer, syntax: TransferSyntax, encoding: Encoding
-) -> tuple[dict[int, str], int] | None:
+) -> _Walked | None:
     order = ">" if syntax.big_endian else "<"
     header = Struct(order + "HH2sH").unpack_from
     long_length = Struct(order + "I").unpack_from
-    next_item = _item_reader(data, order, explicit_length=encoding.explicit_length)
     explicit_length, remove = encoding.explicit_length, encoding.group_length is GroupLength.REMOVE
     encapsulated = syntax.encapsulated
     keeps_fragments = (encoding.transfer_syntax or syntax).encapsulated
     kinds = (_EXPLICIT_KINDS if encoding.new_vr else _OLD_KINDS).get
     uids: dict[int, str] = {}
-    stack: list[tuple[int, int, int, int, int]] = []
-    # The level ends at ``end``, the group whose length was given at ``mark`` (-1: none), the sequence around the level
-    # at ``sequence_end``; ``stop`` is where one of the first two has to be looked at.
-    position, last, mark, group, sequence_end = 0, -1, -1, -1, -1
+    nesting: Nesting[_State] = Nesting(data, order, explicit_length=explicit_length)
+    # The level ends at ``end``, the group whose length was given at ``mark`` (-1: none); ``stop`` is where one of them
+    # has to be looked at. ``grouped``: a group length was met.
+    position, last, mark, group, depth, grouped = 0, -1, -1, -1, 0, False
     end = stop = len(data)
     while True:
         if position >= stop:
@@ -131,19 +151,16 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 if position < end:
                     continue
             if position != end:
-                return (uids, position) if position > end and last == PIXEL_DATA and not stack else None
+                reaches = position > end and last == PIXEL_DATA and not depth
+                return (uids, position, nesting, grouped) if reaches else None
             if last >= TRAILING_PADDING:
                 return None
-            if not stack:
-                return (uids, position) if last >= 0 else None
-            if not explicit_length:
-                return None
-            if position == sequence_end:
-                sequence_end, end, last, mark, group = stack.pop()
-                stop = mark if 0 <= mark < end else end
-                continue
-            position, end = next_item(position, sequence_end)
-            stop, last = end, -1
+            if not depth:
+                return (uids, position, nesting, grouped) if last >= 0 else None
+            position, end, saved = nesting.end_item(position)
+            last, mark, group = saved or _IN_ITEM
+            depth -= saved is not None
+            stop = mark if 0 <= mark < end else end
             continue
         g, e, vr, n = header(data, position)
         tag = g << 16 | e
@@ -164,20 +181,17 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 value = bytes(data[position - n : position])
                 if n & 1 or value[-2] == 0 == value[-1] or value.translate(None, BLANKS) != value:
                     return None
-                if not stack and tag in _IDENTITY:
+                if not depth and tag in _IDENTITY:
                     uids[tag] = value.strip(b"\0").decode("ascii", "replace")
-            elif not stack and tag in _IDENTITY:
+            elif not depth and tag in _IDENTITY:
                 uids[tag] = ""
         elif kind is None or kind == _RELABELLED:
-            if tag != ITEM_END or explicit_length or not stack or mark >= 0 or last >= TRAILING_PADDING:
+            if tag != ITEM_END or mark >= 0 or last >= TRAILING_PADDING:
                 return None
-            if long_length(data, position + 4)[0]:
-                return None
-            position, end = next_item(position + 8, sequence_end)
-            stop, last = end, -1
-            if end < 0:
-                sequence_end, end, last, mark, group = stack.pop()
-                stop = mark if 0 <= mark < end else end
+            position, end, saved = nesting.delimit_item(position)
+            last, mark, group = saved or _IN_ITEM
+            depth -= saved is not None
+            stop = mark if 0 <= mark < end else end
             continue
         else:
             if n:
@@ -185,18 +199,13 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             n = long_length(data, position + 8)[0]
             position += 12
             if kind == _SQ:
-                if (n == UNDEFINED) == explicit_length or len(stack) >= MAX_DEPTH or not e:
+                if not e:
                     return None
-                if n:
-                    stack.append((sequence_end, end, tag, mark, group))
-                    sequence_end = position + n if explicit_length else end
-                    if explicit_length and sequence_end > stop:
-                        return None
-                    position, end = next_item(position, sequence_end)
-                    stop, last, mark = end, -1, -1
-                    if end < 0:
-                        sequence_end, end, last, mark, group = stack.pop()
-                        stop = mark if 0 <= mark < end else end
+                if n or not explicit_length:
+                    position, end, saved = nesting.begin(position, n, end, (tag, mark, group))
+                    last, mark, group = saved or _IN_ITEM
+                    depth += saved is None
+                    stop = mark if 0 <= mark < end else end
                     continue
             elif n == UNDEFINED:
                 if tag != PIXEL_DATA or vr != b"OB" or not encapsulated or not keeps_fragments:
@@ -206,28 +215,27 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 position += n
                 if n & 1 or (kind == _LONG_TEXT and n and data[position - 1] == 32 == data[position - 2]):
                     return None
-                if tag == PIXEL_DATA and encapsulated and not stack:
+                if tag == PIXEL_DATA and encapsulated and not depth:
                     return None
         last = tag
         if not e:
             if vr != b"UL" or n != 4 or remove or mark >= 0:
                 return None
-            group, mark = g, position + long_length(data, position - 4)[0]
+            group, mark, grouped = g, position + long_length(data, position - 4)[0], True
             stop = min(end, mark)
 
 
 def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
     data: Buffer, syntax: TransferSyntax, encoding: Encoding
-) -> tuple[dict[int, str], int] | None:
+) -> _Walked | None:
     order = ">" if syntax.big_endian else "<"
     header = Struct(order + "HHI").unpack_from
-    next_item = _item_reader(data, order, explicit_length=encoding.explicit_length)
     explicit_length, remove = encoding.explicit_length, encoding.group_length is GroupLength.REMOVE
     kinds = _implicit_kinds().get
     vocabulary = Vocabulary()
     uids: dict[int, str] = {}
-    stack: list[tuple[int, int, int, int, int, Vocabulary]] = []
-    position, last, mark, group, sequence_end = 0, -1, -1, -1, -1  # as in _explicit
+    nesting: Nesting[tuple[int, int, int, Vocabulary]] = Nesting(data, order, explicit_length=explicit_length)
+    position, last, mark, group, depth, grouped = 0, -1, -1, -1, 0, False  # as in _explicit
     end = stop = len(data)
     while True:
         if position >= stop:
@@ -238,19 +246,16 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 if position < end:
                     continue
             if position != end:
-                return (uids, position) if position > end and last == PIXEL_DATA and not stack else None
+                reaches = position > end and last == PIXEL_DATA and not depth
+                return (uids, position, nesting, grouped) if reaches else None
             if last >= TRAILING_PADDING:
                 return None
-            if not stack:
-                return (uids, position) if last >= 0 else None
-            if not explicit_length:
-                return None
-            if position == sequence_end:
-                sequence_end, end, last, mark, group, vocabulary = stack.pop()
-                stop = mark if 0 <= mark < end else end
-                continue
-            position, end = next_item(position, sequence_end)
-            stop, last, vocabulary = end, -1, Vocabulary()
+            if not depth:
+                return (uids, position, nesting, grouped) if last >= 0 else None
+            position, end, saved = nesting.end_item(position)
+            last, mark, group, vocabulary = saved or (*_IN_ITEM, Vocabulary())
+            depth -= saved is not None
+            stop = mark if 0 <= mark < end else end
             continue
         g, e, n = header(data, position)
         tag = g << 16 | e
@@ -260,13 +265,12 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
         kind = kinds(tag)
         if kind is None:
             if g == 0xFFFE:
-                if tag != ITEM_END or explicit_length or not stack or n or mark >= 0 or last >= TRAILING_PADDING:
+                if tag != ITEM_END or mark >= 0 or last >= TRAILING_PADDING:
                     return None
-                position, end = next_item(position, sequence_end)
-                stop, last, vocabulary = end, -1, Vocabulary()
-                if end < 0:
-                    sequence_end, end, last, mark, group, vocabulary = stack.pop()
-                    stop = mark if 0 <= mark < end else end
+                position, end, saved = nesting.delimit_item(position - 8)
+                last, mark, group, vocabulary = saved or (*_IN_ITEM, Vocabulary())
+                depth -= saved is not None
+                stop = mark if 0 <= mark < end else end
                 continue
             vr = vocabulary.vr(tag)
             kind = _TEXT if vr in TEXT else _kind(vr)
@@ -284,23 +288,16 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 value = bytes(data[position - n : position])
                 if n & 1 or value[-2] == 0 == value[-1] or value.translate(None, BLANKS) != value:
                     return None
-                if not stack and tag in _IDENTITY:
+                if not depth and tag in _IDENTITY:
                     uids[tag] = value.strip(b"\0").decode("ascii", "replace")
-            elif not stack and tag in _IDENTITY:
+            elif not depth and tag in _IDENTITY:
                 uids[tag] = ""
         elif kind == _SQ:
-            if (n == UNDEFINED) == explicit_length or len(stack) >= MAX_DEPTH:
-                return None
-            if n:
-                stack.append((sequence_end, end, tag, mark, group, vocabulary))
-                sequence_end = position + n if explicit_length else end
-                if explicit_length and sequence_end > stop:
-                    return None
-                position, end = next_item(position, sequence_end)
-                stop, last, mark, vocabulary = end, -1, -1, Vocabulary()
-                if end < 0:
-                    sequence_end, end, last, mark, group, vocabulary = stack.pop()
-                    stop = mark if 0 <= mark < end else end
+            if n or not explicit_length:
+                position, end, saved = nesting.begin(position, n, end, (tag, mark, group, vocabulary))
+                last, mark, group, vocabulary = saved or (*_IN_ITEM, Vocabulary())
+                depth += saved is None
+                stop = mark if 0 <= mark < end else end
                 continue
         else:
             position += n
@@ -310,31 +307,8 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
         if not e:
             if n != 4 or remove or mark >= 0:
                 return None
-            group, mark = g, position + int.from_bytes(data[position - 4 : position], "little")
+            group, mark, grouped = g, position + int.from_bytes(data[position - 4 : position], "little"), True
             stop = min(end, mark)
-
-
-def _item_reader(data: Buffer, order: str, *, explicit_length: bool) -> Callable[[int, int], tuple[int, int]]:
-    """Make the function that reads an item header and gives where the item's content begins and its level ends.
-
-    It raises ``IndexError``, a way out that both loops have anyway, if no item of the wanted kind stands there; an end
-    of -1 says that a sequence delimiter did. In sequences of undefined length the level ends with the sequence's.
-    """
-    header = Struct(order + "HHI").unpack_from
-
-    def read(position: int, sequence_end: int) -> tuple[int, int]:
-        group, element, length = header(data, position)
-        if group == 0xFFFE:
-            end = position + 8 + length
-            if element == 0xE000 and explicit_length and end <= sequence_end:
-                return position + 8, end
-            if element == 0xE000 and not explicit_length and length == UNDEFINED:
-                return position + 8, sequence_end
-            if element == 0xE0DD and not explicit_length and not length:
-                return position + 8, -1
-        raise IndexError
-
-    return read
 
 
 def _fragments(data: Buffer, position: int, order: str) -> int:

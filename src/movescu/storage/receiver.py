@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from movescu.dataset.filemeta import encode_file_meta
 from movescu.dataset.recode import Encoding, Identity, Recoder
-from movescu.dataset.scan import unchanged, unchanged_head
+from movescu.dataset.scan import adapted, adapted_head
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.storage.durability import Durability
 from movescu.storage.naming import file_name, prefix
@@ -167,12 +167,12 @@ class NormalReceiver(_FileReceiver):
 
     def _look(self, data: bytearray | memoryview) -> bool:
         """Begin the file if the bytes so far tell how; False if they have to be held."""
-        head = unchanged_head(data, self._syntax, self._encoding)
+        head = adapted_head(data, self._syntax, self._encoding)
         if head is not None:
-            identity, self._remaining = head
+            identity, result, self._remaining = head
             self._check(identity)
             self._file = self._directory.create()
-            self._file.begin(self._meta, data)
+            self._file.begin(self._meta, result)
             self._data = bytearray()
             return True
         self._look_at = 2 * len(data)
@@ -230,13 +230,14 @@ class NormalReceiver(_FileReceiver):
         self._discard_others()
 
     def _take_whole(self) -> None:
-        identity = unchanged(self._data, self._syntax, self._encoding)
-        if identity is None:
+        found = adapted(self._data, self._syntax, self._encoding)
+        if found is None:
             self._stream().feed(memoryview(self._data))
             return
+        identity, result = found
         self._check(identity)
         self._file = self._directory.create()
-        self._file.begin(self._meta, self._data)
+        self._file.begin(self._meta, result)
 
     def discard(self) -> None:
         """Remove what was written."""
