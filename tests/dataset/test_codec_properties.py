@@ -243,7 +243,7 @@ all_encodings = st.builds(
 
 def mutated(data: bytes, seed: int) -> bytes:
     """Change, take away, insert, repeat or cut bytes, lengths and tags above all."""
-    source, result = random.Random(seed), bytearray(data)  # noqa: S311 - no secret
+    source, result = random.Random(seed), bytearray(data)
     for _ in range(source.randint(1, 4)):
         at, size = source.randrange(len(result) + 1), source.choice((1, 2, 4, 8))
         match source.randrange(5):

@@ -1,4 +1,4 @@
-"""PDUs that PS3.8 forbids, on the wire to our storage SCP: what comes back, what is on the disk, and who is served next.
+"""PDUs that PS3.8 forbids, on the wire to our storage SCP: what comes back, what is on the disk, who is served next.
 
 Bytes go over a plain socket; behind each hostile connection a sound one stores an object.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import invariants
 import pytest
@@ -30,7 +30,7 @@ from station import (
 from wire import WAIT, read_all
 
 from movescu.uids import EXPLICIT_LITTLE
-from movescu.ul.pdu import Abort, AssociateRJ, PDataTF, PresentationDataValue, ReleaseRP, ReleaseRQ
+from movescu.ul.pdu import Abort, AssociateAC, AssociateRJ, PDataTF, PresentationDataValue, ReleaseRP, ReleaseRQ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,10 +207,12 @@ def test_an_application_context_of_64_kilobytes_is_no_harm(station: Station) -> 
 @pytest.mark.row("CVE-2024-23912")
 def test_more_items_than_anybody_needs_are_aborted(station: Station) -> None:
     port = station.listen()
-    many = item(0x20, b"\1\0\0\0" + item(0x30, CT.encode()) + item(0x40, b"") * 16_000)
+    many = [item(0x20, bytes((i, 0, 0, 0)) + item(0x30, CT.encode()) + item(0x40, b"") * 8000) for i in (3, 5, 7)]
     with Raw(port) as raw:
-        raw.send(request_of(CONTEXT, many, many))
-        assert is_abort(raw.reply(), 6)
+        raw.associate(replace(REQUEST, contexts=contexts(*((2 * i + 1, CT, ELE) for i in range(128)))))
+        raw.release()
+    assert isinstance(answer_to(port, request_of(CONTEXT, *many[:2])), AssociateAC)
+    assert is_abort(answer_to(port, request_of(CONTEXT, *many)), 6)
     still_served(port)
 
 
@@ -297,6 +299,13 @@ def test_a_fragment_out_of_place_is_aborted_and_leaves_no_file(station: Station,
 
 # -- an end amid a data set --------------------------------------------------------------------------------------------
 
+
+def leave_within_a_pdu(raw: Raw) -> None:
+    """Close the connection when a PDU is there in part."""
+    raw.send(pdv(1, 0, bytes(100))[:50])
+    raw.socket.close()
+
+
 ENDS: dict[str, Callable[[Raw], None]] = {
     "abort": lambda raw: raw.send(Abort().encode()),
     "close": lambda raw: raw.socket.close(),
@@ -304,9 +313,9 @@ ENDS: dict[str, Callable[[Raw], None]] = {
     "reset": Raw.reset,
     "release": lambda raw: raw.send(ReleaseRQ().encode()),
     "garbage": lambda raw: raw.send(b"\xff" * 20),
-    "within a PDU": lambda raw: (raw.send(pdv(1, 0, bytes(100))[:50]), raw.socket.close())[1],
+    "within a PDU": leave_within_a_pdu,
 }
-MODES: dict[str, dict[str, bool]] = {"normal": {}, "+B": {"bit_preserving": True}, "-F": {"file_format": False}}
+MODES: dict[str, dict[str, Any]] = {"normal": {}, "+B": {"bit_preserving": True}, "-F": {"file_format": False}}
 LARGE = data_set(rest=struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 200_000) + bytes(200_000))
 
 
