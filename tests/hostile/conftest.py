@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from invariants import Invariants
 from setting import Setting
 from station import Station
@@ -12,6 +13,9 @@ from station import Station
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+settings.register_profile("long", max_examples=20_000, deadline=None)
 
 
 @pytest.fixture(autouse=True)
@@ -34,4 +38,6 @@ def station(sandbox: Invariants) -> Iterator[Station]:
 @pytest.fixture
 def setting(sandbox: Invariants) -> Setting:
     """Objects to send, and a command to retrieve them into the sandbox."""
-    return Setting(sandbox.outer)
+    made = Setting(sandbox.outer)
+    sandbox.begin()  # its port is held by a socket for the rest of the process
+    return made

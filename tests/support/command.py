@@ -46,9 +46,9 @@ class Outcome:
         """Everything in the output folder, by name."""
         return {path.name: path for path in sorted(self.folder.iterdir())}
 
-    def hold_to(self, code: int) -> None:
-        """Hold a run of ours to its exit code, and to what no run may do."""
-        assert self.code == code, f"exit code {self.code} instead of {code}:\n{self.log}"
+    def hold_to(self, code: int | None) -> None:
+        """Hold a run of ours to its exit code, None for any, and to what no run may do."""
+        assert code in (None, self.code), f"exit code {self.code} instead of {code}:\n{self.log}"
         assert not [words for words in _NEVER if words in self.log], self.log
         assert not [name for name in self.files if name.startswith(".movescu-")]
 
@@ -131,13 +131,13 @@ def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[st
     return outcome
 
 
-def here(*arguments: object, folder: Path, code: int = 0, **settings: Any) -> Outcome:  # noqa: ANN401 - any field
+def here(*arguments: object, folder: Path, code: int | None = 0, **settings: Any) -> Outcome:  # noqa: ANN401 - any field
     """Run our command in this process, into ``folder``, and hold it to its exit code.
 
     ``settings`` are fields of ``Settings`` and override the arguments: a time-out need not be whole seconds. For what
     only a process can show (descriptors, signals, its own standard error) there is ``movescu``.
     """
-    parsed = parse(["-od", str(folder), *map(str, arguments)])._replace(**settings)
+    parsed = parse([*map(str, arguments)])._replace(output_directory=str(folder), **settings)
     log = io.StringIO()
     with logging_state.restored(), redirect_stderr(log):
         outcome = Outcome(run_command(parsed), log.getvalue(), "", folder)

@@ -56,8 +56,12 @@ class Invariants:
         """Whether successes leave files: not so with ``--ignore``."""
         self._allowed = {"precious", "received", "made"}
         _successes.clear()
-        self._descriptors = descriptors()
         self._begun = time.monotonic()
+        self.begin()
+
+    def begin(self) -> None:
+        """Count the descriptors anew: what is open now is the test's own."""
+        self._descriptors = descriptors()
 
     def check(self) -> None:
         """Raise ``AssertionError`` unless everything holds."""
@@ -66,6 +70,7 @@ class Invariants:
         self.check_files()
         assert not (alive := threads()), f"threads are left: {alive}"
         assert (now := descriptors()) == self._descriptors, f"descriptors left: {now - self._descriptors}"
+        _successes.clear()
 
     def check_files(self) -> None:
         """Hold the files alone; also while something is under way, but for temporary files."""

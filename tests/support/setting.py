@@ -40,7 +40,7 @@ class Setting:
             arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
             return movescu(*arguments, folder=self.received, code=code, prefix=prefix)
 
-    def run_here(self, script: scripted.Script, *options: object, code: int = 0, **settings: object) -> Outcome:
+    def run_here(self, script: scripted.Script, *options: object, code: int | None = 0, **settings: object) -> Outcome:
         """Run the command in this process, against a script; ``settings``: time-outs of less than a second, say."""
         with scripted.archive(script) as archive:
             arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
