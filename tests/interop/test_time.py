@@ -63,6 +63,7 @@ def begin_retrieve(session: scripted.Session) -> None:
 # -- no connection, no association -----------------------------------------------------------------------------------
 
 
+@pytest.mark.row("49")
 def test_a_host_that_does_not_answer_is_given_up_by_to(tmp_path: Path) -> None:
     with black_hole() as port:
         outcome = movescu("-k", KEY, "-to", 1, peers.HOST, port, folder=tmp_path, code=61)
@@ -93,6 +94,7 @@ def test_an_archive_that_answers_no_release_request_is_given_up(setting: Setting
     setting.assert_arrived(setting.made)
 
 
+@pytest.mark.row("13")
 def test_a_connection_to_our_port_that_asks_for_nothing_is_ended_by_ta(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
@@ -110,6 +112,7 @@ def test_a_connection_to_our_port_that_asks_for_nothing_is_ended_by_ta(setting: 
 # -- silence where a response is due -----------------------------------------------------------------------------------
 
 
+@pytest.mark.row("39")
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -194,6 +197,7 @@ SILENCES: dict[str, Callable[[scripted.Sender, corpus.Instance], None]] = {
 }
 
 
+@pytest.mark.row("14")
 @pytest.mark.parametrize("option", ["-td", "--store-timeout"])
 @pytest.mark.parametrize("silence", SILENCES)
 def test_a_sender_that_stops_in_a_message_loses_its_association_and_no_other(
@@ -436,6 +440,7 @@ ENDS: dict[str, Callable[[scripted.Session], None]] = {
 }
 
 
+@pytest.mark.row("44")
 @pytest.mark.parametrize("end", ENDS)
 def test_objects_in_flight_when_the_archive_is_lost_come_in_whole(setting: Setting, end: str) -> None:
     def script(session: scripted.Session) -> None:

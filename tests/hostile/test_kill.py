@@ -1,0 +1,38 @@
+"""SIGKILL amid an object: nothing has the name of an object that is not whole."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+import scripted
+from command import running
+from setting import KEY, Setting
+
+if TYPE_CHECKING:
+    from invariants import Invariants
+
+
+@pytest.mark.row("37")
+def test_a_process_that_is_killed_amid_an_object_leaves_a_temporary_file_at_most(
+    setting: Setting, sandbox: Invariants
+) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        with scripted.sender(setting.port, setting.made, release=False) as sender:
+            assert sender.store(setting.made[0]) == 0
+            sender.begin(setting.made[1])
+            sender.go_on()
+            command.signal(signal.SIGKILL)
+            session.expect_end()
+
+    with scripted.archive(script) as archive:
+        arguments = ["-k", KEY, "+P", setting.port, "+B", *archive.address]
+        with running(*arguments, folder=setting.received) as command:
+            assert command.end().code == -signal.SIGKILL
+    sandbox.check_files()
+    for file in setting.received.glob(".movescu-*"):
+        file.unlink()  # the next run does that, of those that no process holds
+    setting.assert_arrived(setting.made[:1])
