@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import corpus
+import invariants
 import peers
 import pytest
 import scripted
@@ -20,7 +21,8 @@ from station import Station, data_set
 from wire import black_hole
 
 from movescu.cli.parser import parse
-from movescu.dimse.messages import CMoveRSP, encode_command
+from movescu.dimse.messages import DATA_SET_PRESENT, CMoveRSP, encode_command
+from movescu.services.move import MAXIMUM_IDENTIFIER
 from movescu.testing import Archive
 from movescu.ul.pdu import PDataTF, PresentationDataValue
 
@@ -205,6 +207,22 @@ def test_a_response_to_another_message_is_no_success(setting: Setting) -> None:
         session.expect_abort()
 
     assert "a response to message 99" in setting.run_here(script, code=62).log
+
+
+@pytest.mark.row("45")
+def test_a_list_of_failures_without_end_takes_no_memory_and_is_told(setting: Setting) -> None:
+    def script(session: scripted.Session) -> None:
+        begin(session)
+        response = CMoveRSP(
+            session._message_id, 0xB000, session._move_class, failed=1, command_data_set_type=DATA_SET_PRESENT
+        )
+        session._exchange.send(session._context_id, response, scripted.soon(), bytes(100 << 20))
+        session.expect_release()
+
+    before = invariants.resident()
+    outcome = setting.run_here(script, code=68)
+    assert f"is longer than {MAXIMUM_IDENTIFIER} bytes" in outcome.log
+    assert invariants.peak() < before + (100 << 20) + 2 * MAXIMUM_IDENTIFIER + (8 << 20)  # the archive holds its own
 
 
 ACCEPTANCES = {
