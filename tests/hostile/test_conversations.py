@@ -6,6 +6,7 @@ After each step the files hold; after each conversation every invariant does. A 
 
 from __future__ import annotations
 
+import functools
 import shutil
 import struct
 import tempfile
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import invariants
+import peers
+import pytest
 import scripted
 from encoded import REQUEST, UNDEFINED, el, item
 from hypothesis import given, settings
@@ -51,6 +54,11 @@ GARBAGE = (
     A_DATA_SET,
     Abort().encode(),
 )
+
+
+@pytest.fixture(autouse=True)
+def sandbox() -> None:
+    """Each conversation has a sandbox of its own, in place of one for the whole test."""
 
 
 class Client:
@@ -205,6 +213,12 @@ ARCHIVES = st.builds(
 )
 
 
+@functools.cache
+def our_port() -> int:
+    """Give the port that all runs listen on, one after the other."""
+    return peers.free_port()
+
+
 def follow(said: Said, setting: Setting, session: scripted.Session) -> None:
     """Be this archive."""
     session.accept()
@@ -237,7 +251,7 @@ def test_exit_code_0_means_that_archive_and_disk_agree(said: Said) -> None:
     folder = Path(tempfile.mkdtemp(prefix="movescu-archives-"))
     try:
         sandbox = Invariants(folder)
-        setting = Setting(sandbox.outer)
+        setting = Setting(sandbox.outer, our_port())
         sandbox.begin()
         outcome = setting.run_here(
             lambda session: follow(said, setting, session), code=None, linger=0.02, store_timeout=0.2, stall_timeout=5.0

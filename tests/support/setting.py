@@ -26,13 +26,13 @@ KEY = "QueryRetrieveLevel=STUDY"
 class Setting:
     """Three objects, and room for what comes of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int = 0) -> None:
         made, self.received = folder / "made", folder / "received"
         made.mkdir()
         self.received.mkdir(exist_ok=True)
         self._before = {file.name for file in self.received.iterdir()}
         self.made = corpus.make_study(made, instances=3, size=50_000)
-        self.port = peers.free_port()
+        self.port = port or peers.free_port()  # which is held for the rest of the process
 
     def run(self, script: scripted.Script, *options: object, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
         """Run the command against a script."""
