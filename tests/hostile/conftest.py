@@ -24,7 +24,6 @@ def sandbox(tmp_path: Path) -> Iterator[Invariants]:
     watched = Invariants(tmp_path)
     yield watched
     watched.check()
-    watched.no_temporary_file()
 
 
 @pytest.fixture

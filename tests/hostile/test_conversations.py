@@ -257,7 +257,6 @@ def test_exit_code_0_means_that_archive_and_disk_agree(said: Said) -> None:
             lambda session: follow(said, setting, session), code=None, linger=0.02, store_timeout=0.2, stall_timeout=5.0
         )
         sandbox.check()
-        sandbox.no_temporary_file()
         came = len(outcome.files) - 1
         agrees = said.end == "release" and said.status == 0 and not said.failed
         if outcome.code == 0:

@@ -182,7 +182,7 @@ def test_what_no_storage_scp_expects_ends_the_association(station: Station, mess
 def test_what_is_remembered_of_refused_objects_holds_none_of_their_bytes(station: Station) -> None:
     sender = station.open()
     value = struct.pack("<HH2sxxI", 0x11, 0x1001, b"OB", 900_000) + bytes(900_000)
-    cut_off = data_set(rest=element(0x11, 0x10, b"LO", b"OURS") + value)[:-3]
+    cut_off = data_set(rest=el(0x00110010, "LO", b"OURS") + value)[:-3]
     tracemalloc.start()
     try:
         for _ in range(10):

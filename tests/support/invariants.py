@@ -68,6 +68,8 @@ class Invariants:
         took = time.monotonic() - self._begun
         assert took < BOUND, f"{took:.0f} s: something hangs"
         self.check_files()
+        self.no_temporary_file()
+        assert not list(self.received.glob(".movescu-*")), "the lock of a run is left"
         assert not (alive := threads()), f"threads are left: {alive}"
         assert (now := descriptors()) == self._descriptors, f"descriptors left: {now - self._descriptors}"
         _successes.clear()
@@ -103,8 +105,9 @@ class Invariants:
             assert (str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)) == uids
 
     def no_temporary_file(self) -> None:
-        """Raise ``AssertionError`` if a temporary file is there."""
-        assert not [path.name for path in self.received.iterdir() if path.name.startswith(".movescu-")]
+        """Raise ``AssertionError`` if a temporary file is there; the lock of a run that goes on is none."""
+        found = {path.name for path in self.received.glob(".movescu-*") if path.suffix != ".lock"}
+        assert not found, f"temporary files are left: {found}"
 
 
 def threads() -> set[threading.Thread]:

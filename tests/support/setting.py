@@ -92,7 +92,11 @@ class Setting:
 
     def assert_arrived(self, instances: list[Instance]) -> None:
         """Exactly these have arrived, and whole, beside what was there before."""
-        files = {file.name: file for file in self.received.iterdir() if file.name not in self._before and file.suffix != ".lock"}
+        files = {
+            file.name: file
+            for file in self.received.iterdir()
+            if file.name not in self._before and file.suffix != ".lock"
+        }
         assert set(files) == {f"CT.{instance.instance_uid}" for instance in instances}
         for instance in instances:
             assert corpus.dataset_equal(instance.path, files[f"CT.{instance.instance_uid}"])

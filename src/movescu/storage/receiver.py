@@ -235,22 +235,21 @@ class NormalReceiver(_FileReceiver):
             raise DataSetError(f"the data set ends {self._remaining} bytes before its pixel data")
         if self._file is None:
             self._take_whole()
+        oddities = {"no pixels": PIXEL_DATA} if self._data.endswith(_NO_PIXELS) else {}
         if self._recoder is not None:
             self._check(self._recoder.finish())
+            oddities = self._recoder.oddities
             self._recoder = None  # it knows us, too: that circle would hold the object until a garbage collection
         assert self._file is not None  # noqa: S101 - made on every way
         self._commit(self._file)
         self._discard_others()
-        if self._recoder is not None:
-            self._warn_of(self._recoder.oddities)
-        elif self._data.endswith(_NO_PIXELS):
-            self._warn_of({"no pixels": PIXEL_DATA})
+        if oddities:
+            self._warn_of(oddities)
 
     def _warn_of(self, oddities: dict[str, int]) -> None:
-        if oddities:
-            uid = self._incoming.request.affected_sop_instance_uid
-            found = ", ".join(f"{what} at {tag_text(tag)}" for what, tag in oddities.items())
-            _log.warning("SOP instance %s is stored, and is not as it should be: %s", uid, found)
+        uid = self._incoming.request.affected_sop_instance_uid
+        found = ", ".join(f"{what} at {tag_text(tag)}" for what, tag in oddities.items())
+        _log.warning("SOP instance %s is stored, and is not as it should be: %s", uid, found)
 
     def _take_whole(self) -> None:
         identity = unchanged(self._data, self._syntax, self._encoding)
