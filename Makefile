@@ -35,6 +35,7 @@ docs: $(VENV)/.docs
 pages: $(VENV)/.run
 	$(BIN)/python tools/make_manual.py
 	$(BIN)/python tools/make_options_page.py
+	$(BIN)/python tools/make_reliability_table.py
 
 demo: $(VENV)/.run
 	$(BIN)/python -m movescu.testing.demo

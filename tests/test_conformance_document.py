@@ -77,7 +77,9 @@ def test_the_policies_are_those_that_hold_without_options() -> None:
     assert DEFAULTS.listen is not None
     said: dict[str, tuple[str, Any]] = {
         "maximum length received, announced": ("3.2.2", DEFAULTS.maximum_length),
+        "waiting for the connection": ("3.2.2", DEFAULTS.connect_timeout),
         "waiting for the answer to the association request": ("3.2.2", DEFAULTS.acse_timeout),
+        "waiting for an object, or for another count in a response": ("3.2.2", DEFAULTS.stall_timeout),
         "associations at a time": ("3.3.2", DEFAULTS.listen.maximum_associations),
         "silence within a message": ("3.3.2", DEFAULTS.store_timeout),
     }
@@ -85,9 +87,7 @@ def test_the_policies_are_those_that_hold_without_options() -> None:
         words = rows(f"{number} Association policies")[policy]
         assert re.match(r"\d+", words), words
         assert int(words.split(";")[0].split()[0]) == value, policy
-    assert DEFAULTS.connect_timeout is None
     assert DEFAULTS.dimse_timeout is None
-    assert policies["waiting for the connection"] == "no limit; `--timeout`"
     assert policies["waiting for a response"] == "no limit; `--dimse-timeout`"
 
 

@@ -110,7 +110,7 @@ class _Way:
 
     def look_up(self) -> _Found:
         options = self._options
-        self._addresses = resolve(options.host, options.ip)
+        self._addresses = resolve(options.host, options.ip, options.connect_timeout or _PATIENCE)
         found = ", ".join(self._addresses)
         return Result.OK, f"{options.host} is {found if found != options.host else 'an address itself'}", ""
 

@@ -68,7 +68,7 @@ class RetrieveOptions:
     where a response is due, and a storage association in the middle of a message. ``linger``: how long, after the
     final response, objects that it counted are waited for in silence. ``store_timeout``: how long a storage
     association may be silent in the middle of a message, or after the final response. ``stall_timeout``: how long
-    nothing at all may move. ``ip``: "4", "6" or "auto".
+    neither an object may come nor a count of the archive's change. ``ip``: "4", "6" or "auto".
     """
 
     host: str
@@ -83,12 +83,12 @@ class RetrieveOptions:
     relational: bool = False
     enhanced_conversion: bool = False
     user_identity: UserIdentity | None = None
-    connect_timeout: float | None = None
+    connect_timeout: float | None = 30.0
     acse_timeout: float | None = 30.0
     dimse_timeout: float | None = None
     linger: float = 10.0
     store_timeout: float = 60.0
-    stall_timeout: float | None = None
+    stall_timeout: float | None = 3600.0
     total_timeout: float | None = None
     cancel_after: int = 0
     read_pending: bool = False

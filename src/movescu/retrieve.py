@@ -344,12 +344,18 @@ class Retriever:
 
     def _patience(self) -> Patience:
         assert self._connection is not None  # noqa: S101 - open() comes first
-        connection, options = self._connection, self._options
+        assert self._scu is not None  # noqa: S101 - as above
+        connection, scu, listener, options = self._connection, self._scu, self._listener, self._options
+
+        def received() -> float:
+            return 0.0 if listener is None else listener.last_activity
+
         return Patience(
             silence=options.dimse_timeout,
             stall=options.stall_timeout,
             until=self._until,
-            moved=lambda: max(connection.last_activity, self._listener.last_activity if self._listener else 0.0),
+            moved=lambda: max(connection.last_activity, received()),
+            progressed=lambda: max(scu.progressed(uncounted=listener is None), received()),
         )
 
     @property

@@ -154,6 +154,8 @@ def test_a_stream_that_cannot_be_written_is_told() -> None:
 # What a peer may say
 
 
+@pytest.mark.row("23")
+@pytest.mark.row("CVE-2026-5663")
 @pytest.mark.usefixtures("restored")
 def test_what_a_peer_says_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info")

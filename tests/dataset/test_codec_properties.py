@@ -254,7 +254,7 @@ all_encodings = st.builds(
 
 def mutated(data: bytes, seed: int) -> bytes:
     """Change, take away, insert, repeat or cut bytes, lengths and tags above all."""
-    source, result = random.Random(seed), bytearray(data)  # noqa: S311 - no secret
+    source, result = random.Random(seed), bytearray(data)
     for _ in range(source.randint(1, 4)):
         at, size = source.randrange(len(result) + 1), source.choice((1, 2, 4, 8))
         match source.randrange(5):
@@ -279,6 +279,7 @@ broken = st.builds(
 ) | st.tuples(st.sampled_from(sorted(uids.TRANSFER_SYNTAXES)), st.binary(max_size=200))
 
 
+@pytest.mark.row("CVE-2025-14607")
 @given(broken, all_encodings, st.lists(st.integers(1, 50), min_size=1, max_size=5))
 @settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 def test_broken_bytes_raise_one_error_and_no_other_and_pieces_change_nothing(
@@ -300,6 +301,7 @@ def test_broken_bytes_raise_one_error_and_no_other_and_pieces_change_nothing(
         assert recode(whole, encoding.transfer_syntax or syntax, as_it_is) == whole, "written twice, it is another file"
 
 
+@pytest.mark.row("CVE-2026-3650")
 @given(broken, st.sampled_from([None, uids.EXPLICIT_BIG, uids.IMPLICIT_LITTLE]))
 @settings(max_examples=60, deadline=None)
 def test_broken_bytes_take_memory_in_proportion_to_their_number(
@@ -316,6 +318,8 @@ def test_broken_bytes_take_memory_in_proportion_to_their_number(
     assert peak < 20 * len(data) + 512 * 1024
 
 
+@pytest.mark.row("25")
+@pytest.mark.row("CVE-2026-3650")
 @pytest.mark.parametrize("syntax", [uids.EXPLICIT_LITTLE, uids.IMPLICIT_LITTLE])
 def test_a_length_that_lies_takes_no_memory(syntax: uids.TransferSyntax) -> None:
     vr = None if syntax.implicit else "OW"

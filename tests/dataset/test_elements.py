@@ -88,6 +88,8 @@ def test_the_error_tells_the_offset_to_whoever_debugs_the_sender() -> None:
     assert f"byte {len(name) + 12}" in str(caught.value)
 
 
+@pytest.mark.row("26")
+@pytest.mark.row("IC-DCMTK-0003")
 @pytest.mark.parametrize("syntax", [ELE, ILE])
 def test_nesting_has_a_limit_and_not_a_crash(syntax: uids.TransferSyntax) -> None:
     at_limit = nested(MAX_DEPTH, syntax)

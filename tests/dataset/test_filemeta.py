@@ -63,6 +63,7 @@ def test_one_that_breaks_off_is_an_error(cut: int) -> None:
         decode_file_meta(encode_file_meta(CT, "1.2.3", ELE)[:cut])
 
 
+@pytest.mark.row("CVE-2026-3650")
 @given(st.binary(max_size=200))
 def test_nothing_but_our_error_whatever_the_bytes(rest: bytes) -> None:
     with contextlib.suppress(DataSetError):

@@ -59,6 +59,7 @@ def unreachable() -> tuple[str, int]:
 # -- before anything is sent ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("48")
 def test_a_missing_output_directory_is_reported_before_the_archive_is_asked(tmp_path: Path) -> None:
     arguments = ["+P", peers.free_port(), "-od", tmp_path / "none"]
     outcome = movescu(*KEYS, *arguments, *unreachable(), folder=tmp_path, code=45)
@@ -81,6 +82,7 @@ def test_an_output_directory_that_cannot_be_written_to_is_reported_before_the_ar
     assert "name another with --output-directory" in outcome.log
 
 
+@pytest.mark.row("48")
 def test_a_port_in_use_is_reported_before_the_archive_is_asked(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
@@ -99,6 +101,7 @@ def test_a_privileged_port_needs_privileges(tmp_path: Path) -> None:
 # -- no association ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("48")
 def test_a_refused_connection_names_host_and_port(tmp_path: Path) -> None:
     host, port = unreachable()
     outcome = movescu(*KEYS, host, port, folder=tmp_path, code=61)
@@ -106,6 +109,7 @@ def test_a_refused_connection_names_host_and_port(tmp_path: Path) -> None:
     assert "check host and port" in outcome.log
 
 
+@pytest.mark.row("48")
 def test_an_unknown_host_is_named(tmp_path: Path) -> None:
     outcome = movescu(*KEYS, "archive.invalid", 104, folder=tmp_path, code=61)  # RFC 2606: never a host
     assert "host name archive.invalid cannot be resolved" in outcome.log

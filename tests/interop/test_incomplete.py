@@ -64,6 +64,9 @@ ENDS: dict[str, Callable[[scripted.Session], None]] = {
 }
 
 
+@pytest.mark.row("39")
+@pytest.mark.row("44")
+@pytest.mark.row("46")
 @pytest.mark.parametrize("end", ENDS)
 def test_an_archive_that_breaks_off_is_no_success_and_what_came_is_kept(setting: Setting, end: str) -> None:
     def script(session: scripted.Session) -> None:
@@ -144,6 +147,7 @@ def test_requests_after_a_bad_status_are_still_made(setting: Setting) -> None:
 # -- counted, but not here -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("45")
 def test_success_with_fewer_objects_than_the_archive_counts_is_incomplete(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
@@ -177,6 +181,7 @@ def test_an_object_that_cannot_be_stored_is_reported_to_archive_and_user(setting
     setting.assert_arrived(others)
 
 
+@pytest.mark.row("32")
 def test_an_object_that_the_disk_does_not_take_whole_leaves_no_file(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
@@ -207,6 +212,8 @@ def test_what_dcmqrscp_says_of_objects_that_could_not_be_stored_here_decides_the
 # -- the way of the objects ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("41")
+@pytest.mark.row("42")
 def test_objects_that_come_after_the_final_response_are_waited_for(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
@@ -219,6 +226,7 @@ def test_objects_that_come_after_the_final_response_are_waited_for(setting: Sett
     setting.assert_arrived(setting.made)
 
 
+@pytest.mark.row("41")
 def test_a_storage_association_that_outlasts_the_final_response_is_served_to_its_end(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
@@ -234,6 +242,7 @@ def test_a_storage_association_that_outlasts_the_final_response_is_served_to_its
     setting.assert_arrived(setting.made)
 
 
+@pytest.mark.row("12")
 def test_a_sender_that_aborts_inside_an_object_leaves_no_file_and_others_are_served(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
@@ -274,6 +283,7 @@ def test_ignore_receives_everything_and_writes_nothing(setting: Setting) -> None
     setting.assert_arrived([])
 
 
+@pytest.mark.row("38")
 def test_of_two_archives_objects_of_one_name_the_later_one_stays_and_the_user_is_warned(
     setting: Setting, tmp_path: Path
 ) -> None:
@@ -372,6 +382,7 @@ def test_who_interrupts_before_an_answer_gets_out_at_once(setting: Setting) -> N
 # -- a storage client that never ends ------------------------------------------------------------------------------
 
 
+@pytest.mark.row("43")
 @pytest.mark.parametrize("falls_silent", ["between objects", "within an object"])
 def test_a_storage_client_that_never_ends_does_not_keep_the_program_for_ever(
     setting: Setting, falls_silent: str

@@ -63,6 +63,7 @@ def begin_retrieve(session: scripted.Session) -> None:
 # -- no connection, no association -----------------------------------------------------------------------------------
 
 
+@pytest.mark.row("49")
 def test_a_host_that_does_not_answer_is_given_up_by_to(tmp_path: Path) -> None:
     with black_hole() as port:
         outcome = movescu("-k", KEY, "-to", 1, peers.HOST, port, folder=tmp_path, code=61)
@@ -93,6 +94,7 @@ def test_an_archive_that_answers_no_release_request_is_given_up(setting: Setting
     setting.assert_arrived(setting.made)
 
 
+@pytest.mark.row("13")
 def test_a_connection_to_our_port_that_asks_for_nothing_is_ended_by_ta(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
@@ -110,11 +112,12 @@ def test_a_connection_to_our_port_that_asks_for_nothing_is_ended_by_ta(setting: 
 # -- silence where a response is due -----------------------------------------------------------------------------------
 
 
+@pytest.mark.row("39")
 @pytest.mark.parametrize(
     ("option", "message"),
     [
         ("-td", "the archive is silent for 1 s where a C-MOVE response is due"),
-        ("--stall-timeout", "neither side has moved a byte for 1 s"),
+        ("--stall-timeout", "no object has come, and the archive has not counted on, for 1 s"),
         ("--total-timeout", "the time for the whole retrieve is over"),
     ],
 )
@@ -165,16 +168,24 @@ def test_dcmtk_does_not_take_such_an_archive_for_silent_either(setting: Setting)
     assert (outcome.code, len(outcome.files)) == (0, 3)
 
 
-@pytest.mark.parametrize("limit", [1, 2])
-def test_pending_responses_without_end_are_ended_by_the_total_time_alone(setting: Setting, limit: int) -> None:
+@pytest.mark.row("40")
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--stall-timeout", "no object has come, and the archive has not counted on, for 1 s"),
+        ("--total-timeout", "the time for the whole retrieve is over"),
+    ],
+)
+def test_pending_responses_without_end_and_without_progress_are_given_up(
+    setting: Setting, option: str, message: str
+) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
         pending_until(session, session.connection)
         session.expect_abort()
 
-    times = ["-td", 1, "--stall-timeout", 1, "--total-timeout", limit]
-    outcome = setting.run(script, *times, code=62)
-    assert "timed out: the time for the whole retrieve is over" in outcome.log
+    outcome = setting.run(script, "-td", 1, option, 1, code=62)
+    assert f"timed out: {message}" in outcome.log
 
 
 # -- silence on a storage association ----------------------------------------------------------------------------------
@@ -186,6 +197,7 @@ SILENCES: dict[str, Callable[[scripted.Sender, corpus.Instance], None]] = {
 }
 
 
+@pytest.mark.row("14")
 @pytest.mark.parametrize("option", ["-td", "--store-timeout"])
 @pytest.mark.parametrize("silence", SILENCES)
 def test_a_sender_that_stops_in_a_message_loses_its_association_and_no_other(
@@ -399,6 +411,7 @@ FAULTS: dict[str, tuple[Faults, tuple[object, ...], int]] = {
     "silent": (Faults(no_final_response=True), ("-td", 1), 62),
     "stalls": (Faults(no_final_response=True), ("--stall-timeout", 1), 62),
     "endless pending": (Faults(endless_pending=0.2), ("-td", 1, "--total-timeout", 2), 62),
+    "endless pending, counting on no more": (Faults(endless_pending=0.2), ("--stall-timeout", 1), 62),
 }
 
 
@@ -427,6 +440,7 @@ ENDS: dict[str, Callable[[scripted.Session], None]] = {
 }
 
 
+@pytest.mark.row("44")
 @pytest.mark.parametrize("end", ENDS)
 def test_objects_in_flight_when_the_archive_is_lost_come_in_whole(setting: Setting, end: str) -> None:
     def script(session: scripted.Session) -> None:

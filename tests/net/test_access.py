@@ -454,7 +454,7 @@ def test_looking_up_what_is_no_address_is_no_error(address: str) -> None:
 
 
 def generated(directory: Path, number: int) -> list[rulefiles.Case]:
-    random = Random(20260801)  # noqa: S311 - the same files in every run
+    random = Random(20260801)
     return [rulefiles.generate(random, directory / str(index)) for index in range(number)]
 
 

@@ -272,6 +272,7 @@ def test_what_the_peer_still_sends_during_a_release_is_dropped() -> None:
     assert heard[1:] == [ReleaseRQ().encode(), b""]
 
 
+@pytest.mark.row("16")
 def test_a_release_collision_ends_in_a_release() -> None:
     with established(ReleaseRQ().encode(), ReleaseRP().encode()) as (connection, heard):
         connection.release(soon())
@@ -279,6 +280,7 @@ def test_a_release_collision_ends_in_a_release() -> None:
     assert heard[1:] == [ReleaseRQ().encode(), ReleaseRP().encode(), b""]
 
 
+@pytest.mark.row("16")
 def test_a_release_collision_on_the_acceptors_side_ends_in_a_release() -> None:
     with raw_peer() as (connection, far):
         with running(lambda: connection.release(soon())) as outcome:
@@ -290,6 +292,7 @@ def test_a_release_collision_on_the_acceptors_side_ends_in_a_release() -> None:
         assert is_closed(connection)
 
 
+@pytest.mark.row("16")
 def test_two_connections_that_release_at_the_same_time_both_succeed() -> None:
     with (
         both() as (requestor, acceptor),

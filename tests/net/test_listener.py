@@ -24,6 +24,7 @@ from movescu.ul.pdu import Abort, AssociateRJ, ReleaseRQ
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from movescu.net.transport import Deadline, Transport
     from movescu.ul.pdu import AssociateRQ
 
 HOST = "127.0.0.1"
@@ -103,6 +104,7 @@ def test_the_65th_association_is_rejected_for_now_and_the_64_go_on() -> None:
         assert echo(again) == b"echo"
 
 
+@pytest.mark.row("15")
 def test_associations_are_served_side_by_side() -> None:
     together = threading.Barrier(4, timeout=WAIT)
 
@@ -117,6 +119,7 @@ def test_associations_are_served_side_by_side() -> None:
         assert [read_pdu(sock)[:1] for sock in socks] == [b"\x02"] * 4
 
 
+@pytest.mark.row("13")
 def test_idle_connections_keep_no_real_peer_out() -> None:
     with listening(maximum=2) as server, ExitStack() as stack:
         for _ in range(100):
@@ -127,6 +130,7 @@ def test_idle_connections_keep_no_real_peer_out() -> None:
             assert echo(connection) == b"echo"
 
 
+@pytest.mark.row("13")
 def test_of_too_many_idle_connections_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAXIMUM_UNASSOCIATED", 3)
     with listening() as server, ExitStack() as stack:
@@ -137,6 +141,30 @@ def test_of_too_many_idle_connections_the_oldest_go_first(monkeypatch: pytest.Mo
             assert read_pdu(sock)[:1] == b"\x02"
 
 
+@pytest.mark.row("13")
+def test_the_time_to_associate_runs_from_the_accept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done with a connection first, looking it up or securing it, takes of the same time."""
+    left: list[float] = []
+    receive = Connection.receive_request
+
+    def note(connection: Connection, seconds: float) -> AssociateRQ:
+        left.append(seconds)
+        return receive(connection, seconds)
+
+    monkeypatch.setattr(Connection, "receive_request", note)
+
+    def prepare(_: Transport, deadline: Deadline) -> None:
+        assert deadline.at is not None
+        threading.Event().wait(0.2)
+
+    server = Listener(listen(HOST, 0), serve, artim_timeout=0.3, prepare=prepare)
+    with socket.create_connection((HOST, server.port), WAIT) as sock:
+        assert read_all(sock) == b""
+    server.close()
+    assert left[0] <= 0.1
+
+
+@pytest.mark.row("13")
 def test_artim_ends_a_connection_that_asks_for_nothing_however_slowly_it_does_so() -> None:
     with listening(artim=0.1) as server, ExitStack() as stack:
         silent, slow = (stack.enter_context(socket.create_connection((HOST, server.port), WAIT)) for _ in range(2))
@@ -195,6 +223,7 @@ BAD = {
 }
 
 
+@pytest.mark.row("CVE-2021-41687")
 def test_bad_peers_of_every_kind_leave_the_listener_as_it_was() -> None:
     with listening() as server:
         associate(server).release(soon())
@@ -248,6 +277,7 @@ def test_closing_while_peers_come_in_leaves_nothing() -> None:
     assert descriptors() == before
 
 
+@pytest.mark.row("CVE-2021-41687")
 def test_200_associations_leak_neither_threads_nor_descriptors() -> None:
     with listening() as server:
         for count in range(201):

@@ -41,7 +41,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def limits(
     clock: Clock, *, silence: float | None = None, stall: float | None = None, until: float | None = None
 ) -> Patience:
-    return Patience(silence=silence, stall=stall, until=until, moved=lambda: clock.moved)
+    return Patience(
+        silence=silence, stall=stall, until=until, moved=lambda: clock.moved, progressed=lambda: clock.moved
+    )
 
 
 def test_without_limits_a_wait_has_no_end(clock: Clock) -> None:
@@ -55,10 +57,10 @@ def test_without_limits_a_wait_has_no_end(clock: Clock) -> None:
     ("silence", "stall", "until", "left", "message"),
     [
         (5.0, None, None, 5.0, "the archive is silent for 5 s where a C-MOVE response is due"),
-        (None, 5.0, None, 5.0, "neither side has moved a byte for 5 s"),
+        (None, 5.0, None, 5.0, "no object has come, and the archive has not counted on, for 5 s"),
         (None, None, START + 5, 5.0, "the time for the whole retrieve is over"),
         (3.0, 4.0, START + 5, 3.0, "silent for 3 s"),
-        (4.0, 3.0, START + 5, 3.0, "neither side has moved a byte for 3 s"),
+        (4.0, 3.0, START + 5, 3.0, "no object has come, and the archive has not counted on, for 3 s"),
         (4.0, 5.0, START + 3, 3.0, "the time for the whole retrieve"),
     ],
 )
@@ -85,6 +87,15 @@ def test_what_moved_holds_silence_and_standstill_off(clock: Clock, kind: str) ->
         assert patience.remaining() == 4.0
 
 
+def test_what_moves_without_any_progress_is_no_silence_and_is_a_standstill(clock: Clock) -> None:
+    patience = Patience(silence=2.0, stall=5.0, until=None, moved=lambda: clock.now, progressed=lambda: START)
+    clock.now += 4
+    assert patience.remaining() == 1.0
+    clock.now += 1
+    with pytest.raises(TimedOutError, match="no object has come"):
+        patience.remaining()
+
+
 def test_nothing_holds_the_end_of_the_whole_time_off(clock: Clock) -> None:
     patience = limits(clock, until=START + 5)
     clock.now = clock.moved = START + 5
@@ -108,15 +119,15 @@ def test_a_wait_on_a_socket_goes_on_as_long_as_something_moves_elsewhere() -> No
                 far.sendall(b"!")
             return time.monotonic()
 
-        patience = Patience(silence=0.02, stall=0.02, until=None, moved=moved)
+        patience = Patience(silence=0.02, stall=0.02, until=None, moved=moved, progressed=moved)
         assert transport.receive_into(memoryview(bytearray(8)), patience) == 1
         assert asked >= 20
 
 
 def test_a_wait_on_a_socket_ends_with_the_limits_own_message() -> None:
     with loopback() as (near, _), closing(Transport(near, "the peer")) as transport:
-        patience = Patience(silence=None, stall=0.05, until=None, moved=lambda: 0.0)
-        with pytest.raises(TimedOutError, match="neither side has moved a byte"):
+        patience = Patience(silence=None, stall=0.05, until=None, moved=lambda: 0.0, progressed=lambda: 0.0)
+        with pytest.raises(TimedOutError, match="no object has come"):
             transport.receive_into(memoryview(bytearray(8)), patience)
 
 
@@ -182,7 +193,7 @@ def test_a_listener_whose_end_was_interrupted_can_be_ended(monkeypatch: pytest.M
 
 def test_an_archive_that_is_silent_after_c_cancel_is_not_awaited_for_ever() -> None:
     moved = [time.monotonic()]
-    patience = Patience(silence=None, stall=None, until=None, moved=lambda: moved[0])
+    patience = Patience(silence=None, stall=None, until=None, moved=lambda: moved[0], progressed=lambda: moved[0])
     assert patience.remaining() is None
     patience.cancelled()
     left = patience.remaining()

@@ -14,7 +14,7 @@ import pytest
 from wire import WAIT, WatchedSocket, black_hole, loopback, read_all, read_exactly, soon
 
 from movescu.errors import ConnectError, ConnectionLostError, ListenError, PrivilegesError, TimedOutError
-from movescu.net.transport import Deadline, Silence, Transport, connect, listen
+from movescu.net.transport import Deadline, Silence, Transport, connect, listen, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,27 @@ def test_a_name_that_cannot_be_resolved_is_no_traceback(host: str) -> None:
     with pytest.raises(ConnectError, match="cannot be resolved") as e:
         connect(host, 104, WAIT)
     assert "spelling" in e.value.hint
+
+
+def test_a_resolver_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own limits are the system's, and may be minutes."""
+    ask, over = socket.getaddrinfo, threading.Event()
+
+    def slow(host: str, port: int, *how: int) -> object:
+        if socket.AI_NUMERICHOST in how:
+            return ask(host, port, *how)
+        over.wait(WAIT)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    try:
+        with pytest.raises(TimedOutError, match="connecting to archive"):
+            connect("archive.example.org", 104, 0.05)
+        with pytest.raises(TimedOutError, match="looking up archive"):
+            resolve("archive.example.org", seconds=0.05)
+        assert resolve(HOST, seconds=0.05) == (HOST,)
+    finally:
+        over.set()
 
 
 def test_a_peer_that_never_answers_the_connection_is_given_up() -> None:

@@ -7,89 +7,17 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
+from encoded import el
+from station import CT, MR, Station, data_set, uid
 
 from movescu.dataset.filemeta import decode_file_meta
-from movescu.dimse.exchange import Exchange
-from movescu.dimse.messages import CEchoRQ, CEchoRSP, CFindRQ, CStoreRQ, CStoreRSP, Message
+from movescu.dimse.messages import CEchoRQ, CEchoRSP, CFindRQ, CStoreRQ, Message
 from movescu.errors import AssociationAbortedError
-from movescu.net.connection import Connection
-from movescu.net.listener import Listener
-from movescu.net.transport import Deadline, connect, listen
-from movescu.services.store import Received, StorageSCP
-from movescu.storage.receiver import StorageOptions, receiver_factory
-from movescu.storage.writer import OutputDirectory
 from movescu.uids import EXPLICIT_LITTLE, VERIFICATION
-from movescu.ul.negotiation import AcceptorPolicy, propose, user_information
-from movescu.ul.pdu import AssociateRQ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-CT = "1.2.840.10008.5.1.4.1.1.2"
-MR = "1.2.840.10008.5.1.4.1.1.4"
-WAIT = 20.0
-
-
-def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
-    return struct.pack("<HH2sH", group, number, vr, len(value)) + value
-
-
-def uid(value: str) -> bytes:
-    return value.encode() + b"\0" * (len(value) & 1)
-
-
-def data_set(class_uid: str = CT, instance_uid: str = "1.2.3", rest: bytes = b"") -> bytes:
-    own = element(8, 0x16, b"UI", uid(class_uid)) + element(8, 0x18, b"UI", uid(instance_uid))
-    return own + (rest or element(0x10, 0x10, b"PN", b"Doe^Jane"))
-
-
-class Sender:
-    """A storage SCU that says whatever a test wants it to."""
-
-    def __init__(self, port: int) -> None:
-        request = AssociateRQ("ANY", "SENDER", propose([CT, MR, VERIFICATION], [EXPLICIT_LITTLE]), user_information(0))
-        self.connection = Connection.request(connect("127.0.0.1", port, WAIT), request, WAIT)
-        self.exchange = Exchange(self.connection)
-        self.deadline = Deadline(WAIT, "the answer")
-
-    def ask(self, message: Message, data: bytes | None = None, context_id: int = 1) -> Message:
-        self.exchange.send(context_id, message, self.deadline, data)
-        return self.exchange.receive_response(self.deadline)[1]
-
-    def store(self, data: bytes, *, instance_uid: str = "1.2.3", class_uid: str = CT, context_id: int = 1) -> CStoreRSP:
-        response = self.ask(CStoreRQ(class_uid, 7, instance_uid), data, context_id)
-        assert isinstance(response, CStoreRSP)
-        assert response.message_id_being_responded_to == 7
-        return response
-
-
-class Station:
-    """A storage SCP with a folder, and what it counted."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.received: list[Received] = []
-        self._closers: list[Callable[[], None]] = []
-
-    def open(self, **options: bool) -> Sender:
-        """Start it with these storage options, and open an association to it."""
-        directory = None if options.get("ignore") else OutputDirectory(str(self.folder))
-        policy = AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE,))
-        factory = receiver_factory(StorageOptions(str(self.folder), **options), directory)  # type: ignore[arg-type] # flags alone
-        scp = StorageSCP(policy, factory, self.received.append)
-        listener = Listener(listen("127.0.0.1", 0), scp.serve)
-        sender = Sender(listener.port)
-        self._closers += [sender.connection.abort, listener.close, *([directory.close] if directory else [])]
-        return sender
-
-    def close(self) -> None:
-        while self._closers:
-            self._closers.pop(0)()
-
-    @property
-    def files(self) -> list[str]:
-        return sorted(path.name for path in self.folder.iterdir() if path.suffix != ".lock")
 
 
 @pytest.fixture
@@ -112,15 +40,15 @@ def test_an_object_is_on_the_disk_and_counted_when_its_sender_hears_success(stat
     assert content[meta.length :] == data_set()
 
 
-LARGE = element(0x10, 0x10, b"PN", b"Doe^Jane") + struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 3 << 20) + bytes(3 << 20)
+LARGE = el(0x00100010, "PN", b"Doe^Jane") + struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 3 << 20) + bytes(3 << 20)
 
 BROKEN = {
     "empty": b"",
     "no data set at all": b"\xff\xfe\xfd" * 50,
     "ends inside an element": data_set()[:-3],
     "ends inside a large element": data_set(rest=LARGE)[:-1000],
-    "without a SOP instance UID": element(8, 0x16, b"UI", uid(CT)),
-    "without a SOP class UID": element(8, 0x18, b"UI", uid("1.2.3")),
+    "without a SOP instance UID": el(0x00080016, "UI", uid(CT)),
+    "without a SOP class UID": el(0x00080018, "UI", uid("1.2.3")),
 }
 
 
@@ -212,14 +140,14 @@ def test_bit_preserving_keeps_anything_as_it_came(station: Station, what: str) -
 
 
 PADDING = struct.pack("<HH2sxxI", 0xFFFC, 0xFFFC, b"OB", 64) + bytes(64)
-HEAD = data_set(rest=element(0x10, 0x10, b"PN", b"Doe^Jane"))
+HEAD = data_set(rest=el(0x00100010, "PN", b"Doe^Jane"))
 LARGE_ONES = {
     "canonical": (HEAD + LARGE[16:], HEAD + LARGE[16:]),
     "with trailing padding": (HEAD + LARGE[16:] + PADDING, HEAD + LARGE[16:]),
     "out of order": (LARGE[16:] + HEAD, HEAD + LARGE[16:]),
     "with an odd element before": (
-        HEAD + element(0x10, 0x20, b"LO", b"ID  ") + LARGE[16:],
-        HEAD + element(0x10, 0x20, b"LO", b"ID") + LARGE[16:],
+        HEAD + el(0x00100020, "LO", b"ID  ") + LARGE[16:],
+        HEAD + el(0x00100020, "LO", b"ID") + LARGE[16:],
     ),
 }
 
@@ -254,7 +182,7 @@ def test_what_no_storage_scp_expects_ends_the_association(station: Station, mess
 def test_what_is_remembered_of_refused_objects_holds_none_of_their_bytes(station: Station) -> None:
     sender = station.open()
     value = struct.pack("<HH2sxxI", 0x11, 0x1001, b"OB", 900_000) + bytes(900_000)
-    cut_off = data_set(rest=element(0x11, 0x10, b"LO", b"OURS") + value)[:-3]
+    cut_off = data_set(rest=el(0x00110010, "LO", b"OURS") + value)[:-3]
     tracemalloc.start()
     try:
         for _ in range(10):

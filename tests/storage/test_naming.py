@@ -22,6 +22,8 @@ def test_every_storage_class_has_a_prefix_of_its_own_kind(uid: str) -> None:
     assert name != "UNKNOWN.1.2"
 
 
+@pytest.mark.row("CVE-2022-2119")
+@pytest.mark.row("23")
 @pytest.mark.parametrize("uid", ["../../etc/passwd", "/etc/passwd", "..", "a\0b", "a\nb", "a\x1b[2J", "a b", "1/2"])
 def test_no_uid_leads_out_of_the_directory_or_steers_a_terminal(uid: str) -> None:
     name = file_name(CT, uid)
@@ -30,6 +32,7 @@ def test_no_uid_leads_out_of_the_directory_or_steers_a_terminal(uid: str) -> Non
     assert name.startswith("CT.")
 
 
+@pytest.mark.row("23")
 @given(st.text(st.characters(max_codepoint=255), max_size=64), st.text(st.characters(max_codepoint=255), max_size=64))
 def test_two_objects_never_share_a_file(one: str, other: str) -> None:
     assert (file_name(CT, one) == file_name(CT, other)) == (one == other)

@@ -65,6 +65,7 @@ def test_what_is_discarded_leaves_nothing_and_touches_nothing(directory: OutputD
     assert (tmp_path / "CT.1").read_bytes() == b"good"
 
 
+@pytest.mark.row("38")
 def test_the_same_content_is_left_as_it_was(directory: OutputDirectory, tmp_path: Path) -> None:
     store(directory, "CT.1", b"same" * 1000)
     before = (tmp_path / "CT.1").stat()
@@ -89,6 +90,7 @@ def test_a_difference_far_inside_a_large_file_is_seen(directory: OutputDirectory
     assert (tmp_path / "CT.1").read_bytes() == content
 
 
+@pytest.mark.row("35")
 def test_a_link_is_replaced_and_its_target_left_alone(directory: OutputDirectory, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
@@ -104,6 +106,7 @@ def test_a_pipe_in_the_way_does_not_hang_the_retrieve(directory: OutputDirectory
     assert (tmp_path / "CT.1").read_bytes() == b"data"
 
 
+@pytest.mark.row("34")
 def test_a_directory_in_the_way_is_an_error_and_leaves_no_file(directory: OutputDirectory, tmp_path: Path) -> None:
     (tmp_path / "CT.1").mkdir()
     with pytest.raises(StoreError, match=r"CT\.1"):
@@ -111,6 +114,7 @@ def test_a_directory_in_the_way_is_an_error_and_leaves_no_file(directory: Output
     assert names(tmp_path) == ["CT.1"]
 
 
+@pytest.mark.row("33")
 def test_a_full_disk_leaves_the_good_copy_and_no_other_file(tmp_path: Path) -> None:
     mounted = tmp_path / "small"
     mounted.mkdir()
@@ -141,6 +145,7 @@ def test_objects_stay_together_when_the_directory_is_renamed(tmp_path: Path) -> 
     assert names(tmp_path / "after") == ["CT.1", "CT.2"]
 
 
+@pytest.mark.row("36")
 def test_a_removed_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     directory = OutputDirectory(str(tmp_path / "gone"))

@@ -7,15 +7,20 @@ runs in its output folder, so a file that goes astray is seen.
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import logging_state
 import peers
+
+from movescu.cli.command import run_command
+from movescu.cli.parser import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,9 +46,9 @@ class Outcome:
         """Everything in the output folder, by name."""
         return {path.name: path for path in sorted(self.folder.iterdir())}
 
-    def hold_to(self, code: int) -> None:
-        """Hold a run of ours to its exit code, and to what no run may do."""
-        assert self.code == code, f"exit code {self.code} instead of {code}:\n{self.log}"
+    def hold_to(self, code: int | None) -> None:
+        """Hold a run of ours to its exit code, None for any, and to what no run may do."""
+        assert code in (None, self.code), f"exit code {self.code} instead of {code}:\n{self.log}"
         assert not [words for words in _NEVER if words in self.log], self.log
         assert not [name for name in self.files if name.startswith(".movescu-")]
 
@@ -122,6 +127,20 @@ def running(*arguments: object, folder: Path, prefix: Sequence[str] = ()) -> Ite
 def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
     """Run our command in ``folder`` and hold it to its exit code; ``prefix`` is a command that runs it."""
     outcome = _run([*prefix, *_OURS, *map(str, arguments)], folder, None)
+    outcome.hold_to(code)
+    return outcome
+
+
+def here(*arguments: object, folder: Path, code: int | None = 0, **settings: Any) -> Outcome:  # noqa: ANN401 - any field
+    """Run our command in this process, into ``folder``, and hold it to its exit code.
+
+    ``settings`` are fields of ``Settings`` and override the arguments: a time-out need not be whole seconds. For what
+    only a process can show (descriptors, signals, its own standard error) there is ``movescu``.
+    """
+    parsed = parse([*map(str, arguments)])._replace(output_directory=str(folder), **settings)
+    log = io.StringIO()
+    with logging_state.restored(), redirect_stderr(log):
+        outcome = Outcome(run_command(parsed), log.getvalue(), "", folder)
     outcome.hold_to(code)
     return outcome
 

@@ -1,7 +1,8 @@
 """What a hostile or faulty peer may do, and what has to come of it: the table that the tests of reliability hold.
 
-A test that holds a row says so by ``@pytest.mark.row(ID)``, with the ID of this table. ``tools/reliability_table.py``
-collects the marks and writes rows and tests into ``docs/reliability.md``; a row that no test holds fails a test.
+A test that holds a row says so by ``@pytest.mark.row(ID)``, with the ID as it stands here.
+``tools/make_reliability_table.py`` collects the marks and writes rows and tests into ``docs/reliability.md``; a row
+that no test holds fails a test.
 
 The rows named after a published weakness are what other receivers were once broken by; the numbered ones are
 situations, whoever has a weakness there.

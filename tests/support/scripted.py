@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import invariants
+
 from movescu.dataset.filemeta import decode_file_meta
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import (
@@ -277,6 +279,7 @@ class Sender:
         _, response = self._exchange.receive_response(soon())
         assert isinstance(response, CStoreRSP), response
         assert response.message_id_being_responded_to == request.message_id
+        invariants.heard(response)
         return response.status
 
     def begin(self, instance: Instance) -> None:
@@ -298,6 +301,7 @@ class Sender:
             self.go_on()
         _, response = self._exchange.receive_response(soon())
         assert isinstance(response, CStoreRSP), response
+        invariants.heard(response)
         return response.status
 
     def send_bytes(self, data: bytes) -> None:

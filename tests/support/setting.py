@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import corpus
 import peers
 import scripted
-from command import Outcome, Running, movescu, running
+from command import Outcome, Running, here, movescu, running
 
 from movescu.options import ListenOptions, RetrieveOptions
 from movescu.retrieve import Retriever
@@ -26,18 +26,25 @@ KEY = "QueryRetrieveLevel=STUDY"
 class Setting:
     """Three objects, and room for what comes of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int = 0) -> None:
         made, self.received = folder / "made", folder / "received"
         made.mkdir()
-        self.received.mkdir()
+        self.received.mkdir(exist_ok=True)
+        self._before = {file.name for file in self.received.iterdir()}
         self.made = corpus.make_study(made, instances=3, size=50_000)
-        self.port = peers.free_port()
+        self.port = port or peers.free_port()  # which is held for the rest of the process
 
     def run(self, script: scripted.Script, *options: object, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
         """Run the command against a script."""
         with scripted.archive(script) as archive:
             arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
             return movescu(*arguments, folder=self.received, code=code, prefix=prefix)
+
+    def run_here(self, script: scripted.Script, *options: object, code: int | None = 0, **settings: object) -> Outcome:
+        """Run the command in this process, against a script; ``settings``: time-outs of less than a second, say."""
+        with scripted.archive(script) as archive:
+            arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
+            return here(*arguments, folder=self.received, code=code, **settings)
 
     def run_beside(
         self,
@@ -84,8 +91,12 @@ class Setting:
                 assert sender.store(instance) == 0
 
     def assert_arrived(self, instances: list[Instance]) -> None:
-        """Exactly these have arrived, and whole."""
-        files = {file.name: file for file in self.received.iterdir() if file.suffix != ".lock"}
+        """Exactly these have arrived, and whole, beside what was there before."""
+        files = {
+            file.name: file
+            for file in self.received.iterdir()
+            if file.name not in self._before and file.suffix != ".lock"
+        }
         assert set(files) == {f"CT.{instance.instance_uid}" for instance in instances}
         for instance in instances:
             assert corpus.dataset_equal(instance.path, files[f"CT.{instance.instance_uid}"])

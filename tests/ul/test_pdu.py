@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from wire import p_data
 
 from movescu.errors import AbortReason, ProtocolError
 from movescu.ul.pdu import (
+    MAXIMUM_ITEMS,
     PDU,
     Abort,
     AnsweredContext,
@@ -379,3 +382,12 @@ def test_a_flipped_byte_raises_nothing_but_protocol_error(data: st.DataObject) -
         decode_pdu(encoded[0], encoded[6:])
     except ProtocolError:
         return
+
+
+def test_more_items_than_anybody_needs_are_refused_by_the_name_of_the_limit() -> None:
+    content = b"\1\0\0\0" + b"\x30\0\0\x051.2.3" + b"\x40\0\0\0" * 16_000
+    context = struct.pack(">BxH", 0x20, len(content)) + content
+    body = struct.pack(">H", 1) + bytes(66) + context
+    assert isinstance(decode_pdu(1, body), AssociateRQ)
+    with pytest.raises(ProtocolError, match=f"more than {MAXIMUM_ITEMS} items"):
+        decode_pdu(1, body + context.replace(b"\1", b"\3", 1))

@@ -108,6 +108,7 @@ def cell_name(value: Event | State) -> str:
     return value.name
 
 
+@pytest.mark.row("16")
 @pytest.mark.parametrize(("state", "event"), CELLS, ids=cell_name)
 def test_every_cell_is_the_standards(state: State, event: Event) -> None:
     expected = COLUMNS[state].get(event)

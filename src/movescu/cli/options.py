@@ -200,7 +200,7 @@ _PENDING: Final = (
 )
 
 _NETWORK: Final = (
-    Option("-to", "--timeout", "connect_timeout", "wait so long for a connection", takes=_SECONDS, missing="no limit"),
+    Option("-to", "--timeout", "connect_timeout", "wait so long for a connection", takes=_SECONDS, unset=30.0),
     Option("-ta", "--acse-timeout", "acse_timeout", "wait so long for an association", takes=_SECONDS, unset=30.0),
     Option("-td", "--dimse-timeout", "dimse_timeout", "wait so long for a message", takes=_SECONDS, missing="no limit"),
     Option(
@@ -367,6 +367,15 @@ _OURS: Final = (
     ),
     Option(
         "",
+        "--max-inflated",
+        "max_inflated",
+        "refuse a deflated object that grows beyond this",
+        takes=(Value("MIB", "integer", 1, 4096),),
+        unset=1024,
+        needs=("--port",),
+    ),
+    Option(
+        "",
         "--priority",
         "priority",
         "ask with this priority: low, medium or high",
@@ -398,9 +407,9 @@ _PATIENCE: Final = (
         "",
         "--stall-timeout",
         "stall_timeout",
-        "give up when nothing at all has moved so long, 0 = never",
+        "give up when no object has come, and no count changed, so long, 0 = never",
         takes=(Value("SECONDS", "seconds", 0),),
-        unset=0.0,
+        unset=3600.0,
     ),
     Option(
         "",

@@ -96,6 +96,7 @@ class Settings(NamedTuple):
     require_called_aet: bool
     listen_address: str
     max_associations: int
+    max_inflated: int
     priority: int
     relational: bool
     enhanced_conversion: bool

@@ -80,6 +80,7 @@ def _listen(settings: Settings, port: int) -> ListenOptions:
                 compression_level=settings.compression_level,
             ),
             durability=Durability(settings.durable),
+            maximum_inflated=settings.max_inflated << 20,
         ),
     )
 

@@ -210,6 +210,8 @@ class Parser:
         self._need = 0  # bytes that the tail has to have before another look at it is worth while
         self._left = 0  # bytes of a large value that are still to come
         self._empty = True
+        self.oddities: dict[str, int] = {}
+        """What is not as PS3.5 has it and was read all the same, and the first tag of which that is so."""
 
     def feed(self, data: memoryview) -> None:
         """Take the next bytes. Raises ``DataSetError``."""
@@ -289,6 +291,7 @@ class Parser:
                     return 0
                 head, length = 12, _LENGTH[level.big].unpack_from(data, position + 8)[0]
             if vr not in KNOWN:
+                self.oddities.setdefault("unknown VR", tag)
                 vr = b"UN"
         if not element:
             vr = b"UL"

@@ -36,6 +36,7 @@ from .elements import (
     ITEM,
     ITEM_END,
     LONG,
+    PIXEL_DATA,
     SEQUENCE_END,
     TEXT,
     TRAILING_PADDING,
@@ -141,6 +142,8 @@ class Encoder:
         self._count = 0  # elements whose places are kept
         self._value: _Value | None = None
         self._uids: dict[int, str] = {}
+        self.oddities: dict[str, int] = {}
+        """What is not as PS3.5 has it and was put right or kept, and the first tag of which that is so."""
 
     def finish(self) -> Identity:
         """End the data set: sort it, set the last lengths, pad the file."""
@@ -156,6 +159,10 @@ class Encoder:
             return
         if tag in _IDENTITY and len(self._levels) == 1:
             self._uids.setdefault(tag, uid_text(value))
+        if len(value) & 1:
+            self.oddities.setdefault("odd length", tag)
+        elif tag == PIXEL_DATA and not len(value):
+            self.oddities.setdefault("no pixels", tag)
         if vr in TEXT:
             value = bytes(value).rstrip(b" ")
             if len(value) & 1:
@@ -176,6 +183,8 @@ class Encoder:
             return
         if tag in _IDENTITY and len(self._levels) == 1:
             self._uids.setdefault(tag, "")  # 64 characters are the limit (PS3.5 9.1): this is none
+        if length & 1:
+            self.oddities.setdefault("odd length", tag)
         value.start = self._output.position
         value.unit = self._unit(vr, length + (length & 1), big)
         self._output.write(self._header(tag, vr, length + (length & 1)))
@@ -252,6 +261,7 @@ class Encoder:
             level.last = tag
         else:
             level.disordered = True
+            self.oddities.setdefault("tags out of order", tag)
         level.tags.append(tag)
         level.starts.append(self._output.position)
         self._count += 1

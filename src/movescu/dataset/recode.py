@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoding", "GroupLength", "Identity", "MemorySink", "Recoder", "Sink", "recode", "scan"]
 
-MAX_INFLATED: Final = 4 << 30
-"""Bytes to which a deflated data set may grow: more would not fit the 32-bit lengths of its largest element."""
+MAX_INFLATED: Final = 1 << 30
+"""Bytes to which a deflated data set may grow on its way to a file, unless it is said otherwise."""
+MAX_HELD: Final = 64 << 20
+"""Bytes to which one may grow that is held in memory; a list of 100,000 UIDs has 6.5 MB."""
 
 _BLOCK: Final = 1 << 16
 
@@ -37,8 +39,9 @@ _BLOCK: Final = 1 << 16
 class _Reader:
     """Pushes a data set into a parser, inflated if need be, a block at a time: a bomb costs time and no memory."""
 
-    def __init__(self, syntax: TransferSyntax, handler: Handler) -> None:
-        self._parser = Parser(syntax, handler)
+    def __init__(self, syntax: TransferSyntax, handler: Handler, maximum: int) -> None:
+        self.parser = Parser(syntax, handler)
+        self._maximum = maximum
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if syntax.deflated else None
         self._inflated = 0
 
@@ -46,7 +49,7 @@ class _Reader:
         """Take the next bytes as they were received."""
         inflater = self._inflater
         if inflater is None:
-            self._parser.feed(chunk)
+            self.parser.feed(chunk)
             return
         pending: Buffer = chunk
         while pending and not inflater.eof:  # bytes after the end are padding (PS3.5 A.5)
@@ -60,9 +63,9 @@ class _Reader:
         except zlib.error as error:
             raise DataSetError(f"the data set is not deflated as it should be: {error}") from error
         self._inflated += len(block)
-        if self._inflated > MAX_INFLATED:
-            raise DataSetError(f"the data set inflates to more than {MAX_INFLATED >> 30} GiB")
-        self._parser.feed(memoryview(block))
+        if self._inflated > self._maximum:
+            raise DataSetError(f"the data set inflates to more than {self._maximum >> 20} MiB")
+        self.parser.feed(memoryview(block))
 
     def finish(self) -> None:
         """Tell that this was all."""
@@ -72,7 +75,7 @@ class _Reader:
                 self._inflate(b"")
                 if self._inflated == before:
                     raise DataSetError("the deflated data set ends before it is complete")
-        self._parser.finish()
+        self.parser.finish()
 
 
 class Recoder:
@@ -80,7 +83,8 @@ class Recoder:
 
     ``file_offset`` is the number of bytes before the data set in its file, for +p. ``spool`` makes an empty scratch
     sink: one is used for what is deflated (over 4 MiB), and one for each large level that has to be sorted. Memory
-    stays within some MiB whatever the object. All methods raise ``DataSetError``; the sink's own errors pass through.
+    stays within some MiB whatever the object. ``maximum_inflated``: bytes to which a deflated one may grow. All methods
+    raise ``DataSetError``; the sink's own errors pass through.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Recoder:
         sink: Sink,
         *,
         file_offset: int = 0,
+        maximum_inflated: int = MAX_INFLATED,
         spool: Callable[[], Sink],
     ) -> None:
         target = encoding.transfer_syntax or syntax
@@ -98,7 +103,12 @@ class Recoder:
         self._plain = SpoolingSink(spool) if target.deflated else None  # lengths are patched before it is deflated
         output = Output(self._plain or sink)
         self._encoder = Encoder(target, encoding, output, file_offset=file_offset, spool=spool)
-        self._reader = _Reader(syntax, self._encoder)
+        self._reader = _Reader(syntax, self._encoder, maximum_inflated)
+
+    @property
+    def oddities(self) -> dict[str, int]:
+        """What of the data set is not as PS3.5 has it, in words, and the first tag of which that is so."""
+        return self._reader.parser.oddities | self._encoder.oddities
 
     def feed(self, chunk: memoryview) -> None:
         """Take the next bytes; the chunk is borrowed for the call."""
@@ -123,11 +133,10 @@ class Recoder:
 def recode(data: Buffer, syntax: TransferSyntax, encoding: Encoding, *, file_offset: int = 0) -> bytes:
     """Give a whole data set in another encoding; ``file_offset`` is the number of bytes before it in its file.
 
-    Raises ``DataSetError``. A deflated data set is held inflated: large ones, and those of doubtful peers, are
-    ``Recoder``'s.
+    Raises ``DataSetError``. A deflated data set is held inflated, up to ``MAX_HELD``: larger ones are ``Recoder``'s.
     """
     sink = MemorySink()
-    recoder = Recoder(syntax, encoding, sink, file_offset=file_offset, spool=MemorySink)
+    recoder = Recoder(syntax, encoding, sink, file_offset=file_offset, maximum_inflated=MAX_HELD, spool=MemorySink)
     recoder.feed(memoryview(data))
     recoder.finish()
     return bytes(sink.data)
@@ -143,7 +152,7 @@ def scan(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Iden
     if identity is not None:
         return identity, True
     handler = IdentityReader()
-    reader = _Reader(syntax, handler)
+    reader = _Reader(syntax, handler, MAX_INFLATED)
     reader.feed(memoryview(data))
     reader.finish()
     return handler.identity(), False

@@ -44,6 +44,7 @@ class Exchange:
         self._reader = CommandReader()
         self._data_set_on = 0  # context ID of a data set that is still to come, 0 for none
         self._optional_on = 0  # the same of one that may come or not
+        self._warned = False
 
     def send(self, context_id: int, message: Message, deadline: Deadline, data_set: _Buffer | None = None) -> None:
         """Send a message; up to a few MiB it leaves with one call of the system."""
@@ -88,6 +89,9 @@ class Exchange:
         if self._optional_on:
             fragment = self._skip_optional(fragment, deadline)
         context_id, message = fragment.context_id, self._reader.decode(self._command(fragment, deadline.within))
+        if self._reader.lengths_lie and not self._warned:
+            self._warned = True
+            _log.warning("the group length of the commands of %s is wrong or missing", self.connection.peer)
         self._data_set_on = context_id if message.command_data_set_type != NO_DATA_SET else 0
         if _log.isEnabledFor(logging.DEBUG):
             self._show("of", context_id, message)

@@ -310,6 +310,11 @@ def _broken(what: str) -> ProtocolError:
     return ProtocolError(f"command set: {what}", abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE)
 
 
+def tells_its_length(data: bytes) -> bool:
+    """Tell whether a command set begins with its right group length (PS3.7 6.3.1)."""
+    return data[:12] == _ELEMENT.pack(0, 0, 4) + (len(data) - 12).to_bytes(4, "little", signed=True)
+
+
 def decode_command(data: bytes) -> Message:
     """Make a message from the bytes of a command set.
 

@@ -20,6 +20,7 @@ from movescu.dimse.messages import (
     decode_command,
     decode_ui,
     encode_command,
+    tells_its_length,
     values_of_command,
 )
 from movescu.dimse.status import SUCCESS
@@ -30,10 +31,12 @@ _CLASSES: Final = 64  # SOP classes times lengths of UIDs
 class CommandReader:
     """Decodes the command sets of one peer, as ``decode_command`` does; quickly what is like the C-STORE-RQ before."""
 
-    __slots__ = ("_first", "_last", "_length", "_middle", "_request", "_uid", "_until_id", "_until_uid")
+    __slots__ = ("_first", "_last", "_length", "_middle", "_request", "_uid", "_until_id", "_until_uid", "lengths_lie")
 
     def __init__(self) -> None:
         self._length = -1
+        self.lengths_lie = False
+        """Whether a group length was wrong or missing; what is like a command before is as that was."""
 
     def decode(self, data: bytes) -> Message:
         """Make a message from the bytes of a command set. Raises ``ProtocolError``."""
@@ -55,6 +58,7 @@ class CommandReader:
                 like.command_data_set_type,
             )
         message = decode_command(data)
+        self.lengths_lie = self.lengths_lie or not tells_its_length(data)
         if isinstance(message, CStoreRQ):
             self._learn(data, message)
         return message

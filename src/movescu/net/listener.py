@@ -173,10 +173,11 @@ class Listener:
             self.changed.notify_all()
 
     def _run(self, connection: Connection, transport: Transport) -> None:
+        until = Deadline(self._artim_timeout, "preparing a connection that a peer opened")
         try:
             if self._prepare is not None:
-                self._prepare(transport, Deadline(self._artim_timeout, "preparing a connection that a peer opened"))
-            self._serve_one(connection)
+                self._prepare(transport, until)
+            self._serve_one(connection, until.remaining() or 0.0)
         except MovescuError as error:
             _log.debug("%s: %s", connection.peer, error)
         except Exception:  # noqa: BLE001 - one association's failure must not end the others, and is logged whole
@@ -185,8 +186,8 @@ class Listener:
         finally:
             self._end(connection, threading.current_thread())
 
-    def _serve_one(self, connection: Connection) -> None:
-        request = connection.receive_request(self._artim_timeout)
+    def _serve_one(self, connection: Connection, seconds: float) -> None:
+        request = connection.receive_request(seconds)
         with self.changed:
             full = len(self._associated) >= self._maximum_associations
             if not full:  # one that is rejected still counts as a connection without an association

@@ -2,7 +2,8 @@
 
 Silence where a response is due (``-td``), a standstill of everything (``--stall-timeout``), and the time for all of it
 (``--total-timeout``). As with DCMTK, an archive whose objects come in is not silent: many say nothing else until the
-final response. None of the limits wants a timer or a thread: they are looked at when a wait begins and when it ends.
+final response. One that sends pending responses for ever, and nothing else, is not silent and stands still. None of the
+limits wants a timer or a thread: they are looked at when a wait begins and when it ends.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ CANCEL_SECONDS: Final = 10.0
 class Patience(Deadline):
     """The limits on waiting for one response; times are in seconds, None means no limit.
 
-    ``moved`` tells when a byte last came in, over whatever association, on the monotonic clock. ``until`` is the point
-    on that clock at which the whole retrieve has to be over.
+    ``moved`` tells when a byte last came in, over whatever association, on the monotonic clock; ``progressed`` when one
+    of an object did, or the archive last counted on. ``until`` is the point on that clock at which the whole retrieve
+    has to be over.
     """
 
-    __slots__ = ("_begun", "_cancelled", "_moved", "_silence", "_stall", "_until")
+    __slots__ = ("_begun", "_cancelled", "_moved", "_progressed", "_silence", "_stall", "_until")
 
     def __init__(
         self,
@@ -37,11 +39,12 @@ class Patience(Deadline):
         stall: float | None,
         until: float | None,
         moved: Callable[[], float],
+        progressed: Callable[[], float],
     ) -> None:
         super().__init__(None, "waiting for the archive")
         self._begun = time.monotonic()
         self._silence, self._stall, self._until = silence, stall, until
-        self._moved = moved
+        self._moved, self._progressed = moved, progressed
         self._cancelled: float | None = None
 
     def cancelled(self) -> None:
@@ -57,7 +60,8 @@ class Patience(Deadline):
             text = f"the archive is silent for {self._silence:g} s where a C-MOVE response is due"
             limits.append((moved + self._silence - now, text))
         if self._stall is not None:
-            limits.append((moved + self._stall - now, f"neither side has moved a byte for {self._stall:g} s"))
+            left = max(self._begun, self._progressed()) + self._stall - now
+            limits.append((left, f"no object has come, and the archive has not counted on, for {self._stall:g} s"))
         if self._cancelled is not None:
             left = max(moved, self._cancelled) + CANCEL_SECONDS - now
             limits.append((left, f"the archive is silent for {CANCEL_SECONDS:g} s after C-CANCEL"))

@@ -288,20 +288,44 @@ class Transport:
             self._socket.close()
 
 
-def resolve(host: str, ip: str = "auto") -> tuple[str, ...]:
-    """Give the addresses of a host. Raises ``ConnectError``."""
-    return tuple(dict.fromkeys(str(address[0]) for *_, address in _resolve(host, 0, ip)))
+def resolve(host: str, ip: str = "auto", seconds: float | None = None) -> tuple[str, ...]:
+    """Give the addresses of a host. Raises ``ConnectError``, and ``TimedOutError`` after ``seconds``."""
+    found = _resolve(host, 0, ip, Deadline(seconds, f"looking up {host}"))
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _resolve(host: str, port: int, ip: str) -> Sequence[_AddressInfo]:
+def _resolve(host: str, port: int, ip: str, deadline: Deadline) -> Sequence[_AddressInfo]:
+    with contextlib.suppress(OSError, UnicodeError):  # an address in figures needs nobody's answer
+        return socket.getaddrinfo(host, port, FAMILIES[ip], socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
     try:
-        return socket.getaddrinfo(host, port, FAMILIES[ip], socket.SOCK_STREAM)
+        return _within(deadline, lambda: socket.getaddrinfo(host, port, FAMILIES[ip], socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:
         raise ConnectError(
             f"host name {host} cannot be resolved: {_reason(error)}",
             hint="check the spelling of the peer's name, or give its IP address"
             + ("" if ip == "auto" else "; addresses of the other IP version need -i0"),
         ) from error
+
+
+def _within(deadline: Deadline, ask: Callable[[], Sequence[_AddressInfo]]) -> Sequence[_AddressInfo]:
+    """Ask the system's resolver, whose waits nobody else can limit: in a thread that is left to it when time is up."""
+    answers: list[Sequence[_AddressInfo]] = []
+    errors: list[OSError | UnicodeError] = []
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except (OSError, UnicodeError) as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="movescu-resolver", daemon=True)
+    thread.start()
+    thread.join(deadline.remaining())
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise deadline.expired()
+    return answers[0]
 
 
 def own_addresses(ip: str = "auto") -> tuple[str, ...]:
@@ -322,7 +346,7 @@ def connect(host: str, port: int, seconds: float | None, ip: str = "auto") -> Tr
     """
     deadline = Deadline(seconds, f"connecting to {host} port {port}")
     failure: OSError | None = None
-    for family, kind, protocol, _, address in _resolve(host, port, ip):
+    for family, kind, protocol, _, address in _resolve(host, port, ip, deadline):
         seconds = deadline.remaining()
         try:
             sock = socket.socket(family, kind, protocol)

@@ -7,6 +7,7 @@ identifier of the request is for ``dataset.query``, judging the outcome for ``re
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("movescu.move")
 
 _FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
-_MAXIMUM_IDENTIFIER: Final = 16 << 20  # bytes; the list of 100,000 failed UIDs has 6.5 MB
+MAXIMUM_IDENTIFIER: Final = 16 << 20
+"""Bytes of the identifier of a final response that are read; the list of 100,000 failed UIDs has 6.5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,23 @@ class MoveSCU:
         self._read_pending = read_pending
         self._priority = priority
         self._message_id = 0
+        self._counts: tuple[int | None, ...] = ()
+        self._counted = 0.0
+        self._uncounted = 0.0
+
+    def progressed(self, *, uncounted: bool) -> float:
+        """Tell when a response last counted otherwise than the one before it, on the monotonic clock, 0 for never.
+
+        ``uncounted``: take a response without counts for progress, where it is the only sign of any.
+        """
+        return max(self._counted, self._uncounted) if uncounted else self._counted
+
+    def _note(self, response: CMoveRSP) -> None:
+        counts = response.remaining, response.completed, response.failed, response.warning
+        if not any(count is not None for count in counts):
+            self._uncounted = time.monotonic()
+        elif counts != self._counts:
+            self._counts, self._counted = counts, time.monotonic()
 
     def request(self, identifier: bytes, deadline: Deadline) -> int:
         """Send a C-MOVE request; ``identifier`` is encoded in the context's transfer syntax. Give its message ID."""
@@ -105,6 +124,7 @@ class MoveSCU:
                 attend()
             _, message = self._exchange.receive_response(deadline)
             response = self._check(message)
+            self._note(response)
             final = status_class(response.status) is not StatusClass.PENDING
             uids: tuple[str, ...] = ()
             if response.command_data_set_type != NO_DATA_SET:
@@ -141,8 +161,11 @@ class MoveSCU:
     def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
         identifier = bytearray()
         for fragment in self._exchange.data_set(deadline):
-            if len(identifier) < _MAXIMUM_IDENTIFIER:
+            if len(identifier) < MAXIMUM_IDENTIFIER:
                 identifier += fragment
+        if len(identifier) >= MAXIMUM_IDENTIFIER:
+            _log.warning("the list of objects that were not delivered is longer than %d bytes", MAXIMUM_IDENTIFIER)
+            return ()
         self._exchange.show_identifier(identifier, self._context.context_id)
         try:
             value = values_of(identifier, self._context.transfer_syntax).get(_FAILED_SOP_INSTANCE_UID_LIST, b"")

@@ -12,8 +12,9 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from movescu.dataset.elements import PIXEL_DATA, tag_text
 from movescu.dataset.filemeta import encode_file_meta
-from movescu.dataset.recode import Encoding, Identity, Recoder
+from movescu.dataset.recode import MAX_INFLATED, Encoding, Identity, Recoder
 from movescu.dataset.scan import adapted, adapted_head
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.storage.durability import Durability
@@ -33,6 +34,8 @@ _LOOK: Final = 1 << 16
 """Bytes of a data set from which on it is looked at before it is whole, and again whenever they have doubled."""
 _WHOLE: Final = 1 << 20
 """Bytes of a data set that are held before it is recoded as a stream."""
+_NO_PIXELS: Final = tuple(b"\xe0\x7f\x10\x00" + rest for rest in (b"OW" + bytes(6), b"OB" + bytes(6), bytes(4)))
+"""How a small data set ends whose pixel data is empty, in little endian."""
 
 
 class ObjectReceiver(Protocol):
@@ -67,7 +70,8 @@ class StorageOptions:
     """What becomes of received objects.
 
     ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
-    ``encoding`` is not looked at where ``bit_preserving`` is set.
+    ``encoding`` is not looked at where ``bit_preserving`` is set. ``maximum_inflated``: bytes to which a deflated data
+    set may grow, unless ``bit_preserving`` is set: then it is not inflated.
     """
 
     directory: str = "."
@@ -76,6 +80,7 @@ class StorageOptions:
     file_format: bool = True
     encoding: Encoding = field(default_factory=Encoding)
     durability: Durability = Durability.END
+    maximum_inflated: int = MAX_INFLATED
 
 
 class IgnoringReceiver:
@@ -142,9 +147,12 @@ class NormalReceiver(_FileReceiver):
     than a MiB does not show that, a ``Recoder`` takes over, and what is smaller is looked at when it is whole.
     """
 
-    def __init__(self, directory: OutputDirectory, incoming: Incoming, meta: bytes, encoding: Encoding) -> None:
+    def __init__(
+        self, directory: OutputDirectory, incoming: Incoming, meta: bytes, encoding: Encoding, maximum_inflated: int
+    ) -> None:
         super().__init__(directory, incoming, meta)
         self._encoding = encoding
+        self._maximum_inflated = maximum_inflated
         self._syntax = incoming.context.transfer_syntax
         self._data = bytearray()
         self._look_at = _LOOK
@@ -208,7 +216,12 @@ class NormalReceiver(_FileReceiver):
         self._file = self._directory.create()
         self._file.begin(self._meta)
         self._recoder = Recoder(
-            self._syntax, self._encoding, self._file, file_offset=len(self._meta), spool=self._spool
+            self._syntax,
+            self._encoding,
+            self._file,
+            file_offset=len(self._meta),
+            maximum_inflated=self._maximum_inflated,
+            spool=self._spool,
         )
         return self._recoder
 
@@ -222,12 +235,21 @@ class NormalReceiver(_FileReceiver):
             raise DataSetError(f"the data set ends {self._remaining} bytes before its pixel data")
         if self._file is None:
             self._take_whole()
+        oddities = {"no pixels": PIXEL_DATA} if self._data.endswith(_NO_PIXELS) else {}
         if self._recoder is not None:
             self._check(self._recoder.finish())
+            oddities = self._recoder.oddities
             self._recoder = None  # it knows us, too: that circle would hold the object until a garbage collection
         assert self._file is not None  # noqa: S101 - made on every way
         self._commit(self._file)
         self._discard_others()
+        if oddities:
+            self._warn_of(oddities)
+
+    def _warn_of(self, oddities: dict[str, int]) -> None:
+        uid = self._incoming.request.affected_sop_instance_uid
+        found = ", ".join(f"{what} at {tag_text(tag)}" for what, tag in oddities.items())
+        _log.warning("SOP instance %s is stored, and is not as it should be: %s", uid, found)
 
     def _take_whole(self) -> None:
         found = adapted(self._data, self._syntax, self._encoding)
@@ -272,7 +294,8 @@ def receiver_factory(
             return IgnoringReceiver()
         if options.bit_preserving:
             return BitPreservingReceiver(directory, incoming, _meta(incoming, options))
-        return NormalReceiver(directory, incoming, _meta(incoming, options), options.encoding)
+        meta = _meta(incoming, options)
+        return NormalReceiver(directory, incoming, meta, options.encoding, options.maximum_inflated)
 
     return open_receiver
 

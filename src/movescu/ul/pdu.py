@@ -8,6 +8,7 @@ the reason for the A-ABORT.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -17,7 +18,10 @@ from movescu.errors import AbortReason, ProtocolError
 from movescu.uids import APPLICATION_CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+MAXIMUM_ITEMS: Final = 16_384
+"""Items and sub-items of one association request or answer; 128 contexts of 100 transfer syntaxes each have 13,000."""
 
 HEADER_LENGTH: Final = 6
 """Bytes of the header that all PDUs share: type, reserved, length (PS3.8 9.3.1)."""
@@ -110,14 +114,15 @@ def _uid(value: str) -> bytes:
 
 
 class _Reader:
-    """Takes fields from the bytes of one item; ``where`` names it in errors."""
+    """Takes fields from the bytes of one item; ``where`` names it in errors, ``count`` is of all items of the PDU."""
 
-    __slots__ = ("data", "position", "where")
+    __slots__ = ("count", "data", "position", "where")
 
-    def __init__(self, data: _BytesLike, where: str) -> None:
+    def __init__(self, data: _BytesLike, where: str, count: Iterator[int] | None = None) -> None:
         self.data = bytes(data)
         self.position = 0
         self.where = where
+        self.count = itertools.count(1) if count is None else count
 
     def __bool__(self) -> bool:
         return self.position < len(self.data)
@@ -149,7 +154,12 @@ class _Reader:
         item_type = self.number(1, "item type")
         self.take(1, "reserved byte")
         length = self.number(2, f"length of item {item_type:02X}H")
-        return item_type, _Reader(self.take(length, f"item {item_type:02X}H"), f"{self.where}, item {item_type:02X}H")
+        if next(self.count) > MAXIMUM_ITEMS:
+            raise ProtocolError(
+                f"{self.where}: more than {MAXIMUM_ITEMS} items", abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE
+            )
+        data = self.take(length, f"item {item_type:02X}H")
+        return item_type, _Reader(data, f"{self.where}, item {item_type:02X}H", self.count)
 
 
 def _text(value: bytes) -> str:

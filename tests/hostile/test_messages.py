@@ -1,0 +1,271 @@
+"""DIMSE messages that nobody should send, over an association: what the sender is told, and what is on the disk."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import invariants
+import pytest
+from encoded import el
+from station import (
+    COMMAND,
+    CT,
+    LAST,
+    MR,
+    Raw,
+    Sender,
+    Station,
+    association_request,
+    data_set,
+    pdv,
+    store_command,
+    store_message,
+    uid,
+)
+
+from movescu.cli import logs
+from movescu.dimse.messages import CEchoRQ
+from movescu.storage.naming import file_name
+from movescu.uids import VERIFICATION
+from movescu.ul.pdu import Abort
+
+if TYPE_CHECKING:
+    from invariants import Invariants
+
+    from movescu.ul.pdu import PDU
+
+US = struct.Struct("<H").pack
+
+
+def answer(station: Station, command: bytes) -> PDU | None:
+    """Send a command set on an association; give what comes back, and see that the next sender is served."""
+    port = station.listen()
+    with Raw(port) as raw:
+        raw.associate()
+        raw.send(pdv(1, COMMAND | LAST, command) + pdv(1, LAST, data_set()))
+        reply = raw.reply()
+    station.wait_until_idle()
+    assert station.files == [invariants.GOOD]
+    sender = Sender(port)
+    assert sender.store(data_set()).status == 0
+    sender.release()
+    return reply
+
+
+UNSOUND = {
+    "no message ID": store_command(e0110=None),
+    "no SOP instance UID": store_command(e1000=None),
+    "no SOP class UID": store_command(e0002=None),
+    "no command field": store_command(e0100=None),
+    "an unknown command": store_command(e0100=US(0x00FF)),
+    "a response in place of a request": store_command(e0100=US(0x8001)),
+    "a request that no storage SCP takes": store_command(e0100=US(0x0021), e0600=b"ME"),
+    "nothing": b"",
+    "a group length alone": el(0, None, struct.pack("<I", 0)),
+    "an element of another group": store_command() + el(0x00100010, None, b"Doe "),
+    "cut off within an element": store_command()[:-3],
+    "cut off within a header": store_command() + b"\0\0\0",
+    "a length past the end": store_command() + struct.pack("<HHI", 0, 0x1031, 0xFFFFFFFF),
+}
+
+
+@pytest.mark.row("17")
+@pytest.mark.row("CVE-2024-34508")
+@pytest.mark.parametrize("what", UNSOUND)
+def test_an_unsound_command_is_aborted(station: Station, what: str) -> None:
+    reply = answer(station, UNSOUND[what])
+    assert isinstance(reply, Abort)
+    assert reply.source == 2
+
+
+@pytest.mark.row("CVE-2024-34508")
+@pytest.mark.parametrize("value", [None, b"", b"\1", b"\1\2\3", bytes(70)], ids=["absent", "empty", "1", "3", "70"])
+@pytest.mark.parametrize("element", [0x0002, 0x0100, 0x0110, 0x0800, 0x1000])
+def test_a_mandatory_element_that_is_absent_or_of_a_wrong_length_is_refused(
+    station: Station, element: int, value: bytes | None
+) -> None:
+    with Raw(station.listen()) as raw:
+        raw.associate()
+        raw.send(store_message(data_set(), 1, **{f"e{element:04x}": value}))
+        if element in (0x0002, 0x1000) and value in (b"\1", b"\1\2\3"):  # a UID of its own: another class or object
+            assert raw.status() in (0x0122, 0xA900)
+        else:
+            assert isinstance(raw.reply(), Abort)
+    assert station.files == [invariants.GOOD]
+
+
+@pytest.mark.row("CVE-2024-34508")
+@pytest.mark.parametrize("element", [0x0700, 0x1030, 0x1031])
+@pytest.mark.parametrize("value", [None, b"", b"\1"], ids=["absent", "empty", "1"])
+def test_an_element_of_no_use_to_us_is_done_without_unless_the_standard_wants_it(
+    station: Station, element: int, value: bytes | None
+) -> None:
+    with Raw(station.listen()) as raw:
+        raw.associate()
+        raw.send(store_message(data_set(), 1, **{f"e{element:04x}": value}))
+        aborted = isinstance(raw.reply(), Abort)
+    station.wait_until_idle()
+    assert station.files == ([invariants.GOOD] if aborted else ["CT.1.2.3", invariants.GOOD])
+    assert aborted == (element == 0x0700 or (element == 0x1031 and value == b"\1"))
+
+
+@pytest.mark.row("18")
+def test_a_store_request_that_announces_no_data_set_is_aborted(station: Station) -> None:
+    reply = answer(station, store_command(e0800=US(0x0101)))
+    assert reply == Abort(2, 5)
+
+
+@pytest.mark.row("19")
+def test_a_group_length_that_lies_is_tolerated_with_one_warning(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Raw(station.listen()) as raw:
+        raw.associate()
+        for length in (0, 0xFFFFFFFF, 12):
+            raw.send(store_message(data_set(), e0000=struct.pack("<I", length)))
+            assert raw.status() == 0
+    assert [r.levelno for r in caplog.records if "group length" in r.getMessage()] == [logging.WARNING]
+
+
+@pytest.mark.row("20")
+def test_an_object_on_a_verification_context_is_refused(station: Station) -> None:
+    sender = station.open()
+    assert sender.store(data_set(), context_id=5).status == 0x0122
+    assert sender.store(data_set(VERIFICATION), class_uid=VERIFICATION, context_id=5).status == 0x0122
+    assert station.files == [invariants.GOOD]
+    assert sender.ask(CEchoRQ(VERIFICATION, 9), context_id=5).status == 0  # type: ignore[union-attr] # a response
+
+
+@pytest.mark.row("21")
+@pytest.mark.parametrize("mode", [{}, {"bit_preserving": True}])
+def test_a_class_that_is_not_that_of_its_context_is_refused(station: Station, mode: dict[str, bool]) -> None:
+    sender = station.open(**mode)
+    assert sender.store(data_set(MR), class_uid=MR, context_id=1).status == 0x0122
+    assert station.files == [invariants.GOOD]
+    assert sender.store(data_set(MR), class_uid=MR, context_id=3).status == 0
+
+
+@pytest.mark.row("22")
+@pytest.mark.parametrize("mode", [{}, {"bit_preserving": True}])
+@pytest.mark.parametrize("length", [65, 1000])
+def test_an_overlong_uid_is_refused_and_the_association_lives(
+    station: Station, length: int, mode: dict[str, bool]
+) -> None:
+    long = "1." + "2" * (length - 2)
+    sender = station.open(**mode)
+    assert sender.store(data_set(instance_uid=long), instance_uid=long).status == 0x0117
+    assert station.files == [invariants.GOOD]
+    assert sender.store(data_set()).status == 0
+
+
+# -- UIDs and titles that mean something elsewhere ---------------------------------------------------------------------
+
+MODES: dict[str, dict[str, Any]] = {
+    "normal": {},
+    "bit preserving": {"bit_preserving": True},
+    "without file format": {"file_format": False},
+}
+ASTRAY = ("../x", "../../x", "/etc/x", "..", ".", "/", "a/../../x", "..\\x", "~/x", "precious", "x" * 64)
+
+
+@pytest.mark.row("CVE-2022-2119")
+@pytest.mark.parametrize("mode", MODES)
+def test_no_uid_leads_out_of_the_output_directory(station: Station, sandbox: Invariants, mode: str) -> None:
+    sender = station.open(**MODES[mode])
+    for instance_uid in ASTRAY:
+        data = data_set(instance_uid=instance_uid)
+        sandbox.exact[file_name(CT, instance_uid)] = data
+        assert sender.store(data, instance_uid=instance_uid).status == 0
+    assert len(station.files) == 1 + len(ASTRAY)
+    assert all(name.startswith("CT.") for name in station.files)
+    assert all(path.is_file() for path in sandbox.received.iterdir())
+
+
+@pytest.mark.row("CVE-2022-2119")
+@pytest.mark.parametrize("mode", MODES)
+def test_no_class_and_no_study_leads_out_of_the_output_directory(station: Station, mode: str) -> None:
+    classes = ("../x", "/etc/x", "..")
+    study = el(0x0020000D, "UI", uid("../..")) + el(0x0020000E, "UI", uid("/etc/x"))
+    sender = Sender(station.listen(**MODES[mode]), association_request(classes))
+    for number, class_uid in enumerate(classes):
+        data = data_set(class_uid, f"1.2.{number}", rest=study)
+        context_id = 2 * number + 1
+        assert sender.store(data, instance_uid=f"1.2.{number}", class_uid=class_uid, context_id=context_id).status == 0
+    sender.release()
+    assert station.files == [invariants.GOOD, "UNKNOWN.1.2.0", "UNKNOWN.1.2.1", "UNKNOWN.1.2.2"]
+
+
+@pytest.mark.row("CVE-2026-52868")
+@pytest.mark.parametrize("mode", MODES)
+def test_no_ae_title_is_part_of_a_path(station: Station, mode: str) -> None:
+    request = replace(association_request(calling="../../x"), called_ae_title="/../x")
+    sender = Sender(station.listen(**MODES[mode]), request)
+    assert sender.store(data_set()).status == 0
+    sender.release()
+    assert station.files == ["CT.1.2.3", invariants.GOOD]
+
+
+SPECIAL = (
+    "1\0002",
+    "1\0003",
+    "1",
+    "1\n2",
+    "1\x1b[2J",
+    "1\r2",
+    "1\x7f",
+    "1\x9b2",
+    "1_2",
+    "1%0A2",
+    "1;$(id)",
+    "`id`",
+)
+
+
+@pytest.mark.row("23")
+@pytest.mark.row("CVE-2026-5663")
+@pytest.mark.parametrize("mode", ["bit preserving", "normal"])
+def test_control_characters_and_shells_words_make_files_of_their_own(
+    station: Station, sandbox: Invariants, mode: str
+) -> None:
+    sender = station.open(**MODES[mode])
+    for instance_uid in SPECIAL:
+        response = sender.store(data_set(instance_uid=instance_uid), instance_uid=instance_uid)
+        foreign = any(character in instance_uid for character in "\n\r\x9b")  # no part of a UID, in a data set
+        assert response.status == (0xA900 if mode == "normal" and foreign else 0)
+        if response.status == 0:
+            sandbox.exact[file_name(CT, instance_uid)] = data_set(instance_uid=instance_uid)
+    names = [name for name in station.files if name != invariants.GOOD]
+    stored = [received for received in station.received if received.status == 0]
+    assert len(names) == len(stored)
+    assert all(name.isascii() and name.isprintable() for name in names)
+    assert {"CT.1%002", "CT.1%250A2", "CT.1%3B%24%28id%29"} <= set(names)
+
+
+@pytest.mark.row("23")
+@pytest.mark.row("CVE-2026-5663")
+def test_the_log_escapes_what_a_peer_says(station: Station, caplog: pytest.LogCaptureFixture) -> None:
+    hostile = "1\n2\x1b[2J\x9b"
+    request = replace(association_request(calling="A\x1b[2J\nB"), called_ae_title="C\x07")
+    caplog.set_level(logging.DEBUG, "movescu")
+    sender = Sender(station.listen(), request)
+    assert sender.store(data_set(), instance_uid=hostile).status == 0xA900
+    sender.release()
+    shown = [logs.Record(r.name, r.levelno, "", 0, r.msg, r.args, r.exc_info).getMessage() for r in caplog.records]
+    assert any("\\x1b[2J" in text for text in shown)
+    assert not [text for text in shown if any(character in text for character in "\x1b\x9b\x07\r")]
+    assert not [text for text in shown if "not be stored" in text and "\n" in text]
+
+
+@pytest.mark.row("24")
+@pytest.mark.parametrize("rest", [b"", el(0x7FE00010, "OW", bytes(2 << 20))], ids=["small", "large"])
+def test_a_data_set_of_another_object_is_refused_before_anything_is_overwritten(station: Station, rest: bytes) -> None:
+    sender = station.open()
+    assert sender.store(data_set()).status == 0
+    good = (station.folder / "CT.1.2.3").read_bytes()
+    assert sender.store(data_set(instance_uid="6.6.6", rest=rest)).status == 0xA900
+    assert sender.store(data_set(class_uid=MR, rest=rest)).status == 0xA900
+    assert (station.folder / "CT.1.2.3").read_bytes() == good
+    assert station.files == ["CT.1.2.3", invariants.GOOD]
