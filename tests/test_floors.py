@@ -26,7 +26,7 @@ FLOORS = """
 2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
 2  dataset.advice dataset.query dataset.dump ul.dump dimse.dump
 3  net.transport net.tls net.patience net.access_patterns net.access_rules net.access net.guard
-3  storage.writer storage.receiver
+3  storage.writer storage.receiver storage.database
 4  net.connection net.listener options
 5  dimse.exchange
 6  services.move services.find services.echo services.store
