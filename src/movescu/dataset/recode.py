@@ -34,7 +34,7 @@ MAX_INFLATED: Final = 4 << 30
 _BLOCK: Final = 1 << 16
 
 
-class _Reader:
+class Reader:
     """Pushes a data set into a parser, inflated if need be, a block at a time: a bomb costs time and no memory."""
 
     def __init__(self, syntax: TransferSyntax, handler: Handler) -> None:
@@ -98,7 +98,7 @@ class Recoder:
         self._plain = SpoolingSink(spool) if target.deflated else None  # lengths are patched before it is deflated
         output = Output(self._plain or sink)
         self._encoder = Encoder(target, encoding, output, file_offset=file_offset, spool=spool)
-        self._reader = _Reader(syntax, self._encoder)
+        self._reader = Reader(syntax, self._encoder)
 
     def feed(self, chunk: memoryview) -> None:
         """Take the next bytes; the chunk is borrowed for the call."""
@@ -143,7 +143,7 @@ def scan(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Iden
     if identity is not None:
         return identity, True
     handler = IdentityReader()
-    reader = _Reader(syntax, handler)
+    reader = Reader(syntax, handler)
     reader.feed(memoryview(data))
     reader.finish()
     return handler.identity(), False

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from movescu.dataset.filemeta import encode_file_meta
 from movescu.dataset.recode import Encoding, Identity, Recoder
 from movescu.dataset.scan import unchanged, unchanged_head
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.storage.durability import Durability
-from movescu.storage.naming import file_name, prefix
+from movescu.storage.naming import prefix
+from movescu.storage.placing import Placing
 from movescu.storage.writer import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from movescu.dimse.messages import CStoreRQ
+    from movescu.storage.layout import Layout
     from movescu.storage.writer import ObjectFile, OutputDirectory
+    from movescu.uids import TransferSyntax
     from movescu.ul.negotiation import Context
 
 _log: Final = logging.getLogger("movescu.store")
@@ -67,7 +70,7 @@ class StorageOptions:
     """What becomes of received objects.
 
     ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
-    ``encoding`` is not looked at where ``bit_preserving`` is set.
+    ``encoding`` is not looked at where ``bit_preserving`` is set. ``layout``: where in the directory, None for flat.
     """
 
     directory: str = "."
@@ -76,6 +79,7 @@ class StorageOptions:
     file_format: bool = True
     encoding: Encoding = field(default_factory=Encoding)
     durability: Durability = Durability.END
+    layout: Layout | None = None
 
 
 class IgnoringReceiver:
@@ -91,23 +95,32 @@ class IgnoringReceiver:
         """Keep nothing."""
 
 
+class _Storage(NamedTuple):
+    """What the receivers of all objects have in common."""
+
+    directory: OutputDirectory
+    placing: Placing
+    on_kept: Callable[[str, str], None]
+
+
 class _FileReceiver:
     """What the two receivers that write files have in common."""
 
-    def __init__(self, directory: OutputDirectory, incoming: Incoming, meta: bytes) -> None:
-        request = incoming.request
-        self._directory = directory
+    def __init__(self, storage: _Storage, incoming: Incoming, meta: bytes) -> None:
+        self._storage = storage
+        self._directory = storage.directory
         self._incoming = incoming
-        self._name = file_name(request.affected_sop_class_uid, request.affected_sop_instance_uid)
         self._meta = meta
         self._file: ObjectFile | None = None
 
-    def _commit(self, file: ObjectFile) -> None:
-        outcome = file.commit(self._name)
+    def _commit(self, file: ObjectFile, syntax: TransferSyntax) -> None:
+        request = self._incoming.request
+        outcome, path = self._storage.placing.commit(file, request, syntax)
         if outcome is Outcome.SAME:
-            _log.info("already stored, with the same content: %s", self._directory.full_name(self._name))
+            _log.info("already stored, with the same content: %s", self._directory.full_name(path))
         elif outcome is Outcome.REPLACED:
-            _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(self._name))
+            _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(path))
+        self._storage.on_kept(request.affected_sop_instance_uid, path)
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -131,7 +144,7 @@ class BitPreservingReceiver(_FileReceiver):
         if self._file is None:
             self.write(memoryview(b""))
         assert self._file is not None  # noqa: S101 - made by write()
-        self._commit(self._file)
+        self._commit(self._file, self._incoming.context.transfer_syntax)
 
 
 class NormalReceiver(_FileReceiver):
@@ -142,8 +155,8 @@ class NormalReceiver(_FileReceiver):
     than a MiB does not show that, a ``Recoder`` takes over, and what is smaller is looked at when it is whole.
     """
 
-    def __init__(self, directory: OutputDirectory, incoming: Incoming, meta: bytes, encoding: Encoding) -> None:
-        super().__init__(directory, incoming, meta)
+    def __init__(self, storage: _Storage, incoming: Incoming, meta: bytes, encoding: Encoding) -> None:
+        super().__init__(storage, incoming, meta)
         self._encoding = encoding
         self._syntax = incoming.context.transfer_syntax
         self._data = bytearray()
@@ -226,7 +239,7 @@ class NormalReceiver(_FileReceiver):
             self._check(self._recoder.finish())
             self._recoder = None  # it knows us, too: that circle would hold the object until a garbage collection
         assert self._file is not None  # noqa: S101 - made on every way
-        self._commit(self._file)
+        self._commit(self._file, self._encoding.transfer_syntax or self._syntax)
         self._discard_others()
 
     def _take_whole(self) -> None:
@@ -262,16 +275,23 @@ class NormalReceiver(_FileReceiver):
 
 
 def receiver_factory(
-    options: StorageOptions, directory: OutputDirectory | None
+    options: StorageOptions,
+    directory: OutputDirectory | None,
+    on_kept: Callable[[str, str], None] = lambda _uid, _path: None,
 ) -> Callable[[Incoming], ObjectReceiver]:
-    """Give what makes the receiver of each object; without a directory all of them are ignored."""
+    """Give what makes the receiver of each object; without a directory all of them are ignored.
+
+    ``on_kept`` is told the SOP instance UID of each object that has a file, and the path of that below the directory.
+    """
+    if directory is None:
+        return lambda _: IgnoringReceiver()
+    storage = _Storage(directory, Placing(options.layout), on_kept)
 
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
-        if directory is None:
-            return IgnoringReceiver()
+        meta = _meta(incoming, options)
         if options.bit_preserving:
-            return BitPreservingReceiver(directory, incoming, _meta(incoming, options))
-        return NormalReceiver(directory, incoming, _meta(incoming, options), options.encoding)
+            return BitPreservingReceiver(storage, incoming, meta)
+        return NormalReceiver(storage, incoming, meta, options.encoding)
 
     return open_receiver
 
