@@ -74,6 +74,7 @@ def test_without_options_everything_is_as_documented() -> None:
         padding=(0, 0),
         compression_level=6,
         durable="end",
+        layout="flat",
         keys_only=False,
         accept_unknown=False,
         allowed_aets=(),
@@ -187,6 +188,7 @@ def test_without_options_everything_is_as_documented() -> None:
         ("--keys-only", "keys_only", True),
         ("--durable object", "durable", "object"),
         ("--durable OFF", "durable", "off"),
+        ("--layout study --port 11112", "layout", "study"),
         ("--accept-unknown", "accept_unknown", True),
     ],
 )

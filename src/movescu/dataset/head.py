@@ -13,7 +13,7 @@ from struct import error as struct_error
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from movescu.dataset.charset import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
-from movescu.dataset.elements import LONG, TEXT, UNITS, Buffer, Vocabulary
+from movescu.dataset.elements import KNOWN, LONG, UNITS, Buffer, Vocabulary
 from movescu.dataset.recode import Reader
 from movescu.dataset.scan import IdentityReader
 from movescu.dataset.values import FLOATS, INTEGERS, SIGNED
@@ -27,6 +27,7 @@ _Found: TypeAlias = "dict[int, tuple[bytes, bytes]]"  # VR and value by tag
 
 _FIRST: Final = 8 << 10  # bytes; the whole header of a CT of 150 elements has 5 KiB
 _BLOCK: Final = 1 << 16
+_SHORT: Final = KNOWN - LONG
 _INTEGER: Final = {16: "H", 32: "I", 64: "Q"}  # bits -> the letter of struct, capital where there is no sign
 
 
@@ -44,8 +45,8 @@ def read_head(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: f
         found = walk(data, ">" if syntax.big_endian else "<", wanted, whole=len(data) < _FIRST)
     if found is None:
         found = _parse(read, syntax, wanted)
-    terms = terms_of(found.get(SPECIFIC_CHARACTER_SET, (b"CS", b""))[1])
-    return {tag: _text(vr, value, terms, big=syntax.big_endian) for tag, (vr, value) in found.items()}
+    character_set = found.get(SPECIFIC_CHARACTER_SET, (b"CS", b""))[1]
+    return {tag: _text(vr, value, character_set, big=syntax.big_endian) for tag, (vr, value) in found.items()}
 
 
 # -- finding them ------------------------------------------------------------------------------------------------------
@@ -54,26 +55,26 @@ def read_head(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: f
 def _explicit(data: bytes, order: str, wanted: frozenset[int], *, whole: bool) -> _Found | None:
     """Walk explicit VR; None if something is not as the loop knows it, or more bytes are needed."""
     header, long_length = Struct(order + "HH2sH").unpack_from, Struct(order + "I").unpack_from
-    last, position = max(wanted), 0
+    last, position, size, short = max(wanted), 0, len(data), _SHORT
     found: _Found = {}
     try:
-        while position < len(data):
+        while position < size:
             group, element, vr, length = header(data, position)
             tag = group << 16 | element
             if tag > last:
                 return found
             position += 8
-            if vr in LONG:
+            if vr not in short:
+                if vr not in LONG:
+                    return None
                 (length,) = long_length(data, position)
                 position += 4
-            elif not vr.isalpha():
-                return None
             if tag in wanted:
                 found[tag] = vr, data[position : position + length]
             position += length
     except struct_error:
         return None
-    return found if whole and position == len(data) else None
+    return found if whole and position == size else None
 
 
 def _implicit(data: bytes, order: str, wanted: frozenset[int], *, whole: bool) -> _Found | None:
@@ -154,16 +155,16 @@ class _Finder(IdentityReader):
 # -- reading them ------------------------------------------------------------------------------------------------------
 
 
-def _text(vr: bytes, value: bytes, terms: tuple[str, ...], *, big: bool) -> str:
-    if vr in EXTENDED:
-        text = decode(value, terms)
-        return (value.decode("latin-1") if text is None else text).strip(" \0")
-    if vr in TEXT or vr not in UNITS:
-        return value.decode("latin-1").strip(" \0")
-    form = _form(vr.decode(), ">" if big else "<")
-    if form is None or len(value) % UNITS[vr]:
-        return ""
-    return "\\".join(str(number) for (number,) in iter_unpack(form, value))
+def _text(vr: bytes, value: bytes, character_set: bytes, *, big: bool) -> str:
+    if vr in UNITS:
+        form = _form(vr.decode(), ">" if big else "<")
+        if form is None or len(value) % UNITS[vr]:
+            return ""
+        return "\\".join(str(number) for (number,) in iter_unpack(form, value))
+    text = None
+    if vr in EXTENDED and not (value.isascii() and b"\x1b" not in value):  # else it is the same in all of them
+        text = decode(value, terms_of(character_set))
+    return (value.decode("latin-1") if text is None else text).strip(" \0")
 
 
 def _form(vr: str, order: str) -> str | None:

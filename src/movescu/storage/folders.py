@@ -37,7 +37,7 @@ class Folder:
 class Folders:
     """The folders below one directory. ``flushed``: that each is there is on the disk before it is given."""
 
-    def __init__(self, directory: int, *, flushed: bool) -> None:
+    def __init__(self, directory: Folder, *, flushed: bool) -> None:
         self._directory = directory
         self._flushed = flushed
         self._kept: dict[str, Folder] = {}  # by path, the one used last behind
@@ -59,14 +59,12 @@ class Folders:
 
     def _open(self, path: str) -> Folder:
         above = self._directory
-        folder = None
         for part in path.split("/"):
-            folder = Folder(_open_or_make(part, above))
+            folder = Folder(_open_or_make(part, above.fd))
             if self._flushed:
-                os.fsync(above)
-            above = folder.fd
-        assert folder is not None  # noqa: S101 - a path has parts
-        return folder
+                os.fsync(above.fd)
+            above = folder
+        return above
 
 
 def _open_or_make(name: str, above: int) -> int:

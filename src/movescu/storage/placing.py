@@ -1,4 +1,4 @@
-"""Where a received object goes in the output directory: by its flat name, or by a layout.
+"""Where a received object goes by a layout: its folders, and its name.
 
 What a layout takes is read from the head of the data set as it was written, when the file is whole: nothing of an
 object is held for it, and names are made of what the file says. Where the layout itself does not keep objects apart,
@@ -30,23 +30,25 @@ _SOP_INSTANCE_UID: Final = 0x00080018
 
 
 class Placing:
-    """Names the files of received objects; ``layout`` None is the flat one."""
+    """Names the files of received objects by a layout."""
 
-    def __init__(self, layout: Layout | None) -> None:
+    def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._tags = layout.tags | {_SOP_INSTANCE_UID}
 
     def commit(self, file: ObjectFile, request: CStoreRQ, syntax: TransferSyntax) -> tuple[Outcome, str]:
-        """Give a file its name, and what became of it; ``syntax`` is that of the data set in it. Raises ``StoreError``.
+        """Give a file its name. Gives what became of it, and the path; ``syntax`` is that of the data set in it.
 
-        An object whose head cannot be read, as bit preserving mode stores them, has its flat name.
+        An object whose head cannot be read, as bit preserving mode stores them, has its flat name. Raises
+        ``StoreError``.
         """
         layout, uid = self._layout, request.affected_sop_instance_uid
-        flat = file_name(request.affected_sop_class_uid, uid)
-        if layout is None:
-            return file.commit(flat)
         try:
-            values = read_head(file.read, syntax, layout.tags)
+            values = read_head(file.read, syntax, self._tags)
+            if _SOP_INSTANCE_UID not in values:
+                raise DataSetError("it has no SOP Instance UID")  # noqa: TRY301 - it is no head of an object
         except DataSetError as error:
+            flat = file_name(request.affected_sop_class_uid, uid)
             _log.warning("the head of SOP instance %s cannot be read, it is stored as %s: %s", uid, flat, error)
             return file.commit(flat)
         # What is asked for and counted is what the request says; in a sound object both are the same.

@@ -17,8 +17,7 @@ from movescu.dataset.recode import Encoding, Identity, Recoder
 from movescu.dataset.scan import unchanged, unchanged_head
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.storage.durability import Durability
-from movescu.storage.naming import prefix
-from movescu.storage.placing import Placing
+from movescu.storage.naming import file_name, prefix
 from movescu.storage.writer import Outcome
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from movescu.storage.writer import ObjectFile, OutputDirectory
     from movescu.uids import TransferSyntax
     from movescu.ul.negotiation import Context
+
+    _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax], tuple[Outcome, str]]
 
 _log: Final = logging.getLogger("movescu.store")
 
@@ -96,10 +97,10 @@ class IgnoringReceiver:
 
 
 class _Storage(NamedTuple):
-    """What the receivers of all objects have in common."""
+    """What the receivers of all objects have in common; ``commit`` gives a file its name."""
 
     directory: OutputDirectory
-    placing: Placing
+    commit: _Commit
     on_kept: Callable[[str, str], None]
 
 
@@ -115,7 +116,7 @@ class _FileReceiver:
 
     def _commit(self, file: ObjectFile, syntax: TransferSyntax) -> None:
         request = self._incoming.request
-        outcome, path = self._storage.placing.commit(file, request, syntax)
+        outcome, path = self._storage.commit(file, request, syntax)
         if outcome is Outcome.SAME:
             _log.info("already stored, with the same content: %s", self._directory.full_name(path))
         elif outcome is Outcome.REPLACED:
@@ -285,7 +286,12 @@ def receiver_factory(
     """
     if directory is None:
         return lambda _: IgnoringReceiver()
-    storage = _Storage(directory, Placing(options.layout), on_kept)
+    commit: _Commit = _commit_flat
+    if options.layout is not None:
+        from movescu.storage.placing import Placing  # noqa: PLC0415 - for those alone who want folders
+
+        commit = Placing(options.layout).commit
+    storage = _Storage(directory, commit, on_kept)
 
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
         meta = _meta(incoming, options)
@@ -294,6 +300,10 @@ def receiver_factory(
         return NormalReceiver(storage, incoming, meta, options.encoding)
 
     return open_receiver
+
+
+def _commit_flat(file: ObjectFile, request: CStoreRQ, _: TransferSyntax) -> tuple[Outcome, str]:
+    return file.commit(file_name(request.affected_sop_class_uid, request.affected_sop_instance_uid))
 
 
 def _meta(incoming: Incoming, options: StorageOptions) -> bytes:
