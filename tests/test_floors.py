@@ -27,7 +27,7 @@ FLOORS = """
 2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
 2  dataset.head dataset.advice dataset.query dataset.dump ul.dump dimse.dump
 3  net.transport net.tls net.patience net.access_patterns net.access_rules net.access net.guard
-3  storage.database storage.examining storage.index storage.writer storage.placing storage.receiver
+3  storage.database storage.examining storage.index storage.writer storage.placing storage.receiver storage.sinks
 4  net.connection net.listener options
 5  dimse.exchange
 6  services.move services.find services.echo services.store

@@ -72,6 +72,7 @@ class StorageOptions:
 
     ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
     ``encoding`` is not looked at where ``bit_preserving`` is set. ``layout``: where in the directory, None for flat.
+    ``sink`` makes the receivers of what goes elsewhere (``storage.sinks``): only ``ignore`` is looked at then.
     """
 
     directory: str = "."
@@ -81,6 +82,12 @@ class StorageOptions:
     encoding: Encoding = field(default_factory=Encoding)
     durability: Durability = Durability.END
     layout: Layout | None = None
+    sink: Callable[[Incoming], ObjectReceiver] | None = None
+
+    @property
+    def to_files(self) -> bool:
+        """Whether received objects become files of the directory."""
+        return not self.ignore and self.sink is None
 
 
 class IgnoringReceiver:
@@ -184,7 +191,7 @@ class NormalReceiver(_FileReceiver):
         head = unchanged_head(data, self._syntax, self._encoding)
         if head is not None:
             identity, self._remaining = head
-            self._check(identity)
+            check_identity(identity, self._incoming.request)
             self._file = self._directory.create()
             self._file.begin(self._meta, data)
             self._data = bytearray()
@@ -237,7 +244,7 @@ class NormalReceiver(_FileReceiver):
         if self._file is None:
             self._take_whole()
         if self._recoder is not None:
-            self._check(self._recoder.finish())
+            check_identity(self._recoder.finish(), self._incoming.request)
             self._recoder = None  # it knows us, too: that circle would hold the object until a garbage collection
         assert self._file is not None  # noqa: S101 - made on every way
         self._commit(self._file, self._encoding.transfer_syntax or self._syntax)
@@ -248,7 +255,7 @@ class NormalReceiver(_FileReceiver):
         if identity is None:
             self._stream().feed(memoryview(self._data))
             return
-        self._check(identity)
+        check_identity(identity, self._incoming.request)
         self._file = self._directory.create()
         self._file.begin(self._meta, self._data)
 
@@ -262,17 +269,20 @@ class NormalReceiver(_FileReceiver):
         for file in self._others:
             file.discard()
 
-    def _check(self, identity: Identity) -> None:
-        """Hold what the data set says of itself against its request (PS3.4 B.2.3, statuses C000 and A900)."""
-        request = self._incoming.request
-        if not identity.sop_class_uid or not identity.sop_instance_uid:
-            raise DataSetError("data set without SOP Class UID or SOP Instance UID")
-        for what, own, announced in (
-            ("SOP class", identity.sop_class_uid, request.affected_sop_class_uid),
-            ("SOP instance", identity.sop_instance_uid, request.affected_sop_instance_uid),
-        ):
-            if own != announced:
-                raise DataSetMismatchError(f"{what} {own} differs from the request's")
+
+def check_identity(identity: Identity, request: CStoreRQ) -> None:
+    """Hold what the data set says of itself against its request (PS3.4 B.2.3, statuses C000 and A900).
+
+    Raises ``DataSetError``.
+    """
+    if not identity.sop_class_uid or not identity.sop_instance_uid:
+        raise DataSetError("data set without SOP Class UID or SOP Instance UID")
+    for what, own, announced in (
+        ("SOP class", identity.sop_class_uid, request.affected_sop_class_uid),
+        ("SOP instance", identity.sop_instance_uid, request.affected_sop_instance_uid),
+    ):
+        if own != announced:
+            raise DataSetMismatchError(f"{what} {own} differs from the request's")
 
 
 def receiver_factory(
@@ -280,10 +290,12 @@ def receiver_factory(
     directory: OutputDirectory | None,
     on_kept: Callable[[str, str], None] = lambda _uid, _path: None,
 ) -> Callable[[Incoming], ObjectReceiver]:
-    """Give what makes the receiver of each object; without a directory all of them are ignored.
+    """Give what makes the receiver of each object; without a directory, or a sink, all of them are ignored.
 
     ``on_kept`` is told the SOP instance UID of each object that has a file, and the path of that below the directory.
     """
+    if options.sink is not None and not options.ignore:
+        return options.sink
     if directory is None:
         return lambda _: IgnoringReceiver()
     commit: _Commit = _commit_flat
