@@ -8,9 +8,10 @@ undefined length, a head of more than 8 KiB. Text is decoded by the Specific Cha
 
 from __future__ import annotations
 
+from functools import cache
 from struct import Struct, iter_unpack
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from movescu.dataset.charset import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
 from movescu.dataset.elements import KNOWN, LONG, UNITS, Buffer, Vocabulary
@@ -37,14 +38,13 @@ def read_head(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: f
     ``read`` gives bytes of the data set: from a position on, as many as asked for or all that there are. Raises
     ``DataSetError`` if the head cannot be read, and what ``read`` raises.
     """
-    wanted = tags | {SPECIFIC_CHARACTER_SET}
     data = read(0, _FIRST)
     found = None
     if not syntax.deflated:
         walk = _implicit if syntax.implicit else _explicit
-        found = walk(data, ">" if syntax.big_endian else "<", wanted, whole=len(data) < _FIRST)
+        found = walk(data, _plan(tags, syntax.big_endian), whole=len(data) < _FIRST)
     if found is None:
-        found = _parse(read, syntax, wanted)
+        found = _parse(read, syntax, tags | {SPECIFIC_CHARACTER_SET})
     character_set = found.get(SPECIFIC_CHARACTER_SET, (b"CS", b""))[1]
     return {tag: _text(vr, value, character_set, big=syntax.big_endian) for tag, (vr, value) in found.items()}
 
@@ -52,49 +52,90 @@ def read_head(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: f
 # -- finding them ------------------------------------------------------------------------------------------------------
 
 
-def _explicit(data: bytes, order: str, wanted: frozenset[int], *, whole: bool) -> _Found | None:
-    """Walk explicit VR; None if something is not as the loop knows it, or more bytes are needed."""
-    header, long_length = Struct(order + "HH2sH").unpack_from, Struct(order + "I").unpack_from
-    last, position, size, short = max(wanted), 0, len(data), _SHORT
+class _Plan(NamedTuple):
+    """What to look for: the wanted tags by the number that their four bytes make, and how headers are read."""
+
+    wanted: dict[int, int]
+    number: int
+    last: int
+    explicit: Struct
+    implicit: Struct
+    long_length: Struct
+
+    def beyond(self, number: int) -> bool:
+        """Tell whether the tag that makes a number comes behind all that are wanted."""
+        return (number if self.explicit.format[0] == ">" else _swapped(number)) > self.last
+
+
+@cache
+def _plan(tags: frozenset[int], big: bool) -> _Plan:  # noqa: FBT001 - a key of the cache
+    # The character set does not count: it comes first, if at all.
+    order, wanted = ">" if big else "<", tags | {SPECIFIC_CHARACTER_SET}
+    return _Plan(
+        {tag if big else _swapped(tag): tag for tag in wanted},
+        len(wanted) - 1,
+        max(wanted),
+        Struct(order + "I2sH"),
+        Struct(order + "II"),
+        Struct(order + "I"),
+    )
+
+
+def _swapped(tag: int) -> int:
+    """Give the number that the bytes of a tag make in little endian, where group and element come one by one."""
+    return tag >> 16 | (tag & 0xFFFF) << 16
+
+
+def _explicit(data: bytes, plan: _Plan, *, whole: bool) -> _Found | None:
+    """Walk explicit VR; None if something is not as the loop knows it, or more bytes are needed.
+
+    It ends when all is found, else at a long VR behind the last tag that is wanted: pixel data at the latest.
+    """
+    header, long_length, wanted, short = plan.explicit.unpack_from, plan.long_length.unpack_from, plan.wanted, _SHORT
+    position, size, left = 0, len(data), plan.number
     found: _Found = {}
     try:
         while position < size:
-            group, element, vr, length = header(data, position)
-            tag = group << 16 | element
-            if tag > last:
-                return found
-            position += 8
-            if vr not in short:
-                if vr not in LONG:
-                    return None
-                (length,) = long_length(data, position)
-                position += 4
-            if tag in wanted:
-                found[tag] = vr, data[position : position + length]
-            position += length
+            number, vr, length = header(data, position)
+            if vr in short:
+                if number in wanted:
+                    tag = wanted[number]
+                    found[tag] = vr, data[position + 8 : position + 8 + length]
+                    left -= tag != SPECIFIC_CHARACTER_SET
+                    if not left:
+                        return found
+                position += 8 + length
+            elif vr in LONG:
+                if plan.beyond(number):
+                    return found
+                (length,) = long_length(data, position + 8)
+                if number in wanted:
+                    found[wanted[number]] = vr, data[position + 12 : position + 12 + length]
+                position += 12 + length
+            else:
+                return None
     except struct_error:
         return None
     return found if whole and position == size else None
 
 
-def _implicit(data: bytes, order: str, wanted: frozenset[int], *, whole: bool) -> _Found | None:
-    """Walk implicit VR, as ``_explicit`` does."""
-    header = Struct(order + "HHI").unpack_from
-    last, position = max(wanted), 0
+def _implicit(data: bytes, plan: _Plan, *, whole: bool) -> _Found | None:
+    """Walk implicit VR, as ``_explicit`` does, to the first tag behind the last one that is wanted."""
+    header, wanted = plan.implicit.unpack_from, plan.wanted
+    position, size = 0, len(data)
     found: _Found = {}
     try:
-        while position < len(data):
-            group, element, length = header(data, position)
-            tag = group << 16 | element
-            if tag > last:
+        while position < size:
+            number, length = header(data, position)
+            if number in wanted:
+                tag = wanted[number]
+                found[tag] = Vocabulary().vr(tag), data[position + 8 : position + 8 + length]
+            elif plan.beyond(number):
                 return found
-            position += 8
-            if tag in wanted:
-                found[tag] = Vocabulary().vr(tag), data[position : position + length]
-            position += length
+            position += 8 + length
     except struct_error:
         return None
-    return found if whole and position == len(data) else None
+    return found if whole and position == size else None
 
 
 def _parse(read: Callable[[int, int], bytes], syntax: TransferSyntax, wanted: frozenset[int]) -> _Found:
