@@ -266,6 +266,8 @@ def test_access_control_may_be_taken_back() -> None:
         ("+te +tb +B", "--write-xfer-big not allowed with --bit-preserving"),
         ("-ll info -v", "--log-level not allowed with --verbose, --debug or --quiet"),
         ("-od x", "--output-directory only allowed with --port"),
+        ("--layout study", "--layout only allowed with --port"),
+        ("--layout study --port 1 --ignore", "--layout not allowed with --ignore"),
         (
             "+cl 1 +te",
             "--compression-level only allowed with --propose-deflated, --write-xfer-deflated or --write-xfer-same",
