@@ -96,7 +96,10 @@ class Store:
 
     @property
     def files(self) -> list[str]:
-        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if not path.is_dir())
+        """All files but our own, those that begin with a dot, of which none may be temporary."""
+        paths = [path for path in self.folder.rglob("*") if not path.is_dir()]
+        assert not [path for path in paths if path.suffix == ".part"]
+        return sorted(str(path.relative_to(self.folder)) for path in paths if not path.name.startswith("."))
 
 
 @pytest.fixture
@@ -219,7 +222,7 @@ def test_a_link_is_never_followed_out_of_the_directory(store: Store, tmp_path: P
     with pytest.raises(StoreError):
         store.receive(encoded())
     assert list((tmp_path / "elsewhere").iterdir()) == []
-    assert not [name for name in store.files if name.endswith(".part")]
+    assert store.files == []
 
 
 def test_a_link_in_place_of_a_file_is_not_followed(store: Store, tmp_path: Path) -> None:
