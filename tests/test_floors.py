@@ -21,12 +21,13 @@ FLOORS = """
 0  errors uids dictionary tracing
 1  dictionary_files
 1  ul.pdu ul.states dimse.status dimse.messages dimse.repeated
-1  dataset.elements dataset.encoding dataset.output storage.naming storage.durability storage.leftovers
+1  dataset.elements dataset.encoding dataset.output storage.naming storage.layout storage.durability storage.folders
+1  storage.leftovers
 2  ul.negotiation ul.association dataset.encoder dataset.nesting dataset.scan dataset.recode dataset.filemeta
 2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
-2  dataset.advice dataset.query dataset.dump ul.dump dimse.dump
+2  dataset.head dataset.advice dataset.query dataset.dump ul.dump dimse.dump
 3  net.transport net.tls net.patience net.access_patterns net.access_rules net.access net.guard
-3  storage.writer storage.receiver
+3  storage.database storage.examining storage.index storage.writer storage.placing storage.receiver storage.sinks
 4  net.connection net.listener options
 5  dimse.exchange
 6  services.move services.find services.echo services.store

@@ -111,7 +111,7 @@ class Retriever:
         own, options = self._options.listen, self._options
         if own is None:
             return
-        if not own.storage.ignore:
+        if own.storage.to_files:
             self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
             self._directory.remove_leftovers()
         # As titles are read from a request: without the blanks around them (PS3.8 table 9-11).

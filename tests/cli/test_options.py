@@ -41,7 +41,7 @@ MANUAL = """
 +cc --list-ciphers +dp --dhparam +rs --seed +ws --write-seed +wf --write-seed-file --no-sni --request-sni --expect-sni
 --no-host-check --durable --keys-only --accept-unknown --allow-aet --require-called-aet --listen --max-associations
 --max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout --total-timeout
---user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
+--user --password-file --kerberos --saml --jwt --completion --site --check --no-progress --layout
 """
 
 

@@ -74,6 +74,7 @@ def test_without_options_everything_is_as_documented() -> None:
         padding=(0, 0),
         compression_level=6,
         durable="end",
+        layout="flat",
         keys_only=False,
         accept_unknown=False,
         allowed_aets=(),
@@ -188,6 +189,7 @@ def test_without_options_everything_is_as_documented() -> None:
         ("--keys-only", "keys_only", True),
         ("--durable object", "durable", "object"),
         ("--durable OFF", "durable", "off"),
+        ("--layout study --port 11112", "layout", "study"),
         ("--accept-unknown", "accept_unknown", True),
     ],
 )
@@ -265,6 +267,8 @@ def test_access_control_may_be_taken_back() -> None:
         ("+te +tb +B", "--write-xfer-big not allowed with --bit-preserving"),
         ("-ll info -v", "--log-level not allowed with --verbose, --debug or --quiet"),
         ("-od x", "--output-directory only allowed with --port"),
+        ("--layout study", "--layout only allowed with --port"),
+        ("--layout study --port 1 --ignore", "--layout not allowed with --ignore"),
         (
             "+cl 1 +te",
             "--compression-level only allowed with --propose-deflated, --write-xfer-deflated or --write-xfer-same",

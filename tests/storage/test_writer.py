@@ -27,7 +27,7 @@ def directory(tmp_path: Path) -> Iterator[OutputDirectory]:
 def store(directory: OutputDirectory, name: str, data: bytes, meta: bytes = b"") -> Outcome:
     file = directory.create()
     file.begin(meta, data)
-    return file.commit(name)
+    return file.commit(name)[0]
 
 
 def names(path: Path) -> list[str]:
@@ -40,7 +40,7 @@ def test_a_file_has_its_name_only_when_it_is_whole(directory: OutputDirectory, t
     file.begin(b"meta", b"first ")
     file.write(b"second")
     assert "CT.1" not in names(tmp_path)
-    assert file.commit("CT.1") is Outcome.CREATED
+    assert file.commit("CT.1") == (Outcome.CREATED, "CT.1")
     assert names(tmp_path) == ["CT.1"]
     assert (tmp_path / "CT.1").read_bytes() == b"metafirst second"
 

@@ -326,6 +326,17 @@ _OURS: Final = (
         unset="end",
     ),
     Option(
+        "",
+        "--layout",
+        "layout",
+        "store into folders: flat, study, patient, bids-source, or a template such as "
+        "{PatientID}/{SeriesNumber:04}/{SOPInstanceUID}.dcm",
+        takes=(Value("LAYOUT"),),
+        unset="flat",
+        needs=("--port",),
+        conflicts=(("--ignore",),),
+    ),
+    Option(
         "", "--keys-only", "keys_only", "take from a query file only the level and the model's unique keys", unset=False
     ),
     Option("", "--accept-unknown", "accept_unknown", "receive unknown storage classes too", unset=False),

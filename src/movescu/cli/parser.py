@@ -90,6 +90,7 @@ class Settings(NamedTuple):
     compression_level: int
 
     durable: Durable
+    layout: str
     keys_only: bool
     accept_unknown: bool
     allowed_aets: tuple[str, ...]

@@ -17,6 +17,7 @@ from movescu.ul.pdu import UserIdentity
 if TYPE_CHECKING:
     from movescu.cli.parser import Settings
     from movescu.net.tls import TLSOptions
+    from movescu.storage.layout import Layout
 
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
 
@@ -25,7 +26,10 @@ _LONGEST_IDENTITY: Final = 65000
 
 
 def retrieve_options(settings: Settings) -> RetrieveOptions:
-    """Say what the settings ask for. Raises ``UsageError`` for a file of secrets that cannot be read."""
+    """Say what the settings ask for.
+
+    Raises ``UsageError`` for a layout that is none, or a file of secrets that cannot be read.
+    """
     return RetrieveOptions(
         host=settings.peer,
         port=settings.port,
@@ -81,8 +85,15 @@ def _listen(settings: Settings, port: int) -> ListenOptions:
             ),
             durability=Durability(settings.durable),
             maximum_inflated=settings.max_inflated << 20,
+            layout=None if settings.layout == "flat" else _layout(settings.layout),
         ),
     )
+
+
+def _layout(text: str) -> Layout | None:
+    from movescu.storage.layout import parse_layout  # noqa: PLC0415 - for those alone who want folders
+
+    return parse_layout(text)
 
 
 def _user_identity(settings: Settings) -> UserIdentity | None:

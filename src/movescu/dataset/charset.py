@@ -1,7 +1,7 @@
 r"""Specific Character Set (0008,0005): text of the terminal -> bytes of a value (PS3.3 C.12.1.1.2, PS3.5 6.1).
 
 Single-byte sets, the multi-byte ones without code extensions, and with them (ISO 2022) those of Japan, Korea and
-China. Which values are text in this sense is told by ``EXTENDED``; reading text back serves the checks alone.
+China. Which values are text in this sense is told by ``EXTENDED``. Reading text back follows the escape sequences.
 """
 
 from __future__ import annotations
@@ -41,6 +41,25 @@ _EXTENSIONS: Final = {
     "ISO 2022 IR 149": ("euc_kr", b"\x1b$)C"),
     "ISO 2022 IR 58": ("gb2312", b"\x1b$)A"),
 }
+# What follows ESC -> codec, where the escape sequence is no part of what it reads (PS3.3 tables C.12-3 and C.12-4).
+_ESCAPED: Final = {
+    b"-A": "latin_1",
+    b"-B": "iso8859_2",
+    b"-C": "iso8859_3",
+    b"-D": "iso8859_4",
+    b"-L": "iso8859_5",
+    b"-G": "iso8859_6",
+    b"-F": "iso8859_7",
+    b"-H": "iso8859_8",
+    b"-M": "iso8859_9",
+    b"-b": "iso8859_15",
+    b"-T": "iso8859_11",
+    b"(J": "shift_jis",
+    b")I": "shift_jis",
+    b"$)C": "euc_kr",
+    b"$)A": "gb2312",
+}
+_ESCAPE: Final = re.compile(rb"\x1b(\(B|" + b"|".join(map(re.escape, [*_ESCAPED, b"$B", b"$(D"])) + rb")")
 _DELIMITERS: Final = re.compile(r"([\\^=\r\n\t\f])")  # behind these the first set holds again (PS3.5 6.1.2.5.3)
 
 
@@ -59,11 +78,23 @@ def encode(text: str, terms: tuple[str, ...]) -> bytes:
 
 
 def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
-    """Read text; None if it cannot be in this set, and without looking closer for code extensions."""
+    """Read text; None if it cannot be in this set."""
     try:
-        return value.decode(_codec(terms[0]) if len(terms) == 1 else "latin-1")
+        codec = _codec(terms[0])
+        if len(terms) == 1:
+            return value.decode(codec)
+        first, *rest = _ESCAPE.split(value)
+        extended = (_after_escape(*pair, codec) for pair in zip(rest[::2], rest[1::2], strict=True))
+        return first.decode(codec) + "".join(extended)
     except ValueError:
         return None
+
+
+def _after_escape(escape: bytes, text: bytes, codec: str) -> str:
+    """Read what follows an escape sequence; ESC ( B is the way back to the first set."""
+    if escape in {b"$B", b"$(D"}:
+        return (b"\x1b" + escape + text).decode("iso2022_jp_1")
+    return text.decode(_ESCAPED.get(escape, codec))
 
 
 def _codec(term: str) -> str:

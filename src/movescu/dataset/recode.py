@@ -36,10 +36,10 @@ MAX_HELD: Final = 64 << 20
 _BLOCK: Final = 1 << 16
 
 
-class _Reader:
+class Reader:
     """Pushes a data set into a parser, inflated if need be, a block at a time: a bomb costs time and no memory."""
 
-    def __init__(self, syntax: TransferSyntax, handler: Handler, maximum: int) -> None:
+    def __init__(self, syntax: TransferSyntax, handler: Handler, maximum: int = MAX_INFLATED) -> None:
         self.parser = Parser(syntax, handler)
         self._maximum = maximum
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if syntax.deflated else None
@@ -103,7 +103,7 @@ class Recoder:
         self._plain = SpoolingSink(spool) if target.deflated else None  # lengths are patched before it is deflated
         output = Output(self._plain or sink)
         self._encoder = Encoder(target, encoding, output, file_offset=file_offset, spool=spool)
-        self._reader = _Reader(syntax, self._encoder, maximum_inflated)
+        self._reader = Reader(syntax, self._encoder, maximum_inflated)
 
     @property
     def oddities(self) -> dict[str, int]:
@@ -152,7 +152,7 @@ def scan(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Iden
     if identity is not None:
         return identity, True
     handler = IdentityReader()
-    reader = _Reader(syntax, handler, MAX_INFLATED)
+    reader = Reader(syntax, handler)
     reader.feed(memoryview(data))
     reader.finish()
     return handler.identity(), False

@@ -41,6 +41,7 @@ class Flusher:
         self._durability = durability
         self._lock = threading.Lock()
         self._few: list[str] = []
+        self._folders: set[str] = set()
         self._many = False
         self._size = 0  # bytes since the last flush behind the receiving
         self._wake = threading.Event()
@@ -50,7 +51,7 @@ class Flusher:
         self._syncfs: Callable[[int], None] | None = None
 
     def written(self, fd: int, name: str) -> None:
-        """Note that a file has been written and is about to get its name."""
+        """Note that a file has been written and is about to get its name, a path below the directory."""
         if self._durability is Durability.OBJECT:
             os.fsync(fd)
         elif self._durability is Durability.END:
@@ -60,10 +61,10 @@ class Flusher:
             if alone:
                 os.fsync(fd)
 
-    def named(self) -> None:
-        """Note that a file has got its name."""
+    def named(self, folder: int) -> None:
+        """Note that a file has got its name, in an open folder of which it is on the disk that it is there."""
         if self._durability is Durability.OBJECT:
-            os.fsync(self._directory)
+            os.fsync(folder)
 
     def _remember(self, name: str, size: int) -> bool:
         """Take a file in; True if it has to be flushed at once."""
@@ -73,6 +74,7 @@ class Flusher:
             if len(self._few) > _FEW:
                 self._many = True
                 self._syncfs = _find_syncfs()  # without it, the few keep their turn at the end
+        self._folders.add(name.rpartition("/")[0])
         self._size += size
         if self._syncfs is not None and self._size >= _BEHIND:
             self._size = 0
@@ -113,10 +115,12 @@ class Flusher:
             self._syncfs(self._directory)
         elif self._few or self._many:
             for name in self._few:
-                self._flush_file(name)
+                self._flush(name)
+            for name in _with_those_above(self._folders):
+                self._flush(name)
             os.fsync(self._directory)
 
-    def _flush_file(self, name: str) -> None:
+    def _flush(self, name: str) -> None:
         try:
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._directory)
         except FileNotFoundError:
@@ -125,6 +129,16 @@ class Flusher:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _with_those_above(folders: set[str]) -> set[str]:
+    """Give the folders and all between them and the directory, which may be new as well."""
+    result = set()
+    for folder in folders:
+        while folder and folder not in result:
+            result.add(folder)
+            folder = folder.rpartition("/")[0]  # noqa: PLW2901 - the next one up
+    return result
 
 
 def _find_syncfs() -> Callable[[int], None] | None:

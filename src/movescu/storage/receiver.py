@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from movescu.dataset.elements import PIXEL_DATA, tag_text
 from movescu.dataset.filemeta import encode_file_meta
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from movescu.dimse.messages import CStoreRQ
+    from movescu.storage.layout import Layout
     from movescu.storage.writer import ObjectFile, OutputDirectory
+    from movescu.uids import TransferSyntax
     from movescu.ul.negotiation import Context
+
+    _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax], tuple[Outcome, str]]
 
 _log: Final = logging.getLogger("movescu.store")
 
@@ -71,7 +75,8 @@ class StorageOptions:
 
     ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
     ``encoding`` is not looked at where ``bit_preserving`` is set. ``maximum_inflated``: bytes to which a deflated data
-    set may grow, unless ``bit_preserving`` is set: then it is not inflated.
+    set may grow, unless ``bit_preserving`` is set: then it is not inflated. ``layout``: where in the directory, None
+    for flat. ``sink`` makes the receivers of what goes elsewhere (``storage.sinks``); only ``ignore`` counts beside it.
     """
 
     directory: str = "."
@@ -81,6 +86,13 @@ class StorageOptions:
     encoding: Encoding = field(default_factory=Encoding)
     durability: Durability = Durability.END
     maximum_inflated: int = MAX_INFLATED
+    layout: Layout | None = None
+    sink: Callable[[Incoming], ObjectReceiver] | None = None
+
+    @property
+    def to_files(self) -> bool:
+        """Whether received objects become files of the directory."""
+        return not self.ignore and self.sink is None
 
 
 class IgnoringReceiver:
@@ -96,23 +108,32 @@ class IgnoringReceiver:
         """Keep nothing."""
 
 
+class _Storage(NamedTuple):
+    """What the receivers of all objects have in common; ``commit`` gives a file its name."""
+
+    directory: OutputDirectory
+    commit: _Commit
+    on_kept: Callable[[str, str], None]
+
+
 class _FileReceiver:
     """What the two receivers that write files have in common."""
 
-    def __init__(self, directory: OutputDirectory, incoming: Incoming, meta: bytes) -> None:
-        request = incoming.request
-        self._directory = directory
+    def __init__(self, storage: _Storage, incoming: Incoming, meta: bytes) -> None:
+        self._storage = storage
+        self._directory = storage.directory
         self._incoming = incoming
-        self._name = file_name(request.affected_sop_class_uid, request.affected_sop_instance_uid)
         self._meta = meta
         self._file: ObjectFile | None = None
 
-    def _commit(self, file: ObjectFile) -> None:
-        outcome = file.commit(self._name)
+    def _commit(self, file: ObjectFile, syntax: TransferSyntax) -> None:
+        request = self._incoming.request
+        outcome, path = self._storage.commit(file, request, syntax)
         if outcome is Outcome.SAME:
-            _log.info("already stored, with the same content: %s", self._directory.full_name(self._name))
+            _log.info("already stored, with the same content: %s", self._directory.full_name(path))
         elif outcome is Outcome.REPLACED:
-            _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(self._name))
+            _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(path))
+        self._storage.on_kept(request.affected_sop_instance_uid, path)
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -136,7 +157,7 @@ class BitPreservingReceiver(_FileReceiver):
         if self._file is None:
             self.write(memoryview(b""))
         assert self._file is not None  # noqa: S101 - made by write()
-        self._commit(self._file)
+        self._commit(self._file, self._incoming.context.transfer_syntax)
 
 
 class NormalReceiver(_FileReceiver):
@@ -148,9 +169,9 @@ class NormalReceiver(_FileReceiver):
     """
 
     def __init__(
-        self, directory: OutputDirectory, incoming: Incoming, meta: bytes, encoding: Encoding, maximum_inflated: int
+        self, storage: _Storage, incoming: Incoming, meta: bytes, encoding: Encoding, maximum_inflated: int
     ) -> None:
-        super().__init__(directory, incoming, meta)
+        super().__init__(storage, incoming, meta)
         self._encoding = encoding
         self._maximum_inflated = maximum_inflated
         self._syntax = incoming.context.transfer_syntax
@@ -178,7 +199,7 @@ class NormalReceiver(_FileReceiver):
         head = adapted_head(data, self._syntax, self._encoding)
         if head is not None:
             identity, result, self._remaining = head
-            self._check(identity)
+            check_identity(identity, self._incoming.request)
             self._file = self._directory.create()
             self._file.begin(self._meta, result)
             self._data = bytearray()
@@ -237,11 +258,11 @@ class NormalReceiver(_FileReceiver):
             self._take_whole()
         oddities = {"no pixels": PIXEL_DATA} if self._data.endswith(_NO_PIXELS) else {}
         if self._recoder is not None:
-            self._check(self._recoder.finish())
+            check_identity(self._recoder.finish(), self._incoming.request)
             oddities = self._recoder.oddities
             self._recoder = None  # it knows us, too: that circle would hold the object until a garbage collection
         assert self._file is not None  # noqa: S101 - made on every way
-        self._commit(self._file)
+        self._commit(self._file, self._encoding.transfer_syntax or self._syntax)
         self._discard_others()
         if oddities:
             self._warn_of(oddities)
@@ -257,7 +278,7 @@ class NormalReceiver(_FileReceiver):
             self._stream().feed(memoryview(self._data))
             return
         identity, result = found
-        self._check(identity)
+        check_identity(identity, self._incoming.request)
         self._file = self._directory.create()
         self._file.begin(self._meta, result)
 
@@ -271,33 +292,53 @@ class NormalReceiver(_FileReceiver):
         for file in self._others:
             file.discard()
 
-    def _check(self, identity: Identity) -> None:
-        """Hold what the data set says of itself against its request (PS3.4 B.2.3, statuses C000 and A900)."""
-        request = self._incoming.request
-        if not identity.sop_class_uid or not identity.sop_instance_uid:
-            raise DataSetError("data set without SOP Class UID or SOP Instance UID")
-        for what, own, announced in (
-            ("SOP class", identity.sop_class_uid, request.affected_sop_class_uid),
-            ("SOP instance", identity.sop_instance_uid, request.affected_sop_instance_uid),
-        ):
-            if own != announced:
-                raise DataSetMismatchError(f"{what} {own} differs from the request's")
+
+def check_identity(identity: Identity, request: CStoreRQ) -> None:
+    """Hold what the data set says of itself against its request (PS3.4 B.2.3, statuses C000 and A900).
+
+    Raises ``DataSetError``.
+    """
+    if not identity.sop_class_uid or not identity.sop_instance_uid:
+        raise DataSetError("data set without SOP Class UID or SOP Instance UID")
+    for what, own, announced in (
+        ("SOP class", identity.sop_class_uid, request.affected_sop_class_uid),
+        ("SOP instance", identity.sop_instance_uid, request.affected_sop_instance_uid),
+    ):
+        if own != announced:
+            raise DataSetMismatchError(f"{what} {own} differs from the request's")
 
 
 def receiver_factory(
-    options: StorageOptions, directory: OutputDirectory | None
+    options: StorageOptions,
+    directory: OutputDirectory | None,
+    on_kept: Callable[[str, str], None] = lambda _uid, _path: None,
 ) -> Callable[[Incoming], ObjectReceiver]:
-    """Give what makes the receiver of each object; without a directory all of them are ignored."""
+    """Give what makes the receiver of each object; without a directory, or a sink, all of them are ignored.
+
+    ``on_kept`` is told the SOP instance UID of each object that has a file, and the path of that below the directory.
+    """
+    if options.sink is not None and not options.ignore:
+        return options.sink
+    if directory is None:
+        return lambda _: IgnoringReceiver()
+    commit: _Commit = _commit_flat
+    if options.layout is not None:
+        from movescu.storage.placing import Placing  # noqa: PLC0415 - for those alone who want folders
+
+        commit = Placing(options.layout).commit
+    storage = _Storage(directory, commit, on_kept)
 
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
-        if directory is None:
-            return IgnoringReceiver()
-        if options.bit_preserving:
-            return BitPreservingReceiver(directory, incoming, _meta(incoming, options))
         meta = _meta(incoming, options)
-        return NormalReceiver(directory, incoming, meta, options.encoding, options.maximum_inflated)
+        if options.bit_preserving:
+            return BitPreservingReceiver(storage, incoming, meta)
+        return NormalReceiver(storage, incoming, meta, options.encoding, options.maximum_inflated)
 
     return open_receiver
+
+
+def _commit_flat(file: ObjectFile, request: CStoreRQ, _: TransferSyntax) -> tuple[Outcome, str]:
+    return file.commit(file_name(request.affected_sop_class_uid, request.affected_sop_instance_uid))
 
 
 def _meta(incoming: Incoming, options: StorageOptions) -> bytes:

@@ -9,16 +9,23 @@ even if the directory is renamed in mid-retrieve. How written files get to the d
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
+import threading
 from enum import Enum, auto
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
 from movescu.storage.durability import Durability, Flusher
+from movescu.storage.folders import Folder, Folders
 from movescu.storage.leftovers import RunLock, Sweep
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE: Final = 0o666  # less the umask, as fopen() has it
@@ -34,6 +41,16 @@ class Outcome(Enum):
     REPLACED = auto()
     SAME = auto()
     """It had the same content already, and was left as it was."""
+
+
+class Alternative(NamedTuple):
+    """What a file is called where the name that it should have is another object's.
+
+    ``path``: in the same folder. ``is_other`` tells of an open file, that has the name, whether it is another object.
+    """
+
+    path: str
+    is_other: Callable[[int], bool]
 
 
 class OutputDirectory:
@@ -57,6 +74,9 @@ class OutputDirectory:
             os.close(self._fd)
             raise _not_writable(path, None)
         self._flusher = Flusher(self._fd, durability)
+        self._top = Folder(self._fd)
+        self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
+        self._naming = threading.Lock()
         self._numbers = itertools.count(1)
         self._lock = RunLock(self._fd)
         self._mark = self._lock.mark
@@ -81,47 +101,64 @@ class OutputDirectory:
         file.unlink()
         return file
 
-    def commit(self, temporary: str, fd: int, name: str) -> Outcome:
-        """Close a whole file and give it its name, unless the same content is there already and can stay as it is."""
-        outcome = Outcome.CREATED
-        try:
-            if self._exists(name):
-                outcome = self._compare(fd, name)
-            if outcome is not Outcome.SAME:
-                self._flusher.written(fd, name)
-        finally:
-            os.close(fd)
-        if outcome is Outcome.SAME:
-            os.unlink(temporary, dir_fd=self._fd)
-        else:
-            os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-        self._flusher.named()  # a name that was there need not be on the disk yet
-        return outcome
+    def commit(self, temporary: str, fd: int, path: str, alternative: Alternative | None = None) -> tuple[Outcome, str]:
+        """Close a whole file and give it its name, unless the same content is there already and can stay as it is.
 
-    def _compare(self, fd: int, name: str) -> Outcome:
+        ``path`` is below this directory; its folders are made. Gives the path that the file has, which may be that of
+        the alternative.
+        """
+        outcome = Outcome.CREATED
+        with contextlib.nullcontext() if alternative is None else self._naming:
+            try:
+                folder = self._folder(path)
+                if alternative is not None and _is_taken(_name(path), folder.fd, alternative):
+                    path, alternative = alternative.path, None
+                if _exists(_name(path), folder.fd):
+                    outcome = self._compare(fd, path, folder.fd)
+                if outcome is not Outcome.SAME:
+                    self._flusher.written(fd, path)
+            finally:
+                os.close(fd)
+            if outcome is Outcome.SAME:
+                os.unlink(temporary, dir_fd=self._fd)
+            else:
+                self._rename(temporary, path, folder, exclusive=outcome is Outcome.CREATED and alternative is not None)
+        self._flusher.named(folder.fd)  # a name that was there need not be on the disk yet
+        return outcome, path
+
+    def _folder(self, path: str) -> Folder:
+        """Give the folder of a file: the directory itself, or one below it, which is made if need be."""
+        folder = path.rpartition("/")[0]
+        return self._folders.get(folder) if folder else self._top
+
+    def _rename(self, temporary: str, path: str, folder: Folder, *, exclusive: bool) -> None:
+        """Give a file its name; ``exclusive``: only if no other process has just given it to another object."""
+        name = _name(path)
+        try:
+            if exclusive and _link(temporary, self._fd, name, folder.fd):
+                os.unlink(temporary, dir_fd=self._fd)
+            else:
+                os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=folder.fd)
+        except FileNotFoundError:  # somebody removed the folder
+            self._folders.forget()
+            raise
+
+    def _compare(self, fd: int, path: str, where: int) -> Outcome:
         """Hold a file against what has its name now; links are not followed, and only a regular file is the same."""
         try:
-            existing = os.open(name, _OPEN, dir_fd=self._fd)
+            existing = os.open(_name(path), _OPEN, dir_fd=where)
         except OSError:
             return Outcome.REPLACED
         try:
             same = stat.S_ISREG(os.fstat(existing).st_mode) and _same_content(existing, fd)
             if same:  # it may be there without having been flushed yet
-                self._flusher.written(existing, name)
+                self._flusher.written(existing, path)
         finally:
             os.close(existing)
         return Outcome.SAME if same else Outcome.REPLACED
 
-    def _exists(self, name: str) -> bool:
-        """Tell whether there is anything of that name."""
-        try:
-            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
-        except OSError:
-            return False
-        return True
-
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file that has its temporary name, if it is there."""
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._fd)
 
@@ -142,8 +179,9 @@ class OutputDirectory:
         if self._sweep is not None:
             self._sweep.finish()
         self._lock.release()
+        self._folders.forget()
         with contextlib.suppress(OSError):  # nothing was written to it
-            os.close(self._fd)
+            self._top.close()
 
 
 class ObjectFile:
@@ -203,17 +241,20 @@ class ObjectFile:
         except OSError as error:
             raise self._error("write to", error) from error
 
-    def commit(self, name: str) -> Outcome:
+    def commit(self, path: str, alternative: Alternative | None = None) -> tuple[Outcome, str]:
         """Close the file and give it its name, in place of whatever had it; on an error nothing is left of it.
+
+        ``path`` is below the output directory. Where there is an alternative and another object has the name, the file
+        gets that one. Gives the path that it has.
 
         But where each object is flushed and the disk fails at the name itself: then it may have the name all the same.
         """
         fd, self._fd = self._fd, -1
         try:
-            return self._directory.commit(self._name, fd, name)
+            return self._directory.commit(self._name, fd, path, alternative)
         except OSError as error:
             self._directory.remove(self._name)
-            raise _store_error(f"cannot write {self._directory.full_name(name)!r}", error) from error
+            raise _store_error(f"cannot write {self._directory.full_name(path)!r}", error) from error
         except BaseException:
             self._directory.remove(self._name)
             raise
@@ -232,6 +273,42 @@ class ObjectFile:
 
     def _error(self, what: str, error: OSError) -> StoreError:
         return _store_error(f"cannot {what} a file in {self._directory.path!r}", error)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _link(temporary: str, directory: int, name: str, where: int) -> bool:
+    """Give a file another name, if the file system knows of such, or raise ``FileExistsError``."""
+    try:
+        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return False
+    return True
+
+
+def _exists(name: str, where: int) -> bool:
+    """Tell whether there is anything of that name in an open folder."""
+    try:
+        os.stat(name, dir_fd=where, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _is_taken(name: str, where: int, alternative: Alternative) -> bool:
+    """Tell whether a name is another object's, or that of anything else than a file."""
+    try:
+        existing = os.open(name, _OPEN, dir_fd=where)
+    except OSError:
+        return _exists(name, where)
+    try:
+        return not stat.S_ISREG(os.fstat(existing).st_mode) or alternative.is_other(existing)
+    finally:
+        os.close(existing)
 
 
 def _same_content(existing: int, new: int) -> bool:

@@ -1,0 +1,172 @@
+"""Where received objects go instead of files: to a callable, or to memory; and a directory, said in one word.
+
+``movescu.storage.receiver`` has what receives an object into a file; here are those of programs that want to have it.
+An object is held until it is whole, and checked as one that is stored is: what cannot be read, or is not what its
+request said, never comes to the callable, and its sender is told so (C000, A900). If the callable raises, the sender is
+told that the object could not be kept (A700), and so is the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from movescu.dataset.encoding import Encoding
+from movescu.dataset.filemeta import encode_file_meta
+from movescu.dataset.recode import scan
+from movescu.errors import StoreError
+from movescu.storage.durability import Durability
+from movescu.storage.receiver import StorageOptions, check_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pydicom import Dataset
+
+    from movescu.storage.layout import Layout
+    from movescu.storage.receiver import Incoming, ObjectReceiver
+
+Destination: TypeAlias = "str | os.PathLike[str] | Directory | Memory | OnBytes | Callable[[Dataset], object]"
+"""What a program may name as the place where objects go."""
+
+_CANONICAL: Final = Encoding()
+
+
+class Directory:
+    """An existing directory that objects are written into, as the command does it; ``storage`` has the terms of it.
+
+    ``layout``: a name or a template (``storage.layout``). Raises ``UsageError`` if it is none.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        layout: str = "flat",
+        bit_preserving: bool = False,
+        file_format: bool = True,
+        encoding: Encoding = _CANONICAL,
+        durability: Durability = Durability.END,
+    ) -> None:
+        self.storage = StorageOptions(
+            os.fspath(path),
+            bit_preserving=bit_preserving,
+            file_format=file_format,
+            encoding=encoding,
+            durability=durability,
+            layout=_parsed(layout),
+        )
+
+
+class OnBytes:
+    """Calls ``call`` with each object, as the bytes of a file of PS3.10 with the data set as it was received.
+
+    Objects come in over several associations at once: one call is made at a time, and the next object is not
+    acknowledged before it has returned, unless ``concurrent`` is set.
+    """
+
+    def __init__(self, call: Callable[[bytes], object], *, concurrent: bool = False) -> None:
+        self._call = call
+        self._turn: contextlib.AbstractContextManager[object] = (
+            contextlib.nullcontext() if concurrent else threading.Lock()
+        )
+
+    def open_receiver(self, incoming: Incoming) -> ObjectReceiver:
+        """Give what receives an object."""
+        return _Holding(incoming, self._hand_over)
+
+    def _hand_over(self, file: bytes) -> None:
+        with self._turn:
+            self._call(file)
+
+
+class OnDataset(OnBytes):
+    """Calls ``call`` with each object, as a ``pydicom.Dataset`` with its file meta; see ``OnBytes``."""
+
+    def __init__(self, call: Callable[[Dataset], object], *, concurrent: bool = False) -> None:
+        super().__init__(lambda file: call(read_dataset(file)), concurrent=concurrent)
+
+
+class Memory:
+    """Keeps all objects in memory: iterate over it for their data sets, once the retrieve has ended.
+
+    An object that comes again takes the place of the one that was there.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        """By SOP instance UID, the bytes of a file of PS3.10."""
+
+    def open_receiver(self, incoming: Incoming) -> ObjectReceiver:
+        """Give what receives an object."""
+        uid = incoming.request.affected_sop_instance_uid
+        return _Holding(incoming, lambda file: self.files.__setitem__(uid, file))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[Dataset]:
+        return map(read_dataset, tuple(self.files.values()))
+
+
+class _Holding:
+    """Receives an object, and hands it over when it is whole and sound."""
+
+    def __init__(self, incoming: Incoming, hand_over: Callable[[bytes], None]) -> None:
+        self._incoming = incoming
+        self._hand_over = hand_over
+        self._data = bytearray()
+
+    def write(self, fragment: memoryview) -> None:
+        """Hold the bytes."""
+        self._data += fragment
+
+    def finish(self) -> None:
+        """Check the object, and hand it over. Raises ``DataSetError``, and ``StoreError`` if it was not taken."""
+        request, syntax = self._incoming.request, self._incoming.context.transfer_syntax
+        identity, _ = scan(self._data, syntax, _CANONICAL)
+        check_identity(identity, request)
+        meta = encode_file_meta(request.affected_sop_class_uid, request.affected_sop_instance_uid, syntax.uid)
+        file = meta + self._data
+        self._data = bytearray()
+        try:
+            self._hand_over(file)
+        except Exception as error:
+            raise StoreError(
+                f"the program did not take it: {type(error).__name__}: {error}",
+                hint="the error is one of the program that asked for the objects, not of their transfer",
+            ) from error
+
+    def discard(self) -> None:
+        """Drop what is held."""
+        self._data = bytearray()
+
+
+def storage_options(destination: Destination) -> StorageOptions:
+    """Say where a program wants its objects, in the terms of the receiver; a plain callable is given data sets."""
+    if isinstance(destination, (str, os.PathLike)):
+        destination = Directory(destination)
+    if isinstance(destination, Directory):
+        return destination.storage
+    sink = destination if isinstance(destination, (Memory, OnBytes)) else OnDataset(destination)
+    return StorageOptions(sink=sink.open_receiver)
+
+
+def read_dataset(file: bytes) -> Dataset:
+    """Read the bytes of a file of PS3.10."""
+    from io import BytesIO  # noqa: PLC0415 - as the next
+
+    from pydicom import dcmread  # noqa: PLC0415 - 200 ms, for those alone who want data sets
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that break a rule are the sender's, and the program's to judge
+        return dcmread(BytesIO(file))
+
+
+def _parsed(layout: str) -> Layout | None:
+    from movescu.storage.layout import parse_layout  # noqa: PLC0415 - as the receiver has it
+
+    return parse_layout(layout)
