@@ -68,7 +68,18 @@ def _implicit_kinds() -> dict[int, int]:
 def unchanged(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> Identity | None:
     """Give the identity of a data set that ``recode`` would leave as it is; None if it would not, or may not."""
     found = _walk(data, syntax, encoding)
-    return found[0] if found is not None and found[1] == len(data) else None
+    if found is None or found[1] != len(data) or _overlooks(found[0], data, syntax):
+        return None
+    return found[0]
+
+
+def _overlooks(identity: Identity, data: Buffer, syntax: TransferSyntax) -> bool:
+    """Tell whether a UID that was not found may stand there in another VR than UI."""
+    if None not in (identity.sop_class_uid, identity.sop_instance_uid):
+        return False
+    tag = Struct(">HH" if syntax.big_endian else "<HH").pack
+    whole = bytes(data)  # such objects are refused anyway: here it may take its time
+    return any(tag(each >> 16, each & 0xFFFF) in whole for each in _IDENTITY)
 
 
 def unchanged_head(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, int] | None:
