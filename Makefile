@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: test lint typecheck docs pages demo bench soak venv clean python3-venv peers debian-packages
+.PHONY: test lint typecheck docs pages demo bench fuzz soak venv clean python3-venv peers debian-packages
 
 test: peers lint typecheck
 	$(BIN)/python -m pytest -n auto --dist loadgroup
@@ -48,6 +48,11 @@ bench: peers $(VENV)/.dev
 soak: peers $(VENV)/.dev
 	SWEEP=full $(BIN)/python -m pytest -q -n 2 tests/storage/test_file_system_faults.py
 	$(BIN)/python bench/soak.py
+
+# Each target in turn, for so many seconds; or those named by TARGETS. docs/fuzzing.md says what becomes of the findings.
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/.dev
+	$(BIN)/python fuzz/run.py $(TARGETS) --seconds $(FUZZ_SECONDS)
 
 venv: $(VENV)/.dev
 

@@ -178,6 +178,15 @@ def test_a_wrong_line_is_named_and_the_others_hold(line: str, tmp_path: Path, ca
     assert message.startswith(f"dictionary {path}, line 2: {WRONG[line]}")
 
 
+def test_a_line_of_blanks_does_not_keep_the_program(tmp_path: Path) -> None:
+    """With two ways to share them out, these took minutes."""
+    path = tmp_path / "blank.dic"
+    path.write_text(f'(0008,{" " * 200_000}x)\tCS\tA\n( 0008 , 0052 )\tCS\tLevel\n( 0009 , "A B" , 01 )\tCS\tB\n')
+    use_dictionaries(str(path))
+    assert dictionary.tag_of("Level") == 0x00080052
+    assert dictionary.private_vr("A B", 0x00091001) == "CS"
+
+
 def test_a_file_that_cannot_be_read_is_named_and_the_others_hold(
     rows: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,8 +46,8 @@ _VRS: Final = {
     "up": "UL",
     "na": "",
 }
-_PART: Final = r"\s*([0-9a-fA-F]{1,4})(?:\s*-\s*(?:([oOeEuU])\s*-\s*)?([0-9a-fA-F]{1,4}))?\s*"
-_TAG: Final = re.compile(rf'\({_PART},\s*(?:"([^"]*)"\s*,)?{_PART}\)\Z')
+_PART: Final = r"([0-9a-fA-F]{1,4})(?:\s*-\s*(?:([oOeEuU])\s*-\s*)?([0-9a-fA-F]{1,4}))?\s*"
+_TAG: Final = re.compile(rf'\(\s*{_PART},\s*(?:"([^"]*)"\s*,\s*)?{_PART}\)\Z')
 _VM: Final = re.compile(r"[0-9]*(-?[0-9]*[nN]?)?\Z")
 _PARITY: Final = {"e": 0, "o": 1, "u": None, None: 0}
 

@@ -259,8 +259,15 @@ def test_files_are_appended_to_where_dcmtk_does(
     assert text == ("before\n" if kept else "") + "INFO - gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n \\udcff\n"
 
 
+def test_the_file_of_an_appender_that_nothing_is_sent_to_is_made_and_closed(
+    configure: Configure, tmp_path: Path
+) -> None:
+    configure(file_appender("FileAppender").replace("INFO, f", "INFO") + "log4cplus.logger.other = INFO, f\n")
+    assert tmp_path.joinpath("a.log").read_text() == ""  # left open, it is a warning, and warnings are errors
+
+
 def test_a_rolling_file_keeps_so_many_backups(configure: Configure, tmp_path: Path) -> None:
-    configure(file_appender("RollingFileAppender", "MaxFileSize = 200KB", "MaxBackupIndex = 2"))
+    configure(file_appender("RollingFileAppender", "MaxFileSize = 200 kb", "MaxBackupIndex = 2"))
     for letter in "abcd":
         say(logging.INFO, letter * 205_000)
     say(logging.INFO, "last")
@@ -484,6 +491,24 @@ def test_a_level_may_be_found_below_a_root_that_has_none(
 
 
 # Reading
+
+
+def test_files_that_include_themselves_over_and_over_are_an_error(tmp_path: Path) -> None:
+    """Ten times in each, eight deep, they would be read for weeks."""
+    again = tmp_path / "again.cfg"
+    again.write_text(f"include {again}\n" * 10)
+    assert "more than 100 files are included" in refusal(f"include {again}\n" + CONSOLE.format(level="INFO"))
+
+
+def test_a_chain_of_variables_is_followed_so_far_and_no_farther(
+    configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain = "\n".join(f"v{number} = ${{v{number + 1}}}" for number in range(900))
+    near = CONSOLE.format(level="${v850}") + chain + "\nv900 = INFO\n"
+    configure(near)
+    say()
+    assert capsys.readouterr().out == "INFO - hello\n"
+    assert "there is no level ${v" in refusal(near.replace("{v850}", "{v0}"))
 
 
 def test_variables_and_included_files(

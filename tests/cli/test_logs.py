@@ -34,7 +34,7 @@ from movescu.tracing import hex_text, text_of
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.ul.dump import association_text, bytes_of
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
-from movescu.ul.pdu import AssociateRJ, AssociateRQ, UserIdentity, UserInformation
+from movescu.ul.pdu import AssociateRJ, AssociateRQ, ExtendedNegotiation, UserIdentity, UserInformation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -284,6 +284,16 @@ def test_identities_of_peers_and_answers_to_ours_are_not_shown() -> None:
         for secret in (b"jane", b"secret", b"ticket"):
             assert secret.decode() not in shown
             assert secret not in bytes_of(pdu)
+
+
+def test_the_bytes_of_a_request_that_is_full_to_the_brim_are_shown() -> None:
+    class_uid = "1." + "2" * 65_516
+    information = UserInformation(
+        extended_negotiations=(ExtendedNegotiation(class_uid, b""),), user_identity=UserIdentity(1, b"")
+    )
+    full = AssociateRQ("A", "B", propose((STORAGE,), (EXPLICIT_LITTLE,)), information)
+    assert len(information.encode()) == 4 + 65_534
+    assert bytes_of(full) == full.encode()
 
 
 def test_a_rejection_is_shown_in_words() -> None:

@@ -338,6 +338,7 @@ def test_a_line_end_in_an_argument_cannot_pass_for_a_line_of_the_log() -> None:
 def test_a_command_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert str(refusal(f"@{tmp_path}/none")) == f"Cannot open command file '{tmp_path}/none'"
     assert str(refusal(f"@{tmp_path}")) == f"Cannot open command file '{tmp_path}'"
+    assert str(refusal("@a\0b")) == "Cannot open command file 'a\0b'"
 
 
 def test_a_command_file_in_utf_16_is_no_riddle(tmp_path: Path) -> None:

@@ -139,6 +139,17 @@ def test_where_only_lengths_of_sequences_differ_the_object_is_not_decoded(nodes:
         assert bytes(found[1]) == encode(nodes, wanted)
 
 
+@pytest.mark.parametrize("vr", ["LO", "OB", "UN", "US"])
+@pytest.mark.parametrize("missing", [0x00080016, 0x00080018])
+def test_a_uid_is_found_in_whatever_vr_it_stands(missing: int, vr: str) -> None:
+    """``adapted`` looks for UIDs in UI: small objects without were refused, large ones not."""
+    nodes = [node._replace(vr=vr) if node.tag == missing else node for node in encoded.IDENTITY]
+    data = encode([*nodes, encoded.NAME])
+    identity, _ = scan(data, uids.EXPLICIT_LITTLE, Encoding())
+    assert identity == Identity(encoded.CLASS_UID, encoded.INSTANCE_UID)
+    assert recode(data, uids.EXPLICIT_LITTLE, Encoding())
+
+
 def seen_by_pydicom(data_set: Dataset, *, implicit: bool) -> list[object]:
     """Give tags, VRs and raw values, nested as they are; pydicom keeps no raw form of an empty value."""
     result: list[object] = []

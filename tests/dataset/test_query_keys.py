@@ -131,6 +131,25 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("depth", [65, 5000])
+def test_a_key_for_an_item_too_deep_is_named(depth: int) -> None:
+    path = ".".join(["0040,a730[0]"] * depth)
+    with pytest.raises(UsageError, match=r"nested deeper than 64, in the key '0040,a730\[0\]\.0040"):
+        make_identifier([f"{path}.PatientID=1"])
+
+
+def test_the_deepest_key_there_may_be_is_sent() -> None:
+    assert b"LO\2\0001 " in make_identifier(["0040,a730[0]." * 64 + "PatientID=1"]).data
+
+
+def test_a_key_of_any_length_is_named_at_once() -> None:
+    """Of the old names of PS3.6 each capital letter was tried as one: 8 GB of them for this."""
+    with pytest.raises(UsageError, match="bad key format"):
+        make_identifier(["P" + "asA" * 43_000 + "=1"])
+    with pytest.raises(UsageError, match="bad key format"):
+        make_identifier([" " * 130_000 + "x,0020=1"])
+
+
 @pytest.mark.parametrize("key", WRONG)
 def test_a_wrong_key_is_named(key: str) -> None:
     with pytest.raises(UsageError) as raised:

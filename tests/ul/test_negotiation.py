@@ -39,6 +39,7 @@ from movescu.ul.pdu import (
     ExtendedNegotiation,
     ProposedContext,
     RoleSelection,
+    UserInformation,
     decode_pdu,
 )
 
@@ -165,6 +166,22 @@ def test_a_role_is_answered_for_the_classes_that_are_accepted() -> None:
     request = replace(request, user_information=replace(request.user_information, role_selections=roles))
     reply = answer(request, policy(IMPLICIT_LITTLE))
     assert reply.user_information.role_selections == (RoleSelection(VERIFICATION, scu_role=True, scp_role=False),)
+
+
+@pytest.mark.row("CVE-2024-23912")
+def test_the_answer_to_as_many_roles_as_a_request_holds_can_be_sent() -> None:
+    """One of each would not fit beside what we say of ourselves: the user information item ends at 65535 bytes."""
+    roles = (RoleSelection(VERIFICATION, scu_role=True, scp_role=False),) * 2620
+    names = ("v" * 32_000, "w" * 32_000)
+    long = tuple(RoleSelection(name, scu_role=True, scp_role=False) for name in names)
+    for given, expected in ((roles, roles[:1]), (long, ())):
+        contexts = (ProposedContext(2 * n + 1, uid, (IMPLICIT,)) for n, uid in enumerate((VERIFICATION, *names)))
+        request = replace(asked(*contexts), user_information=UserInformation(role_selections=given))
+        received = decode_pdu(request.pdu_type, request.encode()[6:])
+        assert isinstance(received, AssociateRQ)
+        reply = answer(received, AcceptorPolicy(lambda _: True, (IMPLICIT_LITTLE,)))
+        assert reply.user_information.role_selections == expected
+        assert decode_pdu(reply.pdu_type, reply.encode()[6:]) == reply
 
 
 def test_rejected_contexts_are_told_by_class_with_the_syntaxes_in_which_it_cannot_come() -> None:

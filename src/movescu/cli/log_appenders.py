@@ -211,7 +211,7 @@ def _make_file(properties: Properties) -> logging.Handler:
 
 
 def _make_rolling(properties: Properties) -> logging.Handler:
-    match = re.fullmatch(r"\s*([0-9]{1,12})\s*(|KB|MB)\s*", properties.text(".MaxFileSize"), re.IGNORECASE)
+    match = re.fullmatch(r"([0-9]{1,12})\s*(|KB|MB)", properties.text(".MaxFileSize").strip(), re.IGNORECASE)
     size = int(match[1]) * _UNITS[match[2].upper()] if match else _LARGEST_FILE
     backups = properties.number(".MaxBackupIndex", 1, 1, _MOST_BACKUPS)
     return RollingFile(*_path_and_mode(properties, append=True), max(size, _SMALLEST_FILE), backups)
@@ -325,14 +325,15 @@ _FILTERS: Final[dict[str, Callable[[Properties], Decision]]] = {
 def _make_filters(properties: Properties) -> Sequence[Decision]:
     """Make the filters 1, 2 and so on, up to the first number that is missing."""
     filters: list[Decision] = []
-    number = 1
-    while kind := properties.text(f".filters.{number}"):
-        below = properties.below(f".filters.{number}")
+    groups = properties.below(".filters.").groups()
+    for number in itertools.count(1):
+        group = groups.get(str(number))
+        if group is None or not (kind := group.text("")):
+            break
         if kind in _FILTERS:
-            filters.append(_FILTERS[kind](below))
+            filters.append(_FILTERS[kind](group))
         else:
-            below.complain("", f"there is no filter {kind}")
-        number += 1
+            group.complain("", f"there is no filter {kind}")
     return filters
 
 

@@ -131,14 +131,18 @@ def appenders_in(loggers: Mapping[str, Logger], name: str) -> list[str]:
 
 
 def apply(configuration: Configuration, complain: Callable[[str], None]) -> None:
-    """Set up our loggers, each of them whole, so that none asks the one above it."""
+    """Set up our loggers, each of them whole, so that none asks the one above it; close what none of them logs to."""
     loggers, handlers = configuration.loggers, _handlers(configuration, complain)
+    idle = set(handlers)
     for name in _names(loggers):
         logger = logging.getLogger(name)
-        found = (handlers[appender] for appender in appenders_in(loggers, name) if appender in handlers)
-        logger.handlers[:] = list(found) or [logging.NullHandler()]
+        found = [appender for appender in appenders_in(loggers, name) if appender in handlers]
+        idle.difference_update(found)
+        logger.handlers[:] = [handlers[appender] for appender in found] or [logging.NullHandler()]
         logger.propagate = False
         logger.setLevel(level_in(loggers, name) or logging.NOTSET)
+    for appender in idle:
+        handlers[appender].close()
 
 
 def _names(loggers: Iterable[str]) -> list[str]:
@@ -149,7 +153,7 @@ def _names(loggers: Iterable[str]) -> list[str]:
 def _handlers(configuration: Configuration, complain: Callable[[str], None]) -> dict[str, logging.Handler]:
     """Make the appenders: all that the file names, for DCMTK makes empty files of those that nothing is sent to."""
     appenders = configuration.appenders
-    made = {name: make_appender(appenders.below(name)) for name in appenders if "." not in name}
+    made = {name: make_appender(group) for name, group in appenders.groups().items() if "" in group}
     for name in dict.fromkeys(name for logger in configuration.loggers.values() for name in logger.appenders):
         if name not in made:
             complain(f"log configuration: a logger names the appender {name}, which is not set up")

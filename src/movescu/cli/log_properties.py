@@ -23,6 +23,8 @@ _LARGEST: Final = 1 << 20  # bytes of a file
 _LONGEST: Final = 1 << 16  # characters of a value after its variables were replaced
 _MOST: Final = 1000  # variables that are replaced
 _DEEPEST: Final = 8  # files that include one another
+_MOST_FILES: Final = 100  # that are included, the same one as often as it is
+_LONGEST_CHAIN: Final = 100  # variables that stand in the value of one another
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 _BLANKS: Final = " \t\r\n\v\f"
 
@@ -69,6 +71,14 @@ class Properties:
         found = {key[len(prefix) :]: entry for key, entry in self._entries.items() if key.startswith(prefix)}
         return Properties(found, self._complain)
 
+    def groups(self) -> dict[str, Properties]:
+        """Give the settings by what stands before the first dot of their names, under the rest, dot included."""
+        found: dict[str, dict[str, Entry]] = {}
+        for key, entry in self._entries.items():
+            name, dot, rest = key.partition(".")
+            found.setdefault(name, {})[dot + rest] = entry
+        return {name: Properties(entries, self._complain) for name, entries in found.items()}
+
     def text(self, key: str, default: str = "") -> str:
         """Give a value; a key that is not there has the default."""
         entry = self._entries.get(key)
@@ -106,39 +116,49 @@ def level_of(name: str) -> int | None:
 
 def parse(text: str, path: str, complain: Callable[[str], None]) -> Properties:
     """Read the text of a property file. Raises ``UsageError`` for a file in which there is no setting."""
-    entries: dict[str, Entry] = {}
-    _read(text, path, entries, complain, 1)
-    if not entries:
+    reader = _Reader(complain)
+    reader.read(text, path)
+    if not reader.entries:
         raise UsageError(f"log configuration {path} does not contain any settings", hint="A setting is key = value.")
-    return Properties(_Expansion(entries).all(), complain)
+    return Properties(_Expansion(reader.entries).all(), complain)
 
 
-def _read(text: str, path: str, entries: dict[str, Entry], complain: Callable[[str], None], depth: int) -> None:
-    for number, raw in enumerate(text.split("\n"), 1):
-        line, place = raw.strip(_BLANKS), f"log configuration {path}, line {number}"
-        if not line or line.startswith("#"):
-            continue
-        key, equals, value = line.partition("=")
-        if equals:
-            entries[key.rstrip(_BLANKS)] = Entry(value.lstrip(_BLANKS), place)
-        elif re.match(r"include\s", line):
-            _include(line[7:].strip(_BLANKS), place, entries, complain, depth)
+class _Reader:
+    """Collects the settings of a file, and of those that it includes."""
 
+    def __init__(self, complain: Callable[[str], None]) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._complain = complain
+        self._included = 0
 
-def _include(path: str, place: str, entries: dict[str, Entry], complain: Callable[[str], None], depth: int) -> None:
-    if depth >= _DEEPEST:
-        complain(f"{place}: more than {_DEEPEST} files include one another")
-        return
-    try:
-        text = read_text(path)
-    except UsageError as error:
-        complain(f"{place}: {error}")
-    else:
-        _read(text, path, entries, complain, depth + 1)
+    def read(self, text: str, path: str, depth: int = 1) -> None:
+        for number, raw in enumerate(text.split("\n"), 1):
+            line, place = raw.strip(_BLANKS), f"log configuration {path}, line {number}"
+            if not line or line.startswith("#"):
+                continue
+            key, equals, value = line.partition("=")
+            if equals:
+                self.entries[key.rstrip(_BLANKS)] = Entry(value.lstrip(_BLANKS), place)
+            elif re.match(r"include\s", line):
+                self._include(line[7:].strip(_BLANKS), place, depth)
+
+    def _include(self, path: str, place: str, depth: int) -> None:
+        if depth >= _DEEPEST:
+            self._complain(f"{place}: more than {_DEEPEST} files include one another")
+            return
+        self._included += 1
+        if self._included > _MOST_FILES:
+            raise UsageError(f"{place}: more than {_MOST_FILES} files are included")
+        try:
+            text = read_text(path)
+        except UsageError as error:
+            self._complain(f"{place}: {error}")
+        else:
+            self.read(text, path, depth + 1)
 
 
 class _Expansion:
-    """Replaces variables, in keys too. A value that would contain itself, and one that grows too long, stays."""
+    """Replaces variables, in keys too. Values that would contain themselves, or grow too long, stay."""
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
@@ -172,7 +192,7 @@ class _Expansion:
         entry = self._entries.get(name)
         if entry is None:
             return os.environ.get(name, match[0]) if "\0" not in name else match[0]
-        if name in within or self._left <= 0:
+        if name in within or self._left <= 0 or len(within) > _LONGEST_CHAIN:
             return match[0]
         self._left -= 1
         return self._expanded(entry.value, within | {name})

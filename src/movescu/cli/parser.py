@@ -249,8 +249,9 @@ def _command_file(path: str) -> list[str]:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
             content = file.read()
-    except OSError as error:
-        raise CommandLineError(f"Cannot open command file '{path}'", hint=f"{error.strerror}.") from error
+    except (OSError, ValueError) as error:  # the latter: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CommandLineError(f"Cannot open command file '{path}'", hint=f"{reason}.") from error
     if b"\0" in content:
         raise CommandLineError(f"Cannot read command file '{path}'", hint="It is no text in the terminal's encoding.")
     # As the system's arguments are: bytes that are no text survive the way to a file name and back.

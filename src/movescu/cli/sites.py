@@ -42,6 +42,7 @@ _ALIASES: Final = {"listen-port": "--port"}
 _MODELS: Final = {option.long.removeprefix("--"): option for option in OPTIONS if option.field == "model"}
 _NOT_IN_A_SITE: Final = ("site", "check", "show_arguments", "")  # fields; "" is that of --help and such
 _PATHS: Final = ("file", "directory")
+_MOST_BITS: Final = 64  # of whole numbers (TOML 1.0, "Integer")
 
 
 class Site(NamedTuple):
@@ -140,7 +141,7 @@ def _read(path: str) -> dict[str, object]:
             f"there is no file of sites: {path}",
             hint='Make it, with a table for each site: [name], then lines such as peer = "host" and port = 104.',
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last: no end of brackets
         raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
@@ -173,16 +174,17 @@ def _parameter(key: str, value: object, where: str) -> str:
     if low is None or high is None:
         return _text(value, where)
     if type(value) is not int or not low <= value <= high:
-        raise UsageError(f"{where}: {value!r} is no number from {low} to {high}")
+        raise UsageError(f"{where}: {_shown(value)} is no number from {low} to {high}")
     return str(value)
 
 
 def _option(key: str, value: object, where: str) -> tuple[Option, Values]:
     """Give the option that a key stands for, with its values as they would stand on the command line."""
     if key == "model":
-        if value not in _MODELS:
-            raise UsageError(f"{where}: {value!r} is no model", hint=f"Models: {', '.join(_MODELS)}.")
-        return _MODELS[str(value)], ()
+        model = _MODELS.get(_text(value, where))
+        if model is None:
+            raise UsageError(f"{where}: {_shown(value)} is no model", hint=f"Models: {', '.join(_MODELS)}.")
+        return model, ()
     option = NAMES.get(_ALIASES.get(key, f"--{key}"))
     if option is None or option.field in _NOT_IN_A_SITE:
         usable = [other.long.removeprefix("--") for other in OPTIONS if other.field not in _NOT_IN_A_SITE]
@@ -207,8 +209,17 @@ def _values(option: Option, value: object, where: str) -> Values:
 
 def _text(value: object, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise UsageError(f"{where}: {value!r} is neither text nor a whole number")
+        raise UsageError(f"{where}: {_shown(value)} is neither text nor a whole number")
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise UsageError(f"{where}: the number is too large")
     return str(value)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # hexadecimal numbers may have more digits than Python writes in decimal
+        return "a number of thousands of digits"
 
 
 def _expanded(text: str, path: bool) -> str:  # noqa: FBT001 - a private function of two arguments

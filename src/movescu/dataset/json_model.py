@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from movescu import dictionary
@@ -61,8 +62,8 @@ def _parse(text: str) -> Any:  # noqa: ANN401 - JSON can be anything
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise _ModelError("it is there twice", (twice,))
     return result
 

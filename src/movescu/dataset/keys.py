@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 from movescu.dataset import charset
-from movescu.dataset.elements import TRAILING_PADDING, Vocabulary
+from movescu.dataset.elements import MAX_DEPTH, TRAILING_PADDING, Vocabulary
 from movescu.dataset.values import element, encode_value, is_text, key_vr, sequence
 from movescu.errors import UsageError
 
@@ -36,11 +36,15 @@ if TYPE_CHECKING:
 MAX_ITEMS: Final = 10_000
 """Items of one sequence that keys may write: a bound for typing errors."""
 
-_NUMBER: Final = r"\s*[+]?(?:0[xX])?([0-9a-fA-F]{1,8})"
-_TAG: Final = rf"\s*\(?{_NUMBER},{_NUMBER}"
-_PRIVATE: Final = r'\s*\(?\s*(?:0[xX])?([0-9a-fA-F]{1,4}),\s*(?:0[xX])?([0-9a-fA-F]{1,2}),\s*"([^"]+)"\s*\)?'
+# Of blanks there is one way to take them: with two, the time grows with the square of their number.
+_NUMBER: Final = r"[+]?(?:0[xX])?([0-9a-fA-F]{1,8})"
+_TAG: Final = rf"\s*(?:\(\s*)?{_NUMBER},\s*{_NUMBER}"
+_PRIVATE: Final = r'\s*(?:\(\s*)?(?:0[xX])?([0-9a-fA-F]{1,4}),\s*(?:0[xX])?([0-9a-fA-F]{1,2}),\s*"([^"]+)"\s*\)?'
 _EIGHT_DIGITS: Final = r"[0-9a-fA-F]{8}\Z"
 _STEP: Final = r'([^=\[\]".]+|[^=\[\]".]*"[^"]+"\s*\)?)\[([0-9]{1,9})\](\.|=|\Z)'
+
+_LONGEST_NAME: Final = 128
+"""Characters of a name that might be an old one; the longest keyword of PS3.6 has 63."""
 
 # Names of the dictionaries before PS3.6 of 2011 set the keywords, where dropping the possessive s is not all.
 _OLD_NAMES: Final = {
@@ -107,6 +111,8 @@ class KeySet:
         return self._top.encode()
 
     def _add(self, key: str, steps: list[tuple[str, int]], name: str | None, value: str) -> None:
+        if len(steps) > MAX_DEPTH:
+            raise UsageError(f"sequences are nested deeper than {MAX_DEPTH}, in the key {key!r}")
         level = self._top
         for step, index in steps:
             level = self._item(key, level, step, index)
@@ -255,6 +261,8 @@ def _find(name: str) -> int | None:
 
 def _without_possessive(name: str) -> list[str]:
     """Drop the s of PatientsName, PatientsBirthDate, ...: one at a time, then all."""
+    if len(name) > _LONGEST_NAME:
+        return []
     places = [match.start() for match in re.finditer(r"(?<=[a-z])s(?=[A-Z])", name)]
     return [name[:place] + name[place + 1 :] for place in places] + [re.sub(r"(?<=[a-z])s(?=[A-Z])", "", name)]
 

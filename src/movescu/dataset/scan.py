@@ -81,9 +81,20 @@ def adapted(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[I
     None if more than lengths of sequences has, or may have, to change.
     """
     found = _walk(data, syntax, encoding)
-    if found is None or found[1] != len(data):
+    if found is None or found[1] != len(data) or _overlooks(found[0], data, syntax):
         return None
     return found[0], found[2]
+
+
+def _overlooks(identity: Identity, data: Buffer, syntax: TransferSyntax) -> bool:
+    """Tell whether a UID that was not found may stand there in another VR than UI."""
+    found = ((_CLASS_UID, identity.sop_class_uid), (_INSTANCE_UID, identity.sop_instance_uid))
+    missing = [tag for tag, uid in found if uid is None]
+    if not missing or syntax.implicit:
+        return False
+    pack = Struct(">HH" if syntax.big_endian else "<HH").pack
+    whole = bytes(data)  # such objects are refused anyway: here it may take its time
+    return any(not vr.startswith(b"UI") for tag in missing for vr in whole.split(pack(tag >> 16, tag & 0xFFFF))[1:])
 
 
 def adapted_head(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, Buffer, int] | None:

@@ -137,7 +137,7 @@ def _leading(pattern: str, text: str) -> re.Match[str]:
 
 
 def _integers(vr: str, parts: list[str]) -> tuple[bytes, bool]:
-    bits, data, exact = INTEGERS[vr], b"", True
+    bits, data, exact = INTEGERS[vr], bytearray(), True
     for part in parts:
         match = _leading(_INTEGER, part)
         number = int(match[1][:40])  # beyond that it fits nothing
@@ -148,11 +148,11 @@ def _integers(vr: str, parts: list[str]) -> tuple[bytes, bool]:
         elif abs(number) >= 1 << 64:
             number = (1 << 64) - 1
         data += (number % (1 << bits)).to_bytes(bits // 8, "little")
-    return data, exact
+    return bytes(data), exact
 
 
 def _floats(vr: str, parts: list[str]) -> tuple[bytes, bool]:
-    data, exact = b"", True
+    data, exact = bytearray(), True
     for part in parts:
         match = _leading(_FLOAT, part)
         number = abs(float(match[1])) if "nan" in match[1].lower() else float(match[1])
@@ -160,22 +160,23 @@ def _floats(vr: str, parts: list[str]) -> tuple[bytes, bool]:
         try:
             data += struct.pack(FLOATS[vr], number)
         except OverflowError:
-            data, exact = data + struct.pack(FLOATS[vr], float("inf") if number > 0 else float("-inf")), False
-    return data, exact
+            data += struct.pack(FLOATS[vr], float("inf") if number > 0 else float("-inf"))
+            exact = False
+    return bytes(data), exact
 
 
 def _hexadecimals(vr: str, parts: list[str]) -> tuple[bytes, bool]:
-    size, data, exact = HEXADECIMAL[vr], b"", True
+    size, data, exact = HEXADECIMAL[vr], bytearray(), True
     for part in parts:
         match = _leading(_HEX, part)
         number = int(match[2], 16) * (-1 if match[1] == "-" else 1)
         exact = exact and match.end() == len(part.rstrip()) and 0 <= number < 1 << 8 * size
         data += (number % (1 << 8 * size)).to_bytes(size, "little")
-    return data, exact
+    return bytes(data), exact
 
 
 def _tags(_: str, parts: list[str]) -> tuple[bytes, bool]:
-    data, exact = b"", True
+    data, exact = bytearray(), True
     for part in parts:
         match = re.match(_AT, part)
         if match is None:
@@ -183,7 +184,7 @@ def _tags(_: str, parts: list[str]) -> tuple[bytes, bool]:
         group, number = int(match[1], 16), int(match[2], 16)
         exact = exact and group <= 0xFFFF >= number and part[match.end() :].strip() == ")"
         data += struct.pack("<HH", group & 0xFFFF, number & 0xFFFF)
-    return data, exact
+    return bytes(data), exact
 
 
 _NUMBERS: Final[dict[str, Callable[[str, list[str]], tuple[bytes, bool]]]] = {

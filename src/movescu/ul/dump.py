@@ -32,7 +32,6 @@ _IDENTITIES: Final = {
     4: "SAML assertion",
     5: "JSON web token",
 }
-_HIDDEN: Final = b"hidden"
 
 
 def association_text(
@@ -45,15 +44,15 @@ def association_text(
 
 
 def bytes_of(pdu: AssociateRQ | AssociateAC | AssociateRJ) -> bytes:
-    """Encode a PDU, with other bytes where a user identity is."""
+    """Encode a PDU, with nothing where a user identity is: a PDU that was received never gets longer by it."""
     if isinstance(pdu, AssociateRJ):
         return pdu.encode()
     information = pdu.user_information
     if information.user_identity is not None:
         kind = information.user_identity.identity_type
-        information = replace(information, user_identity=UserIdentity(kind, _HIDDEN))
+        information = replace(information, user_identity=UserIdentity(kind, b""))
     if information.user_identity_response is not None:
-        information = replace(information, user_identity_response=_HIDDEN)
+        information = replace(information, user_identity_response=b"")
     return replace(pdu, user_information=information).encode()
 
 

@@ -46,6 +46,8 @@ CONTEXT_RESULTS: Final = {
 _RETRIEVAL_EXTENSIONS: Final = ("relational retrieval", "conversion to enhanced multi-frame images")
 """Bytes of the service class application information of C-MOVE classes (PS3.4 C.5.2.1)."""
 
+_LONGEST_UID: Final = 64  # characters (PS3.5 9.1)
+
 CALLING_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=3)
 CALLED_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=7)
 
@@ -149,14 +151,18 @@ def _answer_window(proposed: tuple[int, int] | None) -> tuple[int, int] | None:
 
 
 def _answer_roles(request: AssociateRQ, answered: Sequence[AnsweredContext]) -> tuple[RoleSelection, ...]:
-    """Take the SCU role where it is proposed, never the SCP role: that one is ours (PS3.7 D.3.3.4)."""
+    """Take the SCU role where it is proposed, never the SCP role: that one is ours (PS3.7 D.3.3.4).
+
+    One answer for each class that is accepted and has the name of one: with whatever else a peer may send, the answers
+    could grow past the 65535 bytes of the user information item.
+    """
     accepted = {context.context_id for context in answered if context.result == ContextResult.ACCEPTANCE}
     classes = {context.abstract_syntax for context in request.contexts if context.context_id in accepted}
-    roles = request.user_information.role_selections
+    roles = {role.sop_class_uid: role.scu_role for role in request.user_information.role_selections}
     return tuple(
-        RoleSelection(role.sop_class_uid, role.scu_role, scp_role=False)
-        for role in roles
-        if role.sop_class_uid in classes
+        RoleSelection(uid, scu_role, scp_role=False)
+        for uid, scu_role in roles.items()
+        if uid in classes and len(uid) <= _LONGEST_UID
     )
 
 

@@ -1,0 +1,187 @@
+"""Fuzz targets for what a user gives: query files, keys, dictionaries, configurations, rules, command lines.
+
+Files are real ones in the current folder, which is the fuzzer's to fill; ``XDG_CONFIG_HOME`` is to name it. Nothing
+that an input names is written to, sent to or asked for: appenders get another file and no host.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from unittest.mock import patch
+
+from logging_state import restored
+
+from movescu import dictionary
+from movescu.cli.log_config import Configuration, apply, read_configuration
+from movescu.cli.log_properties import Properties
+from movescu.cli.log_python import read_python
+from movescu.cli.parser import arguments_lines, parse
+from movescu.cli.sites import site_names
+from movescu.dataset.encoding import Encoding
+from movescu.dataset.filemeta import decode_file_meta, encode_file_meta
+from movescu.dataset.query import make_identifier
+from movescu.dataset.recode import recode
+from movescu.dictionary_files import use_dictionaries
+from movescu.errors import DataSetError
+from movescu.net import access_rules
+from movescu.net.access import AccessRules, Client
+from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEVICES: Final = b"/dev"
+"""Inputs with this are passed over: some of those files never end."""
+NO_SEARCH: Final = patch("difflib.get_close_matches", lambda _word, known, **_: list(known)[:1])
+"""What a mistyped word may have been takes longer to find than all else does."""
+
+
+def _written(name: str, data: bytes) -> str:
+    Path(name).write_bytes(data)
+    return name
+
+
+# -- requests --------------------------------------------------------------------------------------------------------
+
+
+def query(name: str) -> Callable[[bytes], None]:
+    """Make the target that reads query files of a name."""
+
+    def read(data: bytes) -> None:
+        _file_meta(data)
+        if DEVICES not in data:
+            path = _written(name, data)
+            make_identifier((), path, model="PATIENT", keys_only=True)
+            _encode(make_identifier((), path, model="STUDY").data)
+
+    return read
+
+
+def _file_meta(data: bytes) -> None:
+    """Read file meta information, and write what is found."""
+    try:
+        meta = decode_file_meta(data)
+    except DataSetError:
+        return
+    if meta is None or max(map(len, (meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid))) > 64:
+        return
+    again = decode_file_meta(encode_file_meta(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid))
+    assert again is not None
+    assert again.transfer_syntax_uid == meta.transfer_syntax_uid
+    assert (again.sop_class_uid, again.sop_instance_uid) == (meta.sop_class_uid, meta.sop_instance_uid)
+
+
+def keys(data: bytes) -> None:
+    """Make an identifier of keys, one on a line."""
+    with NO_SEARCH:
+        _encode(make_identifier(os.fsdecode(data).split("\n"), model="STUDY").data)
+
+
+def _encode(data: bytes) -> None:
+    """Encode an identifier, which has to be possible in any transfer syntax, and to lose nothing where VRs are told."""
+    for syntax in (IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE) if data else ():
+        there = recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
+        assert syntax.implicit or recode(there, syntax, Encoding(transfer_syntax=EXPLICIT_LITTLE)) == data
+
+
+# -- files that a run reads ------------------------------------------------------------------------------------------
+
+TAGS: Final = (0x00080005, 0x00100000, 0x00100010, 0x00110010, 0x00111001, 0x00280106, 0x60023000, 0x7FE00010)
+
+
+def dictionary_file(data: bytes) -> None:
+    """Put a dictionary in force, and read with it a data set that tells no VRs."""
+    try:
+        use_dictionaries(_written("fuzz.dic", data))
+        for tag in TAGS:
+            dictionary.keyword_of(tag), dictionary.vm_of(tag)
+        for keyword in dictionary.keywords()[:5]:
+            dictionary.tag_of(keyword)
+        elements = (tag.to_bytes(4)[1::-1] + tag.to_bytes(4)[:1:-1] + b"\4\0\0\0ACME" for tag in TAGS)
+        with suppress(DataSetError):  # a tag may be that of a sequence now
+            recode(b"".join(elements), IMPLICIT_LITTLE, Encoding(transfer_syntax=EXPLICIT_LITTLE))
+    finally:
+        dictionary.use(None)
+
+
+def log_properties(data: bytes) -> None:
+    """Set up the log from log4cplus's properties, and format a record with each appender."""
+    complaints: list[str] = []
+    if DEVICES in data:
+        return
+    with restored(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        read = read_configuration(data.decode("utf-8", "surrogateescape"), "log.cfg", complaints.append)
+        apply(Configuration(read.loggers, _harmless(read.appenders)), complaints.append)
+        record = logging.LogRecord("movescu.net", logging.ERROR, __file__, 1, "peer %s\nsays", ("A\x1b",), None)
+        with patch("socket.getfqdn", return_value="localhost"):  # asks a name server
+            for handler in logging.getLogger("movescu.net").handlers:
+                if handler.filter(record):
+                    handler.format(record)
+    for path in Path().glob("fuzz.log*"):
+        path.unlink()
+
+
+def _harmless(appenders: Properties) -> Properties:
+    entries = {key: entry for key, entry in appenders._entries.items() if not key.endswith(".host")}  # noqa: SLF001 - of no other use
+    files = {key: entry._replace(value="fuzz.log") for key, entry in entries.items() if key.endswith(".File")}
+    return Properties(entries | files, lambda _: None)
+
+
+def log_python(data: bytes) -> None:
+    """Read a configuration of Python's logging, which is JSON if it begins so."""
+    name = "log.json" if data[:1] in (b"{", b"[") else "log.toml"
+    configuration = read_python(data.decode("utf-8", "surrogateescape"), name)
+    assert configuration["disable_existing_loggers"] in (False, True) or configuration
+
+
+CLIENTS: Final = (
+    Client("192.0.2.1", "archive.example.org"),
+    Client("2001:db8::1", "unknown"),
+    Client("fe80::1%lo", "paranoid"),
+    Client("unknown", "LOCALHOST"),
+)
+BETWEEN: Final = b"\n----\n"
+"""Between hosts.allow, hosts.deny and a file of patterns."""
+LISTS: Final = ("/x/list", "/x/list2")
+"""Names of the file of patterns; others are not read, or an input would mean another thing on each machine."""
+
+
+def access(data: bytes) -> None:
+    """Read hosts.allow and hosts.deny, and decide; nothing may be raised at all."""
+    allow, deny, patterns, *_ = (*data.split(BETWEEN, 2), b"", b"")
+    patterns_at = _written("patterns", patterns)
+
+    def read_patterns(path: str) -> list[str]:
+        return access_rules.read_patterns(patterns_at if path in LISTS else "missing")
+
+    rules = AccessRules(access_rules.parse(allow, "hosts.allow"), access_rules.parse(deny, "hosts.deny"))
+    assert all(warning.isprintable() for warning in rules.warnings)
+    with patch("movescu.net.access.read_patterns", read_patterns):
+        for client in CLIENTS:
+            verdict = rules.allows(client, "127.0.0.1", server_port=104)
+            assert all(text.isprintable() for text in (verdict.rule, verdict.location, *verdict.warnings))
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+
+def command_file(data: bytes) -> None:
+    """Read a command line from a file."""
+    path = _written("command.txt", data)
+    with NO_SEARCH:
+        arguments_lines("movescu", [f"@{path}"])
+        parse([f"@{path}"])
+
+
+def sites(data: bytes) -> None:
+    """Read the file of sites, and the site ``s``."""
+    Path("movescu").mkdir(exist_ok=True)
+    _written("movescu/sites.toml", data)
+    with NO_SEARCH:
+        site_names()
+        parse(["--site", "s", "-k", "0008,0052=STUDY"])

@@ -1,0 +1,55 @@
+"""The fuzz targets by name: what takes the bytes, what it may raise, how long inputs get.
+
+``run`` fuzzes them, ``tests/test_fuzz.py`` replays their corpora. An exception that is not in ``raises`` is a bug, and
+so is a failed ``assert``.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import given
+import peer
+
+from movescu.cli.parser import CommandLineError, ShowCompletion, ShowHelp, ShowTLS, ShowVersion
+from movescu.errors import DataSetError, ProtocolError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Target(NamedTuple):
+    """One target; ``longest`` in bytes."""
+
+    run: Callable[[bytes], None]
+    raises: tuple[type[Exception], ...]
+    longest: int = 4096
+
+    def __call__(self, data: bytes) -> None:
+        """Run it on one input."""
+        with suppress(*self.raises):
+            self.run(data)
+
+
+_PROTOCOL: Final = (ProtocolError,)
+_DATA_SET: Final = (DataSetError,)
+_USAGE: Final = (UsageError,)
+_COMMAND_LINE: Final = (CommandLineError, ShowHelp, ShowVersion, ShowCompletion, ShowTLS)
+
+TARGETS: Final = {
+    "pdu": Target(peer.pdu, _PROTOCOL),
+    "association": Target(peer.association, (), 2048),
+    "command": Target(peer.command, (), 1024),
+    "data_set": Target(peer.data_set, _DATA_SET),
+    "query_dicom": Target(given.query("query"), _USAGE),
+    "query_json": Target(given.query("query.json"), _USAGE),
+    "query_dump": Target(given.query("query.dump"), _USAGE),
+    "keys": Target(given.keys, _USAGE, 1024),
+    "dictionary": Target(given.dictionary_file, _USAGE),
+    "log_properties": Target(given.log_properties, _USAGE),
+    "log_python": Target(given.log_python, _USAGE),
+    "access": Target(given.access, ()),
+    "command_file": Target(given.command_file, _COMMAND_LINE, 1024),
+    "sites": Target(given.sites, (*_COMMAND_LINE, UsageError), 1024),
+}
