@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from io import BytesIO
@@ -204,13 +205,41 @@ def test_no_object_is_lost_to_another_of_its_name_that_comes_at_the_same_moment(
 def test_where_there_are_no_hard_links_objects_are_kept_apart_as_well(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def link(*_: object, **__: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
+    both = threading.Barrier(2)
 
-    monkeypatch.setattr(os, "link", link)  # as vfat has it
-    for uid in ("1.2.3", "1.2.4"):
-        store.receive(encoded(uid=uid), uid=uid)
-    assert store.files == ["Ü 1/007/0012.1.2.4.dcm", "Ü 1/007/0012.dcm"]
+    def link(*_: object, **__: object) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # whether the other one has come as far, having seen that the name is free
+        raise PermissionError(1, "Operation not permitted")  # as vfat has it
+
+    monkeypatch.setattr(os, "link", link)
+    objects = {uid: encoded(uid=uid) for uid in ("1.2.3", "1.2.4")}
+    threads = [
+        threading.Thread(target=store.receive, args=(data,), kwargs={"uid": uid}) for uid, data in objects.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(str(dcmread(store.folder / file).SOPInstanceUID) for file in store.files) == sorted(objects)
+
+
+def test_an_object_that_another_process_puts_there_at_the_same_moment_is_not_replaced(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def late(temporary: str, name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        (store.folder / "Ü 1" / "007" / name).write_text("of the other process")
+        link(temporary, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(StoreError, match="File exists"):
+        store.receive(encoded())
+    assert (store.folder / "Ü 1" / "007" / "0012.dcm").read_text() == "of the other process"
+    monkeypatch.undo()
+    store.receive(encoded())  # asked for again
+    assert store.files == ["Ü 1/007/0012.1.2.3.dcm", "Ü 1/007/0012.dcm"]
 
 
 @pytest.mark.parametrize("what", ["folder", "deeper folder"])

@@ -15,7 +15,7 @@ from movescu.dataset.encoding import Encoding, Identity
 from movescu.dataset.filemeta import decode_file_meta
 from movescu.dataset.head import read_head
 from movescu.dataset.recode import Reader
-from movescu.dataset.scan import IdentityReader, adapted_head, unchanged
+from movescu.dataset.scan import IdentityReader, adapted, adapted_head
 from movescu.errors import DataSetError
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 
@@ -26,7 +26,7 @@ _SOP_INSTANCE_UID: Final = 0x00080018
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _META: Final = 1 << 16  # bytes in which preamble and file meta have to end
 _BLOCK: Final = 1 << 20
-_ENCODINGS: Final = (Encoding(), Encoding(explicit_length=False))
+_CANONICAL: Final = Encoding()
 _WITHOUT_META: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
 
 
@@ -91,11 +91,10 @@ def _begin(data: bytes, without_meta: tuple[TransferSyntax, ...]) -> tuple[int, 
 def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax) -> Identity:
     """Walk a data set to its end and give what it says of itself. Raises ``DataSetError`` if it has none."""
     rest = size - start - len(head)
-    for encoding in _ENCODINGS:
-        if not rest and (identity := unchanged(head, syntax, encoding)) is not None:
-            return identity
-        if rest and (found := adapted_head(head, syntax, encoding)) is not None and found[2] == rest:
-            return found[0]
+    if not rest and (found := adapted(head, syntax, _CANONICAL)) is not None:
+        return found[0]
+    if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun[2] == rest:
+        return begun[0]
     handler = IdentityReader()
     reader = Reader(syntax, handler)
     position = start
