@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.status import SUCCESS
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received
     from movescu.storage.receiver import Incoming
@@ -18,9 +20,13 @@ _REPORTED: Final = 1000  # objects that failed or broke off and are remembered o
 
 
 class Tally:
-    """What arrived at our own port so far; counted by the threads of the storage associations."""
+    """What arrived at our own port so far; counted by the threads of the storage associations.
 
-    def __init__(self) -> None:
+    ``remember``: the SOP instance UIDs of what was stored are kept, some 150 bytes each, and an object that comes again
+    counts once.
+    """
+
+    def __init__(self, *, remember: bool = False) -> None:
         self.stored = 0
         self.failed = 0
         self.size = 0
@@ -31,12 +37,15 @@ class Tally:
         """The object that came last."""
         self.broken_off: set[str] = set()
         """SOP instance UIDs of objects that began to come, broke off, and did not come again; a thousand at most."""
+        self.uids: set[str] | None = set() if remember else None
+        """SOP instance UIDs of what was stored, where they are kept."""
+        self._again = 0
         self._lock = threading.Lock()
 
     @property
     def arrived(self) -> int:
-        """How many objects came, stored or not."""
-        return self.stored + self.failed
+        """How many objects came, stored or not; each as often as it came."""
+        return self.stored + self.failed + self._again
 
     def count(self, received: Received) -> None:
         """Count an object. One that failed before counts once, and as what became of it at last."""
@@ -46,18 +55,42 @@ class Tally:
             self.last = received
             self.failed -= self.failures.pop(uid, None) is not None
             if received.status == SUCCESS:
-                self.stored += 1
+                self._count_stored(uid)
             else:
                 self.failed += 1
                 if len(self.failures) < _REPORTED:
                     self.failures[uid] = received
             self.broken_off.discard(uid)
 
+    def _count_stored(self, uid: str) -> None:
+        if self.uids is not None:
+            if uid in self.uids:
+                self._again += 1
+                return
+            self.uids.add(uid)
+        self.stored += 1
+
     def count_broken_off(self, incoming: Incoming) -> None:
         """Note an object whose sender was lost before it was whole; it may come again."""
         with self._lock:
             if len(self.broken_off) < _REPORTED:
                 self.broken_off.add(incoming.request.affected_sop_instance_uid)
+
+
+@dataclass(slots=True, eq=False)
+class Round:
+    """Requests that are waited for together, and what came of them.
+
+    ``wanted``: SOP instance UIDs of the objects that are asked for, where they are known. ``row``: see ``events``.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    responses: list[MoveResponse] = field(default_factory=list)
+    message_ids: set[int] = field(default_factory=set)
+    wanted: Container[str] | None = None
+    lost: bool = False
+    """Whether the association with the archive ended before a final response."""
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

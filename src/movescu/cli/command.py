@@ -19,7 +19,7 @@ from movescu.cli.exit_codes import PRECEDENCE, ExitCode
 from movescu.cli.wiring import retrieve_options
 from movescu.dataset.query import make_identifier
 from movescu.errors import MovescuError, PeerError, StoreError, UsageError
-from movescu.retrieve import Retriever
+from movescu.retrieval import Retrieval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,47 +127,47 @@ class _Command:
         """Run it. Gives the exit code; errors before the first request are raised."""
         settings = self._settings
         identifiers = _identifiers(settings)
-        with _Signals() as signals, Retriever(self._options, watch=_dots()) as retriever:
-            signals.retriever = retriever
-            retriever.listen()
-            retriever.open()
-            with self._watching(retriever) as on_response:
-                lost = self._ask(retriever, identifiers, on_response)
-                self._finish(retriever)
+        with _Signals() as signals, Retrieval(self._options, watch=_dots()) as retrieval:
+            signals.retrieval = retrieval
+            retrieval.listen()
+            retrieval.open()
+            with self._watching(retrieval) as on_response:
+                lost = self._ask(retrieval, identifiers, on_response)
+                self._finish(retrieval)
             if not lost:
-                self._end(retriever)
-            if retriever.cancelled:
+                self._end(retrieval)
+            if retrieval.cancelled:
                 self._codes.add(ExitCode.INTERRUPTED)
         return next((code for code in PRECEDENCE if code in self._codes), ExitCode.SUCCESS)
 
-    def _watching(self, retriever: Retriever) -> AbstractContextManager[Callable[[MoveResponse], None]]:
+    def _watching(self, retrieval: Retrieval) -> AbstractContextManager[Callable[[MoveResponse], None]]:
         """Give what is told the responses as they come: on a terminal, what shows the progress."""
         shown = self._settings.log_level in _WITH_PROGRESS and self._settings.log_config is None
         if not shown or sys.stderr is None or not sys.stderr.isatty():
             return contextlib.nullcontext(report.log_response)
         from movescu.cli.progress import Progress  # noqa: PLC0415 - only for terminals
 
-        return Progress(retriever.tally, self._options, display=self._settings.progress)
+        return Progress(retrieval.tally, self._options, display=self._settings.progress)
 
     def _ask(
-        self, retriever: Retriever, identifiers: list[Identifier], on_response: Callable[[MoveResponse], None]
+        self, retrieval: Retrieval, identifiers: list[Identifier], on_response: Callable[[MoveResponse], None]
     ) -> bool:
         """Make all requests; True if the association was lost over it."""
         try:
             for identifier in (i for i in identifiers for _ in range(self._settings.repeat)):
-                if retriever.cancelled:
+                if retrieval.cancelled:
                     break
-                response = retriever.move(identifier, on_response)
-                self._codes |= report.judge_response(response, retriever, self._options)
+                response = retrieval.move(identifier, on_response)
+                self._codes |= report.judge_response(response, retrieval, self._options)
         except PeerError as error:
             self._codes.add(ExitCode.ASSOCIATION_LOST)
             report.complain("association lost before the final C-MOVE response", error, ExitCode.ASSOCIATION_LOST)
             return True
         return False
 
-    def _finish(self, retriever: Retriever) -> None:
+    def _finish(self, retrieval: Retrieval) -> None:
         try:
-            result = retriever.finish()
+            result = retrieval.finish()
         except StoreError as error:
             self._codes.add(ExitCode.INCOMPLETE)
             report.complain("incomplete", error)
@@ -175,13 +175,13 @@ class _Command:
         self._codes |= report.judge_result(result, self._options)
         report.report_rejected(result.rejected, self._options, failed=bool(self._codes))
 
-    def _end(self, retriever: Retriever) -> None:
+    def _end(self, retrieval: Retrieval) -> None:
         if self._settings.abort:
             _log.info("aborting association")
-            retriever.abort()
+            retrieval.abort()
             return
         try:
-            retriever.release()
+            retrieval.release()
         except PeerError as error:
             self._codes.add(ExitCode.RELEASE_FAILED)
             report.complain("association release failed", error, ExitCode.RELEASE_FAILED)
@@ -192,11 +192,11 @@ class _Signals:
 
     The first Ctrl-C sends C-CANCEL and lets the archive come to its end, or ends the wait for what is still on its way;
     a second one, SIGTERM and SIGHUP abort. While that goes on, for some seconds at most, further ones change nothing:
-    they would leave temporary files. To be left after the retriever. A signal that is ignored stays so (``nohup``).
+    they would leave temporary files. To be left after the retrieval. A signal that is ignored stays so (``nohup``).
     """
 
     def __init__(self) -> None:
-        self.retriever: Retriever | None = None
+        self.retrieval: Retrieval | None = None
         self._ending = False
         self._before: dict[int, Callable[[int, FrameType | None], object] | int] = {}
 
@@ -217,11 +217,11 @@ class _Signals:
         """Cancel at first, then abort."""
         if self._ending:
             return
-        retriever = self.retriever
-        if retriever is None or retriever.cancelled or not retriever.moving:
+        retrieval = self.retrieval
+        if retrieval is None or retrieval.cancelled or not retrieval.moving:
             self._ending = True
             raise KeyboardInterrupt
-        retriever.cancel()  # before anything is said: whoever reads it may interrupt again at once
+        retrieval.cancel()  # before anything is said: whoever reads it may interrupt again at once
         _log.warning("cancelling; interrupt again to abort")
 
     def terminate(self, number: int, _: FrameType | None) -> None:

@@ -19,14 +19,14 @@ from movescu.dimse.status import (
     StatusClass,
 )
 from movescu.errors import PeerError
-from movescu.retrieve import NoPresentationContextError
+from movescu.session import NoPresentationContextError
 from movescu.uids import may_be_storage, uid_name
 
 if TYPE_CHECKING:
     from movescu.cli.option import Option
     from movescu.errors import MovescuError
     from movescu.options import RetrieveOptions
-    from movescu.retrieve import Retriever
+    from movescu.retrieval import Retrieval
     from movescu.services.move import MoveResponse
     from movescu.tally import RetrieveResult
     from movescu.ul.negotiation import RejectedClass
@@ -85,7 +85,7 @@ def log_response(response: MoveResponse) -> None:
         _log.info("received final C-MOVE response (%s)", response.status_name)
 
 
-def judge_response(response: MoveResponse, retriever: Retriever, options: RetrieveOptions) -> set[ExitCode]:
+def judge_response(response: MoveResponse, retrieval: Retrieval, options: RetrieveOptions) -> set[ExitCode]:
     """Give the code that a final response earns; say what was wrong and what can be done."""
     if response.status == CANCEL or (response.status == SUCCESS and not response.failed):
         return set()
@@ -102,10 +102,10 @@ def judge_response(response: MoveResponse, retriever: Retriever, options: Retrie
     for uid in response.failed_sop_instance_uids:
         _log.warning("not delivered: SOP instance %s", uid)
     if response.status == MOVE_DESTINATION_UNKNOWN:
-        _explain_destination("does not know", retriever, options)
-    elif response.status in _NOT_REACHED and not response.completed and not retriever.arrived:
+        _explain_destination("does not know", retrieval, options)
+    elif response.status in _NOT_REACHED and not response.completed and not retrieval.arrived:
         nothing = "" if response.failed else "may have nothing for these keys, or "
-        _explain_destination(f"{nothing}may not know, or not reach,", retriever, options)
+        _explain_destination(f"{nothing}may not know, or not reach,", retrieval, options)
     elif response.status == DATA_SET_DOES_NOT_MATCH:
         _log.warning(
             "it does not take these keys: check QueryRetrieveLevel, its unique key, and the model (-P, -S, -O)"
@@ -115,8 +115,8 @@ def judge_response(response: MoveResponse, retriever: Retriever, options: Retrie
     return {code}
 
 
-def _explain_destination(what: str, retriever: Retriever, options: RetrieveOptions) -> None:
-    address, port = retriever.own_address
+def _explain_destination(what: str, retrieval: Retrieval, options: RetrieveOptions) -> None:
+    address, port = retrieval.own_address
     _log.warning("the archive %s %s the move destination %r", options.called_ae_title, what, options.destination)
     if port:
         _log.warning(
