@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.peek import Peek
 from movescu.errors import PeerError
-from movescu.events import AssociationEvent, ObjectEvent, RejectedContext, ResponseEvent, RetryEvent
+from movescu.events import AssociationEvent, EndEvent, ObjectEvent, RejectedContext, ResponseEvent, RetryEvent
 from movescu.ul.negotiation import rejected_classes
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received
     from movescu.storage.receiver import Incoming, ObjectReceiver
+    from movescu.tally import RetrieveResult
     from movescu.ul.pdu import AssociateAC, AssociateRQ
 
 _STUDY: Final = 0x0020000D
@@ -180,3 +181,17 @@ class _Peeking:
     def discard(self) -> None:
         """Keep nothing of the object."""
         self._receiver.discard()
+
+
+def end_event(result: RetrieveResult, *, cancelled: bool = False, row: int | None = None) -> EndEvent:
+    """Make the event of the end of a retrieve, whose time and exit code are for who tells it."""
+    tally = result.tally
+    return EndEvent(
+        row=row,
+        outcome="cancelled" if cancelled else result.outcome,
+        stored=tally.stored,
+        failed=tally.failed,
+        size=tally.size,
+        seconds=0.0,
+        missing=result.missing,
+    )

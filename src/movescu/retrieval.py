@@ -148,6 +148,7 @@ class Retrieval:
             self.reception.rejected,
             () if cancelled else tuple(sorted(self.reception.tally.broken_off)),
             self._awaiting.cut_off,
+            self._round.lost,
         )
 
     def release(self) -> None:

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from movescu.dimse.status import SUCCESS
+from movescu.dimse.status import SUCCESS, StatusClass
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -109,8 +109,25 @@ class RetrieveResult:
     """SOP instance UIDs of objects that came in part only; none after C-CANCEL, where that is no wonder."""
     cut_off: int = 0
     """Storage associations open when the time for all was over, where the counts do not show that all came."""
+    lost: bool = False
+    """Whether the association with the archive ended before a final response."""
 
     @property
     def missing(self) -> int:
         """How many objects the archive counts as delivered that did not arrive."""
         return max(self.expected - self.tally.arrived, 0)
+
+    @property
+    def outcome(self) -> str:
+        """In a word: ``complete``, ``incomplete``, ``cancelled`` by the archive's word, or ``failed``.
+
+        It failed if a request did not come to its final response, or to one of failure.
+        """
+        classes = {response.status_class for response in self.responses}
+        if StatusClass.CANCEL in classes:
+            return "cancelled"
+        if self.lost or StatusClass.FAILURE in classes:
+            return "failed"
+        counted = any(response.failed for response in self.responses) or StatusClass.WARNING in classes
+        wanting = self.tally.failed or self.missing or self.broken_off or self.cut_off
+        return "incomplete" if counted or wanting else "complete"

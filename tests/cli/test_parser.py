@@ -98,6 +98,8 @@ def test_without_options_everything_is_as_documented() -> None:
         site=None,
         check=False,
         progress=True,
+        report=None,
+        events=None,
         tls=None,
         tls_password=None,
         tls_key_format="pem",

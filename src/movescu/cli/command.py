@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import FrameType
 
+    from movescu.cli.accounts import Accounts
     from movescu.cli.parser import Settings
     from movescu.dataset.query import Identifier
     from movescu.options import RetrieveOptions
@@ -58,21 +59,43 @@ def _set_up_log(settings: Settings) -> None:
 
 
 def _run(settings: Settings) -> int:
+    if settings.check or (settings.report is None and settings.events is None):
+        return _guarded(settings, None)[0]
+    from movescu.cli.accounts import Accounts  # noqa: PLC0415 - for those alone who ask for it
+
     try:
-        return _check(settings) if settings.check else _Command(settings).run()
+        accounts = Accounts(settings, retrieve_options(settings))
     except UsageError as error:
-        if error_code := report.code_at_start(error):
-            return error_code
+        print_usage_error(error)
+        return ExitCode.USAGE
+    try:
+        code, cause = _guarded(settings, accounts)
+    except SystemExit as end:  # by a signal
+        accounts.conclude(int(end.code or 0))
+        raise
+    return accounts.conclude(code, cause)
+
+
+def _guarded(settings: Settings, accounts: Accounts | None) -> tuple[int, BaseException | None]:
+    """Run it; gives the exit code, and the error that ended it."""
+    try:
+        return _check(settings) if settings.check else _Command(settings, accounts).run(), None
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort: no traceback but for who asks
+        return _code_of(error), error
+
+
+def _code_of(error: BaseException) -> ExitCode:
+    """Give the code of an error that ended the run, and complain of it."""
+    if isinstance(error, KeyboardInterrupt):
+        _log.critical("interrupted")
+        return ExitCode.INTERRUPTED
+    if isinstance(error, MovescuError) and (code := report.code_at_start(error)) is not None:
+        return code
+    if isinstance(error, UsageError):
         if _log.isEnabledFor(logging.ERROR):
             print_usage_error(error)
         return ExitCode.USAGE
-    except MovescuError as error:
-        return report.code_at_start(error) or _internal_error(error)
-    except KeyboardInterrupt:
-        _log.critical("interrupted")
-        return ExitCode.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last resort: no traceback but for who asks for it
-        return _internal_error(error)
+    return _internal_error(error)
 
 
 def _identifiers(settings: Settings) -> list[Identifier]:
@@ -100,15 +123,15 @@ def print_usage_error(error: MovescuError) -> None:
     streams.write(sys.stderr, f"{banner()}error: {error}\n{hint}")
 
 
-def _internal_error(error: Exception) -> ExitCode:
+def _internal_error(error: BaseException) -> ExitCode:
     _log.critical("internal error: %s: %s", type(error).__name__, error)
     _log.debug("where it happened:", exc_info=error)
     return ExitCode.INTERNAL_ERROR
 
 
-def _dots() -> Callable[[ObjectReceiver], ObjectReceiver] | None:
-    """Give what shows the progress as DCMTK does, None if it is not to be shown."""
-    if not logs.shows_progress():
+def _dots(settings: Settings) -> Callable[[ObjectReceiver], ObjectReceiver] | None:
+    """Give what shows the progress as DCMTK does, None if it is not to be shown: programs may read the output."""
+    if not logs.shows_progress() or "-" in (settings.report, settings.events):
         return None
     from movescu.cli.dots import Dots  # noqa: PLC0415 - for those alone who want to see it
 
@@ -118,8 +141,9 @@ def _dots() -> Callable[[ObjectReceiver], ObjectReceiver] | None:
 class _Command:
     """One run: an association, all its requests, and what is told about it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, accounts: Accounts | None) -> None:
         self._settings = settings
+        self._accounts = accounts
         self._options: RetrieveOptions = retrieve_options(settings)
         self._codes: set[ExitCode] = set()
 
@@ -127,7 +151,8 @@ class _Command:
         """Run it. Gives the exit code; errors before the first request are raised."""
         settings = self._settings
         identifiers = _identifiers(settings)
-        with _Signals() as signals, Retrieval(self._options, watch=_dots()) as retrieval:
+        sink = None if self._accounts is None else self._accounts.sink
+        with _Signals() as signals, Retrieval(self._options, watch=_dots(settings), on_event=sink) as retrieval:
             signals.retrieval = retrieval
             retrieval.listen()
             retrieval.open()
@@ -173,6 +198,8 @@ class _Command:
             report.complain("incomplete", error)
             return
         self._codes |= report.judge_result(result, self._options)
+        if self._accounts is not None:
+            self._accounts.concluded(result, cancelled=retrieval.cancelled)
         report.report_rejected(result.rejected, self._options, failed=bool(self._codes))
 
     def _end(self, retrieval: Retrieval) -> None:

@@ -24,7 +24,8 @@ EXIT_CODES: Final = {
     "archive ended a request because of `--cancel`.",
     ExitCode.USAGE: "The command line, a key, a query file or a dictionary cannot be used. Nothing was sent.",
     ExitCode.INSUFFICIENT_PRIVILEGES: "The system refuses the port of `--port`, as it does to most users below 1024.",
-    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory cannot be written to.",
+    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report` or `--events`, cannot be "
+    "written to.",
     ExitCode.OUTPUT_DIRECTORY_NOT_FOUND: "The output directory does not exist, or is none.",
     ExitCode.CANNOT_LISTEN: "The port of `--port` is in use, or cannot be listened on.",
     ExitCode.ASSOCIATION_FAILED: "No association: the archive cannot be reached, rejected it, or ended it at once.",

@@ -114,6 +114,8 @@ class Settings(NamedTuple):
     site: str | None
     check: bool
     progress: bool
+    report: str | None
+    events: str | None
 
     tls: tuple[str, str] | None
     tls_password: str | None
