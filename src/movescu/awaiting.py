@@ -30,10 +30,12 @@ _GLANCE: Final = 1.0
 class Awaiting:
     """Decides how long to wait for what a round has asked for, by what the archive counted and what arrived.
 
-    ``until``: when all has to be over, on the monotonic clock.
+    ``until``: when all has to be over, on the monotonic clock. ``alone``: all storage associations are of this round;
+    else they tell nothing of it, and its silence is the time in which no object of its own came.
     """
 
-    def __init__(self, options: RetrieveOptions, one: Round, until: float | None) -> None:
+    def __init__(self, options: RetrieveOptions, one: Round, until: float | None, *, alone: bool = True) -> None:
+        self._alone = alone
         self._options = options
         self._round = one
         self._until = until
@@ -79,6 +81,9 @@ class Awaiting:
         limit = float("inf") if self._until is None else self._until - now
         if limit <= 0:
             return 0.0
+        if not self._alone:
+            wanting = not (self._complete and self._counted)
+            return min(max(final, self._round.touched) + self._options.linger - now, limit) if wanting else 0.0
         if listener.open_associations:
             return min(limit, *(self._seconds_for(c, final, now) for c in listener.open_associations))
         if not self._complete or (listener.unassociated and not self._counted):

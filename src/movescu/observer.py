@@ -194,4 +194,10 @@ def end_event(result: RetrieveResult, *, cancelled: bool = False, row: int | Non
         size=tally.size,
         seconds=0.0,
         missing=result.missing,
+        verified=result.verified,
+        missing_sop_instance_uids=result.missing_uids,
+        extra_sop_instance_uids=result.extra_uids,
+        already_there=result.already_there,
+        attempts=result.attempts,
+        errors=(result.unlisted,) if result.unlisted else (),
     )

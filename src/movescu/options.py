@@ -100,3 +100,16 @@ class RetrieveOptions:
     def destination(self) -> str:
         """The AE title that the archive is to send to."""
         return self.calling_ae_title if self.move_destination is None else self.move_destination
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """How far to go for completeness.
+
+    ``verify``: compare what came with what the archive lists. ``retries``: how often to ask again for what did not
+    come. ``pause``: seconds before the first repetition; each pause is twice the one before it.
+    """
+
+    verify: bool = False
+    retries: int = 0
+    pause: float = 1.0

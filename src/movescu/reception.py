@@ -156,7 +156,7 @@ class Reception:
     def _received(self, received: Received) -> None:
         self.tally.count(received)
         if self._rounds and (one := self.round_of(received.incoming)) is not None:
-            one.tally.count(received)
+            one.count(received)
         if self._observer is not None:
             self._observer.received(received)
 

@@ -19,16 +19,18 @@ from movescu.errors import PeerError
 from movescu.reception import Reception
 from movescu.session import Session
 from movescu.tally import RetrieveResult, Round, Tally
+from movescu.uids import STUDY_ROOT_FIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from types import TracebackType
 
     from movescu.dataset.query import Identifier
     from movescu.events import EventSink
     from movescu.net.tls import TLS, TLSOptions
     from movescu.observer import Observer
-    from movescu.options import RetrieveOptions
+    from movescu.options import Persistence, RetrieveOptions
+    from movescu.pursuit import Pursued, Pursuit
     from movescu.services.move import MoveResponse
     from movescu.storage.receiver import ObjectReceiver
 
@@ -41,6 +43,9 @@ class Retrieval:
     A context manager, to be used step by step: ``listen``, ``open``, ``move`` as often as wanted, ``finish``,
     ``release``. ``watch`` is given what receives an object, for each of them, and gives what takes its place.
     ``on_event`` is told what happens, one call at a time, from whatever thread it happens in.
+
+    With ``persistence``, ``pursue`` takes the place of ``open`` and ``move``; ``there`` has the SOP instance UIDs of
+    objects that need not come.
     """
 
     def __init__(
@@ -49,13 +54,26 @@ class Retrieval:
         *,
         watch: Callable[[ObjectReceiver], ObjectReceiver] | None = None,
         on_event: EventSink | None = None,
+        persistence: Persistence | None = None,
+        there: Container[str] = (),
     ) -> None:
         self._options = options
+        self._persistence = persistence
+        self._there = there
+        self._pursuit: Pursuit | None = None
+        self._pursued: list[Pursued] = []
         self._until = None if options.total_timeout is None else time.monotonic() + options.total_timeout
         self._observer = None if on_event is None else make_observer(on_event)
         tls = make_tls(options.tls, accepting=options.listen is not None)
-        self.reception = Reception(options, watch=watch, tls=tls, observer=self._observer)
-        self.session = Session(options, tls=tls, until=self._until, moved=lambda: self.reception.last_activity)
+        remember = persistence is not None
+        self.reception = Reception(options, watch=watch, tls=tls, observer=self._observer, remember=remember)
+        self.session = Session(
+            options,
+            tls=tls,
+            until=self._until,
+            moved=lambda: self.reception.last_activity,
+            further=(STUDY_ROOT_FIND,) if remember else (),
+        )
         self._round = Round(tally=self.reception.tally)
         self._awaiting = Awaiting(options, self._round, self._until)
         self._finishing = False
@@ -102,18 +120,55 @@ class Retrieval:
         self._round.responses.append(response)
         return response
 
+    def pursue(self, identifier: Identifier, on_response: Callable[[MoveResponse], None] | None = None) -> Pursued:
+        """Retrieve what an identifier asks for as far as ``persistence`` goes.
+
+        Raises ``PeerError`` if no association comes about.
+        """
+        from movescu.pursuit import Pursuit  # noqa: PLC0415 - for those alone who want more than one attempt
+
+        assert self._persistence is not None  # noqa: S101 - what this is for
+        if self._observer is not None:
+            on_response = _both(self._observer, on_response)
+        self._pursuit = Pursuit(
+            self._options,
+            self._persistence,
+            self.reception,
+            self.session,
+            self.open,
+            observer=self._observer,
+            until=self._until,
+            there=self._there,
+        )
+        try:
+            pursued = self._pursuit.run(identifier, on_response)
+        finally:
+            self._awaiting.waited |= self._pursuit.waited
+            self._pursuit = None
+        if pursued.error is not None:
+            self._tell("lost", pursued.error)
+        self._pursued.append(pursued)
+        return pursued
+
     def cancel(self) -> None:
         """Send C-CANCEL for the request that is under way, and wait no longer when it has ended.
 
         Safe from any thread, and from a signal handler.
         """
         self.session.cancel()
+        if (pursuit := self._pursuit) is not None:
+            pursuit.cancel()
         self.reception.wake()
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it is for ``pursue``."""
+        return self._persistence is not None
 
     @property
     def moving(self) -> bool:
         """Whether a request, or the wait for what is still on its way, is there to be cancelled."""
-        return self.session.moving or self._finishing
+        return self.session.moving or self._finishing or self._pursuit is not None
 
     @property
     def cancelled(self) -> bool:
@@ -136,6 +191,12 @@ class Retrieval:
 
     def _finish(self) -> RetrieveResult:
         listener, responses = self.reception.listener, self._round.responses
+        if self._pursued:
+            from movescu.pursuit import joined  # noqa: PLC0415 - as above
+
+            self.reception.stop()
+            self.reception.flush()
+            return joined(self._pursued, self.reception)
         if listener is not None:
             self._awaiting.wait(listener, cancelled=lambda: self.cancelled)
             self.reception.stop()

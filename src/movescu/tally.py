@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -81,16 +82,28 @@ class Tally:
 class Round:
     """Requests that are waited for together, and what came of them.
 
-    ``wanted``: SOP instance UIDs of the objects that are asked for, where they are known. ``row``: see ``events``.
+    ``wanted``: SOP instance UIDs of the objects that are asked for, where they are known; ``extra``: those of others
+    that came all the same, a thousand at most. ``row``: see ``events``.
     """
 
     tally: Tally = field(default_factory=Tally)
     responses: list[MoveResponse] = field(default_factory=list)
     message_ids: set[int] = field(default_factory=set)
     wanted: Container[str] | None = None
+    extra: set[str] = field(default_factory=set)
     lost: bool = False
     """Whether the association with the archive ended before a final response."""
     row: int | None = None
+    touched: float = 0.0
+    """When an object last came, on the monotonic clock."""
+
+    def count(self, received: Received) -> None:
+        """Count an object that came for this round."""
+        self.touched = time.monotonic()
+        self.tally.count(received)
+        uid = received.incoming.request.affected_sop_instance_uid
+        if self.wanted is not None and uid not in self.wanted and len(self.extra) < _REPORTED:
+            self.extra.add(uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +124,42 @@ class RetrieveResult:
     """Storage associations open when the time for all was over, where the counts do not show that all came."""
     lost: bool = False
     """Whether the association with the archive ended before a final response."""
+    verified: bool = False
+    """Whether what is there was compared with what the archive lists; then that alone tells what is missing."""
+    missing_uids: tuple[str, ...] = ()
+    """SOP instance UIDs of objects that the archive lists and that are not there."""
+    extra_uids: tuple[str, ...] = ()
+    """SOP instance UIDs of objects that came and that the archive does not list."""
+    already_there: int = 0
+    """Objects that were there before and were not asked for."""
+    attempts: int = 1
+    unlisted: str = ""
+    """Why the archive did not tell what it holds, where it was asked."""
 
     @property
     def missing(self) -> int:
-        """How many objects the archive counts as delivered that did not arrive."""
-        return max(self.expected - self.tally.arrived, 0)
+        """How many objects did not arrive that the archive lists or, if it was not asked, counts as delivered."""
+        return len(self.missing_uids) if self.verified else max(self.expected - self.tally.arrived, 0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is there, as far as can be told."""
+        return self.outcome == "complete"
 
     @property
     def outcome(self) -> str:
         """In a word: ``complete``, ``incomplete``, ``cancelled`` by the archive's word, or ``failed``.
 
-        It failed if a request did not come to its final response, or to one of failure.
+        It failed if a request did not come to its final response, or to one of failure. But where what is there was
+        compared with what the archive lists, and nothing is missing, it is complete whatever the archive said.
         """
+        if self.verified and not self.missing_uids:
+            return "complete"
         classes = {response.status_class for response in self.responses}
         if StatusClass.CANCEL in classes:
             return "cancelled"
         if self.lost or StatusClass.FAILURE in classes:
             return "failed"
         counted = any(response.failed for response in self.responses) or StatusClass.WARNING in classes
-        wanting = self.tally.failed or self.missing or self.broken_off or self.cut_off
+        wanting = self.tally.failed or self.missing or self.broken_off or self.cut_off or self.unlisted
         return "incomplete" if counted or wanting else "complete"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from movescu.cli import logs, report, streams
 from movescu.cli.exit_codes import PRECEDENCE, ExitCode
-from movescu.cli.wiring import retrieve_options
+from movescu.cli.wiring import persistence, retrieve_options
 from movescu.dataset.query import make_identifier
 from movescu.errors import MovescuError, PeerError, StoreError, UsageError
 from movescu.retrieval import Retrieval
@@ -152,12 +152,15 @@ class _Command:
         settings = self._settings
         identifiers = _identifiers(settings)
         sink = None if self._accounts is None else self._accounts.sink
-        with _Signals() as signals, Retrieval(self._options, watch=_dots(settings), on_event=sink) as retrieval:
+        made = Retrieval(self._options, watch=_dots(settings), on_event=sink, persistence=persistence(settings))
+        with _Signals() as signals, made as retrieval:
             signals.retrieval = retrieval
             retrieval.listen()
-            retrieval.open()
+            if not retrieval.persistent:
+                retrieval.open()
+            ask = self._pursue if retrieval.persistent else self._ask
             with self._watching(retrieval) as on_response:
-                lost = self._ask(retrieval, identifiers, on_response)
+                lost = ask(retrieval, identifiers, on_response)
                 self._finish(retrieval)
             if not lost:
                 self._end(retrieval)
@@ -189,6 +192,27 @@ class _Command:
             report.complain("association lost before the final C-MOVE response", error, ExitCode.ASSOCIATION_LOST)
             return True
         return False
+
+    def _pursue(
+        self, retrieval: Retrieval, identifiers: list[Identifier], on_response: Callable[[MoveResponse], None]
+    ) -> bool:
+        """Retrieve each as far as persistence goes; True if there is no association at the end.
+
+        Raises ``PeerError`` if none comes about for the first.
+        """
+        for number, identifier in enumerate(identifiers):
+            if retrieval.cancelled:
+                break
+            try:
+                pursued = retrieval.pursue(identifier, on_response)
+            except PeerError as error:
+                if not number:
+                    raise
+                self._codes.add(ExitCode.ASSOCIATION_LOST)
+                report.complain("no association for the rest", error, ExitCode.ASSOCIATION_LOST)
+                return True
+            self._codes |= report.judge_pursued(pursued, retrieval, self._options)
+        return not retrieval.session.is_open
 
     def _finish(self, retrieval: Retrieval) -> None:
         try:

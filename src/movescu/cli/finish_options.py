@@ -24,3 +24,31 @@ ACCOUNTS: Final = (
         takes=_FILE,
     ),
 )
+
+COMPLETENESS: Final = (
+    Option(
+        "",
+        "--verify",
+        "verify",
+        "ask by C-FIND what there is, and hold what came against it; missing objects are named",
+        unset=False,
+        needs=("--port",),
+    ),
+    Option(
+        "",
+        "--retry",
+        "retries",
+        "ask again for what did not come, so often",
+        takes=(Value("TIMES", "integer", 0, 1000),),
+        unset=0,
+        needs=("--port",),
+    ),
+    Option(
+        "",
+        "--retry-pause",
+        "retry_pause",
+        "pause so long before the first repetition, twice as long before each further one, up to a minute",
+        takes=(Value("SECONDS", "seconds", 0),),
+        unset=1.0,
+    ),
+)

@@ -32,7 +32,7 @@ EXIT_CODES: Final = {
     ExitCode.ASSOCIATION_LOST: "The association ended before the final response: an abort, a closed connection, a "
     "time-out or an error of protocol.",
     ExitCode.INCOMPLETE: "The archive counts objects as delivered that did not arrive, or objects arrived and could "
-    "not be stored.",
+    "not be stored, or objects that it lists are missing with `--verify`.",
     ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not offer C-MOVE in this query model or in these transfer "
     "syntaxes.",
     ExitCode.RELEASE_FAILED: "All went well, but the archive did not confirm the end of the association.",

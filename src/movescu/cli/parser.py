@@ -116,6 +116,9 @@ class Settings(NamedTuple):
     progress: bool
     report: str | None
     events: str | None
+    verify: bool
+    retries: int
+    retry_pause: float
 
     tls: tuple[str, str] | None
     tls_password: str | None

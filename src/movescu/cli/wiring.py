@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.encoding import Encoding, GroupLength
 from movescu.errors import UsageError
-from movescu.options import ListenOptions, RetrieveOptions
+from movescu.options import ListenOptions, Persistence, RetrieveOptions
 from movescu.storage.durability import Durability
 from movescu.storage.receiver import StorageOptions
 from movescu.ul.pdu import UserIdentity
@@ -56,6 +56,13 @@ def retrieve_options(settings: Settings) -> RetrieveOptions:
         tls=_tls(settings),
         listen=None if settings.listen_port is None else _listen(settings, settings.listen_port),
     )
+
+
+def persistence(settings: Settings) -> Persistence | None:
+    """Say how far to go for completeness; None for a retrieve that asks once and believes the archive."""
+    if not settings.verify and not settings.retries:
+        return None
+    return Persistence(settings.verify, settings.retries, settings.retry_pause)
 
 
 def _listen(settings: Settings, port: int) -> ListenOptions:
