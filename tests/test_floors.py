@@ -31,7 +31,7 @@ FLOORS = """
 4  net.connection net.listener options
 5  dimse.exchange
 6  services.move services.find services.echo services.store
-7  tally awaiting events observer summary reception session inventory pursuit retrieval check __init__
+7  tally awaiting events observer summary asking reception session inventory pursuit retrieval api check __init__
 7  testing.index testing.query testing.faults testing.suboperations testing.move testing.archive testing.__init__
 8  cli.option cli.tls_options cli.finish_options cli.options cli.sites cli.parser
 8  cli.help cli.completion cli.streams cli.logs cli.exit_codes cli.manual

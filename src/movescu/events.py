@@ -23,7 +23,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Event:
-    """``time``: seconds since 1970. ``row``: the number of the row of ``--list`` that it belongs to, from 1."""
+    """``time``: seconds since 1970. ``row``: the number of the row of a list that it belongs to, from 1."""
 
     time: float = field(default_factory=time.time)
     row: int | None = None
@@ -103,7 +103,7 @@ class RetryEvent(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndEvent(_Event):
-    """A retrieve, or a row of ``--list``, came to its end.
+    """A retrieve, or a row of a list, came to its end.
 
     ``outcome``: complete, incomplete, failed or cancelled. ``verified``: it was compared with what the archive lists;
     only then ``missing`` and ``extra`` can have names. ``size`` in bytes.

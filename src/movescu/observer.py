@@ -35,7 +35,7 @@ _SERIES: Final = 0x0020000E
 class Observer:
     """Makes the events of one retrieve. Its methods may be called from any thread.
 
-    ``row_of`` tells the row of ``--list`` that an object belongs to, None where there are none.
+    ``row_of`` tells the row of a list that an object belongs to, None where there are none.
     """
 
     def __init__(self, sink: EventSink, row_of: Callable[[Incoming], int | None] = lambda _: None) -> None:
@@ -199,5 +199,5 @@ def end_event(result: RetrieveResult, *, cancelled: bool = False, row: int | Non
         extra_sop_instance_uids=result.extra_uids,
         already_there=result.already_there,
         attempts=result.attempts,
-        errors=(result.unlisted,) if result.unlisted else (),
+        errors=(*result.errors, *((result.unlisted,) if result.unlisted else ())),
     )

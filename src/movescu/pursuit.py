@@ -19,7 +19,7 @@ from movescu.dimse.status import CANCEL, DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATI
 from movescu.errors import AssociationRejectedError, PeerError
 from movescu.inventory import Inventory, InventoryError, take_inventory
 from movescu.session import NoPresentationContextError
-from movescu.tally import RetrieveResult, Round
+from movescu.tally import RetrieveResult, Round, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from movescu.reception import Reception
     from movescu.services.move import MoveResponse
     from movescu.session import Session
+    from movescu.ul.negotiation import RejectedClass
 
 _log: Final = logging.getLogger("movescu.retrieve")
 
@@ -48,6 +49,8 @@ class Pursued:
     """What became of one identifier. ``last``: the round of the last attempt."""
 
     last: Round = field(default_factory=Round)
+    tally: Tally = field(default_factory=Tally)
+    """Of all attempts."""
     attempts: int = 0
     inventory: Inventory | None = None
     needed: set[str] = field(default_factory=set)
@@ -60,6 +63,8 @@ class Pursued:
     """What the last attempt came to by the archive's own counts; None while there has been no request."""
     error: PeerError | None = None
     """What ended the last attempt before its final response."""
+    cancelled: bool = False
+    """Whether it was given up from our side."""
     unlisted: str = ""
     """Why the archive could not be asked what it holds, where that was wanted."""
 
@@ -113,7 +118,19 @@ class Pursuit:
 
         Raises ``PeerError`` if no association comes about.
         """
-        pursued = Pursued()
+        pursued = Pursued(tally=Tally(remember=self._persistence.verify or self._persistence.retries > 0))
+        self._reception.begin(pursued.last)
+        try:
+            self._pursue(identifier, pursued, on_response)
+        finally:
+            self._reception.end(pursued.last)
+        pursued.cancelled = self._over
+        return pursued
+
+    def _pursue(
+        self, identifier: Identifier, pursued: Pursued, on_response: Callable[[MoveResponse], None] | None
+    ) -> None:
+        """Make attempts until one will do."""
         while True:
             pursued.attempts += 1
             try:
@@ -124,10 +141,10 @@ class Pursuit:
                     raise
             reason = self._reason(pursued)
             if not reason or pursued.attempts > self._persistence.retries:
-                return pursued
+                return
             self._pause(pursued, reason)
             if self._over:
-                return pursued
+                return
 
     @property
     def _over(self) -> bool:
@@ -138,22 +155,19 @@ class Pursuit:
     def _attempt(
         self, identifier: Identifier, pursued: Pursued, on_response: Callable[[MoveResponse], None] | None
     ) -> None:
-        one = pursued.last = Round(row=self._row)
-        pursued.error = None
+        one = Round(row=self._row, total=pursued.tally)
+        self._reception.end(pursued.last, then=one)
+        pursued.last, pursued.error = one, None
         if not self._session.is_open:
             self._open()
         if pursued.inventory is None and (self._persistence.verify or pursued.attempts > 1):
             self._list(identifier, pursued)
         if pursued.inventory is not None:
             one.wanted = pursued.inventory.objects
-        self._reception.begin(one)
-        try:
-            if pursued.error is None:
-                self._ask(identifier, pursued, on_response)
-            pursued.result = self._settled(one)
-        finally:
-            self._reception.end(one)
-        pursued.missing -= self._reception.tally.uids or set()
+        if pursued.error is None:
+            self._ask(identifier, pursued, on_response)
+        pursued.result = self._settled(one)
+        pursued.missing -= pursued.tally.uids or set()
         pursued.extra |= one.extra
 
     def _list(self, identifier: Identifier, pursued: Pursued) -> None:
@@ -169,7 +183,7 @@ class Pursuit:
         else:
             pursued.inventory = inventory
             pursued.needed = {uid for uid in inventory.objects if uid not in self._there}
-            pursued.missing = pursued.needed - (self._reception.tally.uids or set())
+            pursued.missing = pursued.needed - (pursued.tally.uids or set())
 
     def _ask(
         self, identifier: Identifier, pursued: Pursued, on_response: Callable[[MoveResponse], None] | None
@@ -193,7 +207,7 @@ class Pursuit:
 
     def _askable(self, pursued: Pursued) -> set[str]:
         """Give what is missing, less what we refused for a reason that does not pass."""
-        failures = self._reception.tally.failures
+        failures = pursued.tally.failures
         refused = {uid for uid, received in failures.items() if received.status >> 8 != _OUT_OF_RESOURCES}
         return pursued.missing - refused
 
@@ -248,17 +262,20 @@ def _is_final(error: PeerError) -> bool:
     return isinstance(error, NoPresentationContextError)
 
 
-def joined(pursued: Sequence[Pursued], reception: Reception) -> RetrieveResult:
-    """Give what several identifiers came to together."""
+def joined(pursued: Sequence[Pursued], rejected: tuple[RejectedClass, ...]) -> RetrieveResult:
+    """Give what several identifiers came to together; ``rejected``: see ``RetrieveResult``."""
+    tally = Tally()
+    for one in pursued:
+        tally.add(one.tally)
     results = [one.result for one in pursued if one.result is not None and one.inventory is None]
     verified = all(one.inventory is not None for one in pursued)
     short = sum(result.missing for result in results)
     return RetrieveResult(
         tuple(response for one in pursued for response in one.last.responses),
-        reception.tally,
+        tally,
         # What is short is so by the counts of the last attempts, whatever came in those before.
-        reception.tally.arrived + short if short else 0,
-        reception.rejected,
+        tally.arrived + short if short else 0,
+        rejected,
         tuple(uid for result in results for uid in result.broken_off),
         sum(result.cut_off for result in results),
         any(one.last.lost or one.error is not None for one in pursued),
@@ -268,4 +285,6 @@ def joined(pursued: Sequence[Pursued], reception: Reception) -> RetrieveResult:
         sum(one.already_there for one in pursued),
         max(one.attempts for one in pursued),
         next((one.unlisted for one in pursued if one.inventory is None and one.unlisted), ""),
+        tuple(str(one.error) for one in pursued if one.error is not None),
+        any(one.cancelled for one in pursued),
     )

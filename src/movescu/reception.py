@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from typing import TYPE_CHECKING, Final
 
 from movescu.awaiting import shortest
@@ -23,6 +24,7 @@ from movescu.ul.negotiation import AcceptorPolicy, answer, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from movescu.net.connection import Connection
     from movescu.net.tls import TLS
@@ -39,8 +41,7 @@ _log: Final = logging.getLogger("movescu.retrieve")
 class Reception:
     """Our own storage SCP, for as long as it is open; without a port of our own nothing comes, and nothing is counted.
 
-    ``watch`` is given what receives an object, for each of them, and gives what takes its place. ``remember``: see
-    ``Tally``.
+    ``watch`` is given what receives an object, for each of them, and gives what takes its place.
     """
 
     def __init__(
@@ -50,15 +51,16 @@ class Reception:
         watch: Callable[[ObjectReceiver], ObjectReceiver] | None = None,
         tls: TLS | None = None,
         observer: Observer | None = None,
-        remember: bool = False,
     ) -> None:
         self._options = options
         self._watch = watch
         self._tls = tls
-        self._observer = observer
-        self.tally = Tally(remember=remember)
+        self.observer = observer
+        """What is told of all that comes; may be changed while nothing comes."""
+        self.tally = Tally()
         """Of all that came."""
         self._rounds: tuple[Round, ...] = ()
+        self._changing = threading.Lock()
         self._directory: OutputDirectory | None = None
         self._scp: StorageSCP | None = None
         self._policy: AcceptorPolicy | None = None
@@ -93,7 +95,7 @@ class Reception:
         )
         self.listener = Listener(
             listen(own.address, own.port, options.ip),
-            self._scp.serve if self._observer is None else self._observed,
+            self._serve,
             maximum_associations=own.maximum_associations,
             maximum_length=options.maximum_length,
             artim_timeout=options.acse_timeout or 30.0,
@@ -102,18 +104,22 @@ class Reception:
         _log.info("listening on port %d", self.listener.port)
 
     def _watched(self, factory: Callable[[Incoming], ObjectReceiver]) -> Callable[[Incoming], ObjectReceiver]:
-        watch, observer = self._watch, self._observer
-        shown = factory if watch is None else lambda incoming: watch(factory(incoming))
-        return shown if observer is None else lambda incoming: observer.watched(incoming, shown(incoming))
+        watch = self._watch
 
-    def _observed(self, connection: Connection, request: AssociateRQ) -> None:
-        """Serve an association, and have its begin and end told; of one that is rejected there is neither."""
+        def open_receiver(incoming: Incoming) -> ObjectReceiver:
+            receiver = factory(incoming) if watch is None else watch(factory(incoming))
+            return receiver if self.observer is None else self.observer.watched(incoming, receiver)
+
+        return open_receiver
+
+    def _serve(self, connection: Connection, request: AssociateRQ) -> None:
+        """Serve an association; have its begin and end told, if it is not rejected."""
         assert self._scp is not None  # noqa: S101 - open() comes first
         assert self._policy is not None  # noqa: S101 - as above
-        assert self._observer is not None  # noqa: S101 - only called where there is one
-        told = refusal(request, self._policy) is None
-        observed = self._observer.storage(connection, request, answer(request, self._policy))
-        with observed if told else contextlib.nullcontext():
+        observed: AbstractContextManager[None] = contextlib.nullcontext()
+        if self.observer is not None and refusal(request, self._policy) is None:
+            observed = self.observer.storage(connection, request, answer(request, self._policy))
+        with observed:
             self._scp.serve(connection, request)
 
     def _prepare(self, own: ListenOptions) -> Callable[[Transport, Deadline], None] | None:
@@ -136,11 +142,14 @@ class Reception:
 
     def begin(self, one: Round) -> None:
         """Have what comes counted for a round too."""
-        self._rounds = (*self._rounds, one)
+        with self._changing:
+            self._rounds = (*self._rounds, one)
 
-    def end(self, one: Round) -> None:
-        """Have nothing more counted for a round."""
-        self._rounds = tuple(other for other in self._rounds if other is not one)
+    def end(self, one: Round, then: Round | None = None) -> None:
+        """Have nothing more counted for a round, but for the one that follows it."""
+        with self._changing:
+            rest = tuple(other for other in self._rounds if other is not one)
+            self._rounds = rest if then is None else (*rest, then)
 
     def round_of(self, incoming: Incoming) -> Round | None:
         """Give the round to which an object belongs, None if that cannot be told."""
@@ -157,15 +166,15 @@ class Reception:
         self.tally.count(received)
         if self._rounds and (one := self.round_of(received.incoming)) is not None:
             one.count(received)
-        if self._observer is not None:
-            self._observer.received(received)
+        if self.observer is not None:
+            self.observer.received(received)
 
     def _broken_off(self, incoming: Incoming) -> None:
         self.tally.count_broken_off(incoming)
         if self._rounds and (one := self.round_of(incoming)) is not None:
-            one.tally.count_broken_off(incoming)
-        if self._observer is not None:
-            self._observer.broken_off(incoming)
+            one.count_broken_off(incoming)
+        if self.observer is not None:
+            self.observer.broken_off(incoming)
 
     # -- the rest ------------------------------------------------------------------------------------------------------
 

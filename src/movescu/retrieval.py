@@ -65,14 +65,13 @@ class Retrieval:
         self._until = None if options.total_timeout is None else time.monotonic() + options.total_timeout
         self._observer = None if on_event is None else make_observer(on_event)
         tls = make_tls(options.tls, accepting=options.listen is not None)
-        remember = persistence is not None
-        self.reception = Reception(options, watch=watch, tls=tls, observer=self._observer, remember=remember)
+        self.reception = Reception(options, watch=watch, tls=tls, observer=self._observer)
         self.session = Session(
             options,
             tls=tls,
             until=self._until,
             moved=lambda: self.reception.last_activity,
-            further=(STUDY_ROOT_FIND,) if remember else (),
+            further=() if persistence is None else (STUDY_ROOT_FIND,),
         )
         self._round = Round(tally=self.reception.tally)
         self._awaiting = Awaiting(options, self._round, self._until)
@@ -196,7 +195,7 @@ class Retrieval:
 
             self.reception.stop()
             self.reception.flush()
-            return joined(self._pursued, self.reception)
+            return joined(self._pursued, self.reception.rejected)
         if listener is not None:
             self._awaiting.wait(listener, cancelled=lambda: self.cancelled)
             self.reception.stop()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.status import SUCCESS, StatusClass
+from movescu.errors import IncompleteError
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -63,6 +64,16 @@ class Tally:
                     self.failures[uid] = received
             self.broken_off.discard(uid)
 
+    def add(self, other: Tally) -> None:
+        """Add what another one has counted, and counts no more; what was remembered is not."""
+        with self._lock:
+            self.stored += other.stored
+            self.failed += other.failed
+            self.size += other.size
+            self._again += other._again
+            self.failures |= other.failures
+            self.broken_off |= other.broken_off
+
     def _count_stored(self, uid: str) -> None:
         if self.uids is not None:
             if uid in self.uids:
@@ -94,6 +105,8 @@ class Round:
     lost: bool = False
     """Whether the association with the archive ended before a final response."""
     row: int | None = None
+    total: Tally | None = None
+    """Of several rounds for the same objects together."""
     touched: float = 0.0
     """When an object last came, on the monotonic clock."""
 
@@ -101,9 +114,17 @@ class Round:
         """Count an object that came for this round."""
         self.touched = time.monotonic()
         self.tally.count(received)
+        if self.total is not None:
+            self.total.count(received)
         uid = received.incoming.request.affected_sop_instance_uid
         if self.wanted is not None and uid not in self.wanted and len(self.extra) < _REPORTED:
             self.extra.add(uid)
+
+    def count_broken_off(self, incoming: Incoming) -> None:
+        """Note an object for this round whose sender was lost before it was whole."""
+        self.tally.count_broken_off(incoming)
+        if self.total is not None:
+            self.total.count_broken_off(incoming)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +156,41 @@ class RetrieveResult:
     attempts: int = 1
     unlisted: str = ""
     """Why the archive did not tell what it holds, where it was asked."""
+    errors: tuple[str, ...] = ()
+    """What ended the association with the archive before a final response."""
+    cancelled: bool = False
+    """Whether it was given up from our side."""
+
+    @property
+    def stored(self) -> int:
+        """How many objects came and were stored."""
+        return self.tally.stored
+
+    @property
+    def failed(self) -> int:
+        """How many objects came and were not stored."""
+        return self.tally.failed
+
+    @property
+    def size(self) -> int:
+        """Bytes of the data sets that came."""
+        return self.tally.size
 
     @property
     def missing(self) -> int:
         """How many objects did not arrive that the archive lists or, if it was not asked, counts as delivered."""
         return len(self.missing_uids) if self.verified else max(self.expected - self.tally.arrived, 0)
+
+    def check(self) -> None:
+        """Raise ``IncompleteError`` unless everything is there, as far as can be told."""
+        if not self.complete:
+            why = "; ".join(
+                (*self.errors, *(f"status 0x{one.status:04x} ({one.status_name})" for one in self.responses))
+            )
+            raise IncompleteError(
+                f"the retrieve is {self.outcome}: {self.stored} objects stored, {self.failed} failed, "
+                f"{self.missing} missing; {why}"
+            )
 
     @property
     def complete(self) -> bool:
@@ -148,7 +199,7 @@ class RetrieveResult:
 
     @property
     def outcome(self) -> str:
-        """In a word: ``complete``, ``incomplete``, ``cancelled`` by the archive's word, or ``failed``.
+        """In a word: ``complete``, ``incomplete``, ``cancelled``, or ``failed``.
 
         It failed if a request did not come to its final response, or to one of failure. But where what is there was
         compared with what the archive lists, and nothing is missing, it is complete whatever the archive said.
@@ -156,7 +207,7 @@ class RetrieveResult:
         if self.verified and not self.missing_uids:
             return "complete"
         classes = {response.status_class for response in self.responses}
-        if StatusClass.CANCEL in classes:
+        if self.cancelled or StatusClass.CANCEL in classes:
             return "cancelled"
         if self.lost or StatusClass.FAILURE in classes:
             return "failed"
