@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import corpus
 import peers
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
@@ -159,3 +160,32 @@ def test_importing_the_package_loads_nothing_of_it() -> None:
     assert set(movescu.__all__) <= set(dir(movescu))
     assert all(hasattr(movescu, name) for name in movescu.__all__)
     assert not hasattr(movescu, "no_such_name")
+
+
+def test_objects_go_to_a_callable_or_to_memory_instead_of_files(
+    archive: Archive, made: list[Instance], tmp_path: Path
+) -> None:
+    keys, sizes = {"StudyInstanceUID": made[0].study_uid}, []
+    movescu.retrieve(
+        archive.host, archive.port, keys, port=own_port(archive), sink=lambda ds: sizes.append(len(ds.PixelData))
+    )
+    assert sizes == [len(pydicom.dcmread(made[0].path).PixelData)] * 6
+    memory = movescu.Memory()
+    assert movescu.retrieve(archive.host, archive.port, keys, port=own_port(archive), sink=memory).complete
+    assert sorted(str(ds.SOPInstanceUID) for ds in memory) == sorted(one.instance_uid for one in made[:6])
+    assert not list((tmp_path / "images").iterdir())
+
+
+def test_what_is_there_already_is_not_asked_for_again(archive: Archive, made: list[Instance], tmp_path: Path) -> None:
+    keys = {"StudyInstanceUID": made[0].study_uid}
+    with movescu.Retriever(
+        archive.host,
+        archive.port,
+        port=own_port(archive),
+        directory=tmp_path / "images",
+        layout="study",
+        resume=True,
+    ) as retriever:
+        first, second = retriever.retrieve(keys), retriever.retrieve(keys)
+    assert (first.stored, first.already_there) == (6, 0)
+    assert (second.stored, second.already_there, second.complete) == (0, 6, True)

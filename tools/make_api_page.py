@@ -21,7 +21,8 @@ PLACES: Final = (
     ("Retrieving", "movescu", "api", ("retrieve", "Retriever", "Settings")),
     ("Keys", "movescu", "asking", ("Keys",)),
     ("What it came to", "movescu", "tally", ("RetrieveResult",)),
-    ("Files", "movescu", "storage.durability", ("Durability",)),
+    ("Where objects go", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes")),
+    ("When they are on the disk", "movescu", "storage.durability", ("Durability",)),
     (
         "Events",
         "movescu.events",

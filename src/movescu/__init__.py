@@ -11,13 +11,27 @@ if TYPE_CHECKING:
     from movescu.api import Retriever, Settings, retrieve
     from movescu.asking import Keys
     from movescu.storage.durability import Durability
+    from movescu.storage.sinks import Directory, Memory, OnBytes
     from movescu.tally import RetrieveResult
 
-__all__ = ["Durability", "Keys", "RetrieveResult", "Retriever", "Settings", "retrieve"]
+__all__ = [
+    "Directory",
+    "Durability",
+    "Keys",
+    "Memory",
+    "OnBytes",
+    "RetrieveResult",
+    "Retriever",
+    "Settings",
+    "retrieve",
+]
 
 _PLACES = {
     "Durability": "movescu.storage.durability",
+    "Directory": "movescu.storage.sinks",
     "Keys": "movescu.asking",
+    "Memory": "movescu.storage.sinks",
+    "OnBytes": "movescu.storage.sinks",
     "RetrieveResult": "movescu.tally",
     "Retriever": "movescu.api",
     "Settings": "movescu.api",

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 from movescu.asking import identifier_of
-from movescu.dataset.encoding import Encoding
 from movescu.errors import PeerError, UsageError
 from movescu.observer import Observer, end_event
 from movescu.options import UNCOMPRESSED, ListenOptions, Persistence, RetrieveOptions
@@ -24,7 +23,7 @@ from movescu.reception import Reception
 from movescu.retrieval import make_tls
 from movescu.session import Session
 from movescu.storage.durability import Durability
-from movescu.storage.receiver import StorageOptions
+from movescu.storage.sinks import Directory, storage_options
 from movescu.uids import STUDY_ROOT_FIND, TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from movescu.events import Event, EventSink
     from movescu.net.tls import TLSOptions
     from movescu.services.move import MoveResponse
+    from movescu.storage.receiver import StorageOptions
+    from movescu.storage.sinks import Destination
     from movescu.tally import RetrieveResult
     from movescu.ul.pdu import UserIdentity
 
@@ -60,6 +61,11 @@ class Settings(TypedDict, total=False):
     """The address of ours that is listened on; all."""
     directory: str | os.PathLike[str]
     """An existing directory, in which the objects are stored; the current one."""
+    layout: str
+    """The folders and names in it, a name or a template as of ``--layout``; flat."""
+    sink: Destination
+    """Where the objects go instead: a callable that is given each as a ``pydicom.Dataset``, ``OnBytes``, ``Memory`` or
+    a ``Directory``."""
     transfer_syntaxes: tuple[str, ...]
     """UIDs of those in which objects are taken, the best first; the native ones."""
     bit_preserving: bool
@@ -70,6 +76,8 @@ class Settings(TypedDict, total=False):
     """Take storage classes that are not known; no."""
     verify: bool
     """Ask by C-FIND what the archive holds, and hold what came against it; no."""
+    resume: bool
+    """Do not ask for what is whole in the directory already; no."""
     retries: int
     """How often to ask again for what did not come; 0."""
     retry_pause: float
@@ -100,10 +108,13 @@ class Retriever:
         self._options = _options(host, archive_port, settings)
         self._model = settings.get("model")
         self._persistence = Persistence(
-            settings.get("verify", False), settings.get("retries", 0), settings.get("retry_pause", 1.0)
+            settings.get("verify", False),
+            settings.get("retries", 0),
+            settings.get("retry_pause", 1.0),
+            settings.get("resume", False),
         )
         self._tls = make_tls(self._options.tls, accepting=self._options.listen is not None)
-        self._reception = Reception(self._options, tls=self._tls)
+        self._reception = Reception(self._options, tls=self._tls, indexed=self._persistence.resume)
         self._busy = threading.Lock()
         self._current: tuple[Session, Pursuit] | None = None
 
@@ -260,16 +271,21 @@ def _listen(port: int, settings: Settings) -> ListenOptions:
     unknown = [uid for uid in syntaxes or () if uid not in TRANSFER_SYNTAXES]
     if unknown:
         raise UsageError(f"there is no such transfer syntax: {', '.join(unknown)}")
-    storage = StorageOptions(
-        directory=str(settings.get("directory", ".")),
-        bit_preserving=settings.get("bit_preserving", False),
-        encoding=Encoding(),
-        durability=settings.get("durability", Durability.END),
-    )
     return ListenOptions(
         port=port,
         address=settings.get("address", ""),
         transfer_syntaxes=UNCOMPRESSED if syntaxes is None else tuple(TRANSFER_SYNTAXES[uid] for uid in syntaxes),
         accept_unknown=settings.get("accept_unknown", False),
-        storage=storage,
+        storage=_storage(settings),
     )
+
+
+def _storage(settings: Settings) -> StorageOptions:
+    if "sink" in settings:
+        return storage_options(settings["sink"])
+    return Directory(
+        settings.get("directory", "."),
+        layout=settings.get("layout", "flat"),
+        bit_preserving=settings.get("bit_preserving", False),
+        durability=settings.get("durability", Durability.END),
+    ).storage

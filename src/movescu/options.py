@@ -106,10 +106,12 @@ class RetrieveOptions:
 class Persistence:
     """How far to go for completeness.
 
-    ``verify``: compare what came with what the archive lists. ``retries``: how often to ask again for what did not
+    ``verify``: compare what came with what the archive lists. ``resume``: do not ask for what is whole in the output
+    directory already; it takes that list too. ``retries``: how often to ask again for what did not
     come. ``pause``: seconds before the first repetition; each pause is twice the one before it.
     """
 
     verify: bool = False
     retries: int = 0
     pause: float = 1.0
+    resume: bool = False

@@ -22,7 +22,7 @@ from movescu.session import NoPresentationContextError
 from movescu.tally import RetrieveResult, Round, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Sequence
 
     from movescu.dataset.query import Identifier
     from movescu.observer import Observer
@@ -77,8 +77,7 @@ class Pursued:
 class Pursuit:
     """Retrieves what identifiers ask for, one after the other, over one session.
 
-    ``opening`` opens its association. ``there``: SOP instance UIDs of objects that need not come. ``alone``: nobody
-    else uses the reception. ``row``: see ``events``.
+    ``opening`` opens its association. ``alone``: nobody else uses the reception. ``row``: see ``events``.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -91,7 +90,6 @@ class Pursuit:
         *,
         observer: Observer | None = None,
         until: float | None = None,
-        there: Container[str] = (),
         alone: bool = True,
         row: int | None = None,
     ) -> None:
@@ -102,7 +100,6 @@ class Pursuit:
         self._open = opening
         self._observer = observer
         self._until = until
-        self._there = there
         self._alone = alone
         self._row = row
         self._given_up = threading.Event()
@@ -118,7 +115,7 @@ class Pursuit:
 
         Raises ``PeerError`` if no association comes about.
         """
-        pursued = Pursued(tally=Tally(remember=self._persistence.verify or self._persistence.retries > 0))
+        pursued = Pursued(tally=Tally(remember=self._listed_first or self._persistence.retries > 0))
         self._reception.begin(pursued.last)
         try:
             self._pursue(identifier, pursued, on_response)
@@ -147,6 +144,10 @@ class Pursuit:
                 return
 
     @property
+    def _listed_first(self) -> bool:
+        return self._persistence.verify or self._persistence.resume
+
+    @property
     def _over(self) -> bool:
         return self._session.cancelled or self._given_up.is_set()
 
@@ -160,7 +161,7 @@ class Pursuit:
         pursued.last, pursued.error = one, None
         if not self._session.is_open:
             self._open()
-        if pursued.inventory is None and (self._persistence.verify or pursued.attempts > 1):
+        if pursued.inventory is None and (self._listed_first or pursued.attempts > 1):
             self._list(identifier, pursued)
         if pursued.inventory is not None:
             one.wanted = pursued.inventory.objects
@@ -176,13 +177,13 @@ class Pursuit:
         try:
             inventory = take_inventory(self._session, identifier, self._options.model)
         except InventoryError as error:
-            pursued.unlisted = str(error)
-            _log.warning("%s", error)
+            pursued.unlisted = str(error) if self._persistence.verify else ""
+            _log.warning("%s; all of it is asked for", error)
         except PeerError as error:
             pursued.unlisted, pursued.error, pursued.last.lost = str(error), error, True
         else:
             pursued.inventory = inventory
-            pursued.needed = {uid for uid in inventory.objects if uid not in self._there}
+            pursued.needed = {uid for uid in inventory.objects if not self._reception.whole(uid)}
             pursued.missing = pursued.needed - (pursued.tally.uids or set())
 
     def _ask(

@@ -16,6 +16,7 @@ from movescu.awaiting import shortest
 from movescu.net.listener import Listener
 from movescu.net.transport import Deadline, Transport, listen
 from movescu.services.store import StorageSCP
+from movescu.storage.durability import Durability
 from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.tally import Round, Tally
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from movescu.observer import Observer
     from movescu.options import ListenOptions, RetrieveOptions
     from movescu.services.store import Received
-    from movescu.storage.receiver import Incoming, ObjectReceiver
+    from movescu.storage.index import Index
+    from movescu.storage.receiver import Incoming, ObjectReceiver, StorageOptions
     from movescu.ul.negotiation import RejectedClass
     from movescu.ul.pdu import AssociateRQ
 
@@ -41,7 +43,8 @@ _log: Final = logging.getLogger("movescu.retrieve")
 class Reception:
     """Our own storage SCP, for as long as it is open; without a port of our own nothing comes, and nothing is counted.
 
-    ``watch`` is given what receives an object, for each of them, and gives what takes its place.
+    ``watch`` is given what receives an object, for each of them, and gives what takes its place. ``indexed``: what is
+    whole in the output directory is known, in ``index``.
     """
 
     def __init__(
@@ -51,12 +54,16 @@ class Reception:
         watch: Callable[[ObjectReceiver], ObjectReceiver] | None = None,
         tls: TLS | None = None,
         observer: Observer | None = None,
+        indexed: bool = False,
     ) -> None:
         self._options = options
         self._watch = watch
         self._tls = tls
         self.observer = observer
         """What is told of all that comes; may be changed while nothing comes."""
+        self._indexed = indexed
+        self.index: Index | None = None
+        """What is whole in the output directory, where that is to be known."""
         self.tally = Tally()
         """Of all that came."""
         self._rounds: tuple[Round, ...] = ()
@@ -77,6 +84,8 @@ class Reception:
         if own.storage.to_files:
             self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
             self._directory.remove_leftovers()
+            if self._indexed:
+                self.index = _open_index(own.storage)
         # As titles are read from a request: without the blanks around them (PS3.8 table 9-11).
         called = frozenset((options.destination.strip(),)) if own.require_called_ae_title else frozenset[str]()
         self._policy = AcceptorPolicy(
@@ -86,9 +95,10 @@ class Reception:
             calling_ae_titles=frozenset(own.calling_ae_titles),
             called_ae_titles=called,
         )
+        kept = {} if self.index is None else {"on_kept": self.index.add}
         self._scp = StorageSCP(
             self._policy,
-            self._watched(receiver_factory(own.storage, self._directory)),
+            self._watched(receiver_factory(own.storage, self._directory, **kept)),
             self._received,
             on_broken_off=self._broken_off,
             store_timeout=shortest(options.store_timeout, options.dimse_timeout),
@@ -199,10 +209,16 @@ class Reception:
             with self.listener.changed:
                 self.listener.changed.notify_all()
 
+    def whole(self, sop_instance_uid: str) -> bool:
+        """Tell whether an object is known to be in the output directory already. Raises ``StoreError``."""
+        return self.index is not None and self.index.whole(sop_instance_uid)
+
     def flush(self) -> None:
         """Wait until what was stored is on the disk, if durability asks for it. Raises ``StoreError``."""
         if self._directory is not None:
             self._directory.flush()
+        if self.index is not None:
+            self.index.flushed()
 
     def stop(self) -> None:
         """Close the port: what would come later would be in no count, and not flushed."""
@@ -214,9 +230,17 @@ class Reception:
         with contextlib.ExitStack() as stack:
             if self._directory is not None:
                 stack.callback(self._directory.close)
+            if self.index is not None:
+                stack.callback(self.index.close)
             stack.callback(self.stop)
 
 
 def _storage_policy(own: ListenOptions) -> Callable[[str], bool]:
     classes = storage_classes()
     return lambda uid: uid in classes or uid == VERIFICATION or (own.accept_unknown and may_be_storage(uid))
+
+
+def _open_index(storage: StorageOptions) -> Index:
+    from movescu.storage.index import open_index  # noqa: PLC0415 - for those alone who resume
+
+    return open_index(storage.directory, storage.layout, durable=storage.durability is Durability.OBJECT)

@@ -22,7 +22,7 @@ from movescu.tally import RetrieveResult, Round, Tally
 from movescu.uids import STUDY_ROOT_FIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
     from types import TracebackType
 
     from movescu.dataset.query import Identifier
@@ -44,8 +44,7 @@ class Retrieval:
     ``release``. ``watch`` is given what receives an object, for each of them, and gives what takes its place.
     ``on_event`` is told what happens, one call at a time, from whatever thread it happens in.
 
-    With ``persistence``, ``pursue`` takes the place of ``open`` and ``move``; ``there`` has the SOP instance UIDs of
-    objects that need not come.
+    With ``persistence``, ``pursue`` takes the place of ``open`` and ``move``.
     """
 
     def __init__(
@@ -55,17 +54,16 @@ class Retrieval:
         watch: Callable[[ObjectReceiver], ObjectReceiver] | None = None,
         on_event: EventSink | None = None,
         persistence: Persistence | None = None,
-        there: Container[str] = (),
     ) -> None:
         self._options = options
         self._persistence = persistence
-        self._there = there
         self._pursuit: Pursuit | None = None
         self._pursued: list[Pursued] = []
         self._until = None if options.total_timeout is None else time.monotonic() + options.total_timeout
         self._observer = None if on_event is None else make_observer(on_event)
         tls = make_tls(options.tls, accepting=options.listen is not None)
-        self.reception = Reception(options, watch=watch, tls=tls, observer=self._observer)
+        indexed = persistence is not None and persistence.resume
+        self.reception = Reception(options, watch=watch, tls=tls, observer=self._observer, indexed=indexed)
         self.session = Session(
             options,
             tls=tls,
@@ -137,7 +135,6 @@ class Retrieval:
             self.open,
             observer=self._observer,
             until=self._until,
-            there=self._there,
         )
         try:
             pursued = self._pursuit.run(identifier, on_response)

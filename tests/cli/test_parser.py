@@ -102,6 +102,7 @@ def test_without_options_everything_is_as_documented() -> None:
         events=None,
         verify=False,
         retries=0,
+        resume=False,
         retry_pause=1.0,
         tls=None,
         tls_password=None,

@@ -45,6 +45,15 @@ COMPLETENESS: Final = (
     ),
     Option(
         "",
+        "--resume",
+        "resume",
+        "do not ask again for objects that are whole in the output directory already",
+        unset=False,
+        conflicts=(("--ignore",),),
+        needs=("--port",),
+    ),
+    Option(
+        "",
         "--retry-pause",
         "retry_pause",
         "pause so long before the first repetition, twice as long before each further one, up to a minute",

@@ -118,6 +118,7 @@ class Settings(NamedTuple):
     events: str | None
     verify: bool
     retries: int
+    resume: bool
     retry_pause: float
 
     tls: tuple[str, str] | None

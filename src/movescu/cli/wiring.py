@@ -60,9 +60,9 @@ def retrieve_options(settings: Settings) -> RetrieveOptions:
 
 def persistence(settings: Settings) -> Persistence | None:
     """Say how far to go for completeness; None for a retrieve that asks once and believes the archive."""
-    if not settings.verify and not settings.retries:
+    if not (settings.verify or settings.retries or settings.resume):
         return None
-    return Persistence(settings.verify, settings.retries, settings.retry_pause)
+    return Persistence(settings.verify, settings.retries, settings.retry_pause, settings.resume)
 
 
 def _listen(settings: Settings, port: int) -> ListenOptions:
