@@ -31,12 +31,13 @@ FLOORS = """
 4  net.connection net.listener options
 5  dimse.exchange
 6  services.move services.find services.echo services.store
-7  tally awaiting events observer summary asking reception session inventory pursuit retrieval api check __init__
+7  tally awaiting events observer summary asking rows pacing journal reception session inventory pursuit retrieval api
+7  campaign check __init__
 7  testing.index testing.query testing.faults testing.suboperations testing.move testing.archive testing.__init__
 8  cli.option cli.tls_options cli.finish_options cli.options cli.sites cli.parser
-8  cli.help cli.completion cli.streams cli.logs cli.exit_codes cli.manual
-8  cli.report cli.wiring cli.accounts cli.check cli.progress
-8  cli.log_properties cli.log_layouts cli.log_appenders cli.log_python cli.log_config cli.dots
+8  cli.help cli.completion cli.streams cli.logs cli.exit_codes cli.signals cli.manual
+8  cli.dots cli.report cli.wiring cli.accounts cli.listed cli.dry_run cli.check cli.progress
+8  cli.log_properties cli.log_layouts cli.log_appenders cli.log_python cli.log_config
 9  cli.command cli.main
 10 __main__ testing.__main__ testing.demo
 """

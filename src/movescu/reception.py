@@ -68,6 +68,7 @@ class Reception:
         """Of all that came."""
         self._rounds: tuple[Round, ...] = ()
         self._changing = threading.Lock()
+        self._flushing = threading.Lock()
         self._directory: OutputDirectory | None = None
         self._scp: StorageSCP | None = None
         self._policy: AcceptorPolicy | None = None
@@ -215,10 +216,11 @@ class Reception:
 
     def flush(self) -> None:
         """Wait until what was stored is on the disk, if durability asks for it. Raises ``StoreError``."""
-        if self._directory is not None:
-            self._directory.flush()
-        if self.index is not None:
-            self.index.flushed()
+        with self._flushing:
+            if self._directory is not None:
+                self._directory.flush()
+            if self.index is not None:
+                self.index.flushed()
 
     def stop(self) -> None:
         """Close the port: what would come later would be in no count, and not flushed."""

@@ -18,7 +18,6 @@ from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.errors import UsageError
 from movescu.events import EndEvent, as_json, fan_out
-from movescu.observer import end_event
 from movescu.summary import Summary
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from movescu.cli.parser import Settings
     from movescu.events import Event, EventSink
     from movescu.options import RetrieveOptions
-    from movescu.tally import RetrieveResult
 
 _log: Final = logging.getLogger("movescu.cli")
 
@@ -49,9 +47,9 @@ class Accounts:
         """What has to be told what happens."""
         self._end = EndEvent(outcome="failed", stored=0, failed=0, size=0, seconds=0.0)
 
-    def concluded(self, result: RetrieveResult, *, cancelled: bool) -> None:
-        """Take what the retrieve came to; without it, ``conclude`` tells that it failed."""
-        self._end = end_event(result, cancelled=cancelled)
+    def concluded(self, end: EndEvent) -> None:
+        """Take what it came to; without that, ``conclude`` tells that it failed."""
+        self._end = end
 
     def _line(self, event: Event) -> None:
         assert self._events is not None  # noqa: S101 - only a sink where there is a file

@@ -6,32 +6,27 @@ Imported late, for ``--help`` and ``--version`` need none of it.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
-import signal
 import sys
-import threading
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from movescu.cli import logs, report, streams
 from movescu.cli.exit_codes import PRECEDENCE, ExitCode
-from movescu.cli.wiring import persistence, retrieve_options
-from movescu.dataset.query import make_identifier
+from movescu.cli.signals import Signals
+from movescu.cli.wiring import identifiers, persistence, retrieve_options, watch
 from movescu.errors import MovescuError, PeerError, StoreError, UsageError
 from movescu.retrieval import Retrieval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from types import FrameType
 
     from movescu.cli.accounts import Accounts
     from movescu.cli.parser import Settings
     from movescu.dataset.query import Identifier
     from movescu.options import RetrieveOptions
     from movescu.services.move import MoveResponse
-    from movescu.storage.receiver import ObjectReceiver
 
 _log: Final = logging.getLogger("movescu.cli")
 
@@ -79,9 +74,25 @@ def _run(settings: Settings) -> int:
 def _guarded(settings: Settings, accounts: Accounts | None) -> tuple[int, BaseException | None]:
     """Run it; gives the exit code, and the error that ended it."""
     try:
-        return _check(settings) if settings.check else _Command(settings, accounts).run(), None
+        return _chosen(settings, accounts), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort: no traceback but for who asks
         return _code_of(error), error
+
+
+def _chosen(settings: Settings, accounts: Accounts | None) -> int:
+    """Do what the settings ask for."""
+    if settings.check:
+        return _check(settings)
+    _use_dictionaries()
+    if settings.dry_run:
+        from movescu.cli.dry_run import run_dry  # noqa: PLC0415 - for those alone who ask for it
+
+        return run_dry(settings, retrieve_options(settings))
+    if settings.list_file is not None:
+        from movescu.cli.listed import run_list  # noqa: PLC0415 - as above
+
+        return run_list(settings, retrieve_options(settings), accounts)
+    return _Command(settings, accounts).run()
 
 
 def _code_of(error: BaseException) -> ExitCode:
@@ -98,15 +109,11 @@ def _code_of(error: BaseException) -> ExitCode:
     return _internal_error(error)
 
 
-def _identifiers(settings: Settings) -> list[Identifier]:
-    """Make what is asked for, one for each request."""
+def _use_dictionaries() -> None:
     if path := os.environ.get("DCMDICTPATH"):
         from movescu.dictionary_files import use_dictionaries  # noqa: PLC0415 - few need another dictionary
 
         use_dictionaries(path)
-    options = {"relational": settings.relational, "keys_only": settings.keys_only}
-    files = settings.query_files or (None,)
-    return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
 
 
 def _check(settings: Settings) -> int:
@@ -129,15 +136,6 @@ def _internal_error(error: BaseException) -> ExitCode:
     return ExitCode.INTERNAL_ERROR
 
 
-def _dots(settings: Settings) -> Callable[[ObjectReceiver], ObjectReceiver] | None:
-    """Give what shows the progress as DCMTK does, None if it is not to be shown: programs may read the output."""
-    if not logs.shows_progress() or "-" in (settings.report, settings.events):
-        return None
-    from movescu.cli.dots import Dots  # noqa: PLC0415 - for those alone who want to see it
-
-    return Dots().watch
-
-
 class _Command:
     """One run: an association, all its requests, and what is told about it."""
 
@@ -150,17 +148,17 @@ class _Command:
     def run(self) -> int:
         """Run it. Gives the exit code; errors before the first request are raised."""
         settings = self._settings
-        identifiers = _identifiers(settings)
+        wanted = identifiers(settings)
         sink = None if self._accounts is None else self._accounts.sink
-        made = Retrieval(self._options, watch=_dots(settings), on_event=sink, persistence=persistence(settings))
-        with _Signals() as signals, made as retrieval:
+        made = Retrieval(self._options, watch=watch(settings), on_event=sink, persistence=persistence(settings))
+        with Signals() as signals, made as retrieval:
             signals.retrieval = retrieval
             retrieval.listen()
             if not retrieval.persistent:
                 retrieval.open()
             ask = self._pursue if retrieval.persistent else self._ask
             with self._watching(retrieval) as on_response:
-                lost = ask(retrieval, identifiers, on_response)
+                lost = ask(retrieval, wanted, on_response)
                 self._finish(retrieval)
             if not lost:
                 self._end(retrieval)
@@ -177,12 +175,10 @@ class _Command:
 
         return Progress(retrieval.tally, self._options, display=self._settings.progress)
 
-    def _ask(
-        self, retrieval: Retrieval, identifiers: list[Identifier], on_response: Callable[[MoveResponse], None]
-    ) -> bool:
+    def _ask(self, retrieval: Retrieval, wanted: list[Identifier], on_response: Callable[[MoveResponse], None]) -> bool:
         """Make all requests; True if the association was lost over it."""
         try:
-            for identifier in (i for i in identifiers for _ in range(self._settings.repeat)):
+            for identifier in (i for i in wanted for _ in range(self._settings.repeat)):
                 if retrieval.cancelled:
                     break
                 response = retrieval.move(identifier, on_response)
@@ -194,13 +190,13 @@ class _Command:
         return False
 
     def _pursue(
-        self, retrieval: Retrieval, identifiers: list[Identifier], on_response: Callable[[MoveResponse], None]
+        self, retrieval: Retrieval, wanted: list[Identifier], on_response: Callable[[MoveResponse], None]
     ) -> bool:
         """Retrieve each as far as persistence goes; True if there is no association at the end.
 
         Raises ``PeerError`` if none comes about for the first.
         """
-        for number, identifier in enumerate(identifiers):
+        for number, identifier in enumerate(wanted):
             if retrieval.cancelled:
                 break
             try:
@@ -223,7 +219,9 @@ class _Command:
             return
         self._codes |= report.judge_result(result, self._options)
         if self._accounts is not None:
-            self._accounts.concluded(result, cancelled=retrieval.cancelled)
+            from movescu.observer import end_event  # noqa: PLC0415 - as the accounts
+
+            self._accounts.concluded(end_event(result, cancelled=retrieval.cancelled))
         report.report_rejected(result.rejected, self._options, failed=bool(self._codes))
 
     def _end(self, retrieval: Retrieval) -> None:
@@ -236,59 +234,3 @@ class _Command:
         except PeerError as error:
             self._codes.add(ExitCode.RELEASE_FAILED)
             report.complain("association release failed", error, ExitCode.RELEASE_FAILED)
-
-
-class _Signals:
-    """What Ctrl-C and a request to terminate do while a retrieve runs: nothing partial is left in either case.
-
-    The first Ctrl-C sends C-CANCEL and lets the archive come to its end, or ends the wait for what is still on its way;
-    a second one, SIGTERM and SIGHUP abort. While that goes on, for some seconds at most, further ones change nothing:
-    they would leave temporary files. To be left after the retrieval. A signal that is ignored stays so (``nohup``).
-    """
-
-    def __init__(self) -> None:
-        self.retrieval: Retrieval | None = None
-        self._ending = False
-        self._before: dict[int, Callable[[int, FrameType | None], object] | int] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in _HANDLERS:
-                before = signal.getsignal(number)
-                if before not in (None, signal.SIG_IGN):
-                    self._before[number] = before
-                    signal.signal(number, functools.partial(handler, self))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def interrupt(self, _: int, __: FrameType | None) -> None:
-        """Cancel at first, then abort."""
-        if self._ending:
-            return
-        retrieval = self.retrieval
-        if retrieval is None or retrieval.cancelled or not retrieval.moving:
-            self._ending = True
-            raise KeyboardInterrupt
-        retrieval.cancel()  # before anything is said: whoever reads it may interrupt again at once
-        _log.warning("cancelling; interrupt again to abort")
-
-    def terminate(self, number: int, _: FrameType | None) -> None:
-        """Abort."""
-        if not self._ending:
-            self._ending = True
-            _log.critical("terminated by %s", signal.Signals(number).name)
-            sys.exit(_BY_SIGNAL[number])
-
-
-_HANDLERS: Final = (
-    (signal.SIGINT, _Signals.interrupt),
-    (signal.SIGTERM, _Signals.terminate),
-    (signal.SIGHUP, _Signals.terminate),
-)
-_BY_SIGNAL: Final[dict[int, ExitCode]] = {
-    signal.SIGTERM: ExitCode.TERMINATED,
-    signal.SIGHUP: ExitCode.HUNG_UP,
-}

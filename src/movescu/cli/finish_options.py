@@ -61,3 +61,40 @@ COMPLETENESS: Final = (
         unset=1.0,
     ),
 )
+
+MANY: Final = (
+    Option(
+        "",
+        "--list",
+        "list_file",
+        "ask for each row of this file, CSV with keywords above its columns, or a list of studies; - is standard input",
+        takes=_FILE,
+        needs=("--port",),
+    ),
+    Option(
+        "",
+        "--jobs",
+        "jobs",
+        "work on so many rows at once, each over an association of its own",
+        takes=(Value("NUMBER", "integer", 1, 64),),
+        unset=1,
+        needs=("--list",),
+    ),
+    Option(
+        "",
+        "--between",
+        "between",
+        "begin rows only at this time of day, as in 20:00-06:00",
+        takes=(Value("TIMES"),),
+        needs=("--list",),
+    ),
+    Option(
+        "",
+        "--limit-rate",
+        "limit_rate",
+        "take no more than so many bytes a second, as in 500K or 20M",
+        takes=(Value("RATE"),),
+        needs=("--port",),
+    ),
+    Option("", "--dry-run", "dry_run", "retrieve nothing: show by C-FIND what would come", unset=False),
+)

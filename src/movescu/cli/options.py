@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from movescu.cli.finish_options import ACCOUNTS, COMPLETENESS
+from movescu.cli.finish_options import ACCOUNTS, COMPLETENESS, MANY
 from movescu.cli.option import Group, Option, Parameter, Section, Value
 from movescu.cli.tls_options import TLS_SECTION
 from movescu.uids import (
@@ -518,6 +518,7 @@ SECTIONS: Final = (
             Group("", _OURS),
             Group("convenience", _CONVENIENCE),
             Group("completeness", COMPLETENESS, "only with --port"),
+            Group("many requests, and archives that must not be disturbed", MANY),
             Group("for programs", ACCOUNTS),
             Group("patience", _PATIENCE),
             Group("user identity", _USER),
