@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from movescu import pacing
 from movescu.errors import UsageError
 from movescu.pacing import Pace, parse_rate, parse_window
 
@@ -59,8 +58,8 @@ def test_a_pace_makes_up_for_all_that_came_but_for_a_short_silence(monkeypatch: 
         waits.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(pacing.time, "sleep", sleep)
-    monkeypatch.setattr(pacing.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     pace = Pace(1000)
     for _ in range(10):
         pace.take(500)

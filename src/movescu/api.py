@@ -79,9 +79,9 @@ class Settings(TypedDict, total=False):
     resume: bool
     """Do not ask for what is whole in the directory already; no."""
     retries: int
-    """How often to ask again for what did not come; 0."""
+    """How often to ask again for what did not come, in vain; 0."""
     retry_pause: float
-    """The pause before the first repetition, which doubles; 1."""
+    """The pause before a repetition, which doubles while nothing comes; 1."""
     connect_timeout: float | None
     """For the connection to the archive; None."""
     acse_timeout: float | None

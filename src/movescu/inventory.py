@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("movescu.retrieve")
 
 BATCH: Final = 100
-"""UIDs of one request: 6.5 KB, which archives take that have little room for a list."""
+"""UIDs of one request at most: 6.5 KB, which archives take that have little room for a list."""
 MAXIMUM: Final = 10_000_000
 """Objects of one inventory: a bound for archives that never come to an end."""
 
@@ -70,33 +70,34 @@ class Inventory:
         self.objects: dict[str, Place] = {}
         """Places by SOP instance UID."""
 
-    def requests(self, wanted: AbstractSet[str]) -> Iterator[tuple[Identifier, int]]:
-        """Give the requests for some of the objects, each with the number of them that it names.
+    def requests(self, wanted: AbstractSet[str], batch: int = BATCH) -> Iterator[Identifier]:
+        """Give the requests for some of the objects; ``batch``: how many UIDs a list has.
 
         All of them: the request as it was made. Else whole studies and series where all of their objects are wanted,
-        and lists of SOP instance UIDs for the rest; never at a level above that of the request.
+        and lists of SOP instance UIDs for the rest; never at a level above that of the request. With smaller batches
+        there are only lists.
         """
-        if len(wanted) >= len(self.objects):
-            yield self.identifier, len(wanted)
+        whole_ones = batch >= BATCH
+        if len(wanted) >= len(self.objects) and (whole_ones or not self.objects):
+            yield self.identifier
             return
         studies = _grouped(((place.patient, place.study), uid) for uid, place in self.objects.items())
         for (patient, study), uids in studies.items():
             open_uids = [uid for uid in uids if uid in wanted]
-            whole = len(open_uids) == len(uids) and self.level in ("PATIENT", "STUDY")
+            whole = whole_ones and len(open_uids) == len(uids) and self.level in ("PATIENT", "STUDY")
             if open_uids and (whole or self.model == "PSONLY"):
-                yield self._request("STUDY", Place(patient, study, "")), len(open_uids)
+                yield self._request("STUDY", Place(patient, study, ""))
             elif open_uids:
-                yield from self._of_series(uids, wanted)
+                yield from self._of_series(uids, wanted, batch)
 
-    def _of_series(self, uids: Iterable[str], wanted: AbstractSet[str]) -> Iterator[tuple[Identifier, int]]:
+    def _of_series(self, uids: Iterable[str], wanted: AbstractSet[str], size: int) -> Iterator[Identifier]:
         for place, members in _grouped((self.objects[uid], uid) for uid in uids).items():
             open_uids = [uid for uid in members if uid in wanted]
-            if open_uids and len(open_uids) == len(members) and self.level != "IMAGE":
-                yield self._request("SERIES", place), len(open_uids)
+            if open_uids and len(open_uids) == len(members) and self.level != "IMAGE" and size >= BATCH:
+                yield self._request("SERIES", place)
                 continue
-            for start in range(0, len(open_uids), BATCH):
-                batch = open_uids[start : start + BATCH]
-                yield self._request("IMAGE", place, batch), len(batch)
+            for start in range(0, len(open_uids), size):
+                yield self._request("IMAGE", place, open_uids[start : start + size])
 
     def _request(self, level: str, place: Place, uids: Iterable[str] = ()) -> Identifier:
         values = {LEVEL: level, _STUDY: place.study, _SERIES: place.series, _IMAGE: "\\".join(uids)}

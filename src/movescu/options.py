@@ -108,7 +108,7 @@ class Persistence:
 
     ``verify``: compare what came with what the archive lists. ``resume``: do not ask for what is whole in the output
     directory already; it takes that list too. ``retries``: how often to ask again for what did not
-    come. ``pause``: seconds before the first repetition; each pause is twice the one before it.
+    come, in vain. ``pause``: seconds before the first repetition; each pause is twice the one before it.
     """
 
     verify: bool = False

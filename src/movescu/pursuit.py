@@ -3,8 +3,9 @@
 A ``Pursuit`` takes one identifier through as many attempts as it is allowed. What the archive holds (``inventory``) is
 asked before the first one if the result is to be verified, else when an attempt shows that something is missing; from
 then on objects are told apart by SOP Instance UID alone, and counts do not matter. What failed for good, by its status
-of PS3.4 tables B.2-1 and C.4-2, is not asked for again. Pauses between two attempts grow, with a share of chance, so
-that an archive which is overrun is not overrun again by all of its clients at once.
+of PS3.4 tables B.2-1 and C.4-2, is not asked for again. Only attempts that bring nothing are counted: as long as
+something new comes, it goes on. Pauses between two attempts grow, with a share of chance, so that an archive which is
+overrun is not overrun again by all of its clients at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from movescu.awaiting import Awaiting
 from movescu.dimse.status import CANCEL, DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN
 from movescu.errors import AssociationRejectedError, PeerError
-from movescu.inventory import Inventory, InventoryError, take_inventory
+from movescu.inventory import BATCH, Inventory, InventoryError, take_inventory
 from movescu.session import NoPresentationContextError
 from movescu.tally import RetrieveResult, Round, Tally
 
@@ -52,6 +53,10 @@ class Pursued:
     tally: Tally = field(default_factory=Tally)
     """Of all attempts."""
     attempts: int = 0
+    in_vain: int = 0
+    """Attempts since something last came, that one included."""
+    batch: int = BATCH
+    """UIDs of one request."""
     inventory: Inventory | None = None
     needed: set[str] = field(default_factory=set)
     """SOP instance UIDs of the inventory that were not there already."""
@@ -130,14 +135,21 @@ class Pursuit:
         """Make attempts until one will do."""
         while True:
             pursued.attempts += 1
+            stored, missing = pursued.tally.stored, len(pursued.missing)
+            pursued.in_vain += 1
             try:
                 self._attempt(identifier, pursued, on_response)
             except PeerError as error:  # there is no association
                 pursued.error = error
-                if pursued.result is None and (_is_final(error) or pursued.attempts > self._persistence.retries):
+                if pursued.result is None and (_is_final(error) or pursued.in_vain > self._persistence.retries):
                     raise
+            if pursued.tally.stored > stored:
+                pursued.in_vain = 1
+            if missing and len(pursued.missing) > missing // 2:
+                # Some archives give a request up at the first object that fails: with fewer there is less to give up.
+                pursued.batch = max(pursued.batch // 4, 1)
             reason = self._reason(pursued)
-            if not reason or pursued.attempts > self._persistence.retries:
+            if not reason or not self._persistence.retries or pursued.in_vain > self._persistence.retries:
                 return
             self._pause(pursued, reason)
             if self._over:
@@ -191,8 +203,9 @@ class Pursuit:
     ) -> None:
         """Make the requests of an attempt."""
         one, inventory = pursued.last, pursued.inventory
-        requests = ((identifier, 0),) if inventory is None else inventory.requests(self._askable(pursued))
-        for request, _ in requests:
+        wanted = self._askable(pursued)
+        requests = (identifier,) if inventory is None else inventory.requests(wanted, pursued.batch)
+        for request in requests:
             if self._over:
                 return
             one.lost = True
@@ -247,7 +260,7 @@ class Pursuit:
     def _pause(self, pursued: Pursued, reason: str) -> None:
         import random  # noqa: PLC0415 - 5 ms that a retrieve without mishap does without
 
-        longest = min(self._persistence.pause * 2 ** (pursued.attempts - 1), LONGEST_PAUSE)
+        longest = min(self._persistence.pause * 2 ** (pursued.in_vain - 1), LONGEST_PAUSE)
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         _log.warning("attempt %d: %s; asking again in %.1f s", pursued.attempts, reason, seconds)
         if self._observer is not None:

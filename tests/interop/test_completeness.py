@@ -112,7 +112,7 @@ def test_a_third_of_the_objects_lost_at_random_ends_with_all_or_names_the_missin
     assert set(result.missing_uids) == study.uids - study.there
     assert result.complete == (not result.missing_uids)
     assert result.verified
-    assert len(study.there) >= len(study.made) - 2, "five repetitions have brought too little"
+    assert len(study.there) >= len(study.made) - 1, "it gave up too early"
 
 
 @pytest.mark.parametrize("name", ARCHIVES)

@@ -38,7 +38,7 @@ COMPLETENESS: Final = (
         "",
         "--retry",
         "retries",
-        "ask again for what did not come, so often",
+        "ask again for what did not come, until that has been in vain so often",
         takes=(Value("TIMES", "integer", 0, 1000),),
         unset=0,
         needs=("--port",),
