@@ -31,11 +31,12 @@ docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html"
 
-# What is made from the option table; a test tells when that has to be done.
+# What is made from the option table and from docstrings; a test tells when that has to be done.
 pages: $(VENV)/.run
 	$(BIN)/python tools/make_manual.py
 	$(BIN)/python tools/make_options_page.py
 	$(BIN)/python tools/make_reliability_table.py
+	$(BIN)/python tools/make_api_page.py
 
 demo: $(VENV)/.run
 	$(BIN)/python -m movescu.testing.demo

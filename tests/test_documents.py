@@ -154,6 +154,11 @@ def test_the_page_of_options_is_up_to_date() -> None:
     assert page.read_text(encoding="utf-8") == tool("make_options_page").page(), "run tools/make_options_page.py"
 
 
+def test_the_page_of_the_library_is_up_to_date() -> None:
+    page = documents.ROOT / "docs" / "api.md"
+    assert page.read_text(encoding="utf-8") == tool("make_api_page").page(), "run tools/make_api_page.py"
+
+
 def test_every_exit_code_is_explained() -> None:
     rows = re.findall(r"^\| (\d+) \|", (documents.ROOT / "docs" / "exit-codes.md").read_text(), re.MULTILINE)
     assert [int(row) for row in rows] == sorted(ExitCode)

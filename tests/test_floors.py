@@ -23,7 +23,8 @@ FLOORS = """
 1  ul.pdu ul.states dimse.status dimse.messages dimse.repeated
 1  dataset.elements dataset.encoding dataset.output storage.naming storage.layout storage.durability storage.folders
 1  storage.leftovers
-2  ul.negotiation ul.association dataset.encoder dataset.nesting dataset.scan dataset.recode dataset.filemeta
+2  ul.negotiation ul.association dataset.encoder dataset.nesting dataset.scan dataset.recode dataset.peek
+2  dataset.filemeta
 2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
 2  dataset.head dataset.advice dataset.query dataset.dump ul.dump dimse.dump
 3  net.transport net.tls net.patience net.access_patterns net.access_rules net.access net.guard
@@ -31,12 +32,13 @@ FLOORS = """
 4  net.connection net.listener options
 5  dimse.exchange
 6  services.move services.find services.echo services.store
-7  tally awaiting retrieve check __init__
+7  tally awaiting events observer summary asking rows pacing journal reception session inventory pursuit retrieval api
+7  campaign check __init__
 7  testing.index testing.query testing.faults testing.suboperations testing.move testing.archive testing.__init__
-8  cli.option cli.tls_options cli.options cli.sites cli.parser
-8  cli.help cli.completion cli.streams cli.logs cli.exit_codes cli.manual
-8  cli.report cli.wiring cli.check cli.progress
-8  cli.log_properties cli.log_layouts cli.log_appenders cli.log_python cli.log_config cli.dots
+8  cli.option cli.tls_options cli.finish_options cli.options cli.sites cli.parser
+8  cli.help cli.completion cli.streams cli.logs cli.exit_codes cli.signals cli.manual
+8  cli.dots cli.report cli.wiring cli.accounts cli.listed cli.dry_run cli.check cli.progress
+8  cli.log_properties cli.log_layouts cli.log_appenders cli.log_python cli.log_config
 9  cli.command cli.main
 10 __main__ testing.__main__ testing.demo
 """

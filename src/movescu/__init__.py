@@ -1,1 +1,52 @@
-"""A C-MOVE client and storage SCP: retrieves objects from DICOM archives (PS3.4 annexes B and C)."""
+"""A C-MOVE client and storage SCP: retrieves objects from DICOM archives (PS3.4 annexes B and C).
+
+``retrieve`` and ``Retriever`` are the library; what they raise is in ``movescu.errors``, what they tell in
+``movescu.events``. An archive for tests is in ``movescu.testing``. All names are loaded when they are used: importing
+the package takes no time.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from movescu.api import Retriever, Settings, retrieve
+    from movescu.asking import Keys
+    from movescu.storage.durability import Durability
+    from movescu.storage.sinks import Directory, Memory, OnBytes
+    from movescu.tally import RetrieveResult
+
+__all__ = [
+    "Directory",
+    "Durability",
+    "Keys",
+    "Memory",
+    "OnBytes",
+    "RetrieveResult",
+    "Retriever",
+    "Settings",
+    "retrieve",
+]
+
+_PLACES = {
+    "Durability": "movescu.storage.durability",
+    "Directory": "movescu.storage.sinks",
+    "Keys": "movescu.asking",
+    "Memory": "movescu.storage.sinks",
+    "OnBytes": "movescu.storage.sinks",
+    "RetrieveResult": "movescu.tally",
+    "Retriever": "movescu.api",
+    "Settings": "movescu.api",
+    "retrieve": "movescu.api",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'movescu' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - see above
+
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted((*globals(), *__all__))

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Final
 from movescu.dimse.status import StatusClass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from movescu.net.connection import Connection
     from movescu.net.listener import Listener
     from movescu.options import RetrieveOptions
-    from movescu.services.move import MoveResponse
-    from movescu.tally import Tally
+    from movescu.tally import Round
 
 _log: Final = logging.getLogger("movescu.retrieve")
 
@@ -29,19 +28,17 @@ _GLANCE: Final = 1.0
 
 
 class Awaiting:
-    """Decides how long to wait, by what the archive counted and what arrived.
+    """Decides how long to wait for what a round has asked for, by what the archive counted and what arrived.
 
-    ``responses``: the final responses so far. ``until``: when all has to be over, on the monotonic clock.
+    ``until``: when all has to be over, on the monotonic clock. ``alone``: all storage associations are of this round;
+    else they tell nothing of it, and its silence is the time in which no object of its own came.
     """
 
-    def __init__(
-        self, options: RetrieveOptions, tally: Tally, responses: Sequence[MoveResponse], until: float | None
-    ) -> None:
+    def __init__(self, options: RetrieveOptions, one: Round, until: float | None, *, alone: bool = True) -> None:
+        self._alone = alone
         self._options = options
-        self._tally = tally
-        self._responses = responses
+        self._round = one
         self._until = until
-        self._lost = False
         self.waited = False
         """Whether there was something to wait for."""
         self.cut_off = 0
@@ -51,25 +48,24 @@ class Awaiting:
     def expected(self) -> int:
         """How many objects the archive says it sent to us."""
         elsewhere = self._options.destination != self._options.calling_ae_title
-        if elsewhere and not self._tally.arrived:
+        if elsewhere and not self._round.tally.arrived:
             # The destination may be a third party's title, with --port given all the same; then nothing comes to us.
             return 0
-        return sum((response.completed or 0) + (response.warning or 0) for response in self._responses)
+        return sum((response.completed or 0) + (response.warning or 0) for response in self._round.responses)
 
     @property
     def _complete(self) -> bool:
         """Whether nothing is missing of what the archive counted."""
-        return self._tally.arrived >= self.expected
+        return self._round.tally.arrived >= self.expected
 
     @property
     def _counted(self) -> bool:
         """Whether the archive told how many objects it sent; some never do."""
-        told = (r for r in self._responses if r.status_class in (StatusClass.SUCCESS, StatusClass.WARNING))
+        told = (r for r in self._round.responses if r.status_class in (StatusClass.SUCCESS, StatusClass.WARNING))
         return all(response.completed is not None for response in told)
 
-    def wait(self, listener: Listener, *, lost: bool, cancelled: Callable[[], bool]) -> None:
-        """Wait for what is still on its way; ``lost``: the association with the archive is gone."""
-        self._lost = lost
+    def wait(self, listener: Listener, *, cancelled: Callable[[], bool]) -> None:
+        """Wait for what is still on its way."""
         final = time.monotonic()
         with listener.changed:
             while not cancelled() and (seconds := self._seconds(listener, final)) > 0:
@@ -85,6 +81,9 @@ class Awaiting:
         limit = float("inf") if self._until is None else self._until - now
         if limit <= 0:
             return 0.0
+        if not self._alone:
+            wanting = not (self._complete and self._counted)
+            return min(max(final, self._round.touched) + self._options.linger - now, limit) if wanting else 0.0
         if listener.open_associations:
             return min(limit, *(self._seconds_for(c, final, now) for c in listener.open_associations))
         if not self._complete or (listener.unassociated and not self._counted):
@@ -96,7 +95,7 @@ class Awaiting:
         if not connection.waiting:  # it is our own side that takes its time
             return _GLANCE
         options, since = self._options, connection.last_activity
-        if self._lost:  # what is idle now has been given up with its archive
+        if self._round.lost:  # what is idle now has been given up with its archive
             silence = shortest(options.store_timeout, options.dimse_timeout, options.stall_timeout)
         else:
             silence, since = options.store_timeout, max(since, final)

@@ -22,9 +22,10 @@ from movescu.errors import ConnectError, DirectoryNotWritableError, MovescuError
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Silence, connect, own_addresses, resolve
 from movescu.options import MODELS
-from movescu.retrieve import NoPresentationContextError, Retriever, association_request
+from movescu.retrieval import Retrieval
 from movescu.services.echo import EchoSCU
 from movescu.services.move import MoveSCU
+from movescu.session import NoPresentationContextError, association_request
 from movescu.storage.durability import Durability
 from movescu.storage.writer import OutputDirectory
 from movescu.uids import VERIFICATION
@@ -195,7 +196,7 @@ class _Way:
             third = f"the objects go to {title}" + (", our own title" if title == options.calling_ae_title else "")
             return Result.SKIPPED, f"nothing is received here without --port: {third}", ""
         storage = replace(own.storage, ignore=True)
-        retriever = self._stack.enter_context(Retriever(replace(options, listen=replace(own, storage=storage))))
+        retriever = self._stack.enter_context(Retrieval(replace(options, listen=replace(own, storage=storage))))
         retriever.listen()
         addresses = " or ".join(self._own_addresses(own.address))
         port = retriever.own_address[1]

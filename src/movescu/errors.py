@@ -135,3 +135,7 @@ class DataSetMismatchError(DataSetError):
 
 class StoreError(MovescuError):
     """A received object could not be written to its file: no space, no permission, a directory in its place."""
+
+
+class IncompleteError(MovescuError):
+    """A retrieve that did not bring everything, where that is wanted as an error: ``RetrieveResult.check``."""

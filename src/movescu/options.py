@@ -100,3 +100,18 @@ class RetrieveOptions:
     def destination(self) -> str:
         """The AE title that the archive is to send to."""
         return self.calling_ae_title if self.move_destination is None else self.move_destination
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """How far to go for completeness.
+
+    ``verify``: compare what came with what the archive lists. ``resume``: do not ask for what is whole in the output
+    directory already; it takes that list too. ``retries``: how often to ask again for what did not
+    come, in vain. ``pause``: seconds before the first repetition; each pause is twice the one before it.
+    """
+
+    verify: bool = False
+    retries: int = 0
+    pause: float = 1.0
+    resume: bool = False

@@ -29,7 +29,7 @@ from movescu.dimse.messages import CStoreRQ, CStoreRSP, encode_command
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, connect
 from movescu.options import RetrieveOptions
-from movescu.retrieve import Retriever
+from movescu.retrieval import Retrieval
 from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, PATIENT_ROOT_FIND, VERIFICATION
 from movescu.ul.negotiation import propose
 from movescu.ul.pdu import (
@@ -243,7 +243,7 @@ def test_an_archive_whose_name_has_an_address_that_refuses_is_asked_at_its_other
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         found = [(*kind, (peers.HOST, peers.free_port())), (*kind, archive.address)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
-        with Retriever(RetrieveOptions("archive.example", archive.port)) as retriever:
+        with Retrieval(RetrieveOptions("archive.example", archive.port)) as retriever:
             retriever.open()
             retriever.release()
 

@@ -11,7 +11,7 @@ import scripted
 from command import Outcome, Running, here, movescu, running
 
 from movescu.options import ListenOptions, RetrieveOptions
-from movescu.retrieve import Retriever
+from movescu.retrieval import Retrieval
 from movescu.storage.receiver import StorageOptions
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Setting:
         dimse_timeout: float | None = None,
         linger: float = 10.0,
         store_timeout: float = 60.0,
-    ) -> Iterator[Retriever]:
+    ) -> Iterator[Retrieval]:
         """Use the Python API against a script, for times of less than a second."""
         with scripted.archive(script) as archive:
             own = ListenOptions(self.port, storage=StorageOptions(directory=str(self.received)))
@@ -79,7 +79,7 @@ class Setting:
             options = RetrieveOptions(
                 host, port, dimse_timeout=dimse_timeout, linger=linger, store_timeout=store_timeout, listen=own
             )
-            with Retriever(options) as retriever:
+            with Retrieval(options) as retriever:
                 retriever.listen()
                 retriever.open()
                 yield retriever

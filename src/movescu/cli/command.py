@@ -6,31 +6,27 @@ Imported late, for ``--help`` and ``--version`` need none of it.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
-import signal
 import sys
-import threading
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from movescu.cli import logs, report, streams
 from movescu.cli.exit_codes import PRECEDENCE, ExitCode
-from movescu.cli.wiring import retrieve_options
-from movescu.dataset.query import make_identifier
+from movescu.cli.signals import Signals
+from movescu.cli.wiring import identifiers, persistence, retrieve_options, watch
 from movescu.errors import MovescuError, PeerError, StoreError, UsageError
-from movescu.retrieve import Retriever
+from movescu.retrieval import Retrieval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from types import FrameType
 
+    from movescu.cli.accounts import Accounts
     from movescu.cli.parser import Settings
     from movescu.dataset.query import Identifier
     from movescu.options import RetrieveOptions
     from movescu.services.move import MoveResponse
-    from movescu.storage.receiver import ObjectReceiver
 
 _log: Final = logging.getLogger("movescu.cli")
 
@@ -58,32 +54,66 @@ def _set_up_log(settings: Settings) -> None:
 
 
 def _run(settings: Settings) -> int:
+    if settings.check or (settings.report is None and settings.events is None):
+        return _guarded(settings, None)[0]
+    from movescu.cli.accounts import Accounts  # noqa: PLC0415 - for those alone who ask for it
+
     try:
-        return _check(settings) if settings.check else _Command(settings).run()
+        accounts = Accounts(settings, retrieve_options(settings))
     except UsageError as error:
-        if error_code := report.code_at_start(error):
-            return error_code
+        print_usage_error(error)
+        return ExitCode.USAGE
+    try:
+        code, cause = _guarded(settings, accounts)
+    except SystemExit as end:  # by a signal
+        accounts.conclude(int(end.code or 0))
+        raise
+    return accounts.conclude(code, cause)
+
+
+def _guarded(settings: Settings, accounts: Accounts | None) -> tuple[int, BaseException | None]:
+    """Run it; gives the exit code, and the error that ended it."""
+    try:
+        return _chosen(settings, accounts), None
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort: no traceback but for who asks
+        return _code_of(error), error
+
+
+def _chosen(settings: Settings, accounts: Accounts | None) -> int:
+    """Do what the settings ask for."""
+    if settings.check:
+        return _check(settings)
+    _use_dictionaries()
+    if settings.dry_run:
+        from movescu.cli.dry_run import run_dry  # noqa: PLC0415 - for those alone who ask for it
+
+        return run_dry(settings, retrieve_options(settings))
+    if settings.list_file is not None:
+        from movescu.cli.listed import run_list  # noqa: PLC0415 - as above
+
+        return run_list(settings, retrieve_options(settings), accounts)
+    return _Command(settings, accounts).run()
+
+
+def _code_of(error: BaseException) -> ExitCode:
+    """Give the code of an error that ended the run, and complain of it."""
+    if isinstance(error, KeyboardInterrupt):
+        _log.critical("interrupted")
+        return ExitCode.INTERRUPTED
+    if isinstance(error, MovescuError) and (code := report.code_at_start(error)) is not None:
+        return code
+    if isinstance(error, UsageError):
         if _log.isEnabledFor(logging.ERROR):
             print_usage_error(error)
         return ExitCode.USAGE
-    except MovescuError as error:
-        return report.code_at_start(error) or _internal_error(error)
-    except KeyboardInterrupt:
-        _log.critical("interrupted")
-        return ExitCode.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last resort: no traceback but for who asks for it
-        return _internal_error(error)
+    return _internal_error(error)
 
 
-def _identifiers(settings: Settings) -> list[Identifier]:
-    """Make what is asked for, one for each request."""
+def _use_dictionaries() -> None:
     if path := os.environ.get("DCMDICTPATH"):
         from movescu.dictionary_files import use_dictionaries  # noqa: PLC0415 - few need another dictionary
 
         use_dictionaries(path)
-    options = {"relational": settings.relational, "keys_only": settings.keys_only}
-    files = settings.query_files or (None,)
-    return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
 
 
 def _check(settings: Settings) -> int:
@@ -100,144 +130,107 @@ def print_usage_error(error: MovescuError) -> None:
     streams.write(sys.stderr, f"{banner()}error: {error}\n{hint}")
 
 
-def _internal_error(error: Exception) -> ExitCode:
+def _internal_error(error: BaseException) -> ExitCode:
     _log.critical("internal error: %s: %s", type(error).__name__, error)
     _log.debug("where it happened:", exc_info=error)
     return ExitCode.INTERNAL_ERROR
 
 
-def _dots() -> Callable[[ObjectReceiver], ObjectReceiver] | None:
-    """Give what shows the progress as DCMTK does, None if it is not to be shown."""
-    if not logs.shows_progress():
-        return None
-    from movescu.cli.dots import Dots  # noqa: PLC0415 - for those alone who want to see it
-
-    return Dots().watch
-
-
 class _Command:
     """One run: an association, all its requests, and what is told about it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, accounts: Accounts | None) -> None:
         self._settings = settings
+        self._accounts = accounts
         self._options: RetrieveOptions = retrieve_options(settings)
         self._codes: set[ExitCode] = set()
 
     def run(self) -> int:
         """Run it. Gives the exit code; errors before the first request are raised."""
         settings = self._settings
-        identifiers = _identifiers(settings)
-        with _Signals() as signals, Retriever(self._options, watch=_dots()) as retriever:
-            signals.retriever = retriever
-            retriever.listen()
-            retriever.open()
-            with self._watching(retriever) as on_response:
-                lost = self._ask(retriever, identifiers, on_response)
-                self._finish(retriever)
+        wanted = identifiers(settings)
+        sink = None if self._accounts is None else self._accounts.sink
+        made = Retrieval(self._options, watch=watch(settings), on_event=sink, persistence=persistence(settings))
+        with Signals() as signals, made as retrieval:
+            signals.retrieval = retrieval
+            retrieval.listen()
+            if not retrieval.persistent:
+                retrieval.open()
+            ask = self._pursue if retrieval.persistent else self._ask
+            with self._watching(retrieval) as on_response:
+                lost = ask(retrieval, wanted, on_response)
+                self._finish(retrieval)
             if not lost:
-                self._end(retriever)
-            if retriever.cancelled:
+                self._end(retrieval)
+            if retrieval.cancelled:
                 self._codes.add(ExitCode.INTERRUPTED)
         return next((code for code in PRECEDENCE if code in self._codes), ExitCode.SUCCESS)
 
-    def _watching(self, retriever: Retriever) -> AbstractContextManager[Callable[[MoveResponse], None]]:
+    def _watching(self, retrieval: Retrieval) -> AbstractContextManager[Callable[[MoveResponse], None]]:
         """Give what is told the responses as they come: on a terminal, what shows the progress."""
         shown = self._settings.log_level in _WITH_PROGRESS and self._settings.log_config is None
         if not shown or sys.stderr is None or not sys.stderr.isatty():
             return contextlib.nullcontext(report.log_response)
         from movescu.cli.progress import Progress  # noqa: PLC0415 - only for terminals
 
-        return Progress(retriever.tally, self._options, display=self._settings.progress)
+        return Progress(retrieval.tally, self._options, display=self._settings.progress)
 
-    def _ask(
-        self, retriever: Retriever, identifiers: list[Identifier], on_response: Callable[[MoveResponse], None]
-    ) -> bool:
+    def _ask(self, retrieval: Retrieval, wanted: list[Identifier], on_response: Callable[[MoveResponse], None]) -> bool:
         """Make all requests; True if the association was lost over it."""
         try:
-            for identifier in (i for i in identifiers for _ in range(self._settings.repeat)):
-                if retriever.cancelled:
+            for identifier in (i for i in wanted for _ in range(self._settings.repeat)):
+                if retrieval.cancelled:
                     break
-                response = retriever.move(identifier, on_response)
-                self._codes |= report.judge_response(response, retriever, self._options)
+                response = retrieval.move(identifier, on_response)
+                self._codes |= report.judge_response(response, retrieval, self._options)
         except PeerError as error:
             self._codes.add(ExitCode.ASSOCIATION_LOST)
             report.complain("association lost before the final C-MOVE response", error, ExitCode.ASSOCIATION_LOST)
             return True
         return False
 
-    def _finish(self, retriever: Retriever) -> None:
+    def _pursue(
+        self, retrieval: Retrieval, wanted: list[Identifier], on_response: Callable[[MoveResponse], None]
+    ) -> bool:
+        """Retrieve each as far as persistence goes; True if there is no association at the end.
+
+        Raises ``PeerError`` if none comes about for the first.
+        """
+        for number, identifier in enumerate(wanted):
+            if retrieval.cancelled:
+                break
+            try:
+                pursued = retrieval.pursue(identifier, on_response)
+            except PeerError as error:
+                if not number:
+                    raise
+                self._codes.add(ExitCode.ASSOCIATION_LOST)
+                report.complain("no association for the rest", error, ExitCode.ASSOCIATION_LOST)
+                return True
+            self._codes |= report.judge_pursued(pursued, retrieval, self._options)
+        return not retrieval.session.is_open
+
+    def _finish(self, retrieval: Retrieval) -> None:
         try:
-            result = retriever.finish()
+            result = retrieval.finish()
         except StoreError as error:
             self._codes.add(ExitCode.INCOMPLETE)
             report.complain("incomplete", error)
             return
         self._codes |= report.judge_result(result, self._options)
+        if self._accounts is not None:
+            from movescu.observer import end_event  # noqa: PLC0415 - as the accounts
+
+            self._accounts.concluded(end_event(result, cancelled=retrieval.cancelled))
         report.report_rejected(result.rejected, self._options, failed=bool(self._codes))
 
-    def _end(self, retriever: Retriever) -> None:
+    def _end(self, retrieval: Retrieval) -> None:
         if self._settings.abort:
             _log.info("aborting association")
-            retriever.abort()
+            retrieval.abort()
             return
         try:
-            retriever.release()
+            retrieval.release()
         except PeerError as error:
             self._codes.add(ExitCode.RELEASE_FAILED)
             report.complain("association release failed", error, ExitCode.RELEASE_FAILED)
-
-
-class _Signals:
-    """What Ctrl-C and a request to terminate do while a retrieve runs: nothing partial is left in either case.
-
-    The first Ctrl-C sends C-CANCEL and lets the archive come to its end, or ends the wait for what is still on its way;
-    a second one, SIGTERM and SIGHUP abort. While that goes on, for some seconds at most, further ones change nothing:
-    they would leave temporary files. To be left after the retriever. A signal that is ignored stays so (``nohup``).
-    """
-
-    def __init__(self) -> None:
-        self.retriever: Retriever | None = None
-        self._ending = False
-        self._before: dict[int, Callable[[int, FrameType | None], object] | int] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in _HANDLERS:
-                before = signal.getsignal(number)
-                if before not in (None, signal.SIG_IGN):
-                    self._before[number] = before
-                    signal.signal(number, functools.partial(handler, self))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def interrupt(self, _: int, __: FrameType | None) -> None:
-        """Cancel at first, then abort."""
-        if self._ending:
-            return
-        retriever = self.retriever
-        if retriever is None or retriever.cancelled or not retriever.moving:
-            self._ending = True
-            raise KeyboardInterrupt
-        retriever.cancel()  # before anything is said: whoever reads it may interrupt again at once
-        _log.warning("cancelling; interrupt again to abort")
-
-    def terminate(self, number: int, _: FrameType | None) -> None:
-        """Abort."""
-        if not self._ending:
-            self._ending = True
-            _log.critical("terminated by %s", signal.Signals(number).name)
-            sys.exit(_BY_SIGNAL[number])
-
-
-_HANDLERS: Final = (
-    (signal.SIGINT, _Signals.interrupt),
-    (signal.SIGTERM, _Signals.terminate),
-    (signal.SIGHUP, _Signals.terminate),
-)
-_BY_SIGNAL: Final[dict[int, ExitCode]] = {
-    signal.SIGTERM: ExitCode.TERMINATED,
-    signal.SIGHUP: ExitCode.HUNG_UP,
-}

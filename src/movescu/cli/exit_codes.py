@@ -37,6 +37,7 @@ PRECEDENCE: Final = (
     ExitCode.MOVE_FAILED,
     ExitCode.MOVE_WARNING,
     ExitCode.ASSOCIATION_LOST,
+    ExitCode.ASSOCIATION_FAILED,
     ExitCode.INCOMPLETE,
     ExitCode.RELEASE_FAILED,
 )

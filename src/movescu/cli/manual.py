@@ -24,14 +24,15 @@ EXIT_CODES: Final = {
     "archive ended a request because of `--cancel`.",
     ExitCode.USAGE: "The command line, a key, a query file or a dictionary cannot be used. Nothing was sent.",
     ExitCode.INSUFFICIENT_PRIVILEGES: "The system refuses the port of `--port`, as it does to most users below 1024.",
-    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory cannot be written to.",
+    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report` or `--events`, cannot be "
+    "written to.",
     ExitCode.OUTPUT_DIRECTORY_NOT_FOUND: "The output directory does not exist, or is none.",
     ExitCode.CANNOT_LISTEN: "The port of `--port` is in use, or cannot be listened on.",
     ExitCode.ASSOCIATION_FAILED: "No association: the archive cannot be reached, rejected it, or ended it at once.",
     ExitCode.ASSOCIATION_LOST: "The association ended before the final response: an abort, a closed connection, a "
     "time-out or an error of protocol.",
     ExitCode.INCOMPLETE: "The archive counts objects as delivered that did not arrive, or objects arrived and could "
-    "not be stored.",
+    "not be stored, or objects that it lists are missing with `--verify`.",
     ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not offer C-MOVE in this query model or in these transfer "
     "syntaxes.",
     ExitCode.RELEASE_FAILED: "All went well, but the archive did not confirm the end of the association.",

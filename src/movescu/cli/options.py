@@ -3,7 +3,8 @@
 The names, values, ranges and defaults are those of DCMTK's ``movescu``, so that a script which calls the one can call
 the other; the sentences are our own. From this table the parser reads what an option takes, sets, excludes and needs;
 the help text, the manual page and the shell completions are made from it too. There is no code for a single option
-anywhere: an option is a row here (those of TLS in ``tls_options``) and a field of ``movescu.cli.parser.Settings``.
+anywhere: an option is a row here (those of TLS in ``tls_options``,
+of completeness in ``finish_options``) and a field of ``movescu.cli.parser.Settings``.
 What the values mean to the rest of the program, and how ``-k`` keys are read, is left to others.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from movescu.cli.finish_options import ACCOUNTS, COMPLETENESS, MANY
 from movescu.cli.option import Group, Option, Parameter, Section, Value
 from movescu.cli.tls_options import TLS_SECTION
 from movescu.uids import (
@@ -515,6 +517,9 @@ SECTIONS: Final = (
         (
             Group("", _OURS),
             Group("convenience", _CONVENIENCE),
+            Group("completeness", COMPLETENESS, "only with --port"),
+            Group("many requests, and archives that must not be disturbed", MANY),
+            Group("for programs", ACCOUNTS),
             Group("patience", _PATIENCE),
             Group("user identity", _USER),
         ),

@@ -114,6 +114,17 @@ class Settings(NamedTuple):
     site: str | None
     check: bool
     progress: bool
+    report: str | None
+    events: str | None
+    verify: bool
+    retries: int
+    resume: bool
+    retry_pause: float
+    list_file: str | None
+    jobs: int
+    between: str | None
+    limit_rate: str | None
+    dry_run: bool
 
     tls: tuple[str, str] | None
     tls_password: str | None
@@ -357,7 +368,7 @@ def _settled(parameters: Sequence[str], winners: Winners) -> Settings:
     try:
         fields |= _fields(SECTIONS[1:], winners)
         if not fields["check"]:
-            _require_query(query_files, fields["keys"])
+            _require_query(query_files, fields["keys"], fields["list_file"])
     except CommandLineError as error:
         error.early = False
         error.silent = fields["log_level"] in ("off", "fatal")
@@ -366,8 +377,10 @@ def _settled(parameters: Sequence[str], winners: Winners) -> Settings:
     return Settings(peer=peer, port=port, query_files=query_files, **fields)
 
 
-def _require_query(query_files: tuple[str, ...], keys: tuple[str, ...]) -> None:
-    if not query_files and not keys:
+def _require_query(query_files: tuple[str, ...], keys: tuple[str, ...], list_file: str | None) -> None:
+    if query_files and list_file is not None:
+        raise CommandLineError("--list not allowed with query files")
+    if not query_files and not keys and list_file is None:
         raise CommandLineError(
             "either query file or override keys (or both) must be specified",
             hint="Say what to retrieve, as in -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3.",

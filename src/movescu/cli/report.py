@@ -19,14 +19,15 @@ from movescu.dimse.status import (
     StatusClass,
 )
 from movescu.errors import PeerError
-from movescu.retrieve import NoPresentationContextError
+from movescu.session import NoPresentationContextError
 from movescu.uids import may_be_storage, uid_name
 
 if TYPE_CHECKING:
     from movescu.cli.option import Option
     from movescu.errors import MovescuError
     from movescu.options import RetrieveOptions
-    from movescu.retrieve import Retriever
+    from movescu.pursuit import Pursued
+    from movescu.retrieval import Retrieval
     from movescu.services.move import MoveResponse
     from movescu.tally import RetrieveResult
     from movescu.ul.negotiation import RejectedClass
@@ -85,7 +86,7 @@ def log_response(response: MoveResponse) -> None:
         _log.info("received final C-MOVE response (%s)", response.status_name)
 
 
-def judge_response(response: MoveResponse, retriever: Retriever, options: RetrieveOptions) -> set[ExitCode]:
+def judge_response(response: MoveResponse, retrieval: Retrieval, options: RetrieveOptions) -> set[ExitCode]:
     """Give the code that a final response earns; say what was wrong and what can be done."""
     if response.status == CANCEL or (response.status == SUCCESS and not response.failed):
         return set()
@@ -102,10 +103,10 @@ def judge_response(response: MoveResponse, retriever: Retriever, options: Retrie
     for uid in response.failed_sop_instance_uids:
         _log.warning("not delivered: SOP instance %s", uid)
     if response.status == MOVE_DESTINATION_UNKNOWN:
-        _explain_destination("does not know", retriever, options)
-    elif response.status in _NOT_REACHED and not response.completed and not retriever.arrived:
+        _explain_destination("does not know", retrieval, options)
+    elif response.status in _NOT_REACHED and not response.completed and not retrieval.arrived:
         nothing = "" if response.failed else "may have nothing for these keys, or "
-        _explain_destination(f"{nothing}may not know, or not reach,", retriever, options)
+        _explain_destination(f"{nothing}may not know, or not reach,", retrieval, options)
     elif response.status == DATA_SET_DOES_NOT_MATCH:
         _log.warning(
             "it does not take these keys: check QueryRetrieveLevel, its unique key, and the model (-P, -S, -O)"
@@ -115,8 +116,8 @@ def judge_response(response: MoveResponse, retriever: Retriever, options: Retrie
     return {code}
 
 
-def _explain_destination(what: str, retriever: Retriever, options: RetrieveOptions) -> None:
-    address, port = retriever.own_address
+def _explain_destination(what: str, retrieval: Retrieval, options: RetrieveOptions) -> None:
+    address, port = retrieval.own_address
     _log.warning("the archive %s %s the move destination %r", options.called_ae_title, what, options.destination)
     if port:
         _log.warning(
@@ -131,6 +132,23 @@ def _explain_destination(what: str, retriever: Retriever, options: RetrieveOptio
         )
 
 
+def judge_pursued(pursued: Pursued, retrieval: Retrieval, options: RetrieveOptions) -> set[ExitCode]:
+    """Give the codes that the last attempt earns; what is missing is for ``judge_result``.
+
+    None if all is there that the archive lists, whatever it said. Otherwise that list takes the place of the archive's
+    word that something failed.
+    """
+    if pursued.inventory is not None and not pursued.missing:
+        return set()
+    codes: set[ExitCode] = set()
+    for response in pursued.last.responses:
+        codes |= judge_response(response, retrieval, options)
+    if pursued.error is not None:
+        codes.add(ExitCode.ASSOCIATION_LOST)
+        complain("association lost before the final C-MOVE response", pursued.error, ExitCode.ASSOCIATION_LOST)
+    return codes if pursued.inventory is None else codes - {ExitCode.MOVE_WARNING}
+
+
 def judge_result(result: RetrieveResult, options: RetrieveOptions) -> set[ExitCode]:
     """Give the code that what arrived earns; say what did not arrive, and what can be done."""
     tally = result.tally
@@ -138,7 +156,9 @@ def judge_result(result: RetrieveResult, options: RetrieveOptions) -> set[ExitCo
         _log.info("%d objects received, %d bytes, %d not stored", tally.stored, tally.size, tally.failed)
     if tally.failed:
         _log.error("incomplete: %d objects arrived and could not be stored; put that right and ask again", tally.failed)
-    if result.missing:
+    if result.verified:
+        _judge_verified(result)
+    elif result.missing:
         _log.error(
             "incomplete: the archive counts %d objects as delivered, %d arrived here; ask again, and have the "
             "archive's log and the address it has for this AE title looked at",
@@ -152,8 +172,23 @@ def judge_result(result: RetrieveResult, options: RetrieveOptions) -> set[ExitCo
         _log.error(
             "incomplete: the time for the whole retrieve was over, with %d storage associations open", result.cut_off
         )
-    incomplete = tally.failed or result.missing or result.broken_off or result.cut_off
+    if result.unlisted:
+        _log.error("incomplete: it cannot be verified that all came: %s", result.unlisted)
+    incomplete = tally.failed or result.missing or result.broken_off or result.cut_off or result.unlisted
     return {ExitCode.INCOMPLETE} if incomplete else set()
+
+
+def _judge_verified(result: RetrieveResult) -> None:
+    """Name what is missing, and what the archive does not list."""
+    for uid in result.missing_uids:
+        _log.error("missing: SOP instance %s", uid)
+    for uid in result.extra_uids:
+        _log.warning("came though the archive does not list it: SOP instance %s", uid)
+    if result.missing_uids:
+        _log.error(
+            "incomplete: %d objects that the archive lists are missing after %d attempts",
+            *(len(result.missing_uids), result.attempts),
+        )
 
 
 def _nothing_came(result: RetrieveResult, options: RetrieveOptions) -> bool:

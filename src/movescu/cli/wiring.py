@@ -7,17 +7,23 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from movescu.cli import logs
 from movescu.dataset.encoding import Encoding, GroupLength
+from movescu.dataset.query import make_identifier
 from movescu.errors import UsageError
-from movescu.options import ListenOptions, RetrieveOptions
+from movescu.options import ListenOptions, Persistence, RetrieveOptions
 from movescu.storage.durability import Durability
 from movescu.storage.receiver import StorageOptions
 from movescu.ul.pdu import UserIdentity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from movescu.cli.parser import Settings
+    from movescu.dataset.query import Identifier
     from movescu.net.tls import TLSOptions
     from movescu.storage.layout import Layout
+    from movescu.storage.receiver import ObjectReceiver
 
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
 
@@ -56,6 +62,38 @@ def retrieve_options(settings: Settings) -> RetrieveOptions:
         tls=_tls(settings),
         listen=None if settings.listen_port is None else _listen(settings, settings.listen_port),
     )
+
+
+def identifiers(settings: Settings) -> list[Identifier]:
+    """Make what is asked for, one for each request. Raises ``UsageError``."""
+    options = {"relational": settings.relational, "keys_only": settings.keys_only}
+    files = settings.query_files or (None,)
+    return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
+
+
+def watch(settings: Settings) -> Callable[[ObjectReceiver], ObjectReceiver] | None:
+    """Give what looks at each object as it comes: what limits the rate, and what shows DCMTK's progress."""
+    watches: list[Callable[[ObjectReceiver], ObjectReceiver]] = []
+    # Programs may read the output.
+    if logs.shows_progress() and "-" not in (settings.report, settings.events):
+        from movescu.cli.dots import Dots  # noqa: PLC0415 - for those alone who want to see it
+
+        watches.append(Dots().watch)
+    if settings.limit_rate is not None:
+        from movescu.pacing import Pace, parse_rate  # noqa: PLC0415 - for those alone who limit it
+
+        watches.append(Pace(parse_rate(settings.limit_rate)).watch)
+    if len(watches) > 1:
+        first, second = watches
+        return lambda receiver: second(first(receiver))
+    return watches[0] if watches else None
+
+
+def persistence(settings: Settings) -> Persistence | None:
+    """Say how far to go for completeness; None for a retrieve that asks once and believes the archive."""
+    if not (settings.verify or settings.retries or settings.resume):
+        return None
+    return Persistence(settings.verify, settings.retries, settings.retry_pause, settings.resume)
 
 
 def _listen(settings: Settings, port: int) -> ListenOptions:

@@ -98,9 +98,12 @@ class MoveSCU:
         elif counts != self._counts:
             self._counts, self._counted = counts, time.monotonic()
 
-    def request(self, identifier: bytes, deadline: Deadline) -> int:
-        """Send a C-MOVE request; ``identifier`` is encoded in the context's transfer syntax. Give its message ID."""
-        self._message_id = self._message_id % 0xFFFF + 1
+    def request(self, identifier: bytes, deadline: Deadline, message_id: int = 0) -> int:
+        """Send a C-MOVE request; ``identifier`` is encoded in the context's transfer syntax. Give its message ID.
+
+        It is the one after the last where none is given.
+        """
+        self._message_id = message_id or self._message_id % 0xFFFF + 1
         message = CMoveRQ(self._context.abstract_syntax, self._message_id, self._destination, self._priority)
         self._exchange.send(self._context.context_id, message, deadline, identifier)
         _log.info("C-MOVE request sent (MsgID %d, destination %s)", self._message_id, self._destination)

@@ -1,0 +1,56 @@
+"""A series straight into a NumPy array: no file is written.
+
+python examples/arrays.py 1.2.3 1.2.3.1 ARCHIVE archive.example.org 104 --own-title ME --port 11112
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import movescu
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pydicom import Dataset
+
+
+def volume(host: str, archive_port: int, keys: movescu.Keys, **settings: Any) -> NDArray[Any]:  # noqa: ANN401 - Settings
+    """Retrieve a series and give its images, ordered by Instance Number, as one array.
+
+    Raises ``movescu.errors.IncompleteError`` if not all came: a volume with holes is none.
+    """
+    slices: dict[int, NDArray[Any]] = {}
+
+    def take(image: Dataset) -> None:
+        slices[int(image.InstanceNumber)] = image.pixel_array
+
+    result = movescu.retrieve(host, archive_port, keys, sink=take, verify=True, retries=3, **settings)
+    result.check()
+    return np.stack([slices[number] for number in sorted(slices)])
+
+
+def main() -> None:
+    """Show what is in a series."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for name in ("study", "series", "title", "host"):
+        parser.add_argument(name)
+    parser.add_argument("archive_port", type=int)
+    parser.add_argument("--own-title", default="MOVESCU")
+    parser.add_argument("--port", type=int, required=True)
+    given = parser.parse_args()
+    array = volume(
+        given.host,
+        given.archive_port,
+        {"StudyInstanceUID": given.study, "SeriesInstanceUID": given.series},
+        called_ae_title=given.title,
+        calling_ae_title=given.own_title,
+        port=given.port,
+    )
+    print(f"{array.shape} {array.dtype}, from {array.min()} to {array.max()}")
+
+
+if __name__ == "__main__":
+    main()

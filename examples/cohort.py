@@ -1,0 +1,53 @@
+"""A cohort from a CSV file into folders: a row each for a patient, a study or a series; columns are keywords.
+
+    python examples/cohort.py cohort.csv images ARCHIVE archive.example.org 104 --own-title ME --port 11112
+
+Run it again and it goes on where it stopped: what is whole in the folders is not asked for again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import movescu
+
+LAYOUT = "{PatientID}/{StudyDate|undated}_{StudyInstanceUID}/{SeriesNumber:04}/{SOPInstanceUID}.dcm"
+
+
+def main() -> int:
+    """Retrieve the cohort; the exit code is 1 if anything is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("title")
+    parser.add_argument("host")
+    parser.add_argument("archive_port", type=int)
+    parser.add_argument("--own-title", default="MOVESCU")
+    parser.add_argument("--port", type=int, required=True)
+    given = parser.parse_args()
+    with given.cohort.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    incomplete = 0
+    with movescu.Retriever(
+        given.host,
+        given.archive_port,
+        called_ae_title=given.title,
+        calling_ae_title=given.own_title,
+        port=given.port,
+        directory=given.directory,
+        layout=LAYOUT,
+        verify=True,
+        retries=3,
+        resume=True,
+    ) as retriever:
+        for row in rows:
+            result = retriever.retrieve(row)
+            print(*row.values(), result.outcome, f"{result.stored} came, {result.already_there} were there")
+            incomplete += not result.complete
+    return 1 if incomplete else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,105 @@
+"""A proxy: retrieves a study from one archive and stores it in another, object by object, as it comes.
+
+    python examples/forward.py 1.2.3 ARCHIVE archive.example.org 104 --own-title ME --port 11112 \
+        --to OTHER other.example.org 104
+
+An object is acknowledged to the first archive only when the second one has it; nothing is written in between. It shows
+the layers below the library as well: an association, and messages over it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from typing import TYPE_CHECKING
+
+import movescu
+from movescu.dataset.filemeta import decode_file_meta
+from movescu.dimse.exchange import Exchange
+from movescu.dimse.messages import CStoreRQ, CStoreRSP
+from movescu.errors import PeerError
+from movescu.net.connection import Connection
+from movescu.net.transport import Silence, connect
+from movescu.ul.negotiation import user_information
+from movescu.ul.pdu import AssociateRQ, ProposedContext
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+SECONDS = 30.0
+SILENCE = Silence(SECONDS, "the archive that objects are forwarded to is silent")
+
+
+class Forwarder:
+    """Stores objects in an archive, over an association for each class and transfer syntax that comes."""
+
+    def __init__(self, title: str, host: str, port: int, own_title: str) -> None:
+        self.title, self.host, self.port, self.own_title = title, host, port, own_title
+        self.count = 0
+        self._associations: dict[tuple[str, str], Connection] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for connection in self._associations.values():
+            with contextlib.suppress(PeerError):  # what was sent has been acknowledged
+                connection.release(SILENCE)
+
+    def forward(self, file: bytes) -> None:
+        """Store an object. Raises ``RuntimeError`` if it is refused, and ``movescu.errors.PeerError``."""
+        meta = decode_file_meta(file)
+        assert meta is not None
+        class_uid, syntax = meta.sop_class_uid, meta.transfer_syntax_uid
+        exchange = Exchange(self._association(class_uid, syntax))
+        self.count += 1
+        request = CStoreRQ(class_uid, self.count % 0x10000, meta.sop_instance_uid)
+        exchange.send(1, request, SILENCE, memoryview(file)[meta.length :])
+        _, response = exchange.receive_response(SILENCE)
+        if not isinstance(response, CStoreRSP) or response.status != 0:
+            raise RuntimeError(f"{self.title} does not take {request.affected_sop_instance_uid}")
+
+    def _association(self, class_uid: str, syntax: str) -> Connection:
+        connection = self._associations.get((class_uid, syntax))
+        if connection is None:
+            contexts = (ProposedContext(1, class_uid, (syntax,)),)
+            request = AssociateRQ(self.title, self.own_title, contexts, user_information(16384))
+            connection = Connection.request(connect(self.host, self.port, SECONDS), request, SECONDS)
+            if 1 not in connection.contexts:
+                connection.abort()
+                raise RuntimeError(f"{self.title} does not take objects of class {class_uid} in {syntax}")
+            self._associations[class_uid, syntax] = connection
+        return connection
+
+
+def main() -> int:
+    """Forward a study; the exit code is 1 if anything is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for name in ("study", "title", "host"):
+        parser.add_argument(name)
+    parser.add_argument("archive_port", type=int)
+    parser.add_argument("--own-title", default="MOVESCU")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--to", nargs=3, metavar=("TITLE", "HOST", "PORT"), required=True)
+    given = parser.parse_args()
+    title, host, port = given.to
+    with Forwarder(title, host, int(port), given.own_title) as forwarder:
+        result = movescu.retrieve(
+            given.host,
+            given.archive_port,
+            {"StudyInstanceUID": given.study},
+            called_ae_title=given.title,
+            calling_ae_title=given.own_title,
+            port=given.port,
+            sink=movescu.OnBytes(forwarder.forward),
+            verify=True,
+        )
+    print(f"{result.outcome}: {result.stored} objects are in {title}")
+    return 0 if result.complete else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

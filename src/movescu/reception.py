@@ -1,0 +1,248 @@
+"""The receiving side of a retrieve: output directory, port, storage SCP, and the tally of what came.
+
+Open before anything is asked for, and over as many requests, side by side, as are made. What comes belongs to the
+``Round`` that asked for it: to the only one there is; else to the one that wants it by its SOP Instance UID; where
+such lists are not to be had, to the one whose message ID the sender gives as the Move Originator's (PS3.7 9.1.1.1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from typing import TYPE_CHECKING, Final
+
+from movescu.awaiting import shortest
+from movescu.net.listener import Listener
+from movescu.net.transport import Deadline, Transport, listen
+from movescu.services.store import StorageSCP
+from movescu.storage.durability import Durability
+from movescu.storage.receiver import receiver_factory
+from movescu.storage.writer import OutputDirectory
+from movescu.tally import Round, Tally
+from movescu.uids import VERIFICATION, may_be_storage, storage_classes
+from movescu.ul.negotiation import AcceptorPolicy, answer, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from movescu.net.connection import Connection
+    from movescu.net.tls import TLS
+    from movescu.observer import Observer
+    from movescu.options import ListenOptions, RetrieveOptions
+    from movescu.services.store import Received
+    from movescu.storage.index import Index
+    from movescu.storage.receiver import Incoming, ObjectReceiver, StorageOptions
+    from movescu.ul.negotiation import RejectedClass
+    from movescu.ul.pdu import AssociateRQ
+
+_log: Final = logging.getLogger("movescu.retrieve")
+
+
+class Reception:
+    """Our own storage SCP, for as long as it is open; without a port of our own nothing comes, and nothing is counted.
+
+    ``watch`` is given what receives an object, for each of them, and gives what takes its place. ``indexed``: what is
+    whole in the output directory is known, in ``index``.
+    """
+
+    def __init__(
+        self,
+        options: RetrieveOptions,
+        *,
+        watch: Callable[[ObjectReceiver], ObjectReceiver] | None = None,
+        tls: TLS | None = None,
+        observer: Observer | None = None,
+        indexed: bool = False,
+    ) -> None:
+        self._options = options
+        self._watch = watch
+        self._tls = tls
+        self.observer = observer
+        """What is told of all that comes; may be changed while nothing comes."""
+        self._indexed = indexed
+        self.index: Index | None = None
+        """What is whole in the output directory, where that is to be known."""
+        self.tally = Tally()
+        """Of all that came."""
+        self._rounds: tuple[Round, ...] = ()
+        self._changing = threading.Lock()
+        self._flushing = threading.Lock()
+        self._directory: OutputDirectory | None = None
+        self._scp: StorageSCP | None = None
+        self._policy: AcceptorPolicy | None = None
+        self.listener: Listener | None = None
+
+    def open(self) -> None:
+        """Open the output directory and the port, where there is one.
+
+        Raises ``DirectoryNotFoundError``, ``DirectoryNotWritableError``, ``ListenError``.
+        """
+        own, options = self._options.listen, self._options
+        if own is None:
+            return
+        if own.storage.to_files:
+            self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
+            self._directory.remove_leftovers()
+            if self._indexed:
+                self.index = _open_index(own.storage)
+        # As titles are read from a request: without the blanks around them (PS3.8 table 9-11).
+        called = frozenset((options.destination.strip(),)) if own.require_called_ae_title else frozenset[str]()
+        self._policy = AcceptorPolicy(
+            _storage_policy(own),
+            own.transfer_syntaxes,
+            options.maximum_length,
+            calling_ae_titles=frozenset(own.calling_ae_titles),
+            called_ae_titles=called,
+        )
+        kept = {} if self.index is None else {"on_kept": self.index.add}
+        self._scp = StorageSCP(
+            self._policy,
+            self._watched(receiver_factory(own.storage, self._directory, **kept)),
+            self._received,
+            on_broken_off=self._broken_off,
+            store_timeout=shortest(options.store_timeout, options.dimse_timeout),
+        )
+        self.listener = Listener(
+            listen(own.address, own.port, options.ip),
+            self._serve,
+            maximum_associations=own.maximum_associations,
+            maximum_length=options.maximum_length,
+            artim_timeout=options.acse_timeout or 30.0,
+            prepare=self._prepare(own),
+        )
+        _log.info("listening on port %d", self.listener.port)
+
+    def _watched(self, factory: Callable[[Incoming], ObjectReceiver]) -> Callable[[Incoming], ObjectReceiver]:
+        watch = self._watch
+
+        def open_receiver(incoming: Incoming) -> ObjectReceiver:
+            receiver = factory(incoming) if watch is None else watch(factory(incoming))
+            return receiver if self.observer is None else self.observer.watched(incoming, receiver)
+
+        return open_receiver
+
+    def _serve(self, connection: Connection, request: AssociateRQ) -> None:
+        """Serve an association; have its begin and end told, if it is not rejected."""
+        assert self._scp is not None  # noqa: S101 - open() comes first
+        assert self._policy is not None  # noqa: S101 - as above
+        observed: AbstractContextManager[None] = contextlib.nullcontext()
+        if self.observer is not None and refusal(request, self._policy) is None:
+            observed = self.observer.storage(connection, request, answer(request, self._policy))
+        with observed:
+            self._scp.serve(connection, request)
+
+    def _prepare(self, own: ListenOptions) -> Callable[[Transport, Deadline], None] | None:
+        """Give what has to be done with a connection before it may ask for an association, None for nothing."""
+        steps: list[Callable[[Transport, Deadline], None]] = []
+        if own.access_rules:
+            from movescu.net.guard import Guard  # noqa: PLC0415 - for those alone who ask for it
+
+            steps.append(Guard(host_lookup=own.host_lookup))
+        if self._tls is not None:
+            steps.append(self._tls.secure_accepted)
+
+        def prepare(transport: Transport, deadline: Deadline) -> None:
+            for step in steps:
+                step(transport, deadline)
+
+        return prepare if steps else None
+
+    # -- what comes ----------------------------------------------------------------------------------------------------
+
+    def begin(self, one: Round) -> None:
+        """Have what comes counted for a round too."""
+        with self._changing:
+            self._rounds = (*self._rounds, one)
+
+    def end(self, one: Round, then: Round | None = None) -> None:
+        """Have nothing more counted for a round, but for the one that follows it."""
+        with self._changing:
+            rest = tuple(other for other in self._rounds if other is not one)
+            self._rounds = rest if then is None else (*rest, then)
+
+    def round_of(self, incoming: Incoming) -> Round | None:
+        """Give the round to which an object belongs, None if that cannot be told."""
+        rounds, request = self._rounds, incoming.request
+        if len(rounds) <= 1:
+            return rounds[0] if rounds else None
+        uid, message_id = request.affected_sop_instance_uid, request.move_originator_message_id
+        named = [one for one in rounds if one.wanted is not None and uid in one.wanted]
+        likely = named or [one for one in rounds if one.wanted is None]
+        numbered = (one for one in likely if message_id in one.message_ids)
+        return next(numbered, named[0] if named else None)
+
+    def _received(self, received: Received) -> None:
+        self.tally.count(received)
+        if self._rounds and (one := self.round_of(received.incoming)) is not None:
+            one.count(received)
+        if self.observer is not None:
+            self.observer.received(received)
+
+    def _broken_off(self, incoming: Incoming) -> None:
+        self.tally.count_broken_off(incoming)
+        if self._rounds and (one := self.round_of(incoming)) is not None:
+            one.count_broken_off(incoming)
+        if self.observer is not None:
+            self.observer.broken_off(incoming)
+
+    # -- the rest ------------------------------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """Our port, 0 if there is none."""
+        return self.listener.port if self.listener is not None else 0
+
+    @property
+    def last_activity(self) -> float:
+        """When a byte last came in over a storage association, on the monotonic clock, 0 for never."""
+        return self.listener.last_activity if self.listener is not None else 0.0
+
+    @property
+    def rejected(self) -> tuple[RejectedClass, ...]:
+        """The SOP classes of which presentation contexts were not accepted."""
+        return tuple(self._scp.rejected) if self._scp is not None else ()
+
+    def wake(self) -> None:
+        """Wake who waits for a change of the listener."""
+        if self.listener is not None:
+            with self.listener.changed:
+                self.listener.changed.notify_all()
+
+    def whole(self, sop_instance_uid: str) -> bool:
+        """Tell whether an object is known to be in the output directory already. Raises ``StoreError``."""
+        return self.index is not None and self.index.whole(sop_instance_uid)
+
+    def flush(self) -> None:
+        """Wait until what was stored is on the disk, if durability asks for it. Raises ``StoreError``."""
+        with self._flushing:
+            if self._directory is not None:
+                self._directory.flush()
+            if self.index is not None:
+                self.index.flushed()
+
+    def stop(self) -> None:
+        """Close the port: what would come later would be in no count, and not flushed."""
+        if self.listener is not None:
+            self.listener.close()
+
+    def close(self) -> None:
+        """Give everything back."""
+        with contextlib.ExitStack() as stack:
+            if self._directory is not None:
+                stack.callback(self._directory.close)
+            if self.index is not None:
+                stack.callback(self.index.close)
+            stack.callback(self.stop)
+
+
+def _storage_policy(own: ListenOptions) -> Callable[[str], bool]:
+    classes = storage_classes()
+    return lambda uid: uid in classes or uid == VERIFICATION or (own.accept_unknown and may_be_storage(uid))
+
+
+def _open_index(storage: StorageOptions) -> Index:
+    from movescu.storage.index import open_index  # noqa: PLC0415 - for those alone who resume
+
+    return open_index(storage.directory, storage.layout, durable=storage.durability is Durability.OBJECT)

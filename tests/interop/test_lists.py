@@ -1,0 +1,179 @@
+"""``--list``: many requests, side by side, killed and gone on with; and archives that must not be disturbed."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+import corpus
+import peers
+import pytest
+from command import movescu, running
+
+from movescu.campaign import Campaign, RowResult
+from movescu.options import ListenOptions, Persistence, RetrieveOptions
+from movescu.reception import Reception
+from movescu.rows import read_rows
+from movescu.storage.receiver import StorageOptions
+from movescu.testing import Archive, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from corpus import Instance
+
+    from movescu.rows import Row
+
+
+class Place(NamedTuple):
+    """An archive with studies, a list of them, and a folder."""
+
+    archive: Archive
+    made: list[Instance]
+    rows: Path
+    received: Path
+    port: int
+
+    def arguments(self, *options: object) -> list[object]:
+        own = ["-S", "--list", self.rows, "+P", self.port, *options]
+        return [*own, self.archive.host, self.archive.port]
+
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.received.iterdir() if not path.name.startswith(".")}
+
+    def names(self) -> set[str]:
+        return {f"CT.{one.instance_uid}" for one in self.made}
+
+    def campaign(self, *, jobs: int = 1, persistence: Persistence | None = None) -> tuple[list[RowResult], list[Row]]:
+        own = ListenOptions(self.port, storage=StorageOptions(directory=str(self.received)))
+        options = RetrieveOptions(self.archive.host, self.archive.port, model="STUDY", linger=0.2, listen=own)
+        results: list[RowResult] = []
+        reception = Reception(options)
+        reception.open()
+        try:
+            campaign = Campaign(
+                options, persistence or Persistence(pause=0.01), reception, jobs=jobs, on_row=results.append
+            )
+            return results, campaign.run(read_rows(str(self.rows)))
+        finally:
+            reception.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    folder, received = tmp_path / "archive", tmp_path / "received"
+    folder.mkdir()
+    received.mkdir()
+    made = corpus.make_study(folder, studies=12, instances=4, size=2000)
+    rows = tmp_path / "rows.csv"
+    lines = dict.fromkeys(f"{one.patient_id},{one.study_uid}" for one in made)
+    rows.write_text("PatientID,StudyInstanceUID\n" + "".join(f"{line}\n" for line in lines))
+    port = peers.free_port()
+    with Archive(folder, {"MOVESCU": (peers.HOST, port)}) as archive:
+        yield Place(archive, made, rows, received, port)
+
+
+def test_a_list_killed_at_random_moments_and_resumed_gives_the_files_of_one_clean_run(
+    place: Place, tmp_path: Path
+) -> None:
+    chance = random.Random(2)
+    place.archive.faults = Faults(pause=0.01)
+    for _ in range(3):
+        with running(*place.arguments("--jobs", 4, "--resume", "-v"), folder=place.received) as command:
+            command.await_log("received store request", chance.randrange(2, 12))
+            command.signal(signal.SIGKILL)
+            command.end()
+    place.archive.faults = Faults()
+    report = tmp_path / "report.json"
+    movescu(*place.arguments("--jobs", 4, "--resume", "--report", report), folder=place.received)
+    assert place.files().keys() == place.names()
+    corpus.check_readable(place.received / name for name in place.names())
+    told = json.loads(report.read_text())
+    assert told["outcome"] == "complete"
+    movescu(*place.arguments("--resume", "--report", report), folder=place.received)
+    assert json.loads(report.read_text())["associations"]["archive"] == 0, "the journal has them all as complete"
+
+
+def test_a_row_that_fails_is_named_and_stops_no_other(place: Place, tmp_path: Path) -> None:
+    lines = place.rows.read_text().splitlines()
+    place.rows.write_text("\n".join([*lines[:3], "NOBODY,1.2.3", *lines[3:]]) + "\n")
+    (place.received / f"CT.{place.made[0].instance_uid}").mkdir()
+    report = tmp_path / "report.json"
+    outcome = movescu(*place.arguments("--jobs", 3, "--report", report, "--linger", 0), folder=place.received, code=63)
+    assert "row 1 (PatientID=" in outcome.log
+    assert f"missing: SOP instance {place.made[0].instance_uid}" in outcome.log
+    told = json.loads(report.read_text())
+    outcomes = {row["row"]: row["outcome"] for row in told["rows"]}
+    assert [number for number, word in outcomes.items() if word != "complete"] == [1]
+    assert len(outcomes) == 13
+    by_row: dict[int, int] = {}
+    for series in told["series"]:
+        by_row[series["row"]] = by_row.get(series["row"], 0) + series["stored"]
+    assert set(by_row.values()) == {3, 4}, "each object is told as one of its row"
+
+
+def test_what_comes_for_rows_side_by_side_is_told_apart_by_what_they_want(place: Place) -> None:
+    place.archive.faults = Faults(drop_every=4)
+    results, waiting = place.campaign(jobs=4, persistence=Persistence(verify=True))
+    assert not waiting
+    assert sorted(result.row.number for result in results) == list(range(1, 13))
+    for result in results:
+        assert result.result is not None
+        assert (result.outcome, result.result.stored, len(result.result.missing_uids)) == ("incomplete", 3, 1)
+
+
+def test_a_busy_archive_is_asked_with_fewer_associations_until_it_recovers(place: Place) -> None:
+    place.archive.faults = Faults(reject=(2, 3, 2))
+    timer = threading.Timer(0.1, lambda: setattr(place.archive, "faults", Faults()))
+    timer.start()
+    results, waiting = place.campaign(jobs=4, persistence=Persistence(pause=0.1))
+    timer.join()
+    assert not waiting
+    assert {result.outcome for result in results} == {"complete"}
+    assert place.files().keys() == place.names()
+
+
+def test_an_archive_that_lets_one_row_after_the_other_down_is_left_alone(place: Place) -> None:
+    dead = replace_port(place, peers.free_port())
+    results, waiting = dead.campaign()
+    assert len(results) == 5
+    assert [row.number for row in waiting] == list(range(6, 13))
+
+
+def replace_port(place: Place, port: int) -> Place:
+    dead = Archive(None, port=port)
+    return place._replace(archive=dead)
+
+
+def test_a_dry_run_tells_what_would_come_and_retrieves_nothing(place: Place) -> None:
+    outcome = movescu(*place.arguments("--dry-run"), folder=place.received)
+    assert f"study {place.made[0].study_uid}: 4 objects in 1 series" in outcome.output
+    assert outcome.output.endswith("48 objects in all\n")
+    assert not place.files()
+
+
+def test_a_rate_that_is_limited_brings_all_the_same(place: Place) -> None:
+    place.rows.write_text(f"{place.made[0].study_uid}\n")
+    movescu(*place.arguments("--limit-rate", "100K"), folder=place.received)
+    assert len(place.files()) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "has no rows"),
+        ("PatientID,NoSuchKeyword\n1,2\n", "NoSuchKeyword"),
+        ("PatientID,StudyInstanceUID\n1\n", "line 2 .* has 1 columns"),
+        ("PatientName\nDoe\n", "no unique key"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_told_before_anything_is_asked(place: Place, text: str, complaint: str) -> None:
+    place.rows.write_text(text)
+    place.archive.faults = Faults(reject=(1, 1, 1))
+    outcome = movescu(*place.arguments(), folder=place.received, code=1)
+    assert re.search(complaint, outcome.log), outcome.log

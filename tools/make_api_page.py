@@ -1,0 +1,163 @@
+"""Make the page of the library, ``docs/api.md``, from the docstrings of its public names.
+
+Read from the source, not from what is imported: fields of a class have their docstrings below them, which nobody keeps
+at run time.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PAGE: Final = ROOT / "docs" / "api.md"
+
+PLACES: Final = (
+    ("Retrieving", "movescu", "api", ("retrieve", "Retriever", "Settings")),
+    ("Keys", "movescu", "asking", ("Keys",)),
+    ("What it came to", "movescu", "tally", ("RetrieveResult",)),
+    ("Where objects go", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes")),
+    ("When they are on the disk", "movescu", "storage.durability", ("Durability",)),
+    (
+        "Events",
+        "movescu.events",
+        "events",
+        ("AssociationEvent", "ObjectEvent", "ResponseEvent", "RetryEvent", "EndEvent", "as_json"),
+    ),
+    ("Errors", "movescu.errors", "errors", ()),
+)
+"""Heading, module under which the names are to be had, module that has them, and the names; () for all."""
+
+HEAD: Final = """\
+<!-- Made by tools/make_api_page.py; do not edit. -->
+
+# Library
+
+"""
+
+
+def page() -> str:
+    """Give the page."""
+    return "\n".join([HEAD + _about("api"), *(part for place in PLACES for part in _section(*place))])
+
+
+def _source(module: str) -> ast.Module:
+    return ast.parse((ROOT / "src" / "movescu" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+
+
+def _about(module: str) -> str:
+    return f"{_prose(ast.get_docstring(_source(module)) or '')}\n"
+
+
+def _section(heading: str, public: str, module: str, names: tuple[str, ...]) -> Iterator[str]:
+    yield f"## {heading}\n"
+    tree = _source(module)
+    if module == "errors":
+        yield _about(module)
+    nodes = {name: (node, following) for node, following in _pairs(tree.body) for name in _names(node)}
+    for name in names or nodes:
+        node, following = nodes[name]
+        yield from _entry(f"{public}.{name}", node, following)
+
+
+def _pairs(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, ast.stmt | None]]:
+    yield from zip(body, (*body[1:], None), strict=True)
+
+
+def _names(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        names = [node.name]
+    elif isinstance(node, ast.AnnAssign):
+        names = [ast.unparse(node.target)]
+    else:
+        names = []
+    yield from (name for name in names if not name.startswith("_"))
+
+
+def _entry(title: str, node: ast.stmt, following: ast.stmt | None) -> Iterator[str]:
+    if isinstance(node, ast.ClassDef):
+        yield f"### {title}\n"
+        if bases := ", ".join(ast.unparse(base) for base in node.bases if "TypedDict" not in ast.unparse(base)):
+            yield f"A kind of `{bases}`.\n"
+        yield from _constructor(node)
+        yield from _doc(node)
+        yield from _members(node)
+    elif isinstance(node, ast.FunctionDef):
+        yield f"### {title}\n"
+        yield f"```text\n{_signature(node)}\n```\n"
+        yield from _doc(node)
+    elif isinstance(node, ast.AnnAssign):
+        yield f"### {title}\n"
+        yield f"`{_unquoted(node.value)}`\n"
+        yield from _below(following)
+
+
+def _constructor(node: ast.ClassDef) -> Iterator[str]:
+    """Give how an object is made, where the fields do not show it."""
+    made = next((m for m in node.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"), None)
+    if made is not None and not node.name.endswith("Error"):
+        signature = _signature(made).replace("__init__(self, ", f"{node.name}(")
+        yield f"```text\n{signature.partition(' ->')[0]}\n```\n"
+
+
+def _members(node: ast.ClassDef) -> Iterator[str]:
+    """Give a list of fields and properties, and an entry for each method."""
+    rows = []
+    for member, following in _pairs(node.body):
+        if isinstance(member, ast.AnnAssign):
+            default = f" = {ast.unparse(member.value)}" if member.value is not None else ""
+            text = " ".join(_below(following)).strip()
+            rows.append((f"{ast.unparse(member.target)}: {ast.unparse(member.annotation)}{default}", text))
+        elif isinstance(member, ast.Assign):
+            rows.append((ast.unparse(member), " ".join(_below(following)).strip()))
+        elif isinstance(member, ast.FunctionDef) and _is_property(member):
+            returns = ast.unparse(member.returns) if member.returns else ""
+            rows.append((f"{member.name}: {returns}", " ".join(_doc(member)).strip()))
+    rows = [(name, text) for name, text in rows if not name.startswith("_")]
+    if rows:
+        lines = (f"- `{name}`" + (f": {' '.join(text.split())}" if text else "") for name, text in rows)
+        yield "\n".join(lines) + "\n"
+    for member in node.body:
+        if isinstance(member, ast.FunctionDef) and not _is_property(member) and not member.name.startswith("_"):
+            yield f"#### {node.name}.{member.name}\n"
+            yield f"```text\n{_signature(member)}\n```\n"
+            yield from _doc(member)
+
+
+def _is_property(node: ast.FunctionDef) -> bool:
+    return any(ast.unparse(decorator) == "property" for decorator in node.decorator_list)
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return f"{node.name}({ast.unparse(node.args)}){returns}"
+
+
+def _doc(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
+    if text := ast.get_docstring(node):
+        yield f"{_prose(text)}\n"
+
+
+def _below(node: ast.stmt | None) -> Iterator[str]:
+    """Give the docstring that stands below a field, if one does."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        yield f"{_prose(node.value.value)}\n"
+
+
+def _unquoted(node: ast.expr | None) -> str:
+    return str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node) if node else ""
+
+
+def _prose(text: str) -> str:
+    """Bring reStructuredText's back quotes, and blocks after two colons, to Markdown."""
+    return re.sub(r"``([^`]+)``", r"`\1`", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE.name)
