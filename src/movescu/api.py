@@ -152,9 +152,9 @@ class Retriever:
             until=until,
             moved=lambda: self._reception.last_activity,
             further=(STUDY_ROOT_FIND,),
+            observer=observer,
         )
-        opening = _opening(session, options, observer)
-        pursuit = Pursuit(options, self._persistence, self._reception, session, opening, observer=observer, until=until)
+        pursuit = Pursuit(options, self._persistence, self._reception, session, observer=observer, until=until)
         with self._busy, contextlib.ExitStack() as stack:
             stack.callback(session.close)
             self._reception.observer = observer
@@ -167,7 +167,6 @@ class Retriever:
                 session.release()
             result = joined([pursued], self._reception.rejected)
             if observer is not None and on_event is not None:
-                observer.archive("released", options)
                 end = end_event(result, cancelled=session.cancelled)
                 on_event(replace(end, seconds=time.monotonic() - begun))
         return result
@@ -229,14 +228,6 @@ def retrieve(
     """
     with Retriever(host, archive_port, **settings) as retriever:
         return retriever.retrieve(keys, on_event)
-
-
-def _opening(session: Session, options: RetrieveOptions, observer: Observer | None) -> Callable[[], None]:
-    def opening() -> None:
-        with contextlib.nullcontext() if observer is None else observer.opening(options):
-            session.open()
-
-    return opening
 
 
 def _told(observer: Observer | None) -> Callable[[MoveResponse], None] | None:

@@ -160,6 +160,7 @@ class Campaign:
             moved=lambda: self._reception.last_activity,
             message_ids=self._message_ids,
             further=(STUDY_ROOT_FIND,),
+            observer=self._observer,
         )
         try:
             with contextlib.closing(session):
@@ -199,7 +200,6 @@ class Campaign:
             self._persistence,
             self._reception,
             session,
-            self._opening(session),
             observer=self._observer,
             until=self._until,
             alone=self._jobs == 1,
@@ -220,14 +220,6 @@ class Campaign:
             self._hold_back(row, times)
             return
         self._note(row, pursued, error, time.monotonic() - begun)
-
-    def _opening(self, session: Session) -> Callable[[], None]:
-        def opening() -> None:
-            observed = self._observer.opening(self._options) if self._observer else contextlib.nullcontext()
-            with observed:
-                session.open()
-
-        return opening
 
     def _responses(self, row: Row) -> Callable[..., None] | None:
         observer, begun = self._observer, time.monotonic()

@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.peek import Peek
-from movescu.errors import PeerError
 from movescu.events import AssociationEvent, EndEvent, ObjectEvent, RejectedContext, ResponseEvent, RetryEvent
 from movescu.ul.negotiation import rejected_classes
 
@@ -121,16 +120,6 @@ class Observer:
                 rejected_contexts=rejected,
             )
         )
-
-    @contextlib.contextmanager
-    def opening(self, options: RetrieveOptions) -> Iterator[None]:
-        """Tell whether the association with the archive is there after the block."""
-        try:
-            yield
-        except PeerError as error:
-            self.archive("failed", options, error)
-            raise
-        self.archive("opened", options)
 
     # -- requests ------------------------------------------------------------------------------------------------------
 

@@ -82,7 +82,7 @@ class Pursued:
 class Pursuit:
     """Retrieves what identifiers ask for, one after the other, over one session.
 
-    ``opening`` opens its association. ``alone``: nobody else uses the reception. ``row``: see ``events``.
+    ``alone``: nobody else uses the reception. ``row``: see ``events``.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -91,7 +91,6 @@ class Pursuit:
         persistence: Persistence,
         reception: Reception,
         session: Session,
-        opening: Callable[[], None],
         *,
         observer: Observer | None = None,
         until: float | None = None,
@@ -102,7 +101,6 @@ class Pursuit:
         self._persistence = persistence
         self._reception = reception
         self._session = session
-        self._open = opening
         self._observer = observer
         self._until = until
         self._alone = alone
@@ -172,7 +170,7 @@ class Pursuit:
         self._reception.end(pursued.last, then=one)
         pursued.last, pursued.error = one, None
         if not self._session.is_open:
-            self._open()
+            self._session.open()
         if pursued.inventory is None and (self._listed_first or pursued.attempts > 1):
             self._list(identifier, pursued)
         if pursued.inventory is not None:
