@@ -28,13 +28,12 @@ from movescu.uids import STUDY_ROOT_FIND, TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from types import TracebackType
 
     from movescu.asking import Keys
     from movescu.events import Event, EventSink
     from movescu.net.tls import TLSOptions
-    from movescu.services.move import MoveResponse
     from movescu.storage.receiver import StorageOptions
     from movescu.storage.sinks import Destination
     from movescu.tally import RetrieveResult
@@ -93,7 +92,9 @@ class Settings(TypedDict, total=False):
     total_timeout: float | None
     """For each retrieve; None."""
     user_identity: UserIdentity
+    """Who asks (PS3.7 D.3.3.7); of ``movescu.ul.pdu``."""
     tls: TLSOptions
+    """Keys, certificates and what they are held to (PS3.15); of ``movescu.net.tls``."""
 
 
 class Retriever:
@@ -161,7 +162,7 @@ class Retriever:
             stack.callback(setattr, self._reception, "observer", None)
             self._current = session, pursuit
             stack.callback(setattr, self, "_current", None)
-            pursued = pursuit.run(identifier, _told(observer))
+            pursued = pursuit.run(identifier, None if observer is None else observer.responses())
             self._reception.flush()
             with contextlib.suppress(PeerError):  # what came is there, however the archive takes the end
                 session.release()
@@ -228,13 +229,6 @@ def retrieve(
     """
     with Retriever(host, archive_port, **settings) as retriever:
         return retriever.retrieve(keys, on_event)
-
-
-def _told(observer: Observer | None) -> Callable[[MoveResponse], None] | None:
-    if observer is None:
-        return None
-    begun = time.monotonic()
-    return lambda response: observer.response(response, time.monotonic() - begun, None)
 
 
 # setting -> the field of RetrieveOptions of the same name

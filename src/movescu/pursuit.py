@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -125,6 +126,8 @@ class Pursuit:
         finally:
             self._reception.end(pursued.last)
         pursued.cancelled = self._over
+        if pursued.result is None and pursued.error is not None and not pursued.cancelled:
+            raise pursued.error
         return pursued
 
     def _pursue(
@@ -139,7 +142,7 @@ class Pursuit:
                 self._attempt(identifier, pursued, on_response)
             except PeerError as error:  # there is no association
                 pursued.error = error
-                if pursued.result is None and (_is_final(error) or pursued.in_vain > self._persistence.retries):
+                if pursued.result is None and _is_final(error):
                     raise
             if pursued.tally.stored > stored:
                 pursued.in_vain = 1
@@ -243,7 +246,8 @@ class Pursuit:
 
     def _reason(self, pursued: Pursued) -> str:
         """Tell why to ask again, in words; empty if there is no reason, or no hope."""
-        if self._over or any(response.status in _NO_MORE for response in pursued.last.responses):
+        late = self._until is not None and time.monotonic() >= self._until
+        if self._over or late or any(response.status in _NO_MORE for response in pursued.last.responses):
             return ""
         if pursued.error is not None:
             return str(pursued.error)
@@ -260,6 +264,8 @@ class Pursuit:
 
         longest = min(self._persistence.pause * 2 ** (pursued.in_vain - 1), LONGEST_PAUSE)
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        if self._until is not None:
+            seconds = min(seconds, max(self._until - time.monotonic(), 0.0))
         _log.warning("attempt %d: %s; asking again in %.1f s", pursued.attempts, reason, seconds)
         if self._observer is not None:
             objects = None if pursued.inventory is None else len(pursued.missing)

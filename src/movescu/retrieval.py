@@ -105,7 +105,7 @@ class Retrieval:
         Raises ``PeerError`` if the association ends before. It is aborted then: an archive that was given up stops.
         """
         if self._observer is not None:
-            on_response = _both(self._observer, on_response)
+            on_response = self._observer.responses(then=on_response)
         self._round.lost = True
         response = self.session.move(identifier, on_response)
         self._round.lost = False
@@ -121,7 +121,7 @@ class Retrieval:
 
         assert self._persistence is not None  # noqa: S101 - what this is for
         if self._observer is not None:
-            on_response = _both(self._observer, on_response)
+            on_response = self._observer.responses(then=on_response)
         self._pursuit = Pursuit(
             self._options,
             self._persistence,
@@ -233,17 +233,6 @@ class Retrieval:
     def arrived(self) -> int:
         """How many objects have come to our own port so far, stored or not."""
         return self.tally.arrived
-
-
-def _both(observer: Observer, on_response: Callable[[MoveResponse], None] | None) -> Callable[[MoveResponse], None]:
-    begun = time.monotonic()
-
-    def tell(response: MoveResponse) -> None:
-        if on_response is not None:
-            on_response(response)
-        observer.response(response, time.monotonic() - begun, None)
-
-    return tell
 
 
 def make_observer(on_event: EventSink) -> Observer:
