@@ -178,6 +178,7 @@ class Pursuit:
             self._list(identifier, pursued)
         if pursued.inventory is not None:
             one.wanted = pursued.inventory.objects
+            one.satisfied = lambda: pursued.missing <= (pursued.tally.uids or set())
         if pursued.error is None:
             self._ask(identifier, pursued, on_response)
         pursued.result = self._settled(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -226,6 +227,18 @@ def test_a_uid_that_would_ask_for_more_than_itself_is_not_asked_for(study: Study
         result = study.retrieve(study.options(address(archive)), Persistence(verify=True, retries=1, pause=0.0))
     assert result.extra_uids in ((), (odd,))
     assert set(result.missing_uids) <= study.uids - {study.made[0].instance_uid}
+
+
+def test_nothing_is_waited_for_when_all_that_is_listed_is_there(study: Study, archive: Archive) -> None:
+    archive.faults = Faults(overcount=3)
+    options = replace(study.options(address(archive)), linger=3600.0)
+    results: list[RetrieveResult] = []
+    thread = threading.Thread(
+        target=lambda: results.append(study.retrieve(options, Persistence(verify=True))), daemon=True
+    )
+    thread.start()
+    thread.join(30)
+    assert [result.outcome for result in results] == ["complete"]
 
 
 def test_an_archive_that_never_recovers_is_not_asked_beyond_the_time_for_all(study: Study) -> None:
