@@ -150,6 +150,8 @@ class Pursuit:
                 # Some archives give a request up at the first object that fails: with fewer there is less to give up.
                 pursued.batch = max(pursued.batch // 4, 1)
             reason = self._reason(pursued)
+            if _refuses_lists(pursued):
+                pursued.batch, reason = 1, "the archive may take no lists of UIDs"
             if not reason or not self._persistence.retries or pursued.in_vain > self._persistence.retries:
                 return
             self._pause(pursued, reason)
@@ -272,6 +274,12 @@ class Pursuit:
             objects = None if pursued.inventory is None else len(pursued.missing)
             self._observer.retry(pursued.attempts + 1, objects, seconds, reason, self._row)
         self._given_up.wait(seconds)
+
+
+def _refuses_lists(pursued: Pursued) -> bool:
+    """Tell whether the archive did not understand what may have been a list of UIDs (PS3.4 C.2.2.2.2)."""
+    statuses = {response.status for response in pursued.last.responses}
+    return pursued.inventory is not None and pursued.batch > 1 and DATA_SET_DOES_NOT_MATCH in statuses
 
 
 def _is_final(error: PeerError) -> bool:

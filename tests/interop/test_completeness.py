@@ -229,6 +229,18 @@ def test_a_uid_that_would_ask_for_more_than_itself_is_not_asked_for(study: Study
     assert set(result.missing_uids) <= study.uids - {study.made[0].instance_uid}
 
 
+def test_an_archive_that_takes_no_lists_is_asked_for_one_object_after_the_other(study: Study, archive: Archive) -> None:
+    archive.faults = Faults(takes_no_lists=True, fail_every=3)
+
+    def relent(event: Event) -> None:
+        if isinstance(event, RetryEvent):
+            archive.faults = Faults(takes_no_lists=True)
+
+    result = study.retrieve(study.options(address(archive)), Persistence(retries=3, pause=0.0), on_event=relent)
+    assert result.complete
+    assert study.there == study.uids
+
+
 def test_nothing_is_waited_for_when_all_that_is_listed_is_there(study: Study, archive: Archive) -> None:
     archive.faults = Faults(overcount=3)
     options = replace(study.options(address(archive)), linger=3600.0)
