@@ -28,13 +28,12 @@ from movescu.uids import STUDY_ROOT_FIND, TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from types import TracebackType
 
     from movescu.asking import Keys
     from movescu.events import Event, EventSink
     from movescu.net.tls import TLSOptions
-    from movescu.services.move import MoveResponse
     from movescu.storage.receiver import StorageOptions
     from movescu.storage.sinks import Destination
     from movescu.tally import RetrieveResult
@@ -93,7 +92,9 @@ class Settings(TypedDict, total=False):
     total_timeout: float | None
     """For each retrieve; None."""
     user_identity: UserIdentity
+    """Who asks (PS3.7 D.3.3.7); of ``movescu.ul.pdu``."""
     tls: TLSOptions
+    """Keys, certificates and what they are held to (PS3.15); of ``movescu.net.tls``."""
 
 
 class Retriever:
@@ -152,22 +153,21 @@ class Retriever:
             until=until,
             moved=lambda: self._reception.last_activity,
             further=(STUDY_ROOT_FIND,),
+            observer=observer,
         )
-        opening = _opening(session, options, observer)
-        pursuit = Pursuit(options, self._persistence, self._reception, session, opening, observer=observer, until=until)
+        pursuit = Pursuit(options, self._persistence, self._reception, session, observer=observer, until=until)
         with self._busy, contextlib.ExitStack() as stack:
             stack.callback(session.close)
             self._reception.observer = observer
             stack.callback(setattr, self._reception, "observer", None)
             self._current = session, pursuit
             stack.callback(setattr, self, "_current", None)
-            pursued = pursuit.run(identifier, _told(observer))
+            pursued = pursuit.run(identifier, None if observer is None else observer.responses())
             self._reception.flush()
             with contextlib.suppress(PeerError):  # what came is there, however the archive takes the end
                 session.release()
             result = joined([pursued], self._reception.rejected)
             if observer is not None and on_event is not None:
-                observer.archive("released", options)
                 end = end_event(result, cancelled=session.cancelled)
                 on_event(replace(end, seconds=time.monotonic() - begun))
         return result
@@ -229,21 +229,6 @@ def retrieve(
     """
     with Retriever(host, archive_port, **settings) as retriever:
         return retriever.retrieve(keys, on_event)
-
-
-def _opening(session: Session, options: RetrieveOptions, observer: Observer | None) -> Callable[[], None]:
-    def opening() -> None:
-        with contextlib.nullcontext() if observer is None else observer.opening(options):
-            session.open()
-
-    return opening
-
-
-def _told(observer: Observer | None) -> Callable[[MoveResponse], None] | None:
-    if observer is None:
-        return None
-    begun = time.monotonic()
-    return lambda response: observer.response(response, time.monotonic() - begun, None)
 
 
 # setting -> the field of RetrieveOptions of the same name

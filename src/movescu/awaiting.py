@@ -55,8 +55,8 @@ class Awaiting:
 
     @property
     def _complete(self) -> bool:
-        """Whether nothing is missing of what the archive counted."""
-        return self._round.tally.arrived >= self.expected
+        """Whether nothing is missing of what the archive counted, or of what is wanted."""
+        return self._round.tally.arrived >= self.expected or self._round.satisfied()
 
     @property
     def _counted(self) -> bool:

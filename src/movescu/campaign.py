@@ -160,6 +160,7 @@ class Campaign:
             moved=lambda: self._reception.last_activity,
             message_ids=self._message_ids,
             further=(STUDY_ROOT_FIND,),
+            observer=self._observer,
         )
         try:
             with contextlib.closing(session):
@@ -199,7 +200,6 @@ class Campaign:
             self._persistence,
             self._reception,
             session,
-            self._opening(session),
             observer=self._observer,
             until=self._until,
             alone=self._jobs == 1,
@@ -208,10 +208,11 @@ class Campaign:
         self._current[number] = session, pursuit
         if self.cancelled:
             pursuit.cancel()
+        on_response = None if self._observer is None else self._observer.responses(row.number)
         pursued, error = None, None
         begun = time.monotonic()
         try:
-            pursued = pursuit.run(row.identifier, self._responses(row))
+            pursued = pursuit.run(row.identifier, on_response)
         except PeerError as peer_error:
             error = peer_error
         finally:
@@ -220,20 +221,6 @@ class Campaign:
             self._hold_back(row, times)
             return
         self._note(row, pursued, error, time.monotonic() - begun)
-
-    def _opening(self, session: Session) -> Callable[[], None]:
-        def opening() -> None:
-            observed = self._observer.opening(self._options) if self._observer else contextlib.nullcontext()
-            with observed:
-                session.open()
-
-        return opening
-
-    def _responses(self, row: Row) -> Callable[..., None] | None:
-        observer, begun = self._observer, time.monotonic()
-        if observer is None:
-            return None
-        return lambda response: observer.response(response, time.monotonic() - begun, row.number)
 
     def _hold_back(self, row: Row, times: int) -> None:
         """Ask for a row again later, and for all of them with fewer associations."""

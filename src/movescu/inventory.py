@@ -23,6 +23,7 @@ from movescu.dimse.status import StatusClass
 from movescu.errors import DataSetError, PeerError
 from movescu.options import MODELS
 from movescu.session import NoPresentationContextError
+from movescu.storage.naming import MAXIMUM_UID_LENGTH
 from movescu.uids import STUDY_ROOT_FIND
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ _log: Final = logging.getLogger("movescu.retrieve")
 
 BATCH: Final = 100
 """UIDs of one request at most: 6.5 KB, which archives take that have little room for a list."""
-MAXIMUM: Final = 10_000_000
-"""Objects of one inventory: a bound for archives that never come to an end."""
+MAXIMUM: Final = 1_000_000
+"""Objects of one inventory, and answers to one query: a bound for archives that never come to an end."""
 
 _LONG_LENGTH: Final = Struct("<I").unpack_from
 _PATIENT, _STUDY, _SERIES, _IMAGE = UNIQUE_KEYS.values()
@@ -151,46 +152,56 @@ class _Catalogue:
     def _studies(self) -> Iterable[Place]:
         patient = self._keys.get(_PATIENT, "")
         given = _listed(self._keys.get(_STUDY, "")) if self._level != "PATIENT" else []
-        if given and not any(_is_pattern(uid) for uid in given):
+        if given and all(map(_is_usable, given)):
             return [Place(patient, study, "") for study in given]
-        key = "\\".join(given)
-        matches = self._find("STUDY", {_PATIENT: patient, _STUDY: key})
-        return [Place(match.get(_PATIENT, patient), match[_STUDY], "") for match in matches if match.get(_STUDY)]
+        matches = self._find("STUDY", _STUDY, {_PATIENT: patient, _STUDY: "\\".join(given)})
+        return [Place(match.get(_PATIENT, patient), match[_STUDY], "") for match in matches]
 
     def _series(self, study: Place) -> Iterable[Place]:
         given = _listed(self._keys.get(_SERIES, "")) if self._level in ("SERIES", "IMAGE") else []
-        if given and not any(_is_pattern(uid) for uid in given):
+        if given and all(map(_is_usable, given)):
             return [study._replace(series=series) for series in given]
-        matches = self._find("SERIES", {_STUDY: study.study, _SERIES: "\\".join(given)}, study.patient)
-        return [study._replace(series=match[_SERIES]) for match in matches if match.get(_SERIES)]
+        matches = self._find("SERIES", _SERIES, {_STUDY: study.study, _SERIES: "\\".join(given)}, study.patient)
+        return [study._replace(series=match[_SERIES]) for match in matches]
 
     def _images(self, place: Place, wanted: frozenset[str]) -> Iterator[tuple[str, Place]]:
         key = "\\".join(wanted) if len(wanted) <= BATCH else ""
         keys = {_STUDY: place.study, _SERIES: place.series, _IMAGE: key}
-        for match in self._find("IMAGE", keys, place.patient):
-            if uid := match.get(_IMAGE):
-                study, series = place.study or match.get(_STUDY, ""), place.series or match.get(_SERIES, "")
-                yield uid, place if (study, series) == place[1:] else Place(place.patient, study, series)
+        for match in self._find("IMAGE", _IMAGE, keys, place.patient):
+            study, series = place.study or match.get(_STUDY, ""), place.series or match.get(_SERIES, "")
+            yield match[_IMAGE], place if (study, series) == place[1:] else Place(place.patient, study, series)
 
-    def _find(self, level: str, keys: dict[int, str], patient: str = "") -> list[dict[int, str]]:
-        """Give the values of all matches, by tag."""
+    def _find(self, level: str, key: int, keys: dict[int, str], patient: str = "") -> Iterator[dict[int, str]]:
+        """Give the values of the matches, by tag, as they come; of those whose ``key`` can be asked for again.
+
+        To be read to its end before the next query.
+        """
         values = {LEVEL: level, **keys}
         if self._class != STUDY_ROOT_FIND and patient:
             values[_PATIENT] = patient
-        request = _identifier(values, self._keys)
-        matches = []
+        number = 0
         try:
-            for response, context in self._session.find(self._class, request):
+            for response, context in self._session.find(self._class, _identifier(values, self._keys)):
+                number += 1
+                if number > MAXIMUM:
+                    raise InventoryError(f"the archive gives more than {MAXIMUM} answers to one C-FIND")
                 if response.status_class is not StatusClass.PENDING:
                     _check(response, level)
                 elif response.identifier:
-                    found = _values(response.identifier, context.transfer_syntax)
-                    matches.append({tag: _text(found[tag]) for tag in UNIQUE_KEYS.values() if tag in found})
+                    match = _match(response.identifier, context.transfer_syntax)
+                    if _is_usable(match.get(key, "")):
+                        yield match
+                    else:
+                        _log.warning("an answer to C-FIND at level %s has no UID that can be asked for", level)
         except DataSetError as error:
             raise InventoryError(f"an answer to C-FIND at level {level} cannot be read: {error}") from error
         except NoPresentationContextError as error:
             raise InventoryError(str(error)) from error
-        return matches
+
+
+def _match(data: bytes, syntax: TransferSyntax) -> dict[int, str]:
+    found = _values(data, syntax)
+    return {tag: _text(found[tag]) for tag in UNIQUE_KEYS.values() if tag in found}
 
 
 def _check(response: FindResponse, level: str) -> None:
@@ -250,8 +261,9 @@ def _listed(value: str) -> list[str]:
     return [uid for part in value.split("\\") if (uid := part.strip())]
 
 
-def _is_pattern(uid: str) -> bool:
-    return "*" in uid or "?" in uid
+def _is_usable(uid: str) -> bool:
+    """Tell whether a UID names one entity: one that is too long, a list or a pattern would ask for something else."""
+    return 0 < len(uid) <= MAXIMUM_UID_LENGTH and not any(mark in uid for mark in "\\*?")
 
 
 def _grouped(pairs: Iterable[tuple[_K, str]]) -> dict[_K, list[str]]:

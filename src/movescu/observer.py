@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.peek import Peek
-from movescu.errors import PeerError
+from movescu.dimse.status import StatusClass
 from movescu.events import AssociationEvent, EndEvent, ObjectEvent, RejectedContext, ResponseEvent, RetryEvent
 from movescu.ul.negotiation import rejected_classes
 
@@ -122,20 +122,25 @@ class Observer:
             )
         )
 
-    @contextlib.contextmanager
-    def opening(self, options: RetrieveOptions) -> Iterator[None]:
-        """Tell whether the association with the archive is there after the block."""
-        try:
-            yield
-        except PeerError as error:
-            self.archive("failed", options, error)
-            raise
-        self.archive("opened", options)
-
     # -- requests ------------------------------------------------------------------------------------------------------
 
-    def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
-        """Tell a response; ``seconds`` since its request."""
+    def responses(
+        self, row: int | None = None, then: Callable[[MoveResponse], None] | None = None
+    ) -> Callable[[MoveResponse], None]:
+        """Give what is to be told the responses of one request after the other; it tells them on, to ``then`` too."""
+        begun = time.monotonic()
+
+        def tell(response: MoveResponse) -> None:
+            nonlocal begun
+            if then is not None:
+                then(response)
+            self._response(response, time.monotonic() - begun, row)
+            if response.status_class is not StatusClass.PENDING:
+                begun = time.monotonic()
+
+        return tell
+
+    def _response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
         self._sink(
             ResponseEvent(
                 row=row,

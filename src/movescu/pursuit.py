@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -82,7 +83,7 @@ class Pursued:
 class Pursuit:
     """Retrieves what identifiers ask for, one after the other, over one session.
 
-    ``opening`` opens its association. ``alone``: nobody else uses the reception. ``row``: see ``events``.
+    ``alone``: nobody else uses the reception. ``row``: see ``events``.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
@@ -91,7 +92,6 @@ class Pursuit:
         persistence: Persistence,
         reception: Reception,
         session: Session,
-        opening: Callable[[], None],
         *,
         observer: Observer | None = None,
         until: float | None = None,
@@ -102,7 +102,6 @@ class Pursuit:
         self._persistence = persistence
         self._reception = reception
         self._session = session
-        self._open = opening
         self._observer = observer
         self._until = until
         self._alone = alone
@@ -127,6 +126,8 @@ class Pursuit:
         finally:
             self._reception.end(pursued.last)
         pursued.cancelled = self._over
+        if pursued.result is None and pursued.error is not None and not pursued.cancelled:
+            raise pursued.error
         return pursued
 
     def _pursue(
@@ -141,7 +142,7 @@ class Pursuit:
                 self._attempt(identifier, pursued, on_response)
             except PeerError as error:  # there is no association
                 pursued.error = error
-                if pursued.result is None and (_is_final(error) or pursued.in_vain > self._persistence.retries):
+                if pursued.result is None and _is_final(error):
                     raise
             if pursued.tally.stored > stored:
                 pursued.in_vain = 1
@@ -149,6 +150,8 @@ class Pursuit:
                 # Some archives give a request up at the first object that fails: with fewer there is less to give up.
                 pursued.batch = max(pursued.batch // 4, 1)
             reason = self._reason(pursued)
+            if _refuses_lists(pursued):
+                pursued.batch, reason = 1, "the archive may take no lists of UIDs"
             if not reason or not self._persistence.retries or pursued.in_vain > self._persistence.retries:
                 return
             self._pause(pursued, reason)
@@ -172,11 +175,12 @@ class Pursuit:
         self._reception.end(pursued.last, then=one)
         pursued.last, pursued.error = one, None
         if not self._session.is_open:
-            self._open()
+            self._session.open()
         if pursued.inventory is None and (self._listed_first or pursued.attempts > 1):
             self._list(identifier, pursued)
         if pursued.inventory is not None:
             one.wanted = pursued.inventory.objects
+            one.satisfied = lambda: pursued.missing <= (pursued.tally.uids or set())
         if pursued.error is None:
             self._ask(identifier, pursued, on_response)
         pursued.result = self._settled(one)
@@ -245,7 +249,8 @@ class Pursuit:
 
     def _reason(self, pursued: Pursued) -> str:
         """Tell why to ask again, in words; empty if there is no reason, or no hope."""
-        if self._over or any(response.status in _NO_MORE for response in pursued.last.responses):
+        late = self._until is not None and time.monotonic() >= self._until
+        if self._over or late or any(response.status in _NO_MORE for response in pursued.last.responses):
             return ""
         if pursued.error is not None:
             return str(pursued.error)
@@ -262,11 +267,19 @@ class Pursuit:
 
         longest = min(self._persistence.pause * 2 ** (pursued.in_vain - 1), LONGEST_PAUSE)
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        if self._until is not None:
+            seconds = min(seconds, max(self._until - time.monotonic(), 0.0))
         _log.warning("attempt %d: %s; asking again in %.1f s", pursued.attempts, reason, seconds)
         if self._observer is not None:
             objects = None if pursued.inventory is None else len(pursued.missing)
             self._observer.retry(pursued.attempts + 1, objects, seconds, reason, self._row)
         self._given_up.wait(seconds)
+
+
+def _refuses_lists(pursued: Pursued) -> bool:
+    """Tell whether the archive did not understand what may have been a list of UIDs (PS3.4 C.2.2.2.2)."""
+    statuses = {response.status for response in pursued.last.responses}
+    return pursued.inventory is not None and pursued.batch > 1 and DATA_SET_DOES_NOT_MATCH in statuses
 
 
 def _is_final(error: PeerError) -> bool:

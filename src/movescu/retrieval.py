@@ -70,6 +70,7 @@ class Retrieval:
             until=self._until,
             moved=lambda: self.reception.last_activity,
             further=() if persistence is None else (STUDY_ROOT_FIND,),
+            observer=self._observer,
         )
         self._round = Round(tally=self.reception.tally)
         self._awaiting = Awaiting(options, self._round, self._until)
@@ -96,9 +97,7 @@ class Retrieval:
 
     def open(self) -> None:
         """Connect and negotiate the association. Raises ``PeerError``."""
-        opening = contextlib.nullcontext() if self._observer is None else self._observer.opening(self._options)
-        with opening:
-            self.session.open()
+        self.session.open()
 
     def move(self, identifier: Identifier, on_response: Callable[[MoveResponse], None] | None = None) -> MoveResponse:
         """Make one request and wait for its final response; ``on_response`` is told each of them.
@@ -106,13 +105,9 @@ class Retrieval:
         Raises ``PeerError`` if the association ends before. It is aborted then: an archive that was given up stops.
         """
         if self._observer is not None:
-            on_response = _both(self._observer, on_response)
+            on_response = self._observer.responses(then=on_response)
         self._round.lost = True
-        try:
-            response = self.session.move(identifier, on_response)
-        except PeerError as error:
-            self._tell("lost", error)
-            raise
+        response = self.session.move(identifier, on_response)
         self._round.lost = False
         self._round.responses.append(response)
         return response
@@ -126,13 +121,12 @@ class Retrieval:
 
         assert self._persistence is not None  # noqa: S101 - what this is for
         if self._observer is not None:
-            on_response = _both(self._observer, on_response)
+            on_response = self._observer.responses(then=on_response)
         self._pursuit = Pursuit(
             self._options,
             self._persistence,
             self.reception,
             self.session,
-            self.open,
             observer=self._observer,
             until=self._until,
         )
@@ -141,8 +135,6 @@ class Retrieval:
         finally:
             self._awaiting.waited |= self._pursuit.waited
             self._pursuit = None
-        if pursued.error is not None:
-            self._tell("lost", pursued.error)
         self._pursued.append(pursued)
         return pursued
 
@@ -217,21 +209,13 @@ class Retrieval:
         try:
             self.session.release()
         except PeerError as error:
-            self._tell("lost", error)
             if not ended:
                 raise
             _log.info("the archive ended its association while objects still came: %s", error)
-            return
-        self._tell("released")
 
     def abort(self) -> None:
         """Abort the association."""
         self.session.abort()
-        self._tell("aborted")
-
-    def _tell(self, state: str, error: PeerError | None = None) -> None:
-        if self._observer is not None:
-            self._observer.archive(state, self._options, error)
 
     # -- what is known -------------------------------------------------------------------------------------------------
 
@@ -249,17 +233,6 @@ class Retrieval:
     def arrived(self) -> int:
         """How many objects have come to our own port so far, stored or not."""
         return self.tally.arrived
-
-
-def _both(observer: Observer, on_response: Callable[[MoveResponse], None] | None) -> Callable[[MoveResponse], None]:
-    begun = time.monotonic()
-
-    def tell(response: MoveResponse) -> None:
-        if on_response is not None:
-            on_response(response)
-        observer.response(response, time.monotonic() - begun, None)
-
-    return tell
 
 
 def make_observer(on_event: EventSink) -> Observer:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from movescu.dataset.query import Identifier
     from movescu.net.tls import TLS
+    from movescu.observer import Observer
     from movescu.options import RetrieveOptions
     from movescu.ul.negotiation import Context
 
@@ -52,6 +53,7 @@ class Session:
     ``until``: when all has to be over, on the monotonic clock. ``moved`` tells when a byte last came in on a storage
     association, for an archive whose objects come in is not silent. ``message_ids``: those of C-MOVE requests, where
     several sessions must not give the same. ``further``: abstract syntaxes that are proposed beside the model's own.
+    ``observer`` is told when the association opens and ends.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Session:
         moved: Callable[[], float] = lambda: 0.0,
         message_ids: Iterator[int] | None = None,
         further: tuple[str, ...] = (),
+        observer: Observer | None = None,
     ) -> None:
         self._options = options
         self._tls = tls
@@ -70,6 +73,7 @@ class Session:
         self._moved = moved
         self._message_ids = message_ids if message_ids is not None else itertools.cycle(range(1, 0x10000))
         self._further = further
+        self._observer = observer
         self._connection: Connection | None = None
         self._wakened, self._wake = socket.socketpair()
         self._wakened.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -95,6 +99,18 @@ class Session:
 
     def open(self) -> None:
         """Connect and negotiate the association. Raises ``PeerError``."""
+        try:
+            self._open()
+        except PeerError as error:
+            self._tell("failed", error)
+            raise
+        self._tell("opened")
+
+    def _tell(self, state: str, error: PeerError | None = None) -> None:
+        if self._observer is not None:
+            self._observer.archive(state, self._options, error)
+
+    def _open(self) -> None:
         options = self._options
         request = association_request(options, *self._further)
         _log.info("requesting association with %s at %s port %d", options.called_ae_title, options.host, options.port)
@@ -142,13 +158,19 @@ class Session:
         connection, self._connection = self._connection, None
         left = None if self._until is None else max(self._until - time.monotonic(), _FAREWELL)
         seconds = shortest(self._options.acse_timeout, left)
-        connection.release(Deadline(seconds, "waiting for the answer to the release request"))
+        try:
+            connection.release(Deadline(seconds, "waiting for the answer to the release request"))
+        except PeerError as error:
+            self._tell("lost", error)
+            raise
+        self._tell("released")
 
     def abort(self) -> None:
         """Abort the association, if there is one."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.abort()
+            self._tell("aborted")
 
     # -- C-MOVE --------------------------------------------------------------------------------------------------------
 
@@ -257,6 +279,10 @@ class Session:
         try:
             with connection.closing_on_error():
                 yield
+        except PeerError as error:
+            self._connection = None
+            self._tell("lost", error)
+            raise
         except BaseException:
             self._connection = None
             raise

@@ -11,7 +11,7 @@ from movescu.dimse.status import SUCCESS, StatusClass
 from movescu.errors import IncompleteError
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable, Container
 
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received
@@ -107,6 +107,8 @@ class Round:
     row: int | None = None
     total: Tally | None = None
     """Of several rounds for the same objects together."""
+    satisfied: Callable[[], bool] = lambda: False
+    """Tells whether all that is wanted is there, whatever the archive counts."""
     touched: float = 0.0
     """When an object last came, on the monotonic clock."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ import unreliable
 from command import movescu
 
 from movescu.dataset.query import make_identifier
-from movescu.errors import AssociationRejectedError
+from movescu.errors import AssociationRejectedError, PeerError
 from movescu.events import Event, RetryEvent
 from movescu.options import ListenOptions, Persistence, RetrieveOptions
 from movescu.retrieval import Retrieval
@@ -216,6 +217,46 @@ def test_an_archive_without_c_find_is_no_verified_success(study: Study) -> None:
         options = ["-S", "--verify", "--linger", 0, "+P", study.port]
         outcome = movescu(*options, *keys, *archive.address, folder=study.received, code=63)
     assert "cannot be verified" in outcome.log
+
+
+def test_a_uid_that_would_ask_for_more_than_itself_is_not_asked_for(study: Study) -> None:
+    odd = f"{study.made[0].instance_uid[:-1]}*"
+    data = study.made[0].path.read_bytes()
+    study.made[0].path.write_bytes(data.replace(study.made[0].instance_uid.encode(), odd.encode()))
+    with Archive(study.folder, {"MOVESCU": (peers.HOST, study.port)}, faults=Faults(fail_every=12)) as archive:
+        result = study.retrieve(study.options(address(archive)), Persistence(verify=True, retries=1, pause=0.0))
+    assert result.extra_uids in ((), (odd,))
+    assert set(result.missing_uids) <= study.uids - {study.made[0].instance_uid}
+
+
+def test_an_archive_that_takes_no_lists_is_asked_for_one_object_after_the_other(study: Study, archive: Archive) -> None:
+    archive.faults = Faults(takes_no_lists=True, fail_every=3)
+
+    def relent(event: Event) -> None:
+        if isinstance(event, RetryEvent):
+            archive.faults = Faults(takes_no_lists=True)
+
+    result = study.retrieve(study.options(address(archive)), Persistence(retries=3, pause=0.0), on_event=relent)
+    assert result.complete
+    assert study.there == study.uids
+
+
+def test_nothing_is_waited_for_when_all_that_is_listed_is_there(study: Study, archive: Archive) -> None:
+    archive.faults = Faults(overcount=3)
+    options = replace(study.options(address(archive)), linger=3600.0)
+    results: list[RetrieveResult] = []
+    thread = threading.Thread(
+        target=lambda: results.append(study.retrieve(options, Persistence(verify=True))), daemon=True
+    )
+    thread.start()
+    thread.join(30)
+    assert [result.outcome for result in results] == ["complete"]
+
+
+def test_an_archive_that_never_recovers_is_not_asked_beyond_the_time_for_all(study: Study) -> None:
+    options = replace(study.options((peers.HOST, peers.free_port())), total_timeout=0.3)
+    with pytest.raises(PeerError):
+        study.retrieve(options, Persistence(retries=1000, pause=0.01))
 
 
 def test_an_unknown_destination_is_not_asked_for_again(study: Study, archive: Archive) -> None:

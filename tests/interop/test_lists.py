@@ -150,6 +150,20 @@ def replace_port(place: Place, port: int) -> Place:
     return place._replace(archive=dead)
 
 
+def test_an_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> None:
+    place.archive.faults = Faults(pause=0.05)
+    with running(*place.arguments("--jobs", 2, "-v"), folder=place.received) as command:
+        command.await_log("received store request", 2)
+        command.signal(signal.SIGINT)
+        outcome = command.end()
+    outcome.hold_to(130)
+    assert "cancelling" in outcome.log
+    assert "not asked for: row 12 (PatientID=" in outcome.log
+    place.archive.faults = Faults()
+    movescu(*place.arguments("--jobs", 2, "--resume"), folder=place.received)
+    assert place.files().keys() == place.names()
+
+
 def test_a_dry_run_tells_what_would_come_and_retrieves_nothing(place: Place) -> None:
     outcome = movescu(*place.arguments("--dry-run"), folder=place.received)
     assert f"study {place.made[0].study_uid}: 4 objects in 1 series" in outcome.output

@@ -196,7 +196,7 @@ class _Command:
 
         Raises ``PeerError`` if none comes about for the first.
         """
-        for number, identifier in enumerate(wanted):
+        for number, identifier in enumerate(i for i in wanted for _ in range(self._settings.repeat)):
             if retrieval.cancelled:
                 break
             try:

@@ -43,6 +43,7 @@ _NOT_REACHED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
 AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
     (errors.DirectoryNotFoundError, ExitCode.OUTPUT_DIRECTORY_NOT_FOUND, "cannot store"),
     (errors.DirectoryNotWritableError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
+    (errors.StoreError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
     (errors.PrivilegesError, ExitCode.INSUFFICIENT_PRIVILEGES, "cannot receive"),
     (errors.ListenError, ExitCode.CANNOT_LISTEN, "cannot receive"),
     (errors.TLSError, ExitCode.TLS_SETUP_FAILED, "cannot set up TLS"),

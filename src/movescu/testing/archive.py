@@ -25,7 +25,7 @@ from movescu.storage.naming import file_name
 from movescu.storage.receiver import Incoming, ObjectReceiver, StorageOptions, receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.testing.faults import NO_FAULTS, Faults
-from movescu.testing.index import Index
+from movescu.testing.index import SOP_INSTANCE_UID, Index
 from movescu.testing.move import MoveSCP, Plan, UnknownDestinationError
 from movescu.testing.query import (
     MODELS,
@@ -234,6 +234,8 @@ class Archive:
 
         def plan() -> Plan:
             query = _query(exchange, context)
+            if faults.takes_no_lists and b"\\" in query.keys.get(SOP_INSTANCE_UID, b""):
+                raise IdentifierError("no more than one SOP instance UID is taken", (SOP_INSTANCE_UID,))
             if request.move_destination not in self.destinations:
                 raise UnknownDestinationError(f"move destination {request.move_destination!r} is not known")
             host, port = self.destinations[request.move_destination]

@@ -69,6 +69,8 @@ class Faults:
     overcount: int = 0
     """The final response counts so many more completed sub-operations than there were."""
 
+    takes_no_lists: bool = False
+    """A request for several SOP instances by their UIDs is refused."""
     drop_every: int = 0
     """Every so many-th object is not sent, and counted as completed."""
     fail_every: int = 0
