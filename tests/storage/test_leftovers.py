@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from command import NAMED_FILES
 
 from movescu.errors import StoreError
 from movescu.storage import leftovers
@@ -37,7 +38,7 @@ class OtherRun:
     """A process that is amid two objects, alive until it is killed."""
 
     def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-c", OTHER_RUN, str(folder)]
+        command = [sys.executable, "-c", NAMED_FILES + OTHER_RUN, str(folder)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n"
@@ -117,7 +118,8 @@ def test_only_what_is_certain_to_be_left_over_is_removed(
     assert names(tmp_path) == ([] if removed else sorted(file.name for file in files))
 
 
-def test_a_lock_that_is_held_outweighs_any_age(tmp_path: Path) -> None:
+def test_a_lock_that_is_held_outweighs_any_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("movescu.storage.writer._UNNAMED", 0)
     other = OutputDirectory(str(tmp_path))
     other.create()
     for file in tmp_path.iterdir():

@@ -224,19 +224,25 @@ def test_where_there_are_no_hard_links_objects_are_kept_apart_as_well(
     assert sorted(str(dcmread(store.folder / file).SOPInstanceUID) for file in store.files) == sorted(objects)
 
 
+@pytest.mark.parametrize("files", ["named", "unnamed"])
 def test_an_object_that_another_process_puts_there_at_the_same_moment_is_not_replaced(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, files: str
 ) -> None:
+    named = files == "named"
     link = os.link
 
-    def late(temporary: str, name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
-        (store.folder / "Ü 1" / "007" / name).write_text("of the other process")
-        link(temporary, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+    def late(source: str, name: str, **where: Any) -> None:  # noqa: ANN401 - the folders of both
+        if name == "0012.dcm":
+            (store.folder / "Ü 1" / "007" / name).write_text("of the other process")
+        link(source, name, **where)
 
     monkeypatch.setattr(os, "link", late)
-    with pytest.raises(StoreError, match="File exists"):
+    if named:
+        monkeypatch.setattr("movescu.storage.writer._UNNAMED", 0)
+    with pytest.raises(StoreError, match="File exists") if named else contextlib.nullcontext():
         store.receive(encoded())
     assert (store.folder / "Ü 1" / "007" / "0012.dcm").read_text() == "of the other process"
+    assert len(store.files) == 2 - named
     monkeypatch.undo()
     store.receive(encoded())  # asked for again
     assert store.files == ["Ü 1/007/0012.1.2.3.dcm", "Ü 1/007/0012.dcm"]
@@ -343,5 +349,5 @@ def test_without_syncfs_files_and_folders_are_flushed_before_the_end(
         store.receive(encoded(uid=uid, StudyInstanceUID=f"{number}", SeriesInstanceUID="2"), uid=uid)
     store.flush()
     assert {".", *(str(number) for number in range(count)), *(f"{number}/2" for number in range(count))} <= flushed
-    files = {name for name in flushed if name.endswith((".dcm", ".part"))}
+    files = {name for name in flushed if name.endswith((".dcm", ".part", " (deleted)"))}
     assert len(files) == count

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # seconds; a run that takes longer hangs
 
-_OURS = (sys.executable, "-W", "error", "-m", "movescu")
+OURS = (sys.executable, "-W", "error", "-m", "movescu")
+NAMED_FILES = "import movescu.storage.writer as writer; writer._UNNAMED = 0\n"
+"""A program's first line: files are written under temporary names, as where the file system cannot do without."""
+OURS_WITH_NAMED_FILES = (*OURS[:3], "-c", f"{NAMED_FILES}from movescu.cli.main import run; raise SystemExit(run())")
 _NEVER = ("Traceback", "Exception ignored", "internal error", "an error of ours")
 
 
@@ -105,9 +108,11 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: object, folder: Path, prefix: Sequence[str] = ()) -> Iterator[Running]:
+def running(
+    *arguments: object, folder: Path, prefix: Sequence[str] = (), program: Sequence[str] = OURS
+) -> Iterator[Running]:
     """Start our command in ``folder``; it does not outlive the block."""
-    command = [*prefix, *_OURS, *map(str, arguments)]
+    command = [*prefix, *program, *map(str, arguments)]
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -126,7 +131,7 @@ def running(*arguments: object, folder: Path, prefix: Sequence[str] = ()) -> Ite
 
 def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
     """Run our command in ``folder`` and hold it to its exit code; ``prefix`` is a command that runs it."""
-    outcome = _run([*prefix, *_OURS, *map(str, arguments)], folder, None)
+    outcome = _run([*prefix, *OURS, *map(str, arguments)], folder, None)
     outcome.hold_to(code)
     return outcome
 

@@ -50,12 +50,11 @@ class Flusher:
         self._failure: OSError | None = None
         self._syncfs: Callable[[int], None] | None = None
 
-    def written(self, fd: int, name: str) -> None:
-        """Note that a file has been written and is about to get its name, a path below the directory."""
+    def written(self, fd: int, name: str, size: int) -> None:
+        """Note that a file of so many bytes is about to get its name, a path below the directory."""
         if self._durability is Durability.OBJECT:
             os.fsync(fd)
         elif self._durability is Durability.END:
-            size = os.fstat(fd).st_size
             with self._lock:
                 alone = self._remember(name, size)
             if alone:
