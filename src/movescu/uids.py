@@ -9,9 +9,8 @@ retired. What a transfer syntax means for the encoding of a data set (PS3.5 sect
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.199373452183617926018834126716281739203"
 IMPLEMENTATION_VERSION_NAME: Final = "MOVESCU_0.1.0"
@@ -27,8 +26,7 @@ PATIENT_STUDY_ONLY_FIND: Final = "1.2.840.10008.5.1.4.1.2.3.1"
 PATIENT_STUDY_ONLY_MOVE: Final = "1.2.840.10008.5.1.4.1.2.3.2"
 
 
-@dataclass(frozen=True, slots=True)
-class TransferSyntax:
+class TransferSyntax(NamedTuple):
     """How a data set is encoded (PS3.5 section 10): ``name`` is the one of PS3.6 table A-1."""
 
     uid: str
@@ -111,8 +109,7 @@ TRANSFER_SYNTAXES: Final[dict[str, TransferSyntax]] = {
 """Transfer syntaxes by UID, those that a Storage SCP may be sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class StorageClass:
+class StorageClass(NamedTuple):
     """A storage SOP class (PS3.4 annex B.5); ``prefix`` begins the names of its files."""
 
     uid: str

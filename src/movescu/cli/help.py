@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from movescu.cli.options import NAMES, PARAMETERS, QUERY_FILES, SECTIONS
@@ -174,6 +173,8 @@ def _option(option: Option, indent: str, text: str = "") -> list[str]:
 def _row(names: str, text: str) -> list[str]:
     margin = " " * _TEXT_COLUMN
     first = f"{names:<{_TEXT_COLUMN - 1}} "
+    from textwrap import wrap  # noqa: PLC0415 - 3 ms that --version does without
+
     return wrap(text, _WIDTH, initial_indent=first, subsequent_indent=margin, break_on_hyphens=False)
 
 
