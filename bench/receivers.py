@@ -43,6 +43,7 @@ class Receiver:
     name: str
     program: str
     options: tuple[str, ...] = ()
+    module: tuple[str, ...] = ("-m", "movescu")
 
     def command(self, port: int, folder: str, archive: tuple[str, int], aet: str, keys: tuple[str, ...]) -> list[str]:
         """Give the command line of a retrieve by study root."""
@@ -51,7 +52,7 @@ class Receiver:
             common[common.index("-aet") + 1 :] = ["BENCH", "-aec", aet, "-aem", "BENCH", *keys, *map(str, archive)]
             python = [sys.executable, "-m", "pynetdicom", "movescu", "-q", "--store", "--store-port", str(port)]
             return [*python, "-od", folder, *common]
-        start = [_dcmtk()] if self.program.startswith("dcmtk") else [sys.executable, "-m", "movescu"]
+        start = [_dcmtk()] if self.program.startswith("dcmtk") else [sys.executable, *self.module]
         return [*start, "+P", str(port), "-od", folder, *self.options, *common]
 
     @property
@@ -66,6 +67,11 @@ def _dcmtk() -> str:
     if found is None:
         raise SystemExit("DCMTK's movescu is not installed (Debian: dcmtk)")
     return found
+
+
+def profiled(report: Path) -> Receiver:
+    """Give our program under the profiler of the standard library; it writes what its threads spent to ``report``."""
+    return Receiver("ours, profiled", "ours", module=(str(HERE / "profiled.py"), str(report)))
 
 
 def free_port() -> int:
@@ -145,10 +151,8 @@ def _run(command: list[str], environment: dict[str, str], stdin: str) -> float:
 
 def _floor(work: sender.Work, port: int, archive: sender.Archive, folder: str, pdu: int) -> dict[str, object]:
     """Make what the floor is told: constant bytes, and how long a message is."""
-    store_rq = AssociateRQ(
-        "ANY", "SENDER", (ProposedContext(1, sender.CT, (EXPLICIT_LITTLE.uid,)),), user_information(0)
-    )
-    policy = AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE,), pdu)
+    store_rq = AssociateRQ("ANY", "SENDER", (ProposedContext(1, sender.CT, (work.syntax.uid,)),), user_information(0))
+    policy = AcceptorPolicy(lambda _: True, (work.syntax,), pdu)
     move_rq = AssociateRQ("ANY", "FLOOR", propose([STUDY_ROOT_MOVE], [EXPLICIT_LITTLE]), user_information(16384))
     response = encode_command(CStoreRSP(1, 0, sender.CT, "1.2.826.0.1.000000000000"))
     move = [(3, encode_command(CMoveRQ(STUDY_ROOT_MOVE, 1, "FLOOR"))), (2, sender.element(8, 0x52, b"CS", b"STUDY"))]

@@ -2,6 +2,9 @@
 
 ``python bench/run.py [--runs N] [--only TEXT] [--servers]``: rows whose name holds TEXT; with ``--servers`` those of
 the stock servers too, of which the slowest contender takes minutes.
+
+``python bench/run.py --size BYTES [--count N] [--associations N] [--pdu BYTES] [--undefined] [--syntax UID] [--disk]``
+measures all receivers with such objects instead; ``--profile FILE`` has ours profiled with them.
 """
 
 from __future__ import annotations
@@ -18,8 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import receivers
+import starts
 from receivers import Cost, Receiver
 from sender import Work
+
+from movescu.uids import TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +65,7 @@ RECODED = Work(3000, 8192, undefined_lengths=True)
 _IGNORE = Receiver("ours --ignore", "ours", ("--ignore",))
 _TUNED_IGNORE = Receiver("DCMTK tuned --ignore", "dcmtk tuned", ("--ignore",))
 _PRESERVING = Receiver("ours +B", "ours", ("+B",))
+_LAYOUT = Receiver("ours --layout study", "ours", ("--layout", "study"))
 _OFF = Receiver("ours --durable off", "ours", ("--durable", "off"))
 
 ROWS = (
@@ -81,6 +88,7 @@ ROWS = (
         (Receiver("+B", "ours", ("+B",)), MIDDLE, BIG_PDU),
         0.87,
     ),
+    Row("8 KB, --layout study against flat", (_LAYOUT, SMALL, BIG_PDU), (OURS, SMALL, BIG_PDU), 0.9),
 )
 
 SERVERS = (
@@ -149,6 +157,55 @@ def servers(only: str) -> Iterator[str]:
                 yield report(f"{name}, against {other.name}", target, [best], [retrieve(other)], work.count)
 
 
+def limits(only: str, runs: int) -> Iterator[str]:
+    """Measure what is held to a figure of its own and not to another program."""
+    rows = ("CPU time for each 8 KB object", "peak memory of 100,000 objects of 8 KB", "start")
+    if only in rows[0]:
+        costs = [receivers.run_minimal(OURS, Work(10_000, 8192), receivers.TMPFS, BIG_PDU) for _ in range(runs)]
+        used = statistics.median(cost.processor for cost in costs) / 10_000 * 1e6
+        yield line(rows[0], f"{used:.0f} us", "", "", "300 us at most", reached=used <= 300)
+    if only in rows[1]:
+        few, many = (
+            receivers.run_minimal(_PRESERVING, Work(count, 8192), receivers.TMPFS, BIG_PDU).peak / 1024
+            for count in (1000, 100_000)
+        )
+        cells = f"{many:.1f} MiB", f"{few:.1f} MiB", f"+{many - few:.1f} MiB", "+4 MiB at most"
+        yield line(rows[1], *cells, reached=many <= few + 4)
+    for name, ours, bare, most in starts.measure(2 * runs + 1) if only in rows[2] else ():
+        text = f"{most:g} x at most"
+        seconds = f"{ours:.3f}", f"{bare:.3f}"
+        yield line(name, *seconds, f"{ours / bare:.2f} x the time", text, reached=ours <= most * bare)
+
+
+def line(*cells: str, reached: bool) -> str:
+    """Make a row of the table for what has no columns of its own, and show it."""
+    text = "| " + " | ".join((*cells, "yes" if reached else "**no**", "", "")) + " |"
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+    return text
+
+
+def try_out(chosen: argparse.Namespace) -> None:
+    """Measure all receivers with objects as the command line describes them."""
+    syntax = TRANSFER_SYNTAXES[chosen.syntax]
+    work = Work(chosen.count, chosen.size, chosen.associations, chosen.undefined, syntax)
+    folder = tempfile.gettempdir() if chosen.disk else receivers.TMPFS
+    if chosen.profile:
+        receivers.run_minimal(receivers.profiled(chosen.profile), work, folder, chosen.pdu)
+        return
+    contenders = (OURS, _PRESERVING, TUNED, STOCK, PYNETDICOM, FLOOR)
+    costs: dict[str, list[Cost]] = {contender.name: [] for contender in contenders}
+    for _ in range(chosen.runs):
+        for contender in contenders:
+            costs[contender.name].append(receivers.run_minimal(contender, work, folder, chosen.pdu))
+    print("| receiver | s | objects/s | CPU, us/object | peak, MiB |\n|---|---|---|---|---|")
+    for name, runs in costs.items():
+        seconds = statistics.median(cost.seconds for cost in runs)
+        used = statistics.median(cost.processor for cost in runs) / work.count * 1e6
+        peak = max(cost.peak for cost in runs) / 1024
+        print(f"| {name} | {seconds:.3f} | {work.count / seconds:.0f} | {used:.0f} | {peak:.0f} |")
+
+
 HEAD = (
     "| work | ours, s | theirs, s | ratio (spread) | at least | reached | CPU, us/object | peak, MiB |\n"
     "|---|---|---|---|---|---|---|---|"
@@ -162,13 +219,25 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--servers", action="store_true")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "RESULTS.md")
+    parser.add_argument("--size", type=int, help="bytes of an object: leave the table, try this out")
+    parser.add_argument("--count", type=int, default=3000)
+    parser.add_argument("--associations", type=int, default=1)
+    parser.add_argument("--pdu", type=int, default=BIG_PDU)
+    parser.add_argument("--undefined", action="store_true", help="sequences of undefined length")
+    parser.add_argument("--syntax", default="1.2.840.10008.1.2.1", help="a native transfer syntax")
+    parser.add_argument("--disk", action="store_true", help="onto disk instead of tmpfs")
+    parser.add_argument("--profile", type=Path, help="write a profile of ours instead")
     chosen = parser.parse_args()
+    if chosen.size:
+        try_out(chosen)
+        return
     sys.stdout.write(HEAD + "\n")
     lines = [
         report(row.name, row.target, *measure(row, chosen.runs), row.ours[1].count)
         for row in ROWS
         if chosen.only in row.name
     ]
+    lines += limits(chosen.only, chosen.runs)
     if chosen.servers:
         lines += servers(chosen.only)
     if not chosen.only:

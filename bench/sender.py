@@ -12,11 +12,13 @@ import threading
 import time
 from dataclasses import dataclass
 
+from movescu.dataset.encoding import Encoding
+from movescu.dataset.recode import recode
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CMoveRSP, CStoreRQ, encode_command
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Transport, connect
-from movescu.uids import EXPLICIT_LITTLE
+from movescu.uids import EXPLICIT_LITTLE, TransferSyntax
 from movescu.ul.association import Association
 from movescu.ul.negotiation import AcceptorPolicy, answer, user_information
 from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext
@@ -29,12 +31,13 @@ _UID = b"1.2.826.0.1.000000000000"
 
 @dataclass(frozen=True)
 class Work:
-    """What to send: ``count`` objects of ``size`` bytes over ``associations`` at once."""
+    """What to send: ``count`` objects of ``size`` bytes over ``associations`` at once, in a native ``syntax``."""
 
     count: int
     size: int
     associations: int = 1
     undefined_lengths: bool = False
+    syntax: TransferSyntax = EXPLICIT_LITTLE
 
 
 def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
@@ -59,7 +62,10 @@ def data_set(work: Work) -> bytes:
     head += [element(0x28, 0x02 + i, b"US", b"\1\2") for i in range(12)]
     start = b"".join(head)
     room = max(work.size - len(start) - 12, 2) & ~1
-    return start + element(0x7FE0, 0x10, b"OW", bytes(room))
+    data = start + element(0x7FE0, 0x10, b"OW", bytes(room))
+    if work.syntax is EXPLICIT_LITTLE:
+        return data
+    return recode(data, EXPLICIT_LITTLE, Encoding(work.syntax, explicit_length=not work.undefined_lengths))
 
 
 def _sequence(group: int, number: int, content: bytes, *, undefined: bool) -> bytes:
@@ -106,7 +112,7 @@ def _places(data: bytearray, what: bytes) -> list[int]:
 
 
 def _send(port: int, work: Work, first: int, count: int) -> None:
-    context = ProposedContext(1, CT, (EXPLICIT_LITTLE.uid,))
+    context = ProposedContext(1, CT, (work.syntax.uid,))
     request = AssociateRQ("MOVESCU", "SENDER", (context,), user_information(131072))
     connection = Connection.request(connect(HOST, port, _WAIT), request, _WAIT)
     message = _Message(work, connection.peer_maximum_length or 131072)
