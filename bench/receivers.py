@@ -99,7 +99,7 @@ def run_minimal(receiver: Receiver, work: sender.Work, folder: str, pdu: int) ->
             stdin = ""
         cost = _measure(command, receiver.environment, stdin)
         seconds = archive.finish()
-        count = len(os.listdir(place))
+        count = _files(place)
     if count != work.count and "--ignore" not in receiver.options:
         raise SystemExit(f"{receiver.name}: {count} files instead of {work.count}")
     return Cost(seconds, cost.processor, cost.peak)
@@ -112,10 +112,15 @@ def run_server(
     keys = ("-k", "0008,0052=STUDY", "-k", f"0020,000d={study}")
     with tempfile.TemporaryDirectory(dir=folder) as place:
         cost = _measure(receiver.command(port, place, server[:2], server[2], keys), receiver.environment, "")
-        found = len(os.listdir(place))
+        found = _files(place)
     if found != count:
         raise SystemExit(f"{receiver.name}: {found} files instead of {count}")
     return cost
+
+
+def _files(folder: str) -> int:
+    """Count the objects below a folder."""
+    return sum(not name.startswith(".movescu-") for _, _, names in os.walk(folder) for name in names)
 
 
 # Runs a command and writes its peak to a file: measured from here, it would be no less than this program's own.
