@@ -174,10 +174,11 @@ class _Peeking:
         """What was found, by tag."""
         return self._peek.uids
 
-    def write(self, fragment: memoryview) -> None:
+    def write(self, *fragments: memoryview) -> None:
         """Take the next bytes of the data set."""
-        self._peek.feed(fragment)
-        self._receiver.write(fragment)
+        for fragment in fragments:
+            self._peek.feed(fragment)
+        self._receiver.write(*fragments)
 
     def finish(self) -> None:
         """Keep the object."""

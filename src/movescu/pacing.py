@@ -49,10 +49,10 @@ class _Paced:
         self._pace = pace
         self._receiver = receiver
 
-    def write(self, fragment: memoryview) -> None:
+    def write(self, *fragments: memoryview) -> None:
         """Take the next bytes of the data set."""
-        self._receiver.write(fragment)
-        self._pace.take(len(fragment))
+        self._receiver.write(*fragments)
+        self._pace.take(sum(map(len, fragments)))
 
     def finish(self) -> None:
         """Keep the object."""

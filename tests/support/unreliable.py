@@ -64,8 +64,8 @@ class _Passing:
         self._luck = luck
         self._data = bytearray()
 
-    def write(self, fragment: memoryview) -> None:
-        self._data += fragment
+    def write(self, *fragments: memoryview) -> None:
+        self._data += b"".join(fragments)
 
     def finish(self) -> None:
         dropped, refused, cut = self._losses

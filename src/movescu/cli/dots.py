@@ -77,11 +77,12 @@ class _Line:
         """The whole line."""
         return f"{_HEAD}{'.' * self._count}\n"
 
-    def write(self, fragment: memoryview) -> None:
+    def write(self, *fragments: memoryview) -> None:
         """Take the next bytes of the data set."""
-        self._count += 1
-        self._dots.dot(self)
-        self._receiver.write(fragment)
+        for _ in fragments:
+            self._count += 1
+            self._dots.dot(self)
+        self._receiver.write(*fragments)
 
     def finish(self) -> None:
         """Keep the object."""

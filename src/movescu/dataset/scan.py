@@ -62,6 +62,7 @@ def _implicit_met() -> dict[bytes, tuple[int, int, bool]]:
 _IN_ITEM: Final = (-1, -1, -1)
 """Last tag, mark and group at the beginning of an item."""
 _PLAIN, _TEXT, _UI, _LONG, _LONG_TEXT, _SQ, _RELABELLED = range(7)
+_HEAD: Final = 1 << 15  # bytes in which the pixel data of most objects begins; copying more of them would cost 20 us
 _SIMPLE: Final = (_PLAIN, _TEXT)
 
 
@@ -109,10 +110,15 @@ def adapted_head(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tu
     Gives also how many bytes of the pixel data's value are still to come; None if they do not reach it, or more bytes
     are needed to tell. What comes behind the pixel data has to be looked at by who asks.
     """
-    found = _walk(data, syntax, encoding)
+    head = data if len(data) <= _HEAD else bytes(data[:_HEAD])
+    found = _walk(head, syntax, encoding)
+    if head is not data and (found is None or found[1] <= len(head)):
+        head = data
+        found = _walk(head, syntax, encoding)
     if found is None or found[1] <= len(data) or None in (found[0].sop_class_uid, found[0].sop_instance_uid):
         return None  # without its identity the pixel data is in the wrong place: the identity may follow
-    return found[0], found[2], found[1] - len(data)
+    identity, end, result = found
+    return identity, data if result is head else b"".join((result, data[len(head) :])), end - len(data)
 
 
 def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, int, Buffer] | None:

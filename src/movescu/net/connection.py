@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from movescu.errors import (
     AssociationAbortedError,
@@ -215,6 +215,13 @@ class Connection:
     def next_fragment(self, deadline: Deadline) -> Fragment:
         """Wait for the next fragment; anything else raises the error that it means."""
         return self.fragment(self.next(deadline))
+
+    def fragment_at_hand(self) -> Fragment | None:
+        """Give the next fragment if it has been received already and nothing else stands before it, else None."""
+        indications = self._indications
+        if not indications or not isinstance(indications[0], Fragment) or self._association.state is State.STA13:
+            return None
+        return cast("Fragment", indications.popleft())
 
     def fragment(self, indication: Indication) -> Fragment:
         """Give the fragment that the indication is; anything else raises the error that it means."""

@@ -156,22 +156,22 @@ class StorageSCP:
         exchange.send_command(incoming.context.context_id, response, self._silence)
 
     def _receive(self, exchange: Exchange, incoming: Incoming) -> Received:
-        fragments = exchange.data_set(self._silence)
+        batches = exchange.data_set_batches(self._silence)
         size = 0
         try:
             if unsound := _refusal(incoming):
                 raise unsound
             receiver = self._open_receiver(incoming)
             try:
-                for fragment in fragments:
-                    size += len(fragment)
-                    receiver.write(fragment)
+                for batch in batches:
+                    size += sum(map(len, batch))
+                    receiver.write(*batch)
                 receiver.finish()
             except BaseException:
                 receiver.discard()
                 raise
         except (StoreError, DataSetError, _RefusedError) as error:
-            size += sum(map(len, fragments))  # the rest of the object is still on its way
+            size += sum(sum(map(len, batch)) for batch in batches)  # the rest of the object is still on its way
             return Received(incoming, size, _status(error), _without_frames(error))
         return Received(incoming, size, codes.SUCCESS)
 

@@ -45,8 +45,8 @@ _NO_PIXELS: Final = tuple(b"\xe0\x7f\x10\x00" + rest for rest in (b"OW" + bytes(
 class ObjectReceiver(Protocol):
     """Takes one object as it comes in."""
 
-    def write(self, fragment: memoryview) -> None:
-        """Take the next bytes of the data set; borrowed. Raises ``StoreError`` and ``DataSetError``."""
+    def write(self, *fragments: memoryview) -> None:
+        """Take the next bytes of the data set, as they came; borrowed. Raises ``StoreError`` and ``DataSetError``."""
 
     def finish(self) -> None:
         """Keep the object: it was received whole. Raises ``StoreError`` and ``DataSetError``; nothing is kept then."""
@@ -98,7 +98,7 @@ class StorageOptions:
 class IgnoringReceiver:
     """Receives an object and keeps nothing of it (``--ignore``)."""
 
-    def write(self, fragment: memoryview) -> None:
+    def write(self, *fragments: memoryview) -> None:
         """Drop the bytes."""
 
     def finish(self) -> None:
@@ -144,18 +144,18 @@ class _FileReceiver:
 class BitPreservingReceiver(_FileReceiver):
     """Writes an object as it comes (``+B``)."""
 
-    def write(self, fragment: memoryview) -> None:
+    def write(self, *fragments: memoryview) -> None:
         """Append the bytes, the first of them behind the file meta. Raises ``StoreError``."""
         if self._file is None:
             self._file = self._directory.create()
-            self._file.begin(self._meta, fragment)
+            self._file.begin(self._meta, *fragments)
         else:
-            self._file.write(fragment)
+            self._file.write_all(fragments)
 
     def finish(self) -> None:
         """Give the file its name. Raises ``StoreError``."""
         if self._file is None:
-            self.write(memoryview(b""))
+            self.write()
         assert self._file is not None  # noqa: S101 - made by write()
         self._commit(self._file, self._incoming.context.transfer_syntax)
 
@@ -181,11 +181,16 @@ class NormalReceiver(_FileReceiver):
         self._recoder: Recoder | None = None
         self._others: list[ObjectFile] = []  # spools, and a file that had to be begun again
 
-    def write(self, fragment: memoryview) -> None:
+    def write(self, *fragments: memoryview) -> None:
         """Take the bytes. Raises ``StoreError`` and ``DataSetError``."""
-        if self._remaining >= 0:
-            self._pass(fragment)
-        elif self._recoder is not None:
+        for number, fragment in enumerate(fragments):
+            if self._remaining >= 0:
+                self._pass(fragments[number:])
+                return
+            self._take(fragment)
+
+    def _take(self, fragment: memoryview) -> None:
+        if self._recoder is not None:
             self._recoder.feed(fragment)
         elif self._data or len(fragment) < self._look_at:
             self._data += fragment
@@ -211,16 +216,16 @@ class NormalReceiver(_FileReceiver):
             return True
         return False
 
-    def _pass(self, fragment: memoryview) -> None:
+    def _pass(self, fragments: tuple[memoryview, ...]) -> None:
         assert self._file is not None  # noqa: S101 - begun by _look()
-        rest = len(fragment) - self._remaining
+        rest = sum(map(len, fragments)) - self._remaining
         if rest <= 0:
-            self._file.write(fragment)
+            self._file.write_all(fragments)
             self._remaining = -rest
         else:
-            self._begin_again(fragment)
+            self._begin_again(fragments)
 
-    def _begin_again(self, fragment: memoryview) -> None:
+    def _begin_again(self, fragments: tuple[memoryview, ...]) -> None:
         """Recode what was written and what follows: something stands behind the pixel data, trailing padding mostly."""
         assert self._file is not None  # noqa: S101 - begun by _look()
         written, self._file = self._file, None
@@ -231,7 +236,8 @@ class NormalReceiver(_FileReceiver):
         while block := written.read(position, _WHOLE):
             recoder.feed(memoryview(block))
             position += len(block)
-        recoder.feed(fragment)
+        for fragment in fragments:
+            recoder.feed(fragment)
 
     def _stream(self) -> Recoder:
         self._file = self._directory.create()

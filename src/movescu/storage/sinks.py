@@ -120,9 +120,9 @@ class _Holding:
         self._hand_over = hand_over
         self._data = bytearray()
 
-    def write(self, fragment: memoryview) -> None:
+    def write(self, *fragments: memoryview) -> None:
         """Hold the bytes."""
-        self._data += fragment
+        self._data += b"".join(fragments)
 
     def finish(self) -> None:
         """Check the object, and hand it over. Raises ``DataSetError``, and ``StoreError`` if it was not taken."""

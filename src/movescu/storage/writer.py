@@ -26,7 +26,7 @@ from movescu.storage.folders import Folder, Folders
 from movescu.storage.leftovers import RunLock, Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -34,6 +34,7 @@ _UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE | os.
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE: Final = 0o666  # less the umask, as fopen() has it
 _BLOCK: Final = 1 << 20
+_MOST_BUFFERS: Final = 512  # systems take 1024 for one call (IOV_MAX)
 
 _Buffer = bytes | bytearray | memoryview
 
@@ -266,16 +267,19 @@ class ObjectFile:
         self.size = 0
         self._offset = 0
 
-    def begin(self, meta: bytes, data: _Buffer = b"") -> None:
+    def begin(self, meta: bytes, *data: _Buffer) -> None:
         """Write what stands before the data set, and the data set's first bytes, in one call of the system."""
         self._offset = len(meta)
-        self._write_all([meta, data])
+        self.write_all([meta, *data])
 
     def write(self, data: _Buffer) -> None:
         """Append bytes of the data set."""
-        self._write_all([data])
+        self.write_all([data])
 
-    def _write_all(self, buffers: list[_Buffer]) -> None:
+    def write_all(self, buffers: Sequence[_Buffer]) -> None:
+        """Append bytes of the data set that lie apart, in one call of the system."""
+        if len(buffers) > _MOST_BUFFERS:
+            buffers = [b"".join(buffers)]
         expected = sum(map(len, buffers))
         self.size += expected
         try:

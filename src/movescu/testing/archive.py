@@ -279,8 +279,8 @@ class _MemoryReceiver:
         self._index = index
         self._data = bytearray(meta)
 
-    def write(self, fragment: memoryview) -> None:
-        self._data += fragment
+    def write(self, *fragments: memoryview) -> None:
+        self._data += b"".join(fragments)
 
     def finish(self) -> None:
         self._index.add(bytes(self._data))
@@ -297,8 +297,8 @@ class _FolderReceiver:
         self._receiver = receiver
         self._path = path
 
-    def write(self, fragment: memoryview) -> None:
-        self._receiver.write(fragment)
+    def write(self, *fragments: memoryview) -> None:
+        self._receiver.write(*fragments)
 
     def finish(self) -> None:
         self._receiver.finish()
