@@ -147,7 +147,7 @@ class Association:
         self.peer_maximum_length = 0
         """What the peer announced: the longest P-DATA-TF it takes, in bytes behind the header; 0 is unlimited."""
         self._request: AssociateRQ | None = None
-        self._buffer_size = max(buffer_size, _ASSOCIATED_BUFFER, 2 * (maximum_length + HEADER_LENGTH))
+        self._buffer_size = max(buffer_size, _ASSOCIATED_BUFFER, 4 * (maximum_length + HEADER_LENGTH))
         # An association that has not been asked for yet gets a small buffer: connections are cheap to open.
         self._buffer = bytearray(_UNASSOCIATED_BUFFER)
         self._view = memoryview(self._buffer)
