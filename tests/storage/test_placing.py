@@ -326,8 +326,8 @@ def test_each_new_folder_is_on_the_disk_before_an_object_in_it_is_acknowledged(
     assert {".", "1", "1/2"} <= set(flushed)
     flushed.clear()
     store.receive(encoded(StudyInstanceUID="1", SeriesInstanceUID="2", uid="1.2.4"), uid="1.2.4")
-    assert len(flushed) == 2  # the file, and the folder in which it is
-    assert flushed[1] == "1/2"
+    assert len(flushed) == 3  # the file before it has its name and behind that, and the folder in which it is
+    assert flushed[2] == "1/2"
 
 
 @pytest.mark.parametrize("count", [2, 40])

@@ -7,9 +7,8 @@ implementation is our own.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from movescu.errors import DataSetError
 from movescu.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -63,8 +62,7 @@ def _around(sop_class_uid: str, transfer_syntax_uid: str, source_ae_title: str |
     return _ui(0x0002, sop_class_uid), _ui(0x0010, transfer_syntax_uid) + _IMPLEMENTATION + source
 
 
-@dataclass(frozen=True, slots=True)
-class FileMeta:
+class FileMeta(NamedTuple):
     """What is read of a file's meta information; ``length``: bytes in front of the data set."""
 
     transfer_syntax_uid: str

@@ -148,7 +148,7 @@ class Exchange:
     def data_set(self, deadline: Deadline) -> Iterator[memoryview]:
         """Give the fragments of the data set that follows the command just received; each is borrowed.
 
-        What is left of one that was not read to its end comes next time. Raises ``ProtocolError`` if anything else
+        It has to be read to its end, or the next ``receive`` drops the rest. Raises ``ProtocolError`` if anything else
         comes.
         """
         for batch in self.data_set_batches(deadline):

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
-_TIMEVAL: Final = struct.Struct("@ll") if sys.platform == "linux" else None
-"""Seconds and microseconds, as ``SO_RCVTIMEO`` takes them; None where Python's own time-outs are used."""
+_TIMEVAL: Final = struct.Struct("@ll") if sys.platform == "linux" and struct.calcsize("l") == 8 else None
+"""Seconds and microseconds, as ``SO_RCVTIMEO`` takes them; None where Python's own time-outs are used: on 32 bits there
+are two layouts, by the age of the system."""
 _BACKLOG: Final = 128
 # A peer whose machine is gone is found after two minutes instead of the system's two hours.
 _KEEP_ALIVE: Final = tuple(

@@ -7,8 +7,7 @@ of request and response, is for ``dataset.query`` and the caller.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu.dimse.messages import CCancelRQ, CFindRQ, CFindRSP, Message
 from movescu.dimse.status import C_FIND, StatusClass, status_class, status_name
@@ -27,8 +26,7 @@ MAXIMUM_IDENTIFIER: Final = 1 << 20
 """Longest identifier of a response that is taken, in bytes; one of an ordinary study has a few hundred."""
 
 
-@dataclass(frozen=True, slots=True)
-class FindResponse:
+class FindResponse(NamedTuple):
     """A C-FIND response (PS3.7 table 9.1-2).
 
     ``identifier``: the data set of a match, in the transfer syntax of the presentation context; empty in a final

@@ -8,8 +8,7 @@ of it is held here.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
@@ -43,8 +42,7 @@ _REPORTED_REJECTIONS: Final = 1000  # classes that were not accepted and are rem
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """What became of an object; ``size`` is that of its data set in bytes, ``error`` why it was not kept."""
 
     incoming: Incoming

@@ -60,9 +60,14 @@ class Flusher:
             if alone:
                 os.fsync(fd)
 
-    def named(self, folder: int) -> None:
-        """Note that a file has got its name, in an open folder of which it is on the disk that it is there."""
+    def named(self, folder: int, fd: int = -1) -> None:
+        """Note that a file has got its name, in an open folder of which it is on the disk that it is there.
+
+        ``fd``: the file, if it had no name before. btrfs flushes no such file, though it says so, before Linux 6.17.
+        """
         if self._durability is Durability.OBJECT:
+            if fd >= 0:
+                os.fsync(fd)
             os.fsync(folder)
 
     def _remember(self, name: str, size: int) -> bool:

@@ -55,8 +55,7 @@ class ObjectReceiver(Protocol):
         """Keep nothing of the object."""
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """An object about to be received: its request, presentation context, and the title of its sender."""
 
     request: CStoreRQ

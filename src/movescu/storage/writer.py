@@ -161,13 +161,9 @@ class OutputDirectory:
         except FileNotFoundError:  # somebody removed the folder
             self._folders.forget()
             raise
-        try:
-            file.close()
-            self._flusher.named(folder.fd)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=folder.fd)
-            raise
+        # What fails from here on leaves a whole file of that name, which another association may have relied on by now.
+        self._flusher.named(folder.fd, file.fd)
+        file.close()
         return True
 
     def _name_in_place(

@@ -7,7 +7,7 @@ acceptor's order of transfer syntaxes decides, not the requestor's, as with DCMT
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu.errors import AbortReason, ProtocolError
 from movescu.uids import (
@@ -52,8 +52,7 @@ CALLING_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=
 CALLED_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=7)
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """An accepted presentation context: on ``context_id``, ``abstract_syntax`` is spoken in ``transfer_syntax``."""
 
     context_id: int
@@ -166,8 +165,7 @@ def _answer_roles(request: AssociateRQ, answered: Sequence[AnsweredContext]) -> 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedClass:
+class RejectedClass(NamedTuple):
     """A SOP class of which presentation contexts were proposed and not accepted; others of it may have been.
 
     ``known`` tells whether the class is taken at all; then it was for the transfer syntaxes ``offered`` in them.
