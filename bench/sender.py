@@ -165,7 +165,9 @@ class Archive:
             thread.join()
         self.seconds = time.perf_counter() - start
         done = share * self._work.associations
-        response = CMoveRSP(message.message_id, 0, remaining=0, completed=done, failed=0, warning=0)
+        # The counts have 16 bits; archives leave them out where more was sent.
+        counts = {"remaining": 0, "completed": done, "failed": 0, "warning": 0} if done <= 0xFFFF else {}
+        response = CMoveRSP(message.message_id, 0, **counts)
         exchange.send(context_id, response, deadline)
         exchange.receive(deadline)
         connection.confirm_release(deadline)
