@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Saved = TypeVar("Saved")
 
 _BEGIN: Final = 0
+_HEADERS: Final = {order: Struct(order + "HHI").unpack_from for order in "<>"}
 
 
 class Nesting(Generic[Saved]):
@@ -28,13 +29,26 @@ class Nesting(Generic[Saved]):
     before the sequence if that was left, None in an item.
     """
 
-    __slots__ = ("_begun", "_data", "_end", "_explicit", "_header", "_item_undefined", "_order", "_stack", "_undefined")
+    __slots__ = (
+        "_begun",
+        "_data",
+        "_end",
+        "_explicit",
+        "_header",
+        "_item_undefined",
+        "_order",
+        "_stack",
+        "_undefined",
+        "changed",
+    )
 
     def __init__(self, data: Buffer, order: str, *, explicit_length: bool) -> None:
         self._data = data
         self._order = order
-        self._header = Struct(order + "HHI").unpack_from
+        self._header = _HEADERS[order]
         self._explicit = explicit_length
+        self.changed = False
+        """Whether a sequence or item that was met is not delimited as asked for."""
         self._stack: list[tuple[int, bool, bool, int, Saved]] = []
         self._end = 0  # of the sequence at the latest
         self._undefined = self._item_undefined = False
@@ -53,8 +67,13 @@ class Nesting(Generic[Saved]):
             raise IndexError
         self._stack.append((self._end, self._undefined, self._item_undefined, end, saved))
         self._end, self._undefined = last, undefined
-        self._begun.append((position, _BEGIN, undefined))
+        self._begin(position, undefined)
         return self._next(position)
+
+    def _begin(self, position: int, undefined: bool) -> None:  # noqa: FBT001 - what was read
+        self._begun.append((position, _BEGIN, undefined))
+        if undefined is self._explicit:
+            self.changed = True
 
     def _next(self, position: int) -> tuple[int, int, Saved | None]:
         """Read what stands between two items."""
@@ -70,7 +89,7 @@ class Nesting(Generic[Saved]):
         if tag != ITEM or end > self._end:
             raise IndexError
         self._item_undefined = undefined
-        self._begun.append((position, _BEGIN, undefined))
+        self._begin(position, undefined)
         return position, end, None
 
     def end_item(self, position: int) -> tuple[int, int, Saved | None]:
@@ -91,12 +110,6 @@ class Nesting(Generic[Saved]):
         self._begun.append((position, SEQUENCE_END, delimiter))
         self._end, self._undefined, self._item_undefined, end, saved = self._stack.pop()
         return position + delimiter, end, saved
-
-    @property
-    def changed(self) -> bool:
-        """Whether a sequence or item that was met is not delimited as asked for."""
-        wanted = not self._explicit
-        return any(kind == _BEGIN and undefined != wanted for _, kind, undefined in self._begun)
 
     def splice(self) -> bytes:
         """Give the data set with its sequences and items delimited as asked for."""

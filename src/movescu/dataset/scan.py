@@ -18,31 +18,31 @@ from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 
-from .elements import (
-    BLANKS,
-    ITEM_END,
-    KNOWN,
-    LONG,
-    PIXEL_DATA,
-    TEXT,
-    TRAILING_PADDING,
-    UNDEFINED,
-    Buffer,
-    Vocabulary,
-    uid_text,
+from . import kinds
+from .elements import ITEM_END, PIXEL_DATA, TRAILING_PADDING, UNDEFINED, Buffer, Vocabulary, uid_text
+from .encoding import Encoding, GroupLength, Identity
+from .kinds import (
+    CLASS_UID,
+    IDENTITY,
+    INSTANCE_UID,
+    LONG_TEXT,
+    PLAIN,
+    RELABELLED,
+    SEQUENCE,
+    SIMPLE,
+    TEXTUAL,
+    UID,
+    sound_uid,
 )
-from .encoding import SINCE_1993, Encoding, GroupLength, Identity
 from .nesting import Nesting
+from .stretches import WORTH, Stretches, explicit_elements, implicit_elements
 
 if TYPE_CHECKING:
     from movescu.uids import TransferSyntax
 
     _State = tuple[int, int, int]
-    _Walked = tuple[dict[int, str], int, Nesting[_State] | Nesting[tuple[int, int, int, Vocabulary]], bool]
+    _Walked = tuple[dict[int, str], int, Nesting[_State] | Nesting[tuple[int, int, int, Vocabulary]], bool, int]
 
-_CLASS_UID: Final = 0x00080016
-_INSTANCE_UID: Final = 0x00080018
-_IDENTITY: Final = frozenset((_CLASS_UID, _INSTANCE_UID))
 _MET: Final[dict[tuple[bool, bool], dict[bytes, tuple[int, int, bool]]]] = {
     (big, new): {} for big in (False, True) for new in (False, True)
 }
@@ -59,32 +59,18 @@ def _implicit_met() -> dict[bytes, tuple[int, int, bool]]:
     return {}
 
 
+@dictionary.derived
+def _stretches() -> dict[tuple[bool, bool, bool], Stretches]:
+    """Give what objects have in common, by implicit VR, byte order, and whether VRs since 1993 are wanted."""
+    truth = (False, True)
+    return {(implicit, big, new): Stretches() for implicit in truth for big in truth for new in truth}
+
+
 _IN_ITEM: Final = (-1, -1, -1)
 """Last tag, mark and group at the beginning of an item."""
-_PLAIN, _TEXT, _UI, _LONG, _LONG_TEXT, _SQ, _RELABELLED = range(7)
+_PAIR: Final = b"  "
+_HEADERS: Final = {order: (Struct(order + "HH2sH").unpack_from, Struct(order + "I").unpack_from) for order in "<>"}
 _HEAD: Final = 1 << 15  # bytes in which the pixel data of most objects begins; copying more of them would cost 20 us
-_SIMPLE: Final = (_PLAIN, _TEXT)
-
-
-def _kind(vr: bytes) -> int:
-    if vr == b"SQ":
-        return _SQ
-    if vr == b"UI":
-        return _UI
-    if vr in TEXT:
-        return _LONG_TEXT if vr in LONG else _TEXT
-    return _LONG if vr in LONG else _PLAIN
-
-
-_EXPLICIT_KINDS: Final = {vr: _kind(vr) for vr in KNOWN}
-_OLD_KINDS: Final = {**_EXPLICIT_KINDS, **dict.fromkeys(SINCE_1993, _RELABELLED)}
-
-
-@dictionary.derived
-def _implicit_kinds() -> dict[int, int]:
-    """Give the kind of every tag of PS3.6; an ambiguous VR is never text."""
-    simple = {_LONG: _PLAIN, _LONG_TEXT: _TEXT}
-    return {tag: simple.get(kind := _kind(vr.encode()), kind) for tag, vr in dictionary.tags().items()}
 
 
 def unchanged(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> Identity | None:
@@ -142,31 +128,44 @@ def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Ide
         return None
     if found is None:
         return None
-    uids, position, nesting, grouped = found
-    identity = Identity(uids.get(_CLASS_UID), uids.get(_INSTANCE_UID))
+    uids, position, nesting, grouped, singly = found
+    if singly >= WORTH:
+        _learn(data, syntax, encoding)
+    identity = Identity(uids.get(CLASS_UID), uids.get(INSTANCE_UID))
     if not nesting.changed:
         return identity, position, data
     return None if grouped else (identity, position, nesting.splice())
+
+
+def _learn(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> None:
+    """Have the next objects walked in fewer steps, if they are like this one."""
+    order = ">" if syntax.big_endian else "<"
+    stretches = _stretches()[syntax.implicit, syntax.big_endian, encoding.new_vr]
+    if syntax.implicit:
+        stretches.learn(lambda: implicit_elements(bytes(data), order))
+    else:
+        table = kinds.EXPLICIT if encoding.new_vr else kinds.EXPLICIT_OLD
+        stretches.learn(lambda: explicit_elements(bytes(data), order, table))
 
 
 def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
     data: Buffer, syntax: TransferSyntax, encoding: Encoding
 ) -> _Walked | None:
     order = ">" if syntax.big_endian else "<"
-    header = Struct(order + "HH2sH").unpack_from
-    long_length = Struct(order + "I").unpack_from
+    header, long_length = _HEADERS[order]
     explicit_length, remove = encoding.explicit_length, encoding.group_length is GroupLength.REMOVE
     encapsulated = syntax.encapsulated
     keeps_fragments = (encoding.transfer_syntax or syntax).encapsulated
-    kinds = (_EXPLICIT_KINDS if encoding.new_vr else _OLD_KINDS).get
+    kind_of = (kinds.EXPLICIT if encoding.new_vr else kinds.EXPLICIT_OLD).get
     raw = data if isinstance(data, bytes) else bytes(data)
     met = _MET[syntax.big_endian, encoding.new_vr]
     known = met.get
+    stretches = _stretches()[False, syntax.big_endian, encoding.new_vr].by_header.get
     uids: dict[int, str] = {}
     nesting: Nesting[_State] = Nesting(data, order, explicit_length=explicit_length)
     # The level ends at ``end``, the group whose length was given at ``mark`` (-1: none); ``stop`` is where one of them
     # has to be looked at. ``grouped``: a group length was met.
-    position, last, mark, group, depth, grouped = 0, -1, -1, -1, 0, False
+    position, last, mark, group, depth, grouped, singly = 0, -1, -1, -1, 0, False, 0
     end = stop = len(data)
     while True:
         if position >= stop:
@@ -178,18 +177,30 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                     continue
             if position != end:
                 reaches = position > end and last == PIXEL_DATA and not depth
-                return (uids, position, nesting, grouped) if reaches else None
+                return (uids, position, nesting, grouped, singly) if reaches else None
             if last >= TRAILING_PADDING:
                 return None
             if not depth:
-                return (uids, position, nesting, grouped) if last >= 0 else None
+                return (uids, position, nesting, grouped, singly) if last >= 0 else None
             position, end, saved = nesting.end_item(position)
             last, mark, group = saved or _IN_ITEM
             depth -= saved is not None
             stop = mark if 0 <= mark < end else end
             continue
-        while position < stop and (element := known(raw[position : position + 8])):
+        while position < stop:
+            head = raw[position : position + 8]
+            if stretch := stretches(head):
+                pick, constants, size, tag, end_tag = stretch
+                if tag > last and size <= stop - position:
+                    fields = pick(raw, position)
+                    if fields[::2] == constants and _PAIR not in fields:
+                        position += size
+                        last = end_tag
+                        continue
+            if not (element := known(head)):
+                break
             tag, size, text = element
+            singly += 1
             if tag <= last:
                 return None
             position += size
@@ -202,30 +213,30 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
         tag = g << 16 | e
         if tag <= last:
             return None
-        kind = kinds(vr)
-        if kind == _TEXT:
+        kind = kind_of(vr)
+        if kind == TEXTUAL:
             position += 8 + n
             if n & 1 or raw[position - 1] == 32 == raw[position - 2]:
                 return None
-            if e and tag not in _IDENTITY and len(met) < _MOST_MET:
+            if e and tag not in IDENTITY and len(met) < _MOST_MET:
                 met[raw[position - 8 - n : position - n]] = (tag, 8 + n, n > 0)
-        elif kind == _PLAIN:
+        elif kind == PLAIN:
             position += 8 + n
             if n & 1:
                 return None
-            if e and tag not in _IDENTITY and len(met) < _MOST_MET:
+            if e and tag not in IDENTITY and len(met) < _MOST_MET:
                 met[raw[position - 8 - n : position - n]] = (tag, 8 + n, False)
-        elif kind == _UI:
+        elif kind == UID:
             position += 8 + n
             if n:
                 value = raw[position - n : position]
-                if n & 1 or value[-2] == 0 == value[-1] or value.translate(None, BLANKS) != value:
+                if not sound_uid(value):
                     return None
-                if not depth and tag in _IDENTITY:
+                if not depth and tag in IDENTITY:
                     uids[tag] = value.strip(b"\0").decode("ascii", "replace")
-            elif not depth and tag in _IDENTITY:
+            elif not depth and tag in IDENTITY:
                 uids[tag] = ""
-        elif kind is None or kind == _RELABELLED:
+        elif kind is None or kind == RELABELLED:
             if tag != ITEM_END or mark >= 0 or last >= TRAILING_PADDING:
                 return None
             position, end, saved = nesting.delimit_item(position)
@@ -238,7 +249,7 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 return None
             n = long_length(raw, position + 8)[0]
             position += 12
-            if kind == _SQ:
+            if kind == SEQUENCE:
                 if not e:
                     return None
                 if n or not explicit_length:
@@ -253,11 +264,11 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 position = _fragments(raw, position, order)
             else:
                 position += n
-                if n & 1 or (kind == _LONG_TEXT and n and raw[position - 1] == 32 == raw[position - 2]):
+                if n & 1 or (kind == LONG_TEXT and n and raw[position - 1] == 32 == raw[position - 2]):
                     return None
                 if tag == PIXEL_DATA and encapsulated and not depth:
                     return None
-        if kind != _UI and tag in _IDENTITY and not depth:
+        if kind != UID and tag in IDENTITY and not depth:
             return None  # a UID all the same: the slow way finds it
         last = tag
         if not e:
@@ -273,15 +284,16 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
     order = ">" if syntax.big_endian else "<"
     header = Struct(order + "HHI").unpack_from
     explicit_length, remove = encoding.explicit_length, encoding.group_length is GroupLength.REMOVE
-    known_tags = _implicit_kinds()
-    kinds = known_tags.get
+    known_tags = kinds.implicit()
+    kind_of = known_tags.get
     raw = data if isinstance(data, bytes) else bytes(data)
     met = _implicit_met()
     known = met.get
+    stretches = _stretches()[True, syntax.big_endian, encoding.new_vr].by_header.get
     vocabulary = Vocabulary()
     uids: dict[int, str] = {}
     nesting: Nesting[tuple[int, int, int, Vocabulary]] = Nesting(data, order, explicit_length=explicit_length)
-    position, last, mark, group, depth, grouped = 0, -1, -1, -1, 0, False  # as in _explicit
+    position, last, mark, group, depth, grouped, singly = 0, -1, -1, -1, 0, False, 0  # as in _explicit
     end = stop = len(data)
     while True:
         if position >= stop:
@@ -293,18 +305,30 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                     continue
             if position != end:
                 reaches = position > end and last == PIXEL_DATA and not depth
-                return (uids, position, nesting, grouped) if reaches else None
+                return (uids, position, nesting, grouped, singly) if reaches else None
             if last >= TRAILING_PADDING:
                 return None
             if not depth:
-                return (uids, position, nesting, grouped) if last >= 0 else None
+                return (uids, position, nesting, grouped, singly) if last >= 0 else None
             position, end, saved = nesting.end_item(position)
             last, mark, group, vocabulary = saved or (*_IN_ITEM, Vocabulary())
             depth -= saved is not None
             stop = mark if 0 <= mark < end else end
             continue
-        while position < stop and (element := known(raw[position : position + 8])):
+        while position < stop:
+            head = raw[position : position + 8]
+            if stretch := stretches(head):
+                pick, constants, size, tag, end_tag = stretch
+                if tag > last and size <= stop - position:
+                    fields = pick(raw, position)
+                    if fields[::2] == constants and _PAIR not in fields:
+                        position += size
+                        last = end_tag
+                        continue
+            if not (element := known(head)):
+                break
             tag, size, text = element
+            singly += 1
             if tag <= last:
                 return None
             position += size
@@ -318,7 +342,7 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
         if tag <= last:
             return None
         position += 8
-        kind = kinds(tag)
+        kind = kind_of(tag)
         if kind is None:
             if g == 0xFFFE:
                 if tag != ITEM_END or mark >= 0 or last >= TRAILING_PADDING:
@@ -329,26 +353,26 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 stop = mark if 0 <= mark < end else end
                 continue
             vr = vocabulary.vr(tag)
-            kind = _TEXT if vr in TEXT else _kind(vr)
+            kind = kinds.of_vr(vr)
             if g & 1 and n <= 66:
                 vocabulary.learn(tag, raw[position : position + n])
             if vr == b"UN" and n == UNDEFINED:
-                kind = _SQ
-        if kind == _TEXT:
+                kind = SEQUENCE
+        if kind == TEXTUAL:
             position += n
             if n & 1 or (n and raw[position - 1] == 32 == raw[position - 2]):
                 return None
-        elif kind == _UI:
+        elif kind == UID:
             position += n
             if n:
                 value = raw[position - n : position]
-                if n & 1 or value[-2] == 0 == value[-1] or value.translate(None, BLANKS) != value:
+                if not sound_uid(value):
                     return None
-                if not depth and tag in _IDENTITY:
+                if not depth and tag in IDENTITY:
                     uids[tag] = value.strip(b"\0").decode("ascii", "replace")
-            elif not depth and tag in _IDENTITY:
+            elif not depth and tag in IDENTITY:
                 uids[tag] = ""
-        elif kind == _SQ:
+        elif kind == SEQUENCE:
             if n or not explicit_length:
                 position, end, saved = nesting.begin(position, n, end, (tag, mark, group, vocabulary))
                 last, mark, group, vocabulary = saved or (*_IN_ITEM, Vocabulary())
@@ -360,8 +384,8 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             if n & 1:
                 return None
         last = tag
-        if e and n < UNDEFINED and kind in _SIMPLE and tag in known_tags and len(met) < _MOST_MET:
-            met[raw[position - 8 - n : position - n]] = (tag, 8 + n, kind == _TEXT and n > 0)
+        if e and n < UNDEFINED and kind in SIMPLE and tag in known_tags and len(met) < _MOST_MET:
+            met[raw[position - 8 - n : position - n]] = (tag, 8 + n, kind == TEXTUAL and n > 0)
         if not e:
             if n != 4 or remove or mark >= 0:
                 return None
@@ -394,16 +418,16 @@ class IdentityReader:
 
     def identity(self) -> Identity:
         """Give what was found, the first of equal tags."""
-        return Identity(self._uids.get(_CLASS_UID), self._uids.get(_INSTANCE_UID))
+        return Identity(self._uids.get(CLASS_UID), self._uids.get(INSTANCE_UID))
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
         """Take an element."""
-        if not self._depth and tag in _IDENTITY:
+        if not self._depth and tag in IDENTITY:
             self._uids.setdefault(tag, uid_text(value))
 
     def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
         """Pass over a large value; a UID it cannot be."""
-        if not self._depth and tag in _IDENTITY:
+        if not self._depth and tag in IDENTITY:
             self._uids.setdefault(tag, "")
 
     def part(self, data: Buffer) -> None:
