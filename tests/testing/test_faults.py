@@ -226,6 +226,12 @@ def test_more_are_counted_than_were_sent(scene: Scene) -> None:
     assert scene.witness.events.count("stored") == OBJECTS
 
 
+def test_counts_that_have_no_room_are_left_out(scene: Scene) -> None:
+    """They are of VR US: 65,535 at most."""
+    final = scene.move(Faults(overcount=0x10000))
+    assert (final.status, final.completed, final.failed) == (SUCCESS, None, None)
+
+
 def test_dropped_objects_count_as_completed(scene: Scene) -> None:
     assert counts(scene.move(Faults(drop_every=2))) == (SUCCESS, OBJECTS, 0)
     assert scene.witness.events.count("stored") == OBJECTS - 2

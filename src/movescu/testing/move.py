@@ -32,6 +32,7 @@ _log: Final = logging.getLogger("movescu.testing")
 FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
 UNABLE_TO_PERFORM_SUB_OPERATIONS: Final = 0xA702  # PS3.4 table C.4-2
 
+_MOST_COUNTED: Final = 0xFFFF  # by VR US; where there are more, archives leave the counts out
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 _SILENCE: Final = Silence(30.0, "the client of the archive is silent in the middle of a message")
 
@@ -175,10 +176,11 @@ class MoveSCP:
     def _respond(self, status: int, *, completed: int | None = None) -> None:
         tally = self._tally
         response = self._response(status)
-        # The remaining ones are told while there may be any (PS3.7 9.1.4.1.7).
-        response.remaining = tally.remaining if status in (codes.PENDING, codes.CANCEL) else None
-        response.completed = tally.completed if completed is None else completed
-        response.failed, response.warning = tally.failed, tally.warning
+        counts = (tally.remaining, tally.completed if completed is None else completed, tally.failed, tally.warning)
+        if max(counts) <= _MOST_COUNTED:
+            response.remaining, response.completed, response.failed, response.warning = counts
+            if status not in (codes.PENDING, codes.CANCEL):  # none can remain (PS3.7 9.1.4.1.7)
+                response.remaining = None
         identifier = None
         if status != codes.PENDING and tally.failed_uids:
             response.command_data_set_type = DATA_SET_PRESENT
