@@ -23,7 +23,8 @@ FLOORS = """
 1  ul.pdu ul.states dimse.status dimse.messages dimse.repeated
 1  dataset.elements dataset.encoding dataset.output storage.naming storage.layout storage.durability storage.folders
 1  storage.leftovers
-2  ul.negotiation ul.association dataset.encoder dataset.nesting dataset.kinds dataset.stretches dataset.scan dataset.recode dataset.peek
+2  ul.negotiation ul.association
+2  dataset.encoder dataset.nesting dataset.kinds dataset.stretches dataset.scan dataset.recode dataset.peek
 2  dataset.filemeta
 2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
 2  dataset.head dataset.advice dataset.query dataset.dump ul.dump dimse.dump
