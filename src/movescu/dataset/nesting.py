@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Saved = TypeVar("Saved")
 
+HEADER: Final = {order: Struct(order + "HHI").unpack_from for order in "<>"}
+"""How tag and length of an item, or of an element in implicit VR, are read, by byte order."""
 _BEGIN: Final = 0
 
 
@@ -33,7 +35,7 @@ class Nesting(Generic[Saved]):
     def __init__(self, data: Buffer, order: str, *, explicit_length: bool) -> None:
         self._data = data
         self._order = order
-        self._header = Struct(order + "HHI").unpack_from
+        self._header = HEADER[order]
         self._explicit = explicit_length
         self._stack: list[tuple[int, bool, bool, int, Saved]] = []
         self._end = 0  # of the sequence at the latest

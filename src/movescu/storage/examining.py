@@ -92,9 +92,9 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax) -
     """Walk a data set to its end and give what it says of itself. Raises ``DataSetError`` if it has none."""
     rest = size - start - len(head)
     if not rest and (found := adapted(head, syntax, _CANONICAL)) is not None:
-        return found[0]
-    if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun[2] == rest:
-        return begun[0]
+        return found.identity
+    if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun.missing == rest:
+        return begun.identity
     handler = IdentityReader()
     reader = Reader(syntax, handler)
     position = start
