@@ -30,9 +30,14 @@ class Nesting(Generic[Saved]):
     before the sequence if that was left, None in an item.
     """
 
-    __slots__ = ("_begun", "_data", "_end", "_explicit", "_header", "_item_undefined", "_order", "_stack", "_undefined")
+    __slots__ = (
+        *("_begun", "_data", "_end", "_explicit", "_header", "_item_undefined", "_order", "_stack", "_undefined"),
+        "changed",
+    )
 
     def __init__(self, data: Buffer, order: str, *, explicit_length: bool) -> None:
+        self.changed = False
+        """Whether a sequence or item that was met is not delimited as asked for."""
         self._data = data
         self._order = order
         self._header = HEADER[order]
@@ -56,6 +61,7 @@ class Nesting(Generic[Saved]):
         self._stack.append((self._end, self._undefined, self._item_undefined, end, saved))
         self._end, self._undefined = last, undefined
         self._begun.append((position, _BEGIN, undefined))
+        self.changed |= undefined == self._explicit
         return self._next(position)
 
     def _next(self, position: int) -> tuple[int, int, Saved | None]:
@@ -73,6 +79,7 @@ class Nesting(Generic[Saved]):
             raise IndexError
         self._item_undefined = undefined
         self._begun.append((position, _BEGIN, undefined))
+        self.changed |= undefined == self._explicit
         return position, end, None
 
     def end_item(self, position: int) -> tuple[int, int, Saved | None]:
@@ -93,12 +100,6 @@ class Nesting(Generic[Saved]):
         self._begun.append((position, SEQUENCE_END, delimiter))
         self._end, self._undefined, self._item_undefined, end, saved = self._stack.pop()
         return position + delimiter, end, saved
-
-    @property
-    def changed(self) -> bool:
-        """Whether a sequence or item that was met is not delimited as asked for."""
-        wanted = not self._explicit
-        return any(kind == _BEGIN and undefined != wanted for _, kind, undefined in self._begun)
 
     def splice(self) -> bytes:
         """Give the data set with its sequences and items delimited as asked for."""
