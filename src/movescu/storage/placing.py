@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("movescu.store")
 
 _KEPT: Final = 64  # folders: those that come by turns, in as many associations as are served at once
+_SHORT: Final = 1024  # bytes of the values for which folders are kept: a peer may send 64 KiB for each
 _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018
 
@@ -71,12 +72,14 @@ class Placing:
         # What is asked for and counted is what the request says; in a sound object both are the same.
         class_uid, uid = request.affected_sop_class_uid, request.affected_sop_instance_uid
         identity = {_SOP_CLASS_UID: class_uid, _SOP_INSTANCE_UID: uid}
-        # The objects of a series come together, and what is in one folder has the same bytes there: 3 us, not 10.
-        key = (big, class_uid, uid if self._by_instance else "", *map(found.get, self._folder_tags))
+        # The objects of a series come together, and what is in one folder has the same bytes there: 3 us, not 7 to 11.
+        values = tuple(map(found.get, self._folder_tags))
+        key = (values, big, class_uid, uid if self._by_instance else "")
         folder = self._folders.get(key)
         if folder is None:
+            folder = self._layout.folder(texts(found, self._layout.folder_tags, big=big) | identity)
             if len(self._folders) >= _KEPT:
                 self._folders.clear()
-            folder = self._layout.folder(texts(found, self._layout.folder_tags, big=big) | identity)
-            self._folders[key] = folder
+            if sum(len(value[1]) for value in values if value) <= _SHORT:
+                self._folders[key] = folder
         return folder + self._layout.name(texts(found, self._name_tags, big=big) | identity)
