@@ -276,15 +276,15 @@ def data_set(data: bytes) -> None:
         assert adapted_head(body, syntax, encoding) is None or _goes_on(body, syntax, encoding)
         raise
     identity = _in_pieces(body, sizes, syntax, encoding, result)
-    assert kept is None or kept == (identity, result), "scan makes another thing of it than recode"
-    assert scan(body, syntax, encoding) == (identity, kept is not None and kept[1] is body)
+    assert kept is None or kept[:2] == (identity, result), "scan makes another thing of it than recode"
+    assert scan(body, syntax, encoding) == (identity, kept is not None and kept.data is body)
     _check_head(body, sizes, syntax, encoding, result)
     _check_again(result, syntax, encoding)
 
 
 def _goes_on(body: bytes, syntax: TransferSyntax, encoding: Encoding) -> bool:
     head = adapted_head(body, syntax, encoding)
-    return head is not None and head[2] > 0
+    return head is not None and head.missing > 0
 
 
 def _in_pieces(body: bytes, sizes: bytes, syntax: TransferSyntax, encoding: Encoding, expected: bytes) -> Identity:
@@ -301,8 +301,8 @@ def _check_head(body: bytes, sizes: bytes, syntax: TransferSyntax, encoding: Enc
     """Hold ``adapted_head`` to what goes to the file before the object is whole: it has to be what the whole gives."""
     for end in {len(body) - sizes[0], len(body) - sum(sizes), len(body) * 3 // 4} if sizes else ():
         head = adapted_head(body[: max(end, 0)], syntax, encoding)
-        if head is not None and head[2] == len(body) - end:
-            assert bytes(head[1]) + body[end:] == result, "scan makes another head than recode"
+        if head is not None and head.missing == len(body) - end:
+            assert bytes(head.data) + body[end:] == result, "scan makes another head than recode"
 
 
 def _check_again(result: bytes, syntax: TransferSyntax, encoding: Encoding) -> None:

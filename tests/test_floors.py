@@ -21,7 +21,8 @@ FLOORS = """
 0  errors uids dictionary tracing
 1  dictionary_files
 1  ul.pdu ul.states dimse.status dimse.messages dimse.repeated
-1  dataset.elements dataset.encoding dataset.output storage.naming storage.layout storage.durability storage.folders
+1  dataset.elements dataset.encoding dataset.identity dataset.output
+1  storage.naming storage.layout storage.durability storage.folders
 1  storage.leftovers
 2  ul.negotiation ul.association
 2  dataset.encoder dataset.nesting dataset.kinds dataset.stretches dataset.scan dataset.recode dataset.peek

@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING
 import encoded
 import pytest
 from encoded import BIG, IMPLICIT, LITTLE, REQUEST, Layout, Node, encode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset
 
 from movescu import uids
+from movescu.dataset.head import companions, find, texts
+from movescu.dataset.identity import IDENTITY
 from movescu.dataset.recode import Encoding, GroupLength, Identity, MemorySink, Recoder, recode, scan
-from movescu.dataset.scan import adapted
+from movescu.dataset.scan import adapted, adapted_head
 from movescu.errors import DataSetError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+    from movescu.dataset.elements import Buffer
 
 SYNTAXES = {LITTLE: uids.EXPLICIT_LITTLE, BIG: uids.EXPLICIT_BIG, IMPLICIT: uids.IMPLICIT_LITTLE}
 LEAVES = {
@@ -136,7 +140,7 @@ def test_where_only_lengths_of_sequences_differ_the_object_is_not_decoded(nodes:
     for wanted in (layout, other):
         found = adapted(encode(nodes, other), syntax_of(layout), Encoding(explicit_length=not wanted.undefined))
         assert found is not None
-        assert bytes(found[1]) == encode(nodes, wanted)
+        assert bytes(found.data) == encode(nodes, wanted)
 
 
 @pytest.mark.parametrize("vr", ["LO", "OB", "UN", "US"])
@@ -306,10 +310,51 @@ def test_broken_bytes_raise_one_error_and_no_other_and_pieces_change_nothing(
     else:
         assert not unchanged or whole == data
     quickly = adapted(data, syntax, encoding)
-    assert quickly is None or quickly[1] == whole
+    assert quickly is None or quickly.data == whole
     if whole is not None and not encoding.file_padding and not encoding.item_padding:
         as_it_is = replace(encoding, transfer_syntax=None)
         assert recode(whole, encoding.transfer_syntax or syntax, as_it_is) == whole, "written twice, it is another file"
+
+
+def read_back(data: Buffer, syntax: uids.TransferSyntax, tags: frozenset[int]) -> dict[int, str]:
+    found = find(lambda position, size: bytes(data[position : position + size]), syntax, companions(tags))
+    return texts(found, tags, big=syntax.big_endian)
+
+
+def told(values: dict[int, str]) -> dict[int, str]:
+    """Leave out what is empty: names know no difference between that and what is missing."""
+    return {tag: value for tag, value in values.items() if value}
+
+
+# Tags of which the VR or the value depends on other elements, and some others.
+wanted = sorted({*LEAVES, 0x00080005, 0x00100020, 0x00189810, 0x00280106, 0x00280107, 0x00280120, 0x00400555, REQUEST})
+canonical_objects = st.builds(lambda nodes, made: (syntax_of(made).uid, encode(nodes, made)), data_sets(), layouts)
+NO_TEXT = (uids.IMPLICIT_LITTLE.uid, encode([Node(REQUEST, "SQ", [[]])], IMPLICIT))
+SIGNED = (uids.IMPLICIT_LITTLE.uid, encoded.objects()["pixel representation 1"][1])
+
+
+@given(canonical_objects | broken, st.frozensets(st.sampled_from(wanted), min_size=1), st.sampled_from(ENCODINGS))
+@example(SIGNED, frozenset(wanted), Encoding())
+@example(NO_TEXT, frozenset({REQUEST}), Encoding())
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+def test_values_are_the_same_whether_noted_on_the_way_read_back_or_decoded(
+    found: tuple[str, bytes], tags: frozenset[int], encoding: Encoding
+) -> None:
+    """An object would have another folder if it is sent with pixel data, with ``+B`` or from another archive."""
+    syntax, data = uids.TRANSFER_SYNTAXES[found[0]], found[1]
+    walked = adapted(data, syntax, encoding, IDENTITY | companions(tags))
+    if walked is None:
+        return
+    noted = told(texts(walked.found, tags, big=syntax.big_endian))
+    assert noted == told(read_back(walked.data, syntax, tags))
+    if not syntax.encapsulated:
+        deflated = recode(data, syntax, Encoding(uids.DEFLATED_LITTLE))
+        assert noted == told(read_back(deflated, uids.DEFLATED_LITTLE, tags))
+    order = ">" if syntax.big_endian else "<"
+    pixels = encoded.el(0x7FE00010, None if syntax.implicit else "OW", bytes(10), order)
+    head = adapted_head(data + pixels[:-2], syntax, encoding, IDENTITY | companions(tags))
+    if head is not None:
+        assert noted == told(texts(head.found, tags, big=syntax.big_endian))
 
 
 @pytest.mark.row("CVE-2026-3650")

@@ -91,6 +91,35 @@ def test_the_values_are_those_of_the_object_in_every_encoding(
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.uid)
+def test_whether_a_number_has_a_sign_is_what_the_object_says(syntax: TransferSyntax) -> None:
+    dataset = make(PixelRepresentation=1)
+    dataset.add_new("SmallestImagePixelValue", "SS", -5)
+    assert read(encoded(dataset, syntax), syntax, frozenset((0x00280106,))) == {"SmallestImagePixelValue": "-5"}
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.uid)
+@pytest.mark.parametrize("before", [8000, 8150, 8192])
+def test_a_value_is_read_to_its_end(syntax: TransferSyntax, before: int) -> None:
+    dataset = make(PatientComments="x" * 500)
+    dataset.add_new(0x00090010, "LO", "SOMEBODY")
+    dataset.add_new(0x00091001, "OB", bytes(before))
+    assert read(encoded(dataset, syntax), syntax, frozenset((0x00104000,))) == {"PatientComments": "x" * 500}
+
+
+@pytest.mark.parametrize("tags", [TAGS, frozenset((0x00100020, 0x00200011))])
+def test_of_equal_elements_the_first_counts(tags: frozenset[int]) -> None:
+    first, second = (encoded(make(PatientID=value), EXPLICIT_LITTLE) for value in "12")
+    data = first + second[second.index(b"\x10\0\x20\0") :] + b"\x20\0\x11\0IS\2\0\x37 "
+    assert read(data, EXPLICIT_LITTLE, tags) == {"PatientID": "1", "SeriesNumber": "7"}
+
+
+def test_a_sequence_in_place_of_a_value_is_none() -> None:
+    data = encoded(make(ReferencedStudySequence=nested(undefined=False), SeriesNumber=1), EXPLICIT_LITTLE)
+    tags = frozenset((0x00081110, 0x00200011))
+    assert read(data, EXPLICIT_LITTLE, tags) == {"SeriesNumber": "1"}
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.uid)
 def test_an_object_that_has_none_of_them_has_none(syntax: TransferSyntax) -> None:
     assert read(encoded(make(), syntax), syntax) == {}
 

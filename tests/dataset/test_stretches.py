@@ -11,6 +11,7 @@ from movescu import dictionary, uids
 from movescu.dataset import kinds
 from movescu.dataset.elements import PIXEL_DATA
 from movescu.dataset.encoding import Encoding, Identity
+from movescu.dataset.identity import IDENTITY, INSTANCE_UID
 from movescu.dataset.recode import recode
 from movescu.dataset.scan import adapted
 from movescu.dataset.stretches import Stretches, explicit_elements
@@ -61,8 +62,10 @@ def check(data: bytes, layout: Layout, encoding: Encoding) -> bool:
 @pytest.mark.parametrize("layout", SYNTAXES)
 def test_an_object_like_those_before_is_known(layout: Layout) -> None:
     learn(layout, Encoding())
-    data = encode([n._replace(value=b"1.2.3.46") if n.tag == kinds.INSTANCE_UID else n for n in OBJECT], layout)
-    assert adapted(data, SYNTAXES[layout], Encoding()) == (Identity(CT[:-1].decode(), "1.2.3.46"), data)
+    data = encode([n._replace(value=b"1.2.3.46") if n.tag == INSTANCE_UID else n for n in OBJECT], layout)
+    found = adapted(data, SYNTAXES[layout], Encoding())
+    assert found is not None
+    assert found[:2] == (Identity(CT[:-1].decode(), "1.2.3.46"), data)
 
 
 @given(st.sampled_from(sorted(SYNTAXES)), st.booleans(), PLACES, st.binary(max_size=12), st.booleans())
@@ -109,7 +112,8 @@ def test_a_dictionary_in_which_a_vr_is_another_is_heeded() -> None:
     """In implicit VR it alone says whether a value is text, whose blanks are stripped."""
     numbers = [n for n in OBJECT if n.vr != "IS"] + [Node(0x00201000 + i, "US", b"  ") for i in range(6)]
     data = encode(sorted(numbers), IMPLICIT)
-    rows = dictionary.Rows({0x00201000 + i: ("US", "1", f"Number{i}") for i in range(6)})
+    uid_rows = {tag: ("UI", "1", f"UID{tag:08x}") for tag in IDENTITY}
+    rows = dictionary.Rows(uid_rows | {0x00201000 + i: ("US", "1", f"Number{i}") for i in range(6)})
     try:
         dictionary.use(rows)
         for _ in range(3):
@@ -123,8 +127,8 @@ def test_a_dictionary_in_which_a_vr_is_another_is_heeded() -> None:
 def test_what_differs_between_two_objects_divides_a_stretch() -> None:
     stretches = Stretches()
     other = [n._replace(value=b"1234") if n.tag == 0x00201003 else n for n in OBJECT]
-    stretches.learn(lambda: explicit_elements(encode(OBJECT), "<", kinds.EXPLICIT))
-    stretches.learn(lambda: explicit_elements(encode(other), "<", kinds.EXPLICIT))
+    stretches.learn(lambda: explicit_elements(encode(OBJECT), "<", kinds.EXPLICIT, IDENTITY))
+    stretches.learn(lambda: explicit_elements(encode(other), "<", kinds.EXPLICIT, IDENTITY))
     ends = [(stretch[-2], stretch[-1]) for stretch in stretches.by_header.values()]
     assert ends == [
         (0x00080020, 0x00080050),

@@ -142,11 +142,44 @@ def test_an_object_that_is_written_in_another_syntax_has_the_same_place(store: S
     assert dcmread(store.folder / store.files[0]).PatientID == "Ü 1"
 
 
-def test_values_are_taken_wherever_they_stand_in_what_was_sent(store: Store) -> None:
-    data = encoded()
+@pytest.mark.parametrize("pixels", [64, 200_000], ids=["small", "large"])
+@pytest.mark.parametrize("behind", [False, True])
+def test_values_are_taken_wherever_they_stand_in_what_was_sent(store: Store, pixels: int, *, behind: bool) -> None:
+    data = encoded(pixels=pixels)
     start = data.rindex(b"\x10\0\x20\0LO")
-    store.receive(data[start : start + 12] + data[:start] + data[start + 12 :])
+    moved, rest = data[start : start + 12], data[:start] + data[start + 12 :]
+    store.receive(rest + moved if behind else moved + rest)
     assert store.files == ["Ü 1/007/0012.dcm"]
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG], ids=lambda syntax: syntax.uid)
+@pytest.mark.parametrize("pixels", [64, 200_000], ids=["small", "large"])
+def test_what_was_walked_on_its_way_to_the_file_is_not_read_back(
+    store: Store, syntax: TransferSyntax, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pread")
+    store.receive(encoded(syntax, pixels=pixels), syntax)
+    assert store.files == ["Ü 1/007/0012.dcm"]
+
+
+def test_objects_that_come_by_turns_have_their_own_folders(store: Store) -> None:
+    """Folders are made of the bytes of values once; what else these mean has to count."""
+    store.open("{PatientID}/{SamplesPerPixel}/{SOPInstanceUID}/{InstanceNumber}")
+    latin = encoded(uid="1.1", SamplesPerPixel=8)
+    for _ in range(2):
+        store.receive(latin, uid="1.1")
+        store.receive(latin.replace(b"ISO_IR 100", b"ISO_IR 144"), uid="1.1")
+        store.receive(encoded(EXPLICIT_BIG, uid="1.1", SamplesPerPixel=2048), EXPLICIT_BIG, uid="1.1")
+        store.receive(encoded(uid="1.2", SamplesPerPixel=8), uid="1.2")
+        store.receive(encoded(IMPLICIT_LITTLE, uid="1.1", PatientID="1", SamplesPerPixel=8), IMPLICIT_LITTLE, uid="1.1")
+    assert store.files == ["1/8/1.1/12", "Ü 1/2048/1.1/12", "Ü 1/8/1.1/12", "Ü 1/8/1.2/12", "м 1/8/1.1/12"]
+
+
+def test_of_many_series_each_has_its_folder_again(store: Store) -> None:
+    for _ in range(2):
+        for number in range(100):
+            store.receive(encoded(uid=f"1.{number}", SeriesNumber=number), uid=f"1.{number}")
+    assert store.files == [f"Ü 1/{number:03}/0012.dcm" for number in range(100)]
 
 
 def test_missing_values_have_their_stand_ins(store: Store) -> None:

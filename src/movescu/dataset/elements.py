@@ -59,7 +59,7 @@ _IMPLICIT: Final = {True: Struct(">HHI"), False: Struct("<HHI")}
 _LENGTH: Final = {True: Struct(">I"), False: Struct("<I")}
 _FAR: Final = 1 << 62  # the end of a level of which only the end of the data set limits the length
 
-_PIXEL_REPRESENTATION: Final = 0x00280103
+PIXEL_REPRESENTATION: Final = 0x00280103
 _WAVEFORM_BITS_ALLOCATED: Final = 0x54001004
 # "US or SS" that follows Pixel Representation; all other tags of that VR are US, as DCMTK 3.6.7 has it.
 _FOLLOWS_PIXELS: Final = frozenset(
@@ -126,7 +126,7 @@ class Vocabulary:
 
     def learn(self, tag: int, value: Buffer) -> None:
         """Take notice of an element on which the VR of later ones depends; the first of equal tags counts."""
-        if tag == _PIXEL_REPRESENTATION:
+        if tag == PIXEL_REPRESENTATION:
             if self._signed is None:
                 self._signed = int.from_bytes(value[:2], "little") == 1
         elif tag == _WAVEFORM_BITS_ALLOCATED:

@@ -47,6 +47,7 @@ from .elements import (
     uid_text,
 )
 from .encoding import SINCE_1993, Encoding, GroupLength, Identity
+from .identity import CLASS_UID, IDENTITY, INSTANCE_UID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +63,6 @@ MAX_LENGTH: Final = 0xFFFFFFFE
 """The largest length in bytes; a sequence, item or group that is longer goes without (+eo of DCMTK)."""
 
 _CODES: Final = {2: "H", 4: "I", 8: "Q"}  # array type codes by size; 4 and 8 hold on every platform CPython runs on
-_CLASS_UID: Final = 0x00080016
-_INSTANCE_UID: Final = 0x00080018
-_IDENTITY: Final = frozenset((_CLASS_UID, _INSTANCE_UID))
 
 
 def swap(value: Buffer, unit: int) -> bytes:
@@ -149,7 +147,7 @@ class Encoder:
         """End the data set: sort it, set the last lengths, pad the file."""
         self._end_level(0, self._file_offset, self._encoding.file_padding)
         self._output.flush()
-        return Identity(self._uids.get(_CLASS_UID), self._uids.get(_INSTANCE_UID))
+        return Identity(self._uids.get(CLASS_UID), self._uids.get(INSTANCE_UID))
 
     # Elements
 
@@ -157,7 +155,7 @@ class Encoder:
         """Write an element."""
         if not self._admit(tag):
             return
-        if tag in _IDENTITY and len(self._levels) == 1:
+        if tag in IDENTITY and len(self._levels) == 1:
             self._uids.setdefault(tag, uid_text(value))
         if len(value) & 1:
             self.oddities.setdefault("odd length", tag)
@@ -181,7 +179,7 @@ class Encoder:
         if not self._admit(tag):
             value.drop = True
             return
-        if tag in _IDENTITY and len(self._levels) == 1:
+        if tag in IDENTITY and len(self._levels) == 1:
             self._uids.setdefault(tag, "")  # 64 characters are the limit (PS3.5 9.1): this is none
         if length & 1:
             self.oddities.setdefault("odd length", tag)

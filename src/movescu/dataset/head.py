@@ -11,20 +11,20 @@ from __future__ import annotations
 from functools import cache
 from struct import Struct, iter_unpack
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from movescu import dictionary
 from movescu.dataset.charset import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
-from movescu.dataset.elements import KNOWN, LONG, UNITS, Buffer, Vocabulary
+from movescu.dataset.elements import KNOWN, LONG, PIXEL_REPRESENTATION, UNITS, Buffer, Vocabulary
+from movescu.dataset.identity import IdentityReader
 from movescu.dataset.recode import Reader
-from movescu.dataset.scan import IdentityReader
 from movescu.dataset.values import FLOATS, INTEGERS, SIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from movescu.dataset.scan import Found
     from movescu.uids import TransferSyntax
-
-_Found: TypeAlias = "dict[int, tuple[bytes, bytes]]"  # VR and value by tag
 
 _FIRST: Final = 8 << 10  # bytes; the whole header of a CT of 150 elements has 5 KiB
 _BLOCK: Final = 1 << 16
@@ -33,7 +33,21 @@ _INTEGER: Final = {16: "H", 32: "I", 64: "Q"}  # bits -> the letter of struct, c
 
 
 def read_head(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: frozenset[int]) -> dict[int, str]:
-    r"""Give the values of the tags that are there, without padding, numbers in decimal, ``\`` between several.
+    """Give the values of tags that are there (see ``find`` and ``texts``)."""
+    return texts(find(read, syntax, companions(tags)), tags, big=syntax.big_endian)
+
+
+def companions(tags: frozenset[int]) -> frozenset[int]:
+    """Give the tags of what has to be found so that the values of some tags can be read as text, these among them."""
+    signed = {PIXEL_REPRESENTATION} if any(dictionary.vr_of(tag) == "US or SS" for tag in tags) else set()
+    return tags | {SPECIFIC_CHARACTER_SET} | signed
+
+
+# -- finding them ------------------------------------------------------------------------------------------------------
+
+
+def find(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: frozenset[int]) -> Found:
+    """Find elements by their tags, ``companions`` among them, in the head of a data set; of equal ones the first.
 
     ``read`` gives bytes of the data set: from a position on, as many as asked for or all that there are. Raises
     ``DataSetError`` if the head cannot be read, and what ``read`` raises.
@@ -43,13 +57,7 @@ def read_head(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: f
     if not syntax.deflated:
         walk = _implicit if syntax.implicit else _explicit
         found = walk(data, _plan(tags, syntax.big_endian), whole=len(data) < _FIRST)
-    if found is None:
-        found = _parse(read, syntax, tags | {SPECIFIC_CHARACTER_SET})
-    character_set = found.get(SPECIFIC_CHARACTER_SET, (b"CS", b""))[1]
-    return {tag: _text(vr, value, character_set, big=syntax.big_endian) for tag, (vr, value) in found.items()}
-
-
-# -- finding them ------------------------------------------------------------------------------------------------------
+    return _parse(read, syntax, tags) if found is None else found
 
 
 class _Plan(NamedTuple):
@@ -70,11 +78,11 @@ class _Plan(NamedTuple):
 @cache
 def _plan(tags: frozenset[int], big: bool) -> _Plan:  # noqa: FBT001 - a key of the cache
     # The character set does not count: it comes first, if at all.
-    order, wanted = ">" if big else "<", tags | {SPECIFIC_CHARACTER_SET}
+    order = ">" if big else "<"
     return _Plan(
-        {tag if big else _swapped(tag): tag for tag in wanted},
-        len(wanted) - 1,
-        max(wanted),
+        {tag if big else _swapped(tag): tag for tag in tags},
+        len(tags) - 1,
+        max(tags),
         Struct(order + "I2sH"),
         Struct(order + "II"),
         Struct(order + "I"),
@@ -86,59 +94,61 @@ def _swapped(tag: int) -> int:
     return tag >> 16 | (tag & 0xFFFF) << 16
 
 
-def _explicit(data: bytes, plan: _Plan, *, whole: bool) -> _Found | None:
+def _explicit(data: bytes, plan: _Plan, *, whole: bool) -> Found | None:
     """Walk explicit VR; None if something is not as the loop knows it, or more bytes are needed.
 
     It ends when all is found, else at a long VR behind the last tag that is wanted: pixel data at the latest.
     """
     header, long_length, wanted, short = plan.explicit.unpack_from, plan.long_length.unpack_from, plan.wanted, _SHORT
     position, size, left = 0, len(data), plan.number
-    found: _Found = {}
+    found: Found = {}
     try:
-        while position < size:
+        while position < size and left:
             number, vr, length = header(data, position)
-            if vr in short:
-                if number in wanted:
-                    tag = wanted[number]
-                    found[tag] = vr, data[position + 8 : position + 8 + length]
-                    left -= tag != SPECIFIC_CHARACTER_SET
-                    if not left:
-                        return found
-                position += 8 + length
-            elif vr in LONG:
+            position += 8
+            if vr not in short:
+                if vr not in LONG:
+                    return None
                 if plan.beyond(number):
                     return found
-                (length,) = long_length(data, position + 8)
-                if number in wanted:
-                    found[wanted[number]] = vr, data[position + 12 : position + 12 + length]
-                position += 12 + length
-            else:
-                return None
-    except struct_error:
+                (length,) = long_length(data, position)
+                position += 4
+            position += length
+            if number in wanted:
+                _note(found, wanted[number], vr, data, position, length)
+                left -= wanted[number] != SPECIFIC_CHARACTER_SET
+    except (struct_error, IndexError):
         return None
-    return found if whole and position == size else None
+    return found if not left or (whole and position == size) else None
 
 
-def _implicit(data: bytes, plan: _Plan, *, whole: bool) -> _Found | None:
+def _implicit(data: bytes, plan: _Plan, *, whole: bool) -> Found | None:
     """Walk implicit VR, as ``_explicit`` does, to the first tag behind the last one that is wanted."""
     header, wanted = plan.implicit.unpack_from, plan.wanted
     position, size = 0, len(data)
-    found: _Found = {}
+    found: Found = {}
     try:
         while position < size:
             number, length = header(data, position)
+            position += 8 + length
             if number in wanted:
                 tag = wanted[number]
-                found[tag] = Vocabulary().vr(tag), data[position + 8 : position + 8 + length]
+                _note(found, tag, b"SQ" if dictionary.vr_of(tag) == "SQ" else b"", data, position, length)
             elif plan.beyond(number):
                 return found
-            position += 8 + length
-    except struct_error:
+    except (struct_error, IndexError):
         return None
     return found if whole and position == size else None
 
 
-def _parse(read: Callable[[int, int], bytes], syntax: TransferSyntax, wanted: frozenset[int]) -> _Found:
+def _note(found: Found, tag: int, vr: bytes, data: bytes, end: int, length: int) -> None:
+    """Note an element; ``IndexError`` if it is the second of its tag, a sequence or beyond the data."""
+    if tag in found or vr == b"SQ" or end > len(data):
+        raise IndexError
+    found[tag] = vr, data[end - length : end]
+
+
+def _parse(read: Callable[[int, int], bytes], syntax: TransferSyntax, wanted: frozenset[int]) -> Found:
     """Have the parser find them."""
     finder = _Finder(wanted)
     reader = Reader(syntax, finder)
@@ -164,7 +174,7 @@ class _Finder(IdentityReader):
         super().__init__()
         self._wanted = wanted
         self._end = max(wanted)
-        self.found: _Found = {}
+        self.found: Found = {}
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
         """Take an element."""
@@ -194,6 +204,24 @@ class _Finder(IdentityReader):
 
 
 # -- reading them ------------------------------------------------------------------------------------------------------
+
+
+def texts(found: Found, tags: frozenset[int], *, big: bool) -> dict[int, str]:
+    r"""Give the values of tags that were found: without padding, numbers in decimal, ``\`` between several.
+
+    ``found`` has the ``companions`` of the tags; ``big`` is its byte order.
+    """
+    character_set = found[SPECIFIC_CHARACTER_SET][1] if SPECIFIC_CHARACTER_SET in found else b""
+    vocabulary = None
+    result: dict[int, str] = {}
+    for tag, (vr, value) in found.items() if tags else ():
+        if not vr:
+            vocabulary = vocabulary or Vocabulary()
+            vr = vocabulary.vr(tag)  # noqa: PLW2901 - that of implicit VR
+            vocabulary.learn(tag, value)
+        if tag in tags:
+            result[tag] = _text(vr, value, character_set, big=big)
+    return result
 
 
 def _text(vr: bytes, value: bytes, character_set: bytes, *, big: bool) -> str:

@@ -20,11 +20,6 @@ PLAIN, TEXTUAL, UID, LONG_PLAIN, LONG_TEXT, SEQUENCE, RELABELLED = range(7)
 """Nothing to look at; the end; the whole value; both with a length of 32 bits; items; a VR that is not to be kept."""
 SIMPLE: Final = (PLAIN, TEXTUAL)
 
-CLASS_UID: Final = 0x00080016
-INSTANCE_UID: Final = 0x00080018
-IDENTITY: Final = frozenset((CLASS_UID, INSTANCE_UID))
-"""Of the data set: SOP Class UID and SOP Instance UID, which are taken from it."""
-
 
 def _kind(vr: bytes) -> int:
     if vr == b"SQ":

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 Saved = TypeVar("Saved")
 
+HEADER: Final = {order: Struct(order + "HHI").unpack_from for order in "<>"}
+"""How tag and length of an item, or of an element in implicit VR, are read, by byte order."""
 _BEGIN: Final = 0
-_HEADERS: Final = {order: Struct(order + "HHI").unpack_from for order in "<>"}
 
 
 class Nesting(Generic[Saved]):
@@ -30,25 +31,17 @@ class Nesting(Generic[Saved]):
     """
 
     __slots__ = (
-        "_begun",
-        "_data",
-        "_end",
-        "_explicit",
-        "_header",
-        "_item_undefined",
-        "_order",
-        "_stack",
-        "_undefined",
+        *("_begun", "_data", "_end", "_explicit", "_header", "_item_undefined", "_order", "_stack", "_undefined"),
         "changed",
     )
 
     def __init__(self, data: Buffer, order: str, *, explicit_length: bool) -> None:
-        self._data = data
-        self._order = order
-        self._header = _HEADERS[order]
-        self._explicit = explicit_length
         self.changed = False
         """Whether a sequence or item that was met is not delimited as asked for."""
+        self._data = data
+        self._order = order
+        self._header = HEADER[order]
+        self._explicit = explicit_length
         self._stack: list[tuple[int, bool, bool, int, Saved]] = []
         self._end = 0  # of the sequence at the latest
         self._undefined = self._item_undefined = False
@@ -67,13 +60,9 @@ class Nesting(Generic[Saved]):
             raise IndexError
         self._stack.append((self._end, self._undefined, self._item_undefined, end, saved))
         self._end, self._undefined = last, undefined
-        self._begin(position, undefined)
-        return self._next(position)
-
-    def _begin(self, position: int, undefined: bool) -> None:  # noqa: FBT001 - what was read
         self._begun.append((position, _BEGIN, undefined))
-        if undefined is self._explicit:
-            self.changed = True
+        self.changed |= undefined == self._explicit
+        return self._next(position)
 
     def _next(self, position: int) -> tuple[int, int, Saved | None]:
         """Read what stands between two items."""
@@ -89,7 +78,8 @@ class Nesting(Generic[Saved]):
         if tag != ITEM or end > self._end:
             raise IndexError
         self._item_undefined = undefined
-        self._begin(position, undefined)
+        self._begun.append((position, _BEGIN, undefined))
+        self.changed |= undefined == self._explicit
         return position, end, None
 
     def end_item(self, position: int) -> tuple[int, int, Saved | None]:

@@ -16,8 +16,9 @@ from movescu.errors import DataSetError
 from .elements import Buffer, Parser
 from .encoder import Encoder
 from .encoding import Encoding, GroupLength, Identity
+from .identity import IdentityReader
 from .output import MemorySink, Output, Sink, SpoolingSink
-from .scan import IdentityReader, unchanged
+from .scan import unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,8 +3,9 @@
 ``adapted`` walks the bytes of a whole object in one loop with next to no work per element and gives up, for ``recode``
 to look closer, as soon as something is not as ``Encoder`` would write it: a value with padding to strip, an odd length,
 a tag out of order, a wrong group length. Lengths of sequences alone are changed here (``nesting``). It never raises:
-what cannot be read is not canonical, and the slow way says what is wrong. ``IdentityReader`` is the handler of that
-way.
+what cannot be read is not canonical, and the slow way says what is wrong. Elements that somebody wants to know are
+noted on the way: the identity always, for a layout what its names are made of. What objects have in common is passed at
+one stroke (``stretches``).
 
 The two loops, for explicit and implicit VR, are long and alike on purpose: a call per element would cost as much as
 the rest of the work (0.1 of 0.35 us).
@@ -12,106 +13,116 @@ the rest of the work (0.1 of 0.35 us).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from struct import Struct
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from movescu import dictionary
 
 from . import kinds
-from .elements import ITEM_END, PIXEL_DATA, TRAILING_PADDING, UNDEFINED, Buffer, Vocabulary, uid_text
+from .elements import ITEM_END, PIXEL_DATA, SMALL, TRAILING_PADDING, UNDEFINED, Buffer, Vocabulary
 from .encoding import Encoding, GroupLength, Identity
-from .kinds import (
-    CLASS_UID,
-    IDENTITY,
-    INSTANCE_UID,
-    LONG_TEXT,
-    PLAIN,
-    RELABELLED,
-    SEQUENCE,
-    SIMPLE,
-    TEXTUAL,
-    UID,
-    sound_uid,
-)
-from .nesting import Nesting
+from .identity import CLASS_UID, IDENTITY, INSTANCE_UID
+from .kinds import LONG_TEXT, PLAIN, RELABELLED, SEQUENCE, SIMPLE, TEXTUAL, UID, sound_uid
+from .nesting import HEADER, Nesting
 from .stretches import WORTH, Stretches, explicit_elements, implicit_elements
 
 if TYPE_CHECKING:
     from movescu.uids import TransferSyntax
 
     _State = tuple[int, int, int]
-    _Walked = tuple[dict[int, str], int, Nesting[_State] | Nesting[tuple[int, int, int, Vocabulary]], bool, int]
+    _Walked = tuple["Found", int, Nesting[_State] | Nesting[tuple[int, int, int, Vocabulary]], bool, int]
 
-_MET: Final[dict[tuple[bool, bool], dict[bytes, tuple[int, int, bool]]]] = {
-    (big, new): {} for big in (False, True) for new in (False, True)
+Found: TypeAlias = "dict[int, tuple[bytes, bytes]]"
+"""VR and value of top-level elements by tag, in the order of the data set. In implicit VR the VR is empty, where nobody
+had to know it; so is a value that is larger than ``SMALL``."""
+_Met: TypeAlias = "defaultdict[frozenset[int], dict[bytes, tuple[int, int, bool]]]"
+
+_MET: Final[dict[tuple[bool, bool], _Met]] = {
+    (big, new): defaultdict(dict) for big in (False, True) for new in (False, True)
 }
-"""Headers of elements that were met, by byte order and whether VRs since 1993 are wanted: an object has most of its
-headers in common with the one before. Gives tag, bytes of header and value, and whether a pair of blanks at its end has
-to go. Elements that need more than that are not kept: UIDs, sequences, 32 bit lengths, group lengths. 27 us of 64
-elements became 17."""
+"""Headers of elements that were met, by byte order and whether VRs since 1993 are wanted, then by the tags to note: an
+object has most of its headers in common with the one before. Gives tag, bytes of header and value, and whether a pair
+of blanks at its end has to go. Elements that need more than that are not kept: those to note, UIDs, sequences, 32 bit
+lengths, group lengths. So noting costs the other elements nothing. 27 us of 64 elements became 17."""
 _MOST_MET: Final = 8192
 
 
 @dictionary.derived
-def _implicit_met() -> dict[bytes, tuple[int, int, bool]]:
+def _implicit_met() -> _Met:
     """Give the same for implicit VR, where only elements of PS3.6 are kept: their VR does not depend on a creator."""
-    return {}
+    return defaultdict(dict)
 
 
 @dictionary.derived
-def _stretches() -> dict[tuple[bool, bool, bool], Stretches]:
-    """Give what objects have in common, by implicit VR, byte order, and whether VRs since 1993 are wanted."""
+def _stretches() -> dict[tuple[bool, bool, bool], defaultdict[frozenset[int], Stretches]]:
+    """Give what objects have in common, by implicit VR, byte order, and VRs since 1993, then by the tags to note."""
     truth = (False, True)
-    return {(implicit, big, new): Stretches() for implicit in truth for big in truth for new in truth}
+    return {(implicit, big, new): defaultdict(Stretches) for implicit in truth for big in truth for new in truth}
 
 
 _IN_ITEM: Final = (-1, -1, -1)
 """Last tag, mark and group at the beginning of an item."""
+_EXPLICIT_HEADER: Final = {order: Struct(order + "HH2sH").unpack_from for order in "<>"}
+_LONG_LENGTH: Final = {order: Struct(order + "I").unpack_from for order in "<>"}
 _PAIR: Final = b"  "
-_HEADERS: Final = {order: (Struct(order + "HH2sH").unpack_from, Struct(order + "I").unpack_from) for order in "<>"}
 _HEAD: Final = 1 << 15  # bytes in which the pixel data of most objects begins; copying more of them would cost 20 us
+
+
+class Adapted(NamedTuple):
+    """What a walk came to.
+
+    ``data`` is what ``recode`` would make of the bytes: themselves if nothing has to change. ``found`` are the noted
+    elements that are there. ``missing`` bytes of the pixel data's value are still to come.
+    """
+
+    identity: Identity
+    data: Buffer
+    found: Found
+    missing: int
 
 
 def unchanged(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> Identity | None:
     """Give the identity of a data set that ``recode`` would leave as it is; None if it would not, or may not."""
     found = adapted(data, syntax, encoding)
-    return found[0] if found is not None and found[1] is data else None
+    return found.identity if found is not None and found.data is data else None
 
 
-def adapted(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, Buffer] | None:
-    """Give the identity of a data set, and what ``recode`` would make of it: the data itself if nothing has to change.
+def adapted(
+    data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: frozenset[int] = IDENTITY
+) -> Adapted | None:
+    """Walk a whole data set; None if more than lengths of sequences has, or may have, to change.
 
-    None if more than lengths of sequences has, or may have, to change.
+    ``noted``: the tags of elements that are to be noted, those of ``IDENTITY`` among them.
     """
-    found = _walk(data, syntax, encoding)
-    if found is None or found[1] != len(data):
-        return None
-    return found[0], found[2]
+    found = _walk(data, syntax, encoding, noted)
+    return found if found is not None and not found.missing else None
 
 
-def adapted_head(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, Buffer, int] | None:
+def adapted_head(
+    data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: frozenset[int] = IDENTITY
+) -> Adapted | None:
     """Do the same with the first bytes of a data set, if they reach into native pixel data.
 
-    Gives also how many bytes of the pixel data's value are still to come; None if they do not reach it, or more bytes
-    are needed to tell. What comes behind the pixel data has to be looked at by who asks.
+    None if they do not reach it, or more bytes are needed to tell. What comes behind the pixel data has to be looked at
+    by who asks.
     """
     head = data if len(data) <= _HEAD else bytes(data[:_HEAD])
-    found = _walk(head, syntax, encoding)
-    if head is not data and (found is None or found[1] <= len(head)):
+    found = _walk(head, syntax, encoding, noted)
+    if head is not data and (found is None or found.missing <= 0):
         head = data
-        found = _walk(head, syntax, encoding)
-    if found is None or found[1] <= len(data) or None in (found[0].sop_class_uid, found[0].sop_instance_uid):
+        found = _walk(head, syntax, encoding, noted)
+    if found is None or None in (found.identity.sop_class_uid, found.identity.sop_instance_uid):
         return None  # without its identity the pixel data is in the wrong place: the identity may follow
-    identity, end, result = found
-    return identity, data if result is head else b"".join((result, data[len(head) :])), end - len(data)
+    missing = found.missing + len(head) - len(data)
+    if missing <= 0:
+        return None
+    result = data if found.data is head else b"".join((found.data, data[len(head) :]))
+    return Adapted(found.identity, result, found.found, missing)
 
 
-def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, int, Buffer] | None:
-    """Give the identity, where the last element ends, and the bytes of the result.
-
-    That end may be beyond the data if the element is native pixel data.
-    """
+def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: frozenset[int]) -> Adapted | None:
     target = encoding.transfer_syntax or syntax
     if (
         syntax.deflated
@@ -123,45 +134,50 @@ def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Ide
         return None
     walk = _implicit if syntax.implicit else _explicit
     try:
-        found = walk(data, syntax, encoding)
+        walked = walk(data, syntax, encoding, noted)
     except (struct_error, IndexError):
         return None
-    if found is None:
+    if walked is None:
         return None
-    uids, position, nesting, grouped, singly = found
+    found, position, nesting, grouped, singly = walked
     if singly >= WORTH:
-        _learn(data, syntax, encoding)
-    identity = Identity(uids.get(CLASS_UID), uids.get(INSTANCE_UID))
+        _learn(data, syntax, encoding, noted)
+    identity = Identity(_uid(found.get(CLASS_UID)), _uid(found.get(INSTANCE_UID)))
+    missing = position - len(data)
     if not nesting.changed:
-        return identity, position, data
-    return None if grouped else (identity, position, nesting.splice())
+        return Adapted(identity, data, found, missing)
+    return None if grouped else Adapted(identity, nesting.splice(), found, missing)
 
 
-def _learn(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> None:
+def _uid(element: tuple[bytes, bytes] | None) -> str | None:
+    return None if element is None else element[1].strip(b"\0").decode("ascii", "replace")
+
+
+def _learn(data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: frozenset[int]) -> None:
     """Have the next objects walked in fewer steps, if they are like this one."""
     order = ">" if syntax.big_endian else "<"
-    stretches = _stretches()[syntax.implicit, syntax.big_endian, encoding.new_vr]
+    stretches = _stretches()[syntax.implicit, syntax.big_endian, encoding.new_vr][noted]
     if syntax.implicit:
-        stretches.learn(lambda: implicit_elements(bytes(data), order))
+        stretches.learn(lambda: implicit_elements(bytes(data), order, noted))
     else:
         table = kinds.EXPLICIT if encoding.new_vr else kinds.EXPLICIT_OLD
-        stretches.learn(lambda: explicit_elements(bytes(data), order, table))
+        stretches.learn(lambda: explicit_elements(bytes(data), order, table, noted))
 
 
 def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
-    data: Buffer, syntax: TransferSyntax, encoding: Encoding
+    data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: frozenset[int]
 ) -> _Walked | None:
     order = ">" if syntax.big_endian else "<"
-    header, long_length = _HEADERS[order]
+    header, long_length = _EXPLICIT_HEADER[order], _LONG_LENGTH[order]
     explicit_length, remove = encoding.explicit_length, encoding.group_length is GroupLength.REMOVE
     encapsulated = syntax.encapsulated
     keeps_fragments = (encoding.transfer_syntax or syntax).encapsulated
     kind_of = (kinds.EXPLICIT if encoding.new_vr else kinds.EXPLICIT_OLD).get
     raw = data if isinstance(data, bytes) else bytes(data)
-    met = _MET[syntax.big_endian, encoding.new_vr]
+    met = _MET[syntax.big_endian, encoding.new_vr][noted]
     known = met.get
-    stretches = _stretches()[False, syntax.big_endian, encoding.new_vr].by_header.get
-    uids: dict[int, str] = {}
+    stretches = _stretches()[False, syntax.big_endian, encoding.new_vr][noted].by_header.get
+    found: Found = {}
     nesting: Nesting[_State] = Nesting(data, order, explicit_length=explicit_length)
     # The level ends at ``end``, the group whose length was given at ``mark`` (-1: none); ``stop`` is where one of them
     # has to be looked at. ``grouped``: a group length was met.
@@ -177,11 +193,11 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                     continue
             if position != end:
                 reaches = position > end and last == PIXEL_DATA and not depth
-                return (uids, position, nesting, grouped, singly) if reaches else None
+                return (found, position, nesting, grouped, singly) if reaches else None
             if last >= TRAILING_PADDING:
                 return None
             if not depth:
-                return (uids, position, nesting, grouped, singly) if last >= 0 else None
+                return (found, position, nesting, grouped, singly) if last >= 0 else None
             position, end, saved = nesting.end_item(position)
             last, mark, group = saved or _IN_ITEM
             depth -= saved is not None
@@ -218,13 +234,13 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             position += 8 + n
             if n & 1 or raw[position - 1] == 32 == raw[position - 2]:
                 return None
-            if e and tag not in IDENTITY and len(met) < _MOST_MET:
+            if e and tag not in noted and len(met) < _MOST_MET:
                 met[raw[position - 8 - n : position - n]] = (tag, 8 + n, n > 0)
         elif kind == PLAIN:
             position += 8 + n
             if n & 1:
                 return None
-            if e and tag not in IDENTITY and len(met) < _MOST_MET:
+            if e and tag not in noted and len(met) < _MOST_MET:
                 met[raw[position - 8 - n : position - n]] = (tag, 8 + n, False)
         elif kind == UID:
             position += 8 + n
@@ -232,10 +248,6 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 value = raw[position - n : position]
                 if not sound_uid(value):
                     return None
-                if not depth and tag in IDENTITY:
-                    uids[tag] = value.strip(b"\0").decode("ascii", "replace")
-            elif not depth and tag in IDENTITY:
-                uids[tag] = ""
         elif kind is None or kind == RELABELLED:
             if tag != ITEM_END or mark >= 0 or last >= TRAILING_PADDING:
                 return None
@@ -268,8 +280,10 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                     return None
                 if tag == PIXEL_DATA and encapsulated and not depth:
                     return None
-        if kind != UID and tag in IDENTITY and not depth:
-            return None  # a UID all the same: the slow way finds it
+        if tag in noted and not depth:
+            if kind != UID and tag in IDENTITY:
+                return None  # a UID all the same: the slow way finds it
+            found[tag] = vr, raw[position - n : position] if n <= SMALL else b""
         last = tag
         if not e:
             if vr != b"UL" or n != 4 or remove or mark >= 0:
@@ -279,19 +293,19 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
 
 
 def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
-    data: Buffer, syntax: TransferSyntax, encoding: Encoding
+    data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: frozenset[int]
 ) -> _Walked | None:
     order = ">" if syntax.big_endian else "<"
-    header = Struct(order + "HHI").unpack_from
+    header = HEADER[order]
     explicit_length, remove = encoding.explicit_length, encoding.group_length is GroupLength.REMOVE
     known_tags = kinds.implicit()
     kind_of = known_tags.get
     raw = data if isinstance(data, bytes) else bytes(data)
-    met = _implicit_met()
+    met = _implicit_met()[noted]
     known = met.get
-    stretches = _stretches()[True, syntax.big_endian, encoding.new_vr].by_header.get
+    stretches = _stretches()[True, syntax.big_endian, encoding.new_vr][noted].by_header.get
     vocabulary = Vocabulary()
-    uids: dict[int, str] = {}
+    found: Found = {}
     nesting: Nesting[tuple[int, int, int, Vocabulary]] = Nesting(data, order, explicit_length=explicit_length)
     position, last, mark, group, depth, grouped, singly = 0, -1, -1, -1, 0, False, 0  # as in _explicit
     end = stop = len(data)
@@ -305,11 +319,11 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                     continue
             if position != end:
                 reaches = position > end and last == PIXEL_DATA and not depth
-                return (uids, position, nesting, grouped, singly) if reaches else None
+                return (found, position, nesting, grouped, singly) if reaches else None
             if last >= TRAILING_PADDING:
                 return None
             if not depth:
-                return (uids, position, nesting, grouped, singly) if last >= 0 else None
+                return (found, position, nesting, grouped, singly) if last >= 0 else None
             position, end, saved = nesting.end_item(position)
             last, mark, group, vocabulary = saved or (*_IN_ITEM, Vocabulary())
             depth -= saved is not None
@@ -368,10 +382,6 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 value = raw[position - n : position]
                 if not sound_uid(value):
                     return None
-                if not depth and tag in IDENTITY:
-                    uids[tag] = value.strip(b"\0").decode("ascii", "replace")
-            elif not depth and tag in IDENTITY:
-                uids[tag] = ""
         elif kind == SEQUENCE:
             if n or not explicit_length:
                 position, end, saved = nesting.begin(position, n, end, (tag, mark, group, vocabulary))
@@ -384,7 +394,12 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             if n & 1:
                 return None
         last = tag
-        if e and n < UNDEFINED and kind in SIMPLE and tag in known_tags and len(met) < _MOST_MET:
+        if tag in noted:
+            if not depth:
+                if kind != UID and tag in IDENTITY:
+                    return None  # as above
+                found[tag] = b"", raw[position - n : position] if n <= SMALL else b""
+        elif e and n < UNDEFINED and kind in SIMPLE and tag in known_tags and len(met) < _MOST_MET:
             met[raw[position - 8 - n : position - n]] = (tag, 8 + n, kind == TEXTUAL and n > 0)
         if not e:
             if n != 4 or remove or mark >= 0:
@@ -395,7 +410,7 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
 
 def _fragments(data: Buffer, position: int, order: str) -> int:
     """Walk encapsulated pixel data (PS3.5 A.4) and give the position after it, or ``IndexError``."""
-    header = Struct(order + "HHI").unpack_from
+    header = HEADER[order]
     while True:
         group, element, length = header(data, position)
         position += 8
@@ -407,54 +422,3 @@ def _fragments(data: Buffer, position: int, order: str) -> int:
             return position
         else:
             raise IndexError
-
-
-class IdentityReader:
-    """A handler that takes nothing from a data set but its identity."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._uids: dict[int, str] = {}
-
-    def identity(self) -> Identity:
-        """Give what was found, the first of equal tags."""
-        return Identity(self._uids.get(CLASS_UID), self._uids.get(INSTANCE_UID))
-
-    def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Take an element."""
-        if not self._depth and tag in IDENTITY:
-            self._uids.setdefault(tag, uid_text(value))
-
-    def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Pass over a large value; a UID it cannot be."""
-        if not self._depth and tag in IDENTITY:
-            self._uids.setdefault(tag, "")
-
-    def part(self, data: Buffer) -> None:
-        """Pass over a part."""
-
-    def end(self) -> None:
-        """Pass over an end."""
-
-    def begin_sequence(self, tag: int) -> None:  # noqa: ARG002 - see Handler
-        """Go down."""
-        self._depth += 1
-
-    def end_sequence(self) -> None:
-        """Go up."""
-        self._depth -= 1
-
-    def begin_item(self) -> None:
-        """Pass over an item header."""
-
-    def end_item(self) -> None:
-        """Pass over an item's end."""
-
-    def begin_fragments(self, tag: int) -> None:
-        """Pass over the header of encapsulated pixel data."""
-
-    def begin_fragment(self, length: int) -> None:
-        """Pass over a fragment header."""
-
-    def end_fragments(self) -> None:
-        """Pass over the end of encapsulated pixel data."""

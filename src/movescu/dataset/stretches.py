@@ -96,8 +96,13 @@ def _common(
         yield stretch
 
 
-def explicit_elements(raw: bytes, order: str, kind_of: Mapping[bytes, int]) -> Iterator[_Element | None]:
-    """Give the elements of a walked data set in explicit VR, of all levels one after the other, up to pixel data."""
+def explicit_elements(
+    raw: bytes, order: str, kind_of: Mapping[bytes, int], noted: frozenset[int]
+) -> Iterator[_Element | None]:
+    """Give the elements of a walked data set in explicit VR, of all levels one after the other, up to pixel data.
+
+    Those to be noted are in no stretch.
+    """
     header, long_length = Struct(order + "HH2sH").unpack_from, Struct(order + "I").unpack_from
     position, ends = 0, set[int]()
     while position + 8 <= len(raw):
@@ -108,7 +113,7 @@ def explicit_elements(raw: bytes, order: str, kind_of: Mapping[bytes, int]) -> I
         if tag == PIXEL_DATA:
             return
         if kind in (kinds.PLAIN, kinds.TEXTUAL, kinds.UID):
-            yield _element(raw, position, tag, kind, length)
+            yield None if tag in noted else _element(raw, position, tag, kind, length)
             position += 8 + length
         elif kind in (kinds.LONG_PLAIN, kinds.LONG_TEXT):
             yield None
@@ -119,7 +124,7 @@ def explicit_elements(raw: bytes, order: str, kind_of: Mapping[bytes, int]) -> I
             ends.add(position + long_length(raw, position - 4)[0])
 
 
-def implicit_elements(raw: bytes, order: str) -> Iterator[_Element | None]:
+def implicit_elements(raw: bytes, order: str, noted: frozenset[int]) -> Iterator[_Element | None]:
     """Give the same for implicit VR: elements of PS3.6 alone, for the VR of others depends on a creator."""
     header, kind_of = Struct(order + "HHI").unpack_from, kinds.implicit()
     position, ends = 0, set[int]()
@@ -132,7 +137,7 @@ def implicit_elements(raw: bytes, order: str) -> Iterator[_Element | None]:
         if tag == PIXEL_DATA:
             return
         if kind in (kinds.PLAIN, kinds.TEXTUAL, kinds.UID):
-            yield _element(raw, position, tag, kind, length)
+            yield None if tag in noted else _element(raw, position, tag, kind, length)
             position += 8 + length
         else:
             yield None
@@ -146,7 +151,7 @@ def implicit_elements(raw: bytes, order: str) -> Iterator[_Element | None]:
 def _element(raw: bytes, position: int, tag: int, kind: int, length: int) -> _Element | None:
     """Give an element as a stretch has it, None if it is one that has to be looked at each time."""
     behind = position + 8 + length
-    if not tag & 0xFFFF or tag in kinds.IDENTITY or length & 1 or behind > len(raw):
+    if not tag & 0xFFFF or length & 1 or behind > len(raw):
         return None
     if kind == kinds.UID:
         sound = not length or kinds.sound_uid(raw[position + 8 : behind])

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 from movescu.dataset.encoding import Encoding, Identity
 from movescu.dataset.filemeta import decode_file_meta
 from movescu.dataset.head import read_head
+from movescu.dataset.identity import IdentityReader
 from movescu.dataset.recode import Reader
-from movescu.dataset.scan import IdentityReader, adapted, adapted_head
+from movescu.dataset.scan import adapted, adapted_head
 from movescu.errors import DataSetError
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 
@@ -92,9 +93,9 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax) -
     """Walk a data set to its end and give what it says of itself. Raises ``DataSetError`` if it has none."""
     rest = size - start - len(head)
     if not rest and (found := adapted(head, syntax, _CANONICAL)) is not None:
-        return found[0]
-    if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun[2] == rest:
-        return begun[0]
+        return found.identity
+    if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun.missing == rest:
+        return begun.identity
     handler = IdentityReader()
     reader = Reader(syntax, handler)
     position = start

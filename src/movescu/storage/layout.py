@@ -81,7 +81,7 @@ class Field(NamedTuple):
     default: str
 
     def text(self, value: str | None) -> str:
-        """Give what stands for a value (see ``Layout.path``); nothing raises, whatever a peer sends as one."""
+        """Give what stands for a value (see ``Layout.folder``); nothing raises, whatever a peer sends as one."""
         if not value:
             return self.default
         if self.hashed:
@@ -97,30 +97,29 @@ class Field(NamedTuple):
 class Layout:
     """A template, read: make it with ``parse_layout``.
 
-    ``template`` is its text; ``tags`` are those of the values that it takes. ``distinct``: no two SOP instances have
-    the same path.
+    ``template`` is its text; ``folder_tags`` and ``name_tags`` are those of the values that its folders and the name of
+    its files take, ``tags`` both. ``distinct``: no two SOP instances have the same path.
     """
 
     def __init__(self, template: str, parts: tuple[tuple[str | Field, ...], ...]) -> None:
         fields = [piece for part in parts for piece in part if isinstance(piece, Field)]
+        *self._folders, self._name = parts
         self.template = template
         self.tags = frozenset(field.tag for field in fields)
+        self.folder_tags = frozenset(p.tag for part in self._folders for p in part if isinstance(p, Field))
+        self.name_tags = frozenset(p.tag for p in self._name if isinstance(p, Field))
         self.distinct = any(f.tag == _SOP_INSTANCE_UID and not f.spec and not f.hashed for f in fields)
-        *self._folders, self._name = parts
-        self._folder_tags = tuple(p.tag for part in self._folders for p in part if isinstance(p, Field))
-        self._last: tuple[tuple[str | None, ...] | None, str] = None, ""  # values of the folders, and what they came to
 
-    def path(self, values: Mapping[int, str]) -> str:
-        """Give the path of an object, parts with ``/`` between them.
+    def folder(self, values: Mapping[int, str]) -> str:
+        """Give the folders of an object, ``/`` behind each.
 
         ``values``: those of its data set by tag, as text without padding, numbers in decimal.
         """
-        key = tuple(map(values.get, self._folder_tags))
-        last, folder = self._last
-        if key != last:  # the objects of a series come together: it saves 5 of 8 us
-            folder = "".join([f"{_part(pieces, values)}/" for pieces in self._folders])
-            self._last = key, folder
-        return folder + _part(self._name, values)
+        return "".join([f"{_part(pieces, values)}/" for pieces in self._folders])
+
+    def name(self, values: Mapping[int, str]) -> str:
+        """Give the name that an object has in its folders; ``values`` as for these."""
+        return _part(self._name, values)
 
 
 def parse_layout(text: str) -> Layout | None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from movescu.dataset.elements import PIXEL_DATA, tag_text
 from movescu.dataset.filemeta import encode_file_meta
+from movescu.dataset.identity import IDENTITY
 from movescu.dataset.recode import MAX_INFLATED, Encoding, Identity, Recoder
-from movescu.dataset.scan import adapted, adapted_head
+from movescu.dataset.scan import Found, adapted, adapted_head
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.storage.durability import Durability
 from movescu.storage.naming import file_name, prefix
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from movescu.uids import TransferSyntax
     from movescu.ul.negotiation import Context
 
-    _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax], tuple[Outcome, str]]
+    _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax, Found | None], tuple[Outcome, str]]
 
 _log: Final = logging.getLogger("movescu.store")
 
@@ -108,10 +109,15 @@ class IgnoringReceiver:
 
 
 class _Storage(NamedTuple):
-    """What the receivers of all objects have in common; ``commit`` gives a file its name."""
+    """What the receivers of all objects have in common.
+
+    ``commit`` gives a file its name. ``noted``: the tags of elements that it wants to know; where an object was walked
+    it is told what was found of them.
+    """
 
     directory: OutputDirectory
     commit: _Commit
+    noted: frozenset[int]
     on_kept: Callable[[str, str], None]
 
 
@@ -124,10 +130,11 @@ class _FileReceiver:
         self._incoming = incoming
         self._meta = meta
         self._file: ObjectFile | None = None
+        self._found: Found | None = None
 
     def _commit(self, file: ObjectFile, syntax: TransferSyntax) -> None:
         request = self._incoming.request
-        outcome, path = self._storage.commit(file, request, syntax)
+        outcome, path = self._storage.commit(file, request, syntax, self._found)
         if outcome is Outcome.SAME:
             _log.info("already stored, with the same content: %s", self._directory.full_name(path))
         elif outcome is Outcome.REPLACED:
@@ -200,9 +207,9 @@ class NormalReceiver(_FileReceiver):
 
     def _look(self, data: bytearray | memoryview) -> bool:
         """Begin the file if the bytes so far tell how; False if they have to be held."""
-        head = adapted_head(data, self._syntax, self._encoding)
+        head = adapted_head(data, self._syntax, self._encoding, self._storage.noted)
         if head is not None:
-            identity, result, self._remaining = head
+            identity, result, self._found, self._remaining = head
             check_identity(identity, self._incoming.request)
             self._file = self._directory.create()
             self._file.begin(self._meta, result)
@@ -227,7 +234,7 @@ class NormalReceiver(_FileReceiver):
     def _begin_again(self, fragments: tuple[memoryview, ...]) -> None:
         """Recode what was written and what follows: something stands behind the pixel data, trailing padding mostly."""
         assert self._file is not None  # noqa: S101 - begun by _look()
-        written, self._file = self._file, None
+        written, self._file, self._found = self._file, None, None
         self._others.append(written)
         self._remaining = -1
         recoder = self._stream()
@@ -278,11 +285,11 @@ class NormalReceiver(_FileReceiver):
         _log.warning("SOP instance %s is stored, and is not as it should be: %s", uid, found)
 
     def _take_whole(self) -> None:
-        found = adapted(self._data, self._syntax, self._encoding)
-        if found is None:
+        whole = adapted(self._data, self._syntax, self._encoding, self._storage.noted)
+        if whole is None:
             self._stream().feed(memoryview(self._data))
             return
-        identity, result = found
+        identity, result, self._found, _ = whole
         check_identity(identity, self._incoming.request)
         self._file = self._directory.create()
         self._file.begin(self._meta, result)
@@ -326,12 +333,12 @@ def receiver_factory(
         return options.sink
     if directory is None:
         return lambda _: IgnoringReceiver()
-    commit: _Commit = _commit_flat
+    storage = _Storage(directory, _commit_flat, IDENTITY, on_kept)
     if options.layout is not None:
         from movescu.storage.placing import Placing  # noqa: PLC0415 - for those alone who want folders
 
-        commit = Placing(options.layout).commit
-    storage = _Storage(directory, commit, on_kept)
+        placing = Placing(options.layout)
+        storage = _Storage(directory, placing.commit, placing.noted, on_kept)
 
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
         meta = _meta(incoming, options)
@@ -342,7 +349,9 @@ def receiver_factory(
     return open_receiver
 
 
-def _commit_flat(file: ObjectFile, request: CStoreRQ, _: TransferSyntax) -> tuple[Outcome, str]:
+def _commit_flat(
+    file: ObjectFile, request: CStoreRQ, _syntax: TransferSyntax, _found: Found | None
+) -> tuple[Outcome, str]:
     return file.commit(file_name(request.affected_sop_class_uid, request.affected_sop_instance_uid))
 
 
