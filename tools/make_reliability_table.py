@@ -28,7 +28,7 @@ from movescu.net.patience import CANCEL_SECONDS  # noqa: E402 - as above
 from movescu.services.move import MAXIMUM_IDENTIFIER  # noqa: E402 - as above
 from movescu.storage.naming import MAXIMUM_UID_LENGTH  # noqa: E402 - as above
 from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH  # noqa: E402 - as above
-from movescu.ul.pdu import MAXIMUM_ITEMS  # noqa: E402 - as above
+from movescu.ul.items import MAXIMUM_ITEMS  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import os
 from array import array
-from dataclasses import dataclass, field
 from functools import cache
 from sys import byteorder
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from movescu.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ def _lines(name: str) -> list[str]:
         return file.read().split("\n")[1:-1]
 
 
-class Range(NamedTuple):
+class Range(Record):
     """A row for many tags. ``parity`` of group and element: 0 even numbers only, 1 odd ones only, None both."""
 
     groups: tuple[int, int]
@@ -70,18 +71,18 @@ class Range(NamedTuple):
         )
 
 
-@dataclass
 class Rows:
     """A dictionary from elsewhere. A row is VR, VM and keyword."""
 
-    single: dict[int, tuple[str, str, str]] = field(default_factory=dict)
-    """Tags of even groups."""
-    odd: dict[int, tuple[str, str, str]] = field(default_factory=dict)
-    """Tags of odd groups, without a creator."""
-    private: dict[str, dict[int, str]] = field(default_factory=dict)
-    """Creator -> tag -> VR; elements below 0x1000 stand for those of any block (PS3.5 7.8.1)."""
-    ranges: list[tuple[Range, tuple[str, str, str]]] = field(default_factory=list)
-    """The first that contains a tag holds."""
+    def __init__(self) -> None:
+        self.single: dict[int, tuple[str, str, str]] = {}
+        """Tags of even groups."""
+        self.odd: dict[int, tuple[str, str, str]] = {}
+        """Tags of odd groups, without a creator."""
+        self.private: dict[str, dict[int, str]] = {}
+        """Creator -> tag -> VR; elements below 0x1000 stand for those of any block (PS3.5 7.8.1)."""
+        self.ranges: list[tuple[Range, tuple[str, str, str]]] = []
+        """The first that contains a tag holds."""
 
     def find(self, tag: int, creator: str | None = None) -> tuple[str, str, str] | None:
         """Find a tag among the ranges."""

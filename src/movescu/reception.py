@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from movescu.net.connection import Connection
     from movescu.net.tls import TLS
     from movescu.observer import Observer
-    from movescu.options import ListenOptions, RetrieveOptions
+    from movescu.options import RetrieveOptions
     from movescu.services.store import Received
     from movescu.storage.index import Index
-    from movescu.storage.receiver import Incoming, ObjectReceiver, StorageOptions
+    from movescu.storage.options import ListenOptions, StorageOptions
+    from movescu.storage.receiver import Incoming, ObjectReceiver
     from movescu.ul.negotiation import RejectedClass
     from movescu.ul.pdu import AssociateRQ
 

@@ -12,7 +12,6 @@ import itertools
 import logging
 import socket
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from movescu.awaiting import shortest
@@ -23,6 +22,7 @@ from movescu.net.connection import Connection
 from movescu.net.patience import Patience
 from movescu.net.transport import Deadline, connect
 from movescu.options import MODELS
+from movescu.record import replace
 from movescu.services.find import FindResponse, FindSCU
 from movescu.services.move import MoveResponse, MoveSCU
 from movescu.ul.negotiation import not_granted, propose, retrieval_negotiation, user_information

@@ -29,12 +29,14 @@ from movescu.dimse.dump import message_text
 from movescu.dimse.messages import CMoveRQ, CMoveRSP
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, connect
+from movescu.record import replace
 from movescu.storage.receiver import IgnoringReceiver
 from movescu.tracing import hex_text, text_of
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.ul.dump import association_text, bytes_of
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
-from movescu.ul.pdu import AssociateRJ, AssociateRQ, ExtendedNegotiation, UserIdentity, UserInformation
+from movescu.ul.pdu import AssociateRJ, AssociateRQ
+from movescu.ul.user_information import ExtendedNegotiation, UserIdentity, UserInformation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,7 +279,7 @@ def test_identities_of_peers_and_answers_to_ours_are_not_shown() -> None:
     policy = AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE,))
     reply = answer(request, policy)
     ticket = UserInformation(user_identity_response=b"ticket")
-    taken = dataclasses.replace(reply, user_information=ticket)
+    taken = replace(reply, user_information=ticket)
     for pdu in (request, taken):
         shown = association_text("title", pdu) + repr(pdu) * (pdu is request)
         assert "not shown" in shown

@@ -7,7 +7,6 @@ import itertools
 import random
 import tracemalloc
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import encoded
@@ -22,6 +21,7 @@ from movescu import uids
 from movescu.dataset.recode import Encoding, GroupLength, Identity, MemorySink, Recoder, recode, scan
 from movescu.dataset.scan import adapted
 from movescu.errors import DataSetError
+from movescu.record import replace
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

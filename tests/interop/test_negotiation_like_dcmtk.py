@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import random
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +18,7 @@ from command import dcmtk, movescu
 from negotiating import KEY, answers, by_context, catch, requests
 
 from movescu.cli.options import OPTIONS
+from movescu.record import replace
 from movescu.uids import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
@@ -33,14 +33,8 @@ from movescu.uids import (
     storage_classes,
 )
 from movescu.ul.negotiation import user_information
-from movescu.ul.pdu import (
-    AssociateAC,
-    AssociateRQ,
-    CommonExtendedNegotiation,
-    ExtendedNegotiation,
-    RoleSelection,
-    UserIdentity,
-)
+from movescu.ul.pdu import AssociateAC, AssociateRQ
+from movescu.ul.user_information import CommonExtendedNegotiation, ExtendedNegotiation, RoleSelection, UserIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -226,7 +226,7 @@ def test_a_peers_abort_is_indicated_once_and_closes(state: State) -> None:
 def test_a_lost_connection_is_indicated(state: State) -> None:
     machine = machine_in(state)
     (indication,) = machine.transport_closed(NOW)
-    assert indication == (None, None)
+    assert indication == ProviderAbortIndication()
     assert (machine.state, machine.closed) == (State.STA1, True)
 
 

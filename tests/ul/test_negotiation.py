@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from movescu.errors import AbortReason, ProtocolError
+from movescu.record import replace
 from movescu.uids import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -31,17 +30,8 @@ from movescu.ul.negotiation import (
     retrieval_negotiation,
     user_information,
 )
-from movescu.ul.pdu import (
-    AnsweredContext,
-    AssociateAC,
-    AssociateRQ,
-    ContextResult,
-    ExtendedNegotiation,
-    ProposedContext,
-    RoleSelection,
-    UserInformation,
-    decode_pdu,
-)
+from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRQ, ContextResult, ProposedContext, decode_pdu
+from movescu.ul.user_information import ExtendedNegotiation, RoleSelection, UserInformation
 
 IMPLICIT, EXPLICIT, BIG = IMPLICIT_LITTLE.uid, EXPLICIT_LITTLE.uid, EXPLICIT_BIG.uid
 

@@ -21,6 +21,7 @@ from movescu.uids import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     TRANSFER_SYNTAXES,
+    UNCOMPRESSED,
     TransferSyntax,
 )
 
@@ -35,7 +36,6 @@ QUERY_FILES: Final = Parameter(
     "query-file", "keys of one request: a DICOM file, DICOM JSON or text", Value("query-file", "file")
 )
 
-UNCOMPRESSED: Final = (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)
 _BIG_FIRST: Final = (EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE)
 _DEFLATED_FIRST: Final = (DEFLATED_LITTLE, *UNCOMPRESSED)
 

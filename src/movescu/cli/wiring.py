@@ -11,10 +11,10 @@ from movescu.cli import logs
 from movescu.dataset.encoding import Encoding, GroupLength
 from movescu.dataset.query import make_identifier
 from movescu.errors import UsageError
-from movescu.options import ListenOptions, Persistence, RetrieveOptions
+from movescu.options import Persistence, RetrieveOptions
 from movescu.storage.durability import Durability
-from movescu.storage.receiver import StorageOptions
-from movescu.ul.pdu import UserIdentity
+from movescu.storage.options import ListenOptions, StorageOptions
+from movescu.ul.user_information import UserIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
@@ -59,14 +58,13 @@ _OLD_NAMES: Final = {
 }
 
 
-@dataclass
 class _Level:
-    """A data set or item that keys fill."""
+    """A data set or item that keys fill; ``creators``: blocks that are reserved, as group and block in one number."""
 
-    values: dict[int, tuple[str, bytes]] = field(default_factory=dict)
-    sequences: dict[int, dict[int, _Level]] = field(default_factory=dict)
-    creators: dict[int, str] = field(default_factory=dict)
-    """Blocks that are reserved, as group and block in one number."""
+    def __init__(self, creators: dict[int, str] | None = None) -> None:
+        self.values: dict[int, tuple[str, bytes]] = {}
+        self.sequences: dict[int, dict[int, _Level]] = {}
+        self.creators = {} if creators is None else creators
 
     def encode(self, name: str = "") -> bytes:
         """Give its bytes, in no order."""

@@ -10,7 +10,6 @@ sent all the same.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset import charset
@@ -18,6 +17,7 @@ from movescu.dataset.encoding import Encoding
 from movescu.dataset.keys import KeySet
 from movescu.dataset.recode import recode
 from movescu.dataset.values import elements
+from movescu.record import Record
 from movescu.uids import EXPLICIT_LITTLE
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ _LITTLE: Final = Encoding(transfer_syntax=EXPLICIT_LITTLE)
 _log: Final = logging.getLogger("movescu.query")
 
 
-@dataclass(frozen=True, slots=True)
-class Identifier:
+class Identifier(Record):
     """The data set of a C-MOVE request, in explicit VR little endian."""
 
     data: bytes

@@ -15,7 +15,7 @@ from movescu.errors import DataSetError
 
 from .elements import Buffer, Parser
 from .encoder import Encoder
-from .encoding import Encoding, GroupLength, Identity
+from .encoding import MAX_INFLATED, Encoding, GroupLength, Identity
 from .output import MemorySink, Output, Sink, SpoolingSink
 from .scan import IdentityReader, unchanged
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoding", "GroupLength", "Identity", "MemorySink", "Recoder", "Sink", "recode", "scan"]
 
-MAX_INFLATED: Final = 1 << 30
-"""Bytes to which a deflated data set may grow on its way to a file, unless it is said otherwise."""
 MAX_HELD: Final = 64 << 20
 """Bytes to which one may grow that is held in memory; a list of 100,000 UIDs has 6.5 MB."""
 

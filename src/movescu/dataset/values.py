@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 from movescu.dataset.elements import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
+from movescu.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +37,7 @@ _HEX: Final = r"[ \t\r\n\v\f]*([+-]?)(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]+)"
 _AT: Final = r"\(\s*(?:0[xX])?([0-9a-fA-F]+),\s*(?:0[xX])?([0-9a-fA-F]+)"
 
 
-class Encoded(NamedTuple):
+class Encoded(Record):
     """The bytes of a value; ``remark`` says what of the text they are not, or is empty."""
 
     data: bytes

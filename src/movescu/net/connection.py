@@ -38,15 +38,9 @@ from movescu.ul.association import (
     ReleaseIndication,
 )
 from movescu.ul.negotiation import Context, agreed
-from movescu.ul.pdu import (
-    AssociateAC,
-    AssociateRJ,
-    AssociateRQ,
-    PDataTF,
-    PresentationDataValue,
-    UserInformation,
-)
+from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 from movescu.ul.states import State
+from movescu.ul.user_information import UserInformation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

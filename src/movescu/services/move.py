@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.query import values_of
 from movescu.dimse.messages import NO_DATA_SET, PRIORITY_MEDIUM, CCancelRQ, CMoveRQ, CMoveRSP, Message
 from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, DataSetError, ProtocolError
+from movescu.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +30,7 @@ MAXIMUM_IDENTIFIER: Final = 16 << 20
 """Bytes of the identifier of a final response that are read; the list of 100,000 failed UIDs has 6.5 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class MoveResponse:
+class MoveResponse(Record):
     """A C-MOVE response (PS3.7 table 9.1-4); counts are None where the archive left them out.
 
     ``failed_sop_instance_uids`` comes with a final response (PS3.4 C.4.2.1.4.2).

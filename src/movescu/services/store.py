@@ -8,7 +8,7 @@ of it is held here.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
@@ -25,6 +25,7 @@ from movescu.errors import (
     StoreError,
 )
 from movescu.net.transport import Silence
+from movescu.record import Struct
 from movescu.storage.naming import MAXIMUM_UID_LENGTH
 from movescu.storage.receiver import Incoming, ObjectReceiver
 from movescu.uids import VERIFICATION
@@ -42,13 +43,19 @@ _REPORTED_REJECTIONS: Final = 1000  # classes that were not accepted and are rem
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 
 
-class Received(NamedTuple):
+class Received(Struct):
     """What became of an object; ``size`` is that of its data set in bytes, ``error`` why it was not kept."""
 
     incoming: Incoming
     size: int
     status: int
     error: MovescuError | None = None
+
+    def __init__(self, incoming: Incoming, size: int, status: int, error: MovescuError | None = None) -> None:
+        self.incoming = incoming
+        self.size = size
+        self.status = status
+        self.error = error
 
 
 # what went wrong -> status of PS3.4 table B.2-1, subclasses first

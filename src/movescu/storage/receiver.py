@@ -9,15 +9,14 @@ behind a file meta made from the request. Ignoring: nothing is looked at or kept
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from movescu.dataset.elements import PIXEL_DATA, tag_text
 from movescu.dataset.filemeta import encode_file_meta
-from movescu.dataset.recode import MAX_INFLATED, Encoding, Identity, Recoder
+from movescu.dataset.recode import Encoding, Identity, Recoder
 from movescu.dataset.scan import adapted, adapted_head
 from movescu.errors import DataSetError, DataSetMismatchError
-from movescu.storage.durability import Durability
+from movescu.record import Record, Struct
 from movescu.storage.naming import file_name, prefix
 from movescu.storage.writer import Outcome
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from movescu.dimse.messages import CStoreRQ
-    from movescu.storage.layout import Layout
+    from movescu.storage.options import StorageOptions
     from movescu.storage.writer import ObjectFile, OutputDirectory
     from movescu.uids import TransferSyntax
     from movescu.ul.negotiation import Context
@@ -55,43 +54,22 @@ class ObjectReceiver(Protocol):
         """Keep nothing of the object."""
 
 
-class Incoming(NamedTuple):
+class Incoming(Struct):
     """An object about to be received: its request, presentation context, and the title of its sender."""
 
     request: CStoreRQ
     context: Context
     calling_ae_title: str
 
+    def __init__(self, request: CStoreRQ, context: Context, calling_ae_title: str) -> None:
+        self.request = request
+        self.context = context
+        self.calling_ae_title = calling_ae_title
+
     @property
     def prefix(self) -> str:
         """The file name prefix of its class."""
         return prefix(self.request.affected_sop_class_uid)
-
-
-@dataclass(frozen=True, slots=True)
-class StorageOptions:
-    """What becomes of received objects.
-
-    ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
-    ``encoding`` is not looked at where ``bit_preserving`` is set. ``maximum_inflated``: bytes to which a deflated data
-    set may grow, unless ``bit_preserving`` is set: then it is not inflated. ``layout``: where in the directory, None
-    for flat. ``sink`` makes the receivers of what goes elsewhere (``storage.sinks``); only ``ignore`` counts beside it.
-    """
-
-    directory: str = "."
-    ignore: bool = False
-    bit_preserving: bool = False
-    file_format: bool = True
-    encoding: Encoding = field(default_factory=Encoding)
-    durability: Durability = Durability.END
-    maximum_inflated: int = MAX_INFLATED
-    layout: Layout | None = None
-    sink: Callable[[Incoming], ObjectReceiver] | None = None
-
-    @property
-    def to_files(self) -> bool:
-        """Whether received objects become files of the directory."""
-        return not self.ignore and self.sink is None
 
 
 class IgnoringReceiver:
@@ -107,7 +85,7 @@ class IgnoringReceiver:
         """Keep nothing."""
 
 
-class _Storage(NamedTuple):
+class _Storage(Record):
     """What the receivers of all objects have in common; ``commit`` gives a file its name."""
 
     directory: OutputDirectory

@@ -19,7 +19,8 @@ from movescu.dataset.filemeta import encode_file_meta
 from movescu.dataset.recode import scan
 from movescu.errors import StoreError
 from movescu.storage.durability import Durability
-from movescu.storage.receiver import StorageOptions, check_identity
+from movescu.storage.options import StorageOptions
+from movescu.storage.receiver import check_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,7 +22,8 @@ from movescu.net.listener import Listener
 from movescu.net.transport import Silence, listen
 from movescu.services.store import Received, StorageSCP
 from movescu.storage.naming import file_name
-from movescu.storage.receiver import Incoming, ObjectReceiver, StorageOptions, receiver_factory
+from movescu.storage.options import StorageOptions
+from movescu.storage.receiver import Incoming, ObjectReceiver, receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.testing.faults import NO_FAULTS, Faults
 from movescu.testing.index import SOP_INSTANCE_UID, Index

@@ -6,10 +6,10 @@ acceptor's order of transfer syntaxes decides, not the requestor's, as with DCMT
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from movescu.errors import AbortReason, ProtocolError
+from movescu.record import Record, replace
 from movescu.uids import (
     APPLICATION_CONTEXT,
     IMPLEMENTATION_CLASS_UID,
@@ -18,17 +18,8 @@ from movescu.uids import (
     TRANSFER_SYNTAXES,
     TransferSyntax,
 )
-from movescu.ul.pdu import (
-    AnsweredContext,
-    AssociateAC,
-    AssociateRJ,
-    AssociateRQ,
-    ContextResult,
-    ExtendedNegotiation,
-    ProposedContext,
-    RoleSelection,
-    UserInformation,
-)
+from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRJ, AssociateRQ, ContextResult, ProposedContext
+from movescu.ul.user_information import ExtendedNegotiation, RoleSelection, UserInformation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,7 +43,7 @@ CALLING_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=
 CALLED_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=7)
 
 
-class Context(NamedTuple):
+class Context(Record):
     """An accepted presentation context: on ``context_id``, ``abstract_syntax`` is spoken in ``transfer_syntax``."""
 
     context_id: int
@@ -60,8 +51,7 @@ class Context(NamedTuple):
     transfer_syntax: TransferSyntax
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptorPolicy:
+class AcceptorPolicy(Record):
     """What an acceptor takes.
 
     ``abstract_syntaxes`` tells whether a SOP class UID is taken; ``transfer_syntaxes`` are in order of preference.
@@ -165,7 +155,7 @@ def _answer_roles(request: AssociateRQ, answered: Sequence[AnsweredContext]) -> 
     )
 
 
-class RejectedClass(NamedTuple):
+class RejectedClass(Record):
     """A SOP class of which presentation contexts were proposed and not accepted; others of it may have been.
 
     ``known`` tells whether the class is taken at all; then it was for the transfer syntaxes ``offered`` in them.

@@ -8,7 +8,9 @@ error. ``association`` carries the actions out.
 from __future__ import annotations
 
 from enum import Enum, IntEnum, auto
-from typing import Final, NamedTuple
+from typing import Final
+
+from movescu.record import Record
 
 
 class State(IntEnum):
@@ -68,7 +70,7 @@ class Effect(Enum):
     CLOSE = auto()  # close the transport connection
 
 
-class Action(NamedTuple):
+class Action(Record):
     """One of AE-1 to AA-8: its effects in order, and the next state, or two where PS3.8 leaves a choice.
 
     The first of two is that of the acceptable request (AE-6), or of the association requestor (AR-8).
