@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from movescu.dataset.advice import LEVEL, UNIQUE_KEYS
 from movescu.dataset.charset import SPECIFIC_CHARACTER_SET
-from movescu.dataset.elements import LONG
 from movescu.dataset.query import Identifier, values_of
 from movescu.dataset.values import element, pad
+from movescu.dataset.vr import LONG
 from movescu.dimse.status import StatusClass
 from movescu.errors import DataSetError, PeerError
 from movescu.options import MODELS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from movescu.dimse.messages import PRIORITY_MEDIUM
+from movescu.dimse import PRIORITY_MEDIUM
 from movescu.record import Record
 from movescu.uids import (
     PATIENT_ROOT_FIND,

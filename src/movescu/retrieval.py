@@ -70,6 +70,7 @@ class Retrieval:
             until=self._until,
             moved=lambda: self.reception.last_activity,
             further=() if persistence is None else (STUDY_ROOT_FIND,),
+            meanwhile=self.reception.prepare,
             observer=self._observer,
         )
         self._round = Round(tally=self.reception.tally)

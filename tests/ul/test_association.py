@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wire import COMMAND, LAST, Plain, acceptance, feed, machines, p_data, request
 
 from movescu.errors import AbortReason, ProtocolError
-from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, PART, Association, Fragment
+from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, PART, Association, Fragment, ProviderAbortIndication
 from movescu.ul.pdu import PDU, Abort, AssociateRJ, ReleaseRP, ReleaseRQ
 from movescu.ul.states import State
 

@@ -8,13 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from movescu.cli import logs
-from movescu.dataset.encoding import Encoding, GroupLength
 from movescu.dataset.query import make_identifier
 from movescu.errors import UsageError
 from movescu.options import Persistence, RetrieveOptions
-from movescu.storage.durability import Durability
-from movescu.storage.options import ListenOptions, StorageOptions
-from movescu.ul.user_information import UserIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +19,9 @@ if TYPE_CHECKING:
     from movescu.dataset.query import Identifier
     from movescu.net.tls import TLSOptions
     from movescu.storage.layout import Layout
+    from movescu.storage.options import ListenOptions
     from movescu.storage.receiver import ObjectReceiver
+    from movescu.ul.user_information import UserIdentity
 
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
 
@@ -97,6 +95,10 @@ def persistence(settings: Settings) -> Persistence | None:
 
 
 def _listen(settings: Settings, port: int) -> ListenOptions:
+    from movescu.dataset.encoding import Encoding, GroupLength  # noqa: PLC0415 - for those alone who have a port
+    from movescu.storage.durability import Durability  # noqa: PLC0415 - as above
+    from movescu.storage.options import ListenOptions, StorageOptions  # noqa: PLC0415 - as above
+
     return ListenOptions(
         port=port,
         address=settings.listen_address,

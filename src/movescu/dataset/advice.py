@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 from movescu.dataset import charset
-from movescu.dataset.elements import tag_text
 from movescu.dataset.values import element, elements, items
+from movescu.dataset.vr import tag_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from movescu.dataset.charset import EXTENDED, SPECIFIC_CHARACTER_SET, UTF_8, decode
-from movescu.dataset.elements import KNOWN, MAX_DEPTH
 from movescu.dataset.values import element, encode_value, key_vr, pad, sequence
+from movescu.dataset.vr import KNOWN, MAX_DEPTH
 from movescu.errors import DataSetError
 
 _log: Final = logging.getLogger("movescu.query")

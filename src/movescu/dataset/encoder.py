@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.errors import DataSetError
 
-from .elements import (
+from .encoding import SINCE_1993, Encoding, GroupLength, Identity
+from .vr import (
     BLANKS,
     ITEM,
     ITEM_END,
@@ -46,7 +47,6 @@ from .elements import (
     tag_text,
     uid_text,
 )
-from .encoding import SINCE_1993, Encoding, GroupLength, Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from struct import error as struct_error
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from movescu.dataset.charset import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
-from movescu.dataset.elements import KNOWN, LONG, UNITS, Buffer, Vocabulary
 from movescu.dataset.recode import Reader
 from movescu.dataset.scan import IdentityReader
 from movescu.dataset.values import FLOATS, INTEGERS, SIGNED
+from movescu.dataset.vr import KNOWN, LONG, UNITS, Buffer, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 from movescu.dataset import charset
-from movescu.dataset.elements import MAX_DEPTH, TRAILING_PADDING, Vocabulary
 from movescu.dataset.values import element, encode_value, is_text, key_vr, sequence
+from movescu.dataset.vr import MAX_DEPTH, TRAILING_PADDING, Vocabulary
 from movescu.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,15 +67,15 @@ class _Level:
         self.creators = {} if creators is None else creators
 
     def encode(self, name: str = "") -> bytes:
-        """Give its bytes, in no order."""
-        data = [element(tag, vr, value) for tag, (vr, value) in self.values.items() if tag not in self.sequences]
+        """Give its bytes, in the order of tags."""
+        data = {tag: element(tag, vr, value) for tag, (vr, value) in self.values.items()}
         for tag, numbered in self.sequences.items():
             gap = next((n for n in range(len(numbered)) if n not in numbered), None)
             path = f"{name}{_name_of(tag)}"
             if gap is not None:
                 raise UsageError(f"no key fills {path}[{gap}], but one is for a later item")
-            data.append(sequence(tag, (numbered[n].encode(f"{path}[{n}].") for n in range(len(numbered)))))
-        return b"".join(data)
+            data[tag] = sequence(tag, (numbered[n].encode(f"{path}[{n}].") for n in range(len(numbered))))
+        return b"".join(data[tag] for tag in sorted(data))
 
 
 class KeySet:
@@ -103,7 +103,7 @@ class KeySet:
                     self._add(key, steps, name, value)
 
     def encode(self) -> bytes:
-        """Give the data set, in no order. Raises ``UsageError``."""
+        """Give the data set, in the order of tags. Raises ``UsageError``."""
         if self._extended and self._terms is None:
             self._top.values[charset.SPECIFIC_CHARACTER_SET] = ("CS", charset.UTF_8.encode())
         return self._top.encode()

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.errors import DataSetError
 
-from .elements import Buffer, Parser
+from .elements import Parser
 from .encoder import Encoder
 from .encoding import MAX_INFLATED, Encoding, GroupLength, Identity
 from .output import MemorySink, Output, Sink, SpoolingSink
 from .scan import IdentityReader, unchanged
+from .vr import Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

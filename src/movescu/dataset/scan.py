@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 
-from .elements import (
+from .encoding import SINCE_1993, Encoding, GroupLength, Identity
+from .nesting import Nesting
+from .vr import (
     BLANKS,
     ITEM_END,
     KNOWN,
@@ -31,8 +33,6 @@ from .elements import (
     Vocabulary,
     uid_text,
 )
-from .encoding import SINCE_1993, Encoding, GroupLength, Identity
-from .nesting import Nesting
 
 if TYPE_CHECKING:
     from movescu.uids import TransferSyntax

@@ -14,7 +14,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
-from movescu.dataset.elements import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
+from movescu.dataset.vr import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
 from movescu.record import Record
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import struct
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
+from movescu.dimse import PRIORITY_MEDIUM
 from movescu.errors import AbortReason, ProtocolError
 from movescu.record import Struct, names_of
 
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 NO_DATA_SET: Final = 0x0101
 """Command data set type of a message without a data set (PS3.7 E.1)."""
 DATA_SET_PRESENT: Final = 0x0001
-
-PRIORITY_MEDIUM: Final = 0x0000
-PRIORITY_HIGH: Final = 0x0001
-PRIORITY_LOW: Final = 0x0002
 
 _ELEMENT: Final = struct.Struct("<HHI")
 _US_ELEMENT: Final = struct.Struct("<HHIH")

@@ -10,8 +10,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from movescu.dataset.query import values_of
-from movescu.dimse.messages import NO_DATA_SET, PRIORITY_MEDIUM, CCancelRQ, CMoveRQ, CMoveRSP, Message
+from movescu.dimse import PRIORITY_MEDIUM
+from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
 from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, DataSetError, ProtocolError
 from movescu.record import Record
@@ -161,6 +161,8 @@ class MoveSCU:
             self._exchange.forget_data_set()
 
     def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
+        from movescu.dataset.query import values_of  # noqa: PLC0415 - most requests come to a response without a list
+
         identifier = bytearray()
         for fragment in self._exchange.data_set(deadline):
             if len(identifier) < MAXIMUM_IDENTIFIER:

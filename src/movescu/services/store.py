@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from movescu.net.connection import Connection
-    from movescu.ul.pdu import AssociateRQ
+    from movescu.ul.pdu import AssociateAC, AssociateRQ
 
 _log: Final = logging.getLogger("movescu.store")
 
@@ -99,6 +99,10 @@ class StorageSCP:
         """The SOP classes of which contexts were not accepted, in their order, over all associations."""
         self._silence = Silence(store_timeout, "the storage client is silent in the middle of a message")
         self._idle = Silence(None, "waiting for a storage request", within=self._silence)
+
+    def answer(self, request: AssociateRQ) -> AssociateAC | None:
+        """Give the answer to the request for an association, None for a rejection."""
+        return answer(request, self._policy) if refusal(request, self._policy) is None else None
 
     def serve(self, connection: Connection, request: AssociateRQ) -> None:
         """Serve one association to its end. Raises ``MovescuError`` if it ends otherwise than by release."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
-from movescu.dataset.elements import PIXEL_DATA, tag_text
 from movescu.dataset.filemeta import encode_file_meta
 from movescu.dataset.recode import Encoding, Identity, Recoder
 from movescu.dataset.scan import adapted, adapted_head
+from movescu.dataset.vr import PIXEL_DATA, tag_text
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.record import Record, Struct
 from movescu.storage.naming import file_name, prefix
