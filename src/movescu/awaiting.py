@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.status import StatusClass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from movescu.net.connection import Connection
     from movescu.net.listener import Listener

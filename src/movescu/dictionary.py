@@ -22,14 +22,16 @@ import os
 from array import array
 from functools import cache
 from sys import byteorder
-from typing import TYPE_CHECKING, Final, TypeVar
 
 from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final, TypeVar
 
-_T = TypeVar("_T")
+    _T = TypeVar("_T")
+
 
 _DATA: Final = os.path.join(os.path.dirname(__file__), "data")  # noqa: PTH118, PTH120 - pathlib costs 10 ms at start
 

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.record import Record
 from movescu.uids import (
@@ -20,7 +18,10 @@ from movescu.uids import (
     UNCOMPRESSED,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from movescu.net.tls import TLSOptions
     from movescu.storage.options import ListenOptions
     from movescu.uids import TransferSyntax

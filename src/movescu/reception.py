@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from typing import TYPE_CHECKING, Final
 
 from movescu.awaiting import shortest
 from movescu.tally import Round, Tally
 from movescu.uids import VERIFICATION, may_be_storage, storage_classes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from typing import Final
 
     from movescu.net.connection import Connection
     from movescu.net.listener import Listener

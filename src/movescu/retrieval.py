@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, Final, Self
 
 from movescu.awaiting import Awaiting
 from movescu.dimse.status import StatusClass
@@ -21,9 +20,11 @@ from movescu.session import Session
 from movescu.tally import RetrieveResult, Round, Tally
 from movescu.uids import STUDY_ROOT_FIND
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Final, Self
 
     from movescu.dataset.query import Identifier
     from movescu.events import EventSink

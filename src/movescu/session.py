@@ -12,7 +12,6 @@ import itertools
 import logging
 import socket
 import time
-from typing import TYPE_CHECKING, Final
 
 from movescu.awaiting import shortest
 from movescu.dimse.status import StatusClass
@@ -25,8 +24,10 @@ from movescu.record import replace
 from movescu.ul.negotiation import not_granted, propose, retrieval_negotiation, user_information
 from movescu.ul.pdu import AssociateRQ
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Final
 
     from movescu.dataset.query import Identifier
     from movescu.net.tls import TLS

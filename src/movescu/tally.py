@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.status import SUCCESS, StatusClass
 from movescu.errors import IncompleteError
 from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
+    from typing import Final
 
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received

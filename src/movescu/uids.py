@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import Final
 
 from movescu.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.199373452183617926018834126716281739203"
 IMPLEMENTATION_VERSION_NAME: Final = "MOVESCU_0.1.0"

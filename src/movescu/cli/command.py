@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Final
 
 from movescu.cli import logs, report, streams
 from movescu.cli.exit_codes import PRECEDENCE, ExitCode
@@ -18,9 +17,11 @@ from movescu.cli.wiring import identifiers, persistence, retrieve_options, watch
 from movescu.errors import MovescuError, PeerError, StoreError, UsageError
 from movescu.retrieval import Retrieval
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from typing import Final
 
     from movescu.cli.accounts import Accounts
     from movescu.cli.parser import Settings

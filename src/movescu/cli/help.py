@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Final
 
 from movescu.cli.options import NAMES, PARAMETERS, QUERY_FILES, SECTIONS
 from movescu.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TextIO
+    from typing import Final, TextIO
 
     from movescu.cli.option import Group, Option
 

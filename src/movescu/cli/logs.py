@@ -11,9 +11,12 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import Any, Final
 
 from movescu.tracing import TRACE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 LEVELS: Final = {
     "off": logging.CRITICAL + 10,

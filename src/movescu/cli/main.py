@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
@@ -17,6 +16,7 @@ from movescu.cli.parser import (
     parse,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -6,10 +6,9 @@ line wins. Conflicts and needs between options of different fields are tested on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal

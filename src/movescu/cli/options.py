@@ -10,8 +10,6 @@ What the values mean to the rest of the program, and how ``-k`` keys are read, i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from movescu.cli.finish_options import ACCOUNTS, COMPLETENESS, MANY
 from movescu.cli.option import Group, Option, Parameter, Section, Value
 from movescu.cli.tls_options import TLS_SECTION
@@ -25,8 +23,10 @@ from movescu.uids import (
     TransferSyntax,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
 
 PARAMETERS: Final = (
     Parameter("peer", "host name or address of the archive", Value("peer", "host")),

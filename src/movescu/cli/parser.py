@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
 
 from movescu.cli.options import NAMES, OPTIONS, PARAMETERS, SECTIONS
 from movescu.errors import UsageError
 from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from typing import Literal
+    from typing import Any, Final, Literal
 
     from movescu.cli.option import Option, Section, Value
     from movescu.uids import TransferSyntax

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
 
 from movescu import errors
 from movescu.cli.exit_codes import ExitCode
@@ -22,7 +21,10 @@ from movescu.errors import PeerError
 from movescu.session import NoPresentationContextError
 from movescu.uids import may_be_storage, uid_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from movescu.cli.option import Option
     from movescu.errors import MovescuError
     from movescu.options import RetrieveOptions

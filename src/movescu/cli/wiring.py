@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Final
 
 from movescu.cli import logs
 from movescu.dataset.query import make_identifier
 from movescu.errors import UsageError
 from movescu.options import Persistence, RetrieveOptions
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from movescu.cli.parser import Settings
     from movescu.dataset.query import Identifier

@@ -10,15 +10,16 @@ Values are not repeated: they may be a patient's.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 from movescu.dataset import charset
 from movescu.dataset.values import element, elements, items
 from movescu.dataset.vr import tag_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import Final
 
     Check = Callable[[str], str]
 

@@ -7,7 +7,10 @@ China. Which values are text in this sense is told by ``EXTENDED``. Reading text
 from __future__ import annotations
 
 import re
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 UTF_8: Final = "ISO_IR 192"
 SPECIFIC_CHARACTER_SET: Final = 0x00080005

@@ -7,11 +7,13 @@ The fields are the output options of the command line that concern the data set;
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
 
 from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from movescu.uids import TransferSyntax
 
 MAX_INFLATED: Final = 1 << 30

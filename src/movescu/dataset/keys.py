@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 from movescu.dataset import charset
@@ -27,8 +26,10 @@ from movescu.dataset.values import element, encode_value, is_text, key_vr, seque
 from movescu.dataset.vr import MAX_DEPTH, TRAILING_PADDING, Vocabulary
 from movescu.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Final
 
     Remark = Callable[[str, str], None]
 

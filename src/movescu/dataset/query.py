@@ -10,7 +10,6 @@ sent all the same.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
 
 from movescu.dataset import charset
 from movescu.dataset.encoding import Encoding
@@ -19,8 +18,10 @@ from movescu.dataset.values import elements
 from movescu.record import Record
 from movescu.uids import EXPLICIT_LITTLE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
 
     from movescu.uids import TransferSyntax
 

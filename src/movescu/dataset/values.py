@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 from movescu.dataset.vr import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
 from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Final
 
 INTEGERS: Final = {"US": 16, "SS": 16, "UL": 32, "SL": 32, "OL": 32, "UV": 64, "SV": 64, "OV": 64}
 """VRs of decimal whole numbers -> their bits."""

@@ -6,9 +6,11 @@ ambiguous one. ``elements`` reads data sets with them, ``encoder`` writes them.
 
 from __future__ import annotations
 
-from typing import Final
-
 from movescu import dictionary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 Buffer = bytes | bytearray | memoryview
 

@@ -7,7 +7,6 @@ message says is in ``messages``; who may send which is for the services.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, TypeAlias
 
 from movescu.dimse.messages import NO_DATA_SET, CStoreRQ, Message, decode_command, encode_command
 from movescu.dimse.repeated import CommandReader
@@ -15,8 +14,10 @@ from movescu.errors import AbortReason, AssociationReleasedError, ProtocolError
 from movescu.ul.association import Fragment, ReleaseIndication
 from movescu.ul.pdu import PDataTF, PresentationDataValue
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final, TypeAlias
 
     from movescu.net.connection import Connection
     from movescu.net.transport import Deadline

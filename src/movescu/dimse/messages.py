@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import struct
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.errors import AbortReason, ProtocolError
 from movescu.record import Struct, names_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, ClassVar, Final, TypeAlias
 
 NO_DATA_SET: Final = 0x0101
 """Command data set type of a message without a data set (PS3.7 E.1)."""

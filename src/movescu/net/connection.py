@@ -10,7 +10,6 @@ import contextlib
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, cast
 
 from movescu.errors import (
     AssociationAbortedError,
@@ -42,8 +41,10 @@ from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, Prese
 from movescu.ul.states import State
 from movescu.ul.user_information import UserInformation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Final
 
 _log: Final = logging.getLogger("movescu.net")
 
@@ -213,9 +214,11 @@ class Connection:
     def fragment_at_hand(self) -> Fragment | None:
         """Give the next fragment if it has been received already and nothing else stands before it, else None."""
         indications = self._indications
-        if not indications or not isinstance(indications[0], Fragment) or self._association.state is State.STA13:
+        first = indications[0] if indications else None
+        if not isinstance(first, Fragment) or self._association.state is State.STA13:
             return None
-        return cast("Fragment", indications.popleft())
+        indications.popleft()
+        return first
 
     def fragment(self, indication: Indication) -> Fragment:
         """Give the fragment that the indication is; anything else raises the error that it means."""

@@ -14,7 +14,6 @@ import selectors
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final
 
 from movescu.errors import MovescuError
 from movescu.net.connection import Connection
@@ -22,8 +21,10 @@ from movescu.net.transport import Deadline, Transport
 from movescu.ul.association import Association
 from movescu.ul.pdu import AssociateRJ
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from movescu.ul.pdu import AssociateRQ
 

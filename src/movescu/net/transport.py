@@ -20,7 +20,6 @@ import struct
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from movescu.errors import (
     ConnectError,
@@ -31,9 +30,11 @@ from movescu.errors import (
     TimedOutError,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from ssl import SSLSocket
+    from typing import Final, TypeGuard
 
     _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
     _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
@@ -115,12 +116,9 @@ class Silence(Deadline):
         return self.seconds
 
 
-@runtime_checkable
-class _Secured(Protocol):
-    """A socket that holds received bytes of its own, as those of TLS do."""
-
-    def pending(self) -> int:
-        """Give how many bytes it holds."""
+def _is_secured(sock: socket.socket) -> TypeGuard[SSLSocket]:
+    """Tell whether a socket holds received bytes of its own, as those of TLS do."""
+    return hasattr(sock, "pending")
 
 
 class Transport:
@@ -219,7 +217,7 @@ class Transport:
             self._set_limit(seconds)
 
     def _set_limit(self, seconds: float | None) -> None:
-        if _TIMEVAL is None or isinstance(self._socket, _Secured):  # a secured socket is read by OpenSSL
+        if _TIMEVAL is None or _is_secured(self._socket):  # a secured socket is read by OpenSSL
             self._socket.settimeout(seconds)
         else:
             whole, part = divmod(max(round((seconds or 0.0) * 1e6), seconds is not None), 1_000_000)
@@ -251,7 +249,7 @@ class Transport:
 
         The wait also ends when the descriptor ``wake`` can be read.
         """
-        if isinstance(self._socket, _Secured) and self._socket.pending():
+        if _is_secured(self._socket) and self._socket.pending():
             return True
         with contextlib.suppress(OSError):  # lost: there is that to be received
             self._acknowledge()

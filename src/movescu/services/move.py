@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Final
 
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
@@ -16,8 +15,10 @@ from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, DataSetError, ProtocolError
 from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Final
 
     from movescu.dimse.exchange import Exchange
     from movescu.net.transport import Deadline

@@ -28,7 +28,12 @@ import logging
 import os
 import re
 import threading
-from typing import Final, NamedTuple
+
+from movescu.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _log: Final = logging.getLogger("movescu.store")
 
@@ -45,7 +50,7 @@ _MOST_LOCKS: Final = 64  # of dead runs that are taken in one sweep, each with a
 _JOIN_SECONDS: Final = 5.0
 
 
-class _Found(NamedTuple):
+class _Found(Record):
     """A name in the directory that a run gave, and the run's mark."""
 
     mark: str

@@ -5,13 +5,12 @@ What is asked for is in ``movescu.options``. Nothing here is loaded for a retrie
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from movescu.dataset.encoding import MAX_INFLATED, Encoding
 from movescu.record import Record
 from movescu.storage.durability import Durability
 from movescu.uids import UNCOMPRESSED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -14,7 +14,6 @@ nothing is moved in the buffer, and the disk works while the network does.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, TypeAlias
 
 from movescu.errors import AbortReason, LocalProtocolError, ProtocolError
 from movescu.record import Record, Struct
@@ -36,8 +35,10 @@ from movescu.ul.pdu import (
 )
 from movescu.ul.states import ACTIONS, TRANSITIONS, Effect, Event, State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final, TypeAlias
 
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1 << 20
 """Longest A-ASSOCIATE PDU that is read, in bytes; 128 contexts of 50 transfer syntaxes each take 200 KB."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import struct
-from typing import TYPE_CHECKING, Final, TypeAlias
 
 from movescu.errors import AbortReason, ProtocolError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final, TypeAlias
 
 MAXIMUM_ITEMS: Final = 16_384
 """Items and sub-items of one association request or answer; 128 contexts of 100 transfer syntaxes each have 13,000."""

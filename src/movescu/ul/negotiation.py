@@ -6,8 +6,6 @@ acceptor's order of transfer syntaxes decides, not the requestor's, as with DCMT
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from movescu.errors import AbortReason, ProtocolError
 from movescu.record import Record, replace
 from movescu.uids import (
@@ -21,8 +19,10 @@ from movescu.uids import (
 from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRJ, AssociateRQ, ContextResult, ProposedContext
 from movescu.ul.user_information import ExtendedNegotiation, RoleSelection, UserInformation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Final
 
 CONTEXT_RESULTS: Final = {
     ContextResult.ACCEPTANCE: "accepted",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from movescu.errors import AbortReason, ProtocolError
 from movescu.record import Record, Struct
@@ -18,8 +17,10 @@ from movescu.uids import APPLICATION_CONTEXT
 from movescu.ul.items import BytesLike, Reader, decode_text, encode_item, uid_bytes
 from movescu.ul.user_information import USER_INFORMATION, UserInformation, decode_user_information
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import ClassVar, Final, TypeAlias
 
 HEADER_LENGTH: Final = 6
 """Bytes of the header that all PDUs share: type, reserved, length (PS3.8 9.3.1)."""

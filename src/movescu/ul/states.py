@@ -8,9 +8,12 @@ error. ``association`` carries the actions out.
 from __future__ import annotations
 
 from enum import Enum, IntEnum, auto
-from typing import Final
 
 from movescu.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class State(IntEnum):

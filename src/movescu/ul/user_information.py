@@ -7,13 +7,14 @@ Each sub-item of several fields is a record; ``encode()`` gives its bytes. Sub-i
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, ClassVar, Final
 
 from movescu.record import Record
 from movescu.ul.items import Reader, counted, decode_text, encode_item, uid_bytes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import ClassVar, Final
 
 # Item and sub-item types
 USER_INFORMATION: Final = 0x50
