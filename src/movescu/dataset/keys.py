@@ -40,7 +40,7 @@ MAX_ITEMS: Final = 10_000
 _NUMBER: Final = r"[+]?(?:0[xX])?([0-9a-fA-F]{1,8})"
 _TAG: Final = rf"\s*(?:\(\s*)?{_NUMBER},\s*{_NUMBER}"
 _PRIVATE: Final = r'\s*(?:\(\s*)?(?:0[xX])?([0-9a-fA-F]{1,4}),\s*(?:0[xX])?([0-9a-fA-F]{1,2}),\s*"([^"]+)"\s*\)?'
-_EIGHT_DIGITS: Final = r"[0-9a-fA-F]{8}\Z"
+_HEXADECIMAL: Final = "0123456789abcdefABCDEF"
 _STEP: Final = r'([^=\[\]".]+|[^=\[\]".]*"[^"]+"\s*\)?)\[([0-9]{1,9})\](\.|=|\Z)'
 
 _LONGEST_NAME: Final = 128
@@ -179,12 +179,12 @@ class KeySet:
 def _split(key: str) -> tuple[list[tuple[str, int]], str | None, str]:
     """Give the items on the way, the name of the element, None if the key ends at an item, and the value of a key."""
     steps, position = [], 0
-    while (match := re.compile(_STEP).match(key, position)) is not None:
+    while "[" in key and (match := re.compile(_STEP).match(key, position)) is not None:
         steps.append((match[1], int(match[2])))
         position = match.end()
         if match[3] != ".":
             return steps, None, key[position:]
-    match = re.compile(_PRIVATE).match(key, position)
+    match = re.compile(_PRIVATE).match(key, position) if '"' in key else None
     if match is not None and int(match[1], 16) & 1 and key[match.end() : match.end() + 1] in ("", "="):
         return steps, match[0], key[match.end() + 1 :]
     name, _, value = key[position:].partition("=")
@@ -192,7 +192,7 @@ def _split(key: str) -> tuple[list[tuple[str, int]], str | None, str]:
 
 
 def _private(name: str) -> tuple[int, int, str] | None:
-    match = re.match(_PRIVATE, name)
+    match = re.match(_PRIVATE, name) if '"' in name else None
     if match is None or not int(match[1], 16) & 1:
         return None
     return int(match[1], 16), int(match[2], 16), match[3].strip()
@@ -222,13 +222,22 @@ def _private_vr(tag: int, creator: str, known: str | None, value: str) -> str:
     return "LO" if max(map(len, value.split("\\"))) <= 64 else "UT"
 
 
+def _match_tag(name: str) -> re.Match[str] | None:
+    # As with the others: a pattern takes 0.5 ms to compile, and a keyword needs none.
+    return re.match(_TAG, name) if "," in name else None
+
+
+def _is_eight_digits(name: str) -> bool:
+    return len(name) == 8 and not name.strip(_HEXADECIMAL)
+
+
 def parse_tag(name: str) -> int:
     """Give the tag of a name in any form but that of a private element. Raises ``UsageError``."""
-    match = re.match(_TAG, name)
+    match = _match_tag(name)
     if match:
         return (int(match[1], 16) & 0xFFFF) << 16 | int(match[2], 16) & 0xFFFF
     tag = _find(name)
-    if tag is None and re.match(_EIGHT_DIGITS, name):
+    if tag is None and _is_eight_digits(name):
         return int(name, 16)
     if tag is None:
         raise UsageError(
@@ -277,8 +286,7 @@ def _is_creator(name: str | None) -> bool:
     """Tell whether a name is that of a private creator written out."""
     if name is None or _private(name) is not None:
         return False
-    match = re.match(_TAG, name)
-    tag = parse_tag(name) if match or re.match(_EIGHT_DIGITS, name) else 0
+    tag = parse_tag(name) if _match_tag(name) or _is_eight_digits(name) else 0
     return bool(tag & 0x10000) and 0x10 <= tag & 0xFFFF <= 0xFF
 
 

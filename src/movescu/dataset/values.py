@@ -50,7 +50,8 @@ def key_vr(tag: int) -> str | None:
 
     Of several possible ones it is the one that DCMTK takes where no other element decides.
     """
-    return None if dictionary.vr_of(tag) is None else Vocabulary().vr(tag).decode()
+    vr = dictionary.search_vr(tag) or dictionary.vr_of(tag)
+    return vr if vr is None or len(vr) == 2 else Vocabulary().vr(tag).decode()
 
 
 def element(tag: int, vr: str, data: bytes) -> bytes:
