@@ -125,7 +125,7 @@ def _check(settings: Settings) -> int:
 
 def print_usage_error(error: MovescuError) -> None:
     """Print an error of the command line below the banner."""
-    from movescu.cli.help import banner  # noqa: PLC0415 - texts are loaded where they are printed
+    from movescu.cli.version import banner  # noqa: PLC0415 - texts are loaded where they are printed
 
     hint = f"({error.hint})\n" if error.hint else ""
     streams.write(sys.stderr, f"{banner()}error: {error}\n{hint}")

@@ -5,7 +5,6 @@ None of that is a reason to fail a retrieve. Loads nothing, for ``--help`` and `
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -49,5 +48,7 @@ def settle() -> None:
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
+            try:  # contextlib.suppress() would be loaded for --version
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            except (OSError, ValueError, AttributeError):
+                continue

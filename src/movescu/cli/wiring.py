@@ -10,6 +10,7 @@ from movescu.cli import logs
 from movescu.dataset.query import make_identifier
 from movescu.errors import UsageError
 from movescu.options import Persistence, RetrieveOptions
+from movescu.ul.user_information import UserIdentity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from movescu.storage.layout import Layout
     from movescu.storage.options import ListenOptions
     from movescu.storage.receiver import ObjectReceiver
-    from movescu.ul.user_information import UserIdentity
 
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
 
