@@ -7,10 +7,10 @@ it moves. When a wait is over for want of time, what was left open is told.
 
 from __future__ import annotations
 
-import logging
 import time
 
 from movescu.dimse.status import StatusClass
+from movescu.late_log import logger_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from movescu.options import RetrieveOptions
     from movescu.tally import Round
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 _GLANCE: Final = 1.0
 """Seconds between two looks at what the end waits for, should nothing call for one earlier."""

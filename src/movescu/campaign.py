@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import threading
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS
 from movescu.errors import AssociationRejectedError, MovescuError, PeerError
 from movescu.journal import COMPLETE
+from movescu.late_log import logger_of
 from movescu.observer import end_event
 from movescu.pursuit import LONGEST_PAUSE, Pursuit, joined
 from movescu.session import Session
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from movescu.rows import Row
     from movescu.tally import RetrieveResult
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 _NO_RESOURCES: Final = (0xA701, OUT_OF_RESOURCES_SUB_OPERATIONS)
 _TIMES: Final = 3

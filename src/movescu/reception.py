@@ -8,10 +8,10 @@ such lists are not to be had, to the one whose message ID the sender gives as th
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 
 from movescu.awaiting import shortest
+from movescu.late_log import logger_of
 from movescu.tally import Round, Tally
 from movescu.uids import VERIFICATION, may_be_storage, storage_classes
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from movescu.ul.negotiation import AcceptorPolicy, RejectedClass
     from movescu.ul.pdu import AssociateRQ
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 
 class Reception:

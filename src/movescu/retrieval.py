@@ -9,12 +9,12 @@ is a failure, and which exit code that has, is for ``cli.report``.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 
 from movescu.awaiting import Awaiting
 from movescu.dimse.status import StatusClass
 from movescu.errors import PeerError
+from movescu.late_log import logger_of
 from movescu.reception import Reception
 from movescu.session import Session
 from movescu.tally import RetrieveResult, Round, Tally
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from movescu.services.move import MoveResponse
     from movescu.storage.receiver import ObjectReceiver
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 
 class Retrieval:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import socket
 import time
 
 from movescu.awaiting import shortest
 from movescu.dimse.status import StatusClass
 from movescu.errors import PeerError, TimedOutError
+from movescu.late_log import logger_of
 from movescu.net.connection import Connection
 from movescu.net.patience import Patience
 from movescu.net.transport import Deadline, connect
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from movescu.services.move import MoveResponse, MoveSCU
     from movescu.ul.negotiation import Context
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 _FAREWELL: Final = 1.0
 """Seconds that an archive has for the answer to a release request when the time for all is over."""

@@ -22,7 +22,7 @@ from command import dcmtk, movescu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movescu.cli import logs, streams
+from movescu.cli import log_level, logs, streams
 from movescu.cli.dots import Dots
 from movescu.dataset.dump import data_set_text
 from movescu.dimse.dump import message_text
@@ -160,7 +160,7 @@ def test_a_stream_that_cannot_be_written_is_told() -> None:
 @pytest.mark.row("CVE-2026-5663")
 @pytest.mark.usefixtures("restored")
 def test_what_a_peer_says_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure("info")
+    log_level.configure("info")
     log = logging.getLogger("movescu.test")
     log.warning("the peer says %s and %r", "\x1b[2J\x07\nI: forged\r\x9b", "a\nb")
     log.warning("ours\nis %(what)s", {"what": "a\nb"})
@@ -376,7 +376,7 @@ def test_bytes_are_shown_as_numbers_and_characters() -> None:
 
 @pytest.mark.usefixtures("restored")
 def test_nothing_is_dumped_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    logs.configure("info")
+    log_level.configure("info")
     for name in ("movescu.ul.dump", "movescu.dimse.dump", "movescu.dataset.dump"):
         monkeypatch.setitem(sys.modules, name, None)  # an import of it would raise
 

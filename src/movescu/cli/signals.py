@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import logging
 import signal
 import sys
 import threading
 
 from movescu.cli.exit_codes import ExitCode
+from movescu.late_log import logger_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
             """Cancel it."""
 
 
-_log: Final = logging.getLogger("movescu.cli")
+_log: Final = logger_of("movescu.cli")
 
 
 class Signals:

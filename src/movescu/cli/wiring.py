@@ -6,7 +6,7 @@ import os
 import sys
 from functools import cache
 
-from movescu.cli import logs
+from movescu.cli.log_level import shows_progress
 from movescu.dataset.query import make_identifier
 from movescu.errors import UsageError
 from movescu.options import Persistence, RetrieveOptions
@@ -74,7 +74,7 @@ def watch(settings: Settings) -> Callable[[ObjectReceiver], ObjectReceiver] | No
     """Give what looks at each object as it comes: what limits the rate, and what shows DCMTK's progress."""
     watches: list[Callable[[ObjectReceiver], ObjectReceiver]] = []
     # Programs may read the output.
-    if logs.shows_progress() and "-" not in (settings.report, settings.events):
+    if shows_progress() and "-" not in (settings.report, settings.events):
         from movescu.cli.dots import Dots  # noqa: PLC0415 - for those alone who want to see it
 
         watches.append(Dots().watch)

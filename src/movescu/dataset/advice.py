@@ -9,12 +9,11 @@ Values are not repeated: they may be a patient's.
 
 from __future__ import annotations
 
-import re
-
 from movescu import dictionary
 from movescu.dataset import charset
 from movescu.dataset.values import element, elements, items
 from movescu.dataset.vr import tag_text
+from movescu.late_re import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def _part_fault(vr: str, part: str) -> str:
     """Say what is wrong with one of the values of an element."""
     if not part.strip():
         return ""
-    if not part.isprintable() and re.search(_CONTROLS_OF_TEXTS if vr in _TEXTS else _CONTROLS, part):
+    if not part.isprintable() and pattern(_CONTROLS_OF_TEXTS if vr in _TEXTS else _CONTROLS).search(part):
         return "it has control characters"
     if vr == "PN":
         return _name_fault(part)
@@ -124,8 +123,12 @@ def _part_fault(vr: str, part: str) -> str:
 def _pattern_fault(vr: str, part: str) -> str:
     if vr == "DA":
         return "" if _is_date(part) else "it is no date, such as 20260131, and no range of dates"
-    pattern, complaint = _PATTERNS.get(vr, ("", ""))
-    if not complaint or (vr in _PLAIN and part.isascii() and _PLAIN[vr](part)) or re.fullmatch(pattern, part, re.ASCII):
+    form, complaint = _PATTERNS.get(vr, ("", ""))
+    if (
+        not complaint
+        or (vr in _PLAIN and part.isascii() and _PLAIN[vr](part))
+        or pattern(form, ascii_only=True).fullmatch(part)
+    ):
         return ""
     return f"it {'is' if complaint.startswith('no ') else 'has'} {complaint}"
 
@@ -144,7 +147,7 @@ def _name_fault(name: str) -> str:
 
 def _is_date(part: str) -> bool:
     """Tell whether this is a date, or a range of dates, that the calendar has."""
-    match = re.fullmatch(rf"{_DATE}|{_DATE}-|-{_DATE}|{_DATE}-{_DATE}", part, re.ASCII)
+    match = pattern(rf"{_DATE}|{_DATE}-|-{_DATE}|{_DATE}-{_DATE}", ascii_only=True).fullmatch(part)
     if match is None:
         return False
     numbers = [int(number) for number in match.groups() if number is not None]

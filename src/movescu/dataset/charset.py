@@ -6,8 +6,9 @@ China. Which values are text in this sense is told by ``EXTENDED``. Reading text
 
 from __future__ import annotations
 
-import re
 from functools import cache
+
+from movescu.late_re import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,16 @@ _DELIMITERS: Final = r"([\\^=\r\n\t\f])"  # behind these the first set holds aga
 
 @cache
 def _escape_pattern() -> bytes:
-    return rb"\x1b(\(B|" + b"|".join(map(re.escape, [*_ESCAPED, b"$B", b"$(D"])) + rb")"
+    return (
+        rb"\x1b(\(B|"
+        + b"|".join(
+            (
+                code.replace(b"(", rb"\(").replace(b")", rb"\)").replace(b"$", rb"\$")
+                for code in (*_ESCAPED, b"$B", b"$(D")
+            )
+        )
+        + rb")"
+    )
 
 
 def terms_of(value: bytes) -> tuple[str, ...]:
@@ -82,7 +92,7 @@ def encode(text: str, terms: tuple[str, ...]) -> bytes:
     codec = _codec(first)
     if not others:
         return _encode(text, codec, first)
-    return b"".join(_extended(part, codec, others) for part in re.split(_DELIMITERS, text))
+    return b"".join(_extended(part, codec, others) for part in pattern(_DELIMITERS).split(text))
 
 
 def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
@@ -91,7 +101,7 @@ def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
         codec = _codec(terms[0])
         if len(terms) == 1:
             return value.decode(codec)
-        first, *rest = re.split(_escape_pattern(), value)
+        first, *rest = pattern(_escape_pattern()).split(value)
         extended = (_after_escape(*pair, codec) for pair in zip(rest[::2], rest[1::2], strict=True))
         return first.decode(codec) + "".join(extended)
     except ValueError:

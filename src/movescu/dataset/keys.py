@@ -18,16 +18,17 @@ does not do, with ``SpecificCharacterSet`` set accordingly.
 from __future__ import annotations
 
 import os
-import re
 
 from movescu import dictionary
 from movescu.dataset import charset
 from movescu.dataset.values import element, encode_value, is_text, key_vr, sequence
 from movescu.dataset.vr import MAX_DEPTH, TRAILING_PADDING, Vocabulary
 from movescu.errors import UsageError
+from movescu.late_re import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Mapping
     from typing import Final
 
@@ -179,12 +180,12 @@ class KeySet:
 def _split(key: str) -> tuple[list[tuple[str, int]], str | None, str]:
     """Give the items on the way, the name of the element, None if the key ends at an item, and the value of a key."""
     steps, position = [], 0
-    while "[" in key and (match := re.compile(_STEP).match(key, position)) is not None:
+    while "[" in key and (match := pattern(_STEP).match(key, position)) is not None:
         steps.append((match[1], int(match[2])))
         position = match.end()
         if match[3] != ".":
             return steps, None, key[position:]
-    match = re.compile(_PRIVATE).match(key, position) if '"' in key else None
+    match = pattern(_PRIVATE).match(key, position) if '"' in key else None
     if match is not None and int(match[1], 16) & 1 and key[match.end() : match.end() + 1] in ("", "="):
         return steps, match[0], key[match.end() + 1 :]
     name, _, value = key[position:].partition("=")
@@ -192,7 +193,7 @@ def _split(key: str) -> tuple[list[tuple[str, int]], str | None, str]:
 
 
 def _private(name: str) -> tuple[int, int, str] | None:
-    match = re.match(_PRIVATE, name) if '"' in name else None
+    match = pattern(_PRIVATE).match(name) if '"' in name else None
     if match is None or not int(match[1], 16) & 1:
         return None
     return int(match[1], 16), int(match[2], 16), match[3].strip()
@@ -224,7 +225,7 @@ def _private_vr(tag: int, creator: str, known: str | None, value: str) -> str:
 
 def _match_tag(name: str) -> re.Match[str] | None:
     # As with the others: a pattern takes 0.5 ms to compile, and a keyword needs none.
-    return re.match(_TAG, name) if "," in name else None
+    return pattern(_TAG).match(name) if "," in name else None
 
 
 def _is_eight_digits(name: str) -> bool:
@@ -271,8 +272,8 @@ def _without_possessive(name: str) -> list[str]:
     """Drop the s of PatientsName, PatientsBirthDate, ...: one at a time, then all."""
     if len(name) > _LONGEST_NAME:
         return []
-    places = [match.start() for match in re.finditer(r"(?<=[a-z])s(?=[A-Z])", name)]
-    return [name[:place] + name[place + 1 :] for place in places] + [re.sub(r"(?<=[a-z])s(?=[A-Z])", "", name)]
+    places = [match.start() for match in pattern(r"(?<=[a-z])s(?=[A-Z])").finditer(name)]
+    return [name[:place] + name[place + 1 :] for place in places] + [pattern(r"(?<=[a-z])s(?=[A-Z])").sub("", name)]
 
 
 def _is_character_set(name: str | None) -> bool:

@@ -9,12 +9,11 @@ sent all the same.
 
 from __future__ import annotations
 
-import logging
-
 from movescu.dataset import charset
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.keys import KeySet
 from movescu.dataset.values import elements
+from movescu.late_log import WARNING, logger_of
 from movescu.record import Record
 from movescu.uids import EXPLICIT_LITTLE
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from movescu.uids import TransferSyntax
 
 _LITTLE: Final = Encoding(transfer_syntax=EXPLICIT_LITTLE)
-_log: Final = logging.getLogger("movescu.query")
+_log: Final = logger_of("movescu.query")
 
 
 class Identifier(Record):
@@ -118,7 +117,7 @@ def _reduced(from_file: bytes, from_keys: bytes, model: str) -> bytes:
 
 def _advise(data: bytes, query_file: str | None, model: str | None, *, relational: bool) -> None:
     """Log what looks wrong."""
-    if not _log.isEnabledFor(logging.WARNING):
+    if not _log.isEnabledFor(WARNING):
         return
     from movescu.dataset import advice  # noqa: PLC0415 - quiet runs need no advice
 

@@ -9,15 +9,16 @@ little endian; ``recode`` brings it into order.
 
 from __future__ import annotations
 
-import re
 import struct
 
 from movescu import dictionary
 from movescu.dataset.vr import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
+from movescu.late_re import pattern
 from movescu.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Iterator
     from typing import Final
 
@@ -132,8 +133,8 @@ def _uid(name: str) -> str:
     return uid
 
 
-def _leading(pattern: str, text: str) -> re.Match[str]:
-    match = re.match(pattern, text)
+def _leading(form: str, text: str) -> re.Match[str]:
+    match = pattern(form).match(text)
     if match is None:
         raise ValueError("it is no number" if text else "it is empty")
     return match
@@ -181,7 +182,7 @@ def _hexadecimals(vr: str, parts: list[str]) -> tuple[bytes, bool]:
 def _tags(_: str, parts: list[str]) -> tuple[bytes, bool]:
     data, exact = bytearray(), True
     for part in parts:
-        match = re.match(_AT, part)
+        match = pattern(_AT).match(part)
         if match is None:
             raise ValueError("a tag is written as (gggg,eeee)")
         group, number = int(match[1], 16), int(match[2], 16)

@@ -7,7 +7,6 @@ section 7). One thread uses a connection; only ``interrupt`` may come from anoth
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections import deque
 
@@ -23,6 +22,7 @@ from movescu.errors import (
     ProtocolError,
     TimedOutError,
 )
+from movescu.late_log import DEBUG, logger_of
 from movescu.net.transport import Deadline, Transport
 from movescu.tracing import TRACE, hex_text
 from movescu.ul.association import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Final
 
-_log: Final = logging.getLogger("movescu.net")
+_log: Final = logger_of("movescu.net")
 
 _FAREWELL: Final = 1.0
 """Seconds that a peer gets to close the connection after an A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP."""
@@ -329,7 +329,7 @@ class Connection:
 
     def _show(self, way: str, pdu: AssociateRQ | AssociateAC | AssociateRJ, request: AssociateRQ | None = None) -> None:
         """Log a PDU; ``request`` is what it answers."""
-        if not _log.isEnabledFor(logging.DEBUG):
+        if not _log.isEnabledFor(DEBUG):
             return
         from movescu.ul.dump import association_text, bytes_of  # noqa: PLC0415 - for those alone who want to see it
 

@@ -6,13 +6,13 @@ identifier of the request is for ``dataset.query``, judging the outcome for ``re
 
 from __future__ import annotations
 
-import logging
 import time
 
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
 from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, DataSetError, ProtocolError
+from movescu.late_log import logger_of
 from movescu.record import Record
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from movescu.net.transport import Deadline
     from movescu.ul.negotiation import Context
 
-_log: Final = logging.getLogger("movescu.move")
+_log: Final = logger_of("movescu.move")
 
 _FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
 MAXIMUM_IDENTIFIER: Final = 16 << 20

@@ -7,7 +7,6 @@ of it is held here.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from movescu.dimse import status as codes
@@ -24,6 +23,7 @@ from movescu.errors import (
     ProtocolError,
     StoreError,
 )
+from movescu.late_log import INFO, logger_of
 from movescu.net.transport import Silence
 from movescu.record import Struct
 from movescu.storage.naming import MAXIMUM_UID_LENGTH
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from movescu.net.connection import Connection
     from movescu.ul.pdu import AssociateAC, AssociateRQ
 
-_log: Final = logging.getLogger("movescu.store")
+_log: Final = logger_of("movescu.store")
 
 _REPORTED_REJECTIONS: Final = 1000  # classes that were not accepted and are remembered
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
@@ -152,7 +152,7 @@ class StorageSCP:
 
     def _store(self, exchange: Exchange, incoming: Incoming) -> None:
         request = incoming.request
-        if _log.isEnabledFor(logging.INFO):
+        if _log.isEnabledFor(INFO):
             _log.info("received store request (MsgID %d, %s)", request.message_id, incoming.prefix)
         try:
             received = self._receive(exchange, incoming)

@@ -24,18 +24,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import re
 import threading
 
+from movescu.late_log import logger_of
 from movescu.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-_log: Final = logging.getLogger("movescu.store")
+_log: Final = logger_of("movescu.store")
 
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _NO_BOOT_ID: Final = "none"

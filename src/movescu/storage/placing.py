@@ -7,11 +7,11 @@ the one that comes second to a name has its SOP instance UID in its own; an obje
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.head import read_head
 from movescu.errors import DataSetError
+from movescu.late_log import logger_of
 from movescu.storage.examining import instance_in
 from movescu.storage.layout import apart
 from movescu.storage.naming import file_name
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from movescu.storage.writer import ObjectFile, Outcome
     from movescu.uids import TransferSyntax
 
-_log: Final = logging.getLogger("movescu.store")
+_log: Final = logger_of("movescu.store")
 
 _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018

@@ -8,7 +8,6 @@ behind a file meta made from the request. Ignoring: nothing is looked at or kept
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from movescu.dataset.filemeta import encode_file_meta
@@ -16,6 +15,7 @@ from movescu.dataset.recode import Encoding, Identity, Recoder
 from movescu.dataset.scan import adapted, adapted_head
 from movescu.dataset.vr import PIXEL_DATA, tag_text
 from movescu.errors import DataSetError, DataSetMismatchError
+from movescu.late_log import logger_of
 from movescu.record import Record, Struct
 from movescu.storage.naming import file_name, prefix
 from movescu.storage.writer import Outcome
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax], tuple[Outcome, str]]
 
-_log: Final = logging.getLogger("movescu.store")
+_log: Final = logger_of("movescu.store")
 
 _LOOK: Final = 1 << 16
 """Bytes of a data set from which on it is looked at before it is whole, and again whenever they have doubled."""
