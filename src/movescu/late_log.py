@@ -28,7 +28,7 @@ _set_up: Callable[[], None] | None = None
 
 def defer(level: int, set_up: Callable[[], None]) -> None:
     """Have ``logging`` set up when a message of this level or a higher one comes; at once if it is loaded already."""
-    global _level, _set_up  # noqa: PLW0603 - there is one ``logging`` in a program
+    global _level, _set_up
     with _lock:
         _level, _set_up = level, set_up
     if "logging" in sys.modules:
@@ -37,7 +37,7 @@ def defer(level: int, set_up: Callable[[], None]) -> None:
 
 def settle() -> None:
     """Set ``logging`` up, if that was deferred."""
-    global _set_up  # noqa: PLW0603 - as above
+    global _set_up
     with _lock:  # whoever comes second waits until it is done
         if _set_up is not None:
             set_up, _set_up = _set_up, None

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from movescu.observer import Observer
     from movescu.options import RetrieveOptions
     from movescu.services.store import Received, StorageSCP
+    from movescu.storage.incoming import Incoming, ObjectReceiver
     from movescu.storage.index import Index
     from movescu.storage.options import ListenOptions, StorageOptions
-    from movescu.storage.receiver import Incoming, ObjectReceiver
     from movescu.storage.writer import OutputDirectory
     from movescu.ul.negotiation import AcceptorPolicy, RejectedClass
     from movescu.ul.pdu import AssociateRQ

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from movescu.options import Persistence, RetrieveOptions
     from movescu.pursuit import Pursued, Pursuit
     from movescu.services.move import MoveResponse
-    from movescu.storage.receiver import ObjectReceiver
+    from movescu.storage.incoming import ObjectReceiver
 
 _log: Final = logger_of("movescu.retrieve")
 

@@ -53,10 +53,11 @@ class Session:
     ``until``: when all has to be over, on the monotonic clock. ``moved`` tells when a byte last came in on a storage
     association, for an archive whose objects come in is not silent. ``message_ids``: those of C-MOVE requests, where
     several sessions must not give the same. ``further``: abstract syntaxes that are proposed beside the model's own.
-    ``meanwhile`` is called when a C-MOVE request has left and the archive is at work. ``observer`` is told when the association opens and ends.
+    ``meanwhile`` is called when a C-MOVE request has left and the archive is at work. ``observer`` is told when the
+    association opens and ends.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a retrieve knows and its association does not, each with its default
         self,
         options: RetrieveOptions,
         *,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received
-    from movescu.storage.receiver import Incoming
+    from movescu.storage.incoming import Incoming
     from movescu.ul.negotiation import RejectedClass
 
 _REPORTED: Final = 1000  # objects that failed or broke off and are remembered one by one

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from movescu.cli.parser import Settings
     from movescu.options import RetrieveOptions
     from movescu.rows import Row
-    from movescu.storage.receiver import Incoming
+    from movescu.storage.incoming import Incoming
 
 _log: Final = logger_of("movescu.cli")
 

@@ -29,10 +29,10 @@ PROGRESS: Final = "movescu.progress"
 def configure(level: str) -> None:
     """Have the messages of ``movescu`` at this level and above sent to standard error; it is a key of ``LEVELS``."""
     secure_streams()
-    defer(LEVELS[level], lambda: _set_up(level))
+    defer(LEVELS[level], lambda: _set_up(LEVELS[level]))
 
 
-def _set_up(level: str) -> None:
+def _set_up(level: int) -> None:
     from movescu.cli import logs  # noqa: PLC0415 - with ``logging``, which takes 8 ms
 
     logs.set_up(level)

@@ -12,7 +12,6 @@ import sys
 import traceback
 from collections.abc import Mapping
 
-from movescu.cli.log_level import LEVELS
 from movescu.tracing import TRACE
 
 TYPE_CHECKING = False
@@ -75,12 +74,12 @@ def prepare() -> None:
     logging.setLogRecordFactory(Record)
 
 
-def set_up(level: str) -> None:
-    """Send the messages of ``movescu`` at this level and above to standard error; ``level`` is a key of ``LEVELS``."""
+def set_up(level: int) -> None:
+    """Send the messages of ``movescu`` at this level and above to standard error."""
     prepare()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())
     logger = logging.getLogger("movescu")
     logger.handlers[:] = [handler]
     logger.propagate = False
-    logger.setLevel(LEVELS[level])
+    logger.setLevel(level)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from movescu.cli.parser import Settings
     from movescu.dataset.query import Identifier
     from movescu.net.tls import TLSOptions
+    from movescu.storage.incoming import ObjectReceiver
     from movescu.storage.layout import Layout
     from movescu.storage.options import ListenOptions
-    from movescu.storage.receiver import ObjectReceiver
 
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
 

@@ -72,10 +72,8 @@ def _escape_pattern() -> bytes:
     return (
         rb"\x1b(\(B|"
         + b"|".join(
-            (
-                code.replace(b"(", rb"\(").replace(b")", rb"\)").replace(b"$", rb"\$")
-                for code in (*_ESCAPED, b"$B", b"$(D")
-            )
+            code.replace(b"(", rb"\(").replace(b")", rb"\)").replace(b"$", rb"\$")
+            for code in (*_ESCAPED, b"$B", b"$(D")
         )
         + rb")"
     )

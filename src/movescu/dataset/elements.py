@@ -3,7 +3,8 @@
 ``Parser`` takes the bytes of a data set in pieces of any size and tells a ``Handler`` what it meets: elements whole
 where their value is small, large values in parts, sequences, items and the fragments of encapsulated pixel data
 (PS3.5 A.4). It keeps no more than one small value and the stack of open levels, never recurses, and raises nothing
-but ``DataSetError``. The VRs of implicit VR, and what VRs mean, are in ``vr``. What is to become of the elements is the handler's affair; inflating is ``recode``'s.
+but ``DataSetError``. The VRs of implicit VR, and what VRs mean, are in ``vr``. What is to become of the elements is the
+handler's affair; inflating is ``recode``'s.
 
 Tolerated, because peers send it and DCMTK reads it: tags out of order or twice, odd lengths, unknown VRs, a delimiter
 with a length, a delimiter at the very end of a level of known length, an item of undefined length that ends with the

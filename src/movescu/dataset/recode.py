@@ -18,7 +18,6 @@ from .encoder import Encoder
 from .encoding import MAX_INFLATED, Encoding, GroupLength, Identity
 from .output import MemorySink, Output, Sink, SpoolingSink
 from .scan import IdentityReader, unchanged
-from .vr import Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from movescu.uids import TransferSyntax
 
     from .elements import Handler
+    from .vr import Buffer
 
 __all__ = ["Encoding", "GroupLength", "Identity", "MemorySink", "Recoder", "Sink", "recode", "scan"]
 

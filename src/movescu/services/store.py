@@ -26,8 +26,8 @@ from movescu.errors import (
 from movescu.late_log import INFO, logger_of
 from movescu.net.transport import Silence
 from movescu.record import Struct
+from movescu.storage.incoming import Incoming, ObjectReceiver
 from movescu.storage.naming import MAXIMUM_UID_LENGTH
-from movescu.storage.receiver import Incoming, ObjectReceiver
 from movescu.uids import VERIFICATION
 from movescu.ul.negotiation import AcceptorPolicy, RejectedClass, answer, refusal, rejected_classes
 

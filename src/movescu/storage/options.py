@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from movescu.storage.incoming import Incoming, ObjectReceiver
     from movescu.storage.layout import Layout
-    from movescu.storage.receiver import Incoming, ObjectReceiver
     from movescu.uids import TransferSyntax
 
 

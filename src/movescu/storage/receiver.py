@@ -8,7 +8,7 @@ behind a file meta made from the request. Ignoring: nothing is looked at or kept
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.filemeta import encode_file_meta
 from movescu.dataset.recode import Encoding, Identity, Recoder
@@ -16,18 +16,18 @@ from movescu.dataset.scan import adapted, adapted_head
 from movescu.dataset.vr import PIXEL_DATA, tag_text
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.late_log import logger_of
-from movescu.record import Record, Struct
-from movescu.storage.naming import file_name, prefix
+from movescu.record import Record
+from movescu.storage.naming import file_name
 from movescu.storage.writer import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from movescu.dimse.messages import CStoreRQ
+    from movescu.storage.incoming import Incoming, ObjectReceiver
     from movescu.storage.options import StorageOptions
     from movescu.storage.writer import ObjectFile, OutputDirectory
     from movescu.uids import TransferSyntax
-    from movescu.ul.negotiation import Context
 
     _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax], tuple[Outcome, str]]
 
@@ -39,37 +39,6 @@ _WHOLE: Final = 1 << 20
 """Bytes of a data set that are held before it is recoded as a stream."""
 _NO_PIXELS: Final = tuple(b"\xe0\x7f\x10\x00" + rest for rest in (b"OW" + bytes(6), b"OB" + bytes(6), bytes(4)))
 """How a small data set ends whose pixel data is empty, in little endian."""
-
-
-class ObjectReceiver(Protocol):
-    """Takes one object as it comes in."""
-
-    def write(self, *fragments: memoryview) -> None:
-        """Take the next bytes of the data set, as they came; borrowed. Raises ``StoreError`` and ``DataSetError``."""
-
-    def finish(self) -> None:
-        """Keep the object: it was received whole. Raises ``StoreError`` and ``DataSetError``; nothing is kept then."""
-
-    def discard(self) -> None:
-        """Keep nothing of the object."""
-
-
-class Incoming(Struct):
-    """An object about to be received: its request, presentation context, and the title of its sender."""
-
-    request: CStoreRQ
-    context: Context
-    calling_ae_title: str
-
-    def __init__(self, request: CStoreRQ, context: Context, calling_ae_title: str) -> None:
-        self.request = request
-        self.context = context
-        self.calling_ae_title = calling_ae_title
-
-    @property
-    def prefix(self) -> str:
-        """The file name prefix of its class."""
-        return prefix(self.request.affected_sop_class_uid)
 
 
 class IgnoringReceiver:

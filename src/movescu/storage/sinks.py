@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
+    from movescu.storage.incoming import Incoming, ObjectReceiver
     from movescu.storage.layout import Layout
-    from movescu.storage.receiver import Incoming, ObjectReceiver
 
 Destination: TypeAlias = "str | os.PathLike[str] | Directory | Memory | OnBytes | Callable[[Dataset], object]"
 """What a program may name as the place where objects go."""

@@ -23,7 +23,7 @@ from movescu.net.transport import Silence, listen
 from movescu.services.store import Received, StorageSCP
 from movescu.storage.naming import file_name
 from movescu.storage.options import StorageOptions
-from movescu.storage.receiver import Incoming, ObjectReceiver, receiver_factory
+from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.testing.faults import NO_FAULTS, Faults
 from movescu.testing.index import SOP_INSTANCE_UID, Index
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from movescu.dimse.messages import Message
     from movescu.net.connection import Connection
+    from movescu.storage.incoming import Incoming, ObjectReceiver
     from movescu.testing.suboperations import Outcome
     from movescu.ul.pdu import AssociateRQ
 
