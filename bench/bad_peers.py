@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import closing, suppress
-from dataclasses import replace
 
 from sender import CT, HOST, Work, data_set
 
@@ -18,6 +17,7 @@ from movescu.dimse.messages import CStoreRQ, encode_command
 from movescu.errors import PeerError
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, connect
+from movescu.record import replace
 from movescu.uids import EXPLICIT_LITTLE
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext

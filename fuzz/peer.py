@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import replace
 from itertools import cycle
 from typing import TYPE_CHECKING, Final, NamedTuple
 from unittest.mock import patch
@@ -27,6 +26,7 @@ from movescu.dimse.dump import message_text
 from movescu.dimse.messages import CStoreRQ, CStoreRSP, decode_command, encode_command
 from movescu.dimse.repeated import CommandReader, encode_success
 from movescu.errors import DataSetError, ProtocolError
+from movescu.record import replace
 from movescu.storage.naming import MAXIMUM_UID_LENGTH, file_name
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 from movescu.ul.association import Association

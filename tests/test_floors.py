@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).parents[1] / "src"
 
 FLOORS = """
-0  errors uids dictionary tracing
+0  implementation record late_log late_re errors uids dictionary tracing
 1  dictionary_files
-1  ul.pdu ul.states dimse.status dimse.messages dimse.repeated
-1  dataset.elements dataset.encoding dataset.identity dataset.output
+1  ul.items ul.user_information ul.pdu ul.states dimse.__init__
+1  dimse.status dimse.messages dimse.repeated
+1  dataset.vr dataset.elements dataset.encoding dataset.identity dataset.output
 1  storage.naming storage.layout storage.durability storage.folders
 1  storage.leftovers
 2  ul.negotiation ul.association
@@ -30,6 +31,7 @@ FLOORS = """
 2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
 2  dataset.head dataset.advice dataset.query dataset.dump ul.dump dimse.dump
 3  net.transport net.tls net.patience net.access_patterns net.access_rules net.access net.guard
+3  storage.incoming storage.options
 3  storage.database storage.examining storage.index storage.writer storage.placing storage.receiver storage.sinks
 4  net.connection net.listener options
 5  dimse.exchange
@@ -38,7 +40,7 @@ FLOORS = """
 7  campaign check __init__
 7  testing.index testing.query testing.faults testing.suboperations testing.move testing.archive testing.__init__
 8  cli.option cli.tls_options cli.finish_options cli.options cli.sites cli.parser
-8  cli.help cli.completion cli.streams cli.logs cli.exit_codes cli.signals cli.manual
+8  cli.version cli.help cli.completion cli.streams cli.logs cli.log_level cli.exit_codes cli.signals cli.manual
 8  cli.dots cli.report cli.wiring cli.accounts cli.listed cli.dry_run cli.check cli.progress
 8  cli.log_properties cli.log_layouts cli.log_appenders cli.log_python cli.log_config
 9  cli.command cli.main

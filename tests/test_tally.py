@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from movescu.dimse.messages import CStoreRQ
 from movescu.services.store import Received
-from movescu.storage.receiver import Incoming
+from movescu.storage.incoming import Incoming
 from movescu.tally import Tally
 from movescu.uids import EXPLICIT_LITTLE
 from movescu.ul.negotiation import Context

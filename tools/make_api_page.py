@@ -33,6 +33,9 @@ PLACES: Final = (
 )
 """Heading, module under which the names are to be had, module that has them, and the names; () for all."""
 
+_KINDS: Final = ("TypedDict", "Record")
+"""Bases of which a reader needs to know nothing."""
+
 HEAD: Final = """\
 <!-- Made by tools/make_api_page.py; do not edit. -->
 
@@ -82,7 +85,7 @@ def _names(node: ast.stmt) -> Iterator[str]:
 def _entry(title: str, node: ast.stmt, following: ast.stmt | None) -> Iterator[str]:
     if isinstance(node, ast.ClassDef):
         yield f"### {title}\n"
-        if bases := ", ".join(ast.unparse(base) for base in node.bases if "TypedDict" not in ast.unparse(base)):
+        if bases := ", ".join(ast.unparse(base) for base in node.bases if ast.unparse(base) not in _KINDS):
             yield f"A kind of `{bases}`.\n"
         yield from _constructor(node)
         yield from _doc(node)

@@ -5,7 +5,7 @@
 the package takes no time.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from movescu.api import Retriever, Settings, retrieve

@@ -8,23 +8,25 @@ asyncio: there, ``await asyncio.to_thread(movescu.retrieve, host, port, keys, po
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import queue
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 from movescu.asking import identifier_of
 from movescu.errors import PeerError, UsageError
 from movescu.observer import Observer, end_event
-from movescu.options import UNCOMPRESSED, ListenOptions, Persistence, RetrieveOptions
+from movescu.options import Persistence, RetrieveOptions
 from movescu.pursuit import Pursuit, joined
 from movescu.reception import Reception
+from movescu.record import replace
 from movescu.retrieval import make_tls
 from movescu.session import Session
 from movescu.storage.durability import Durability
+from movescu.storage.options import ListenOptions
 from movescu.storage.sinks import Directory, storage_options
-from movescu.uids import STUDY_ROOT_FIND, TRANSFER_SYNTAXES
+from movescu.uids import STUDY_ROOT_FIND, TRANSFER_SYNTAXES, UNCOMPRESSED
 
 if TYPE_CHECKING:
     import os
@@ -34,10 +36,10 @@ if TYPE_CHECKING:
     from movescu.asking import Keys
     from movescu.events import Event, EventSink
     from movescu.net.tls import TLSOptions
-    from movescu.storage.receiver import StorageOptions
+    from movescu.storage.options import StorageOptions
     from movescu.storage.sinks import Destination
     from movescu.tally import RetrieveResult
-    from movescu.ul.pdu import UserIdentity
+    from movescu.ul.user_information import UserIdentity
 
 
 class Settings(TypedDict, total=False):
@@ -169,7 +171,7 @@ class Retriever:
             result = joined([pursued], self._reception.rejected)
             if observer is not None and on_event is not None:
                 end = end_event(result, cancelled=session.cancelled)
-                on_event(replace(end, seconds=time.monotonic() - begun))
+                on_event(dataclasses.replace(end, seconds=time.monotonic() - begun))
         return result
 
     def events(self, keys: Keys) -> Generator[Event, None, RetrieveResult]:

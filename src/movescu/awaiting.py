@@ -7,21 +7,22 @@ it moves. When a wait is over for want of time, what was left open is told.
 
 from __future__ import annotations
 
-import logging
 import time
-from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.status import StatusClass
+from movescu.late_log import logger_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from movescu.net.connection import Connection
     from movescu.net.listener import Listener
     from movescu.options import RetrieveOptions
     from movescu.tally import Round
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 _GLANCE: Final = 1.0
 """Seconds between two looks at what the end waits for, should nothing call for one earlier."""

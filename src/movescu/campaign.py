@@ -9,19 +9,21 @@ after the other down is left alone in the end; what was not asked for is told.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
-import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS
 from movescu.errors import AssociationRejectedError, MovescuError, PeerError
 from movescu.journal import COMPLETE
+from movescu.late_log import logger_of
 from movescu.observer import end_event
 from movescu.pursuit import LONGEST_PAUSE, Pursuit, joined
+from movescu.record import replace
 from movescu.session import Session
 from movescu.uids import STUDY_ROOT_FIND
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from movescu.rows import Row
     from movescu.tally import RetrieveResult
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 _NO_RESOURCES: Final = (0xA701, OUT_OF_RESOURCES_SUB_OPERATIONS)
 _TIMES: Final = 3
@@ -253,7 +255,7 @@ class Campaign:
                 self._pause = self._persistence.pause
             self._changed.notify_all()
         if self._on_event is not None and result is not None:
-            self._on_event(replace(end_event(result, row=row.number), seconds=seconds))
+            self._on_event(dataclasses.replace(end_event(result, row=row.number), seconds=seconds))
         self._on_row(RowResult(row, outcome, result, "" if error is None else str(error)))
 
 

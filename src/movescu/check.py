@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +22,7 @@ from movescu.errors import ConnectError, DirectoryNotWritableError, MovescuError
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Silence, connect, own_addresses, resolve
 from movescu.options import MODELS
+from movescu.record import replace
 from movescu.retrieval import Retrieval
 from movescu.services.echo import EchoSCU
 from movescu.services.move import MoveSCU

@@ -20,15 +20,18 @@ from __future__ import annotations
 
 import os
 from array import array
-from dataclasses import dataclass, field
 from functools import cache
 from sys import byteorder
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from movescu.record import Record
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final, TypeVar
 
-_T = TypeVar("_T")
+    _T = TypeVar("_T")
+
 
 _DATA: Final = os.path.join(os.path.dirname(__file__), "data")  # noqa: PTH118, PTH120 - pathlib costs 10 ms at start
 
@@ -39,7 +42,7 @@ def _lines(name: str) -> list[str]:
         return file.read().split("\n")[1:-1]
 
 
-class Range(NamedTuple):
+class Range(Record):
     """A row for many tags. ``parity`` of group and element: 0 even numbers only, 1 odd ones only, None both."""
 
     groups: tuple[int, int]
@@ -70,18 +73,18 @@ class Range(NamedTuple):
         )
 
 
-@dataclass
 class Rows:
     """A dictionary from elsewhere. A row is VR, VM and keyword."""
 
-    single: dict[int, tuple[str, str, str]] = field(default_factory=dict)
-    """Tags of even groups."""
-    odd: dict[int, tuple[str, str, str]] = field(default_factory=dict)
-    """Tags of odd groups, without a creator."""
-    private: dict[str, dict[int, str]] = field(default_factory=dict)
-    """Creator -> tag -> VR; elements below 0x1000 stand for those of any block (PS3.5 7.8.1)."""
-    ranges: list[tuple[Range, tuple[str, str, str]]] = field(default_factory=list)
-    """The first that contains a tag holds."""
+    def __init__(self) -> None:
+        self.single: dict[int, tuple[str, str, str]] = {}
+        """Tags of even groups."""
+        self.odd: dict[int, tuple[str, str, str]] = {}
+        """Tags of odd groups, without a creator."""
+        self.private: dict[str, dict[int, str]] = {}
+        """Creator -> tag -> VR; elements below 0x1000 stand for those of any block (PS3.5 7.8.1)."""
+        self.ranges: list[tuple[Range, tuple[str, str, str]]] = []
+        """The first that contains a tag holds."""
 
     def find(self, tag: int, creator: str | None = None) -> tuple[str, str, str] | None:
         """Find a tag among the ranges."""
@@ -134,6 +137,26 @@ def tags() -> dict[int, str]:
             numbers.byteswap()
         result.update(dict.fromkeys(numbers, vr))
     return result
+
+
+def search_vr(tag: int) -> str | None:
+    """Give the VR of a single tag of ``tags()`` from the text as it stands: in 0.05 ms, where the table takes 2."""
+    if _rows is not None:
+        return tags().get(tag)
+    text, digits = _text("tags.txt"), b"%08x" % tag
+    place = text.find(digits)
+    while place >= 0:
+        begin = text.rfind(b"\t", 0, place) + 1
+        if (place - begin) % 8 == 0:
+            return text[text.rfind(b"\n", 0, begin) + 1 : begin - 1].decode()
+        place = text.find(digits, place + 1)
+    return None
+
+
+@cache
+def _text(name: str) -> bytes:
+    with open(os.path.join(_DATA, name), "rb") as file:  # noqa: PTH118, PTH123 - as above
+        return file.read()
 
 
 @cache
@@ -211,7 +234,16 @@ def keywords() -> list[str]:
 
 
 def tag_of(keyword: str) -> int | None:
-    """Give the tag of a keyword, in the dictionary's spelling, the first one if it repeats; None if unknown."""
+    """Give the tag of a keyword, in the dictionary's spelling, the first one if it repeats; None if unknown.
+
+    Nearly all are found in the text as it stands, in 0.1 ms, without a table of all of them.
+    """
+    if _rows is None and keyword.isalnum():
+        text = _text("keywords.txt")
+        place = text.find(f" {keyword}\n".encode())
+        if place >= 0:
+            begin = text.rfind(b"\n", 0, place) + 1
+            return int(text[begin : begin + 8], 16)
     return _keywords()[1].get(keyword)
 
 

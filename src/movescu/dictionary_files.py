@@ -18,7 +18,6 @@ reported with its line and left out.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from typing import TYPE_CHECKING, Final
@@ -26,13 +25,14 @@ from typing import TYPE_CHECKING, Final
 from movescu import dictionary
 from movescu.dictionary import Range, Rows
 from movescu.errors import UsageError
+from movescu.late_log import logger_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VARIABLE: Final = "DCMDICTPATH"
 
-_log: Final = logging.getLogger("movescu.dictionary")
+_log: Final = logger_of("movescu.dictionary")
 
 _STANDARD: Final = (
     "AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV"

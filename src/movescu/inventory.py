@@ -9,18 +9,18 @@ needs no patient. ``Inventory.requests`` makes what has to be asked to get some 
 from __future__ import annotations
 
 import itertools
-import logging
 from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from movescu.dataset.advice import LEVEL, UNIQUE_KEYS
 from movescu.dataset.charset import SPECIFIC_CHARACTER_SET
-from movescu.dataset.elements import LONG
 from movescu.dataset.query import Identifier, values_of
 from movescu.dataset.values import element, pad
+from movescu.dataset.vr import LONG
 from movescu.dimse.status import StatusClass
 from movescu.errors import DataSetError, PeerError
+from movescu.late_log import logger_of
 from movescu.options import MODELS
 from movescu.session import NoPresentationContextError
 from movescu.storage.naming import MAXIMUM_UID_LENGTH
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from movescu.session import Session
     from movescu.uids import TransferSyntax
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 BATCH: Final = 100
 """UIDs of one request at most: 6.5 KB, which archives take that have little room for a list."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from movescu.options import RetrieveOptions
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received
-    from movescu.storage.receiver import Incoming, ObjectReceiver
+    from movescu.storage.incoming import Incoming, ObjectReceiver
     from movescu.tally import RetrieveResult
     from movescu.ul.pdu import AssociateAC, AssociateRQ
 

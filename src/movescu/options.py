@@ -1,32 +1,31 @@
 """What to retrieve, from whom, and what becomes of it: the library's terms for what the command line says in its own.
 
-``RetrieveOptions`` is one association for C-MOVE, ``ListenOptions`` the storage SCP beside it; what files look like is
-``storage.receiver.StorageOptions``.
+``RetrieveOptions`` is one association for C-MOVE; the storage SCP beside it, and what files look like, is for
+``storage.options``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-from movescu.dimse.messages import PRIORITY_MEDIUM
-from movescu.storage.receiver import StorageOptions
+from movescu.dimse import PRIORITY_MEDIUM
+from movescu.record import Record
 from movescu.uids import (
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_MOVE,
     PATIENT_STUDY_ONLY_FIND,
     PATIENT_STUDY_ONLY_MOVE,
     STUDY_ROOT_FIND,
     STUDY_ROOT_MOVE,
-    TransferSyntax,
+    UNCOMPRESSED,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from movescu.net.tls import TLSOptions
-    from movescu.ul.pdu import UserIdentity
+    from movescu.storage.options import ListenOptions
+    from movescu.uids import TransferSyntax
+    from movescu.ul.user_information import UserIdentity
 
 MODELS: Final = {
     "PATIENT": (PATIENT_ROOT_FIND, PATIENT_ROOT_MOVE),
@@ -35,32 +34,8 @@ MODELS: Final = {
 }
 """FIND and MOVE SOP class of each information model (PS3.4 C.6)."""
 
-UNCOMPRESSED: Final = (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)
 
-
-@dataclass(frozen=True, slots=True)
-class ListenOptions:
-    """Our own storage SCP. ``port`` 0 lets the system choose; ``address`` empty means all interfaces.
-
-    ``calling_ae_titles``: those that may store, none for any. ``require_called_ae_title``: the sender has to call the
-    AE title that was given to the archive as the move destination. ``access_rules``: heed hosts.allow and hosts.deny;
-    ``host_lookup``: look up the names of hosts for them.
-    """
-
-    port: int
-    address: str = ""
-    transfer_syntaxes: tuple[TransferSyntax, ...] = UNCOMPRESSED
-    accept_unknown: bool = False
-    calling_ae_titles: tuple[str, ...] = ()
-    require_called_ae_title: bool = False
-    access_rules: bool = False
-    host_lookup: bool = True
-    maximum_associations: int = 64
-    storage: StorageOptions = field(default_factory=StorageOptions)
-
-
-@dataclass(frozen=True, slots=True)
-class RetrieveOptions:
+class RetrieveOptions(Record):
     """What to ask, whom, and how long to wait. Times are in seconds, None means no limit.
 
     ``move_destination``: AE title that the archive is to send to, None for our own. ``maximum_length``: the longest
@@ -102,8 +77,7 @@ class RetrieveOptions:
         return self.calling_ae_title if self.move_destination is None else self.move_destination
 
 
-@dataclass(frozen=True, slots=True)
-class Persistence:
+class Persistence(Record):
     """How far to go for completeness.
 
     ``verify``: compare what came with what the archive lists. ``resume``: do not ask for what is whole in the output

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from movescu.errors import UsageError
 
 if TYPE_CHECKING:
-    from movescu.storage.receiver import ObjectReceiver
+    from movescu.storage.incoming import ObjectReceiver
 
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)(?:i?B)?(?:/s)?\Z", re.IGNORECASE)
 _FACTORS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}

@@ -10,7 +10,6 @@ overrun is not overrun again by all of its clients at once.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from movescu.awaiting import Awaiting
 from movescu.dimse.status import CANCEL, DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN
 from movescu.errors import AssociationRejectedError, PeerError
 from movescu.inventory import BATCH, Inventory, InventoryError, take_inventory
+from movescu.late_log import logger_of
 from movescu.session import NoPresentationContextError
 from movescu.tally import RetrieveResult, Round, Tally
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from movescu.session import Session
     from movescu.ul.negotiation import RejectedClass
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 LONGEST_PAUSE: Final = 60.0
 """Seconds between two attempts at most."""

@@ -8,36 +8,34 @@ such lists are not to be had, to the one whose message ID the sender gives as th
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
-from typing import TYPE_CHECKING, Final
 
 from movescu.awaiting import shortest
-from movescu.net.listener import Listener
-from movescu.net.transport import Deadline, Transport, listen
-from movescu.services.store import StorageSCP
-from movescu.storage.durability import Durability
-from movescu.storage.receiver import receiver_factory
-from movescu.storage.writer import OutputDirectory
+from movescu.late_log import logger_of
 from movescu.tally import Round, Tally
 from movescu.uids import VERIFICATION, may_be_storage, storage_classes
-from movescu.ul.negotiation import AcceptorPolicy, answer, refusal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from typing import Final
 
     from movescu.net.connection import Connection
+    from movescu.net.listener import Listener
     from movescu.net.tls import TLS
+    from movescu.net.transport import Deadline, Transport
     from movescu.observer import Observer
-    from movescu.options import ListenOptions, RetrieveOptions
-    from movescu.services.store import Received
+    from movescu.options import RetrieveOptions
+    from movescu.services.store import Received, StorageSCP
+    from movescu.storage.incoming import Incoming, ObjectReceiver
     from movescu.storage.index import Index
-    from movescu.storage.receiver import Incoming, ObjectReceiver, StorageOptions
-    from movescu.ul.negotiation import RejectedClass
+    from movescu.storage.options import ListenOptions, StorageOptions
+    from movescu.storage.writer import OutputDirectory
+    from movescu.ul.negotiation import AcceptorPolicy, RejectedClass
     from movescu.ul.pdu import AssociateRQ
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 
 class Reception:
@@ -71,7 +69,7 @@ class Reception:
         self._flushing = threading.Lock()
         self._directory: OutputDirectory | None = None
         self._scp: StorageSCP | None = None
-        self._policy: AcceptorPolicy | None = None
+        self._serving = threading.Lock()
         self.listener: Listener | None = None
 
     def open(self) -> None:
@@ -82,28 +80,16 @@ class Reception:
         own, options = self._options.listen, self._options
         if own is None:
             return
+        from movescu.net.listener import Listener  # noqa: PLC0415 - for those alone who have a port, as all of this
+        from movescu.net.transport import listen  # noqa: PLC0415 - as above
+
         if own.storage.to_files:
+            from movescu.storage.writer import OutputDirectory  # noqa: PLC0415 - as above
+
             self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
             self._directory.remove_leftovers()
             if self._indexed:
                 self.index = _open_index(own.storage)
-        # As titles are read from a request: without the blanks around them (PS3.8 table 9-11).
-        called = frozenset((options.destination.strip(),)) if own.require_called_ae_title else frozenset[str]()
-        self._policy = AcceptorPolicy(
-            _storage_policy(own),
-            own.transfer_syntaxes,
-            options.maximum_length,
-            calling_ae_titles=frozenset(own.calling_ae_titles),
-            called_ae_titles=called,
-        )
-        kept = {} if self.index is None else {"on_kept": self.index.add}
-        self._scp = StorageSCP(
-            self._policy,
-            self._watched(receiver_factory(own.storage, self._directory, **kept)),
-            self._received,
-            on_broken_off=self._broken_off,
-            store_timeout=shortest(options.store_timeout, options.dimse_timeout),
-        )
         self.listener = Listener(
             listen(own.address, own.port, options.ip),
             self._serve,
@@ -113,6 +99,31 @@ class Reception:
             prepare=self._prepare(own),
         )
         _log.info("listening on port %d", self.listener.port)
+
+    def prepare(self) -> None:
+        """Load what serves storage associations, if there is a port: 20 ms, best spent while the archive is at work."""
+        if self._options.listen is not None:
+            self._storage_scp(self._options.listen)
+
+    def _storage_scp(self, own: ListenOptions) -> StorageSCP:
+        """Give what serves storage associations, made when it is first wanted."""
+        with self._serving:
+            if self._scp is None:
+                self._scp = self._make_scp(own)
+            return self._scp
+
+    def _make_scp(self, own: ListenOptions) -> StorageSCP:
+        from movescu.services.store import StorageSCP  # noqa: PLC0415 - see prepare()
+        from movescu.storage.receiver import receiver_factory  # noqa: PLC0415 - see prepare()
+
+        kept = {} if self.index is None else {"on_kept": self.index.add}
+        return StorageSCP(
+            _policy(self._options, own),
+            self._watched(receiver_factory(own.storage, self._directory, **kept)),
+            self._received,
+            on_broken_off=self._broken_off,
+            store_timeout=shortest(self._options.store_timeout, self._options.dimse_timeout),
+        )
 
     def _watched(self, factory: Callable[[Incoming], ObjectReceiver]) -> Callable[[Incoming], ObjectReceiver]:
         watch = self._watch
@@ -125,13 +136,13 @@ class Reception:
 
     def _serve(self, connection: Connection, request: AssociateRQ) -> None:
         """Serve an association; have its begin and end told, if it is not rejected."""
-        assert self._scp is not None  # noqa: S101 - open() comes first
-        assert self._policy is not None  # noqa: S101 - as above
+        assert self._options.listen is not None  # noqa: S101 - there is a listener
+        scp = self._storage_scp(self._options.listen)
         observed: AbstractContextManager[None] = contextlib.nullcontext()
-        if self.observer is not None and refusal(request, self._policy) is None:
-            observed = self.observer.storage(connection, request, answer(request, self._policy))
+        if self.observer is not None and (reply := scp.answer(request)) is not None:
+            observed = self.observer.storage(connection, request, reply)
         with observed:
-            self._scp.serve(connection, request)
+            scp.serve(connection, request)
 
     def _prepare(self, own: ListenOptions) -> Callable[[Transport, Deadline], None] | None:
         """Give what has to be done with a connection before it may ask for an association, None for nothing."""
@@ -237,12 +248,27 @@ class Reception:
             stack.callback(self.stop)
 
 
+def _policy(options: RetrieveOptions, own: ListenOptions) -> AcceptorPolicy:
+    from movescu.ul.negotiation import AcceptorPolicy  # noqa: PLC0415 - see prepare()
+
+    # As titles are read from a request: without the blanks around them (PS3.8 table 9-11).
+    called = frozenset((options.destination.strip(),)) if own.require_called_ae_title else frozenset[str]()
+    return AcceptorPolicy(
+        _storage_policy(own),
+        own.transfer_syntaxes,
+        options.maximum_length,
+        calling_ae_titles=frozenset(own.calling_ae_titles),
+        called_ae_titles=called,
+    )
+
+
 def _storage_policy(own: ListenOptions) -> Callable[[str], bool]:
     classes = storage_classes()
     return lambda uid: uid in classes or uid == VERIFICATION or (own.accept_unknown and may_be_storage(uid))
 
 
 def _open_index(storage: StorageOptions) -> Index:
+    from movescu.storage.durability import Durability  # noqa: PLC0415 - as the next
     from movescu.storage.index import open_index  # noqa: PLC0415 - for those alone who resume
 
     return open_index(storage.directory, storage.layout, durable=storage.durability is Durability.OBJECT)

@@ -9,21 +9,22 @@ is a failure, and which exit code that has, is for ``cli.report``.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
-from typing import TYPE_CHECKING, Final, Self
 
 from movescu.awaiting import Awaiting
 from movescu.dimse.status import StatusClass
 from movescu.errors import PeerError
+from movescu.late_log import logger_of
 from movescu.reception import Reception
 from movescu.session import Session
 from movescu.tally import RetrieveResult, Round, Tally
 from movescu.uids import STUDY_ROOT_FIND
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Final, Self
 
     from movescu.dataset.query import Identifier
     from movescu.events import EventSink
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from movescu.options import Persistence, RetrieveOptions
     from movescu.pursuit import Pursued, Pursuit
     from movescu.services.move import MoveResponse
-    from movescu.storage.receiver import ObjectReceiver
+    from movescu.storage.incoming import ObjectReceiver
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 
 class Retrieval:
@@ -70,6 +71,7 @@ class Retrieval:
             until=self._until,
             moved=lambda: self.reception.last_activity,
             further=() if persistence is None else (STUDY_ROOT_FIND,),
+            meanwhile=self.reception.prepare,
             observer=self._observer,
         )
         self._round = Round(tally=self.reception.tally)

@@ -9,35 +9,35 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import socket
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
 
 from movescu.awaiting import shortest
-from movescu.dimse.exchange import Exchange
 from movescu.dimse.status import StatusClass
 from movescu.errors import PeerError, TimedOutError
+from movescu.late_log import logger_of
 from movescu.net.connection import Connection
 from movescu.net.patience import Patience
 from movescu.net.transport import Deadline, connect
 from movescu.options import MODELS
-from movescu.services.find import FindResponse, FindSCU
-from movescu.services.move import MoveResponse, MoveSCU
+from movescu.record import replace
 from movescu.ul.negotiation import not_granted, propose, retrieval_negotiation, user_information
 from movescu.ul.pdu import AssociateRQ
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Final
 
     from movescu.dataset.query import Identifier
     from movescu.net.tls import TLS
     from movescu.observer import Observer
     from movescu.options import RetrieveOptions
+    from movescu.services.find import FindResponse
+    from movescu.services.move import MoveResponse, MoveSCU
     from movescu.ul.negotiation import Context
 
-_log: Final = logging.getLogger("movescu.retrieve")
+_log: Final = logger_of("movescu.retrieve")
 
 _FAREWELL: Final = 1.0
 """Seconds that an archive has for the answer to a release request when the time for all is over."""
@@ -53,10 +53,11 @@ class Session:
     ``until``: when all has to be over, on the monotonic clock. ``moved`` tells when a byte last came in on a storage
     association, for an archive whose objects come in is not silent. ``message_ids``: those of C-MOVE requests, where
     several sessions must not give the same. ``further``: abstract syntaxes that are proposed beside the model's own.
-    ``observer`` is told when the association opens and ends.
+    ``meanwhile`` is called when a C-MOVE request has left and the archive is at work. ``observer`` is told when the
+    association opens and ends.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a retrieve knows and its association does not, each with its default
         self,
         options: RetrieveOptions,
         *,
@@ -65,6 +66,7 @@ class Session:
         moved: Callable[[], float] = lambda: 0.0,
         message_ids: Iterator[int] | None = None,
         further: tuple[str, ...] = (),
+        meanwhile: Callable[[], None] = lambda: None,
         observer: Observer | None = None,
     ) -> None:
         self._options = options
@@ -73,6 +75,7 @@ class Session:
         self._moved = moved
         self._message_ids = message_ids if message_ids is not None else itertools.cycle(range(1, 0x10000))
         self._further = further
+        self._meanwhile = meanwhile
         self._observer = observer
         self._connection: Connection | None = None
         self._wakened, self._wake = socket.socketpair()
@@ -185,6 +188,9 @@ class Session:
         ``on_request`` is told the message ID before the request leaves. Raises ``PeerError`` if the association ends
         before. It is aborted then: an archive that was given up stops.
         """
+        from movescu.dimse.exchange import Exchange  # noqa: PLC0415 - needed from here on
+        from movescu.services.move import MoveSCU  # noqa: PLC0415 - as above
+
         connection, context = self._ready(MODELS[self._options.model][1])
         options = self._options
         scu = MoveSCU(
@@ -216,6 +222,7 @@ class Session:
         if on_request is not None:
             on_request(message_id)
         scu.request(identifier, patience, message_id)
+        self._meanwhile()
         attendant = self._attendant(scu, connection, patience)
         for number, response in enumerate(scu.responses(patience, attendant), start=1):
             if on_response is not None:
@@ -257,6 +264,9 @@ class Session:
         To be read to its end before the next request. Raises ``NoPresentationContextError``, and ``PeerError`` if the
         association ends; it is aborted then.
         """
+        from movescu.dimse.exchange import Exchange  # noqa: PLC0415 - for those alone who ask it
+        from movescu.services.find import FindSCU  # noqa: PLC0415 - as above
+
         connection, context = self._ready(abstract_syntax)
         patience = self._patience(connection, lambda: connection.last_activity)
         scu = FindSCU(Exchange(connection), context)

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from movescu import implementation
 from movescu.dimse.status import C_STORE, PENDING, PENDING_WARNING, SUCCESS
 from movescu.events import (
     VERSION,
@@ -25,7 +26,6 @@ from movescu.events import (
     rejected_json,
     status_json,
 )
-from movescu.uids import IMPLEMENTATION_VERSION_NAME
 
 if TYPE_CHECKING:
     from movescu.options import RetrieveOptions
@@ -115,7 +115,7 @@ class Summary:
         errors = dict.fromkeys((*self._errors, *end.errors))
         return {
             "version": VERSION,
-            "program": f"movescu {IMPLEMENTATION_VERSION_NAME.partition('_')[2]}",
+            "program": f"movescu {implementation.VERSION}",
             "begun": moment(self._begun),
             "ended": moment(end.time),
             "archive": self._archive(),

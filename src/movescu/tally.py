@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.status import SUCCESS, StatusClass
 from movescu.errors import IncompleteError
+from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
+    from typing import Final
 
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received
-    from movescu.storage.receiver import Incoming
+    from movescu.storage.incoming import Incoming
     from movescu.ul.negotiation import RejectedClass
 
 _REPORTED: Final = 1000  # objects that failed or broke off and are remembered one by one
@@ -89,28 +90,36 @@ class Tally:
                 self.broken_off.add(incoming.request.affected_sop_instance_uid)
 
 
-@dataclass(slots=True, eq=False)
 class Round:
     """Requests that are waited for together, and what came of them.
 
-    ``wanted``: SOP instance UIDs of the objects that are asked for, where they are known; ``extra``: those of others
-    that came all the same, a thousand at most. ``row``: see ``events``.
+    ``tally``: of this round, a new one if none is given. ``wanted``: SOP instance UIDs of the objects that are asked
+    for, where they are known. ``row``: see ``events``. ``total``: of several rounds for the same objects together.
+    ``satisfied`` tells whether all that is wanted is there, whatever the archive counts.
     """
 
-    tally: Tally = field(default_factory=Tally)
-    responses: list[MoveResponse] = field(default_factory=list)
-    message_ids: set[int] = field(default_factory=set)
-    wanted: Container[str] | None = None
-    extra: set[str] = field(default_factory=set)
-    lost: bool = False
-    """Whether the association with the archive ended before a final response."""
-    row: int | None = None
-    total: Tally | None = None
-    """Of several rounds for the same objects together."""
-    satisfied: Callable[[], bool] = lambda: False
-    """Tells whether all that is wanted is there, whatever the archive counts."""
-    touched: float = 0.0
-    """When an object last came, on the monotonic clock."""
+    def __init__(
+        self,
+        tally: Tally | None = None,
+        *,
+        wanted: Container[str] | None = None,
+        row: int | None = None,
+        total: Tally | None = None,
+        satisfied: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.tally = Tally() if tally is None else tally
+        self.responses: list[MoveResponse] = []
+        self.message_ids: set[int] = set()
+        self.wanted = wanted
+        self.extra: set[str] = set()
+        """SOP instance UIDs of other objects that came all the same, a thousand at most."""
+        self.lost = False
+        """Whether the association with the archive ended before a final response."""
+        self.row = row
+        self.total = total
+        self.satisfied = satisfied
+        self.touched = 0.0
+        """When an object last came, on the monotonic clock."""
 
     def count(self, received: Received) -> None:
         """Count an object that came for this round."""
@@ -129,8 +138,7 @@ class Round:
             self.total.count_broken_off(incoming)
 
 
-@dataclass(frozen=True, slots=True)
-class RetrieveResult:
+class RetrieveResult(Record):
     """What a retrieve came to: the final response of each request, and what arrived.
 
     ``expected``: objects that the archive says it delivered, where they were to come to us.

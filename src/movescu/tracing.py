@@ -5,10 +5,10 @@ Text of a peer may hold anything; here it becomes one line that no terminal obey
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Final
 
 TRACE: Final = 5
 """The level of ``logging`` below DEBUG, at which bytes are shown."""

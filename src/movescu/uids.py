@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import Final, NamedTuple
 
-IMPLEMENTATION_CLASS_UID: Final = "2.25.199373452183617926018834126716281739203"
-IMPLEMENTATION_VERSION_NAME: Final = "MOVESCU_0.1.0"
+from movescu.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -26,7 +28,7 @@ PATIENT_STUDY_ONLY_FIND: Final = "1.2.840.10008.5.1.4.1.2.3.1"
 PATIENT_STUDY_ONLY_MOVE: Final = "1.2.840.10008.5.1.4.1.2.3.2"
 
 
-class TransferSyntax(NamedTuple):
+class TransferSyntax(Record):
     """How a data set is encoded (PS3.5 section 10): ``name`` is the one of PS3.6 table A-1."""
 
     uid: str
@@ -41,6 +43,9 @@ IMPLICIT_LITTLE: Final = TransferSyntax("1.2.840.10008.1.2", "Implicit VR Little
 EXPLICIT_LITTLE: Final = TransferSyntax("1.2.840.10008.1.2.1", "Explicit VR Little Endian")
 DEFLATED_LITTLE: Final = TransferSyntax("1.2.840.10008.1.2.1.99", "Deflated Explicit VR Little Endian", deflated=True)
 EXPLICIT_BIG: Final = TransferSyntax("1.2.840.10008.1.2.2", "Explicit VR Big Endian", big_endian=True)
+
+UNCOMPRESSED: Final = (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)
+"""What everyone has to know, in the order of DCMTK."""
 
 # Every transfer syntax of the 2026 standard whose data set is explicit VR little endian with pixel data in
 # encapsulated form (PS3.5 A.4), in numerical order of PS3.6 table A-1; the retired JPEG processes come last.
@@ -109,7 +114,7 @@ TRANSFER_SYNTAXES: Final[dict[str, TransferSyntax]] = {
 """Transfer syntaxes by UID, those that a Storage SCP may be sent."""
 
 
-class StorageClass(NamedTuple):
+class StorageClass(Record):
     """A storage SOP class (PS3.4 annex B.5); ``prefix`` begins the names of its files."""
 
     uid: str

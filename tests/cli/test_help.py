@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from movescu.cli.help import help_text, painted, short_help_text, version_text, wants_colour
+from movescu.cli.help import help_text, painted, short_help_text, wants_colour
 from movescu.cli.main import main
 from movescu.cli.options import NAMES
 from movescu.cli.parser import parse
+from movescu.cli.version import version_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

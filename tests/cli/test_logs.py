@@ -22,19 +22,21 @@ from command import dcmtk, movescu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movescu.cli import logs, streams
+from movescu.cli import log_level, logs, streams
 from movescu.cli.dots import Dots
 from movescu.dataset.dump import data_set_text
 from movescu.dimse.dump import message_text
 from movescu.dimse.messages import CMoveRQ, CMoveRSP
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, connect
+from movescu.record import replace
 from movescu.storage.receiver import IgnoringReceiver
 from movescu.tracing import hex_text, text_of
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.ul.dump import association_text, bytes_of
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
-from movescu.ul.pdu import AssociateRJ, AssociateRQ, ExtendedNegotiation, UserIdentity, UserInformation
+from movescu.ul.pdu import AssociateRJ, AssociateRQ
+from movescu.ul.user_information import ExtendedNegotiation, UserIdentity, UserInformation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +160,7 @@ def test_a_stream_that_cannot_be_written_is_told() -> None:
 @pytest.mark.row("CVE-2026-5663")
 @pytest.mark.usefixtures("restored")
 def test_what_a_peer_says_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure("info")
+    log_level.configure("info")
     log = logging.getLogger("movescu.test")
     log.warning("the peer says %s and %r", "\x1b[2J\x07\nI: forged\r\x9b", "a\nb")
     log.warning("ours\nis %(what)s", {"what": "a\nb"})
@@ -277,7 +279,7 @@ def test_identities_of_peers_and_answers_to_ours_are_not_shown() -> None:
     policy = AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE,))
     reply = answer(request, policy)
     ticket = UserInformation(user_identity_response=b"ticket")
-    taken = dataclasses.replace(reply, user_information=ticket)
+    taken = replace(reply, user_information=ticket)
     for pdu in (request, taken):
         shown = association_text("title", pdu) + repr(pdu) * (pdu is request)
         assert "not shown" in shown
@@ -374,7 +376,7 @@ def test_bytes_are_shown_as_numbers_and_characters() -> None:
 
 @pytest.mark.usefixtures("restored")
 def test_nothing_is_dumped_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    logs.configure("info")
+    log_level.configure("info")
     for name in ("movescu.ul.dump", "movescu.dimse.dump", "movescu.dataset.dump"):
         monkeypatch.setitem(sys.modules, name, None)  # an import of it would raise
 

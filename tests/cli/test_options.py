@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from movescu.cli.help import help_text, version_text
-from movescu.cli.options import NAMES, OPTIONS, UNCOMPRESSED
+from movescu.cli.help import help_text
+from movescu.cli.options import NAMES, OPTIONS
 from movescu.cli.parser import Settings
-from movescu.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES
+from movescu.cli.version import version_text
+from movescu.record import names_of
+from movescu.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES, UNCOMPRESSED
 
 if TYPE_CHECKING:
     from movescu.cli.option import Option
@@ -57,7 +59,7 @@ def test_no_name_is_given_twice() -> None:
 
 def test_every_setting_can_be_set_and_nothing_else_is() -> None:
     parameters = {"peer", "port", "query_files"}
-    assert {option.field for option in OPTIONS} - {""} == set(Settings._fields) - parameters
+    assert {option.field for option in OPTIONS} - {""} == set(names_of(Settings)) - parameters
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.long)

@@ -14,6 +14,7 @@ from command import movescu
 from movescu.cli.options import OPTIONS
 from movescu.cli.parser import CommandLineError, Settings, parse
 from movescu.cli.sites import sites_file
+from movescu.record import names_of
 from movescu.testing import Archive
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def test_a_site_is_worth_the_words_that_it_stands_for(write: Write) -> None:
     words = "-aet WORKSTATION +P 11112 -v -aec PACS -aem ELSEWHERE -S -od images -td 60 +p 128 16"
     typed = parse(("--site", "pacs", *words.split(), "--allow-aet", "PACS", "--allow-aet", "PACS2", *KEY))
     spelled = parse((*words.split(), "--allow-aet", "PACS", "--allow-aet", "PACS2", "pacs.example.org", "104", *KEY))
-    for field in Settings._fields:
+    for field in names_of(Settings):
         if field not in ("site", "allowed_aets"):
             assert getattr(at_pacs(*KEY), field) == getattr(typed, field) == getattr(spelled, field)
     assert at_pacs(*KEY).allowed_aets == spelled.allowed_aets

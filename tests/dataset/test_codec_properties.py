@@ -7,7 +7,6 @@ import itertools
 import random
 import tracemalloc
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import encoded
@@ -24,11 +23,12 @@ from movescu.dataset.identity import IDENTITY
 from movescu.dataset.recode import Encoding, GroupLength, Identity, MemorySink, Recoder, recode, scan
 from movescu.dataset.scan import adapted, adapted_head
 from movescu.errors import DataSetError
+from movescu.record import replace
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from movescu.dataset.elements import Buffer
+    from movescu.dataset.vr import Buffer
 
 SYNTAXES = {LITTLE: uids.EXPLICIT_LITTLE, BIG: uids.EXPLICIT_BIG, IMPLICIT: uids.IMPLICIT_LITTLE}
 LEAVES = {

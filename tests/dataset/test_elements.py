@@ -10,8 +10,8 @@ import pytest
 from encoded import NAME, REQUEST, UNDEFINED, deflate, el, encode, fragments, item, item_end, sequence_end
 
 from movescu import uids
-from movescu.dataset.elements import MAX_DEPTH
 from movescu.dataset.recode import Encoding, MemorySink, Recoder, recode, scan
+from movescu.dataset.vr import MAX_DEPTH
 from movescu.errors import DataSetError
 
 ELE, ILE, DEFLATED = uids.EXPLICIT_LITTLE, uids.IMPLICIT_LITTLE, uids.DEFLATED_LITTLE

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from movescu import implementation
 from movescu.dataset.filemeta import decode_file_meta, encode_file_meta
 from movescu.errors import DataSetError
-from movescu.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ELE = "1.2.840.10008.1.2.1"
@@ -26,15 +26,15 @@ def test_pydicom_reads_what_we_write(source: str | None) -> None:
     assert meta.MediaStorageSOPClassUID == CT
     assert meta.MediaStorageSOPInstanceUID == "1.2.3"
     assert meta.TransferSyntaxUID == ELE
-    assert meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
-    assert meta.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
+    assert meta.ImplementationClassUID == implementation.CLASS_UID
+    assert meta.ImplementationVersionName == implementation.VERSION_NAME
     assert meta.get("SourceApplicationEntityTitle") == source
     assert len(data) % 2 == 0
 
 
 def test_our_own_identification_is_valid() -> None:
-    assert pydicom.uid.UID(IMPLEMENTATION_CLASS_UID).is_valid
-    assert 0 < len(IMPLEMENTATION_VERSION_NAME) <= 16
+    assert pydicom.uid.UID(implementation.CLASS_UID).is_valid
+    assert 0 < len(implementation.VERSION_NAME) <= 16
 
 
 def test_both_ways() -> None:

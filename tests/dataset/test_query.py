@@ -12,7 +12,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from movescu.dataset.encoding import Encoding
 from movescu.dataset.query import make_identifier, values_of
+from movescu.dataset.recode import recode
 from movescu.errors import UsageError
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
@@ -41,6 +43,12 @@ KEYS = {
     "ReferencedStudySequence=": b"\x08\0\x10\x11SQ\0\0\0\0\0\0",
     "0009,0010=ACME": b"\x09\0\x10\0LO\4\0ACME",
 }
+
+
+@pytest.mark.parametrize("keys", [*((key,) for key in KEYS), tuple(KEYS), tuple(reversed(KEYS))])
+def test_keys_alone_are_encoded_as_a_data_set_that_was_recoded(keys: tuple[str, ...]) -> None:
+    data = make_identifier(keys).data
+    assert data == recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=EXPLICIT_LITTLE))
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from movescu import dictionary, uids
 from movescu.dataset import kinds
-from movescu.dataset.elements import PIXEL_DATA
 from movescu.dataset.encoding import Encoding, Identity
 from movescu.dataset.identity import IDENTITY, INSTANCE_UID
 from movescu.dataset.recode import recode
 from movescu.dataset.scan import adapted
 from movescu.dataset.stretches import Stretches, explicit_elements
+from movescu.dataset.vr import PIXEL_DATA
 from movescu.errors import DataSetError
 
 SYNTAXES = {LITTLE: uids.EXPLICIT_LITTLE, BIG: uids.EXPLICIT_BIG, IMPLICIT: uids.IMPLICIT_LITTLE}
@@ -113,7 +113,8 @@ def test_a_dictionary_in_which_a_vr_is_another_is_heeded() -> None:
     numbers = [n for n in OBJECT if n.vr != "IS"] + [Node(0x00201000 + i, "US", b"  ") for i in range(6)]
     data = encode(sorted(numbers), IMPLICIT)
     uid_rows = {tag: ("UI", "1", f"UID{tag:08x}") for tag in IDENTITY}
-    rows = dictionary.Rows(uid_rows | {0x00201000 + i: ("US", "1", f"Number{i}") for i in range(6)})
+    rows = dictionary.Rows()
+    rows.single |= uid_rows | {0x00201000 + i: ("US", "1", f"Number{i}") for i in range(6)}
     try:
         dictionary.use(rows)
         for _ in range(3):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import fields
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +24,7 @@ from movescu.dimse.messages import (
     encode_command,
 )
 from movescu.errors import AbortReason, ProtocolError
+from movescu.record import names_of
 
 
 def text(value: str) -> str:
@@ -275,7 +275,7 @@ KINDS = [CEchoRQ, CEchoRSP, CFindRQ, CFindRSP, CStoreRQ, CStoreRSP, CMoveRQ, CMo
 @given(st.data())
 def test_whatever_is_encoded_is_decoded_to_the_same(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(KINDS))
-    values = {field.name: data.draw(BY_NAME.get(field.name, us), field.name) for field in fields(kind)}
+    values = {name: data.draw(BY_NAME.get(name, us), name) for name in names_of(kind)}
     message: Message = kind(**values)
     encoded = encode_command(message)
     assert len(encoded) % 2 == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import invariants
@@ -28,6 +27,7 @@ from station import (
 
 from movescu.cli import logs
 from movescu.dimse.messages import CEchoRQ
+from movescu.record import replace
 from movescu.storage.naming import file_name
 from movescu.uids import VERIFICATION
 from movescu.ul.pdu import Abort

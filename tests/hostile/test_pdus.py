@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import invariants
@@ -29,6 +28,7 @@ from station import (
 )
 from wire import WAIT, read_all
 
+from movescu.record import replace
 from movescu.uids import EXPLICIT_LITTLE
 from movescu.ul.pdu import Abort, AssociateAC, AssociateRJ, PDataTF, PresentationDataValue, ReleaseRP, ReleaseRQ
 

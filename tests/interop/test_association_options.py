@@ -32,15 +32,8 @@ from movescu.options import RetrieveOptions
 from movescu.retrieval import Retrieval
 from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, PATIENT_ROOT_FIND, VERIFICATION
 from movescu.ul.negotiation import propose
-from movescu.ul.pdu import (
-    AssociateAC,
-    AssociateRJ,
-    AssociateRQ,
-    ExtendedNegotiation,
-    PDataTF,
-    PresentationDataValue,
-    UserInformation,
-)
+from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
+from movescu.ul.user_information import ExtendedNegotiation, UserInformation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

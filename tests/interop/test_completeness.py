@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import corpus
@@ -16,9 +15,10 @@ from command import movescu
 from movescu.dataset.query import make_identifier
 from movescu.errors import AssociationRejectedError, PeerError
 from movescu.events import Event, RetryEvent
-from movescu.options import ListenOptions, Persistence, RetrieveOptions
+from movescu.options import Persistence, RetrieveOptions
+from movescu.record import replace
 from movescu.retrieval import Retrieval
-from movescu.storage.receiver import StorageOptions
+from movescu.storage.options import ListenOptions, StorageOptions
 from movescu.testing import Archive, Ending, Faults
 from movescu.uids import STUDY_ROOT_MOVE
 

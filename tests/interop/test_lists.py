@@ -15,10 +15,10 @@ import pytest
 from command import movescu, running
 
 from movescu.campaign import Campaign, RowResult
-from movescu.options import ListenOptions, Persistence, RetrieveOptions
+from movescu.options import Persistence, RetrieveOptions
 from movescu.reception import Reception
 from movescu.rows import read_rows
-from movescu.storage.receiver import StorageOptions
+from movescu.storage.options import ListenOptions, StorageOptions
 from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:

@@ -11,19 +11,19 @@ from __future__ import annotations
 import itertools
 import random
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from command import dcmtk, movescu
 from negotiating import KEY, answers, by_context, catch, requests
 
+from movescu import implementation
 from movescu.cli.options import OPTIONS
+from movescu.record import replace
 from movescu.uids import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
-    IMPLEMENTATION_CLASS_UID,
     IMPLICIT_LITTLE,
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_MOVE,
@@ -33,14 +33,8 @@ from movescu.uids import (
     storage_classes,
 )
 from movescu.ul.negotiation import user_information
-from movescu.ul.pdu import (
-    AssociateAC,
-    AssociateRQ,
-    CommonExtendedNegotiation,
-    ExtendedNegotiation,
-    RoleSelection,
-    UserIdentity,
-)
+from movescu.ul.pdu import AssociateAC, AssociateRQ
+from movescu.ul.user_information import CommonExtendedNegotiation, ExtendedNegotiation, RoleSelection, UserIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,10 +241,10 @@ PROPOSALS: dict[str, tuple[str, ...]] = {
 def test_an_archive_is_asked_as_dcmtks_asks_it(what: str, tmp_path: Path) -> None:
     options = (*KEY, *PROPOSALS[what])
     theirs, ours = catch(dcmtk, *options, folder=tmp_path), catch(movescu, *options, folder=tmp_path)
-    assert ours.request.user_information.implementation_class_uid == IMPLEMENTATION_CLASS_UID
+    assert ours.request.user_information.implementation_class_uid == implementation.CLASS_UID
     said = replace(
         theirs.request.user_information,
-        implementation_class_uid=IMPLEMENTATION_CLASS_UID,
+        implementation_class_uid=implementation.CLASS_UID,
         implementation_version_name=ours.request.user_information.implementation_version_name,
     )
     assert ours.request == replace(theirs.request, user_information=said)

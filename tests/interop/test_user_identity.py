@@ -19,7 +19,8 @@ from pynetdicom import evt
 
 from movescu.cli.parser import parse
 from movescu.cli.wiring import retrieve_options
-from movescu.ul.pdu import AssociateRQ, UserIdentity, UserInformation
+from movescu.ul.pdu import AssociateRQ
+from movescu.ul.user_information import UserIdentity, UserInformation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

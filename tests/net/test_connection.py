@@ -7,7 +7,6 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +25,7 @@ from movescu.errors import (
 )
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Transport
+from movescu.record import replace
 from movescu.uids import IMPLICIT_LITTLE, VERIFICATION
 from movescu.ul.association import Association, Fragment, ReleaseIndication
 from movescu.ul.negotiation import Context

@@ -20,8 +20,10 @@ from movescu.dataset.filemeta import decode_file_meta
 from movescu.dimse.messages import CStoreRQ
 from movescu.errors import StoreError
 from movescu.storage.durability import Durability
+from movescu.storage.incoming import Incoming
 from movescu.storage.layout import parse_layout
-from movescu.storage.receiver import Incoming, StorageOptions, receiver_factory
+from movescu.storage.options import StorageOptions
+from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 from movescu.ul.negotiation import Context

@@ -21,6 +21,7 @@ import peers
 
 from movescu.cli.command import run_command
 from movescu.cli.parser import parse
+from movescu.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,7 +143,7 @@ def here(*arguments: object, folder: Path, code: int | None = 0, **settings: Any
     ``settings`` are fields of ``Settings`` and override the arguments: a time-out need not be whole seconds. For what
     only a process can show (descriptors, signals, its own standard error) there is ``movescu``.
     """
-    parsed = parse([*map(str, arguments)])._replace(output_directory=str(folder), **settings)
+    parsed = replace(parse([*map(str, arguments)]), output_directory=str(folder), **settings)
     log = io.StringIO()
     with logging_state.restored(), redirect_stderr(log):
         outcome = Outcome(run_command(parsed), log.getvalue(), "", folder)

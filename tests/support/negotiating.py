@@ -28,7 +28,6 @@ from movescu.ul.pdu import (
     ProposedContext,
     ReleaseRP,
     ReleaseRQ,
-    UserInformation,
     decode_pdu,
 )
 
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from command import Outcome
+
+    from movescu.ul.user_information import UserInformation
 
     Program = Callable[..., Outcome]
 

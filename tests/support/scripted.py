@@ -13,7 +13,6 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import invariants
@@ -33,6 +32,7 @@ from movescu.dimse.messages import (
 from movescu.dimse.status import PENDING, SUCCESS
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Transport, connect
+from movescu.record import replace
 from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.ul.association import AbortIndication, Association, ProviderAbortIndication, ReleaseIndication
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information

@@ -10,9 +10,9 @@ import peers
 import scripted
 from command import Outcome, Running, here, movescu, running
 
-from movescu.options import ListenOptions, RetrieveOptions
+from movescu.options import RetrieveOptions
 from movescu.retrieval import Retrieval
-from movescu.storage.receiver import StorageOptions
+from movescu.storage.options import ListenOptions, StorageOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -19,7 +19,8 @@ from movescu.net.connection import Connection
 from movescu.net.listener import Listener
 from movescu.net.transport import Deadline, connect, listen
 from movescu.services.store import Received, StorageSCP
-from movescu.storage.receiver import Incoming, StorageOptions, receiver_factory
+from movescu.storage.options import StorageOptions
+from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, VERIFICATION
 from movescu.ul.negotiation import AcceptorPolicy, propose, user_information
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from movescu.storage.incoming import Incoming
     from movescu.uids import TransferSyntax
 
 HOST = "127.0.0.1"

@@ -26,7 +26,7 @@ from movescu.ul.pdu import AssociateRQ, ProposedContext
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from movescu.storage.receiver import Incoming
+    from movescu.storage.incoming import Incoming
 
 _SILENCE = Silence(30.0, "a storage proxy waits")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Transport
+from movescu.record import names_of
 from movescu.uids import IMPLICIT_LITTLE, VERIFICATION
 from movescu.ul.association import (
     AbortIndication,
@@ -73,7 +74,7 @@ def plain(indication: Indication) -> Plain:
     if isinstance(indication, ProviderAbortIndication):
         reason = None if indication.error is None else indication.error.abort_reason
         return "ProviderAbortIndication", indication.abort, reason
-    return type(indication).__name__, *indication
+    return type(indication).__name__, *(getattr(indication, name) for name in names_of(type(indication)))
 
 
 def machines(maximum_length: int = 16384) -> tuple[Association, Association]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wire import COMMAND, LAST, Plain, acceptance, feed, machines, p_data, request
 
 from movescu.errors import AbortReason, ProtocolError
-from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, PART, Association, Fragment
+from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, PART, Association, Fragment, ProviderAbortIndication
 from movescu.ul.pdu import PDU, Abort, AssociateRJ, ReleaseRP, ReleaseRQ
 from movescu.ul.states import State
 
@@ -226,7 +226,7 @@ def test_a_peers_abort_is_indicated_once_and_closes(state: State) -> None:
 def test_a_lost_connection_is_indicated(state: State) -> None:
     machine = machine_in(state)
     (indication,) = machine.transport_closed(NOW)
-    assert indication == (None, None)
+    assert indication == ProviderAbortIndication()
     assert (machine.state, machine.closed) == (State.STA1, True)
 
 

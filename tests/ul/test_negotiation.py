@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
+from movescu import implementation
 from movescu.errors import AbortReason, ProtocolError
+from movescu.record import replace
 from movescu.uids import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
     IMPLICIT_LITTLE,
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_MOVE,
@@ -31,17 +29,8 @@ from movescu.ul.negotiation import (
     retrieval_negotiation,
     user_information,
 )
-from movescu.ul.pdu import (
-    AnsweredContext,
-    AssociateAC,
-    AssociateRQ,
-    ContextResult,
-    ExtendedNegotiation,
-    ProposedContext,
-    RoleSelection,
-    UserInformation,
-    decode_pdu,
-)
+from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRQ, ContextResult, ProposedContext, decode_pdu
+from movescu.ul.user_information import ExtendedNegotiation, RoleSelection, UserInformation
 
 IMPLICIT, EXPLICIT, BIG = IMPLICIT_LITTLE.uid, EXPLICIT_LITTLE.uid, EXPLICIT_BIG.uid
 
@@ -68,10 +57,10 @@ def test_find_and_move_are_proposed_as_contexts_one_and_three_with_every_syntax_
 def test_every_association_says_who_we_are_and_what_we_take() -> None:
     information = user_information(32768)
     assert information.maximum_length == 32768
-    assert information.implementation_class_uid == IMPLEMENTATION_CLASS_UID
-    assert information.implementation_version_name == IMPLEMENTATION_VERSION_NAME
-    assert len(IMPLEMENTATION_CLASS_UID) <= 64
-    assert len(IMPLEMENTATION_VERSION_NAME) <= 16
+    assert information.implementation_class_uid == implementation.CLASS_UID
+    assert information.implementation_version_name == implementation.VERSION_NAME
+    assert len(implementation.CLASS_UID) <= 64
+    assert len(implementation.VERSION_NAME) <= 16
 
 
 def test_the_acceptors_order_of_transfer_syntaxes_decides() -> None:

@@ -10,25 +10,27 @@ from hypothesis import strategies as st
 from wire import p_data
 
 from movescu.errors import AbortReason, ProtocolError
+from movescu.ul.items import MAXIMUM_ITEMS
 from movescu.ul.pdu import (
-    MAXIMUM_ITEMS,
     PDU,
     Abort,
     AnsweredContext,
     AssociateAC,
     AssociateRJ,
     AssociateRQ,
-    CommonExtendedNegotiation,
-    ExtendedNegotiation,
     PDataTF,
     PresentationDataValue,
     ProposedContext,
     ReleaseRP,
     ReleaseRQ,
+    decode_pdu,
+)
+from movescu.ul.user_information import (
+    CommonExtendedNegotiation,
+    ExtendedNegotiation,
     RoleSelection,
     UserIdentity,
     UserInformation,
-    decode_pdu,
 )
 
 INVALID = AbortReason.INVALID_PDU_PARAMETER_VALUE

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import sys
 import time
 from dataclasses import replace
@@ -18,6 +17,7 @@ from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.errors import UsageError
 from movescu.events import EndEvent, as_json, fan_out
+from movescu.late_log import logger_of
 from movescu.summary import Summary
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from movescu.events import Event, EventSink
     from movescu.options import RetrieveOptions
 
-_log: Final = logging.getLogger("movescu.cli")
+_log: Final = logger_of("movescu.cli")
 
 STANDARD_OUTPUT: Final = "-"
 

@@ -6,21 +6,22 @@ Imported late, for ``--help`` and ``--version`` need none of it.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Final
 
-from movescu.cli import logs, report, streams
+from movescu.cli import log_level, report, streams
 from movescu.cli.exit_codes import PRECEDENCE, ExitCode
 from movescu.cli.signals import Signals
 from movescu.cli.wiring import identifiers, persistence, retrieve_options, watch
 from movescu.errors import MovescuError, PeerError, StoreError, UsageError
+from movescu.late_log import ERROR, logger_of
 from movescu.retrieval import Retrieval
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from typing import Final
 
     from movescu.cli.accounts import Accounts
     from movescu.cli.parser import Settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from movescu.options import RetrieveOptions
     from movescu.services.move import MoveResponse
 
-_log: Final = logging.getLogger("movescu.cli")
+_log: Final = logger_of("movescu.cli")
 
 _WITH_PROGRESS: Final = ("warn", "error")
 """Levels of the log at which a terminal shows the progress: above them lines do, below them nothing may."""
@@ -46,7 +47,7 @@ def run_command(settings: Settings) -> int:
 
 def _set_up_log(settings: Settings) -> None:
     if settings.log_config is None:
-        logs.configure(settings.log_level)
+        log_level.configure(settings.log_level)
         return
     from movescu.cli.log_config import configure_from  # noqa: PLC0415 - for those alone who have a file
 
@@ -103,7 +104,7 @@ def _code_of(error: BaseException) -> ExitCode:
     if isinstance(error, MovescuError) and (code := report.code_at_start(error)) is not None:
         return code
     if isinstance(error, UsageError):
-        if _log.isEnabledFor(logging.ERROR):
+        if _log.isEnabledFor(ERROR):
             print_usage_error(error)
         return ExitCode.USAGE
     return _internal_error(error)
@@ -124,7 +125,7 @@ def _check(settings: Settings) -> int:
 
 def print_usage_error(error: MovescuError) -> None:
     """Print an error of the command line below the banner."""
-    from movescu.cli.help import banner  # noqa: PLC0415 - texts are loaded where they are printed
+    from movescu.cli.version import banner  # noqa: PLC0415 - texts are loaded where they are printed
 
     hint = f"({error.hint})\n" if error.hint else ""
     streams.write(sys.stderr, f"{banner()}error: {error}\n{hint}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from movescu.cli import streams
 
 if TYPE_CHECKING:
-    from movescu.storage.receiver import ObjectReceiver
+    from movescu.storage.incoming import ObjectReceiver
 
 _HEAD: Final = "RECV: "
 

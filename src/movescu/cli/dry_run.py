@@ -6,7 +6,6 @@ A line for each study and, indented, for each of its series, on standard output.
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from movescu.cli.logs import escape
 from movescu.cli.wiring import identifiers
 from movescu.errors import PeerError
 from movescu.inventory import InventoryError, take_inventory
+from movescu.late_log import logger_of
 from movescu.retrieval import make_tls
 from movescu.rows import read_rows
 from movescu.session import Session
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from movescu.inventory import Inventory
     from movescu.options import RetrieveOptions
 
-_log: Final = logging.getLogger("movescu.cli")
+_log: Final = logger_of("movescu.cli")
 
 
 def run_dry(settings: Settings, options: RetrieveOptions) -> int:

@@ -6,7 +6,10 @@ The codes are DCMTK's where it has one; 62 and 63 stand where DCMTK says 0 thoug
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class ExitCode(IntEnum):

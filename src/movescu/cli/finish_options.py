@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from movescu.cli.option import Option, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _FILE: Final = (Value("FILE", "file"),)
 

@@ -1,4 +1,4 @@
-"""What ``--help`` and ``--version`` print, made from the option table.
+"""What ``--help`` prints, made from the option table.
 
 ``--help`` shows what most people need and three examples; ``--help all`` shows every option, in the order and under the
 headings of DCMTK's help, so that who knows the one finds the way in the other. All lines fit into 80 columns. Texts are
@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from typing import TYPE_CHECKING, Final
 
 from movescu.cli.options import NAMES, PARAMETERS, QUERY_FILES, SECTIONS
-from movescu.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from movescu.cli.version import banner
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TextIO
+    from typing import Final, TextIO
 
     from movescu.cli.option import Group, Option
 
@@ -26,9 +25,7 @@ _WIDTH: Final = 80
 _SHORT_WIDTH: Final = 10
 _TEXT_COLUMN: Final = 34
 
-_PURPOSE: Final = "movescu: retrieves objects from a DICOM archive (C-MOVE)"
 USAGE: Final = "movescu [options] peer port [query-file...]"
-VERSION: Final = IMPLEMENTATION_VERSION_NAME.partition("_")[2]
 
 _MOST_WANTED: Final = {
     "what to retrieve": {"--key": "", "--study": "ask in the Study Root model"},
@@ -74,11 +71,6 @@ _NAMES: Final = re.compile(r"^( {2,4})([-+]\S+)?( +)(--[a-z0-9-]+)(?= |$)", re.M
 _BOLD, _COLOUR, _PLAIN = "\x1b[1m", "\x1b[36m", "\x1b[0m"
 
 
-def banner() -> str:
-    """Give the lines that open the help and stand above errors of the command line: the version, the purpose."""
-    return f"movescu {VERSION}\n\n{_PURPOSE}\n"
-
-
 def tls_text(*, ciphers: bool) -> str:
     """Give the list of cipher suites, or of profiles, with a line end."""
     from movescu.net.tls import PROFILES, cipher_suites  # noqa: PLC0415 - ssl takes 10 ms to load
@@ -95,12 +87,6 @@ def help_text() -> str:
 def short_help_text() -> str:
     """Give the help for a start: what most people need, and examples."""
     return banner() + "\n".join((f"usage: {USAGE}", "", *_most_wanted(), _EXAMPLES))
-
-
-def version_text() -> str:
-    """Give the version, and what a report of an error needs beside it, with a line end."""
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    return f"{banner()}\nPython {python} on {sys.platform}\nimplementation class UID {IMPLEMENTATION_CLASS_UID}\n"
 
 
 def painted(text: str) -> str:

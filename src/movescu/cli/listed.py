@@ -6,7 +6,6 @@ Only imported where it is asked for.
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import time
 from dataclasses import replace
@@ -21,6 +20,7 @@ from movescu.dimse.status import StatusClass
 from movescu.errors import StoreError
 from movescu.events import EndEvent
 from movescu.journal import COMPLETE, Journal
+from movescu.late_log import logger_of
 from movescu.observer import Observer
 from movescu.options import Persistence
 from movescu.reception import Reception
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from movescu.cli.parser import Settings
     from movescu.options import RetrieveOptions
     from movescu.rows import Row
-    from movescu.storage.receiver import Incoming
+    from movescu.storage.incoming import Incoming
 
-_log: Final = logging.getLogger("movescu.cli")
+_log: Final = logger_of("movescu.cli")
 
 
 def run_list(settings: Settings, options: RetrieveOptions, accounts: Accounts | None) -> int:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from movescu.cli import logs, streams
 from movescu.cli.log_appenders import make_appender
 from movescu.cli.log_layouts import DCMTK_NAMES
+from movescu.cli.log_level import secure_streams
 from movescu.cli.log_properties import level_of, parse, read_text
 from movescu.errors import UsageError
 
@@ -54,6 +55,7 @@ class Configuration(NamedTuple):
 
 def configure_from(path: str) -> None:
     """Set up the log as a file says. Raises ``UsageError`` if it cannot be read, or says too little."""
+    secure_streams()
     logs.prepare()
     text = read_text(path)
     if os.path.splitext(path)[1].lower() in _PYTHON:  # noqa: PTH122 - a path as the user wrote it

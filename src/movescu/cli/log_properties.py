@@ -12,7 +12,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from movescu.cli.logs import LEVELS
+from movescu.cli.log_level import LEVELS
 from movescu.errors import UsageError
 from movescu.tracing import TRACE
 

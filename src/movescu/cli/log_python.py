@@ -11,7 +11,7 @@ import logging
 import logging.config
 from typing import TYPE_CHECKING, Any, Final
 
-from movescu.cli.logs import LEVELS, PROGRESS
+from movescu.cli.log_level import LEVELS, PROGRESS
 from movescu.errors import UsageError
 from movescu.tracing import TRACE
 

@@ -11,23 +11,12 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import Any, Final
 
 from movescu.tracing import TRACE
 
-LEVELS: Final = {
-    "off": logging.CRITICAL + 10,
-    "fatal": logging.CRITICAL,
-    "error": logging.ERROR,
-    "warn": logging.WARNING,
-    "info": logging.INFO,
-    "debug": logging.DEBUG,
-    "trace": TRACE,
-}
-"""Names of the command line -> levels of ``logging``."""
-
-PROGRESS: Final = "movescu.progress"
-"""The logger whose level, if it is exactly INFO, lets a dot for each PDV be shown; nothing is logged to it."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 _LETTERS: Final = {
     logging.CRITICAL: "F",
@@ -83,22 +72,14 @@ def prepare() -> None:
     """Make every message safe, wherever it goes, and let none fail a retrieve."""
     logging.raiseExceptions = False  # of a closed standard error nobody can be told
     logging.setLogRecordFactory(Record)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
-def configure(level: str) -> None:
-    """Send the messages of ``movescu`` at this level and above to standard error; ``level`` is a key of ``LEVELS``."""
+def set_up(level: int) -> None:
+    """Send the messages of ``movescu`` at this level and above to standard error."""
     prepare()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())
     logger = logging.getLogger("movescu")
     logger.handlers[:] = [handler]
     logger.propagate = False
-    logger.setLevel(LEVELS[level])
-
-
-def shows_progress() -> bool:
-    """Tell whether a dot is shown for each PDV that comes in: as with DCMTK, if the level is INFO, and no other."""
-    return logging.getLogger(PROGRESS).getEffectiveLevel() == logging.INFO
+    logger.setLevel(level)

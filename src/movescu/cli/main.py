@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from typing import TYPE_CHECKING
 
 from movescu.cli import streams
-from movescu.cli.exit_codes import ExitCode
-from movescu.cli.parser import (
-    CommandLineError,
-    ShowCompletion,
-    ShowHelp,
-    ShowTLS,
-    ShowVersion,
-    arguments_lines,
-    parse,
-)
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from movescu.cli.parser import ShowCompletion, ShowHelp, ShowTLS, ShowVersion
 
 
 def run() -> None:
     """Run the command with the arguments of the process; the console script."""
+    gc.disable()  # what is loaded stays, and to look for garbage in it takes 5 ms
     streams.secure()
     try:
         sys.exit(main(sys.argv[1:]))
@@ -32,27 +26,44 @@ def run() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command. Gives the exit code."""
+    if list(arguments) == ["--version"]:  # without the options, which take 15 ms to load
+        return _print_version()
+    from movescu.cli import parser  # noqa: PLC0415 - see above
+
     try:
-        settings = parse(arguments)
-    except (ShowHelp, ShowVersion, ShowTLS, ShowCompletion) as wish:
+        settings = parser.parse(arguments)
+    except (parser.ShowHelp, parser.ShowVersion, parser.ShowTLS, parser.ShowCompletion) as wish:
         streams.write(sys.stdout, _text(wish))
-        return ExitCode.SUCCESS
-    except CommandLineError as error:
+        return 0
+    except parser.CommandLineError as error:
+        from movescu.cli.command import print_usage_error  # noqa: PLC0415 - see below
+        from movescu.cli.exit_codes import ExitCode  # noqa: PLC0415 - as above
+
         if error.show_arguments:
             _show_arguments(arguments)
         if not error.silent:
-            from movescu.cli.command import print_usage_error  # noqa: PLC0415 - see below
-
             print_usage_error(error)
         return ExitCode.USAGE
-    from movescu.cli.command import run_command  # noqa: PLC0415 - 30 ms that --version does without
+    from movescu.cli.command import run_command  # noqa: PLC0415 - 20 ms that --help does without
 
     if settings.show_arguments:
         _show_arguments(arguments)
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
     return run_command(settings)
 
 
+def _print_version() -> int:
+    from movescu.cli.version import version_text  # noqa: PLC0415 - texts are loaded where they are printed
+
+    streams.write(sys.stdout, version_text())
+    return 0
+
+
 def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
+    from movescu.cli.parser import ShowCompletion, ShowTLS, ShowVersion  # noqa: PLC0415 - see main()
+
     if isinstance(wish, ShowCompletion):
         from movescu.cli.completion import completion_text  # noqa: PLC0415 - texts are loaded where they are printed
 
@@ -62,11 +73,15 @@ def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
     if isinstance(wish, ShowTLS):
         return texts.tls_text(ciphers=wish.ciphers)
     if isinstance(wish, ShowVersion):
-        return texts.version_text()
+        from movescu.cli.version import version_text  # noqa: PLC0415 - as above
+
+        return version_text()
     text = texts.help_text() if wish.everything else texts.short_help_text()
     return texts.painted(text) if texts.wants_colour(sys.stdout) else text
 
 
 def _show_arguments(arguments: Sequence[str]) -> None:
+    from movescu.cli.parser import arguments_lines  # noqa: PLC0415 - see main()
+
     for line in arguments_lines("movescu", arguments):
         streams.write(sys.stderr, f"I: {line}\n")

@@ -11,8 +11,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from movescu.cli.exit_codes import ExitCode
-from movescu.cli.help import VERSION, notes_of
+from movescu.cli.help import notes_of
 from movescu.cli.options import PARAMETERS, QUERY_FILES, SECTIONS
+from movescu.implementation import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

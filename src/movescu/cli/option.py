@@ -6,8 +6,9 @@ line wins. Conflicts and needs between options of different fields are tested on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     in upper or lower case."""
 
 
-class Value(NamedTuple):
+class Value(Record):
     """One argument that follows an option, or a parameter.
 
     ``low`` and ``high`` bound a number, both inclusive. ``choices`` are the words allowed, and what each stands for;
@@ -32,7 +33,7 @@ class Value(NamedTuple):
     choices: Mapping[str, str | int] | None = None
 
 
-class Option(NamedTuple):
+class Option(Record):
     """One option.
 
     ``field`` is the field of ``Settings`` that it sets, to ``value`` if it takes no argument; while no option of the
@@ -68,7 +69,7 @@ class Option(NamedTuple):
         return self.block or self.field or self.long
 
 
-class Group(NamedTuple):
+class Group(Record):
     """Options under one heading of the help; a group without a heading stands directly in its section."""
 
     heading: str
@@ -76,14 +77,14 @@ class Group(NamedTuple):
     note: str = ""
 
 
-class Section(NamedTuple):
+class Section(Record):
     """Groups under one heading of the help."""
 
     heading: str
     groups: tuple[Group, ...]
 
 
-class Parameter(NamedTuple):
+class Parameter(Record):
     """An argument that is told by its place, not by an option."""
 
     name: str

@@ -10,8 +10,6 @@ What the values mean to the rest of the program, and how ``-k`` keys are read, i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from movescu.cli.finish_options import ACCOUNTS, COMPLETENESS, MANY
 from movescu.cli.option import Group, Option, Parameter, Section, Value
 from movescu.cli.tls_options import TLS_SECTION
@@ -21,11 +19,14 @@ from movescu.uids import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     TRANSFER_SYNTAXES,
+    UNCOMPRESSED,
     TransferSyntax,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
 
 PARAMETERS: Final = (
     Parameter("peer", "host name or address of the archive", Value("peer", "host")),
@@ -35,7 +36,6 @@ QUERY_FILES: Final = Parameter(
     "query-file", "keys of one request: a DICOM file, DICOM JSON or text", Value("query-file", "file")
 )
 
-UNCOMPRESSED: Final = (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)
 _BIG_FIRST: Final = (EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE)
 _DEFLATED_FIRST: Final = (DEFLATED_LITTLE, *UNCOMPRESSED)
 

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from movescu.cli.options import NAMES, OPTIONS, PARAMETERS, SECTIONS
 from movescu.errors import UsageError
+from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from typing import Literal
+    from typing import Any, Final, Literal
 
     from movescu.cli.option import Option, Section, Value
     from movescu.uids import TransferSyntax
@@ -40,7 +41,7 @@ LONGEST_WAIT: Final = 2_147_483
 """Seconds, 24 days: what a system call takes that counts milliseconds in 31 bits. Longer time-outs are cut to it."""
 
 
-class Settings(NamedTuple):
+class Settings(Record):
     """What the command line asks for: every option's final value, and the parameters.
 
     A named tuple, because a dataclass of so many fields takes 6 ms to make at each start.

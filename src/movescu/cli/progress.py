@@ -23,6 +23,7 @@ from movescu.cli import streams
 from movescu.cli.logs import escape
 from movescu.cli.report import log_response
 from movescu.dimse.status import StatusClass
+from movescu.late_log import settle
 from movescu.uids import uid_name
 
 if TYPE_CHECKING:
@@ -260,6 +261,7 @@ class _Above(io.TextIOBase):
 
 def _handlers_of(*outputs: TextIO | Any) -> Iterator[logging.StreamHandler[Any]]:  # noqa: ANN401 - either may be None
     """Give the handlers of any logger that write to one of these, where it is a terminal."""
+    settle()
     terminals = [stream for stream in outputs if stream is not None and stream.isatty()]
     for logger in (logging.root, *logging.root.manager.loggerDict.values()):
         for handler in getattr(logger, "handlers", ()):

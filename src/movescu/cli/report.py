@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final
-
 from movescu import errors
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.options import OPTIONS
@@ -19,10 +16,14 @@ from movescu.dimse.status import (
     StatusClass,
 )
 from movescu.errors import PeerError
+from movescu.late_log import INFO, WARNING, logger_of
 from movescu.session import NoPresentationContextError
 from movescu.uids import may_be_storage, uid_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from movescu.cli.option import Option
     from movescu.errors import MovescuError
     from movescu.options import RetrieveOptions
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from movescu.tally import RetrieveResult
     from movescu.ul.negotiation import RejectedClass
 
-_log: Final = logging.getLogger("movescu.cli")
+_log: Final = logger_of("movescu.cli")
 
 _NOT_REACHED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
 """What archives answer, beside A801, when they do not know the destination or get no answer from it."""
@@ -204,7 +205,7 @@ def _nothing_came(result: RetrieveResult, options: RetrieveOptions) -> bool:
 
 def report_rejected(rejected: tuple[RejectedClass, ...], options: RetrieveOptions, *, failed: bool) -> None:
     """Name the SOP classes of which presentation contexts were not accepted: they may be why a retrieve failed."""
-    level = logging.WARNING if failed else logging.INFO
+    level = WARNING if failed else INFO
     accepted = frozenset(syntax.uid for syntax in options.listen.transfer_syntaxes) if options.listen else frozenset()
     for entry in rejected:
         name = uid_name(entry.sop_class_uid)

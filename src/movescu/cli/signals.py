@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import functools
-import logging
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from movescu.cli.exit_codes import ExitCode
+from movescu.late_log import logger_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+    from typing import Final, Protocol, Self
 
-_log: Final = logging.getLogger("movescu.cli")
+    class Cancellable(Protocol):
+        """What can be cancelled: a retrieve, or many."""
+
+        @property
+        def cancelled(self) -> bool:
+            """Whether it was."""
+
+        @property
+        def moving(self) -> bool:
+            """Whether there is anything to cancel."""
+
+        def cancel(self) -> None:
+            """Cancel it."""
 
 
-class Cancellable(Protocol):
-    """What can be cancelled: a retrieve, or many."""
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether it was."""
-
-    @property
-    def moving(self) -> bool:
-        """Whether there is anything to cancel."""
-
-    def cancel(self) -> None:
-        """Cancel it."""
+_log: Final = logger_of("movescu.cli")
 
 
 class Signals:

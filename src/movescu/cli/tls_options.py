@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from movescu.cli.option import Group, Option, Section, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _WITH_TLS: Final = ("--enable-tls", "--anonymous-tls")
 _FILE: Final = (Value("FILE", "file"),)

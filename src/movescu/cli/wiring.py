@@ -5,25 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Final
 
-from movescu.cli import logs
-from movescu.dataset.encoding import Encoding, GroupLength
+from movescu.cli.log_level import shows_progress
 from movescu.dataset.query import make_identifier
 from movescu.errors import UsageError
-from movescu.options import ListenOptions, Persistence, RetrieveOptions
-from movescu.storage.durability import Durability
-from movescu.storage.receiver import StorageOptions
-from movescu.ul.pdu import UserIdentity
+from movescu.options import Persistence, RetrieveOptions
+from movescu.ul.user_information import UserIdentity
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from movescu.cli.parser import Settings
     from movescu.dataset.query import Identifier
     from movescu.net.tls import TLSOptions
+    from movescu.storage.incoming import ObjectReceiver
     from movescu.storage.layout import Layout
-    from movescu.storage.receiver import ObjectReceiver
+    from movescu.storage.options import ListenOptions
 
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
 
@@ -75,7 +74,7 @@ def watch(settings: Settings) -> Callable[[ObjectReceiver], ObjectReceiver] | No
     """Give what looks at each object as it comes: what limits the rate, and what shows DCMTK's progress."""
     watches: list[Callable[[ObjectReceiver], ObjectReceiver]] = []
     # Programs may read the output.
-    if logs.shows_progress() and "-" not in (settings.report, settings.events):
+    if shows_progress() and "-" not in (settings.report, settings.events):
         from movescu.cli.dots import Dots  # noqa: PLC0415 - for those alone who want to see it
 
         watches.append(Dots().watch)
@@ -97,6 +96,10 @@ def persistence(settings: Settings) -> Persistence | None:
 
 
 def _listen(settings: Settings, port: int) -> ListenOptions:
+    from movescu.dataset.encoding import Encoding, GroupLength  # noqa: PLC0415 - for those alone who have a port
+    from movescu.storage.durability import Durability  # noqa: PLC0415 - as above
+    from movescu.storage.options import ListenOptions, StorageOptions  # noqa: PLC0415 - as above
+
     return ListenOptions(
         port=port,
         address=settings.listen_address,

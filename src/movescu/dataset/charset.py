@@ -6,8 +6,13 @@ China. Which values are text in this sense is told by ``EXTENDED``. Reading text
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from functools import cache
+
+from movescu.late_re import pattern
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 UTF_8: Final = "ISO_IR 192"
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
@@ -59,8 +64,19 @@ _ESCAPED: Final = {
     b"$)C": "euc_kr",
     b"$)A": "gb2312",
 }
-_ESCAPE: Final = re.compile(rb"\x1b(\(B|" + b"|".join(map(re.escape, [*_ESCAPED, b"$B", b"$(D"])) + rb")")
-_DELIMITERS: Final = re.compile(r"([\\^=\r\n\t\f])")  # behind these the first set holds again (PS3.5 6.1.2.5.3)
+_DELIMITERS: Final = r"([\\^=\r\n\t\f])"  # behind these the first set holds again (PS3.5 6.1.2.5.3)
+
+
+@cache
+def _escape_pattern() -> bytes:
+    return (
+        rb"\x1b(\(B|"
+        + b"|".join(
+            code.replace(b"(", rb"\(").replace(b")", rb"\)").replace(b"$", rb"\$")
+            for code in (*_ESCAPED, b"$B", b"$(D")
+        )
+        + rb")"
+    )
 
 
 def terms_of(value: bytes) -> tuple[str, ...]:
@@ -74,7 +90,7 @@ def encode(text: str, terms: tuple[str, ...]) -> bytes:
     codec = _codec(first)
     if not others:
         return _encode(text, codec, first)
-    return b"".join(_extended(part, codec, others) for part in _DELIMITERS.split(text))
+    return b"".join(_extended(part, codec, others) for part in pattern(_DELIMITERS).split(text))
 
 
 def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
@@ -83,7 +99,7 @@ def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
         codec = _codec(terms[0])
         if len(terms) == 1:
             return value.decode(codec)
-        first, *rest = _ESCAPE.split(value)
+        first, *rest = pattern(_escape_pattern()).split(value)
         extended = (_after_escape(*pair, codec) for pair in zip(rest[::2], rest[1::2], strict=True))
         return first.decode(codec) + "".join(extended)
     except ValueError:

@@ -10,15 +10,16 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
-from movescu.dataset.elements import TEXT, Parser
+from movescu.dataset.elements import Parser
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.recode import recode
+from movescu.dataset.vr import TEXT
 from movescu.errors import DataSetError
 from movescu.tracing import text_of
 from movescu.uids import EXPLICIT_LITTLE
 
 if TYPE_CHECKING:
-    from movescu.dataset.elements import Buffer
+    from movescu.dataset.vr import Buffer
     from movescu.uids import TransferSyntax
 
 _MOST_LINES: Final = 500

@@ -18,17 +18,17 @@ where they are all there is, they are the value.
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass, field
 from typing import Final
 
 from movescu.dataset.charset import EXTENDED, SPECIFIC_CHARACTER_SET, UTF_8, decode
-from movescu.dataset.elements import KNOWN, MAX_DEPTH
 from movescu.dataset.values import element, encode_value, key_vr, pad, sequence
+from movescu.dataset.vr import KNOWN, MAX_DEPTH
 from movescu.errors import DataSetError
+from movescu.late_log import logger_of
 
-_log: Final = logging.getLogger("movescu.query")
+_log: Final = logger_of("movescu.query")
 
 _TAG: Final = re.compile(rb"\((?:0[xX])?([0-9a-fA-F]{1,8}),(?:0[xX])?([0-9a-fA-F]{1,8})\)\Z")
 _VR: Final = re.compile(rb"([A-Z]{2})(?![A-Za-z])")

@@ -31,7 +31,9 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.errors import DataSetError
 
-from .elements import (
+from .encoding import SINCE_1993, Encoding, GroupLength, Identity
+from .identity import CLASS_UID, IDENTITY, INSTANCE_UID
+from .vr import (
     BLANKS,
     ITEM,
     ITEM_END,
@@ -46,8 +48,6 @@ from .elements import (
     tag_text,
     uid_text,
 )
-from .encoding import SINCE_1993, Encoding, GroupLength, Identity
-from .identity import CLASS_UID, IDENTITY, INSTANCE_UID
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,13 +6,18 @@ The fields are the output options of the command line that concern the data set;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
 
+from movescu.record import Record
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from movescu.uids import TransferSyntax
 
+MAX_INFLATED: Final = 1 << 30
+"""Bytes to which a deflated data set may grow on its way to a file, unless it is said otherwise."""
 SINCE_1993: Final = frozenset((b"OD", b"OF", b"OL", b"OV", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 """VRs that -u does without."""
 
@@ -28,8 +33,7 @@ class GroupLength(Enum):
     """There are none (-g)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(Record):
     """How to write a data set; the default is the command's."""
 
     transfer_syntax: TransferSyntax | None = None
@@ -53,8 +57,7 @@ class Encoding:
         return bool(self.file_padding & 1 or self.item_padding & 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Record):
     """SOP Class UID (0008,0016) and SOP Instance UID (0008,0018) of a data set, without padding; None if absent."""
 
     sop_class_uid: str | None

@@ -10,8 +10,8 @@ import struct
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from movescu import implementation
 from movescu.errors import DataSetError
-from movescu.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 PREAMBLE: Final = bytes(128) + b"DICM"
 """128 zero bytes, never what a peer might like to see executed, and the prefix (PS3.10 7.1)."""
@@ -36,8 +36,8 @@ def _ae(element: int, value: str) -> bytes:
 
 
 _VERSION: Final = struct.pack("<HH2sxxI", 0x0002, 0x0001, b"OB", 2) + b"\0\1"
-_VERSION_NAME: Final = IMPLEMENTATION_VERSION_NAME.encode()
-_IMPLEMENTATION: Final = _ui(0x0012, IMPLEMENTATION_CLASS_UID) + _element(
+_VERSION_NAME: Final = implementation.VERSION_NAME.encode()
+_IMPLEMENTATION: Final = _ui(0x0012, implementation.CLASS_UID) + _element(
     0x0013, b"SH", _VERSION_NAME + b" " * (len(_VERSION_NAME) & 1)
 )
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu import dictionary
 from movescu.dataset.charset import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
-from movescu.dataset.elements import KNOWN, LONG, PIXEL_REPRESENTATION, UNITS, Buffer, Vocabulary
 from movescu.dataset.identity import IdentityReader
 from movescu.dataset.recode import Reader
 from movescu.dataset.values import FLOATS, INTEGERS, SIGNED
+from movescu.dataset.vr import KNOWN, LONG, PIXEL_REPRESENTATION, UNITS, Buffer, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable

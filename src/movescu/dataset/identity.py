@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .elements import Buffer, uid_text
 from .encoding import Identity
+from .vr import Buffer, uid_text
 
 CLASS_UID: Final = 0x00080016
 INSTANCE_UID: Final = 0x00080018

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from movescu import dictionary
 from movescu.dataset import charset
-from movescu.dataset.elements import KNOWN, MAX_DEPTH
 from movescu.dataset.values import FLOATS, INTEGERS, SIGNED, element, is_text, key_vr, pad, sequence
+from movescu.dataset.vr import KNOWN, MAX_DEPTH
 from movescu.errors import DataSetError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from movescu import dictionary
 
-from .elements import BLANKS, KNOWN, LONG, TEXT
 from .encoding import SINCE_1993
+from .vr import BLANKS, KNOWN, LONG, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

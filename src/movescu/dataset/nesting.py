@@ -11,10 +11,10 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from .elements import ITEM, ITEM_END, MAX_DEPTH, SEQUENCE_END, UNDEFINED
+from .vr import ITEM, ITEM_END, MAX_DEPTH, SEQUENCE_END, UNDEFINED
 
 if TYPE_CHECKING:
-    from .elements import Buffer
+    from .vr import Buffer
 
 Saved = TypeVar("Saved")
 

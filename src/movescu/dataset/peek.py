@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from movescu.dataset.elements import Buffer, uid_text
 from movescu.dataset.identity import IdentityReader
 from movescu.dataset.recode import Reader
+from movescu.dataset.vr import Buffer, uid_text
 from movescu.errors import DataSetError
 
 if TYPE_CHECKING:

@@ -9,35 +9,33 @@ sent all the same.
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
 from movescu.dataset import charset
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.keys import KeySet
-from movescu.dataset.recode import recode
 from movescu.dataset.values import elements
+from movescu.late_log import WARNING, logger_of
+from movescu.record import Record
 from movescu.uids import EXPLICIT_LITTLE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
 
     from movescu.uids import TransferSyntax
 
 _LITTLE: Final = Encoding(transfer_syntax=EXPLICIT_LITTLE)
-_log: Final = logging.getLogger("movescu.query")
+_log: Final = logger_of("movescu.query")
 
 
-@dataclass(frozen=True, slots=True)
-class Identifier:
+class Identifier(Record):
     """The data set of a C-MOVE request, in explicit VR little endian."""
 
     data: bytes
 
     def encode(self, syntax: TransferSyntax) -> bytes:
         """Give its bytes in the transfer syntax of the presentation context; always of even length."""
-        data = recode(self.data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
+        data = _recode(self.data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
         return data + b"\0" * (len(data) & 1)  # only deflated data can be odd (PS3.5 A.5)
 
     def values(self) -> dict[int, bytes]:
@@ -65,9 +63,24 @@ def make_identifier(
     if keys_only and from_file:
         from_file = _reduced(from_file, from_keys, model or "PATIENT")
     data = from_keys + from_file
-    identifier = Identifier(recode(data, EXPLICIT_LITTLE, _LITTLE) if data else b"")
+    in_order = not from_file and _is_in_order(from_keys)
+    identifier = Identifier(data if in_order else _recode(data, EXPLICIT_LITTLE, _LITTLE))
     _advise(identifier.data, query_file, model, relational=relational)
     return identifier
+
+
+def _is_in_order(from_keys: bytes) -> bool:
+    """Tell whether recoding, which takes 10 ms to load, would change nothing: keys are encoded in their order.
+
+    What is left to do are group lengths, and what the items of sequences may have.
+    """
+    return all(tag & 0xFFFF and vr != b"SQ" for tag, vr, _ in elements(from_keys))
+
+
+def _recode(data: bytes | bytearray, syntax: TransferSyntax, encoding: Encoding) -> bytes:
+    from movescu.dataset.recode import recode  # noqa: PLC0415 - not before the association stands, in most cases
+
+    return recode(data, syntax, encoding)
 
 
 def _from_file(name: str) -> bytes:
@@ -97,14 +110,14 @@ def _from_keys(keys: tuple[str, ...], from_file: bytes) -> bytes:
 def _reduced(from_file: bytes, from_keys: bytes, model: str) -> bytes:
     from movescu.dataset.advice import LEVEL, keys_only  # noqa: PLC0415 - as above
 
-    values = Identifier(recode(from_keys + from_file, EXPLICIT_LITTLE, _LITTLE)).values()
+    values = Identifier(_recode(from_keys + from_file, EXPLICIT_LITTLE, _LITTLE)).values()
     level = values.get(LEVEL, b"").decode("latin-1").strip()
     return keys_only(from_file, model, level)
 
 
 def _advise(data: bytes, query_file: str | None, model: str | None, *, relational: bool) -> None:
     """Log what looks wrong."""
-    if not _log.isEnabledFor(logging.WARNING):
+    if not _log.isEnabledFor(WARNING):
         return
     from movescu.dataset import advice  # noqa: PLC0415 - quiet runs need no advice
 
@@ -122,4 +135,4 @@ def check_key(key: str) -> None:
 
 def values_of(data: bytes | bytearray, syntax: TransferSyntax) -> dict[int, bytes]:
     """Give the values of the top level of a received identifier by tag, in little endian. Raises ``DataSetError``."""
-    return Identifier(recode(data, syntax, _LITTLE)).values() if data else {}
+    return Identifier(_recode(data, syntax, _LITTLE)).values() if data else {}

@@ -18,11 +18,11 @@ import re
 import sys
 from typing import Final
 
-from movescu.dataset.elements import KNOWN
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.filemeta import decode_file_meta
 from movescu.dataset.recode import recode
 from movescu.dataset.values import elements
+from movescu.dataset.vr import KNOWN
 from movescu.errors import DataSetError, UsageError
 from movescu.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES, TransferSyntax, uid_name
 

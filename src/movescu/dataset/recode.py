@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.errors import DataSetError
 
-from .elements import Buffer, Parser
+from .elements import Parser
 from .encoder import Encoder
-from .encoding import Encoding, GroupLength, Identity
+from .encoding import MAX_INFLATED, Encoding, GroupLength, Identity
 from .identity import IdentityReader
 from .output import MemorySink, Output, Sink, SpoolingSink
 from .scan import unchanged
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
     from movescu.uids import TransferSyntax
 
     from .elements import Handler
+    from .vr import Buffer
 
 __all__ = ["Encoding", "GroupLength", "Identity", "MemorySink", "Recoder", "Sink", "recode", "scan"]
 
-MAX_INFLATED: Final = 1 << 30
-"""Bytes to which a deflated data set may grow on its way to a file, unless it is said otherwise."""
 MAX_HELD: Final = 64 << 20
 """Bytes to which one may grow that is held in memory; a list of 100,000 UIDs has 6.5 MB."""
 

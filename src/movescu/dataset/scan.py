@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from movescu import dictionary
 
 from . import kinds
-from .elements import ITEM_END, PIXEL_DATA, SMALL, TRAILING_PADDING, UNDEFINED, Buffer, Vocabulary
+from .elements import SMALL
 from .encoding import Encoding, GroupLength, Identity
 from .identity import CLASS_UID, IDENTITY, INSTANCE_UID
 from .kinds import LONG_TEXT, PLAIN, RELABELLED, SEQUENCE, SIMPLE, TEXTUAL, UID, sound_uid
 from .nesting import HEADER, Nesting
 from .stretches import WORTH, Stretches, explicit_elements, implicit_elements
+from .vr import ITEM_END, PIXEL_DATA, TRAILING_PADDING, UNDEFINED, Buffer, Vocabulary
 
 if TYPE_CHECKING:
     from movescu.uids import TransferSyntax

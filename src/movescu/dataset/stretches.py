@@ -17,7 +17,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import kinds
-from .elements import PIXEL_DATA, UNDEFINED
+from .vr import PIXEL_DATA, UNDEFINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -9,15 +9,18 @@ little endian; ``recode`` brings it into order.
 
 from __future__ import annotations
 
-import re
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu import dictionary
-from movescu.dataset.elements import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
+from movescu.dataset.vr import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
+from movescu.late_re import pattern
+from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Final
 
 INTEGERS: Final = {"US": 16, "SS": 16, "UL": 32, "SL": 32, "OL": 32, "UV": 64, "SV": 64, "OV": 64}
 """VRs of decimal whole numbers -> their bits."""
@@ -36,7 +39,7 @@ _HEX: Final = r"[ \t\r\n\v\f]*([+-]?)(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]+)"
 _AT: Final = r"\(\s*(?:0[xX])?([0-9a-fA-F]+),\s*(?:0[xX])?([0-9a-fA-F]+)"
 
 
-class Encoded(NamedTuple):
+class Encoded(Record):
     """The bytes of a value; ``remark`` says what of the text they are not, or is empty."""
 
     data: bytes
@@ -48,7 +51,8 @@ def key_vr(tag: int) -> str | None:
 
     Of several possible ones it is the one that DCMTK takes where no other element decides.
     """
-    return None if dictionary.vr_of(tag) is None else Vocabulary().vr(tag).decode()
+    vr = dictionary.search_vr(tag) or dictionary.vr_of(tag)
+    return vr if vr is None or len(vr) == 2 else Vocabulary().vr(tag).decode()
 
 
 def element(tag: int, vr: str, data: bytes) -> bytes:
@@ -129,8 +133,8 @@ def _uid(name: str) -> str:
     return uid
 
 
-def _leading(pattern: str, text: str) -> re.Match[str]:
-    match = re.match(pattern, text)
+def _leading(form: str, text: str) -> re.Match[str]:
+    match = pattern(form).match(text)
     if match is None:
         raise ValueError("it is no number" if text else "it is empty")
     return match
@@ -178,7 +182,7 @@ def _hexadecimals(vr: str, parts: list[str]) -> tuple[bytes, bool]:
 def _tags(_: str, parts: list[str]) -> tuple[bytes, bool]:
     data, exact = bytearray(), True
     for part in parts:
-        match = re.match(_AT, part)
+        match = pattern(_AT).match(part)
         if match is None:
             raise ValueError("a tag is written as (gggg,eeee)")
         group, number = int(match[1], 16), int(match[2], 16)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.messages import NO_DATA_SET
 from movescu.dimse.status import status_name
+from movescu.record import names_of
 from movescu.tracing import text_of
 from movescu.uids import uid_name
 
@@ -19,7 +19,7 @@ _CAPITALS: Final = {"sop": "SOP", "uid": "UID", "id": "ID", "ae": "AE"}
 
 def message_text(title: str, message: Message) -> str:
     """Give a message as lines below a title; what it does not have is left out."""
-    values = ((field.name, getattr(message, field.name)) for field in fields(message))
+    values = ((name, getattr(message, name)) for name in names_of(type(message)))
     lines = (f"  {_words(name)}: {_shown(name, value)}" for name, value in values if value not in (None, ()))
     return text_of((title, *lines))
 

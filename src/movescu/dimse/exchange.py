@@ -6,22 +6,22 @@ message says is in ``messages``; who may send which is for the services.
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final, TypeAlias
-
 from movescu.dimse.messages import NO_DATA_SET, CStoreRQ, Message, decode_command, encode_command
 from movescu.dimse.repeated import CommandReader
 from movescu.errors import AbortReason, AssociationReleasedError, ProtocolError
+from movescu.late_log import DEBUG, logger_of
 from movescu.ul.association import Fragment, ReleaseIndication
 from movescu.ul.pdu import PDataTF, PresentationDataValue
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final, TypeAlias
 
     from movescu.net.connection import Connection
     from movescu.net.transport import Deadline
 
-_log: Final = logging.getLogger("movescu.dimse")
+_log: Final = logger_of("movescu.dimse")
 
 MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
 """Longest command set that is taken, in bytes; the longest that anyone needs has some 400."""
@@ -48,7 +48,7 @@ class Exchange:
 
     def send(self, context_id: int, message: Message, deadline: Deadline, data_set: _Buffer | None = None) -> None:
         """Send a message; up to a few MiB it leaves with one call of the system."""
-        if _log.isEnabledFor(logging.DEBUG):
+        if _log.isEnabledFor(DEBUG):
             self._show("to", context_id, message, data_set)
         pdus = list(self._pdus(context_id, _COMMAND, encode_command(message)))
         if data_set is not None:
@@ -62,7 +62,7 @@ class Exchange:
 
     def send_command(self, context_id: int, command: bytes, deadline: Deadline) -> None:
         """Send a message without a data set whose command set is encoded already."""
-        if _log.isEnabledFor(logging.DEBUG):
+        if _log.isEnabledFor(DEBUG):
             self._show("to", context_id, decode_command(command))
         self.connection.send(self._pdus(context_id, _COMMAND, command), deadline)
 
@@ -93,7 +93,7 @@ class Exchange:
             self._warned = True
             _log.warning("the group length of the commands of %s is wrong or missing", self.connection.peer)
         self._data_set_on = context_id if message.command_data_set_type != NO_DATA_SET else 0
-        if _log.isEnabledFor(logging.DEBUG):
+        if _log.isEnabledFor(DEBUG):
             self._show("of", context_id, message)
         return context_id, message
 
@@ -109,7 +109,7 @@ class Exchange:
     def show_identifier(self, identifier: _Buffer, context_id: int) -> None:
         """Log an identifier, from the level on at which patients may be named."""
         context = self.connection.contexts.get(context_id)
-        if _log.isEnabledFor(logging.DEBUG) and context is not None:
+        if _log.isEnabledFor(DEBUG) and context is not None:
             from movescu.dataset.dump import data_set_text  # noqa: PLC0415 - as above
 
             syntax = context.transfer_syntax

@@ -8,7 +8,6 @@ a response, where ``messages`` takes 8 and 5. What a command set says, and wheth
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
 
 from movescu.dimse.messages import (
     AFFECTED_SOP_INSTANCE_UID,
@@ -24,6 +23,10 @@ from movescu.dimse.messages import (
     values_of_command,
 )
 from movescu.dimse.status import SUCCESS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _CLASSES: Final = 64  # SOP classes times lengths of UIDs
 

@@ -6,7 +6,10 @@ A code belongs to one of five classes (PS3.7 C.1 to C.5); its wording depends on
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 SUCCESS: Final = 0x0000
 PENDING: Final = 0xFF00

@@ -7,10 +7,8 @@ section 7). One thread uses a connection; only ``interrupt`` may come from anoth
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, cast
 
 from movescu.errors import (
     AssociationAbortedError,
@@ -24,6 +22,7 @@ from movescu.errors import (
     ProtocolError,
     TimedOutError,
 )
+from movescu.late_log import DEBUG, logger_of
 from movescu.net.transport import Deadline, Transport
 from movescu.tracing import TRACE, hex_text
 from movescu.ul.association import (
@@ -38,20 +37,16 @@ from movescu.ul.association import (
     ReleaseIndication,
 )
 from movescu.ul.negotiation import Context, agreed
-from movescu.ul.pdu import (
-    AssociateAC,
-    AssociateRJ,
-    AssociateRQ,
-    PDataTF,
-    PresentationDataValue,
-    UserInformation,
-)
+from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 from movescu.ul.states import State
+from movescu.ul.user_information import UserInformation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Final
 
-_log: Final = logging.getLogger("movescu.net")
+_log: Final = logger_of("movescu.net")
 
 _FAREWELL: Final = 1.0
 """Seconds that a peer gets to close the connection after an A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP."""
@@ -219,9 +214,11 @@ class Connection:
     def fragment_at_hand(self) -> Fragment | None:
         """Give the next fragment if it has been received already and nothing else stands before it, else None."""
         indications = self._indications
-        if not indications or not isinstance(indications[0], Fragment) or self._association.state is State.STA13:
+        first = indications[0] if indications else None
+        if not isinstance(first, Fragment) or self._association.state is State.STA13:
             return None
-        return cast("Fragment", indications.popleft())
+        indications.popleft()
+        return first
 
     def fragment(self, indication: Indication) -> Fragment:
         """Give the fragment that the indication is; anything else raises the error that it means."""
@@ -332,7 +329,7 @@ class Connection:
 
     def _show(self, way: str, pdu: AssociateRQ | AssociateAC | AssociateRJ, request: AssociateRQ | None = None) -> None:
         """Log a PDU; ``request`` is what it answers."""
-        if not _log.isEnabledFor(logging.DEBUG):
+        if not _log.isEnabledFor(DEBUG):
             return
         from movescu.ul.dump import association_text, bytes_of  # noqa: PLC0415 - for those alone who want to see it
 

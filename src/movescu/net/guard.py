@@ -5,28 +5,28 @@ The rules are read anew for each connection, as libwrap does: an administrator's
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from movescu.errors import AccessDeniedError
+from movescu.late_log import CRITICAL, DEBUG, ERROR, INFO, WARNING, logger_of
 from movescu.net.access import AccessRules, look_up
 
 if TYPE_CHECKING:
     from movescu.net.transport import Deadline, Transport
 
-_log: Final = logging.getLogger("movescu.access")
+_log: Final = logger_of("movescu.access")
 
 _LEVELS: Final = {
-    "emerg": logging.CRITICAL,
-    "alert": logging.CRITICAL,
-    "crit": logging.CRITICAL,
-    "err": logging.ERROR,
-    "error": logging.ERROR,
-    "warning": logging.WARNING,
-    "warn": logging.WARNING,
-    "notice": logging.INFO,
-    "info": logging.INFO,
-    "debug": logging.DEBUG,
+    "emerg": CRITICAL,
+    "alert": CRITICAL,
+    "crit": CRITICAL,
+    "err": ERROR,
+    "error": ERROR,
+    "warning": WARNING,
+    "warn": WARNING,
+    "notice": INFO,
+    "info": INFO,
+    "debug": DEBUG,
 }
 """What a rule's ``severity`` option asks for -> a level of the log."""
 
@@ -49,9 +49,9 @@ class Guard:
         why = f": {verdict.rule} ({verdict.location})" if verdict.location else ""
         if not verdict.allowed:
             text = f"access control: denied connection from {client.name} ({client.address}){why}"
-            _log.log(_LEVELS.get(verdict.severity, logging.ERROR), "%s", text)
+            _log.log(_LEVELS.get(verdict.severity, ERROR), "%s", text)
             raise AccessDeniedError(text)
-        level = _LEVELS.get(verdict.severity, logging.DEBUG)
+        level = _LEVELS.get(verdict.severity, DEBUG)
         _log.log(level, "access control: connection from %s (%s)%s", client.name, client.address, why)
 
     def _warn(self, warnings: tuple[str, ...]) -> None:

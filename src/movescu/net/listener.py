@@ -9,25 +9,26 @@ caller's.
 from __future__ import annotations
 
 import errno
-import logging
 import selectors
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final
 
 from movescu.errors import MovescuError
+from movescu.late_log import logger_of
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Transport
 from movescu.ul.association import Association
 from movescu.ul.pdu import AssociateRJ
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from movescu.ul.pdu import AssociateRQ
 
-_log: Final = logging.getLogger("movescu.net")
+_log: Final = logger_of("movescu.net")
 
 MAXIMUM_UNASSOCIATED: Final = 256
 """Connections that may wait for their A-ASSOCIATE-RQ at the same time."""

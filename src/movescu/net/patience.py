@@ -9,13 +9,14 @@ limits wants a timer or a thread: they are looked at when a wait begins and when
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
 
 from movescu.errors import TimedOutError
 from movescu.net.transport import Deadline
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
 
 CANCEL_SECONDS: Final = 10.0

@@ -9,7 +9,6 @@ words put into those of the options that help.
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 import ssl
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from movescu.errors import ConnectError, ConnectionLostError, PeerError, TimedOutError, TLSError
+from movescu.late_log import logger_of
 
 if TYPE_CHECKING:
     import socket
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from movescu.net.transport import Deadline, Transport
 
-_log: Final = logging.getLogger("movescu.tls")
+_log: Final = logger_of("movescu.tls")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ caller's: it needs one presentation context for the Verification SOP class.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.messages import CEchoRQ, CEchoRSP
 from movescu.errors import AbortReason, ProtocolError
+from movescu.late_log import logger_of
 from movescu.uids import VERIFICATION
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from movescu.net.transport import Deadline
     from movescu.ul.negotiation import Context
 
-_log: Final = logging.getLogger("movescu.echo")
+_log: Final = logger_of("movescu.echo")
 
 
 class EchoSCU:

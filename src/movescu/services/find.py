@@ -6,12 +6,13 @@ of request and response, is for ``dataset.query`` and the caller.
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from movescu.dimse.messages import CCancelRQ, CFindRQ, CFindRSP, Message
 from movescu.dimse.status import C_FIND, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, ProtocolError
+from movescu.late_log import logger_of
+from movescu.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from movescu.net.transport import Deadline
     from movescu.ul.negotiation import Context
 
-_log: Final = logging.getLogger("movescu.find")
+_log: Final = logger_of("movescu.find")
 
 MAXIMUM_IDENTIFIER: Final = 1 << 20
 """Longest identifier of a response that is taken, in bytes; one of an ordinary study has a few hundred."""
 
 
-class FindResponse(NamedTuple):
+class FindResponse(Record):
     """A C-FIND response (PS3.7 table 9.1-2).
 
     ``identifier``: the data set of a match, in the transfer syntax of the presentation context; empty in a final

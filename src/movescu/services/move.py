@@ -6,32 +6,32 @@ identifier of the request is for ``dataset.query``, judging the outcome for ``re
 
 from __future__ import annotations
 
-import logging
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
 
-from movescu.dataset.query import values_of
-from movescu.dimse.messages import NO_DATA_SET, PRIORITY_MEDIUM, CCancelRQ, CMoveRQ, CMoveRSP, Message
+from movescu.dimse import PRIORITY_MEDIUM
+from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
 from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, DataSetError, ProtocolError
+from movescu.late_log import logger_of
+from movescu.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Final
 
     from movescu.dimse.exchange import Exchange
     from movescu.net.transport import Deadline
     from movescu.ul.negotiation import Context
 
-_log: Final = logging.getLogger("movescu.move")
+_log: Final = logger_of("movescu.move")
 
 _FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
 MAXIMUM_IDENTIFIER: Final = 16 << 20
 """Bytes of the identifier of a final response that are read; the list of 100,000 failed UIDs has 6.5 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class MoveResponse:
+class MoveResponse(Record):
     """A C-MOVE response (PS3.7 table 9.1-4); counts are None where the archive left them out.
 
     ``failed_sop_instance_uids`` comes with a final response (PS3.4 C.4.2.1.4.2).
@@ -162,6 +162,8 @@ class MoveSCU:
             self._exchange.forget_data_set()
 
     def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
+        from movescu.dataset.query import values_of  # noqa: PLC0415 - most requests come to a response without a list
+
         identifier = bytearray()
         for fragment in self._exchange.data_set(deadline):
             if len(identifier) < MAXIMUM_IDENTIFIER:

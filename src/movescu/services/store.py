@@ -7,8 +7,7 @@ of it is held here.
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
@@ -24,9 +23,11 @@ from movescu.errors import (
     ProtocolError,
     StoreError,
 )
+from movescu.late_log import INFO, logger_of
 from movescu.net.transport import Silence
+from movescu.record import Struct
+from movescu.storage.incoming import Incoming, ObjectReceiver
 from movescu.storage.naming import MAXIMUM_UID_LENGTH
-from movescu.storage.receiver import Incoming, ObjectReceiver
 from movescu.uids import VERIFICATION
 from movescu.ul.negotiation import AcceptorPolicy, RejectedClass, answer, refusal, rejected_classes
 
@@ -34,21 +35,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from movescu.net.connection import Connection
-    from movescu.ul.pdu import AssociateRQ
+    from movescu.ul.pdu import AssociateAC, AssociateRQ
 
-_log: Final = logging.getLogger("movescu.store")
+_log: Final = logger_of("movescu.store")
 
 _REPORTED_REJECTIONS: Final = 1000  # classes that were not accepted and are remembered
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 
 
-class Received(NamedTuple):
+class Received(Struct):
     """What became of an object; ``size`` is that of its data set in bytes, ``error`` why it was not kept."""
 
     incoming: Incoming
     size: int
     status: int
     error: MovescuError | None = None
+
+    def __init__(self, incoming: Incoming, size: int, status: int, error: MovescuError | None = None) -> None:
+        self.incoming = incoming
+        self.size = size
+        self.status = status
+        self.error = error
 
 
 # what went wrong -> status of PS3.4 table B.2-1, subclasses first
@@ -92,6 +99,10 @@ class StorageSCP:
         """The SOP classes of which contexts were not accepted, in their order, over all associations."""
         self._silence = Silence(store_timeout, "the storage client is silent in the middle of a message")
         self._idle = Silence(None, "waiting for a storage request", within=self._silence)
+
+    def answer(self, request: AssociateRQ) -> AssociateAC | None:
+        """Give the answer to the request for an association, None for a rejection."""
+        return answer(request, self._policy) if refusal(request, self._policy) is None else None
 
     def serve(self, connection: Connection, request: AssociateRQ) -> None:
         """Serve one association to its end. Raises ``MovescuError`` if it ends otherwise than by release."""
@@ -141,7 +152,7 @@ class StorageSCP:
 
     def _store(self, exchange: Exchange, incoming: Incoming) -> None:
         request = incoming.request
-        if _log.isEnabledFor(logging.INFO):
+        if _log.isEnabledFor(INFO):
             _log.info("received store request (MsgID %d, %s)", request.message_id, incoming.prefix)
         try:
             received = self._receive(exchange, incoming)

@@ -13,18 +13,18 @@ which are not for the thread that receives.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu.errors import StoreError
+from movescu.late_log import logger_of
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-_log: Final = logging.getLogger("movescu.store")
+_log: Final = logger_of("movescu.store")
 
 FILE_NAME: Final = ".movescu.sqlite"
 """In the output directory; it begins as no object's file does."""

@@ -13,10 +13,11 @@ import os
 import sys
 import threading
 from enum import Enum
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
 _FEW: Final = 16  # files that are flushed one by one at the end
 _BEHIND: Final = 64 << 20  # bytes that are written between two flushes behind the receiving

@@ -10,7 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT: Final = 64  # folders: of a usual limit of 1024 descriptors, for as many associations as are served at once

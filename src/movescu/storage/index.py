@@ -13,13 +13,13 @@ before the machine started anew is looked at again.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from movescu.errors import StoreError
+from movescu.late_log import logger_of
 from movescu.storage.database import Tables, open_database, told_as_store_errors, transaction
 from movescu.storage.examining import whole_instance
 from movescu.storage.naming import file_name
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from movescu.storage.layout import Layout
 
-_log: Final = logging.getLogger("movescu.store")
+_log: Final = logger_of("movescu.store")
 
 _TABLES: Final = Tables(
     "index",

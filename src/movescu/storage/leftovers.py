@@ -24,13 +24,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import re
 import threading
-from typing import Final, NamedTuple
 
-_log: Final = logging.getLogger("movescu.store")
+from movescu.late_log import logger_of
+from movescu.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_log: Final = logger_of("movescu.store")
 
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _NO_BOOT_ID: Final = "none"
@@ -45,7 +50,7 @@ _MOST_LOCKS: Final = 64  # of dead runs that are taken in one sweep, each with a
 _JOIN_SECONDS: Final = 5.0
 
 
-class _Found(NamedTuple):
+class _Found(Record):
     """A name in the directory that a run gave, and the run's mark."""
 
     mark: str

@@ -8,12 +8,12 @@ an object that comes again has its old name.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.head import companions, find, texts
 from movescu.dataset.identity import IDENTITY
 from movescu.errors import DataSetError
+from movescu.late_log import logger_of
 from movescu.storage.examining import instance_in
 from movescu.storage.layout import apart
 from movescu.storage.naming import file_name
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from movescu.storage.writer import ObjectFile, Outcome
     from movescu.uids import TransferSyntax
 
-_log: Final = logging.getLogger("movescu.store")
+_log: Final = logger_of("movescu.store")
 
 _KEPT: Final = 64  # folders: those that come by turns, in as many associations as are served at once
 _SHORT: Final = 1024  # bytes of the values for which folders are kept: a peer may send 64 KiB for each

@@ -8,32 +8,31 @@ behind a file meta made from the request. Ignoring: nothing is looked at or kept
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final
 
-from movescu.dataset.elements import PIXEL_DATA, tag_text
 from movescu.dataset.filemeta import encode_file_meta
 from movescu.dataset.identity import IDENTITY
-from movescu.dataset.recode import MAX_INFLATED, Encoding, Identity, Recoder
+from movescu.dataset.recode import Encoding, Identity, Recoder
 from movescu.dataset.scan import Found, adapted, adapted_head
+from movescu.dataset.vr import PIXEL_DATA, tag_text
 from movescu.errors import DataSetError, DataSetMismatchError
-from movescu.storage.durability import Durability
-from movescu.storage.naming import file_name, prefix
+from movescu.late_log import logger_of
+from movescu.record import Record
+from movescu.storage.naming import file_name
 from movescu.storage.writer import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from movescu.dimse.messages import CStoreRQ
-    from movescu.storage.layout import Layout
+    from movescu.storage.incoming import Incoming, ObjectReceiver
+    from movescu.storage.options import StorageOptions
     from movescu.storage.writer import ObjectFile, OutputDirectory
     from movescu.uids import TransferSyntax
-    from movescu.ul.negotiation import Context
 
     _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax, Found | None], tuple[Outcome, str]]
 
-_log: Final = logging.getLogger("movescu.store")
+_log: Final = logger_of("movescu.store")
 
 _LOOK: Final = 1 << 16
 """Bytes of a data set from which on it is looked at before it is whole, and again whenever they have doubled."""
@@ -41,58 +40,6 @@ _WHOLE: Final = 1 << 20
 """Bytes of a data set that are held before it is recoded as a stream."""
 _NO_PIXELS: Final = tuple(b"\xe0\x7f\x10\x00" + rest for rest in (b"OW" + bytes(6), b"OB" + bytes(6), bytes(4)))
 """How a small data set ends whose pixel data is empty, in little endian."""
-
-
-class ObjectReceiver(Protocol):
-    """Takes one object as it comes in."""
-
-    def write(self, *fragments: memoryview) -> None:
-        """Take the next bytes of the data set, as they came; borrowed. Raises ``StoreError`` and ``DataSetError``."""
-
-    def finish(self) -> None:
-        """Keep the object: it was received whole. Raises ``StoreError`` and ``DataSetError``; nothing is kept then."""
-
-    def discard(self) -> None:
-        """Keep nothing of the object."""
-
-
-class Incoming(NamedTuple):
-    """An object about to be received: its request, presentation context, and the title of its sender."""
-
-    request: CStoreRQ
-    context: Context
-    calling_ae_title: str
-
-    @property
-    def prefix(self) -> str:
-        """The file name prefix of its class."""
-        return prefix(self.request.affected_sop_class_uid)
-
-
-@dataclass(frozen=True, slots=True)
-class StorageOptions:
-    """What becomes of received objects.
-
-    ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
-    ``encoding`` is not looked at where ``bit_preserving`` is set. ``maximum_inflated``: bytes to which a deflated data
-    set may grow, unless ``bit_preserving`` is set: then it is not inflated. ``layout``: where in the directory, None
-    for flat. ``sink`` makes the receivers of what goes elsewhere (``storage.sinks``); only ``ignore`` counts beside it.
-    """
-
-    directory: str = "."
-    ignore: bool = False
-    bit_preserving: bool = False
-    file_format: bool = True
-    encoding: Encoding = field(default_factory=Encoding)
-    durability: Durability = Durability.END
-    maximum_inflated: int = MAX_INFLATED
-    layout: Layout | None = None
-    sink: Callable[[Incoming], ObjectReceiver] | None = None
-
-    @property
-    def to_files(self) -> bool:
-        """Whether received objects become files of the directory."""
-        return not self.ignore and self.sink is None
 
 
 class IgnoringReceiver:
@@ -108,7 +55,7 @@ class IgnoringReceiver:
         """Keep nothing."""
 
 
-class _Storage(NamedTuple):
+class _Storage(Record):
     """What the receivers of all objects have in common.
 
     ``commit`` gives a file its name. ``noted``: the tags of elements that it wants to know; where an object was walked

@@ -19,15 +19,16 @@ from movescu.dataset.filemeta import encode_file_meta
 from movescu.dataset.recode import scan
 from movescu.errors import StoreError
 from movescu.storage.durability import Durability
-from movescu.storage.receiver import StorageOptions, check_identity
+from movescu.storage.options import StorageOptions
+from movescu.storage.receiver import check_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pydicom import Dataset
 
+    from movescu.storage.incoming import Incoming, ObjectReceiver
     from movescu.storage.layout import Layout
-    from movescu.storage.receiver import Incoming, ObjectReceiver
 
 Destination: TypeAlias = "str | os.PathLike[str] | Directory | Memory | OnBytes | Callable[[Dataset], object]"
 """What a program may name as the place where objects go."""

@@ -18,15 +18,17 @@ import os
 import stat
 import threading
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
+from movescu.record import Record
 from movescu.storage.durability import Durability, Flusher
 from movescu.storage.folders import Folder, Folders
 from movescu.storage.leftovers import RunLock, Sweep
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Final
 
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -48,7 +50,7 @@ class Outcome(Enum):
     """It had the same content already, and was left as it was."""
 
 
-class Alternative(NamedTuple):
+class Alternative(Record):
     """What a file is called where the name that it should have is another object's.
 
     ``path``: in the same folder. ``is_other`` tells of an open file, that has the name, whether it is another object.

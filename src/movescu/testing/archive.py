@@ -7,7 +7,6 @@ sending in ``suboperations``, receiving in ``services.store``; what goes wrong o
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections import deque
 from pathlib import Path
@@ -18,11 +17,13 @@ from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CFindRQ, CFindRSP, CMoveRQ
 from movescu.errors import AbortReason, DataSetError, ProtocolError
+from movescu.late_log import logger_of
 from movescu.net.listener import Listener
 from movescu.net.transport import Silence, listen
 from movescu.services.store import Received, StorageSCP
 from movescu.storage.naming import file_name
-from movescu.storage.receiver import Incoming, ObjectReceiver, StorageOptions, receiver_factory
+from movescu.storage.options import StorageOptions
+from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.testing.faults import NO_FAULTS, Faults
 from movescu.testing.index import SOP_INSTANCE_UID, Index
@@ -55,10 +56,11 @@ if TYPE_CHECKING:
 
     from movescu.dimse.messages import Message
     from movescu.net.connection import Connection
+    from movescu.storage.incoming import Incoming, ObjectReceiver
     from movescu.testing.suboperations import Outcome
     from movescu.ul.pdu import AssociateRQ
 
-_log: Final = logging.getLogger("movescu.testing")
+_log: Final = logger_of("movescu.testing")
 
 _MAXIMUM_LENGTH: Final = 64 * 1024
 _MAXIMUM_IDENTIFIER: Final = 16 << 20  # bytes; a list of 100,000 UIDs has 6.5 MB

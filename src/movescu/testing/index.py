@@ -7,7 +7,6 @@ bytes of the data set.
 
 from __future__ import annotations
 
-import logging
 import mmap
 import threading
 import warnings
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from movescu.dataset.filemeta import decode_file_meta
 from movescu.errors import DataSetError, UsageError
+from movescu.late_log import logger_of
 from movescu.uids import TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from movescu.uids import TransferSyntax
 
-_log: Final = logging.getLogger("movescu.testing")
+_log: Final = logger_of("movescu.testing")
 
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
 SOP_CLASS_UID: Final = 0x00080016

@@ -8,13 +8,13 @@ sub-operations. Sending is ``suboperations``'.
 from __future__ import annotations
 
 import contextlib
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from movescu.dimse import status as codes
 from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CMoveRQ, CMoveRSP
 from movescu.errors import AbortReason, AssociationReleasedError, InterruptedConnectionError, ProtocolError
+from movescu.late_log import logger_of
 from movescu.net.transport import Silence
 from movescu.testing.faults import Faults, end
 from movescu.testing.query import IdentifierError, encode_uids
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from movescu.testing.suboperations import Outcome
     from movescu.ul.negotiation import Context
 
-_log: Final = logging.getLogger("movescu.testing")
+_log: Final = logger_of("movescu.testing")
 
 FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
 UNABLE_TO_PERFORM_SUB_OPERATIONS: Final = 0xA702  # PS3.4 table C.4-2

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import queue
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -20,6 +19,7 @@ from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import DataSetError, PeerError, ProtocolError
+from movescu.late_log import logger_of
 from movescu.net.connection import Connection
 from movescu.net.transport import Silence, connect
 from movescu.testing.faults import Faults, break_off, hold_open
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from movescu.testing.index import Entry
     from movescu.ul.negotiation import Context
 
-_log: Final = logging.getLogger("movescu.testing")
+_log: Final = logger_of("movescu.testing")
 
 MAXIMUM_CONTEXTS: Final = 128
 """Presentation contexts of one association: the odd IDs from 1 to 255 (PS3.8 9.3.2.2)."""

@@ -6,17 +6,19 @@ what may be a password only its kind is told.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from movescu.record import replace
 from movescu.tracing import text_of
 from movescu.uids import uid_name
-from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, ContextResult, UserIdentity
+from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, ContextResult
+from movescu.ul.user_information import UserIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from movescu.ul.pdu import AnsweredContext, ProposedContext, UserInformation
+    from movescu.ul.pdu import AnsweredContext, ProposedContext
+    from movescu.ul.user_information import UserInformation
 
 _RESULTS: Final = {
     ContextResult.ACCEPTANCE: "accepted",

@@ -6,32 +6,17 @@ acceptor's order of transfer syntaxes decides, not the requestor's, as with DCMT
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
-
+from movescu import implementation
 from movescu.errors import AbortReason, ProtocolError
-from movescu.uids import (
-    APPLICATION_CONTEXT,
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    IMPLICIT_LITTLE,
-    TRANSFER_SYNTAXES,
-    TransferSyntax,
-)
-from movescu.ul.pdu import (
-    AnsweredContext,
-    AssociateAC,
-    AssociateRJ,
-    AssociateRQ,
-    ContextResult,
-    ExtendedNegotiation,
-    ProposedContext,
-    RoleSelection,
-    UserInformation,
-)
+from movescu.record import Record, replace
+from movescu.uids import APPLICATION_CONTEXT, IMPLICIT_LITTLE, TRANSFER_SYNTAXES, TransferSyntax
+from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRJ, AssociateRQ, ContextResult, ProposedContext
+from movescu.ul.user_information import ExtendedNegotiation, RoleSelection, UserInformation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Final
 
 CONTEXT_RESULTS: Final = {
     ContextResult.ACCEPTANCE: "accepted",
@@ -52,7 +37,7 @@ CALLING_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=
 CALLED_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=7)
 
 
-class Context(NamedTuple):
+class Context(Record):
     """An accepted presentation context: on ``context_id``, ``abstract_syntax`` is spoken in ``transfer_syntax``."""
 
     context_id: int
@@ -60,8 +45,7 @@ class Context(NamedTuple):
     transfer_syntax: TransferSyntax
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptorPolicy:
+class AcceptorPolicy(Record):
     """What an acceptor takes.
 
     ``abstract_syntaxes`` tells whether a SOP class UID is taken; ``transfer_syntaxes`` are in order of preference.
@@ -88,8 +72,8 @@ def user_information(maximum_length: int) -> UserInformation:
     """Say of ourselves what every association says (PS3.7 D.3.3.1, D.3.3.2); ``maximum_length`` in bytes."""
     return UserInformation(
         maximum_length=maximum_length,
-        implementation_class_uid=IMPLEMENTATION_CLASS_UID,
-        implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+        implementation_class_uid=implementation.CLASS_UID,
+        implementation_version_name=implementation.VERSION_NAME,
     )
 
 
@@ -165,7 +149,7 @@ def _answer_roles(request: AssociateRQ, answered: Sequence[AnsweredContext]) -> 
     )
 
 
-class RejectedClass(NamedTuple):
+class RejectedClass(Record):
     """A SOP class of which presentation contexts were proposed and not accepted; others of it may have been.
 
     ``known`` tells whether the class is taken at all; then it was for the transfer syntaxes ``offered`` in them.

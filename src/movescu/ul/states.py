@@ -8,7 +8,12 @@ error. ``association`` carries the actions out.
 from __future__ import annotations
 
 from enum import Enum, IntEnum, auto
-from typing import Final, NamedTuple
+
+from movescu.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class State(IntEnum):
@@ -68,7 +73,7 @@ class Effect(Enum):
     CLOSE = auto()  # close the transport connection
 
 
-class Action(NamedTuple):
+class Action(Record):
     """One of AE-1 to AA-8: its effects in order, and the next state, or two where PS3.8 leaves a choice.
 
     The first of two is that of the acceptable request (AE-6), or of the association requestor (AR-8).

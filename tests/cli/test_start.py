@@ -1,0 +1,74 @@
+"""What the command loads, and when: a retrieve starts for each study of a worklist, and an archive waits for our port.
+
+Held as modules, not as time: docs/performance.md has what each costs.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+KEYS = ("-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3")
+COSTLY = {"ast", "dataclasses", "encodings.idna", "inspect", "logging", "pathlib", "re", "ssl", "traceback", "typing"}
+STORAGE_SIDE = {
+    *("movescu.net.listener", "movescu.services.store", "movescu.storage.receiver", "movescu.storage.writer"),
+    *("movescu.dataset.elements", "movescu.dataset.encoder", "movescu.dataset.recode", "movescu.dataset.scan"),
+}
+MESSAGES = {"movescu.dimse.exchange", "movescu.dimse.messages", "movescu.services.move"}
+SHOWN = "import sys; from movescu.net.connection import Connection as C; shown = lambda: print(*sys.modules)"
+AT_THE_REQUEST = f"{SHOWN}; C._flush = lambda self, deadline: (shown(), exit())"
+AT_THE_END = "import atexit, sys; atexit.register(lambda: print(*sys.modules))"
+
+
+def loaded(first: str, arguments: Sequence[str]) -> set[str]:
+    """Run the command behind a first line that has it print which modules are loaded."""
+    program = f"{first}\nfrom movescu.cli.main import run\nrun()"
+    done = subprocess.run(
+        (sys.executable, "-c", program, *arguments), check=True, capture_output=True, text=True, timeout=60
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def loaded_at_the_request(*arguments: str) -> set[str]:
+    with socket.create_server(("127.0.0.1", 0)) as archive:
+        port = archive.getsockname()[1]
+        return loaded(AT_THE_REQUEST, (*KEYS, *arguments, "127.0.0.1", str(port)))
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return str(sock.getsockname()[1])
+
+
+def test_a_retrieve_loads_for_its_first_pdu_what_that_takes() -> None:
+    modules = loaded_at_the_request()
+    assert "movescu.session" in modules
+    assert not modules & (COSTLY | STORAGE_SIDE | MESSAGES)
+
+
+def test_with_a_port_it_loads_what_listens_and_not_yet_what_stores(tmp_path: Path) -> None:
+    modules = loaded_at_the_request("--port", free_port(), "--output-directory", str(tmp_path))
+    assert {"movescu.net.listener", "movescu.storage.writer"} <= modules
+    later = STORAGE_SIDE - {"movescu.net.listener", "movescu.storage.writer"}
+    assert not modules & ((COSTLY - {"re"}) | later | MESSAGES)  # names of files that runs left over are a pattern
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_the_version_and_the_help_load_nothing_of_a_retrieve(option: str) -> None:
+    modules = loaded(AT_THE_END, (option,))
+    ours = {name for name in modules if name.startswith("movescu.")}
+    assert ours <= {f"movescu.{name}" for name in ("cli", "errors", "implementation", "late_log", "record", "uids")} | {
+        name for name in ours if name.startswith("movescu.cli.")
+    }
+    if option == "--version":
+        assert ours == {
+            f"movescu.{name}" for name in ("cli", "cli.main", "cli.streams", "cli.version", "implementation")
+        }
