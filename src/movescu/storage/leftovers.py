@@ -25,10 +25,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import threading
 
 from movescu.late_log import logger_of
+from movescu.late_re import pattern
 from movescu.record import Record
 
 TYPE_CHECKING = False
@@ -39,9 +39,9 @@ _log: Final = logger_of("movescu.store")
 
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _NO_BOOT_ID: Final = "none"
-_HEX: Final = re.compile("[0-9a-f]{8}")
+_HEX: Final = "0123456789abcdef"
 _PREFIX: Final = ".movescu-"
-_OURS: Final = re.compile(r"\.movescu-(([0-9a-f]{8}|none)-[0-9]+-[0-9a-f]{8})(\.lock|-[0-9]+\.part)")
+_OURS: Final = r"\.movescu-(([0-9a-f]{8}|none)-[0-9]+-[0-9a-f]{8})(\.lock|-[0-9]+\.part)"
 _MAKE: Final = os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _UNTOUCHED: Final = 86400.0
@@ -152,7 +152,8 @@ class Sweep:
         """Read what other runs than our own have in the directory."""
         with os.scandir(self._directory) as entries:
             names = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
-        matches = (_OURS.fullmatch(name) for name in names)
+        others = (name for name in names if not name.startswith(f"{_PREFIX}{self._own_mark}"))  # mostly there are none
+        matches = (pattern(_OURS).fullmatch(name) for name in others)
         return [_Found(match[1], match[0]) for match in matches if match and match[1] != self._own_mark]
 
     def _take(self, name: str, stack: contextlib.ExitStack) -> bool:
@@ -189,4 +190,4 @@ def _boot() -> str:
             boot = file.read(8)
     except (OSError, ValueError):
         return _NO_BOOT_ID
-    return boot if _HEX.fullmatch(boot) else _NO_BOOT_ID
+    return boot if len(boot) == 8 and not boot.strip(_HEX) else _NO_BOOT_ID

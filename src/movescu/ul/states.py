@@ -152,8 +152,9 @@ _TABLE_9_10: Final = """
 """
 
 TRANSITIONS: Final[dict[tuple[State, Event], str]] = {
-    (State(column), Event(int(number))): action
+    (_STA[column], event): action
     for number, *cells in map(str.split, _TABLE_9_10.strip().splitlines())
+    for event in (Event(int(number)),)
     for column, action in enumerate(cells, start=1)
     if action != "-"
 }
