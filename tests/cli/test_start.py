@@ -25,7 +25,7 @@ STORAGE_SIDE = {
 MESSAGES = {"movescu.dimse.exchange", "movescu.dimse.messages", "movescu.services.move"}
 SHOWN = "import sys; from movescu.net.connection import Connection as C; shown = lambda: print(*sys.modules)"
 AT_THE_REQUEST = f"{SHOWN}; C._flush = lambda self, deadline: (shown(), exit())"
-AT_THE_END = "import atexit, sys; atexit.register(lambda: print(*sys.modules))"
+AT_THE_END = "import os, sys; end = os._exit; os._exit = lambda code: (print(*sys.modules, flush=True), end(code))"
 
 
 def loaded(first: str, arguments: Sequence[str]) -> set[str]:
