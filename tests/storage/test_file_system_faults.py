@@ -26,7 +26,7 @@ from movescu.errors import PeerError
 from movescu.storage.writer import OutputDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from corpus import Instance
@@ -221,7 +221,7 @@ class Trouble:
     The threads that calls are counted in are the one that stores (``True``) and the one that ends the run.
     """
 
-    def __init__(self, setting: Setting, *options: object, program: Sequence[str] = OURS) -> None:
+    def __init__(self, setting: Setting, *options: object, program: str = OURS) -> None:
         self._setting = setting
         self._program = program
         self._options = options
@@ -305,7 +305,7 @@ class Trouble:
 @pytest.mark.parametrize("options", [*MODES, *(DURABLE if FULL else [])], ids=" ".join)
 @pytest.mark.parametrize("program", PROGRAMS, ids=["unnamed", "named"])
 def test_a_run_killed_at_any_call_leaves_whole_objects_and_what_the_next_run_removes(
-    setting: Setting, options: tuple[str, ...], program: Sequence[str]
+    setting: Setting, options: tuple[str, ...], program: str
 ) -> None:
     run = Trouble(setting, *options, program=program)
     points = [point for point in run.points() if FULL or point[1] not in STATS]
@@ -324,7 +324,7 @@ def test_a_run_killed_at_any_call_leaves_whole_objects_and_what_the_next_run_rem
 @pytest.mark.parametrize("options", [*MODES, *DURABLE], ids=" ".join)
 @pytest.mark.parametrize("program", PROGRAMS if FULL else [OURS], ids=["unnamed", "named"][: 1 + FULL])
 def test_a_call_that_fails_refuses_an_object_at_most_and_no_copy_is_lost(
-    setting: Setting, options: tuple[str, ...], program: Sequence[str]
+    setting: Setting, options: tuple[str, ...], program: str
 ) -> None:
     run = Trouble(setting, *options, program=program)
     failing: set[tuple[bool, str]] = set()

@@ -118,7 +118,7 @@ def installed() -> list[Row]:
 
 
 def write_dictionary(job: Job, path: Path) -> bool:
-    """Write a dictionary of all that the data set may have in it: each tag and creator whose bytes occur at any place."""
+    """Write a dictionary of all that may be in the data set: each tag and creator whose bytes occur at any place."""
     data = zlib.decompressobj(-15).decompress(job.data) if job.syntax == DEFLATED else job.data
     found = set[int]()
     for start in range(4):
