@@ -133,6 +133,7 @@ def _serve(requests: socket.socket) -> str | None:
     while True:
         request, descriptors, _, _ = socket.recv_fds(requests, _LARGEST, 4)
         if not request:
+            requests.close()
             return None
         if not os.fork():
             requests.detach()
