@@ -22,7 +22,8 @@ WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 # The types are checked beside the tests, and what is found is shown after theirs.
 # What failed is tried once more by itself: pynetdicom's qrscp, once in some thousand objects, loses a response that comes
 # quickly, and waits for it until its time-out. What is wrong here fails again.
-test: prepared lint
+test: prepared
+	@$(MAKE) --no-print-directory lint
 	@echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
 	|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; tests=$$?; \
