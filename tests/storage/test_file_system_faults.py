@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import threading
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -255,12 +256,12 @@ class Trouble:
         self.folder.mkdir()
         (self.folder / name(self._objects[0])).write_bytes(EARLIER)
         self.statuses: dict[str, int] = {}
-        injector, commands = Injector(), list[Running]()
+        injector, started = Injector(), Future[Running]()
 
         def script(session: scripted.Session) -> None:
             session.accept()
             session.expect_move()
-            pid = commands[0].pid
+            pid = started.result(scripted.PATIENCE).pid
             before = threads_of(pid)
             with suppress(PeerError):  # it was killed
                 with scripted.sender(self._setting.port, self._objects) as sender:
@@ -274,7 +275,7 @@ class Trouble:
         with scripted.archive(script) as archive:
             arguments = ["-k", KEY, "+P", self._setting.port, *self._options, *archive.address]
             with running(*arguments, folder=self.folder, program=self._program) as command:
-                commands.append(command)
+                started.set_result(command)
                 self.outcome = command.end()
         self.code = self.outcome.code
         injector.finish()

@@ -90,64 +90,52 @@ def convert_all(jobs: Iterable[Job]) -> list[Converted]:
         return list(pool.map(run, todo))
 
 
-class Row(NamedTuple):
-    """A row of DCMTK's dictionary: its tag, or its private creator, or neither where it is of a range of tags."""
+class Dictionary(NamedTuple):
+    """The rows of DCMTK's dictionary, by what a data set has to hold for them to be looked up."""
 
-    text: str
-    tag: int | None
-    creator: bytes | None
-
-    @property
-    def is_always_needed(self) -> bool:
-        """Whether it is looked up without being in the data set: group lengths, the file meta, items, padding."""
-        return self.creator is None and (self.tag is None or not 0x00080000 <= self.tag < 0xFFFA0000)
+    always: list[str]
+    """Of ranges of tags, group lengths among them, and of what is written into every file."""
+    by_word: dict[int, list[str]]
+    """By the four bytes of a tag, as a little endian number: in little and in big endian data sets."""
+    by_creator: dict[bytes, list[str]]
+    """By the private creator."""
+    halves: npt.NDArray[np.bool_]
+    """Of each number of 16 bits, whether it is half of such a word: few words of an image are both."""
 
 
 @cache
-def installed() -> list[Row]:
+def installed() -> Dictionary:
     """Read the dictionaries that Debian's DCMTK has; nothing where it has them elsewhere."""
-    rows = []
+    read = Dictionary([], {}, {}, np.zeros(1 << 16, np.bool_))
     for file in sorted(Path("/usr/share").glob("libdcmtk*/*.dic")):
         if file.name in {"dicom.dic", "private.dic"}:
-            for text in re.findall(r"^\(.*", file.read_text("latin-1"), re.MULTILINE):
+            for text in re.findall(r"^\(.*\n", file.read_text("latin-1"), re.MULTILINE):
                 tag = re.match(r"\((\w{4}),(\w{4})\)", text)
                 creator = re.match(r'\([^,]*,"(.*)",[^,]*\)', text)
-                number = int(tag[1] + tag[2], 16) if tag else None
-                rows.append(Row(text, number, creator[1].encode("latin-1") if creator else None))
-    return rows
+                if creator:
+                    read.by_creator.setdefault(creator[1].encode("latin-1"), []).append(text)
+                elif not tag or not 0x0008 <= int(tag[1], 16) < 0xFFFA:
+                    read.always.append(text)
+                else:
+                    for order in "<>":
+                        group, element = struct.unpack(
+                            "<HH", struct.pack(f"{order}HH", int(tag[1], 16), int(tag[2], 16))
+                        )
+                        read.by_word.setdefault(element << 16 | group, []).append(text)
+                        read.halves[[group, element]] = True
+    return read
 
 
 def write_dictionary(job: Job, path: Path) -> bool:
     """Write a dictionary of all that may be in the data set: each tag and creator whose bytes occur at any place."""
     data = zlib.decompressobj(-15).decompress(job.data) if job.syntax == DEFLATED else job.data
-    found = set[int]()
+    rows = installed()
+    kept = [*rows.always, *(text for name, texts in rows.by_creator.items() if name in data for text in texts)]
+    words = set[int]()
     for start in range(4):
         end = start + (len(data) - start) // 4 * 4
-        words = np.frombuffer(data[start:end], "<u4")
-        found.update(words[_halves()[words & 0xFFFF] & _halves()[words >> 16]].tolist())
-    creators = {creator for creator in {row.creator for row in installed()} if creator is not None and creator in data}
-    kept = [
-        row.text
-        for row in installed()
-        if row.is_always_needed
-        or row.creator in creators
-        or (row.tag is not None and not found.isdisjoint(_as_read(row.tag)))
-    ]
-    path.write_text("".join(f"{text}\n" for text in kept), "latin-1")
+        all_words = np.frombuffer(data[start:end], "<u4")
+        words.update(all_words[rows.halves[all_words & 0xFFFF] & rows.halves[all_words >> 16]].tolist())
+    kept += {text for word in words for text in rows.by_word.get(word, [])}
+    path.write_text("".join(kept), "latin-1")
     return bool(kept)
-
-
-@cache
-def _halves() -> npt.NDArray[np.bool_]:
-    """Tell of each number of 16 bits whether it is half of a tag of the dictionary: few words of an image are both."""
-    table = np.zeros(1 << 16, np.bool_)
-    for row in installed():
-        for word in _as_read(row.tag) if row.tag is not None else ():
-            table[[word & 0xFFFF, word >> 16]] = True
-    return table
-
-
-def _as_read(tag: int) -> tuple[int, int]:
-    """Give a tag as four bytes of a little and a big endian data set, both read as one little endian number."""
-    group, element = tag >> 16, tag & 0xFFFF
-    return element << 16 | group, int.from_bytes(struct.pack(">HH", group, element), "little")
