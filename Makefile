@@ -14,12 +14,25 @@ export PIP_ROOT_USER_ACTION := ignore
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: test lint typecheck docs pages demo bench fuzz soak venv clean python3-venv peers debian-packages
+.PHONY: test prepared lint typecheck docs pages demo bench fuzz soak venv clean python3-venv peers debian-packages
 
+# Two workers for each processor: the tests wait for their peers half of the time.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+
+# The types are checked beside the tests, and what is found is shown after theirs.
 # What failed is tried once more by itself: pynetdicom's qrscp, once in some thousand objects, loses a response that comes
 # quickly, and waits for it until its time-out. What is wrong here fails again.
-test: peers lint typecheck
-	$(BIN)/python -m pytest -n auto --dist loadgroup || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+test: prepared
+	@$(MAKE) --no-print-directory lint
+	@echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
+	|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; tests=$$?; \
+	wait $$types; types=$$?; cat $(VENV)/types.log; \
+	exit $$((tests || types))
+
+# Debian's packages come beside Python's; not python3-venv, for two apt-get would be in each other's way.
+prepared: python3-venv
+	@$(MAKE) --no-print-directory --jobs=2 peers venv
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

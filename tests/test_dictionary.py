@@ -118,7 +118,7 @@ def test_a_start_does_not_pay_for_the_dictionary() -> None:
         "from movescu import dictionary\n"
         "assert not {'pathlib', 'importlib.resources'} & sys.modules.keys()\n"
         "assert dictionary.tags.cache_info().currsize == 0\n"
-        "start = time.perf_counter()\ndictionary.vr_of(0x00100010)\nprint(time.perf_counter() - start)"
+        "start = time.process_time()\ndictionary.vr_of(0x00100010)\nprint(time.process_time() - start)"
     )
     command = [sys.executable, "-IS", "-c", script]
     times = [float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(3)]

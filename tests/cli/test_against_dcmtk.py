@@ -4,6 +4,8 @@ DCMTK's program has no mode that only parses. So each line names a port of 127.0
 that DCMTK takes ends with a failed connection, a directory that is missing, or a port in use. Compared are whether the
 line is taken, the text of the error, whether it is shown, and what ``--arguments`` logs. Every difference is marked
 where the line stands, with its reason, and must be one.
+
+A run of DCMTK's program takes 7 ms if its dictionary has the one row that the lines ask for, and 30 ms with all of it.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(shutil.which("movescu") is None, reason="DCMTK's movescu is not installed")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("movescu") is None, reason="DCMTK's movescu is not installed"),
+    pytest.mark.xdist_group("command_lines"),  # DCMTK's program is run once
+]
 
 PEER = ("127.0.0.1", "PORT")
 QUERY = (*PEER, "-k", "PatientID=1")
@@ -270,10 +275,11 @@ def with_port(arguments: tuple[str, ...], port: int) -> list[str]:
     return [str(port) if argument == "PORT" else argument for argument in arguments]
 
 
-def of_dcmtk(line: Line, port: int, directory: Path) -> Outcome:
+def of_dcmtk(line: Line, port: int, directory: Path, dictionary: Path) -> Outcome:
     ran = subprocess.run(
         ["movescu", *with_port(line.arguments, port)],
         cwd=directory,
+        env=os.environ | {"DCMDICTPATH": str(dictionary)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=60,
@@ -322,12 +328,15 @@ class Oracle:
 @pytest.fixture(scope="module")
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
     directory = tmp_path_factory.mktemp("command-files")
+    dictionary = tmp_path_factory.mktemp("dictionary") / "dicom.dic"
+    dictionary.write_text("(0010,0020)\tLO\tPatientID\t1\tDICOM\n")
     with socket.socket() as unheard, ThreadPoolExecutor(8) as pool:
         unheard.bind(("127.0.0.1", 0))  # taken, but nobody listens: connections are refused
         port = unheard.getsockname()[1]
         for name, content in COMMAND_FILES.items():
             (directory / name).write_bytes(content.replace(b"PORT", str(port).encode()))
-        outcomes = dict(zip(LINES, pool.map(lambda line: of_dcmtk(line, port, directory), LINES), strict=True))
+        ran = pool.map(lambda line: of_dcmtk(line, port, directory, dictionary), LINES)
+        outcomes = dict(zip(LINES, ran, strict=True))
         yield Oracle(port, directory, outcomes)
 
 

@@ -99,12 +99,12 @@ def test_nesting_has_a_limit_and_not_a_crash(syntax: uids.TransferSyntax) -> Non
     assert scan(at_limit, syntax, Encoding(explicit_length=False))[1]
     for depth in (MAX_DEPTH + 1, 100_000):
         data = nested(depth, syntax)
-        start = time.perf_counter()
+        start = time.thread_time()
         with pytest.raises(DataSetError, match="nested deeper than 64"):
             recode(data, syntax, Encoding())
         with pytest.raises(DataSetError, match="nested deeper than 64"):
             scan(data, syntax, Encoding())
-        assert time.perf_counter() - start < 1, "the depth costs more than linear time"
+        assert time.thread_time() - start < 1, "the depth costs more than linear time"
 
 
 def test_many_empty_items_take_linear_time() -> None:
@@ -112,9 +112,9 @@ def test_many_empty_items_take_linear_time() -> None:
 
     def seconds(count: int) -> float:
         data = el(REQUEST, "SQ", item(b"") * count)
-        start = time.perf_counter()
+        start = time.thread_time()
         recode(data, ELE, Encoding(explicit_length=False))
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     short, long = min(seconds(20_000) for _ in range(3)), min(seconds(80_000) for _ in range(3))
     assert long < 10 * short
@@ -122,10 +122,10 @@ def test_many_empty_items_take_linear_time() -> None:
 
 def test_one_byte_at_a_time_takes_linear_time() -> None:
     data = el(0x00100020, "LO", b"x" * 60_000)
-    start = time.perf_counter()
+    start = time.thread_time()
     recoder = Recoder(ELE, Encoding(), MemorySink(), spool=MemorySink)
     feed_in_bytes(recoder, data)
-    assert time.perf_counter() - start < 5
+    assert time.thread_time() - start < 5
 
 
 def test_identity_is_read_in_any_order_and_place() -> None:

@@ -314,7 +314,7 @@ def test_linger_0_waits_for_nothing(setting: Setting) -> None:
         waited.append(time.monotonic() - begun)
 
     setting.run(script, "--linger", 0, code=63)
-    assert waited[0] < 5  # the default is 10
+    assert waited[0] < 10  # the default
 
 
 def test_lingering_counts_from_the_last_sign_of_life_not_from_the_last_object(setting: Setting) -> None:
@@ -699,7 +699,7 @@ def test_files_are_asked_for_in_their_order_each_so_often_and_the_end_is_an_abor
         movescu("-k", KEY, "--repeat", 2, "--abort", *archive.address, *files, folder=setting.received, code=68)
     assert [b"FIRST" in identifier for identifier in asked] == [True, True, False, False]
     assert [b"OTHER" in identifier for identifier in asked] == [False, False, True, True]
-    assert waited[0] < 10  # a second; DCMTK takes half a minute
+    assert waited[0] < 25  # a second; DCMTK takes half a minute
 
 
 # -- real archives -----------------------------------------------------------------------------------------------------

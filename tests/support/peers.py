@@ -123,7 +123,7 @@ class Peer:
     def wait_until_up(self) -> None:
         """Return after the first C-ECHO; raise when the process ends before, or is too slow."""
         begun = time.monotonic()
-        while not self.echo():
+        while not (_listens(self.port) and self.echo()):
             if self._exited(within=0.01):
                 raise PeerError(f"{self.name} ended with exit code {self.process.returncode}; {self.log_tail()}")
             if time.monotonic() - begun > START_SECONDS:
@@ -425,6 +425,14 @@ def _up(peer: P) -> Iterator[P]:
     finally:
         running.remove(peer)
         peer.stop()
+
+
+def _listens(port: int) -> bool:
+    """Whether anybody listens on a port of IPv4, as Linux tells it: no connection is made to find out."""
+    with suppress(OSError):
+        lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()
+        return any(f":{port:04X} " in line.split(maxsplit=2)[1] + " " and line.split()[3] == "0A" for line in lines[1:])
+    return True
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -54,11 +55,11 @@ class Setting:
         prefix: Sequence[str] = (),
     ) -> Outcome:
         """Run the command against a script that has a handle of it: to send it signals, to await what it logs."""
-        commands: list[Running] = []
-        with scripted.archive(lambda session: script(session, commands[0])) as archive:
+        started = Future[Running]()
+        with scripted.archive(lambda session: script(session, started.result(scripted.PATIENCE))) as archive:
             arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
             with running(*arguments, folder=self.received, prefix=prefix) as command:
-                commands.append(command)
+                started.set_result(command)
                 outcome = command.end()
         outcome.hold_to(code)
         return outcome
