@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from movescu.record import Record
+from movescu.record import Record, Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +57,12 @@ class Encoding(Record):
         return bool(self.file_padding & 1 or self.item_padding & 1)
 
 
-class Identity(Record):
+class Identity(Struct):
     """SOP Class UID (0008,0016) and SOP Instance UID (0008,0018) of a data set, without padding; None if absent."""
 
     sop_class_uid: str | None
     sop_instance_uid: str | None
+
+    def __init__(self, sop_class_uid: str | None, sop_instance_uid: str | None) -> None:
+        self.sop_class_uid = sop_class_uid
+        self.sop_instance_uid = sop_instance_uid
