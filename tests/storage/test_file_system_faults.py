@@ -24,6 +24,7 @@ from setting import KEY, Setting
 from movescu.dataset.query import make_identifier
 from movescu.dimse.status import OUT_OF_RESOURCES, SUCCESS
 from movescu.errors import PeerError
+from movescu.storage import writer
 from movescu.storage.writer import OutputDirectory
 
 if TYPE_CHECKING:
@@ -142,8 +143,10 @@ def test_a_run_into_a_folder_without_a_single_inode_refuses_every_object(setting
 @mounts
 @pytest.mark.row("34")
 def test_a_disk_that_becomes_read_only_refuses_objects_until_it_is_writable_again(
-    setting: Setting, tmp_path: Path
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By remounting, where files have names; else the next one is open already, and ``mount`` is refused."""
+    monkeypatch.setattr(writer, "_UNNAMED", 0)
     first, second, third = setting.made
     with tmpfs(tmp_path / "small", "size=1m") as folder:
         with retrieving(setting, folder) as sender:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from movescu.storage.writer import Outcome, OutputDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -229,3 +229,24 @@ def test_a_directory_that_is_closed_leaves_no_thread(tmp_path: Path) -> None:
     assert threading.active_count() == before + 1
     directory.close()
     assert threading.active_count() == before
+
+
+def test_a_file_that_was_made_ready_is_taken_and_the_last_one_given_back(tmp_path: Path) -> None:
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = open_files()
+    directory = OutputDirectory(str(tmp_path))
+    store(directory, "CT.1", b"data")
+    if not directory._unnamed:
+        pytest.skip("files have names here before they are whole")
+    between = open_files()
+    directory.prepare()
+    directory.prepare()
+    assert open_files() == between + 1
+    store(directory, "CT.2", b"more")
+    assert open_files() == between
+    directory.prepare()
+    directory.close()
+    assert open_files() == before
+    assert names(tmp_path) == ["CT.1", "CT.2"]

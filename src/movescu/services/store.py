@@ -78,7 +78,8 @@ class StorageSCP:
     """Serves storage associations; one instance serves all of them, each in its thread.
 
     ``open_receiver`` is asked for each object where it goes; ``on_received`` is told what became of it, before the
-    response leaves, and ``on_broken_off`` of each whose sender was lost before it was whole. ``store_timeout``: seconds
+    response leaves, and ``on_broken_off`` of each whose sender was lost before it was whole. ``on_responded`` is called
+    when the response has left, which is the time to make ready for the next object. ``store_timeout``: seconds
     of silence within a message that end the association, None for none.
     """
 
@@ -89,12 +90,14 @@ class StorageSCP:
         on_received: Callable[[Received], None],
         *,
         on_broken_off: Callable[[Incoming], None] = lambda _: None,
+        on_responded: Callable[[], None] = lambda: None,
         store_timeout: float | None = 60.0,
     ) -> None:
         self._policy = policy
         self._open_receiver = open_receiver
         self._on_received = on_received
         self._on_broken_off = on_broken_off
+        self._on_responded = on_responded
         self.rejected: dict[RejectedClass, None] = {}
         """The SOP classes of which contexts were not accepted, in their order, over all associations."""
         self._silence = Silence(store_timeout, "the storage client is silent in the middle of a message")
@@ -163,6 +166,7 @@ class StorageSCP:
         self._on_received(received)
         response = encode_success(request) if received.error is None else _encode_failure(received, received.error)
         exchange.send_command(incoming.context.context_id, response, self._silence)
+        self._on_responded()
 
     def _receive(self, exchange: Exchange, incoming: Incoming) -> Received:
         batches = exchange.data_set_batches(self._silence)

@@ -47,6 +47,7 @@ PART: Final = 32 * 1024
 """Bytes of a fragment that are not handed out before more, or its end, has come."""
 
 _ASSOCIATED_BUFFER: Final = 128 * 1024  # 16 KB PDUs come in a quarter faster than with room for two of them
+_COMMAND_SIZE: Final = 512  # of a C-STORE-RQ: an object of 512 KB comes with one receive where PDUs have 128 KB
 _UNASSOCIATED_BUFFER: Final = 4 * 1024
 _FIXED_LENGTH: Final = 4  # of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT
 _VERSION_1: Final = 0x0001
@@ -154,7 +155,8 @@ class Association:
         self.peer_maximum_length = 0
         """What the peer announced: the longest P-DATA-TF it takes, in bytes behind the header; 0 is unlimited."""
         self._request: AssociateRQ | None = None
-        self._buffer_size = max(buffer_size, _ASSOCIATED_BUFFER, 4 * (maximum_length + HEADER_LENGTH))
+        pdus = 4 * (maximum_length + HEADER_LENGTH) + _COMMAND_SIZE
+        self._buffer_size = max(buffer_size, _ASSOCIATED_BUFFER, pdus)
         # An association that has not been asked for yet gets a small buffer: connections are cheap to open.
         self._buffer = bytearray(_UNASSOCIATED_BUFFER)
         self._view = memoryview(self._buffer)
