@@ -35,7 +35,7 @@ FLOORS = """
 3  storage.database storage.examining storage.index storage.writer storage.placing storage.receiver storage.sinks
 4  net.connection net.listener options
 5  dimse.exchange
-6  services.move services.find services.echo services.store
+6  services.move services.find services.echo services.turns services.store
 7  tally awaiting events observer summary asking rows pacing journal reception session inventory pursuit retrieval api
 7  campaign check __init__
 7  testing.index testing.query testing.faults testing.suboperations testing.move testing.archive testing.__init__

@@ -80,10 +80,13 @@ class _Server:
         return _at_start(environment) == _at_start(self._environment or os.environ)
 
     def request(self, request: bytes, descriptors: list[int]) -> None:
+        socket.send_fds(self.started(), [request], descriptors)
+
+    def started(self) -> socket.socket:
         with self._lock:
             if self._requests is None:
                 self._requests = self._start()
-            socket.send_fds(self._requests, [request], descriptors)
+            return self._requests
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -108,6 +111,11 @@ _server = _Server()
 def can_start() -> bool:
     """Whether a process of the server is what a new one would be, in the environment as it is now."""
     return hasattr(os, "pidfd_open") and _server.is_for(dict(os.environ))
+
+
+def make_ready() -> None:
+    """Start the server, if it is not: it leaves a socket open, which a test that counts them has to know before."""
+    _server.started()
 
 
 def start(program: str, arguments: list[str], cwd: str, stdout: int, stderr: int) -> Forked:

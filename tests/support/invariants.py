@@ -14,6 +14,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Final
 
+import forked
 import pydicom
 
 from movescu.dataset.filemeta import decode_file_meta
@@ -56,6 +57,7 @@ class Invariants:
         """Whether successes leave files: not so with ``--ignore``."""
         self._allowed = {"precious", "received", "made"}
         _successes.clear()
+        forked.make_ready()
         self._begun = time.monotonic()
         self.begin()
 

@@ -216,6 +216,7 @@ class Station:
         artim: float = WAIT,
         maximum_associations: int = 64,
         syntaxes: tuple[TransferSyntax, ...] = (EXPLICIT_LITTLE, DEFLATED_LITTLE),
+        side_by_side: bool = False,
         **options: Any,  # noqa: ANN401 - fields of StorageOptions
     ) -> int:
         """Start it with these storage options; gives its port."""
@@ -223,7 +224,12 @@ class Station:
         policy = AcceptorPolicy(lambda _: True, syntaxes)
         factory = receiver_factory(StorageOptions(str(self.folder), **options), directory)
         scp = StorageSCP(
-            policy, factory, self.received.append, on_broken_off=self._note_broken_off, store_timeout=store_timeout
+            policy,
+            factory,
+            self.received.append,
+            on_broken_off=self._note_broken_off,
+            side_by_side=side_by_side,
+            store_timeout=store_timeout,
         )
         listener = self.listener = Listener(
             listen(HOST, 0), scp.serve, artim_timeout=artim, maximum_associations=maximum_associations

@@ -97,6 +97,14 @@ class Exchange:
             self._show("of", context_id, message)
         return context_id, message
 
+    @property
+    def has_message(self) -> bool:
+        """Whether what has come and was not asked for is one message with its data set, whole."""
+        controls = [one.control if isinstance(one, Fragment) else -1 for one in self.connection.at_hand]
+        if len(controls) < 2:
+            return False
+        return controls[0] == _COMMAND | _LAST and controls[-1] == _LAST and not any(controls[1:-1])
+
     def _show(self, way: str, context_id: int, message: Message, data_set: _Buffer | None = None) -> None:
         """Log a message, with its data set if that is an identifier; objects are too large."""
         from movescu.dimse.dump import message_text  # noqa: PLC0415 - for those alone who want to see it

@@ -43,7 +43,7 @@ from movescu.ul.user_information import UserInformation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Final
 
 _log: Final = logger_of("movescu.net")
@@ -183,21 +183,56 @@ class Connection:
                 size = self._transport.receive_into(association.get_buffer(), limit)
             finally:
                 self.waiting = False
-            now = self.last_activity = time.monotonic()
-            if self._interrupted:
-                raise InterruptedConnectionError(self._interrupted)
-            if size:
-                self._indications.extend(association.buffer_updated(size, now))
-            else:
-                self._indications.extend(association.transport_closed(now))
+            self._take_in(size)
             if self._indications:
-                if self._traced:
-                    self._trace("P-DATA-TF of", self._indications)
                 return
             if association.state in (State.STA13, State.STA1):
                 # What PS3.8 ends without an indication: nothing came, or what came was no request (AA-1, AA-5, AE-6).
                 self._say_farewell()
                 raise ConnectionLostError(f"no association with {self.peer}: none was asked for as PS3.8 has it")
+
+    def _take_in(self, size: int) -> None:
+        """Have the association take so many received bytes from its buffer; 0 is the end of the connection."""
+        now = self.last_activity = time.monotonic()
+        if self._interrupted:
+            raise InterruptedConnectionError(self._interrupted)
+        if size:
+            self._indications.extend(self._association.buffer_updated(size, now))
+        else:
+            self._indications.extend(self._association.transport_closed(now))
+        if self._traced:
+            self._trace("P-DATA-TF of", self._indications)
+
+    def leave(self, now: float) -> None:
+        """Note that the peer's next byte is awaited by somebody who will ``take`` it, instead of in ``next``."""
+        self.last_activity = now
+        self.waiting = True
+
+    def take(self) -> int:
+        """Take in what has come, without waiting; -1 if there is nothing, else how many bytes. Not for secured ones.
+
+        Raises ``ConnectionLostError``.
+        """
+        size = self._transport.receive_at_hand(self._association.get_buffer())
+        if size >= 0:
+            self.waiting = False
+            self._take_in(size)
+        return size
+
+    @property
+    def at_hand(self) -> Sequence[Indication]:
+        """What has been received and not been asked for."""
+        return self._indications
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more than was asked for has been received, in part at least."""
+        return bool(self._indications) or self._association.unfinished
+
+    @property
+    def secured(self) -> bool:
+        """Whether it is one of TLS."""
+        return self._transport.secured
 
     def readable(self, seconds: float | None, wake: int = -1) -> bool:
         """Tell whether anything came from the peer, waiting ``seconds`` for it at most; None waits for ever.

@@ -180,6 +180,20 @@ class Transport:
         self._acknowledging = size < len(buffer)  # else more is there, or what is answered next carries the ACK
         return size
 
+    def receive_at_hand(self, buffer: memoryview) -> int:
+        """Receive what is there, without waiting; -1 if nothing is, 0 if the peer closed the connection.
+
+        Not for secured sockets. Raises ``ConnectionLostError``.
+        """
+        try:
+            size = self._socket.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return -1
+        except OSError as error:
+            raise self._lost(error) from error
+        self._acknowledging = size < len(buffer)  # as above
+        return size
+
     def send(self, data: bytes | bytearray | memoryview, deadline: Deadline) -> None:
         """Send all of ``data``. Raises ``TimedOutError`` and ``ConnectionLostError``.
 
@@ -239,6 +253,11 @@ class Transport:
 
     def _lost(self, error: OSError) -> PeerError:
         return ConnectionLostError(f"connection to {self.peer} lost: {_reason(error)}")
+
+    @property
+    def secured(self) -> bool:
+        """Whether it is one of TLS."""
+        return _is_secured(self._socket)
 
     def fileno(self) -> int:
         """Give the descriptor of the socket, for those who wait on several at once."""

@@ -26,6 +26,7 @@ from movescu.errors import (
 from movescu.late_log import INFO, logger_of
 from movescu.net.transport import Silence
 from movescu.record import Struct
+from movescu.services.turns import Turns
 from movescu.storage.incoming import Incoming, ObjectReceiver
 from movescu.storage.naming import MAXIMUM_UID_LENGTH
 from movescu.uids import VERIFICATION
@@ -75,11 +76,12 @@ class _RefusedError(MovescuError):
 
 
 class StorageSCP:
-    """Serves storage associations; one instance serves all of them, each in its thread.
+    """Serves storage associations; one instance serves all of them, each in its thread as far as it has to (``turns``).
 
     ``open_receiver`` is asked for each object where it goes; ``on_received`` is told what became of it, before the
     response leaves, and ``on_broken_off`` of each whose sender was lost before it was whole. ``on_responded`` is called
-    when the response has left, which is the time to make ready for the next object. ``store_timeout``: seconds
+    when the response has left, which is the time to make ready for the next object. ``side_by_side``: no association is
+    ever served in the thread of another, for what is called may wait for something. ``store_timeout``: seconds
     of silence within a message that end the association, None for none.
     """
 
@@ -91,6 +93,7 @@ class StorageSCP:
         *,
         on_broken_off: Callable[[Incoming], None] = lambda _: None,
         on_responded: Callable[[], None] = lambda: None,
+        side_by_side: bool = False,
         store_timeout: float | None = 60.0,
     ) -> None:
         self._policy = policy
@@ -100,6 +103,7 @@ class StorageSCP:
         self._on_responded = on_responded
         self.rejected: dict[RejectedClass, None] = {}
         """The SOP classes of which contexts were not accepted, in their order, over all associations."""
+        self._turns = None if side_by_side else Turns()
         self._silence = Silence(store_timeout, "the storage client is silent in the middle of a message")
         self._idle = Silence(None, "waiting for a storage request", within=self._silence)
 
@@ -126,14 +130,29 @@ class StorageSCP:
         with connection.closing_on_error():
             exchange = Exchange(connection)
             try:
-                while received := exchange.receive(self._idle):
-                    self.dispatch(exchange, *received, request.calling_ae_title)
+                self._serve_messages(exchange, request.calling_ae_title)
             except PeerError as error:
                 if not isinstance(error, InterruptedConnectionError):
                     _log.warning("storage association with %s: %s", connection.peer, error)
                 raise
             connection.confirm_release(self._silence)
         _log.info("storage association with %s released", connection.peer)
+
+    def _serve_messages(self, exchange: Exchange, calling_ae_title: str) -> None:
+        """Serve all messages up to the request to release the association."""
+
+        def serve() -> bool:
+            received = exchange.receive(self._idle)
+            if received is None:
+                return False
+            self.dispatch(exchange, *received, calling_ae_title)
+            return True
+
+        if self._turns is None:
+            while serve():
+                pass
+        else:
+            self._turns.run(exchange, serve)
 
     def dispatch(self, exchange: Exchange, context_id: int, message: Message, calling_ae_title: str) -> None:
         """Carry out one request, C-STORE or C-ECHO; any other raises ``ProtocolError``.
