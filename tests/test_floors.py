@@ -39,7 +39,7 @@ FLOORS = """
 7  tally awaiting events observer summary asking rows pacing journal reception session inventory pursuit retrieval api
 7  campaign check __init__
 7  testing.index testing.query testing.faults testing.suboperations testing.move testing.archive testing.__init__
-8  cli.option cli.tls_options cli.finish_options cli.options cli.sites cli.parser
+8  cli.option cli.tls_options cli.finish_options cli.options cli.sites cli.settings cli.parser
 8  cli.version cli.help cli.completion cli.streams cli.logs cli.log_level cli.exit_codes cli.signals cli.manual
 8  cli.dots cli.report cli.wiring cli.accounts cli.listed cli.dry_run cli.check cli.progress
 8  cli.log_properties cli.log_layouts cli.log_appenders cli.log_python cli.log_config

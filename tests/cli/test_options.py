@@ -11,7 +11,7 @@ import pytest
 
 from movescu.cli.help import help_text
 from movescu.cli.options import NAMES, OPTIONS
-from movescu.cli.parser import Settings
+from movescu.cli.settings import Settings
 from movescu.cli.version import version_text
 from movescu.record import names_of
 from movescu.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES, UNCOMPRESSED

@@ -12,7 +12,6 @@ from movescu.cli.options import OPTIONS
 from movescu.cli.parser import (
     LONGEST_WAIT,
     CommandLineError,
-    Settings,
     ShowCompletion,
     ShowHelp,
     ShowTLS,
@@ -20,6 +19,7 @@ from movescu.cli.parser import (
     arguments_lines,
     parse,
 )
+from movescu.cli.settings import Settings
 from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import pytest
 from command import movescu
 
 from movescu.cli.options import OPTIONS
-from movescu.cli.parser import CommandLineError, Settings, parse
+from movescu.cli.parser import CommandLineError, parse
+from movescu.cli.settings import Settings
 from movescu.cli.sites import sites_file
 from movescu.record import names_of
 from movescu.testing import Archive

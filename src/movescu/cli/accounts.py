@@ -23,7 +23,7 @@ from movescu.summary import Summary
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from movescu.cli.parser import Settings
+    from movescu.cli.settings import Settings
     from movescu.events import Event, EventSink
     from movescu.options import RetrieveOptions
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from movescu.cli.accounts import Accounts
-    from movescu.cli.parser import Settings
+    from movescu.cli.settings import Settings
     from movescu.dataset.query import Identifier
     from movescu.options import RetrieveOptions
     from movescu.services.move import MoveResponse

@@ -24,7 +24,7 @@ from movescu.uids import STUDY_ROOT_FIND
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from movescu.cli.parser import Settings
+    from movescu.cli.settings import Settings
     from movescu.dataset.query import Identifier
     from movescu.inventory import Inventory
     from movescu.options import RetrieveOptions

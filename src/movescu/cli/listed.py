@@ -30,7 +30,7 @@ from movescu.rows import read_rows
 if TYPE_CHECKING:
     from movescu.campaign import RowResult
     from movescu.cli.accounts import Accounts
-    from movescu.cli.parser import Settings
+    from movescu.cli.settings import Settings
     from movescu.options import RetrieveOptions
     from movescu.rows import Row
     from movescu.storage.incoming import Incoming

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from movescu.cli.parser import Settings
+    from movescu.cli.settings import Settings
     from movescu.dataset.query import Identifier
     from movescu.net.tls import TLSOptions
     from movescu.storage.incoming import ObjectReceiver
