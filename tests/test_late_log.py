@@ -59,3 +59,24 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 """
     assert sorted(run(program)) == [f"WARNING movescu.{number} say here" for number in range(8)]
+
+
+def test_a_set_up_that_was_interrupted_is_made_up_for() -> None:
+    program = """
+LEVEL = 30
+attempts = []
+def interrupted_at_first():
+    attempts.append(late_log.is_loading())
+    if len(attempts) == 1:
+        raise KeyboardInterrupt
+    set_up()
+late_log.defer(LEVEL, interrupted_at_first)
+try:
+    log.warning("lost")
+except KeyboardInterrupt:
+    print(late_log.is_loading())
+somewhere()
+print(attempts)
+"""
+    messages = [f"WARNING movescu.test somewhere {word}" for word in ("three", "four")]
+    assert run(program) == ["False", *messages, "[True, True]"]

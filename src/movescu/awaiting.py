@@ -93,7 +93,7 @@ class Awaiting:
 
     def _seconds_for(self, connection: Connection, final: float, now: float) -> float:
         """Give the seconds until the next look at an open association; end it if it has gone silent."""
-        if not connection.waiting:  # it is our own side that takes its time
+        if not connection.waiting or connection.is_unread:  # it is our own side that takes its time
             return _GLANCE
         options, since = self._options, connection.last_activity
         if self._round.lost:  # what is idle now has been given up with its archive

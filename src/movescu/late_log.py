@@ -24,6 +24,7 @@ _METHODS = ("debug", "info", "warning", "error", "critical", "exception", "log",
 _lock = RLock()
 _level = WARNING
 _set_up: Callable[[], None] | None = None
+_loading = False
 
 
 def defer(level: int, set_up: Callable[[], None]) -> None:
@@ -36,12 +37,27 @@ def defer(level: int, set_up: Callable[[], None]) -> None:
 
 
 def settle() -> None:
-    """Set ``logging`` up, if that was deferred."""
-    global _set_up
+    """Load ``logging``, and set it up if that was deferred."""
+    global _loading, _set_up  # noqa: PLW0603 - logging is set up once for the whole program
     with _lock:  # whoever comes second waits until it is done
-        if _set_up is not None:
-            set_up, _set_up = _set_up, None
-            set_up()
+        _loading, before = True, _loading
+        try:
+            import logging  # noqa: F401, PLC0415 - what this is for
+
+            if _set_up is not None:
+                set_up, _set_up = _set_up, None
+                try:
+                    set_up()
+                except BaseException:  # an interrupt amid it: the next message sets it up
+                    _set_up = set_up
+                    raise
+        finally:
+            _loading = before
+
+
+def is_loading() -> bool:
+    """Tell whether ``logging`` is half loaded now, in whatever thread: no time for a signal handler to log."""
+    return _loading
 
 
 def _wanted(level: int) -> bool:

@@ -122,7 +122,7 @@ class Reception:
             self._watched(receiver_factory(own.storage, self._directory, **kept)),
             self._received,
             on_broken_off=self._broken_off,
-            side_by_side=own.storage.sink is not None,  # a caller's code
+            side_by_side=own.storage.sink is not None or self._watch is not None or self.observer is not None,
             on_responded=self._directory.prepare if self._directory is not None else lambda: None,
             store_timeout=shortest(self._options.store_timeout, self._options.dimse_timeout),
         )

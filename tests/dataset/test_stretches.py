@@ -125,6 +125,22 @@ def test_a_dictionary_in_which_a_vr_is_another_is_heeded() -> None:
     assert adapted(data, uids.IMPLICIT_LITTLE, Encoding()) is None
 
 
+def test_an_item_of_which_the_length_looks_like_a_vr_is_an_item() -> None:
+    """Two bytes of its length are ``DA``, where an element has its VR; what it holds would be read a byte too late."""
+    text = Node(0x00400001, "LO", b"x" + (0x20000).to_bytes(4, "little") + bytes(0x42 - 5))
+    filler = Node(0x00420010, "OB", bytes(0x00014144 - 8 - 0x42 - 12))
+    nodes = [*OBJECT[:-1], Node(0x00400275, "SQ", [[text, filler]]), Node(0x00880140, "LO", b"behind")]
+    data = encode(nodes, LITTLE)
+    assert b"\xfe\xff\x00\xe0DA\x01\x00" in data
+    dictionary.use(None)
+    for _ in range(4):
+        found = adapted(data, uids.EXPLICIT_LITTLE, Encoding())
+        assert found is not None
+        assert found.data == data
+    elements = [one for one in explicit_elements(data, "<", kinds.EXPLICIT, IDENTITY) if one is not None]
+    assert elements[-1].tag == 0x00880140
+
+
 def test_what_differs_between_two_objects_divides_a_stretch() -> None:
     stretches = Stretches()
     other = [n._replace(value=b"1234") if n.tag == 0x00201003 else n for n in OBJECT]

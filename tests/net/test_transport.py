@@ -329,3 +329,16 @@ def test_an_expired_deadline_does_not_even_look() -> None:
             transport.send(b"here", Deadline(-1.0, "it"))
         transport.close()
         assert read_all(far) == b""
+
+
+def test_what_nobody_has_received_yet_is_no_silence_of_the_peer() -> None:
+    with transports() as (transport, far):
+        assert not transport.is_unread
+        far.sendall(b"there")
+        assert transport.readable(WAIT)
+        assert transport.is_unread
+        assert transport.receive_at_hand(memoryview(bytearray(10))) == 5
+        assert not transport.is_unread
+        assert transport.receive_at_hand(memoryview(bytearray(10))) == -1
+        transport.close()
+        assert not transport.is_unread

@@ -193,6 +193,29 @@ def test_where_the_disk_is_slow_all_wait_side_by_side(scene: Scene, monkeypatch:
     scene.check()
 
 
+def test_an_end_that_comes_together_with_an_object_is_heard(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system tells of both at once, while our thread is at another object."""
+    peers = settled(scene, 3)
+    busy, go_on = threading.Event(), threading.Event()
+    is_served = turns.Turns._is_served
+
+    def slowly(self: turns.Turns, seat: turns._Seat, events: int) -> bool:
+        served = is_served(self, seat, events)
+        busy.set()
+        assert go_on.wait(WAIT)
+        return served
+
+    monkeypatch.setattr(turns.Turns, "_is_served", slowly)
+    peers[1].send(scene.message())
+    assert busy.wait(WAIT)
+    peers[0].send(scene.message())
+    peers[0].socket.shutdown(socket.SHUT_WR)
+    go_on.set()
+    assert [peer.status() for peer in peers[:2]] == [0, 0]
+    assert peers[0].rest() == []
+    scene.check()
+
+
 def test_what_ends_the_port_ends_those_who_share(scene: Scene) -> None:
     peers = settled(scene, 4)
     scene.station.close()

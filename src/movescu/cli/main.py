@@ -21,11 +21,15 @@ def run() -> None:
     streams.secure()
     try:
         code = main(sys.argv[1:])
+    except SystemExit as end:  # by a signal
+        code = int(end.code or 0)
     finally:
         streams.settle()
     # All is closed by now: to take the interpreter down piece by piece would be another 10 ms.
     if "logging" in sys.modules:
-        sys.modules["logging"].shutdown()
+        import logging  # noqa: PLC0415 - see late_log
+
+        logging.shutdown()
     os._exit(code)
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 
 from movescu.cli.exit_codes import ExitCode
-from movescu.late_log import logger_of
+from movescu.late_log import is_loading, logger_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,13 +69,15 @@ class Signals:
             self._ending = True
             raise KeyboardInterrupt
         retrieval.cancel()  # before anything is said: whoever reads it may interrupt again at once
-        _log.warning("cancelling; interrupt again to abort")
+        if not is_loading():
+            _log.warning("cancelling; interrupt again to abort")
 
     def terminate(self, number: int, _: FrameType | None) -> None:
         """Abort."""
         if not self._ending:
             self._ending = True
-            _log.critical("terminated by %s", signal.Signals(number).name)
+            if not is_loading():
+                _log.critical("terminated by %s", signal.Signals(number).name)
             sys.exit(_BY_SIGNAL[number])
 
 

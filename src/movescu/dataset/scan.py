@@ -14,6 +14,7 @@ the rest of the work (0.1 of 0.35 us).
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -142,7 +143,8 @@ def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: froze
         return None
     found, position, nesting, grouped, singly = walked
     if singly >= WORTH:
-        _learn(data, syntax, encoding, noted)
+        with suppress(struct_error):  # the last header may be cut
+            _learn(data, syntax, encoding, noted)
     identity = Identity(_uid(found.get(CLASS_UID)), _uid(found.get(INSTANCE_UID)))
     missing = position - len(data)
     if not nesting.changed:

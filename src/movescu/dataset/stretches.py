@@ -109,7 +109,7 @@ def explicit_elements(
         if position in ends:
             yield None
         group, number, vr, length = header(raw, position)
-        tag, kind = group << 16 | number, kind_of.get(vr)
+        tag, kind = group << 16 | number, kind_of.get(vr) if group != 0xFFFE else None  # items have no VR
         if tag == PIXEL_DATA:
             return
         if kind in (kinds.PLAIN, kinds.TEXTUAL, kinds.UID):

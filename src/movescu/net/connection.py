@@ -234,6 +234,11 @@ class Connection:
         """Whether it is one of TLS."""
         return self._transport.secured
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether the system holds bytes of the peer's that nobody has received yet. Safe from any thread."""
+        return self._transport.is_unread
+
     def readable(self, seconds: float | None, wake: int = -1) -> bool:
         """Tell whether anything came from the peer, waiting ``seconds`` for it at most; None waits for ever.
 

@@ -263,6 +263,16 @@ class Transport:
         """Give the descriptor of the socket, for those who wait on several at once."""
         return self._socket.fileno()
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether the system holds something that was not received yet. Safe from any thread, and changes nothing."""
+        poll = select.poll()
+        with self._ending:  # a descriptor closed in between may be another connection's by then
+            if (descriptor := self._socket.fileno()) < 0:
+                return False
+            poll.register(descriptor, select.POLLIN)
+            return bool(poll.poll(0))
+
     def readable(self, seconds: float | None, wake: int = -1) -> bool:
         """Tell whether there is something to receive, the end of the connection included, within ``seconds``.
 

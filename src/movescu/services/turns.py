@@ -7,7 +7,8 @@ whatever has come whole. Objects of 8 KB over four associations take 190 us inst
 
 Whatever may keep that thread waiting is given back to the thread whose association it is: a message that is not whole
 yet or is large, the end of the association, an error, a peer that does not read our responses. Where the disk is slow,
-or flushed for each object, nobody shares for a while: there it is better to wait side by side.
+or flushed for each object, nobody shares for a while: there it is better to wait side by side. What a caller has called
+for each object may wait for anything: then nobody shares at all.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from movescu.dimse.exchange import Exchange
 
 _READY: Final[int] = select.EPOLLIN | select.EPOLLOUT if hasattr(select, "epoll") else 0
-"""Something has come, and there is room for a response; asked for by edges, so that room alone is no event."""
+"""Something has come, and there is room for a response."""
+_ASKED: Final[int] = _READY | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET if _READY else 0
+"""Asked for by edges, so that room alone is no event. An end that comes together with a message has to be told with it,
+and so has urgent data: it would stay behind the message without an edge of its own."""
 _LARGEST: Final = 1 << 16  # bytes of a message that another thread serves; the copying of larger ones goes side by side
 _FEWEST, _MOST = 16, 1024  # messages that an association which had to be given back is left to its own thread
 _SLOW: Final = 0.005  # seconds for one message, from which on nobody shares for a while
@@ -94,7 +98,7 @@ class Turns:
             try:
                 if self._poll is None:
                     self._poll = select.epoll()
-                self._poll.register(seat.connection, _READY | select.EPOLLET)
+                self._poll.register(seat.connection, _ASKED)
             except OSError:  # no descriptor is left, or no memory
                 seat.shared = False
                 return

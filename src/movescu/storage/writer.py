@@ -258,6 +258,7 @@ class OutputDirectory:
             self._sweep.finish()
         self._lock.release()
         self._folders.forget()
+        self._unnamed = False  # an association that is late opens none any more
         while self._spare:
             with contextlib.suppress(OSError):  # nothing was written to it
                 os.close(self._spare.pop())
