@@ -27,6 +27,7 @@ KEYS = {
     "(0008,0052)=STUDY": b"\x08\0\x52\0CS\6\0STUDY ",
     "00080052=STUDY": b"\x08\0\x52\0CS\6\0STUDY ",
     "0020,000d=1.2.3": b"\x20\0\x0d\0UI\6\x001.2.3\0",
+    "SeriesInstanceUID=1.2\0\0\0": b"\x20\0\x0e\0UI\4\x001.2\0",
     "StudyInstanceUID=1.2\\1.3": b"\x20\0\x0d\0UI\x08\x001.2\\1.3\0",
     "PatientName=Doe^Jane  ": b"\x10\0\x10\0PN\x08\0Doe^Jane",
     "PatientName": b"\x10\0\x10\0PN\0\0",

@@ -72,9 +72,12 @@ def make_identifier(
 def _is_in_order(from_keys: bytes) -> bool:
     """Tell whether recoding, which takes 10 ms to load, would change nothing: keys are encoded in their order.
 
-    What is left to do are group lengths, and what the items of sequences may have.
+    What is left to do are group lengths, padding in pairs, and what the items of sequences may have.
     """
-    return all(tag & 0xFFFF and vr != b"SQ" for tag, vr, _ in elements(from_keys))
+    return all(
+        tag & 0xFFFF and vr != b"SQ" and not value.endswith((b"  ", b"\0\0") if vr == b"UI" else b"  ")
+        for tag, vr, value in elements(from_keys)
+    )
 
 
 def _recode(data: bytes | bytearray, syntax: TransferSyntax, encoding: Encoding) -> bytes:
