@@ -20,8 +20,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 
 # The types are checked beside the tests, and what is found is shown after theirs.
-# What failed is tried once more by itself: pynetdicom's qrscp, once in some thousand objects, loses a response that comes
-# quickly, and waits for it until its time-out. What is wrong here fails again.
+# What failed is tried once more by itself: pynetdicom, once in some thousand objects, takes a response that comes quickly
+# for something else ("Received unexpected C-STORE service message") and waits for it until its time-out. What is wrong
+# here fails again.
 test: prepared
 	@$(MAKE) --no-print-directory lint
 	@echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \

@@ -1,4 +1,4 @@
-"""What all tests share: a failed test shows the logs of the servers that were up.
+"""What all tests share: a failed test shows the logs of the servers that were up, and is found again by its name.
 
 The servers themselves are started by ``peers``, files are made and compared by ``corpus``, both in ``tests/support``,
 which ``pyproject.toml`` puts on the path of pytest and mypy: tests import them as plain modules.
@@ -6,10 +6,12 @@ which ``pyproject.toml`` puts on the path of pytest and mypy: tests import them 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import peers
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,3 +24,18 @@ def pytest_runtest_makereport() -> Generator[None, Any, pytest.TestReport]:
     if report.failed:
         report.sections += [(f"server {peer.name}", peer.log_tail()) for peer in peers.running]
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, None]:
+    """Note what failed by the names that ``--last-failed`` looks for: pytest-xdist puts those of groups behind them."""
+    yield
+    cache = session.config.cache
+    if cache is not None and not hasattr(session.config, "workerinput"):
+        failed: dict[str, bool] = cache.get("cache/lastfailed", {})
+        cache.set("cache/lastfailed", {re.sub(r"@[\w-]+$", "", name): True for name in failed})
+
+
+# Inputs are slow to make where there are twice as many workers as processors, and nothing is wrong with that.
+settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
