@@ -131,11 +131,6 @@ def _advise(data: bytes, query_file: str | None, model: str | None, *, relationa
         _log.warning("%s%s", where, line)
 
 
-def check_key(key: str) -> None:
-    """Raise ``UsageError`` if a key cannot be used."""
-    _from_keys((key,), b"")
-
-
 def values_of(data: bytes | bytearray, syntax: TransferSyntax) -> dict[int, bytes]:
     """Give the values of the top level of a received identifier by tag, in little endian. Raises ``DataSetError``."""
     return Identifier(_recode(data, syntax, _LITTLE)).values() if data else {}
