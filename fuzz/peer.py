@@ -27,8 +27,15 @@ from movescu.dimse.messages import CStoreRQ, CStoreRSP, decode_command, encode_c
 from movescu.dimse.repeated import CommandReader, encode_success
 from movescu.errors import DataSetError, ProtocolError
 from movescu.record import replace
-from movescu.storage.naming import MAXIMUM_UID_LENGTH, file_name
-from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
+from movescu.storage.naming import file_name
+from movescu.uids import (
+    DEFLATED_LITTLE,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    MAXIMUM_UID_LENGTH,
+    TRANSFER_SYNTAXES,
+)
 from movescu.ul.association import Association
 from movescu.ul.dump import association_text, bytes_of
 from movescu.ul.negotiation import AcceptorPolicy, agreed, answer, rejected_classes

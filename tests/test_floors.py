@@ -30,7 +30,9 @@ FLOORS = """
 2  dataset.filemeta
 2  dataset.values dataset.charset dataset.dump_text dataset.json_model dataset.query_files dataset.keys
 2  dataset.head dataset.advice dataset.query dataset.dump ul.dump dimse.dump
+2  judgement
 3  net.transport net.tls net.patience net.access_patterns net.access_rules net.access net.guard
+3  matching scope
 3  storage.incoming storage.options
 3  storage.database storage.examining storage.index storage.writer storage.placing storage.receiver storage.sinks
 4  net.connection net.listener options

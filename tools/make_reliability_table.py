@@ -26,7 +26,7 @@ from movescu.dimse.exchange import MAXIMUM_COMMAND_LENGTH  # noqa: E402 - as abo
 from movescu.net.listener import MAXIMUM_UNASSOCIATED  # noqa: E402 - as above
 from movescu.net.patience import CANCEL_SECONDS  # noqa: E402 - as above
 from movescu.services.move import MAXIMUM_IDENTIFIER  # noqa: E402 - as above
-from movescu.storage.naming import MAXIMUM_UID_LENGTH  # noqa: E402 - as above
+from movescu.uids import MAXIMUM_UID_LENGTH  # noqa: E402 - as above
 from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH  # noqa: E402 - as above
 from movescu.ul.items import MAXIMUM_ITEMS  # noqa: E402 - as above
 

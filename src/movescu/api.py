@@ -23,7 +23,7 @@ from movescu.reception import Reception
 from movescu.record import replace
 from movescu.retrieval import make_tls
 from movescu.session import Session
-from movescu.storage.durability import Durability
+from movescu.storage.durability import Durability, durability_of
 from movescu.storage.options import ListenOptions
 from movescu.storage.sinks import Directory, storage_options
 from movescu.uids import STUDY_ROOT_FIND, TRANSFER_SYNTAXES, UNCOMPRESSED
@@ -71,7 +71,7 @@ class Settings(TypedDict, total=False):
     """UIDs of those in which objects are taken, the best first; the native ones."""
     bit_preserving: bool
     """Store data sets as they come; False: in canonical encoding."""
-    durability: Durability
+    durability: Durability | str
     """When files are flushed to the disk; before a retrieve ends."""
     accept_unknown: bool
     """Take storage classes that are not known; no."""
@@ -274,5 +274,5 @@ def _storage(settings: Settings) -> StorageOptions:
         settings.get("directory", "."),
         layout=settings.get("layout", "flat"),
         bit_preserving=settings.get("bit_preserving", False),
-        durability=settings.get("durability", Durability.END),
+        durability=durability_of(settings.get("durability", Durability.END)),
     ).storage

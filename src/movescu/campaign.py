@@ -120,8 +120,7 @@ class Campaign:
 
         Gives the rows that were not begun, in their order. Raises ``StoreError``.
         """
-        done = self._journal.complete() if self._journal is not None and self._go_on else set()
-        self._waiting.extend((row, 0) for row in rows if row.key(self._key) not in done)
+        self._waiting.extend((row, 0) for row in rows if not self._is_done(row))
         self.moving = True
         workers = [
             threading.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
@@ -138,6 +137,13 @@ class Campaign:
         if self._failure is not None:
             raise self._failure
         return [row for row, _ in self._waiting]
+
+    def _is_done(self, row: Row) -> bool:
+        """Return True if the journal has a row as complete and all of its objects are still here, whole."""
+        if self._journal is None or not self._go_on:
+            return False
+        objects = self._journal.objects_of(row.key(self._key))
+        return objects is not None and all(map(self._reception.whole, objects))
 
     def cancel(self) -> None:
         """Begin no further row, and cancel what is under way. Safe from any thread, and from a signal handler."""
@@ -242,8 +248,7 @@ class Campaign:
         outcome = "failed" if result is None else result.outcome
         if self._journal is not None:
             self._reception.flush()
-            objects = 0 if result is None else result.stored + result.already_there
-            self._journal.note(row.key(self._key), outcome, objects)
+            self._journal.note(row.key(self._key), outcome, () if pursued is None else pursued.here)
         with self._changed:
             silent = result is None or (outcome == "failed" and not result.responses)
             self._let_down = self._let_down + 1 if silent else 0

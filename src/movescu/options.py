@@ -89,3 +89,8 @@ class Persistence(Record):
     retries: int = 0
     pause: float = 1.0
     resume: bool = False
+
+    @property
+    def lists(self) -> bool:
+        """Whether C-FIND may be asked what the request matches."""
+        return self.verify or self.resume or self.retries > 0

@@ -1,11 +1,16 @@
-"""A retrieve that finishes: what is missing is found out by C-FIND, and asked for again.
+"""The attempt loop of one request: list what the archive holds, ask for what is missing, judge, and ask again.
 
 A ``Pursuit`` takes one identifier through as many attempts as it is allowed. What the archive holds (``inventory``) is
-asked before the first one if the result is to be verified, else when an attempt shows that something is missing; from
-then on objects are told apart by SOP Instance UID alone, and counts do not matter. What failed for good, by its status
-of PS3.4 tables B.2-1 and C.4-2, is not asked for again. Only attempts that bring nothing are counted: as long as
-something new comes, it goes on. Pauses between two attempts grow, with a share of chance, so that an archive which is
-overrun is not overrun again by all of its clients at once.
+listed before the first attempt if the result is to be verified, if objects are here already, or if the request has keys
+that C-MOVE does not take (``scope``); else when an attempt shows that something is missing. Every later attempt lists
+anew, and asks for what is on that list and not here. What failed for good, by its status of PS3.4 tables B.2-1 and
+C.4-2, is not asked for again. Only attempts that bring nothing are counted: as long as something new arrives, the loop
+goes on. Pauses between two attempts grow, with a share of chance, so that an archive which is overrun is not overrun
+again by all of its clients at once.
+
+The evidence of an attempt stands until a later one replaces it (``judgement``). An attempt that finds nothing left to
+ask for replaces none of what the archive said; a list made after it shows no more than that an association which was
+lost, or a time that was over, left nothing out.
 """
 
 from __future__ import annotations
@@ -15,13 +20,24 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from movescu import judgement
 from movescu.awaiting import Awaiting
 from movescu.dimse.status import CANCEL, DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN
 from movescu.errors import AssociationRejectedError, PeerError
-from movescu.inventory import BATCH, Inventory, InventoryError, take_inventory
+from movescu.inventory import (
+    BATCH,
+    FindNotOfferedError,
+    IgnoredKeyError,
+    Inventory,
+    InventoryError,
+    take_inventory,
+)
+from movescu.judgement import Evidence, judge
 from movescu.late_log import logger_of
+from movescu.record import replace
+from movescu.scope import Scope
 from movescu.session import NoPresentationContextError
-from movescu.tally import RetrieveResult, Round, Tally
+from movescu.tally import RetrieveResult, Round, Tally, evidence_of, found_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,14 +64,20 @@ _TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
 
 @dataclass(slots=True)
 class Pursued:
-    """What became of one identifier. ``last``: the round of the last attempt."""
+    """State of one request. ``last``: the round of the last attempt."""
 
     last: Round = field(default_factory=Round)
     tally: Tally = field(default_factory=Tally)
     """Of all attempts."""
     attempts: int = 0
     in_vain: int = 0
-    """Attempts since something last came, that one included."""
+    """Attempts since something last arrived, that one included."""
+    attempted: bool = False
+    """Whether an attempt came as far as an association."""
+    responses: tuple[MoveResponse, ...] = ()
+    """The final responses of the last attempt that made a request."""
+    asked: bool = False
+    """Whether the last attempt made a request."""
     batch: int = BATCH
     """UIDs of one request."""
     inventory: Inventory | None = None
@@ -65,19 +87,44 @@ class Pursued:
     """Those of them that have not been stored."""
     extra: set[str] = field(default_factory=set)
     """SOP instance UIDs of objects that came and are not in the inventory; a thousand at most."""
-    result: RetrieveResult | None = None
-    """What the last attempt came to by the archive's own counts; None while there has been no request."""
+    standing: Evidence = field(default_factory=Evidence)
+    """What the last attempt that made a request showed by the archive's own word and counts."""
     error: PeerError | None = None
     """What ended the last attempt before its final response."""
     cancelled: bool = False
     """Whether it was given up from our side."""
     unlisted: str = ""
     """Why the archive could not be asked what it holds, where that was wanted."""
+    hopeless: bool = False
+    """Whether there is no list, and no other attempt would get one."""
+    nothing_found: bool = False
+    """Whether the archive has nothing for these keys, where a list was wanted."""
 
     @property
     def already_there(self) -> int:
         """How many objects did not have to be asked for."""
         return 0 if self.inventory is None else len(self.inventory.objects) - len(self.needed)
+
+    @property
+    def here(self) -> set[str]:
+        """SOP instance UIDs of the objects that are here, as far as they are known."""
+        listed = set() if self.inventory is None else self.inventory.objects.keys() - self.missing
+        return listed | (self.tally.uids or set())
+
+    @property
+    def evidence(self) -> Evidence:
+        """What is known of the request."""
+        obeyed = self.standing.cancelled
+        return replace(
+            self.standing,
+            not_stored=self.tally.failed,
+            broken_off=0 if obeyed else len(self.tally.broken_off),
+            lost=self.standing.lost or self.error is not None,
+            cancelled=obeyed or self.cancelled,
+            missing=len(self.missing),
+            unlisted=bool(self.unlisted),
+            nothing_found=self.nothing_found,
+        )
 
 
 class Pursuit:
@@ -107,6 +154,7 @@ class Pursuit:
         self._alone = alone
         self._row = row
         self._given_up = threading.Event()
+        self._exact = True
         self.waited = False
         """Whether something that was on its way had to be waited for."""
 
@@ -117,18 +165,30 @@ class Pursuit:
     def run(self, identifier: Identifier, on_response: Callable[[MoveResponse], None] | None = None) -> Pursued:
         """Retrieve it. ``on_response`` is told each response of the archive.
 
-        Raises ``PeerError`` if no association comes about.
+        Raises ``UsageError`` for keys that name nothing, or nothing alone, where a list is wanted, and ``PeerError`` if
+        no association can be opened.
         """
-        pursued = Pursued(tally=Tally(remember=self._listed_first or self._persistence.retries > 0))
+        if self._persistence.lists:
+            scope = Scope(identifier, self._options.model)
+            scope.check()
+            self._exact = scope.is_exact
+        pursued = Pursued(tally=Tally(remember=self._persistence.lists))
         self._reception.begin(pursued.last)
         try:
             self._pursue(identifier, pursued, on_response)
         finally:
             self._reception.end(pursued.last)
         pursued.cancelled = self._over
-        if pursued.result is None and pursued.error is not None and not pursued.cancelled:
+        if not pursued.attempted and pursued.error is not None and not pursued.cancelled:
             raise pursued.error
+        pursued.nothing_found = self._found_nothing(pursued)
         return pursued
+
+    def _found_nothing(self, pursued: Pursued) -> bool:
+        if pursued.inventory is not None:
+            return not pursued.inventory.objects or bool(pursued.inventory.unfound)
+        nothing = bool(pursued.responses) and found_nothing(pursued.responses, pursued.tally)
+        return self._listed_first and nothing
 
     def _pursue(
         self, identifier: Identifier, pursued: Pursued, on_response: Callable[[MoveResponse], None] | None
@@ -142,7 +202,7 @@ class Pursuit:
                 self._attempt(identifier, pursued, on_response)
             except PeerError as error:  # there is no association
                 pursued.error = error
-                if pursued.result is None and _is_final(error):
+                if not pursued.attempted and _is_final(error):
                     raise
             if pursued.tally.stored > stored:
                 pursued.in_vain = 1
@@ -160,7 +220,7 @@ class Pursuit:
 
     @property
     def _listed_first(self) -> bool:
-        return self._persistence.verify or self._persistence.resume
+        return self._persistence.verify or self._persistence.resume or not self._exact
 
     @property
     def _over(self) -> bool:
@@ -173,34 +233,46 @@ class Pursuit:
     ) -> None:
         one = Round(row=self._row, total=pursued.tally)
         self._reception.end(pursued.last, then=one)
-        pursued.last, pursued.error = one, None
+        pursued.last, pursued.error, pursued.asked = one, None, False
         if not self._session.is_open:
             self._session.open()
-        if pursued.inventory is None and (self._listed_first or pursued.attempts > 1):
-            self._list(identifier, pursued)
+        fresh = False
+        if self._listed_first or pursued.attempts > 1:
+            fresh = self._list(identifier, pursued)
         if pursued.inventory is not None:
             one.wanted = pursued.inventory.objects
             one.satisfied = lambda: pursued.missing <= (pursued.tally.uids or set())
-        if pursued.error is None:
+        if pursued.error is None and (pursued.inventory is not None or self._exact):
             self._ask(identifier, pursued, on_response)
-        pursued.result = self._settled(one)
+        if pursued.asked:
+            pursued.standing, pursued.responses = self._settled(one), tuple(one.responses)
+        elif fresh:
+            pursued.standing = replace(pursued.standing, lost=False, cut_off=0)
+        pursued.attempted = True
         pursued.missing -= pursued.tally.uids or set()
         pursued.extra |= one.extra
 
-    def _list(self, identifier: Identifier, pursued: Pursued) -> None:
-        """Ask what the archive holds, and find out what of it is needed."""
+    def _list(self, identifier: Identifier, pursued: Pursued) -> bool:
+        """List what the archive holds, and find out what of it is needed; return True if there is a new list."""
         pursued.unlisted = ""
         try:
             inventory = take_inventory(self._session, identifier, self._options.model)
         except InventoryError as error:
-            pursued.unlisted = str(error) if self._persistence.verify else ""
-            _log.warning("%s; all of it is asked for", error)
+            pursued.hopeless = isinstance(error, (IgnoredKeyError, FindNotOfferedError)) and not self._exact
+            if isinstance(error, IgnoredKeyError):
+                self._exact = False  # what C-MOVE would bring may be more than the request matches
+                pursued.hopeless = True
+            optional = isinstance(error, FindNotOfferedError) or not self._listed_first
+            pursued.unlisted = "" if optional and self._exact and not self._persistence.verify else str(error)
+            _log.warning("%s%s", error, "" if not self._exact else "; all of it is asked for")
+            return False
         except PeerError as error:
             pursued.unlisted, pursued.error, pursued.last.lost = str(error), error, True
-        else:
-            pursued.inventory = inventory
-            pursued.needed = {uid for uid in inventory.objects if not self._reception.whole(uid)}
-            pursued.missing = pursued.needed - (pursued.tally.uids or set())
+            return False
+        pursued.inventory = inventory
+        pursued.needed = {uid for uid in inventory.objects if not self._reception.whole(uid)}
+        pursued.missing = pursued.needed - (pursued.tally.uids or set())
+        return True
 
     def _ask(
         self, identifier: Identifier, pursued: Pursued, on_response: Callable[[MoveResponse], None] | None
@@ -212,7 +284,7 @@ class Pursuit:
         for request in requests:
             if self._over:
                 return
-            one.lost = True
+            one.lost = pursued.asked = True
             try:
                 response = self._session.move(request, on_response, one.message_ids.add)
             except PeerError as error:
@@ -224,25 +296,25 @@ class Pursuit:
                 return
 
     def _askable(self, pursued: Pursued) -> set[str]:
-        """Give what is missing, less what we refused for a reason that does not pass."""
+        """Return what is missing, less what we refused for a reason that does not pass."""
         failures = pursued.tally.failures
         refused = {uid for uid, received in failures.items() if received.status >> 8 != _OUT_OF_RESOURCES}
         return pursued.missing - refused
 
-    def _settled(self, one: Round) -> RetrieveResult:
-        """Wait for what is on its way, and give what the round came to."""
+    def _settled(self, one: Round) -> Evidence:
+        """Wait for what is on its way, and return what the round showed."""
         awaiting = Awaiting(self._options, one, self._until, alone=self._alone)
         listener = self._reception.listener
         if listener is not None:
             awaiting.wait(listener, cancelled=lambda: self._over)
             self.waited |= awaiting.waited
-        return RetrieveResult(
-            tuple(one.responses),
+        return evidence_of(
+            one.responses,
             one.tally,
-            awaiting.expected if listener is not None else 0,
-            broken_off=tuple(sorted(one.tally.broken_off)),
+            expected=awaiting.expected if listener is not None else 0,
             cut_off=awaiting.cut_off,
             lost=one.lost,
+            cancelled=self._over or bool(self._options.cancel_after),
         )
 
     # -- between two attempts ------------------------------------------------------------------------------------------
@@ -254,13 +326,13 @@ class Pursuit:
             return ""
         if pursued.error is not None:
             return str(pursued.error)
-        if pursued.inventory is not None:
-            wanting = self._askable(pursued)
-            return f"{len(wanting)} objects have not come" if wanting else ""
-        if self._persistence.verify:
-            return pursued.unlisted
-        outcome = "" if pursued.result is None else pursued.result.outcome
-        return "" if outcome in ("complete", "cancelled") else "not everything came, by the archive's counts"
+        if pursued.unlisted:
+            return "" if pursued.hopeless else pursued.unlisted
+        if pursued.inventory is not None and (wanting := self._askable(pursued)):
+            return f"{len(wanting)} object{'' if len(wanting) == 1 else 's'} missing"
+        if not pursued.asked or not (reasons := judge(pursued.standing).reasons):
+            return ""
+        return ", ".join(reason.words for reason in reasons)
 
     def _pause(self, pursued: Pursued, reason: str) -> None:
         import random  # noqa: PLC0415 - 5 ms that a retrieve without mishap does without
@@ -290,28 +362,25 @@ def _is_final(error: PeerError) -> bool:
 
 
 def joined(pursued: Sequence[Pursued], rejected: tuple[RejectedClass, ...]) -> RetrieveResult:
-    """Give what several identifiers came to together; ``rejected``: see ``RetrieveResult``."""
+    """Return the result of several requests together; ``rejected``: see ``RetrieveResult``."""
     tally = Tally()
     for one in pursued:
         tally.add(one.tally)
-    results = [one.result for one in pursued if one.result is not None and one.inventory is None]
-    verified = all(one.inventory is not None for one in pursued)
-    short = sum(result.missing for result in results)
+    evidence = judgement.joined(one.evidence for one in pursued)
     return RetrieveResult(
-        tuple(response for one in pursued for response in one.last.responses),
+        tuple(response for one in pursued for response in one.responses),
         tally,
         # What is short is so by the counts of the last attempts, whatever came in those before.
-        tally.arrived + short if short else 0,
+        tally.arrived + evidence.short if evidence.short else 0,
+        evidence,
         rejected,
-        tuple(uid for result in results for uid in result.broken_off),
-        sum(result.cut_off for result in results),
-        any(one.last.lost or one.error is not None for one in pursued),
-        verified,
+        tuple(sorted(tally.broken_off)) if evidence.broken_off else (),
+        all(one.inventory is not None for one in pursued),
         tuple(sorted(uid for one in pursued for uid in one.missing)),
         tuple(sorted(uid for one in pursued for uid in one.extra)),
         sum(one.already_there for one in pursued),
         max(one.attempts for one in pursued),
-        next((one.unlisted for one in pursued if one.inventory is None and one.unlisted), ""),
+        next((one.unlisted for one in pursued if one.unlisted), ""),
         tuple(str(one.error) for one in pursued if one.error is not None),
-        any(one.cancelled for one in pursued),
+        tuple(uid for one in pursued if one.inventory is not None for uid in one.inventory.unfound),
     )

@@ -89,7 +89,7 @@ class Reception:
             self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
             self._directory.remove_leftovers()
             if self._indexed:
-                self.index = _open_index(own.storage)
+                self.index = _open_index(own.storage, self._directory.rely)
         self.listener = Listener(
             listen(own.address, own.port, options.ip),
             self._serve,
@@ -182,8 +182,7 @@ class Reception:
             return rounds[0] if rounds else None
         uid, message_id = request.affected_sop_instance_uid, request.move_originator_message_id
         named = [one for one in rounds if one.wanted is not None and uid in one.wanted]
-        likely = named or [one for one in rounds if one.wanted is None]
-        numbered = (one for one in likely if message_id in one.message_ids)
+        numbered = (one for one in named or rounds if message_id in one.message_ids)
         return next(numbered, named[0] if named else None)
 
     def _received(self, received: Received) -> None:
@@ -232,8 +231,15 @@ class Reception:
         with self._flushing:
             if self._directory is not None:
                 self._directory.flush()
-            if self.index is not None:
+            if self.index is not None and self._flushes:
                 self.index.flushed()
+
+    @property
+    def _flushes(self) -> bool:
+        from movescu.storage.durability import Durability  # noqa: PLC0415 - for those alone who have a directory
+
+        own = self._options.listen
+        return own is not None and own.storage.durability is not Durability.OFF
 
     def stop(self) -> None:
         """Close the port: what would come later would be in no count, and not flushed."""
@@ -269,8 +275,9 @@ def _storage_policy(own: ListenOptions) -> Callable[[str], bool]:
     return lambda uid: uid in classes or uid == VERIFICATION or (own.accept_unknown and may_be_storage(uid))
 
 
-def _open_index(storage: StorageOptions) -> Index:
+def _open_index(storage: StorageOptions, rely: Callable[[str, int], None]) -> Index:
     from movescu.storage.durability import Durability  # noqa: PLC0415 - as the next
     from movescu.storage.index import open_index  # noqa: PLC0415 - for those alone who resume
 
-    return open_index(storage.directory, storage.layout, durable=storage.durability is Durability.OBJECT)
+    durable = storage.durability is Durability.OBJECT
+    return open_index(storage.directory, storage.layout, durable=durable, rely=rely)

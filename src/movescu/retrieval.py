@@ -12,12 +12,11 @@ import contextlib
 import time
 
 from movescu.awaiting import Awaiting
-from movescu.dimse.status import StatusClass
 from movescu.errors import PeerError
 from movescu.late_log import logger_of
 from movescu.reception import Reception
 from movescu.session import Session
-from movescu.tally import RetrieveResult, Round, Tally
+from movescu.tally import RetrieveResult, Round, Tally, evidence_of
 from movescu.uids import STUDY_ROOT_FIND
 
 TYPE_CHECKING = False
@@ -191,16 +190,17 @@ class Retrieval:
             self._awaiting.wait(listener, cancelled=lambda: self.cancelled)
             self.reception.stop()
         self.reception.flush()
-        cancelled = any(response.status_class is StatusClass.CANCEL for response in responses)
-        return RetrieveResult(
-            tuple(responses),
-            self.reception.tally,
-            self._awaiting.expected if listener is not None else 0,
-            self.reception.rejected,
-            () if cancelled else tuple(sorted(self.reception.tally.broken_off)),
-            self._awaiting.cut_off,
-            self._round.lost,
+        tally, expected = self.reception.tally, self._awaiting.expected if listener is not None else 0
+        evidence = evidence_of(
+            responses,
+            tally,
+            expected=expected,
+            cut_off=self._awaiting.cut_off,
+            lost=self._round.lost,
+            cancelled=self.cancelled or bool(self._options.cancel_after),
         )
+        broken_off = tuple(sorted(tally.broken_off)) if evidence.broken_off else ()
+        return RetrieveResult(tuple(responses), tally, expected, evidence, self.reception.rejected, broken_off)
 
     def release(self) -> None:
         """Release the association. Raises ``PeerError`` if the archive does not confirm.

@@ -1,8 +1,12 @@
 """A list of requests: the rows of a CSV file, or lines of text, as identifiers (``--list``).
 
-The first line names the columns by keyword, or by tag; commas, semicolons or tabs part them. A file without such a line
-is a list of Study Instance UIDs, one a line. Empty lines and those that begin with ``#`` are passed over. What all rows
-have in common is given as further keys; the level of a row is that of its lowest unique key, if none of them says it.
+The first line names the columns by keyword, or by tag; commas, semicolons or tabs separate them. A file without such a
+line is a list of Study Instance UIDs, one a line. Empty rows, those that begin with ``#`` and the line ``sep=;`` that
+Excel writes are passed over. Keys that all rows have in common are given separately.
+
+The level of the rows follows from the columns, unless one of them is the level: it is the lowest to which a column
+belongs (``scope``). So a row whose accession number stands beside a patient ID asks for a study. A blank cell that
+leaves the row without its unique key is an error: the row would ask for more than the others.
 """
 
 from __future__ import annotations
@@ -14,18 +18,20 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from movescu.dataset.advice import LEVEL, UNIQUE_KEYS
+from movescu.dataset.advice import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.dataset.keys import parse_tag
 from movescu.dataset.query import make_identifier
 from movescu.errors import UsageError
+from movescu.scope import LEVELS, Scope, level_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from movescu.dataset.query import Identifier
 
 STANDARD_INPUT: Final = "-"
 
+_SEP: Final = re.compile(r"(?i)sep=(.)\s*\Z")
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+\Z")
 _DELIMITERS: Final = "\t;,"
 
@@ -49,16 +55,26 @@ def read_rows(path: str, keys: Sequence[str] = (), *, model: str | None = None) 
     Raises ``UsageError``, which names the line and what is wrong with it.
     """
     lines = [(number, line) for number, line in enumerate(_lines(path), start=1) if line.strip() and line[0] != "#"]
+    delimiter = ""
+    if lines and (match := _SEP.match(lines[0][1])):
+        delimiter, lines = match[1], lines[1:]
     if not lines:
         raise UsageError(f"the list {path!r} has no rows")
-    delimiter = next((mark for mark in _DELIMITERS if mark in lines[0][1]), ",")
+    delimiter = delimiter or next((mark for mark in _DELIMITERS if mark in lines[0][1]), ",")
     columns, rest = _columns(_cells(lines[0][1], delimiter)), lines[1:]
     if columns is None:
         columns, rest = ["StudyInstanceUID"], lines
-    return [
-        _row(number, path, line, _cells(text, delimiter), columns, keys, model)
-        for number, (line, text) in enumerate(rest, start=1)
-    ]
+    level = _level([*columns, *(key for key in keys if key.partition("=")[2])], MODELS[model or "PATIENT"])
+    full = ((line, cells) for line, text in rest if any(cells := _cells(text, delimiter)))
+    rows = []
+    for number, (line, cells) in enumerate(full, start=1):
+        try:
+            rows.append(_row(number, cells, columns, keys, level, model))
+        except UsageError as error:
+            raise UsageError(f"line {line} of {path!r}: {error}", hint=error.hint) from error
+    if not rows:
+        raise UsageError(f"the list {path!r} has no rows")
+    return rows
 
 
 def _lines(path: str) -> Iterable[str]:
@@ -90,31 +106,37 @@ def _columns(cells: list[str]) -> list[str] | None:
     return cells
 
 
-def _row(
-    number: int, path: str, line: int, cells: list[str], columns: list[str], keys: Sequence[str], model: str | None
-) -> Row:
+def _row(number: int, cells: list[str], columns: list[str], keys: Sequence[str], level: str, model: str | None) -> Row:
     if len(cells) != len(columns):
-        raise UsageError(f"line {line} of {path!r} has {len(cells)} columns, where there are {len(columns)}")
+        raise UsageError(
+            f"{len(cells)} column{'' if len(cells) == 1 else 's'}, where the first line has {len(columns)}"
+        )
     own = [f"{name}={value}" for name, value in zip(columns, cells, strict=True) if value]
     all_keys = [*own, *keys]
-    try:
-        if LEVEL not in set(_tags(all_keys)):
-            all_keys.append(f"QueryRetrieveLevel={_level(all_keys)}")
-        return Row(number, ", ".join(own), make_identifier(all_keys, model=model))
-    except UsageError as error:
-        raise UsageError(f"line {line} of {path!r}: {error}", hint=error.hint) from error
+    given = {parse_tag(name) for name, _, value in (key.partition("=") for key in all_keys) if value}
+    if LEVEL not in given:
+        if not level:
+            raise UsageError("no column names a key whose level is known", hint="give QueryRetrieveLevel with -k")
+        all_keys.append(f"QueryRetrieveLevel={level}")
+    identifier = make_identifier(all_keys)
+    scope = Scope(identifier, model or "PATIENT")
+    _refuse_blanks(columns, cells, scope)
+    scope.check()
+    return Row(number, ", ".join(own), identifier)
 
 
-def _tags(keys: Iterable[str]) -> Iterator[int]:
-    for key in keys:
-        name, _, value = key.partition("=")
-        if value:
-            yield parse_tag(name)
+def _refuse_blanks(columns: list[str], cells: list[str], scope: Scope) -> None:
+    """Raise ``UsageError`` for a blank unique key, and for any blank where there is none: it would match everything."""
+    for name, value in zip(columns, cells, strict=True):
+        if not value and (parse_tag(name) in UNIQUE_KEYS.values() or not scope.unique(scope.level)):
+            raise UsageError(
+                f"{name} is blank: the row would ask for more than the others",
+                hint="fill it in, take the row out, or put it into a list without that column",
+            )
 
 
-def _level(keys: Iterable[str]) -> str:
-    given = set(_tags(keys))
-    levels = [name for name, tag in UNIQUE_KEYS.items() if tag in given]
-    if not levels:
-        raise UsageError("there is no unique key, and no level")
-    return levels[-1]
+def _level(names: Iterable[str], levels_of_model: Sequence[str]) -> str:
+    """Return the lowest level that keys belong to, but one of the model; empty if that is not known of any."""
+    levels = {level_of(parse_tag(name.partition("=")[0])) for name in names} - {""}
+    lowest = max(levels, key=LEVELS.index, default="")
+    return lowest if lowest in levels_of_model or not lowest else levels_of_model[0 if lowest == "PATIENT" else -1]

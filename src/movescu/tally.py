@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
-from movescu.dimse.status import SUCCESS, StatusClass
+from movescu.dimse.status import CANCEL, SUCCESS
 from movescu.errors import IncompleteError
+from movescu.judgement import Evidence, Judgement, Outcome, judge
 from movescu.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
     from typing import Final
 
     from movescu.services.move import MoveResponse
@@ -139,24 +140,22 @@ class Round:
 
 
 class RetrieveResult(Record):
-    """What a retrieve came to: the final response of each request, and what arrived.
+    """Result of a retrieve: the final response of each request, and what arrived.
 
-    ``expected``: objects that the archive says it delivered, where they were to come to us.
+    ``expected``: objects that the archive counts as delivered, where they were to come to us. ``evidence``: what
+    ``judge`` goes by.
     """
 
     responses: tuple[MoveResponse, ...]
     tally: Tally
     expected: int
+    evidence: Evidence
     rejected: tuple[RejectedClass, ...] = ()
     """SOP classes of which a sender proposed contexts that were not accepted."""
     broken_off: tuple[str, ...] = ()
     """SOP instance UIDs of objects that came in part only; none after C-CANCEL, where that is no wonder."""
-    cut_off: int = 0
-    """Storage associations open when the time for all was over, where the counts do not show that all came."""
-    lost: bool = False
-    """Whether the association with the archive ended before a final response."""
     verified: bool = False
-    """Whether what is there was compared with what the archive lists; then that alone tells what is missing."""
+    """Whether what is there was compared with what the archive lists."""
     missing_uids: tuple[str, ...] = ()
     """SOP instance UIDs of objects that the archive lists and that are not there."""
     extra_uids: tuple[str, ...] = ()
@@ -168,8 +167,8 @@ class RetrieveResult(Record):
     """Why the archive did not tell what it holds, where it was asked."""
     errors: tuple[str, ...] = ()
     """What ended the association with the archive before a final response."""
-    cancelled: bool = False
-    """Whether it was given up from our side."""
+    unfound: tuple[str, ...] = ()
+    """Values of the requests' unique keys that the archive lists nothing for."""
 
     @property
     def stored(self) -> int:
@@ -189,38 +188,56 @@ class RetrieveResult(Record):
     @property
     def missing(self) -> int:
         """How many objects did not arrive that the archive lists or, if it was not asked, counts as delivered."""
-        return len(self.missing_uids) if self.verified else max(self.expected - self.tally.arrived, 0)
+        return max(len(self.missing_uids), self.evidence.short)
+
+    @property
+    def judgement(self) -> Judgement:
+        """The outcome, and why."""
+        return judge(self.evidence)
+
+    @property
+    def outcome(self) -> str:
+        """In a word: ``complete``, ``incomplete``, ``cancelled``, or ``failed``; see ``judgement``."""
+        return self.judgement.outcome.value
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is there, as far as can be known."""
+        return self.judgement.outcome is Outcome.COMPLETE
 
     def check(self) -> None:
-        """Raise ``IncompleteError`` unless everything is there, as far as can be told."""
+        """Raise ``IncompleteError`` unless everything is there, as far as can be known."""
         if not self.complete:
-            why = "; ".join(
-                (*self.errors, *(f"status 0x{one.status:04x} ({one.status_name})" for one in self.responses))
-            )
+            statuses = (f"status 0x{one.status:04x} ({one.status_name})" for one in self.responses if one.status)
+            reasons = (reason.words for reason in self.judgement.reasons)
+            why = "; ".join(dict.fromkeys((*self.errors, *reasons, *statuses)))
             raise IncompleteError(
                 f"the retrieve is {self.outcome}: {self.stored} objects stored, {self.failed} failed, "
                 f"{self.missing} missing; {why}"
             )
 
-    @property
-    def complete(self) -> bool:
-        """Whether everything is there, as far as can be told."""
-        return self.outcome == "complete"
 
-    @property
-    def outcome(self) -> str:
-        """In a word: ``complete``, ``incomplete``, ``cancelled``, or ``failed``.
+def evidence_of(
+    responses: Sequence[MoveResponse], tally: Tally, *, expected: int, cut_off: int, lost: bool, cancelled: bool
+) -> Evidence:
+    """Return the evidence of requests that were waited for together.
 
-        It failed if a request did not come to its final response, or to one of failure. But where what is there was
-        compared with what the archive lists, and nothing is missing, it is complete whatever the archive said.
-        """
-        if self.verified and not self.missing_uids:
-            return "complete"
-        classes = {response.status_class for response in self.responses}
-        if self.cancelled or StatusClass.CANCEL in classes:
-            return "cancelled"
-        if self.lost or StatusClass.FAILURE in classes:
-            return "failed"
-        counted = any(response.failed for response in self.responses) or StatusClass.WARNING in classes
-        wanting = self.tally.failed or self.missing or self.broken_off or self.cut_off or self.unlisted
-        return "incomplete" if counted or wanting else "complete"
+    ``cancelled``: C-CANCEL was sent for one of them, so that an archive which ends by FE00 does as it was told.
+    """
+    obeyed = cancelled and any(response.status == CANCEL for response in responses)
+    return Evidence(
+        statuses=tuple(response.status for response in responses),
+        failed=sum(max(response.failed or 0, len(response.failed_sop_instance_uids)) for response in responses),
+        short=max(expected - tally.arrived, 0),
+        not_stored=tally.failed,
+        broken_off=0 if obeyed else len(tally.broken_off),
+        cut_off=cut_off,
+        lost=lost,
+        cancelled=obeyed,
+    )
+
+
+def found_nothing(responses: Sequence[MoveResponse], tally: Tally) -> bool:
+    """Return True if every request ended by success, nothing was counted and nothing came."""
+    counted = any(one.completed or one.warning or one.failed for one in responses)
+    return all(one.status == SUCCESS for one in responses) and not (counted or tally.arrived or tally.broken_off)

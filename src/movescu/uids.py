@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
+MAXIMUM_UID_LENGTH: Final = 64
+"""Characters of a UID (PS3.5 9.1)."""
+
 VERIFICATION: Final = "1.2.840.10008.1.1"
 
 PATIENT_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.1.1"

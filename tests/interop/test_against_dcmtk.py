@@ -147,7 +147,6 @@ SCRIPTS: dict[str, tuple[int, scripted.Script]] = {
     "refusal": (69, final(0xA702)),
     "unknown status": (69, final(0x1234)),
     "another warning": (69, final(0xB001)),
-    "cancel": (0, final(0xFE00)),
     "rejection": (61, lambda session: session.reject(1, 1, 3)),
     "no context": (66, accepts_nothing),
     "release fails": (67, closes_instead_of_releasing),

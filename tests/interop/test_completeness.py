@@ -15,6 +15,7 @@ from command import movescu
 from movescu.dataset.query import make_identifier
 from movescu.errors import AssociationRejectedError, PeerError
 from movescu.events import Event, RetryEvent
+from movescu.judgement import Reason
 from movescu.options import Persistence, RetrieveOptions
 from movescu.record import replace
 from movescu.retrieval import Retrieval
@@ -250,7 +251,7 @@ def test_nothing_is_waited_for_when_all_that_is_listed_is_there(study: Study, ar
     )
     thread.start()
     thread.join(30)
-    assert [result.outcome for result in results] == ["complete"]
+    assert [result.judgement.reasons for result in results] == [(Reason.SHORT,)], "what is counted is no list's to deny"
 
 
 def test_an_archive_that_never_recovers_is_not_asked_beyond_the_time_for_all(study: Study) -> None:

@@ -176,7 +176,7 @@ def test_an_object_that_cannot_be_stored_is_reported_to_archive_and_user(setting
 
     outcome = setting.run(script, code=63)
     assert first.instance_uid in outcome.log
-    assert "1 objects arrived and could not be stored" in outcome.log
+    assert "1 object arrived and could not be stored" in outcome.log
     in_the_way.rmdir()
     setting.assert_arrived(others)
 
@@ -255,7 +255,7 @@ def test_a_sender_that_aborts_inside_an_object_leaves_no_file_and_others_are_ser
         session.expect_release()
 
     outcome = setting.run(script, code=63)
-    assert "the archive says success, and counts 1 objects as failed" in outcome.log
+    assert "the archive says success, and counts 1 object as failed" in outcome.log
     assert f"the transfer of SOP instance {setting.made[1].instance_uid} broke off" in outcome.log
     setting.assert_arrived([setting.made[0], setting.made[2]])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from movescu.net.connection import Connection
 from movescu.net.listener import Listener
 from movescu.net.transport import Deadline, connect, listen
 from movescu.services.store import Received, StorageSCP
+from movescu.storage.durability import Durability
 from movescu.storage.receiver import receiver_factory
 from movescu.storage.sinks import Destination, Directory, Memory, OnBytes, OnDataset, storage_options
 from movescu.storage.writer import OutputDirectory
@@ -166,3 +168,32 @@ def test_a_directory_has_a_layout(station: Station, tmp_path: Path) -> None:
     assert (tmp_path / "flat" / "CT.1.2.3").exists()
     with pytest.raises(UsageError):
         Directory(tmp_path, layout="{Nonsense}")
+
+
+async def coroutine(_: object) -> None:
+    """Would never be awaited."""
+
+
+class Awaited:
+    """Has a call that would never be awaited."""
+
+    async def __call__(self, _: object) -> None:
+        """See above."""
+
+
+@pytest.mark.parametrize("sink", [coroutine, Awaited()])
+def test_a_coroutine_function_is_refused_as_a_sink(sink: object) -> None:
+    for make in (storage_options, OnBytes, OnDataset):
+        with pytest.raises(UsageError, match="coroutine"):
+            make(sink)  # type: ignore[arg-type, call-overload, unused-ignore]
+
+
+def test_an_object_whose_sink_returns_an_awaitable_is_not_taken(station: Station) -> None:
+    port = station.open(OnBytes(functools.partial(lambda call, data: call(data), coroutine)))
+    assert send(port, ("1.2.3", a_data_set("1.2.3"))) == [0xA700]
+
+
+def test_durability_is_named_by_its_word_too(tmp_path: Path) -> None:
+    assert Directory(tmp_path, durability="object").storage.durability is Durability.OBJECT
+    with pytest.raises(UsageError, match="durability 'sometimes' is none of end, object, off"):
+        Directory(tmp_path, durability="sometimes")

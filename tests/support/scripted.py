@@ -23,6 +23,8 @@ from movescu.dimse.messages import (
     DATA_SET_PRESENT,
     NO_DATA_SET,
     CCancelRQ,
+    CFindRQ,
+    CFindRSP,
     CMoveRQ,
     CMoveRSP,
     CStoreRQ,
@@ -33,13 +35,14 @@ from movescu.dimse.status import PENDING, SUCCESS
 from movescu.net.connection import Connection
 from movescu.net.transport import Deadline, Transport, connect
 from movescu.record import replace
+from movescu.testing.query import encode_identifier
 from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.ul.association import AbortIndication, Association, ProviderAbortIndication, ReleaseIndication
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from corpus import Instance
@@ -101,6 +104,18 @@ class Session:
         self._move_class = message.affected_sop_class_uid
         self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
         return message
+
+    def answer_find(self, *matches: Mapping[int, str], status: int = SUCCESS) -> None:
+        """Wait for a C-FIND request and answer it with these values by tag; ``status`` is the final one."""
+        context_id, request = self._receive()
+        assert isinstance(request, CFindRQ), request
+        self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
+        syntax = self.connection.contexts[context_id].transfer_syntax
+        for match in matches:
+            values = {tag: value.encode() + b" " * (len(value) & 1) for tag, value in match.items()}
+            response = CFindRSP(request.message_id, PENDING, command_data_set_type=DATA_SET_PRESENT)
+            self._exchange.send(context_id, response, soon(), encode_identifier(values, syntax))
+        self._exchange.send(context_id, CFindRSP(request.message_id, status), soon())
 
     def expect_cancel(self) -> tuple[int, CCancelRQ]:
         """Wait for a C-CANCEL request; gives its presentation context too."""

@@ -10,10 +10,11 @@ import os
 import sys
 
 from movescu.cli import log_level, report, streams
-from movescu.cli.exit_codes import PRECEDENCE, ExitCode
+from movescu.cli.exit_codes import ExitCode, codes_of, first_of
 from movescu.cli.signals import Signals
-from movescu.cli.wiring import identifiers, persistence, retrieve_options, watch
+from movescu.cli.wiring import check_scopes, identifiers, persistence, retrieve_options, watch
 from movescu.errors import MovescuError, PeerError, StoreError, UsageError
+from movescu.judgement import Evidence
 from movescu.late_log import ERROR, logger_of
 from movescu.retrieval import Retrieval
 
@@ -151,6 +152,8 @@ class _Command:
         settings = self._settings
         wanted = identifiers(settings)
         sink = None if self._accounts is None else self._accounts.sink
+        if persistence(settings) is not None:
+            check_scopes(wanted, settings.model)
         made = Retrieval(self._options, watch=watch(settings), on_event=sink, persistence=persistence(settings))
         with Signals() as signals, made as retrieval:
             signals.retrieval = retrieval
@@ -165,7 +168,7 @@ class _Command:
                 self._end(retrieval)
             if retrieval.cancelled:
                 self._codes.add(ExitCode.INTERRUPTED)
-        return next((code for code in PRECEDENCE if code in self._codes), ExitCode.SUCCESS)
+        return first_of(self._codes)
 
     def _watching(self, retrieval: Retrieval) -> AbstractContextManager[Callable[[MoveResponse], None]]:
         """Give what is told the responses as they come: on a terminal, what shows the progress."""
@@ -183,7 +186,9 @@ class _Command:
                 if retrieval.cancelled:
                     break
                 response = retrieval.move(identifier, on_response)
-                self._codes |= report.judge_response(response, retrieval, self._options)
+                cancelled = retrieval.cancelled or bool(self._options.cancel_after)
+                self._codes |= codes_of(Evidence(statuses=(response.status,), cancelled=cancelled))
+                report.report_response(response, retrieval, self._options)
         except PeerError as error:
             self._codes.add(ExitCode.ASSOCIATION_LOST)
             report.complain("association lost before the final C-MOVE response", error, ExitCode.ASSOCIATION_LOST)
@@ -208,7 +213,7 @@ class _Command:
                 self._codes.add(ExitCode.ASSOCIATION_LOST)
                 report.complain("no association for the rest", error, ExitCode.ASSOCIATION_LOST)
                 return True
-            self._codes |= report.judge_pursued(pursued, retrieval, self._options)
+            report.report_pursued(pursued, retrieval, self._options)
         return not retrieval.session.is_open
 
     def _finish(self, retrieval: Retrieval) -> None:
@@ -218,12 +223,13 @@ class _Command:
             self._codes.add(ExitCode.INCOMPLETE)
             report.complain("incomplete", error)
             return
-        self._codes |= report.judge_result(result, self._options)
+        self._codes |= codes_of(result.evidence)
+        report.report_result(result, self._options)
         if self._accounts is not None:
             from movescu.observer import end_event  # noqa: PLC0415 - as the accounts
 
             self._accounts.concluded(end_event(result, cancelled=retrieval.cancelled))
-        report.report_rejected(result.rejected, self._options, failed=bool(self._codes))
+        report.report_rejected(result.rejected, self._options, failed=any(self._codes))
 
     def _end(self, retrieval: Retrieval) -> None:
         if self._settings.abort:

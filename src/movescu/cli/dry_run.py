@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logs import escape
-from movescu.cli.wiring import identifiers
+from movescu.cli.wiring import check_scopes, identifiers
 from movescu.errors import PeerError
 from movescu.inventory import InventoryError, take_inventory
 from movescu.late_log import logger_of
@@ -61,7 +61,9 @@ def run_dry(settings: Settings, options: RetrieveOptions) -> int:
 
 def _wanted(settings: Settings) -> list[tuple[str, Identifier]]:
     if settings.list_file is None:
-        return [("", identifier) for identifier in identifiers(settings)]
+        wanted = identifiers(settings)
+        check_scopes(wanted, settings.model)
+        return [("", identifier) for identifier in wanted]
     rows = read_rows(settings.list_file, settings.keys, model=settings.model)
     return [(f"row {row.number} ({row.text})", row.identifier) for row in rows]
 

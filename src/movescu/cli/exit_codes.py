@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from movescu.judgement import Reason, judge
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Final
+
+    from movescu.judgement import Evidence
 
 
 class ExitCode(IntEnum):
@@ -45,3 +50,32 @@ PRECEDENCE: Final = (
     ExitCode.RELEASE_FAILED,
 )
 """Of several codes that one run earns, the first of these is given: a status, as DCMTK has it, before all else."""
+
+OF_REASONS: Final = {
+    Reason.REFUSED: ExitCode.MOVE_FAILED,
+    Reason.WARNED: ExitCode.MOVE_WARNING,
+    Reason.LOST: ExitCode.ASSOCIATION_LOST,
+    Reason.CANCELLED: ExitCode.SUCCESS,  # --cancel asked for it; a signal has a code of its own
+    Reason.STOPPED: ExitCode.INCOMPLETE,
+    Reason.COUNTED_AS_FAILED: ExitCode.INCOMPLETE,
+    Reason.SHORT: ExitCode.INCOMPLETE,
+    Reason.NOT_STORED: ExitCode.INCOMPLETE,
+    Reason.BROKEN_OFF: ExitCode.INCOMPLETE,
+    Reason.CUT_OFF: ExitCode.INCOMPLETE,
+    Reason.MISSING: ExitCode.INCOMPLETE,
+    Reason.UNLISTED: ExitCode.INCOMPLETE,
+    Reason.NOTHING_FOUND: ExitCode.INCOMPLETE,
+    Reason.UNFLUSHED: ExitCode.INCOMPLETE,
+}
+"""The code that each kind of evidence earns."""
+
+
+def codes_of(evidence: Evidence) -> set[ExitCode]:
+    """Return the codes that a retrieve earns."""
+    return {OF_REASONS[reason] for reason in judge(evidence).reasons}
+
+
+def first_of(codes: Iterable[ExitCode]) -> ExitCode:
+    """Return the one of several codes that is given."""
+    earned = set(codes)
+    return next((code for code in PRECEDENCE if code in earned), ExitCode.SUCCESS)

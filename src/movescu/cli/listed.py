@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from movescu.campaign import Campaign
 from movescu.cli import streams
-from movescu.cli.exit_codes import PRECEDENCE, ExitCode
+from movescu.cli.exit_codes import ExitCode, codes_of, first_of
 from movescu.cli.signals import Signals
 from movescu.cli.wiring import persistence, watch
-from movescu.dimse.status import StatusClass
 from movescu.errors import StoreError
 from movescu.events import EndEvent
 from movescu.journal import COMPLETE, Journal
+from movescu.judgement import Reason
 from movescu.late_log import logger_of
 from movescu.observer import Observer
 from movescu.options import Persistence
@@ -84,7 +84,7 @@ def run_list(settings: Settings, options: RetrieveOptions, accounts: Accounts | 
             told.codes.add(ExitCode.INTERRUPTED)
     if accounts is not None:
         accounts.concluded(told.event(cancelled=campaign.cancelled))
-    return next((code for code in PRECEDENCE if code in told.codes), ExitCode.SUCCESS)
+    return first_of(told.codes)
 
 
 def _row_of(reception: Reception, incoming: Incoming) -> int | None:
@@ -149,12 +149,11 @@ class _Told:
 def _code(result: RowResult) -> ExitCode:
     """Give the code that a row earns which is not complete."""
     came = result.result
-    if came is None:
-        return ExitCode.ASSOCIATION_FAILED
-    if came.outcome == "failed":
-        failed = any(response.status_class is StatusClass.FAILURE for response in came.responses)
-        return ExitCode.MOVE_FAILED if failed else ExitCode.ASSOCIATION_LOST
-    return ExitCode.INCOMPLETE
+    return ExitCode.ASSOCIATION_FAILED if came is None else first_of(codes_of(came.evidence))
+
+
+_TOLD: Final = (Reason.REFUSED, Reason.WARNED, Reason.LOST, Reason.UNLISTED, Reason.MISSING)
+"""Reasons that are told by a status, an error or a number."""
 
 
 def _why(result: RowResult) -> str:
@@ -162,7 +161,8 @@ def _why(result: RowResult) -> str:
     if came is None:
         return f": {result.error}"
     statuses = [f"status 0x{one.status:04x} ({one.status_name})" for one in came.responses if one.status]
-    reasons = [*dict.fromkeys(statuses), *came.errors, *([came.unlisted] if came.unlisted else [])]
+    words = (reason.words for reason in came.judgement.reasons if reason not in _TOLD)
+    reasons = [*dict.fromkeys(statuses), *came.errors, *([came.unlisted] if came.unlisted else []), *words]
     if came.missing:
-        reasons.append(f"{came.missing} objects are missing")
+        reasons.append(f"{came.missing} object{' is' if came.missing == 1 else 's are'} missing")
     return "".join(f"; {reason}" for reason in reasons)

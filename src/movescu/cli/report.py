@@ -16,6 +16,7 @@ from movescu.dimse.status import (
     StatusClass,
 )
 from movescu.errors import PeerError
+from movescu.judgement import Reason
 from movescu.late_log import INFO, WARNING, logger_of
 from movescu.session import NoPresentationContextError
 from movescu.uids import may_be_storage, uid_name
@@ -88,22 +89,22 @@ def log_response(response: MoveResponse) -> None:
         _log.info("received final C-MOVE response (%s)", response.status_name)
 
 
-def judge_response(response: MoveResponse, retrieval: Retrieval, options: RetrieveOptions) -> set[ExitCode]:
-    """Give the code that a final response earns; say what was wrong and what can be done."""
-    if response.status == CANCEL or (response.status == SUCCESS and not response.failed):
-        return set()
+def report_response(response: MoveResponse, retrieval: Retrieval, options: RetrieveOptions) -> None:
+    """Say what was wrong with a final response, and what can be done."""
+    if response.status == CANCEL:
+        if not (retrieval.cancelled or options.cancel_after):
+            _log.error(
+                "incomplete: the archive stopped the retrieve (status 0xfe00, Cancel) unasked: %s; ask again",
+                _counts(response),
+            )
+        return
     if response.status == SUCCESS:
-        _log.error("incomplete: the archive says success, and counts %d objects as failed", response.failed)
-        return {ExitCode.INCOMPLETE}
+        if response.failed:
+            _log.error("incomplete: the archive says success, and counts %s as failed", _objects(response.failed))
+        return
     text = "C-MOVE ended with status 0x%04x (%s): %s"
     _log.warning(text, response.status, response.status_name, _counts(response))
-    if response.error_comment:
-        _log.warning("the archive's comment: %s", response.error_comment)
-    if response.offending_elements:
-        tags = ", ".join(f"({tag >> 16:04x},{tag & 0xFFFF:04x})" for tag in response.offending_elements)
-        _log.warning("offending elements: %s", tags)
-    for uid in response.failed_sop_instance_uids:
-        _log.warning("not delivered: SOP instance %s", uid)
+    _report_details(response)
     if response.status == MOVE_DESTINATION_UNKNOWN:
         _explain_destination("does not know", retrieval, options)
     elif response.status in _NOT_REACHED and not response.completed and not retrieval.arrived:
@@ -115,7 +116,16 @@ def judge_response(response: MoveResponse, retrieval: Retrieval, options: Retrie
         )
     code = ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED
     _log.warning("%s", _ADVICE[code])
-    return {code}
+
+
+def _report_details(response: MoveResponse) -> None:
+    if response.error_comment:
+        _log.warning("the archive's comment: %s", response.error_comment)
+    if response.offending_elements:
+        tags = ", ".join(f"({tag >> 16:04x},{tag & 0xFFFF:04x})" for tag in response.offending_elements)
+        _log.warning("offending elements: %s", tags)
+    for uid in response.failed_sop_instance_uids:
+        _log.warning("not delivered: SOP instance %s", uid)
 
 
 def _explain_destination(what: str, retrieval: Retrieval, options: RetrieveOptions) -> None:
@@ -134,63 +144,81 @@ def _explain_destination(what: str, retrieval: Retrieval, options: RetrieveOptio
         )
 
 
-def judge_pursued(pursued: Pursued, retrieval: Retrieval, options: RetrieveOptions) -> set[ExitCode]:
-    """Give the codes that the last attempt earns; what is missing is for ``judge_result``.
-
-    None if all is there that the archive lists, whatever it said. Otherwise that list takes the place of the archive's
-    word that something failed.
-    """
-    if pursued.inventory is not None and not pursued.missing:
-        return set()
-    codes: set[ExitCode] = set()
-    for response in pursued.last.responses:
-        codes |= judge_response(response, retrieval, options)
+def report_pursued(pursued: Pursued, retrieval: Retrieval, options: RetrieveOptions) -> None:
+    """Say what was wrong with the last attempt; what is missing is for ``report_result``."""
+    for response in pursued.responses:
+        report_response(response, retrieval, options)
     if pursued.error is not None:
-        codes.add(ExitCode.ASSOCIATION_LOST)
         complain("association lost before the final C-MOVE response", pursued.error, ExitCode.ASSOCIATION_LOST)
-    return codes if pursued.inventory is None else codes - {ExitCode.MOVE_WARNING}
 
 
-def judge_result(result: RetrieveResult, options: RetrieveOptions) -> set[ExitCode]:
-    """Give the code that what arrived earns; say what did not arrive, and what can be done."""
-    tally = result.tally
+def report_result(result: RetrieveResult, options: RetrieveOptions) -> None:
+    """Say what did not arrive, and what can be done."""
+    tally, evidence = result.tally, result.evidence
     if options.listen is not None:
-        _log.info("%d objects received, %d bytes, %d not stored", tally.stored, tally.size, tally.failed)
+        _log.info("%s received, %d bytes, %d not stored", _objects(tally.stored), tally.size, tally.failed)
     if tally.failed:
-        _log.error("incomplete: %d objects arrived and could not be stored; put that right and ask again", tally.failed)
-    if result.verified:
-        _judge_verified(result)
-    elif result.missing:
         _log.error(
-            "incomplete: the archive counts %d objects as delivered, %d arrived here; ask again, and have the "
-            "archive's log and the address it has for this AE title looked at",
-            *(result.expected, tally.arrived),
+            "incomplete: %s arrived and could not be stored; put that right and ask again", _objects(tally.failed)
         )
-    if _nothing_came(result, options):
-        _log.warning("the archive had nothing to send: check the keys, or whether this AE title may have it")
+    if result.verified:
+        _report_listed(result)
+    if evidence.short:
+        _log.error(
+            "incomplete: the archive counts %s as delivered, %d arrived here; ask again, and check the archive's log "
+            "and the address that it has for this AE title",
+            *(_objects(result.expected), tally.arrived),
+        )
+    _report_nothing(result, options)
     for uid in result.broken_off:
         _log.error("incomplete: the transfer of SOP instance %s broke off; ask again", uid)
-    if result.cut_off:
+    if evidence.cut_off:
         _log.error(
-            "incomplete: the time for the whole retrieve was over, with %d storage associations open", result.cut_off
+            "incomplete: the time for the whole retrieve was over, with %d storage associations open", evidence.cut_off
         )
     if result.unlisted:
-        _log.error("incomplete: it cannot be verified that all came: %s", result.unlisted)
-    incomplete = tally.failed or result.missing or result.broken_off or result.cut_off or result.unlisted
-    return {ExitCode.INCOMPLETE} if incomplete else set()
+        _log.error("incomplete: it cannot be verified that all objects are here: %s", result.unlisted)
 
 
-def _judge_verified(result: RetrieveResult) -> None:
+def _report_nothing(result: RetrieveResult, options: RetrieveOptions) -> None:
+    if result.unfound:
+        _log.error("nothing found: the archive lists nothing for %s", _some(result.unfound))
+    elif result.evidence.nothing_found:
+        _log.error("nothing found: the archive has nothing for these keys, or this AE title may not have it")
+    elif _nothing_came(result, options):
+        _log.warning("the archive had nothing to send: check the keys, or whether this AE title may have it")
+
+
+def _report_listed(result: RetrieveResult) -> None:
     """Name what is missing, and what the archive does not list."""
     for uid in result.missing_uids:
         _log.error("missing: SOP instance %s", uid)
     for uid in result.extra_uids:
         _log.warning("came though the archive does not list it: SOP instance %s", uid)
     if result.missing_uids:
+        number = len(result.missing_uids)
         _log.error(
-            "incomplete: %d objects that the archive lists are missing after %d attempts",
-            *(len(result.missing_uids), result.attempts),
+            "incomplete: %s that the archive lists %s missing after %d attempt%s",
+            *(_objects(number), "is" if number == 1 else "are", result.attempts, "" if result.attempts == 1 else "s"),
         )
+    elif _CONTRADICTING.intersection(result.judgement.reasons) and not result.evidence.nothing_found:
+        _log.error("every object that the archive lists is here, yet the archive's own word contradicts that list")
+
+
+_CONTRADICTING: Final = frozenset(
+    (Reason.REFUSED, Reason.WARNED, Reason.STOPPED, Reason.COUNTED_AS_FAILED, Reason.SHORT)
+)
+"""What an archive says against its own list, where every object of that is here."""
+
+
+def _objects(number: int) -> str:
+    return f"{number} object{'' if number == 1 else 's'}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """Return the first five of some names."""
+    more = f" ... and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def _nothing_came(result: RetrieveResult, options: RetrieveOptions) -> bool:

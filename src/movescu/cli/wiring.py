@@ -14,7 +14,7 @@ from movescu.ul.user_information import UserIdentity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Final
 
     from movescu.cli.settings import Settings
@@ -65,9 +65,18 @@ def retrieve_options(settings: Settings) -> RetrieveOptions:
 
 def identifiers(settings: Settings) -> list[Identifier]:
     """Make what is asked for, one for each request. Raises ``UsageError``."""
-    options = {"relational": settings.relational, "keys_only": settings.keys_only}
+    resolved = settings.dry_run or persistence(settings) is not None
+    options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
     files = settings.query_files or (None,)
     return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
+
+
+def check_scopes(wanted: Iterable[Identifier], model: str) -> None:
+    """Raise ``UsageError`` for a request whose keys name nothing, or not one by one; see ``scope``."""
+    from movescu.scope import Scope  # noqa: PLC0415 - for those alone whose requests are listed
+
+    for identifier in wanted:
+        Scope(identifier, model).check()
 
 
 def watch(settings: Settings) -> Callable[[ObjectReceiver], ObjectReceiver] | None:

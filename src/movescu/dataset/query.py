@@ -50,12 +50,14 @@ def make_identifier(
     model: str | None = None,
     relational: bool = False,
     keys_only: bool = False,
+    resolved: bool = False,
 ) -> Identifier:
     """Make the identifier of one request; ``keys`` as after ``-k``, ``query_file`` also ``-`` for standard input.
 
     With the query model (PATIENT, STUDY or PSONLY) the keys are compared with its levels; ``relational``: the archive
-    was asked to do without those of upper levels. ``keys_only`` takes from a file nothing but what the model knows.
-    Raises ``UsageError``, which names the key or file and what is wrong with it.
+    was asked to do without those of upper levels; ``resolved``: C-FIND finds out what is missing. ``keys_only`` takes
+    from a file nothing but what the model knows. Raises ``UsageError``, which names the key or file and what is wrong
+    with it.
     """
     keys = tuple(keys)
     from_file = _from_file(query_file) if query_file is not None else b""
@@ -65,7 +67,7 @@ def make_identifier(
     data = from_keys + from_file
     in_order = not from_file and _is_in_order(from_keys)
     identifier = Identifier(data if in_order else _recode(data, EXPLICIT_LITTLE, _LITTLE))
-    _advise(identifier.data, query_file, model, relational=relational)
+    _advise(identifier.data, query_file, None if resolved else model, relational=relational)
     return identifier
 
 

@@ -28,8 +28,7 @@ from movescu.net.transport import Silence
 from movescu.record import Struct
 from movescu.services.turns import Turns
 from movescu.storage.incoming import Incoming, ObjectReceiver
-from movescu.storage.naming import MAXIMUM_UID_LENGTH
-from movescu.uids import VERIFICATION
+from movescu.uids import MAXIMUM_UID_LENGTH, VERIFICATION
 from movescu.ul.negotiation import AcceptorPolicy, RejectedClass, answer, refusal, rejected_classes
 
 if TYPE_CHECKING:

@@ -14,6 +14,8 @@ import sys
 import threading
 from enum import Enum
 
+from movescu.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,15 @@ class Durability(Enum):
     """Before each C-STORE success."""
     OFF = "off"
     """Whenever the system does it."""
+
+
+def durability_of(value: Durability | str) -> Durability:
+    """Return what a value names: one of ``Durability``, or its word. Raises ``UsageError``."""
+    try:
+        return Durability(value)
+    except ValueError:
+        words = ", ".join(one.value for one in Durability)
+        raise UsageError(f"durability {value!r} is none of {words}") from None
 
 
 class Flusher:
@@ -56,6 +67,14 @@ class Flusher:
         if self._durability is Durability.OBJECT:
             os.fsync(fd)
         elif self._durability is Durability.END:
+            with self._lock:
+                alone = self._remember(name, size)
+            if alone:
+                os.fsync(fd)
+
+    def relied_on(self, fd: int, name: str, size: int) -> None:
+        """Note a file of an earlier run, which may have ended before its files were flushed."""
+        if self._durability is not Durability.OFF:
             with self._lock:
                 alone = self._remember(name, size)
             if alone:
@@ -111,7 +130,7 @@ class Flusher:
 
     def finish(self) -> None:
         """Wait until all that was committed is on the disk."""
-        if self._durability is not Durability.END:
+        if self._durability is Durability.OFF:
             return
         self.stop()
         if self._failure is not None:

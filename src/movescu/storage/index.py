@@ -7,7 +7,8 @@ those that are gone are forgotten. So it may be missing or stale, it costs a loo
 
 What is received is added behind the receiving, some hundred objects at a time. A process that is killed loses what was
 added last, no more. After a power cut a file may have its name and size and not its content: what was not flushed
-before the machine started anew is looked at again.
+before the machine started anew is looked at again. What a run relies on and no run is known to have flushed is handed
+to ``rely``, which flushes it before the run ends.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from movescu.storage.examining import whole_instance
 from movescu.storage.naming import file_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from movescu.storage.layout import Layout
+
+    Rely = Callable[[str, int], None]
 
 _log: Final = logger_of("movescu.store")
 
@@ -73,15 +76,16 @@ class Index(Protocol):
         """Keep what was added, and end."""
 
 
-def open_index(directory: str, layout: Layout | None, *, durable: bool = False) -> Index:
+def open_index(directory: str, layout: Layout | None, *, durable: bool = False, rely: Rely = lambda *_: None) -> Index:
     """Find out what is there; with folders that takes a look at every file that is not known yet.
 
-    ``durable``: each object is flushed before it is added. Raises ``StoreError``.
+    ``durable``: each object is flushed before it is added. ``rely`` is given path and size of a file that is relied on
+    and may not be on the disk yet. Raises ``StoreError``.
     """
     with _told_as_store_error(directory):
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return FlatIndex(fd) if layout is None else KeptIndex(directory, fd, durable=durable)
+            return FlatIndex(fd, rely) if layout is None else KeptIndex(directory, fd, durable=durable, rely=rely)
         except BaseException:
             os.close(fd)
             raise
@@ -93,8 +97,9 @@ class FlatIndex:
     Takes over the descriptor of the directory.
     """
 
-    def __init__(self, directory: int) -> None:
+    def __init__(self, directory: int, rely: Rely = lambda *_: None) -> None:
         self._directory = directory
+        self._rely = rely
         self._names: dict[str, list[str]] = {}  # by what stands behind the prefix
         for name in os.listdir(directory):
             if not name.startswith("."):
@@ -106,8 +111,10 @@ class FlatIndex:
         known = self._whole.get(sop_instance_uid)
         if known is None:
             names = self._names.get(file_name("", sop_instance_uid).partition(".")[2], ())
-            known = any(whole_instance(name, self._directory) == sop_instance_uid for name in names)
-            self._whole[sop_instance_uid] = known
+            found = next((n for n in names if whole_instance(n, self._directory) == sop_instance_uid), None)
+            known = self._whole[sop_instance_uid] = found is not None
+            if found is not None:
+                self._rely(found, os.stat(found, dir_fd=self._directory, follow_symlinks=False).st_size)
         return known
 
     def uids(self) -> Iterator[str]:
@@ -130,17 +137,21 @@ class FlatIndex:
 class KeptIndex:
     """The index of a directory with folders, kept in its SQLite file. Takes over the descriptor of the directory."""
 
-    def __init__(self, path: str, directory: int, *, durable: bool) -> None:
+    def __init__(self, path: str, directory: int, *, durable: bool, rely: Rely = lambda *_: None) -> None:
         self._directory = directory
+        self._rely = rely
         self._durable = durable
         self._database = open_database(path, _TABLES)
         self._using = threading.RLock()  # the database
         self._changed = threading.Condition()
         self._added: list[tuple[str, str]] = []
         self._closing = False
+        self._noted = False  # anything in this run
         self._keeper: threading.Thread | None = None
         try:
-            self._run = self._begin_run()
+            self._forget()
+            self._found = self._begin_run(durable=False)
+            self._run = self._begin_run(durable=durable)
             self._compare()
         except BaseException:
             self._database.close()
@@ -148,14 +159,18 @@ class KeptIndex:
 
     # -- what is there -------------------------------------------------------------------------------------------------
 
-    def _begin_run(self) -> int:
-        """Give a number for what is noted from now on; forget what may have been lost when the machine went down."""
+    def _forget(self) -> None:
+        """Forget what may have been lost when the machine went down."""
         boot = _boot()
         with transaction(self._database):
             self._database.execute(_FORGET_RUNS, (boot,))
             self._database.execute(_FORGET_FILES, (boot,))
+
+    def _begin_run(self, *, durable: bool) -> int:
+        """Return a number for what is noted from now on."""
+        with transaction(self._database):
             insert = "INSERT INTO index_runs (boot, flushed) VALUES (?, ?)"
-            return self._database.execute(insert, (boot, self._durable)).lastrowid or 0
+            return self._database.execute(insert, (_boot(), durable)).lastrowid or 0
 
     def _compare(self) -> None:
         """Bring the index in line with the directory."""
@@ -166,9 +181,9 @@ class KeptIndex:
             for row in self._differences(folder):
                 new.append(row)
                 if len(new) == _MANY:  # committed now and then: who is killed need not begin anew
-                    self._note(new)
+                    self._note(new, self._found)
                     new = []
-        self._note(new)
+        self._note(new, self._found)
         with told_as_store_errors():
             known = self._database.execute("SELECT DISTINCT folder FROM index_files").fetchall()
         with transaction(self._database):
@@ -209,10 +224,11 @@ class KeptIndex:
                 uid = whole_instance(folder + os.fsdecode(name), self._directory)
                 yield os.fsencode(folder), name, uid or "", *state
 
-    def _note(self, rows: list[_Row]) -> None:
+    def _note(self, rows: list[_Row], run: int) -> None:
         if rows:
             with self._using, transaction(self._database):
-                self._database.executemany(_NOTE, [(*row, self._run) for row in rows])
+                self._database.executemany(_NOTE, [(*row, run) for row in rows])
+                self._noted |= run == self._run
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Tell whether the directory has the whole object: the file is there, as it was when it was noted."""
@@ -220,10 +236,16 @@ class KeptIndex:
             if any(uid == sop_instance_uid and self._state(path) for uid, path in self._added):
                 return True
             rows = self._database.execute(
-                "SELECT folder, name, size, changed FROM index_files WHERE uid = ?", (sop_instance_uid,)
+                """SELECT folder, name, size, changed, COALESCE(flushed, 0) OR files.run = ?
+                FROM index_files AS files LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid = ?""",
+                (self._run, sop_instance_uid),
             ).fetchall()
-        states = ((self._state(folder + name), (size, changed)) for folder, name, size, changed in rows)
-        return bool(sop_instance_uid) and any(now == noted for now, noted in states)
+        for folder, name, size, changed, flushed in rows if sop_instance_uid else ():
+            if self._state(folder + name) == (size, changed):
+                if not flushed:
+                    self._rely(os.fsdecode(folder + name), size)
+                return True
+        return False
 
     def uids(self) -> Iterator[str]:
         """Give the SOP instance UIDs of all whole objects."""
@@ -277,7 +299,7 @@ class KeptIndex:
                     folder, slash, name = path.rpartition("/")
                     rows.append((os.fsencode(folder + slash), os.fsencode(name), uid, *state))
             try:
-                self._note(rows)
+                self._note(rows, self._run)
             except StoreError:
                 with self._changed:
                     self._added = added + self._added
@@ -287,9 +309,11 @@ class KeptIndex:
         """Note that all that was added is on the disk. Raises ``StoreError``."""
         with self._using:
             self._keep()
+            if not self._noted:
+                return
             with transaction(self._database):
                 self._database.execute("UPDATE index_runs SET flushed = 1 WHERE run = ?", (self._run,))
-            self._run = self._begin_run()
+            self._run, self._noted = self._begin_run(durable=self._durable), False
 
     def close(self) -> None:
         """Keep what was added, and end. Raises ``StoreError``."""

@@ -9,6 +9,7 @@ told that the object could not be kept (A700), and so is the result.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import threading
 import warnings
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.filemeta import encode_file_meta
 from movescu.dataset.recode import scan
-from movescu.errors import StoreError
-from movescu.storage.durability import Durability
+from movescu.errors import StoreError, UsageError
+from movescu.storage.durability import Durability, durability_of
 from movescu.storage.options import StorageOptions
 from movescu.storage.receiver import check_identity
 
@@ -50,14 +51,14 @@ class Directory:
         bit_preserving: bool = False,
         file_format: bool = True,
         encoding: Encoding = _CANONICAL,
-        durability: Durability = Durability.END,
+        durability: Durability | str = Durability.END,
     ) -> None:
         self.storage = StorageOptions(
             os.fspath(path),
             bit_preserving=bit_preserving,
             file_format=file_format,
             encoding=encoding,
-            durability=durability,
+            durability=durability_of(durability),
             layout=_parsed(layout),
         )
 
@@ -70,6 +71,7 @@ class OnBytes:
     """
 
     def __init__(self, call: Callable[[bytes], object], *, concurrent: bool = False) -> None:
+        _refuse_coroutine(call)
         self._call = call
         self._turn: contextlib.AbstractContextManager[object] = (
             contextlib.nullcontext() if concurrent else threading.Lock()
@@ -81,13 +83,18 @@ class OnBytes:
 
     def _hand_over(self, file: bytes) -> None:
         with self._turn:
-            self._call(file)
+            returned = self._call(file)
+        if inspect.isawaitable(returned):
+            if inspect.iscoroutine(returned):
+                returned.close()
+            raise TypeError("it returned an awaitable, which nothing would await")
 
 
 class OnDataset(OnBytes):
     """Calls ``call`` with each object, as a ``pydicom.Dataset`` with its file meta; see ``OnBytes``."""
 
     def __init__(self, call: Callable[[Dataset], object], *, concurrent: bool = False) -> None:
+        _refuse_coroutine(call)
         super().__init__(lambda file: call(read_dataset(file)), concurrent=concurrent)
 
 
@@ -111,6 +118,15 @@ class Memory:
 
     def __iter__(self) -> Iterator[Dataset]:
         return map(read_dataset, tuple(self.files.values()))
+
+
+def _refuse_coroutine(call: Callable[..., object]) -> None:
+    """Raise ``UsageError`` for a coroutine function: nothing would await what it returns."""
+    if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__):
+        raise UsageError(
+            f"the sink {getattr(call, '__name__', call)!r} is a coroutine function",
+            hint="give a plain function; it may hand objects to an event loop with loop.call_soon_threadsafe",
+        )
 
 
 class _Holding:
@@ -137,7 +153,7 @@ class _Holding:
             self._hand_over(file)
         except Exception as error:
             raise StoreError(
-                f"the program did not take it: {type(error).__name__}: {error}",
+                f"the sink raised {type(error).__name__}: {error}",
                 hint="the error is one of the program that asked for the objects, not of their transfer",
             ) from error
 

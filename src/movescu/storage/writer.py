@@ -118,6 +118,19 @@ class OutputDirectory:
             with contextlib.suppress(OSError):
                 self._spare.append(self._open_unnamed())
 
+    def rely(self, path: str, size: int) -> None:
+        """Have a file flushed that an earlier run left here, by the time ``flush`` returns. Raises ``StoreError``."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
+        except OSError as error:
+            raise _store_error(f"cannot read {path!r} in {self.path!r}", error) from error
+        try:
+            self._flusher.relied_on(fd, path, size)
+        except OSError as error:
+            raise _store_error(f"cannot flush {path!r} in {self.path!r}", error) from error
+        finally:
+            os.close(fd)
+
     def _temporary_name(self) -> str:
         return f".movescu-{self._mark}-{next(self._numbers)}.part"
 

@@ -1,0 +1,314 @@
+"""What verify, retry, resume, dry run and lists ask an archive for: what the user's keys match, and no object more."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import corpus
+import peers
+import pytest
+import scripted
+from command import movescu
+from pydicom import dcmread
+
+from movescu.testing import Archive
+from movescu.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from command import Outcome
+    from corpus import Instance
+
+
+class Place(NamedTuple):
+    """An archive with two patients of two studies each, and a folder for what comes."""
+
+    address: tuple[str, int]
+    aet: str
+    made: list[Instance]
+    received: Path
+    port: int
+
+    def run(self, *options: object, keys: Sequence[str] = (), code: int = 0) -> Outcome:
+        own = [part for key in keys for part in ("-k", key)]
+        titles = ("-S", "-aec", self.aet, "+P", self.port)
+        return movescu(*titles, *own, *options, *self.address, folder=self.received, code=code)
+
+    @property
+    def there(self) -> set[str]:
+        return {path.name.partition(".")[2] for path in self.received.iterdir() if path.name[0] != "."}
+
+    def of_study(self, number: int) -> set[str]:
+        study = self.studies[number]
+        return {one.instance_uid for one in self.made if one.study_uid == study}
+
+    @property
+    def studies(self) -> list[str]:
+        return list(dict.fromkeys(one.study_uid for one in self.made))
+
+
+ARCHIVES: dict[str, Callable[[dict[str, tuple[str, int]]], AbstractContextManager[peers.Peer]]] = {
+    "Orthanc": lambda destinations: peers.orthanc(destinations, tcp_nodelay=True),
+    "dcmqrscp": lambda destinations: peers.dcmqrscp(destinations, tcp_nodelay=True),
+}
+
+
+def make(folder: Path) -> list[Instance]:
+    """Four studies, of two patients, with the accession numbers A1 to A4 and dates from 2020 on."""
+    folder.mkdir()
+    made = corpus.make_study(folder, patients=2, studies=2, series=2, instances=1, size=20_000)
+    studies = list(dict.fromkeys(one.study_uid for one in made))
+    for one in made:
+        number = studies.index(one.study_uid)
+        dataset = dcmread(one.path)
+        dataset.AccessionNumber, dataset.StudyDate = f"A{number + 1}", f"{2020 + number}0101"
+        dataset.save_as(one.path)
+    return made
+
+
+@pytest.fixture(scope="module", params=ARCHIVES)
+def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("scope")
+    made, port = make(folder / "made"), peers.free_port()
+    with ARCHIVES[request.param]({"MOVESCU": (peers.HOST, port)}) as peer:
+        peer.load(corpus.paths(made))
+        yield Place(peer.address, peer.aet, made, folder, port)
+
+
+@pytest.fixture
+def place(archive: Place, tmp_path: Path) -> Place:
+    received = tmp_path / "received"
+    received.mkdir()
+    return archive._replace(received=received)
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Place]:
+    made, received, port = make(tmp_path / "made"), tmp_path / "received", peers.free_port()
+    received.mkdir()
+    with Archive(tmp_path / "made", {"MOVESCU": (peers.HOST, port)}) as running:
+        yield Place((running.host, running.port), running.ae_title, made, received, port)
+
+
+MODES: dict[str, list[object]] = {
+    "verify": ["--verify"],
+    "retry": ["--retry", 1],
+    "resume": ["--resume"],
+    "everything": ["--verify", "--retry", 1, "--resume"],
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_accession_number_brings_its_study_and_no_other(place: Place, mode: str) -> None:
+    place.run(*MODES[mode], keys=["QueryRetrieveLevel=STUDY", "AccessionNumber=A2"])
+    assert place.there == place.of_study(1)
+
+
+def test_dates_and_a_patient_together_bring_what_both_match(place: Place) -> None:
+    keys = ["QueryRetrieveLevel=STUDY", f"PatientID={place.made[0].patient_id}", "StudyDate=20210101-"]
+    place.run("--verify", keys=keys)
+    assert place.there == place.of_study(1)
+
+
+@pytest.mark.parametrize("mode", [*MODES, "dry run"])
+def test_a_key_that_the_archive_ignores_ends_the_run_and_nothing_is_retrieved(place: Place, mode: str) -> None:
+    options: list[object] = ["--dry-run"] if mode == "dry run" else MODES[mode]
+    keys = ["QueryRetrieveLevel=STUDY", "ModalitiesInStudy=MR", f"PatientID={place.made[0].patient_id}"]
+    ignored = place.aet == "DCMQRSCP"  # Orthanc knows it, and finds nothing
+    outcome = place.run(*options, keys=keys, code=63 if ignored or mode != "dry run" else 0)
+    assert ("the archive ignores ModalitiesInStudy at level STUDY" in outcome.log) == ignored
+    assert not place.there
+
+
+@pytest.mark.parametrize("mode", [*MODES, "dry run"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["StudyInstanceUID="],
+        ["StudyInstanceUID=*"],
+        ["AccessionNumber=*"],
+        ["AccessionNumber=", "StudyDate="],
+        ["StudyInstanceUID=1.2.*"],
+        ["StudyInstanceUID=1.2.3", "SeriesInstanceUID=1.2.3.4"],
+    ],
+)
+def test_keys_that_name_nothing_are_refused_before_anything_is_sent(tmp_path: Path, mode: str, keys: list[str]) -> None:
+    options: list[object] = ["--dry-run"] if mode == "dry run" else MODES[mode]
+    nobody = Place((peers.HOST, peers.free_port()), "NOBODY", [], tmp_path, peers.free_port())
+    nobody.run(*options, keys=["QueryRetrieveLevel=STUDY", *keys], code=1)
+
+
+@pytest.mark.parametrize("mode", ["verify", "resume", "everything"])
+def test_nothing_found_is_no_success(place: Place, mode: str) -> None:
+    outcome = place.run(*MODES[mode], keys=["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.3.99"], code=63)
+    assert "nothing found: the archive lists nothing for 1.2.3.99" in outcome.log
+
+
+def test_one_of_two_studies_that_is_nowhere_is_named(place: Place) -> None:
+    keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={place.studies[0]}\\1.2.3.99"]
+    outcome = place.run("--verify", keys=keys, code=63)
+    assert "nothing for 1.2.3.99\n" in outcome.log
+    assert place.there == place.of_study(0)
+
+
+def test_a_patient_id_with_a_wild_card_is_one_patient_id(place: Place) -> None:
+    outcome = place.run("--verify", keys=["QueryRetrieveLevel=STUDY", "PatientID=PATIENT*"], code=63)
+    assert "nothing found" in outcome.log
+    assert not place.there
+
+
+# -- lists -----------------------------------------------------------------------------------------------------------
+
+
+def write(place: Place, *rows: Sequence[str]) -> Path:
+    path = place.received.parent / "rows.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def test_a_list_of_accession_numbers_brings_their_studies(place: Place) -> None:
+    rows = write(
+        place, ["PatientID", "AccessionNumber"], [place.made[0].patient_id, "A1"], [place.made[-1].patient_id, "A4"]
+    )
+    place.run("--list", rows, "--jobs", 2)
+    assert place.there == place.of_study(0) | place.of_study(3)
+
+
+def test_a_list_names_what_is_nowhere_and_does_not_note_it_as_complete(place: Place) -> None:
+    rows = write(place, ["StudyInstanceUID"], [place.studies[0]], ["1.2.3.99"])
+    for _ in range(2):
+        outcome = place.run("--list", rows, "--resume", code=63)
+        assert "row 2 (StudyInstanceUID=1.2.3.99): incomplete; nothing found" in outcome.log
+    assert place.there == place.of_study(0)
+
+
+def test_a_resumed_list_looks_at_the_files_of_what_was_complete(place: Place) -> None:
+    rows = write(place, ["StudyInstanceUID"], *([study] for study in place.studies))
+    place.run("--list", rows, "--resume")
+    gone, cut, *_ = sorted(path for path in place.received.iterdir() if path.name[0] != ".")
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-100])
+    place.run("--list", rows, "--resume")
+    assert place.there == {one.instance_uid for one in place.made}
+    corpus.check_readable([gone, cut])
+
+
+# -- archives that contradict themselves -------------------------------------------------------------------------------
+
+
+SERIES, INSTANCE = 0x0020000E, 0x00080018
+
+
+def contradicting(place: Place, answer: dict[str, Any], *, listed: int) -> scripted.Script:
+    """An archive that lists objects, sends all that it lists, and then says something else."""
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        study = place.made[:listed]
+        session.answer_find(*({SERIES: one.series_uid} for one in study))
+        for one in study:
+            session.answer_find({INSTANCE: one.instance_uid})
+        session.expect_move()
+        with scripted.sender(place.port, study) as sender:
+            for one in study:
+                assert sender.store(one) == 0
+        session.respond(**{"completed": len(study)} | answer)
+        session.expect_release()
+
+    return script
+
+
+CONTRADICTIONS: dict[str, tuple[int, dict[str, Any]]] = {
+    "a failed count": (63, {"failed": 1}),
+    "B000": (68, {"status": 0xB000, "failed": 1}),
+    "a failure": (69, {"status": 0xC000}),
+    "more completed than arrived": (63, {"completed": 3}),
+    "FE00 that nobody asked for": (63, {"status": 0xFE00}),
+}
+
+
+@pytest.mark.parametrize("mode", ["verify", "resume"])
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_no_list_overrides_what_the_archive_says_later(embedded: Place, mode: str, name: str) -> None:
+    code, answer = CONTRADICTIONS[name]
+    with scripted.archive(contradicting(embedded, answer, listed=2)) as archive:
+        place = embedded._replace(address=archive.address, aet="ARCHIVE")
+        keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={place.studies[0]}"]
+        place.run(*MODES[mode], "--linger", 0, keys=keys, code=code)
+    assert place.there == place.of_study(0)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_no_list_overrides_a_lost_association_or_an_object_broken_off(embedded: Place, *, lost: bool) -> None:
+    """All that was listed is here; then an object of which the list knew nothing is cut, and the archive may abort."""
+    unlisted = embedded.made[2]
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        study = embedded.made[:2]
+        session.answer_find(*({SERIES: one.series_uid} for one in study))
+        for one in study:
+            session.answer_find({INSTANCE: one.instance_uid})
+        session.expect_move()
+        with scripted.sender(embedded.port, [*study, unlisted], release=False) as sender:
+            for one in study:
+                assert sender.store(one) == 0
+            sender.begin(unlisted)
+            sender.connection.abort()
+        if lost:
+            session.abort()
+        else:
+            session.respond(completed=2)
+            session.expect_release()
+
+    keys = [f"StudyInstanceUID={embedded.studies[0]}"]
+    outcome = run_scripted(embedded, script, "--verify", "--linger", 0, keys=keys, code=62 if lost else 63)
+    assert f"the transfer of SOP instance {unlisted.instance_uid} broke off" in outcome.log
+
+
+def script_of_finds(*steps: Callable[[scripted.Session], None]) -> scripted.Script:
+    """An archive that answers C-FIND, and takes no C-MOVE."""
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        for step in steps:
+            step(session)
+        session.expect_release()
+
+    return script
+
+
+def run_scripted(embedded: Place, script: scripted.Script, *options: object, keys: Sequence[str], code: int) -> Outcome:
+    with scripted.archive(script) as archive:
+        place = embedded._replace(address=archive.address, aet="ARCHIVE")
+        return place.run(*options, keys=["QueryRetrieveLevel=STUDY", *keys], code=code)
+
+
+def test_a_list_that_ends_in_failure_is_no_list(embedded: Place) -> None:
+    """An accession number cannot be asked for without one."""
+    study = {0x0020000D: embedded.studies[0], 0x00080050: "A1"}
+    script = script_of_finds(lambda session: session.answer_find(study, status=0xA700))
+    outcome = run_scripted(embedded, script, "--verify", keys=["AccessionNumber=A1"], code=63)
+    assert "0xa700" in outcome.log
+    assert not embedded.there
+
+
+def test_an_answer_that_contradicts_a_key_is_dropped_and_not_retrieved(embedded: Place) -> None:
+    other = {0x0020000D: embedded.studies[1], 0x00080050: "A2"}
+    script = script_of_finds(lambda session: session.answer_find(other))
+    outcome = run_scripted(embedded, script, "--verify", "--retry", 0, keys=["AccessionNumber=A1"], code=63)
+    assert f"dropped 1 answer to C-FIND at level STUDY that contradicts AccessionNumber: {embedded.studies[1]}" in (
+        outcome.log
+    )
+
+
+def test_a_key_that_no_answer_has_a_value_for_was_ignored(embedded: Place) -> None:
+    studies = [{0x0020000D: study} for study in embedded.studies]
+    script = script_of_finds(lambda session: session.answer_find(*studies))
+    outcome = run_scripted(embedded, script, "--retry", 3, keys=["AccessionNumber=A1"], code=63)
+    assert "the archive ignores AccessionNumber at level STUDY" in outcome.log

@@ -1,0 +1,118 @@
+"""Attribute matching (PS3.4 C.2.2.2): which answers of C-FIND have what a key asks for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from movescu.dataset.query import make_identifier
+from movescu.errors import UsageError
+from movescu.matching import Key, key_set, matches
+from movescu.scope import Scope
+
+CASES = [
+    # VR, key, values that match, values that do not
+    (b"SH", "A1", ["A1", "A1 ", " A1"], ["A2", "a1", "", "A11"]),
+    (b"LO", "HEAD*", ["HEAD", "HEAD CT"], ["CT HEAD"]),
+    (b"LO", "H?AD", ["HEAD", "HXAD"], ["HAD"]),
+    (b"LO", "a.c", ["a.c"], ["abc"]),
+    (b"LO", "one\\two", ["two", "zero\\one"], ["three"]),
+    (b"PN", "doe^jane", ["Doe^Jane", "DOE^JANE^^"], ["Doe^John"]),
+    (b"DA", "20200101", ["20200101", "2020.01.01"], ["20200102", ""]),
+    (b"DA", "20200101-20201231", ["20200101", "20201231", "20200615"], ["20191231", "20210101", ""]),
+    (b"DA", "20200101-", ["20200101", "20991231"], ["20191231"]),
+    (b"DA", "-20200101", ["20200101", "19000101"], ["20200102", ""]),
+    (b"TM", "10-11", ["100000", "113059.5"], ["095959", "120000"]),
+    (b"TM", "1015", ["1015", "101500"], ["101530"]),
+    (b"DT", "20200101120000-0500", ["20200101120000", "20200101120000-0500"], ["20200101120001"]),
+    (b"DT", "2020-2021", ["20200101", "20211231235959"], ["2019", "2022"]),
+    (b"IS", "1", ["1", "01", "+1"], ["10", ""]),
+    (b"CS", "CT", ["CT", "SR\\CT"], ["MR"]),
+    (b"CS", "CT\\MR", ["MR", "CT"], ["SR"]),
+    (b"UI", "1.2.3", ["1.2.3", "1.2.3\0"], ["1.2.30", "1.2"]),
+    (b"UI", "1.2.3\\1.2.4", ["1.2.4"], ["1.2.5"]),
+    (b"US", "\x01\x00", ["\x01\x00"], ["\x02\x00"]),
+]
+
+
+@pytest.mark.parametrize(("vr", "key", "good", "bad"), CASES, ids=[f"{vr.decode()} {key!r}" for vr, key, *_ in CASES])
+def test_key_matches_what_the_standard_says(vr: bytes, key: str, good: list[str], bad: list[str]) -> None:
+    wanted = Key(0x00081030, vr, key.encode("latin-1"))
+    assert [value for value in good if not matches(wanted, value.encode("latin-1"))] == []
+    assert [value for value in bad if matches(wanted, value.encode("latin-1"))] == []
+
+
+def test_patient_id_is_compared_literally() -> None:
+    key = Key(0x00100020, b"LO", b"P*")
+    assert matches(key, b"P* ")
+    assert not matches(key, b"P1")
+
+
+def test_texts_are_compared_in_their_character_sets() -> None:
+    key = Key(0x00100010, b"PN", "M\u00fcller".encode("latin-1"), ("ISO_IR 100",))
+    assert matches(key, "M\u00fcller".encode(), ("ISO_IR 192",))
+    assert not matches(key, "M\u00f6ller".encode(), ("ISO_IR 192",))
+
+
+@pytest.mark.parametrize("value", ["", "*", "**", " ", "*\\*"])
+def test_universal_key_matches_everything(value: str) -> None:
+    key = Key(0x00080050, b"SH", value.encode())
+    assert key.is_universal
+    assert matches(key, b"")
+
+
+@given(st.binary(max_size=30), st.sampled_from((b"LO", b"PN", b"DA", b"TM", b"DT", b"IS", b"UI", b"CS", b"SH")))
+def test_value_matches_itself(value: bytes, vr: bytes) -> None:
+    key = Key(0x00081030, vr, value)
+    assert key.is_universal or b"-" in value or b"\\" in value or matches(key, value)
+
+
+def identifier(*keys: str) -> Scope:
+    return Scope(make_identifier(keys), "STUDY")
+
+
+def test_keys_belong_to_their_levels() -> None:
+    scope = identifier(
+        "QueryRetrieveLevel=SERIES", "PatientID=P", "AccessionNumber=A", "Modality=CT", "InstanceNumber=1"
+    )
+    assert [hex(tag) for tag in scope.filters("STUDY", patient_root=False)] == ["0x80050", "0x100020"]
+    assert [hex(tag) for tag in scope.filters("SERIES", patient_root=False)] == ["0x80060", "0x200013"]
+    assert not scope.filters("IMAGE", patient_root=False)
+    assert [hex(tag) for tag in scope.filters("STUDY", patient_root=True)] == ["0x80050"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "exact"),
+    [
+        (["StudyInstanceUID=1.2.3"], True),
+        (["StudyInstanceUID=1.2.3\\1.2.4"], True),
+        (["StudyInstanceUID=1.2.3", "PatientName"], True),
+        (["StudyInstanceUID=1.2.3", "SpecificCharacterSet=ISO_IR 100"], True),
+        (["StudyInstanceUID=1.2.3", "AccessionNumber=A1"], False),
+        (["StudyInstanceUID=1.2.3", "PatientID=P1"], False),
+        (["StudyInstanceUID=1.2.*"], False),
+        (["AccessionNumber=A1"], False),
+    ],
+)
+def test_request_of_unique_keys_alone_is_exact(keys: list[str], *, exact: bool) -> None:
+    assert identifier("QueryRetrieveLevel=STUDY", *keys).is_exact is exact
+
+
+def test_key_set_has_no_group_lengths() -> None:
+    assert list(key_set(make_identifier(["0008,0000=4", "AccessionNumber=A"]).data)) == [0x00080050]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["AccessionNumber=A1"],
+        ["QueryRetrieveLevel=PATIENT", "PatientID=P"],
+        ["QueryRetrieveLevel=STUDY", "PatientID=P\\Q"],
+        ["QueryRetrieveLevel=SERIES", "StudyInstanceUID=1.2"],
+        ["QueryRetrieveLevel=IMAGE", "SeriesInstanceUID=1.2"],
+    ],
+)
+def test_request_that_names_nothing_is_refused(keys: list[str]) -> None:
+    with pytest.raises(UsageError):
+        identifier(*keys).check()

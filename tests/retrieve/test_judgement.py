@@ -1,0 +1,84 @@
+"""The judgement: no evidence of failure makes an outcome better, and none is without an exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from movescu.cli.exit_codes import OF_REASONS, ExitCode, codes_of, first_of
+from movescu.judgement import Evidence, Outcome, Reason, joined, judge
+from movescu.record import replace
+
+STATUSES = st.sampled_from((0x0000, 0xB000, 0xFE00, 0xA701, 0xA702, 0xA801, 0xA900, 0xC000, 0x0122, 0xB001, 0x1234))
+RANKS = list(Outcome)
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "statuses": st.lists(STATUSES, max_size=3).map(tuple),
+    **{name: st.integers(0, 3) for name in ("failed", "short", "not_stored", "broken_off", "cut_off", "missing")},
+    **{name: st.booleans() for name in ("lost", "cancelled", "unlisted", "nothing_found", "unflushed")},
+}
+EVIDENCE = st.fixed_dictionaries(FIELDS).map(lambda fields: Evidence(**fields))
+
+ALONE = {
+    Reason.REFUSED: (Evidence(statuses=(0xA801,)), Outcome.FAILED, ExitCode.MOVE_FAILED),
+    Reason.LOST: (Evidence(lost=True), Outcome.FAILED, ExitCode.ASSOCIATION_LOST),
+    Reason.CANCELLED: (Evidence(statuses=(0xFE00,), cancelled=True), Outcome.CANCELLED, ExitCode.SUCCESS),
+    Reason.STOPPED: (Evidence(statuses=(0xFE00,)), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.WARNED: (Evidence(statuses=(0xB000,)), Outcome.INCOMPLETE, ExitCode.MOVE_WARNING),
+    Reason.COUNTED_AS_FAILED: (Evidence(failed=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.SHORT: (Evidence(short=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.NOT_STORED: (Evidence(not_stored=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.BROKEN_OFF: (Evidence(broken_off=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.CUT_OFF: (Evidence(cut_off=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.MISSING: (Evidence(missing=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.UNLISTED: (Evidence(unlisted=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.NOTHING_FOUND: (Evidence(nothing_found=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.UNFLUSHED: (Evidence(unflushed=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+}
+
+
+def test_a_retrieve_without_evidence_of_failure_is_complete() -> None:
+    assert judge(Evidence(statuses=(0x0000,))).outcome is Outcome.COMPLETE
+    assert first_of(codes_of(Evidence(statuses=(0x0000,)))) == 0
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_each_kind_of_evidence_has_its_outcome_and_its_exit_code(reason: Reason) -> None:
+    evidence, outcome, code = ALONE[reason]
+    assert judge(evidence).outcome is outcome
+    assert judge(evidence).reasons == (reason,)
+    assert first_of(codes_of(evidence)) is code
+
+
+@given(EVIDENCE, st.sampled_from(sorted(FIELDS)), st.data())
+def test_more_evidence_of_failure_never_makes_an_outcome_better(
+    evidence: Evidence, name: str, data: st.DataObject
+) -> None:
+    more = data.draw(FIELDS[name])
+    worse = replace(evidence, **{name: _more(getattr(evidence, name), more)})
+    before, after = judge(evidence), judge(worse)
+    if name != "cancelled":  # an archive that stops because it was told to is another reason, and a worse outcome
+        assert set(before.reasons) <= set(after.reasons)
+    assert RANKS.index(before.outcome) <= RANKS.index(after.outcome)
+
+
+def _more(before: Any, more: Any) -> Any:  # noqa: ANN401 - the fields have several types
+    return before or more if isinstance(more, bool) else before + more
+
+
+@given(st.lists(EVIDENCE, min_size=1, max_size=4))
+def test_several_requests_together_are_as_good_as_the_worst_of_them(every: list[Evidence]) -> None:
+    together = RANKS.index(judge(joined(every)).outcome)
+    assert together >= max(RANKS.index(judge(one).outcome) for one in every) or any(one.cancelled for one in every)
+
+
+@given(EVIDENCE)
+def test_exit_code_0_is_for_what_is_complete_and_what_was_cancelled(evidence: Evidence) -> None:
+    if first_of(codes_of(evidence)) is ExitCode.SUCCESS:
+        assert set(judge(evidence).reasons) <= {Reason.CANCELLED}
+
+
+def test_every_reason_has_its_code() -> None:
+    assert OF_REASONS.keys() == set(Reason)
