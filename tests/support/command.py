@@ -23,9 +23,9 @@ import forked
 import logging_state
 import peers
 
-from movescu.cli.command import run_command
-from movescu.cli.parser import parse
-from movescu.record import replace
+from movescu._runtime.record import replace
+from movescu.cli.commands.retrieve import run_command
+from movescu.cli.options.command_line import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

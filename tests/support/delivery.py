@@ -16,8 +16,8 @@ import scripted
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import PeerError
-from movescu.net.connection import Connection
-from movescu.net.transport import Deadline, connect
+from movescu.transport.connection import Connection
+from movescu.transport.sockets import Deadline, connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, ProposedContext
 

@@ -12,7 +12,7 @@ from wire import COMMAND, LAST, Plain, acceptance, feed, machines, p_data, reque
 from movescu.errors import AbortReason, ProtocolError
 from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, PART, Association, Fragment, ProviderAbortIndication
 from movescu.ul.pdu import PDU, Abort, AssociateRJ, ReleaseRP, ReleaseRQ
-from movescu.ul.states import State
+from movescu.ul.state_table import State
 
 NOW = 100.0
 ARTIM = 30.0

@@ -1,6 +1,6 @@
 """The test archive: C-ECHO, C-STORE, C-FIND and C-MOVE as SCP, on the layers that the client stands on.
 
-Serves each association in a thread and each request to its end. Matching is in ``query``, C-MOVE in ``move``, its
+Serves each association in a thread and each request to its end. Matching is in ``query``, C-MOVE in ``move_scp``, its
 sending in ``suboperations``, receiving in ``services.store``; what goes wrong on request is in ``faults``.
 """
 
@@ -12,22 +12,27 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from movescu.dataset.filemeta import encode_file_meta
+from movescu._runtime.late_log import logger_of
+from movescu.dataset.file_meta import encode_file_meta
+from movescu.dictionary.uids import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    TRANSFER_SYNTAXES,
+    VERIFICATION,
+    storage_classes,
+)
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CFindRQ, CFindRSP, CMoveRQ
 from movescu.errors import AbortReason, DataSetError, ProtocolError
-from movescu.late_log import logger_of
-from movescu.net.listener import Listener
-from movescu.net.transport import Silence, listen
 from movescu.services.store import Received, StorageSCP
-from movescu.storage.naming import file_name
+from movescu.storage.file_names import file_name
 from movescu.storage.options import StorageOptions
 from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.testing.faults import NO_FAULTS, Faults
-from movescu.testing.index import SOP_INSTANCE_UID, Index
-from movescu.testing.move import MoveSCP, Plan, UnknownDestinationError
+from movescu.testing.move_scp import MoveSCP, Plan, UnknownDestinationError
 from movescu.testing.query import (
     MODELS,
     IdentifierError,
@@ -38,15 +43,10 @@ from movescu.testing.query import (
     select,
     stored_tags,
 )
+from movescu.testing.stored_objects import SOP_INSTANCE_UID, Index
 from movescu.testing.suboperations import Destination, Outgoing, sub_operations
-from movescu.uids import (
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    TRANSFER_SYNTAXES,
-    VERIFICATION,
-    storage_classes,
-)
+from movescu.transport.listener import Listener
+from movescu.transport.sockets import Silence, listen
 from movescu.ul.negotiation import AcceptorPolicy, Context, answer
 from movescu.ul.pdu import AssociateRJ
 
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from movescu.dimse.messages import Message
-    from movescu.net.connection import Connection
-    from movescu.storage.incoming import Incoming, ObjectReceiver
+    from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.testing.suboperations import Outcome
+    from movescu.transport.connection import Connection
     from movescu.ul.pdu import AssociateRQ
 
 _log: Final = logger_of("movescu.testing")

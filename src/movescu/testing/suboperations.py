@@ -2,7 +2,7 @@
 
 Objects are sent as they are stored. For each SOP class and stored transfer syntax a presentation context of its own is
 proposed; where the receiver takes an uncompressed object in another uncompressed transfer syntax only, it is recoded.
-What 128 contexts do not hold goes over the next association. Counting and reporting are for ``move``.
+What 128 contexts do not hold goes over the next association. Counting and reporting are for ``move_scp``.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from movescu._runtime.late_log import logger_of
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.recode import recode
+from movescu.dataset.transcoder import recode
+from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import DataSetError, PeerError, ProtocolError
-from movescu.late_log import logger_of
-from movescu.net.connection import Connection
-from movescu.net.transport import Silence, connect
 from movescu.testing.faults import Faults, break_off, hold_open
-from movescu.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from movescu.transport.connection import Connection
+from movescu.transport.sockets import Silence, connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, ProposedContext
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
-    from movescu.testing.index import Entry
+    from movescu.testing.stored_objects import Entry
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.testing")

@@ -2,8 +2,8 @@
 
 Bytes go in through ``get_buffer`` and ``buffer_updated`` (the shape of ``asyncio.BufferedProtocol``), indications come
 out of it; service primitives are methods, whose PDUs are taken with ``data_to_send``. Time is an argument. What may
-happen in which state is in ``states``; what PDUs look like is in ``pdu``; whoever drives the machine moves the bytes,
-watches ``artim_deadline`` and closes the transport connection when ``closed`` says so.
+happen in which state is in ``state_table``; what PDUs look like is in ``pdu``; whoever drives the machine moves the
+bytes, watches ``artim_deadline`` and closes the transport connection when ``closed`` says so.
 
 In Sta6 a P-DATA-TF does not go through the table (DT-2 is a self-loop there): its header is judged, and the fragments
 are handed out as views of the receive buffer. Such a view is borrowed until the next ``get_buffer``. A fragment of a
@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import struct
 
+from movescu._runtime.record import Record, Struct
 from movescu.errors import AbortReason, LocalProtocolError, ProtocolError
-from movescu.record import Record, Struct
 from movescu.ul.pdu import (
     HEADER_LENGTH,
     PDU,
@@ -33,7 +33,7 @@ from movescu.ul.pdu import (
     ReleaseRQ,
     decode_pdu,
 )
-from movescu.ul.states import ACTIONS, TRANSITIONS, Effect, Event, State
+from movescu.ul.state_table import ACTIONS, TRANSITIONS, Effect, Event, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

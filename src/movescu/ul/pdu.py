@@ -1,9 +1,9 @@
 """The seven PDUs of the DICOM Upper Layer and their items: PS3.8 section 9.3, and nothing else.
 
-Each PDU and item is a record; ``encode()`` gives its bytes, ``decode_*`` makes it from bytes. Whether a PDU
-is allowed when it arrives is for ``states``, whether its proposals are accepted for ``negotiation``. Items of unknown
-type are skipped (PS3.8 9.3.1). Whatever else does not fit raises ``ProtocolError``, which names the field and carries
-the reason for the A-ABORT.
+Each PDU and item is a record; ``encode()`` gives its bytes, ``decode_*`` makes it from bytes. Whether a PDU is allowed
+when it arrives is for ``state_table``, whether its proposals are accepted for ``negotiation``. Items of unknown type
+are skipped (PS3.8 9.3.1). Whatever else does not fit raises ``ProtocolError``, which names the field and carries the
+reason for the A-ABORT.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
+from movescu._runtime.record import Record, Struct
+from movescu.dictionary.uids import APPLICATION_CONTEXT
 from movescu.errors import AbortReason, ProtocolError
-from movescu.record import Record, Struct
-from movescu.uids import APPLICATION_CONTEXT
 from movescu.ul.items import BytesLike, Reader, decode_text, encode_item, uid_bytes
 from movescu.ul.user_information import USER_INFORMATION, UserInformation, decode_user_information
 

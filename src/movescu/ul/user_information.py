@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from movescu.record import Record
+from movescu._runtime.record import Record
 from movescu.ul.items import Reader, counted, decode_text, encode_item, uid_bytes
 
 TYPE_CHECKING = False
