@@ -18,7 +18,8 @@ from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, encode_command
 from movescu.errors import PeerError
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Deadline, connect
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext
 

@@ -18,7 +18,8 @@ from movescu.dictionary.uids import EXPLICIT_LITTLE, TransferSyntax
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CMoveRSP, CStoreRQ, encode_command
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Deadline, Transport, connect
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport, connect
 from movescu.ul.association import Association
 from movescu.ul.negotiation import AcceptorPolicy, answer, user_information
 from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext

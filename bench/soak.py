@@ -29,7 +29,8 @@ from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CMoveRSP
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Deadline, Transport
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport
 from movescu.ul.association import Association
 from movescu.ul.negotiation import AcceptorPolicy, answer
 

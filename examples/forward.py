@@ -19,7 +19,8 @@ from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import PeerError
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Silence, connect
+from movescu.transport.deadlines import Silence
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, ProposedContext
 

@@ -21,14 +21,20 @@ from movescu._runtime.record import replace
 from movescu.dataset.data_set_text import data_set_text
 from movescu.dataset.encoding import Encoding, GroupLength
 from movescu.dataset.fast_path.scan import adapted, adapted_head
-from movescu.dataset.transcoder import MemorySink, Recoder, recode, scan
-from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
+from movescu.dataset.transcoder import MemorySink, Recoder, recode, scan, values_of
+from movescu.dictionary.uids import (
+    DEFLATED_LITTLE,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    MAXIMUM_UID_LENGTH,
+    TRANSFER_SYNTAXES,
+)
 from movescu.dimse.command_templates import CommandReader, encode_success
 from movescu.dimse.message_text import message_text
 from movescu.dimse.messages import CStoreRQ, CStoreRSP, decode_command, encode_command
 from movescu.errors import DataSetError, ProtocolError
-from movescu.query.identifier import values_of
-from movescu.storage.file_names import MAXIMUM_UID_LENGTH, file_name
+from movescu.storage.file_names import file_name
 from movescu.ul.association import Association
 from movescu.ul.negotiation import AcceptorPolicy, agreed, answer, rejected_classes
 from movescu.ul.pdu import HEADER_LENGTH, AssociateAC, AssociateRJ, AssociateRQ, decode_pdu

@@ -30,7 +30,8 @@ from movescu.dimse.messages import CStoreRQ, CStoreRSP, encode_command
 from movescu.retrieval.config import RetrieveOptions
 from movescu.retrieval.retrieval import Retrieval
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Deadline, connect
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import propose
 from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 from movescu.ul.user_information import ExtendedNegotiation, UserInformation

@@ -13,10 +13,10 @@ from pydicom.uid import (
 )
 
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.transcoder import recode
+from movescu.dataset.transcoder import recode, values_of
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.errors import UsageError
-from movescu.query.identifier import make_identifier, values_of
+from movescu.query.identifier import make_identifier
 
 # a key, and the element that the archive gets in explicit VR little endian
 KEYS = {

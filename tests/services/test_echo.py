@@ -15,8 +15,9 @@ from movescu.errors import ProtocolError
 from movescu.services.echo import EchoSCU
 from movescu.testing import Archive
 from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
 from movescu.transport.listener import Listener
-from movescu.transport.sockets import Silence, connect, listen
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRQ
 

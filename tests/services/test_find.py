@@ -9,6 +9,7 @@ import corpus
 import peers
 import pytest
 
+from movescu.dataset.transcoder import values_of
 from movescu.dictionary.uids import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
@@ -21,13 +22,14 @@ from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import DATA_SET_PRESENT, CFindRQ, CFindRSP, CMoveRSP, Message
 from movescu.dimse.status import CANCEL, PENDING, SUCCESS, StatusClass
 from movescu.errors import AssociationReleasedError, ProtocolError
-from movescu.query.identifier import make_identifier, values_of
+from movescu.query.identifier import make_identifier
 from movescu.services import find
 from movescu.services.find import FindResponse, FindSCU
 from movescu.testing import Archive
 from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
 from movescu.transport.listener import Listener
-from movescu.transport.sockets import Silence, connect, listen
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRQ
 

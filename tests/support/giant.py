@@ -19,7 +19,8 @@ from encoded import el
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Silence, connect
+from movescu.transport.deadlines import Silence
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext
 

@@ -33,8 +33,10 @@ from movescu.dimse.messages import (
 )
 from movescu.dimse.status import PENDING, SUCCESS
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Deadline, Transport, connect
-from movescu.ul.association import AbortIndication, Association, ProviderAbortIndication, ReleaseIndication
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport, connect
+from movescu.ul.association import Association
+from movescu.ul.indications import AbortIndication, ProviderAbortIndication, ReleaseIndication
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 

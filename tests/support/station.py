@@ -21,8 +21,9 @@ from movescu.storage.options import StorageOptions
 from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
 from movescu.transport.listener import Listener
-from movescu.transport.sockets import Deadline, connect, listen
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, propose, user_information
 from movescu.ul.pdu import (
     PDU,

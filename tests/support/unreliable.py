@@ -18,8 +18,9 @@ from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import InterruptedConnectionError, PeerError, StoreError
 from movescu.services.store import StorageSCP
 from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
 from movescu.transport.listener import Listener
-from movescu.transport.sockets import Silence, connect, listen
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, user_information
 from movescu.ul.pdu import AssociateRQ, ProposedContext
 

@@ -32,8 +32,9 @@ from movescu.query.identifier import make_identifier
 from movescu.services.move import MoveResponse, MoveSCU
 from movescu.testing import Archive, Ending, Faults
 from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
 from movescu.transport.listener import Listener
-from movescu.transport.sockets import Silence, connect, listen
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRQ
 

@@ -26,8 +26,10 @@ from movescu.errors import (
     TimedOutError,
 )
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Deadline, Transport
-from movescu.ul.association import Association, Fragment, ReleaseIndication
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport
+from movescu.ul.association import Association
+from movescu.ul.indications import Fragment, ReleaseIndication
 from movescu.ul.negotiation import Context
 from movescu.ul.pdu import Abort, AnsweredContext, AssociateRJ, PDataTF, ReleaseRP, ReleaseRQ
 

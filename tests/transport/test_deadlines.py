@@ -13,9 +13,9 @@ from wire import WAIT, loopback, soon
 
 from movescu.errors import TimedOutError
 from movescu.transport import deadlines as module
-from movescu.transport.deadlines import CANCEL_SECONDS, Patience
+from movescu.transport.deadlines import CANCEL_SECONDS, Patience, Silence
 from movescu.transport.listener import Listener
-from movescu.transport.sockets import Silence, Transport, connect, listen
+from movescu.transport.sockets import Transport, connect, listen
 
 START = 1000.0
 

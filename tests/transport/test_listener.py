@@ -18,13 +18,14 @@ from movescu.transport import listener as module
 from movescu.transport.connection import Connection
 from movescu.transport.listener import Listener
 from movescu.transport.sockets import connect, listen
-from movescu.ul.association import Fragment, ReleaseIndication
+from movescu.ul.indications import Fragment, ReleaseIndication
 from movescu.ul.pdu import Abort, AssociateRJ, ReleaseRQ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from movescu.transport.sockets import Deadline, Transport
+    from movescu.transport.deadlines import Deadline
+    from movescu.transport.sockets import Transport
     from movescu.ul.pdu import AssociateRQ
 
 HOST = "127.0.0.1"

@@ -14,7 +14,8 @@ import pytest
 from wire import WAIT, WatchedSocket, black_hole, loopback, read_all, read_exactly, soon
 
 from movescu.errors import ConnectError, ConnectionLostError, ListenError, PrivilegesError, TimedOutError
-from movescu.transport.sockets import Deadline, Silence, Transport, connect, listen, resolve
+from movescu.transport.deadlines import Deadline, Silence
+from movescu.transport.sockets import Transport, connect, listen, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from movescu.cohort.journal import Journal
+    from movescu.cohort.window import Window
     from movescu.events import EventSink
     from movescu.query.request_list import Row
     from movescu.retrieval.attempts import Pursued
     from movescu.retrieval.config import Persistence, RetrieveOptions
     from movescu.retrieval.observer import Observer
-    from movescu.retrieval.pace import Window
     from movescu.retrieval.result import RetrieveResult
     from movescu.retrieval.storage_server import Reception
     from movescu.transport.tls import TLS

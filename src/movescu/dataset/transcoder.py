@@ -17,6 +17,8 @@ from movescu.dataset.fast_path.scan import unchanged
 from movescu.dataset.identity import IdentityReader
 from movescu.dataset.output import MemorySink, Output, Sink, SpoolingSink
 from movescu.dataset.parser import Parser
+from movescu.dataset.values import elements
+from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dictionary.vr import Buffer
 
-__all__ = ["Encoding", "GroupLength", "Identity", "MemorySink", "Recoder", "Sink", "recode", "scan"]
+__all__ = ["Encoding", "GroupLength", "Identity", "MemorySink", "Recoder", "Sink", "recode", "scan", "values_of"]
 
 MAX_HELD: Final = 64 << 20
 """Bytes to which one may grow that is held in memory; a list of 100,000 UIDs has 6.5 MB."""
@@ -138,6 +140,14 @@ def recode(data: Buffer, syntax: TransferSyntax, encoding: Encoding, *, file_off
     recoder.feed(memoryview(data))
     recoder.finish()
     return bytes(sink.data)
+
+
+def values_of(data: bytes | bytearray, syntax: TransferSyntax) -> dict[int, bytes]:
+    """Return the top level's values by tag, in little endian, as of a received identifier. Raise ``DataSetError``."""
+    if not data:
+        return {}
+    plain = recode(data, syntax, Encoding(transfer_syntax=EXPLICIT_LITTLE))
+    return {tag: value for tag, _, value in elements(plain)}
 
 
 def scan(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, bool]:

@@ -27,6 +27,9 @@ STUDY_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
 PATIENT_STUDY_ONLY_FIND: Final = "1.2.840.10008.5.1.4.1.2.3.1"
 PATIENT_STUDY_ONLY_MOVE: Final = "1.2.840.10008.5.1.4.1.2.3.2"
 
+MAXIMUM_UID_LENGTH: Final = 64
+"""Characters of a UID (PS3.5 9.1)."""
+
 
 class TransferSyntax(Record):
     """How a data set is encoded (PS3.5 section 10): ``name`` is the one of PS3.6 table A-1."""

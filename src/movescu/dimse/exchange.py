@@ -10,7 +10,7 @@ from movescu._runtime.late_log import DEBUG, logger_of
 from movescu.dimse.command_templates import CommandReader
 from movescu.dimse.messages import NO_DATA_SET, CStoreRQ, Message, decode_command, encode_command
 from movescu.errors import AbortReason, AssociationReleasedError, ProtocolError
-from movescu.ul.association import Fragment, ReleaseIndication
+from movescu.ul.indications import Fragment, ReleaseIndication
 from movescu.ul.pdu import PDataTF, PresentationDataValue
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Final, TypeAlias
 
     from movescu.transport.connection import Connection
-    from movescu.transport.sockets import Deadline
+    from movescu.transport.deadlines import Deadline
 
 _log: Final = logger_of("movescu.dimse")
 

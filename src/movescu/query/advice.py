@@ -14,6 +14,7 @@ from movescu.dataset import character_sets
 from movescu.dataset.values import element, elements, items
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.vr import tag_text
+from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
     from typing import Final
 
     Check = Callable[[str], str]
-
-LEVEL: Final = 0x00080052
-"""Query/Retrieve Level."""
-UNIQUE_KEYS: Final = {"PATIENT": 0x00100020, "STUDY": 0x0020000D, "SERIES": 0x0020000E, "IMAGE": 0x00080018}
-"""The levels from the top, and the key that tells the entities of each apart (PS3.4 C.6)."""
-MODELS: Final[Mapping[str, tuple[str, ...]]] = {
-    "PATIENT": ("PATIENT", "STUDY", "SERIES", "IMAGE"),
-    "STUDY": ("STUDY", "SERIES", "IMAGE"),
-    "PSONLY": ("PATIENT", "STUDY"),
-}
-"""The levels of each query model."""
 
 _LENGTHS: Final = {"AE": 16, "CS": 16, "DS": 16, "IS": 12, "LO": 64, "LT": 10240, "SH": 16, "ST": 1024, "UI": 64}
 """The most characters that one value may have."""

@@ -111,7 +111,8 @@ def _from_keys(keys: tuple[str, ...], from_file: bytes) -> bytes:
 
 
 def _reduced(from_file: bytes, from_keys: bytes, model: str) -> bytes:
-    from movescu.query.advice import LEVEL, keys_only  # noqa: PLC0415 - as above
+    from movescu.query.advice import keys_only  # noqa: PLC0415 - as above
+    from movescu.query.levels import LEVEL  # noqa: PLC0415 - as above
 
     values = Identifier(_recode(from_keys + from_file, EXPLICIT_LITTLE, _LITTLE)).values()
     level = values.get(LEVEL, b"").decode("latin-1").strip()
@@ -129,8 +130,3 @@ def _advise(data: bytes, query_file: str | None, model: str | None, *, relationa
         _log.warning("%s%s", where, line)
     for line in advice.of_levels(data, model, relational=relational) if model is not None else ():
         _log.warning("%s%s", where, line)
-
-
-def values_of(data: bytes | bytearray, syntax: TransferSyntax) -> dict[int, bytes]:
-    """Give the values of the top level of a received identifier by tag, in little endian. Raises ``DataSetError``."""
-    return Identifier(_recode(data, syntax, _LITTLE)).values() if data else {}

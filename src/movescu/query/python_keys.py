@@ -15,8 +15,8 @@ from movescu.dataset.transcoder import recode
 from movescu.dataset.values import element, pad
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
-from movescu.query.advice import LEVEL, UNIQUE_KEYS
 from movescu.query.identifier import Identifier, make_identifier
+from movescu.query.levels import LEVEL, UNIQUE_KEYS
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from movescu.errors import UsageError
-from movescu.query.advice import LEVEL, UNIQUE_KEYS
 from movescu.query.identifier import make_identifier
 from movescu.query.keys import parse_tag
+from movescu.query.levels import LEVEL, UNIQUE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

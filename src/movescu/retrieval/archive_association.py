@@ -19,8 +19,8 @@ from movescu.errors import PeerError, TimedOutError
 from movescu.retrieval.config import MODELS
 from movescu.retrieval.stragglers import shortest
 from movescu.transport.connection import Connection
-from movescu.transport.deadlines import Patience
-from movescu.transport.sockets import Deadline, connect
+from movescu.transport.deadlines import Deadline, Patience
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import not_granted, propose, retrieval_negotiation, user_information
 from movescu.ul.pdu import AssociateRQ
 

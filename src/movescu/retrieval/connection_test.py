@@ -29,7 +29,8 @@ from movescu.services.move import MoveSCU
 from movescu.storage.durability import Durability
 from movescu.storage.writer import OutputDirectory
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Deadline, Silence, connect, own_addresses, resolve
+from movescu.transport.deadlines import Deadline, Silence
+from movescu.transport.sockets import connect, own_addresses, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
+from movescu.dataset.transcoder import values_of
 from movescu.dataset.values import element, pad
-from movescu.dictionary.uids import STUDY_ROOT_FIND
+from movescu.dictionary.uids import MAXIMUM_UID_LENGTH, STUDY_ROOT_FIND
 from movescu.dictionary.vr import LONG
 from movescu.dimse.status import StatusClass
 from movescu.errors import DataSetError, PeerError
-from movescu.query.advice import LEVEL, UNIQUE_KEYS
-from movescu.query.identifier import Identifier, values_of
+from movescu.query.identifier import Identifier
+from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.retrieval.archive_association import NoPresentationContextError
 from movescu.retrieval.config import MODELS
-from movescu.storage.file_names import MAXIMUM_UID_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

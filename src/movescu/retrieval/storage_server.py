@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from movescu.storage.options import ListenOptions, StorageOptions
     from movescu.storage.writer import OutputDirectory
     from movescu.transport.connection import Connection
+    from movescu.transport.deadlines import Deadline
     from movescu.transport.listener import Listener
-    from movescu.transport.sockets import Deadline, Transport
+    from movescu.transport.sockets import Transport
     from movescu.transport.tls import TLS
     from movescu.ul.negotiation import AcceptorPolicy, RejectedClass
     from movescu.ul.pdu import AssociateRQ

@@ -15,7 +15,7 @@ from movescu.errors import AbortReason, ProtocolError
 
 if TYPE_CHECKING:
     from movescu.dimse.exchange import Exchange
-    from movescu.transport.sockets import Deadline
+    from movescu.transport.deadlines import Deadline
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.echo")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from movescu.dimse.exchange import Exchange
-    from movescu.transport.sockets import Deadline
+    from movescu.transport.deadlines import Deadline
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.find")

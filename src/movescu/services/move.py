@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from movescu.dimse.exchange import Exchange
-    from movescu.transport.sockets import Deadline
+    from movescu.transport.deadlines import Deadline
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.move")
@@ -162,7 +162,7 @@ class MoveSCU:
             self._exchange.forget_data_set()
 
     def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
-        from movescu.query.identifier import values_of  # noqa: PLC0415 - most requests come to a response without a list
+        from movescu.dataset.transcoder import values_of  # noqa: PLC0415 - most requests come to a response without a list
 
         identifier = bytearray()
         for fragment in self._exchange.data_set(deadline):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import INFO, logger_of
 from movescu._runtime.record import Struct
-from movescu.dictionary.uids import VERIFICATION
+from movescu.dictionary.uids import MAXIMUM_UID_LENGTH, VERIFICATION
 from movescu.dimse import status as codes
 from movescu.dimse.command_templates import encode_success
 from movescu.dimse.exchange import Exchange
@@ -27,9 +27,8 @@ from movescu.errors import (
     StoreError,
 )
 from movescu.services.shared_thread import Turns
-from movescu.storage.file_names import MAXIMUM_UID_LENGTH
 from movescu.storage.incoming_object import Incoming, ObjectReceiver
-from movescu.transport.sockets import Silence
+from movescu.transport.deadlines import Silence
 from movescu.ul.negotiation import AcceptorPolicy, RejectedClass, answer, refusal, rejected_classes
 
 if TYPE_CHECKING:

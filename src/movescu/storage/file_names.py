@@ -14,9 +14,6 @@ from movescu.dictionary.uids import storage_classes
 UNKNOWN_PREFIX: Final = "UNKNOWN"
 """For objects of a class that no table has."""
 
-MAXIMUM_UID_LENGTH: Final = 64
-"""Characters of a UID (PS3.5 9.1)."""
-
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:@_-")
 _DIGITS_AND_DOTS: Final = "0123456789."
 

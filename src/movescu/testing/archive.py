@@ -45,8 +45,9 @@ from movescu.testing.query import (
 )
 from movescu.testing.stored_objects import SOP_INSTANCE_UID, Index
 from movescu.testing.suboperations import Destination, Outgoing, sub_operations
+from movescu.transport.deadlines import Silence
 from movescu.transport.listener import Listener
-from movescu.transport.sockets import Silence, listen
+from movescu.transport.sockets import listen
 from movescu.ul.negotiation import AcceptorPolicy, Context, answer
 from movescu.ul.pdu import AssociateRJ
 

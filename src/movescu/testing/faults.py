@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, assert_never
 
 from movescu.errors import InterruptedConnectionError
-from movescu.transport.sockets import Deadline
+from movescu.transport.deadlines import Deadline
 from movescu.ul.pdu import PDataTF, PresentationDataValue
 
 if TYPE_CHECKING:

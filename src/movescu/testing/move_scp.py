@@ -17,7 +17,7 @@ from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CMoveRQ, CMoveRS
 from movescu.errors import AbortReason, AssociationReleasedError, InterruptedConnectionError, ProtocolError
 from movescu.testing.faults import Faults, end
 from movescu.testing.query import IdentifierError, encode_uids
-from movescu.transport.sockets import Silence
+from movescu.transport.deadlines import Silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

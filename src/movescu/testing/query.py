@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.transcoder import recode
+from movescu.dataset.transcoder import recode, values_of
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import (
     IMPLICIT_LITTLE,
@@ -25,7 +25,6 @@ from movescu.dictionary.uids import (
     STUDY_ROOT_MOVE,
 )
 from movescu.errors import DataSetError, MovescuError
-from movescu.query.identifier import values_of
 from movescu.testing.stored_objects import (
     SERIES_INSTANCE_UID,
     SOP_INSTANCE_UID,

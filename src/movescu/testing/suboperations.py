@@ -23,7 +23,8 @@ from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import DataSetError, PeerError, ProtocolError
 from movescu.testing.faults import Faults, break_off, hold_open
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Silence, connect
+from movescu.transport.deadlines import Silence
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, ProposedContext
 

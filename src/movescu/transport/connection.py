@@ -24,12 +24,12 @@ from movescu.errors import (
     ProtocolError,
     TimedOutError,
 )
-from movescu.transport.sockets import Deadline, Transport
-from movescu.ul.association import (
+from movescu.transport.deadlines import Deadline
+from movescu.ul.association import Association
+from movescu.ul.indications import (
     AbortIndication,
     AssociateConfirmation,
     AssociateIndication,
-    Association,
     Fragment,
     Indication,
     ProviderAbortIndication,
@@ -45,6 +45,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Final
+
+    from movescu.transport.sockets import Transport
 
 _log: Final = logger_of("movescu.net")
 

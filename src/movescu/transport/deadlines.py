@@ -1,9 +1,10 @@
-"""How long a retrieve waits for its archive: three limits at once, each with its own error.
+"""Limits on waiting: a point in time, a limit on each wait, and how long a retrieve waits for its archive.
 
-Silence where a response is due (``-td``), a standstill of everything (``--stall-timeout``), and the time for all of it
-(``--total-timeout``). As with DCMTK, an archive whose objects come in is not silent: many say nothing else until the
-final response. One that sends pending responses for ever, and nothing else, is not silent and stands still. None of the
-limits wants a timer or a thread: they are looked at when a wait begins and when it ends.
+``Patience`` has three limits at once, each with its own error. Silence where a response is due (``-td``), a standstill
+of everything (``--stall-timeout``), and the time for all of it (``--total-timeout``). As with DCMTK, an archive whose
+objects come in is not silent: many say nothing else until the final response. One that sends pending responses for
+ever, and nothing else, is not silent and stands still. None of the limits wants a timer or a thread: they are looked at
+when a wait begins and when it ends.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import time
 
 from movescu.errors import TimedOutError
-from movescu.transport.sockets import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,64 @@ if TYPE_CHECKING:
 
 CANCEL_SECONDS: Final = 10.0
 """How long an archive may be silent after C-CANCEL. A supervisor interrupts once and expects an end."""
+
+
+class Deadline:
+    """A point in time until which something may take; ``None`` seconds means for ever.
+
+    ``what`` names the wait in the error that its end raises.
+    """
+
+    __slots__ = ("at", "what")
+
+    def __init__(self, seconds: float | None, what: str) -> None:
+        self.at = None if seconds is None else time.monotonic() + seconds
+        self.what = what
+
+    def remaining(self) -> float | None:
+        """Give the seconds that are left, None for no limit; raises ``TimedOutError`` once there are none."""
+        if self.at is None:
+            return None
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise self.expired()
+        return left
+
+    def expired(self) -> TimedOutError:
+        """Make the error of this deadline."""
+        return TimedOutError(f"timed out: {self.what}")
+
+    def over(self) -> bool:
+        """Tell, after a wait of ``remaining`` seconds that brought nothing, whether there is no more to wait for."""
+        return True
+
+    @property
+    def within(self) -> Deadline:
+        """The limit on waiting for the rest of what has come in part."""
+        return self
+
+
+class Silence(Deadline):
+    """A limit on each single wait, however many there are: how long the peer may keep still.
+
+    ``within``: another limit for the waits in the middle of a message.
+    """
+
+    __slots__ = ("_within", "seconds")
+
+    def __init__(self, seconds: float | None, what: str, within: Deadline | None = None) -> None:
+        super().__init__(None, what)
+        self.seconds = seconds
+        self._within = within
+
+    @property
+    def within(self) -> Deadline:
+        """The limit on waiting for the rest of what has come in part."""
+        return self if self._within is None else self._within
+
+    def remaining(self) -> float | None:
+        """Give the seconds that each wait may take."""
+        return self.seconds
 
 
 class Patience(Deadline):

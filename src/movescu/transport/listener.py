@@ -17,7 +17,8 @@ import time
 from movescu._runtime.late_log import logger_of
 from movescu.errors import MovescuError
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Deadline, Transport
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport
 from movescu.ul.association import Association
 from movescu.ul.pdu import AssociateRJ
 

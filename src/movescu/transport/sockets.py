@@ -27,8 +27,8 @@ from movescu.errors import (
     ListenError,
     PeerError,
     PrivilegesError,
-    TimedOutError,
 )
+from movescu.transport.deadlines import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,64 +56,6 @@ FAMILIES: Final = {"4": socket.AF_INET, "6": socket.AF_INET6, "auto": socket.AF_
 
 _SOMEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """An address of either version that is on no network of ours (RFC 5737, RFC 3849)."""
-
-
-class Deadline:
-    """A point in time until which something may take; ``None`` seconds means for ever.
-
-    ``what`` names the wait in the error that its end raises.
-    """
-
-    __slots__ = ("at", "what")
-
-    def __init__(self, seconds: float | None, what: str) -> None:
-        self.at = None if seconds is None else time.monotonic() + seconds
-        self.what = what
-
-    def remaining(self) -> float | None:
-        """Give the seconds that are left, None for no limit; raises ``TimedOutError`` once there are none."""
-        if self.at is None:
-            return None
-        left = self.at - time.monotonic()
-        if left <= 0:
-            raise self.expired()
-        return left
-
-    def expired(self) -> TimedOutError:
-        """Make the error of this deadline."""
-        return TimedOutError(f"timed out: {self.what}")
-
-    def over(self) -> bool:
-        """Tell, after a wait of ``remaining`` seconds that brought nothing, whether there is no more to wait for."""
-        return True
-
-    @property
-    def within(self) -> Deadline:
-        """The limit on waiting for the rest of what has come in part."""
-        return self
-
-
-class Silence(Deadline):
-    """A limit on each single wait, however many there are: how long the peer may keep still.
-
-    ``within``: another limit for the waits in the middle of a message.
-    """
-
-    __slots__ = ("_within", "seconds")
-
-    def __init__(self, seconds: float | None, what: str, within: Deadline | None = None) -> None:
-        super().__init__(None, what)
-        self.seconds = seconds
-        self._within = within
-
-    @property
-    def within(self) -> Deadline:
-        """The limit on waiting for the rest of what has come in part."""
-        return self if self._within is None else self._within
-
-    def remaining(self) -> float | None:
-        """Give the seconds that each wait may take."""
-        return self.seconds
 
 
 def _is_secured(sock: socket.socket) -> TypeGuard[SSLSocket]:

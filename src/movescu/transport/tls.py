@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from movescu.transport.sockets import Deadline, Transport
+    from movescu.transport.deadlines import Deadline
+    from movescu.transport.sockets import Transport
 
 _log: Final = logger_of("movescu.tls")
 

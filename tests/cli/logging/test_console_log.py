@@ -34,7 +34,8 @@ from movescu.dimse.message_text import message_text
 from movescu.dimse.messages import CMoveRQ, CMoveRSP
 from movescu.storage.receiver import IgnoringReceiver
 from movescu.transport.connection import Connection
-from movescu.transport.sockets import Deadline, connect
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRJ, AssociateRQ
 from movescu.ul.pdu_text import association_text, bytes_of

@@ -45,7 +45,7 @@ def run_list(settings: Settings, options: RetrieveOptions, accounts: Accounts | 
     rows = read_rows(settings.list_file, settings.keys, model=settings.model)
     window = None
     if settings.between is not None:
-        from movescu.retrieval.pace import parse_window  # noqa: PLC0415 - for those alone who have one
+        from movescu.cohort.window import parse_window  # noqa: PLC0415 - for those alone who have one
 
         window = parse_window(settings.between)
     sink = None if accounts is None else accounts.sink

@@ -12,7 +12,8 @@ from movescu.errors import AccessDeniedError
 from movescu.transport.access.decision import AccessRules, look_up
 
 if TYPE_CHECKING:
-    from movescu.transport.sockets import Deadline, Transport
+    from movescu.transport.deadlines import Deadline
+    from movescu.transport.sockets import Transport
 
 _log: Final = logger_of("movescu.access")
 
