@@ -254,7 +254,8 @@ def test_the_log_escapes_what_a_peer_says(station: Station, caplog: pytest.LogCa
     assert sender.store(data_set(), instance_uid=hostile).status == 0xA900
     sender.release()
     shown = [
-        console_log.Record(r.name, r.levelno, "", 0, r.msg, r.args, r.exc_info).getMessage() for r in caplog.records
+        console_log.EscapedRecord(r.name, r.levelno, "", 0, r.msg, r.args, r.exc_info).getMessage()
+        for r in caplog.records
     ]
     assert any("\\x1b[2J" in text for text in shown)
     assert not [text for text in shown if any(character in text for character in "\x1b\x9b\x07\r")]

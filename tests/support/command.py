@@ -146,8 +146,8 @@ def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[st
 def here(*arguments: object, folder: Path, code: int | None = 0, **settings: Any) -> Outcome:  # noqa: ANN401 - any field
     """Run our command in this process, into ``folder``, and hold it to its exit code.
 
-    ``settings`` are fields of ``Settings`` and override the arguments: a time-out need not be whole seconds. For what
-    only a process can show (descriptors, signals, its own standard error) there is ``movescu``.
+    ``settings`` are fields of ``CommandSettings`` and override the arguments: a time-out need not be whole seconds. For
+    what only a process can show (descriptors, signals, its own standard error) there is ``movescu``.
     """
     parsed = replace(parse([*map(str, arguments)]), output_directory=str(folder), **settings)
     log = io.StringIO()

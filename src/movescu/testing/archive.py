@@ -43,7 +43,7 @@ from movescu.testing.query import (
     select,
     stored_tags,
 )
-from movescu.testing.stored_objects import SOP_INSTANCE_UID, Index
+from movescu.testing.stored_objects import SOP_INSTANCE_UID, StoredObjects
 from movescu.testing.suboperations import Destination, Outgoing, sub_operations
 from movescu.transport.deadlines import Silence
 from movescu.transport.listener import Listener
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from movescu.dimse.messages import Message
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
-    from movescu.testing.suboperations import Outcome
+    from movescu.testing.suboperations import SubOperationOutcome
     from movescu.transport.connection import Connection
     from movescu.ul.pdu import AssociateRQ
 
@@ -115,7 +115,7 @@ class Archive:
         self.faults = faults
         self._folder = None if folder is None else Path(folder)
         self._received = None if received_folder is None else Path(received_folder)
-        self._index = Index(stored_tags())
+        self._index = StoredObjects(stored_tags())
         self._outgoing = Outgoing()
         self._background: list[threading.Thread] = []
         self._resources = contextlib.ExitStack()
@@ -250,7 +250,7 @@ class Archive:
 
         MoveSCP(exchange, context, request, faults).serve(plan, self._carry_out_later)
 
-    def _carry_out_later(self, outcomes: Generator[Outcome], seconds: float) -> None:
+    def _carry_out_later(self, outcomes: Generator[SubOperationOutcome], seconds: float) -> None:
         """Carry out, in a thread, what is left of a C-MOVE whose final response has been given."""
 
         def run() -> None:
@@ -278,7 +278,7 @@ class Archive:
 class _MemoryReceiver:
     """Keeps a received object in memory."""
 
-    def __init__(self, index: Index, meta: bytes) -> None:
+    def __init__(self, index: StoredObjects, meta: bytes) -> None:
         self._index = index
         self._data = bytearray(meta)
 
@@ -295,7 +295,7 @@ class _MemoryReceiver:
 class _FolderReceiver:
     """Keeps a received object as a file, by way of ``receiver``, and enters it in the index."""
 
-    def __init__(self, index: Index, receiver: ObjectReceiver, path: Path) -> None:
+    def __init__(self, index: StoredObjects, receiver: ObjectReceiver, path: Path) -> None:
         self._index = index
         self._receiver = receiver
         self._path = path

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from movescu.dimse.exchange import Exchange
     from movescu.testing.stored_objects import Entry
-    from movescu.testing.suboperations import Outcome
+    from movescu.testing.suboperations import SubOperationOutcome
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.testing")
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     """What a request comes to: the objects, and the generator that sends them."""
 
     entries: Sequence[Entry]
-    outcomes: Generator[Outcome]
+    outcomes: Generator[SubOperationOutcome]
 
 
 class UnknownDestinationError(IdentifierError):
@@ -62,7 +62,7 @@ class _Tally:
     def done(self) -> int:
         return self.completed + self.failed + self.warning
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, outcome: SubOperationOutcome) -> None:
         self.remaining -= 1
         kind = codes.status_class(outcome.status)
         if kind is codes.StatusClass.SUCCESS:
@@ -95,7 +95,7 @@ class MoveSCP:
         self._faults = faults
         self._tally = _Tally(0)
 
-    def serve(self, plan: Callable[[], Plan], later: Callable[[Generator[Outcome], float], None]) -> None:
+    def serve(self, plan: Callable[[], Plan], later: Callable[[Generator[SubOperationOutcome], float], None]) -> None:
         """Carry the request out. Raises ``PeerError`` if the association ends in it."""
         try:
             entries, outcomes = plan()
@@ -114,7 +114,7 @@ class MoveSCP:
                 return
         self._conclude(codes.CANCEL if cancelled else self._tally.status())
 
-    def _carry_out(self, outcomes: Generator[Outcome]) -> bool:
+    def _carry_out(self, outcomes: Generator[SubOperationOutcome]) -> bool:
         """Report sub-operations as they come, to the last or until there is a reason to stop: True for C-CANCEL."""
         while not self._early and (outcome := next(outcomes, None)) is not None:
             self._tally.count(outcome)

@@ -77,7 +77,7 @@ class Entry:
             return memoryview(file.read())
 
 
-class Index:
+class StoredObjects:
     """The objects of an archive by SOP instance UID; ``tags`` are the attributes that are kept. Safe in any thread."""
 
     def __init__(self, tags: Iterable[int]) -> None:

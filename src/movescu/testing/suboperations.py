@@ -48,7 +48,7 @@ Numbered: TypeAlias = "tuple[int, Entry]"
 _Proposal: TypeAlias = tuple[str, tuple[str, ...]]
 
 
-class Outcome(NamedTuple):
+class SubOperationOutcome(NamedTuple):
     """What became of a sub-operation: the status of PS3.4 table B.2-1 that the receiver gave, or that stands for it."""
 
     entry: Entry
@@ -106,7 +106,7 @@ class Outgoing:
 
 def sub_operations(
     entries: Sequence[Entry], destination: Destination, faults: Faults, outgoing: Outgoing, associations: int
-) -> Generator[Outcome]:
+) -> Generator[SubOperationOutcome]:
     """Send objects over so many associations at once; give the outcome of each as it comes.
 
     Nothing happens before the first is asked for. Closing the generator stops the sending: the associations are
@@ -117,12 +117,12 @@ def sub_operations(
     return senders[0] if associations == 1 else _merged(senders)
 
 
-def _merged(parts: Sequence[Generator[Outcome]]) -> Generator[Outcome]:
+def _merged(parts: Sequence[Generator[SubOperationOutcome]]) -> Generator[SubOperationOutcome]:
     """Run generators side by side, each in a thread, and give what they give."""
-    outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+    outcomes: queue.SimpleQueue[SubOperationOutcome | None] = queue.SimpleQueue()
     stopped = threading.Event()
 
-    def run(part: Generator[Outcome]) -> None:
+    def run(part: Generator[SubOperationOutcome]) -> None:
         with contextlib.closing(part):
             for outcome in part:
                 outcomes.put(outcome)
@@ -152,7 +152,7 @@ class _Sender:
         self._outgoing = outgoing
         self._silence = Silence(_SECONDS, "the destination of a C-MOVE is silent")
 
-    def send(self, entries: Sequence[Numbered]) -> Generator[Outcome]:
+    def send(self, entries: Sequence[Numbered]) -> Generator[SubOperationOutcome]:
         for proposals, group in _groups(entries):
             done = 0
             try:
@@ -165,7 +165,7 @@ class _Sender:
             except PeerError as error:
                 _log.warning("storage association with %s: %s", self._destination.ae_title, error)
                 for _, entry in group[done:]:
-                    yield Outcome(entry, codes.OUT_OF_RESOURCES)
+                    yield SubOperationOutcome(entry, codes.OUT_OF_RESOURCES)
 
     @contextlib.contextmanager
     def _association(self, proposals: Sequence[_Proposal]) -> Iterator[Connection]:
@@ -202,24 +202,24 @@ class _Sender:
 
     def _sub_operation(
         self, exchange: Exchange, contexts: dict[tuple[str, str], Context], number: int, entry: Entry
-    ) -> Outcome:
+    ) -> SubOperationOutcome:
         faults = self._faults
         if faults.pause:
             self._outgoing.ended.wait(faults.pause)
         if faults.drops(number):
-            return Outcome(entry, codes.SUCCESS)
+            return SubOperationOutcome(entry, codes.SUCCESS)
         if faults.fails(number):
-            return Outcome(entry, codes.OUT_OF_RESOURCES)
+            return SubOperationOutcome(entry, codes.OUT_OF_RESOURCES)
         context = next((contexts[key] for key in _keys(entry) if key in contexts), None)
         if context is None:
             _log.warning("%s takes no %s as it is stored here", self._destination.ae_title, entry.sop_class_uid)
-            return Outcome(entry, codes.SOP_CLASS_NOT_SUPPORTED)
+            return SubOperationOutcome(entry, codes.SOP_CLASS_NOT_SUPPORTED)
         try:
             data_set = _data_set(entry, context)
         except (OSError, DataSetError) as error:
             _log.warning("object %s cannot be sent: %s", entry.sop_instance_uid, error)
-            return Outcome(entry, codes.CANNOT_UNDERSTAND)
-        return Outcome(entry, self._store(exchange, context, number, entry, data_set))
+            return SubOperationOutcome(entry, codes.CANNOT_UNDERSTAND)
+        return SubOperationOutcome(entry, self._store(exchange, context, number, entry, data_set))
 
     def _store(self, exchange: Exchange, context: Context, number: int, entry: Entry, data_set: memoryview) -> int:
         """Send one object (PS3.7 9.1.1). Gives the status of the response."""

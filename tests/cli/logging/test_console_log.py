@@ -180,7 +180,7 @@ def test_what_a_peer_says_is_one_line_without_control_characters(capsys: pytest.
 
 @given(st.text(), st.sampled_from(["%s", "%r"]))
 def test_no_argument_of_a_message_breaks_its_line(text: str, form: str) -> None:
-    made = console_log.Record("movescu", logging.INFO, "", 1, form, (text,), None)
+    made = console_log.EscapedRecord("movescu", logging.INFO, "", 1, form, (text,), None)
     assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", made.getMessage())
 
 

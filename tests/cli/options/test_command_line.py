@@ -18,7 +18,7 @@ from movescu.cli.options.command_line import (
     arguments_lines,
     parse,
 )
-from movescu.cli.options.settings import Settings
+from movescu.cli.options.settings import CommandSettings
 from movescu.cli.options.table import OPTIONS
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
@@ -37,7 +37,7 @@ def refusal(*arguments: str) -> CommandLineError:
 
 
 def test_without_options_everything_is_as_documented() -> None:
-    assert parse(("archive", "104", "query.dcm")) == Settings(
+    assert parse(("archive", "104", "query.dcm")) == CommandSettings(
         peer="archive",
         port=104,
         query_files=("query.dcm",),

@@ -13,7 +13,7 @@ from command import movescu
 
 from movescu._runtime.record import names_of
 from movescu.cli.options.command_line import CommandLineError, parse
-from movescu.cli.options.settings import Settings
+from movescu.cli.options.settings import CommandSettings
 from movescu.cli.options.sites import sites_file
 from movescu.cli.options.table import OPTIONS
 from movescu.testing import Archive
@@ -57,7 +57,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     return write
 
 
-def at_pacs(*arguments: str) -> Settings:
+def at_pacs(*arguments: str) -> CommandSettings:
     return parse(("--site", "pacs", *arguments))
 
 
@@ -75,7 +75,7 @@ def test_a_site_is_worth_the_words_that_it_stands_for(write: Write) -> None:
     words = "-aet WORKSTATION +P 11112 -v -aec PACS -aem ELSEWHERE -S -od images -td 60 +p 128 16"
     typed = parse(("--site", "pacs", *words.split(), "--allow-aet", "PACS", "--allow-aet", "PACS2", *KEY))
     spelled = parse((*words.split(), "--allow-aet", "PACS", "--allow-aet", "PACS2", "pacs.example.org", "104", *KEY))
-    for field in names_of(Settings):
+    for field in names_of(CommandSettings):
         if field not in ("site", "allowed_aets"):
             assert getattr(at_pacs(*KEY), field) == getattr(typed, field) == getattr(spelled, field)
     assert at_pacs(*KEY).allowed_aets == spelled.allowed_aets

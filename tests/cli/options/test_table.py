@@ -12,7 +12,7 @@ import pytest
 from movescu._runtime.record import names_of
 from movescu.cli.docs.banner import version_text
 from movescu.cli.docs.help import help_text
-from movescu.cli.options.settings import Settings
+from movescu.cli.options.settings import CommandSettings
 from movescu.cli.options.table import NAMES, OPTIONS
 from movescu.dictionary.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES, UNCOMPRESSED
 
@@ -59,7 +59,7 @@ def test_no_name_is_given_twice() -> None:
 
 def test_every_setting_can_be_set_and_nothing_else_is() -> None:
     parameters = {"peer", "port", "query_files"}
-    assert {option.field for option in OPTIONS} - {""} == set(names_of(Settings)) - parameters
+    assert {option.field for option in OPTIONS} - {""} == set(names_of(CommandSettings)) - parameters
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.long)

@@ -16,7 +16,7 @@ from command import movescu
 from rich.console import Console
 from terminal import Screen, Terminal
 
-from movescu.cli.output.progress import State, _Display, packed, size_text, time_text
+from movescu.cli.output.progress import ProgressState, _Display, packed, size_text, time_text
 from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def test_an_interrupt_leaves_the_terminal_as_it_was(archive: Archive, keys: list
 
 
 def test_a_terminal_that_gets_narrower_is_left_without_remains(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = State(4.0, 100, 1000, 1, 2_000_000, "CTImageStorage")
+    state = ProgressState(4.0, 100, 1000, 1, 2_000_000, "CTImageStorage")
     display = _Display(lambda: state)
     screen, written = Screen(80), io.StringIO()
     console = Console(file=written, force_terminal=True, width=80, height=24)

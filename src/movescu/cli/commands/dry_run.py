@@ -24,7 +24,7 @@ from movescu.retrieval.retrieval import make_tls
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from movescu.cli.options.settings import Settings
+    from movescu.cli.options.settings import CommandSettings
     from movescu.query.identifier import Identifier
     from movescu.retrieval.config import RetrieveOptions
     from movescu.retrieval.inventory import Inventory
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.cli")
 
 
-def run_dry(settings: Settings, options: RetrieveOptions) -> int:
+def run_dry(settings: CommandSettings, options: RetrieveOptions) -> int:
     """Ask, and print. Gives the exit code; errors before the first request are raised."""
     wanted = _wanted(settings)
     total, code = 0, ExitCode.SUCCESS
@@ -59,7 +59,7 @@ def run_dry(settings: Settings, options: RetrieveOptions) -> int:
     return code
 
 
-def _wanted(settings: Settings) -> list[tuple[str, Identifier]]:
+def _wanted(settings: CommandSettings) -> list[tuple[str, Identifier]]:
     if settings.list_file is None:
         return [("", identifier) for identifier in identifiers(settings)]
     rows = read_rows(settings.list_file, settings.keys, model=settings.model)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Final
 
-    from movescu.cli.options.settings import Settings
+    from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
     from movescu.query.identifier import Identifier
     from movescu.retrieval.config import RetrieveOptions
@@ -37,7 +37,7 @@ _WITH_PROGRESS: Final = ("warn", "error")
 """Levels of the log at which a terminal shows the progress: above them lines do, below them nothing may."""
 
 
-def run_command(settings: Settings) -> int:
+def run_command(settings: CommandSettings) -> int:
     """Run it. Gives the exit code."""
     try:
         _set_up_log(settings)
@@ -47,7 +47,7 @@ def run_command(settings: Settings) -> int:
     return _run(settings)
 
 
-def _set_up_log(settings: Settings) -> None:
+def _set_up_log(settings: CommandSettings) -> None:
     if settings.log_config is None:
         level.configure(settings.log_level)
         return
@@ -56,7 +56,7 @@ def _set_up_log(settings: Settings) -> None:
     configure_from(settings.log_config)
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: CommandSettings) -> int:
     if settings.check or (settings.report is None and settings.events is None):
         return _guarded(settings, None)[0]
     from movescu.cli.output.accounts import Accounts  # noqa: PLC0415 - for those alone who ask for it
@@ -74,7 +74,7 @@ def _run(settings: Settings) -> int:
     return accounts.conclude(code, cause)
 
 
-def _guarded(settings: Settings, accounts: Accounts | None) -> tuple[int, BaseException | None]:
+def _guarded(settings: CommandSettings, accounts: Accounts | None) -> tuple[int, BaseException | None]:
     """Run it; gives the exit code, and the error that ended it."""
     try:
         return _chosen(settings, accounts), None
@@ -82,7 +82,7 @@ def _guarded(settings: Settings, accounts: Accounts | None) -> tuple[int, BaseEx
         return _code_of(error), error
 
 
-def _chosen(settings: Settings, accounts: Accounts | None) -> int:
+def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     """Do what the settings ask for."""
     if settings.check:
         return _check(settings)
@@ -119,7 +119,7 @@ def _use_dictionaries() -> None:
         use_dictionaries(path)
 
 
-def _check(settings: Settings) -> int:
+def _check(settings: CommandSettings) -> int:
     from movescu.cli.commands.check import run_check  # noqa: PLC0415 - for those alone who ask for it
 
     return run_check(retrieve_options(settings))
@@ -142,7 +142,7 @@ def _internal_error(error: BaseException) -> ExitCode:
 class _Command:
     """One run: an association, all its requests, and what is told about it."""
 
-    def __init__(self, settings: Settings, accounts: Accounts | None) -> None:
+    def __init__(self, settings: CommandSettings, accounts: Accounts | None) -> None:
         self._settings = settings
         self._accounts = accounts
         self._options: RetrieveOptions = retrieve_options(settings)

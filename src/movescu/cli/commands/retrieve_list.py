@@ -28,7 +28,7 @@ from movescu.retrieval.retrieval import make_tls
 from movescu.retrieval.storage_server import Reception
 
 if TYPE_CHECKING:
-    from movescu.cli.options.settings import Settings
+    from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
     from movescu.cohort.runner import RowResult
     from movescu.query.request_list import Row
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.cli")
 
 
-def run_list(settings: Settings, options: RetrieveOptions, accounts: Accounts | None) -> int:
+def run_list(settings: CommandSettings, options: RetrieveOptions, accounts: Accounts | None) -> int:
     """Retrieve the rows. Gives the exit code; errors before the first row are raised."""
     assert settings.list_file is not None  # noqa: S101 - what this is for
     assert options.listen is not None  # noqa: S101 - the option table sees to it

@@ -34,7 +34,7 @@ def escape(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-class Record(logging.LogRecord):
+class EscapedRecord(logging.LogRecord):
     """A message of which no part can be taken for another line, or steers a terminal.
 
     Line feeds of the message itself are ours and stay; those of its arguments may be a peer's.
@@ -71,7 +71,7 @@ class _Formatter(logging.Formatter):
 def prepare() -> None:
     """Make every message safe, wherever it goes, and let none fail a retrieve."""
     logging.raiseExceptions = False  # of a closed standard error nobody can be told
-    logging.setLogRecordFactory(Record)
+    logging.setLogRecordFactory(EscapedRecord)
 
 
 def set_up(level: int) -> None:

@@ -32,7 +32,7 @@ _LEVEL_NAMES: Final = {name.upper(): level for name, level in LEVELS.items()} | 
 _TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
-class Entry(NamedTuple):
+class Property(NamedTuple):
     """A value, and the file and line where it stands."""
 
     value: str
@@ -56,7 +56,7 @@ def read_text(path: str) -> str:
 class Properties:
     """The settings of one file, or those of them that begin with a prefix, under the rest of their name."""
 
-    def __init__(self, entries: Mapping[str, Entry], complain: Callable[[str], None]) -> None:
+    def __init__(self, entries: Mapping[str, Property], complain: Callable[[str], None]) -> None:
         self._entries = entries
         self._complain = complain
 
@@ -73,7 +73,7 @@ class Properties:
 
     def groups(self) -> dict[str, Properties]:
         """Give the settings by what stands before the first dot of their names, under the rest, dot included."""
-        found: dict[str, dict[str, Entry]] = {}
+        found: dict[str, dict[str, Property]] = {}
         for key, entry in self._entries.items():
             name, dot, rest = key.partition(".")
             found.setdefault(name, {})[dot + rest] = entry
@@ -127,7 +127,7 @@ class _Reader:
     """Collects the settings of a file, and of those that it includes."""
 
     def __init__(self, complain: Callable[[str], None]) -> None:
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, Property] = {}
         self._complain = complain
         self._included = 0
 
@@ -138,7 +138,7 @@ class _Reader:
                 continue
             key, equals, value = line.partition("=")
             if equals:
-                self.entries[key.rstrip(_BLANKS)] = Entry(value.lstrip(_BLANKS), place)
+                self.entries[key.rstrip(_BLANKS)] = Property(value.lstrip(_BLANKS), place)
             elif re.match(r"include\s", line):
                 self._include(line[7:].strip(_BLANKS), place, depth)
 
@@ -160,7 +160,7 @@ class _Reader:
 class _Expansion:
     """Replaces variables, in keys too. Values that would contain themselves, or grow too long, stay."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, entries: Mapping[str, Property]) -> None:
         self._entries = entries
         self._left = _MOST
         now = time.localtime()
@@ -172,10 +172,10 @@ class _Expansion:
             "time": time.strftime("%H%M%S", now),
         }
 
-    def all(self) -> dict[str, Entry]:
+    def all(self) -> dict[str, Property]:
         """Give the settings with everything replaced."""
         return {
-            self._expanded(key, frozenset()): Entry(self._expanded(entry.value, frozenset((key,))), entry.place)
+            self._expanded(key, frozenset()): Property(self._expanded(entry.value, frozenset((key,))), entry.place)
             for key, entry in self._entries.items()
         }
 

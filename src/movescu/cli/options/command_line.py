@@ -1,4 +1,4 @@
-"""From the arguments of the command to ``Settings``: grammar, command files, conflicts.
+"""From the arguments of the command to ``CommandSettings``: grammar, command files, conflicts.
 
 The grammar is the one of DCMTK's command line tools, which is not the one of getopt. An argument is an option if it
 begins with a sign that no digit follows; it must then be the name of one, whole. What follows an option that takes
@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 
-from movescu.cli.options.settings import Settings
+from movescu.cli.options.settings import CommandSettings
 from movescu.cli.options.table import NAMES, OPTIONS, PARAMETERS, SECTIONS
 from movescu.errors import UsageError
 
@@ -77,7 +77,7 @@ class ShowTLS(Exception):  # noqa: N818 - no error: the user asked for it
         self.ciphers = ciphers
 
 
-def parse(arguments: Sequence[str]) -> Settings:
+def parse(arguments: Sequence[str]) -> CommandSettings:
     """Read the arguments of the command, without the program's name.
 
     Raises:
@@ -240,7 +240,7 @@ def _require_parameters(parameters: Sequence[str]) -> None:
         )
 
 
-def _settled(parameters: Sequence[str], winners: Winners) -> Settings:
+def _settled(parameters: Sequence[str], winners: Winners) -> CommandSettings:
     """Check all, in the order of the help, and convert.
 
     The port and the options of the log come first: what is shown of the errors after them depends on the log.
@@ -258,7 +258,7 @@ def _settled(parameters: Sequence[str], winners: Winners) -> Settings:
         error.silent = fields["log_level"] in ("off", "fatal")
         error.show_arguments = fields["show_arguments"]
         raise
-    return Settings(peer=peer, port=port, query_files=query_files, **fields)
+    return CommandSettings(peer=peer, port=port, query_files=query_files, **fields)
 
 
 def _require_query(query_files: tuple[str, ...], keys: tuple[str, ...], list_file: str | None) -> None:

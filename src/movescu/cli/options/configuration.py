@@ -1,4 +1,4 @@
-"""From the command line's terms to the library's: ``Settings`` to ``RetrieveOptions``."""
+"""From the command line's terms to the library's: ``CommandSettings`` to ``RetrieveOptions``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from movescu.cli.options.settings import Settings
+    from movescu.cli.options.settings import CommandSettings
     from movescu.query.identifier import Identifier
     from movescu.storage.incoming_object import ObjectReceiver
     from movescu.storage.layout.template import Layout
@@ -30,7 +30,7 @@ PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the va
 _LONGEST_IDENTITY: Final = 65000
 
 
-def retrieve_options(settings: Settings) -> RetrieveOptions:
+def retrieve_options(settings: CommandSettings) -> RetrieveOptions:
     """Say what the settings ask for.
 
     Raises ``UsageError`` for a layout that is none, or a file of secrets that cannot be read.
@@ -63,14 +63,14 @@ def retrieve_options(settings: Settings) -> RetrieveOptions:
     )
 
 
-def identifiers(settings: Settings) -> list[Identifier]:
+def identifiers(settings: CommandSettings) -> list[Identifier]:
     """Make what is asked for, one for each request. Raises ``UsageError``."""
     options = {"relational": settings.relational, "keys_only": settings.keys_only}
     files = settings.query_files or (None,)
     return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
 
 
-def watch(settings: Settings) -> Callable[[ObjectReceiver], ObjectReceiver] | None:
+def watch(settings: CommandSettings) -> Callable[[ObjectReceiver], ObjectReceiver] | None:
     """Give what looks at each object as it comes: what limits the rate, and what shows DCMTK's progress."""
     watches: list[Callable[[ObjectReceiver], ObjectReceiver]] = []
     # Programs may read the output.
@@ -88,14 +88,14 @@ def watch(settings: Settings) -> Callable[[ObjectReceiver], ObjectReceiver] | No
     return watches[0] if watches else None
 
 
-def persistence(settings: Settings) -> Persistence | None:
+def persistence(settings: CommandSettings) -> Persistence | None:
     """Say how far to go for completeness; None for a retrieve that asks once and believes the archive."""
     if not (settings.verify or settings.retries or settings.resume):
         return None
     return Persistence(settings.verify, settings.retries, settings.retry_pause, settings.resume)
 
 
-def _listen(settings: Settings, port: int) -> ListenOptions:
+def _listen(settings: CommandSettings, port: int) -> ListenOptions:
     from movescu.dataset.encoding import Encoding, GroupLength  # noqa: PLC0415 - for those alone who have a port
     from movescu.storage.durability import Durability  # noqa: PLC0415 - as above
     from movescu.storage.options import ListenOptions, StorageOptions  # noqa: PLC0415 - as above
@@ -137,7 +137,7 @@ def _layout(text: str) -> Layout | None:
     return parse_layout(text)
 
 
-def _user_identity(settings: Settings) -> UserIdentity | None:
+def _user_identity(settings: CommandSettings) -> UserIdentity | None:
     """Make the user identity sub-item (PS3.7 D.3.3.7.1); secrets come from files and the environment alone."""
     if settings.user_name is not None:
         # Bytes that are no text in the terminal's encoding are passed on as they are.
@@ -178,7 +178,7 @@ def _secret(path: str) -> bytes:
         raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
 
 
-def _tls(settings: Settings) -> TLSOptions | None:
+def _tls(settings: CommandSettings) -> TLSOptions | None:
     if settings.tls is None:
         return None
     from movescu.transport.tls import TLSOptions  # noqa: PLC0415 - ssl takes 10 ms to load

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Durable = Literal["end", "object", "off"]
 
 
-class Settings(Record):
+class CommandSettings(Record):
     """What the command line asks for: every option's final value, and the parameters.
 
     Time-outs are in seconds, None means no limit. ``move_destination`` None stands for ``calling_aet``,

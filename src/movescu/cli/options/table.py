@@ -4,7 +4,7 @@ The names, values, ranges and defaults are those of DCMTK's ``movescu``, so that
 the other; the sentences are our own. From this table the parser reads what an option takes, sets, excludes and needs;
 the help text, the manual page and the shell completions are made from it too. There is no code for a single option
 anywhere: an option is a row here (those of TLS in ``tls_options``,
-of completeness in ``completeness_options``) and a field of ``movescu.cli.options.command_line.Settings``.
+of completeness in ``completeness_options``) and a field of ``CommandSettings``.
 What the values mean to the rest of the program, and how ``-k`` keys are read, is left to others.
 """
 

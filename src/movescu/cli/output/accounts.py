@@ -23,7 +23,7 @@ from movescu.report.summary import Summary
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from movescu.cli.options.settings import Settings
+    from movescu.cli.options.settings import CommandSettings
     from movescu.events import Event, EventSink
     from movescu.retrieval.config import RetrieveOptions
 
@@ -35,7 +35,7 @@ STANDARD_OUTPUT: Final = "-"
 class Accounts:
     """The files that are written, as a context manager. Raises ``UsageError`` if one cannot be opened."""
 
-    def __init__(self, settings: Settings, options: RetrieveOptions) -> None:
+    def __init__(self, settings: CommandSettings, options: RetrieveOptions) -> None:
         if settings.events == settings.report == STANDARD_OUTPUT:
             raise UsageError("of --events and --report, one alone can go to standard output")
         self._begun = time.monotonic()

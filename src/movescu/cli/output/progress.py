@@ -44,7 +44,7 @@ _WIDEST: Final = 100  # columns
 _STILL_TERMINALS: Final = ("", "dumb", "unknown")  # values of TERM
 
 
-class State(NamedTuple):
+class ProgressState(NamedTuple):
     """How far a retrieve is; ``expected`` None: the archive has not told yet. ``size`` None: nothing comes to us."""
 
     seconds: float
@@ -92,7 +92,7 @@ class Progress:
             self._last = None
             self._ended.append(response)
 
-    def state(self) -> State:
+    def state(self) -> ProgressState:
         """Tell how far it is."""
         tally, last = self._tally, self._last
         responses = self._ended if last is None else [*self._ended, last]
@@ -103,7 +103,7 @@ class Progress:
             expected = counted + failed + (0 if last is None else last.remaining or 0)
         ours = self._own or tally.arrived > 0
         kind = "" if tally.last is None else escape(uid_name(tally.last.incoming.request.affected_sop_class_uid))
-        return State(
+        return ProgressState(
             time.monotonic() - self._begun,
             tally.stored if ours else counted,
             expected,
@@ -128,9 +128,9 @@ class Progress:
 class _Display:
     """A picture of some lines at the lower end of a terminal, drawn again and again."""
 
-    def __init__(self, state: Callable[[], State]) -> None:
+    def __init__(self, state: Callable[[], ProgressState]) -> None:
         self._state = state
-        self._history: deque[State] = deque(maxlen=_WINDOW)
+        self._history: deque[ProgressState] = deque(maxlen=_WINDOW)
         self._lock = threading.RLock()  # one writes at a time; a signal handler may log while it does
         self._over = threading.Event()
         self._widths: list[int] = []  # of the lines that are to be seen now
@@ -217,7 +217,9 @@ class _Display:
     def _parts(self) -> list[tuple[str, str]]:
         """Give what there is to be told, each with its style."""
         now = self._history[-1]
-        then = next((state for state in self._history if now.done > state.done), None) or State(0.0, 0, None, 0, 0, "")
+        then = next((state for state in self._history if now.done > state.done), None) or ProgressState(
+            0.0, 0, None, 0, 0, ""
+        )
         seconds = max(now.seconds - then.seconds, _INTERVAL)
         of = f" of {now.expected}" if now.expected else ""
         parts = [(f"{now.done}{of} objects", "bold")]
