@@ -12,13 +12,14 @@ from contextlib import closing, suppress
 
 from sender import CT, HOST, Work, data_set
 
+from movescu._runtime.record import replace
+from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, encode_command
 from movescu.errors import PeerError
-from movescu.net.connection import Connection
-from movescu.net.transport import Deadline, connect
-from movescu.record import replace
-from movescu.uids import EXPLICIT_LITTLE
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext
 

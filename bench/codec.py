@@ -9,8 +9,9 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from movescu import dictionary, uids
-from movescu.dataset.recode import Encoding, GroupLength, MemorySink, Recoder, recode, scan
+from movescu.dataset.transcoder import Encoding, GroupLength, MemorySink, Recoder, recode, scan
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary import uids
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import sender
 
+from movescu.dictionary.uids import EXPLICIT_LITTLE, STUDY_ROOT_MOVE
 from movescu.dimse.messages import CMoveRQ, CStoreRSP, encode_command
-from movescu.uids import EXPLICIT_LITTLE, STUDY_ROOT_MOVE
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext, ReleaseRP, ReleaseRQ
 

@@ -25,7 +25,7 @@ import starts
 from receivers import Cost, Receiver
 from sender import Work
 
-from movescu.uids import TRANSFER_SYNTAXES
+from movescu.dictionary.uids import TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,12 +13,13 @@ import time
 from dataclasses import dataclass
 
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.recode import recode
+from movescu.dataset.transcoder import recode
+from movescu.dictionary.uids import EXPLICIT_LITTLE, TransferSyntax
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CMoveRSP, CStoreRQ, encode_command
-from movescu.net.connection import Connection
-from movescu.net.transport import Deadline, Transport, connect
-from movescu.uids import EXPLICIT_LITTLE, TransferSyntax
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport, connect
 from movescu.ul.association import Association
 from movescu.ul.negotiation import AcceptorPolicy, answer, user_information
 from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext

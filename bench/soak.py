@@ -25,11 +25,12 @@ import bad_peers
 import sender
 from receivers import TMPFS, free_port
 
+from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CMoveRSP
-from movescu.net.connection import Connection
-from movescu.net.transport import Deadline, Transport
-from movescu.uids import EXPLICIT_LITTLE
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport
 from movescu.ul.association import Association
 from movescu.ul.negotiation import AcceptorPolicy, answer
 

@@ -14,12 +14,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import movescu
-from movescu.dataset.filemeta import decode_file_meta
+from movescu.dataset.file_meta import decode_file_meta
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import PeerError
-from movescu.net.connection import Connection
-from movescu.net.transport import Silence, connect
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, ProposedContext
 

@@ -16,21 +16,21 @@ from unittest.mock import patch
 
 from logging_state import restored
 
-from movescu import dictionary
-from movescu.cli.log_config import Configuration, apply, read_configuration
-from movescu.cli.log_properties import Properties
-from movescu.cli.log_python import read_python
-from movescu.cli.parser import arguments_lines, parse
-from movescu.cli.sites import site_names
+from movescu.cli.logging.config_file import Configuration, apply, read_configuration
+from movescu.cli.logging.dict_config import read_python
+from movescu.cli.logging.properties import Properties
+from movescu.cli.options.command_line import arguments_lines, parse
+from movescu.cli.options.sites import site_names
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.filemeta import decode_file_meta, encode_file_meta
-from movescu.dataset.query import make_identifier
-from movescu.dataset.recode import recode
-from movescu.dictionary_files import use_dictionaries
+from movescu.dataset.file_meta import decode_file_meta, encode_file_meta
+from movescu.dataset.transcoder import recode
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary.files import use_dictionaries
+from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.errors import DataSetError
-from movescu.net import access_rules
-from movescu.net.access import AccessRules, Client
-from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from movescu.query.identifier import make_identifier
+from movescu.transport.access import rules as access_rules
+from movescu.transport.access.decision import AccessRules, Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +161,7 @@ def access(data: bytes) -> None:
 
     rules = AccessRules(access_rules.parse(allow, "hosts.allow"), access_rules.parse(deny, "hosts.deny"))
     assert all(warning.isprintable() for warning in rules.warnings)
-    with patch("movescu.net.access.read_patterns", read_patterns):
+    with patch("movescu.transport.access.decision.read_patterns", read_patterns):
         for client in CLIENTS:
             verdict = rules.allows(client, "127.0.0.1", server_port=104)
             assert all(text.isprintable() for text in (verdict.rule, verdict.location, *verdict.warnings))

@@ -17,18 +17,12 @@ from urllib.parse import unquote
 
 from wire import Plain, feed, machines, plain, request
 
-from movescu.dataset.dump import data_set_text
+from movescu._runtime.record import replace
+from movescu.dataset.data_set_text import data_set_text
 from movescu.dataset.encoding import Encoding, GroupLength
-from movescu.dataset.query import values_of
-from movescu.dataset.recode import MemorySink, Recoder, recode, scan
-from movescu.dataset.scan import adapted, adapted_head
-from movescu.dimse.dump import message_text
-from movescu.dimse.messages import CStoreRQ, CStoreRSP, decode_command, encode_command
-from movescu.dimse.repeated import CommandReader, encode_success
-from movescu.errors import DataSetError, ProtocolError
-from movescu.record import replace
-from movescu.storage.naming import file_name
-from movescu.uids import (
+from movescu.dataset.fast_path.scan import adapted, adapted_head
+from movescu.dataset.transcoder import MemorySink, Recoder, recode, scan, values_of
+from movescu.dictionary.uids import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -36,18 +30,23 @@ from movescu.uids import (
     MAXIMUM_UID_LENGTH,
     TRANSFER_SYNTAXES,
 )
+from movescu.dimse.command_templates import CommandReader, encode_success
+from movescu.dimse.message_text import message_text
+from movescu.dimse.messages import CStoreRQ, CStoreRSP, decode_command, encode_command
+from movescu.errors import DataSetError, ProtocolError
+from movescu.storage.file_names import file_name
 from movescu.ul.association import Association
-from movescu.ul.dump import association_text, bytes_of
 from movescu.ul.negotiation import AcceptorPolicy, agreed, answer, rejected_classes
 from movescu.ul.pdu import HEADER_LENGTH, AssociateAC, AssociateRJ, AssociateRQ, decode_pdu
-from movescu.ul.states import State
+from movescu.ul.pdu_text import association_text, bytes_of
+from movescu.ul.state_table import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from movescu.dataset.encoding import Identity
+    from movescu.dictionary.uids import TransferSyntax
     from movescu.dimse.messages import Message
-    from movescu.uids import TransferSyntax
 
 ARTIM: Final = 30.0
 SMALL_PARTS: Final = patch("movescu.ul.association.PART", 24)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import given
 import peer
 
-from movescu.cli.parser import CommandLineError, ShowCompletion, ShowHelp, ShowTLS, ShowVersion
+from movescu.cli.options.command_line import CommandLineError, ShowCompletion, ShowHelp, ShowTLS, ShowVersion
 from movescu.errors import DataSetError, ProtocolError, UsageError
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from movescu import implementation
-from movescu.cli.options import NAMES
-from movescu.cli.parser import parse
-from movescu.cli.wiring import retrieve_options
+from movescu._runtime import version
+from movescu.cli.options.command_line import parse
+from movescu.cli.options.configuration import retrieve_options
+from movescu.cli.options.table import NAMES
+from movescu.dictionary.uids import APPLICATION_CONTEXT, VERIFICATION, storage_classes
 from movescu.dimse import status as codes
 from movescu.errors import DataSetError, DataSetMismatchError, StoreError
 from movescu.services import store
-from movescu.uids import APPLICATION_CONTEXT, VERIFICATION, storage_classes
 from movescu.ul.negotiation import CALLED_AE_TITLE_NOT_RECOGNIZED, CALLING_AE_TITLE_NOT_RECOGNIZED
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def test_every_class_that_is_taken_stands_in_the_table_once() -> None:
 def test_the_policies_are_those_that_hold_without_options() -> None:
     policies = rows("3.2.2 Association policies")
     assert policies["application context"] == APPLICATION_CONTEXT
-    assert policies["implementation class UID"] == implementation.CLASS_UID
-    assert policies["implementation version name"] == implementation.VERSION_NAME
+    assert policies["implementation class UID"] == version.CLASS_UID
+    assert policies["implementation version name"] == version.VERSION_NAME
     assert DEFAULTS.listen is not None
     said: dict[str, tuple[str, Any]] = {
         "maximum length received, announced": ("3.2.2", DEFAULTS.maximum_length),

@@ -21,10 +21,10 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGExtended12Bit
 
+from movescu.cli.docs.manual import EXIT_CODES, manual_page
 from movescu.cli.exit_codes import ExitCode
-from movescu.cli.manual import EXIT_CODES, manual_page
-from movescu.cli.options import NAMES, OPTIONS
-from movescu.cli.parser import ShowCompletion, ShowHelp, ShowTLS, ShowVersion, parse
+from movescu.cli.options.command_line import ShowCompletion, ShowHelp, ShowTLS, ShowVersion, parse
+from movescu.cli.options.table import NAMES, OPTIONS
 from movescu.testing import Archive
 
 if TYPE_CHECKING:
@@ -233,4 +233,4 @@ def test_the_manual_page_is_installed_with_the_package(tmp_path: Path) -> None:
         [page] = [name for name in archive.namelist() if name.endswith(".data/data/share/man/man1/movescu.1")]
         assert archive.read(page).decode() == manual_page()
         names = set(archive.namelist())
-    assert {f"movescu/data/completion.{shell}" for shell in ("bash", "zsh", "fish")} < names
+    assert {f"movescu/cli/docs/data/completion.{shell}" for shell in ("bash", "zsh", "fish")} < names

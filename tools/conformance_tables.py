@@ -11,15 +11,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from movescu.cli.options import OPTIONS
-from movescu.options import MODELS
-from movescu.uids import TRANSFER_SYNTAXES, TransferSyntax, storage_classes, uid_name
+from movescu.cli.options.table import OPTIONS
+from movescu.dictionary.uids import TRANSFER_SYNTAXES, TransferSyntax, storage_classes, uid_name
+from movescu.retrieval.config import MODELS
 from movescu.ul.pdu import REJECT_REASONS, REJECT_RESULTS, REJECT_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from movescu.cli.option import Option
+    from movescu.cli.options.option import Option
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "conformance.md"
 

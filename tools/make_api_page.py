@@ -18,9 +18,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "api.md"
 
 PLACES: Final = (
-    ("Retrieving", "movescu", "api", ("retrieve", "Retriever", "Settings")),
-    ("Keys", "movescu", "asking", ("Keys",)),
-    ("What it came to", "movescu", "tally", ("RetrieveResult",)),
+    ("Retrieving", "movescu", "retrieval.client", ("retrieve", "Retriever", "Settings")),
+    ("Keys", "movescu", "query.python_keys", ("Keys",)),
+    ("What it came to", "movescu", "retrieval.result", ("RetrieveResult",)),
     ("Where objects go", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes")),
     ("When they are on the disk", "movescu", "storage.durability", ("Durability",)),
     (
@@ -46,7 +46,7 @@ HEAD: Final = """\
 
 def page() -> str:
     """Give the page."""
-    return "\n".join([HEAD + _about("api"), *(part for place in PLACES for part in _section(*place))])
+    return "\n".join([HEAD + _about("retrieval.client"), *(part for place in PLACES for part in _section(*place))])
 
 
 def _source(module: str) -> ast.Module:

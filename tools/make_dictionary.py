@@ -1,7 +1,7 @@
-"""Make the dictionary files of ``src/movescu/data`` from pydicom's public and private dictionaries.
+"""Make the dictionary files of ``src/movescu/dictionary/data`` from pydicom's public and private dictionaries.
 
 Run it with an interpreter that has pydicom, where DCMTK 3.6.7 is installed: ``python tools/make_dictionary.py``. It
-writes ``tags.txt``, ``keywords.txt``, ``repeaters.txt``, ``private.txt`` and ``uids.txt``; ``movescu.dictionary``
+writes ``tags.txt``, ``keywords.txt``, ``repeaters.txt``, ``private.txt`` and ``uids.txt``; ``movescu.dictionary.tags``
 describes and reads them. DCMTK is asked for the names that its tools print in place of UIDs.
 """
 
@@ -18,7 +18,7 @@ from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom._private_dict import private_dictionaries
 from pydicom._uid_dict import UID_dictionary
 
-DATA = Path(__file__).resolve().parent.parent / "src" / "movescu" / "data"
+DATA = Path(__file__).resolve().parent.parent / "src" / "movescu" / "dictionary" / "data"
 SOURCE = f"# Made by tools/make_dictionary.py from pydicom {pydicom.__version__}; do not edit.\n"
 
 # How the private dictionary spells an ambiguous VR, and how PS3.6 does.

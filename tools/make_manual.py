@@ -1,10 +1,10 @@
-"""Make the manual page ``docs/movescu.1`` from the option table and the texts of ``movescu.cli.manual``."""
+"""Make the manual page ``docs/movescu.1`` from the option table and the texts of ``movescu.cli.docs.manual``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from movescu.cli.manual import manual_page
+from movescu.cli.docs.manual import manual_page
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "movescu.1"
 

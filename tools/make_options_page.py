@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from movescu.cli.help import notes_of
-from movescu.cli.options import SECTIONS
+from movescu.cli.docs.help import notes_of
+from movescu.cli.options.table import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from movescu.cli.option import Group, Option
+    from movescu.cli.options.option import Group, Option
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 

@@ -18,15 +18,15 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from rows import PUBLISHED, SITUATIONS  # noqa: E402 - of the tests, which are no package
 
-from movescu.cli.options import NAMES  # noqa: E402 - behind the path
+from movescu.cli.options.table import NAMES  # noqa: E402 - behind the path
 from movescu.dataset.encoder import MAX_OPEN  # noqa: E402 - as above
-from movescu.dataset.recode import MAX_HELD  # noqa: E402 - as above
-from movescu.dataset.vr import MAX_DEPTH  # noqa: E402 - as above
+from movescu.dataset.transcoder import MAX_HELD  # noqa: E402 - as above
+from movescu.dictionary.uids import MAXIMUM_UID_LENGTH  # noqa: E402 - as above
+from movescu.dictionary.vr import MAX_DEPTH  # noqa: E402 - as above
 from movescu.dimse.exchange import MAXIMUM_COMMAND_LENGTH  # noqa: E402 - as above
-from movescu.net.listener import MAXIMUM_UNASSOCIATED  # noqa: E402 - as above
-from movescu.net.patience import CANCEL_SECONDS  # noqa: E402 - as above
 from movescu.services.move import MAXIMUM_IDENTIFIER  # noqa: E402 - as above
-from movescu.uids import MAXIMUM_UID_LENGTH  # noqa: E402 - as above
+from movescu.transport.deadlines import CANCEL_SECONDS  # noqa: E402 - as above
+from movescu.transport.listener import MAXIMUM_UNASSOCIATED  # noqa: E402 - as above
 from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH  # noqa: E402 - as above
 from movescu.ul.items import MAXIMUM_ITEMS  # noqa: E402 - as above
 

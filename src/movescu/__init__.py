@@ -8,11 +8,11 @@ the package takes no time.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from movescu.api import Retriever, Settings, retrieve
-    from movescu.asking import Keys
+    from movescu.query.python_keys import Keys
+    from movescu.retrieval.client import Retriever, Settings, retrieve
+    from movescu.retrieval.result import RetrieveResult
     from movescu.storage.durability import Durability
     from movescu.storage.sinks import Directory, Memory, OnBytes
-    from movescu.tally import RetrieveResult
 
 __all__ = [
     "Directory",
@@ -29,13 +29,13 @@ __all__ = [
 _PLACES = {
     "Durability": "movescu.storage.durability",
     "Directory": "movescu.storage.sinks",
-    "Keys": "movescu.asking",
+    "Keys": "movescu.query.python_keys",
     "Memory": "movescu.storage.sinks",
     "OnBytes": "movescu.storage.sinks",
-    "RetrieveResult": "movescu.tally",
-    "Retriever": "movescu.api",
-    "Settings": "movescu.api",
-    "retrieve": "movescu.api",
+    "RetrieveResult": "movescu.retrieval.result",
+    "Retriever": "movescu.retrieval.client",
+    "Settings": "movescu.retrieval.client",
+    "retrieve": "movescu.retrieval.client",
 }
 
 

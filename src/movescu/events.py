@@ -1,8 +1,8 @@
 """What happens in a retrieve, as records: what ``--events`` writes line by line, and a report is made from.
 
-One dataclass for each kind of event; ``as_json`` gives the form that ``data/events.schema.json`` describes. Whoever
-wants to be told gives a callable, an ``EventSink``: it is called from the thread in which the event happens, one call
-at a time. Where nobody wants to be told none of these records is made.
+One dataclass for each kind of event; ``as_json`` gives the form that ``report/data/events.schema.json`` describes.
+Whoever wants to be told gives a callable, an ``EventSink``: it is called from the thread in which the event happens,
+one call at a time. Where nobody wants to be told none of these records is made.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ _SERVICES: Final = {ObjectEvent: C_STORE, ResponseEvent: C_MOVE}
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """Give the form of an event that ``data/events.schema.json`` describes; what is empty or unknown is left out."""
+    """Give the form of an event that ``events.schema.json`` describes; what is empty or unknown is left out."""
     result: dict[str, Any] = {"version": VERSION, "event": _NAMES[type(event)], "time": moment(event.time)}
     for name in (item.name for item in fields(event) if item.name != "time"):
         value = getattr(event, name)

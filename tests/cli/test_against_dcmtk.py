@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from movescu.cli.log_properties import read_text
-from movescu.cli.option import Option, Value
-from movescu.cli.options import OPTIONS, SECTIONS
-from movescu.cli.parser import CommandLineError, ShowHelp, ShowVersion, arguments_lines, parse
+from movescu.cli.logging.properties import read_text
+from movescu.cli.options.command_line import CommandLineError, ShowHelp, ShowVersion, arguments_lines, parse
+from movescu.cli.options.option import Option, Value
+from movescu.cli.options.table import OPTIONS, SECTIONS
 from movescu.errors import UsageError
 
 if TYPE_CHECKING:

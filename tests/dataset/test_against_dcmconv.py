@@ -17,8 +17,9 @@ import pytest
 from dcmconv import Converted, Job, convert_all, data_set_of
 from pairwise import pairwise
 
-from movescu import dictionary, uids
-from movescu.dataset.recode import Encoding, GroupLength, MemorySink, Recoder, recode, scan
+from movescu.dataset.transcoder import Encoding, GroupLength, MemorySink, Recoder, recode, scan
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary import uids
 from movescu.errors import DataSetError
 
 if TYPE_CHECKING:

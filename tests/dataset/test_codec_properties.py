@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset
 
-from movescu import uids
+from movescu._runtime.record import replace
+from movescu.dataset.fast_path.scan import adapted, adapted_head
 from movescu.dataset.head import companions, find, texts
 from movescu.dataset.identity import IDENTITY
-from movescu.dataset.recode import Encoding, GroupLength, Identity, MemorySink, Recoder, recode, scan
-from movescu.dataset.scan import adapted, adapted_head
+from movescu.dataset.transcoder import Encoding, GroupLength, Identity, MemorySink, Recoder, recode, scan
+from movescu.dictionary import uids
 from movescu.errors import DataSetError
-from movescu.record import replace
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from movescu.dataset.vr import Buffer
+    from movescu.dictionary.vr import Buffer
 
 SYNTAXES = {LITTLE: uids.EXPLICIT_LITTLE, BIG: uids.EXPLICIT_BIG, IMPLICIT: uids.IMPLICIT_LITTLE}
 LEAVES = {

@@ -8,9 +8,9 @@ import encoded
 import pytest
 from encoded import UNDEFINED, el, encode, fragments, item, item_end, sequence_end
 
-from movescu import uids
 from movescu.dataset.encoder import MAX_OPEN
-from movescu.dataset.recode import Encoding, GroupLength, recode
+from movescu.dataset.transcoder import Encoding, GroupLength, recode
+from movescu.dictionary import uids
 from movescu.errors import DataSetError
 
 ELE, EBE, ILE = uids.EXPLICIT_LITTLE, uids.EXPLICIT_BIG, uids.IMPLICIT_LITTLE

@@ -16,15 +16,15 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage
 
-from movescu import dictionary
-from movescu.dataset.charset import decode, terms_of
-from movescu.dataset.filemeta import decode_file_meta
+from movescu.dataset.character_sets import decode, terms_of
+from movescu.dataset.file_meta import decode_file_meta
 from movescu.dataset.head import read_head
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 from movescu.errors import DataSetError
-from movescu.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
-    from movescu.uids import TransferSyntax
+    from movescu.dictionary.uids import TransferSyntax
 
 SYNTAXES = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
 KEYWORDS = ("PatientName", "PatientID", "StudyInstanceUID", "SeriesNumber", "InstanceNumber", "Rows", "SliceLocation")

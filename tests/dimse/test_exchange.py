@@ -12,8 +12,8 @@ from wire import COMMAND, LAST, WAIT, WatchedSocket, acceptance, loopback, p_dat
 from movescu.dimse.exchange import MAXIMUM_COMMAND_LENGTH, Exchange
 from movescu.dimse.messages import CEchoRQ, CEchoRSP, CMoveRSP, CStoreRQ, Message, encode_command
 from movescu.errors import AbortReason, AssociationAbortedError, AssociationReleasedError, ProtocolError
-from movescu.net.connection import Connection
-from movescu.net.transport import Transport
+from movescu.transport.connection import Connection
+from movescu.transport.sockets import Transport
 from movescu.ul.association import Association
 from movescu.ul.pdu import Abort, PDataTF, ReleaseRP, ReleaseRQ, decode_pdu
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from movescu._runtime.record import names_of
 from movescu.dimse.messages import (
     NO_DATA_SET,
     CCancelRQ,
@@ -24,7 +25,6 @@ from movescu.dimse.messages import (
     encode_command,
 )
 from movescu.errors import AbortReason, ProtocolError
-from movescu.record import names_of
 
 
 def text(value: str) -> str:

@@ -13,8 +13,8 @@ import pytest
 from encoded import REQUEST, UNDEFINED, deflate, el, fragments, item, item_end, sequence_end
 from station import CT, Sender, Station, association_request, data_set, uid
 
-from movescu.dataset.filemeta import decode_file_meta
-from movescu.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES
+from movescu.dataset.file_meta import decode_file_meta
+from movescu.dictionary.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
     from invariants import Invariants

@@ -25,11 +25,11 @@ from station import (
     uid,
 )
 
-from movescu.cli import logs
+from movescu._runtime.record import replace
+from movescu.cli.logging import console_log
+from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.messages import CEchoRQ
-from movescu.record import replace
-from movescu.storage.naming import file_name
-from movescu.uids import VERIFICATION
+from movescu.storage.file_names import file_name
 from movescu.ul.pdu import Abort
 
 if TYPE_CHECKING:
@@ -253,7 +253,10 @@ def test_the_log_escapes_what_a_peer_says(station: Station, caplog: pytest.LogCa
     sender = Sender(station.listen(), request)
     assert sender.store(data_set(), instance_uid=hostile).status == 0xA900
     sender.release()
-    shown = [logs.Record(r.name, r.levelno, "", 0, r.msg, r.args, r.exc_info).getMessage() for r in caplog.records]
+    shown = [
+        console_log.EscapedRecord(r.name, r.levelno, "", 0, r.msg, r.args, r.exc_info).getMessage()
+        for r in caplog.records
+    ]
     assert any("\\x1b[2J" in text for text in shown)
     assert not [text for text in shown if any(character in text for character in "\x1b\x9b\x07\r")]
     assert not [text for text in shown if "not be stored" in text and "\n" in text]

@@ -28,8 +28,8 @@ from station import (
 )
 from wire import WAIT, read_all
 
-from movescu.record import replace
-from movescu.uids import EXPLICIT_LITTLE
+from movescu._runtime.record import replace
+from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.ul.pdu import Abort, AssociateAC, AssociateRJ, PDataTF, PresentationDataValue, ReleaseRP, ReleaseRQ
 
 if TYPE_CHECKING:
@@ -393,7 +393,7 @@ def test_a_second_association_is_served_while_the_first_is_amid_an_object(statio
 
 @pytest.mark.row("16")
 def test_a_release_request_that_crosses_ours_ends_in_a_release(station: Station) -> None:
-    """Ours is the acceptor here, Sta9 to Sta12 of the requestor are in ``tests/net/test_connection.py``."""
+    """Ours is the acceptor here, Sta9 to Sta12 of the requestor are in ``tests/transport/test_connection.py``."""
     sender = station.open()
     with sender.connection.closing_on_error():
         sender.connection._association.release_request()

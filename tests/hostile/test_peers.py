@@ -20,7 +20,7 @@ from setting import KEY, Setting
 from station import Station, data_set
 from wire import black_hole
 
-from movescu.cli.parser import parse
+from movescu.cli.options.command_line import parse
 from movescu.dimse.messages import DATA_SET_PRESENT, CMoveRSP, encode_command
 from movescu.services.move import MAXIMUM_IDENTIFIER
 from movescu.testing import Archive

@@ -17,7 +17,7 @@ import scripted
 from setting import KEY, Setting
 
 from movescu.errors import ConnectionLostError, PeerError
-from movescu.net.transport import connect
+from movescu.transport.sockets import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ def test_a_denied_sender_sees_no_pdu_and_what_it_was_to_send_is_missed(
 
 
 def _name() -> str:
-    from movescu.net.access import look_up  # noqa: PLC0415 - what this machine calls itself
+    from movescu.transport.access.decision import look_up  # noqa: PLC0415 - what this machine calls itself
 
     return look_up("127.0.0.1", host_lookup=True).name
 

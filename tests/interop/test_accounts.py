@@ -32,7 +32,7 @@ def held_to(schema: str, text: str) -> dict[str, Any]:
     assert text.isprintable() or schema == "report", "an archive's words could reach a terminal as they are"
     assert text.isascii()
     value: dict[str, Any] = json.loads(text)
-    jsonschema.validate(value, json.loads(files("movescu").joinpath(f"data/{schema}.schema.json").read_bytes()))
+    jsonschema.validate(value, json.loads(files("movescu").joinpath(f"report/data/{schema}.schema.json").read_bytes()))
     return value
 
 

@@ -18,8 +18,8 @@ from command import movescu
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from movescu import implementation
-from movescu.uids import storage_classes
+from movescu._runtime import version
+from movescu.dictionary.uids import storage_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,8 +159,8 @@ def test_file_meta_says_what_dcmtk_would_say_and_names_us(shelf: Shelf, tmp_path
     assert meta.TransferSyntaxUID == (
         ImplicitVRLittleEndian if shelf.archive.aet == "QRSCP" else ExplicitVRLittleEndian
     )
-    assert meta.ImplementationClassUID == implementation.CLASS_UID
-    assert meta.ImplementationVersionName == implementation.VERSION_NAME
+    assert meta.ImplementationClassUID == version.CLASS_UID
+    assert meta.ImplementationVersionName == version.VERSION_NAME
     assert file.read_bytes()[:132] == bytes(128) + b"DICM"
 
 

@@ -24,13 +24,14 @@ from pynetdicom import build_role
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 from wire import WAIT
 
+from movescu.dictionary.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, PATIENT_ROOT_FIND, VERIFICATION
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP, encode_command
-from movescu.net.connection import Connection
-from movescu.net.transport import Deadline, connect
-from movescu.options import RetrieveOptions
-from movescu.retrieval import Retrieval
-from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, PATIENT_ROOT_FIND, VERIFICATION
+from movescu.retrieval.config import RetrieveOptions
+from movescu.retrieval.retrieval import Retrieval
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import propose
 from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 from movescu.ul.user_information import ExtendedNegotiation, UserInformation

@@ -12,9 +12,9 @@ import pytest
 import scripted
 from command import movescu, without_privileges
 
+from movescu.dictionary.uids import STUDY_ROOT_MOVE, VERIFICATION
 from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN
 from movescu.testing import Archive, Faults
-from movescu.uids import STUDY_ROOT_MOVE, VERIFICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

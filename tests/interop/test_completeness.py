@@ -12,16 +12,16 @@ import scripted
 import unreliable
 from command import movescu
 
-from movescu.dataset.query import make_identifier
+from movescu._runtime.record import replace
+from movescu.dictionary.uids import STUDY_ROOT_MOVE
 from movescu.errors import AssociationRejectedError, PeerError
 from movescu.events import Event, RetryEvent
-from movescu.judgement import Reason
-from movescu.options import Persistence, RetrieveOptions
-from movescu.record import replace
-from movescu.retrieval import Retrieval
+from movescu.query.identifier import make_identifier
+from movescu.retrieval.config import Persistence, RetrieveOptions
+from movescu.retrieval.judgement import Reason
+from movescu.retrieval.retrieval import Retrieval
 from movescu.storage.options import ListenOptions, StorageOptions
 from movescu.testing import Archive, Ending, Faults
-from movescu.uids import STUDY_ROOT_MOVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from corpus import Instance
 
-    from movescu.tally import RetrieveResult
+    from movescu.retrieval.result import RetrieveResult
 
 
 class Study(NamedTuple):

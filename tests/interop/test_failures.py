@@ -14,7 +14,7 @@ import pytest
 import scripted
 from command import movescu, without_privileges
 
-from movescu.uids import PATIENT_ROOT_FIND
+from movescu.dictionary.uids import PATIENT_ROOT_FIND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,10 +17,10 @@ import scripted
 from command import movescu
 from setting import KEY, Setting
 
-from movescu.dataset.query import make_identifier
+from movescu.dictionary.uids import PATIENT_ROOT_MOVE
 from movescu.dimse.messages import CEchoRQ
 from movescu.dimse.status import CANCEL
-from movescu.uids import PATIENT_ROOT_MOVE
+from movescu.query.identifier import make_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable

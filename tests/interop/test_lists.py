@@ -14,10 +14,10 @@ import peers
 import pytest
 from command import movescu, running
 
-from movescu.campaign import Campaign, RowResult
-from movescu.options import Persistence, RetrieveOptions
-from movescu.reception import Reception
-from movescu.rows import read_rows
+from movescu.cohort.runner import Campaign, RowResult
+from movescu.query.request_list import read_rows
+from movescu.retrieval.config import Persistence, RetrieveOptions
+from movescu.retrieval.storage_server import Reception
 from movescu.storage.options import ListenOptions, StorageOptions
 from movescu.testing import Archive, Faults
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from corpus import Instance
 
-    from movescu.rows import Row
+    from movescu.query.request_list import Row
 
 
 class Place(NamedTuple):

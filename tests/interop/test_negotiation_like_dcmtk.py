@@ -17,10 +17,10 @@ import pytest
 from command import dcmtk, movescu
 from negotiating import KEY, answers, by_context, catch, requests
 
-from movescu import implementation
-from movescu.cli.options import OPTIONS
-from movescu.record import replace
-from movescu.uids import (
+from movescu._runtime import version
+from movescu._runtime.record import replace
+from movescu.cli.options.table import OPTIONS
+from movescu.dictionary.uids import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -241,10 +241,10 @@ PROPOSALS: dict[str, tuple[str, ...]] = {
 def test_an_archive_is_asked_as_dcmtks_asks_it(what: str, tmp_path: Path) -> None:
     options = (*KEY, *PROPOSALS[what])
     theirs, ours = catch(dcmtk, *options, folder=tmp_path), catch(movescu, *options, folder=tmp_path)
-    assert ours.request.user_information.implementation_class_uid == implementation.CLASS_UID
+    assert ours.request.user_information.implementation_class_uid == version.CLASS_UID
     said = replace(
         theirs.request.user_information,
-        implementation_class_uid=implementation.CLASS_UID,
+        implementation_class_uid=version.CLASS_UID,
         implementation_version_name=ours.request.user_information.implementation_version_name,
     )
     assert ours.request == replace(theirs.request, user_information=said)

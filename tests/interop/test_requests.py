@@ -18,7 +18,7 @@ from command import movescu
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from movescu.uids import (
+from movescu.dictionary.uids import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     PATIENT_ROOT_FIND,

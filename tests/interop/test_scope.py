@@ -12,8 +12,8 @@ import scripted
 from command import movescu
 from pydicom import dcmread
 
+from movescu.dictionary.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from movescu.testing import Archive
-from movescu.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

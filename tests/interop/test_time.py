@@ -23,10 +23,10 @@ from pydicom.dataset import Dataset
 from setting import KEY, Setting
 from wire import black_hole
 
-from movescu.dataset.query import make_identifier
 from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES
-from movescu.net.transport import connect
+from movescu.query.identifier import make_identifier
 from movescu.testing import Archive, Faults
+from movescu.transport.sockets import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from command import Outcome, Running
 
-    from movescu.net.connection import Connection
+    from movescu.transport.connection import Connection
 
 PACE = 0.4  # seconds between the steps of a slow peer, where the limit is a second
 

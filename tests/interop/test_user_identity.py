@@ -17,8 +17,8 @@ from command import movescu
 from negotiating import KEY
 from pynetdicom import evt
 
-from movescu.cli.parser import parse
-from movescu.cli.wiring import retrieve_options
+from movescu.cli.options.command_line import parse
+from movescu.cli.options.configuration import retrieve_options
 from movescu.ul.pdu import AssociateRQ
 from movescu.ul.user_information import UserIdentity, UserInformation
 

@@ -14,8 +14,8 @@ import pytest
 import scripted
 from command import movescu, within
 
+from movescu.dictionary.uids import storage_classes
 from movescu.errors import AssociationRejectedError
-from movescu.uids import storage_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movescu.dataset.query import make_identifier
 from movescu.errors import UsageError
-from movescu.matching import Key, key_set, matches
-from movescu.scope import Scope
+from movescu.query.identifier import make_identifier
+from movescu.query.matching import Key, key_set, matches
+from movescu.query.scope import Scope
 
 CASES = [
     # VR, key, values that match, values that do not

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import peers
 import pytest
 
+from movescu.dictionary.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CEchoRQ, CEchoRSP, CFindRSP, Message
 from movescu.errors import ProtocolError
-from movescu.net.connection import Connection
-from movescu.net.listener import Listener
-from movescu.net.transport import Silence, connect, listen
 from movescu.services.echo import EchoSCU
 from movescu.testing import Archive
-from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
+from movescu.transport.listener import Listener
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRQ
 

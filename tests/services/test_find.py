@@ -9,18 +9,8 @@ import corpus
 import peers
 import pytest
 
-from movescu.dataset.query import make_identifier, values_of
-from movescu.dimse.exchange import Exchange
-from movescu.dimse.messages import DATA_SET_PRESENT, CFindRQ, CFindRSP, CMoveRSP, Message
-from movescu.dimse.status import CANCEL, PENDING, SUCCESS, StatusClass
-from movescu.errors import AssociationReleasedError, ProtocolError
-from movescu.net.connection import Connection
-from movescu.net.listener import Listener
-from movescu.net.transport import Silence, connect, listen
-from movescu.services import find
-from movescu.services.find import FindResponse, FindSCU
-from movescu.testing import Archive
-from movescu.uids import (
+from movescu.dataset.transcoder import values_of
+from movescu.dictionary.uids import (
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -28,6 +18,18 @@ from movescu.uids import (
     STUDY_ROOT_FIND,
     TransferSyntax,
 )
+from movescu.dimse.exchange import Exchange
+from movescu.dimse.messages import DATA_SET_PRESENT, CFindRQ, CFindRSP, CMoveRSP, Message
+from movescu.dimse.status import CANCEL, PENDING, SUCCESS, StatusClass
+from movescu.errors import AssociationReleasedError, ProtocolError
+from movescu.query.identifier import make_identifier
+from movescu.services import find
+from movescu.services.find import FindResponse, FindSCU
+from movescu.testing import Archive
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
+from movescu.transport.listener import Listener
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRQ
 

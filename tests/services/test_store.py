@@ -10,10 +10,10 @@ import pytest
 from encoded import el
 from station import CT, MR, Station, data_set, uid
 
-from movescu.dataset.filemeta import decode_file_meta
+from movescu.dataset.file_meta import decode_file_meta
+from movescu.dictionary.uids import EXPLICIT_LITTLE, VERIFICATION
 from movescu.dimse.messages import CEchoRQ, CEchoRSP, CFindRQ, CStoreRQ, Message
 from movescu.errors import AssociationAbortedError
-from movescu.uids import EXPLICIT_LITTLE, VERIFICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,9 +21,9 @@ from command import OURS, OURS_WITH_NAMED_FILES, Running, running
 from injected import Injector, calls_on, can_mount, remount, threads_of, tmpfs
 from setting import KEY, Setting
 
-from movescu.dataset.query import make_identifier
 from movescu.dimse.status import OUT_OF_RESOURCES, SUCCESS
 from movescu.errors import PeerError
+from movescu.query.identifier import make_identifier
 from movescu.storage import writer
 from movescu.storage.writer import OutputDirectory
 

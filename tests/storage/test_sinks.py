@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 from pydicom import Dataset, dcmread
 
+from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import UsageError
-from movescu.net.connection import Connection
-from movescu.net.listener import Listener
-from movescu.net.transport import Deadline, connect, listen
 from movescu.services.store import Received, StorageSCP
 from movescu.storage.durability import Durability
 from movescu.storage.receiver import receiver_factory
 from movescu.storage.sinks import Destination, Directory, Memory, OnBytes, OnDataset, storage_options
 from movescu.storage.writer import OutputDirectory
-from movescu.uids import EXPLICIT_LITTLE
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
+from movescu.transport.listener import Listener
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, propose, user_information
 from movescu.ul.pdu import AssociateRQ
 

@@ -23,9 +23,9 @@ import forked
 import logging_state
 import peers
 
-from movescu.cli.command import run_command
-from movescu.cli.parser import parse
-from movescu.record import replace
+from movescu._runtime.record import replace
+from movescu.cli.commands.retrieve import run_command
+from movescu.cli.options.command_line import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -146,8 +146,8 @@ def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[st
 def here(*arguments: object, folder: Path, code: int | None = 0, **settings: Any) -> Outcome:  # noqa: ANN401 - any field
     """Run our command in this process, into ``folder``, and hold it to its exit code.
 
-    ``settings`` are fields of ``Settings`` and override the arguments: a time-out need not be whole seconds. For what
-    only a process can show (descriptors, signals, its own standard error) there is ``movescu``.
+    ``settings`` are fields of ``CommandSettings`` and override the arguments: a time-out need not be whole seconds. For
+    what only a process can show (descriptors, signals, its own standard error) there is ``movescu``.
     """
     parsed = replace(parse([*map(str, arguments)]), output_directory=str(folder), **settings)
     log = io.StringIO()

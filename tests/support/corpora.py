@@ -12,10 +12,10 @@ from delivery import Delivered
 from pairwise import pairwise
 
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.filemeta import decode_file_meta
-from movescu.dataset.recode import scan
+from movescu.dataset.file_meta import decode_file_meta
+from movescu.dataset.transcoder import scan
+from movescu.dictionary.uids import TRANSFER_SYNTAXES
 from movescu.errors import DataSetError
-from movescu.uids import TRANSFER_SYNTAXES
 
 UNCOMPRESSED = frozenset((encoded.ELE, encoded.ILE, encoded.EBE, encoded.DEFLATED))
 

@@ -18,8 +18,9 @@ from encoded import el
 
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
-from movescu.net.connection import Connection
-from movescu.net.transport import Silence, connect
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, ProposedContext
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 import forked
 import pydicom
 
-from movescu.dataset.filemeta import decode_file_meta
-from movescu.storage.naming import file_name
+from movescu.dataset.file_meta import decode_file_meta
+from movescu.storage.file_names import file_name
 
 if TYPE_CHECKING:
     from pathlib import Path

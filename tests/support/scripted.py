@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import invariants
 
-from movescu.dataset.filemeta import decode_file_meta
+from movescu._runtime.record import replace
+from movescu.dataset.file_meta import decode_file_meta
+from movescu.dictionary.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import (
     DATA_SET_PRESENT,
@@ -32,12 +34,12 @@ from movescu.dimse.messages import (
     Message,
 )
 from movescu.dimse.status import PENDING, SUCCESS
-from movescu.net.connection import Connection
-from movescu.net.transport import Deadline, Transport, connect
-from movescu.record import replace
 from movescu.testing.query import encode_identifier
-from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from movescu.ul.association import AbortIndication, Association, ProviderAbortIndication, ReleaseIndication
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport, connect
+from movescu.ul.association import Association
+from movescu.ul.indications import AbortIndication, ProviderAbortIndication, ReleaseIndication
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 

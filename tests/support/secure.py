@@ -24,7 +24,7 @@ from pynetdicom.sop_class import (
     PatientRootQueryRetrieveInformationModelMove,
 )
 
-from movescu.uids import EXPLICIT_LITTLE
+from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.ul.negotiation import propose, user_information
 from movescu.ul.pdu import AssociateRQ
 

@@ -11,8 +11,8 @@ import peers
 import scripted
 from command import Outcome, Running, here, movescu, running
 
-from movescu.options import RetrieveOptions
-from movescu.retrieval import Retrieval
+from movescu.retrieval.config import RetrieveOptions
+from movescu.retrieval.retrieval import Retrieval
 from movescu.storage.options import ListenOptions, StorageOptions
 
 if TYPE_CHECKING:

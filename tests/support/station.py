@@ -13,16 +13,17 @@ import invariants
 from encoded import el
 from wire import WAIT, read_pdu
 
+from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, VERIFICATION
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP, Message, decode_command, encode_command
-from movescu.net.connection import Connection
-from movescu.net.listener import Listener
-from movescu.net.transport import Deadline, connect, listen
 from movescu.services.store import Received, StorageSCP
 from movescu.storage.options import StorageOptions
 from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
-from movescu.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, VERIFICATION
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
+from movescu.transport.listener import Listener
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, propose, user_information
 from movescu.ul.pdu import (
     PDU,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from movescu.storage.incoming import Incoming
-    from movescu.uids import TransferSyntax
+    from movescu.dictionary.uids import TransferSyntax
+    from movescu.storage.incoming_object import Incoming
 
 HOST = "127.0.0.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import peers
 
+from movescu.dictionary.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import InterruptedConnectionError, PeerError, StoreError
-from movescu.net.connection import Connection
-from movescu.net.listener import Listener
-from movescu.net.transport import Silence, connect, listen
 from movescu.services.store import StorageSCP
-from movescu.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
+from movescu.transport.listener import Listener
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, user_information
 from movescu.ul.pdu import AssociateRQ, ProposedContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from movescu.storage.incoming import Incoming
+    from movescu.storage.incoming_object import Incoming
 
 _SILENCE = Silence(30.0, "a storage proxy waits")
 

@@ -6,15 +6,16 @@ import socket
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from movescu.net.connection import Connection
-from movescu.net.transport import Deadline, Transport
-from movescu.record import names_of
-from movescu.uids import IMPLICIT_LITTLE, VERIFICATION
-from movescu.ul.association import (
+from movescu._runtime.record import names_of
+from movescu.dictionary.uids import IMPLICIT_LITTLE, VERIFICATION
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport
+from movescu.ul.association import Association
+from movescu.ul.indications import (
     AbortIndication,
     AssociateConfirmation,
     AssociateIndication,
-    Association,
     Fragment,
     Indication,
     ProviderAbortIndication,

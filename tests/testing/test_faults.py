@@ -17,7 +17,7 @@ import corpus
 import peers
 import pytest
 
-from movescu.dataset.query import make_identifier
+from movescu.dictionary.uids import EXPLICIT_LITTLE, STUDY_ROOT_MOVE
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import (
@@ -28,12 +28,13 @@ from movescu.errors import (
     PeerError,
     TimedOutError,
 )
-from movescu.net.connection import Connection
-from movescu.net.listener import Listener
-from movescu.net.transport import Silence, connect, listen
+from movescu.query.identifier import make_identifier
 from movescu.services.move import MoveResponse, MoveSCU
 from movescu.testing import Archive, Ending, Faults
-from movescu.uids import EXPLICIT_LITTLE, STUDY_ROOT_MOVE
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
+from movescu.transport.listener import Listener
+from movescu.transport.sockets import connect, listen
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
 from movescu.ul.pdu import AssociateRQ
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from wire import COMMAND, LAST, Plain, acceptance, feed, machines, p_data, request
 
 from movescu.errors import AbortReason, ProtocolError
-from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, PART, Association, Fragment, ProviderAbortIndication
+from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, PART, Association
+from movescu.ul.indications import Fragment, ProviderAbortIndication
 from movescu.ul.pdu import PDU, Abort, AssociateRJ, ReleaseRP, ReleaseRQ
-from movescu.ul.states import State
+from movescu.ul.state_table import State
 
 NOW = 100.0
 ARTIM = 30.0

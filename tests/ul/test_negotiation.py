@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from movescu import implementation
-from movescu.errors import AbortReason, ProtocolError
-from movescu.record import replace
-from movescu.uids import (
+from movescu._runtime import version
+from movescu._runtime.record import replace
+from movescu.dictionary.uids import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
@@ -17,6 +16,7 @@ from movescu.uids import (
     TransferSyntax,
     may_be_storage,
 )
+from movescu.errors import AbortReason, ProtocolError
 from movescu.ul.negotiation import (
     AcceptorPolicy,
     Context,
@@ -57,10 +57,10 @@ def test_find_and_move_are_proposed_as_contexts_one_and_three_with_every_syntax_
 def test_every_association_says_who_we_are_and_what_we_take() -> None:
     information = user_information(32768)
     assert information.maximum_length == 32768
-    assert information.implementation_class_uid == implementation.CLASS_UID
-    assert information.implementation_version_name == implementation.VERSION_NAME
-    assert len(implementation.CLASS_UID) <= 64
-    assert len(implementation.VERSION_NAME) <= 16
+    assert information.implementation_class_uid == version.CLASS_UID
+    assert information.implementation_version_name == version.VERSION_NAME
+    assert len(version.CLASS_UID) <= 64
+    assert len(version.VERSION_NAME) <= 16
 
 
 def test_the_acceptors_order_of_transfer_syntaxes_decides() -> None:

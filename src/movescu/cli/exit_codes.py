@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from movescu.judgement import Reason, judge
+from movescu.retrieval.judgement import Reason, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final
 
-    from movescu.judgement import Evidence
+    from movescu.retrieval.judgement import Evidence
 
 
 class ExitCode(IntEnum):

@@ -1,4 +1,4 @@
-"""The command: reads the command line, answers what needs no archive, and hands the rest to ``command``."""
+"""The command: reads the command line, answers what needs no archive, and hands the rest to ``commands``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from movescu.cli.parser import ShowCompletion, ShowHelp, ShowTLS, ShowVersion
+    from movescu.cli.options.command_line import ShowCompletion, ShowHelp, ShowTLS, ShowVersion
 
 
 def run() -> None:
@@ -37,15 +37,15 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command. Gives the exit code."""
     if list(arguments) == ["--version"]:  # without the options, which take 15 ms to load
         return _print_version()
-    from movescu.cli import parser  # noqa: PLC0415 - see above
+    from movescu.cli.options import command_line  # noqa: PLC0415 - see above
 
     try:
-        settings = parser.parse(arguments)
-    except (parser.ShowHelp, parser.ShowVersion, parser.ShowTLS, parser.ShowCompletion) as wish:
+        settings = command_line.parse(arguments)
+    except (command_line.ShowHelp, command_line.ShowVersion, command_line.ShowTLS, command_line.ShowCompletion) as wish:
         streams.write(sys.stdout, _text(wish))
         return 0
-    except parser.CommandLineError as error:
-        from movescu.cli.command import print_usage_error  # noqa: PLC0415 - see below
+    except command_line.CommandLineError as error:
+        from movescu.cli.commands.retrieve import print_usage_error  # noqa: PLC0415 - see below
         from movescu.cli.exit_codes import ExitCode  # noqa: PLC0415 - as above
 
         if error.show_arguments:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         if not error.silent:
             print_usage_error(error)
         return ExitCode.USAGE
-    from movescu.cli.command import run_command  # noqa: PLC0415 - 20 ms that --help does without
+    from movescu.cli.commands.retrieve import run_command  # noqa: PLC0415 - 20 ms that --help does without
 
     if settings.show_arguments:
         _show_arguments(arguments)
@@ -64,25 +64,25 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print_version() -> int:
-    from movescu.cli.version import version_text  # noqa: PLC0415 - texts are loaded where they are printed
+    from movescu.cli.docs.banner import version_text  # noqa: PLC0415 - texts are loaded where they are printed
 
     streams.write(sys.stdout, version_text())
     return 0
 
 
 def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
-    from movescu.cli.parser import ShowCompletion, ShowTLS, ShowVersion  # noqa: PLC0415 - see main()
+    from movescu.cli.options.command_line import ShowCompletion, ShowTLS, ShowVersion  # noqa: PLC0415 - see main()
 
     if isinstance(wish, ShowCompletion):
-        from movescu.cli.completion import completion_text  # noqa: PLC0415 - texts are loaded where they are printed
+        from movescu.cli.docs.completion import completion_text  # noqa: PLC0415 - texts are loaded where they are printed
 
         return completion_text(wish.shell)
-    from movescu.cli import help as texts  # noqa: PLC0415 - as above
+    from movescu.cli.docs import help as texts  # noqa: PLC0415 - as above
 
     if isinstance(wish, ShowTLS):
         return texts.tls_text(ciphers=wish.ciphers)
     if isinstance(wish, ShowVersion):
-        from movescu.cli.version import version_text  # noqa: PLC0415 - as above
+        from movescu.cli.docs.banner import version_text  # noqa: PLC0415 - as above
 
         return version_text()
     text = texts.help_text() if wish.everything else texts.short_help_text()
@@ -90,7 +90,7 @@ def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
 
 
 def _show_arguments(arguments: Sequence[str]) -> None:
-    from movescu.cli.parser import arguments_lines  # noqa: PLC0415 - see main()
+    from movescu.cli.options.command_line import arguments_lines  # noqa: PLC0415 - see main()
 
     for line in arguments_lines("movescu", arguments):
         streams.write(sys.stderr, f"I: {line}\n")

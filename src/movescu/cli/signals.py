@@ -7,8 +7,8 @@ import signal
 import sys
 import threading
 
+from movescu._runtime.late_log import is_loading, logger_of
 from movescu.cli.exit_codes import ExitCode
-from movescu.late_log import is_loading, logger_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

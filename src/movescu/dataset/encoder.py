@@ -29,11 +29,9 @@ from array import array
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from movescu.errors import DataSetError
-
-from .encoding import SINCE_1993, Encoding, GroupLength, Identity
-from .identity import CLASS_UID, IDENTITY, INSTANCE_UID
-from .vr import (
+from movescu.dataset.encoding import SINCE_1993, Encoding, GroupLength, Identity
+from movescu.dataset.identity import CLASS_UID, IDENTITY, INSTANCE_UID
+from movescu.dictionary.vr import (
     BLANKS,
     ITEM,
     ITEM_END,
@@ -48,13 +46,13 @@ from .vr import (
     tag_text,
     uid_text,
 )
+from movescu.errors import DataSetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from movescu.uids import TransferSyntax
-
-    from .output import Output, Sink
+    from movescu.dataset.output import Output, Sink
+    from movescu.dictionary.uids import TransferSyntax
 
 MAX_OPEN: Final = 1 << 18
 """Elements of the levels that are open at once; their places are kept, 12 bytes each, until the level ends."""

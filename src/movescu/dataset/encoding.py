@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from movescu.record import Record, Struct
+from movescu._runtime.record import Record, Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from movescu.uids import TransferSyntax
+    from movescu.dictionary.uids import TransferSyntax
 
 MAX_INFLATED: Final = 1 << 30
 """Bytes to which a deflated data set may grow on its way to a file, unless it is said otherwise."""

@@ -13,18 +13,18 @@ from struct import Struct, iter_unpack
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from movescu import dictionary
-from movescu.dataset.charset import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
+from movescu.dataset.character_sets import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
 from movescu.dataset.identity import IdentityReader
-from movescu.dataset.recode import Reader
+from movescu.dataset.transcoder import Reader
 from movescu.dataset.values import FLOATS, INTEGERS, SIGNED
-from movescu.dataset.vr import KNOWN, LONG, PIXEL_REPRESENTATION, UNITS, Buffer, Vocabulary
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary.vr import KNOWN, LONG, PIXEL_REPRESENTATION, UNITS, Buffer, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from movescu.dataset.scan import Found
-    from movescu.uids import TransferSyntax
+    from movescu.dataset.fast_path.scan import Found
+    from movescu.dictionary.uids import TransferSyntax
 
 _FIRST: Final = 8 << 10  # bytes; the whole header of a CT of 150 elements has 5 KiB
 _BLOCK: Final = 1 << 16

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .encoding import Identity
-from .vr import Buffer, uid_text
+from movescu.dataset.encoding import Identity
+from movescu.dictionary.vr import Buffer, uid_text
 
 CLASS_UID: Final = 0x00080016
 INSTANCE_UID: Final = 0x00080018

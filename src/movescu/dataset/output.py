@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .vr import Buffer
+    from movescu.dictionary.vr import Buffer
 
 _KEPT: Final = 1 << 18
 _BLOCK: Final = 1 << 20

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from movescu.dataset.identity import IdentityReader
-from movescu.dataset.recode import Reader
-from movescu.dataset.vr import Buffer, uid_text
+from movescu.dataset.transcoder import Reader
+from movescu.dictionary.vr import Buffer, uid_text
 from movescu.errors import DataSetError
 
 if TYPE_CHECKING:
-    from movescu.uids import TransferSyntax
+    from movescu.dictionary.uids import TransferSyntax
 
 
 class _EnoughError(Exception):

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import struct
 
-from movescu import dictionary
-from movescu.dataset.vr import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
-from movescu.late_re import pattern
-from movescu.record import Record
+from movescu._runtime.late_re import pattern
+from movescu._runtime.record import Record
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary.vr import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

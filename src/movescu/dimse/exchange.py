@@ -6,11 +6,11 @@ message says is in ``messages``; who may send which is for the services.
 
 from __future__ import annotations
 
+from movescu._runtime.late_log import DEBUG, logger_of
+from movescu.dimse.command_templates import CommandReader
 from movescu.dimse.messages import NO_DATA_SET, CStoreRQ, Message, decode_command, encode_command
-from movescu.dimse.repeated import CommandReader
 from movescu.errors import AbortReason, AssociationReleasedError, ProtocolError
-from movescu.late_log import DEBUG, logger_of
-from movescu.ul.association import Fragment, ReleaseIndication
+from movescu.ul.indications import Fragment, ReleaseIndication
 from movescu.ul.pdu import PDataTF, PresentationDataValue
 
 TYPE_CHECKING = False
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Final, TypeAlias
 
-    from movescu.net.connection import Connection
-    from movescu.net.transport import Deadline
+    from movescu.transport.connection import Connection
+    from movescu.transport.deadlines import Deadline
 
 _log: Final = logger_of("movescu.dimse")
 
@@ -107,7 +107,7 @@ class Exchange:
 
     def _show(self, way: str, context_id: int, message: Message, data_set: _Buffer | None = None) -> None:
         """Log a message, with its data set if that is an identifier; objects are too large."""
-        from movescu.dimse.dump import message_text  # noqa: PLC0415 - for those alone who want to see it
+        from movescu.dimse.message_text import message_text  # noqa: PLC0415 - for those alone who want to see it
 
         title = f"{message.name} {way} {self.connection.peer} on presentation context {context_id}"
         _log.debug(message_text(title, message))
@@ -118,7 +118,7 @@ class Exchange:
         """Log an identifier, from the level on at which patients may be named."""
         context = self.connection.contexts.get(context_id)
         if _log.isEnabledFor(DEBUG) and context is not None:
-            from movescu.dataset.dump import data_set_text  # noqa: PLC0415 - as above
+            from movescu.dataset.data_set_text import data_set_text  # noqa: PLC0415 - as above
 
             syntax = context.transfer_syntax
             _log.debug(data_set_text(f"identifier, {syntax.name}", identifier, syntax))

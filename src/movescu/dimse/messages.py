@@ -10,9 +10,9 @@ from __future__ import annotations
 import struct
 from operator import attrgetter
 
+from movescu._runtime.record import Struct, names_of
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.errors import AbortReason, ProtocolError
-from movescu.record import Struct, names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime.late_log import logger_of
+from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.messages import CEchoRQ, CEchoRSP
 from movescu.errors import AbortReason, ProtocolError
-from movescu.late_log import logger_of
-from movescu.uids import VERIFICATION
 
 if TYPE_CHECKING:
     from movescu.dimse.exchange import Exchange
-    from movescu.net.transport import Deadline
+    from movescu.transport.deadlines import Deadline
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.echo")

@@ -1,24 +1,24 @@
 """The Query/Retrieve service class, C-FIND, as SCU: PS3.4 C.4.1 and PS3.7 9.1.2.
 
 Sends a request and gives its responses one by one, each with the bytes of its identifier. What the identifiers say,
-of request and response, is for ``dataset.query`` and the caller.
+of request and response, is for ``query.identifier`` and the caller.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import Record
 from movescu.dimse.messages import CCancelRQ, CFindRQ, CFindRSP, Message
 from movescu.dimse.status import C_FIND, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, ProtocolError
-from movescu.late_log import logger_of
-from movescu.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from movescu.dimse.exchange import Exchange
-    from movescu.net.transport import Deadline
+    from movescu.transport.deadlines import Deadline
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.find")

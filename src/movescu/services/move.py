@@ -1,19 +1,19 @@
 """The Query/Retrieve service class, C-MOVE, as SCU: PS3.4 C.4.2 and PS3.7 9.1.4.
 
 Sends a request and gives its responses one by one, the last of them with what its identifier lists. Encoding the
-identifier of the request is for ``dataset.query``, judging the outcome for ``retrieve``.
+identifier of the request is for ``query.identifier``, judging the outcome for ``retrieval``.
 """
 
 from __future__ import annotations
 
 import time
 
+from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import Record
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
 from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, DataSetError, ProtocolError
-from movescu.late_log import logger_of
-from movescu.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from movescu.dimse.exchange import Exchange
-    from movescu.net.transport import Deadline
+    from movescu.transport.deadlines import Deadline
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.move")
@@ -162,7 +162,7 @@ class MoveSCU:
             self._exchange.forget_data_set()
 
     def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
-        from movescu.dataset.query import values_of  # noqa: PLC0415 - most requests come to a response without a list
+        from movescu.dataset.transcoder import values_of  # noqa: PLC0415 - most requests come to a response without a list
 
         identifier = bytearray()
         for fragment in self._exchange.data_set(deadline):

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime.late_log import INFO, logger_of
+from movescu._runtime.record import Struct
+from movescu.dictionary.uids import MAXIMUM_UID_LENGTH, VERIFICATION
 from movescu.dimse import status as codes
+from movescu.dimse.command_templates import encode_success
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CEchoRQ, CEchoRSP, CStoreRQ, CStoreRSP, Message, encode_command
-from movescu.dimse.repeated import encode_success
 from movescu.errors import (
     AbortReason,
     DataSetError,
@@ -23,18 +26,15 @@ from movescu.errors import (
     ProtocolError,
     StoreError,
 )
-from movescu.late_log import INFO, logger_of
-from movescu.net.transport import Silence
-from movescu.record import Struct
-from movescu.services.turns import Turns
-from movescu.storage.incoming import Incoming, ObjectReceiver
-from movescu.uids import MAXIMUM_UID_LENGTH, VERIFICATION
+from movescu.services.shared_thread import Turns
+from movescu.storage.incoming_object import Incoming, ObjectReceiver
+from movescu.transport.deadlines import Silence
 from movescu.ul.negotiation import AcceptorPolicy, RejectedClass, answer, refusal, rejected_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from movescu.net.connection import Connection
+    from movescu.transport.connection import Connection
     from movescu.ul.pdu import AssociateAC, AssociateRQ
 
 _log: Final = logger_of("movescu.store")
@@ -75,7 +75,7 @@ class _RefusedError(MovescuError):
 
 
 class StorageSCP:
-    """Serves storage associations; one instance serves all of them, each in its thread as far as it has to (``turns``).
+    """Serves storage associations; one instance serves all of them, each in a thread unless ``shared_thread`` does.
 
     ``open_receiver`` is asked for each object where it goes; ``on_received`` is told what became of it, before the
     response leaves, and ``on_broken_off`` of each whose sender was lost before it was whole. ``on_responded`` is called

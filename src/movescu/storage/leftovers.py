@@ -27,9 +27,9 @@ import fcntl
 import os
 import threading
 
-from movescu.late_log import logger_of
-from movescu.late_re import pattern
-from movescu.record import Record
+from movescu._runtime.late_log import logger_of
+from movescu._runtime.late_re import pattern
+from movescu._runtime.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,22 +1,22 @@
 """Our own storage SCP, and what becomes of what it receives: the library's terms for what the command line says.
 
-What is asked for is in ``movescu.options``. Nothing here is loaded for a retrieve without a port of our own.
+What is asked for is in ``movescu.retrieval.config``. Nothing here is loaded for a retrieve without a port of our own.
 """
 
 from __future__ import annotations
 
+from movescu._runtime.record import Record
 from movescu.dataset.encoding import MAX_INFLATED, Encoding
-from movescu.record import Record
+from movescu.dictionary.uids import UNCOMPRESSED
 from movescu.storage.durability import Durability
-from movescu.uids import UNCOMPRESSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from movescu.storage.incoming import Incoming, ObjectReceiver
-    from movescu.storage.layout import Layout
-    from movescu.uids import TransferSyntax
+    from movescu.dictionary.uids import TransferSyntax
+    from movescu.storage.incoming_object import Incoming, ObjectReceiver
+    from movescu.storage.layout.template import Layout
 
 
 class StorageOptions(Record):

@@ -10,25 +10,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from movescu.dataset.filemeta import encode_file_meta
+from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import Record
+from movescu.dataset.fast_path.scan import Found, adapted, adapted_head
+from movescu.dataset.file_meta import encode_file_meta
 from movescu.dataset.identity import IDENTITY
-from movescu.dataset.recode import Encoding, Identity, Recoder
-from movescu.dataset.scan import Found, adapted, adapted_head
-from movescu.dataset.vr import PIXEL_DATA, tag_text
+from movescu.dataset.transcoder import Encoding, Identity, Recoder
+from movescu.dictionary.vr import PIXEL_DATA, tag_text
 from movescu.errors import DataSetError, DataSetMismatchError
-from movescu.late_log import logger_of
-from movescu.record import Record
-from movescu.storage.naming import file_name
+from movescu.storage.file_names import file_name
 from movescu.storage.writer import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from movescu.dictionary.uids import TransferSyntax
     from movescu.dimse.messages import CStoreRQ
-    from movescu.storage.incoming import Incoming, ObjectReceiver
+    from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.options import StorageOptions
     from movescu.storage.writer import ObjectFile, OutputDirectory
-    from movescu.uids import TransferSyntax
 
     _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax, Found | None], tuple[Outcome, str]]
 
@@ -282,7 +282,7 @@ def receiver_factory(
         return lambda _: IgnoringReceiver()
     storage = _Storage(directory, _commit_flat, IDENTITY, on_kept)
     if options.layout is not None:
-        from movescu.storage.placing import Placing  # noqa: PLC0415 - for those alone who want folders
+        from movescu.storage.layout.placement import Placing  # noqa: PLC0415 - for those alone who want folders
 
         placing = Placing(options.layout)
         storage = _Storage(directory, placing.commit, placing.noted, on_kept)

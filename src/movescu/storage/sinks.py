@@ -16,8 +16,8 @@ import warnings
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.filemeta import encode_file_meta
-from movescu.dataset.recode import scan
+from movescu.dataset.file_meta import encode_file_meta
+from movescu.dataset.transcoder import scan
 from movescu.errors import StoreError, UsageError
 from movescu.storage.durability import Durability, durability_of
 from movescu.storage.options import StorageOptions
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from movescu.storage.incoming import Incoming, ObjectReceiver
-    from movescu.storage.layout import Layout
+    from movescu.storage.incoming_object import Incoming, ObjectReceiver
+    from movescu.storage.layout.template import Layout
 
 Destination: TypeAlias = "str | os.PathLike[str] | Directory | Memory | OnBytes | Callable[[Dataset], object]"
 """What a program may name as the place where objects go."""
@@ -40,7 +40,7 @@ _CANONICAL: Final = Encoding()
 class Directory:
     """An existing directory that objects are written into, as the command does it; ``storage`` has the terms of it.
 
-    ``layout``: a name or a template (``storage.layout``). Raises ``UsageError`` if it is none.
+    ``layout``: a name or a template (``storage.layout.template``). Raises ``UsageError`` if it is none.
     """
 
     def __init__(
@@ -184,6 +184,6 @@ def read_dataset(file: bytes) -> Dataset:
 
 
 def _parsed(layout: str) -> Layout | None:
-    from movescu.storage.layout import parse_layout  # noqa: PLC0415 - as the receiver has it
+    from movescu.storage.layout.template import parse_layout  # noqa: PLC0415 - as the receiver has it
 
     return parse_layout(layout)

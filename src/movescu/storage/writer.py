@@ -4,7 +4,7 @@ A name that exists is a whole object: every error of writing is looked at, and o
 the system can (``O_TMPFILE``, most local file systems of Linux), a file has none before: there is nothing to look for
 and to rename, which halves the cost of a small file on ext4 (96 us to 47), and nothing is left of a run that is killed.
 Elsewhere, NFS among it, the file has a temporary name in the same directory until it is closed. OS errors become
-``StoreError`` here (``net/transport`` does the same for sockets). All names are relative to a descriptor of the
+``StoreError`` here (``transport.sockets`` does the same for sockets). All names are relative to a descriptor of the
 directory, so that the objects stay together even if the directory is renamed in mid-retrieve. How written files get to
 the disk is ``durability``'s.
 """
@@ -19,8 +19,8 @@ import stat
 import threading
 from enum import Enum, auto
 
+from movescu._runtime.record import Record
 from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
-from movescu.record import Record
 from movescu.storage.durability import Durability, Flusher
 from movescu.storage.folders import Folder, Folders
 from movescu.storage.leftovers import RunLock, Sweep

@@ -1,6 +1,6 @@
 """The test archive: C-ECHO, C-STORE, C-FIND and C-MOVE as SCP, on the layers that the client stands on.
 
-Serves each association in a thread and each request to its end. Matching is in ``query``, C-MOVE in ``move``, its
+Serves each association in a thread and each request to its end. Matching is in ``query``, C-MOVE in ``move_scp``, its
 sending in ``suboperations``, receiving in ``services.store``; what goes wrong on request is in ``faults``.
 """
 
@@ -12,22 +12,27 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from movescu.dataset.filemeta import encode_file_meta
+from movescu._runtime.late_log import logger_of
+from movescu.dataset.file_meta import encode_file_meta
+from movescu.dictionary.uids import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    TRANSFER_SYNTAXES,
+    VERIFICATION,
+    storage_classes,
+)
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CFindRQ, CFindRSP, CMoveRQ
 from movescu.errors import AbortReason, DataSetError, ProtocolError
-from movescu.late_log import logger_of
-from movescu.net.listener import Listener
-from movescu.net.transport import Silence, listen
 from movescu.services.store import Received, StorageSCP
-from movescu.storage.naming import file_name
+from movescu.storage.file_names import file_name
 from movescu.storage.options import StorageOptions
 from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.testing.faults import NO_FAULTS, Faults
-from movescu.testing.index import SOP_INSTANCE_UID, Index
-from movescu.testing.move import MoveSCP, Plan, UnknownDestinationError
+from movescu.testing.move_scp import MoveSCP, Plan, UnknownDestinationError
 from movescu.testing.query import (
     MODELS,
     IdentifierError,
@@ -38,15 +43,11 @@ from movescu.testing.query import (
     select,
     stored_tags,
 )
+from movescu.testing.stored_objects import SOP_INSTANCE_UID, StoredObjects
 from movescu.testing.suboperations import Destination, Outgoing, sub_operations
-from movescu.uids import (
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    TRANSFER_SYNTAXES,
-    VERIFICATION,
-    storage_classes,
-)
+from movescu.transport.deadlines import Silence
+from movescu.transport.listener import Listener
+from movescu.transport.sockets import listen
 from movescu.ul.negotiation import AcceptorPolicy, Context, answer
 from movescu.ul.pdu import AssociateRJ
 
@@ -55,9 +56,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from movescu.dimse.messages import Message
-    from movescu.net.connection import Connection
-    from movescu.storage.incoming import Incoming, ObjectReceiver
-    from movescu.testing.suboperations import Outcome
+    from movescu.storage.incoming_object import Incoming, ObjectReceiver
+    from movescu.testing.suboperations import SubOperationOutcome
+    from movescu.transport.connection import Connection
     from movescu.ul.pdu import AssociateRQ
 
 _log: Final = logger_of("movescu.testing")
@@ -114,7 +115,7 @@ class Archive:
         self.faults = faults
         self._folder = None if folder is None else Path(folder)
         self._received = None if received_folder is None else Path(received_folder)
-        self._index = Index(stored_tags())
+        self._index = StoredObjects(stored_tags())
         self._outgoing = Outgoing()
         self._background: list[threading.Thread] = []
         self._resources = contextlib.ExitStack()
@@ -249,7 +250,7 @@ class Archive:
 
         MoveSCP(exchange, context, request, faults).serve(plan, self._carry_out_later)
 
-    def _carry_out_later(self, outcomes: Generator[Outcome], seconds: float) -> None:
+    def _carry_out_later(self, outcomes: Generator[SubOperationOutcome], seconds: float) -> None:
         """Carry out, in a thread, what is left of a C-MOVE whose final response has been given."""
 
         def run() -> None:
@@ -277,7 +278,7 @@ class Archive:
 class _MemoryReceiver:
     """Keeps a received object in memory."""
 
-    def __init__(self, index: Index, meta: bytes) -> None:
+    def __init__(self, index: StoredObjects, meta: bytes) -> None:
         self._index = index
         self._data = bytearray(meta)
 
@@ -294,7 +295,7 @@ class _MemoryReceiver:
 class _FolderReceiver:
     """Keeps a received object as a file, by way of ``receiver``, and enters it in the index."""
 
-    def __init__(self, index: Index, receiver: ObjectReceiver, path: Path) -> None:
+    def __init__(self, index: StoredObjects, receiver: ObjectReceiver, path: Path) -> None:
         self._index = index
         self._receiver = receiver
         self._path = path

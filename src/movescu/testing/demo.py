@@ -14,13 +14,15 @@ import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from movescu.dataset.query import make_identifier, values_of
+from movescu.dataset.transcoder import values_of
+from movescu.dictionary.uids import EXPLICIT_LITTLE, STUDY_ROOT_FIND, uid_name
 from movescu.dimse.exchange import Exchange
-from movescu.net.connection import Connection
-from movescu.net.transport import Silence, connect
+from movescu.query.identifier import make_identifier
 from movescu.services.find import FindSCU
 from movescu.testing.archive import Archive
-from movescu.uids import EXPLICIT_LITTLE, STUDY_ROOT_FIND, uid_name
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import propose, user_information
 from movescu.ul.pdu import AssociateRQ
 

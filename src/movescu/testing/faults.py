@@ -14,13 +14,13 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, assert_never
 
 from movescu.errors import InterruptedConnectionError
-from movescu.net.transport import Deadline
+from movescu.transport.deadlines import Deadline
 from movescu.ul.pdu import PDataTF, PresentationDataValue
 
 if TYPE_CHECKING:
     from movescu.dimse.exchange import Exchange
     from movescu.dimse.messages import CStoreRQ
-    from movescu.net.connection import Connection
+    from movescu.transport.connection import Connection
 
 _SECONDS: Final = 10.0
 _PDU: Final = 4096  # bytes of the P-DATA-TFs of half an object, for a peer that takes as much

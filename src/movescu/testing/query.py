@@ -12,13 +12,10 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from movescu import dictionary
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.query import values_of
-from movescu.dataset.recode import recode
-from movescu.errors import DataSetError, MovescuError
-from movescu.testing.index import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, SPECIFIC_CHARACTER_SET, STUDY_INSTANCE_UID
-from movescu.uids import (
+from movescu.dataset.transcoder import recode, values_of
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary.uids import (
     IMPLICIT_LITTLE,
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_MOVE,
@@ -27,12 +24,19 @@ from movescu.uids import (
     STUDY_ROOT_FIND,
     STUDY_ROOT_MOVE,
 )
+from movescu.errors import DataSetError, MovescuError
+from movescu.testing.stored_objects import (
+    SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID,
+    SPECIFIC_CHARACTER_SET,
+    STUDY_INSTANCE_UID,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from movescu.testing.index import Entry
-    from movescu.uids import TransferSyntax
+    from movescu.dictionary.uids import TransferSyntax
+    from movescu.testing.stored_objects import Entry
 
 QUERY_RETRIEVE_LEVEL: Final = 0x00080052
 RETRIEVE_AE_TITLE: Final = 0x00080054

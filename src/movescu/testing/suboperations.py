@@ -2,7 +2,7 @@
 
 Objects are sent as they are stored. For each SOP class and stored transfer syntax a presentation context of its own is
 proposed; where the receiver takes an uncompressed object in another uncompressed transfer syntax only, it is recoded.
-What 128 contexts do not hold goes over the next association. Counting and reporting are for ``move``.
+What 128 contexts do not hold goes over the next association. Counting and reporting are for ``move_scp``.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from movescu._runtime.late_log import logger_of
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.recode import recode
+from movescu.dataset.transcoder import recode
+from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP
 from movescu.errors import DataSetError, PeerError, ProtocolError
-from movescu.late_log import logger_of
-from movescu.net.connection import Connection
-from movescu.net.transport import Silence, connect
 from movescu.testing.faults import Faults, break_off, hold_open
-from movescu.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Silence
+from movescu.transport.sockets import connect
 from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, ProposedContext
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
-    from movescu.testing.index import Entry
+    from movescu.testing.stored_objects import Entry
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.testing")
@@ -47,7 +48,7 @@ Numbered: TypeAlias = "tuple[int, Entry]"
 _Proposal: TypeAlias = tuple[str, tuple[str, ...]]
 
 
-class Outcome(NamedTuple):
+class SubOperationOutcome(NamedTuple):
     """What became of a sub-operation: the status of PS3.4 table B.2-1 that the receiver gave, or that stands for it."""
 
     entry: Entry
@@ -105,7 +106,7 @@ class Outgoing:
 
 def sub_operations(
     entries: Sequence[Entry], destination: Destination, faults: Faults, outgoing: Outgoing, associations: int
-) -> Generator[Outcome]:
+) -> Generator[SubOperationOutcome]:
     """Send objects over so many associations at once; give the outcome of each as it comes.
 
     Nothing happens before the first is asked for. Closing the generator stops the sending: the associations are
@@ -116,12 +117,12 @@ def sub_operations(
     return senders[0] if associations == 1 else _merged(senders)
 
 
-def _merged(parts: Sequence[Generator[Outcome]]) -> Generator[Outcome]:
+def _merged(parts: Sequence[Generator[SubOperationOutcome]]) -> Generator[SubOperationOutcome]:
     """Run generators side by side, each in a thread, and give what they give."""
-    outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+    outcomes: queue.SimpleQueue[SubOperationOutcome | None] = queue.SimpleQueue()
     stopped = threading.Event()
 
-    def run(part: Generator[Outcome]) -> None:
+    def run(part: Generator[SubOperationOutcome]) -> None:
         with contextlib.closing(part):
             for outcome in part:
                 outcomes.put(outcome)
@@ -151,7 +152,7 @@ class _Sender:
         self._outgoing = outgoing
         self._silence = Silence(_SECONDS, "the destination of a C-MOVE is silent")
 
-    def send(self, entries: Sequence[Numbered]) -> Generator[Outcome]:
+    def send(self, entries: Sequence[Numbered]) -> Generator[SubOperationOutcome]:
         for proposals, group in _groups(entries):
             done = 0
             try:
@@ -164,7 +165,7 @@ class _Sender:
             except PeerError as error:
                 _log.warning("storage association with %s: %s", self._destination.ae_title, error)
                 for _, entry in group[done:]:
-                    yield Outcome(entry, codes.OUT_OF_RESOURCES)
+                    yield SubOperationOutcome(entry, codes.OUT_OF_RESOURCES)
 
     @contextlib.contextmanager
     def _association(self, proposals: Sequence[_Proposal]) -> Iterator[Connection]:
@@ -201,24 +202,24 @@ class _Sender:
 
     def _sub_operation(
         self, exchange: Exchange, contexts: dict[tuple[str, str], Context], number: int, entry: Entry
-    ) -> Outcome:
+    ) -> SubOperationOutcome:
         faults = self._faults
         if faults.pause:
             self._outgoing.ended.wait(faults.pause)
         if faults.drops(number):
-            return Outcome(entry, codes.SUCCESS)
+            return SubOperationOutcome(entry, codes.SUCCESS)
         if faults.fails(number):
-            return Outcome(entry, codes.OUT_OF_RESOURCES)
+            return SubOperationOutcome(entry, codes.OUT_OF_RESOURCES)
         context = next((contexts[key] for key in _keys(entry) if key in contexts), None)
         if context is None:
             _log.warning("%s takes no %s as it is stored here", self._destination.ae_title, entry.sop_class_uid)
-            return Outcome(entry, codes.SOP_CLASS_NOT_SUPPORTED)
+            return SubOperationOutcome(entry, codes.SOP_CLASS_NOT_SUPPORTED)
         try:
             data_set = _data_set(entry, context)
         except (OSError, DataSetError) as error:
             _log.warning("object %s cannot be sent: %s", entry.sop_instance_uid, error)
-            return Outcome(entry, codes.CANNOT_UNDERSTAND)
-        return Outcome(entry, self._store(exchange, context, number, entry, data_set))
+            return SubOperationOutcome(entry, codes.CANNOT_UNDERSTAND)
+        return SubOperationOutcome(entry, self._store(exchange, context, number, entry, data_set))
 
     def _store(self, exchange: Exchange, context: Context, number: int, entry: Entry, data_set: memoryview) -> int:
         """Send one object (PS3.7 9.1.1). Gives the status of the response."""

@@ -2,8 +2,8 @@
 
 Bytes go in through ``get_buffer`` and ``buffer_updated`` (the shape of ``asyncio.BufferedProtocol``), indications come
 out of it; service primitives are methods, whose PDUs are taken with ``data_to_send``. Time is an argument. What may
-happen in which state is in ``states``; what PDUs look like is in ``pdu``; whoever drives the machine moves the bytes,
-watches ``artim_deadline`` and closes the transport connection when ``closed`` says so.
+happen in which state is in ``state_table``; what PDUs look like is in ``pdu``; whoever drives the machine moves the
+bytes, watches ``artim_deadline`` and closes the transport connection when ``closed`` says so.
 
 In Sta6 a P-DATA-TF does not go through the table (DT-2 is a self-loop there): its header is judged, and the fragments
 are handed out as views of the receive buffer. Such a view is borrowed until the next ``get_buffer``. A fragment of a
@@ -16,7 +16,16 @@ from __future__ import annotations
 import struct
 
 from movescu.errors import AbortReason, LocalProtocolError, ProtocolError
-from movescu.record import Record, Struct
+from movescu.ul.indications import (
+    AbortIndication,
+    AssociateConfirmation,
+    AssociateIndication,
+    Fragment,
+    Indication,
+    ProviderAbortIndication,
+    ReleaseConfirmation,
+    ReleaseIndication,
+)
 from movescu.ul.pdu import (
     HEADER_LENGTH,
     PDU,
@@ -33,12 +42,12 @@ from movescu.ul.pdu import (
     ReleaseRQ,
     decode_pdu,
 )
-from movescu.ul.states import ACTIONS, TRANSITIONS, Effect, Event, State
+from movescu.ul.state_table import ACTIONS, TRANSITIONS, Effect, Event, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Final, TypeAlias
+    from typing import Final
 
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1 << 20
 """Longest A-ASSOCIATE PDU that is read, in bytes; 128 contexts of 50 transfer syntaxes each take 200 KB."""
@@ -59,70 +68,6 @@ _P_DATA_STATES: Final = (State.STA6, State.STA7)
 _HEADER: Final = struct.Struct(">BxI")
 _PDV_HEADER: Final = struct.Struct(">IBB")
 
-
-class AssociateIndication(Record):
-    """A-ASSOCIATE indication: a peer asks for an association (AE-6)."""
-
-    request: AssociateRQ
-
-
-class AssociateConfirmation(Record):
-    """A-ASSOCIATE confirmation: the peer accepted or rejected (AE-3, AE-4)."""
-
-    answer: AssociateAC | AssociateRJ
-
-
-class Fragment(Struct):
-    """P-DATA indication: one presentation data value (DT-2, AR-6); ``data`` is borrowed.
-
-    ``control`` is the message control header without its reserved bits, which PS3.8 E.2 forbids to look at.
-    """
-
-    context_id: int
-    control: int
-    data: memoryview
-
-    def __init__(self, context_id: int, control: int, data: memoryview) -> None:
-        self.context_id = context_id
-        self.control = control
-        self.data = data
-
-
-class ReleaseIndication(Record):
-    """A-RELEASE indication; ``collision`` where we had asked for a release ourselves (AR-2, AR-8)."""
-
-    collision: bool
-
-
-class ReleaseConfirmation(Record):
-    """A-RELEASE confirmation (AR-3, AR-10)."""
-
-
-class AbortIndication(Record):
-    """A-ABORT indication: the peer's service user aborted (AA-3)."""
-
-    abort: Abort
-
-
-class ProviderAbortIndication(Record):
-    """A-P-ABORT indication: the peer's provider aborted, the connection is gone, or the peer broke the protocol.
-
-    ``abort`` is the A-ABORT received (AA-3), ``error`` what the peer did wrong (AA-8); both None: connection lost.
-    """
-
-    abort: Abort | None = None
-    error: ProtocolError | None = None
-
-
-Indication: TypeAlias = (
-    AssociateIndication
-    | AssociateConfirmation
-    | Fragment
-    | ReleaseIndication
-    | ReleaseConfirmation
-    | AbortIndication
-    | ProviderAbortIndication
-)
 
 _PDU_EVENTS: Final = {
     PDUType.ASSOCIATE_RQ: Event.ASSOCIATE_RQ_PDU,

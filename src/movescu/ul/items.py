@@ -37,7 +37,7 @@ def uid_bytes(value: str) -> bytes:
     return value.encode("latin-1", "replace")
 
 
-class Reader:
+class ItemReader:
     """Takes fields from the bytes of one item; ``where`` names it in errors, ``count`` is of all items of the PDU."""
 
     __slots__ = ("count", "data", "position", "where")
@@ -79,7 +79,7 @@ class Reader:
         """Take a UID that is preceded by its length."""
         return decode_text(self.counted(name))
 
-    def item(self) -> tuple[int, Reader]:
+    def item(self) -> tuple[int, ItemReader]:
         """Take an item: its type, and a reader of what it consists of."""
         item_type = self.number(1, "item type")
         self.take(1, "reserved byte")
@@ -89,7 +89,7 @@ class Reader:
                 f"{self.where}: more than {MAXIMUM_ITEMS} items", abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE
             )
         data = self.take(length, f"item {item_type:02X}H")
-        return item_type, Reader(data, f"{self.where}, item {item_type:02X}H", self.count)
+        return item_type, ItemReader(data, f"{self.where}, item {item_type:02X}H", self.count)
 
 
 def decode_text(value: bytes) -> str:

@@ -6,10 +6,10 @@ acceptor's order of transfer syntaxes decides, not the requestor's, as with DCMT
 
 from __future__ import annotations
 
-from movescu import implementation
+from movescu._runtime import version
+from movescu._runtime.record import Record, replace
+from movescu.dictionary.uids import APPLICATION_CONTEXT, IMPLICIT_LITTLE, TRANSFER_SYNTAXES, TransferSyntax
 from movescu.errors import AbortReason, ProtocolError
-from movescu.record import Record, replace
-from movescu.uids import APPLICATION_CONTEXT, IMPLICIT_LITTLE, TRANSFER_SYNTAXES, TransferSyntax
 from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRJ, AssociateRQ, ContextResult, ProposedContext
 from movescu.ul.user_information import ExtendedNegotiation, RoleSelection, UserInformation
 
@@ -72,8 +72,8 @@ def user_information(maximum_length: int) -> UserInformation:
     """Say of ourselves what every association says (PS3.7 D.3.3.1, D.3.3.2); ``maximum_length`` in bytes."""
     return UserInformation(
         maximum_length=maximum_length,
-        implementation_class_uid=implementation.CLASS_UID,
-        implementation_version_name=implementation.VERSION_NAME,
+        implementation_class_uid=version.CLASS_UID,
+        implementation_version_name=version.VERSION_NAME,
     )
 
 

@@ -1,9 +1,9 @@
 """The seven PDUs of the DICOM Upper Layer and their items: PS3.8 section 9.3, and nothing else.
 
-Each PDU and item is a record; ``encode()`` gives its bytes, ``decode_*`` makes it from bytes. Whether a PDU
-is allowed when it arrives is for ``states``, whether its proposals are accepted for ``negotiation``. Items of unknown
-type are skipped (PS3.8 9.3.1). Whatever else does not fit raises ``ProtocolError``, which names the field and carries
-the reason for the A-ABORT.
+Each PDU and item is a record; ``encode()`` gives its bytes, ``decode_*`` makes it from bytes. Whether a PDU is allowed
+when it arrives is for ``state_table``, whether its proposals are accepted for ``negotiation``. Items of unknown type
+are skipped (PS3.8 9.3.1). Whatever else does not fit raises ``ProtocolError``, which names the field and carries the
+reason for the A-ABORT.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
+from movescu._runtime.record import Record, Struct
+from movescu.dictionary.uids import APPLICATION_CONTEXT
 from movescu.errors import AbortReason, ProtocolError
-from movescu.record import Record, Struct
-from movescu.uids import APPLICATION_CONTEXT
-from movescu.ul.items import BytesLike, Reader, decode_text, encode_item, uid_bytes
+from movescu.ul.items import BytesLike, ItemReader, decode_text, encode_item, uid_bytes
 from movescu.ul.user_information import USER_INFORMATION, UserInformation, decode_user_information
 
 TYPE_CHECKING = False
@@ -281,7 +281,7 @@ class Abort(Record):
 PDU: TypeAlias = AssociateRQ | AssociateAC | AssociateRJ | PDataTF | ReleaseRQ | ReleaseRP | Abort
 
 
-def _decode_proposed(reader: Reader) -> ProposedContext:
+def _decode_proposed(reader: ItemReader) -> ProposedContext:
     context_id = reader.number(1, "presentation context ID")
     reader.take(3, "reserved bytes")
     abstract_syntaxes: list[str] = []
@@ -301,7 +301,7 @@ def _decode_proposed(reader: Reader) -> ProposedContext:
     return ProposedContext(context_id, abstract_syntaxes[0], tuple(transfer_syntaxes))
 
 
-def _decode_answered(reader: Reader) -> AnsweredContext:
+def _decode_answered(reader: ItemReader) -> AnsweredContext:
     context_id = reader.number(1, "presentation context ID")
     reader.take(1, "reserved byte")
     result = reader.number(1, "result/reason")
@@ -328,7 +328,7 @@ def _check_context_ids(context_ids: list[int], name: str) -> None:
         seen.add(context_id)
 
 
-def _decode_associate(reader: Reader, context_type: int) -> tuple[dict[str, object], list[Reader]]:
+def _decode_associate(reader: ItemReader, context_type: int) -> tuple[dict[str, object], list[ItemReader]]:
     """Take what A-ASSOCIATE-RQ and -AC have in common; the presentation context items are left to the caller."""
     fields: dict[str, object] = {"protocol_version": reader.number(2, "protocol version")}
     reader.take(2, "reserved bytes")
@@ -337,7 +337,7 @@ def _decode_associate(reader: Reader, context_type: int) -> tuple[dict[str, obje
     reader.take(32, "reserved bytes")
     fields["application_context"] = ""
     fields["user_information"] = UserInformation()
-    contexts: list[Reader] = []
+    contexts: list[ItemReader] = []
     while reader:
         item_type, item = reader.item()
         if item_type == _APPLICATION_CONTEXT:
@@ -349,7 +349,7 @@ def _decode_associate(reader: Reader, context_type: int) -> tuple[dict[str, obje
     return fields, contexts
 
 
-def _decode_associate_rq(reader: Reader) -> AssociateRQ:
+def _decode_associate_rq(reader: ItemReader) -> AssociateRQ:
     fields, items = _decode_associate(reader, _PROPOSED_CONTEXT)
     contexts = tuple(_decode_proposed(item) for item in items)
     if not contexts:
@@ -360,19 +360,19 @@ def _decode_associate_rq(reader: Reader) -> AssociateRQ:
     return AssociateRQ(contexts=contexts, **fields)  # type: ignore[arg-type] # filled field by field above
 
 
-def _decode_associate_ac(reader: Reader) -> AssociateAC:
+def _decode_associate_ac(reader: ItemReader) -> AssociateAC:
     fields, items = _decode_associate(reader, _ANSWERED_CONTEXT)
     contexts = tuple(_decode_answered(item) for item in items)
     _check_context_ids([context.context_id for context in contexts], reader.where)
     return AssociateAC(contexts=contexts, **fields)  # type: ignore[arg-type] # filled field by field above
 
 
-def _decode_associate_rj(reader: Reader) -> AssociateRJ:
+def _decode_associate_rj(reader: ItemReader) -> AssociateRJ:
     reader.take(1, "reserved byte")
     return AssociateRJ(reader.number(1, "result"), reader.number(1, "source"), reader.number(1, "reason/diag."))
 
 
-def _decode_p_data_tf(reader: Reader) -> PDataTF:
+def _decode_p_data_tf(reader: ItemReader) -> PDataTF:
     values: list[PresentationDataValue] = []
     while reader:
         length = reader.number(4, "PDV length")
@@ -388,22 +388,22 @@ def _decode_p_data_tf(reader: Reader) -> PDataTF:
     return PDataTF(tuple(values))
 
 
-def _decode_abort(reader: Reader) -> Abort:
+def _decode_abort(reader: ItemReader) -> Abort:
     reader.take(2, "reserved bytes")
     return Abort(reader.number(1, "source"), reader.number(1, "reason/diag."))
 
 
-def _decode_release_rq(reader: Reader) -> ReleaseRQ:
+def _decode_release_rq(reader: ItemReader) -> ReleaseRQ:
     reader.take(4, "reserved bytes")
     return ReleaseRQ()
 
 
-def _decode_release_rp(reader: Reader) -> ReleaseRP:
+def _decode_release_rp(reader: ItemReader) -> ReleaseRP:
     reader.take(4, "reserved bytes")
     return ReleaseRP()
 
 
-_DECODERS: Final[Mapping[int, tuple[str, Callable[[Reader], PDU]]]] = {
+_DECODERS: Final[Mapping[int, tuple[str, Callable[[ItemReader], PDU]]]] = {
     PDUType.ASSOCIATE_RQ: ("A-ASSOCIATE-RQ", _decode_associate_rq),
     PDUType.ASSOCIATE_AC: ("A-ASSOCIATE-AC", _decode_associate_ac),
     PDUType.ASSOCIATE_RJ: ("A-ASSOCIATE-RJ", _decode_associate_rj),
@@ -422,4 +422,4 @@ def decode_pdu(pdu_type: int, body: BytesLike) -> PDU:
     if pdu_type not in _DECODERS:
         raise ProtocolError(f"PDU type {pdu_type:02X}H is unknown", abort_reason=AbortReason.UNRECOGNIZED_PDU)
     name, decode = _DECODERS[pdu_type]
-    return decode(Reader(body, name))
+    return decode(ItemReader(body, name))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from movescu.record import Record
-from movescu.ul.items import Reader, counted, decode_text, encode_item, uid_bytes
+from movescu._runtime.record import Record
+from movescu.ul.items import ItemReader, counted, decode_text, encode_item, uid_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class UserInformation(Record):
         return encode_item(USER_INFORMATION, *parts)
 
 
-def decode_user_information(reader: Reader) -> UserInformation:
+def decode_user_information(reader: ItemReader) -> UserInformation:
     """Make it from what item 50H consists of. Raises ``ProtocolError``."""
     values: dict[int, object] = {}
     lists: dict[int, list[object]] = {}
@@ -147,33 +147,33 @@ def decode_user_information(reader: Reader) -> UserInformation:
     return UserInformation(**fields)  # type: ignore[arg-type] # the two tables below pair each field with its type
 
 
-def _decode_extended(reader: Reader) -> ExtendedNegotiation:
+def _decode_extended(reader: ItemReader) -> ExtendedNegotiation:
     return ExtendedNegotiation(reader.uid("SOP class UID"), reader.rest())
 
 
-def _decode_common_extended(reader: Reader) -> CommonExtendedNegotiation:
+def _decode_common_extended(reader: ItemReader) -> CommonExtendedNegotiation:
     sop_class_uid = reader.uid("SOP class UID")
     service_class_uid = reader.uid("service class UID")
-    related = Reader(reader.counted("related general SOP classes"), reader.where)
+    related = ItemReader(reader.counted("related general SOP classes"), reader.where)
     uids: list[str] = []
     while related:
         uids.append(related.uid("related general SOP class UID"))
     return CommonExtendedNegotiation(sop_class_uid, service_class_uid, tuple(uids))
 
 
-def _decode_role(reader: Reader) -> RoleSelection:
+def _decode_role(reader: ItemReader) -> RoleSelection:
     uid = reader.uid("SOP class UID")
     return RoleSelection(uid, bool(reader.number(1, "SCU role")), bool(reader.number(1, "SCP role")))
 
 
-def _decode_user_identity(reader: Reader) -> UserIdentity:
+def _decode_user_identity(reader: ItemReader) -> UserIdentity:
     identity_type = reader.number(1, "user identity type")
     positive_response = bool(reader.number(1, "positive response requested"))
     primary, secondary = reader.counted("primary field"), reader.counted("secondary field")
     return UserIdentity(identity_type, primary, secondary, positive_response)
 
 
-_SINGLE_SUB_ITEMS: Final[Mapping[int, Callable[[Reader], object]]] = {
+_SINGLE_SUB_ITEMS: Final[Mapping[int, Callable[[ItemReader], object]]] = {
     _MAXIMUM_LENGTH: lambda reader: reader.number(4, "maximum length"),
     _IMPLEMENTATION_CLASS_UID: lambda reader: decode_text(reader.rest()),
     _ASYNCHRONOUS_OPERATIONS: lambda reader: (reader.number(2, "invoked"), reader.number(2, "performed")),
@@ -181,7 +181,7 @@ _SINGLE_SUB_ITEMS: Final[Mapping[int, Callable[[Reader], object]]] = {
     _USER_IDENTITY_RQ: _decode_user_identity,
     _USER_IDENTITY_AC: lambda reader: reader.counted("server response"),
 }
-_REPEATED_SUB_ITEMS: Final[Mapping[int, Callable[[Reader], object]]] = {
+_REPEATED_SUB_ITEMS: Final[Mapping[int, Callable[[ItemReader], object]]] = {
     _ROLE_SELECTION: _decode_role,
     _EXTENDED_NEGOTIATION: _decode_extended,
     _COMMON_EXTENDED_NEGOTIATION: _decode_common_extended,

@@ -1,0 +1,1 @@
+"""What has nothing of DICOM: records, late loading of the log and of patterns, bytes as text, the version."""

@@ -1,0 +1,1 @@
+"""What the command does: retrieve, retrieve a list, check, dry run."""

@@ -1,0 +1,48 @@
+"""``--check``: the steps of ``retrieval.connection_test``, a line each, and the exit code of the first failure.
+
+A line is the result, the step and what was found; what can be done about it stands on a line of its own below. Only
+imported where it is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from movescu.cli import streams
+from movescu.cli.exit_codes import ExitCode
+from movescu.cli.logging.console_log import escape
+from movescu.cli.output.diagnostics import AT_START
+from movescu.retrieval.connection_test import DestinationUnknownError, Result, check
+
+if TYPE_CHECKING:
+    from movescu.errors import MovescuError
+    from movescu.retrieval.config import RetrieveOptions
+    from movescu.retrieval.connection_test import Step
+
+_CODES: Final[tuple[tuple[type[MovescuError], ExitCode], ...]] = (
+    (DestinationUnknownError, ExitCode.MOVE_FAILED),
+    *((kind, code) for kind, code, _ in AT_START),
+)
+
+
+def run_check(options: RetrieveOptions) -> ExitCode:
+    """Take the steps and print them as they are done. Gives the exit code."""
+    failed: list[Step] = []
+    for step in check(options):
+        if step.result is Result.FAILED:
+            failed.append(step)
+        streams.write(sys.stdout, _lines(step))
+    return _code(failed[0]) if failed else ExitCode.SUCCESS
+
+
+def _lines(step: Step) -> str:
+    """Give the lines of a step; what a peer says in them is escaped."""
+    lines = [f"{step.result.value:<8} {step.name}: {step.text}"]
+    if step.advice:
+        lines.append(f"{'':8} - {step.advice}")
+    return "".join(f"{escape(line)}\n" for line in lines)
+
+
+def _code(step: Step) -> ExitCode:
+    return next((code for kind, code in _CODES if isinstance(step.error, kind)), ExitCode.INTERNAL_ERROR)

@@ -1,0 +1,83 @@
+"""``--dry-run``: what would come, per study and series, by C-FIND alone; nothing is retrieved.
+
+A line for each study and, indented, for each of its series, on standard output. Only imported where it is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime.late_log import logger_of
+from movescu.cli import streams
+from movescu.cli.exit_codes import ExitCode
+from movescu.cli.logging.console_log import escape
+from movescu.cli.options.configuration import check_scopes, identifiers
+from movescu.dictionary.uids import STUDY_ROOT_FIND
+from movescu.errors import PeerError
+from movescu.query.request_list import read_rows
+from movescu.retrieval.archive_association import Session
+from movescu.retrieval.inventory import InventoryError, take_inventory
+from movescu.retrieval.retrieval import make_tls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from movescu.cli.options.settings import CommandSettings
+    from movescu.query.identifier import Identifier
+    from movescu.retrieval.config import RetrieveOptions
+    from movescu.retrieval.inventory import Inventory
+
+_log: Final = logger_of("movescu.cli")
+
+
+def run_dry(settings: CommandSettings, options: RetrieveOptions) -> int:
+    """Ask, and print. Gives the exit code; errors before the first request are raised."""
+    wanted = _wanted(settings)
+    total, code = 0, ExitCode.SUCCESS
+    session = Session(options, tls=make_tls(options.tls, accepting=False), further=(STUDY_ROOT_FIND,))
+    with contextlib.closing(session):
+        session.open()
+        for text, identifier in wanted:
+            try:
+                inventory = take_inventory(session, identifier, options.model)
+            except InventoryError as error:
+                _log.error("%s%s", text and f"{text}: ", error)
+                code = ExitCode.INCOMPLETE
+                continue
+            except PeerError as error:
+                _log.critical("association lost: %s", error)
+                return ExitCode.ASSOCIATION_LOST
+            if text:
+                streams.write(sys.stdout, f"{escape(text)}\n")
+            streams.write(sys.stdout, "".join(f"{escape(line)}\n" for line in _lines(inventory)))
+            total += len(inventory.objects)
+        streams.write(sys.stdout, f"{_objects(total)} in all\n")
+        with contextlib.suppress(PeerError):  # what was to be learned is known
+            session.release()
+    return code
+
+
+def _wanted(settings: CommandSettings) -> list[tuple[str, Identifier]]:
+    if settings.list_file is None:
+        wanted = identifiers(settings)
+        check_scopes(wanted, settings.model)
+        return [("", identifier) for identifier in wanted]
+    rows = read_rows(settings.list_file, settings.keys, model=settings.model)
+    return [(f"row {row.number} ({row.text})", row.identifier) for row in rows]
+
+
+def _lines(inventory: Inventory) -> Iterator[str]:
+    """Give a line for each study and series, in the order of the archive."""
+    studies: dict[str, dict[str, int]] = {}
+    for place in inventory.objects.values():
+        series = studies.setdefault(place.study, {})
+        series[place.series] = series.get(place.series, 0) + 1
+    for study, counts in studies.items():
+        yield f"study {study}: {_objects(sum(counts.values()))} in {len(counts)} series"
+        yield from (f"  series {uid}: {_objects(count)}" for uid, count in counts.items())
+
+
+def _objects(count: int) -> str:
+    return f"{count} object{'' if count == 1 else 's'}"

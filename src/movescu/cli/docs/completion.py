@@ -1,0 +1,173 @@
+"""What ``--completion`` prints: a script that makes a shell complete the command line, made from the option table.
+
+What is the same for every option list stands in ``data/completion.bash``, ``.zsh`` and ``.fish``; their words between
+``@`` signs are put in here: the names, how many values each takes, and what a shell can offer for a value. Options that
+are refused anyway are not offered. The keywords for ``-k`` are not in the scripts, for there are five thousand: a
+script asks the program for them, by ``--completion keywords``, when the first key is to be completed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from movescu.cli.options.table import OPTIONS, PARAMETERS, QUERY_FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from movescu.cli.options.option import Option, Value
+
+_DATA: Final = os.path.join(os.path.dirname(__file__), "data")  # noqa: PTH118, PTH120 - pathlib costs 10 ms
+
+_LEVELS: Final = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+_LEVEL_KEYWORDS: Final = (
+    *("QueryRetrieveLevel", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
+)
+"""Offered for ``-k`` where the program cannot be asked, as when another of the same name is found first."""
+
+_OFFERED: Final = tuple(option for option in OPTIONS if not option.refusal)
+
+
+def completion_text(shell: str) -> str:
+    """Give the script for a shell; or, for the scripts to ask for, the keywords or the sites, one a line."""
+    if shell in _LISTS:
+        return "".join(f"{word}\n" for word in sorted(_LISTS[shell]()))
+    with open(os.path.join(_DATA, f"completion.{shell}"), encoding="utf-8") as file:  # noqa: PTH118, PTH123 - as above
+        text = file.read()
+    for place, content in _CONTENTS[shell]().items():
+        text = text.replace(f"@{place}@", content)
+    return text
+
+
+def _keywords() -> Iterable[str]:
+    from movescu.dictionary.tags import keywords  # noqa: PLC0415 - not for the scripts
+
+    return keywords()
+
+
+def _sites() -> Iterable[str]:
+    from movescu.cli.options.sites import site_names  # noqa: PLC0415 - as above
+    from movescu.errors import UsageError  # noqa: PLC0415 - as above
+
+    try:
+        return site_names()
+    except UsageError:
+        return ()  # TAB is no place for a complaint
+
+
+_LISTS: Final = {"keywords": _keywords, "sites": _sites}
+
+
+# What the table gives
+
+
+def _names(option: Option) -> tuple[str, ...]:
+    return tuple(name for name in (option.short, option.long) if name)
+
+
+def _taking(count: int) -> list[str]:
+    """Give the names of the options that take so many values."""
+    return [name for option in _OFFERED if len(option.takes) == count for name in _names(option)]
+
+
+def _values(kind: str) -> Iterator[tuple[list[str], Value]]:
+    """Give the values of a kind, each with its places: ``name:1`` for the first after an option."""
+    for option in _OFFERED:
+        for number, value in enumerate(option.takes, start=1):
+            if value.kind == kind:
+                yield [f"{name}:{number}" for name in _names(option)], value
+
+
+def _places(kind: str) -> list[str]:
+    return [place for places, _ in _values(kind) for place in places]
+
+
+def _sentence(option: Option) -> str:
+    """Give what is said of an option in a menu: the start of its help."""
+    return option.help.partition("; ")[0]
+
+
+def _common(join: Callable[[Iterable[str]], str]) -> dict[str, str]:
+    return {
+        "ONE": join(_taking(1)),
+        "TWO": join(_taking(2)),
+        "FILES": join(_places("file")),
+        "DIRECTORIES": join(_places("directory")),
+        "HOSTS": join(_places("host")),
+        "KEYS": join(_places("key")),
+        "SITES": join(_places("site")),
+        "LEVELS": " ".join(_LEVELS),
+        "LEVEL_KEYWORDS": " ".join(_LEVEL_KEYWORDS),
+    }
+
+
+# What each shell makes of it
+
+
+def _bash() -> dict[str, str]:
+    choices = [
+        f'{"|".join(places)}) compgen -W "{" ".join(value.choices or ())}" -- "$current" ;;'
+        for places, value in _values("choice")
+    ]
+    names = " ".join(name for option in _OFFERED for name in _names(option))
+    return _common("|".join) | {"NAMES": names, "CHOICES": "\n        ".join(choices)}
+
+
+def _fish() -> dict[str, str]:
+    choices = [
+        f"case {' '.join(places)}\n            printf '%s\\n' {' '.join(value.choices or ())}"
+        for places, value in _values("choice")
+    ]
+    rows = [f"printf '%s\\t%s\\n' {name} {_quoted(_sentence(o))}" for o in _OFFERED for name in _names(o)]
+    return _common(" ".join) | {"NAMES": "\n        ".join(rows), "CHOICES": "\n        ".join(choices)}
+
+
+def _quoted(text: str) -> str:
+    """Quote for fish."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _zsh() -> dict[str, str]:
+    specs = [*(spec for option in _OFFERED for spec in _zsh_specs(option)), *_zsh_parameters()]
+    lines = ["'" + spec.replace("'", "'\\''") + "'" for spec in specs]
+    return _common(" ".join) | {"SPECS": " \\\n        ".join(lines)}
+
+
+def _zsh_specs(option: Option) -> Iterator[str]:
+    """Give a line for each name; options that exclude each other are offered until one of them is there."""
+    if option.long in ("--help", "--version"):
+        alone = "(- *)"
+    else:
+        rivals = " ".join(name for other in _OFFERED if other.group == option.group for name in _names(other))
+        alone = "*" if option.repeats else f"({rivals})"
+    values = "".join(f":{value.metavar}:{_zsh_action(value)}" for value in option.takes)
+    for name in _names(option):
+        yield f"{alone}{_zsh_escape(name, '=')}[{_zsh_escape(_sentence(option), '[]:')}]{values}"
+
+
+def _zsh_parameters() -> Iterator[str]:
+    for number, parameter in enumerate(PARAMETERS, start=1):
+        yield f"{number}:{parameter.name}: _movescu_parameter {_zsh_action(parameter.value)}"
+    yield f"*:{QUERY_FILES.name}: _movescu_parameter {_zsh_action(QUERY_FILES.value)}"
+
+
+def _zsh_action(value: Value) -> str:
+    if value.kind == "choice":
+        return f"({' '.join(value.choices or ())})"
+    actions = {
+        "file": "_files",
+        "directory": "_files -/",
+        "host": "_hosts",
+        "key": "_movescu_keys",
+        "site": "_movescu_sites",
+    }
+    return actions.get(value.kind, f"_message {value.metavar}")
+
+
+def _zsh_escape(text: str, special: str) -> str:
+    return "".join(f"\\{character}" if character in "\\" + special else character for character in text)
+
+
+_CONTENTS: Final = {"bash": _bash, "zsh": _zsh, "fish": _fish}

@@ -1,0 +1,1 @@
+"""The log: its levels, and the configuration files of log4cplus and of Python."""

@@ -1,0 +1,1 @@
+"""The option table, and how a command line becomes a configuration."""

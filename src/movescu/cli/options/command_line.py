@@ -1,0 +1,390 @@
+"""From the arguments of the command to ``CommandSettings``: grammar, command files, conflicts.
+
+The grammar is the one of DCMTK's command line tools, which is not the one of getopt. An argument is an option if it
+begins with a sign that no digit follows; it must then be the name of one, whole. What follows an option that takes
+values is its value, whatever it looks like. Options and parameters may be mixed. Where options exclude each other the
+rightmost wins, and only between the winners are conflicts tested. ``@file`` puts the words of a file in its place,
+before anything else is looked at.
+
+Which options there are stands in ``movescu.cli.options.table``; nothing here knows a single one but ``--help``,
+``--version``, ``--arguments`` and the level of the log, on which it depends what of an error is shown. Keys and query
+files are handed on as they stand. Printing and exit codes are the caller's.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+from movescu.cli.options.settings import CommandSettings
+from movescu.cli.options.table import NAMES, OPTIONS, PARAMETERS, SECTIONS
+from movescu.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any, Final
+
+    from movescu.cli.options.option import Option, Section, Value
+
+    Winners = dict[str, tuple[Option, tuple[str, ...]]]
+    """By group of options that exclude each other: the one that won, and its values as they were given."""
+
+LONGEST_WAIT: Final = 2_147_483
+"""Seconds, 24 days: what a system call takes that counts milliseconds in 31 bits. Longer time-outs are cut to it."""
+
+
+class CommandLineError(UsageError):
+    """The command line cannot be obeyed.
+
+    ``early`` tells that the error was met before the level of the log was settled; such errors are always shown.
+    Of the others ``silent`` tells that the user asked, by ``--quiet`` or its like, not to be shown them, and
+    ``show_arguments`` that ``--arguments`` was given: then they are logged before the error.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.early = True
+        self.silent = False
+        self.show_arguments = False
+
+
+class ShowHelp(Exception):  # noqa: N818 - no error: the user asked for it
+    """The help is asked for: by ``--help``, or by giving no arguments at all; the whole of it by ``--help all``."""
+
+    def __init__(self, *, everything: bool = False) -> None:
+        super().__init__()
+        self.everything = everything
+
+
+class ShowVersion(Exception):  # noqa: N818 - no error: the user asked for it
+    """The version is asked for, and not the help."""
+
+
+class ShowCompletion(Exception):  # noqa: N818 - no error: the user asked for it
+    """What makes a shell complete the command line is asked for, or the keywords alone."""
+
+    def __init__(self, shell: str) -> None:
+        super().__init__()
+        self.shell = shell
+
+
+class ShowTLS(Exception):  # noqa: N818 - no error: the user asked for it
+    """The cipher suites or the profiles are asked for."""
+
+    def __init__(self, *, ciphers: bool) -> None:
+        super().__init__()
+        self.ciphers = ciphers
+
+
+def parse(arguments: Sequence[str]) -> CommandSettings:
+    """Read the arguments of the command, without the program's name.
+
+    Raises:
+        CommandLineError: they break the grammar, a value is out of its range, options conflict, or there is
+            nothing to ask the archive for.
+        ShowHelp: there are none, or ``--help`` is among them.
+        ShowVersion: ``--version`` is among them.
+        ShowCompletion: ``--completion`` is among them.
+        ShowTLS: ``--list-ciphers`` or ``--list-profiles`` is among them.
+
+    """
+    words = _expanded(arguments)
+    if not words:
+        raise ShowHelp
+    parameters, winners = _read(words)
+    if "--help" in winners:
+        raise ShowHelp(everything=_asks_for_all(words))
+    if "--version" in winners:
+        raise ShowVersion
+    if "--completion" in winners:
+        raise ShowCompletion(str(_value(*winners["--completion"])))
+    if "--list-ciphers" in winners or "--list-profiles" in winners:
+        raise ShowTLS(ciphers="--list-ciphers" in winners)
+    if "site" in winners:
+        parameters, winners = _with_site(parameters, winners)
+    _require_parameters(parameters)
+    return _settled(parameters, winners)
+
+
+def _asks_for_all(words: Iterable[str]) -> bool:
+    """Tell whether ``all`` is the word after a ``--help``."""
+    tokens = list(_tokens(words))
+    helps = (following for (option, _), following in pairwise(tokens) if option and option.long == "--help")
+    return (None, ("all",)) in helps
+
+
+def arguments_lines(program: str, arguments: Sequence[str]) -> list[str]:
+    """Give the lines that ``--arguments`` logs: the arguments after command files, short names written out.
+
+    Empty arguments are counted but not shown, and the last line is empty, as with DCMTK.
+
+    Raises:
+        CommandLineError: as ``parse`` does for the same arguments.
+
+    """
+    words: list[str] = []
+    for option, values in _tokens(_expanded(arguments)):
+        words += (option.long, *values) if option else values
+    shown = "".join(f"'{word}' " for word in words if word)
+    return [*f"calling '{program}' with {len(words)} arguments: {shown}".split("\n"), ""]
+
+
+# Command files
+
+
+def _expanded(arguments: Iterable[str]) -> list[str]:
+    words: list[str] = []
+    for argument in arguments:
+        words += _command_file(argument[1:]) if argument.startswith("@") and argument != "@" else [argument]
+    return words
+
+
+def _command_file(path: str) -> list[str]:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
+            content = file.read()
+    except (OSError, ValueError) as error:  # the latter: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CommandLineError(f"Cannot open command file '{path}'", hint=f"{reason}.") from error
+    if b"\0" in content:
+        raise CommandLineError(f"Cannot read command file '{path}'", hint="It is no text in the terminal's encoding.")
+    # As the system's arguments are: bytes that are no text survive the way to a file name and back.
+    return _split(os.fsdecode(content))
+
+
+def _split(text: str) -> list[str]:
+    """Split the text of a command file into words.
+
+    A quotation mark of either kind hides blanks, line ends and the other kind up to its twin, which also ends the
+    word. There are no comments and no escapes. A mark without a twin hides all that follows.
+    """
+    words: list[str] = []
+    word = quote = ""
+    for character in text:
+        if character == quote or (not quote and character in " \t\r\n"):
+            if word or quote:
+                words.append(word)
+            word = quote = ""
+        elif not quote and character in "\"'":
+            quote = character
+        else:
+            word += character
+    return [*words, word] if word else words
+
+
+# Grammar
+
+
+def _is_option(word: str) -> bool:
+    return len(word) > 1 and word[0] in "+-" and word[1] not in "0123456789"
+
+
+def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ...]]]:
+    """Give each option with its values, and each parameter as None and itself."""
+    remaining = iter(words)
+    for word in remaining:
+        if not _is_option(word):
+            yield None, (word,)
+            continue
+        option = NAMES.get(word) or _unknown(word)
+        values = tuple(value for _, value in zip(option.takes, remaining, strict=False))
+        if len(values) < len(option.takes):
+            raise CommandLineError(f"Missing value for option {option.long}")
+        yield option, values
+
+
+def _unknown(word: str) -> Option:
+    from difflib import get_close_matches  # noqa: PLC0415 - costs 3 ms, and only a mistake needs it
+
+    name, equals, _ = word.partition("=")
+    if equals and name in NAMES and NAMES[name].takes:
+        hint = f"Give the value as an argument of its own, after {name}."
+    else:
+        near = get_close_matches(word, NAMES, n=1)
+        hint = f"Did you mean {near[0]}?" if near else ""
+    raise CommandLineError(f"Unknown option {word}", hint=hint)
+
+
+def _read(words: Iterable[str]) -> tuple[list[str], Winners]:
+    """Part the words into parameters and options, the rightmost of those that exclude each other."""
+    parameters: list[str] = []
+    winners: Winners = {}
+    for option, values in _tokens(words):
+        if option is None:
+            parameters += values
+        else:
+            earlier = winners[option.group][1] if option.repeats and option.group in winners else ()
+            winners[option.group] = option, earlier + values
+    return parameters, winners
+
+
+def _with_site(parameters: list[str], winners: Winners) -> tuple[list[str], Winners]:
+    """Add what stands in the site that is asked for; the command line wins over it."""
+    from movescu.cli.options import sites  # noqa: PLC0415 - for those alone who have sites
+
+    try:
+        site = sites.read_site(winners["site"][1][0], _value)
+        return sites.join(site, parameters, winners)
+    except UsageError as error:
+        raise CommandLineError(str(error), hint=error.hint) from error
+
+
+# Checks and values
+
+
+def _require_parameters(parameters: Sequence[str]) -> None:
+    for parameter in PARAMETERS[len(parameters) :]:
+        raise CommandLineError(
+            f"Missing parameter {parameter.name}", hint="Give host and port of the archive, or --site. See --help."
+        )
+
+
+def _settled(parameters: Sequence[str], winners: Winners) -> CommandSettings:
+    """Check all, in the order of the help, and convert.
+
+    The port and the options of the log come first: what is shown of the errors after them depends on the log.
+    """
+    peer, port = (_parameter(text, parameter.value) for text, parameter in zip(parameters, PARAMETERS, strict=False))
+    query_files = tuple(parameters[len(PARAMETERS) :])
+    fields = _DEFAULTS | _fields(SECTIONS[:1], winners)
+    _require_available(winners)
+    try:
+        fields |= _fields(SECTIONS[1:], winners)
+        if not fields["check"]:
+            _require_query(query_files, fields["keys"], fields["list_file"])
+    except CommandLineError as error:
+        error.early = False
+        error.silent = fields["log_level"] in ("off", "fatal")
+        error.show_arguments = fields["show_arguments"]
+        raise
+    return CommandSettings(peer=peer, port=port, query_files=query_files, **fields)
+
+
+def _require_query(query_files: tuple[str, ...], keys: tuple[str, ...], list_file: str | None) -> None:
+    if query_files and list_file is not None:
+        raise CommandLineError("--list not allowed with query files")
+    if not query_files and not keys and list_file is None:
+        raise CommandLineError(
+            "either query file or override keys (or both) must be specified",
+            hint="Say what to retrieve, as in -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3.",
+        )
+
+
+def _fields(sections: Iterable[Section], winners: Winners) -> dict[str, Any]:
+    """Give the fields that the winners in these sections set."""
+    in_force = {option.long for option in OPTIONS if _is_in_force(option, winners)}
+    fields = {}
+    for option in (option for section in sections for group in section.groups for option in group.options):
+        winner, values = winners.get(option.group, (None, ()))
+        if winner is option:
+            _check_company(option, in_force)
+            fields[option.field] = _value(option, values)
+    return fields
+
+
+def _is_in_force(option: Option, winners: Winners) -> bool:
+    return winners[option.group][0] is option if option.group in winners else option.default
+
+
+def _check_company(option: Option, in_force: set[str]) -> None:
+    for group in option.conflicts:
+        if not in_force.isdisjoint(group):
+            raise CommandLineError(f"{option.long} not allowed with {_either(group)}")
+    if option.needs and in_force.isdisjoint(option.needs):
+        raise CommandLineError(f"{option.long} only allowed with {_either(option.needs)}")
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def _require_available(winners: Winners) -> None:
+    for option, _ in winners.values():
+        if option.refusal:
+            raise CommandLineError(f"{option.long} {option.refusal}")
+
+
+def _value(option: Option, texts: tuple[str, ...]) -> object:
+    if not option.takes:
+        return option.value
+    if option.repeats:
+        return texts
+    values = tuple(_option_value(option, text, value) for text, value in zip(texts, option.takes, strict=True))
+    return values if len(values) > 1 else values[0]
+
+
+def _option_value(option: Option, text: str, value: Value) -> object:
+    converted, fault = _CONVERTERS[value.kind](text, value)
+    if not fault:
+        return converted
+    detail = f"{fault}: {text}" if fault in _OUT_OF_RANGE else text
+    hint = _allowed(value)
+    message = f"Invalid value for option {option.long}"
+    raise CommandLineError(f"{message} ({detail})" if text else message, hint=hint)
+
+
+def _allowed(value: Value) -> str:
+    words = list(value.choices or ())
+    if value.high is not None:
+        words.insert(0, f"{value.low} to {value.high}")
+    return f"Allowed: {', '.join(words)}." if words else ""
+
+
+def _parameter(text: str, value: Value) -> Any:  # noqa: ANN401 - its type stands in the table
+    converted, fault = _CONVERTERS[value.kind](text, value)
+    if fault:
+        raise CommandLineError(f"Invalid parameter value {text}{f' ({fault})' if fault in _OUT_OF_RANGE else ''}")
+    return converted
+
+
+_OUT_OF_RANGE: Final = ("underflow", "overflow")
+
+# A converter gives the value, and what is wrong with the text: "" or "invalid" or one of _OUT_OF_RANGE.
+
+
+def _text(text: str, _: Value) -> tuple[str, str]:
+    return text, ""
+
+
+def _title(text: str, _: Value) -> tuple[str, str]:
+    return text[:16], ""
+
+
+def _integer(text: str, value: Value) -> tuple[int, str]:
+    # int() by itself would also take 1_000 and the digits of other scripts.
+    digits = text.strip(" \t\r\n")
+    if value.choices and digits in value.choices:
+        return int(value.choices[digits]), ""
+    if not digits.isascii() or "_" in digits:
+        return 0, "invalid"
+    try:
+        number = int(digits)
+    except ValueError:
+        return 0, "invalid"
+    if value.low is not None and number < value.low:
+        return 0, "underflow"
+    return number, "overflow" if value.high is not None and number > value.high else ""
+
+
+def _seconds(text: str, value: Value) -> tuple[float, str]:
+    number, fault = _integer(text, value)
+    return float(min(number, LONGEST_WAIT)), fault
+
+
+def _choice(text: str, value: Value) -> tuple[str | int, str]:
+    choice = (value.choices or {}).get(text.lower())
+    return ("", "invalid") if choice is None else (choice, "")
+
+
+_CONVERTERS: Final = {
+    **dict.fromkeys(("text", "file", "directory", "host", "key", "site"), _text),
+    "title": _title,
+    "integer": _integer,
+    "seconds": _seconds,
+    "choice": _choice,
+}
+
+_DEFAULTS: Final[dict[str, Any]] = {option.field: option.unset for option in OPTIONS if option.field} | {
+    option.field: option.value for option in OPTIONS if option.default
+}

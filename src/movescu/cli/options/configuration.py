@@ -1,0 +1,221 @@
+"""From the command line's terms to the library's: ``CommandSettings`` to ``RetrieveOptions``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+
+from movescu.cli.logging.level import shows_progress
+from movescu.errors import UsageError
+from movescu.query.identifier import make_identifier
+from movescu.retrieval.config import Persistence, RetrieveOptions
+from movescu.ul.user_information import UserIdentity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Final
+
+    from movescu.cli.options.settings import CommandSettings
+    from movescu.query.identifier import Identifier
+    from movescu.storage.incoming_object import ObjectReceiver
+    from movescu.storage.layout.template import Layout
+    from movescu.storage.options import ListenOptions
+    from movescu.transport.tls import TLSOptions
+
+PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
+
+# All sub-items of the user information together have 65535 bytes (PS3.8 9.3.2.3); the others of ours take some 200.
+_LONGEST_IDENTITY: Final = 65000
+
+
+def retrieve_options(settings: CommandSettings) -> RetrieveOptions:
+    """Say what the settings ask for.
+
+    Raises ``UsageError`` for a layout that is none, or a file of secrets that cannot be read.
+    """
+    return RetrieveOptions(
+        host=settings.peer,
+        port=settings.port,
+        calling_ae_title=settings.calling_aet,
+        called_ae_title=settings.called_aet,
+        move_destination=settings.move_destination,
+        model=settings.model,
+        transfer_syntaxes=settings.proposed,
+        maximum_length=settings.max_pdu & ~1,  # as DCMTK: fragments are of even length in any case (PS3.8 E.1)
+        priority=settings.priority,
+        relational=settings.relational,
+        enhanced_conversion=settings.enhanced_conversion,
+        user_identity=_user_identity(settings),
+        connect_timeout=settings.connect_timeout,
+        acse_timeout=settings.acse_timeout,
+        dimse_timeout=settings.dimse_timeout,
+        linger=settings.linger,
+        store_timeout=settings.store_timeout,
+        stall_timeout=settings.stall_timeout or None,
+        total_timeout=settings.total_timeout or None,
+        cancel_after=settings.cancel_after,
+        read_pending=settings.pending_read,
+        ip=settings.ip,
+        tls=_tls(settings),
+        listen=None if settings.listen_port is None else _listen(settings, settings.listen_port),
+    )
+
+
+def identifiers(settings: CommandSettings) -> list[Identifier]:
+    """Make what is asked for, one for each request. Raises ``UsageError``."""
+    resolved = settings.dry_run or persistence(settings) is not None
+    options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
+    files = settings.query_files or (None,)
+    return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
+
+
+def check_scopes(wanted: Iterable[Identifier], model: str) -> None:
+    """Raise ``UsageError`` for a request whose keys name nothing, or not one by one; see ``scope``."""
+    from movescu.query.scope import Scope  # noqa: PLC0415 - for those alone whose requests are listed
+
+    for identifier in wanted:
+        Scope(identifier, model).check()
+
+
+def watch(settings: CommandSettings) -> Callable[[ObjectReceiver], ObjectReceiver] | None:
+    """Give what looks at each object as it comes: what limits the rate, and what shows DCMTK's progress."""
+    watches: list[Callable[[ObjectReceiver], ObjectReceiver]] = []
+    # Programs may read the output.
+    if shows_progress() and "-" not in (settings.report, settings.events):
+        from movescu.cli.output.dots import Dots  # noqa: PLC0415 - for those alone who want to see it
+
+        watches.append(Dots().watch)
+    if settings.limit_rate is not None:
+        from movescu.retrieval.pace import Pace, parse_rate  # noqa: PLC0415 - for those alone who limit it
+
+        watches.append(Pace(parse_rate(settings.limit_rate)).watch)
+    if len(watches) > 1:
+        first, second = watches
+        return lambda receiver: second(first(receiver))
+    return watches[0] if watches else None
+
+
+def persistence(settings: CommandSettings) -> Persistence | None:
+    """Say how far to go for completeness; None for a retrieve that asks once and believes the archive."""
+    if not (settings.verify or settings.retries or settings.resume):
+        return None
+    return Persistence(settings.verify, settings.retries, settings.retry_pause, settings.resume)
+
+
+def _listen(settings: CommandSettings, port: int) -> ListenOptions:
+    from movescu.dataset.encoding import Encoding, GroupLength  # noqa: PLC0415 - for those alone who have a port
+    from movescu.storage.durability import Durability  # noqa: PLC0415 - as above
+    from movescu.storage.options import ListenOptions, StorageOptions  # noqa: PLC0415 - as above
+
+    return ListenOptions(
+        port=port,
+        address=settings.listen_address,
+        transfer_syntaxes=settings.preferred,
+        accept_unknown=settings.accept_unknown,
+        calling_ae_titles=tuple(title.strip()[:16] for title in settings.allowed_aets),
+        require_called_ae_title=settings.require_called_aet,
+        access_rules=settings.access_control,
+        host_lookup=settings.host_lookup,
+        maximum_associations=settings.max_associations,
+        storage=StorageOptions(
+            directory=settings.output_directory,
+            ignore=settings.ignore,
+            bit_preserving=settings.bit_preserving,
+            file_format=settings.write_file_format,
+            encoding=Encoding(
+                transfer_syntax=settings.write_syntax,
+                new_vr=settings.new_vr,
+                group_length=GroupLength[settings.group_length.upper()],
+                explicit_length=settings.explicit_length,
+                file_padding=settings.file_padding,
+                item_padding=settings.item_padding,
+                compression_level=settings.compression_level,
+            ),
+            durability=Durability(settings.durable),
+            maximum_inflated=settings.max_inflated << 20,
+            layout=None if settings.layout == "flat" else _layout(settings.layout),
+        ),
+    )
+
+
+def _layout(text: str) -> Layout | None:
+    from movescu.storage.layout.template import parse_layout  # noqa: PLC0415 - for those alone who want folders
+
+    return parse_layout(text)
+
+
+def _user_identity(settings: CommandSettings) -> UserIdentity | None:
+    """Make the user identity sub-item (PS3.7 D.3.3.7.1); secrets come from files and the environment alone."""
+    if settings.user_name is not None:
+        # Bytes that are no text in the terminal's encoding are passed on as they are.
+        name = settings.user_name.encode("utf-8", "surrogateescape")
+        if settings.password_file is not None:
+            passcode = _secret(settings.password_file).rstrip(b"\r\n")
+        elif PASSWORD_VARIABLE in os.environ:
+            passcode = os.environb[PASSWORD_VARIABLE.encode()]
+        else:
+            return _checked(UserIdentity(1, name, positive_response_requested=True))
+        return _checked(UserIdentity(2, name, passcode, positive_response_requested=True))
+    for identity_type, path in ((3, settings.kerberos_file), (4, settings.saml_file), (5, settings.jwt_file)):
+        if path is not None:
+            secret = _secret(path)
+            # A ticket is bytes; the others are text, which an editor ends with a line feed.
+            return _checked(
+                UserIdentity(
+                    identity_type, secret if identity_type == 3 else secret.strip(), positive_response_requested=True
+                )
+            )
+    return None
+
+
+def _checked(identity: UserIdentity) -> UserIdentity:
+    size = len(identity.primary_field) + len(identity.secondary_field)
+    if not identity.primary_field:
+        raise UsageError("the user identity is empty")
+    if size > _LONGEST_IDENTITY:
+        raise UsageError(f"the user identity has {size} bytes; an association request has room for {_LONGEST_IDENTITY}")
+    return identity
+
+
+def _secret(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
+            return file.read(_LONGEST_IDENTITY + 1024)
+    except OSError as error:
+        raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
+
+
+def _tls(settings: CommandSettings) -> TLSOptions | None:
+    if settings.tls is None:
+        return None
+    from movescu.transport.tls import TLSOptions  # noqa: PLC0415 - ssl takes 10 ms to load
+
+    key, certificate = settings.tls
+    return TLSOptions(
+        key_file=key or None,
+        certificate_file=certificate or None,
+        password=_ask_password if settings.tls_password is None else settings.tls_password,
+        trusted_files=settings.tls_trusted_files,
+        trusted_directories=settings.tls_trusted_directories,
+        crl_files=settings.tls_crl_files,
+        peer_certificate=settings.tls_peer,
+        check_host_name=settings.tls_check_host,
+        server_name=settings.tls_server_name,
+        expected_name=settings.tls_expected_name,
+        profile=settings.tls_profile,
+        ciphers=settings.tls_ciphers,
+    )
+
+
+@cache
+def _ask_password() -> str:
+    """Ask for the password of the private key, on the terminal; without one, on standard input (``+ps``)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
+    from getpass import getpass  # noqa: PLC0415 - for those alone who are asked
+
+    return getpass("Password of the private key: ")

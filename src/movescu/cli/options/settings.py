@@ -1,0 +1,129 @@
+"""What a command line comes to: the final value of every option, and the parameters.
+
+``command_line`` makes it, ``configuration`` makes of it what the library takes. The fields have the names that stand in
+``table``.
+"""
+
+from __future__ import annotations
+
+from movescu._runtime.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from movescu.dictionary.uids import TransferSyntax
+
+    LogLevel = Literal["off", "fatal", "error", "warn", "info", "debug", "trace"]
+    Model = Literal["PATIENT", "STUDY", "PSONLY"]
+    GroupLength = Literal["recalculate", "create", "remove"]
+    IPVersion = Literal["4", "6", "auto"]
+    Durable = Literal["end", "object", "off"]
+
+
+class CommandSettings(Record):
+    """What the command line asks for: every option's final value, and the parameters.
+
+    Time-outs are in seconds, None means no limit. ``move_destination`` None stands for ``calling_aet``,
+    ``listen_port`` None for no port of our own, ``write_syntax`` None for the transfer syntax received.
+    ``cancel_after`` counts pending responses, 0 means never.
+    """
+
+    peer: str
+    port: int
+    query_files: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    show_arguments: bool
+    log_level: LogLevel
+    log_config: str | None
+
+    model: Model
+    calling_aet: str
+    called_aet: str
+    move_destination: str | None
+    preferred: tuple[TransferSyntax, ...]
+    proposed: tuple[TransferSyntax, ...]
+    access_control: bool
+    listen_port: int | None
+    pending_read: bool
+    connect_timeout: float | None
+    acse_timeout: float | None
+    dimse_timeout: float | None
+    max_pdu: int
+    host_lookup: bool
+    repeat: int
+    abort: bool
+    ignore: bool
+    cancel_after: int
+    uid_padding: bool
+
+    output_directory: str
+    bit_preserving: bool
+    write_file_format: bool
+    write_syntax: TransferSyntax | None
+    new_vr: bool
+    group_length: GroupLength
+    explicit_length: bool
+    padding: tuple[int, int]
+    compression_level: int
+
+    durable: Durable
+    layout: str
+    keys_only: bool
+    accept_unknown: bool
+    allowed_aets: tuple[str, ...]
+    require_called_aet: bool
+    listen_address: str
+    max_associations: int
+    max_inflated: int
+    priority: int
+    relational: bool
+    enhanced_conversion: bool
+    linger: float
+    store_timeout: float
+    stall_timeout: float
+    total_timeout: float
+    user_name: str | None
+    password_file: str | None
+    kerberos_file: str | None
+    saml_file: str | None
+    jwt_file: str | None
+    ip: IPVersion
+    site: str | None
+    check: bool
+    progress: bool
+    report: str | None
+    events: str | None
+    verify: bool
+    retries: int
+    resume: bool
+    retry_pause: float
+    list_file: str | None
+    jobs: int
+    between: str | None
+    limit_rate: str | None
+    dry_run: bool
+
+    tls: tuple[str, str] | None
+    tls_password: str | None
+    tls_key_format: str
+    tls_trusted_files: tuple[str, ...]
+    tls_trusted_directories: tuple[str, ...]
+    tls_crl_files: tuple[str, ...]
+    tls_peer: str
+    tls_check_host: bool
+    tls_profile: str
+    tls_ciphers: tuple[str, ...]
+    tls_server_name: str | None
+    tls_expected_name: str | None
+
+    @property
+    def file_padding(self) -> int:
+        """The file's length is brought to a multiple of this many bytes; 0: it is not."""
+        return self.padding[0]
+
+    @property
+    def item_padding(self) -> int:
+        """Each item's length is brought to a multiple of this many bytes; 0: it is not."""
+        return self.padding[1]

@@ -1,0 +1,108 @@
+"""``--events`` and ``--report``: what a retrieve came to, as JSON, for programs.
+
+Both files are opened, and emptied, before anything is asked for: one that cannot be is an error of the command line,
+and a report of an earlier run does not pass for one of this. Only imported where one of them is wanted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from movescu._runtime.late_log import logger_of
+from movescu.cli import streams
+from movescu.cli.exit_codes import ExitCode
+from movescu.errors import UsageError
+from movescu.events import EndEvent, as_json, fan_out
+from movescu.report.summary import Summary
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from movescu.cli.options.settings import CommandSettings
+    from movescu.events import Event, EventSink
+    from movescu.retrieval.config import RetrieveOptions
+
+_log: Final = logger_of("movescu.cli")
+
+STANDARD_OUTPUT: Final = "-"
+
+
+class Accounts:
+    """The files that are written, as a context manager. Raises ``UsageError`` if one cannot be opened."""
+
+    def __init__(self, settings: CommandSettings, options: RetrieveOptions) -> None:
+        if settings.events == settings.report == STANDARD_OUTPUT:
+            raise UsageError("of --events and --report, one alone can go to standard output")
+        self._begun = time.monotonic()
+        self._events = None if settings.events is None else _Output(settings.events)
+        self._report = None if settings.report is None else _Output(settings.report)
+        self._summary = None if self._report is None else Summary(options)
+        sinks = (None if self._events is None else self._line, self._summary)
+        self.sink: EventSink | None = fan_out(tuple(sink for sink in sinks if sink is not None))
+        """What has to be told what happens."""
+        self._end = EndEvent(outcome="failed", stored=0, failed=0, size=0, seconds=0.0)
+
+    def concluded(self, end: EndEvent) -> None:
+        """Take what it came to; without that, ``conclude`` tells that it failed."""
+        self._end = end
+
+    def _line(self, event: Event) -> None:
+        assert self._events is not None  # noqa: S101 - only a sink where there is a file
+        self._events.write(_text(as_json(event)))
+
+    def conclude(self, code: int, error: BaseException | None = None) -> int:
+        """Tell the end, write the report and close; gives the exit code of the run."""
+        end = self._end
+        errors = end.errors if error is None else (*end.errors, str(error) or type(error).__name__)
+        seconds = time.monotonic() - self._begun
+        if self.sink is not None:
+            self.sink(replace(end, time=time.time(), seconds=seconds, exit_code=code, errors=errors))
+        if self._summary is not None and self._report is not None:
+            self._report.write(_text(self._summary.as_json(), indent=2))
+        written = [output.close() for output in (self._events, self._report) if output is not None]
+        if code == ExitCode.SUCCESS and not all(written):
+            return ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE
+        return code
+
+
+def _text(value: dict[str, Any], indent: int | None = None) -> str:
+    # In ASCII: nothing that an archive says can be seen by a terminal as anything but escapes.
+    return json.dumps(value, indent=indent) + "\n"
+
+
+class _Output:
+    """A text file, or standard output: of that it is no matter if nobody reads it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self._good = True
+        if path != STANDARD_OUTPUT:
+            try:
+                self._file = open(path, "w", encoding="ascii")  # noqa: PTH123, SIM115 - 10 ms; closed at the end
+            except OSError as error:
+                raise UsageError(f"cannot write {path!r}: {error.strerror}") from error
+
+    def write(self, text: str) -> None:
+        """Write and flush; tell the first time that it fails."""
+        if self._file is None:
+            streams.write(sys.stdout, text)
+        elif self._good:
+            try:
+                self._file.write(text)
+                self._file.flush()
+            except OSError as error:
+                self._good = False
+                _log.critical("cannot write %r: %s", self._path, error.strerror)
+
+    def close(self) -> bool:
+        """Close; tells whether all was written."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # what could not be written has been told
+                self._file.close()
+        return self._good

@@ -1,0 +1,281 @@
+"""What the command says about responses and results, and which exit code each of them earns."""
+
+from __future__ import annotations
+
+from movescu import errors
+from movescu._runtime.late_log import INFO, WARNING, logger_of
+from movescu.cli.exit_codes import ExitCode
+from movescu.cli.options.table import OPTIONS
+from movescu.dictionary.uids import may_be_storage, uid_name
+from movescu.dimse.status import (
+    CANCEL,
+    DATA_SET_DOES_NOT_MATCH,
+    MOVE_DESTINATION_UNKNOWN,
+    OUT_OF_RESOURCES_SUB_OPERATIONS,
+    SUB_OPERATIONS_WITH_FAILURES,
+    SUCCESS,
+    UNABLE_TO_PROCESS,
+    StatusClass,
+)
+from movescu.errors import PeerError
+from movescu.retrieval.archive_association import NoPresentationContextError
+from movescu.retrieval.judgement import Reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from movescu.cli.options.option import Option
+    from movescu.errors import MovescuError
+    from movescu.retrieval.attempts import Pursued
+    from movescu.retrieval.config import RetrieveOptions
+    from movescu.retrieval.result import RetrieveResult
+    from movescu.retrieval.retrieval import Retrieval
+    from movescu.services.move import MoveResponse
+    from movescu.ul.negotiation import RejectedClass
+
+_log: Final = logger_of("movescu.cli")
+
+_NOT_REACHED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
+"""What archives answer, beside A801, when they do not know the destination or get no answer from it."""
+
+
+# error before the first request -> its code, and what was attempted; subclasses first;
+# a step of --check has the same code
+AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
+    (errors.DirectoryNotFoundError, ExitCode.OUTPUT_DIRECTORY_NOT_FOUND, "cannot store"),
+    (errors.DirectoryNotWritableError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
+    (errors.StoreError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
+    (errors.PrivilegesError, ExitCode.INSUFFICIENT_PRIVILEGES, "cannot receive"),
+    (errors.ListenError, ExitCode.CANNOT_LISTEN, "cannot receive"),
+    (errors.TLSError, ExitCode.TLS_SETUP_FAILED, "cannot set up TLS"),
+    (NoPresentationContextError, ExitCode.NO_PRESENTATION_CONTEXT, "cannot ask"),
+    (PeerError, ExitCode.ASSOCIATION_FAILED, "association request failed"),
+)
+
+
+def code_at_start(error: MovescuError) -> ExitCode | None:
+    """Give the code of an error before the first request, None if it has none, and complain of it."""
+    for kind, code, what in AT_START:
+        if isinstance(error, kind):
+            complain(what, error, code)
+            return code
+    return None
+
+
+_ADVICE: Final = {
+    ExitCode.ASSOCIATION_FAILED: "check that this is the archive's DICOM port, that the archive is called so (--call) "
+    "and knows our AE title (--aetitle), and whether it wants TLS; --check goes the way step by step",
+    ExitCode.ASSOCIATION_LOST: "what arrived is whole and was kept; the archive's log may say why; ask again",
+    ExitCode.RELEASE_FAILED: "what came was kept; only the end of the association was not confirmed",
+    ExitCode.MOVE_WARNING: "some objects were not delivered: the archive's log says why; ask for them again",
+    ExitCode.MOVE_FAILED: "the archive's log says why",
+}
+"""What can be done where the error itself does not say it."""
+
+
+def complain(what: str, error: MovescuError, code: ExitCode | None = None) -> None:
+    """Say what failed, why, and what can be done: as the error has it, else as it is usual for the exit code."""
+    _log.critical("%s: %s", what, error)
+    if hint := error.hint or _ADVICE.get(code or ExitCode.SUCCESS, ""):
+        _log.critical("%s", hint)
+
+
+def log_response(response: MoveResponse) -> None:
+    """Log a response as it comes."""
+    if response.status_class is StatusClass.PENDING:
+        _log.info("received C-MOVE response: %s remaining, %s", _count(response.remaining), _counts(response))
+    else:
+        _log.info("received final C-MOVE response (%s)", response.status_name)
+
+
+def report_response(response: MoveResponse, retrieval: Retrieval, options: RetrieveOptions) -> None:
+    """Say what was wrong with a final response, and what can be done."""
+    if response.status == CANCEL:
+        if not (retrieval.cancelled or options.cancel_after):
+            _log.error(
+                "incomplete: the archive stopped the retrieve (status 0xfe00, Cancel) unasked: %s; ask again",
+                _counts(response),
+            )
+        return
+    if response.status == SUCCESS:
+        if response.failed:
+            _log.error("incomplete: the archive says success, and counts %s as failed", _objects(response.failed))
+        return
+    text = "C-MOVE ended with status 0x%04x (%s): %s"
+    _log.warning(text, response.status, response.status_name, _counts(response))
+    _report_details(response)
+    if response.status == MOVE_DESTINATION_UNKNOWN:
+        _explain_destination("does not know", retrieval, options)
+    elif response.status in _NOT_REACHED and not response.completed and not retrieval.arrived:
+        nothing = "" if response.failed else "may have nothing for these keys, or "
+        _explain_destination(f"{nothing}may not know, or not reach,", retrieval, options)
+    elif response.status == DATA_SET_DOES_NOT_MATCH:
+        _log.warning(
+            "it does not take these keys: check QueryRetrieveLevel, its unique key, and the model (-P, -S, -O)"
+        )
+    code = ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED
+    _log.warning("%s", _ADVICE[code])
+
+
+def _report_details(response: MoveResponse) -> None:
+    if response.error_comment:
+        _log.warning("the archive's comment: %s", response.error_comment)
+    if response.offending_elements:
+        tags = ", ".join(f"({tag >> 16:04x},{tag & 0xFFFF:04x})" for tag in response.offending_elements)
+        _log.warning("offending elements: %s", tags)
+    for uid in response.failed_sop_instance_uids:
+        _log.warning("not delivered: SOP instance %s", uid)
+
+
+def _explain_destination(what: str, retrieval: Retrieval, options: RetrieveOptions) -> None:
+    address, port = retrieval.own_address
+    _log.warning("the archive %s %s the move destination %r", options.called_ae_title, what, options.destination)
+    if port:
+        _log.warning(
+            "its administrator has to enter: AE title %s, address %s (as seen from here), port %d",
+            *(options.destination, address, port),
+        )
+    else:
+        _log.warning(
+            "its administrator has to enter the AE title %s with its address and port; to receive the objects with "
+            "this program, give --port",
+            options.destination,
+        )
+
+
+def report_pursued(pursued: Pursued, retrieval: Retrieval, options: RetrieveOptions) -> None:
+    """Say what was wrong with the last attempt; what is missing is for ``report_result``."""
+    for response in pursued.responses:
+        report_response(response, retrieval, options)
+    if pursued.error is not None:
+        complain("association lost before the final C-MOVE response", pursued.error, ExitCode.ASSOCIATION_LOST)
+
+
+def report_result(result: RetrieveResult, options: RetrieveOptions) -> None:
+    """Say what did not arrive, and what can be done."""
+    tally, evidence = result.tally, result.evidence
+    if options.listen is not None:
+        _log.info("%s received, %d bytes, %d not stored", _objects(tally.stored), tally.size, tally.failed)
+    if tally.failed:
+        _log.error(
+            "incomplete: %s arrived and could not be stored; put that right and ask again", _objects(tally.failed)
+        )
+    if result.verified:
+        _report_listed(result)
+    if evidence.short:
+        _log.error(
+            "incomplete: the archive counts %s as delivered, %d arrived here; ask again, and check the archive's log "
+            "and the address that it has for this AE title",
+            *(_objects(result.expected), tally.arrived),
+        )
+    _report_nothing(result, options)
+    for uid in result.broken_off:
+        _log.error("incomplete: the transfer of SOP instance %s broke off; ask again", uid)
+    if evidence.cut_off:
+        _log.error(
+            "incomplete: the time for the whole retrieve was over, with %d storage associations open", evidence.cut_off
+        )
+    if result.unlisted:
+        _log.error("incomplete: it cannot be verified that all objects are here: %s", result.unlisted)
+
+
+def _report_nothing(result: RetrieveResult, options: RetrieveOptions) -> None:
+    if result.unfound:
+        _log.error("nothing found: the archive lists nothing for %s", _some(result.unfound))
+    elif result.evidence.nothing_found:
+        _log.error("nothing found: the archive has nothing for these keys, or this AE title may not have it")
+    elif _nothing_came(result, options):
+        _log.warning("the archive had nothing to send: check the keys, or whether this AE title may have it")
+
+
+def _report_listed(result: RetrieveResult) -> None:
+    """Name what is missing, and what the archive does not list."""
+    for uid in result.missing_uids:
+        _log.error("missing: SOP instance %s", uid)
+    for uid in result.extra_uids:
+        _log.warning("came though the archive does not list it: SOP instance %s", uid)
+    if result.missing_uids:
+        number = len(result.missing_uids)
+        _log.error(
+            "incomplete: %s that the archive lists %s missing after %d attempt%s",
+            *(_objects(number), "is" if number == 1 else "are", result.attempts, "" if result.attempts == 1 else "s"),
+        )
+    elif _CONTRADICTING.intersection(result.judgement.reasons) and not result.evidence.nothing_found:
+        _log.error("every object that the archive lists is here, yet the archive's own word contradicts that list")
+
+
+_CONTRADICTING: Final = frozenset(
+    (Reason.REFUSED, Reason.WARNED, Reason.STOPPED, Reason.COUNTED_AS_FAILED, Reason.SHORT)
+)
+"""What an archive says against its own list, where every object of that is here."""
+
+
+def _objects(number: int) -> str:
+    return f"{number} object{'' if number == 1 else 's'}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """Return the first five of some names."""
+    more = f" ... and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _nothing_came(result: RetrieveResult, options: RetrieveOptions) -> bool:
+    """Tell whether all that was asked for came to success, and to nothing; some archives do not count."""
+    successes = [response for response in result.responses if response.status == SUCCESS]
+    if not successes or len(successes) < len(result.responses) or result.tally.arrived:
+        return False
+    uncounted = any(response.completed is None for response in successes)
+    counted = any(response.completed or response.warning or response.failed for response in successes)
+    return not counted and (not uncounted or (options.listen is not None and not result.broken_off))
+
+
+def report_rejected(rejected: tuple[RejectedClass, ...], options: RetrieveOptions, *, failed: bool) -> None:
+    """Name the SOP classes of which presentation contexts were not accepted: they may be why a retrieve failed."""
+    level = WARNING if failed else INFO
+    accepted = frozenset(syntax.uid for syntax in options.listen.transfer_syntaxes) if options.listen else frozenset()
+    for entry in rejected:
+        name = uid_name(entry.sop_class_uid)
+        what = name if name == entry.sop_class_uid else f"{name} ({entry.sop_class_uid})"
+        offered = ", ".join(map(uid_name, entry.offered))
+        _log.log(level, "not accepted from a sender: %s, offered in %s; %s", what, offered, _advice(entry, accepted))
+
+
+def _advice(entry: RejectedClass, accepted: frozenset[str]) -> str:
+    """Name the options that would have accepted a class, in one of the transfer syntaxes offered."""
+    if not entry.known and not may_be_storage(entry.sop_class_uid):
+        return "it is no storage class"
+    known = "" if entry.known else "--accept-unknown"
+    if known and not accepted.isdisjoint(entry.offered):
+        return f"{known} accepts it"
+    preferences = _accepting_preferences(frozenset(entry.offered))
+    if not preferences:
+        return "no option accepts it"
+    return f"{known and f'{known} with '}{' or '.join(preferences)} accepts it"
+
+
+def _accepting_preferences(offered: frozenset[str]) -> list[str]:
+    """Name the options that prefer one of the transfer syntaxes, and the one that takes all."""
+    named: dict[tuple[str, ...], str] = {}  # of options that mean the same, the first
+    for option in OPTIONS:
+        syntaxes = _uids(option)
+        if option.field == "preferred" and (
+            syntaxes[0] in offered or (option.long == "--accept-all" and not offered.isdisjoint(syntaxes))
+        ):
+            named.setdefault(syntaxes, option.short)
+    return list(named.values())
+
+
+def _uids(option: Option) -> tuple[str, ...]:
+    syntaxes = option.value if option.field == "preferred" and isinstance(option.value, tuple) else ()
+    return tuple(syntax.uid for syntax in syntaxes)
+
+
+def _counts(response: MoveResponse) -> str:
+    completed, failed, warning = map(_count, (response.completed, response.failed, response.warning))
+    return f"{completed} completed, {failed} failed, {warning} with warning"
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else str(number)

@@ -1,0 +1,300 @@
+"""What a terminal shows while objects come: a bar, the counts, and a summary line at the end.
+
+``Progress`` reads the tally and the last response four times a second, in a thread of its own: the threads that receive
+do nothing for it. It writes to standard error alone, and what is logged meanwhile goes through it, so that lines of the
+log stand above the display and nothing is garbled. The display is drawn with rich, which is loaded when it begins; it
+fits any width, is gone at the end, and does not come to terminals that cannot move their cursor. Whether there is a
+terminal at all is for ``movescu.cli.commands.retrieve``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from movescu._runtime.late_log import settle
+from movescu.cli import streams
+from movescu.cli.logging.console_log import escape
+from movescu.cli.output.diagnostics import log_response
+from movescu.dictionary.uids import uid_name
+from movescu.dimse.status import StatusClass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import TextIO
+
+    from rich.console import Console
+    from rich.segment import Segment
+
+    from movescu.retrieval.config import RetrieveOptions
+    from movescu.retrieval.result import Tally
+    from movescu.services.move import MoveResponse
+
+_INTERVAL: Final = 0.25  # seconds between two pictures
+_WINDOW: Final = 40  # pictures over which rates are taken
+_WIDEST: Final = 100  # columns
+_STILL_TERMINALS: Final = ("", "dumb", "unknown")  # values of TERM
+
+
+class ProgressState(NamedTuple):
+    """How far a retrieve is; ``expected`` None: the archive has not told yet. ``size`` None: nothing comes to us."""
+
+    seconds: float
+    done: int
+    expected: int | None
+    failed: int
+    size: int | None
+    kind: str
+
+
+class Progress:
+    """Watches a retrieve, as a context manager that gives what has to be told each response.
+
+    ``display`` False: the summary line alone.
+    """
+
+    def __init__(self, tally: Tally, options: RetrieveOptions, *, display: bool) -> None:
+        self._tally = tally
+        self._own = options.listen is not None and options.destination == options.calling_ae_title
+        self._destination = options.destination
+        self._last: MoveResponse | None = None
+        self._ended: list[MoveResponse] = []
+        self._begun = time.monotonic()
+        live = display and os.environ.get("TERM", "") not in _STILL_TERMINALS
+        self._display = _Display(self.state) if live else None
+
+    def __enter__(self) -> Callable[[MoveResponse], None]:
+        if self._display is not None:
+            self._display.start()
+        return self._on_response
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._display is not None:
+            self._display.stop()
+        if kind is None:
+            streams.write(sys.stderr, f"{self.summary()}\n")
+
+    def _on_response(self, response: MoveResponse) -> None:
+        log_response(response)
+        if response.status_class is StatusClass.PENDING:
+            self._last = response
+        else:
+            self._last = None
+            self._ended.append(response)
+
+    def state(self) -> ProgressState:
+        """Tell how far it is."""
+        tally, last = self._tally, self._last
+        responses = self._ended if last is None else [*self._ended, last]
+        counted = sum((response.completed or 0) + (response.warning or 0) for response in responses)
+        failed = sum(response.failed or 0 for response in responses)
+        expected = None
+        if responses and (last is None or last.remaining is not None):
+            expected = counted + failed + (0 if last is None else last.remaining or 0)
+        ours = self._own or tally.arrived > 0
+        kind = "" if tally.last is None else escape(uid_name(tally.last.incoming.request.affected_sop_class_uid))
+        return ProgressState(
+            time.monotonic() - self._begun,
+            tally.stored if ours else counted,
+            expected,
+            max(failed, tally.failed),
+            tally.size if ours else None,
+            kind,
+        )
+
+    def summary(self) -> str:
+        """Give the line for the end."""
+        state = self.state()
+        text = f"{state.done} object{'s' if state.done != 1 else ''}"
+        if state.size is None:
+            text += f" delivered to {self._destination} in {state.seconds:.1f} s"
+        else:
+            text += f", {size_text(state.size)} in {state.seconds:.1f} s"
+            if state.size and state.seconds:
+                text += f" ({size_text(state.size / state.seconds)}/s)"
+        return f"{text}, {state.failed} failed" if state.failed else text
+
+
+class _Display:
+    """A picture of some lines at the lower end of a terminal, drawn again and again."""
+
+    def __init__(self, state: Callable[[], ProgressState]) -> None:
+        self._state = state
+        self._history: deque[ProgressState] = deque(maxlen=_WINDOW)
+        self._lock = threading.RLock()  # one writes at a time; a signal handler may log while it does
+        self._over = threading.Event()
+        self._widths: list[int] = []  # of the lines that are to be seen now
+        self._resources = contextlib.ExitStack()
+        self._thread = threading.Thread(target=self._run, name="movescu-progress", daemon=True)
+
+    def start(self) -> None:
+        """Begin: what is written to standard error from now on goes through ``write``."""
+        from rich.console import Console  # noqa: PLC0415 - takes 40 ms to load, and only terminals need it
+
+        self._console: Console = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+        with contextlib.ExitStack() as resources:  # what has been done is undone if a signal ends this
+            stream = _Above(self, sys.stderr)
+            for handler in _handlers_of(sys.stderr, sys.stdout):
+                resources.callback(handler.setStream, handler.stream)
+                handler.setStream(stream)
+            resources.enter_context(contextlib.redirect_stderr(stream))
+            resources.callback(self._console.show_cursor, show=True)
+            self._console.show_cursor(show=False)
+            self._thread.start()
+            self._resources = resources.pop_all()
+
+    def stop(self) -> None:
+        """Take the picture away."""
+        with contextlib.suppress(OSError), self._resources:  # the terminal may be gone
+            self._over.set()
+            self._thread.join()
+            with self._lock, self._console:
+                self._erase()
+
+    def write(self, text: str) -> None:
+        """Write whole lines in place of the picture, which comes again below them when it is due."""
+        with self._lock:
+            with self._console:
+                self._erase()
+            self._console.file.write(text)  # not by way of rich: it may be one line of a thousand
+            self._console.file.flush()
+
+    def draw(self) -> None:
+        """Draw the picture anew."""
+        self._history.append(self._state())
+        with self._lock, self._console:
+            self._erase()
+            self._draw()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):  # the terminal is gone: there is nobody to show it to
+            while not self._over.wait(_INTERVAL):
+                self.draw()
+
+    def _erase(self) -> None:
+        """Erase the picture, which may take more lines than it had: terminals that got narrower break them."""
+        from rich.control import Control  # noqa: PLC0415 - as rich.console
+        from rich.segment import ControlType  # noqa: PLC0415 - as rich.console
+
+        width = self._console.width
+        rows = sum(max(-(-columns // width), 1) for columns in self._widths)
+        line: list[Any] = [ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)]
+        if rows:
+            self._console.control(Control(*line, *((ControlType.CURSOR_UP, 1), line[1]) * (rows - 1)))
+        self._widths = []
+
+    def _draw(self) -> None:
+        from rich.segment import Segment, Segments  # noqa: PLC0415 - as rich.console
+
+        lines = self._picture(min(self._console.width, _WIDEST) - 1)[: max(self._console.height - 1, 1)]
+        self._widths = [Segment.get_line_length(line) for line in lines]
+        segments = [segment for line in lines for segment in (Segment.line(), *line)][1:]
+        self._console.print(Segments(segments), soft_wrap=True)
+
+    def _picture(self, width: int) -> list[list[Segment]]:
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - as rich.console
+        from rich.text import Text  # noqa: PLC0415 - as rich.console
+
+        state = self._history[-1]
+        bar = ProgressBar(state.expected or None, state.done, width, pulse=not state.expected)
+        rows = [Text("  ").join(Text(text, style) for text, style in row) for row in packed(self._parts(), width)]
+        for row in rows:
+            row.truncate(width, overflow="ellipsis")
+        options = self._console.options.update(width=width, no_wrap=True)
+        parts: list[ProgressBar | Text] = [bar, *rows]
+        return [line for part in parts for line in self._console.render_lines(part, options, pad=False)]
+
+    def _parts(self) -> list[tuple[str, str]]:
+        """Give what there is to be told, each with its style."""
+        now = self._history[-1]
+        then = next((state for state in self._history if now.done > state.done), None) or ProgressState(
+            0.0, 0, None, 0, 0, ""
+        )
+        seconds = max(now.seconds - then.seconds, _INTERVAL)
+        of = f" of {now.expected}" if now.expected else ""
+        parts = [(f"{now.done}{of} objects", "bold")]
+        if now.size is not None:
+            parts += [(size_text(now.size), ""), (f"{size_text((now.size - (then.size or 0)) / seconds)}/s", "")]
+        if now.expected and now.done > then.done:
+            left = max(now.expected - now.done - now.failed, 0) * seconds / (now.done - then.done)
+            parts.append((f"{time_text(left)} left", ""))
+        else:
+            parts.append((f"{time_text(now.seconds)} gone", ""))
+        if now.failed:
+            parts.append((f"{now.failed} failed", "bold red"))
+        return [*parts, (now.kind, "dim")] if now.kind else parts
+
+
+class _Above(io.TextIOBase):
+    """Stands for standard error while there is a display: lines go above it."""
+
+    def __init__(self, display: _Display, stream: TextIO) -> None:
+        self._display = display
+        self._stream = stream
+        self._rest = ""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # read, as with any stream; only the stub has a variable
+        return self._stream.encoding
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        whole, end, rest = (self._rest + text).rpartition("\n")
+        self._rest = rest
+        if end:
+            self._display.write(whole + end)
+        return len(text)
+
+
+def _handlers_of(*outputs: TextIO | Any) -> Iterator[logging.StreamHandler[Any]]:  # noqa: ANN401 - either may be None
+    """Give the handlers of any logger that write to one of these, where it is a terminal."""
+    settle()
+    terminals = [stream for stream in outputs if stream is not None and stream.isatty()]
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler) and handler.stream in terminals:
+                yield handler
+
+
+def packed(parts: list[tuple[str, str]], width: int) -> list[list[tuple[str, str]]]:
+    """Put as many parts as fit, two blanks between them, into each row."""
+    rows: list[list[tuple[str, str]]] = [[]]
+    room = width
+    for part in parts:
+        if rows[-1] and len(part[0]) + 2 > room:
+            rows.append([])
+            room = width
+        room -= len(part[0]) + (2 if rows[-1] else 0)
+        rows[-1].append(part)
+    return rows
+
+
+def size_text(size: float) -> str:
+    """Write bytes with three digits: 999 B, 1.23 kB, 45.6 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.{2 - (size >= 9.995)}f} {unit}"
+        size /= 1000
+    return f"{size:.2f} TB"
+
+
+def time_text(seconds: float) -> str:
+    """Write a time as minutes and seconds, and hours if there are any."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

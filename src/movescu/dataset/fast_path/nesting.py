@@ -1,0 +1,136 @@
+"""Sequences and items of a data set walked in one go: where they end, and what their lengths come to (PS3.5 7.5).
+
+Many archives send sequences of undefined length, and files have explicit ones unless ``-e`` is given. Where nothing but
+that has to change, the data set is spliced: its own bytes, with other lengths between them, and with or without the
+delimiters. The elements are walked by ``scan``; whatever is not as the standard has it is an ``IndexError``, which
+sends the data set to ``transcoder``.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from movescu.dictionary.vr import ITEM, ITEM_END, MAX_DEPTH, SEQUENCE_END, UNDEFINED
+
+if TYPE_CHECKING:
+    from movescu.dictionary.vr import Buffer
+
+Saved = TypeVar("Saved")
+
+HEADER: Final = {order: Struct(order + "HHI").unpack_from for order in "<>"}
+"""How tag and length of an item, or of an element in implicit VR, are read, by byte order."""
+_BEGIN: Final = 0
+
+
+class Nesting(Generic[Saved]):
+    """The open sequences of a walk. ``Saved`` is what the walk has to know again behind a sequence.
+
+    Each step gives the position from which to go on, where the level there ends at the latest, and what was saved
+    before the sequence if that was left, None in an item.
+    """
+
+    __slots__ = (
+        *("_begun", "_data", "_end", "_explicit", "_header", "_item_undefined", "_order", "_stack", "_undefined"),
+        "changed",
+    )
+
+    def __init__(self, data: Buffer, order: str, *, explicit_length: bool) -> None:
+        self.changed = False
+        """Whether a sequence or item that was met is not delimited as asked for."""
+        self._data = data
+        self._order = order
+        self._header = HEADER[order]
+        self._explicit = explicit_length
+        self._stack: list[tuple[int, bool, bool, int, Saved]] = []
+        self._end = 0  # of the sequence at the latest
+        self._undefined = self._item_undefined = False
+        self._begun: list[tuple[int, int, int]] = []
+
+    @property
+    def depth(self) -> int:
+        """How many sequences are open."""
+        return len(self._stack)
+
+    def begin(self, position: int, length: int, end: int, saved: Saved) -> tuple[int, int, Saved | None]:
+        """Begin a sequence whose items start at the position; ``end`` is that of the level around it."""
+        undefined = length == UNDEFINED
+        last = end if undefined else position + length
+        if last > end or len(self._stack) >= MAX_DEPTH:
+            raise IndexError
+        self._stack.append((self._end, self._undefined, self._item_undefined, end, saved))
+        self._end, self._undefined = last, undefined
+        self._begun.append((position, _BEGIN, undefined))
+        self.changed |= undefined == self._explicit
+        return self._next(position)
+
+    def _next(self, position: int) -> tuple[int, int, Saved | None]:
+        """Read what stands between two items."""
+        if not self._undefined and position == self._end:
+            return self._leave(position, 0)
+        group, element, length = self._header(self._data, position)
+        tag = group << 16 | element
+        if tag == SEQUENCE_END and self._undefined and not length:
+            return self._leave(position, 8)
+        position += 8
+        undefined = length == UNDEFINED
+        end = self._end if undefined else position + length
+        if tag != ITEM or end > self._end:
+            raise IndexError
+        self._item_undefined = undefined
+        self._begun.append((position, _BEGIN, undefined))
+        self.changed |= undefined == self._explicit
+        return position, end, None
+
+    def end_item(self, position: int) -> tuple[int, int, Saved | None]:
+        """End an item where its length says so."""
+        if self._item_undefined:
+            raise IndexError
+        self._begun.append((position, ITEM_END, 0))
+        return self._next(position)
+
+    def delimit_item(self, position: int) -> tuple[int, int, Saved | None]:
+        """End an item by the delimiter at the position."""
+        if not self._stack or not self._item_undefined or self._header(self._data, position)[2]:
+            raise IndexError
+        self._begun.append((position, ITEM_END, 8))
+        return self._next(position + 8)
+
+    def _leave(self, position: int, delimiter: int) -> tuple[int, int, Saved]:
+        self._begun.append((position, SEQUENCE_END, delimiter))
+        self._end, self._undefined, self._item_undefined, end, saved = self._stack.pop()
+        return position + delimiter, end, saved
+
+    def splice(self) -> bytes:
+        """Give the data set with its sequences and items delimited as asked for."""
+        pack = Struct(self._order + "I").pack
+        delimiter = Struct(self._order + "HHI").pack
+        lengths = self._lengths() if self._explicit else {}
+        view = memoryview(self._data)
+        pieces: list[Buffer] = []
+        copied = 0
+        for number, (position, kind, size) in enumerate(self._begun):
+            if kind == _BEGIN:
+                pieces += (view[copied : position - 4], pack(lengths.get(number, UNDEFINED)))
+                copied = position
+            elif self._explicit:
+                pieces.append(view[copied:position])
+                copied = position + size
+            elif not size:
+                pieces += (view[copied:position], delimiter(kind >> 16, kind & 0xFFFF, 0))
+                copied = position
+        return b"".join((*pieces, view[copied:]))
+
+    def _lengths(self) -> dict[int, int]:
+        """Give the explicit length of each sequence and item, by the number of its beginning."""
+        lengths: dict[int, int] = {}
+        open_ones: list[tuple[int, int, int]] = []
+        left_out = 0  # bytes of delimiters so far
+        for number, (position, kind, size) in enumerate(self._begun):
+            if kind == _BEGIN:
+                open_ones.append((number, position, left_out))
+            else:
+                begun, start, before = open_ones.pop()
+                lengths[begun] = position - start - (left_out - before)
+                left_out += size
+        return lengths

@@ -1,0 +1,312 @@
+"""Data elements of an encoded data set: a parser that is pushed bytes (PS3.5 section 7).
+
+``Parser`` takes the bytes of a data set in pieces of any size and tells a ``Handler`` what it meets: elements whole
+where their value is small, large values in parts, sequences, items and the fragments of encapsulated pixel data
+(PS3.5 A.4). It keeps no more than one small value and the stack of open levels, never recurses, and raises nothing
+but ``DataSetError``. The VRs of implicit VR, and what VRs mean, are in ``vr``. What is to become of the elements is the
+handler's affair; inflating is ``transcoder``'s.
+
+Tolerated, because peers send it and DCMTK reads it: tags out of order or twice, odd lengths, unknown VRs, a delimiter
+with a length, a delimiter at the very end of a level of known length, an item of undefined length that ends with the
+sequence of known length around it.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final, Protocol
+
+from movescu.dictionary.vr import (
+    ITEM,
+    ITEM_END,
+    KNOWN,
+    LONG,
+    MAX_DEPTH,
+    PIXEL_DATA,
+    SEQUENCE_END,
+    UNDEFINED,
+    Buffer,
+    Vocabulary,
+    tag_text,
+)
+from movescu.errors import DataSetError
+
+if TYPE_CHECKING:
+    from movescu.dictionary.uids import TransferSyntax
+
+SMALL: Final = 65_536
+"""Values up to this many bytes reach the handler whole, larger ones in parts."""
+PART: Final = 1 << 20
+"""Largest part of a value in bytes, so that a handler which copies one stays small."""
+
+_EXPLICIT_SHORT: Final = {True: Struct(">HH2sH"), False: Struct("<HH2sH")}
+_IMPLICIT: Final = {True: Struct(">HHI"), False: Struct("<HHI")}
+_LENGTH: Final = {True: Struct(">I"), False: Struct("<I")}
+_FAR: Final = 1 << 62  # the end of a level of which only the end of the data set limits the length
+
+
+class Handler(Protocol):
+    """What a ``Parser`` tells. Buffers are borrowed for the call; ``big`` is the byte order of a value.
+
+    A value is either one ``element`` or one ``begin``, some ``part`` and an ``end``; so is a fragment, announced by
+    ``begin_fragment`` instead.
+    """
+
+    def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: FBT001 - called for every element
+        """Take an element with its value."""
+
+    def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: FBT001 - as above
+        """Take the header of an element whose value of ``length`` bytes comes in parts."""
+
+    def part(self, data: Buffer) -> None:
+        """Take the next bytes of the value or fragment begun last."""
+
+    def end(self) -> None:
+        """End the value or fragment begun last."""
+
+    def begin_sequence(self, tag: int) -> None:
+        """Begin a sequence."""
+
+    def end_sequence(self) -> None:
+        """End the innermost sequence."""
+
+    def begin_item(self) -> None:
+        """Begin an item of the innermost sequence."""
+
+    def end_item(self) -> None:
+        """End the innermost item."""
+
+    def begin_fragments(self, tag: int) -> None:
+        """Begin encapsulated pixel data; their first fragment is the basic offset table (PS3.5 A.4)."""
+
+    def begin_fragment(self, length: int) -> None:
+        """Begin a fragment of ``length`` bytes, which come in parts."""
+
+    def end_fragments(self) -> None:
+        """End encapsulated pixel data."""
+
+
+class _Level:
+    """An open data set, item, sequence or sequence of fragments; ``end`` counts from the start of the data set."""
+
+    __slots__ = ("big", "end", "implicit", "kind", "tag", "undefined", "vocabulary")
+
+    def __init__(self, kind: int, tag: int, end: int, *, undefined: bool, implicit: bool, big: bool) -> None:
+        self.kind = kind
+        self.tag = tag
+        self.end = end
+        self.undefined = undefined
+        self.implicit = implicit
+        self.big = big
+        self.vocabulary = Vocabulary() if implicit and kind == _ITEM else None
+
+
+_ITEM, _SEQUENCE, _FRAGMENTS = range(3)
+
+
+class Parser:
+    """Reads a data set that is not deflated, pushed in pieces; ``offset`` is how far it has read, in bytes."""
+
+    def __init__(self, syntax: TransferSyntax, handler: Handler) -> None:
+        self.offset = 0
+        self._handler = handler
+        self._encapsulated = syntax.encapsulated
+        self._levels: list[_Level] = []
+        self._open(_ITEM, 0, _FAR, undefined=False, implicit=syntax.implicit, big=syntax.big_endian)  # the data set
+        self._tail = bytearray()  # bytes that came but make no whole header or small value yet
+        self._need = 0  # bytes that the tail has to have before another look at it is worth while
+        self._left = 0  # bytes of a large value that are still to come
+        self._empty = True
+        self.oddities: dict[str, int] = {}
+        """What is not as PS3.5 has it and was read all the same, and the first tag of which that is so."""
+
+    def feed(self, data: memoryview) -> None:
+        """Take the next bytes. Raises ``DataSetError``."""
+        if self._tail:
+            self._tail += data
+            if len(self._tail) < self._need:
+                return
+            data = memoryview(self._tail)
+        used = self._run(data)
+        self._tail = bytearray(data[used:])
+
+    def finish(self) -> None:
+        """Tell that no more bytes will come. Raises ``DataSetError`` if some were due."""
+        if self._left or self._tail or len(self._levels) > 1:
+            where = "" if len(self._levels) == 1 else f" inside {tag_text(self._level.tag)}"
+            raise self._error(f"the data set ends{where} before it is complete", self.offset)
+        if self._empty:
+            raise self._error("the data set is empty", 0)
+
+    def _run(self, data: memoryview) -> int:
+        """Parse as much as can be and give the number of bytes used up."""
+        position, size, base = 0, len(data), self.offset
+        while True:
+            if self._left:
+                position = self._pass(data, position)
+                if self._left:
+                    break
+            level = self._level
+            if base + position == level.end:
+                self._run_out(level)
+                continue
+            if size - position < 8:
+                self._need = 8
+                if base + position + 8 > level.end:
+                    raise self._error(f"a header runs past the end of {tag_text(level.tag)}", base + position)
+                break
+            self.offset = base + position
+            if level.kind == _ITEM:
+                used = self._element(data, position, level)
+            elif level.kind == _SEQUENCE:
+                used = self._item(data, position, level)
+            else:
+                used = self._fragment(data, position, level)
+            if not used:
+                break
+            position += used
+        self.offset = base + position
+        return position
+
+    def _pass(self, data: memoryview, position: int) -> int:
+        """Hand on the part of a large value that is here."""
+        stop = min(len(data), position + self._left)
+        self._left -= stop - position
+        while position < stop:
+            following = min(stop, position + PART)
+            self._handler.part(data[position:following])
+            position = following
+        if not self._left:
+            self._handler.end()
+        return position
+
+    def _element(self, data: memoryview, position: int, level: _Level) -> int:
+        """Read an element header, and the value if it is small; give the bytes used, 0 if more must come first."""
+        if level.vocabulary is not None:
+            group, element, length = _IMPLICIT[level.big].unpack_from(data, position)
+        else:
+            group, element, vr, length = _EXPLICIT_SHORT[level.big].unpack_from(data, position)
+        tag, head = group << 16 | element, 8
+        if group == 0xFFFE:
+            return self._delimiter(tag, level)
+        if level.vocabulary is not None:
+            vr = level.vocabulary.vr(tag)
+        else:
+            if vr in LONG or (vr not in KNOWN and vr.isalpha() and vr.isupper()):
+                if len(data) - position < 12:
+                    self._need = 12
+                    return 0
+                head, length = 12, _LENGTH[level.big].unpack_from(data, position + 8)[0]
+            if vr not in KNOWN:
+                self.oddities.setdefault("unknown VR", tag)
+                vr = b"UN"
+        if not element:
+            vr = b"UL"
+        undefined = length == UNDEFINED
+        end = level.end if undefined else self.offset + head + length
+        if end > level.end:
+            raise self._error(f"{tag_text(tag)}: length {length} runs past the end of {tag_text(level.tag)}")
+        if undefined or vr == b"SQ":
+            self._container(tag, vr, end, level, undefined=undefined)
+            return head
+        return self._value(data, position, tag, vr, head, length, level)
+
+    def _value(
+        self, data: memoryview, position: int, tag: int, vr: bytes, head: int, length: int, level: _Level
+    ) -> int:
+        """Hand on a small value, or the beginning of a large one."""
+        if tag == PIXEL_DATA and self._encapsulated and vr in LONG and len(self._levels) == 1:
+            raise self._error("(7FE0,0010): pixel data of defined length in an encapsulated transfer syntax")
+        if length > SMALL:
+            self._handler.begin(tag, vr, length, level.big)
+            self._left = length
+        else:
+            if len(data) - position < head + length:
+                self._need = head + length
+                return 0
+            value = data[position + head : position + head + length]
+            if level.vocabulary is not None:
+                level.vocabulary.learn(tag, value)
+            self._handler.element(tag, vr, value, level.big)
+            head += length
+        self._empty = False
+        return head
+
+    def _container(self, tag: int, vr: bytes, end: int, level: _Level, *, undefined: bool) -> None:
+        """Open a sequence, or encapsulated pixel data; UN of undefined length is an implicit one (PS3.5 6.2.2)."""
+        if vr in {b"SQ", b"UN"}:
+            implicit = level.implicit or vr == b"UN"
+            big = level.big and vr == b"SQ"
+            if len(self._levels) >= 2 * MAX_DEPTH:
+                raise self._error(f"{tag_text(tag)}: sequences are nested deeper than {MAX_DEPTH}")
+            self._handler.begin_sequence(tag)
+            self._open(_SEQUENCE, tag, end, undefined=undefined, implicit=implicit, big=big)
+        elif tag == PIXEL_DATA and vr in {b"OB", b"OW"} and self._encapsulated and not level.implicit:
+            self._handler.begin_fragments(tag)
+            self._open(_FRAGMENTS, tag, end, undefined=True, implicit=False, big=level.big)
+        else:
+            raise self._error(f"{tag_text(tag)}: undefined length in VR {vr.decode()}, where there can be none")
+        self._empty = False
+
+    def _open(self, kind: int, tag: int, end: int, *, undefined: bool, implicit: bool, big: bool) -> None:
+        self._level = _Level(kind, tag, end, undefined=undefined, implicit=implicit, big=big)
+        self._levels.append(self._level)
+
+    def _run_out(self, level: _Level) -> None:
+        """Close a level whose bytes are used up; of those of undefined length an item may end so."""
+        if level.undefined and level.kind != _ITEM:
+            raise self._error(f"{tag_text(level.tag)}: a sequence of undefined length without its end", level.end)
+        self._close()
+
+    def _close(self) -> None:
+        level = self._levels.pop()
+        self._level = self._levels[-1]
+        if level.kind == _ITEM:
+            self._handler.end_item()
+        else:
+            self._handler.end_sequence()
+
+    def _delimiter(self, tag: int, level: _Level) -> int:
+        """Take a tag of group FFFE where an element may stand: the end of this item, or nonsense."""
+        if tag != ITEM_END or len(self._levels) == 1 or not (level.undefined or self.offset + 8 == level.end):
+            raise self._error(f"{tag_text(tag)} found where an element belongs")
+        self._close()
+        return 8
+
+    def _item(self, data: memoryview, position: int, level: _Level) -> int:
+        """Read an item header of a sequence, or its delimiter (PS3.5 7.5)."""
+        group, element, length = _IMPLICIT[level.big].unpack_from(data, position)
+        tag = group << 16 | element
+        if tag == SEQUENCE_END and (level.undefined or self.offset + 8 == level.end):
+            self._close()
+        elif tag == ITEM:
+            undefined = length == UNDEFINED
+            end = level.end if undefined else self.offset + 8 + length
+            if end > level.end:
+                raise self._error(f"{tag_text(level.tag)}: an item of length {length} runs past the end of it")
+            self._handler.begin_item()
+            self._open(_ITEM, level.tag, end, undefined=undefined, implicit=level.implicit, big=level.big)
+        else:
+            raise self._error(f"{tag_text(tag)} found where an item of {tag_text(level.tag)} belongs")
+        return 8
+
+    def _fragment(self, data: memoryview, position: int, level: _Level) -> int:
+        """Read a fragment header, or the delimiter of all (PS3.5 A.4)."""
+        group, element, length = _IMPLICIT[level.big].unpack_from(data, position)
+        tag = group << 16 | element
+        if tag == SEQUENCE_END:
+            self._levels.pop()
+            self._level = self._levels[-1]
+            self._handler.end_fragments()
+        elif tag == ITEM and length != UNDEFINED and self.offset + 8 + length <= level.end:
+            self._handler.begin_fragment(length)
+            self._left = length
+            if not length:
+                self._handler.end()
+        else:
+            raise self._error(f"{tag_text(tag)} of length {length} found where a fragment of pixel data belongs")
+        return 8
+
+    def _error(self, message: str, offset: int | None = None) -> DataSetError:
+        at = self.offset if offset is None else offset
+        return DataSetError(f"{message} (at byte {at} of the data set)", offset=at)

@@ -1,0 +1,173 @@
+r"""Data sets as text: what DCMTK's dcmdump prints and its dump2dcm reads.
+
+An element is a line: ``(gggg,eeee)``, a VR if the tag does not tell it, a value, and maybe something after a ``#``::
+
+    (0008,0052) CS [STUDY]          # the value is all up to the last bracket; \n in it is a new line
+    (0008,0060) CT\MR               # or all up to the comment, blanks around it not counted
+    (0008,0016) UI =CTImageStorage  # a UID by its name
+    (0042,0011) OB =picture.bin     # OB and OW from a file; else numbers in hexadecimal
+    (0010,0010) PN (no value)       # no value; but AT is written (gggg,eeee)
+    (0040,0100) SQ                  # a sequence: items follow, each between (fffe,e000) and (fffe,e00d),
+    (fffe,e0dd)                     # and this ends it
+
+Values are encoded as those of ``-k`` are, by ``values``; text stays the bytes it is, and if these are UTF-8 and no
+character set is named, that one is. Lines of group 0002 are not part of a data set. Other than dump2dcm this stops at
+the first line that it cannot read, and takes two capital letters that are no VR for the error they nearly always are;
+where they are all there is, they are the value.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from movescu._runtime.late_log import logger_of
+from movescu.dataset.character_sets import EXTENDED, SPECIFIC_CHARACTER_SET, UTF_8, decode
+from movescu.dataset.values import element, encode_value, key_vr, pad, sequence
+from movescu.dictionary.vr import KNOWN, MAX_DEPTH
+from movescu.errors import DataSetError
+
+_log: Final = logger_of("movescu.query")
+
+_TAG: Final = re.compile(rb"\((?:0[xX])?([0-9a-fA-F]{1,8}),(?:0[xX])?([0-9a-fA-F]{1,8})\)\Z")
+_VR: Final = re.compile(rb"([A-Z]{2})(?![A-Za-z])")
+_INNER_VR: Final = re.compile(rb"(ox|xs|na|up|px|lt|\?\?)(?![A-Za-z])")
+_PIXEL_ITEM: Final = re.compile(rb"pi(?![A-Za-z])")
+_BLANKS: Final = b" \t\r\n\v\f"
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+
+
+@dataclass
+class _Open:
+    """An open data set or item, or a sequence; ``line`` is where it began."""
+
+    tag: int
+    line: int
+    is_sequence: bool = False
+    parts: list[bytes] = field(default_factory=list)
+    """Elements, or the contents of items."""
+    extended: list[bytes] = field(default_factory=list)
+    """Of the data set: values with characters outside ASCII."""
+
+
+class _LineError(Exception):
+    """A line that cannot be read."""
+
+
+def read_dump(text: bytes) -> bytes:
+    """Give the data set, in explicit VR little endian and in no order. Raises ``DataSetError`` that names a line."""
+    levels = [_Open(0, 0)]
+    for number, line in enumerate(text.split(b"\n"), 1):
+        stripped = line.strip(_BLANKS)
+        if stripped and not stripped.startswith(b"#"):
+            try:
+                _take(stripped, number, levels)
+            except _LineError as error:
+                raise DataSetError(f"line {number}: {error}") from None
+    if len(levels) > 1:
+        kind = "sequence" if levels[-1].is_sequence else "item"
+        raise DataSetError(f"line {levels[-1].line}: the {kind} that begins here does not end")
+    return _character_set(levels[0]) + b"".join(levels[0].parts)
+
+
+def _character_set(top: _Open) -> bytes:
+    """Give the element that says UTF-8, if the text is in it and nothing else is said."""
+    header = element(SPECIFIC_CHARACTER_SET, "CS", b"")[:4]
+    if not top.extended or any(part.startswith(header) for part in top.parts):
+        return b""
+    if any(decode(value, (UTF_8,)) is None for value in top.extended):
+        return b""  # whatever it is in: advice is given later
+    return element(SPECIFIC_CHARACTER_SET, "CS", UTF_8.encode())
+
+
+def _take(line: bytes, number: int, levels: list[_Open]) -> None:
+    tag, rest = _tag(line)
+    if tag >> 16 == 0xFFFE:
+        _delimit(tag, rest, number, levels)
+        return
+    if levels[-1].is_sequence:
+        raise _LineError("an element where an item (fffe,e000) belongs")
+    vr, rest = _vr(tag, rest)
+    if vr == "SQ":
+        if len(levels) >= 2 * MAX_DEPTH:
+            raise _LineError(f"sequences are nested deeper than {MAX_DEPTH}")
+        levels.append(_Open(tag, number, is_sequence=True))
+    elif tag >> 16 != 0x0002:
+        value = _value(vr, rest)
+        if not value.isascii() and vr.encode() in EXTENDED:
+            levels[0].extended.append(value)
+        levels[-1].parts.append(_element(tag, vr, value, number))
+
+
+def _delimit(tag: int, rest: bytes, number: int, levels: list[_Open]) -> None:
+    """Begin or end an item, or end a sequence."""
+    level = levels[-1]
+    if _PIXEL_ITEM.match(rest):
+        raise _LineError("a query has no compressed pixel data")
+    if tag == _ITEM and level.is_sequence:
+        levels.append(_Open(tag, number))
+    elif tag == _ITEM_END and not level.is_sequence and len(levels) > 1:
+        levels.pop()
+        levels[-1].parts.append(b"".join(level.parts))
+    elif tag == _SEQUENCE_END and level.is_sequence:
+        levels.pop()
+        levels[-1].parts.append(sequence(level.tag, level.parts))
+    else:
+        raise _LineError(f"(fffe,{tag & 0xFFFF:04x}) does not belong here")
+
+
+def _tag(line: bytes) -> tuple[int, bytes]:
+    """Split a line behind its tag, in which blanks count for nothing."""
+    before, delimiter, rest = line.partition(b")")
+    match = _TAG.match(before.translate(None, _BLANKS) + delimiter)
+    if match is None:
+        raise _LineError("it does not begin with a tag: (gggg,eeee)")
+    group, number = int(match[1], 16) & 0xFFFF, int(match[2], 16) & 0xFFFF
+    return group << 16 | number, rest.lstrip(_BLANKS)
+
+
+def _vr(tag: int, rest: bytes) -> tuple[str, bytes]:
+    """Give the VR, as it is written or as the dictionary has it, and what follows."""
+    inner, match = _INNER_VR.match(rest), _VR.match(rest)
+    following = rest[2:].lstrip(_BLANKS)
+    if match is not None and match[1] in KNOWN:
+        return match[1].decode(), following
+    if match is not None and following and not following.startswith((b"#", b"\\")):
+        raise _LineError(f"{match[1].decode()} is no value representation; a value of several words stands in [ ]")
+    return key_vr(tag) or "UN", following if inner is not None else rest
+
+
+def _value(vr: str, rest: bytes) -> bytes:
+    """Give the value as it is written, without what surrounds it."""
+    if rest.startswith(b"["):
+        end = rest.rfind(b"]")
+        if end < 0:
+            raise _LineError("a value that begins with [ ends with ]")
+        return rest[1:end].replace(b"\\n", b"\r\n")
+    if rest.startswith(b"<"):
+        raise _LineError("a value cannot begin with <, unless it stands in [ ]")
+    if rest.startswith(b"("):
+        return b"".join(rest[: rest.rfind(b")") + 1].split()) if vr == "AT" and b"," in rest else b""
+    return rest.partition(b"#")[0].strip(_BLANKS)
+
+
+def _element(tag: int, vr: str, value: bytes, number: int) -> bytes:
+    try:
+        if value.startswith(b"=") and vr in {"OB", "OW"}:
+            return element(tag, vr, _file(value[1:]))
+        encoded = encode_value(vr, value)
+        if encoded.remark:
+            _log.warning("line %d of the query file: %s", number, encoded.remark)
+        return element(tag, vr, encoded.data)
+    except ValueError as error:
+        raise _LineError(f"the value does not fit VR {vr}: {error}") from None
+
+
+def _file(name: bytes) -> bytes:
+    """Read a value from a file of its own."""
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
+            return pad(file.read())
+    except OSError as error:
+        raise _LineError(f"cannot read {name.decode('utf-8', 'replace')!r}: {error.strerror}") from None

@@ -1,0 +1,212 @@
+"""Data sets as JSON: the DICOM JSON Model of PS3.18 annex F.
+
+One data set, alone or as the only one of an array. Elements are named by their tag, or by their keyword; ``vr`` may be
+missing where the dictionary has it. Text is encoded in UTF-8, or in the character set that the data set names itself.
+Values in other places (``BulkDataURI``) are not fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from movescu.dataset import character_sets
+from movescu.dataset.values import FLOATS, INTEGERS, SIGNED, element, is_text, key_vr, pad, sequence
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary.vr import KNOWN, MAX_DEPTH
+from movescu.errors import DataSetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NAMES: Final = ("Alphabetic", "Ideographic", "Phonetic")
+_CHARACTER_SET: Final = "00080005"
+_BINARY: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN"))
+_CHILDREN: Final = frozenset(("vr", "Value", "InlineBinary", "BulkDataURI"))
+_FLOAT_NAMES: Final = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf", "inf": "inf", "-inf": "-inf", "nan": "nan"}
+
+
+class _ModelError(Exception):
+    """What is no DICOM JSON, at a path of names."""
+
+    def __init__(self, message: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def read_json(data: bytes) -> bytes:
+    """Give the data set, in explicit VR little endian and in no order. Raises ``DataSetError`` that names a line."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataSetError(f"line {line}: it is not UTF-8, as JSON has to be") from None
+    try:
+        return _top(_parse(text))
+    except _ModelError as error:
+        raise DataSetError(f"line {_line_of(text, error.path)}: {': '.join((*error.path, str(error)))}") from None
+
+
+def _parse(text: str) -> Any:  # noqa: ANN401 - JSON can be anything
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        raise DataSetError(f"line {error.lineno}: it is no JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or no end of brackets
+        raise DataSetError(f"line 1: it cannot be read: {error}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
+        raise _ModelError("it is there twice", (twice,))
+    return result
+
+
+def _top(model: Any) -> bytes:  # noqa: ANN401 - as above
+    if isinstance(model, list):
+        if len(model) != 1:
+            raise _ModelError(f"a query file has one data set, this has {len(model)}")
+        model = model[0]
+    if not isinstance(model, dict):
+        raise _ModelError("a data set is an object")
+    terms = _terms(model)
+    added = b""
+    if terms is None and not json.dumps(model, ensure_ascii=False).isascii():
+        terms, added = (
+            (character_sets.UTF_8,),
+            element(character_sets.SPECIFIC_CHARACTER_SET, "CS", character_sets.UTF_8.encode()),
+        )
+    return added + _data_set(model, terms or ("",), 0)
+
+
+def _terms(model: dict[str, Any]) -> tuple[str, ...] | None:
+    """Give the terms of Specific Character Set, None if there is none."""
+    found = model.get(_CHARACTER_SET, model.get("SpecificCharacterSet"))
+    values = found.get("Value") if isinstance(found, dict) else None
+    if not isinstance(values, list) or not values:
+        return None
+    return tuple("" if value is None else str(value) for value in values)
+
+
+def _data_set(model: Any, terms: tuple[str, ...], depth: int) -> bytes:  # noqa: ANN401 - as above
+    if not isinstance(model, dict):
+        raise _ModelError("an item is an object")
+    if depth > MAX_DEPTH:
+        raise _ModelError(f"sequences are nested deeper than {MAX_DEPTH}")
+    parts = []
+    for name, content in model.items():
+        try:
+            tag = _tag(name)
+            if tag >> 16 != 0x0002:
+                parts.append(_element(tag, content, terms, depth))
+        except _ModelError as error:
+            raise _ModelError(str(error), (name, *error.path)) from None
+        except (ValueError, OverflowError, struct.error) as error:
+            raise _ModelError(f"the value does not fit: {error}", (name,)) from None
+    return b"".join(parts)
+
+
+def _tag(name: str) -> int:
+    if len(name) == 8 and all(character in "0123456789abcdefABCDEF" for character in name):
+        return int(name, 16)
+    tag = dictionary.tag_of(name)
+    if tag is None:
+        raise _ModelError("it is neither a tag of eight digits nor a keyword")
+    return tag
+
+
+def _element(tag: int, content: Any, terms: tuple[str, ...], depth: int) -> bytes:  # noqa: ANN401 - as above
+    if not isinstance(content, dict):
+        raise _ModelError("an element is an object")
+    unknown = content.keys() - _CHILDREN
+    if unknown:
+        raise _ModelError(f"{min(unknown)!r} is none of {', '.join(sorted(_CHILDREN))}")
+    vr = content.get("vr") or key_vr(tag) or "UN"
+    if not isinstance(vr, str) or vr.encode("ascii", "replace") not in KNOWN:
+        raise _ModelError(f"{vr!r} is no value representation")
+    if tag >> 16 == 0xFFFE:
+        raise _ModelError("it cannot be an element")
+    if "BulkDataURI" in content:
+        raise _ModelError("its value is elsewhere (BulkDataURI)")
+    if "InlineBinary" in content:
+        return element(tag, vr, _inline(vr, content["InlineBinary"]))
+    values = content.get("Value", [])
+    if not isinstance(values, list):
+        raise _ModelError("Value is an array")
+    if vr == "SQ":
+        return sequence(tag, [_data_set(item or {}, terms, depth + 1) for item in values])
+    return element(tag, vr, _encode(vr, values, terms))
+
+
+def _inline(vr: str, text: Any) -> bytes:  # noqa: ANN401 - as above
+    if vr not in _BINARY or not isinstance(text, str):
+        raise _ModelError(f"InlineBinary is text, and for {', '.join(sorted(_BINARY))}")
+    return pad(base64.b64decode(text, validate=True))
+
+
+def _encode(vr: str, values: list[Any], terms: tuple[str, ...]) -> bytes:
+    if is_text(vr):
+        read = _name if vr == "PN" else _text
+        text = "\\".join("" if value is None else read(value) for value in values)
+        return pad(character_sets.encode(text, terms), b"\0" if vr == "UI" else b" ")
+    if vr not in _NUMBERS and values:
+        raise _ModelError(f"{vr} has no Value, but InlineBinary")
+    return pad(b"".join(_NUMBERS[vr](vr, value) for value in values))
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - as above
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise _ModelError(f"{value!r} is no text")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _name(value: Any) -> str:  # noqa: ANN401 - as above
+    """Write a person name (PS3.18 F.2.2)."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict) or value.keys() - set(_NAMES):
+        raise _ModelError(f"a name is an object of {', '.join(_NAMES)}")
+    return "=".join(_text(value.get(group, "")) for group in _NAMES).rstrip("=")
+
+
+def _integer(vr: str, value: Any) -> bytes:  # noqa: ANN401 - as above
+    if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, str) and len(value) > 20):
+        raise _ModelError(f"{value!r} is no whole number")
+    return int(value).to_bytes(INTEGERS[vr] // 8, "little", signed=vr in SIGNED)
+
+
+def _float(vr: str, value: Any) -> bytes:  # noqa: ANN401 - as above
+    if isinstance(value, str):
+        value = float(_FLOAT_NAMES[value]) if value in _FLOAT_NAMES else float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _ModelError(f"{value!r} is no number")
+    return struct.pack(FLOATS[vr], value)
+
+
+def _at(_: str, value: Any) -> bytes:  # noqa: ANN401 - as above
+    tag = _tag(value) if isinstance(value, str) else -1
+    if tag < 0:
+        raise _ModelError(f"{value!r} is no tag")
+    return struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+
+
+_NUMBERS: Final[dict[str, Callable[[str, Any], bytes]]] = {
+    **dict.fromkeys(("US", "SS", "UL", "SL", "UV", "SV"), _integer),
+    **dict.fromkeys(("FL", "FD"), _float),
+    "AT": _at,
+}
+
+
+def _line_of(text: str, path: tuple[str, ...]) -> int:
+    """Find the line of an element: its names one after the other, which is right unless an earlier item has them."""
+    position = 0
+    for name in path:
+        found = text.find(json.dumps(name, ensure_ascii=False), position)
+        position = found if found >= 0 else position
+    return text.count("\n", 0, position) + 1

@@ -1,0 +1,157 @@
+"""Attribute matching: whether an answer of C-FIND has what a key asks for (PS3.4 C.2.2.2).
+
+An archive may match by fewer keys than it was sent, or more loosely than it was asked to. So each answer is compared
+here with every key of the request. Patient ID and UIDs are compared literally, for they name one entity and no set of
+them: some archives take a wild card in a Patient ID for one.
+
+Steps of the standard, as ``matches`` takes them: universal matching (C.2.2.2.3), list of UID matching (C.2.2.2.2),
+range matching (C.2.2.2.5), wild card matching (C.2.2.2.4), single value matching (C.2.2.2.1), sequence matching
+(C.2.2.2.6).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from movescu.dataset.character_sets import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
+from movescu.dataset.values import elements, items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PATIENT_ID: Final = 0x00100020
+
+_RANGES: Final = frozenset((b"DA", b"DT", b"TM"))
+_NUMBERS: Final = frozenset((b"DS", b"IS"))
+_WILD: Final = frozenset((b"AE", b"CS", b"LO", b"LT", b"PN", b"SH", b"ST", b"UC", b"UR", b"UT"))
+_TEXT: Final = _RANGES | _NUMBERS | _WILD | {b"UI", b"AS"}
+_ONE_VALUE: Final = frozenset((b"LT", b"ST", b"UR", b"UT"))
+
+
+class Key(NamedTuple):
+    """A key of a request: VR and value, in explicit VR little endian; ``terms``: its Specific Character Set."""
+
+    tag: int
+    vr: bytes
+    value: bytes
+    terms: tuple[str, ...] = ("",)
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the key names entities one by one, so that wild cards in it mean themselves."""
+        return self.vr == b"UI" or self.tag == PATIENT_ID
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether the key matches everything: it is empty, or made of wild cards alone (PS3.4 C.2.2.2.3)."""
+        if self.vr == b"SQ":
+            return all(not value for item in items(self.value) for _, _, value in elements(item))
+        text = self.value.strip(b" \0")
+        return not text.strip(b"*\\ ") or (self.vr in _RANGES and text == b"-")
+
+
+def matches(key: Key, value: bytes, terms: tuple[str, ...] = ("",)) -> bool:
+    """Return True if an element's value has what a key asks for; ``terms``: the character set of the value.
+
+    An element with several values matches if one of them does, as Modalities in Study has it (PS3.4 C.6.2.1.3).
+    """
+    if key.is_universal:
+        return True
+    if key.vr == b"SQ":
+        return _sequence_matches(key, value, terms)
+    if key.vr not in _TEXT:
+        return value == key.value
+    test = _test_of(key)
+    return any(test(part) for part in _parts(key.vr, value, terms))
+
+
+def is_empty(value: bytes) -> bool:
+    """Return True if a value says nothing: an archive that does not know a key answers it so."""
+    return not value.strip(b" \0")
+
+
+def _sequence_matches(key: Key, value: bytes, terms: tuple[str, ...]) -> bool:
+    """Compare each item with that of the key (PS3.4 C.2.2.2.6)."""
+    wanted = [Key(*element, key.terms) for item in items(key.value) for element in elements(item)]
+    return any(
+        all(matches(one, found.get(one.tag, b""), terms) for one in wanted)
+        for found in ({tag: content for tag, _, content in elements(item)} for item in items(value))
+    )
+
+
+def _parts(vr: bytes, value: bytes, terms: tuple[str, ...]) -> list[str]:
+    text = None if vr not in EXTENDED else decode(value, terms)
+    if text is None:
+        text = value.decode("latin-1")
+    parts = [text] if vr in _ONE_VALUE else text.split("\\")
+    return [part.strip(" \0") for part in parts]
+
+
+@lru_cache(maxsize=256)
+def _test_of(key: Key) -> Callable[[str], bool]:
+    """Return the function that tells whether one value matches."""
+    if key.tag == PATIENT_ID:  # a backslash in it is a fault of who wrote it, not a list
+        literal = _parts(b"LT", key.value, key.terms)[0]
+        return lambda text: text == literal
+    tests = [_single(key.vr, part) for part in _parts(key.vr, key.value, key.terms)]
+    return lambda text: any(test(text) for test in tests)
+
+
+def _single(vr: bytes, wanted: str) -> Callable[[str], bool]:
+    """Return the test of one value: a range, a number, a pattern or the value itself."""
+    if vr in _RANGES:
+        return _moments(wanted)
+    if vr in _NUMBERS:
+        number = _number(wanted)
+        return lambda text: text == wanted or (number is not None and _number(text) == number)
+    folded = _folded(vr, wanted)
+    if vr in _WILD and ("*" in wanted or "?" in wanted):
+        pattern = re.compile(_expression(folded), re.DOTALL)
+        return lambda text: pattern.fullmatch(_folded(vr, text)) is not None
+    return lambda text: _folded(vr, text) == folded
+
+
+def _moments(wanted: str) -> Callable[[str], bool]:
+    """Return the test of a date, a time, or a range of them: text orders them, once all have as many digits."""
+    first, hyphen, last = _WITHOUT_OFFSET.sub(r"\1", wanted).partition("-")
+    if not hyphen:
+        moment = _digits(first)
+        return lambda text: _digits(text) == moment
+    low, high = _digits(first), _digits(last, "9") if last.strip() else "~"
+    return lambda text: bool(text) and low <= _digits(text) <= high
+
+
+_WITHOUT_OFFSET: Final = re.compile(r"(\d{4,14}(?:\.\d{1,6})?)[+-](?:0\d|1[0-4])[0-5]\d\b")
+"""A date and time with its offset from UTC, which is not compared (PS3.5 6.2, DT)."""
+
+
+def _digits(text: str, padding: str = "0") -> str:
+    """Return the digits of a date or time, padded to the longest; ACR-NEMA put separators between them."""
+    text = _WITHOUT_OFFSET.sub(r"\1", text)
+    return "".join(filter(str.isdigit, text)).ljust(20, padding)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _folded(vr: bytes, text: str) -> str:
+    """Return what is compared: person names without regard to case, which PS3.4 C.2.2.2.1 leaves to the archive."""
+    return text.rstrip("^=").casefold() if vr == b"PN" else text
+
+
+def _expression(wanted: str) -> str:
+    return "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in wanted)
+
+
+def key_set(data: bytes) -> Mapping[int, Key]:
+    """Return the keys of an identifier by tag, in its order; group lengths are none."""
+    values = {tag: (vr, value) for tag, vr, value in elements(data) if tag & 0xFFFF}
+    _, character_set = values.get(SPECIFIC_CHARACTER_SET, (b"", b""))
+    terms = terms_of(character_set) if character_set else ("",)
+    return {tag: Key(tag, vr, value, terms) for tag, (vr, value) in values.items()}

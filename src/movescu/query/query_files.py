@@ -1,0 +1,115 @@
+"""Query files: whatever holds the keys of a request -> a data set in explicit VR little endian.
+
+=========== ==================================================================== ==============================
+form        how it is told                                                       read by
+=========== ==================================================================== ==============================
+DICOM file  ``DICM`` at byte 128, or group 0002 at the start (PS3.10 7.1)        this module
+JSON        a name ending in ``.json``, or ``{`` or ``[`` at the start           ``json_model`` (PS3.18 annex F)
+text        a name ending in ``.dump`` or ``.txt``, or a tag or ``#`` at first   ``dump_text`` (DCMTK's dump2dcm)
+data set    everything else; VR and byte order are told by the first element     this module
+=========== ==================================================================== ==============================
+
+The name ``-`` is standard input.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Final
+
+from movescu.dataset.encoding import Encoding
+from movescu.dataset.file_meta import decode_file_meta
+from movescu.dataset.transcoder import recode
+from movescu.dataset.values import elements
+from movescu.dictionary.uids import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    TRANSFER_SYNTAXES,
+    TransferSyntax,
+    uid_name,
+)
+from movescu.dictionary.vr import KNOWN
+from movescu.errors import DataSetError, UsageError
+
+LITTLE: Final = Encoding(transfer_syntax=EXPLICIT_LITTLE)
+"""How an identifier is held."""
+STANDARD_INPUT: Final = "-"
+
+_FIRST_TAG: Final = 0x00080000  # commands and file meta information have lower ones
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_TEXT: Final = rb"\s*(#|\([ \t]*(0[xX])?[ \t]*[0-9a-fA-F][0-9a-fA-F \t]*,)"
+_HINT: Final = "a query file is a DICOM file or data set, DICOM JSON, or text as dump2dcm reads it"
+
+
+def read_query_file(path: str) -> bytes:
+    """Read a query file; ``-`` is standard input. Raises ``UsageError``, which names the file and what is wrong."""
+    data = _read(path)
+    shown = "standard input" if path == STANDARD_INPUT else repr(path)
+    try:
+        return _data_set(path, data)
+    except DataSetError as error:
+        raise UsageError(f"query file {shown} is not DICOM: {error}", hint=error.hint or _HINT) from error
+
+
+def _read(path: str) -> bytes:
+    try:
+        if path == STANDARD_INPUT:
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
+            return file.read()
+    except (OSError, ValueError) as error:  # the latter: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read query file {path!r}: {reason}") from error
+
+
+def _data_set(path: str, data: bytes) -> bytes:
+    if not data:
+        raise DataSetError("the file is empty", offset=0)
+    content = _content(path.lower(), data)
+    query = recode(content, EXPLICIT_LITTLE, LITTLE) if content else b""
+    if not any(tag >= _FIRST_TAG for tag, _, _ in elements(query)):
+        raise DataSetError("there is no element that a query could have")
+    return query
+
+
+def _content(name: str, data: bytes) -> bytes:
+    """Give the data set in explicit VR little endian, in no order."""
+    if data[128:132] == b"DICM":
+        return _binary(data)
+    text = data.removeprefix(_BYTE_ORDER_MARK)
+    if name.endswith(".json") or text.lstrip()[:1] in (b"{", b"["):
+        from movescu.query.json_model import read_json  # noqa: PLC0415 - json is loaded for those who use it
+
+        return read_json(text)
+    if name.endswith((".dump", ".txt")) or re.match(_TEXT, text):
+        from movescu.query.dump_text import read_dump  # noqa: PLC0415 - as above
+
+        return read_dump(text)
+    return _binary(data)
+
+
+def _binary(data: bytes) -> bytes:
+    """Read a DICOM file or a bare data set."""
+    meta = decode_file_meta(data)
+    if meta is None:
+        syntax, position = _detect(data), 0
+    else:
+        position = meta.length
+        if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
+            raise DataSetError(f"transfer syntax {meta.transfer_syntax_uid!r} is not known")
+        syntax = TRANSFER_SYNTAXES[meta.transfer_syntax_uid]
+        if syntax.encapsulated:
+            raise DataSetError(f"a query cannot be in {uid_name(syntax.uid)}")
+    if len(data) == position:
+        raise DataSetError("there is no data set", offset=position)
+    return recode(memoryview(data)[position:], syntax, LITTLE)
+
+
+def _detect(data: bytes) -> TransferSyntax:
+    """Tell the transfer syntax of a bare data set: a VR behind the tag is explicit VR, a small group little endian."""
+    if data[4:6] not in KNOWN:
+        return IMPLICIT_LITTLE
+    little, big = int.from_bytes(data[:2], "little"), int.from_bytes(data[:2], "big")
+    return EXPLICIT_LITTLE if little <= big else EXPLICIT_BIG

@@ -1,0 +1,142 @@
+"""A list of requests: the rows of a CSV file, or lines of text, as identifiers (``--list``).
+
+The first line names the columns by keyword, or by tag; commas, semicolons or tabs separate them. A file without such a
+line is a list of Study Instance UIDs, one a line. Empty rows, those that begin with ``#`` and the line ``sep=;`` that
+Excel writes are passed over. Keys that all rows have in common are given separately.
+
+The level of the rows follows from the columns, unless one of them is the level: it is the lowest to which a column
+belongs (``scope``). So a row whose accession number stands beside a patient ID asks for a study. A blank cell that
+leaves the row without its unique key is an error: the row would ask for more than the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from movescu.errors import UsageError
+from movescu.query.identifier import make_identifier
+from movescu.query.keys import parse_tag
+from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
+from movescu.query.scope import LEVELS, Scope, level_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from movescu.query.identifier import Identifier
+
+STANDARD_INPUT: Final = "-"
+
+_SEP: Final = re.compile(r"(?i)sep=(.)\s*\Z")
+_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+\Z")
+_DELIMITERS: Final = "\t;,"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A request of a list. ``number``: its place in the list, from 1; ``text``: what it asks for, for people."""
+
+    number: int
+    text: str
+    identifier: Identifier
+
+    def key(self, archive: str) -> str:
+        """Give what tells the request from others, wherever it stands in a list; ``archive``: whom it is for."""
+        return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + self.identifier.data).hexdigest()
+
+
+def read_rows(path: str, keys: Sequence[str] = (), *, model: str | None = None) -> list[Row]:
+    """Read a list; ``keys``, as after ``-k``, hold for each row that does not have its own.
+
+    Raises ``UsageError``, which names the line and what is wrong with it.
+    """
+    lines = [(number, line) for number, line in enumerate(_lines(path), start=1) if line.strip() and line[0] != "#"]
+    delimiter = ""
+    if lines and (match := _SEP.match(lines[0][1])):
+        delimiter, lines = match[1], lines[1:]
+    if not lines:
+        raise UsageError(f"the list {path!r} has no rows")
+    delimiter = delimiter or next((mark for mark in _DELIMITERS if mark in lines[0][1]), ",")
+    columns, rest = _columns(_cells(lines[0][1], delimiter)), lines[1:]
+    if columns is None:
+        columns, rest = ["StudyInstanceUID"], lines
+    level = _level([*columns, *(key for key in keys if key.partition("=")[2])], MODELS[model or "PATIENT"])
+    full = ((line, cells) for line, text in rest if any(cells := _cells(text, delimiter)))
+    rows = []
+    for number, (line, cells) in enumerate(full, start=1):
+        try:
+            rows.append(_row(number, cells, columns, keys, level, model))
+        except UsageError as error:
+            raise UsageError(f"line {line} of {path!r}: {error}", hint=error.hint) from error
+    if not rows:
+        raise UsageError(f"the list {path!r} has no rows")
+    return rows
+
+
+def _lines(path: str) -> Iterable[str]:
+    try:
+        if path == STANDARD_INPUT:
+            return sys.stdin.read().splitlines() if sys.stdin is not None else []
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:  # noqa: PTH123 - as elsewhere
+            return file.read().splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read the list {path!r}: {error.strerror}") from error
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
+
+
+def _columns(cells: list[str]) -> list[str] | None:
+    """Give the names of the columns; None if this is a row already."""
+    if len(cells) == 1 and _UID.match(cells[0]):
+        return None
+    for cell in cells:
+        try:
+            parse_tag(cell)
+        except UsageError as error:
+            raise UsageError(
+                f"the first line of the list names no column: {cell!r}: {error}",
+                hint="name the columns by keyword, as in PatientID,StudyInstanceUID",
+            ) from error
+    return cells
+
+
+def _row(number: int, cells: list[str], columns: list[str], keys: Sequence[str], level: str, model: str | None) -> Row:
+    if len(cells) != len(columns):
+        raise UsageError(
+            f"{len(cells)} column{'' if len(cells) == 1 else 's'}, where the first line has {len(columns)}"
+        )
+    own = [f"{name}={value}" for name, value in zip(columns, cells, strict=True) if value]
+    all_keys = [*own, *keys]
+    given = {parse_tag(name) for name, _, value in (key.partition("=") for key in all_keys) if value}
+    if LEVEL not in given:
+        if not level:
+            raise UsageError("no column names a key whose level is known", hint="give QueryRetrieveLevel with -k")
+        all_keys.append(f"QueryRetrieveLevel={level}")
+    identifier = make_identifier(all_keys)
+    scope = Scope(identifier, model or "PATIENT")
+    _refuse_blanks(columns, cells, scope)
+    scope.check()
+    return Row(number, ", ".join(own), identifier)
+
+
+def _refuse_blanks(columns: list[str], cells: list[str], scope: Scope) -> None:
+    """Raise ``UsageError`` for a blank unique key, and for any blank where there is none: it would match everything."""
+    for name, value in zip(columns, cells, strict=True):
+        if not value and (parse_tag(name) in UNIQUE_KEYS.values() or not scope.unique(scope.level)):
+            raise UsageError(
+                f"{name} is blank: the row would ask for more than the others",
+                hint="fill it in, take the row out, or put it into a list without that column",
+            )
+
+
+def _level(names: Iterable[str], levels_of_model: Sequence[str]) -> str:
+    """Return the lowest level that keys belong to, but one of the model; empty if that is not known of any."""
+    levels = {level_of(parse_tag(name.partition("=")[0])) for name in names} - {""}
+    lowest = max(levels, key=LEVELS.index, default="")
+    return lowest if lowest in levels_of_model or not lowest else levels_of_model[0 if lowest == "PATIENT" else -1]

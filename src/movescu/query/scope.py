@@ -1,0 +1,180 @@
+"""The scope of a request: what its keys name, all of them, and by which of them C-MOVE can ask for it (PS3.4 C.6).
+
+A C-MOVE identifier has the unique keys of its level and of those above, and nothing else (PS3.4 C.4.2.1.4.1). An
+archive may ignore other keys, and then it sends more than was asked for. So a request that has some, or none that is
+unique, is resolved first: C-FIND lists what all of its keys match, and C-MOVE asks for that by unique keys.
+
+Each key belongs to a level of the information model; in Study Root those of the patient belong to the study (PS3.4
+C.6.2.1). A key that is in no table, or whose level is below that of the request, is one of the request's own level.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary.uids import MAXIMUM_UID_LENGTH
+from movescu.dictionary.vr import tag_text
+from movescu.errors import UsageError
+from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
+from movescu.query.matching import Key, key_set
+
+if TYPE_CHECKING:
+    from movescu.query.identifier import Identifier
+
+LEVELS: Final = tuple(UNIQUE_KEYS)
+
+# Attributes of each level (PS3.4 tables C.6-1 to C.6-5, and PS3.3 where archives know more), by tag.
+_ATTRIBUTES: Final = {
+    "PATIENT": (
+        *(0x00100010, 0x00100020, 0x00100021, 0x00100024, 0x00100030, 0x00100032, 0x00100040, 0x00101000, 0x00101001),
+        *(0x00101002, 0x00102160, 0x00104000, 0x00201200, 0x00201202, 0x00201204),
+    ),
+    "STUDY": (
+        *(0x00080020, 0x00080030, 0x00080050, 0x00080051, 0x00080061, 0x00080062, 0x00080090, 0x00081030, 0x00081032),
+        *(0x00081048, 0x00081060, 0x00081080, 0x00101010, 0x00101020, 0x00101030, 0x00102180, 0x001021B0, 0x0020000D),
+        *(0x00200010, 0x00201070, 0x00201206, 0x00201208, 0x00321060),
+    ),
+    "SERIES": (
+        *(0x00080021, 0x00080031, 0x00080060, 0x00080070, 0x00080080, 0x00081010, 0x0008103E, 0x0008103F, 0x00081040),
+        *(0x00081050, 0x00081070, 0x00081090, 0x00180015, 0x00181000, 0x00181030, 0x0020000E, 0x00200011, 0x00200060),
+        *(0x00201209, 0x00400244, 0x00400245, 0x00400250, 0x00400251, 0x00400253, 0x00400254, 0x00400275),
+    ),
+}
+_LEVEL_OF: Final = {tag: level for level, tags in _ATTRIBUTES.items() for tag in tags}
+# What says how to ask, and not for what: character set, level, Retrieve AE Title, view, offset from UTC.
+_MODIFIERS: Final = frozenset((SPECIFIC_CHARACTER_SET, LEVEL, 0x00080053, 0x00080201))
+
+
+class Scope:
+    """What a request asks for. ``model``: PATIENT, STUDY or PSONLY."""
+
+    def __init__(self, identifier: Identifier, model: str) -> None:
+        keys = key_set(identifier.data)
+        self.identifier = identifier
+        self.model = model
+        self.level = _text(keys[LEVEL].value) if LEVEL in keys else ""
+        """Query/Retrieve Level; empty if there is none."""
+        self.character_set = keys.get(SPECIFIC_CHARACTER_SET)
+        self._keys = {
+            tag: key
+            for tag, key in keys.items()
+            if tag not in _MODIFIERS and not (_is_creator(tag) or key.is_universal)
+        }
+
+    def unique(self, level: str) -> tuple[str, ...]:
+        """Return the values of the unique key of a level, none if it is empty."""
+        key = self._keys.get(UNIQUE_KEYS[level])
+        if key is None:
+            return ()
+        return (_text(key.value),) if level == "PATIENT" else listed(_text(key.value))
+
+    def filters(self, level: str, *, patient_root: bool) -> dict[int, Key]:
+        """Return the keys beside the unique ones that a C-FIND at a level carries, by tag.
+
+        Without ``patient_root`` in Study Root. At a level below that of the request there are none.
+        """
+        if self.level not in LEVELS or LEVELS.index(level) > self._last(patient_root=patient_root):
+            return {}
+        unique = {UNIQUE_KEYS[name] for name in LEVELS[0 if patient_root else 1 :]}
+        return {
+            tag: key
+            for tag, key in self._keys.items()
+            if tag not in unique and self._level_of(tag, patient_root=patient_root) == level
+        }
+
+    def _last(self, *, patient_root: bool) -> int:
+        """Return the lowest level at which keys of the request are asked with."""
+        return max(LEVELS.index(self.level), 0 if patient_root else 1)
+
+    def _level_of(self, tag: int, *, patient_root: bool) -> str:
+        first, last = 0 if patient_root else 1, self._last(patient_root=patient_root)
+        return LEVELS[min(max(LEVELS.index(_LEVEL_OF.get(tag, "IMAGE")), first), last)]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether C-MOVE can take the request as it is: unique keys that name entities one by one, and no other key."""
+        if self.level not in MODELS[self.model] or not self.unique(self.level):
+            return False
+        own = MODELS[self.model]
+        unique = {UNIQUE_KEYS[level] for level in own[: own.index(self.level) + 1]}
+        return self._keys.keys() <= unique and all(
+            is_usable(value) for level in own if UNIQUE_KEYS[level] in self._keys for value in self.unique(level)
+        )
+
+    def check(self) -> None:
+        """Raise ``UsageError`` unless the keys name something: what all of them match has to be known.
+
+        Wild cards in a UID would ask for more than it names, so would a backslash in a Patient ID; an empty unique key
+        with no other key of its level beside it asks for everything, which is a slip.
+        """
+        levels = MODELS[self.model]
+        if self.level not in levels:
+            what = f"{self.level!r} is none of this model" if self.level else "is missing"
+            raise UsageError(f"QueryRetrieveLevel {what}", hint=f"give one of {', '.join(levels)}")
+        for level in LEVELS:
+            for value in self.unique(level):
+                if not is_usable(value, patient=level == "PATIENT"):
+                    raise UsageError(
+                        f"{keyword(UNIQUE_KEYS[level])} {value[:80]!r} does not name one entity",
+                        hint="give it without wild cards and backslashes; other keys may have them",
+                    )
+        for level in LEVELS[LEVELS.index(self.level) + 1 :]:
+            if UNIQUE_KEYS[level] in self._keys:
+                raise UsageError(
+                    f"{keyword(UNIQUE_KEYS[level])} is a key of level {level}, below {self.level}",
+                    hint=f"give QueryRetrieveLevel={level}",
+                )
+        patient_root = "PATIENT" in levels
+        if not self.unique(self.level) and not self.filters(self.level, patient_root=patient_root):
+            name = keyword(UNIQUE_KEYS[self.level])
+            raise UsageError(
+                f"{name} is empty and no other key of level {self.level} has a value: everything would match",
+                hint=_SLIPS[self.level],
+            )
+
+
+_SLIPS: Final = {
+    "PATIENT": "give PatientID",
+    "STUDY": "give StudyInstanceUID or another key of studies, such as AccessionNumber; "
+    "for all studies of a patient, QueryRetrieveLevel=PATIENT and PatientID",
+    "SERIES": "give SeriesInstanceUID or another key of series, such as Modality; for a whole study, "
+    "QueryRetrieveLevel=STUDY",
+    "IMAGE": "give SOPInstanceUID; for a whole series, QueryRetrieveLevel=SERIES",
+}
+
+
+def level_of(tag: int) -> str:
+    """Return the level that an attribute belongs to, empty if the tables do not tell."""
+    return "IMAGE" if tag == UNIQUE_KEYS["IMAGE"] else _LEVEL_OF.get(tag, "")
+
+
+def is_usable(value: str, *, patient: bool = False) -> bool:
+    """Return True if a value of a unique key names one entity; ``patient``: of Patient ID, which may have wild cards.
+
+    A UID that is too long, a list or a pattern would ask for something else.
+    """
+    if patient:
+        return "\\" not in value
+    return 0 < len(value) <= MAXIMUM_UID_LENGTH and not any(mark in value for mark in "\\*?")
+
+
+def listed(value: str) -> tuple[str, ...]:
+    """Return the UIDs of a list."""
+    return tuple(uid for part in value.split("\\") if (uid := part.strip()))
+
+
+def keyword(tag: int) -> str:
+    """Return the keyword of an attribute, or its tag."""
+    return dictionary.keyword_of(tag) or tag_text(tag)
+
+
+def _is_creator(tag: int) -> bool:
+    """Return True for a private creator (PS3.5 7.8.1): it names a block, and asks for nothing."""
+    return bool(tag & 0x10000) and 0x10 <= tag & 0xFFFF <= 0xFF
+
+
+def _text(value: bytes) -> str:
+    """Return a value byte for character: it is only compared, and sent back."""
+    return value.decode("latin-1").strip("\0 ")

@@ -1,0 +1,1 @@
+"""What was received, for programs to read: JSON, described by the schemas in ``data``."""

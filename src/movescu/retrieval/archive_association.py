@@ -1,0 +1,335 @@
+"""One association with an archive: what a retrieve asks over it, C-MOVE and C-FIND (PS3.4 C.4.1, C.4.2).
+
+Opens the association, makes one request after the other and waits for their responses as long as
+``transport.deadlines`` allows; a request can be cancelled from another thread. Where the objects go, and whether they
+came, is not its concern: ``storage_server`` has the receiving side, ``retrieval`` joins both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import time
+
+from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import replace
+from movescu.dimse.status import StatusClass
+from movescu.errors import PeerError, TimedOutError
+from movescu.retrieval.config import MODELS
+from movescu.retrieval.stragglers import shortest
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline, Patience
+from movescu.transport.sockets import connect
+from movescu.ul.negotiation import not_granted, propose, retrieval_negotiation, user_information
+from movescu.ul.pdu import AssociateRQ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
+
+    from movescu.query.identifier import Identifier
+    from movescu.retrieval.config import RetrieveOptions
+    from movescu.retrieval.observer import Observer
+    from movescu.services.find import FindResponse
+    from movescu.services.move import MoveResponse, MoveSCU
+    from movescu.transport.tls import TLS
+    from movescu.ul.negotiation import Context
+
+_log: Final = logger_of("movescu.retrieve")
+
+_FAREWELL: Final = 1.0
+"""Seconds that an archive has for the answer to a release request when the time for all is over."""
+
+
+class NoPresentationContextError(PeerError):
+    """The archive accepted no presentation context for what is to be asked."""
+
+
+class Session:
+    """An association with the archive, which may be opened again when it was lost.
+
+    ``until``: when all has to be over, on the monotonic clock. ``moved`` tells when a byte last came in on a storage
+    association, for an archive whose objects come in is not silent. ``message_ids``: those of C-MOVE requests, where
+    several sessions must not give the same. ``further``: abstract syntaxes that are proposed beside the model's own.
+    ``meanwhile`` is called when a C-MOVE request has left and the archive is at work. ``observer`` is told when the
+    association opens and ends.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a retrieve knows and its association does not, each with its default
+        self,
+        options: RetrieveOptions,
+        *,
+        tls: TLS | None = None,
+        until: float | None = None,
+        moved: Callable[[], float] = lambda: 0.0,
+        message_ids: Iterator[int] | None = None,
+        further: tuple[str, ...] = (),
+        meanwhile: Callable[[], None] = lambda: None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._options = options
+        self._tls = tls
+        self._until = until
+        self._moved = moved
+        self._message_ids = message_ids if message_ids is not None else itertools.cycle(range(1, 0x10000))
+        self._further = further
+        self._meanwhile = meanwhile
+        self._observer = observer
+        self._connection: Connection | None = None
+        self._wakened, self._wake = socket.socketpair()
+        self._wakened.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        self._wake.setblocking(False)  # noqa: FBT003 - as above
+        self.cancelled = False
+        """Whether ``cancel`` was called."""
+        self.moving = False
+        """Whether a C-MOVE request is under way."""
+
+    def close(self) -> None:
+        """Abort the association, if it is open, and give back what the session holds."""
+        with contextlib.ExitStack() as stack:  # each is done, whatever another one raises; the last one first
+            stack.callback(self._wake.close)
+            stack.callback(self._wakened.close)
+            stack.callback(self.abort)
+
+    # -- the association -----------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an association."""
+        return self._connection is not None
+
+    def open(self) -> None:
+        """Connect and negotiate the association. Raises ``PeerError``."""
+        try:
+            self._open()
+        except PeerError as error:
+            self._tell("failed", error)
+            raise
+        self._tell("opened")
+
+    def _tell(self, state: str, error: PeerError | None = None) -> None:
+        if self._observer is not None:
+            self._observer.archive(state, self._options, error)
+
+    def _open(self) -> None:
+        options = self._options
+        request = association_request(options, *self._further)
+        _log.info("requesting association with %s at %s port %d", options.called_ae_title, options.host, options.port)
+        transport = connect(options.host, options.port, self._at_most(options.connect_timeout), options.ip)
+        with contextlib.ExitStack() as stack:
+            stack.callback(transport.close)
+            if self._tls is not None:
+                seconds = self._at_most(options.acse_timeout)
+                self._tls.secure_request(transport, options.host, Deadline(seconds, "securing the connection"))
+            seconds = self._at_most(options.acse_timeout)
+            stack.pop_all()
+        self._connection = connection = Connection.request(transport, request, seconds)
+        for what in not_granted(
+            request.user_information.extended_negotiations, connection.peer_information.extended_negotiations
+        ):
+            _log.warning("the archive does not grant %s", what)
+        identity, reply = options.user_identity, connection.peer_information
+        if identity is not None and identity.positive_response_requested and reply.user_identity_response is None:
+            _log.warning("the archive did not say that it took the user identity: it may not know of any")
+        if self.context(MODELS[options.model][1]) is None:
+            raise NoPresentationContextError(
+                "no acceptable presentation context: the archive does not offer C-MOVE in the "
+                f"{options.model} model to {options.calling_ae_title!r}",
+                hint="try another model (-P, -S, -O) or other transfer syntaxes (-xi)",
+            )
+
+    def context(self, abstract_syntax: str) -> Context | None:
+        """Give the presentation context that was accepted for an abstract syntax, None if none was."""
+        contexts = self._connection.contexts.values() if self._connection is not None else ()
+        return next((context for context in contexts if context.abstract_syntax == abstract_syntax), None)
+
+    @property
+    def local_address(self) -> str:
+        """Our own address on the way to the archive, empty without an association."""
+        return self._connection.local_address if self._connection is not None else ""
+
+    def ended(self) -> bool:
+        """Tell, without waiting, whether the archive has said anything that nobody asked for: it ended, most likely."""
+        return self._connection is not None and self._connection.readable(0)
+
+    def release(self) -> None:
+        """Release the association. Raises ``PeerError`` if the archive does not confirm."""
+        if self._connection is None:
+            return
+        connection, self._connection = self._connection, None
+        left = None if self._until is None else max(self._until - time.monotonic(), _FAREWELL)
+        seconds = shortest(self._options.acse_timeout, left)
+        try:
+            connection.release(Deadline(seconds, "waiting for the answer to the release request"))
+        except PeerError as error:
+            self._tell("lost", error)
+            raise
+        self._tell("released")
+
+    def abort(self) -> None:
+        """Abort the association, if there is one."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.abort()
+            self._tell("aborted")
+
+    # -- C-MOVE --------------------------------------------------------------------------------------------------------
+
+    def move(
+        self,
+        identifier: Identifier,
+        on_response: Callable[[MoveResponse], None] | None = None,
+        on_request: Callable[[int], None] | None = None,
+    ) -> MoveResponse:
+        """Make one request and wait for its final response; ``on_response`` is told each of them.
+
+        ``on_request`` is told the message ID before the request leaves. Raises ``PeerError`` if the association ends
+        before. It is aborted then: an archive that was given up stops.
+        """
+        from movescu.dimse.exchange import Exchange  # noqa: PLC0415 - needed from here on
+        from movescu.services.move import MoveSCU  # noqa: PLC0415 - as above
+
+        connection, context = self._ready(MODELS[self._options.model][1])
+        options = self._options
+        scu = MoveSCU(
+            Exchange(connection),
+            context,
+            options.destination,
+            read_pending=options.read_pending,
+            priority=options.priority,
+        )
+        data = identifier.encode(context.transfer_syntax)
+        self.moving = True
+        try:
+            with self._ending_on_error(connection):
+                return self._exchange_responses(scu, connection, data, on_response, on_request)
+        finally:
+            self.moving = False
+
+    def _exchange_responses(
+        self,
+        scu: MoveSCU,
+        connection: Connection,
+        identifier: bytes,
+        on_response: Callable[[MoveResponse], None] | None,
+        on_request: Callable[[int], None] | None,
+    ) -> MoveResponse:
+        uncounted = self._options.listen is None
+        patience = self._patience(connection, lambda: max(scu.progressed(uncounted=uncounted), self._moved()))
+        message_id = next(self._message_ids)
+        if on_request is not None:
+            on_request(message_id)
+        scu.request(identifier, patience, message_id)
+        self._meanwhile()
+        attendant = self._attendant(scu, connection, patience)
+        for number, response in enumerate(scu.responses(patience, attendant), start=1):
+            if on_response is not None:
+                on_response(response)
+            if number == self._options.cancel_after and response.status_class is StatusClass.PENDING:
+                scu.cancel(patience)
+        return response
+
+    def cancel(self) -> None:
+        """Send C-CANCEL for the request that is under way. Safe from any thread, and from a signal handler."""
+        self.cancelled = True
+        with contextlib.suppress(OSError):  # full: it has been woken; closed: there is nobody to wake
+            self._wake.send(b"\0")
+
+    def _attendant(self, scu: MoveSCU, connection: Connection, patience: Patience) -> Callable[[], None]:
+        """Make what waits for the archive's next message, and cancels when that is wanted: once for a request."""
+        sent = False
+
+        def attend() -> None:
+            nonlocal sent
+            while True:
+                if self.cancelled and not sent:
+                    sent = True
+                    scu.cancel(patience)
+                    patience.cancelled()
+                if connection.readable(patience.remaining(), self._wakened.fileno()):
+                    return
+                with contextlib.suppress(BlockingIOError):
+                    self._wakened.recv(64)
+                patience.over()
+
+        return attend
+
+    # -- C-FIND --------------------------------------------------------------------------------------------------------
+
+    def find(self, abstract_syntax: str, identifier: Identifier) -> Iterator[tuple[FindResponse, Context]]:
+        """Make one C-FIND request; give its responses as they come, with the context that they are encoded in.
+
+        To be read to its end before the next request. Raises ``NoPresentationContextError``, and ``PeerError`` if the
+        association ends; it is aborted then.
+        """
+        from movescu.dimse.exchange import Exchange  # noqa: PLC0415 - for those alone who ask it
+        from movescu.services.find import FindSCU  # noqa: PLC0415 - as above
+
+        connection, context = self._ready(abstract_syntax)
+        patience = self._patience(connection, lambda: connection.last_activity)
+        scu = FindSCU(Exchange(connection), context)
+        with self._ending_on_error(connection):
+            scu.request(identifier.encode(context.transfer_syntax), patience)
+            for response in scu.responses(patience):
+                yield response, context
+
+    # -- what they have in common --------------------------------------------------------------------------------------
+
+    def _ready(self, abstract_syntax: str) -> tuple[Connection, Context]:
+        context = self.context(abstract_syntax)
+        if self._connection is None or context is None:
+            raise NoPresentationContextError(f"the archive does not offer {abstract_syntax}")
+        return self._connection, context
+
+    @contextlib.contextmanager
+    def _ending_on_error(self, connection: Connection) -> Iterator[None]:
+        """Abort if an error leaves the block; then there is no association."""
+        try:
+            with connection.closing_on_error():
+                yield
+        except PeerError as error:
+            self._connection = None
+            self._tell("lost", error)
+            raise
+        except BaseException:
+            self._connection = None
+            raise
+
+    def _at_most(self, seconds: float | None) -> float | None:
+        """Limit a wait to what is left of the time for all. Raises ``TimedOutError`` if nothing is."""
+        if self._until is None:
+            return seconds
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimedOutError("timed out: the time for the whole retrieve is over")
+        return left if seconds is None else min(seconds, left)
+
+    def _patience(self, connection: Connection, progressed: Callable[[], float]) -> Patience:
+        options = self._options
+        return Patience(
+            silence=options.dimse_timeout,
+            stall=options.stall_timeout,
+            until=self._until,
+            moved=lambda: max(connection.last_activity, self._moved()),
+            progressed=progressed,
+        )
+
+
+def association_request(options: RetrieveOptions, *further: str) -> AssociateRQ:
+    """Make the request for the association of a retrieve; ``further`` abstract syntaxes are proposed beside its own."""
+    model = MODELS[options.model]
+    others = (uid for uid in further if uid not in model)
+    return AssociateRQ(
+        called_ae_title=options.called_ae_title,
+        calling_ae_title=options.calling_ae_title,
+        contexts=propose((*model, *others), options.transfer_syntaxes),
+        user_information=replace(
+            user_information(options.maximum_length),
+            extended_negotiations=retrieval_negotiation(
+                model[1], relational=options.relational, enhanced_conversion=options.enhanced_conversion
+            ),
+            user_identity=options.user_identity,
+        ),
+    )

@@ -1,0 +1,303 @@
+"""Whether a retrieve could work: the way to the archive and back, gone step by step.
+
+``check`` goes from the name of the archive to its C-MOVE, then to our own port and directory, and last asks for a study
+that cannot exist: an archive that looks at the destination first answers A801 if it does not know it (PS3.4 table
+C.4-2). Nothing is retrieved and nothing is left behind. A step that failed does not keep those from being taken that
+do not need it. What a step's failure means to a program, and how steps are shown, is for the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime.record import replace
+from movescu.dictionary.uids import VERIFICATION
+from movescu.dimse.exchange import Exchange
+from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, SUCCESS
+from movescu.errors import ConnectError, DirectoryNotWritableError, MovescuError, PeerError, StoreError
+from movescu.query.identifier import make_identifier
+from movescu.retrieval.archive_association import NoPresentationContextError, association_request
+from movescu.retrieval.config import MODELS
+from movescu.retrieval.retrieval import Retrieval
+from movescu.services.echo import EchoSCU
+from movescu.services.move import MoveSCU
+from movescu.storage.durability import Durability
+from movescu.storage.writer import OutputDirectory
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline, Silence
+from movescu.transport.sockets import connect, own_addresses, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from movescu.retrieval.config import RetrieveOptions
+    from movescu.services.move import MoveResponse
+    from movescu.transport.sockets import Transport
+    from movescu.transport.tls import TLS
+    from movescu.ul.negotiation import Context
+
+_PATIENCE: Final = 30.0
+"""Seconds for a wait that the options do not limit: a check comes to an end."""
+
+_MODEL_NAMES: Final = {"PATIENT": "Patient Root (-P)", "STUDY": "Study Root (-S)", "PSONLY": "Patient/Study Only (-O)"}
+
+
+class Result(Enum):
+    """What a step came to."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """It is not wanted, or not possible without one that failed."""
+    UNCLEAR = "unclear"
+    """The archive's answer does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that was taken. ``advice``: what can be done, or empty; ``error``: why it failed."""
+
+    name: str
+    result: Result
+    text: str
+    advice: str = ""
+    error: MovescuError | None = None
+
+
+class DestinationUnknownError(PeerError):
+    """The archive does not know the move destination."""
+
+
+def check(options: RetrieveOptions) -> Iterator[Step]:
+    """Take the steps, and give each when it is done. What fails is told by its step, not raised."""
+    with contextlib.ExitStack() as stack:
+        way = _Way(options, stack)
+        missing: set[str] = set()
+        for name, take, needs in _STEPS[options.tls is None :]:
+            lacking = next((need for need in needs if need in missing), "")
+            if lacking:
+                missing.add(name)
+                yield Step(name, Result.SKIPPED, f"not possible without: {lacking}")
+                continue
+            step = _taken(name, way, take)
+            if step.result is Result.FAILED:
+                missing.add(name)
+            yield step
+
+
+def _taken(name: str, way: _Way, take: Callable[[_Way], _Found]) -> Step:
+    try:
+        return Step(name, *take(way))
+    except MovescuError as error:
+        return Step(name, Result.FAILED, str(error), error.hint, error)
+
+
+class _Way:
+    """The steps, and what one of them leaves for the next; each gives its result or raises why it failed."""
+
+    def __init__(self, options: RetrieveOptions, stack: contextlib.ExitStack) -> None:
+        self._options = options
+        self._stack = stack
+        self._tls: TLS | None = None
+        self._addresses: tuple[str, ...] = ()
+        self._transport: Transport | None = None
+        self._connection: Connection | None = None
+        self._own = ""  # what the archive's administrator has to enter
+
+    # -- to the archive ------------------------------------------------------------------------------------------------
+
+    def look_up(self) -> _Found:
+        options = self._options
+        self._addresses = resolve(options.host, options.ip, options.connect_timeout or _PATIENCE)
+        found = ", ".join(self._addresses)
+        return Result.OK, f"{options.host} is {found if found != options.host else 'an address itself'}", ""
+
+    def set_up_tls(self) -> _Found:
+        assert self._options.tls is not None  # noqa: S101 - else it is not a step
+        from movescu.transport.tls import TLS  # noqa: PLC0415 - ssl takes 10 ms to load
+
+        self._tls = TLS(self._options.tls)
+        return Result.OK, "keys and certificates can be used", ""
+
+    def connect(self) -> _Found:
+        """Try each address; the first that answers is kept."""
+        said = [self._connect(address) for address in self._addresses]
+        if self._transport is None:
+            raise ConnectError(
+                "; ".join(said),
+                hint="check host and port, that the archive is running, and that no firewall is in the way",
+            )
+        return Result.OK, "; ".join(said), ""
+
+    def _connect(self, address: str) -> str:
+        options = self._options
+        try:
+            transport = connect(address, options.port, options.connect_timeout or _PATIENCE, options.ip)
+        except PeerError as error:
+            return str(error)
+        self._stack.callback(transport.close)
+        self._transport = self._transport or transport
+        return f"{address} port {options.port} answers"
+
+    def secure(self) -> _Found:
+        if self._tls is None:
+            return Result.SKIPPED, "not asked for", ""
+        assert self._transport is not None  # noqa: S101 - needed by this step
+        deadline = Deadline(self._options.acse_timeout or _PATIENCE, "securing the connection")
+        self._tls.secure_request(self._transport, self._options.host, deadline)
+        return Result.OK, "the connection is secured", ""
+
+    def associate(self) -> _Found:
+        assert self._transport is not None  # noqa: S101 - needed by this step
+        options = self._options
+        others = (uid for model in MODELS.values() for uid in model if uid not in MODELS[options.model])
+        request = association_request(options, VERIFICATION, *others)
+        self._connection = Connection.request(self._transport, request, options.acse_timeout or _PATIENCE)
+        self._stack.callback(self._release, self._connection)
+        return Result.OK, f"{options.called_ae_title} accepts {options.calling_ae_title}", ""
+
+    def _release(self, connection: Connection) -> None:
+        with contextlib.suppress(MovescuError):  # what was to be learned is known by now
+            connection.release(Deadline(self._options.acse_timeout or _PATIENCE, "releasing the association"))
+
+    def echo(self) -> _Found:
+        context = self._context(VERIFICATION)
+        if context is None:
+            return Result.SKIPPED, "the archive does not offer verification, and a retrieve does not need it", ""
+        status = EchoSCU(self._exchange, context).echo(self._silence("the answer to C-ECHO"))
+        if status != SUCCESS:
+            raise PeerError(f"the archive answers C-ECHO with 0x{status:04x}", hint="have its log looked at")
+        return Result.OK, "the archive answers", ""
+
+    def find_move_context(self) -> _Found:
+        options = self._options
+        context = self._context(MODELS[options.model][1])
+        if context is not None:
+            return Result.OK, f"{_MODEL_NAMES[options.model]}, {context.transfer_syntax.name}", ""
+        offered = [_MODEL_NAMES[name] for name, (_, uid) in MODELS.items() if self._context(uid)]
+        raise NoPresentationContextError(
+            f"the archive does not offer C-MOVE in the model {_MODEL_NAMES[options.model]} to "
+            f"{options.calling_ae_title!r}",
+            hint=f"it does in: {', '.join(offered)}"
+            if offered
+            else "try other transfer syntaxes (-xi), or have this AE title allowed to retrieve in the archive",
+        )
+
+    # -- on our own side -----------------------------------------------------------------------------------------------
+
+    def listen(self) -> _Found:
+        """Open the port, with a receiver that keeps nothing, up to the end of the check."""
+        own, options = self._options.listen, self._options
+        title = options.destination
+        if own is None:
+            third = f"the objects go to {title}" + (", our own title" if title == options.calling_ae_title else "")
+            return Result.SKIPPED, f"nothing is received here without --port: {third}", ""
+        storage = replace(own.storage, ignore=True)
+        retriever = self._stack.enter_context(Retrieval(replace(options, listen=replace(own, storage=storage))))
+        retriever.listen()
+        addresses = " or ".join(self._own_addresses(own.address))
+        port = retriever.own_address[1]
+        self._own = f"AE title {title}, address {addresses} (as seen from here), port {port}"
+        return Result.OK, f"port {port} is open, at {addresses} (as seen from here)", ""
+
+    def _own_addresses(self, chosen: str) -> tuple[str, ...]:
+        """Give our addresses, that of the connection to the archive alone if there is one."""
+        if chosen:
+            return (chosen,)
+        local = self._transport.local_address if self._transport is not None else ""
+        return (local,) if local else own_addresses(self._options.ip) or ("an address of this machine",)
+
+    def write(self) -> _Found:
+        own = self._options.listen
+        if own is None or own.storage.ignore:
+            return Result.SKIPPED, "nothing is stored here", ""
+        path = own.storage.directory
+        with contextlib.closing(OutputDirectory(path, Durability.OFF)) as directory:
+            try:
+                directory.create().discard()
+            except StoreError as error:
+                hint = error.hint or "make room there, or name another with --output-directory"
+                raise DirectoryNotWritableError(str(error), hint=hint) from error
+            room = os.statvfs(path)
+        return Result.OK, f"{path!r} can be written to, {room.f_bavail * room.f_frsize / 1e9:.1f} GB are free", ""
+
+    # -- and back ------------------------------------------------------------------------------------------------------
+
+    def ask(self) -> _Found:
+        """Ask for a study that is nowhere to be sent to our destination, and to one that is nowhere either.
+
+        Many archives look for the study first, and say the same of both.
+        """
+        archive, title = self._options.called_ae_title, self._options.destination
+        response = self._ask_for_nothing(title)
+        if response.status == MOVE_DESTINATION_UNKNOWN:
+            raise DestinationUnknownError(
+                f"{archive} does not know {title}: {_answer(response)}",
+                hint=f"its administrator has to enter: {self._own or f'{title} with its address and port'}",
+            )
+        if self._ask_for_nothing(f"X{uuid.uuid4().hex[:15].upper()}").status == MOVE_DESTINATION_UNKNOWN:
+            text = f"{archive} knows {title}; whether the address that it has is right, a retrieve will show"
+            return Result.OK, text, ""
+        return (
+            Result.UNCLEAR,
+            f"cannot be told: {archive} answers {_answer(response)}, whatever the title, for a study that is nowhere",
+            f"make sure that it has: {self._own or f'{title} with its address and port'}",
+        )
+
+    def _ask_for_nothing(self, destination: str) -> MoveResponse:
+        options = self._options
+        context = self._context(MODELS[options.model][1])
+        assert context is not None  # noqa: S101 - needed by this step
+        keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID=2.25.{uuid.uuid4().int}"]
+        if options.model != "STUDY":
+            keys.append("PatientID=MOVESCU-CHECK")
+        silence = self._silence("the answer to C-MOVE")
+        scu = MoveSCU(self._exchange, context, destination)
+        scu.request(make_identifier(keys).encode(context.transfer_syntax), silence)
+        *_, response = scu.responses(silence)
+        return response
+
+    # -- what several steps use ----------------------------------------------------------------------------------------
+
+    @property
+    def _exchange(self) -> Exchange:
+        assert self._connection is not None  # noqa: S101 - needed by the steps that use it
+        return Exchange(self._connection)
+
+    def _context(self, abstract_syntax: str) -> Context | None:
+        assert self._connection is not None  # noqa: S101 - needed by the steps that use it
+        contexts = self._connection.contexts.values()
+        return next((context for context in contexts if context.abstract_syntax == abstract_syntax), None)
+
+    def _silence(self, what: str) -> Silence:
+        return Silence(self._options.dimse_timeout or _PATIENCE, f"waiting for {what}")
+
+
+def _answer(response: MoveResponse) -> str:
+    comment = f": {response.error_comment}" if response.error_comment else ""
+    return f"0x{response.status:04x} ({response.status_name}{comment})"
+
+
+_Found = tuple[Result, str, str]
+"""Result, text and advice of a step."""
+
+_STEPS: Final[tuple[tuple[str, Callable[[_Way], _Found], tuple[str, ...]], ...]] = (
+    ("TLS setup", _Way.set_up_tls, ()),
+    ("name lookup", _Way.look_up, ()),
+    ("connection", _Way.connect, ("name lookup",)),
+    ("TLS", _Way.secure, ("TLS setup", "connection")),
+    ("association", _Way.associate, ("connection", "TLS")),
+    ("C-ECHO", _Way.echo, ("association",)),
+    ("C-MOVE context", _Way.find_move_context, ("association",)),
+    ("own port", _Way.listen, ("TLS setup",)),
+    ("output directory", _Way.write, ()),
+    ("move destination", _Way.ask, ("C-MOVE context",)),
+)
+"""The steps in their order: name, what it does, and the steps without which it cannot be taken.
+
+The first one is only where TLS is asked for."""

@@ -1,0 +1,392 @@
+"""Inventory of an archive for one request: every object that all of its keys match, with its study and series (C-FIND).
+
+Goes down level by level with the unique keys of those above, as archives insist on that know no relational queries
+(PS3.4 C.4.1.2.1, C.4.1.3.1). At each level down to that of the request C-FIND carries the keys of that level
+(``scope``), and each answer is compared with them (``matching``): one that contradicts a key is dropped, and a key that
+no answer has a value for was ignored, so that nobody knows what matches. A level whose entities the request names, by
+nothing but unique keys, is passed over: a study costs a query for its series and one for the objects of each. Study
+Root is preferred whatever the model of the C-MOVE, for there a study needs no patient. ``Inventory.requests`` makes the
+C-MOVE identifiers that ask for some of the objects.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from struct import error as struct_error
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from movescu._runtime.late_log import logger_of
+from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET, terms_of
+from movescu.dataset.transcoder import values_of
+from movescu.dataset.values import element, pad
+from movescu.dictionary.uids import STUDY_ROOT_FIND
+from movescu.dictionary.vr import LONG
+from movescu.dimse.status import StatusClass
+from movescu.errors import DataSetError, PeerError
+from movescu.query.identifier import Identifier
+from movescu.query.levels import LEVEL, UNIQUE_KEYS
+from movescu.query.matching import is_empty, matches
+from movescu.query.scope import LEVELS, Scope, is_usable, keyword, listed
+from movescu.retrieval.archive_association import NoPresentationContextError
+from movescu.retrieval.config import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from movescu.dictionary.uids import TransferSyntax
+    from movescu.query.matching import Key
+    from movescu.retrieval.archive_association import Session
+    from movescu.services.find import FindResponse
+
+_log: Final = logger_of("movescu.retrieve")
+
+BATCH: Final = 100
+"""UIDs of one request at most: 6.5 KB, which archives take that have little room for a list."""
+MAXIMUM: Final = 1_000_000
+"""Objects of one inventory, and answers to one query: a bound for archives that never come to an end."""
+
+_LONG_LENGTH: Final = Struct("<I").unpack_from
+_PATIENT, _STUDY, _SERIES, _IMAGE = UNIQUE_KEYS.values()
+_K = TypeVar("_K")
+_NAMED: Final = 5  # dropped answers that a warning names
+
+
+class InventoryError(PeerError):
+    """The archive does not say what it holds; the association is still there."""
+
+
+class FindNotOfferedError(InventoryError):
+    """The archive does not offer C-FIND."""
+
+
+class IgnoredKeyError(InventoryError):
+    """The archive did not match by a key of the request: what all of the keys match cannot be known."""
+
+
+class Place(NamedTuple):
+    """Where an object belongs; ``patient`` is empty where no request needs it."""
+
+    patient: str
+    study: str
+    series: str
+
+
+_FIELDS: Final = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series"}
+
+
+class Inventory:
+    """The objects that an archive holds for one request."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.objects: dict[str, Place] = {}
+        """Places by SOP instance UID."""
+        self.dropped = 0
+        """Answers that contradict a key of the request."""
+
+    @property
+    def unfound(self) -> tuple[str, ...]:
+        """The values of the request's own unique key that the archive lists nothing for."""
+        level = self.scope.level
+        found: AbstractSet[str] = self.objects.keys()
+        if level == "PATIENT":
+            found = frozenset(self.scope.unique(level)) if self.objects else frozenset()
+        elif level != "IMAGE":
+            found = {getattr(place, _FIELDS[level]) for place in self.objects.values()}
+        return tuple(value for value in self.scope.unique(level) if value not in found)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the request as it was made asks for these objects and no others, as far as can be known."""
+        return self.scope.is_exact and bool(self.objects) and not (self.dropped or self.unfound)
+
+    def requests(self, wanted: AbstractSet[str], batch: int = BATCH) -> Iterator[Identifier]:
+        """Return the requests for some of the objects; ``batch``: how many UIDs a list has.
+
+        For all of them it is the request as it was made, if C-MOVE can take that as it is. Else they are whole studies
+        and series where all of their objects are wanted, and lists of SOP instance UIDs for the rest; never at a level
+        above that of the request. With smaller batches there are only lists.
+        """
+        whole_ones = batch >= BATCH
+        if len(wanted) >= len(self.objects) and whole_ones and self.is_exact:
+            yield self.scope.identifier
+            return
+        level, model = self.scope.level, self.scope.model
+        studies = _grouped(((place.patient, place.study), uid) for uid, place in self.objects.items())
+        for (patient, study), uids in studies.items():
+            open_uids = [uid for uid in uids if uid in wanted]
+            whole = whole_ones and len(open_uids) == len(uids) and level in ("PATIENT", "STUDY")
+            if open_uids and (whole or model == "PSONLY"):
+                yield self._request("STUDY", Place(patient, study, ""))
+            elif open_uids:
+                yield from self._of_series(uids, wanted, batch)
+
+    def _of_series(self, uids: Iterable[str], wanted: AbstractSet[str], size: int) -> Iterator[Identifier]:
+        for place, members in _grouped((self.objects[uid], uid) for uid in uids).items():
+            open_uids = [uid for uid in members if uid in wanted]
+            if open_uids and len(open_uids) == len(members) and self.scope.level != "IMAGE" and size >= BATCH:
+                yield self._request("SERIES", place)
+                continue
+            for start in range(0, len(open_uids), size):
+                yield self._request("IMAGE", place, open_uids[start : start + size])
+
+    def _request(self, level: str, place: Place, uids: Iterable[str] = ()) -> Identifier:
+        values = {_STUDY: place.study, _SERIES: place.series, _IMAGE: "\\".join(uids)}
+        patient = place.patient or next(iter(self.scope.unique("PATIENT")), "")
+        if self.scope.model != "STUDY" and patient:
+            values[_PATIENT] = patient
+        return _identifier(level, {tag: value for tag, value in values.items() if value}, self.scope)
+
+
+def take_inventory(session: Session, identifier: Identifier, model: str) -> Inventory:
+    """Ask the archive what it holds for a C-MOVE identifier.
+
+    Raises ``InventoryError`` if it does not answer that, and ``PeerError`` if the association ends.
+    """
+    inventory = Inventory(Scope(identifier, model))
+    catalogue = _Catalogue(session, inventory.scope)
+    for uid, place in catalogue.objects():
+        inventory.objects[uid] = place
+        if len(inventory.objects) > MAXIMUM:
+            raise InventoryError(f"the archive lists more than {MAXIMUM} objects for one request")
+    inventory.dropped = catalogue.dropped
+    _log.info("the archive holds %d objects for the request", len(inventory.objects))
+    return inventory
+
+
+class _Catalogue:
+    """Goes down the levels."""
+
+    def __init__(self, session: Session, scope: Scope) -> None:
+        self._session = session
+        self._scope = scope
+        own = MODELS[scope.model][0]
+        classes = [uid for uid in (STUDY_ROOT_FIND, own) if session.context(uid) is not None]
+        if not classes:
+            raise FindNotOfferedError("what the archive holds cannot be asked for: it does not offer C-FIND")
+        if scope.level not in LEVELS:
+            raise InventoryError("what the archive holds cannot be asked for: the request has no level")
+        self._class = classes[0]
+        self._patient_root = self._class != STUDY_ROOT_FIND
+        self._levels = LEVELS[0 if self._patient_root else 1 :]
+        self.dropped = 0
+        """Answers that contradict a key of the request."""
+
+    def objects(self) -> Iterator[tuple[str, Place]]:
+        """Return every object and its place."""
+        places: list[Place] = [Place("" if self._patient_root else self._patient, "", "")]
+        for level in self._levels[:-1]:
+            if not self._is_passed_over(level):
+                places = [below for place in places for below in self._below(level, place)]
+        for place in places:
+            yield from self._images(place)
+
+    @property
+    def _patient(self) -> str:
+        return next(iter(self._scope.unique("PATIENT")), "")
+
+    def _is_passed_over(self, level: str) -> bool:
+        """Return True for a level of which the request says nothing, if it names what is below: a relational query."""
+        names_below = any(self._scope.unique(name) for name in LEVELS[LEVELS.index(level) + 1 :])
+        return names_below and not self._scope.unique(level) and not self._filters(level) and not self._named(level)
+
+    def _named(self, level: str) -> bool:
+        """Return True if a level above is named by the request."""
+        return any(self._scope.unique(name) for name in LEVELS[1 : LEVELS.index(level)])
+
+    def _filters(self, level: str) -> dict[int, Key]:
+        return self._scope.filters(level, patient_root=self._patient_root)
+
+    def _given(self, level: str) -> tuple[str, ...]:
+        """Return the values that the request has of the unique key of a level, down to its own."""
+        if LEVELS.index(level) > LEVELS.index(self._scope.level):
+            return ()
+        return self._scope.unique(level)
+
+    def _below(self, level: str, place: Place) -> list[Place]:
+        """Return the entities of a level in one above."""
+        given = self._given(level)
+        field = _FIELDS[level]
+        if given and not self._filters(level) and all(is_usable(one, patient=level == "PATIENT") for one in given):
+            return [place._replace(**{field: one}) for one in given]
+        found = []
+        for match in self._find(level, place, "\\".join(given)):
+            entity = place._replace(**{field: match[UNIQUE_KEYS[level]]})
+            found.append(entity if entity.patient else entity._replace(patient=match.get(_PATIENT, "")))
+        return found
+
+    def _images(self, place: Place) -> Iterator[tuple[str, Place]]:
+        wanted = frozenset(self._given("IMAGE"))
+        key = "\\".join(wanted) if len(wanted) <= BATCH else ""
+        for match in self._find("IMAGE", place, key):
+            uid = match[_IMAGE]
+            if not wanted or uid in wanted:
+                study, series = place.study or match.get(_STUDY, ""), place.series or match.get(_SERIES, "")
+                yield uid, place if (study, series) == place[1:] else Place(place.patient, study, series)
+
+    def _find(self, level: str, place: Place, own: str) -> Iterator[dict[int, str]]:
+        """Yield the values of the matches, by tag; of those whose unique key can be asked for again.
+
+        ``own``: the value of the level's unique key. To be read to its end before the next query.
+        """
+        uids = {_STUDY: place.study, _SERIES: place.series, UNIQUE_KEYS[level]: own}
+        above = LEVELS[: LEVELS.index(level) + 1]
+        values = {tag: uids.get(tag, "") for name in above if (tag := UNIQUE_KEYS[name]) in uids}
+        filters = self._filters(level)
+        if (self._patient_root and place.patient) or (level == "STUDY" and self._scope.model != "STUDY"):
+            values[_PATIENT] = place.patient
+        values = {tag: value for tag, value in values.items() if tag not in filters}
+        answers = _Answers(level, values, filters)
+        final: FindResponse | None = None
+        try:
+            identifier = _identifier(level, values, self._scope, filters)
+            for number, (response, context) in enumerate(self._session.find(self._class, identifier), start=1):
+                if number > MAXIMUM:
+                    raise InventoryError(f"the archive gives more than {MAXIMUM} answers to one C-FIND")
+                if response.status_class is not StatusClass.PENDING:
+                    final = response  # raised behind the loop: a query that is left early aborts the association
+                elif response.identifier and (match := answers.take(response.identifier, context.transfer_syntax)):
+                    yield match
+        except DataSetError as error:
+            raise InventoryError(f"an answer to C-FIND at level {level} cannot be read: {error}") from error
+        except NoPresentationContextError as error:
+            raise InventoryError(str(error)) from error
+        if final is not None:
+            _check(final, level)
+        answers.end()
+        self.dropped += answers.dropped
+
+
+class _Answers:
+    """The answers to one C-FIND, each held against what was asked.
+
+    ``values``: unique keys that were sent, ``filters``: the other keys.
+    """
+
+    def __init__(self, level: str, values: Mapping[int, str], filters: Mapping[int, Key]) -> None:
+        self._level = level
+        self._own = UNIQUE_KEYS[level]
+        self._named = {
+            tag: frozenset((value,) if tag == _PATIENT else listed(value)) for tag, value in values.items() if value
+        }
+        self._filters = filters
+        self._nested = any(key.vr == b"SQ" for key in filters.values())
+        self._number = 0
+        self._silent = dict.fromkeys(filters, 0)
+        self._dropped: list[str] = []
+        self._contradicted: dict[int, None] = {}
+
+    def take(self, data: bytes, syntax: TransferSyntax) -> dict[int, str] | None:
+        """Return the unique keys of an answer by tag; None if it is dropped. Raises ``DataSetError``."""
+        found = values_of(data, syntax) if self._nested else _values(data, syntax)
+        self._number += 1
+        match = {tag: _text(found[tag]) for tag in UNIQUE_KEYS.values() if tag in found}
+        contradicted = [tag for tag, named in self._named.items() if match.get(tag) and match[tag] not in named]
+        contradicted += self._unmatched(found) if self._filters else ()
+        if contradicted:
+            self._contradicted.update(dict.fromkeys(contradicted))
+            self._dropped.append(match.get(self._own, ""))
+            return None
+        if not is_usable(match.get(self._own, "") or "\\", patient=self._own == _PATIENT):
+            _log.warning("an answer to C-FIND at level %s has no UID that can be asked for", self._level)
+            return None
+        return match
+
+    def _unmatched(self, found: Mapping[int, bytes]) -> list[int]:
+        """Return the keys that an answer does not match; a value that is not there matches none."""
+        character_set = found.get(SPECIFIC_CHARACTER_SET, b"")
+        terms = terms_of(character_set) if character_set else ("",)
+        unmatched = []
+        for tag, key in self._filters.items():
+            value = found.get(tag, b"")
+            if is_empty(value):
+                self._silent[tag] += 1
+                unmatched.append(tag)
+            elif not matches(key, value, terms):
+                unmatched.append(tag)
+        return unmatched
+
+    @property
+    def dropped(self) -> int:
+        """How many answers contradict a key."""
+        return len(self._dropped)
+
+    def end(self) -> None:
+        """Warn of answers that were dropped. Raises ``IgnoredKeyError`` if no answer had a value for a key."""
+        ignored = [tag for tag, number in self._silent.items() if self._number and number == self._number]
+        if ignored:
+            raise IgnoredKeyError(
+                f"the archive ignores {_names(ignored)} at level {self._level}: nobody knows what the request matches",
+                hint="leave the key out, or ask by another that the archive knows",
+            )
+        if self._dropped:
+            named = ", ".join(uid for uid in self._dropped[:_NAMED] if uid)
+            more = f" ... and {len(self._dropped) - _NAMED} more" if len(self._dropped) > _NAMED else ""
+            number = len(self._dropped)
+            _log.warning(
+                "dropped %d answer%s to C-FIND at level %s that contradict%s %s: %s%s",
+                *(number, "" if number == 1 else "s", self._level, "s" if number == 1 else ""),
+                *(_names(self._contradicted), named, more),
+            )
+
+
+def _names(tags: Iterable[int]) -> str:
+    return " and ".join(map(keyword, tags))
+
+
+def _check(response: FindResponse, level: str) -> None:
+    """Raise ``InventoryError`` for a final response other than success."""
+    if response.status_class is not StatusClass.SUCCESS:
+        comment = f": {response.error_comment}" if response.error_comment else ""
+        raise InventoryError(
+            f"the archive answers C-FIND at level {level} with status 0x{response.status:04x} "
+            f"({response.status_name}{comment})"
+        )
+
+
+def _values(data: bytes, syntax: TransferSyntax) -> dict[int, bytes]:
+    """Give the values of an answer by tag; in 5 us where it is as plain as most, in 80 where it is not.
+
+    Raises ``DataSetError``.
+    """
+    values: dict[int, bytes] = {}
+    position, short = 0, Struct("<HHI" if syntax.implicit else "<HH2sH").unpack_from
+    try:
+        while position < len(data):
+            group, number, *vr, length = short(data, position)
+            position += 8
+            if vr and vr[0] in LONG:
+                (length,) = _LONG_LENGTH(data, position)
+                position += 4
+            values[group << 16 | number] = data[position : position + length]
+            position += length
+    except struct_error:
+        position = -1
+    plain = position == len(data) and not (syntax.big_endian or syntax.deflated)
+    return values if plain else values_of(data, syntax)
+
+
+def _identifier(
+    level: str, values: Mapping[int, str], scope: Scope, filters: Mapping[int, Key] | None = None
+) -> Identifier:
+    """Encode an identifier with the values of unique keys and, as they are in the request, further keys."""
+    encoded = {LEVEL: element(LEVEL, "CS", pad(level.encode("ascii"), b" "))}
+    for tag, value in values.items():
+        vr, padding = ("LO", b" ") if tag == _PATIENT else ("UI", b"\0")
+        encoded[tag] = element(tag, vr, pad(value.encode("latin-1"), padding))
+    for key in (*(filters or {}).values(), *((scope.character_set,) if scope.character_set is not None else ())):
+        encoded[key.tag] = element(key.tag, key.vr.decode("ascii"), key.value)
+    return Identifier(b"".join(encoded[tag] for tag in sorted(encoded)))
+
+
+def _text(value: bytes) -> str:
+    """Return a value as it stands, byte for character: it is only compared, and sent back."""
+    return value.decode("latin-1").strip("\0 ")
+
+
+def _grouped(pairs: Iterable[tuple[_K, str]]) -> dict[_K, list[str]]:
+    groups: dict[_K, list[str]] = {}
+    for key, uid in pairs:
+        groups.setdefault(key, []).append(uid)
+    return groups

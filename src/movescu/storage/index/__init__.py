@@ -1,0 +1,1 @@
+"""Which objects are whole in an output directory."""

@@ -1,0 +1,106 @@
+"""Which object a file holds, and whether it is whole: what other runs, and other tools, left in an output directory.
+
+A file of ours that has its name is whole; one of DCMTK's need not be, for it writes under the final name. Of an object
+with native pixel data only the head is read; others are read to their end. A file without file meta (PS3.10) may be in
+any transfer syntax that makes sense of it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+from movescu.dataset.encoding import Encoding, Identity
+from movescu.dataset.fast_path.scan import adapted, adapted_head
+from movescu.dataset.file_meta import decode_file_meta
+from movescu.dataset.head import read_head
+from movescu.dataset.identity import IdentityReader
+from movescu.dataset.transcoder import Reader
+from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
+from movescu.errors import DataSetError
+
+if TYPE_CHECKING:
+    from movescu.dictionary.uids import TransferSyntax
+
+_SOP_INSTANCE_UID: Final = 0x00080018
+_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_META: Final = 1 << 16  # bytes in which preamble and file meta have to end
+_BLOCK: Final = 1 << 20
+_CANONICAL: Final = Encoding()
+_WITHOUT_META: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
+
+
+def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
+    """Give the SOP instance UID of the object in an open file from its head alone, None if it cannot be read.
+
+    ``syntax`` is that of a file without file meta.
+    """
+    try:
+        start, (syntax,), uid = _begin(os.pread(fd, _META, 0), (syntax,))
+        if uid:
+            return uid
+        values = read_head(
+            lambda position, size: os.pread(fd, size, start + position), syntax, frozenset((_SOP_INSTANCE_UID,))
+        )
+    except (DataSetError, OSError):
+        return None
+    return values.get(_SOP_INSTANCE_UID)
+
+
+def whole_instance(path: str, directory: int) -> str | None:
+    """Give the SOP instance UID of the object in a file, None if there is none, or not to its end.
+
+    ``path`` is below the open ``directory``.
+    """
+    try:
+        fd = os.open(path, _OPEN, dir_fd=directory)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(fd)
+        return _whole(fd, status.st_size) if stat.S_ISREG(status.st_mode) else None
+    except (DataSetError, OSError):
+        return None
+    finally:
+        os.close(fd)
+
+
+def _whole(fd: int, size: int) -> str | None:
+    head = os.pread(fd, _META, 0)
+    start, syntaxes, announced = _begin(head, _WITHOUT_META)
+    for syntax in syntaxes:
+        try:
+            uid = _walk(fd, size, start, head[start:], syntax).sop_instance_uid
+        except DataSetError:
+            continue
+        if uid and announced in ("", uid):
+            return uid
+    return None
+
+
+def _begin(data: bytes, without_meta: tuple[TransferSyntax, ...]) -> tuple[int, tuple[TransferSyntax, ...], str]:
+    """Give where the data set begins, its possible transfer syntaxes, and the SOP instance UID of the file meta."""
+    meta = decode_file_meta(data)
+    if meta is None:
+        return 0, without_meta, ""
+    if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
+        raise DataSetError(f"the transfer syntax {meta.transfer_syntax_uid} is not known")
+    return meta.length, (TRANSFER_SYNTAXES[meta.transfer_syntax_uid],), meta.sop_instance_uid
+
+
+def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax) -> Identity:
+    """Walk a data set to its end and give what it says of itself. Raises ``DataSetError`` if it has none."""
+    rest = size - start - len(head)
+    if not rest and (found := adapted(head, syntax, _CANONICAL)) is not None:
+        return found.identity
+    if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun.missing == rest:
+        return begun.identity
+    handler = IdentityReader()
+    reader = Reader(syntax, handler)
+    position = start
+    while block := os.pread(fd, _BLOCK, position):
+        reader.feed(memoryview(block))
+        position += len(block)
+    reader.finish()
+    return handler.identity()

@@ -1,0 +1,358 @@
+"""Which objects are whole in an output directory already: so that a retrieve can go on where another one stopped.
+
+In the flat layout the names of the files tell it, and each file that is asked for is looked at once. With folders it is
+kept in the directory's SQLite file (``database``): for each file its object, size and time of change. When that
+is opened it is compared with the directory; files that are new or have changed since are looked at (``examination``),
+those that are gone are forgotten. So it may be missing or stale, it costs a look at the files that it does not know.
+
+What is received is added behind the receiving, some hundred objects at a time. A process that is killed loses what was
+added last, no more. After a power cut a file may have its name and size and not its content: what was not flushed
+before the machine started anew is looked at again. What a run relies on and no run is known to have flushed is handed
+to ``rely``, which flushes it before the run ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import unquote_to_bytes
+
+from movescu._runtime.late_log import logger_of
+from movescu.errors import StoreError
+from movescu.storage.file_names import file_name
+from movescu.storage.index.database import Tables, open_database, told_as_store_errors, transaction
+from movescu.storage.index.examination import whole_instance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from movescu.storage.layout.template import Layout
+
+    Rely = Callable[[str, int], None]
+
+_log: Final = logger_of("movescu.store")
+
+_TABLES: Final = Tables(
+    "index",
+    1,
+    (
+        # flushed: whether what this run noted is on the disk; boot: of which start of the machine the run was
+        "CREATE TABLE index_runs (run INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, flushed INTEGER NOT NULL)",
+        # names are the bytes that the file system has; uid is empty where a file is no whole object
+        """CREATE TABLE index_files (folder BLOB NOT NULL, name BLOB NOT NULL, uid TEXT NOT NULL, size INTEGER NOT NULL,
+        changed INTEGER NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (folder, name)) WITHOUT ROWID""",
+        "CREATE INDEX index_uids ON index_files (uid)",
+    ),
+)
+_FORGET_RUNS: Final = """DELETE FROM index_runs WHERE (flushed OR boot != ?)
+    AND run NOT IN (SELECT run FROM index_files)"""
+_FORGET_FILES: Final = """DELETE FROM index_files
+    WHERE run NOT IN (SELECT run FROM index_runs WHERE flushed OR boot = ?)"""
+_NOTE: Final = "INSERT OR REPLACE INTO index_files VALUES (?, ?, ?, ?, ?, ?)"
+_MANY: Final = 1000  # files that are noted with one commit
+_OFTEN: Final = 2.0  # seconds after which fewer are
+
+_Row = tuple[bytes, bytes, str, int, int]  # folder, name, SOP instance UID, size, time of change in ns
+
+
+class Index(Protocol):
+    """The objects of one output directory. Safe in any thread."""
+
+    def whole(self, sop_instance_uid: str) -> bool:
+        """Tell whether the directory has the whole object."""
+
+    def uids(self) -> Iterator[str]:
+        """Give the SOP instance UIDs of all whole objects."""
+
+    def add(self, sop_instance_uid: str, path: str) -> None:
+        """Note that an object has its file, at a path below the directory."""
+
+    def flushed(self) -> None:
+        """Note that all that was added is on the disk."""
+
+    def close(self) -> None:
+        """Keep what was added, and end."""
+
+
+def open_index(directory: str, layout: Layout | None, *, durable: bool = False, rely: Rely = lambda *_: None) -> Index:
+    """Find out what is there; with folders that takes a look at every file that is not known yet.
+
+    ``durable``: each object is flushed before it is added. ``rely`` is given path and size of a file that is relied on
+    and may not be on the disk yet. Raises ``StoreError``.
+    """
+    with _told_as_store_error(directory):
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return FlatIndex(fd, rely) if layout is None else KeptIndex(directory, fd, durable=durable, rely=rely)
+        except BaseException:
+            os.close(fd)
+            raise
+
+
+class FlatIndex:
+    """The index of a directory in the flat layout, where the name of a file says which object it is.
+
+    Takes over the descriptor of the directory.
+    """
+
+    def __init__(self, directory: int, rely: Rely = lambda *_: None) -> None:
+        self._directory = directory
+        self._rely = rely
+        self._names: dict[str, list[str]] = {}  # by what stands behind the prefix
+        for name in os.listdir(directory):
+            if not name.startswith("."):
+                self._names.setdefault(name.partition(".")[2], []).append(name)
+        self._whole: dict[str, bool] = {}
+
+    def whole(self, sop_instance_uid: str) -> bool:
+        """Tell whether the directory has the whole object: its file is read, once."""
+        known = self._whole.get(sop_instance_uid)
+        if known is None:
+            names = self._names.get(file_name("", sop_instance_uid).partition(".")[2], ())
+            found = next((n for n in names if whole_instance(n, self._directory) == sop_instance_uid), None)
+            known = self._whole[sop_instance_uid] = found is not None
+            if found is not None:
+                self._rely(found, os.stat(found, dir_fd=self._directory, follow_symlinks=False).st_size)
+        return known
+
+    def uids(self) -> Iterator[str]:
+        """Give the SOP instance UIDs of all whole objects."""
+        found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
+        return (uid for uid in sorted(found | self._whole.keys()) if self.whole(uid))
+
+    def add(self, sop_instance_uid: str, path: str) -> None:  # noqa: ARG002 - see Index
+        """Note that an object has its file."""
+        self._whole[sop_instance_uid] = True
+
+    def flushed(self) -> None:
+        """Keep nothing: the names are all there is."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._directory)
+
+
+class KeptIndex:
+    """The index of a directory with folders, kept in its SQLite file. Takes over the descriptor of the directory."""
+
+    def __init__(self, path: str, directory: int, *, durable: bool, rely: Rely = lambda *_: None) -> None:
+        self._directory = directory
+        self._rely = rely
+        self._durable = durable
+        self._database = open_database(path, _TABLES)
+        self._using = threading.RLock()  # the database
+        self._changed = threading.Condition()
+        self._added: list[tuple[str, str]] = []
+        self._closing = False
+        self._noted = False  # anything in this run
+        self._keeper: threading.Thread | None = None
+        try:
+            self._forget()
+            self._found = self._begin_run(durable=False)
+            self._run = self._begin_run(durable=durable)
+            self._compare()
+        except BaseException:
+            self._database.close()
+            raise
+
+    # -- what is there -------------------------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        """Forget what may have been lost when the machine went down."""
+        boot = _boot()
+        with transaction(self._database):
+            self._database.execute(_FORGET_RUNS, (boot,))
+            self._database.execute(_FORGET_FILES, (boot,))
+
+    def _begin_run(self, *, durable: bool) -> int:
+        """Return a number for what is noted from now on."""
+        with transaction(self._database):
+            insert = "INSERT INTO index_runs (boot, flushed) VALUES (?, ?)"
+            return self._database.execute(insert, (_boot(), durable)).lastrowid or 0
+
+    def _compare(self) -> None:
+        """Bring the index in line with the directory."""
+        folders = set()
+        new: list[_Row] = []
+        for folder in self._folders(""):
+            folders.add(os.fsencode(folder))
+            for row in self._differences(folder):
+                new.append(row)
+                if len(new) == _MANY:  # committed now and then: who is killed need not begin anew
+                    self._note(new, self._found)
+                    new = []
+        self._note(new, self._found)
+        with told_as_store_errors():
+            known = self._database.execute("SELECT DISTINCT folder FROM index_files").fetchall()
+        with transaction(self._database):
+            gone = [row for row in known if row[0] not in folders]
+            self._database.executemany("DELETE FROM index_files WHERE folder = ?", gone)
+
+    def _folders(self, folder: str) -> Iterator[str]:
+        """Give a folder and those below it; links are not followed."""
+        waiting = [folder]
+        while waiting:
+            folder = waiting.pop()
+            yield folder
+            with contextlib.suppress(OSError), _scan(folder, self._directory) as entries:
+                waiting += [
+                    f"{folder}{entry.name}/"
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+                ]
+
+    def _differences(self, folder: str) -> Iterator[_Row]:
+        """Forget what is not in a folder any more, and look at what is new or another in it."""
+        with told_as_store_errors():
+            rows = self._database.execute(
+                "SELECT name, size, changed FROM index_files WHERE folder = ?", (os.fsencode(folder),)
+            )
+            known = {name: (size, changed) for name, size, changed in rows}
+        there: dict[bytes, tuple[int, int]] = {}
+        with contextlib.suppress(OSError), _scan(folder, self._directory) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    there[os.fsencode(entry.name)] = status.st_size, status.st_mtime_ns
+        if gone := [(os.fsencode(folder), name) for name in known if name not in there]:
+            with transaction(self._database):
+                self._database.executemany("DELETE FROM index_files WHERE folder = ? AND name = ?", gone)
+        for name, state in there.items():
+            if known.get(name) != state:
+                uid = whole_instance(folder + os.fsdecode(name), self._directory)
+                yield os.fsencode(folder), name, uid or "", *state
+
+    def _note(self, rows: list[_Row], run: int) -> None:
+        if rows:
+            with self._using, transaction(self._database):
+                self._database.executemany(_NOTE, [(*row, run) for row in rows])
+                self._noted |= run == self._run
+
+    def whole(self, sop_instance_uid: str) -> bool:
+        """Tell whether the directory has the whole object: the file is there, as it was when it was noted."""
+        with self._using, told_as_store_errors():
+            if any(uid == sop_instance_uid and self._state(path) for uid, path in self._added):
+                return True
+            rows = self._database.execute(
+                """SELECT folder, name, size, changed, COALESCE(flushed, 0) OR files.run = ?
+                FROM index_files AS files LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid = ?""",
+                (self._run, sop_instance_uid),
+            ).fetchall()
+        for folder, name, size, changed, flushed in rows if sop_instance_uid else ():
+            if self._state(folder + name) == (size, changed):
+                if not flushed:
+                    self._rely(os.fsdecode(folder + name), size)
+                return True
+        return False
+
+    def uids(self) -> Iterator[str]:
+        """Give the SOP instance UIDs of all whole objects."""
+        self._keep()
+        with self._using, told_as_store_errors():
+            rows = self._database.execute(
+                "SELECT DISTINCT uid FROM index_files WHERE uid != '' ORDER BY uid"
+            ).fetchall()
+        return (uid for (uid,) in rows)
+
+    def _state(self, path: bytes | str) -> tuple[int, int] | None:
+        try:
+            status = os.stat(path, dir_fd=self._directory, follow_symlinks=False)
+        except OSError:
+            return None
+        return status.st_size, status.st_mtime_ns
+
+    # -- what comes ----------------------------------------------------------------------------------------------------
+
+    def add(self, sop_instance_uid: str, path: str) -> None:
+        """Note that an object has its file, at a path below the directory; it costs the receiving less than 1 us."""
+        with self._changed:
+            self._added.append((sop_instance_uid, path))
+            if len(self._added) in (1, _MANY):
+                self._changed.notify()
+            if self._keeper is None:
+                self._keeper = threading.Thread(target=self._keep_on, name="movescu-index", daemon=True)
+                self._keeper.start()
+
+    def _keep_on(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._added or self._closing)
+                self._changed.wait_for(lambda: len(self._added) >= _MANY or self._closing, timeout=_OFTEN)
+                if self._closing:
+                    return
+            try:
+                self._keep()
+            except StoreError as error:  # it may be stale, so nothing is lost but time
+                _log.warning("the index of the output directory is not up to date: %s", error)
+
+    def _keep(self) -> None:
+        """Commit what was added."""
+        with self._using:
+            with self._changed:
+                added, self._added = self._added, []
+            rows: list[_Row] = []
+            for uid, path in added:
+                state = self._state(path)
+                if state is not None:
+                    folder, slash, name = path.rpartition("/")
+                    rows.append((os.fsencode(folder + slash), os.fsencode(name), uid, *state))
+            try:
+                self._note(rows, self._run)
+            except StoreError:
+                with self._changed:
+                    self._added = added + self._added
+                raise
+
+    def flushed(self) -> None:
+        """Note that all that was added is on the disk. Raises ``StoreError``."""
+        with self._using:
+            self._keep()
+            if not self._noted:
+                return
+            with transaction(self._database):
+                self._database.execute("UPDATE index_runs SET flushed = 1 WHERE run = ?", (self._run,))
+            self._run, self._noted = self._begin_run(durable=self._durable), False
+
+    def close(self) -> None:
+        """Keep what was added, and end. Raises ``StoreError``."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._keeper is not None:
+            self._keeper.join()
+        try:
+            self._keep()
+        finally:
+            self._database.close()
+            os.close(self._directory)
+
+
+@contextlib.contextmanager
+def _scan(folder: str, directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """Read a folder below an open directory; what is a link by now is not followed."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(folder or ".", flags, dir_fd=directory)
+    try:
+        with os.scandir(fd) as entries:
+            yield entries
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _told_as_store_error(directory: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot read {directory!r}: {error.strerror}") from error
+
+
+def _boot() -> str:
+    """Tell one start of the machine from another; where that cannot be told each is another one."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - as elsewhere
+            return file.read().strip()
+    except OSError:
+        return os.urandom(16).hex()

@@ -1,0 +1,1 @@
+"""Layouts: folders and names of received objects, from a template."""

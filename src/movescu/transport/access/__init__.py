@@ -1,0 +1,1 @@
+"""Host access control: hosts.allow and hosts.deny, as libwrap reads them."""

@@ -1,0 +1,202 @@
+"""The accept loop: incoming connections become associations, each served by a thread of its own (PS3.8 9.1.3).
+
+Connections that have not asked for an association yet are counted apart from associations, so that idle sockets do
+not keep real peers out: ARTIM ends them, and beyond ``MAXIMUM_UNASSOCIATED`` the oldest one goes first. Beyond
+``maximum_associations`` a request is rejected as a transient local limit. What an association is served with is the
+caller's.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import threading
+import time
+
+from movescu._runtime.late_log import logger_of
+from movescu.errors import MovescuError
+from movescu.transport.connection import Connection
+from movescu.transport.deadlines import Deadline
+from movescu.transport.sockets import Transport
+from movescu.ul.association import Association
+from movescu.ul.pdu import AssociateRJ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from movescu.ul.pdu import AssociateRQ
+
+_log: Final = logger_of("movescu.net")
+
+MAXIMUM_UNASSOCIATED: Final = 256
+"""Connections that may wait for their A-ASSOCIATE-RQ at the same time."""
+
+LOCAL_LIMIT_EXCEEDED: Final = AssociateRJ(result=2, source=3, reason=2)
+
+_JOIN_SECONDS: Final = 5.0
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_EXHAUSTED_PAUSE: Final = 0.2  # seconds until accepting is tried again without descriptors or memory
+
+
+class Listener:
+    """Accepts connections on a listening socket and serves their associations.
+
+    ``serve(connection, request)`` runs in a thread of its own, for one association; it answers the request.
+    ``artim_timeout``: seconds that a connection may take to ask for an association. ``prepare`` sees each connection
+    before anything is read from it; an error that it raises ends the connection without a word.
+    ``changed`` is notified when an association or an unassociated connection has ended.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        serve: Callable[[Connection, AssociateRQ], None],
+        *,
+        maximum_associations: int = 64,
+        maximum_length: int = 16384,
+        artim_timeout: float = 30.0,
+        prepare: Callable[[Transport, Deadline], None] | None = None,
+    ) -> None:
+        self._socket = sock
+        self._serve = serve
+        self._maximum_associations = maximum_associations
+        self._maximum_length = maximum_length
+        self._artim_timeout = artim_timeout
+        self._prepare = prepare
+        self.changed = threading.Condition()
+        self._associated: dict[Connection, None] = {}
+        self._unassociated: dict[Connection, None] = {}
+        self._threads: set[threading.Thread] = set()
+        self._closing = threading.Event()
+        self._closed = False
+        self._last_activity = 0.0  # of associations that have ended
+        self._port = int(sock.getsockname()[1])
+        self._wake, self._wakened = socket.socketpair()
+        self._accepting = threading.Thread(target=self._accept, name="movescu-listener", daemon=True)
+        self._accepting.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._port
+
+    @property
+    def open_associations(self) -> tuple[Connection, ...]:
+        """The associations that are open now; to be read while ``changed`` is held."""
+        return tuple(self._associated)
+
+    @property
+    def unassociated(self) -> int:
+        """How many connections have not asked for an association yet."""
+        return len(self._unassociated)
+
+    @property
+    def last_activity(self) -> float:
+        """When a byte last came in over any association, on the monotonic clock, 0 for never.
+
+        Time in which our own side keeps a peer waiting is no silence of that peer.
+        """
+        with self.changed:
+            now = time.monotonic()
+            of_open = (c.last_activity if c.waiting else now for c in self._associated)
+            return max(self._last_activity, *of_open, 0.0)
+
+    def close(self) -> None:
+        """Stop accepting, end what is still open, and wait for the threads, for a few seconds at most.
+
+        May be called again: a call that an exception from a signal handler ended is then completed.
+        """
+        if self._closed:
+            return
+        self._closing.set()
+        self._wake.send(b"\0")
+        self._accepting.join()
+        with self.changed:
+            for connection in (*self._unassociated, *self._associated):
+                connection.interrupt("the listener is closed")
+            threads = tuple(self._threads)
+        until = time.monotonic() + _JOIN_SECONDS
+        for thread in threads:
+            thread.join(max(until - time.monotonic(), 0.0))
+        self._closed = True
+        for sock in (self._socket, self._wake, self._wakened):
+            sock.close()
+
+    def _accept(self) -> None:
+        # A second descriptor wakes the loop: closing a socket does not wake a thread that is blocked on it.
+        self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            selector.register(self._wakened, selectors.EVENT_READ)
+            while True:
+                selector.select()
+                if self._closing.is_set():
+                    return
+                self._accept_one()
+
+    def _accept_one(self) -> None:
+        try:
+            sock, address = self._socket.accept()
+        except OSError as error:
+            _log.warning("cannot accept a connection: %s", error.strerror)
+            if error.errno in _EXHAUSTED:  # the connection still waits, and the selector would say so at once
+                self._closing.wait(_EXHAUSTED_PAUSE)
+            return
+        transport = Transport(sock, f"{address[0]} port {address[1]}")
+        connection = Connection(transport, Association(maximum_length=self._maximum_length))
+        thread = threading.Thread(
+            target=self._run, args=(connection, transport), name="movescu-association", daemon=True
+        )
+        with self.changed:
+            if len(self._unassociated) >= MAXIMUM_UNASSOCIATED:
+                oldest = next(iter(self._unassociated))
+                del self._unassociated[oldest]  # its thread is about to end: the next one too many ends another
+                oldest.interrupt("too many connections without an association")
+            self._unassociated[connection] = None
+            self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            _log.warning("cannot serve %s: %s", connection.peer, error)
+            self._end(connection, thread)
+
+    def _end(self, connection: Connection, thread: threading.Thread) -> None:
+        connection.close()
+        with self.changed:
+            self._unassociated.pop(connection, None)
+            if connection in self._associated:
+                del self._associated[connection]
+                self._last_activity = time.monotonic()
+            self._threads.discard(thread)
+            self.changed.notify_all()
+
+    def _run(self, connection: Connection, transport: Transport) -> None:
+        until = Deadline(self._artim_timeout, "preparing a connection that a peer opened")
+        try:
+            if self._prepare is not None:
+                self._prepare(transport, until)
+            self._serve_one(connection, until.remaining() or 0.0)
+        except MovescuError as error:
+            _log.debug("%s: %s", connection.peer, error)
+        except Exception:  # noqa: BLE001 - one association's failure must not end the others, and is logged whole
+            _log.exception("association with %s ended by an error of ours", connection.peer)
+            connection.abort()
+        finally:
+            self._end(connection, threading.current_thread())
+
+    def _serve_one(self, connection: Connection, seconds: float) -> None:
+        request = connection.receive_request(seconds)
+        with self.changed:
+            full = len(self._associated) >= self._maximum_associations
+            if not full:  # one that is rejected still counts as a connection without an association
+                self._unassociated.pop(connection, None)
+                self._associated[connection] = None
+        if full:
+            _log.warning("association of %s rejected: %d are open already", connection.peer, self._maximum_associations)
+            connection.reject(LOCAL_LIMIT_EXCEEDED)
+        else:
+            self._serve(connection, request)

@@ -1,0 +1,101 @@
+"""What ``--help`` shows: enough for a start on a page, and everything on request."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from movescu.cli.docs.banner import version_text
+from movescu.cli.docs.help import help_text, painted, short_help_text, wants_colour
+from movescu.cli.main import main
+from movescu.cli.options.command_line import parse
+from movescu.cli.options.table import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "CLICOLOR_FORCE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert not captured.err
+    return captured.out
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("-h",), ("--help",), ("archive", "-h", "104"), ("all", "-h"), ("-aet", "-h", "-h", "-S", "all")]
+)
+def test_the_short_help_is_shown(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
+    assert shown(capsys, *arguments) == short_help_text()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help", "all"), ("-h", "all"), ("archive", "-h", "all", "+te", "+B"), ("-h", "-h", "all")]
+)
+def test_all_after_help_shows_every_option(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
+    assert shown(capsys, *arguments) == help_text()
+
+
+def test_the_short_help_fits_a_screen_and_a_half() -> None:
+    lines = short_help_text().splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80
+    assert any("movescu --help all" in line for line in lines)
+
+
+def test_the_examples_of_the_short_help_are_command_lines() -> None:
+    commands = re.findall(r"^    (movescu (?:.*\\\n)?.*)", short_help_text(), re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        parse(shlex.split(command.replace("\\\n", ""))[1:])
+
+
+@pytest.mark.parametrize("text", [short_help_text(), help_text()])
+def test_colours_change_nothing_but_the_colour(text: str) -> None:
+    coloured = painted(text)
+    assert re.sub(r"\x1b\[\d*m", "", coloured) == text
+    names = set(re.findall(r"\x1b\[36m(.+?)\x1b", coloured))
+    assert {"--key", "-k", "--port"} < names
+    assert names <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("stream", "variables", "colour"),
+    [
+        (Terminal(), {}, True),
+        (io.StringIO(), {}, False),
+        (Terminal(), {"NO_COLOR": "1"}, False),
+        (Terminal(), {"NO_COLOR": ""}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {"CLICOLOR_FORCE": "1"}, True),
+        (io.StringIO(), {"CLICOLOR_FORCE": "0"}, False),
+        (io.StringIO(), {"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_colours_are_for_terminals_and_for_who_wants_them(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, variables: dict[str, str], *, colour: bool
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert wants_colour(stream) is colour
+
+
+def test_the_version_has_no_colours(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    assert shown(capsys, "--version") == version_text()

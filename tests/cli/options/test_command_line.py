@@ -1,0 +1,381 @@
+"""What the user gets for a command line; that it is the same as with DCMTK is for ``test_against_dcmtk``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from movescu.cli.options.command_line import (
+    LONGEST_WAIT,
+    CommandLineError,
+    ShowCompletion,
+    ShowHelp,
+    ShowTLS,
+    ShowVersion,
+    arguments_lines,
+    parse,
+)
+from movescu.cli.options.settings import CommandSettings
+from movescu.cli.options.table import OPTIONS
+from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from movescu.cli.options.option import Option
+
+QUERY = ("archive", "104", "-k", "PatientID=1")
+
+
+def refusal(*arguments: str) -> CommandLineError:
+    with pytest.raises(CommandLineError) as caught:
+        parse(arguments)
+    return caught.value
+
+
+def test_without_options_everything_is_as_documented() -> None:
+    assert parse(("archive", "104", "query.dcm")) == CommandSettings(
+        peer="archive",
+        port=104,
+        query_files=("query.dcm",),
+        keys=(),
+        show_arguments=False,
+        log_level="warn",
+        log_config=None,
+        model="PATIENT",
+        calling_aet="MOVESCU",
+        called_aet="ANY-SCP",
+        move_destination=None,
+        preferred=(EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE),
+        proposed=(EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE),
+        access_control=False,
+        listen_port=None,
+        pending_read=False,
+        connect_timeout=30.0,
+        acse_timeout=30.0,
+        dimse_timeout=None,
+        max_pdu=16384,
+        host_lookup=True,
+        repeat=1,
+        abort=False,
+        ignore=False,
+        cancel_after=0,
+        uid_padding=False,
+        output_directory=".",
+        bit_preserving=False,
+        write_file_format=True,
+        write_syntax=None,
+        new_vr=True,
+        group_length="recalculate",
+        explicit_length=True,
+        padding=(0, 0),
+        compression_level=6,
+        durable="end",
+        layout="flat",
+        keys_only=False,
+        accept_unknown=False,
+        allowed_aets=(),
+        require_called_aet=False,
+        listen_address="",
+        max_associations=64,
+        max_inflated=1024,
+        priority=0,
+        relational=False,
+        enhanced_conversion=False,
+        linger=10.0,
+        store_timeout=60.0,
+        stall_timeout=3600.0,
+        total_timeout=0.0,
+        user_name=None,
+        password_file=None,
+        kerberos_file=None,
+        saml_file=None,
+        jwt_file=None,
+        ip="4",
+        site=None,
+        check=False,
+        progress=True,
+        report=None,
+        events=None,
+        verify=False,
+        retries=0,
+        resume=False,
+        retry_pause=1.0,
+        list_file=None,
+        jobs=1,
+        between=None,
+        limit_rate=None,
+        dry_run=False,
+        tls=None,
+        tls_password=None,
+        tls_key_format="pem",
+        tls_trusted_files=(),
+        tls_trusted_directories=(),
+        tls_crl_files=(),
+        tls_peer="require",
+        tls_check_host=True,
+        tls_profile="bcp195",
+        tls_ciphers=(),
+        tls_server_name=None,
+        tls_expected_name=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        ("-q", "log_level", "fatal"),
+        ("-v", "log_level", "info"),
+        ("-d", "log_level", "debug"),
+        ("-v -d -v", "log_level", "info"),
+        ("-ll TRACE", "log_level", "trace"),
+        ("-ll all", "log_level", "trace"),
+        ("-ll off", "log_level", "off"),
+        ("--arguments", "show_arguments", True),
+        ("-S", "model", "STUDY"),
+        ("-i6", "ip", "6"),
+        ("-i6 -i0", "ip", "auto"),
+        ("--check", "check", True),
+        ("--no-progress", "progress", False),
+        ("-pdu auto", "max_pdu", 131072),
+        ("--priority low", "priority", 2),
+        ("--priority HIGH", "priority", 1),
+        ("--linger 0", "linger", 0.0),
+        ("+P 1 --allow-aet A --allow-aet B", "allowed_aets", ("A", "B")),
+        ("+tls k c", "tls", ("k", "c")),
+        ("+tls k c -tls", "tls", None),
+        ("+tla", "tls", ("", "")),
+        ("+tls k c +cf a +cf b", "tls_trusted_files", ("a", "b")),
+        ("+tls k c -ic -vc", "tls_peer", "verify"),
+        ("+tls k c -pw", "tls_password", ""),
+        ("+tls k c +py", "tls_profile", "bcp195-nd"),
+        ("-S -O", "model", "PSONLY"),
+        ("-S -O -P", "model", "PATIENT"),
+        ("-aet A", "calling_aet", "A"),
+        ("-aet ABCDEFGHIJKLMNOPQRST", "calling_aet", "ABCDEFGHIJKLMNOP"),
+        ("-aec B", "called_aet", "B"),
+        ("-aem C", "move_destination", "C"),
+        ("+xb", "preferred", (EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE)),
+        ("+xi", "preferred", (IMPLICIT_LITTLE,)),
+        ("+xs +xi +x=", "preferred", (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)),
+        ("-xe", "proposed", (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)),
+        ("-xb", "proposed", (EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE)),
+        ("-xd", "proposed", (DEFLATED_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)),
+        ("-xi", "proposed", (IMPLICIT_LITTLE,)),
+        ("+P 11112", "listen_port", 11112),
+        ("+P 11112 --no-port", "listen_port", None),
+        ("+P 0 --no-port", "listen_port", None),
+        ("-pr", "pending_read", True),
+        ("-to 5", "connect_timeout", 5.0),
+        ("-ta 5", "acse_timeout", 5.0),
+        ("-td 5 -td 7", "dimse_timeout", 7.0),
+        ("-td 99999999999", "dimse_timeout", float(LONGEST_WAIT)),
+        ("-pdu 4096", "max_pdu", 4096),
+        ("-dhl", "host_lookup", False),
+        ("--repeat 3", "repeat", 3),
+        ("--abort", "abort", True),
+        ("--ignore", "ignore", True),
+        ("--cancel 2", "cancel_after", 2),
+        ("-up", "uid_padding", True),
+        ("+P 1 -od out", "output_directory", "out"),
+        ("+B", "bit_preserving", True),
+        ("-F", "write_file_format", False),
+        ("+te", "write_syntax", EXPLICIT_LITTLE),
+        ("+tb", "write_syntax", EXPLICIT_BIG),
+        ("+ti", "write_syntax", IMPLICIT_LITTLE),
+        ("+td", "write_syntax", DEFLATED_LITTLE),
+        ("+td +t=", "write_syntax", None),
+        ("-u", "new_vr", False),
+        ("+g", "group_length", "create"),
+        ("-g", "group_length", "remove"),
+        ("-e", "explicit_length", False),
+        ("+p 512 8", "padding", (512, 8)),
+        ("+p 512 8 -p", "padding", (0, 0)),
+        ("+p 512 8", "file_padding", 512),
+        ("+p 512 8", "item_padding", 8),
+        ("+cl 9", "compression_level", 9),
+        ("--keys-only", "keys_only", True),
+        ("--durable object", "durable", "object"),
+        ("--durable OFF", "durable", "off"),
+        ("--layout study --port 11112", "layout", "study"),
+        ("--accept-unknown", "accept_unknown", True),
+    ],
+)
+def test_an_option_sets_what_it_is_for(words: str, field: str, value: object) -> None:
+    assert getattr(parse((*QUERY, *words.split())), field) == value
+    assert getattr(parse((*words.split(), *QUERY)), field) == value
+
+
+def test_keys_keep_their_order() -> None:
+    # Which of two keys of one tag wins depends on it.
+    assert parse(("-k", "PatientName=A", *QUERY, "--key", "StudyDate")).keys == (
+        "PatientName=A",
+        "PatientID=1",
+        "StudyDate",
+    )
+
+
+def test_all_that_follows_the_port_are_query_files() -> None:
+    assert parse(("-v", "archive", "-S", "104", "a.dcm", "-q", "", "-5", "b c")).query_files == (
+        "a.dcm",
+        "",
+        "-5",
+        "b c",
+    )
+
+
+def test_a_value_is_taken_as_it_stands() -> None:
+    settings = parse((*QUERY, "-aet", "--help", "-k", "+B"))
+    assert settings.calling_aet == "--help"
+    assert settings.keys[-1] == "+B"
+    assert not settings.bit_preserving
+
+
+@pytest.mark.parametrize("arguments", [(), ("-h",), ("--version", "-q", "-h"), ("archive", "--help", "0", "+te", "+B")])
+def test_help_is_shown(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(ShowHelp):
+        parse(arguments)
+
+
+def test_the_version_is_shown() -> None:
+    with pytest.raises(ShowVersion):
+        parse(("archive", "--version"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "FISH"])
+def test_the_completion_of_a_shell_is_shown(shell: str) -> None:
+    with pytest.raises(ShowCompletion) as caught:
+        parse(("archive", "--completion", shell))
+    assert caught.value.shell == shell.lower()
+
+
+def test_a_shell_without_completion_is_named() -> None:
+    error = refusal("--completion", "tcsh")
+    assert str(error) == "Invalid value for option --completion (tcsh)"
+    assert "bash, zsh, fish" in error.hint
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.refusal], ids=lambda o: o.long)
+def test_what_does_not_work_is_refused_by_name_even_to_the_quiet(option: Option) -> None:
+    error = refusal(*QUERY, option.long, *["x"] * len(option.takes))
+    assert str(error) == f"{option.long} {option.refusal}"
+    assert error.early
+
+
+def test_access_control_may_be_taken_back() -> None:
+    assert parse((*QUERY, "+ac")).access_control
+    assert not parse((*QUERY, "+ac", "-ac")).access_control
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("+te +B", "--write-xfer-little not allowed with --bit-preserving"),
+        ("+B +te", "--write-xfer-little not allowed with --bit-preserving"),
+        ("+te +tb +B", "--write-xfer-big not allowed with --bit-preserving"),
+        ("-ll info -v", "--log-level not allowed with --verbose, --debug or --quiet"),
+        ("-od x", "--output-directory only allowed with --port"),
+        ("--layout study", "--layout only allowed with --port"),
+        ("--layout study --port 1 --ignore", "--layout not allowed with --ignore"),
+        (
+            "+cl 1 +te",
+            "--compression-level only allowed with --propose-deflated, --write-xfer-deflated or --write-xfer-same",
+        ),
+        ("-pdu 21x", "Invalid value for option --max-pdu (21x)"),
+        ("-pdu 4095", "Invalid value for option --max-pdu (underflow: 4095)"),
+        ("-pdu 131073", "Invalid value for option --max-pdu (overflow: 131073)"),
+        ("+cl -1", "Invalid value for option --compression-level (underflow: -1)"),
+        ("-to 1_0", "Invalid value for option --timeout (1_0)"),
+        ("-to \u0663", "Invalid value for option --timeout (\u0663)"),
+        ("-to 1.5", "Invalid value for option --timeout (1.5)"),
+        ("--durable never", "Invalid value for option --durable (never)"),
+        ("-ll loud", "Invalid value for option --log-level (loud)"),
+    ],
+)
+def test_a_mistake_is_named(words: str, text: str) -> None:
+    assert str(refusal(*QUERY, *words.split())) == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("--prot", "11112"), "Did you mean --port?"),
+        (("--aetitel", "X"), "Did you mean --aetitle?"),
+        (("--port=11112",), "Give the value as an argument of its own, after --port."),
+        (("--zzzzzzzz",), ""),
+        (("-ll", "loud"), "Allowed: fatal, error, warn, info, debug, trace, off, all."),
+        (("--durable", "never"), "Allowed: end, object, off."),
+    ],
+)
+def test_a_mistake_comes_with_a_way_out(arguments: tuple[str, ...], hint: str) -> None:
+    assert refusal(*QUERY, *arguments).hint == hint
+
+
+@pytest.mark.parametrize(
+    ("words", "early", "silent"),
+    [
+        ("--nope", True, False),
+        ("-q --nope", True, False),
+        ("-q -aet", True, False),
+        ("-q -ll info", True, False),
+        ("+te +B", False, False),
+        ("-q +te +B", False, True),
+        ("-v -q -pdu 1", False, True),
+        ("-q -v -pdu 1", False, False),
+        ("-ll fatal -pdu 1", False, True),
+        ("-ll off -pdu 1", False, True),
+        ("-ll error -pdu 1", False, False),
+    ],
+)
+def test_quiet_hides_what_is_wrong_after_the_level_is_known(words: str, *, early: bool, silent: bool) -> None:
+    error = refusal(*QUERY, *words.split())
+    assert (error.early, error.silent) == (early, silent)
+
+
+def test_the_arguments_are_logged_with_long_names() -> None:
+    assert arguments_lines("/usr/bin/movescu", ("-S", "a", "104", "-aet", "-S", "-k", "")) == [
+        "calling '/usr/bin/movescu' with 7 arguments: '--study' 'a' '104' '--aetitle' '-S' '--key' ",
+        "",
+    ]
+
+
+def test_a_line_end_in_an_argument_cannot_pass_for_a_line_of_the_log() -> None:
+    assert arguments_lines("movescu", ("a\nF: b",)) == ["calling 'movescu' with 1 arguments: 'a", "F: b' ", ""]
+
+
+def test_a_command_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert str(refusal(f"@{tmp_path}/none")) == f"Cannot open command file '{tmp_path}/none'"
+    assert str(refusal(f"@{tmp_path}")) == f"Cannot open command file '{tmp_path}'"
+    assert str(refusal("@a\0b")) == "Cannot open command file 'a\0b'"
+
+
+def test_a_command_file_in_utf_16_is_no_riddle(tmp_path: Path) -> None:
+    file = tmp_path / "command.txt"
+    file.write_bytes("archive 104".encode("utf-16"))
+    error = refusal(f"@{file}")
+    assert "command.txt" in str(error)
+    assert "no text" in error.hint
+
+
+def test_bytes_that_are_no_text_reach_the_file_name_unchanged(tmp_path: Path) -> None:
+    file = tmp_path / "command.txt"
+    file.write_bytes(b"archive 104 k\xf6ln.dcm")
+    assert parse((f"@{file}",)).query_files[0].encode("utf-8", "surrogateescape") == b"k\xf6ln.dcm"
+
+
+WORDS = [name for option in OPTIONS for name in (option.short, option.long) if name]
+
+
+@given(st.lists(st.sampled_from(WORDS) | st.sampled_from(["a", "104", "1", "-5", "", "-", "x=y"]), max_size=12))
+def test_any_line_is_taken_or_refused(words: list[str]) -> None:
+    try:
+        settings = parse(words)
+    except (CommandLineError, ShowHelp, ShowVersion, ShowTLS, ShowCompletion):
+        return
+    assert 1 <= settings.port <= 65535
+    assert settings.query_files or settings.keys
+    assert settings.log_level in ("off", "fatal", "error", "warn", "info", "debug", "trace")
+    assert not (settings.bit_preserving and settings.write_syntax)

@@ -1,0 +1,165 @@
+"""The option table as what it makes: nothing that the parser or the help relies on may be missing or contradictory."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from movescu._runtime.record import names_of
+from movescu.cli.docs.banner import version_text
+from movescu.cli.docs.help import help_text
+from movescu.cli.options.settings import CommandSettings
+from movescu.cli.options.table import NAMES, OPTIONS
+from movescu.dictionary.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES, UNCOMPRESSED
+
+if TYPE_CHECKING:
+    from movescu.cli.options.option import Option
+    from movescu.dictionary.uids import TransferSyntax
+
+# The option names of the manual of 2014, and those that DCMTK has added since.
+MANUAL = """
+-h --help --version --arguments -q --quiet -v --verbose -d --debug -ll --log-level -lc --log-config -k --key
+-P --patient -S --study -O --psonly -aet --aetitle -aec --call -aem --move +x= --prefer-uncompr +xe --prefer-little
++xb --prefer-big +xs --prefer-lossless +xy --prefer-jpeg8 +xx --prefer-jpeg12 +xv --prefer-j2k-lossless
++xw --prefer-j2k-lossy +xt --prefer-jls-lossless +xu --prefer-jls-lossy +xm --prefer-mpeg2 +xh --prefer-mpeg2-high
++xn --prefer-mpeg4 +xl --prefer-mpeg4-bd +xr --prefer-rle +xd --prefer-deflated +xi --implicit +xa --accept-all
+-x= --propose-uncompr -xe --propose-little -xb --propose-big -xd --propose-deflated -xi --propose-implicit
+-ac --access-full +ac --access-control --no-port +P --port -pi --pending-ignore -pr --pending-read -to --timeout
+-ta --acse-timeout -td --dimse-timeout -pdu --max-pdu -dhl --disable-host-lookup --repeat --abort --ignore --cancel
+-up --uid-padding -od --output-directory -B --normal +B --bit-preserving +F --write-file -F --write-dataset
++t= --write-xfer-same +te --write-xfer-little +tb --write-xfer-big +ti --write-xfer-implicit +td --write-xfer-deflated
++u --enable-new-vr -u --disable-new-vr +g= --group-length-recalc +g --group-length-create -g --group-length-remove
++e --length-explicit -e --length-undefined -p --padding-off +p --padding-create +cl --compression-level
++x2 --prefer-mpeg4-2-2d +x3 --prefer-mpeg4-2-3d +xo --prefer-mpeg4-2-st +x4 --prefer-hevc +x5 --prefer-hevc10
+-i4 --ipv4 -i6 --ipv6 -i0 --ip-auto -tls --disable-tls +tls --enable-tls +tla --anonymous-tls +ps --std-passwd
++pw --use-passwd -pw --null-passwd -pem --pem-keys -der --der-keys +cf --add-cert-file +cd --add-cert-dir
++crl --add-crl-file +crv --enable-crl-vfy +cra --enable-crl-all -rc --require-peer-cert -vc --verify-peer-cert
+-ic --ignore-peer-cert +px --profile-bcp195 +py --profile-bcp195-nd +pg --profile-8996 +pm --profile-8996-mod
++pz --profile-bcp195-ex +pb --profile-basic +pa --profile-aes +pn --profile-null +cs --cipher +ph --list-profiles
++cc --list-ciphers +dp --dhparam +rs --seed +ws --write-seed +wf --write-seed-file --no-sni --request-sni --expect-sni
+--no-host-check --durable --keys-only --accept-unknown --allow-aet --require-called-aet --listen --max-associations
+--max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout
+--total-timeout --user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
+--layout --report --events --verify --retry --retry-pause --resume --list --jobs --between --limit-rate
+--dry-run
+"""
+
+
+def test_the_options_are_those_of_the_manual_and_our_own() -> None:
+    assert sorted(NAMES) == sorted(MANUAL.split())
+
+
+def test_no_name_is_given_twice() -> None:
+    assert len(NAMES) == sum(bool(option.short) + 1 for option in OPTIONS)
+
+
+def test_every_setting_can_be_set_and_nothing_else_is() -> None:
+    parameters = {"peer", "port", "query_files"}
+    assert {option.field for option in OPTIONS} - {""} == set(names_of(CommandSettings)) - parameters
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.long)
+def test_conflicts_and_needs_name_options_that_exist(option: Option) -> None:
+    named = {name for group in option.conflicts for name in group} | set(option.needs)
+    assert named <= {other.long for other in OPTIONS}
+    assert option.long not in named
+
+
+def test_of_options_that_exclude_each_other_one_at_most_is_the_default() -> None:
+    defaults = [option.group for option in OPTIONS if option.default]
+    assert len(defaults) == len(set(defaults))
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.field == "preferred"], ids=lambda option: option.long)
+def test_whatever_is_preferred_implicit_vr_is_still_taken(option: Option) -> None:
+    syntaxes = option.value
+    assert isinstance(syntaxes, tuple)
+    assert len(set(syntaxes)) == len(syntaxes)
+    assert syntaxes[-1].uid == "1.2.840.10008.1.2"
+
+
+def preference(name: str) -> tuple[TransferSyntax, ...]:
+    value = NAMES[name].value
+    assert isinstance(value, tuple)
+    return value
+
+
+def test_a_compressed_preference_comes_before_the_uncompressed_ones() -> None:
+    compressed = {
+        "+xs": "4.70",
+        "+xy": "4.50",
+        "+xx": "4.51",
+        "+xv": "4.90",
+        "+xw": "4.91",
+        "+xt": "4.80",
+        "+xu": "4.81",
+        "+xm": "4.100",
+        "+xh": "4.101",
+        "+xn": "4.102",
+        "+xl": "4.103",
+        "+x2": "4.104",
+        "+x3": "4.105",
+        "+xo": "4.106",
+        "+x4": "4.107",
+        "+x5": "4.108",
+        "+xr": "5",
+    }
+    for name, uid in compressed.items():
+        assert preference(name) == (TRANSFER_SYNTAXES[f"1.2.840.10008.1.2.{uid}"], *UNCOMPRESSED)
+
+
+def test_accept_all_takes_every_transfer_syntax_in_the_order_of_dcmtk() -> None:
+    accepted = preference("+xa")
+    assert set(accepted) == set(TRANSFER_SYNTAXES.values())
+    first = [syntax.uid.removeprefix("1.2.840.10008.1.2.") for syntax in accepted[:9]]
+    assert first == ["4.91", "4.90", "4.51", "4.50", "4.70", "4.81", "4.80", "5", "4.100"]
+    assert accepted[-4:] == (DEFLATED_LITTLE, *UNCOMPRESSED)
+
+
+def test_the_help_shows_every_option_once_and_fits_the_terminal() -> None:
+    text = help_text()
+    assert max(len(line) for line in text.splitlines()) <= 80
+    rows = re.findall(r"^ {2,4}(?:([-+]\S+))? +(--[a-z0-9-]+)(?= |$)", text, re.MULTILINE)
+    assert rows == [(option.short, option.long) for option in OPTIONS]
+
+
+def test_the_help_says_what_is_the_default_and_what_does_not_work_yet() -> None:
+    text = re.sub(r"\s+", " ", help_text())
+    assert (
+        "--max-pdu BYTES largest PDU we receive, in bytes, or auto: the fastest (4096..131072; default: 16384)" in text
+    )
+    assert "--acse-timeout SEC wait so long for an association (default: 30)" in text
+    assert "--patient Patient Root (default)" in text
+    for option in OPTIONS:
+        told = text.partition(f"{option.long} ")[2].partition(" --")[0]
+        assert ("not available yet" in told or "not supported" in told) is bool(option.refusal)
+
+
+def test_the_version_is_the_one_of_the_package() -> None:
+    assert version_text().startswith("movescu 0.1.0\n")
+
+
+def test_the_table_and_the_parser_import_nothing_slow() -> None:
+    # Each of these costs as much as the whole rest of a start. A parse without a mistake needs none of them.
+    code = (
+        "import sys; before = set(sys.modules); from movescu.cli.options.command_line import parse;"
+        "parse(['-v', '-k', 'PatientID=1', 'archive', '104']); print(*sorted(set(sys.modules) - before))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    slow = {
+        "argparse",
+        "difflib",
+        "pathlib",
+        "logging",
+        "pydicom",
+        "rich",
+        "ssl",
+        "asyncio",
+        "textwrap",
+        "importlib.metadata",
+    }
+    assert slow.isdisjoint(ran.stdout.split())

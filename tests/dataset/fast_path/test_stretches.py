@@ -1,0 +1,156 @@
+"""Objects of a series are walked in strides that were learnt from the ones before: nothing else may come of it."""
+
+from __future__ import annotations
+
+import pytest
+from encoded import BIG, IMPLICIT, LITTLE, Layout, Node, encode
+from hypothesis import given
+from hypothesis import strategies as st
+
+from movescu.dataset.encoding import Encoding, Identity
+from movescu.dataset.fast_path import kinds
+from movescu.dataset.fast_path.scan import adapted
+from movescu.dataset.fast_path.stretches import Stretches, explicit_elements
+from movescu.dataset.identity import IDENTITY, INSTANCE_UID
+from movescu.dataset.transcoder import recode
+from movescu.dictionary import tags as dictionary
+from movescu.dictionary import uids
+from movescu.dictionary.vr import PIXEL_DATA
+from movescu.errors import DataSetError
+
+SYNTAXES = {LITTLE: uids.EXPLICIT_LITTLE, BIG: uids.EXPLICIT_BIG, IMPLICIT: uids.IMPLICIT_LITTLE}
+CT = b"1.2.840.10008.5.1.4.1.1.2\0"
+ITEM = [
+    Node(0x00080100, "SH", b"CODE"),
+    Node(0x00080102, "SH", b"DCM "),
+    Node(0x00080104, "LO", b"Meaning "),
+    Node(0x00081150, "UI", CT),
+    Node(0x00081155, "UI", b"1.2.3\0"),
+]
+OBJECT = [
+    Node(0x00080005, "CS", b"ISO_IR 100"),
+    Node(0x00080016, "UI", CT),
+    Node(0x00080018, "UI", b"1.2.3.44"),
+    *(Node(0x00080020 + i, "DA", b"20260101") for i in range(4)),
+    Node(0x00080050, "SH", b""),
+    Node(0x00081140, "SQ", [ITEM, ITEM]),
+    *(Node(0x00100010 + 16 * i, "LO", b"A value ") for i in range(3)),
+    Node(0x0020000D, "UI", b"1.2.3.45"),
+    *(Node(0x00201000 + i, "IS", b"17") for i in range(6)),
+    *(Node(0x00280002 + 16 * i, "US", b"\1\0") for i in range(4)),
+    Node(PIXEL_DATA, "OW", bytes(range(64))),
+]
+PLACES = st.sampled_from([tag for node in OBJECT if not isinstance(node.value, list) for tag in (node.tag,)])
+
+
+def learn(layout: Layout, encoding: Encoding, nodes: list[Node] = OBJECT) -> None:
+    """Walk some objects that are alike, as if nothing had come before."""
+    dictionary.use(None)
+    for _ in range(3):
+        adapted(encode(nodes, layout), SYNTAXES[layout], encoding)
+
+
+def check(data: bytes, layout: Layout, encoding: Encoding) -> bool:
+    """Hold the walk against the slow way; tell whether the walk was enough."""
+    syntax = SYNTAXES[layout]
+    found = adapted(data, syntax, encoding)
+    if found is None:
+        return False
+    assert bytes(found[1]) == recode(data, syntax, encoding)
+    return True
+
+
+@pytest.mark.parametrize("layout", SYNTAXES)
+def test_an_object_like_those_before_is_known(layout: Layout) -> None:
+    learn(layout, Encoding())
+    data = encode([n._replace(value=b"1.2.3.46") if n.tag == INSTANCE_UID else n for n in OBJECT], layout)
+    found = adapted(data, SYNTAXES[layout], Encoding())
+    assert found is not None
+    assert found[:2] == (Identity(CT[:-1].decode(), "1.2.3.46"), data)
+
+
+@given(st.sampled_from(sorted(SYNTAXES)), st.booleans(), PLACES, st.binary(max_size=12), st.booleans())
+def test_another_value_is_seen(layout: Layout, new_vr: bool, place: int, value: bytes, padded: bool) -> None:  # noqa: FBT001
+    encoding = Encoding(new_vr=new_vr)
+    learn(layout, encoding)
+    value += b" " * (padded and len(value) & 1)
+    check(encode([n._replace(value=value) if n.tag == place else n for n in OBJECT], layout), layout, encoding)
+
+
+@given(st.sampled_from(sorted(SYNTAXES)), st.integers(0, 800), st.binary(max_size=9), st.integers(0, 9))
+def test_other_bytes_are_seen_wherever_they_are(layout: Layout, place: int, new: bytes, left_out: int) -> None:
+    learn(layout, Encoding())
+    data = encode(OBJECT, layout)
+    changed = data[:place] + new + data[place + left_out :]
+    try:
+        recode(changed, SYNTAXES[layout], Encoding())
+    except DataSetError:
+        assert adapted(changed, SYNTAXES[layout], Encoding()) is None
+    else:
+        check(changed, layout, Encoding())
+
+
+@pytest.mark.parametrize("layout", SYNTAXES)
+@pytest.mark.parametrize("value", [b"A val   ", b"  ", b"A value"])
+def test_text_that_ends_with_blanks_too_many_is_not_passed(layout: Layout, value: bytes) -> None:
+    """They would stay in the file, where those of the first objects of a series were stripped."""
+    learn(layout, Encoding())
+    data = encode([n._replace(value=value) if n.tag == 0x00100020 else n for n in OBJECT], layout)
+    assert adapted(data, SYNTAXES[layout], Encoding()) is None
+
+
+@pytest.mark.parametrize("layout", SYNTAXES)
+@pytest.mark.parametrize("late", [Node(0x00300010, "LO", b"before a stretch"), Node(0x00190010, "IS", b"in")])
+def test_elements_out_of_order_are_not_passed(layout: Layout, late: Node) -> None:
+    learn(layout, Encoding())
+    nodes = list(OBJECT)
+    place = [n.tag for n in nodes].index(0x00100010 if late.vr == "LO" else 0x00201003)
+    nodes[place : place + (late.vr == "IS")] = [late]
+    assert adapted(encode(nodes, layout), SYNTAXES[layout], Encoding()) is None
+
+
+def test_a_dictionary_in_which_a_vr_is_another_is_heeded() -> None:
+    """In implicit VR it alone says whether a value is text, whose blanks are stripped."""
+    numbers = [n for n in OBJECT if n.vr != "IS"] + [Node(0x00201000 + i, "US", b"  ") for i in range(6)]
+    data = encode(sorted(numbers), IMPLICIT)
+    uid_rows = {tag: ("UI", "1", f"UID{tag:08x}") for tag in IDENTITY}
+    rows = dictionary.Rows()
+    rows.single |= uid_rows | {0x00201000 + i: ("US", "1", f"Number{i}") for i in range(6)}
+    try:
+        dictionary.use(rows)
+        for _ in range(3):
+            found = adapted(data, uids.IMPLICIT_LITTLE, Encoding())
+        assert found is not None
+    finally:
+        dictionary.use(None)
+    assert adapted(data, uids.IMPLICIT_LITTLE, Encoding()) is None
+
+
+def test_an_item_of_which_the_length_looks_like_a_vr_is_an_item() -> None:
+    """Two bytes of its length are ``DA``, where an element has its VR; what it holds would be read a byte too late."""
+    text = Node(0x00400001, "LO", b"x" + (0x20000).to_bytes(4, "little") + bytes(0x42 - 5))
+    filler = Node(0x00420010, "OB", bytes(0x00014144 - 8 - 0x42 - 12))
+    nodes = [*OBJECT[:-1], Node(0x00400275, "SQ", [[text, filler]]), Node(0x00880140, "LO", b"behind")]
+    data = encode(nodes, LITTLE)
+    assert b"\xfe\xff\x00\xe0DA\x01\x00" in data
+    dictionary.use(None)
+    for _ in range(4):
+        found = adapted(data, uids.EXPLICIT_LITTLE, Encoding())
+        assert found is not None
+        assert found.data == data
+    elements = [one for one in explicit_elements(data, "<", kinds.EXPLICIT, IDENTITY) if one is not None]
+    assert elements[-1].tag == 0x00880140
+
+
+def test_what_differs_between_two_objects_divides_a_stretch() -> None:
+    stretches = Stretches()
+    other = [n._replace(value=b"1234") if n.tag == 0x00201003 else n for n in OBJECT]
+    stretches.learn(lambda: explicit_elements(encode(OBJECT), "<", kinds.EXPLICIT, IDENTITY))
+    stretches.learn(lambda: explicit_elements(encode(other), "<", kinds.EXPLICIT, IDENTITY))
+    ends = [(stretch[-2], stretch[-1]) for stretch in stretches.by_header.values()]
+    assert ends == [
+        (0x00080020, 0x00080050),
+        (0x00080100, 0x00081155),
+        (0x00100010, 0x00201002),
+        (0x00201004, 0x00280032),
+    ]

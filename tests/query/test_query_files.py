@@ -1,0 +1,375 @@
+"""Query files as JSON, as text and from standard input ask for the same as DICOM files; what is none is named."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pydicom
+import pytest
+import scripted
+from command import movescu
+from encoded import IDENTITY, RICH, encode
+from hypothesis import given
+from hypothesis import strategies as st
+
+from movescu.dataset.transcoder import Encoding, recode
+from movescu.dictionary.uids import EXPLICIT_LITTLE
+from movescu.errors import DataSetError, UsageError
+from movescu.query.identifier import make_identifier
+from movescu.query.json_model import read_json
+from movescu.query.query_files import read_query_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JSON = """{
+    "00080052": {"vr": "CS", "Value": ["STUDY"]},
+    "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Yamada^Tarou", "Ideographic": "\u5c71\u7530^\u592a\u90ce"}]},
+    "00100020": {"vr": "LO", "Value": ["PAT001"]},
+    "00101000": {"vr": "LO", "Value": ["A", null, "B"]},
+    "00101030": {"vr": "DS", "Value": [72.5, "80"]},
+    "00200013": {"vr": "IS", "Value": [7]},
+    "00189087": {"vr": "FD", "Value": [1.5, "NaN"]},
+    "00280009": {"vr": "AT", "Value": ["00181063"]},
+    "00280010": {"vr": "US", "Value": [512, 256]},
+    "00280106": {"vr": "SS", "Value": [-1]},
+    "00720083": {"vr": "UV", "Value": ["18446744073709551615"]},
+    "00420011": {"vr": "OB", "InlineBinary": "AQID"},
+    "00400100": {"vr": "SQ", "Value": [{"00080060": {"vr": "CS", "Value": ["CT"]},
+                                        "00400008": {"vr": "SQ", "Value": [{}]}}, {}]},
+    "StudyInstanceUID": {"Value": ["1.2.3"]},
+    "0020000E": {"vr": "UI"}
+}"""
+
+
+def write(folder: Path, name: str, content: bytes | str) -> str:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def read(path: str, *keys: str) -> pydicom.Dataset:
+    return pydicom.dcmread(io.BytesIO(make_identifier(keys, path).data), force=True)
+
+
+def test_json_asks_for_what_it_says(tmp_path: Path) -> None:
+    dataset = read(write(tmp_path, "query.json", JSON))
+    assert dataset.SpecificCharacterSet == "ISO_IR 192"
+    assert dataset.PatientName == "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"
+    assert (dataset.PatientID, dataset.OtherPatientIDs, dataset.PatientWeight) == ("PAT001", ["A", "", "B"], [72.5, 80])
+    assert (dataset.InstanceNumber, dataset.Rows, dataset.SmallestImagePixelValue) == (7, [512, 256], 0xFFFF - 0x10000)
+    assert str(dataset.DiffusionBValue) == "[1.5, nan]"
+    assert (dataset.FrameIncrementPointer, dataset.SelectorUVValue) == (0x00181063, 2**64 - 1)
+    assert (dataset.EncapsulatedDocument, dataset.StudyInstanceUID) == (b"\1\2\3\0", "1.2.3")
+    first, second = dataset.ScheduledProcedureStepSequence
+    assert (first.Modality, len(first.ScheduledProtocolCodeSequence), len(second)) == ("CT", 1, 0)
+    assert dataset["SeriesInstanceUID"].is_empty
+
+
+def test_json_is_told_by_its_name_or_its_content(tmp_path: Path) -> None:
+    expected = make_identifier([], write(tmp_path, "a.JSON", JSON))
+    assert make_identifier([], write(tmp_path, "query", "\ufeff" + JSON)) == expected
+    assert make_identifier([], write(tmp_path, "query", f"\n [{JSON}]")) == expected
+
+
+def test_json_of_another_implementation_asks_for_the_same_as_its_source(tmp_path: Path) -> None:
+    source = recode(encode(RICH), EXPLICIT_LITTLE, Encoding(EXPLICIT_LITTLE))
+    dataset = pydicom.dcmread(io.BytesIO(source), force=True)
+    del dataset[0x00290010:0x00300000]  # private elements have no VR in some JSON
+    expected = make_identifier([], write(tmp_path, "query.dcm", written(dataset))).data
+    assert make_identifier([], write(tmp_path, "query.json", dataset.to_json())).data == expected
+
+
+def written(dataset: pydicom.Dataset) -> bytes:
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, implicit_vr=False, little_endian=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.skipif(shutil.which("dcm2json") is None, reason="needs DCMTK's dcm2json (Debian: dcmtk)")
+def test_json_of_dcmtk_asks_for_the_same_as_its_source(tmp_path: Path) -> None:
+    source = write(tmp_path, "query.dcm", recode(encode(RICH), EXPLICIT_LITTLE, Encoding(EXPLICIT_LITTLE)))
+    done = subprocess.run(["dcm2json", "-q", source], check=True, capture_output=True)
+    mine = make_identifier([], write(tmp_path, "query.json", done.stdout)).values()
+    theirs = make_identifier([], source).values()
+    # The text is UTF-8 there, and DS are numbers: "1.5" and "1.50" are not told apart.
+    others = theirs.keys() - {0x00080005, 0x00101030}
+    assert mine.keys() == theirs.keys()
+    assert {tag: mine[tag] for tag in others} == {tag: theirs[tag] for tag in others}
+
+
+def test_json_is_sent_in_the_character_set_that_it_names(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "a.json",
+        '{"00080005": {"vr": "CS", "Value": ["ISO_IR 100"]}, "PatientName": {"Value": ["Gr\u00fcn"]}}',
+    )
+    assert make_identifier([], path).values()[0x00100010] == b"Gr\xfcn"
+    assert make_identifier(["PatientID=\u00fc"], path).values()[0x00100020] == b"\xfc "
+
+
+def test_a_key_is_sent_in_the_character_set_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.dump", "(0008,0005) CS [ISO_IR 144]\n(0008,0052) CS [STUDY]\n")
+    values = make_identifier(["PatientName=\u041f\u0430"], path).values()
+    assert values[0x00100010] == "\u041f\u0430".encode("iso8859_5")
+    assert values[0x00080005] == b"ISO_IR 144"
+    with pytest.raises(UsageError) as raised:
+        make_identifier(["PatientName=\u5c71"], path)
+    assert "is not in ISO_IR 144" in raised.value.hint
+
+
+def test_a_private_key_leaves_the_blocks_of_the_file_alone(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.dump", "(0009,0010) LO [ACME]\n(0009,1001) LO [x]\n(0008,0052) CS STUDY\n")
+    values = make_identifier(['0009,01,"OTHER"=y', '0009,02,"ACME"=z'], path).values()
+    private = {tag: value for tag, value in values.items() if tag >> 16 == 0x0009}
+    assert private == {
+        0x00090010: b"ACME",
+        0x00090011: b"OTHER ",
+        0x00091001: b"x ",
+        0x00091002: b"z ",
+        0x00091101: b"y ",
+    }
+
+
+@pytest.mark.parametrize(("encoding", "term"), [("utf-8", b"ISO_IR 192"), ("latin-1", None)])
+def test_text_in_utf_8_says_so_if_nothing_else_is_said(
+    encoding: str, term: bytes | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path, "a.dump", "(0008,0052) CS [STUDY]\n(0010,0010) PN [Gr\u00fcn]\n".encode(encoding))
+    values = make_identifier([], path).values()
+    assert values[0x00100010].strip() == "Gr\u00fcn".encode(encoding)
+    assert values.get(0x00080005) == term
+    assert bool(caplog.messages) == (term is None)
+
+
+BROKEN_JSON = {
+    '{"00080052": ': "line 1: it is no JSON",
+    '\n\n{"00080052": {"vr": "CS" "Value": []}}': "line 3: it is no JSON",
+    '{\n"00080052": {"vr": "CS",\n"Value": ["A"]},\n"00280010": {"vr": "US",\n"Value": ["x"]}}': "line 4: 00280010",
+    '{"00080052": {"vr": "CS", "Value": "STUDY"}}': "Value is an array",
+    '{"00080052": "STUDY"}': "an element is an object",
+    '{"00080052": {"vr": "C", "Value": []}}': "'C' is no value representation",
+    '{"00080052": {"vr": 1}}': "1 is no value representation",
+    '{"00080052": {"vr": "CS", "Values": []}}': "'Values' is none of",
+    '{"80052": {"vr": "CS"}}': "neither a tag of eight digits nor a keyword",
+    '{"00080052": {"vr": "CS"}, "00080052": {"vr": "CS"}}': "it is there twice",
+    '{"00280010": {"vr": "US", "Value": [70000]}}': "00280010: the value does not fit",
+    '{"00280010": {"vr": "US", "Value": [1.5]}}': "1.5 is no whole number",
+    '{"00280010": {"vr": "US", "Value": [true]}}': "True is no whole number",
+    '{"00189087": {"vr": "FD", "Value": ["x"]}}': "00189087: the value does not fit",
+    '{"00100020": {"vr": "LO", "Value": [{}]}}': "{} is no text",
+    '{"00100010": {"vr": "PN", "Value": [{"Name": "A"}]}}': "a name is an object of",
+    '{"00280009": {"vr": "AT", "Value": [1]}}': "1 is no tag",
+    '{"00420011": {"vr": "OB", "InlineBinary": "%"}}': "00420011: the value does not fit",
+    '{"00420011": {"vr": "OB", "Value": ["1"]}}': "OB has no Value, but InlineBinary",
+    '{"00420011": {"vr": "OB", "BulkDataURI": "http://x"}}': "its value is elsewhere",
+    '{"00100020": {"vr": "LO", "InlineBinary": "AA=="}}': "InlineBinary is text, and for OB",
+    '{"00400100": {"vr": "SQ", "Value": [1]}}': "00400100: an item is an object",
+    '{"00400100": {"vr": "SQ", "Value": [{"0": {}}]}}': "00400100: 0: it is neither",
+    '{"FFFEE000": {"vr": "LO", "Value": ["A"]}}': "it cannot be an element",
+    "[]": "a query file has one data set, this has 0",
+    "[{}, {}]": "a query file has one data set, this has 2",
+    "[1]": "a data set is an object",
+    "{}": "there is no element that a query could have",
+    '{"00020010": {"vr": "UI"}}': "there is no element that a query could have",
+    '{"00100020": {"vr": "LO", "Value": ["\u00ff"]}}': "it is not UTF-8",
+    '{"00280010": {"vr": "US", "Value": [' + "9" * 5000 + "]}}": "line 1: it cannot be read",
+    "[" * 100_000: "line 1: it cannot be read",
+    "{" + ",".join(f'"{number}": 1' for number in (*range(30_000), 29_999)) + "}": "29999: it is there twice",
+    '{"00080005": {"Value": ["KLINGON"]}, "00100020": {"Value": ["A"]}}': "the character set 'KLINGON' is not known",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_JSON, ids=[str(number) for number in range(len(BROKEN_JSON))])
+def test_broken_json_is_named_with_its_line(text: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "broken.json", text.encode("latin-1"))
+    with pytest.raises(UsageError) as raised:
+        make_identifier([], path)
+    assert path in str(raised.value)
+    assert BROKEN_JSON[text] in str(raised.value)
+    assert "line " in str(raised.value) or "no element" in str(raised.value)
+
+
+def test_an_error_inside_an_item_has_the_line_of_its_element(tmp_path: Path) -> None:
+    item = '{"00080060": {"vr": "CS"},\n"00280010": {"vr": "US", "Value": ["x"]}}'
+    text = '{\n"00400100": {"vr": "SQ", "Value": [\n' + item + "]}}"
+    with pytest.raises(UsageError, match="line 4: 00400100: 00280010: "):
+        make_identifier([], write(tmp_path, "broken.json", text))
+
+
+BROKEN_TEXT = {
+    "(0008,0052) CS [STUDY]\nhello\n": "line 2: it does not begin with a tag",
+    "(0010,0010) DE VRIES\n": "line 1: DE is no value representation",
+    "(0010,0020) LO [A\n": "line 1: a value that begins with [",
+    "# nothing\n\n": "no element",
+    "(0002,0010) UI =LittleEndianExplicit\n": "no element",
+    "(7fe0,0010) OB (PixelSequence #=1)\n(fffe,e000) pi 00\\01\n": "line 2: a query has no compressed pixel data",
+    "(0010,0020) LO [" + "x" * 70_000 + "]": "line 1: the value does not fit VR LO: is longer",
+    "(0040,0100) SQ\n(fffe,e000)\n" * 80: "nested deeper",
+    "(0008,0052) CS [STUDY]\n\n(0040,0100) SQ\n(fffe,e000)\n": "line 4: the item that begins here does not end",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_TEXT, ids=[str(number) for number in range(len(BROKEN_TEXT))])
+def test_broken_text_is_named_with_its_line(text: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "broken.txt", text)
+    with pytest.raises(UsageError) as raised:
+        make_identifier([], path)
+    assert path in str(raised.value)
+    assert BROKEN_TEXT[text] in str(raised.value)
+
+
+def test_text_is_told_by_its_name_or_its_content(tmp_path: Path) -> None:
+    text = "(0008,0052) CS [STUDY]\n(0020,000d) UI [1.2]\n"
+    expected = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2"])
+    for name, content in (
+        ("query", text),
+        ("query", "\n# a query\n" + text),
+        ("q.TXT", "\n" + text),
+        ("q", "\ufeff" + text),
+    ):
+        assert make_identifier([], write(tmp_path, name, content)) == expected
+
+
+def test_a_number_that_is_none_to_its_end_is_named_with_its_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "movescu.query"):
+        make_identifier([], write(tmp_path, "q.txt", "(0008,0052) CS STUDY\n(0028,0010) US 70000\n"))
+    assert any(message.startswith("line 2 of the query file: ") for message in caplog.messages)
+
+
+def test_an_image_cut_off_is_no_query(tmp_path: Path) -> None:
+    whole = encode(IDENTITY)
+    for size in (1, 7, 8, 20, len(whole) - 1):
+        with pytest.raises(UsageError, match="is not DICOM"):
+            make_identifier([], write(tmp_path, "query", whole[:size]))
+
+
+OBJECT = [
+    "QueryRetrieveLevel=SERIES",
+    "PatientID=1",
+    "PatientName=A",
+    "StudyInstanceUID=1.2",
+    "SeriesInstanceUID=1.3",
+    "SOPInstanceUID=1.4",
+    "Modality=CT",
+    "SpecificCharacterSet=ISO_IR 100",
+]
+KEPT = {
+    ("PATIENT", "SERIES"): {0x00080005, 0x00080052, 0x00100020, 0x0020000D, 0x0020000E},
+    ("PATIENT", "IMAGE"): {0x00080005, 0x00080018, 0x00080052, 0x00100020, 0x0020000D, 0x0020000E},
+    ("STUDY", "STUDY"): {0x00080005, 0x00080052, 0x0020000D},
+    ("PSONLY", "STUDY"): {0x00080005, 0x00080052, 0x00100020, 0x0020000D},
+}
+
+
+@pytest.mark.parametrize(("model", "level"), KEPT)
+def test_keys_only_makes_a_query_of_an_object(model: str, level: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "object", make_identifier(OBJECT).data)
+    identifier = make_identifier([f"QueryRetrieveLevel={level}"], path, model=model, keys_only=True)
+    assert set(identifier.values()) == KEPT[model, level]
+
+
+def test_keys_only_leaves_what_is_given_as_a_key(tmp_path: Path) -> None:
+    path = write(tmp_path, "object", make_identifier(OBJECT).data)
+    assert 0x00080060 in make_identifier(["Modality=CT"], path, model="STUDY", keys_only=True).values()
+
+
+ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["NaN", "00100020"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["vr", "Value", "00400100", "00100020", "Alphabetic", "InlineBinary", "PatientID"]), inner
+        )
+    ),
+    max_leaves=10,
+)
+VRS = st.sampled_from(["SQ", "PN", "LO", "US", "AT", "FL", "OB", "DS", "UI", "UN", "??"])
+ELEMENT = st.fixed_dictionaries(
+    {"vr": VRS}, optional={"Value": st.lists(ANY_JSON, max_size=3), "InlineBinary": ANY_JSON}
+)
+
+
+@given(ANY_JSON | st.dictionaries(st.sampled_from(["00080005", "00100020", "00400100", "Rows"]), ELEMENT))
+def test_no_json_raises_anything_but_a_data_set_error(model: object) -> None:
+    with suppress(DataSetError):
+        read_json(json.dumps(model).encode())
+
+
+LINE = st.lists(
+    st.sampled_from(
+        ["(0010,0020)", "(fffe,e000)", "(0040,0100)", " ", "SQ", "LO", "US", "[", "]", "=", "#", "x", "1", "\\"]
+    )
+).map("".join)
+
+
+@given(st.one_of(st.binary(), st.lists(LINE).map("\n".join).map(str.encode), st.binary().map(lambda data: b"{" + data)))
+def test_no_bytes_of_a_file_raise_anything_but_a_usage_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(data)
+    with suppress(UsageError):
+        read_query_file(str(path))
+
+
+def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str]:
+    """Run the command against a port of this machine at which nobody is: a connection would make the exit code 61."""
+    words = [sys.executable, "-W", "error", "-m", "movescu", "127.0.0.1", "1", *arguments]
+    done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=60)
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.mark.parametrize("content", [b"", b"no DICOM", b'{"0": 1}', b"(0010,0020) LO [A", encode(IDENTITY)[:-1]])
+def test_the_command_names_what_is_no_query_and_ends_before_any_connection(content: bytes, tmp_path: Path) -> None:
+    good = write(tmp_path, "good", encode(IDENTITY))
+    bad = write(tmp_path, "bad", content)
+    code, said = run(good, bad)
+    assert code == 1
+    assert said.count("error: ") == 1
+    assert f"query file {bad!r} is not DICOM" in said
+    assert "Traceback" not in said
+
+
+def test_the_command_reads_standard_input() -> None:
+    assert run("-", stdin=b"")[0] == 1
+    assert "standard input" in run("-", stdin=b"")[1]
+    assert run("-", stdin=b"(0008,0052) CS [STUDY]\n")[0] == 61
+    assert run("-", stdin=encode(IDENTITY))[0] == 61
+
+
+def test_the_command_sends_of_an_object_what_a_query_has(tmp_path: Path) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        received.append(session.identifier)
+        session.respond()
+        session.expect_release()
+
+    received: list[bytes] = []
+    path = write(tmp_path, "object", make_identifier(OBJECT).data)
+    with scripted.archive(script) as archive:
+        movescu("-S", "--keys-only", "-k", "QueryRetrieveLevel=STUDY", *archive.address, path, folder=tmp_path)
+    expected = ["SpecificCharacterSet=ISO_IR 100", "QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2"]
+    assert received == [make_identifier(expected).data]
+
+
+def test_the_command_warns_and_goes_on() -> None:
+    code, said = run("-k", "StudyInstanceUID=x", "-S")
+    assert code == 61
+    assert "W: StudyInstanceUID: it is no UID" in said
+    assert "W: QueryRetrieveLevel: it is missing" in said

@@ -1,0 +1,114 @@
+"""The SQLite file of an output directory, in every state in which a run may find it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from movescu.errors import StoreError
+from movescu.storage.index.database import FILE_NAME, Tables, open_database, transaction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORDS = Tables("words", 1, ("CREATE TABLE words_all (word TEXT)",))
+NUMBERS = Tables("numbers", 1, ("CREATE TABLE numbers_all (number INTEGER)",))
+
+
+def words(folder: Path) -> list[str]:
+    with closing(open_database(str(folder), WORDS)) as database:
+        return [word for (word,) in database.execute("SELECT word FROM words_all ORDER BY rowid")]
+
+
+def add(folder: Path, *new: str) -> None:
+    with closing(open_database(str(folder), WORDS)) as database, transaction(database):
+        database.executemany("INSERT INTO words_all VALUES (?)", [(word,) for word in new])
+
+
+def test_what_one_run_keeps_the_next_one_finds(tmp_path: Path) -> None:
+    add(tmp_path, "one", "two")
+    assert words(tmp_path) == ["one", "two"]
+
+
+def test_users_do_not_see_each_other(tmp_path: Path) -> None:
+    add(tmp_path, "one")
+    with closing(open_database(str(tmp_path), NUMBERS)) as database:
+        database.execute("INSERT INTO numbers_all VALUES (1)")
+    newer = NUMBERS._replace(version=2, statements=("CREATE TABLE numbers_new (number INTEGER, text TEXT)",))
+    with closing(open_database(str(tmp_path), newer)) as database:
+        assert database.execute("SELECT * FROM numbers_new").fetchall() == []
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            database.execute("SELECT * FROM numbers_all")
+    assert words(tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize("where", [0, 4096, 5 * 4096], ids=["header", "page", "another page"])
+def test_a_damaged_file_is_moved_aside_and_another_one_begun(
+    tmp_path: Path, where: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(tmp_path, *(f"word {number}" for number in range(5000)))
+    file = tmp_path / FILE_NAME
+    content = bytearray(file.read_bytes())
+    content[where : where + 4096] = b"\xa5" * 4096
+    file.write_bytes(content)
+    (tmp_path / f"{FILE_NAME}-journal").write_bytes(b"of the damaged one")
+    assert words(tmp_path) == []
+    assert (tmp_path / f"{FILE_NAME}.damaged").read_bytes() == content
+    assert "damaged" in caplog.text
+    add(tmp_path, "again")
+    assert words(tmp_path) == ["again"]
+
+
+def test_nothing_of_a_failed_transaction_stays(tmp_path: Path) -> None:
+    with closing(open_database(str(tmp_path), WORDS)) as database:
+        with contextlib.suppress(StoreError), transaction(database):
+            database.execute("INSERT INTO words_all VALUES ('one')")
+            database.execute("INSERT INTO others VALUES ('one')")
+        with transaction(database):
+            database.execute("INSERT INTO words_all VALUES ('two')")
+    assert words(tmp_path) == ["two"]
+
+
+def test_another_user_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
+    with (
+        closing(open_database(str(tmp_path), WORDS)) as first,
+        transaction(first),
+        pytest.raises(StoreError, match="locked"),
+    ):
+        open_database(str(tmp_path), WORDS, wait=0.01)
+    assert words(tmp_path) == []
+
+
+def test_a_link_out_of_the_directory_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / FILE_NAME).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="no regular file"):
+        open_database(str(tmp_path / "out"), WORDS)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+KILLED = """
+import os, signal, sys
+from movescu.storage.index.database import Tables, open_database, transaction
+database = open_database(sys.argv[1], Tables("words", 1, ("CREATE TABLE words_all (word TEXT)",)))
+with transaction(database):
+    database.execute("INSERT INTO words_all VALUES ('committed')")
+database.execute("PRAGMA cache_size = 1")  # pages go to the file before the commit
+with transaction(database):
+    database.executemany("INSERT INTO words_all VALUES (?)", [("x" * 1000,)] * 2000)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_leaves_what_it_had_committed(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / f"{FILE_NAME}-journal").exists()
+    assert words(tmp_path) == ["committed"]

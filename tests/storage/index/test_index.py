@@ -1,0 +1,278 @@
+"""What an index says is there, against what is there: no object that is not whole, and none overlooked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from movescu.dataset.file_meta import encode_file_meta
+from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TransferSyntax
+from movescu.storage.index import index
+from movescu.storage.index.database import FILE_NAME
+from movescu.storage.index.examination import whole_instance
+from movescu.storage.index.index import KeptIndex, open_index
+from movescu.storage.layout.template import parse_layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from movescu.storage.layout.template import Layout
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+STUDY = parse_layout("study")
+
+
+def element(order: str, tag: int, vr: bytes, value: bytes) -> bytes:
+    value += b"\0" * (len(value) & 1)
+    return struct.pack(f"{order}HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+
+
+def an_object(uid: str, pixels: int = 100, *, meta: bool = True, syntax: TransferSyntax = EXPLICIT_LITTLE) -> bytes:
+    order = ">" if syntax.big_endian else "<"
+    head = element(order, 0x80016, b"UI", CT.encode()) + element(order, 0x80018, b"UI", uid.encode())
+    data = head + struct.pack(f"{order}HH2sxxI", 0x7FE0, 0x10, b"OW", pixels) + bytes(pixels)
+    if syntax.implicit:
+        parts = ((0x80016, CT.encode()), (0x80018, uid.encode()), (0x7FE00010, bytes(pixels)))
+        data = b"".join(
+            struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(value) + (len(value) & 1))
+            + value
+            + b"\0" * (len(value) & 1)
+            for tag, value in parts
+        )
+    return (encode_file_meta(CT, uid, syntax.uid) if meta else b"") + data
+
+
+def put(folder: Path, name: str, data: bytes) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def known(folder: Path, *, flat: bool = False) -> set[str]:
+    """What a new run finds; that it says the same of each object when it is asked is checked by the way."""
+    opened = open_index(str(folder), None if flat else STUDY)
+    try:
+        uids = set(opened.uids())
+        assert all(opened.whole(uid) for uid in uids)
+        return uids
+    finally:
+        opened.close()
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that were opened to see what they hold."""
+    paths: list[str] = []
+    look = whole_instance
+
+    def watched(path: str, directory: int) -> str | None:
+        paths.append(path)
+        return look(path, directory)
+
+    monkeypatch.setattr(index, "whole_instance", watched)
+    return paths
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("meta", [True, False])
+@pytest.mark.parametrize("pixels", [100, 300_000])
+@pytest.mark.parametrize("syntax", [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG], ids=lambda syntax: syntax.uid)
+def test_only_whole_objects_are_there(
+    tmp_path: Path, pixels: int, syntax: TransferSyntax, *, flat: bool, meta: bool
+) -> None:
+    data = an_object("1.2.3", pixels, meta=meta, syntax=syntax)
+    put(tmp_path, "CT.1.2.3", data)
+    put(tmp_path, "CT.1.2.4", an_object("1.2.4", pixels, meta=meta, syntax=syntax)[:-2])  # as DCMTK leaves it
+    put(tmp_path, "CT.1.2.5", b"")
+    put(tmp_path, "notes.txt", b"no object")
+    (tmp_path / "CT.1.2.6").symlink_to(tmp_path / "CT.1.2.3")
+    (tmp_path / "CT.1.2.7").mkdir()
+    assert known(tmp_path, flat=flat) == {"1.2.3"}
+
+
+def test_a_flat_name_that_lies_is_not_believed(tmp_path: Path) -> None:
+    put(tmp_path, "CT.1.2.3", an_object("1.2.4"))
+    opened = open_index(str(tmp_path), None)
+    assert not opened.whole("1.2.3")
+    assert not (tmp_path / FILE_NAME).exists()
+    opened.add("1.2.3", "CT.1.2.3")
+    assert opened.whole("1.2.3")
+    opened.close()
+
+
+def test_what_one_run_added_the_next_one_knows_without_a_look(tmp_path: Path, looked_at: list[str]) -> None:
+    opened = open_index(str(tmp_path), STUDY)
+    for number in range(5):
+        put(tmp_path, f"a/b/{number}.dcm", an_object(f"1.{number}"))
+        opened.add(f"1.{number}", f"a/b/{number}.dcm")
+        assert opened.whole(f"1.{number}")
+    assert not opened.whole("1.9")
+    opened.close()
+    assert known(tmp_path) == {"1.0", "1.1", "1.2", "1.3", "1.4"}
+    assert looked_at == []
+
+
+def test_files_that_changed_or_came_or_went_without_us_are_seen(tmp_path: Path, looked_at: list[str]) -> None:
+    for number in range(3):
+        put(tmp_path, f"a/{number}.dcm", an_object(f"1.{number}"))
+    put(tmp_path, "gone/x.dcm", an_object("1.9"))
+    assert known(tmp_path) == {"1.0", "1.1", "1.2", "1.9"}
+    looked_at.clear()
+    put(tmp_path, "a/1.dcm", an_object("1.1")[:-2])
+    (tmp_path / "a" / "2.dcm").unlink()
+    (tmp_path / "gone" / "x.dcm").unlink()
+    (tmp_path / "gone").rmdir()
+    put(tmp_path, "b/c/3.dcm", an_object("1.3"))
+    assert known(tmp_path) == {"1.0", "1.3"}
+    assert sorted(looked_at) == ["a/1.dcm", "b/c/3.dcm"]
+
+
+def test_a_file_that_goes_or_changes_while_the_run_lasts_is_not_claimed(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    put(tmp_path, "a/2.dcm", an_object("1.2"))
+    opened = open_index(str(tmp_path), STUDY)
+    (tmp_path / "a" / "1.dcm").unlink()
+    put(tmp_path, "a/2.dcm", an_object("1.2")[:-2])
+    assert not opened.whole("1.1")
+    assert not opened.whole("1.2")
+    opened.close()
+
+
+def test_an_object_that_is_there_twice_is_there_as_long_as_one_of_them_is(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    put(tmp_path, "b/1.dcm", an_object("1.1"))
+    assert known(tmp_path) == {"1.1"}
+    (tmp_path / "a" / "1.dcm").unlink()
+    assert known(tmp_path) == {"1.1"}
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"\xa5" * 5000)])
+def test_an_index_that_is_lost_or_damaged_is_made_anew(tmp_path: Path, damage: object) -> None:
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    assert known(tmp_path) == {"1.1"}
+    assert callable(damage)
+    damage(tmp_path / FILE_NAME)
+    assert known(tmp_path) == {"1.1"}
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_after_a_power_cut_what_was_not_flushed_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: list[str], *, flushed: bool
+) -> None:
+    opened = open_index(str(tmp_path), STUDY)
+    put(tmp_path, "a/1.dcm", an_object("1.1", 100))
+    opened.add("1.1", "a/1.dcm")
+    if flushed:
+        opened.flushed()
+    opened.close()
+    if not flushed:  # the file has its size and time, and not its content
+        status = (tmp_path / "a" / "1.dcm").stat()
+        (tmp_path / "a" / "1.dcm").write_bytes(bytes(status.st_size))
+        os.utime(tmp_path / "a" / "1.dcm", ns=(status.st_atime_ns, status.st_mtime_ns))
+    monkeypatch.setattr(index, "_boot", lambda: "another")
+    assert known(tmp_path) == ({"1.1"} if flushed else set())
+    assert bool(looked_at) is not flushed
+
+
+def test_a_name_that_is_no_text_is_found_again(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff\xfe.dcm")
+    put(tmp_path, name, an_object("1.1"))
+    assert known(tmp_path) == {"1.1"} == known(tmp_path)
+
+
+def test_a_link_to_another_folder_is_not_followed(tmp_path: Path) -> None:
+    put(tmp_path, "elsewhere/1.dcm", an_object("1.1"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
+    assert known(tmp_path / "out") == set()
+
+
+KILLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from movescu.storage.index import index
+from movescu.storage.layout.template import parse_layout
+index._OFTEN = 0.01
+folder, source = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
+opened = index.open_index(str(folder), parse_layout("study"))
+noted, note = threading.Event(), opened._note
+opened._note = lambda *what: (note(*what), noted.set())
+(folder / "a").mkdir()
+for number in range(300):
+    (folder / "a" / f"{number}.dcm").write_bytes(source.replace(b"1.000", b"1.%03d" % number))
+    opened.add(f"1.{number:03}", f"a/{number}.dcm")
+    if number == 199:
+        assert noted.wait(60)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_costs_a_look_at_what_it_added_last(tmp_path: Path, looked_at: list[str]) -> None:
+    (tmp_path / "source").write_bytes(an_object("1.000"))
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), str(tmp_path / "source")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert known(tmp_path / "out") == {f"1.{number:03}" for number in range(300)}
+    assert len(looked_at) < 300
+
+
+@pytest.mark.parametrize("layout", [None, STUDY], ids=["flat", "folders"])
+def test_what_an_unfinished_run_left_is_flushed_before_it_is_relied_on(tmp_path: Path, layout: Layout | None) -> None:
+    relied: list[tuple[str, int]] = []
+    name = "CT.1.1" if layout is None else "a/1.dcm"
+    data = an_object("1.1")
+    opened = open_index(str(tmp_path), layout)
+    put(tmp_path, name, data)
+    opened.add("1.1", name)
+    opened.close()  # and no flush had ended
+    opened = open_index(str(tmp_path), layout, rely=lambda *what: relied.append(what))
+    assert opened.whole("1.1")
+    opened.close()
+    assert relied == [(name, len(data))]
+
+
+def test_what_a_finished_flush_covers_is_not_flushed_again(tmp_path: Path) -> None:
+    relied: list[tuple[str, int]] = []
+    opened = open_index(str(tmp_path), STUDY)
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    opened.add("1.1", "a/1.dcm")
+    opened.flushed()
+    opened.close()
+    opened = open_index(str(tmp_path), STUDY, rely=lambda *what: relied.append(what))
+    assert opened.whole("1.1")
+    opened.close()
+    assert not relied
+
+
+def test_a_flush_that_covers_new_files_says_nothing_of_those_that_were_found(tmp_path: Path) -> None:
+    relied: list[tuple[str, int]] = []
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    opened = open_index(str(tmp_path), STUDY)
+    put(tmp_path, "a/2.dcm", an_object("1.2"))
+    opened.add("1.2", "a/2.dcm")
+    opened.flushed()
+    opened.close()
+    opened = open_index(str(tmp_path), STUDY, rely=lambda *what: relied.append(what))
+    assert opened.whole("1.1")
+    assert opened.whole("1.2")
+    opened.close()
+    assert [path for path, _ in relied] == ["a/1.dcm"]
+
+
+def test_a_flush_reads_nothing_of_what_is_indexed(tmp_path: Path) -> None:
+    """At a million files a scan takes a quarter of a second, for each entry of a list."""
+    opened = open_index(str(tmp_path), STUDY)
+    assert isinstance(opened, KeptIndex)
+    statements: list[str] = []
+    opened._database.set_trace_callback(statements.append)
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    opened.add("1.1", "a/1.dcm")
+    opened.flushed()
+    opened.close()
+    assert [one for one in statements if one.startswith("INSERT OR REPLACE INTO index_files")]
+    assert not [one for one in statements if "DELETE" in one or "SELECT" in one]

@@ -1,0 +1,345 @@
+"""Real sockets: every way in which a connection fails has its own error, and none of them waits for ever."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from wire import WAIT, WatchedSocket, black_hole, loopback, read_all, read_exactly, soon
+
+from movescu.errors import ConnectError, ConnectionLostError, ListenError, PrivilegesError, TimedOutError
+from movescu.transport.deadlines import Deadline, Silence
+from movescu.transport.sockets import Transport, connect, listen, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOST = "127.0.0.1"
+NOBODY = 65534
+
+
+@contextmanager
+def transports() -> Iterator[tuple[Transport, socket.socket]]:
+    with loopback() as (near, far):
+        yield Transport(near, "the peer"), far
+
+
+@contextmanager
+def port_that_refuses() -> Iterator[int]:
+    with socket.socket() as sock:
+        sock.bind((HOST, 0))
+        yield sock.getsockname()[1]
+
+
+# -- connecting ------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_names_host_and_port_and_says_what_to_check() -> None:
+    with port_that_refuses() as port, pytest.raises(ConnectError, match=f"{HOST} port {port}: Connection refused") as e:
+        connect(HOST, port, WAIT)
+    assert "running" in e.value.hint
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example"])
+def test_a_name_that_cannot_be_resolved_is_no_traceback(host: str) -> None:
+    with pytest.raises(ConnectError, match="cannot be resolved") as e:
+        connect(host, 104, WAIT)
+    assert "spelling" in e.value.hint
+
+
+def test_a_resolver_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own limits are the system's, and may be minutes."""
+    ask, over = socket.getaddrinfo, threading.Event()
+
+    def slow(host: str, port: int, *how: int) -> object:
+        if socket.AI_NUMERICHOST in how:
+            return ask(host, port, *how)
+        over.wait(WAIT)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    try:
+        with pytest.raises(TimedOutError, match="connecting to archive"):
+            connect("archive.example.org", 104, 0.05)
+        with pytest.raises(TimedOutError, match="looking up archive"):
+            resolve("archive.example.org", seconds=0.05)
+        assert resolve(HOST, seconds=0.05) == (HOST,)
+    finally:
+        over.set()
+
+
+def test_a_peer_that_never_answers_the_connection_is_given_up() -> None:
+    with black_hole() as port, pytest.raises(TimedOutError, match=f"connecting to {HOST} port"):
+        connect(HOST, port, 0.2)
+
+
+def test_the_next_address_is_tried_where_the_first_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((HOST, 0)) as server, port_that_refuses() as closed:
+        port = server.getsockname()[1]
+        kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        found = [
+            (999, *kind, ("::1", port)),  # a family that the system does not have
+            (socket.AF_INET, *kind, (HOST, closed)),
+            (socket.AF_INET, *kind, (HOST, port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        transport = connect("somewhere", port, WAIT)
+        assert transport.peer == f"somewhere port {port}"
+        assert transport.local_address == HOST
+        transport.close()
+
+
+def test_no_descriptor_is_left_of_a_connection_that_failed() -> None:
+    with port_that_refuses() as port:
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count is all that is wanted
+        for _ in range(20):
+            with pytest.raises(ConnectError):
+                connect(HOST, port, WAIT)
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above
+
+
+# -- listening -------------------------------------------------------------------------------------------------------
+
+
+def test_a_port_in_use_is_reported_with_what_to_do() -> None:
+    with listen(HOST, 0) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ListenError, match=f"port {port}: Address already in use") as e:
+            listen(HOST, port)
+    assert "--port" in e.value.hint
+
+
+def test_a_port_that_was_in_use_a_moment_ago_can_be_listened_on_again() -> None:
+    with listen(HOST, 0) as server, socket.create_connection(server.getsockname()) as client:
+        accepted, _ = server.accept()
+        address = server.getsockname()
+        accepted.close()  # our side closes first and stays in TIME_WAIT
+        client.recv(1)
+    listen(*address).close()
+
+
+@pytest.mark.parametrize(("address", "port"), [(HOST, 65_536), ("192.0.2.1", 0)])
+def test_a_port_or_address_that_cannot_be_is_no_traceback(address: str, port: int) -> None:
+    with pytest.raises(ListenError, match=f"cannot listen on port {port}"):
+        listen(address, port)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) == 0:
+        pytest.skip("every port is everybody's here")
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_privileged_port_is_an_error_of_its_own() -> None:
+    with unprivileged(), pytest.raises(PrivilegesError, match="port 1: Permission denied") as e:
+        listen(HOST, 1)
+    assert "1024" in e.value.hint
+
+
+# -- receiving and sending -------------------------------------------------------------------------------------------
+
+
+def test_a_reset_is_a_lost_connection() -> None:
+    with transports() as (transport, far):
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()
+        with pytest.raises(ConnectionLostError, match="the peer lost: Connection reset by peer"):
+            transport.receive_into(memoryview(bytearray(10)), soon())
+
+
+def test_a_close_is_nothing_to_receive() -> None:
+    with transports() as (transport, far):
+        far.close()
+        assert transport.receive_into(memoryview(bytearray(10)), soon()) == 0
+
+
+def test_a_silent_peer_is_given_up_by_the_name_of_the_wait() -> None:
+    with transports() as (transport, _):
+        for deadline in (Deadline(0.01, "the answer"), Silence(0.01, "the answer")):
+            with pytest.raises(TimedOutError, match="timed out: the answer"):
+                transport.receive_into(memoryview(bytearray(10)), deadline)
+
+
+def test_a_peer_that_takes_nothing_is_given_up() -> None:
+    with transports() as (transport, _), pytest.raises(TimedOutError, match="the answer"):
+        transport.send(bytes(64 << 20), Silence(0.05, "the answer"))
+
+
+def test_sending_to_a_peer_that_is_gone_is_a_lost_connection() -> None:
+    with transports() as (transport, far):
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()
+        with pytest.raises(ConnectionLostError, match="the peer lost"):
+            transport.send(bytes(64 << 20), soon())
+
+
+def test_a_wait_without_limit_after_one_with_a_limit_has_none() -> None:
+    with transports() as (transport, far):
+        buffer = memoryview(bytearray(10))
+        with pytest.raises(TimedOutError):
+            transport.receive_into(buffer, Silence(0.01, "the answer"))
+        thread = threading.Timer(0.05, far.sendall, (b"late",))
+        thread.start()
+        assert transport.receive_into(buffer, Silence(None, "the answer")) == 4
+        thread.join()
+
+
+def test_what_the_system_takes_in_pieces_arrives_whole() -> None:
+    with loopback() as (near, far):
+        watched = WatchedSocket.taking_over(near)
+        watched.most_per_send = 1000
+        transport = Transport(watched, "the peer")
+        data = bytes(range(256)) * 17
+        transport.send(data, soon())
+        assert read_exactly(far, len(data)) == data
+        transport.close()
+
+
+def test_a_thread_that_receives_wakes_up_when_receiving_is_stopped() -> None:
+    with transports() as (transport, _):
+        received: list[int] = []
+        thread = threading.Thread(
+            target=lambda: received.append(transport.receive_into(memoryview(bytearray(9)), soon()))
+        )
+        thread.start()
+        transport.stop_receiving()
+        thread.join(WAIT)
+        assert received == [0]
+
+
+def test_receiving_can_be_stopped_when_the_connection_is_closed_already() -> None:
+    with transports() as (transport, _):
+        transport.close()
+        transport.stop_receiving()
+        assert transport.local_address == ""
+
+
+# -- latency ---------------------------------------------------------------------------------------------------------
+
+
+def test_small_messages_leave_at_once() -> None:
+    with transports() as (transport, _):
+        assert transport._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert transport._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+ARMED = ("option", socket.IPPROTO_TCP, getattr(socket, "TCP_QUICKACK", None), 1)
+
+
+@contextmanager
+def watched() -> Iterator[tuple[Transport, WatchedSocket, socket.socket]]:
+    """A transport whose calls of the system are noted, once its time-out is set."""
+    with loopback() as (near, far):
+        sock = WatchedSocket.taking_over(near)
+        transport = Transport(sock, "the peer")
+        far.sendall(b"12345")
+        transport.receive_into(memoryview(bytearray(5)), Silence(WAIT, "it"))
+        sock.calls.clear()
+        yield transport, sock, far
+        transport.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="this system has no TCP_QUICKACK")
+def test_what_a_sender_waits_for_is_acknowledged_before_more_is_awaited() -> None:
+    """A sender with Nagle's algorithm sends the rest of a message only then; held back, each ACK costs 40 ms."""
+    with watched() as (transport, sock, far):
+        for _ in range(3):
+            far.sendall(b"12345")
+            transport.receive_into(memoryview(bytearray(10)), Silence(WAIT, "it"))
+        far.sendall(b"12345")
+        assert transport.readable(WAIT)
+        assert sock.calls == [("receive", 5), ARMED, ("receive", 5), ARMED, ("receive", 5), ARMED]
+
+
+def test_what_a_message_of_ours_acknowledges_costs_no_call_of_its_own() -> None:
+    with watched() as (transport, sock, far):
+        for _ in range(3):
+            far.sendall(b"12345")
+            transport.receive_into(memoryview(bytearray(10)), Silence(WAIT, "it"))
+            transport.send(b"123", Silence(WAIT, "it"))
+        assert [call for call in sock.calls if call[0] != "send"] == [("receive", 5)] * 3
+
+
+def test_waiting_for_ever_and_for_a_while_in_turn_sets_no_time_out_anew() -> None:
+    with watched() as (transport, sock, far):
+        for seconds in (None, WAIT, None, 2 * WAIT):
+            far.sendall(b"12345")
+            transport.receive_into(memoryview(bytearray(5)), Silence(seconds, "it"))
+        assert sock.calls == [("receive", 5)] * 4
+
+
+def test_a_short_wait_does_not_shorten_a_longer_one_after_it() -> None:
+    with transports() as (transport, far):
+        with pytest.raises(TimedOutError):
+            transport.receive_into(memoryview(bytearray(5)), Silence(0.01, "it"))
+        timer = threading.Timer(0.05, far.sendall, (b"12345",))
+        timer.start()
+        assert transport.receive_into(memoryview(bytearray(5)), Silence(WAIT, "it")) == 5
+        timer.join()
+        transport.close()
+
+
+def test_bytes_that_a_peer_sent_before_it_closed_are_received() -> None:
+    with transports() as (transport, far):
+        far.sendall(b"last words")
+        far.close()
+        buffer = memoryview(bytearray(100))
+        assert transport.receive_into(buffer, soon()) == 10
+        transport.close()
+
+
+# -- deadlines -------------------------------------------------------------------------------------------------------
+
+
+def test_a_deadline_is_one_for_all_waits() -> None:
+    deadline = Deadline(WAIT, "it")
+    first = deadline.remaining()
+    assert first is not None
+    assert 0 < (deadline.remaining() or 0) < first <= WAIT
+    with pytest.raises(TimedOutError, match="timed out: it"):
+        Deadline(0.0, "it").remaining()
+    assert Deadline(None, "it").remaining() is None
+
+
+def test_a_silence_begins_anew_with_each_wait() -> None:
+    silence = Silence(0.5, "it")
+    assert silence.remaining() == silence.remaining() == 0.5
+    assert Silence(None, "it").remaining() is None
+
+
+def test_an_expired_deadline_does_not_even_look() -> None:
+    with transports() as (transport, far):
+        far.sendall(b"there")
+        with pytest.raises(TimedOutError):
+            transport.receive_into(memoryview(bytearray(10)), Deadline(-1.0, "it"))
+        with pytest.raises(TimedOutError):
+            transport.send(b"here", Deadline(-1.0, "it"))
+        transport.close()
+        assert read_all(far) == b""
+
+
+def test_what_nobody_has_received_yet_is_no_silence_of_the_peer() -> None:
+    with transports() as (transport, far):
+        assert not transport.is_unread
+        far.sendall(b"there")
+        assert transport.readable(WAIT)
+        assert transport.is_unread
+        assert transport.receive_at_hand(memoryview(bytearray(10))) == 5
+        assert not transport.is_unread
+        assert transport.receive_at_hand(memoryview(bytearray(10))) == -1
+        transport.close()
+        assert not transport.is_unread
