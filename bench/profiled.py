@@ -26,6 +26,6 @@ def _profiled(thread: threading.Thread) -> None:
 if __name__ == "__main__":
     threading.Thread.run = _profiled  # type: ignore[method-assign] # every thread of this process
     code = main(sys.argv[2:])
-    with open(sys.argv[1], "w", encoding="utf-8") as report:  # noqa: PTH123 - a script of twenty lines
+    with open(sys.argv[1], "w", encoding="utf-8") as report:  # a script of twenty lines
         pstats.Stats(*_profiles, stream=report).sort_stats("tottime").print_stats(_ROWS)
     sys.exit(code)

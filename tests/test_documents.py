@@ -165,7 +165,7 @@ def test_every_exit_code_is_explained() -> None:
     assert sorted(EXIT_CODES) == sorted(ExitCode)
 
 
-def tool(name: str) -> Any:  # noqa: ANN401 - a module that is no part of a package
+def tool(name: str) -> Any:  # a module that is no part of a package
     spec = importlib.util.spec_from_file_location(name, documents.ROOT / "tools" / f"{name}.py")
     assert spec
     assert spec.loader

@@ -43,7 +43,7 @@ def __getattr__(name: str) -> object:
     """Load a public name."""
     if name not in _PLACES:
         raise AttributeError(f"module 'movescu' has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - see above
+    from importlib import import_module
 
     return getattr(import_module(_PLACES[name]), name)
 

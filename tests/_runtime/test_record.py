@@ -72,3 +72,12 @@ def test_a_record_is_shown_without_what_is_secret() -> None:
     assert "UserIdentity(identity_type=2, positive_response_requested=False)" in shown
     assert "maximum_length=16384" in shown
     assert "word" not in shown
+
+
+def test_record_pickles_copies_and_matches() -> None:
+    record = UserIdentity(2, b"me")
+    assert pickle.loads(pickle.dumps(record)) == record
+    assert copy.deepcopy(record) == record
+    match record:
+        case UserIdentity(kind, name):
+            assert (kind, name) == (2, b"me")

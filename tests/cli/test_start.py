@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEYS = ("-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3")
-COSTLY = {"ast", "dataclasses", "encodings.idna", "inspect", "logging", "pathlib", "re", "ssl", "traceback", "typing"}
+COSTLY = {"ast", "dataclasses", "encodings.idna", "inspect", "logging", "pathlib", "ssl", "traceback", "typing"}
 STORAGE_SIDE = {
     *("movescu.transport.listener", "movescu.services.store", "movescu.storage.receiver", "movescu.storage.writer"),
     *(
@@ -30,7 +30,7 @@ STORAGE_SIDE = {
 MESSAGES = {"movescu.dimse.exchange", "movescu.dimse.messages", "movescu.services.move"}
 SHOWN = "import sys; from movescu.transport.connection import Connection as C; shown = lambda: print(*sys.modules)"
 AT_THE_REQUEST = f"{SHOWN}; C._flush = lambda self, deadline: (shown(), exit())"
-AT_THE_END = "import os, sys; end = os._exit; os._exit = lambda code: (print(*sys.modules, flush=True), end(code))"
+AT_THE_END = "import atexit, sys; atexit.register(lambda: print(*sys.modules, flush=True))"
 
 
 def loaded(first: str, arguments: Sequence[str]) -> set[str]:

@@ -232,7 +232,7 @@ def test_an_object_is_written_untouched_if_and_only_if_recoding_leaves_it_so(
     rows: list[tuple[int, str, object]],
     layout: Layout,
     encoding: Encoding,
-    in_order: bool,  # noqa: FBT001 - drawn
+    in_order: bool,  # drawn
 ) -> None:
     nodes = as_nodes(rows)
     data = encode(sorted({node.tag: node for node in nodes}.values()) if in_order else nodes, layout)

@@ -97,7 +97,9 @@ def test_a_reader_of_1993_sees_ob_of_the_same_bytes(vr: str) -> None:
     ("size", "new_vr", "expected"),
     [(65534, True, b"LO\xfe\xff"), (65536, True, b"UN\0\0\0\0\1\0"), (65536, False, b"OB\0\0\0\0\1\0")],
 )
-def test_a_value_that_16_bits_cannot_count_is_kept_whole(size: int, new_vr: bool, expected: bytes) -> None:  # noqa: FBT001 - a parameter
+def test_a_value_that_16_bits_cannot_count_is_kept_whole(
+    size: int, new_vr: bool, expected: bytes
+) -> None:  # a parameter
     data = el(0x00100020, None, b"x" * size)
     written = recode(data, ILE, Encoding(ELE, new_vr=new_vr))
     assert written == b"\x10\0\x20\0" + expected + b"x" * size

@@ -31,7 +31,7 @@ KEYWORDS = ("PatientName", "PatientID", "StudyInstanceUID", "SeriesNumber", "Ins
 TAGS = frozenset(tag for keyword in KEYWORDS if (tag := dictionary.tag_of(keyword)))
 
 
-def make(**values: Any) -> Dataset:  # noqa: ANN401 - whatever pydicom takes
+def make(**values: Any) -> Dataset:  # whatever pydicom takes
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, "1.2.3"
     for keyword, value in values.items():

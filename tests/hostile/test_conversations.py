@@ -92,7 +92,7 @@ class Conversations(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.clients) < 4)
     @rule(associate=st.booleans())
-    def connect(self, associate: bool) -> None:  # noqa: FBT001 - hypothesis calls by name
+    def connect(self, associate: bool) -> None:  # hypothesis calls by name
         client = Client(self.port)
         self.clients.append(client)
         if associate:
@@ -100,7 +100,7 @@ class Conversations(RuleBasedStateMachine):
             client.associated = True
 
     @rule(number=st.integers(0, 3), instance=st.sampled_from(INSTANCES), large=st.booleans())
-    def store(self, number: int, instance: str, large: bool) -> None:  # noqa: FBT001 - as above
+    def store(self, number: int, instance: str, large: bool) -> None:
         client = self.some(number, associated=True)
         if client is None or client.begun:
             return
@@ -132,7 +132,7 @@ class Conversations(RuleBasedStateMachine):
         client.begun, client.rest = instance, data[sent:]
 
     @rule(number=st.integers(0, 3), whole=st.booleans())
-    def complete(self, number: int, whole: bool) -> None:  # noqa: FBT001 - as above
+    def complete(self, number: int, whole: bool) -> None:
         client = self.some(number, associated=True)
         if client is None or not client.begun:
             return

@@ -169,7 +169,7 @@ def test_no_flipped_byte_lets_an_exception_out(
 # -- bombs -------------------------------------------------------------------------------------------------------------
 
 
-def deflating(station: Station, **options: Any) -> Sender:  # noqa: ANN401 - fields of StorageOptions
+def deflating(station: Station, **options: Any) -> Sender:  # fields of StorageOptions
     """Open an association for deflated objects."""
     return Sender(station.listen(**options), association_request(syntaxes=(DEFLATED_LITTLE,)))
 

@@ -141,7 +141,7 @@ def test_a_presentation_context_longer_than_its_pdu_is_aborted(station: Station,
 @pytest.mark.row("DCMTK-69f67a781")
 @pytest.mark.parametrize("kind", [1, 2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("associated", [False, True])
-def test_four_gigabytes_are_refused_at_the_header(station: Station, kind: int, associated: bool) -> None:  # noqa: FBT001 - a parameter
+def test_four_gigabytes_are_refused_at_the_header(station: Station, kind: int, associated: bool) -> None:  # a parameter
     port = station.listen()
     answer = (answer_within if associated else answer_to)(port, struct.pack(">BxI", kind, 0xFFFFFFFF))
     assert is_abort(answer, 6)
@@ -282,7 +282,9 @@ OUT_OF_PLACE = {
 @pytest.mark.row("11")
 @pytest.mark.parametrize("what", OUT_OF_PLACE)
 @pytest.mark.parametrize("together", [False, True])
-def test_a_fragment_out_of_place_is_aborted_and_leaves_no_file(station: Station, what: str, together: bool) -> None:  # noqa: FBT001 - a parameter
+def test_a_fragment_out_of_place_is_aborted_and_leaves_no_file(
+    station: Station, what: str, together: bool
+) -> None:  # a parameter
     port = station.listen()
     with Raw(port) as raw:
         raw.associate()

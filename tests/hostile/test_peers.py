@@ -128,7 +128,9 @@ def test_what_comes_behind_the_final_response_is_kept(setting: Setting, answered
 
 @pytest.mark.row("43")
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_storage_client_that_never_ends_is_aborted_and_the_archive_released(setting: Setting, begun: bool) -> None:  # noqa: FBT001 - a parameter
+def test_a_storage_client_that_never_ends_is_aborted_and_the_archive_released(
+    setting: Setting, begun: bool
+) -> None:  # a parameter
     def script(session: scripted.Session) -> None:
         begin(session)
         with scripted.sender(setting.port, setting.made, release=False) as sender:
@@ -299,7 +301,7 @@ NETWORKS = {
 }
 
 
-def retrieve(setting: Setting, main: tuple[Way, Way], storage: tuple[Way, Way], **expected: Any) -> Outcome:  # noqa: ANN401 - settings
+def retrieve(setting: Setting, main: tuple[Way, Way], storage: tuple[Way, Way], **expected: Any) -> Outcome:  # settings
     """Retrieve a study over a bad network to the archive, and from its storage client."""
     with (
         Archive(setting.made[0].path.parent, ae_title="ANY-SCP") as archive,

@@ -99,7 +99,7 @@ def test_a_denied_sender_sees_no_pdu_and_what_it_was_to_send_is_missed(
 
 
 def _name() -> str:
-    from movescu.transport.access.decision import look_up  # noqa: PLC0415 - what this machine calls itself
+    from movescu.transport.access.decision import look_up  # what this machine calls itself
 
     return look_up("127.0.0.1", host_lookup=True).name
 
@@ -186,7 +186,7 @@ UNDER = 'mount --bind "$1" /etc/hosts.allow && mount --bind "$2" /etc/hosts.deny
 
 
 def can_mount() -> bool:
-    if os.geteuid() != 0 or not os.path.exists("/etc/hosts.allow"):  # noqa: PTH110 - a question, not a path to use
+    if os.geteuid() != 0 or not os.path.exists("/etc/hosts.allow"):  # a question, not a path to use
         return False
     return subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode == 0
 

@@ -40,7 +40,7 @@ class Archive:
     answer: tuple[bool, bytes | None] = (True, None)
     told: list[tuple[int, bytes, bytes, bool]] = field(default_factory=list)
 
-    def identify(self, event: Any) -> tuple[bool, bytes | None]:  # noqa: ANN401 - pynetdicom is untyped here
+    def identify(self, event: Any) -> tuple[bool, bytes | None]:  # pynetdicom is untyped here
         """Take an identity."""
         item = event.assoc.requestor.user_identity
         self.told.append(

@@ -122,7 +122,7 @@ FILES = [*((syntax, True) for syntax in SYNTAXES), *((syntax, False) for syntax 
 def test_a_query_file_asks_for_the_same_in_every_encoding(
     tmp_path: Path,
     syntax: pydicom.uid.UID,
-    part10: bool,  # noqa: FBT001 - parametrised
+    part10: bool,  # parametrised
 ) -> None:
     identifier = make_identifier([], write(tmp_path / "query", syntax, part10=part10))
     for target in (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE):

@@ -11,7 +11,7 @@ import pytest
 
 from movescu.errors import DirectoryNotFoundError, StoreError
 from movescu.storage.durability import Durability
-from movescu.storage.writer import Outcome, OutputDirectory
+from movescu.storage.writer import Naming, OutputDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ def directory(tmp_path: Path) -> Iterator[OutputDirectory]:
     opened.close()
 
 
-def store(directory: OutputDirectory, name: str, data: bytes, meta: bytes = b"") -> Outcome:
+def store(directory: OutputDirectory, name: str, data: bytes, meta: bytes = b"") -> Naming:
     file = directory.create()
     file.begin(meta, data)
     return file.commit(name)[0]
@@ -40,7 +40,7 @@ def test_a_file_has_its_name_only_when_it_is_whole(directory: OutputDirectory, t
     file.begin(b"meta", b"first ")
     file.write(b"second")
     assert "CT.1" not in names(tmp_path)
-    assert file.commit("CT.1") == (Outcome.CREATED, "CT.1")
+    assert file.commit("CT.1") == (Naming.CREATED, "CT.1")
     assert names(tmp_path) == ["CT.1"]
     assert (tmp_path / "CT.1").read_bytes() == b"metafirst second"
 
@@ -69,7 +69,7 @@ def test_what_is_discarded_leaves_nothing_and_touches_nothing(directory: OutputD
 def test_the_same_content_is_left_as_it_was(directory: OutputDirectory, tmp_path: Path) -> None:
     store(directory, "CT.1", b"same" * 1000)
     before = (tmp_path / "CT.1").stat()
-    assert store(directory, "CT.1", b"same" * 1000) is Outcome.SAME
+    assert store(directory, "CT.1", b"same" * 1000) is Naming.SAME
     after = (tmp_path / "CT.1").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert names(tmp_path) == ["CT.1"]
@@ -78,7 +78,7 @@ def test_the_same_content_is_left_as_it_was(directory: OutputDirectory, tmp_path
 @pytest.mark.parametrize("content", [b"other", b"same but longer", b"", b"sAme"])
 def test_other_content_replaces_the_file(directory: OutputDirectory, tmp_path: Path, content: bytes) -> None:
     store(directory, "CT.1", b"same")
-    assert store(directory, "CT.1", bytes(content)) is Outcome.REPLACED
+    assert store(directory, "CT.1", bytes(content)) is Naming.REPLACED
     assert (tmp_path / "CT.1").read_bytes() == content
 
 
@@ -86,7 +86,7 @@ def test_a_difference_far_inside_a_large_file_is_seen(directory: OutputDirectory
     content = bytearray(5 << 20)
     store(directory, "CT.1", bytes(content))
     content[(4 << 20) + 7] = 1
-    assert store(directory, "CT.1", bytes(content)) is Outcome.REPLACED
+    assert store(directory, "CT.1", bytes(content)) is Naming.REPLACED
     assert (tmp_path / "CT.1").read_bytes() == content
 
 
@@ -95,14 +95,14 @@ def test_a_link_is_replaced_and_its_target_left_alone(directory: OutputDirectory
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     (tmp_path / "CT.1").symlink_to(victim)
-    assert store(directory, "CT.1", b"precious") is Outcome.REPLACED
+    assert store(directory, "CT.1", b"precious") is Naming.REPLACED
     assert not (tmp_path / "CT.1").is_symlink()
     assert victim.read_bytes() == b"precious"
 
 
 def test_a_pipe_in_the_way_does_not_hang_the_retrieve(directory: OutputDirectory, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "CT.1")
-    assert store(directory, "CT.1", b"data") is Outcome.REPLACED
+    assert store(directory, "CT.1", b"data") is Naming.REPLACED
     assert (tmp_path / "CT.1").read_bytes() == b"data"
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-PASSWORD = "open sesame"  # noqa: S105 - of a key that lives as long as the tests
+PASSWORD = "open sesame"  # of a key that lives as long as the tests
 
 HERE = "DNS:localhost,IP:127.0.0.1"
 ELSEWHERE = "DNS:archive.example"

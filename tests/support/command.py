@@ -76,7 +76,7 @@ class Running:
         self._reader.start()
 
     def _read(self) -> None:
-        with open(self._log, errors="replace") as log:  # noqa: PTH123 - a descriptor
+        with open(self._log, errors="replace") as log:  # a descriptor
             for line in log:
                 with self._more:
                     self._lines.append(line)
@@ -119,7 +119,7 @@ class Running:
 def running(*arguments: object, folder: Path, prefix: Sequence[str] = (), program: str = OURS) -> Iterator[Running]:
     """Start our command in ``folder``; it does not outlive the block. ``program``: another text of Python."""
     log, written = os.pipe()
-    with open(os.devnull, "wb") as nothing, open(written, "wb") as stderr:  # noqa: PTH123 - descriptors
+    with open(os.devnull, "wb") as nothing, open(written, "wb") as stderr:  # descriptors
         process = _start(program, arguments, folder, prefix, nothing.fileno(), stderr.fileno())
     handle = Running(process, log, folder)
     try:
@@ -130,7 +130,7 @@ def running(*arguments: object, folder: Path, prefix: Sequence[str] = (), progra
 
 def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
     """Run our command in ``folder`` and hold it to its exit code; ``prefix`` is a command that runs it."""
-    with open(os.memfd_create("output"), "w+b") as output, open(os.memfd_create("log"), "w+b") as log:  # noqa: PTH123
+    with open(os.memfd_create("output"), "w+b") as output, open(os.memfd_create("log"), "w+b") as log:
         process = _start(OURS, arguments, folder, prefix, output.fileno(), log.fileno())
         try:
             ended = process.wait(PATIENCE)
@@ -143,7 +143,7 @@ def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[st
     return outcome
 
 
-def here(*arguments: object, folder: Path, code: int | None = 0, **settings: Any) -> Outcome:  # noqa: ANN401 - any field
+def here(*arguments: object, folder: Path, code: int | None = 0, **settings: Any) -> Outcome:  # any field
     """Run our command in this process, into ``folder``, and hold it to its exit code.
 
     ``settings`` are fields of ``CommandSettings`` and override the arguments: a time-out need not be whole seconds. For

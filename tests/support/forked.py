@@ -123,7 +123,7 @@ def start(program: str, arguments: list[str], cwd: str, stdout: int, stderr: int
     ours, theirs = socket.socketpair()
     request = json.dumps([program, arguments, cwd, dict(os.environ)]).encode()
     assert len(request) < _LARGEST
-    with theirs, open(os.devnull) as nothing:  # noqa: PTH123 - a descriptor is wanted
+    with theirs, open(os.devnull) as nothing:  # a descriptor is wanted
         _server.request(request, [nothing.fileno(), stdout, stderr, theirs.fileno()])
     said, (handle,), _, _ = socket.recv_fds(ours, 64, 1)
     return Forked(int(said), handle, ours)
@@ -189,7 +189,7 @@ def _stream(number: int, mode: str, like: TextIO) -> TextIOWrapper:
 
 
 def _import_all() -> None:
-    import movescu  # noqa: PLC0415 - tests import this module for its other half
+    import movescu  # tests import this module for its other half
 
     for module in pkgutil.walk_packages(movescu.__path__, "movescu."):
         if not module.name.startswith("movescu.testing") and not module.name.endswith("__main__"):

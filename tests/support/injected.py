@@ -99,4 +99,4 @@ def calls_on(folder: Path, log: Path) -> list[Point]:
 
 def threads_of(pid: int) -> set[int]:
     """Give the threads of a process; the main one has its ID."""
-    return {int(task) for task in os.listdir(f"/proc/{pid}/task")}  # noqa: PTH208 - names are wanted
+    return {int(task) for task in os.listdir(f"/proc/{pid}/task")}  # names are wanted

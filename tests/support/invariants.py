@@ -123,9 +123,9 @@ def threads() -> set[threading.Thread]:
 def descriptors() -> set[str]:
     """Give what the descriptors of this process are, as the system names them; a pipe or socket by its number."""
     found = set()
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - strings are wanted
+    for name in os.listdir("/proc/self/fd"):  # strings are wanted
         try:
-            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")  # noqa: PTH115 - as above
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
         except OSError:  # the descriptor that lists them
             continue
     return found
@@ -133,7 +133,7 @@ def descriptors() -> set[str]:
 
 def resident() -> int:
     """Give the resident size of this process in bytes, and begin to watch its peak anew."""
-    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # noqa: PTH123 - a file of the system
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # a file of the system
         file.write("5")
     return _status("VmRSS")
 
@@ -144,6 +144,6 @@ def peak() -> int:
 
 
 def _status(name: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123 - as above
+    with open("/proc/self/status", encoding="ascii") as file:
         line = next(line for line in file if line.startswith(name))
     return int(line.split()[1]) << 10

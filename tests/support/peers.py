@@ -197,7 +197,7 @@ class Orthanc(Peer):
 
     http_port: int = 0
 
-    def rest(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON can be anything
+    def rest(self, method: str, path: str, body: object = None) -> Any:  # JSON can be anything
         """One REST call; a body of bytes is sent as it is, anything else as JSON. Returns the JSON of the answer."""
         connection = http.client.HTTPConnection(self.host, self.http_port, timeout=LOAD_SECONDS)
         try:
@@ -448,7 +448,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _rest(connection: http.client.HTTPConnection, method: str, path: str, body: object) -> Any:  # noqa: ANN401 - JSON
+def _rest(connection: http.client.HTTPConnection, method: str, path: str, body: object) -> Any:  # JSON
     payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     connection.request(method, path, payload)
     response = connection.getresponse()

@@ -86,7 +86,7 @@ class Session:
         self._exchange = Exchange(self.connection)
         return request
 
-    def accept_with(self, request: AssociateRQ, **said: Any) -> None:  # noqa: ANN401 - fields of UserInformation
+    def accept_with(self, request: AssociateRQ, **said: Any) -> None:  # fields of UserInformation
         """Accept a request that was read, and say this in the user information."""
         reply = answer(request, AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)))
         reply = replace(reply, user_information=replace(reply.user_information, **said))

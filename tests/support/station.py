@@ -218,7 +218,7 @@ class Station:
         maximum_associations: int = 64,
         syntaxes: tuple[TransferSyntax, ...] = (EXPLICIT_LITTLE, DEFLATED_LITTLE),
         side_by_side: bool = False,
-        **options: Any,  # noqa: ANN401 - fields of StorageOptions
+        **options: Any,  # fields of StorageOptions
     ) -> int:
         """Start it with these storage options; gives its port."""
         directory = None if options.get("ignore") else OutputDirectory(str(self.folder))
@@ -241,7 +241,7 @@ class Station:
     def _note_broken_off(self, incoming: Incoming) -> None:
         self.broken_off.append(incoming.request.affected_sop_instance_uid)
 
-    def open(self, **options: Any) -> Sender:  # noqa: ANN401 - as above
+    def open(self, **options: Any) -> Sender:
         """Start it with these storage options, and open an association to it."""
         sender = Sender(self.listen(**options))
         self._closers.insert(0, sender.connection.abort)

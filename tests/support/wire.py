@@ -173,24 +173,24 @@ class WatchedSocket(socket.socket):
         watched.calls = []
         return watched
 
-    def send(self, data: Any, *args: int) -> int:  # noqa: ANN401 - any buffer
+    def send(self, data: Any, *args: int) -> int:  # any buffer
         """Send at most ``most_per_send`` bytes."""
         sent = super().send(memoryview(data)[: self.most_per_send], *args)
         self.calls.append(("send", sent))
         return sent
 
-    def sendall(self, data: Any, *args: int) -> None:  # noqa: ANN401 - any buffer
+    def sendall(self, data: Any, *args: int) -> None:  # any buffer
         """Send all."""
         self.calls.append(("send", len(data)))
         super().sendall(data, *args)
 
-    def recv_into(self, *args: Any) -> int:  # noqa: ANN401 - the arguments of the method overridden
+    def recv_into(self, *args: Any) -> int:  # the arguments of the method overridden
         """Receive."""
         size = super().recv_into(*args)
         self.calls.append(("receive", size))
         return size
 
-    def setsockopt(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of the method overridden
+    def setsockopt(self, *args: Any) -> None:  # the arguments of the method overridden
         """Set an option."""
         super().setsockopt(*args)
         if hasattr(self, "calls"):

@@ -411,7 +411,7 @@ def test_a_second_abort_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
-def test_a_peer_that_goes_away_is_a_lost_connection(reset: bool) -> None:  # noqa: FBT001 - a parameter
+def test_a_peer_that_goes_away_is_a_lost_connection(reset: bool) -> None:  # a parameter
     with raw_peer() as (connection, far):
         if reset:
             far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

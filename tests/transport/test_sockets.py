@@ -97,11 +97,11 @@ def test_the_next_address_is_tried_where_the_first_is_of_no_use(monkeypatch: pyt
 
 def test_no_descriptor_is_left_of_a_connection_that_failed() -> None:
     with port_that_refuses() as port:
-        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count is all that is wanted
+        before = len(os.listdir("/proc/self/fd"))  # a count is all that is wanted
         for _ in range(20):
             with pytest.raises(ConnectError):
                 connect(HOST, port, WAIT)
-        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 # -- listening -------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def settle() -> None:
     with _lock:  # whoever comes second waits until it is done
         _loading, before = True, _loading
         try:
-            import logging  # noqa: F401, PLC0415 - what this is for
+            import logging  # noqa: F401 - what this is for
 
             if _set_up is not None:
                 set_up, _set_up = _set_up, None
@@ -83,7 +83,7 @@ class _LateLogger:
     def load(self) -> logging.Logger:
         """Give the logger that this one stands for, and put its methods in the place of those below."""
         settle()
-        import logging  # noqa: PLC0415 - what this is for
+        import logging  # what this is for
 
         logger = logging.getLogger(self._name)
         self.__dict__.update((method, getattr(logger, method)) for method in _METHODS)

@@ -40,6 +40,7 @@ class Fields:  # noqa: PLW1641 - those of ``Struct`` may change
         own = (n for n, kind in cls.__annotations__.items() if not kind.startswith("ClassVar"))
         cls._names = tuple(dict.fromkeys((*cls._names, *own)))
         cls._known = frozenset(cls._names)
+        type.__setattr__(cls, "__match_args__", cls._names)  # as a dataclass has them, which type checkers assume
         cls._needed = frozenset(name for name in cls._names if not hasattr(cls, name))
 
     def __init__(self, *args: object, **kwargs: object) -> None:

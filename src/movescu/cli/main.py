@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 
 from movescu.cli import streams
@@ -25,19 +24,14 @@ def run() -> None:
         code = int(end.code or 0)
     finally:
         streams.settle()
-    # All is closed by now: to take the interpreter down piece by piece would be another 10 ms.
-    if "logging" in sys.modules:
-        import logging  # noqa: PLC0415 - see late_log
-
-        logging.shutdown()
-    os._exit(code)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command. Gives the exit code."""
     if list(arguments) == ["--version"]:  # without the options, which take 15 ms to load
         return _print_version()
-    from movescu.cli.options import command_line  # noqa: PLC0415 - see above
+    from movescu.cli.options import command_line
 
     try:
         settings = command_line.parse(arguments)
@@ -45,15 +39,15 @@ def main(arguments: Sequence[str]) -> int:
         streams.write(sys.stdout, _text(wish))
         return 0
     except command_line.CommandLineError as error:
-        from movescu.cli.commands.retrieve import print_usage_error  # noqa: PLC0415 - see below
-        from movescu.cli.exit_codes import ExitCode  # noqa: PLC0415 - as above
+        from movescu.cli.commands.retrieve import print_usage_error
+        from movescu.cli.exit_codes import ExitCode
 
         if error.show_arguments:
             _show_arguments(arguments)
         if not error.silent:
             print_usage_error(error)
         return ExitCode.USAGE
-    from movescu.cli.commands.retrieve import run_command  # noqa: PLC0415 - 20 ms that --help does without
+    from movescu.cli.commands.retrieve import run_command  # 20 ms that --help does without
 
     if settings.show_arguments:
         _show_arguments(arguments)
@@ -64,25 +58,25 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print_version() -> int:
-    from movescu.cli.docs.banner import version_text  # noqa: PLC0415 - texts are loaded where they are printed
+    from movescu.cli.docs.banner import version_text  # texts are loaded where they are printed
 
     streams.write(sys.stdout, version_text())
     return 0
 
 
 def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
-    from movescu.cli.options.command_line import ShowCompletion, ShowTLS, ShowVersion  # noqa: PLC0415 - see main()
+    from movescu.cli.options.command_line import ShowCompletion, ShowTLS, ShowVersion
 
     if isinstance(wish, ShowCompletion):
-        from movescu.cli.docs.completion import completion_text  # noqa: PLC0415 - texts are loaded where they are printed
+        from movescu.cli.docs.completion import completion_text  # texts are loaded where they are printed
 
         return completion_text(wish.shell)
-    from movescu.cli.docs import help as texts  # noqa: PLC0415 - as above
+    from movescu.cli.docs import help as texts
 
     if isinstance(wish, ShowTLS):
         return texts.tls_text(ciphers=wish.ciphers)
     if isinstance(wish, ShowVersion):
-        from movescu.cli.docs.banner import version_text  # noqa: PLC0415 - as above
+        from movescu.cli.docs.banner import version_text
 
         return version_text()
     text = texts.help_text() if wish.everything else texts.short_help_text()
@@ -90,7 +84,7 @@ def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
 
 
 def _show_arguments(arguments: Sequence[str]) -> None:
-    from movescu.cli.options.command_line import arguments_lines  # noqa: PLC0415 - see main()
+    from movescu.cli.options.command_line import arguments_lines
 
     for line in arguments_lines("movescu", arguments):
         streams.write(sys.stderr, f"I: {line}\n")

@@ -6,9 +6,8 @@ China. Which values are text in this sense is told by ``EXTENDED``. Reading text
 
 from __future__ import annotations
 
+import re
 from functools import cache
-
-from movescu._runtime.late_re import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def encode(text: str, terms: tuple[str, ...]) -> bytes:
     codec = _codec(first)
     if not others:
         return _encode(text, codec, first)
-    return b"".join(_extended(part, codec, others) for part in pattern(_DELIMITERS).split(text))
+    return b"".join(_extended(part, codec, others) for part in re.compile(_DELIMITERS).split(text))
 
 
 def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
@@ -99,7 +98,7 @@ def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
         codec = _codec(terms[0])
         if len(terms) == 1:
             return value.decode(codec)
-        first, *rest = pattern(_escape_pattern()).split(value)
+        first, *rest = re.compile(_escape_pattern()).split(value)
         extended = (_after_escape(*pair, codec) for pair in zip(rest[::2], rest[1::2], strict=True))
         return first.decode(codec) + "".join(extended)
     except ValueError:

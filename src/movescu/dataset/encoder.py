@@ -189,7 +189,7 @@ class Encoder:
     def part(self, data: Buffer) -> None:
         """Write the next bytes of the value."""
         value = self._value
-        assert value is not None  # noqa: S101 - the parser's promise
+        assert value is not None  # the parser's promise
         if value.drop:
             return
         if value.unit > 1:
@@ -207,7 +207,7 @@ class Encoder:
     def end(self) -> None:
         """Pad the value; strip it and correct its header if it is text."""
         value = self._value
-        assert value is not None  # noqa: S101 - the parser's promise
+        assert value is not None  # the parser's promise
         self._value = None
         if value.drop:
             return

@@ -57,7 +57,7 @@ class Reader:
             pending = inflater.unconsumed_tail
 
     def _inflate(self, data: Buffer) -> None:
-        assert self._inflater is not None  # noqa: S101 - called for deflated data sets only
+        assert self._inflater is not None  # called for deflated data sets only
         try:
             block = self._inflater.decompress(data, _BLOCK)
         except zlib.error as error:

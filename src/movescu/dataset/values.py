@@ -9,16 +9,15 @@ little endian; ``recode`` brings it into order.
 
 from __future__ import annotations
 
+import re
 import struct
 
-from movescu._runtime.late_re import pattern
 from movescu._runtime.record import Record
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.vr import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterable, Iterator
     from typing import Final
 
@@ -134,7 +133,7 @@ def _uid(name: str) -> str:
 
 
 def _leading(form: str, text: str) -> re.Match[str]:
-    match = pattern(form).match(text)
+    match = re.compile(form).match(text)
     if match is None:
         raise ValueError("it is no number" if text else "it is empty")
     return match
@@ -182,7 +181,7 @@ def _hexadecimals(vr: str, parts: list[str]) -> tuple[bytes, bool]:
 def _tags(_: str, parts: list[str]) -> tuple[bytes, bool]:
     data, exact = bytearray(), True
     for part in parts:
-        match = pattern(_AT).match(part)
+        match = re.compile(_AT).match(part)
         if match is None:
             raise ValueError("a tag is written as (gggg,eeee)")
         group, number = int(match[1], 16), int(match[2], 16)

@@ -107,7 +107,7 @@ class Exchange:
 
     def _show(self, way: str, context_id: int, message: Message, data_set: _Buffer | None = None) -> None:
         """Log a message, with its data set if that is an identifier; objects are too large."""
-        from movescu.dimse.message_text import message_text  # noqa: PLC0415 - for those alone who want to see it
+        from movescu.dimse.message_text import message_text  # for those alone who want to see it
 
         title = f"{message.name} {way} {self.connection.peer} on presentation context {context_id}"
         _log.debug(message_text(title, message))
@@ -118,7 +118,7 @@ class Exchange:
         """Log an identifier, from the level on at which patients may be named."""
         context = self.connection.contexts.get(context_id)
         if _log.isEnabledFor(DEBUG) and context is not None:
-            from movescu.dataset.data_set_text import data_set_text  # noqa: PLC0415 - as above
+            from movescu.dataset.data_set_text import data_set_text
 
             syntax = context.transfer_syntax
             _log.debug(data_set_text(f"identifier, {syntax.name}", identifier, syntax))

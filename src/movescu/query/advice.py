@@ -9,7 +9,8 @@ Values are not repeated: they may be a patient's.
 
 from __future__ import annotations
 
-from movescu._runtime.late_re import pattern
+import re
+
 from movescu.dataset import character_sets
 from movescu.dataset.values import element, elements, items
 from movescu.dictionary import tags as dictionary
@@ -100,7 +101,7 @@ def _part_fault(vr: str, part: str) -> str:
     """Say what is wrong with one of the values of an element."""
     if not part.strip():
         return ""
-    if not part.isprintable() and pattern(_CONTROLS_OF_TEXTS if vr in _TEXTS else _CONTROLS).search(part):
+    if not part.isprintable() and re.compile(_CONTROLS_OF_TEXTS if vr in _TEXTS else _CONTROLS).search(part):
         return "it has control characters"
     if vr == "PN":
         return _name_fault(part)
@@ -117,7 +118,7 @@ def _pattern_fault(vr: str, part: str) -> str:
     if (
         not complaint
         or (vr in _PLAIN and part.isascii() and _PLAIN[vr](part))
-        or pattern(form, ascii_only=True).fullmatch(part)
+        or re.compile(form, re.ASCII).fullmatch(part)
     ):
         return ""
     return f"it {'is' if complaint.startswith('no ') else 'has'} {complaint}"
@@ -137,7 +138,7 @@ def _name_fault(name: str) -> str:
 
 def _is_date(part: str) -> bool:
     """Tell whether this is a date, or a range of dates, that the calendar has."""
-    match = pattern(rf"{_DATE}|{_DATE}-|-{_DATE}|{_DATE}-{_DATE}", ascii_only=True).fullmatch(part)
+    match = re.compile(rf"{_DATE}|{_DATE}-|-{_DATE}|{_DATE}-{_DATE}", re.ASCII).fullmatch(part)
     if match is None:
         return False
     numbers = [int(number) for number in match.groups() if number is not None]

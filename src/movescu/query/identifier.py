@@ -83,13 +83,13 @@ def _is_in_order(from_keys: bytes) -> bool:
 
 
 def _recode(data: bytes | bytearray, syntax: TransferSyntax, encoding: Encoding) -> bytes:
-    from movescu.dataset.transcoder import recode  # noqa: PLC0415 - not before the association stands, in most cases
+    from movescu.dataset.transcoder import recode  # not before the association stands, in most cases
 
     return recode(data, syntax, encoding)
 
 
 def _from_file(name: str) -> bytes:
-    from movescu.query.query_files import read_query_file  # noqa: PLC0415 - most requests are made of keys
+    from movescu.query.query_files import read_query_file  # most requests are made of keys
 
     return read_query_file(name)
 
@@ -113,8 +113,8 @@ def _from_keys(keys: tuple[str, ...], from_file: bytes) -> bytes:
 
 
 def _reduced(from_file: bytes, from_keys: bytes, model: str) -> bytes:
-    from movescu.query.advice import keys_only  # noqa: PLC0415 - as above
-    from movescu.query.levels import LEVEL  # noqa: PLC0415 - as above
+    from movescu.query.advice import keys_only
+    from movescu.query.levels import LEVEL
 
     values = Identifier(_recode(from_keys + from_file, EXPLICIT_LITTLE, _LITTLE)).values()
     level = values.get(LEVEL, b"").decode("latin-1").strip()
@@ -125,7 +125,7 @@ def _advise(data: bytes, query_file: str | None, model: str | None, *, relationa
     """Log what looks wrong."""
     if not _log.isEnabledFor(WARNING):
         return
-    from movescu.query import advice  # noqa: PLC0415 - quiet runs need no advice
+    from movescu.query import advice  # quiet runs need no advice
 
     where = "" if query_file is None else f"request of {query_file}: "
     for line in advice.of_values(data):

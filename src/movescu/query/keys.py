@@ -18,8 +18,8 @@ does not do, with ``SpecificCharacterSet`` set accordingly.
 from __future__ import annotations
 
 import os
+import re
 
-from movescu._runtime.late_re import pattern
 from movescu.dataset import character_sets as charset
 from movescu.dataset.values import element, encode_value, is_text, key_vr, sequence
 from movescu.dictionary import tags as dictionary
@@ -28,7 +28,6 @@ from movescu.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterable, Mapping
     from typing import Final
 
@@ -180,12 +179,12 @@ class KeySet:
 def _split(key: str) -> tuple[list[tuple[str, int]], str | None, str]:
     """Give the items on the way, the name of the element, None if the key ends at an item, and the value of a key."""
     steps, position = [], 0
-    while "[" in key and (match := pattern(_STEP).match(key, position)) is not None:
+    while "[" in key and (match := re.compile(_STEP).match(key, position)) is not None:
         steps.append((match[1], int(match[2])))
         position = match.end()
         if match[3] != ".":
             return steps, None, key[position:]
-    match = pattern(_PRIVATE).match(key, position) if '"' in key else None
+    match = re.compile(_PRIVATE).match(key, position) if '"' in key else None
     if match is not None and int(match[1], 16) & 1 and key[match.end() : match.end() + 1] in ("", "="):
         return steps, match[0], key[match.end() + 1 :]
     name, _, value = key[position:].partition("=")
@@ -193,7 +192,7 @@ def _split(key: str) -> tuple[list[tuple[str, int]], str | None, str]:
 
 
 def _private(name: str) -> tuple[int, int, str] | None:
-    match = pattern(_PRIVATE).match(name) if '"' in name else None
+    match = re.compile(_PRIVATE).match(name) if '"' in name else None
     if match is None or not int(match[1], 16) & 1:
         return None
     return int(match[1], 16), int(match[2], 16), match[3].strip()
@@ -225,7 +224,7 @@ def _private_vr(tag: int, creator: str, known: str | None, value: str) -> str:
 
 def _match_tag(name: str) -> re.Match[str] | None:
     # As with the others: a pattern takes 0.5 ms to compile, and a keyword needs none.
-    return pattern(_TAG).match(name) if "," in name else None
+    return re.compile(_TAG).match(name) if "," in name else None
 
 
 def _is_eight_digits(name: str) -> bool:
@@ -250,7 +249,7 @@ def parse_tag(name: str) -> int:
 
 
 def _nearest(name: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - costs 3 ms, and only a mistake needs it
+    from difflib import get_close_matches  # costs 3 ms, and only a mistake needs it
 
     lower = name.lower()
     alike = (k for k in dictionary.keywords() if k[0].lower() == lower[:1] and abs(len(k) - len(name)) < 4)
@@ -272,8 +271,8 @@ def _without_possessive(name: str) -> list[str]:
     """Drop the s of PatientsName, PatientsBirthDate, ...: one at a time, then all."""
     if len(name) > _LONGEST_NAME:
         return []
-    places = [match.start() for match in pattern(r"(?<=[a-z])s(?=[A-Z])").finditer(name)]
-    return [name[:place] + name[place + 1 :] for place in places] + [pattern(r"(?<=[a-z])s(?=[A-Z])").sub("", name)]
+    places = [match.start() for match in re.compile(r"(?<=[a-z])s(?=[A-Z])").finditer(name)]
+    return [name[:place] + name[place + 1 :] for place in places] + [re.compile(r"(?<=[a-z])s(?=[A-Z])").sub("", name)]
 
 
 def _is_character_set(name: str | None) -> bool:

@@ -64,8 +64,8 @@ def _text(value: object) -> str:
 
 def _of_data_set(keys: Dataset) -> Identifier:
     """Encode a data set of pydicom's."""
-    from pydicom.filebase import DicomBytesIO  # noqa: PLC0415 - 200 ms, for those alone who have one
-    from pydicom.filewriter import write_dataset  # noqa: PLC0415 - as above
+    from pydicom.filebase import DicomBytesIO  # 200 ms, for those alone who have one
+    from pydicom.filewriter import write_dataset
 
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False

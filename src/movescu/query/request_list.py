@@ -81,7 +81,7 @@ def _lines(path: str) -> Iterable[str]:
     try:
         if path == STANDARD_INPUT:
             return sys.stdin.read().splitlines() if sys.stdin is not None else []
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:  # noqa: PTH123 - as elsewhere
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             return file.read().splitlines()
     except OSError as error:
         raise UsageError(f"cannot read the list {path!r}: {error.strerror}") from error

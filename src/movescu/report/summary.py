@@ -110,7 +110,7 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """Give the report; the end has to have been told."""
         end = self._end
-        assert end is not None  # noqa: S101 - see above
+        assert end is not None
         told = as_json(end)
         errors = dict.fromkeys((*self._errors, *end.errors))
         return {

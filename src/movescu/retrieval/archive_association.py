@@ -188,8 +188,8 @@ class Session:
         ``on_request`` is told the message ID before the request leaves. Raises ``PeerError`` if the association ends
         before. It is aborted then: an archive that was given up stops.
         """
-        from movescu.dimse.exchange import Exchange  # noqa: PLC0415 - needed from here on
-        from movescu.services.move import MoveSCU  # noqa: PLC0415 - as above
+        from movescu.dimse.exchange import Exchange  # needed from here on
+        from movescu.services.move import MoveSCU
 
         connection, context = self._ready(MODELS[self._options.model][1])
         options = self._options
@@ -264,8 +264,8 @@ class Session:
         To be read to its end before the next request. Raises ``NoPresentationContextError``, and ``PeerError`` if the
         association ends; it is aborted then.
         """
-        from movescu.dimse.exchange import Exchange  # noqa: PLC0415 - for those alone who ask it
-        from movescu.services.find import FindSCU  # noqa: PLC0415 - as above
+        from movescu.dimse.exchange import Exchange  # for those alone who ask it
+        from movescu.services.find import FindSCU
 
         connection, context = self._ready(abstract_syntax)
         patience = self._patience(connection, lambda: connection.last_activity)

@@ -335,7 +335,7 @@ class Pursuit:
         return ", ".join(reason.words for reason in reasons)
 
     def _pause(self, pursued: Pursued, reason: str) -> None:
-        import random  # noqa: PLC0415 - 5 ms that a retrieve without mishap does without
+        import random  # 5 ms that a retrieve without mishap does without
 
         longest = min(self._persistence.pause * 2 ** (pursued.in_vain - 1), LONGEST_PAUSE)
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

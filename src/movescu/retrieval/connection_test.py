@@ -118,8 +118,8 @@ class _Way:
         return Result.OK, f"{options.host} is {found if found != options.host else 'an address itself'}", ""
 
     def set_up_tls(self) -> _Found:
-        assert self._options.tls is not None  # noqa: S101 - else it is not a step
-        from movescu.transport.tls import TLS  # noqa: PLC0415 - ssl takes 10 ms to load
+        assert self._options.tls is not None  # else it is not a step
+        from movescu.transport.tls import TLS  # ssl takes 10 ms to load
 
         self._tls = TLS(self._options.tls)
         return Result.OK, "keys and certificates can be used", ""
@@ -147,13 +147,13 @@ class _Way:
     def secure(self) -> _Found:
         if self._tls is None:
             return Result.SKIPPED, "not asked for", ""
-        assert self._transport is not None  # noqa: S101 - needed by this step
+        assert self._transport is not None  # needed by this step
         deadline = Deadline(self._options.acse_timeout or _PATIENCE, "securing the connection")
         self._tls.secure_request(self._transport, self._options.host, deadline)
         return Result.OK, "the connection is secured", ""
 
     def associate(self) -> _Found:
-        assert self._transport is not None  # noqa: S101 - needed by this step
+        assert self._transport is not None  # needed by this step
         options = self._options
         others = (uid for model in MODELS.values() for uid in model if uid not in MODELS[options.model])
         request = association_request(options, VERIFICATION, *others)
@@ -252,7 +252,7 @@ class _Way:
     def _ask_for_nothing(self, destination: str) -> MoveResponse:
         options = self._options
         context = self._context(MODELS[options.model][1])
-        assert context is not None  # noqa: S101 - needed by this step
+        assert context is not None  # needed by this step
         keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID=2.25.{uuid.uuid4().int}"]
         if options.model != "STUDY":
             keys.append("PatientID=MOVESCU-CHECK")
@@ -266,11 +266,11 @@ class _Way:
 
     @property
     def _exchange(self) -> Exchange:
-        assert self._connection is not None  # noqa: S101 - needed by the steps that use it
+        assert self._connection is not None  # needed by the steps that use it
         return Exchange(self._connection)
 
     def _context(self, abstract_syntax: str) -> Context | None:
-        assert self._connection is not None  # noqa: S101 - needed by the steps that use it
+        assert self._connection is not None  # needed by the steps that use it
         contexts = self._connection.contexts.values()
         return next((context for context in contexts if context.abstract_syntax == abstract_syntax), None)
 

@@ -118,9 +118,9 @@ class Retrieval:
 
         Raises ``PeerError`` if no association comes about.
         """
-        from movescu.retrieval.attempts import Pursuit  # noqa: PLC0415 - for those alone who want more than one attempt
+        from movescu.retrieval.attempts import Pursuit  # for those alone who want more than one attempt
 
-        assert self._persistence is not None  # noqa: S101 - what this is for
+        assert self._persistence is not None  # what this is for
         if self._observer is not None:
             on_response = self._observer.responses(then=on_response)
         self._pursuit = Pursuit(
@@ -181,7 +181,7 @@ class Retrieval:
     def _finish(self) -> RetrieveResult:
         listener, responses = self.reception.listener, self._round.responses
         if self._pursued:
-            from movescu.retrieval.attempts import joined  # noqa: PLC0415 - as above
+            from movescu.retrieval.attempts import joined
 
             self.reception.stop()
             self.reception.flush()
@@ -239,7 +239,7 @@ class Retrieval:
 
 def make_observer(on_event: EventSink) -> Observer:
     """Make what tells events to a sink."""
-    from movescu.retrieval.observer import Observer  # noqa: PLC0415 - records that few want
+    from movescu.retrieval.observer import Observer  # records that few want
 
     return Observer(on_event)
 
@@ -248,6 +248,6 @@ def make_tls(options: TLSOptions | None, *, accepting: bool) -> TLS | None:
     """Make what secures connections, None where they are not to be secured. Raises ``TLSError``."""
     if options is None:
         return None
-    from movescu.transport.tls import TLS  # noqa: PLC0415 - ssl takes 10 ms to load
+    from movescu.transport.tls import TLS  # ssl takes 10 ms to load
 
     return TLS(options, accepting=accepting)

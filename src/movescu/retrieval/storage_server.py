@@ -81,11 +81,11 @@ class Reception:
         own, options = self._options.listen, self._options
         if own is None:
             return
-        from movescu.transport.listener import Listener  # noqa: PLC0415 - for those alone who have a port, as all of this
-        from movescu.transport.sockets import listen  # noqa: PLC0415 - as above
+        from movescu.transport.listener import Listener  # for those alone who have a port, as all of this
+        from movescu.transport.sockets import listen
 
         if own.storage.to_files:
-            from movescu.storage.writer import OutputDirectory  # noqa: PLC0415 - as above
+            from movescu.storage.writer import OutputDirectory
 
             self._directory = OutputDirectory(own.storage.directory, own.storage.durability)
             self._directory.remove_leftovers()
@@ -114,8 +114,8 @@ class Reception:
             return self._scp
 
     def _make_scp(self, own: ListenOptions) -> StorageSCP:
-        from movescu.services.store import StorageSCP  # noqa: PLC0415 - see prepare()
-        from movescu.storage.receiver import receiver_factory  # noqa: PLC0415 - see prepare()
+        from movescu.services.store import StorageSCP
+        from movescu.storage.receiver import receiver_factory
 
         kept = {} if self.index is None else {"on_kept": self.index.add}
         return StorageSCP(
@@ -139,7 +139,7 @@ class Reception:
 
     def _serve(self, connection: Connection, request: AssociateRQ) -> None:
         """Serve an association; have its begin and end told, if it is not rejected."""
-        assert self._options.listen is not None  # noqa: S101 - there is a listener
+        assert self._options.listen is not None  # there is a listener
         scp = self._storage_scp(self._options.listen)
         observed: AbstractContextManager[None] = contextlib.nullcontext()
         if self.observer is not None and (reply := scp.answer(request)) is not None:
@@ -151,7 +151,7 @@ class Reception:
         """Give what has to be done with a connection before it may ask for an association, None for nothing."""
         steps: list[Callable[[Transport, Deadline], None]] = []
         if own.access_rules:
-            from movescu.transport.access.guard import Guard  # noqa: PLC0415 - for those alone who ask for it
+            from movescu.transport.access.guard import Guard  # for those alone who ask for it
 
             steps.append(Guard(host_lookup=own.host_lookup))
         if self._tls is not None:
@@ -237,7 +237,7 @@ class Reception:
 
     @property
     def _flushes(self) -> bool:
-        from movescu.storage.durability import Durability  # noqa: PLC0415 - for those alone who have a directory
+        from movescu.storage.durability import Durability  # for those alone who have a directory
 
         own = self._options.listen
         return own is not None and own.storage.durability is not Durability.OFF
@@ -258,7 +258,7 @@ class Reception:
 
 
 def _policy(options: RetrieveOptions, own: ListenOptions) -> AcceptorPolicy:
-    from movescu.ul.negotiation import AcceptorPolicy  # noqa: PLC0415 - see prepare()
+    from movescu.ul.negotiation import AcceptorPolicy
 
     # As titles are read from a request: without the blanks around them (PS3.8 table 9-11).
     called = frozenset((options.destination.strip(),)) if own.require_called_ae_title else frozenset[str]()
@@ -277,8 +277,8 @@ def _storage_policy(own: ListenOptions) -> Callable[[str], bool]:
 
 
 def _open_index(storage: StorageOptions, rely: Callable[[str, int], None]) -> Index:
-    from movescu.storage.durability import Durability  # noqa: PLC0415 - as the next
-    from movescu.storage.index.index import open_index  # noqa: PLC0415 - for those alone who resume
+    from movescu.storage.durability import Durability
+    from movescu.storage.index.index import open_index  # for those alone who resume
 
     durable = storage.durability is Durability.OBJECT
     return open_index(storage.directory, storage.layout, durable=durable, rely=rely)

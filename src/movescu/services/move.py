@@ -162,7 +162,7 @@ class MoveSCU:
             self._exchange.forget_data_set()
 
     def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
-        from movescu.dataset.transcoder import values_of  # noqa: PLC0415 - most requests come to a response without a list
+        from movescu.dataset.transcoder import values_of  # most requests come to a response without a list
 
         identifier = bytearray()
         for fragment in self._exchange.data_set(deadline):

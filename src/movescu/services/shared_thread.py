@@ -115,7 +115,7 @@ class Turns:
 
     def _serve_all(self, own: _Seat) -> None:
         """Serve whatever comes on shared associations, until this thread's own needs it, or is the only one left."""
-        assert self._poll is not None  # noqa: S101 - made before the first was shared
+        assert self._poll is not None  # made before the first was shared
         try:
             while own.shared and len(self._seats) > 1:
                 for descriptor, events in self._poll.poll():

@@ -109,7 +109,7 @@ class Flusher:
         return not among_few and self._syncfs is None
 
     def _run(self) -> None:
-        assert self._syncfs is not None  # noqa: S101 - the thread is started where there is one
+        assert self._syncfs is not None  # the thread is started where there is one
         try:
             while True:
                 self._wake.wait()
@@ -169,7 +169,7 @@ def _find_syncfs() -> Callable[[int], None] | None:
     """Give Linux's ``syncfs``, which Python's ``os`` does not have."""
     if not sys.platform.startswith("linux"):
         return None
-    import ctypes  # noqa: PLC0415 - 10 ms, for retrieves of many files alone
+    import ctypes  # 10 ms, for retrieves of many files alone
 
     function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if function is None:

@@ -25,10 +25,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import threading
 
 from movescu._runtime.late_log import logger_of
-from movescu._runtime.late_re import pattern
 from movescu._runtime.record import Record
 
 TYPE_CHECKING = False
@@ -153,7 +153,7 @@ class Sweep:
         with os.scandir(self._directory) as entries:
             names = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
         others = (name for name in names if not name.startswith(f"{_PREFIX}{self._own_mark}"))  # mostly there are none
-        matches = (pattern(_OURS).fullmatch(name) for name in others)
+        matches = (re.compile(_OURS).fullmatch(name) for name in others)
         return [_Found(match[1], match[0]) for match in matches if match and match[1] != self._own_mark]
 
     def _take(self, name: str, stack: contextlib.ExitStack) -> bool:
@@ -186,7 +186,7 @@ def _lock_name(mark: str) -> str:
 def _boot() -> str:
     """Give the beginning of the boot ID of this machine, 8 digits; Linux alone tells it."""
     try:
-        with open(_BOOT_ID, encoding="ascii") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
+        with open(_BOOT_ID, encoding="ascii") as file:
             boot = file.read(8)
     except (OSError, ValueError):
         return _NO_BOOT_ID

@@ -19,7 +19,7 @@ from movescu.dataset.transcoder import Encoding, Identity, Recoder
 from movescu.dictionary.vr import PIXEL_DATA, tag_text
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.storage.file_names import file_name
-from movescu.storage.writer import Outcome
+from movescu.storage.writer import Naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from movescu.storage.options import StorageOptions
     from movescu.storage.writer import ObjectFile, OutputDirectory
 
-    _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax, Found | None], tuple[Outcome, str]]
+    _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax, Found | None], tuple[Naming, str]]
 
 _log: Final = logger_of("movescu.store")
 
@@ -82,9 +82,9 @@ class _FileReceiver:
     def _commit(self, file: ObjectFile, syntax: TransferSyntax) -> None:
         request = self._incoming.request
         outcome, path = self._storage.commit(file, request, syntax, self._found)
-        if outcome is Outcome.SAME:
+        if outcome is Naming.SAME:
             _log.info("already stored, with the same content: %s", self._directory.full_name(path))
-        elif outcome is Outcome.REPLACED:
+        elif outcome is Naming.REPLACED:
             _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(path))
         self._storage.on_kept(request.affected_sop_instance_uid, path)
 
@@ -109,7 +109,7 @@ class BitPreservingReceiver(_FileReceiver):
         """Give the file its name. Raises ``StoreError``."""
         if self._file is None:
             self.write()
-        assert self._file is not None  # noqa: S101 - made by write()
+        assert self._file is not None  # made by write()
         self._commit(self._file, self._incoming.context.transfer_syntax)
 
 
@@ -170,7 +170,7 @@ class NormalReceiver(_FileReceiver):
         return False
 
     def _pass(self, fragments: tuple[memoryview, ...]) -> None:
-        assert self._file is not None  # noqa: S101 - begun by _look()
+        assert self._file is not None  # begun by _look()
         rest = sum(map(len, fragments)) - self._remaining
         if rest <= 0:
             self._file.write_all(fragments)
@@ -180,7 +180,7 @@ class NormalReceiver(_FileReceiver):
 
     def _begin_again(self, fragments: tuple[memoryview, ...]) -> None:
         """Recode what was written and what follows: something stands behind the pixel data, trailing padding mostly."""
-        assert self._file is not None  # noqa: S101 - begun by _look()
+        assert self._file is not None  # begun by _look()
         written, self._file, self._found = self._file, None, None
         self._others.append(written)
         self._remaining = -1
@@ -220,7 +220,7 @@ class NormalReceiver(_FileReceiver):
             check_identity(self._recoder.finish(), self._incoming.request)
             oddities = self._recoder.oddities
             self._recoder = None  # it knows us, too: that circle would hold the object until a garbage collection
-        assert self._file is not None  # noqa: S101 - made on every way
+        assert self._file is not None  # made on every way
         self._commit(self._file, self._encoding.transfer_syntax or self._syntax)
         self._discard_others()
         if oddities:
@@ -282,7 +282,7 @@ def receiver_factory(
         return lambda _: IgnoringReceiver()
     storage = _Storage(directory, _commit_flat, IDENTITY, on_kept)
     if options.layout is not None:
-        from movescu.storage.layout.placement import Placing  # noqa: PLC0415 - for those alone who want folders
+        from movescu.storage.layout.placement import Placing  # for those alone who want folders
 
         placing = Placing(options.layout)
         storage = _Storage(directory, placing.commit, placing.noted, on_kept)
@@ -298,7 +298,7 @@ def receiver_factory(
 
 def _commit_flat(
     file: ObjectFile, request: CStoreRQ, _syntax: TransferSyntax, _found: Found | None
-) -> tuple[Outcome, str]:
+) -> tuple[Naming, str]:
     return file.commit(file_name(request.affected_sop_class_uid, request.affected_sop_instance_uid))
 
 

@@ -174,9 +174,9 @@ def storage_options(destination: Destination) -> StorageOptions:
 
 def read_dataset(file: bytes) -> Dataset:
     """Read the bytes of a file of PS3.10."""
-    from io import BytesIO  # noqa: PLC0415 - as the next
+    from io import BytesIO
 
-    from pydicom import dcmread  # noqa: PLC0415 - 200 ms, for those alone who want data sets
+    from pydicom import dcmread  # 200 ms, for those alone who want data sets
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values that break a rule are the sender's, and the program's to judge
@@ -184,6 +184,6 @@ def read_dataset(file: bytes) -> Dataset:
 
 
 def _parsed(layout: str) -> Layout | None:
-    from movescu.storage.layout.template import parse_layout  # noqa: PLC0415 - as the receiver has it
+    from movescu.storage.layout.template import parse_layout
 
     return parse_layout(layout)

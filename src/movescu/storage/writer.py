@@ -41,7 +41,7 @@ _MOST_BUFFERS: Final = 512  # systems take 1024 for one call (IOV_MAX)
 _Buffer = bytes | bytearray | memoryview
 
 
-class Outcome(Enum):
+class Naming(Enum):
     """What became of a name when a file was committed to it."""
 
     CREATED = auto()
@@ -68,8 +68,8 @@ class OutputDirectory:
 
     def __init__(self, path: str, durability: Durability = Durability.END) -> None:
         self.path = path
-        if not os.path.isdir(path):  # noqa: PTH112 - pathlib costs 10 ms at start
-            what = "is no directory" if os.path.exists(path) else "does not exist"  # noqa: PTH110 - as above
+        if not os.path.isdir(path):
+            what = "is no directory" if os.path.exists(path) else "does not exist"
             raise DirectoryNotFoundError(
                 f"output directory {what}: {path!r}", hint="create it, or name another with --output-directory"
             )
@@ -162,7 +162,7 @@ class OutputDirectory:
         file.unlink()
         return file
 
-    def commit(self, file: ObjectFile, path: str, alternative: Alternative | None = None) -> tuple[Outcome, str]:
+    def commit(self, file: ObjectFile, path: str, alternative: Alternative | None = None) -> tuple[Naming, str]:
         """Close a whole file and give it its name, unless the same content is there already and can stay as it is.
 
         ``path`` is below this directory; its folders are made. Gives the path that the file has, which may be that of
@@ -172,7 +172,7 @@ class OutputDirectory:
         if not file.name:
             self._flusher.written(file.fd, path, file.size)
             if self._name_new(file, path, folder):
-                return Outcome.CREATED, path
+                return Naming.CREATED, path
             file.name = self._name(file.fd)
         with contextlib.nullcontext() if alternative is None else self._naming:
             outcome, path = self._name_in_place(file, path, folder, alternative)
@@ -196,22 +196,22 @@ class OutputDirectory:
 
     def _name_in_place(
         self, file: ObjectFile, path: str, folder: Folder, alternative: Alternative | None
-    ) -> tuple[Outcome, str]:
+    ) -> tuple[Naming, str]:
         """Give a file that has a temporary name its own, in place of what may have it."""
-        outcome = Outcome.CREATED
+        outcome = Naming.CREATED
         try:
             if alternative is not None and _is_taken(_last(path), folder.fd, alternative):
                 path, alternative = alternative.path, None
             if _exists(_last(path), folder.fd):
                 outcome = self._compare(file.fd, path, folder.fd)
-            if outcome is not Outcome.SAME:
+            if outcome is not Naming.SAME:
                 self._flusher.written(file.fd, path, file.size)
         finally:
             file.close()
-        if outcome is Outcome.SAME:
+        if outcome is Naming.SAME:
             os.unlink(file.name, dir_fd=self._fd)
         else:
-            self._rename(file.name, path, folder, exclusive=outcome is Outcome.CREATED and alternative is not None)
+            self._rename(file.name, path, folder, exclusive=outcome is Naming.CREATED and alternative is not None)
         return outcome, path
 
     def _folder(self, path: str) -> Folder:
@@ -231,12 +231,12 @@ class OutputDirectory:
             self._folders.forget()
             raise
 
-    def _compare(self, fd: int, path: str, where: int) -> Outcome:
+    def _compare(self, fd: int, path: str, where: int) -> Naming:
         """Hold a file against what has its name now; links are not followed, and only a regular file is the same."""
         try:
             existing = os.open(_last(path), _OPEN, dir_fd=where)
         except OSError:
-            return Outcome.REPLACED
+            return Naming.REPLACED
         try:
             status = os.fstat(existing)
             same = stat.S_ISREG(status.st_mode) and _same_content(existing, fd)
@@ -244,7 +244,7 @@ class OutputDirectory:
                 self._flusher.written(existing, path, status.st_size)
         finally:
             os.close(existing)
-        return Outcome.SAME if same else Outcome.REPLACED
+        return Naming.SAME if same else Naming.REPLACED
 
     def remove(self, name: str) -> None:
         """Remove a file that has its temporary name, if it is there; one without a name needs nothing."""
@@ -255,7 +255,7 @@ class OutputDirectory:
 
     def full_name(self, name: str) -> str:
         """Give the path of a file in this directory, as DCMTK prints it."""
-        return os.path.join(self.path, name)  # noqa: PTH118 - pathlib costs 10 ms at start
+        return os.path.join(self.path, name)
 
     def flush(self) -> None:
         """Wait until everything that was committed is on the disk. Raises ``StoreError``."""
@@ -341,7 +341,7 @@ class ObjectFile:
         except OSError as error:
             raise self._error("write to", error) from error
 
-    def commit(self, path: str, alternative: Alternative | None = None) -> tuple[Outcome, str]:
+    def commit(self, path: str, alternative: Alternative | None = None) -> tuple[Naming, str]:
         """Close the file and give it its name, in place of whatever had it; on an error nothing is left of it.
 
         ``path`` is below the output directory. Where there is an alternative and another object has the name, the file

@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _sample_files() -> Path:
-    import pydicom.data  # noqa: PLC0415 - this program's, and none of whoever imports it
+    import pydicom.data  # this program's, and none of whoever imports it
 
     return Path(pydicom.data.__file__).parent / "test_files"
 
@@ -110,7 +110,7 @@ def _free_port() -> int:
 
 def _list_output() -> int:
     """Print a line for each file that came. Gives their number."""
-    import pydicom  # noqa: PLC0415 - as above
+    import pydicom
 
     files = sorted(OUTPUT.iterdir())
     _say(f"\n{OUTPUT}/")

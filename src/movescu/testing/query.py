@@ -88,7 +88,7 @@ _COLLECTIONS: Final = (("STUDY", "ModalitiesInStudy", "Modality"), ("STUDY", "SO
 
 def _tag(keyword: str) -> int:
     tag = dictionary.tag_of(keyword)
-    assert tag is not None, keyword  # noqa: S101 - the tables above hold keywords of PS3.6
+    assert tag is not None, keyword  # the tables above hold keywords of PS3.6
     return tag
 
 

@@ -136,7 +136,7 @@ def _head(source: Path | bytes) -> bytes:
 
 def _read_values(source: Path | bytes, tags: list[int]) -> dict[int, bytes]:
     """Read the header. Raises ``DataSetError`` and ``OSError``."""
-    import pydicom  # noqa: PLC0415 - 200 ms that a program does without until it starts an archive
+    import pydicom  # 200 ms that a program does without until it starts an archive
 
     file = BytesIO(source) if isinstance(source, bytes) else source
     with warnings.catch_warnings():

@@ -373,7 +373,7 @@ class Connection:
         """Log a PDU; ``request`` is what it answers."""
         if not _log.isEnabledFor(DEBUG):
             return
-        from movescu.ul.pdu_text import association_text, bytes_of  # noqa: PLC0415 - for those alone who want to see it
+        from movescu.ul.pdu_text import association_text, bytes_of  # for those alone who want to see it
 
         title = f"A-ASSOCIATE-{type(pdu).__name__[-2:]} {way} {self.peer}"
         _log.debug(association_text(title, pdu, request))

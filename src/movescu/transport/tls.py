@@ -196,7 +196,7 @@ class TLS:
         Why a sender was turned away is logged here: to it, we are the ones who know.
         """
         context = self._server
-        assert context is not None  # noqa: S101 - the caller said that it accepts
+        assert context is not None  # the caller said that it accepts
 
         def wrap(sock: socket.socket) -> ssl.SSLSocket:
             return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)

@@ -332,7 +332,7 @@ class Association:
 
     def _judge(self, pdu: PDU | None, next_states: tuple[State, ...]) -> State:
         # AE-6. The provider rejects only another protocol version; AE titles and contexts are the service user's.
-        assert isinstance(pdu, AssociateRQ)  # noqa: S101 - the table pairs AE-6 with this PDU alone
+        assert isinstance(pdu, AssociateRQ)  # the table pairs AE-6 with this PDU alone
         if pdu.protocol_version & _VERSION_1:
             self._request = pdu
             self._indications.append(AssociateIndication(pdu))

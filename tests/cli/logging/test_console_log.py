@@ -259,7 +259,7 @@ def test_patients_are_not_named_above_debug(objects: list[delivery.Delivered], t
     assert not [name for name in names if name in text]
 
 
-SECRET = "correct horse battery staple"  # noqa: S105 - of nobody
+SECRET = "correct horse battery staple"  # of nobody
 
 
 @pytest.mark.parametrize("level", ["debug", "trace"])

@@ -126,8 +126,8 @@ def test_keys_of_a_site_are_behind_those_that_are_typed(write: Write) -> None:
 def test_files_in_the_home_directory_are_found(write: Write) -> None:
     write('[pacs]\npeer = "h"\nport = 1\nenable-tls = ["~/key", "cert"]\nadd-cert-file = ["~/ca.pem"]\ncall = "~/A"\n')
     settings = at_pacs(*KEY)
-    assert settings.tls == (os.path.expanduser("~/key"), "cert")  # noqa: PTH111 - what the shell would have made of it
-    assert settings.tls_trusted_files == (os.path.expanduser("~/ca.pem"),)  # noqa: PTH111 - as above
+    assert settings.tls == (os.path.expanduser("~/key"), "cert")  # what the shell would have made of it
+    assert settings.tls_trusted_files == (os.path.expanduser("~/ca.pem"),)
     assert settings.called_aet == "~/A"
 
 

@@ -70,7 +70,7 @@ def test_an_object_like_those_before_is_known(layout: Layout) -> None:
 
 
 @given(st.sampled_from(sorted(SYNTAXES)), st.booleans(), PLACES, st.binary(max_size=12), st.booleans())
-def test_another_value_is_seen(layout: Layout, new_vr: bool, place: int, value: bytes, padded: bool) -> None:  # noqa: FBT001
+def test_another_value_is_seen(layout: Layout, new_vr: bool, place: int, value: bytes, padded: bool) -> None:
     encoding = Encoding(new_vr=new_vr)
     learn(layout, encoding)
     value += b" " * (padded and len(value) & 1)

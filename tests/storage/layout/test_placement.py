@@ -39,7 +39,9 @@ SYNTAXES = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE, JPE
 TEMPLATE = "{PatientID}/{SeriesNumber:03}/{InstanceNumber:04}.dcm"
 
 
-def encoded(syntax: TransferSyntax = EXPLICIT_LITTLE, *, uid: str = "1.2.3", pixels: int = 64, **values: Any) -> bytes:  # noqa: ANN401 - whatever pydicom takes
+def encoded(
+    syntax: TransferSyntax = EXPLICIT_LITTLE, *, uid: str = "1.2.3", pixels: int = 64, **values: Any
+) -> bytes:  # whatever pydicom takes
     """Give a data set as a sender has it: with a sequence of undefined length in front of what is wanted."""
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, uid
@@ -71,7 +73,7 @@ class Store:
         self.kept: list[tuple[str, str]] = []
         self._directory: OutputDirectory | None = None
 
-    def open(self, template: str = TEMPLATE, **options: Any) -> None:  # noqa: ANN401 - as StorageOptions has them
+    def open(self, template: str = TEMPLATE, **options: Any) -> None:
         self.close()
         made = StorageOptions(str(self.folder), layout=parse_layout(template), **options)
         self._directory = OutputDirectory(str(self.folder), made.durability)
@@ -266,7 +268,7 @@ def test_an_object_that_another_process_puts_there_at_the_same_moment_is_not_rep
     named = files == "named"
     link = os.link
 
-    def late(source: str, name: str, **where: Any) -> None:  # noqa: ANN401 - the folders of both
+    def late(source: str, name: str, **where: Any) -> None:  # the folders of both
         if name == "0012.dcm":
             (store.folder / "Ü 1" / "007" / name).write_text("of the other process")
         link(source, name, **where)
@@ -324,14 +326,14 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(store: Store) -> None:
 
 
 def test_the_descriptors_of_many_folders_are_given_back(store: Store) -> None:
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
+    before = len(os.listdir("/proc/self/fd"))  # names are enough
     store.open("{PatientID}/{SOPInstanceUID}")
     for number in range(100):
         store.receive(encoded(PatientID=f"{number}"))
     assert len(store.files) == 100
-    assert len(os.listdir("/proc/self/fd")) < before + 100  # noqa: PTH208 - as above
+    assert len(os.listdir("/proc/self/fd")) < before + 100
     store.close()
-    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208 - as above
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\xfd" * 50, b"\x08\0\x05\0CS\xff\xff", b""])
@@ -352,7 +354,7 @@ def test_each_new_folder_is_on_the_disk_before_an_object_in_it_is_acknowledged(
     fsync = os.fsync
 
     def watched(fd: int) -> None:
-        flushed.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), store.folder))  # noqa: PTH115 - no path
+        flushed.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), store.folder))  # no path
         fsync(fd)
 
     monkeypatch.setattr(os, "fsync", watched)
@@ -373,7 +375,7 @@ def test_without_syncfs_files_and_folders_are_flushed_before_the_end(
     fsync = os.fsync
 
     def watched(fd: int) -> None:
-        flushed.add(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), store.folder))  # noqa: PTH115 - no path
+        flushed.add(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), store.folder))  # no path
         fsync(fd)
 
     monkeypatch.setattr(os, "fsync", watched)

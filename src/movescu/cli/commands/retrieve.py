@@ -52,7 +52,7 @@ def _set_up_log(settings: CommandSettings) -> None:
     if settings.log_config is None:
         level.configure(settings.log_level)
         return
-    from movescu.cli.logging.config_file import configure_from  # noqa: PLC0415 - for those alone who have a file
+    from movescu.cli.logging.config_file import configure_from  # for those alone who have a file
 
     configure_from(settings.log_config)
 
@@ -60,7 +60,7 @@ def _set_up_log(settings: CommandSettings) -> None:
 def _run(settings: CommandSettings) -> int:
     if settings.check or (settings.report is None and settings.events is None):
         return _guarded(settings, None)[0]
-    from movescu.cli.output.accounts import Accounts  # noqa: PLC0415 - for those alone who ask for it
+    from movescu.cli.output.accounts import Accounts  # for those alone who ask for it
 
     try:
         accounts = Accounts(settings, retrieve_options(settings))
@@ -89,11 +89,11 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
         return _check(settings)
     _use_dictionaries()
     if settings.dry_run:
-        from movescu.cli.commands.dry_run import run_dry  # noqa: PLC0415 - for those alone who ask for it
+        from movescu.cli.commands.dry_run import run_dry  # for those alone who ask for it
 
         return run_dry(settings, retrieve_options(settings))
     if settings.list_file is not None:
-        from movescu.cli.commands.retrieve_list import run_list  # noqa: PLC0415 - as above
+        from movescu.cli.commands.retrieve_list import run_list
 
         return run_list(settings, retrieve_options(settings), accounts)
     return _Command(settings, accounts).run()
@@ -115,20 +115,20 @@ def _code_of(error: BaseException) -> ExitCode:
 
 def _use_dictionaries() -> None:
     if path := os.environ.get("DCMDICTPATH"):
-        from movescu.dictionary.files import use_dictionaries  # noqa: PLC0415 - few need another dictionary
+        from movescu.dictionary.files import use_dictionaries  # few need another dictionary
 
         use_dictionaries(path)
 
 
 def _check(settings: CommandSettings) -> int:
-    from movescu.cli.commands.check import run_check  # noqa: PLC0415 - for those alone who ask for it
+    from movescu.cli.commands.check import run_check  # for those alone who ask for it
 
     return run_check(retrieve_options(settings))
 
 
 def print_usage_error(error: MovescuError) -> None:
     """Print an error of the command line below the banner."""
-    from movescu.cli.docs.banner import banner  # noqa: PLC0415 - texts are loaded where they are printed
+    from movescu.cli.docs.banner import banner  # texts are loaded where they are printed
 
     hint = f"({error.hint})\n" if error.hint else ""
     streams.write(sys.stderr, f"{banner()}error: {error}\n{hint}")
@@ -177,7 +177,7 @@ class _Command:
         shown = self._settings.log_level in _WITH_PROGRESS and self._settings.log_config is None
         if not shown or sys.stderr is None or not sys.stderr.isatty():
             return contextlib.nullcontext(diagnostics.log_response)
-        from movescu.cli.output.progress import Progress  # noqa: PLC0415 - only for terminals
+        from movescu.cli.output.progress import Progress  # only for terminals
 
         return Progress(retrieval.tally, self._options, display=self._settings.progress)
 
@@ -228,7 +228,7 @@ class _Command:
         self._codes |= codes_of(result.evidence)
         diagnostics.report_result(result, self._options)
         if self._accounts is not None:
-            from movescu.retrieval.observer import end_event  # noqa: PLC0415 - as the accounts
+            from movescu.retrieval.observer import end_event
 
             self._accounts.concluded(end_event(result, cancelled=retrieval.cancelled))
         diagnostics.report_rejected(result.rejected, self._options, failed=any(self._codes))

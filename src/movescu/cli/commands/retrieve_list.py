@@ -40,12 +40,12 @@ _log: Final = logger_of("movescu.cli")
 
 def run_list(settings: CommandSettings, options: RetrieveOptions, accounts: Accounts | None) -> int:
     """Retrieve the rows. Gives the exit code; errors before the first row are raised."""
-    assert settings.list_file is not None  # noqa: S101 - what this is for
-    assert options.listen is not None  # noqa: S101 - the option table sees to it
+    assert settings.list_file is not None  # what this is for
+    assert options.listen is not None  # the option table sees to it
     rows = read_rows(settings.list_file, settings.keys, model=settings.model)
     window = None
     if settings.between is not None:
-        from movescu.cohort.window import parse_window  # noqa: PLC0415 - for those alone who have one
+        from movescu.cohort.window import parse_window  # for those alone who have one
 
         window = parse_window(settings.between)
     sink = None if accounts is None else accounts.sink
@@ -114,7 +114,7 @@ class _Told:
             self._attempts = max(self._attempts, came.attempts)
         self._verified = self._verified and came is not None and came.verified
         if result.outcome == COMPLETE:
-            assert came is not None  # noqa: S101 - what is complete has a result
+            assert came is not None  # what is complete has a result
             _log.info("row %d (%s): complete, %d objects came", result.row.number, result.row.text, came.stored)
             return
         self.codes.add(_code(result))

@@ -78,8 +78,8 @@ class _File(logging.FileHandler):
             self.stream.close()
         with contextlib.suppress(OSError):  # a name may be taken by a directory: then the file just grows
             for older, newer in itertools.pairwise(reversed((self.baseFilename, *names))):
-                if os.path.exists(newer):  # noqa: PTH110 - names are as the base class has them
-                    os.replace(newer, older)  # noqa: PTH105 - as above
+                if os.path.exists(newer):  # names are as the base class has them
+                    os.replace(newer, older)
         self.mode = "a"
         self.stream = self._open()
 
@@ -233,14 +233,14 @@ def _make_syslog(properties: Properties) -> logging.Handler:
     facility, identity = _FACILITIES.get(name, _FACILITIES["user"]), properties.text(".ident")
     if host := properties.text(".host"):
         return _RemoteSyslog(_datagrams_to(host, properties.number(".port", 514, 1, 65535)), identity, facility)
-    import syslog  # noqa: PLC0415 - not every system has it
+    import syslog  # not every system has it
 
     syslog.openlog(identity.replace("\0", "") or "movescu")
     return _LocalSyslog(syslog.syslog, facility)
 
 
 def _datagrams_to(host: str, port: int) -> socket.socket:
-    import socket  # noqa: PLC0415 - for this appender alone
+    import socket  # for this appender alone
 
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     sock = socket.socket(family, kind, protocol)

@@ -59,8 +59,8 @@ def configure_from(path: str) -> None:
     secure_streams()
     console_log.prepare()
     text = read_text(path)
-    if os.path.splitext(path)[1].lower() in _PYTHON:  # noqa: PTH122 - a path as the user wrote it
-        from movescu.cli.logging.dict_config import configure_python  # noqa: PLC0415 - the other kind of file
+    if os.path.splitext(path)[1].lower() in _PYTHON:  # a path as the user wrote it
+        from movescu.cli.logging.dict_config import configure_python  # the other kind of file
 
         configure_python(text, path)
         return

@@ -89,10 +89,10 @@ def read_python(text: str, path: str) -> dict[str, Any]:
 
 def _parse(text: str, path: str) -> Any:  # noqa: ANN401 - whatever the file holds
     if path.lower().endswith(".toml"):
-        import tomllib  # noqa: PLC0415 - one of the two is read
+        import tomllib  # one of the two is read
 
         return tomllib.loads(text)
-    import json  # noqa: PLC0415 - as above
+    import json
 
     return json.loads(text)
 

@@ -180,7 +180,7 @@ def _when(option: str, *, local: bool) -> Convert:
 
 
 def _full_name() -> str:
-    import socket  # noqa: PLC0415 - and it may ask a name server
+    import socket  # and it may ask a name server
 
     return socket.getfqdn()
 

@@ -33,7 +33,7 @@ def configure(level: str) -> None:
 
 
 def _set_up(level: int) -> None:
-    from movescu.cli.logging import console_log  # noqa: PLC0415 - with ``logging``, which takes 8 ms
+    from movescu.cli.logging import console_log  # with ``logging``, which takes 8 ms
 
     console_log.set_up(level)
 

@@ -42,7 +42,7 @@ class Property(NamedTuple):
 def read_text(path: str) -> str:
     """Give the content of a configuration file. Raises ``UsageError``."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a path as the user wrote it
+        with open(path, "rb") as file:  # a path as the user wrote it
             data = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -200,6 +200,6 @@ class _Expansion:
 
 def host_name() -> str:
     """Give the name of this machine."""
-    import socket  # noqa: PLC0415 - loaded by whoever retrieves, not by who reads a file
+    import socket  # loaded by whoever retrieves, not by who reads a file
 
     return socket.gethostname()

@@ -142,7 +142,7 @@ def _expanded(arguments: Iterable[str]) -> list[str]:
 
 def _command_file(path: str) -> list[str]:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
+        with open(path, "rb") as file:
             content = file.read()
     except (OSError, ValueError) as error:  # the latter: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
@@ -195,7 +195,7 @@ def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ..
 
 
 def _unknown(word: str) -> Option:
-    from difflib import get_close_matches  # noqa: PLC0415 - costs 3 ms, and only a mistake needs it
+    from difflib import get_close_matches  # costs 3 ms, and only a mistake needs it
 
     name, equals, _ = word.partition("=")
     if equals and name in NAMES and NAMES[name].takes:
@@ -221,7 +221,7 @@ def _read(words: Iterable[str]) -> tuple[list[str], Winners]:
 
 def _with_site(parameters: list[str], winners: Winners) -> tuple[list[str], Winners]:
     """Add what stands in the site that is asked for; the command line wins over it."""
-    from movescu.cli.options import sites  # noqa: PLC0415 - for those alone who have sites
+    from movescu.cli.options import sites  # for those alone who have sites
 
     try:
         site = sites.read_site(winners["site"][1][0], _value)

@@ -73,7 +73,7 @@ def identifiers(settings: CommandSettings) -> list[Identifier]:
 
 def check_scopes(wanted: Iterable[Identifier], model: str) -> None:
     """Raise ``UsageError`` for a request whose keys name nothing, or not one by one; see ``scope``."""
-    from movescu.query.scope import Scope  # noqa: PLC0415 - for those alone whose requests are listed
+    from movescu.query.scope import Scope  # for those alone whose requests are listed
 
     for identifier in wanted:
         Scope(identifier, model).check()
@@ -84,11 +84,11 @@ def watch(settings: CommandSettings) -> Callable[[ObjectReceiver], ObjectReceive
     watches: list[Callable[[ObjectReceiver], ObjectReceiver]] = []
     # Programs may read the output.
     if shows_progress() and "-" not in (settings.report, settings.events):
-        from movescu.cli.output.dots import Dots  # noqa: PLC0415 - for those alone who want to see it
+        from movescu.cli.output.dots import Dots  # for those alone who want to see it
 
         watches.append(Dots().watch)
     if settings.limit_rate is not None:
-        from movescu.retrieval.pace import Pace, parse_rate  # noqa: PLC0415 - for those alone who limit it
+        from movescu.retrieval.pace import Pace, parse_rate  # for those alone who limit it
 
         watches.append(Pace(parse_rate(settings.limit_rate)).watch)
     if len(watches) > 1:
@@ -105,9 +105,9 @@ def persistence(settings: CommandSettings) -> Persistence | None:
 
 
 def _listen(settings: CommandSettings, port: int) -> ListenOptions:
-    from movescu.dataset.encoding import Encoding, GroupLength  # noqa: PLC0415 - for those alone who have a port
-    from movescu.storage.durability import Durability  # noqa: PLC0415 - as above
-    from movescu.storage.options import ListenOptions, StorageOptions  # noqa: PLC0415 - as above
+    from movescu.dataset.encoding import Encoding, GroupLength  # for those alone who have a port
+    from movescu.storage.durability import Durability
+    from movescu.storage.options import ListenOptions, StorageOptions
 
     return ListenOptions(
         port=port,
@@ -141,7 +141,7 @@ def _listen(settings: CommandSettings, port: int) -> ListenOptions:
 
 
 def _layout(text: str) -> Layout | None:
-    from movescu.storage.layout.template import parse_layout  # noqa: PLC0415 - for those alone who want folders
+    from movescu.storage.layout.template import parse_layout  # for those alone who want folders
 
     return parse_layout(text)
 
@@ -181,7 +181,7 @@ def _checked(identity: UserIdentity) -> UserIdentity:
 
 def _secret(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
+        with open(path, "rb") as file:
             return file.read(_LONGEST_IDENTITY + 1024)
     except OSError as error:
         raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
@@ -190,7 +190,7 @@ def _secret(path: str) -> bytes:
 def _tls(settings: CommandSettings) -> TLSOptions | None:
     if settings.tls is None:
         return None
-    from movescu.transport.tls import TLSOptions  # noqa: PLC0415 - ssl takes 10 ms to load
+    from movescu.transport.tls import TLSOptions  # ssl takes 10 ms to load
 
     key, certificate = settings.tls
     return TLSOptions(
@@ -216,6 +216,6 @@ def _ask_password() -> str:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         return sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
-    from getpass import getpass  # noqa: PLC0415 - for those alone who are asked
+    from getpass import getpass  # for those alone who are asked
 
     return getpass("Password of the private key: ")

@@ -57,9 +57,9 @@ class Site(NamedTuple):
 def sites_file() -> str:
     """Give the name of the file (XDG Base Directory Specification: a relative directory does not count)."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(base):  # noqa: PTH117 - pathlib costs 10 ms at start
-        base = os.path.expanduser("~/.config")  # noqa: PTH111 - as above
-    return os.path.join(base, "movescu", "sites.toml")  # noqa: PTH118 - as above
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.config")
+    return os.path.join(base, "movescu", "sites.toml")
 
 
 def site_names() -> list[str]:
@@ -131,10 +131,10 @@ def _lacks(option: Option, winners: Winners) -> bool:
 
 
 def _read(path: str) -> dict[str, object]:
-    import tomllib  # noqa: PLC0415 - takes 10 ms to load
+    import tomllib  # takes 10 ms to load
 
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms at start
+        with open(path, "rb") as file:
             return tomllib.load(file)
     except FileNotFoundError as error:
         raise UsageError(
@@ -156,14 +156,14 @@ def _entries(tables: dict[str, object], path: str, name: str) -> Iterator[tuple[
         if not isinstance(tables.get(table, {}), dict):
             raise UsageError(f"{path}: {table!r} is no table", hint=f"Write [{table}] above its settings.")
     defaults, own = tables.get(_DEFAULTS, {}), tables[name]
-    assert isinstance(defaults, dict)  # noqa: S101 - looked at above
-    assert isinstance(own, dict)  # noqa: S101 - as above
+    assert isinstance(defaults, dict)  # looked at above
+    assert isinstance(own, dict)
     entries = {key: value for key, value in defaults.items() if key not in own} | own
     yield from ((key, value) for key, value in entries.items() if value is not False)
 
 
 def _nearest(name: str, names: list[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - costs 3 ms, and only a mistake needs it
+    from difflib import get_close_matches  # costs 3 ms, and only a mistake needs it
 
     near = get_close_matches(name, names, n=1)
     return f"Did you mean {near[0]!r}?" if near else ""
@@ -224,4 +224,4 @@ def _shown(value: object) -> str:
 
 def _expanded(text: str, path: bool) -> str:  # noqa: FBT001 - a private function of two arguments
     """Put the home directory for ``~`` where a file is named: no shell does it here."""
-    return os.path.expanduser(text) if path and text.startswith("~") else text  # noqa: PTH111 - pathlib costs 10 ms
+    return os.path.expanduser(text) if path and text.startswith("~") else text

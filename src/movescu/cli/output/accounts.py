@@ -52,7 +52,7 @@ class Accounts:
         self._end = end
 
     def _line(self, event: Event) -> None:
-        assert self._events is not None  # noqa: S101 - only a sink where there is a file
+        assert self._events is not None  # only a sink where there is a file
         self._events.write(_text(as_json(event)))
 
     def conclude(self, code: int, error: BaseException | None = None) -> int:
@@ -84,7 +84,7 @@ class _Output:
         self._good = True
         if path != STANDARD_OUTPUT:
             try:
-                self._file = open(path, "w", encoding="ascii")  # noqa: PTH123, SIM115 - 10 ms; closed at the end
+                self._file = open(path, "w", encoding="ascii")  # noqa: SIM115 - 10 ms; closed at the end
             except OSError as error:
                 raise UsageError(f"cannot write {path!r}: {error.strerror}") from error
 

@@ -139,7 +139,7 @@ class _Display:
 
     def start(self) -> None:
         """Begin: what is written to standard error from now on goes through ``write``."""
-        from rich.console import Console  # noqa: PLC0415 - takes 40 ms to load, and only terminals need it
+        from rich.console import Console  # takes 40 ms to load, and only terminals need it
 
         self._console: Console = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
         with contextlib.ExitStack() as resources:  # what has been done is undone if a signal ends this
@@ -183,8 +183,8 @@ class _Display:
 
     def _erase(self) -> None:
         """Erase the picture, which may take more lines than it had: terminals that got narrower break them."""
-        from rich.control import Control  # noqa: PLC0415 - as rich.console
-        from rich.segment import ControlType  # noqa: PLC0415 - as rich.console
+        from rich.control import Control
+        from rich.segment import ControlType
 
         width = self._console.width
         rows = sum(max(-(-columns // width), 1) for columns in self._widths)
@@ -194,7 +194,7 @@ class _Display:
         self._widths = []
 
     def _draw(self) -> None:
-        from rich.segment import Segment, Segments  # noqa: PLC0415 - as rich.console
+        from rich.segment import Segment, Segments
 
         lines = self._picture(min(self._console.width, _WIDEST) - 1)[: max(self._console.height - 1, 1)]
         self._widths = [Segment.get_line_length(line) for line in lines]
@@ -202,8 +202,8 @@ class _Display:
         self._console.print(Segments(segments), soft_wrap=True)
 
     def _picture(self, width: int) -> list[list[Segment]]:
-        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - as rich.console
-        from rich.text import Text  # noqa: PLC0415 - as rich.console
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
 
         state = self._history[-1]
         bar = ProgressBar(state.expected or None, state.done, width, pulse=not state.expected)

@@ -52,7 +52,7 @@ def open_database(directory: str, tables: Tables, *, wait: float = _WAIT) -> sql
     The connection commits each statement by itself (``transaction`` holds several together) and may be used from any
     thread, by one at a time. ``wait``: seconds for which another user of the file is waited for. Raises ``StoreError``.
     """
-    path = os.path.join(directory, FILE_NAME)  # noqa: PTH118 - pathlib costs 10 ms at start
+    path = os.path.join(directory, FILE_NAME)
     _check_place(path)
     try:
         return _open(path, tables, wait)
@@ -84,7 +84,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 @contextlib.contextmanager
 def told_as_store_errors() -> Iterator[None]:
     """Raise ``StoreError`` in place of SQLite's own errors, for statements that stand alone."""
-    import sqlite3  # noqa: PLC0415 - 10 ms, for those alone who keep something
+    import sqlite3  # 10 ms, for those alone who keep something
 
     try:
         yield
@@ -109,7 +109,7 @@ def _check_place(path: str) -> None:
 
 
 def _open(path: str, tables: Tables, wait: float) -> sqlite3.Connection:
-    import sqlite3  # noqa: PLC0415 - as above
+    import sqlite3
 
     with told_as_store_errors():
         connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
@@ -146,4 +146,4 @@ def _move_aside(path: str) -> None:
     """Take a damaged file out of the way, its journal too: it would be applied to the new one."""
     for suffix in ("", _JOURNAL):
         with contextlib.suppress(FileNotFoundError):
-            os.replace(path + suffix, path + _ASIDE + suffix)  # noqa: PTH105 - pathlib costs 10 ms at start
+            os.replace(path + suffix, path + _ASIDE + suffix)

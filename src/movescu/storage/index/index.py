@@ -352,7 +352,7 @@ def _told_as_store_error(directory: str) -> Iterator[None]:
 def _boot() -> str:
     """Tell one start of the machine from another; where that cannot be told each is another one."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - as elsewhere
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
     except OSError:
         return os.urandom(16).hex()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dimse.messages import CStoreRQ
     from movescu.storage.layout.template import Layout
-    from movescu.storage.writer import ObjectFile, Outcome
+    from movescu.storage.writer import Naming, ObjectFile
 
 _log: Final = logger_of("movescu.store")
 
@@ -47,7 +47,7 @@ class Placing:
 
     def commit(
         self, file: ObjectFile, request: CStoreRQ, syntax: TransferSyntax, found: Found | None
-    ) -> tuple[Outcome, str]:
+    ) -> tuple[Naming, str]:
         """Give a file its name. Gives what became of it, and the path; ``syntax`` is that of the data set in it.
 
         ``found``: what was noted of it, None if it was not walked. An object whose head cannot be read, as bit

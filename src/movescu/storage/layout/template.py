@@ -153,7 +153,7 @@ def apart(path: str, sop_instance_uid: str) -> str:
 
 def short_hash(value: str) -> str:
     """Give the hash of a value that stands for it in a name: 16 hexadecimal digits."""
-    from hashlib import sha256  # noqa: PLC0415 - 3 ms, for those alone who want a hash
+    from hashlib import sha256  # 3 ms, for those alone who want a hash
 
     return sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -258,7 +258,7 @@ def _error(template: str, start: int, what: str, hint: str = "") -> UsageError:
 
 
 def _near(keyword: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - costs 3 ms, and only a mistake needs it
+    from difflib import get_close_matches  # costs 3 ms, and only a mistake needs it
 
     alike = {known.lower(): known for known in dictionary.keywords() if abs(len(known) - len(keyword)) < 4}
     near = get_close_matches(keyword.lower(), alike, n=1, cutoff=0.8)

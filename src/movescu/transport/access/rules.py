@@ -171,7 +171,7 @@ def read_table(path: str) -> Table:
 
 def read_limited(path: str) -> bytes:
     """Read a file whole. Raises ``OSError``, and ``ValueError`` for an impossible path or too large a file."""
-    with open(path, "rb") as file:  # noqa: PTH123 - a path from a rule need not be text that pathlib can print
+    with open(path, "rb") as file:  # a path from a rule need not be text that pathlib can print
         data = file.read(MAXIMUM_FILE + 1)
     if len(data) > MAXIMUM_FILE:
         raise ValueError(f"it is larger than {MAXIMUM_FILE >> 20} MiB")
@@ -183,7 +183,7 @@ def read_patterns(path: str) -> list[str]:
 
     Raises ``OSError``, and ``ValueError`` for what is no regular file: a pipe or a device would block.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - as for open()
+    if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("it is no regular file")
     text = read_limited(path).decode("utf-8", "surrogateescape")
     words = (word.partition("\0")[0] for word in re.split(rf"[{_SPACE}]+", text))

@@ -64,7 +64,7 @@ def test_more_evidence_of_failure_never_makes_an_outcome_better(
     assert RANKS.index(before.outcome) <= RANKS.index(after.outcome)
 
 
-def _more(before: Any, more: Any) -> Any:  # noqa: ANN401 - the fields have several types
+def _more(before: Any, more: Any) -> Any:  # the fields have several types
     return before or more if isinstance(more, bool) else before + more
 
 
