@@ -1,8 +1,8 @@
-"""Puts the tables of the conformance statement into ``docs/conformance.md``, made from the program's own tables.
+"""Update the tables of ``docs/conformance.md`` from the program's own tables.
 
 Run ``python tools/conformance_tables.py`` after a change of storage classes, transfer syntaxes or options. Each table
-stands between two comments that bear its name; what is around them is written by hand.
-``tests/test_conformance_document.py`` fails while the document is behind.
+is between two comments with its name; the text around them is written by hand. ``tests/test_conformance_document.py``
+fails while the document is out of date.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REJECTIONS: Final = (
 
 
 def updated(document: str) -> str:
-    """Give the document with its tables as they should be. Raises ``ValueError`` if one has no place in it."""
+    """Return the document with its tables updated. Raise ``ValueError`` if a table has no place in it."""
     for name, lines in tables().items():
         pattern = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
         document, count = pattern.subn(lambda found, lines=lines: f"{found[1]}{lines}\n{found[2]}", document)  # type: ignore[misc] # a default argument binds the loop's variable
@@ -43,7 +43,7 @@ def updated(document: str) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Give each table by its name."""
+    """Return each table by its name."""
     return {
         "storage classes": _table(("SOP class", "UID", "SCU", "SCP"), _storage_rows()),
         "move classes": _table(("SOP class", "UID", "SCU", "SCP", "option"), _move_rows()),
@@ -98,7 +98,7 @@ def _preference_rows(field: str) -> Iterator[tuple[str, ...]]:
 
 
 def _runs(syntaxes: Sequence[TransferSyntax]) -> Iterator[str]:
-    """Give the many syntaxes of ``--accept-all`` by their UIDs, the encapsulated ones apart from the native ones."""
+    """Yield the many syntaxes of ``--accept-all``: the encapsulated ones by UID, then the native ones by name."""
     root = "1.2.840.10008.1.2"
     yield f"encapsulated, {root} followed by: " + ", ".join(s.uid[len(root) :] for s in syntaxes if s.encapsulated)
     yield ", ".join(syntax.name for syntax in syntaxes if not syntax.encapsulated)
