@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "conformance.md"
 
 _REJECTIONS: Final = (
-    (1, 1, 3, "`--allow-aet` is given, and not with the caller's title"),
-    (1, 1, 7, "`--require-called-aet` is given, and the title called is not the move destination"),
+    (1, 1, 3, "`--allow-aet` does not list the calling AE title"),
+    (1, 1, 7, "with `--require-called-aet`: the called AE title is not the move destination"),
     (1, 2, 2, "bit 0 of the protocol version is not set"),
-    (2, 3, 2, "as many associations as `--max-associations` allows are open"),
+    (2, 3, 2, "the number of open associations has reached `--max-associations`"),
 )
 """Result, source and reason of PS3.8 table 9-21, and when they are sent."""
 
@@ -48,10 +48,10 @@ def tables() -> dict[str, str]:
         "storage classes": _table(("SOP class", "UID", "SCU", "SCP"), _storage_rows()),
         "move classes": _table(("SOP class", "UID", "SCU", "SCP", "option"), _move_rows()),
         "transfer syntaxes": _table(("transfer syntax", "UID", "accepted with"), _syntax_rows()),
-        "preferences": _table(("option", "transfer syntaxes, most wanted first"), _preference_rows("preferred")),
+        "preferences": _table(("option", "transfer syntaxes, in order of preference"), _preference_rows("preferred")),
         "proposals": _table(("option", "transfer syntaxes, in the order proposed"), _preference_rows("proposed")),
         "rejections": _table(("result", "source", "reason", "when"), _rejection_rows()),
-        "user identity": _table(("option", "what is sent"), _identity_rows()),
+        "user identity": _table(("option", "content"), _identity_rows()),
     }
 
 

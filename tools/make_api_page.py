@@ -19,9 +19,9 @@ PAGE: Final = ROOT / "docs" / "api.md"
 PLACES: Final = (
     ("Retrieving", "movescu", "retrieval.client", ("retrieve", "Retriever", "Settings")),
     ("Keys", "movescu", "query.python_keys", ("Keys",)),
-    ("What it came to", "movescu", "retrieval.result", ("RetrieveResult",)),
-    ("Where objects go", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes")),
-    ("When they are on the disk", "movescu", "storage.durability", ("Durability",)),
+    ("Results", "movescu", "retrieval.result", ("RetrieveResult",)),
+    ("Sinks", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes")),
+    ("Durability", "movescu", "storage.durability", ("Durability",)),
     (
         "Events",
         "movescu.events",
