@@ -17,10 +17,14 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "api.md"
 
 PLACES: Final = (
-    ("Retrieving", "movescu", "retrieval.client", ("retrieve", "Retriever", "Settings")),
+    ("Retrieving", "movescu", "retrieve.client", ("Client",)),
+    ("A retrieve under way", "movescu", "retrieve.handle", ("Retrieve",)),
+    ("On asyncio", "movescu", "retrieve.async_client", ("AsyncClient", "AsyncRetrieve")),
+    ("Settings", "movescu", "retrieve.config", ("AE", "Timeouts", "Retry", "Receive", "Request")),
     ("Keys", "movescu", "query.python_keys", ("Keys",)),
-    ("Results", "movescu", "retrieval.result", ("RetrieveResult",)),
-    ("Sinks", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes")),
+    ("Result", "movescu", "retrieve.result", ("Result",)),
+    ("Judgement", "movescu", "retrieve.judgement", ("Outcome", "Reason")),
+    ("Sinks", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes", "OnDataset", "Sink")),
     ("Durability", "movescu", "storage.durability", ("Durability",)),
     (
         "Events",
@@ -45,7 +49,7 @@ HEAD: Final = """\
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([HEAD + _about("retrieval.client"), *(part for place in PLACES for part in _section(*place))])
+    return "\n".join([HEAD + _about("retrieve.client"), *(part for place in PLACES for part in _section(*place))])
 
 
 def _source(module: str) -> ast.Module:

@@ -138,4 +138,4 @@ class StoreError(MovescuError):
 
 
 class IncompleteError(MovescuError):
-    """A retrieve that did not bring everything, where that is wanted as an error: ``RetrieveResult.check``."""
+    """A retrieve that did not bring everything, where that is wanted as an error: ``Result.check``."""
