@@ -44,6 +44,25 @@ HEAD: Final = """\
 
 # Library
 
+A study to a folder takes three lines:
+
+```python
+from movescu import AE, Client
+
+with Client(AE("archive.example.org", 104, title="ARCHIVE"), ae_title="ME", listen=11112, to="images") as client:
+    result = client.retrieve({"StudyInstanceUID": "1.2.3"})
+```
+
+## What is public
+
+The names in `movescu.__all__`, and those of `movescu.errors`, `movescu.events` and `movescu.testing`, are public.
+Everything else, in whatever module it can be found, may change in any version.
+
+From 1.0 on, a public name goes in three steps: a release in which it still works and raises `DeprecationWarning` with
+the name to use instead, kept for at least two minor versions and a year; a major version without it; and a line in the
+changelog for both. A new parameter has a default that leaves behaviour as it was. A new error class is a subclass of
+the one that was raised before. Before 1.0, names go without notice.
+
 """
 
 
