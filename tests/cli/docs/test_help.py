@@ -8,15 +8,17 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
+import terminal
 
-from movescu.cli.docs.banner import version_text
-from movescu.cli.docs.help import help_text, painted, short_help_text, wants_colour
+from movescu.cli.docs.banner import banner, version_text
+from movescu.cli.docs.help import help_text, painted, short_help_text, wants_colour, width_of
 from movescu.cli.main import main
 from movescu.cli.options.command_line import parse
 from movescu.cli.options.table import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 class Terminal(io.StringIO):
@@ -26,7 +28,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_COLOR", "CLICOLOR_FORCE"):
+    for name in ("NO_COLOR", "CLICOLOR_FORCE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
 
@@ -64,6 +66,37 @@ def test_the_examples_of_the_short_help_are_command_lines() -> None:
     assert len(commands) == 3
     for command in commands:
         parse(shlex.split(command.replace("\\\n", ""))[1:])
+
+
+@pytest.mark.parametrize("width", [50, 80, 93, 100])
+def test_help_is_as_wide_as_it_is_told(width: int) -> None:
+    text = help_text(width).removeprefix(banner())
+    assert max(map(len, text.splitlines())) <= width
+    assert width < 93 or len(text.splitlines()) < len(help_text().splitlines())
+    assert text.split() == help_text().removeprefix(banner()).split() or width == 50  # which breaks a long word
+
+
+@pytest.mark.parametrize(
+    ("columns", "environment", "width"),
+    [(64, {}, 64), (95, {}, 95), (200, {}, 100), (20, {}, 50), (95, {"COLUMNS": "70"}, 70)],
+)
+@pytest.mark.parametrize("options", [("--help",), ("--help", "all")], ids=" ".join)
+def test_help_follows_the_width_of_the_terminal(
+    tmp_path: Path, options: tuple[str, ...], columns: int, environment: dict[str, str], width: int
+) -> None:
+    command = terminal.Terminal(*options, folder=tmp_path, columns=columns, environment=environment)
+    with command as run:
+        output = re.sub(r"\x1b\[\d*m", "", run.finish()).replace("\r\n", "\n")
+    assert output == (help_text if "all" in options else short_help_text)(width)
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [("", 80), ("60", 60), ("1000", 100), ("0", 80), ("-5", 80), ("9" * 5000, 100), ("x", 80)]
+)
+def test_help_in_a_pipe_follows_columns(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert width_of(io.StringIO()) == width
+    assert width_of(None) == width
 
 
 @pytest.mark.parametrize("text", [short_help_text(), help_text()])

@@ -187,26 +187,26 @@ def test_a_whole_retrieve_takes_the_name_of_a_site_and_a_key(write: Write, tmp_p
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("cal = 'PACS'", "key 'cal' of site 'pacs' is not known (Did you mean 'call'?)"),
-        ("help = true", "key 'help' of site 'pacs' is not known"),
-        ("check = true", "key 'check' of site 'pacs' is not known"),
-        ("port = 'x'", "key 'port' of site 'pacs': 'x' is no number from 1 to 65535"),
-        ("port = 70000", "key 'port' of site 'pacs': 70000 is no number from 1 to 65535"),
+        ("cal = 'PACS'", "key 'cal' of site 'pacs' is unknown (Did you mean 'call'?)"),
+        ("help = true", "key 'help' of site 'pacs' is unknown"),
+        ("check = true", "key 'check' of site 'pacs' is unknown"),
+        ("port = 'x'", "key 'port' of site 'pacs': 'x' is not a number from 1 to 65535"),
+        ("port = 70000", "key 'port' of site 'pacs': 70000 is not a number from 1 to 65535"),
         ("peer = 7.5", "key 'peer' of site 'pacs': 7.5 is neither text nor a whole number"),
         ("listen-port = 0", "key 'listen-port' of site 'pacs': Invalid value for option --port (underflow: 0)"),
         ("max-pdu = 'much'", "key 'max-pdu' of site 'pacs': Invalid value for option --max-pdu (much)"),
-        ("model = 'series'", "key 'model' of site 'pacs': 'series' is no model (Models: patient, study, psonly.)"),
+        ("model = 'series'", "key 'model' of site 'pacs': 'series' is not a model (Models: patient, study, psonly.)"),
         ("model = ['study']", "key 'model' of site 'pacs': ['study'] is neither text nor a whole number"),
-        ("model = 1", "key 'model' of site 'pacs': 1 is no model"),
-        (f"port = 0x{'f' * 5000}", "key 'port' of site 'pacs': a number of thousands of digits is no number from 1"),
+        ("model = 1", "key 'model' of site 'pacs': 1 is not a model"),
+        (f"port = 0x{'f' * 5000}", "key 'port' of site 'pacs': a number of thousands of digits is not a number from 1"),
         (f"call = 0x{'f' * 17}", "key 'call' of site 'pacs': the number is too large"),
         (f"call = {{a = 0x{'f' * 5000}}}", "key 'call' of site 'pacs': a number of thousands of digits is neither"),
         (f"call = {'[' * 5000}", "maximum recursion depth exceeded"),
-        ("verbose = 'yes'", "key 'verbose' of site 'pacs' takes no value (Write true, or false to leave it out.)"),
+        ("verbose = 'yes'", "key 'verbose' of site 'pacs' takes no value (Write true, or false to drop the default.)"),
         ("call = ['A', 'B']", "key 'call' of site 'pacs' takes 1 values: TITLE"),
         ("enable-tls = 'key'", "key 'enable-tls' of site 'pacs' takes 2 values: KEY, CERT"),
         ("= 1", "Invalid statement (at line 1, column 1)"),
-        ("[other]", "'pacs' is no table (Write [pacs] above its settings.)"),
+        ("[other]", "'pacs' is not a table (Write [pacs] above its settings.)"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named_with_file_and_key(write: Write, line: str, message: str) -> None:
@@ -219,7 +219,7 @@ def test_a_site_that_is_not_there_is_named_with_those_that_are(write: Write) -> 
     path = write("[defaults]\n[pact]\n")
     assert refusal() == f"{path}: there is no site 'pacs' (Did you mean 'pact'?)"
     path.write_text("[one]\n[two]\n")
-    assert refusal() == f"{path}: there is no site 'pacs' (It has: one, two.)"
+    assert refusal() == f"{path}: there is no site 'pacs' (Sites: one, two.)"
 
 
 def test_without_the_file_its_place_and_its_form_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +231,7 @@ def test_without_the_file_its_place_and_its_form_are_told(tmp_path: Path, monkey
 
 def test_a_site_without_its_peer_needs_one_on_the_command_line(write: Write) -> None:
     path = write("[pacs]\nport = 104\n")
-    assert refusal() == f"{path}: site 'pacs' has no 'peer' (Enter it there, or give peer and port.)"
+    assert refusal() == f"{path}: site 'pacs' has no 'peer' (Add it to the site, or type peer and port.)"
     assert at_pacs(*KEY, "host", "105").port == 105
 
 
