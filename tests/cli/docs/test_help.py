@@ -1,4 +1,4 @@
-"""What ``--help`` shows: enough for a start on a page, and everything on request."""
+"""Help texts: a short one on one page, the whole one on request, as wide as the terminal."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize(
     "arguments", [(), ("-h",), ("--help",), ("archive", "-h", "104"), ("all", "-h"), ("-aet", "-h", "-h", "-S", "all")]
 )
-def test_the_short_help_is_shown(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
+def test_short_help_is_shown(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
     assert shown(capsys, *arguments) == short_help_text()
 
 
 @pytest.mark.parametrize(
     "arguments", [("--help", "all"), ("-h", "all"), ("archive", "-h", "all", "+te", "+B"), ("-h", "-h", "all")]
 )
-def test_all_after_help_shows_every_option(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
+def test_help_all_shows_every_option(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
     assert shown(capsys, *arguments) == help_text()
 
 
-def test_the_short_help_fits_a_screen_and_a_half() -> None:
+def test_short_help_has_at_most_40_lines() -> None:
     lines = short_help_text().splitlines()
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
     assert any("movescu --help all" in line for line in lines)
 
 
-def test_the_examples_of_the_short_help_are_command_lines() -> None:
+def test_short_help_examples_are_valid_command_lines() -> None:
     commands = re.findall(r"^    (movescu (?:.*\\\n)?.*)", short_help_text(), re.MULTILINE)
     assert len(commands) == 3
     for command in commands:
@@ -69,7 +69,7 @@ def test_the_examples_of_the_short_help_are_command_lines() -> None:
 
 
 @pytest.mark.parametrize("width", [50, 80, 93, 100])
-def test_help_is_as_wide_as_it_is_told(width: int) -> None:
+def test_help_keeps_to_the_given_width(width: int) -> None:
     text = help_text(width).removeprefix(banner())
     assert max(map(len, text.splitlines())) <= width
     assert width < 93 or len(text.splitlines()) < len(help_text().splitlines())
@@ -100,7 +100,7 @@ def test_help_in_a_pipe_follows_columns(monkeypatch: pytest.MonkeyPatch, columns
 
 
 @pytest.mark.parametrize("text", [short_help_text(), help_text()])
-def test_colours_change_nothing_but_the_colour(text: str) -> None:
+def test_colours_leave_the_text_unchanged(text: str) -> None:
     coloured = painted(text)
     assert re.sub(r"\x1b\[\d*m", "", coloured) == text
     names = set(re.findall(r"\x1b\[36m(.+?)\x1b", coloured))
@@ -121,7 +121,7 @@ def test_colours_change_nothing_but_the_colour(text: str) -> None:
         (io.StringIO(), {"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, False),
     ],
 )
-def test_colours_are_for_terminals_and_for_who_wants_them(
+def test_colours_follow_terminal_and_environment(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, variables: dict[str, str], *, colour: bool
 ) -> None:
     for name, value in variables.items():
@@ -129,6 +129,6 @@ def test_colours_are_for_terminals_and_for_who_wants_them(
     assert wants_colour(stream) is colour
 
 
-def test_the_version_has_no_colours(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_has_no_colours(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLICOLOR_FORCE", "1")
     assert shown(capsys, "--version") == version_text()
