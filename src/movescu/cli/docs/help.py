@@ -75,7 +75,7 @@ _BOLD, _COLOUR, _PLAIN = "\x1b[1m", "\x1b[36m", "\x1b[0m"
 
 def tls_text(*, ciphers: bool) -> str:
     """Return the list of cipher suites, or of profiles, with a line end."""
-    from movescu.transport.tls import PROFILES, cipher_suites  # ssl takes 10 ms to load
+    from movescu.transport.tls import PROFILES, cipher_suites  # ssl is slow to load
 
     rows = cipher_suites() if ciphers else [f"{name:<12}{profile.name}" for name, profile in PROFILES.items()]
     return banner() + "\n".join(("", *rows)) + "\n"

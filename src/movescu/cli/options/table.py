@@ -119,7 +119,7 @@ _PREFERRED: Final = (
         "+xa",
         "--accept-all",
         "preferred",
-        "accept all of them, compressed before uncompressed",
+        "accept every transfer syntax, compressed before uncompressed",
         _all(_ACCEPT_ALL_FIRST),
     ),
 )
@@ -449,7 +449,11 @@ _OURS: Final = (
         missing="medium",
     ),
     Option(
-        "", "--relational", "relational", "negotiate relational retrieval; requests may omit upper levels", unset=False
+        "",
+        "--relational",
+        "relational",
+        "negotiate relational retrieval; requests may omit the unique keys of upper levels",
+        unset=False,
     ),
     Option(
         "",
