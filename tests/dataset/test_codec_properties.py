@@ -330,12 +330,17 @@ def told(values: dict[int, str]) -> dict[int, str]:
 wanted = sorted({*LEAVES, 0x00080005, 0x00100020, 0x00189810, 0x00280106, 0x00280107, 0x00280120, 0x00400555, REQUEST})
 canonical_objects = st.builds(lambda nodes, made: (syntax_of(made).uid, encode(nodes, made)), data_sets(), layouts)
 NO_TEXT = (uids.IMPLICIT_LITTLE.uid, encode([Node(REQUEST, "SQ", [[]])], IMPLICIT))
+UNDEFINED_LENGTHS = (
+    uids.EXPLICIT_LITTLE.uid,
+    encode([Node(0x00080005, "CS", b"ISO_IR 100"), Node(REQUEST, "SQ", [[]])], LITTLE._replace(undefined=True)),
+)
 SIGNED = (uids.IMPLICIT_LITTLE.uid, encoded.objects()["pixel representation 1"][1])
 
 
 @given(canonical_objects | broken, st.frozensets(st.sampled_from(wanted), min_size=1), st.sampled_from(ENCODINGS))
 @example(SIGNED, frozenset(wanted), Encoding())
 @example(NO_TEXT, frozenset({REQUEST}), Encoding())
+@example(UNDEFINED_LENGTHS, frozenset({0x00080005}), Encoding())
 @settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 def test_values_are_the_same_whether_noted_on_the_way_read_back_or_decoded(
     found: tuple[str, bytes], tags: frozenset[int], encoding: Encoding
@@ -359,7 +364,7 @@ def test_values_are_the_same_whether_noted_on_the_way_read_back_or_decoded(
 
 @pytest.mark.row("CVE-2026-3650")
 @given(broken, st.sampled_from([None, uids.EXPLICIT_BIG, uids.IMPLICIT_LITTLE]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_broken_bytes_take_memory_in_proportion_to_their_number(
     found: tuple[str, bytes], target: uids.TransferSyntax | None
 ) -> None:

@@ -64,7 +64,8 @@ class _Plan(NamedTuple):
     """What to look for: the wanted tags by the number that their four bytes make, and how headers are read."""
 
     wanted: dict[int, int]
-    number: int
+    awaited: frozenset[int]
+    """The wanted tags that end the walk when all of them are found."""
     last: int
     explicit: Struct
     implicit: Struct
@@ -77,11 +78,11 @@ class _Plan(NamedTuple):
 
 @cache
 def _plan(tags: frozenset[int], big: bool) -> _Plan:  # noqa: FBT001 - a key of the cache
-    # The character set does not count: it comes first, if at all.
     order = ">" if big else "<"
     return _Plan(
         {tag if big else _swapped(tag): tag for tag in tags},
-        len(tags) - 1,
+        # Many data sets have no character set, and it precedes the others: do not wait for it beside them.
+        tags - {SPECIFIC_CHARACTER_SET} or tags,
         max(tags),
         Struct(order + "I2sH"),
         Struct(order + "II"),
@@ -100,7 +101,7 @@ def _explicit(data: bytes, plan: _Plan, *, whole: bool) -> Found | None:
     It ends when all is found, else at a long VR behind the last tag that is wanted: pixel data at the latest.
     """
     header, long_length, wanted, short = plan.explicit.unpack_from, plan.long_length.unpack_from, plan.wanted, _SHORT
-    position, size, left = 0, len(data), plan.number
+    position, size, left = 0, len(data), len(plan.awaited)
     found: Found = {}
     try:
         while position < size and left:
@@ -116,7 +117,7 @@ def _explicit(data: bytes, plan: _Plan, *, whole: bool) -> Found | None:
             position += length
             if number in wanted:
                 _note(found, wanted[number], vr, data, position, length)
-                left -= wanted[number] != SPECIFIC_CHARACTER_SET
+                left -= wanted[number] in plan.awaited
     except (struct_error, IndexError):
         return None
     return found if not left or (whole and position == size) else None
