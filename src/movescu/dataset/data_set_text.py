@@ -39,7 +39,7 @@ _CUT: Final = "  and so on"
 
 
 def data_set_text(title: str, data: Buffer, syntax: TransferSyntax) -> str:
-    """Give a data set as lines below a title; what cannot be read ends them with a line that says so."""
+    """Return a data set as lines below a title; what cannot be read ends them with a line that says so."""
     lines = _Lines(title)
     try:
         if syntax.deflated:

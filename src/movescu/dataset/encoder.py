@@ -293,7 +293,7 @@ class Encoder:
         return self._short(tag >> 16, tag & 0xFFFF, vr, length)
 
     def _unit(self, vr: bytes, length: int, big: bool) -> int:  # noqa: FBT001 - once per element
-        """Give how many bytes to swap together, 1 if none: what is relabelled UN or OB becomes little endian."""
+        """Return how many bytes to swap together, 1 if none: what is relabelled UN or OB becomes little endian."""
         relabelled = vr in self._labels or (length > 0xFFFF and vr not in LONG)
         return UNITS.get(vr, 1) if big != (self._big and not relabelled) else 1
 

@@ -48,7 +48,7 @@ _GROUP_LENGTH: Final = PREAMBLE + struct.pack("<HH2sH", 0x0002, 0x0000, b"UL", 4
 def encode_file_meta(
     sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str | None = None
 ) -> bytes:
-    """Give everything in front of the data set; ``source_ae_title`` goes to (0002,0016) where it is not None."""
+    """Return everything in front of the data set; ``source_ae_title`` goes to (0002,0016) where it is not None."""
     sop_class, rest = _around(sop_class_uid, transfer_syntax_uid, source_ae_title)
     sop_instance = _ui(0x0003, sop_instance_uid)
     length = len(_VERSION) + len(sop_class) + len(sop_instance) + len(rest)
@@ -57,7 +57,7 @@ def encode_file_meta(
 
 @lru_cache(64)
 def _around(sop_class_uid: str, transfer_syntax_uid: str, source_ae_title: str | None) -> tuple[bytes, bytes]:
-    """Give what stands before and behind (0002,0003): the same for all objects of a series."""
+    """Return what stands before and behind (0002,0003): the same for all objects of a series."""
     source = b"" if source_ae_title is None else _ae(0x0016, source_ae_title)
     return _ui(0x0002, sop_class_uid), _ui(0x0010, transfer_syntax_uid) + _IMPLEMENTATION + source
 
@@ -74,7 +74,7 @@ class FileMeta(NamedTuple):
 def decode_file_meta(data: bytes | memoryview) -> FileMeta | None:
     """Read group 0002 of a file; None if it has neither a ``DICM`` prefix nor begins with that group.
 
-    The group length is not relied on: the group ends where another one begins. Raises ``DataSetError`` if the meta
+    The group length is not relied on: the group ends where another one begins. Raise ``DataSetError`` if the meta
     information breaks off or names no transfer syntax.
     """
     values: dict[int, str] = {}
@@ -97,7 +97,7 @@ def decode_file_meta(data: bytes | memoryview) -> FileMeta | None:
 
 
 def _read_element(data: bytes | memoryview, position: int) -> tuple[int, int, int]:
-    """Give element number, start and end of the value."""
+    """Return element number, start and end of the value."""
     try:
         element, vr, length = struct.unpack_from("<H2sH", data, position + 2)
         start = position + 8

@@ -33,12 +33,12 @@ _INTEGER: Final = {16: "H", 32: "I", 64: "Q"}  # bits -> the letter of struct, c
 
 
 def read_head(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: frozenset[int]) -> dict[int, str]:
-    """Give the values of tags that are there (see ``find`` and ``texts``)."""
+    """Return the values of tags that are there (see ``find`` and ``texts``)."""
     return texts(find(read, syntax, companions(tags)), tags, big=syntax.big_endian)
 
 
 def companions(tags: frozenset[int]) -> frozenset[int]:
-    """Give the tags of what has to be found so that the values of some tags can be read as text, these among them."""
+    """Return the tags of what has to be found so that the values of some tags can be read as text, these among them."""
     signed = {PIXEL_REPRESENTATION} if any(dictionary.vr_of(tag) == "US or SS" for tag in tags) else set()
     return tags | {SPECIFIC_CHARACTER_SET} | signed
 
@@ -72,7 +72,7 @@ class _Plan(NamedTuple):
     long_length: Struct
 
     def beyond(self, number: int) -> bool:
-        """Tell whether the tag that makes a number comes behind all that are wanted."""
+        """Return True if the tag that makes a number comes behind all that are wanted."""
         return (number if self.explicit.format[0] == ">" else _swapped(number)) > self.last
 
 
@@ -91,7 +91,7 @@ def _plan(tags: frozenset[int], big: bool) -> _Plan:  # noqa: FBT001 - a key of 
 
 
 def _swapped(tag: int) -> int:
-    """Give the number that the bytes of a tag make in little endian, where group and element come one by one."""
+    """Return the number that the bytes of a tag make in little endian, where group and element come one by one."""
     return tag >> 16 | (tag & 0xFFFF) << 16
 
 
@@ -208,7 +208,7 @@ class _Finder(IdentityReader):
 
 
 def texts(found: Found, tags: frozenset[int], *, big: bool) -> dict[int, str]:
-    r"""Give the values of tags that were found: without padding, numbers in decimal, ``\`` between several.
+    r"""Return the values of tags that were found: without padding, numbers in decimal, ``\`` between several.
 
     ``found`` has the ``companions`` of the tags; ``big`` is its byte order.
     """
@@ -238,7 +238,7 @@ def _text(vr: bytes, value: bytes, character_set: bytes, *, big: bool) -> str:
 
 
 def _form(vr: str, order: str) -> str | None:
-    """Give the form of a number for ``struct``, None if it is none that ``str`` writes."""
+    """Return the form of a number for ``struct``, None if it is none that ``str`` writes."""
     if vr in FLOATS:
         return order + FLOATS[vr][1:]
     if vr not in INTEGERS:

@@ -23,7 +23,7 @@ class IdentityReader:
         self._uids: dict[int, str] = {}
 
     def identity(self) -> Identity:
-        """Give what was found, the first of equal tags."""
+        """Return what was found, the first of equal tags."""
         return Identity(self._uids.get(CLASS_UID), self._uids.get(INSTANCE_UID))
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler

@@ -121,7 +121,7 @@ class Parser:
         """What is not as PS3.5 has it and was read all the same, and the first tag of which that is so."""
 
     def feed(self, data: memoryview) -> None:
-        """Take the next bytes. Raises ``DataSetError``."""
+        """Take the next bytes. Raise ``DataSetError``."""
         if self._tail:
             self._tail += data
             if len(self._tail) < self._need:
@@ -131,7 +131,7 @@ class Parser:
         self._tail = bytearray(data[used:])
 
     def finish(self) -> None:
-        """Tell that no more bytes will come. Raises ``DataSetError`` if some were due."""
+        """Tell that no more bytes will come. Raise ``DataSetError`` if some were due."""
         if self._left or self._tail or len(self._levels) > 1:
             where = "" if len(self._levels) == 1 else f" inside {tag_text(self._level.tag)}"
             raise self._error(f"the data set ends{where} before it is complete", self.offset)

@@ -131,9 +131,9 @@ class Recoder:
 
 
 def recode(data: Buffer, syntax: TransferSyntax, encoding: Encoding, *, file_offset: int = 0) -> bytes:
-    """Give a whole data set in another encoding; ``file_offset`` is the number of bytes before it in its file.
+    """Return a whole data set in another encoding; ``file_offset`` is the number of bytes before it in its file.
 
-    Raises ``DataSetError``. A deflated data set is held inflated, up to ``MAX_HELD``: larger ones are ``Recoder``'s.
+    Raise ``DataSetError``. A deflated data set is held inflated, up to ``MAX_HELD``: larger ones are ``Recoder``'s.
     """
     sink = MemorySink()
     recoder = Recoder(syntax, encoding, sink, file_offset=file_offset, maximum_inflated=MAX_HELD, spool=MemorySink)
@@ -154,7 +154,7 @@ def scan(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Iden
     """Walk a whole data set once and tell what it says of itself, and whether to write it untouched.
 
     True: the bytes are exactly what ``recode`` would give. False: ask ``recode``; it gives other bytes, or the
-    encoding is one of those for which finding out is recoding (deflated, +g, +p). Raises ``DataSetError``.
+    encoding is one of those for which finding out is recoding (deflated, +g, +p). Raise ``DataSetError``.
     """
     identity = unchanged(data, syntax, encoding)
     if identity is not None:

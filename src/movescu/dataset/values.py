@@ -46,7 +46,7 @@ class Encoded(Record):
 
 
 def key_vr(tag: int) -> str | None:
-    """Give the VR in which a key or a line of text without one is written; None if no dictionary has the tag.
+    """Return the VR in which a key or a line of text without one is written; None if no dictionary has the tag.
 
     Of several possible ones it is the one that DCMTK takes where no other element decides.
     """
@@ -55,7 +55,7 @@ def key_vr(tag: int) -> str | None:
 
 
 def element(tag: int, vr: str, data: bytes) -> bytes:
-    """Give an element. Raises ``ValueError`` if the value is too long for its VR."""
+    """Return an element. Raise ``ValueError`` if the value is too long for its VR."""
     code = vr.encode()
     if code in LONG or code not in KNOWN:
         return struct.pack("<HH2sxxI", tag >> 16, tag & 0xFFFF, code, len(data)) + data
@@ -65,13 +65,13 @@ def element(tag: int, vr: str, data: bytes) -> bytes:
 
 
 def sequence(tag: int, items: Iterable[bytes]) -> bytes:
-    """Give a sequence of items whose content is encoded already."""
+    """Return a sequence of items whose content is encoded already."""
     content = b"".join(struct.pack("<HHI", ITEM >> 16, ITEM & 0xFFFF, len(item)) + item for item in items)
     return element(tag, "SQ", content)
 
 
 def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Give tag, VR and value of the top level of what ``recode`` made: all lengths are known there."""
+    """Return tag, VR and value of the top level of what ``recode`` made: all lengths are known there."""
     position = 0
     while position < len(data):
         group, number, vr, length = struct.unpack_from("<HH2sH", data, position)
@@ -84,7 +84,7 @@ def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def items(value: bytes) -> Iterator[bytes]:
-    """Give the content of each item of a sequence that ``recode`` made."""
+    """Return the content of each item of a sequence that ``recode`` made."""
     position = 0
     while position < len(value):
         (length,) = struct.unpack_from("<I", value, position + 4)
@@ -93,12 +93,12 @@ def items(value: bytes) -> Iterator[bytes]:
 
 
 def is_text(vr: str) -> bool:
-    """Tell whether values of a VR are text as it stands."""
+    """Return True if values of a VR are text as it stands."""
     return vr.encode() in TEXT or vr == "UI"
 
 
 def encode_value(vr: str, text: bytes) -> Encoded:
-    """Encode a value; text VRs take the bytes as they are. Raises ``ValueError`` if it cannot be of this VR."""
+    """Encode a value; text VRs take the bytes as they are. Raise ``ValueError`` if it cannot be of this VR."""
     if vr == "UI":
         return _uids(text)
     if vr.encode() in TEXT:

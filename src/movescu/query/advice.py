@@ -137,7 +137,7 @@ def _name_fault(name: str) -> str:
 
 
 def _is_date(part: str) -> bool:
-    """Tell whether this is a date, or a range of dates, that the calendar has."""
+    """Return True if this is a date, or a range of dates, that the calendar has."""
     match = re.compile(rf"{_DATE}|{_DATE}-|-{_DATE}|{_DATE}-{_DATE}", re.ASCII).fullmatch(part)
     if match is None:
         return False

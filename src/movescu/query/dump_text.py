@@ -56,7 +56,7 @@ class _LineError(Exception):
 
 
 def read_dump(text: bytes) -> bytes:
-    """Give the data set, in explicit VR little endian and in no order. Raises ``DataSetError`` that names a line."""
+    """Return the data set, in explicit VR little endian and in no order. Raise ``DataSetError`` that names a line."""
     levels = [_Open(0, 0)]
     for number, line in enumerate(text.split(b"\n"), 1):
         stripped = line.strip(_BLANKS)
@@ -72,7 +72,7 @@ def read_dump(text: bytes) -> bytes:
 
 
 def _character_set(top: _Open) -> bytes:
-    """Give the element that says UTF-8, if the text is in it and nothing else is said."""
+    """Return the element that says UTF-8, if the text is in it and nothing else is said."""
     header = element(SPECIFIC_CHARACTER_SET, "CS", b"")[:4]
     if not top.extended or any(part.startswith(header) for part in top.parts):
         return b""
@@ -128,7 +128,7 @@ def _tag(line: bytes) -> tuple[int, bytes]:
 
 
 def _vr(tag: int, rest: bytes) -> tuple[str, bytes]:
-    """Give the VR, as it is written or as the dictionary has it, and what follows."""
+    """Return the VR, as it is written or as the dictionary has it, and what follows."""
     inner, match = _INNER_VR.match(rest), _VR.match(rest)
     following = rest[2:].lstrip(_BLANKS)
     if match is not None and match[1] in KNOWN:
@@ -139,7 +139,7 @@ def _vr(tag: int, rest: bytes) -> tuple[str, bytes]:
 
 
 def _value(vr: str, rest: bytes) -> bytes:
-    """Give the value as it is written, without what surrounds it."""
+    """Return the value as it is written, without what surrounds it."""
     if rest.startswith(b"["):
         end = rest.rfind(b"]")
         if end < 0:

@@ -34,12 +34,12 @@ class Identifier(Record):
     data: bytes
 
     def encode(self, syntax: TransferSyntax) -> bytes:
-        """Give its bytes in the transfer syntax of the presentation context; always of even length."""
+        """Return its bytes in the transfer syntax of the presentation context; always of even length."""
         data = _recode(self.data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
         return data + b"\0" * (len(data) & 1)  # only deflated data can be odd (PS3.5 A.5)
 
     def values(self) -> dict[int, bytes]:
-        """Give the values of the top level by tag."""
+        """Return the values of the top level by tag."""
         return {tag: value for tag, _, value in elements(self.data)}
 
 
@@ -56,7 +56,7 @@ def make_identifier(
 
     With the query model (PATIENT, STUDY or PSONLY) the keys are compared with its levels; ``relational``: the archive
     was asked to do without those of upper levels; ``resolved``: C-FIND finds out what is missing. ``keys_only`` takes
-    from a file nothing but what the model knows. Raises ``UsageError``, which names the key or file and what is wrong
+    from a file nothing but what the model knows. Raise ``UsageError``, which names the key or file and what is wrong
     with it.
     """
     keys = tuple(keys)
@@ -72,7 +72,7 @@ def make_identifier(
 
 
 def _is_in_order(from_keys: bytes) -> bool:
-    """Tell whether recoding, which takes 10 ms to load, would change nothing: keys are encoded in their order.
+    """Return True if recoding, which takes 10 ms to load, would change nothing: keys are encoded in their order.
 
     What is left to do are group lengths, padding in pairs, and what the items of sequences may have.
     """

@@ -38,7 +38,7 @@ class _ModelError(Exception):
 
 
 def read_json(data: bytes) -> bytes:
-    """Give the data set, in explicit VR little endian and in no order. Raises ``DataSetError`` that names a line."""
+    """Return the data set, in explicit VR little endian and in no order. Raise ``DataSetError`` that names a line."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -86,7 +86,7 @@ def _top(model: Any) -> bytes:  # noqa: ANN401 - as above
 
 
 def _terms(model: dict[str, Any]) -> tuple[str, ...] | None:
-    """Give the terms of Specific Character Set, None if there is none."""
+    """Return the terms of Specific Character Set, None if there is none."""
     found = model.get(_CHARACTER_SET, model.get("SpecificCharacterSet"))
     values = found.get("Value") if isinstance(found, dict) else None
     if not isinstance(values, list) or not values:

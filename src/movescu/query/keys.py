@@ -68,7 +68,7 @@ class _Level:
         self.creators = {} if creators is None else creators
 
     def encode(self, name: str = "") -> bytes:
-        """Give its bytes, in the order of tags."""
+        """Return its bytes, in the order of tags."""
         data = {tag: element(tag, vr, value) for tag, (vr, value) in self.values.items()}
         for tag, numbered in self.sequences.items():
             gap = next((n for n in range(len(numbered)) if n not in numbered), None)
@@ -104,7 +104,7 @@ class KeySet:
                     self._add(key, steps, name, value)
 
     def encode(self) -> bytes:
-        """Give the data set, in the order of tags. Raises ``UsageError``."""
+        """Return the data set, in the order of tags. Raise ``UsageError``."""
         if self._extended and self._terms is None:
             self._top.values[charset.SPECIFIC_CHARACTER_SET] = ("CS", charset.UTF_8.encode())
         return self._top.encode()
@@ -138,7 +138,7 @@ class KeySet:
             level.creators.setdefault(tag >> 16 << 8 | tag & 0xFF, value.rstrip(" "))
 
     def _resolve(self, level: _Level, name: str, value: str) -> tuple[int, str]:
-        """Give tag and VR."""
+        """Return tag and VR."""
         private = _private(name)
         if private is not None:
             group, number, creator = private
@@ -177,7 +177,7 @@ class KeySet:
 
 
 def _split(key: str) -> tuple[list[tuple[str, int]], str | None, str]:
-    """Give the items on the way, the name of the element, None if the key ends at an item, and the value of a key."""
+    """Return the items on the way, the name of the element, None if the key ends at an item, and the value of a key."""
     steps, position = [], 0
     while "[" in key and (match := re.compile(_STEP).match(key, position)) is not None:
         steps.append((match[1], int(match[2])))
@@ -199,7 +199,7 @@ def _private(name: str) -> tuple[int, int, str] | None:
 
 
 def _reserve(level: _Level, group: int, creator: str) -> int:
-    """Give the block of a creator, with its group; reserve the first free one if it has none."""
+    """Return the block of a creator, with its group; reserve the first free one if it has none."""
     blocks = range((group << 8) + 0x10, (group << 8) + 0x100)
     block = next((b for b in blocks if level.creators.get(b) == creator), None)
     if block is None:
@@ -232,7 +232,7 @@ def _is_eight_digits(name: str) -> bool:
 
 
 def parse_tag(name: str) -> int:
-    """Give the tag of a name in any form but that of a private element. Raises ``UsageError``."""
+    """Return the tag of a name in any form but that of a private element. Raise ``UsageError``."""
     match = _match_tag(name)
     if match:
         return (int(match[1], 16) & 0xFFFF) << 16 | int(match[2], 16) & 0xFFFF
@@ -283,7 +283,7 @@ def _is_character_set(name: str | None) -> bool:
 
 
 def _is_creator(name: str | None) -> bool:
-    """Tell whether a name is that of a private creator written out."""
+    """Return True if a name is that of a private creator written out."""
     if name is None or _private(name) is not None:
         return False
     tag = parse_tag(name) if _match_tag(name) or _is_eight_digits(name) else 0

@@ -30,7 +30,7 @@ _TOP: Final = "PATIENT"
 def identifier_of(keys: Keys) -> tuple[Identifier, str]:
     """Make the identifier of a request; gives it and the query model: STUDY, or PATIENT for a whole patient.
 
-    Raises ``UsageError``, which names the key or file and what is wrong with it.
+    Raise ``UsageError``, which names the key or file and what is wrong with it.
     """
     identifier = _made(keys)
     values = identifier.values()

@@ -44,7 +44,7 @@ _HINT: Final = "a query file is a DICOM file or data set, DICOM JSON, or text as
 
 
 def read_query_file(path: str) -> bytes:
-    """Read a query file; ``-`` is standard input. Raises ``UsageError``, which names the file and what is wrong."""
+    """Read a query file; ``-`` is standard input. Raise ``UsageError``, which names the file and what is wrong."""
     data = _read(path)
     shown = "standard input" if path == STANDARD_INPUT else repr(path)
     try:
@@ -75,7 +75,7 @@ def _data_set(path: str, data: bytes) -> bytes:
 
 
 def _content(name: str, data: bytes) -> bytes:
-    """Give the data set in explicit VR little endian, in no order."""
+    """Return the data set in explicit VR little endian, in no order."""
     if data[128:132] == b"DICM":
         return _binary(data)
     text = data.removeprefix(_BYTE_ORDER_MARK)
@@ -108,7 +108,7 @@ def _binary(data: bytes) -> bytes:
 
 
 def _detect(data: bytes) -> TransferSyntax:
-    """Tell the transfer syntax of a bare data set: a VR behind the tag is explicit VR, a small group little endian."""
+    """Return the transfer syntax of a bare data set: explicit if a VR follows the tag; byte order by the group."""
     if data[4:6] not in KNOWN:
         return IMPLICIT_LITTLE
     little, big = int.from_bytes(data[:2], "little"), int.from_bytes(data[:2], "big")

@@ -45,14 +45,14 @@ class Row:
     identifier: Identifier
 
     def key(self, archive: str) -> str:
-        """Give what tells the request from others, wherever it stands in a list; ``archive``: whom it is for."""
+        """Return what tells the request from others, wherever it stands in a list; ``archive``: whom it is for."""
         return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + self.identifier.data).hexdigest()
 
 
 def read_rows(path: str, keys: Sequence[str] = (), *, model: str | None = None) -> list[Row]:
     """Read a list; ``keys``, as after ``-k``, hold for each row that does not have its own.
 
-    Raises ``UsageError``, which names the line and what is wrong with it.
+    Raise ``UsageError``, which names the line and what is wrong with it.
     """
     lines = [(number, line) for number, line in enumerate(_lines(path), start=1) if line.strip() and line[0] != "#"]
     delimiter = ""
@@ -92,7 +92,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _columns(cells: list[str]) -> list[str] | None:
-    """Give the names of the columns; None if this is a row already."""
+    """Return the names of the columns; None if this is a row already."""
     if len(cells) == 1 and _UID.match(cells[0]):
         return None
     for cell in cells:
