@@ -48,7 +48,7 @@ def test_records_are_equal_by_kind_and_fields() -> None:
 def test_a_copy_with_other_values_leaves_the_first_as_it_is() -> None:
     other = replace(OPTIONS, port=11112)
     assert (other.port, other.called_ae_title, OPTIONS.port) == (11112, "PACS", 104)
-    for copied in (copy.copy(OPTIONS), copy.deepcopy(OPTIONS), pickle.loads(pickle.dumps(OPTIONS))):  # noqa: S301 - our own
+    for copied in (copy.copy(OPTIONS), copy.deepcopy(OPTIONS), pickle.loads(pickle.dumps(OPTIONS))):
         assert copied == OPTIONS
 
 

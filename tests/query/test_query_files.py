@@ -183,7 +183,7 @@ BROKEN_JSON = {
     '{"00280010": {"vr": "US", "Value": [' + "9" * 5000 + "]}}": "line 1: it cannot be read",
     "[" * 100_000: "line 1: it cannot be read",
     "{" + ",".join(f'"{number}": 1' for number in (*range(30_000), 29_999)) + "}": "29999: it is there twice",
-    '{"00080005": {"Value": ["KLINGON"]}, "00100020": {"Value": ["A"]}}': "the character set 'KLINGON' is not known",
+    '{"00080005": {"Value": ["KLINGON"]}, "00100020": {"Value": ["A"]}}': "unknown character set 'KLINGON'",
 }
 
 

@@ -1,7 +1,7 @@
-"""Attribute matching: whether an answer of C-FIND has what a key asks for (PS3.4 C.2.2.2).
+"""Attribute matching: whether a C-FIND response matches a key (PS3.4 C.2.2.2).
 
-An archive may match by fewer keys than it was sent, or more loosely than it was asked to. So each answer is compared
-here with every key of the request. Patient ID and UIDs are compared literally, for they name one entity and no set of
+An archive may match by fewer keys than it was sent, or more loosely than requested. So each response is compared here
+with every key of the request. Patient ID and UIDs are compared literally, for they name one entity and no set of
 them: some archives take a wild card in a Patient ID for one.
 
 Steps of the standard, as ``matches`` takes them: universal matching (C.2.2.2.3), list of UID matching (C.2.2.2.2),
@@ -53,7 +53,7 @@ class Key(NamedTuple):
 
 
 def matches(key: Key, value: bytes, terms: tuple[str, ...] = ("",)) -> bool:
-    """Return True if an element's value has what a key asks for; ``terms``: the character set of the value.
+    """Return True if an element's value matches a key; ``terms``: the character set of the value.
 
     An element with several values matches if one of them does, as Modalities in Study has it (PS3.4 C.6.2.1.3).
     """
@@ -68,7 +68,7 @@ def matches(key: Key, value: bytes, terms: tuple[str, ...] = ("",)) -> bool:
 
 
 def is_empty(value: bytes) -> bool:
-    """Return True if a value says nothing: an archive that does not know a key answers it so."""
+    """Return True if a value is empty, as an archive returns a key that it does not support."""
     return not value.strip(b" \0")
 
 
@@ -92,7 +92,7 @@ def _parts(vr: bytes, value: bytes, terms: tuple[str, ...]) -> list[str]:
 @lru_cache(maxsize=256)
 def _test_of(key: Key) -> Callable[[str], bool]:
     """Return the function that tells whether one value matches."""
-    if key.tag == PATIENT_ID:  # a backslash in it is a fault of who wrote it, not a list
+    if key.tag == PATIENT_ID:  # a backslash in it is a mistake, not a list separator
         literal = _parts(b"LT", key.value, key.terms)[0]
         return lambda text: text == literal
     tests = [_single(key.vr, part) for part in _parts(key.vr, key.value, key.terms)]

@@ -6,8 +6,8 @@ extracts the constants and the ends of texts; if the constants are equal and no 
 element by element would have accepted the stretch as well.
 
 The constants include the lengths of their elements, so a stretch is valid wherever an element begins: it may become
-useless, never wrong. Stretches are learnt from two successive objects that were walked mostly element by element: from
-all pairs at first, later from two objects in 64.
+useless, never wrong. Stretches are learnt from two successive objects of those that were walked mostly element by
+element: from two in eight at first, later from two in 64.
 """
 
 from __future__ import annotations
