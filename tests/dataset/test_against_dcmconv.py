@@ -146,7 +146,7 @@ def differing(cases: list[Case]) -> Iterator[tuple[Case, str]]:
     print(f"\ncompared with dcmconv: {len(cases)}, {counts}")  # noqa: T201 - the counts are asked for
 
 
-def test_a_made_object_is_written_as_dcmtk_writes_it_under_every_pair_of_options() -> None:
+def test_made_object_is_written_as_by_dcmtk_under_every_pair_of_options() -> None:
     """Each object under the default and every other combination, its neighbour under those between."""
     cases = [
         Case(name, syntax, data, options, encoding)
@@ -174,7 +174,7 @@ def bundled() -> list[tuple[str, str, bytes]]:
     return result
 
 
-def test_pydicoms_files_are_written_as_dcmtk_writes_them() -> None:
+def test_files_of_pydicom_are_written_as_by_dcmtk() -> None:
     rows = choices()
     cases = []
     for number, (name, syntax, data) in enumerate(bundled()):
@@ -189,7 +189,7 @@ def test_pydicoms_files_are_written_as_dcmtk_writes_them() -> None:
     assert {case.name for case, _ in wrong} == CORPUS_EXCEPTIONS.keys(), "an exception is none any more"
 
 
-def test_only_the_listed_exceptions_differ_and_each_does() -> None:
+def test_listed_exceptions_differ_and_no_others() -> None:
     objects = encoded.exceptions()
     assert objects.keys() == EXCEPTIONS.keys()
     options = ("+te", "-p")
@@ -207,7 +207,7 @@ def test_only_the_listed_exceptions_differ_and_each_does() -> None:
         (("+te", "+p", "5", "4"), Encoding(uids.EXPLICIT_LITTLE, file_padding=5, item_padding=4)),
     ],
 )
-def test_options_outside_the_pairs_too(options: tuple[str, ...], encoding: Encoding) -> None:
+def test_options_outside_the_pairs_are_written_as_by_dcmtk(options: tuple[str, ...], encoding: Encoding) -> None:
     # With an odd +p DCMTK leaves wrong group lengths, and blanks at the end of text, as they are.
     left_as_they_are = ("group length", "every VR", "blank", "disordered", "zero")
     cases = [
@@ -219,7 +219,7 @@ def test_options_outside_the_pairs_too(options: tuple[str, ...], encoding: Encod
     assert not wrong, "\n".join(wrong)
 
 
-def test_a_large_object_that_comes_in_pieces_is_the_same_file_as_one_that_comes_whole() -> None:
+def test_large_object_in_chunks_becomes_the_same_file_as_in_one_piece() -> None:
     rows = choices()
     for number, (name, (syntax, data)) in enumerate(encoded.objects().items()):
         for sizes in ((1,), (7, 1, 13), (4096, 1), (65535,)):
@@ -229,7 +229,7 @@ def test_a_large_object_that_comes_in_pieces_is_the_same_file_as_one_that_comes_
             assert streamed(case, 350, sizes) == ours(case, 350), (name, case.options, sizes)
 
 
-def test_an_object_is_called_unchanged_only_if_recoding_leaves_it_so() -> None:
+def test_object_is_unchanged_only_if_recoding_does_not_change_it() -> None:
     agreed = 0
     for name, (syntax, data) in encoded.objects().items():
         for options, encoding in choices():
@@ -244,7 +244,7 @@ def test_an_object_is_called_unchanged_only_if_recoding_leaves_it_so() -> None:
     assert agreed > 20, "nothing is ever unchanged: every object would be recoded"
 
 
-def test_every_tag_of_the_dictionary_gets_the_vr_that_dcmtk_gives_it() -> None:
+def test_tags_of_the_dictionary_get_the_vr_of_dcmtk() -> None:
     """In implicit VR the dictionary is all there is: a wrong VR makes wrong bytes of a user's values."""
     newer = 0
     skipped = {0x00287FE0}  # a URL in place of pixel data: dcmconv refuses to convert such an object

@@ -44,7 +44,7 @@ _PATTERNS: Final = {
     ),
     "IS": (r" *[+-]?\d{1,10} *", "not an integer"),
     "TM": (rf"{_TIME} *|{_TIME}- *|-{_TIME} *|{_TIME}-{_TIME} *", "not a time, such as 101500"),
-    "UI": (r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*", "not a UID, which is numbers without leading zeros, separated by dots"),
+    "UI": (r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*", "not a UID: numbers separated by dots, without leading zeros"),
     "UR": (r"[!-~]*", "characters not allowed in a URI"),
 }
 # Tests that most values pass, so that the pattern need not be compiled.
