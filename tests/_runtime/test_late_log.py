@@ -1,4 +1,4 @@
-"""Loggers that load ``logging`` late: a message that is wanted is never lost, and says where it comes from."""
+"""Late-loading loggers lose no enabled message and report the caller's location."""
 
 from __future__ import annotations
 

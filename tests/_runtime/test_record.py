@@ -1,4 +1,4 @@
-"""Classes of named fields: whoever constructs options or reads results meets them as he would meet dataclasses."""
+"""Records behave like dataclasses to a caller that constructs options or reads results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of the codec for every data set, and what must not happen for any bytes."""
+"""Properties of the codec for every data set, and its safety for arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ BRANCHES = (0x00081140, REQUEST, 0x0040A730, 0x52009230)
 
 
 def canonical(vr: str, data: bytes) -> bytes:
-    """Make a value of any bytes one that no rule has to change."""
+    """Turn arbitrary bytes into a value that no rule has to change."""
     if vr == "UI":
         data = bytes(b"0123456789."[b % 11] for b in data)
         return data + b"\0" * (len(data) & 1)
@@ -79,7 +79,7 @@ def canonical(vr: str, data: bytes) -> bytes:
 
 
 def data_sets(depth: int = 3) -> st.SearchStrategy[list[Node]]:
-    """Draw canonical data sets: tags in order, each once."""
+    """Return a strategy for canonical data sets: tags in order, each once."""
     values = st.dictionaries(st.sampled_from(sorted(LEAVES)), st.binary(max_size=40), max_size=8)
     if depth:
         branches = st.dictionaries(st.sampled_from(BRANCHES), st.lists(data_sets(depth - 1), max_size=3), max_size=2)
@@ -146,7 +146,7 @@ def test_object_that_differs_only_in_sequence_lengths_is_not_decoded(nodes: list
 @pytest.mark.parametrize("vr", ["LO", "OB", "UN", "US"])
 @pytest.mark.parametrize("missing", [0x00080016, 0x00080018])
 def test_uid_is_found_in_any_vr(missing: int, vr: str) -> None:
-    """``adapted`` looks for UIDs in UI: small objects without were refused, large ones not."""
+    """``adapted`` only finds UIDs in UI: small objects with another VR were once refused, large ones not."""
     nodes = [node._replace(vr=vr) if node.tag == missing else node for node in encoded.IDENTITY]
     data = encode([*nodes, encoded.NAME])
     identity, _ = scan(data, uids.EXPLICIT_LITTLE, Encoding())
@@ -155,7 +155,7 @@ def test_uid_is_found_in_any_vr(missing: int, vr: str) -> None:
 
 
 def seen_by_pydicom(data_set: Dataset, *, implicit: bool) -> list[object]:
-    """Give tags, VRs and raw values, nested as they are; pydicom keeps no raw form of an empty value."""
+    """Return nested tags, VRs and raw values; pydicom keeps no raw form of an empty value."""
     result: list[object] = []
     for tag in sorted(data_set.keys()):
         if tag in BRANCHES:
@@ -270,7 +270,7 @@ all_encodings = st.builds(
 
 
 def mutated(data: bytes, seed: int) -> bytes:
-    """Change, take away, insert, repeat or cut bytes, lengths and tags above all."""
+    """Change, delete, insert, repeat or truncate bytes, preferably lengths and tags."""
     source, result = random.Random(seed), bytearray(data)
     for _ in range(source.randint(1, 4)):
         at, size = source.randrange(len(result) + 1), source.choice((1, 2, 4, 8))
@@ -324,7 +324,7 @@ def read_back(data: Buffer, syntax: uids.TransferSyntax, tags: frozenset[int]) -
 
 
 def told(values: dict[int, str]) -> dict[int, str]:
-    """Leave out what is empty: names know no difference between that and what is missing."""
+    """Return the values that are not empty: in names, empty and missing are the same."""
     return {tag: value for tag, value in values.items() if value}
 
 
@@ -347,7 +347,7 @@ SIGNED = (uids.IMPLICIT_LITTLE.uid, encoded.objects()["pixel representation 1"][
 def test_values_are_the_same_whether_noted_read_back_or_decoded(
     found: tuple[str, bytes], tags: frozenset[int], encoding: Encoding
 ) -> None:
-    """An object would have another folder if it is sent with pixel data, with ``+B`` or from another archive."""
+    """Else the folder of an object would depend on pixel data, on ``+B`` or on the archive that sends it."""
     syntax, data = uids.TRANSFER_SYNTAXES[found[0]], found[1]
     walked = adapted(data, syntax, encoding, IDENTITY | companions(tags))
     if walked is None:

@@ -1,4 +1,4 @@
-"""Each rule of encoding, as the bytes that come in beside the bytes that go out."""
+"""The rules of the encoder, each as input bytes and expected output bytes."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def test_number_of_open_elements_is_limited() -> None:
 
 
 def test_sequence_beyond_32_bits_is_written_without_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four GiB of frames in one sequence are rare, and lost if the only answer is an error."""
+    """An object with four GiB of frames in one sequence would be lost if this were an error."""
     monkeypatch.setattr("movescu.dataset.encoder.MAX_LENGTH", 60)
     small, large = sequence(NAME), el(0x00400555, "SQ", item(NAME) * 4)
     data = small + large

@@ -1,3 +1,5 @@
+"""Encoder and decoder of the file meta information (PS3.10 section 7.1)."""
+
 from __future__ import annotations
 
 import contextlib

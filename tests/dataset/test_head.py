@@ -1,4 +1,4 @@
-"""What is read from the head of a data set, held against what pydicom reads."""
+"""Values read from the head of a data set, compared with those that pydicom reads."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read(data: bytes, syntax: TransferSyntax, tags: frozenset[int] = TAGS) -> di
 
 
 def nested(*, undefined: bool) -> Sequence:
-    """Items that have the very tags that are wanted, in front of those of the object."""
+    """Return items with the wanted tags, which precede those of the object."""
     sequence = Sequence([make(PatientID="of the item", StudyInstanceUID="9.9", SeriesNumber=9)])
     sequence.is_undefined_length = undefined
     return sequence

@@ -1,4 +1,4 @@
-"""What cannot be a data set is refused, with the tag and the place, whatever the bytes are and however they arrive."""
+"""The parser refuses malformed data sets with tag and offset, whatever the bytes and the chunks they arrive in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pixels = el(0x7FE00010, "OW", b"abcd")
 
 
 def nested(depth: int, syntax: uids.TransferSyntax = ELE) -> bytes:
-    """Open ``depth`` sequences of undefined length, and close them."""
+    """Return ``depth`` nested sequences of undefined length."""
     vr = None if syntax.implicit else "SQ"
     opened = el(REQUEST, vr, item(b"", UNDEFINED), length=UNDEFINED)
     return opened * depth + (item_end() + sequence_end()) * depth
@@ -106,7 +106,7 @@ def test_nesting_beyond_the_limit_is_refused_without_a_crash(syntax: uids.Transf
 
 
 def test_empty_items_take_linear_time() -> None:
-    """Twice the bytes must not take four times as long, or one object blocks a receiver for hours."""
+    """With quadratic time, a single object could block a receiver for hours."""
 
     def seconds(count: int) -> float:
         data = el(REQUEST, "SQ", item(b"") * count)

@@ -1,4 +1,4 @@
-"""Objects too large to hold: they go through a ``Recoder`` in pieces, and memory stays where it was."""
+"""Objects too large for memory are streamed through a ``Recoder`` with bounded memory."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def sequence(size):
     yield sequence_end()
 
 def nothing(size):
-    """A deflate bomb: each KiB of it is a MiB."""
+    """Return a deflate bomb, of which each KiB inflates to a MiB."""
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     yield deflater.compress(encode(IDENTITY) + el(0x7FE00010, "OB", b"", length=size))
     for _ in range(size // MIB):
@@ -105,7 +105,7 @@ def run(name, size, source, encoding):
     return sink.file.seek(0, 2)
 
 def peak():
-    """MiB. ru_maxrss would be of no use: it begins with the size of the process that started this one."""
+    """Return the memory in MiB. ru_maxrss is useless: it starts at the size of the parent process."""
     for line in open("/proc/self/status"):
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024
@@ -163,7 +163,7 @@ def streamed(data: bytes, syntax: uids.TransferSyntax, encoding: Encoding) -> by
 
 
 def test_group_length_far_back_in_the_file_is_corrected() -> None:
-    """More than is kept in memory lies between the length and the end of what it counts."""
+    """The length and the end of the group are further apart than the buffer is long."""
     large = el(0x7FE00010, "OW", bytes(3 << 20))
     expected = el(0x7FE00000, "UL", len(large).to_bytes(4, "little")) + large
     assert streamed(large, ELE, Encoding(group_length=GroupLength.CREATE)) == expected

@@ -1,4 +1,4 @@
-"""Files of DCMDICTPATH decide how keys are understood and how implicit VR is read, as they do for DCMTK's programs."""
+"""Files of DCMDICTPATH define the names of keys and the VRs of implicit VR, as for DCMTK's programs."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_invalid_line_is_logged_and_the_others_apply(
 
 
 def test_line_of_blanks_takes_linear_time(tmp_path: Path) -> None:
-    """With two ways to share them out, these took minutes."""
+    """When blanks could match in two ways, these lines took minutes."""
     path = tmp_path / "blank.dic"
     path.write_text(f'(0008,{" " * 200_000}x)\tCS\tA\n( 0008 , 0052 )\tCS\tLevel\n( 0009 , "A B" , 01 )\tCS\tB\n')
     use_dictionaries(str(path))
@@ -222,7 +222,7 @@ def test_private_elements_are_written_as_by_dcmtk_with_its_dictionaries() -> Non
 
 
 def private_objects() -> Iterator[bytes]:
-    """A data set for each creator of private.dic, with all its elements in the block that they are told of."""
+    """Return a data set for each creator of private.dic, with all its elements in the block stated there."""
     text = DEBIAN[1].read_text(encoding="latin-1")
     found: dict[str, set[tuple[int, int]]] = {}
     for group, creator, element in re.findall(
@@ -267,7 +267,7 @@ def test_fast_path_uses_the_dictionary_file() -> None:
 
 
 def command(path: str, *arguments: str) -> tuple[int, str]:
-    """Run the command with DCMDICTPATH against a port of this machine at which nobody is."""
+    """Run the command with DCMDICTPATH against a closed port of this machine."""
     words = [sys.executable, "-W", "error", "-m", "movescu", "127.0.0.1", "1", *arguments]
     environment = {**os.environ, "DCMDICTPATH": path}
     done = subprocess.run(words, env=environment, capture_output=True, check=False, timeout=60)

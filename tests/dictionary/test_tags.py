@@ -1,4 +1,4 @@
-"""The dictionary is what values of implicit VR are read by, and what ``-k`` names are found in."""
+"""The data dictionary gives the VR of elements in implicit VR and the tags of ``-k`` keywords."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_dictionary_has_every_private_element() -> None:
 
 
 def test_start_does_not_load_the_dictionary() -> None:
-    """``movescu --version`` reads none of it, and the first look-up takes a few milliseconds."""
+    """``movescu --version`` reads none of it, and the first look-up is fast."""
     script = (
         f"import sys, time\nsys.path.insert(0, {dictionary.__file__.rpartition('movescu')[0]!r})\n"
         "from movescu.dictionary import tags as dictionary\n"

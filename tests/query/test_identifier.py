@@ -1,3 +1,5 @@
+"""Identifiers made of keys and query files (PS3.4 C.4.2.1.4.1)."""
+
 from __future__ import annotations
 
 import io

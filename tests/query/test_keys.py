@@ -1,4 +1,4 @@
-"""What ``-k`` can do beyond DCMTK's, and what a user is told about keys that are probably not meant."""
+"""The extensions of ``-k`` beyond DCMTK's syntax, and the warnings about likely mistakes in keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 import pydicom
 import pytest
 from encoded import el, item
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from movescu.errors import UsageError
@@ -143,7 +143,7 @@ def test_key_of_maximum_depth_is_sent() -> None:
 
 
 def test_long_key_is_refused_at_once() -> None:
-    """Of the old names of PS3.6 each capital letter was tried as one: 8 GB of them for this."""
+    """Trying each possessive s of an old name once took 8 GB for this key."""
     with pytest.raises(UsageError, match="bad key format"):
         make_identifier(["P" + "asA" * 43_000 + "=1"])
     with pytest.raises(UsageError, match="bad key format"):
@@ -313,7 +313,6 @@ PIECE = st.one_of(
 )
 
 
-@settings(deadline=None)  # the first call loads dictionaries
 @given(st.lists(st.lists(PIECE, max_size=8).map("".join), max_size=3))
 def test_keys_raise_only_usage_errors(keys: list[str]) -> None:
     with suppress(UsageError):

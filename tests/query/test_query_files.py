@@ -1,4 +1,4 @@
-"""Query files as JSON, as text and from standard input ask for the same as DICOM files; what is none is named."""
+"""Query files as JSON, text or standard input become the same request as DICOM files; invalid ones are named."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ def test_query_file_reader_raises_only_usage_errors(tmp_path_factory: pytest.Tem
 
 
 def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str]:
-    """Run the command against a port of this machine at which nobody is: a connection would make the exit code 61."""
+    """Run the command against a closed port of this machine: an attempt to connect would give exit code 61."""
     words = [sys.executable, "-W", "error", "-m", "movescu", "127.0.0.1", "1", *arguments]
     done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=60)
     return done.returncode, done.stderr.decode()

@@ -1,4 +1,4 @@
-"""The identifier of a request is byte for byte the one that DCMTK's movescu sends, and text reads as its dump2dcm does.
+"""Identifiers compared byte for byte with those of DCMTK's movescu, and text query files with its dump2dcm.
 
 Many keys go with each run of DCMTK's program. Every difference stands in a table with its reason, and must be one.
 """
@@ -184,7 +184,7 @@ SENT_OTHERWISE = {
 
 
 def sent_by_dcmtk(keys: Sequence[str], folder: Path) -> tuple[int, str, bytes]:
-    """The exit code, the error, and the identifier that an archive gets."""
+    """Return the exit code, the error, and the identifier that the archive receives."""
 
     def script(session: scripted.Session) -> None:
         session.accept()
@@ -339,7 +339,7 @@ BROKEN = {
 
 
 def dumped(text: str, folder: Path) -> tuple[str, bytes | None]:
-    """Write a text, and have dump2dcm convert it: the text's file, and the data set, None if it refused."""
+    """Return the file of a text, and the data set that dump2dcm makes of it, None if it refuses it."""
     source, target = folder / "query.dump", folder / "query.dcm"
     source.write_text(text)
     (folder / "value").write_bytes(b"123")

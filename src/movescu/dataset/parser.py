@@ -168,7 +168,7 @@ class Parser:
         return position
 
     def _pass(self, data: memoryview, position: int) -> int:
-        """Hand on the part of a large value that is here."""
+        """Pass the received part of a large value to the handler."""
         stop = min(len(data), position + self._left)
         self._left -= stop - position
         while position < stop:

@@ -71,7 +71,7 @@ class Scope:
         return (_text(key.value),) if level == "PATIENT" else listed(_text(key.value))
 
     def filters(self, level: str, *, patient_root: bool) -> dict[int, Key]:
-        """Return the keys beside the unique ones that a C-FIND at a level carries, by tag.
+        """Return the keys of a C-FIND at a level other than the unique ones, by tag.
 
         Without ``patient_root`` in Study Root. At a level below that of the request there are none.
         """
@@ -85,7 +85,7 @@ class Scope:
         }
 
     def _last(self, *, patient_root: bool) -> int:
-        """Return the lowest level at which keys of the request are asked with."""
+        """Return the index of the lowest level at which the request's other keys are used."""
         return max(LEVELS.index(self.level), 0 if patient_root else 1)
 
     def _level_of(self, tag: int, *, patient_root: bool) -> str:
@@ -94,7 +94,7 @@ class Scope:
 
     @property
     def is_exact(self) -> bool:
-        """Whether C-MOVE can take the request as it is: unique keys that name entities one by one, and no other key."""
+        """Whether the keys can go into a C-MOVE unchanged: unique keys that each name one entity, and no others."""
         if self.level not in MODELS[self.model] or not self.unique(self.level):
             return False
         own = MODELS[self.model]
@@ -104,10 +104,10 @@ class Scope:
         )
 
     def check(self) -> None:
-        """Raise ``UsageError`` unless the keys name something: what all of them match has to be known.
+        """Raise ``UsageError`` unless the keys select something definite.
 
-        Wild cards in a UID would ask for more than it names, so would a backslash in a Patient ID; an empty unique key
-        with no other key of its level beside it asks for everything, which is a slip.
+        A wild card in a UID, or a backslash in a Patient ID, would request more than it names. An empty unique key
+        without another key of its level would request everything, which is a mistake.
         """
         levels = MODELS[self.model]
         if self.level not in levels:
@@ -176,5 +176,5 @@ def _is_creator(tag: int) -> bool:
 
 
 def _text(value: bytes) -> str:
-    """Return a value byte for character: it is only compared, and sent back."""
+    """Return a value as text, one character per byte: it is only compared and sent back."""
     return value.decode("latin-1").strip("\0 ")
