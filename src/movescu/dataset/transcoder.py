@@ -61,7 +61,7 @@ class Reader:
         try:
             block = self._inflater.decompress(data, _BLOCK)
         except zlib.error as error:
-            raise DataSetError(f"the deflated data set is corrupt: {error}") from error
+            raise DataSetError(f"the data set is not deflated, or corrupt: {error}") from error
         self._inflated += len(block)
         if self._inflated > self._maximum:
             raise DataSetError(f"the data set inflates to more than {self._maximum >> 20} MiB")
