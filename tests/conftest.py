@@ -43,6 +43,6 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, None]:
         cache.set("cache/lastfailed", {re.sub(r"@[\w-]+$", "", name): True for name in failed})
 
 
-# Inputs are slow to make where there are twice as many workers as processors, and nothing is wrong with that.
-settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow])
+# With more workers than processors, making an input or running an example can take long without any fault.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")

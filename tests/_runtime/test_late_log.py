@@ -1,4 +1,4 @@
-"""Loggers that load ``logging`` late: a message that is wanted is never lost, and says where it comes from."""
+"""Late-loading loggers lose no enabled message and report the caller's location."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def run(program: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("level", "first"), [(10, 0), (20, 1), (30, 2), (40, 4)])
-def test_messages_from_the_level_on_come_and_know_their_place(level: int, first: int) -> None:
+def test_messages_from_the_level_on_are_logged_with_their_location(level: int, first: int) -> None:
     lines = ["DEBUG {} one 1", "INFO {} two", "WARNING {} three", "WARNING {} four"]
     wanted = [line.format("movescu.test somewhere") for line in lines[first:]]
     assert run(f"LEVEL = {level}; late_log.defer(LEVEL, set_up); somewhere()") == wanted
 
 
-def test_nothing_is_loaded_for_messages_that_nobody_wants() -> None:
+def test_disabled_messages_do_not_load_logging() -> None:
     program = (
         "LEVEL = 40; late_log.defer(LEVEL, set_up); somewhere(); print(log.isEnabledFor(30), log.isEnabledFor(40))"
     )
     assert run(f"{program}; print('logging' in sys.modules, log.getEffectiveLevel())") == ["False True", "False 40"]
 
 
-def test_a_program_that_has_set_up_logging_gets_what_it_asked_for() -> None:
+def test_program_with_configured_logging_gets_the_messages_it_enabled() -> None:
     assert len(run("LEVEL = 10; set_up(); somewhere()")) == 4
 
 
-def test_the_first_messages_of_two_threads_both_come() -> None:
+def test_first_messages_of_two_threads_are_both_logged() -> None:
     program = """
 import threading
 LEVEL = 30
@@ -61,7 +61,7 @@ for thread in threads: thread.join()
     assert sorted(run(program)) == [f"WARNING movescu.{number} say here" for number in range(8)]
 
 
-def test_a_set_up_that_was_interrupted_is_made_up_for() -> None:
+def test_interrupted_set_up_is_repeated() -> None:
     program = """
 LEVEL = 30
 attempts = []

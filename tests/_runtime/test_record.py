@@ -1,4 +1,4 @@
-"""Classes of named fields: whoever constructs options or reads results meets them as he would meet dataclasses."""
+"""Records behave like dataclasses to a caller that constructs options or reads results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from movescu.ul.user_information import UserIdentity, UserInformation
 OPTIONS = AE("archive", 104, title="PACS")
 
 
-def test_fields_are_given_by_place_or_by_name_and_have_defaults() -> None:
+def test_fields_are_given_by_position_or_name_and_have_defaults() -> None:
     assert AE(port=104, host="archive", title="PACS") == OPTIONS
     assert (OPTIONS.host, OPTIONS.title, AE("archive", 104).title) == ("archive", "PACS", "ANY-SCP")
     assert names_of(AE) == ("host", "port", "title")
@@ -31,28 +31,28 @@ def test_fields_are_given_by_place_or_by_name_and_have_defaults() -> None:
         ((1, b""), {"colour": 2}, "no field 'colour'"),
     ],
 )
-def test_what_does_not_fit_is_an_error_of_the_caller(
+def test_wrong_arguments_raise_a_type_error_that_names_them(
     args: tuple[Any, ...], kwargs: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(TypeError, match=message):
         UserIdentity(*args, **kwargs)
 
 
-def test_records_are_equal_by_kind_and_fields() -> None:
+def test_records_are_equal_by_class_and_fields() -> None:
     assert UserIdentity(1, b"") == UserIdentity(1, b"")
     assert UserIdentity(1, b"") != UserIdentity(2, b"")
     assert UserIdentity(1, b"") != (1, b"", b"", False)
     assert len({UserIdentity(1, b""), UserIdentity(1, b""), UserIdentity(2, b"")}) == 2
 
 
-def test_a_copy_with_other_values_leaves_the_first_as_it_is() -> None:
+def test_replace_leaves_the_original_unchanged() -> None:
     other = replace(OPTIONS, port=11112)
     assert (other.port, other.title, OPTIONS.port) == (11112, "PACS", 104)
     for copied in (copy.copy(OPTIONS), copy.deepcopy(OPTIONS), pickle.loads(pickle.dumps(OPTIONS))):
         assert copied == OPTIONS
 
 
-def test_a_record_does_not_change() -> None:
+def test_record_is_immutable() -> None:
     with pytest.raises(AttributeError, match="port"):
         OPTIONS.port = 1  # type: ignore[misc] # what is tested
     with pytest.raises(AttributeError, match="port"):
@@ -60,12 +60,12 @@ def test_a_record_does_not_change() -> None:
     assert OPTIONS.port == 104
 
 
-def test_what_changes_cannot_be_a_key() -> None:
+def test_struct_is_not_hashable() -> None:
     with pytest.raises(TypeError, match="unhashable"):
         hash(PresentationDataValue(1, 0, b""))
 
 
-def test_a_record_is_shown_without_what_is_secret() -> None:
+def test_record_hides_secrets_in_its_repr() -> None:
     shown = repr(
         UserInformation(16384, user_identity=UserIdentity(2, b"name", b"word"), user_identity_response=b"word")
     )

@@ -1,4 +1,4 @@
-"""What DCMTK writes today movescu writes tomorrow: our data sets against dcmconv's, byte for byte.
+"""Output of the codec compared with that of DCMTK's dcmconv, byte for byte.
 
 dcmconv of DCMTK 3.6.7 shares its writer with DCMTK's movescu. Run with ``-s`` to see the counts.
 """
@@ -63,10 +63,10 @@ EXCEPTIONS = {
     "private creator after an element out of order": "DCMTK overlooks that creator; PS3.5 7.8.1 wants it heeded",
     "sequences nested too deep": "64 is the limit here; DCMTK has none and overflows its stack at 10^5",
 }
-"""Objects of ``encoded.exceptions`` -> the reason why their files differ."""
+"""Objects of ``encoded.exceptions`` -> reason for the difference."""
 
 CORPUS_EXCEPTIONS = {"DICOMDIR-nooffset": "an item claims more bytes than its sequence, which DCMTK reads past"}
-"""Files of pydicom -> the reason why theirs do."""
+"""Files of pydicom -> reason for the difference."""
 
 
 class Case(NamedTuple):
@@ -84,7 +84,7 @@ class Case(NamedTuple):
 
 
 def choices() -> list[tuple[tuple[str, ...], Encoding]]:
-    """Choose combinations of the axes so that every two choices of two axes meet; the command's default is first."""
+    """Return combinations that cover every pair of choices of two axes; the first is the command's default."""
     result = []
     for row in pairwise(AXES):
         options, fields = zip(*row, strict=True)
@@ -123,7 +123,7 @@ def streamed(case: Case, before: int, sizes: Iterable[int]) -> bytes | None:
 
 
 def difference(mine: bytes | None, theirs: Converted) -> str:
-    """Say where two data sets part, for the message of a failed test."""
+    """Return where two data sets differ, for the message of a failed test."""
     if mine is None or theirs.data is None:
         return f"movescu {'refuses' if mine is None else 'writes'}, dcmconv {theirs.said or 'writes'}"
     at = next(
@@ -134,7 +134,7 @@ def difference(mine: bytes | None, theirs: Converted) -> str:
 
 
 def differing(cases: list[Case]) -> Iterator[tuple[Case, str]]:
-    """Give what is not as dcmconv does it, and print the counts."""
+    """Return the differences from dcmconv, and print the counts."""
     counts = {"equal": 0, "refused by both": 0, "different": 0}
     for case, theirs in zip(cases, convert_all(case.job for case in cases), strict=True):
         mine = ours(case, theirs.before)
@@ -146,8 +146,8 @@ def differing(cases: list[Case]) -> Iterator[tuple[Case, str]]:
     print(f"\ncompared with dcmconv: {len(cases)}, {counts}")  # noqa: T201 - the counts are asked for
 
 
-def test_a_made_object_is_written_as_dcmtk_writes_it_under_every_pair_of_options() -> None:
-    """Each object under the default and every other combination, its neighbour under those between."""
+def test_made_object_is_written_as_by_dcmtk_under_every_pair_of_options() -> None:
+    """Each object is tested under the default and every second combination, its neighbour under the others."""
     cases = [
         Case(name, syntax, data, options, encoding)
         for number, (name, (syntax, data)) in enumerate(encoded.objects().items())
@@ -159,7 +159,7 @@ def test_a_made_object_is_written_as_dcmtk_writes_it_under_every_pair_of_options
 
 
 def bundled() -> list[tuple[str, str, bytes]]:
-    """Read pydicom's files: name, transfer syntax, data set; those without a file meta and the giants left out."""
+    """Return pydicom's files, except those without file meta and the largest: name, transfer syntax, data set."""
     result = []
     for path in sorted(Path(pydicom.data.__file__).parent.rglob("*")):
         file = path.read_bytes() if path.is_file() and path.stat().st_size < 1 << 21 else b""
@@ -174,7 +174,7 @@ def bundled() -> list[tuple[str, str, bytes]]:
     return result
 
 
-def test_pydicoms_files_are_written_as_dcmtk_writes_them() -> None:
+def test_files_of_pydicom_are_written_as_by_dcmtk() -> None:
     rows = choices()
     cases = []
     for number, (name, syntax, data) in enumerate(bundled()):
@@ -189,7 +189,7 @@ def test_pydicoms_files_are_written_as_dcmtk_writes_them() -> None:
     assert {case.name for case, _ in wrong} == CORPUS_EXCEPTIONS.keys(), "an exception is none any more"
 
 
-def test_only_the_listed_exceptions_differ_and_each_does() -> None:
+def test_listed_exceptions_differ_and_no_others() -> None:
     objects = encoded.exceptions()
     assert objects.keys() == EXCEPTIONS.keys()
     options = ("+te", "-p")
@@ -207,7 +207,7 @@ def test_only_the_listed_exceptions_differ_and_each_does() -> None:
         (("+te", "+p", "5", "4"), Encoding(uids.EXPLICIT_LITTLE, file_padding=5, item_padding=4)),
     ],
 )
-def test_options_outside_the_pairs_too(options: tuple[str, ...], encoding: Encoding) -> None:
+def test_options_outside_the_pairs_are_written_as_by_dcmtk(options: tuple[str, ...], encoding: Encoding) -> None:
     # With an odd +p DCMTK leaves wrong group lengths, and blanks at the end of text, as they are.
     left_as_they_are = ("group length", "every VR", "blank", "disordered", "zero")
     cases = [
@@ -219,7 +219,7 @@ def test_options_outside_the_pairs_too(options: tuple[str, ...], encoding: Encod
     assert not wrong, "\n".join(wrong)
 
 
-def test_a_large_object_that_comes_in_pieces_is_the_same_file_as_one_that_comes_whole() -> None:
+def test_large_object_in_chunks_becomes_the_same_file_as_in_one_piece() -> None:
     rows = choices()
     for number, (name, (syntax, data)) in enumerate(encoded.objects().items()):
         for sizes in ((1,), (7, 1, 13), (4096, 1), (65535,)):
@@ -229,7 +229,7 @@ def test_a_large_object_that_comes_in_pieces_is_the_same_file_as_one_that_comes_
             assert streamed(case, 350, sizes) == ours(case, 350), (name, case.options, sizes)
 
 
-def test_an_object_is_called_unchanged_only_if_recoding_leaves_it_so() -> None:
+def test_object_is_unchanged_only_if_recoding_does_not_change_it() -> None:
     agreed = 0
     for name, (syntax, data) in encoded.objects().items():
         for options, encoding in choices():
@@ -244,8 +244,8 @@ def test_an_object_is_called_unchanged_only_if_recoding_leaves_it_so() -> None:
     assert agreed > 20, "nothing is ever unchanged: every object would be recoded"
 
 
-def test_every_tag_of_the_dictionary_gets_the_vr_that_dcmtk_gives_it() -> None:
-    """In implicit VR the dictionary is all there is: a wrong VR makes wrong bytes of a user's values."""
+def test_tags_of_the_dictionary_get_the_vr_of_dcmtk() -> None:
+    """In implicit VR only the dictionary gives the VR: a wrong one would corrupt a user's values."""
     newer = 0
     skipped = {0x00287FE0}  # a URL in place of pixel data: dcmconv refuses to convert such an object
     tags = [t for t in sorted(dictionary.tags()) if t > 0x00080000 and t not in skipped and t >> 16 != 0xFFFE]

@@ -1,4 +1,4 @@
-"""Each rule of encoding, as the bytes that come in beside the bytes that go out."""
+"""The rules of the encoder, each as input bytes and expected output bytes."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def group_length(group: int, value: int) -> bytes:
         ("OB", b"ab\0\0", b"ab\0\0"),
     ],
 )
-def test_padding_that_says_nothing_is_taken_off_and_lengths_are_made_even(
-    vr: str, value: bytes, expected: bytes
-) -> None:
+def test_padding_is_stripped_and_lengths_are_made_even(vr: str, value: bytes, expected: bytes) -> None:
     assert recode(el(0x00100010, vr, value), ELE, DEFAULT) == el(0x00100010, vr, expected)
 
 
@@ -86,7 +84,7 @@ def test_numbers_keep_their_value_in_the_other_byte_order(vr: str, little: bytes
 
 
 @pytest.mark.parametrize("vr", ["UN", "UT", "UC", "UR", "OF", "OD", "OL", "OV", "SV", "UV"])
-def test_a_reader_of_1993_sees_ob_of_the_same_bytes(vr: str) -> None:
+def test_vr_added_since_1993_is_written_as_ob_with_the_same_bytes(vr: str) -> None:
     expected = el(0x00991001, "OB", b"abcdefgh")
     assert recode(el(0x00991001, vr, b"abcdefgh"), ELE, Encoding(new_vr=False)) == expected
     big = el(0x00991001, "OB", b"abcdefgh", ">")
@@ -97,7 +95,7 @@ def test_a_reader_of_1993_sees_ob_of_the_same_bytes(vr: str) -> None:
     ("size", "new_vr", "expected"),
     [(65534, True, b"LO\xfe\xff"), (65536, True, b"UN\0\0\0\0\1\0"), (65536, False, b"OB\0\0\0\0\1\0")],
 )
-def test_a_value_that_16_bits_cannot_count_is_kept_whole(
+def test_value_too_long_for_a_16_bit_length_is_kept_whole(
     size: int, new_vr: bool, expected: bytes
 ) -> None:  # a parameter
     data = el(0x00100020, None, b"x" * size)
@@ -105,7 +103,7 @@ def test_a_value_that_16_bits_cannot_count_is_kept_whole(
     assert written == b"\x10\0\x20\0" + expected + b"x" * size
 
 
-def test_a_number_relabelled_for_its_length_is_not_swapped() -> None:
+def test_number_relabelled_for_its_length_is_not_swapped() -> None:
     written = recode(el(0x00280010, None, b"ab" * 40000), ILE, Encoding(EBE))
     assert written == el(0x00280010, "UN", b"ab" * 40000, ">")
 
@@ -127,11 +125,11 @@ def test_a_number_relabelled_for_its_length_is_not_swapped() -> None:
         ),
     ],
 )
-def test_group_lengths_are_right_added_or_gone(data: bytes, encoding: Encoding, expected: bytes) -> None:
+def test_group_lengths_are_corrected_added_or_removed(data: bytes, encoding: Encoding, expected: bytes) -> None:
     assert recode(data, ELE, encoding) == expected
 
 
-def test_a_group_length_counts_what_is_written_not_what_came() -> None:
+def test_group_length_counts_written_bytes_not_received_ones() -> None:
     inner = el(0x00400275, "SQ", item(NAME + item_end(), UNDEFINED) + sequence_end(), length=UNDEFINED)
     written = recode(group_length(0x40, len(inner)) + inner, ELE, DEFAULT)
     assert written == group_length(0x40, 30) + SQ + b"\x12\0\0\0" + item(NAME)
@@ -149,7 +147,7 @@ def test_a_group_length_counts_what_is_written_not_what_came() -> None:
         (SQ + b"\x08\0\0\0" + item(b""), SQ + b"\xff" * 4 + item(item_end(), UNDEFINED) + sequence_end()),
     ],
 )
-def test_sequences_have_lengths_or_delimiters_as_asked(explicit: bytes, undefined: bytes) -> None:
+def test_sequences_have_lengths_or_delimiters_as_requested(explicit: bytes, undefined: bytes) -> None:
     for data in (explicit, undefined):
         assert recode(data, ELE, DEFAULT) == explicit
         assert recode(data, ELE, UNDEFINED_LENGTHS) == undefined
@@ -190,7 +188,7 @@ def sequence(content: bytes) -> bytes:
         (3, 0, 0, NAME + sequence(NAME + padding(4)) + padding(4)),
     ],
 )
-def test_padding_is_removed_or_brings_file_and_items_to_their_multiples(
+def test_trailing_padding_is_removed_or_fills_file_and_items(
     file_padding: int, item_padding: int, offset: int, expected: bytes
 ) -> None:
     data = NAME + sequence(NAME + padding(4)) + padding(4)
@@ -198,7 +196,7 @@ def test_padding_is_removed_or_brings_file_and_items_to_their_multiples(
     assert recode(data, ELE, encoding, file_offset=offset) == expected
 
 
-def test_un_of_undefined_length_becomes_the_sequence_it_is() -> None:
+def test_un_of_undefined_length_becomes_a_sequence() -> None:
     data = el(0x00091001, "UN", item(el(0x00280010, None, b"\1\2")) + sequence_end(), length=UNDEFINED)
     assert recode(data, ELE, DEFAULT) == el(0x00091001, "SQ", item(el(0x00280010, "US", b"\1\2")))
     assert recode(data, ELE, Encoding(EBE)) == el(
@@ -206,15 +204,15 @@ def test_un_of_undefined_length_becomes_the_sequence_it_is() -> None:
     )
 
 
-def test_un_of_defined_length_is_left_alone_even_if_its_tag_is_known() -> None:
+def test_un_of_defined_length_is_unchanged_even_if_its_tag_is_known() -> None:
     assert recode(el(0x00280010, "UN", b"\1\2"), ELE, Encoding(EBE)) == el(0x00280010, "UN", b"\1\2", ">")
 
 
-def test_fragments_are_copied_and_made_even() -> None:
+def test_fragments_are_copied_and_padded_to_even_length() -> None:
     assert recode(fragments(b"\0\0\0\0", b"abc"), JPEG, UNDEFINED_LENGTHS) == fragments(b"\0\0\0\0", b"abc\0")
 
 
-def test_compressed_pixels_are_never_called_uncompressed() -> None:
+def test_compressed_pixel_data_is_never_written_as_uncompressed() -> None:
     with pytest.raises(DataSetError, match=r"\(7FE0,0010\)"):
         recode(fragments(b"", b"abcd"), JPEG, Encoding(ELE))
 
@@ -241,16 +239,14 @@ def test_compressed_pixels_are_never_called_uncompressed() -> None:
         ([(0x00100001, b"ab")], b"UN"),
     ],
 )
-def test_a_value_from_implicit_vr_gets_the_vr_it_has_in_its_place(
-    elements: list[tuple[int, bytes]], expected: bytes
-) -> None:
+def test_value_from_implicit_vr_gets_the_vr_of_its_context(elements: list[tuple[int, bytes]], expected: bytes) -> None:
     written = recode(b"".join(el(tag, None, value) for tag, value in elements), ILE, Encoding(ELE))
     tag, value = elements[-1]
     assert written.endswith(el(tag, expected.decode(), value))
 
 
 @pytest.mark.parametrize("layout", [encoded.LITTLE, encoded.BIG, encoded.IMPLICIT])
-def test_canonical_bytes_come_out_of_every_encoding(layout: encoded.Layout) -> None:
+def test_object_in_every_encoding_is_recoded_to_canonical_bytes(layout: encoded.Layout) -> None:
     source = {encoded.LITTLE: ELE, encoded.BIG: EBE, encoded.IMPLICIT: ILE}
     for target, syntax in source.items():
         for undefined in (False, True):
@@ -258,15 +254,15 @@ def test_canonical_bytes_come_out_of_every_encoding(layout: encoded.Layout) -> N
             assert recode(data, source[layout], Encoding(syntax)) == encode(encoded.RICH, target)
 
 
-def test_a_peer_cannot_make_us_note_elements_without_end() -> None:
+def test_number_of_open_elements_is_limited() -> None:
     tags = (tag for tag in range(1, MAX_OPEN + 16) if tag & 0xFFFF)
     many = b"".join(struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, b"LO", 0) for tag in tags)
     with pytest.raises(DataSetError, match="more than"):
         recode(many, ELE, DEFAULT)
 
 
-def test_what_32_bits_cannot_count_is_written_without_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four GiB of frames in one sequence are rare, and lost if the only answer is an error."""
+def test_sequence_beyond_32_bits_is_written_without_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object with four GiB of frames in one sequence would be lost if this were an error."""
     monkeypatch.setattr("movescu.dataset.encoder.MAX_LENGTH", 60)
     small, large = sequence(NAME), el(0x00400555, "SQ", item(NAME) * 4)
     data = small + large

@@ -1,3 +1,5 @@
+"""Encoder and decoder of the file meta information (PS3.10 section 7.1)."""
+
 from __future__ import annotations
 
 import contextlib
@@ -17,7 +19,7 @@ ELE = "1.2.840.10008.1.2.1"
 
 
 @pytest.mark.parametrize("source", [None, "ARCHIVE", "ODD"])
-def test_pydicom_reads_what_we_write(source: str | None) -> None:
+def test_file_meta_is_read_by_pydicom(source: str | None) -> None:
     data = encode_file_meta(CT, "1.2.3", ELE, source)
     meta = pydicom.dcmread(io.BytesIO(data)).file_meta
     assert data[:128] == bytes(128)
@@ -32,12 +34,12 @@ def test_pydicom_reads_what_we_write(source: str | None) -> None:
     assert len(data) % 2 == 0
 
 
-def test_our_own_identification_is_valid() -> None:
+def test_implementation_identification_is_valid() -> None:
     assert pydicom.uid.UID(version.CLASS_UID).is_valid
     assert 0 < len(version.VERSION_NAME) <= 16
 
 
-def test_both_ways() -> None:
+def test_file_meta_survives_a_round_trip() -> None:
     data = encode_file_meta(CT, "1.2.3", ELE, "ARCHIVE")
     meta = decode_file_meta(data + b"\x08\0\5\0CS\0\0")
     assert meta is not None
@@ -45,7 +47,7 @@ def test_both_ways() -> None:
     assert meta.length == len(data)
 
 
-def test_a_lying_group_length_does_not_shift_the_data_set() -> None:
+def test_wrong_group_length_does_not_shift_the_data_set() -> None:
     data = bytearray(encode_file_meta(CT, "1.2.3", ELE))
     data[140:144] = b"\xff\0\0\0"
     meta = decode_file_meta(bytes(data))
@@ -53,18 +55,18 @@ def test_a_lying_group_length_does_not_shift_the_data_set() -> None:
     assert meta.length == len(data)
 
 
-def test_a_bare_data_set_has_none() -> None:
+def test_bare_data_set_has_no_file_meta() -> None:
     assert decode_file_meta(b"\x08\0\5\0CS\0\0") is None
 
 
 @pytest.mark.parametrize("cut", [133, 137, 145, 170, -1])
-def test_one_that_breaks_off_is_an_error(cut: int) -> None:
+def test_truncated_file_meta_is_an_error(cut: int) -> None:
     with pytest.raises(DataSetError):
         decode_file_meta(encode_file_meta(CT, "1.2.3", ELE)[:cut])
 
 
 @pytest.mark.row("CVE-2026-3650")
 @given(st.binary(max_size=200))
-def test_nothing_but_our_error_whatever_the_bytes(rest: bytes) -> None:
+def test_file_meta_decoder_raises_only_data_set_errors(rest: bytes) -> None:
     with contextlib.suppress(DataSetError):
         decode_file_meta(bytes(128) + b"DICM\2\0" + rest)

@@ -1,4 +1,4 @@
-"""What is read from the head of a data set, held against what pydicom reads."""
+"""Values read from the head of a data set, compared with those that pydicom reads."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read(data: bytes, syntax: TransferSyntax, tags: frozenset[int] = TAGS) -> di
 
 
 def nested(*, undefined: bool) -> Sequence:
-    """Items that have the very tags that are wanted, in front of those of the object."""
+    """Return items with the wanted tags, which precede those of the object."""
     sequence = Sequence([make(PatientID="of the item", StudyInstanceUID="9.9", SeriesNumber=9)])
     sequence.is_undefined_length = undefined
     return sequence
@@ -64,7 +64,7 @@ def nested(*, undefined: bool) -> Sequence:
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.uid)
 @pytest.mark.parametrize("undefined", [False, True])
 @pytest.mark.parametrize("size", [1, 40_000], ids=["small", "large"])
-def test_the_values_are_those_of_the_object_in_every_encoding(
+def test_values_are_those_of_the_object_in_every_encoding(
     syntax: TransferSyntax, size: int, *, undefined: bool
 ) -> None:
     dataset = make(
@@ -91,7 +91,7 @@ def test_the_values_are_those_of_the_object_in_every_encoding(
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.uid)
-def test_whether_a_number_has_a_sign_is_what_the_object_says(syntax: TransferSyntax) -> None:
+def test_sign_of_a_number_follows_pixel_representation(syntax: TransferSyntax) -> None:
     dataset = make(PixelRepresentation=1)
     dataset.add_new("SmallestImagePixelValue", "SS", -5)
     assert read(encoded(dataset, syntax), syntax, frozenset((0x00280106,))) == {"SmallestImagePixelValue": "-5"}
@@ -99,7 +99,7 @@ def test_whether_a_number_has_a_sign_is_what_the_object_says(syntax: TransferSyn
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.uid)
 @pytest.mark.parametrize("before", [8000, 8150, 8192])
-def test_a_value_is_read_to_its_end(syntax: TransferSyntax, before: int) -> None:
+def test_value_is_read_to_its_end(syntax: TransferSyntax, before: int) -> None:
     dataset = make(PatientComments="x" * 500)
     dataset.add_new(0x00090010, "LO", "SOMEBODY")
     dataset.add_new(0x00091001, "OB", bytes(before))
@@ -107,24 +107,24 @@ def test_a_value_is_read_to_its_end(syntax: TransferSyntax, before: int) -> None
 
 
 @pytest.mark.parametrize("tags", [TAGS, frozenset((0x00100020, 0x00200011))])
-def test_of_equal_elements_the_first_counts(tags: frozenset[int]) -> None:
+def test_first_of_equal_elements_counts(tags: frozenset[int]) -> None:
     first, second = (encoded(make(PatientID=value), EXPLICIT_LITTLE) for value in "12")
     data = first + second[second.index(b"\x10\0\x20\0") :] + b"\x20\0\x11\0IS\2\0\x37 "
     assert read(data, EXPLICIT_LITTLE, tags) == {"PatientID": "1", "SeriesNumber": "7"}
 
 
-def test_a_sequence_in_place_of_a_value_is_none() -> None:
+def test_sequence_in_place_of_a_value_is_ignored() -> None:
     data = encoded(make(ReferencedStudySequence=nested(undefined=False), SeriesNumber=1), EXPLICIT_LITTLE)
     tags = frozenset((0x00081110, 0x00200011))
     assert read(data, EXPLICIT_LITTLE, tags) == {"SeriesNumber": "1"}
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.uid)
-def test_an_object_that_has_none_of_them_has_none(syntax: TransferSyntax) -> None:
+def test_object_without_the_elements_has_no_values(syntax: TransferSyntax) -> None:
     assert read(encoded(make(), syntax), syntax) == {}
 
 
-def test_nothing_behind_the_last_one_is_read() -> None:
+def test_elements_after_the_last_wanted_one_are_not_read() -> None:
     data = encoded(make(PatientID="1", SeriesNumber=1), EXPLICIT_LITTLE)
     asked: list[int] = []
 
@@ -137,7 +137,7 @@ def test_nothing_behind_the_last_one_is_read() -> None:
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.uid)
-def test_what_is_no_data_set_is_an_error_or_nothing(syntax: TransferSyntax) -> None:
+def test_malformed_head_is_an_error_or_has_no_values(syntax: TransferSyntax) -> None:
     whole = encoded(make(PatientID="PAT 1", SeriesNumber=1), syntax)
     for size in range(len(whole)):
         try:
@@ -148,14 +148,14 @@ def test_what_is_no_data_set_is_an_error_or_nothing(syntax: TransferSyntax) -> N
 
 
 @given(st.binary(max_size=200), st.sampled_from(SYNTAXES))
-def test_no_bytes_make_it_raise_anything_else(data: bytes, syntax: TransferSyntax) -> None:
+def test_head_reader_raises_only_data_set_errors(data: bytes, syntax: TransferSyntax) -> None:
     try:
         read(data, syntax)
     except DataSetError:
         return
 
 
-def test_a_deflated_head_is_inflated_no_further_than_needed() -> None:
+def test_deflated_head_is_inflated_no_further_than_needed() -> None:
     head = encoded(make(PatientID="1"), EXPLICIT_LITTLE) + b"\xe0\x7f\x10\0OW\0\0" + (1 << 20).to_bytes(4, "little")
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     data = deflater.compress(head + random.Random(0).randbytes(100_000)) + deflater.flush(zlib.Z_FULL_FLUSH)
@@ -177,7 +177,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("terms", NAMES)
-def test_text_is_read_in_its_character_set_as_pydicom_reads_it(terms: str) -> None:
+def test_text_is_read_in_its_character_set_as_by_pydicom(terms: str) -> None:
     text = decode(NAMES[terms], terms_of(terms.encode()))
     dataset = make(SpecificCharacterSet=terms.split("\\"))
     dataset.add_new("PatientName", "PN", b"x")
@@ -191,16 +191,16 @@ def test_text_is_read_in_its_character_set_as_pydicom_reads_it(terms: str) -> No
     assert expected == text.strip() == read(data, EXPLICIT_LITTLE)["PatientName"]
 
 
-def test_chinese_with_escape_sequences_is_read() -> None:  # which pydicom does not
+def test_chinese_text_with_escape_sequences_is_read() -> None:  # which pydicom does not
     assert decode(b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1", ("", "ISO 2022 IR 58")) == "Zhang^XiaoDong=张^小"
 
 
-def test_text_that_is_not_in_its_character_set_is_read_all_the_same() -> None:
+def test_text_invalid_in_its_character_set_is_still_read() -> None:
     data = encoded(make(SpecificCharacterSet="ISO_IR 192", PatientID="xy"), EXPLICIT_LITTLE)
     assert read(data.replace(b"xy", b"\xe9y"), EXPLICIT_LITTLE)["PatientID"] == "éy"
 
 
-def test_compressed_pixel_data_is_not_looked_at() -> None:
+def test_compressed_pixel_data_is_not_read() -> None:
     jpeg = next(syntax for syntax in TRANSFER_SYNTAXES.values() if syntax.encapsulated)
     head = encoded(make(PatientID="1"), EXPLICIT_LITTLE)
     pixels = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff" + b"no fragments at all"

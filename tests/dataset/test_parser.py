@@ -1,4 +1,4 @@
-"""What cannot be a data set is refused, with the tag and the place, whatever the bytes are and however they arrive."""
+"""The parser refuses malformed data sets with tag and offset, whatever the bytes and the chunks they arrive in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pixels = el(0x7FE00010, "OW", b"abcd")
 
 
 def nested(depth: int, syntax: uids.TransferSyntax = ELE) -> bytes:
-    """Open ``depth`` sequences of undefined length, and close them."""
+    """Return ``depth`` nested sequences of undefined length."""
     vr = None if syntax.implicit else "SQ"
     opened = el(REQUEST, vr, item(b"", UNDEFINED), length=UNDEFINED)
     return opened * depth + (item_end() + sequence_end()) * depth
@@ -63,9 +63,7 @@ def nested(depth: int, syntax: uids.TransferSyntax = ELE) -> bytes:
         (deflate(name)[:-2], DEFLATED, "ends before"),
     ],
 )
-def test_what_is_no_data_set_is_refused_and_the_place_named(
-    data: bytes, syntax: uids.TransferSyntax, said: str
-) -> None:
+def test_malformed_data_set_is_refused_with_tag_and_offset(data: bytes, syntax: uids.TransferSyntax, said: str) -> None:
     with pytest.raises(DataSetError, match=said):
         recode(data, syntax, Encoding())
     with pytest.raises(DataSetError, match=said):
@@ -81,7 +79,7 @@ def feed_in_bytes(recoder: Recoder, data: bytes) -> None:
     recoder.finish()
 
 
-def test_the_error_tells_the_offset_to_whoever_debugs_the_sender() -> None:
+def test_error_states_the_offset_in_the_data_set() -> None:
     with pytest.raises(DataSetError) as caught:
         recode(name + el(REQUEST, "SQ", item(name, 99)), ELE, Encoding())
     assert caught.value.offset == len(name) + 12
@@ -91,7 +89,7 @@ def test_the_error_tells_the_offset_to_whoever_debugs_the_sender() -> None:
 @pytest.mark.row("26")
 @pytest.mark.row("IC-DCMTK-0003")
 @pytest.mark.parametrize("syntax", [ELE, ILE])
-def test_nesting_has_a_limit_and_not_a_crash(syntax: uids.TransferSyntax) -> None:
+def test_nesting_beyond_the_limit_is_refused_without_a_crash(syntax: uids.TransferSyntax) -> None:
     at_limit = nested(MAX_DEPTH, syntax)
     written = recode(at_limit, syntax, Encoding())
     assert recode(written, syntax, Encoding(explicit_length=False)) == at_limit
@@ -107,8 +105,8 @@ def test_nesting_has_a_limit_and_not_a_crash(syntax: uids.TransferSyntax) -> Non
         assert time.thread_time() - start < 1, "the depth costs more than linear time"
 
 
-def test_many_empty_items_take_linear_time() -> None:
-    """Twice the bytes must not take four times as long, or one object blocks a receiver for hours."""
+def test_empty_items_take_linear_time() -> None:
+    """With quadratic time, a single object could block a receiver for hours."""
 
     def seconds(count: int) -> float:
         data = el(REQUEST, "SQ", item(b"") * count)
@@ -120,7 +118,7 @@ def test_many_empty_items_take_linear_time() -> None:
     assert long < 10 * short
 
 
-def test_one_byte_at_a_time_takes_linear_time() -> None:
+def test_parser_takes_linear_time_for_single_bytes() -> None:
     data = el(0x00100020, "LO", b"x" * 60_000)
     start = time.thread_time()
     recoder = Recoder(ELE, Encoding(), MemorySink(), spool=MemorySink)
@@ -144,10 +142,10 @@ def test_identity_is_read_in_any_order_and_place() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"), [(b"1.2\0", "1.2"), (b"1. 2 ", "1.2"), (b"", ""), (b"1.2\xff\0", "1.2\ufffd")]
 )
-def test_identity_comes_without_its_padding(value: bytes, expected: str) -> None:
+def test_identity_has_no_padding(value: bytes, expected: str) -> None:
     assert scan(el(0x00080016, "UI", value), ELE, Encoding())[0].sop_class_uid == expected
 
 
-def test_unknown_vr_letters_are_read_by_the_length_they_must_have() -> None:
+def test_unknown_vr_is_read_with_a_32_bit_length() -> None:
     data = struct.pack("<HH2sHI", 0x10, 0x11, b"ZZ", 0, 2) + b"ab" + struct.pack("<HH2sH", 0x10, 0x12, b"z?", 2) + b"cd"
     assert recode(data, ELE, Encoding()) == el(0x00100011, "UN", b"ab") + el(0x00100012, "UN", b"cd")

@@ -1,4 +1,4 @@
-"""Objects too large to hold: they go through a ``Recoder`` in pieces, and memory stays where it was."""
+"""Objects too large for memory are streamed through a ``Recoder`` with bounded memory."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def sequence(size):
     yield sequence_end()
 
 def nothing(size):
-    """A deflate bomb: each KiB of it is a MiB."""
+    """Return a deflate bomb, of which each KiB inflates to a MiB."""
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     yield deflater.compress(encode(IDENTITY) + el(0x7FE00010, "OB", b"", length=size))
     for _ in range(size // MIB):
@@ -105,7 +105,7 @@ def run(name, size, source, encoding):
     return sink.file.seek(0, 2)
 
 def peak():
-    """MiB. ru_maxrss would be of no use: it begins with the size of the process that started this one."""
+    """Return the memory in MiB. ru_maxrss is useless: it starts at the size of the parent process."""
     for line in open("/proc/self/status"):
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024
@@ -135,7 +135,7 @@ print(run({name!r}, {size} * MIB, SOURCE, ENCODING), peak() - before)
         ("blanks", ELE, "Encoding()"),
     ],
 )
-def test_a_large_object_takes_no_memory(
+def test_large_object_takes_no_memory(
     name: str, source: uids.TransferSyntax, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -162,33 +162,33 @@ def streamed(data: bytes, syntax: uids.TransferSyntax, encoding: Encoding) -> by
     return bytes(sink.data)
 
 
-def test_a_group_length_far_back_in_the_file_is_still_set_right() -> None:
-    """More than is kept in memory lies between the length and the end of what it counts."""
+def test_group_length_far_back_in_the_file_is_corrected() -> None:
+    """The length and the end of the group are further apart than the buffer is long."""
     large = el(0x7FE00010, "OW", bytes(3 << 20))
     expected = el(0x7FE00000, "UL", len(large).to_bytes(4, "little")) + large
     assert streamed(large, ELE, Encoding(group_length=GroupLength.CREATE)) == expected
 
 
-def test_a_sequence_too_large_to_keep_gets_its_length() -> None:
+def test_sequence_larger_than_the_buffer_gets_its_length() -> None:
     content = item(encode([NAME])) * 100_000
     data = el(REQUEST, "SQ", content + sequence_end(), length=UNDEFINED)
     assert streamed(data, ELE, Encoding()) == el(REQUEST, "SQ", content)
 
 
-def test_a_large_data_set_out_of_order_is_sorted() -> None:
+def test_large_data_set_out_of_order_is_sorted() -> None:
     pixels = el(0x7FE00010, "OW", bytes(range(256)) * 40_000)
     head = encode([*IDENTITY, NAME])
     assert streamed(pixels + head + pixels, ELE, Encoding()) == head + pixels
 
 
-def test_what_is_deflated_is_patched_before() -> None:
+def test_deflated_output_has_patched_lengths() -> None:
     data = encode([*IDENTITY]) + el(REQUEST, "SQ", item(bytes(0)) + sequence_end(), length=UNDEFINED)
     data += el(0x7FE00010, "OW", bytes(6 << 20))
     written = streamed(data, ELE, Encoding(uids.DEFLATED_LITTLE))
     assert written == deflate(recode(data, ELE, Encoding()))
 
 
-def test_a_deflated_object_is_deflated_anew_without_its_padding() -> None:
+def test_deflated_object_is_deflated_again_without_its_padding() -> None:
     data = encode([*IDENTITY, NAME])
     assert recode(deflate(data, 1) + b"\0", uids.DEFLATED_LITTLE, Encoding()) == deflate(data)
     assert recode(deflate(data, 1), uids.DEFLATED_LITTLE, Encoding(compression_level=9)) == deflate(data, 9)
@@ -198,7 +198,7 @@ def test_a_deflated_object_is_deflated_anew_without_its_padding() -> None:
 
 
 @pytest.mark.row("28")
-def test_an_endless_bomb_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zip_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("movescu.dataset.transcoder.MAX_HELD", 1 << 20)
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = deflater.compress(el(0x7FE00010, "OB", bytes(4 << 20))) + deflater.flush()
@@ -206,7 +206,7 @@ def test_an_endless_bomb_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         recode(bomb, uids.DEFLATED_LITTLE, Encoding())
 
 
-def test_a_borrowed_chunk_may_change_after_the_call() -> None:
+def test_borrowed_chunk_may_change_after_the_call() -> None:
     data = encode([*IDENTITY, NAME]) + el(0x7FE00010, "OW", b"abcd" * 50_000)
     sink, buffer = MemorySink(), bytearray(777)
     recoder = Recoder(ELE, Encoding(), sink, spool=MemorySink)
@@ -220,13 +220,13 @@ def test_a_borrowed_chunk_may_change_after_the_call() -> None:
 
 @pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
 @pytest.mark.parametrize("layout", [LITTLE, IMPLICIT])
-def test_a_whole_object_may_be_in_any_buffer(buffer: type[bytes | bytearray | memoryview], layout: Layout) -> None:
+def test_recode_accepts_any_buffer(buffer: type[bytes | bytearray | memoryview], layout: Layout) -> None:
     syntax = uids.IMPLICIT_LITTLE if layout.implicit else ELE
     data = encode(RICH, layout)
     assert scan(buffer(data), syntax, Encoding())[1]
     assert recode(buffer(data), syntax, Encoding()) == data
 
 
-def test_stored_blocks_hold_what_compressed_ones_do() -> None:
+def test_stored_blocks_hold_the_same_data_as_compressed_ones() -> None:
     data = encode(RICH)
     assert zlib.decompress(recode(data, ELE, Encoding(uids.DEFLATED_LITTLE, compression_level=0)), -15) == data

@@ -1,4 +1,4 @@
-"""Files of DCMDICTPATH decide how keys are understood and how implicit VR is read, as they do for DCMTK's programs."""
+"""Files of DCMDICTPATH define the names of keys and the VRs of implicit VR, as for DCMTK's programs."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ VRS = {
 }
 
 
-def test_a_tag_has_the_vr_of_the_file_and_no_other(rows: str) -> None:
+def test_tag_has_the_vr_of_the_dictionary_file(rows: str) -> None:
     use_dictionaries(rows)
     assert {tag: dictionary.vr_of(tag) for tag in VRS} == VRS
 
@@ -113,13 +113,13 @@ def test_a_tag_has_the_vr_of_the_file_and_no_other(rows: str) -> None:
         (0x00391015, None),
     ],
 )
-def test_a_private_tag_has_the_vr_of_its_creator_and_block(rows: str, tag: int, vr: str | None) -> None:
+def test_private_tag_has_the_vr_of_its_creator_and_block(rows: str, tag: int, vr: str | None) -> None:
     use_dictionaries(rows)
     assert dictionary.private_vr("ACME", tag) == vr
     assert dictionary.private_vr("OTHER", tag) is None
 
 
-def test_keys_are_named_as_in_the_file(rows: str) -> None:
+def test_keys_have_the_keywords_of_the_dictionary_file(rows: str) -> None:
     use_dictionaries(rows)
     keys = ["PatientSex=a", "OverlayRows=-1", "Other=5", '0009,01,"ACME"=1.5', "0009,1103=x"]
     with pytest.raises(UsageError, match=r"unknown tag: \(0009,1103\)"):
@@ -139,7 +139,7 @@ def test_keys_are_named_as_in_the_file(rows: str) -> None:
             make_identifier([unknown])
 
 
-def test_later_files_stand_above_earlier_ones(rows: str, tmp_path: Path) -> None:
+def test_later_files_override_earlier_ones(rows: str, tmp_path: Path) -> None:
     later = tmp_path / "later.dic"
     later.write_text('(0010,0020)\tSH\tPatientID\n(0008,0052)\tCS\tQueryRetrieveLevel\n(0009,"ACME",01)\tLO\tX\n')
     use_dictionaries(f"{rows}{os.pathsep}{os.pathsep}{later}")
@@ -148,7 +148,7 @@ def test_later_files_stand_above_earlier_ones(rows: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("path", [None, ""])
-def test_without_the_variable_the_standard_holds(path: str | None) -> None:
+def test_standard_dictionary_applies_without_the_variable(path: str | None) -> None:
     use_dictionaries(path)
     assert dictionary.tag_of("StudyInstanceUID") == 0x0020000D
     assert dictionary.tag_of("PatientSex") == 0x00100040
@@ -170,7 +170,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_a_wrong_line_is_named_and_the_others_hold(line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_line_is_logged_and_the_others_apply(
+    line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "wrong.dic"
     path.write_text(f"# first\n{line}\n(0008,0052)\tCS\tLevel\n")
     use_dictionaries(str(path))
@@ -179,8 +181,8 @@ def test_a_wrong_line_is_named_and_the_others_hold(line: str, tmp_path: Path, ca
     assert message.startswith(f"dictionary {path}, line 2: {WRONG[line]}")
 
 
-def test_a_line_of_blanks_does_not_keep_the_program(tmp_path: Path) -> None:
-    """With two ways to share them out, these took minutes."""
+def test_line_of_blanks_takes_linear_time(tmp_path: Path) -> None:
+    """When blanks could match in two ways, these lines took minutes."""
     path = tmp_path / "blank.dic"
     path.write_text(f'(0008,{" " * 200_000}x)\tCS\tA\n( 0008 , 0052 )\tCS\tLevel\n( 0009 , "A B" , 01 )\tCS\tB\n')
     use_dictionaries(str(path))
@@ -188,7 +190,7 @@ def test_a_line_of_blanks_does_not_keep_the_program(tmp_path: Path) -> None:
     assert dictionary.private_vr("A B", 0x00091001) == "CS"
 
 
-def test_a_file_that_cannot_be_read_is_named_and_the_others_hold(
+def test_unreadable_file_is_logged_and_the_others_apply(
     rows: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_dictionaries(os.pathsep.join((str(tmp_path / "nowhere"), str(tmp_path), rows)))
@@ -200,7 +202,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_hold(
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "hello\n", None])
-def test_no_usable_dictionary_is_an_error(content: str | None, tmp_path: Path) -> None:
+def test_path_without_usable_dictionary_is_an_error(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "some.dic"
     if content is not None:
         path.write_text(content)
@@ -209,7 +211,7 @@ def test_no_usable_dictionary_is_an_error(content: str | None, tmp_path: Path) -
 
 
 @needs_dcmtk
-def test_with_dcmtks_dictionaries_every_private_element_of_implicit_vr_is_as_dcmtk_writes_it() -> None:
+def test_private_elements_are_written_as_by_dcmtk_with_its_dictionaries() -> None:
     use_dictionaries(os.pathsep.join(map(str, DEBIAN)))
     jobs = [Job(encoded.ILE, data, ("+te", "-p")) for data in private_objects()]
     elements = 0
@@ -220,7 +222,7 @@ def test_with_dcmtks_dictionaries_every_private_element_of_implicit_vr_is_as_dcm
 
 
 def private_objects() -> Iterator[bytes]:
-    """A data set for each creator of private.dic, with all its elements in the block that they are told of."""
+    """Return a data set for each creator of private.dic, with all its elements in the block stated there."""
     text = DEBIAN[1].read_text(encoding="latin-1")
     found: dict[str, set[tuple[int, int]]] = {}
     for group, creator, element in re.findall(
@@ -245,7 +247,7 @@ def is_sequence(creator: str, tag: int) -> bool:
 
 
 @needs_dcmtk
-def test_with_dcmtks_dictionaries_no_tag_is_known_that_dcmtk_does_not_know() -> None:
+def test_tags_unknown_to_dcmtk_are_unknown_with_its_dictionaries() -> None:
     known = dictionary.tags().keys()
     use_dictionaries(os.pathsep.join(map(str, DEBIAN)))
     tags = sorted(tag for tag in known if tag > 0x00080000 and tag >> 16 != 0xFFFE and tag != 0x00287FE0)
@@ -255,7 +257,7 @@ def test_with_dcmtks_dictionaries_no_tag_is_known_that_dcmtk_does_not_know() -> 
 
 
 @needs_dcmtk
-def test_the_fast_path_reads_by_the_dictionary_in_force() -> None:
+def test_fast_path_uses_the_dictionary_file() -> None:
     data = encoded.encode(encoded.IDENTITY, encoded.IMPLICIT) + encoded.el(0x00080403, None, b"STUDY   ")
     assert not scan(data, uids.IMPLICIT_LITTLE, Encoding())[1]  # SequenceType or the like: blanks are stripped
     use_dictionaries(os.pathsep.join(map(str, DEBIAN)))
@@ -265,14 +267,14 @@ def test_the_fast_path_reads_by_the_dictionary_in_force() -> None:
 
 
 def command(path: str, *arguments: str) -> tuple[int, str]:
-    """Run the command with DCMDICTPATH against a port of this machine at which nobody is."""
+    """Run the command with DCMDICTPATH against a closed port of this machine."""
     words = [sys.executable, "-W", "error", "-m", "movescu", "127.0.0.1", "1", *arguments]
     environment = {**os.environ, "DCMDICTPATH": path}
     done = subprocess.run(words, env=environment, capture_output=True, check=False, timeout=60)
     return done.returncode, done.stderr.decode()
 
 
-def test_the_command_obeys_the_variable(rows: str, tmp_path: Path) -> None:
+def test_command_obeys_the_variable(rows: str, tmp_path: Path) -> None:
     assert command(rows, "-k", "Other=1")[0] == 61
     assert command(rows, "-k", "StudyInstanceUID=1")[0] == 1
     assert command("", "-k", "StudyInstanceUID=1")[0] == 61
@@ -288,7 +290,7 @@ FIELD = st.sampled_from(
 
 
 @given(st.lists(st.lists(FIELD | st.text(max_size=5)).map("\t".join)))
-def test_no_line_raises_anything(lines: list[str]) -> None:
+def test_dictionary_reader_raises_nothing_for_any_line(lines: list[str]) -> None:
     rows = dictionary.Rows()
     add_lines(lines, "any", rows)
     rows.keyword_tags()

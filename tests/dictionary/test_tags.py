@@ -1,4 +1,4 @@
-"""The dictionary is what values of implicit VR are read by, and what ``-k`` names are found in."""
+"""The data dictionary gives the VR of elements in implicit VR and the tags of ``-k`` keywords."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from movescu.dictionary import tags as dictionary
         (0xFFFEE000, None, None, None),
     ],
 )
-def test_a_tag_has_the_vr_keyword_and_multiplicity_of_the_standard(
+def test_tag_has_the_vr_keyword_and_multiplicity_of_the_standard(
     tag: int, vr: str | None, keyword: str | None, vm: str | None
 ) -> None:
     assert (dictionary.vr_of(tag), dictionary.keyword_of(tag), dictionary.vm_of(tag)) == (vr, keyword, vm)
 
 
-def test_every_row_of_the_standard_is_there() -> None:
+def test_dictionary_has_every_element_of_the_standard() -> None:
     for tag, (vr, vm, _, _, keyword) in DicomDictionary.items():
         if keyword and vr != "NONE":
             assert (dictionary.vr_of(tag), dictionary.vm_of(tag)) == (vr, vm)
@@ -55,7 +55,7 @@ def test_every_row_of_the_standard_is_there() -> None:
             assert dictionary.keyword_of(tag) == keyword
 
 
-def test_every_repeating_row_is_there() -> None:
+def test_dictionary_has_every_repeating_element() -> None:
     for pattern, (vr, _, _, _, keyword) in RepeatersDictionary.items():
         tag = int(pattern.replace("x", "2"), 16)
         assert (dictionary.vr_of(tag), dictionary.keyword_of(tag)) == (vr, keyword)
@@ -63,11 +63,11 @@ def test_every_repeating_row_is_there() -> None:
 
 
 @pytest.mark.parametrize("keyword", ["patientname", "PatientsName", "", "PatientName ", "RETIRED_CurveData"])
-def test_only_exact_keywords_are_found(keyword: str) -> None:
+def test_keyword_is_found_only_if_exact(keyword: str) -> None:
     assert dictionary.tag_of(keyword) is None
 
 
-def test_the_keyword_of_a_repeating_element_stands_for_the_first() -> None:
+def test_keyword_of_a_repeating_element_stands_for_the_first() -> None:
     assert dictionary.tag_of("OverlayRows") == 0x60000010
 
 
@@ -80,7 +80,7 @@ def test_the_keyword_of_a_repeating_element_stands_for_the_first() -> None:
         ("NoSuchUID", None),
     ],
 )
-def test_a_uid_is_found_by_its_keyword_and_by_dcmtks_name(name: str, uid: str | None) -> None:
+def test_uid_is_found_by_its_keyword_and_by_dcmtks_name(name: str, uid: str | None) -> None:
     assert dictionary.uid_of(name) == uid
 
 
@@ -95,12 +95,12 @@ def test_a_uid_is_found_by_its_keyword_and_by_dcmtks_name(name: str, uid: str | 
         ("ACME", 0x00291010, None),
     ],
 )
-def test_a_private_element_is_found_by_its_creator_in_any_block(creator: str, tag: int, vr: str | None) -> None:
+def test_private_element_is_found_by_its_creator_in_any_block(creator: str, tag: int, vr: str | None) -> None:
     assert dictionary.private_vr(creator, tag) == vr
     assert dictionary.knows_creator(creator) == (creator != "ACME")
 
 
-def test_every_private_row_is_there() -> None:
+def test_dictionary_has_every_private_element() -> None:
     count = 0
     for creator, rows in private_dictionaries.items():
         for key, row in rows.items():
@@ -111,8 +111,8 @@ def test_every_private_row_is_there() -> None:
     assert count > 8000
 
 
-def test_a_start_does_not_pay_for_the_dictionary() -> None:
-    """``movescu --version`` reads none of it, and the first look-up takes a few milliseconds."""
+def test_start_does_not_load_the_dictionary() -> None:
+    """``movescu --version`` reads none of it, and the first look-up is fast."""
     script = (
         f"import sys, time\nsys.path.insert(0, {dictionary.__file__.rpartition('movescu')[0]!r})\n"
         "from movescu.dictionary import tags as dictionary\n"

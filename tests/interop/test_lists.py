@@ -182,10 +182,10 @@ def test_a_rate_that_is_limited_brings_all_the_same(place: Place) -> None:
     [
         ("", "has no rows"),
         ("PatientID,NoSuchKeyword\n1,2\n", "NoSuchKeyword"),
-        ("PatientID,StudyInstanceUID\n1\n", "line 2 .* 1 column, where"),
+        ("PatientID,StudyInstanceUID\n1\n", "line 2 .* 1 column, the first line has 2"),
         ("PatientID,StudyInstanceUID\nP1,1.2.3\nP1,\n", "line 3 .* StudyInstanceUID is blank"),
         ("StudyInstanceUID\n1.2.*\n", "does not name one entity"),
-        ("NumberOfFrames\n1\n", "no column names a key"),
+        ("NumberOfFrames\n1\n", "none of the columns determines the level"),
     ],
 )
 def test_a_list_that_cannot_be_read_is_told_before_anything_is_asked(place: Place, text: str, complaint: str) -> None:

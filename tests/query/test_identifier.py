@@ -1,3 +1,5 @@
+"""Identifiers made of keys and query files (PS3.4 C.4.2.1.4.1)."""
+
 from __future__ import annotations
 
 import io
@@ -47,13 +49,13 @@ KEYS = {
 
 
 @pytest.mark.parametrize("keys", [*((key,) for key in KEYS), tuple(KEYS), tuple(reversed(KEYS))])
-def test_keys_alone_are_encoded_as_a_data_set_that_was_recoded(keys: tuple[str, ...]) -> None:
+def test_keys_alone_are_encoded_like_a_recoded_data_set(keys: tuple[str, ...]) -> None:
     data = make_identifier(keys).data
     assert data == recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=EXPLICIT_LITTLE))
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_reaches_the_archive_as_it_was_meant(key: str) -> None:
+def test_key_reaches_the_archive_with_tag_vr_and_value(key: str) -> None:
     assert make_identifier([key]).data == KEYS[key]
 
 
@@ -71,13 +73,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("key", WRONG)
-def test_a_wrong_key_is_named(key: str) -> None:
+def test_invalid_key_is_refused_by_name(key: str) -> None:
     with pytest.raises(UsageError) as raised:
         make_identifier([key])
     assert WRONG[key] in str(raised.value)
 
 
-def test_of_two_keys_for_an_element_the_left_one_counts() -> None:
+def test_left_of_two_keys_for_an_element_counts() -> None:
     assert make_identifier(["PatientID=1", "PatientID=2"]).values() == {0x00100020: b"1 "}
 
 
@@ -119,7 +121,7 @@ FILES = [*((syntax, True) for syntax in SYNTAXES), *((syntax, False) for syntax 
 
 
 @pytest.mark.parametrize(("syntax", "part10"), FILES)
-def test_a_query_file_asks_for_the_same_in_every_encoding(
+def test_query_file_becomes_the_same_request_in_every_encoding(
     tmp_path: Path,
     syntax: pydicom.uid.UID,
     part10: bool,  # parametrised
@@ -132,7 +134,7 @@ def test_a_query_file_asks_for_the_same_in_every_encoding(
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES[:3], ids=lambda uid: uid.name)
-def test_a_file_without_preamble_asks_for_the_same(tmp_path: Path, syntax: pydicom.uid.UID) -> None:
+def test_file_without_preamble_becomes_the_same_request(tmp_path: Path, syntax: pydicom.uid.UID) -> None:
     path = Path(write(tmp_path / "query", syntax, part10=True))
     path.write_bytes(path.read_bytes()[132:])
     assert read(make_identifier([], str(path)).encode(EXPLICIT_LITTLE), EXPLICIT_LITTLE.uid) == query()
@@ -147,7 +149,7 @@ def read(data: bytes, uid: str) -> pydicom.Dataset:
     return pydicom.dcmread(io.BytesIO(buffer.getvalue() + data))
 
 
-def test_a_key_stands_above_the_file(tmp_path: Path) -> None:
+def test_key_overrides_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "query", ExplicitVRLittleEndian, part10=True)
     values = make_identifier(["PatientID=PAT002", "PatientName="], path).values()
     assert values[0x00100020] == b"PAT002"
@@ -155,7 +157,7 @@ def test_a_key_stands_above_the_file(tmp_path: Path) -> None:
     assert values[0x00080052] == b"STUDY "
 
 
-def test_the_file_meta_is_not_part_of_the_question(tmp_path: Path) -> None:
+def test_file_meta_is_not_part_of_the_identifier(tmp_path: Path) -> None:
     path = write(tmp_path / "query", ExplicitVRLittleEndian, part10=True)
     assert min(make_identifier([], path).values()) == 0x00080052
 
@@ -164,21 +166,21 @@ NO_QUERIES = [b"", b"this is no DICOM file", bytes(128) + b"DICM", b"\xff" * 300
 
 
 @pytest.mark.parametrize("content", NO_QUERIES)
-def test_a_file_that_is_no_query_is_named(tmp_path: Path, content: bytes) -> None:
+def test_file_without_a_query_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "query"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="query"):
         make_identifier([], str(path))
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_query_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nosuch"):
         make_identifier([], str(tmp_path / "nosuch"))
     with pytest.raises(UsageError, match="directory"):
         make_identifier([], str(tmp_path))
 
 
-def test_a_received_identifier_is_read_in_any_encoding(tmp_path: Path) -> None:
+def test_received_identifier_is_read_in_any_encoding(tmp_path: Path) -> None:
     identifier = make_identifier([], write(tmp_path / "query", ImplicitVRLittleEndian, part10=False))
     for syntax in (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE):
         assert values_of(identifier.encode(syntax), syntax)[0x0020000D] == b"1.2.3\\1.2.4\0"

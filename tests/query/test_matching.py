@@ -1,4 +1,4 @@
-"""Attribute matching (PS3.4 C.2.2.2): which answers of C-FIND have what a key asks for."""
+"""Attribute matching (PS3.4 C.2.2.2): which C-FIND responses match a key."""
 
 from __future__ import annotations
 

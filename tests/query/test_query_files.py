@@ -1,4 +1,4 @@
-"""Query files as JSON, as text and from standard input ask for the same as DICOM files; what is none is named."""
+"""Query files as JSON, text or standard input become the same request as DICOM files; invalid ones are named."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read(path: str, *keys: str) -> pydicom.Dataset:
     return pydicom.dcmread(io.BytesIO(make_identifier(keys, path).data), force=True)
 
 
-def test_json_asks_for_what_it_says(tmp_path: Path) -> None:
+def test_json_becomes_the_request_it_describes(tmp_path: Path) -> None:
     dataset = read(write(tmp_path, "query.json", JSON))
     assert dataset.SpecificCharacterSet == "ISO_IR 192"
     assert dataset.PatientName == "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"
@@ -73,13 +73,13 @@ def test_json_asks_for_what_it_says(tmp_path: Path) -> None:
     assert dataset["SeriesInstanceUID"].is_empty
 
 
-def test_json_is_told_by_its_name_or_its_content(tmp_path: Path) -> None:
+def test_json_is_detected_by_name_or_content(tmp_path: Path) -> None:
     expected = make_identifier([], write(tmp_path, "a.JSON", JSON))
     assert make_identifier([], write(tmp_path, "query", "\ufeff" + JSON)) == expected
     assert make_identifier([], write(tmp_path, "query", f"\n [{JSON}]")) == expected
 
 
-def test_json_of_another_implementation_asks_for_the_same_as_its_source(tmp_path: Path) -> None:
+def test_json_of_another_implementation_becomes_the_same_request_as_its_source(tmp_path: Path) -> None:
     source = recode(encode(RICH), EXPLICIT_LITTLE, Encoding(EXPLICIT_LITTLE))
     dataset = pydicom.dcmread(io.BytesIO(source), force=True)
     del dataset[0x00290010:0x00300000]  # private elements have no VR in some JSON
@@ -94,7 +94,7 @@ def written(dataset: pydicom.Dataset) -> bytes:
 
 
 @pytest.mark.skipif(shutil.which("dcm2json") is None, reason="needs DCMTK's dcm2json (Debian: dcmtk)")
-def test_json_of_dcmtk_asks_for_the_same_as_its_source(tmp_path: Path) -> None:
+def test_json_of_dcmtk_becomes_the_same_request_as_its_source(tmp_path: Path) -> None:
     source = write(tmp_path, "query.dcm", recode(encode(RICH), EXPLICIT_LITTLE, Encoding(EXPLICIT_LITTLE)))
     done = subprocess.run(["dcm2json", "-q", source], check=True, capture_output=True)
     mine = make_identifier([], write(tmp_path, "query.json", done.stdout)).values()
@@ -115,7 +115,7 @@ def test_json_is_sent_in_the_character_set_that_it_names(tmp_path: Path) -> None
     assert make_identifier(["PatientID=\u00fc"], path).values()[0x00100020] == b"\xfc "
 
 
-def test_a_key_is_sent_in_the_character_set_of_the_file(tmp_path: Path) -> None:
+def test_key_is_sent_in_the_character_set_of_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "a.dump", "(0008,0005) CS [ISO_IR 144]\n(0008,0052) CS [STUDY]\n")
     values = make_identifier(["PatientName=\u041f\u0430"], path).values()
     assert values[0x00100010] == "\u041f\u0430".encode("iso8859_5")
@@ -125,7 +125,7 @@ def test_a_key_is_sent_in_the_character_set_of_the_file(tmp_path: Path) -> None:
     assert "is not in ISO_IR 144" in raised.value.hint
 
 
-def test_a_private_key_leaves_the_blocks_of_the_file_alone(tmp_path: Path) -> None:
+def test_private_key_leaves_the_blocks_of_the_file_unchanged(tmp_path: Path) -> None:
     path = write(tmp_path, "a.dump", "(0009,0010) LO [ACME]\n(0009,1001) LO [x]\n(0008,0052) CS STUDY\n")
     values = make_identifier(['0009,01,"OTHER"=y', '0009,02,"ACME"=z'], path).values()
     private = {tag: value for tag, value in values.items() if tag >> 16 == 0x0009}
@@ -139,7 +139,7 @@ def test_a_private_key_leaves_the_blocks_of_the_file_alone(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("encoding", "term"), [("utf-8", b"ISO_IR 192"), ("latin-1", None)])
-def test_text_in_utf_8_says_so_if_nothing_else_is_said(
+def test_text_in_utf_8_gets_its_character_set_unless_it_names_one(
     encoding: str, term: bytes | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(tmp_path, "a.dump", "(0008,0052) CS [STUDY]\n(0010,0010) PN [Gr\u00fcn]\n".encode(encoding))
@@ -150,45 +150,45 @@ def test_text_in_utf_8_says_so_if_nothing_else_is_said(
 
 
 BROKEN_JSON = {
-    '{"00080052": ': "line 1: it is no JSON",
-    '\n\n{"00080052": {"vr": "CS" "Value": []}}': "line 3: it is no JSON",
+    '{"00080052": ': "line 1: not valid JSON",
+    '\n\n{"00080052": {"vr": "CS" "Value": []}}': "line 3: not valid JSON",
     '{\n"00080052": {"vr": "CS",\n"Value": ["A"]},\n"00280010": {"vr": "US",\n"Value": ["x"]}}': "line 4: 00280010",
-    '{"00080052": {"vr": "CS", "Value": "STUDY"}}': "Value is an array",
-    '{"00080052": "STUDY"}': "an element is an object",
-    '{"00080052": {"vr": "C", "Value": []}}': "'C' is no value representation",
-    '{"00080052": {"vr": 1}}': "1 is no value representation",
-    '{"00080052": {"vr": "CS", "Values": []}}': "'Values' is none of",
+    '{"00080052": {"vr": "CS", "Value": "STUDY"}}': "Value must be an array",
+    '{"00080052": "STUDY"}': "an element must be an object",
+    '{"00080052": {"vr": "C", "Value": []}}': "'C' is not a value representation",
+    '{"00080052": {"vr": 1}}': "1 is not a value representation",
+    '{"00080052": {"vr": "CS", "Values": []}}': "'Values' is not one of",
     '{"80052": {"vr": "CS"}}': "neither a tag of eight digits nor a keyword",
-    '{"00080052": {"vr": "CS"}, "00080052": {"vr": "CS"}}': "it is there twice",
+    '{"00080052": {"vr": "CS"}, "00080052": {"vr": "CS"}}': "the name occurs twice",
     '{"00280010": {"vr": "US", "Value": [70000]}}': "00280010: the value does not fit",
-    '{"00280010": {"vr": "US", "Value": [1.5]}}': "1.5 is no whole number",
-    '{"00280010": {"vr": "US", "Value": [true]}}': "True is no whole number",
+    '{"00280010": {"vr": "US", "Value": [1.5]}}': "1.5 is not an integer",
+    '{"00280010": {"vr": "US", "Value": [true]}}': "True is not an integer",
     '{"00189087": {"vr": "FD", "Value": ["x"]}}': "00189087: the value does not fit",
-    '{"00100020": {"vr": "LO", "Value": [{}]}}': "{} is no text",
-    '{"00100010": {"vr": "PN", "Value": [{"Name": "A"}]}}': "a name is an object of",
-    '{"00280009": {"vr": "AT", "Value": [1]}}': "1 is no tag",
+    '{"00100020": {"vr": "LO", "Value": [{}]}}': "{} is not text",
+    '{"00100010": {"vr": "PN", "Value": [{"Name": "A"}]}}': "a name must be an object with",
+    '{"00280009": {"vr": "AT", "Value": [1]}}': "1 is not a tag",
     '{"00420011": {"vr": "OB", "InlineBinary": "%"}}': "00420011: the value does not fit",
-    '{"00420011": {"vr": "OB", "Value": ["1"]}}': "OB has no Value, but InlineBinary",
-    '{"00420011": {"vr": "OB", "BulkDataURI": "http://x"}}': "its value is elsewhere",
-    '{"00100020": {"vr": "LO", "InlineBinary": "AA=="}}': "InlineBinary is text, and for OB",
-    '{"00400100": {"vr": "SQ", "Value": [1]}}': "00400100: an item is an object",
-    '{"00400100": {"vr": "SQ", "Value": [{"0": {}}]}}': "00400100: 0: it is neither",
-    '{"FFFEE000": {"vr": "LO", "Value": ["A"]}}': "it cannot be an element",
-    "[]": "a query file has one data set, this has 0",
-    "[{}, {}]": "a query file has one data set, this has 2",
-    "[1]": "a data set is an object",
-    "{}": "there is no element that a query could have",
-    '{"00020010": {"vr": "UI"}}': "there is no element that a query could have",
-    '{"00100020": {"vr": "LO", "Value": ["\u00ff"]}}': "it is not UTF-8",
-    '{"00280010": {"vr": "US", "Value": [' + "9" * 5000 + "]}}": "line 1: it cannot be read",
-    "[" * 100_000: "line 1: it cannot be read",
-    "{" + ",".join(f'"{number}": 1' for number in (*range(30_000), 29_999)) + "}": "29999: it is there twice",
-    '{"00080005": {"Value": ["KLINGON"]}, "00100020": {"Value": ["A"]}}': "the character set 'KLINGON' is not known",
+    '{"00420011": {"vr": "OB", "Value": ["1"]}}': "VR OB takes InlineBinary, not Value",
+    '{"00420011": {"vr": "OB", "BulkDataURI": "http://x"}}': "bulk data are not supported",
+    '{"00100020": {"vr": "LO", "InlineBinary": "AA=="}}': "InlineBinary must be text, and VR one of OB",
+    '{"00400100": {"vr": "SQ", "Value": [1]}}': "00400100: an item must be an object",
+    '{"00400100": {"vr": "SQ", "Value": [{"0": {}}]}}': "00400100: 0: neither",
+    '{"FFFEE000": {"vr": "LO", "Value": ["A"]}}': "the tag cannot be an element",
+    "[]": "a query file must have one data set, not 0",
+    "[{}, {}]": "a query file must have one data set, not 2",
+    "[1]": "a data set must be an object",
+    "{}": "the data set has no element that a query could have",
+    '{"00020010": {"vr": "UI"}}': "the data set has no element that a query could have",
+    '{"00100020": {"vr": "LO", "Value": ["\u00ff"]}}': "the file is not UTF-8",
+    '{"00280010": {"vr": "US", "Value": [' + "9" * 5000 + "]}}": "line 1: the JSON cannot be read",
+    "[" * 100_000: "line 1: the JSON cannot be read",
+    "{" + ",".join(f'"{number}": 1' for number in (*range(30_000), 29_999)) + "}": "29999: the name occurs twice",
+    '{"00080005": {"Value": ["KLINGON"]}, "00100020": {"Value": ["A"]}}': "unknown character set 'KLINGON'",
 }
 
 
 @pytest.mark.parametrize("text", BROKEN_JSON, ids=[str(number) for number in range(len(BROKEN_JSON))])
-def test_broken_json_is_named_with_its_line(text: str, tmp_path: Path) -> None:
+def test_malformed_json_is_reported_with_its_line(text: str, tmp_path: Path) -> None:
     path = write(tmp_path, "broken.json", text.encode("latin-1"))
     with pytest.raises(UsageError) as raised:
         make_identifier([], path)
@@ -197,7 +197,7 @@ def test_broken_json_is_named_with_its_line(text: str, tmp_path: Path) -> None:
     assert "line " in str(raised.value) or "no element" in str(raised.value)
 
 
-def test_an_error_inside_an_item_has_the_line_of_its_element(tmp_path: Path) -> None:
+def test_error_inside_an_item_has_the_line_of_its_element(tmp_path: Path) -> None:
     item = '{"00080060": {"vr": "CS"},\n"00280010": {"vr": "US", "Value": ["x"]}}'
     text = '{\n"00400100": {"vr": "SQ", "Value": [\n' + item + "]}}"
     with pytest.raises(UsageError, match="line 4: 00400100: 00280010: "):
@@ -205,20 +205,20 @@ def test_an_error_inside_an_item_has_the_line_of_its_element(tmp_path: Path) -> 
 
 
 BROKEN_TEXT = {
-    "(0008,0052) CS [STUDY]\nhello\n": "line 2: it does not begin with a tag",
-    "(0010,0010) DE VRIES\n": "line 1: DE is no value representation",
+    "(0008,0052) CS [STUDY]\nhello\n": "line 2: the line does not begin with a tag",
+    "(0010,0010) DE VRIES\n": "line 1: DE is not a value representation",
     "(0010,0020) LO [A\n": "line 1: a value that begins with [",
     "# nothing\n\n": "no element",
     "(0002,0010) UI =LittleEndianExplicit\n": "no element",
-    "(7fe0,0010) OB (PixelSequence #=1)\n(fffe,e000) pi 00\\01\n": "line 2: a query has no compressed pixel data",
+    "(7fe0,0010) OB (PixelSequence #=1)\n(fffe,e000) pi 00\\01\n": "line 2: a query cannot have compressed pixel data",
     "(0010,0020) LO [" + "x" * 70_000 + "]": "line 1: the value does not fit VR LO: is longer",
     "(0040,0100) SQ\n(fffe,e000)\n" * 80: "nested deeper",
-    "(0008,0052) CS [STUDY]\n\n(0040,0100) SQ\n(fffe,e000)\n": "line 4: the item that begins here does not end",
+    "(0008,0052) CS [STUDY]\n\n(0040,0100) SQ\n(fffe,e000)\n": "line 4: the item that begins here has no end",
 }
 
 
 @pytest.mark.parametrize("text", BROKEN_TEXT, ids=[str(number) for number in range(len(BROKEN_TEXT))])
-def test_broken_text_is_named_with_its_line(text: str, tmp_path: Path) -> None:
+def test_malformed_text_is_reported_with_its_line(text: str, tmp_path: Path) -> None:
     path = write(tmp_path, "broken.txt", text)
     with pytest.raises(UsageError) as raised:
         make_identifier([], path)
@@ -226,7 +226,7 @@ def test_broken_text_is_named_with_its_line(text: str, tmp_path: Path) -> None:
     assert BROKEN_TEXT[text] in str(raised.value)
 
 
-def test_text_is_told_by_its_name_or_its_content(tmp_path: Path) -> None:
+def test_text_is_detected_by_name_or_content(tmp_path: Path) -> None:
     text = "(0008,0052) CS [STUDY]\n(0020,000d) UI [1.2]\n"
     expected = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2"])
     for name, content in (
@@ -238,7 +238,7 @@ def test_text_is_told_by_its_name_or_its_content(tmp_path: Path) -> None:
         assert make_identifier([], write(tmp_path, name, content)) == expected
 
 
-def test_a_number_that_is_none_to_its_end_is_named_with_its_line(
+def test_number_with_trailing_characters_is_reported_with_its_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "movescu.query"):
@@ -246,7 +246,7 @@ def test_a_number_that_is_none_to_its_end_is_named_with_its_line(
     assert any(message.startswith("line 2 of the query file: ") for message in caplog.messages)
 
 
-def test_an_image_cut_off_is_no_query(tmp_path: Path) -> None:
+def test_truncated_image_is_refused_as_query(tmp_path: Path) -> None:
     whole = encode(IDENTITY)
     for size in (1, 7, 8, 20, len(whole) - 1):
         with pytest.raises(UsageError, match="is not DICOM"):
@@ -278,7 +278,7 @@ def test_keys_only_makes_a_query_of_an_object(model: str, level: str, tmp_path: 
     assert set(identifier.values()) == KEPT[model, level]
 
 
-def test_keys_only_leaves_what_is_given_as_a_key(tmp_path: Path) -> None:
+def test_keys_only_keeps_keys_from_the_command_line(tmp_path: Path) -> None:
     path = write(tmp_path, "object", make_identifier(OBJECT).data)
     assert 0x00080060 in make_identifier(["Modality=CT"], path, model="STUDY", keys_only=True).values()
 
@@ -305,7 +305,7 @@ ELEMENT = st.fixed_dictionaries(
 
 
 @given(ANY_JSON | st.dictionaries(st.sampled_from(["00080005", "00100020", "00400100", "Rows"]), ELEMENT))
-def test_no_json_raises_anything_but_a_data_set_error(model: object) -> None:
+def test_json_reader_raises_only_data_set_errors(model: object) -> None:
     with suppress(DataSetError):
         read_json(json.dumps(model).encode())
 
@@ -318,9 +318,7 @@ LINE = st.lists(
 
 
 @given(st.one_of(st.binary(), st.lists(LINE).map("\n".join).map(str.encode), st.binary().map(lambda data: b"{" + data)))
-def test_no_bytes_of_a_file_raise_anything_but_a_usage_error(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
+def test_query_file_reader_raises_only_usage_errors(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
     path.write_bytes(data)
     with suppress(UsageError):
@@ -328,14 +326,14 @@ def test_no_bytes_of_a_file_raise_anything_but_a_usage_error(
 
 
 def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str]:
-    """Run the command against a port of this machine at which nobody is: a connection would make the exit code 61."""
+    """Run the command against a closed port of this machine: an attempt to connect would give exit code 61."""
     words = [sys.executable, "-W", "error", "-m", "movescu", "127.0.0.1", "1", *arguments]
     done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=60)
     return done.returncode, done.stderr.decode()
 
 
 @pytest.mark.parametrize("content", [b"", b"no DICOM", b'{"0": 1}', b"(0010,0020) LO [A", encode(IDENTITY)[:-1]])
-def test_the_command_names_what_is_no_query_and_ends_before_any_connection(content: bytes, tmp_path: Path) -> None:
+def test_command_refuses_an_invalid_query_file_before_any_connection(content: bytes, tmp_path: Path) -> None:
     good = write(tmp_path, "good", encode(IDENTITY))
     bad = write(tmp_path, "bad", content)
     code, said = run(good, bad)
@@ -345,14 +343,14 @@ def test_the_command_names_what_is_no_query_and_ends_before_any_connection(conte
     assert "Traceback" not in said
 
 
-def test_the_command_reads_standard_input() -> None:
+def test_command_reads_standard_input() -> None:
     assert run("-", stdin=b"")[0] == 1
     assert "standard input" in run("-", stdin=b"")[1]
     assert run("-", stdin=b"(0008,0052) CS [STUDY]\n")[0] == 61
     assert run("-", stdin=encode(IDENTITY))[0] == 61
 
 
-def test_the_command_sends_of_an_object_what_a_query_has(tmp_path: Path) -> None:
+def test_command_sends_only_the_keys_of_an_object(tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -368,8 +366,8 @@ def test_the_command_sends_of_an_object_what_a_query_has(tmp_path: Path) -> None
     assert received == [make_identifier(expected).data]
 
 
-def test_the_command_warns_and_goes_on() -> None:
+def test_command_warns_and_continues() -> None:
     code, said = run("-k", "StudyInstanceUID=x", "-S")
     assert code == 61
-    assert "W: StudyInstanceUID: it is no UID" in said
-    assert "W: QueryRetrieveLevel: it is missing" in said
+    assert "W: StudyInstanceUID: the value is not a UID" in said
+    assert "W: QueryRetrieveLevel is missing" in said

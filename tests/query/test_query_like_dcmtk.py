@@ -1,4 +1,4 @@
-"""The identifier of a request is byte for byte the one that DCMTK's movescu sends, and text reads as its dump2dcm does.
+"""Identifiers compared byte for byte with those of DCMTK's movescu, and text query files with its dump2dcm.
 
 Many keys go with each run of DCMTK's program. Every difference stands in a table with its reason, and must be one.
 """
@@ -184,7 +184,7 @@ SENT_OTHERWISE = {
 
 
 def sent_by_dcmtk(keys: Sequence[str], folder: Path) -> tuple[int, str, bytes]:
-    """The exit code, the error, and the identifier that an archive gets."""
+    """Return the exit code, the error, and the identifier that the archive receives."""
 
     def script(session: scripted.Session) -> None:
         session.accept()
@@ -222,7 +222,7 @@ def batches(keys: Iterable[str]) -> list[list[str]]:
     return [batch for _, batch in result]
 
 
-def test_the_archive_gets_the_same_bytes_for_every_key(tmp_path: Path) -> None:
+def test_archive_gets_the_same_bytes_for_every_key(tmp_path: Path) -> None:
     taken = [key for key in KEYS if key not in REFUSED]
     lots = batches(taken)
     assert len(taken) > 300
@@ -235,7 +235,7 @@ def test_the_archive_gets_the_same_bytes_for_every_key(tmp_path: Path) -> None:
         assert make_identifier(keys).data == identifier
 
 
-def test_what_dcmtk_refuses_is_refused_with_the_same_words(tmp_path: Path) -> None:
+def test_key_refused_by_dcmtk_is_refused_with_the_same_message(tmp_path: Path) -> None:
     def refusal(key: str) -> tuple[int, str]:
         return run_dcmtk("-k", key, "127.0.0.1", "1", folder=tmp_path)
 
@@ -249,7 +249,7 @@ def test_what_dcmtk_refuses_is_refused_with_the_same_words(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("key", DIFFERENT, ids=str.encode)
-def test_every_listed_difference_is_one(key: str, tmp_path: Path) -> None:
+def test_listed_differences_exist(key: str, tmp_path: Path) -> None:
     if key in SENT_OTHERWISE:
         theirs: bytes | None = sent_by_dcmtk([key], tmp_path)[2]
     elif key.startswith("fffc"):
@@ -264,7 +264,7 @@ def test_every_listed_difference_is_one(key: str, tmp_path: Path) -> None:
     assert mine != theirs
 
 
-def test_of_equal_keys_the_left_one_counts_in_any_spelling(tmp_path: Path) -> None:
+def test_left_of_equal_keys_counts_in_any_spelling(tmp_path: Path) -> None:
     keys = ["PatientID=1", "0010,0020=2", "StudyInstanceUID=3", "10,20=4", "0020,000d=5", "QueryRetrieveLevel=STUDY"]
     assert sent_by_dcmtk(keys, tmp_path)[2] == make_identifier(keys).data
 
@@ -339,7 +339,7 @@ BROKEN = {
 
 
 def dumped(text: str, folder: Path) -> tuple[str, bytes | None]:
-    """Write a text, and have dump2dcm convert it: the text's file, and the data set, None if it refused."""
+    """Return the file of a text, and the data set that dump2dcm makes of it, None if it refuses it."""
     source, target = folder / "query.dump", folder / "query.dcm"
     source.write_text(text)
     (folder / "value").write_bytes(b"123")
@@ -349,7 +349,9 @@ def dumped(text: str, folder: Path) -> tuple[str, bytes | None]:
 
 
 @pytest.mark.parametrize("name", DUMPS)
-def test_text_asks_for_what_dump2dcm_makes_of_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_becomes_the_data_set_that_dump2dcm_makes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     source, theirs = dumped(DUMPS[name], tmp_path)
     assert theirs is not None
@@ -365,7 +367,7 @@ def test_text_that_dump2dcm_refuses_is_refused_with_its_line(name: str, tmp_path
         make_identifier([], source)
 
 
-def test_the_examples_that_come_with_dcmtk_are_read_alike(tmp_path: Path) -> None:
+def test_examples_of_dcmtk_are_read_as_by_dump2dcm(tmp_path: Path) -> None:
     examples = sorted(Path("/usr/share/doc/dcmtk/examples").glob("wlist*/**/*.dump"))
     for example in examples:
         source, theirs = dumped(example.read_text(), tmp_path)
@@ -379,7 +381,7 @@ LOST = ("(0008,0060) CT\n", "(0010,0010) SMITH\n", "(0010,0020) DAVID\n")
 
 
 @pytest.mark.parametrize("text", LOST)
-def test_a_value_of_capitals_is_not_taken_for_a_vr(text: str, tmp_path: Path) -> None:
+def test_value_of_capitals_is_not_mistaken_for_a_vr(text: str, tmp_path: Path) -> None:
     source, theirs = dumped(text, tmp_path)
     (value,) = make_identifier([], source).values().values()
     assert value.decode().strip() == text.split()[1]

@@ -1,1 +1,1 @@
-"""What has nothing of DICOM: records, late loading of the log and of patterns, bytes as text, the version."""
+"""Code that is independent of DICOM: record classes, late loading of ``logging``, hex dumps, the version."""

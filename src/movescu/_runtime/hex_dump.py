@@ -1,6 +1,6 @@
-"""What the debug output of all layers has in common: its lowest level, lines of text that are safe, and bytes.
+"""Debug output shared by all layers: the TRACE level, lines safe for a terminal, and hex dumps.
 
-Text of a peer may hold anything; here it becomes one line that no terminal obeys.
+Text from a peer may contain control characters; escaping them keeps it on one line and the terminal unaffected.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 TRACE: Final = 5
-"""The level of ``logging`` below DEBUG, at which bytes are shown."""
+"""A level of ``logging`` below DEBUG, at which bytes are logged."""
 
 _MOST_BYTES: Final = 512
 _LONGEST: Final = 256  # characters of a line
@@ -19,7 +19,7 @@ _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 1
 
 
 def text_of(lines: Iterable[str]) -> str:
-    """Join lines, each of them made safe and not too long."""
+    """Join lines, with control characters escaped and long lines truncated."""
     return "\n".join(map(_safe, lines))
 
 
@@ -29,7 +29,7 @@ def _safe(line: str) -> str:
 
 
 def hex_text(what: str, data: bytes | bytearray | memoryview) -> str:
-    """Give the first bytes as lines of sixteen, in hexadecimal and as ASCII, below a line that says what they are."""
+    """Return a hex dump of the first bytes, sixteen a line, below a line that names them and their number."""
     return text_of((f"{what}, {len(data)} bytes", *_hex_lines(bytes(data[:_MOST_BYTES])), *_more(len(data))))
 
 

@@ -1,8 +1,8 @@
-"""Loggers of ``logging`` that load it when there is something to log: it takes 8 ms, and most retrieves log nothing.
+"""Loggers that import ``logging`` with the first message: most retrieves log nothing and can save the import.
 
-Where ``logging`` is loaded already, as in a program that has set it up, such a logger is no more than its methods.
-Before that, whoever has not set it up wants to see warnings and errors, and nothing else; the command says by ``defer``
-what it wants, and sets ``logging`` up when the first message comes.
+If ``logging`` is loaded already, as in a program that has configured it, such a logger takes over the methods of the
+real one. Until then, messages from WARNING on are wanted, which is the default of ``logging``. The command states
+another level by ``defer``, with a function that configures ``logging`` when the first message of that level is logged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _loading = False
 
 
 def defer(level: int, set_up: Callable[[], None]) -> None:
-    """Have ``logging`` set up when a message of this level or a higher one comes; at once if it is loaded already."""
+    """Configure ``logging`` with the first message of this level or above; at once if it is already loaded."""
     global _level, _set_up
     with _lock:
         _level, _set_up = level, set_up
@@ -37,9 +37,9 @@ def defer(level: int, set_up: Callable[[], None]) -> None:
 
 
 def settle() -> None:
-    """Load ``logging``, and set it up if that was deferred."""
-    global _loading, _set_up  # noqa: PLW0603 - logging is set up once for the whole program
-    with _lock:  # whoever comes second waits until it is done
+    """Import ``logging``, and configure it if that was deferred."""
+    global _loading, _set_up  # noqa: PLW0603 - logging is configured once for the whole program
+    with _lock:  # a second thread waits until logging is configured
         _loading, before = True, _loading
         try:
             import logging  # noqa: F401 - what this is for
@@ -48,7 +48,7 @@ def settle() -> None:
                 set_up, _set_up = _set_up, None
                 try:
                     set_up()
-                except BaseException:  # an interrupt amid it: the next message sets it up
+                except BaseException:  # interrupted: the next message tries again
                     _set_up = set_up
                     raise
         finally:
@@ -56,7 +56,7 @@ def settle() -> None:
 
 
 def is_loading() -> bool:
-    """Tell whether ``logging`` is half loaded now, in whatever thread: no time for a signal handler to log."""
+    """Return True while any thread imports ``logging``: a signal handler must not log then."""
     return _loading
 
 
@@ -65,7 +65,7 @@ def _wanted(level: int) -> bool:
 
 
 def _at(name: str, level: int) -> Callable[..., None]:
-    """Make the method of a level."""
+    """Return the logging method of a level."""
 
     def method(self: _LateLogger, *args: object, **kwargs: Any) -> None:  # noqa: ANN401 - a logger's own
         if _wanted(level):
@@ -75,13 +75,13 @@ def _at(name: str, level: int) -> Callable[..., None]:
 
 
 class _LateLogger:
-    """Stands for a logger until that is loaded, and has its methods from then on."""
+    """Stands in for a logger until ``logging`` is loaded, and has the logger's own methods from then on."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def load(self) -> logging.Logger:
-        """Give the logger that this one stands for, and put its methods in the place of those below."""
+        """Return the real logger, and replace the methods below by its own."""
         settle()
         import logging  # what this is for
 
@@ -97,19 +97,19 @@ class _LateLogger:
     critical = _at("critical", CRITICAL)
 
     def log(self, level: int, *args: object, **kwargs: Any) -> None:  # noqa: ANN401 - a logger's own
-        """Log a message, if the level is wanted."""
+        """Log a message if its level is enabled."""
         if _wanted(level):
             self.load().log(level, *args, stacklevel=2, **kwargs)
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - a logger's own
-        """Tell whether messages of a level are wanted."""
+        """Return True if messages of a level are logged."""
         return self.load().isEnabledFor(level) if "logging" in sys.modules else level >= _level
 
     def getEffectiveLevel(self) -> int:  # noqa: N802 - a logger's own
-        """Give the level from which on messages are wanted."""
+        """Return the lowest level that is logged."""
         return self.load().getEffectiveLevel() if "logging" in sys.modules else _level
 
 
 def logger_of(name: str) -> logging.Logger:
-    """Give the logger of a name, as ``logging.getLogger`` does."""
-    return _LateLogger(name)  # type: ignore[return-value] # it has what is used of one
+    """Return a late-loading logger; otherwise like ``logging.getLogger``."""
+    return _LateLogger(name)  # type: ignore[return-value] # has the methods this program uses

@@ -1,10 +1,10 @@
-"""Classes of named fields that cost nothing to make: what is loaded at each start consists of them.
+"""Base classes of records that are cheap to define: the modules loaded at each start consist of them.
 
-A subclass names its fields as a dataclass does, and its instances are constructed, compared and shown as those of a
-dataclass are; type checkers take it for one. But a dataclass takes 0.8 ms to make, and 8 ms more for ``dataclasses``
-and what that imports, a ``NamedTuple`` 0.15 ms and 4 ms for ``typing``: of sixty classes that was half of the time from
-the start of a retrieve to its first byte. Such a class takes 10 us to make; an instance takes 1 us by place, where a
-frozen dataclass takes 0.6. What is made for each object that comes has an ``__init__`` of its own, of 0.3 us.
+A subclass declares its fields as a dataclass does; its instances are constructed, compared and shown like those of a
+dataclass, and type checkers treat it as one. Neither ``dataclasses`` nor ``typing`` is imported, and no source code is
+generated for a class: with sixty dataclasses, that took half of the time from the start to the first byte sent
+(docs/performance.md). In return an instance takes somewhat longer to make; classes of which there is one per received
+object define an ``__init__`` of their own. docs/records.md shows how to write a record.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_: bool) -> object:
-        """Do nothing at run time."""
+        """Return a decorator that does nothing at run time."""
         return lambda kind: kind
 
 
-class Fields:  # noqa: PLW1641 - those of ``Struct`` may change
-    """What ``Struct`` and ``Record`` have in common.
+class Fields:  # noqa: PLW1641 - instances of ``Struct`` are mutable
+    """Common base of ``Struct`` and ``Record``.
 
-    A default is shared by all instances, so it has to be one that does not change. ``_hidden`` names fields that are
-    not shown. A method ``check`` is called when an instance has been made, to raise an error. Annotations have to be
-    strings, as ``from __future__ import annotations`` makes them.
+    All instances share a default, so it must be immutable. ``_hidden`` names fields left out of the repr. A method
+    ``check`` is called on each new instance, to raise an error. Annotations must be strings, as ``from __future__
+    import annotations`` makes them.
     """
 
     _names: ClassVar[tuple[str, ...]] = ()
@@ -48,7 +48,7 @@ class Fields:  # noqa: PLW1641 - those of ``Struct`` may change
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         names, values = self._names, self.__dict__
-        values.update(zip(names, args))  # noqa: B905 - the count is looked at below
+        values.update(zip(names, args))  # noqa: B905 - the count is checked below
         if kwargs or len(args) != len(names):
             values.update(kwargs)
             if len(values) < len(args) + len(kwargs) or not self._needed <= values.keys() <= self._known:
@@ -68,14 +68,14 @@ class Fields:  # noqa: PLW1641 - those of ``Struct`` may change
 
 @dataclass_transform()
 class Struct(Fields):
-    """Base of classes whose fields may be set."""
+    """Base of mutable records."""
 
     __slots__ = ()
 
 
 @dataclass_transform(frozen_default=True)
 class Record(Fields):
-    """Base of classes whose fields are set once."""
+    """Base of immutable, hashable records."""
 
     __slots__ = ()
 
@@ -94,7 +94,7 @@ def _values(record: Fields) -> tuple[object, ...]:
 
 
 def _refuse(kind: type[Fields], args: tuple[object, ...], kwargs: dict[str, object]) -> NoReturn:
-    """Raise the ``TypeError`` of arguments that do not fit."""
+    """Raise the ``TypeError`` that names the missing, unknown or duplicate arguments."""
     names, what = names_of(kind), f"{kind.__qualname__}()"
     given = dict(zip(names, args, strict=False))
     if len(args) > len(names):
@@ -109,11 +109,11 @@ def _refuse(kind: type[Fields], args: tuple[object, ...], kwargs: dict[str, obje
 
 
 def names_of(kind: type[Fields]) -> tuple[str, ...]:
-    """Give the names of the fields, in their order."""
+    """Return the names of the fields, in order of declaration."""
     return kind._names  # noqa: SLF001 - of this module's own class
 
 
 def replace(record: _S, **changes: Any) -> _S:  # noqa: ANN401 - the fields have types of their own
-    """Give a copy in which some fields have other values."""
+    """Return a copy with some fields changed."""
     values = {name: getattr(record, name) for name in names_of(type(record))}
     return type(record)(**values | changes)

@@ -1,1 +1,1 @@
-"""Data sets: walking, recoding, file meta information and identifiers (PS3.5, PS3.10)."""
+"""Data sets: parser, encoder, transcoder, values, character sets, file meta information (PS3.5, PS3.10)."""

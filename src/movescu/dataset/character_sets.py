@@ -1,7 +1,7 @@
-r"""Specific Character Set (0008,0005): text of the terminal -> bytes of a value (PS3.3 C.12.1.1.2, PS3.5 6.1).
+r"""Specific Character Set (0008,0005): text <-> bytes of a value (PS3.3 C.12.1.1.2, PS3.5 6.1).
 
-Single-byte sets, the multi-byte ones without code extensions, and with them (ISO 2022) those of Japan, Korea and
-China. Which values are text in this sense is told by ``EXTENDED``. Reading text back follows the escape sequences.
+Supported are single-byte sets, the multi-byte sets without code extensions, and with code extensions (ISO 2022) those
+of Japan, Korea and China. ``EXTENDED`` are the VRs to which this applies. Decoding follows the escape sequences.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 UTF_8: Final = "ISO_IR 192"
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
 EXTENDED: Final = frozenset((b"LO", b"LT", b"PN", b"SH", b"ST", b"UC", b"UT"))
-"""VRs whose values are in the Specific Character Set (PS3.5 6.1.2.3)."""
+"""VRs of text in the Specific Character Set (PS3.5 6.1.2.3)."""
 
 # Defined term -> codec of Python (PS3.3 tables C.12-2 and C.12-4).
 _CODECS: Final = {
@@ -38,14 +38,14 @@ _CODECS: Final = {
     "GB18030": "gb18030",
     "GBK": "gbk",
 }
-# Multi-byte sets of code extensions: codec, escape sequence in front of it where the codec writes none (table C.12-4).
+# Multi-byte sets with code extensions: codec, and the escape sequence unless the codec writes it (PS3.3 table C.12-4).
 _EXTENSIONS: Final = {
     "ISO 2022 IR 87": ("iso2022_jp", b""),
     "ISO 2022 IR 159": ("iso2022_jp_1", b""),
     "ISO 2022 IR 149": ("euc_kr", b"\x1b$)C"),
     "ISO 2022 IR 58": ("gb2312", b"\x1b$)A"),
 }
-# What follows ESC -> codec, where the escape sequence is no part of what it reads (PS3.3 tables C.12-3 and C.12-4).
+# Bytes after ESC -> codec, for codecs that do not read the escape sequence (PS3.3 tables C.12-3 and C.12-4).
 _ESCAPED: Final = {
     b"-A": "latin_1",
     b"-B": "iso8859_2",
@@ -63,7 +63,7 @@ _ESCAPED: Final = {
     b"$)C": "euc_kr",
     b"$)A": "gb2312",
 }
-_DELIMITERS: Final = r"([\\^=\r\n\t\f])"  # behind these the first set holds again (PS3.5 6.1.2.5.3)
+_DELIMITERS: Final = r"([\\^=\r\n\t\f])"  # reset to the first set (PS3.5 6.1.2.5.3)
 
 
 @cache
@@ -79,12 +79,12 @@ def _escape_pattern() -> bytes:
 
 
 def terms_of(value: bytes) -> tuple[str, ...]:
-    """Give the defined terms of a value of Specific Character Set."""
+    """Return the defined terms in a value of Specific Character Set."""
     return tuple(term.strip(" \0") for term in value.decode("latin-1").split("\\"))
 
 
 def encode(text: str, terms: tuple[str, ...]) -> bytes:
-    """Encode text. Raises ``ValueError``, which says what is not in the set or which set is not known."""
+    """Encode text. Raise ``ValueError`` if a set is unknown or lacks a character."""
     first, *others = terms or ("",)
     codec = _codec(first)
     if not others:
@@ -93,7 +93,7 @@ def encode(text: str, terms: tuple[str, ...]) -> bytes:
 
 
 def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
-    """Read text; None if it cannot be in this set."""
+    """Decode text; return None if it is invalid in these sets."""
     try:
         codec = _codec(terms[0])
         if len(terms) == 1:
@@ -106,7 +106,7 @@ def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
 
 
 def _after_escape(escape: bytes, text: bytes, codec: str) -> str:
-    """Read what follows an escape sequence; ESC ( B is the way back to the first set."""
+    """Decode the text after an escape sequence; ESC ( B returns to the first set."""
     if escape in {b"$B", b"$(D"}:
         return (b"\x1b" + escape + text).decode("iso2022_jp_1")
     return text.decode(_ESCAPED.get(escape, codec))
@@ -115,7 +115,7 @@ def _after_escape(escape: bytes, text: bytes, codec: str) -> str:
 def _codec(term: str) -> str:
     codec = _CODECS.get(term.replace("ISO 2022 IR", "ISO_IR"))
     if codec is None:
-        raise ValueError(f"the character set {term!r} is not known")
+        raise ValueError(f"unknown character set {term!r}")
     return codec
 
 
@@ -128,7 +128,7 @@ def _encode(text: str, codec: str, term: str) -> bytes:
 
 
 def _extended(text: str, codec: str, others: list[str]) -> bytes:
-    """Encode what stands between two delimiters in one of the sets."""
+    """Encode the text between two delimiters in the first of the sets that has all of it."""
     for other in (None, *others):
         try:
             if other is None:
@@ -138,4 +138,4 @@ def _extended(text: str, codec: str, others: list[str]) -> bytes:
                 return escape + text.encode(extension)
         except UnicodeEncodeError:
             continue
-    raise ValueError(f"{text!r} is in none of the character sets given")
+    raise ValueError(f"none of the character sets has all characters of {text!r}")

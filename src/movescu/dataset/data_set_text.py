@@ -1,7 +1,7 @@
-"""Data sets as text for the log: an element on a line, with its tag, VR, value, length and keyword.
+"""Data sets as text for the log: one line per element, with tag, VR, value, length and keyword.
 
-Made for identifiers, which are short: what goes on for long is cut. Values are shown in UTF-8 or Latin 1 as they
-come, without regard to Specific Character Set.
+Intended for identifiers, which are short: long values and data sets are truncated. Text is decoded as UTF-8, else as
+Latin 1, whatever the Specific Character Set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_LINES: Final = 500
 _LONGEST: Final = 64  # bytes of a value
-_LARGEST: Final = 1 << 20  # bytes of a data set that are looked at
+_LARGEST: Final = 1 << 20  # bytes of a data set that are parsed
 _NUMBERS: Final = {
     b"US": "H",
     b"SS": "h",
@@ -39,7 +39,7 @@ _CUT: Final = "  and so on"
 
 
 def data_set_text(title: str, data: Buffer, syntax: TransferSyntax) -> str:
-    """Give a data set as lines below a title; what cannot be read ends them with a line that says so."""
+    """Return a data set as lines below a title; after malformed data, the last line states the error."""
     lines = _Lines(title)
     try:
         if syntax.deflated:
@@ -55,7 +55,7 @@ def data_set_text(title: str, data: Buffer, syntax: TransferSyntax) -> str:
 
 
 class _Lines:
-    """Writes the lines; told by a ``Parser``."""
+    """A handler of ``Parser`` that collects lines."""
 
     def __init__(self, title: str) -> None:
         self.lines = [title]
@@ -63,7 +63,7 @@ class _Lines:
         self._begun = ""
 
     def add(self, text: str) -> None:
-        """Add a line, as long as there are not too many."""
+        """Add a line, up to the maximum."""
         if len(self.lines) < _MOST_LINES:
             self.lines.append("  " * self._depth + text)
         elif self.lines[-1] != _CUT:
@@ -78,38 +78,38 @@ class _Lines:
         self.add(f"{_head(tag, vr)} ...  # {length}{_keyword(tag)}")
 
     def part(self, data: Buffer) -> None:
-        """Pass over a part of a value."""
+        """Skip a part of a value."""
 
     def end(self) -> None:
-        """Pass over the end of a value."""
+        """Skip the end of a value."""
 
     def begin_sequence(self, tag: int) -> None:
-        """Go one level down."""
+        """Write the header of a sequence."""
         self.add(f"{_head(tag, b'SQ')} {_keyword(tag).lstrip()}")
         self._depth += 1
 
     def end_sequence(self) -> None:
-        """Go one level up."""
+        """Leave a level."""
         self._depth -= 1
 
     def begin_item(self) -> None:
-        """Write where an item begins."""
+        """Write the beginning of an item."""
         self.add("item")
         self._depth += 1
 
     def end_item(self) -> None:
-        """Go one level up."""
+        """Leave a level."""
         self._depth -= 1
 
     def begin_fragments(self, tag: int) -> None:
-        """Write encapsulated pixel data without their value."""
+        """Write encapsulated pixel data without its value."""
         self.add(f"{_head(tag, b'OB')} encapsulated")
 
     def begin_fragment(self, length: int) -> None:
-        """Pass over a fragment."""
+        """Skip a fragment."""
 
     def end_fragments(self) -> None:
-        """Pass over the end."""
+        """Skip the end of encapsulated pixel data."""
 
 
 def _head(tag: int, vr: bytes) -> str:

@@ -1,26 +1,26 @@
-"""Writes data elements in the encoding that was asked for (PS3.5 sections 6 and 7, annex A).
+"""Encoder of data sets in a requested encoding (PS3.5 sections 6 and 7, annex A).
 
-``Encoder`` is a ``Handler``: a parser tells it the elements of a data set, it writes them to an ``Output`` in the byte
-order and VR of the target, with group lengths, sequence lengths and trailing padding as an ``Encoding`` asks, sorted
-by tag and each tag once. What it writes is byte for byte what DCMTK 3.6.7 writes of the same data set, but for the
-list below. It raises ``DataSetError`` for encapsulated pixel data that would have to be decoded.
+``Encoder`` is a ``Handler``: it writes the elements that a parser finds to an ``Output``, in the byte order and VR of
+the target, with group lengths, sequence lengths and trailing padding as ``Encoding`` requests, sorted by tag and each
+tag once. Its output equals that of DCMTK 3.6.7 byte for byte, with the exceptions listed below. It raises
+``DataSetError`` for encapsulated pixel data that would have to be decompressed.
 
 Where this differs from DCMTK
 -----------------------------
-Where DCMTK's bytes break the standard:
+Where DCMTK's output violates the standard:
 
-* Text of odd length is padded with a space (PS3.5 6.2), by DCMTK with NUL.
-* OW of odd length is padded with NUL (PS3.5 7.1.1), by DCMTK not at all.
-* A group length element always has four bytes (PS3.6: UL, VM 1), in DCMTK as many as were received.
-* With an odd number for +p DCMTK leaves group lengths as they came, right or wrong; here they are made right.
-* A private creator that stands out of order counts from where it stands; DCMTK 3.6.7 overlooks some of those.
+* Text of odd length is padded with a space (PS3.5 6.2); DCMTK uses NUL.
+* OW of odd length is padded with NUL (PS3.5 7.1.1); DCMTK does not pad it.
+* A group length element always has four bytes (PS3.6: UL, VM 1); DCMTK keeps the received size.
+* With an odd number for +p DCMTK keeps group lengths as received, even if wrong; here they are corrected.
+* A private creator out of order applies to the elements after it; DCMTK 3.6.7 misses some of those.
 
-Where it knows other things: the dictionaries are pydicom's (PS3.6 of 2024, its own private ones; 3.6.7 has PS3.6 of
-2022), so that implicit VR gets a VR for tags that DCMTK calls UN, and some private ones get another. With +cl 0, where
-nothing is compressed, the stored blocks of the deflated stream are of other sizes.
+Where the dictionaries differ: this one comes from pydicom (PS3.6 of 2024, and pydicom's private dictionaries), that of
+3.6.7 from PS3.6 of 2022. From implicit VR, some tags that DCMTK writes as UN get their VR, and some private ones get
+another. With +cl 0, which compresses nothing, the stored blocks of the deflated stream differ in size.
 
-Where DCMTK reads past an error: an item delimiter in the data set itself ends it there without a word, an item longer
-than its sequence takes in what follows. Both are ``DataSetError`` here, and so is nesting beyond 64 levels.
+Where DCMTK ignores an error: an item delimiter outside of items silently ends the data set, and an item longer than its
+sequence swallows what follows. Both are a ``DataSetError`` here, and so is nesting beyond 64 levels.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
 
 MAX_OPEN: Final = 1 << 18
-"""Elements of the levels that are open at once; their places are kept, 12 bytes each, until the level ends."""
+"""Maximum number of elements in all open levels; their positions, 12 bytes each, are kept until the level ends."""
 
 MAX_LENGTH: Final = 0xFFFFFFFE
-"""The largest length in bytes; a sequence, item or group that is longer goes without (+eo of DCMTK)."""
+"""Bytes. A longer sequence or item has undefined length, a longer group no group length (+eo of DCMTK)."""
 
 _CODES: Final = {2: "H", 4: "I", 8: "Q"}  # array type codes by size; 4 and 8 hold on every platform CPython runs on
 
 
 def swap(value: Buffer, unit: int) -> bytes:
-    """Reverse the bytes of every whole unit of 2, 4 or 8 bytes; a rest stays as it is."""
+    """Reverse the bytes of every whole unit of 2, 4 or 8 bytes; keep a remainder."""
     whole = len(value) // unit * unit
     numbers = array(_CODES[unit])
     numbers.frombytes(value[:whole])
@@ -73,7 +73,7 @@ def swap(value: Buffer, unit: int) -> bytes:
 
 
 class _Open:
-    """An open data set or item, and what of it must still be corrected."""
+    """An open data set or item, and what has to be corrected at its end."""
 
     __slots__ = ("disordered", "group", "last", "length_at", "starts", "tags", "too_long")
 
@@ -83,28 +83,28 @@ class _Open:
         self.last = -1
         self.disordered = False
         self.group = -1
-        self.too_long: set[int] = set()  # group lengths that 32 bits cannot hold, to be taken out again
+        self.too_long: set[int] = set()  # tags of group lengths beyond 32 bits, to be removed
         self.length_at = -1  # position of the value of this group's length element, -1 if it has none
 
 
 class _Value:
-    """A value that comes in parts."""
+    """A value received in parts."""
 
     __slots__ = ("big", "carry", "drop", "kept", "length", "start", "tag", "unit", "vr")
 
     def __init__(self, tag: int, vr: bytes, length: int, start: int) -> None:
         self.tag = tag
         self.vr = vr
-        self.length = length  # bytes that were announced
+        self.length = length  # as stated in its header
         self.start = start  # position of its header
         self.kept = start  # position after the last byte that is not padding
         self.unit = 1  # bytes to swap together
-        self.carry = b""  # bytes that make no whole unit yet
+        self.carry = b""  # bytes of an incomplete unit
         self.drop = False
 
 
 class Encoder:
-    """Writes what it is told to ``output``; ``spool`` makes a scratch file for the rare sorting of a large level."""
+    """Writes elements to ``output``; ``spool`` makes a scratch file in case a large level has to be sorted."""
 
     def __init__(
         self,
@@ -130,19 +130,19 @@ class Encoder:
         self._unknown = b"UN" if encoding.new_vr else b"OB"
         self._labels = {} if encoding.new_vr else dict.fromkeys(SINCE_1993, b"OB")
         self._drops_padding = not encoding.keeps_padding
-        # A padding that cannot be makes DCMTK touch neither padding nor group lengths; here the latter are made right.
+        # With an odd padding DCMTK changes neither padding nor group lengths; here group lengths are corrected.
         self._group_length = GroupLength.RECALCULATE if encoding.keeps_padding else encoding.group_length
         self._level = _Open()
         self._levels = [self._level]
         self._lengths: list[int] = []  # positions after the length fields of open sequences and items
-        self._count = 0  # elements whose places are kept
+        self._count = 0  # elements whose positions are kept
         self._value: _Value | None = None
         self._uids: dict[int, str] = {}
         self.oddities: dict[str, int] = {}
-        """What is not as PS3.5 has it and was put right or kept, and the first tag of which that is so."""
+        """Violations of PS3.5, corrected or kept, in words, and the first tag with each."""
 
     def finish(self) -> Identity:
-        """End the data set: sort it, set the last lengths, pad the file."""
+        """Complete the data set: sort it, set the last lengths, pad the file; return its identity."""
         self._end_level(0, self._file_offset, self._encoding.file_padding)
         self._output.flush()
         return Identity(self._uids.get(CLASS_UID), self._uids.get(INSTANCE_UID))
@@ -172,13 +172,13 @@ class Encoder:
         self._output.write(swap(value, unit) if unit > 1 else value)
 
     def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: FBT001 - see Handler
-        """Write the header of a value that comes in parts, with the length it has if nothing is stripped."""
+        """Write the header of a value received in parts, with its length if nothing is stripped."""
         self._value = value = _Value(tag, vr, length, self._output.position)
         if not self._admit(tag):
             value.drop = True
             return
         if tag in IDENTITY and len(self._levels) == 1:
-            self._uids.setdefault(tag, "")  # 64 characters are the limit (PS3.5 9.1): this is none
+            self._uids.setdefault(tag, "")  # more than 64 characters (PS3.5 9.1): not a UID
         if length & 1:
             self.oddities.setdefault("odd length", tag)
         value.start = self._output.position
@@ -189,7 +189,7 @@ class Encoder:
     def part(self, data: Buffer) -> None:
         """Write the next bytes of the value."""
         value = self._value
-        assert value is not None  # the parser's promise
+        assert value is not None  # the parser calls begin() first
         if value.drop:
             return
         if value.unit > 1:
@@ -205,9 +205,9 @@ class Encoder:
         self._output.write(data)
 
     def end(self) -> None:
-        """Pad the value; strip it and correct its header if it is text."""
+        """Pad the value; if it is text, strip it and correct its header."""
         value = self._value
-        assert value is not None  # the parser's promise
+        assert value is not None  # the parser calls begin() first
         self._value = None
         if value.drop:
             return
@@ -228,13 +228,13 @@ class Encoder:
         header = self._header(value.tag, value.vr, size)
         if len(header) == before:
             output.patch(value.start, header)
-        else:  # stripping made room for the 16-bit length after all
+        else:  # stripped, the length fits 16 bits
             text = output.read(value.start + before, size)
             output.truncate(value.start)
             output.write(header + text)
 
     def _admit(self, tag: int) -> bool:
-        """Note that an element begins here; False if it is not to be written by the caller."""
+        """Note the beginning of an element; return False if the caller must not write it."""
         level = self._level
         group = tag >> 16
         if not tag & 0xFFFF:
@@ -273,7 +273,7 @@ class Encoder:
         level.length_at = self._output.position - 4
 
     def _end_group(self, level: _Open) -> None:
-        """Set the length of the group that ends here: the bytes that follow its length element (PS3.5 7.2)."""
+        """Set the group length: the bytes from after its element to here, the end of the group (PS3.5 7.2)."""
         if level.length_at >= 0:
             size = self._output.position - level.length_at - 4
             if size <= MAX_LENGTH:
@@ -283,7 +283,7 @@ class Encoder:
             level.length_at = -1
 
     def _header(self, tag: int, vr: bytes, length: int) -> bytes:
-        """Make an element header (PS3.5 7.1.2, 7.1.3); what 16 bits cannot count becomes UN."""
+        """Encode an element header (PS3.5 7.1.2, 7.1.3); a value too long for a 16-bit length becomes UN."""
         if self._implicit:
             return self._plain(tag >> 16, tag & 0xFFFF, length)
         if vr in LONG:
@@ -293,7 +293,7 @@ class Encoder:
         return self._short(tag >> 16, tag & 0xFFFF, vr, length)
 
     def _unit(self, vr: bytes, length: int, big: bool) -> int:  # noqa: FBT001 - once per element
-        """Give how many bytes to swap together, 1 if none: what is relabelled UN or OB becomes little endian."""
+        """Return the bytes to swap together, 1 for none; values relabelled as UN or OB are little endian."""
         relabelled = vr in self._labels or (length > 0xFFFF and vr not in LONG)
         return UNITS.get(vr, 1) if big != (self._big and not relabelled) else 1
 
@@ -301,7 +301,7 @@ class Encoder:
 
     def begin_sequence(self, tag: int) -> None:
         """Write the header of a sequence."""
-        if not self._admit(tag):  # only FFFC,FFFC as a sequence, which nobody sends
+        if not self._admit(tag):  # only (FFFC,FFFC) as a sequence
             self._place(self._level, tag)
         self._output.write(self._header(tag, b"SQ", UNDEFINED))
         self._lengths.append(self._output.position)
@@ -335,7 +335,7 @@ class Encoder:
             self._output.write(self._plain(delimiter >> 16, delimiter & 0xFFFF, 0))
 
     def _end_level(self, start: int, before: int, padding: int) -> None:
-        """End a data set or item whose content begins at ``start``, ``before`` bytes into what is to be aligned."""
+        """End a data set or item; its content begins at ``start``, ``before`` bytes into the unit to be padded."""
         level = self._level
         self._end_group(level)
         if level.disordered or level.too_long:
@@ -344,7 +344,7 @@ class Encoder:
             self._pad(self._output.position - start + before, padding)
 
     def _pad(self, size: int, multiple: int) -> None:
-        """Write Data Set Trailing Padding (PS3.10 7.2) if ``size`` is no multiple yet."""
+        """Write Data Set Trailing Padding (PS3.10 7.2) unless ``size`` is a multiple already."""
         if size % multiple:
             head = 8 if self._implicit else 12
             count = min(-(size + head) % multiple, MAX_LENGTH)
@@ -352,7 +352,7 @@ class Encoder:
             self._output.write_zeros(count)
 
     def _sort(self, level: _Open) -> None:
-        """Bring the elements of a level into order, keep the first of equal tags, and set the group lengths anew."""
+        """Sort the elements of a level by tag, keep the first of equal tags, and recalculate group lengths."""
         tags, starts = level.tags, level.starts
         ends = starts[1:]
         ends.append(self._output.position)
@@ -373,7 +373,7 @@ class Encoder:
     # Encapsulated pixel data
 
     def begin_fragments(self, tag: int) -> None:
-        """Write the header of encapsulated pixel data, OB whatever it was (PS3.5 A.4)."""
+        """Write the header of encapsulated pixel data, always as OB (PS3.5 A.4)."""
         if not self._syntax.encapsulated:
             raise DataSetError(f"{tag_text(tag)}: encapsulated pixel data cannot be written as {self._syntax.name}")
         self._admit(tag)

@@ -1,7 +1,7 @@
-"""What may be asked of the encoding of a written data set, and what a data set says of itself.
+"""Options for the encoding of a written data set (PS3.5 section 7, annex A), and its identity.
 
-The fields are the output options of the command line that concern the data set; how they are spelled there is
-``movescu.cli``'s, what they do to the bytes ``encoder``'s.
+The fields correspond to the output options of the command line that concern the data set. ``encoder`` implements
+them; ``movescu.cli`` defines their spelling.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
 
 MAX_INFLATED: Final = 1 << 30
-"""Bytes to which a deflated data set may grow on its way to a file, unless it is said otherwise."""
+"""Bytes. Default maximum to which a deflated data set may inflate on its way to a file."""
 SINCE_1993: Final = frozenset((b"OD", b"OF", b"OL", b"OV", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-"""VRs that -u does without."""
+"""VRs added to PS3.5 since 1993, which -u avoids."""
 
 
 class GroupLength(Enum):
-    """What becomes of group length elements, (gggg,0000), which PS3.5 7.2 retired."""
+    """Treatment of group length elements (gggg,0000), which PS3.5 7.2 retired."""
 
     RECALCULATE = auto()
-    """Those received stay and are made right (+g=)."""
+    """Keep the received ones, with corrected values (+g=)."""
     CREATE = auto()
-    """Every group of the data set and of its items has one (+g)."""
+    """Write one for every group of the data set and of its items (+g)."""
     REMOVE = auto()
-    """There are none (-g)."""
+    """Write none (-g)."""
 
 
 class Encoding(Record):
-    """How to write a data set; the default is the command's."""
+    """Encoding of a written data set; the defaults are those of the command."""
 
     transfer_syntax: TransferSyntax | None = None
-    """None leaves the one received (+t=)."""
+    """Default: None, which keeps the one received (+t=)."""
     new_vr: bool = True
-    """False writes the VRs that came after 1993 as OB (-u): OD OF OL OV SV UC UN UR UT UV."""
+    """Default: True. False writes the VRs added since 1993 as OB (-u): OD OF OL OV SV UC UN UR UT UV."""
     group_length: GroupLength = GroupLength.RECALCULATE
     explicit_length: bool = True
-    """Whether sequences and items have their length (+e) or a delimiter (-e)."""
+    """Default: True. Whether sequences and items have explicit length (+e) or undefined length (-e)."""
     file_padding: int = 0
-    """Bytes of which the file becomes a multiple (+p), 0 for no padding."""
+    """Bytes. Default: 0. The file is padded to a multiple of this number (+p); 0 for no padding."""
     item_padding: int = 0
-    """Bytes of which the content of each item becomes a multiple. If either number is odd, padding
-    stays as received, and group lengths are neither created nor removed."""
+    """Bytes. Default: 0. The content of each item is padded to a multiple of this number. If this or ``file_padding``
+    is odd, padding stays as received, and group lengths are neither created nor removed."""
     compression_level: int = 6
-    """zlib's 0 to 9, for a deflated transfer syntax (+cl)."""
+    """Level of zlib, 0 to 9. Default: 6. For a deflated transfer syntax (+cl)."""
 
     @property
     def keeps_padding(self) -> bool:
-        """Whether trailing padding is left as received: DCMTK's answer to a number that no padding can reach."""
+        """Whether trailing padding stays as received, as in DCMTK if a padding is odd and thus unreachable."""
         return bool(self.file_padding & 1 or self.item_padding & 1)
 
 

@@ -1,7 +1,7 @@
-"""Preamble and File Meta Information of a DICOM file: PS3.10 section 7.1, written and read.
+"""Preamble and File Meta Information of a DICOM file: encoder and decoder (PS3.10 section 7.1).
 
-Group 0002 is always explicit VR little endian. Which elements are written is what DCMTK's movescu writes; the
-implementation is our own.
+Group 0002 is always explicit VR little endian. The elements written are the same as DCMTK's movescu writes, with the
+Implementation Class UID and Version Name of this program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from movescu._runtime import version
 from movescu.errors import DataSetError
 
 PREAMBLE: Final = bytes(128) + b"DICM"
-"""128 zero bytes, never what a peer might like to see executed, and the prefix (PS3.10 7.1)."""
+"""128 zero bytes, so that no peer can make the file executable, and the prefix (PS3.10 7.1)."""
 
 _LONG_VRS: Final = frozenset(
     (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN", b"UT", b"UC", b"UR", b"SQ", b"SV", b"UV")
@@ -48,7 +48,7 @@ _GROUP_LENGTH: Final = PREAMBLE + struct.pack("<HH2sH", 0x0002, 0x0000, b"UL", 4
 def encode_file_meta(
     sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str | None = None
 ) -> bytes:
-    """Give everything in front of the data set; ``source_ae_title`` goes to (0002,0016) where it is not None."""
+    """Encode all that precedes the data set; (0002,0016) is written unless ``source_ae_title`` is None."""
     sop_class, rest = _around(sop_class_uid, transfer_syntax_uid, source_ae_title)
     sop_instance = _ui(0x0003, sop_instance_uid)
     length = len(_VERSION) + len(sop_class) + len(sop_instance) + len(rest)
@@ -57,13 +57,13 @@ def encode_file_meta(
 
 @lru_cache(64)
 def _around(sop_class_uid: str, transfer_syntax_uid: str, source_ae_title: str | None) -> tuple[bytes, bytes]:
-    """Give what stands before and behind (0002,0003): the same for all objects of a series."""
+    """Encode the elements before and after (0002,0003), which all objects of a series share."""
     source = b"" if source_ae_title is None else _ae(0x0016, source_ae_title)
     return _ui(0x0002, sop_class_uid), _ui(0x0010, transfer_syntax_uid) + _IMPLEMENTATION + source
 
 
 class FileMeta(NamedTuple):
-    """What is read of a file's meta information; ``length``: bytes in front of the data set."""
+    """Decoded file meta information; ``length`` is the number of bytes that precede the data set."""
 
     transfer_syntax_uid: str
     sop_class_uid: str
@@ -72,22 +72,22 @@ class FileMeta(NamedTuple):
 
 
 def decode_file_meta(data: bytes | memoryview) -> FileMeta | None:
-    """Read group 0002 of a file; None if it has neither a ``DICM`` prefix nor begins with that group.
+    """Decode group 0002 of a file; return None if there is neither a ``DICM`` prefix nor that group at the start.
 
-    The group length is not relied on: the group ends where another one begins. Raises ``DataSetError`` if the meta
-    information breaks off or names no transfer syntax.
+    The group length may be wrong and is ignored: the group ends where another begins. Raise ``DataSetError`` if the
+    meta information is truncated or names no transfer syntax.
     """
     values: dict[int, str] = {}
     if bytes(data[128:132]) == b"DICM":
         position = len(PREAMBLE)
-    elif bytes(data[:2]) == b"\2\0" and bytes(data[4:6]).isalpha():  # written without preamble, as pydicom may
+    elif bytes(data[:2]) == b"\2\0" and bytes(data[4:6]).isalpha():  # pydicom can write files without preamble
         position = 0
     else:
         return None
     while bytes(data[position : position + 2]) == b"\2\0":
         element, start, end = _read_element(data, position)
         if end > len(data):
-            raise DataSetError(f"file meta information breaks off in (0002,{element:04X})", offset=position)
+            raise DataSetError(f"file meta information is truncated in (0002,{element:04X})", offset=position)
         if element in (0x0002, 0x0003, 0x0010):
             values[element] = bytes(data[start:end]).decode("latin-1").rstrip("\0 ")
         position = end
@@ -97,7 +97,7 @@ def decode_file_meta(data: bytes | memoryview) -> FileMeta | None:
 
 
 def _read_element(data: bytes | memoryview, position: int) -> tuple[int, int, int]:
-    """Give element number, start and end of the value."""
+    """Return the element number, and start and end of the value."""
     try:
         element, vr, length = struct.unpack_from("<H2sH", data, position + 2)
         start = position + 8
@@ -105,5 +105,5 @@ def _read_element(data: bytes | memoryview, position: int) -> tuple[int, int, in
             (length,) = struct.unpack_from("<I", data, position + 8)
             start = position + 12
     except struct.error:
-        raise DataSetError("file meta information breaks off", offset=position) from None
+        raise DataSetError("file meta information is truncated", offset=position) from None
     return element, start, start + length

@@ -1,9 +1,8 @@
-r"""Values from the head of a data set, as text: what a layout makes names of (PS3.5 sections 6 and 7).
+r"""Values from the head of a data set, as text, from which a layout makes names (PS3.5 sections 6 and 7).
 
-Reads top-level elements up to the last of the tags that are wanted, wherever the bytes are: in a file that is being
-written, mostly. A data set as ``encoder`` writes it is walked in one loop, 15 us for the 60 elements that a CT has up
-to its series number. What that loop does not understand goes to the parser: a deflated data set, a sequence of
-undefined length, a head of more than 8 KiB. Text is decoded by the Specific Character Set.
+Top-level elements are read up to the last wanted tag, usually from a file that is being written. A data set as
+``encoder`` writes it is walked in one loop. Whatever that loop cannot handle goes to the parser: a deflated data set, a
+sequence of undefined length, a head of more than 8 KiB. Text is decoded by the Specific Character Set.
 """
 
 from __future__ import annotations
@@ -26,31 +25,31 @@ if TYPE_CHECKING:
     from movescu.dataset.fast_path.scan import Found
     from movescu.dictionary.uids import TransferSyntax
 
-_FIRST: Final = 8 << 10  # bytes; the whole header of a CT of 150 elements has 5 KiB
+_FIRST: Final = 8 << 10  # bytes; a CT of 150 elements has 5 KiB before its pixel data
 _BLOCK: Final = 1 << 16
 _SHORT: Final = KNOWN - LONG
-_INTEGER: Final = {16: "H", 32: "I", 64: "Q"}  # bits -> the letter of struct, capital where there is no sign
+_INTEGER: Final = {16: "H", 32: "I", 64: "Q"}  # bits -> format character of struct, unsigned
 
 
 def read_head(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: frozenset[int]) -> dict[int, str]:
-    """Give the values of tags that are there (see ``find`` and ``texts``)."""
+    """Return the values of the tags present (see ``find`` and ``texts``)."""
     return texts(find(read, syntax, companions(tags)), tags, big=syntax.big_endian)
 
 
 def companions(tags: frozenset[int]) -> frozenset[int]:
-    """Give the tags of what has to be found so that the values of some tags can be read as text, these among them."""
+    """Return the given tags and those of the elements on which their reading as text depends."""
     signed = {PIXEL_REPRESENTATION} if any(dictionary.vr_of(tag) == "US or SS" for tag in tags) else set()
     return tags | {SPECIFIC_CHARACTER_SET} | signed
 
 
-# -- finding them ------------------------------------------------------------------------------------------------------
+# -- finding elements --------------------------------------------------------------------------------------------------
 
 
 def find(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: frozenset[int]) -> Found:
-    """Find elements by their tags, ``companions`` among them, in the head of a data set; of equal ones the first.
+    """Return the elements with the given tags, which include their ``companions``; of equal tags, the first.
 
-    ``read`` gives bytes of the data set: from a position on, as many as asked for or all that there are. Raises
-    ``DataSetError`` if the head cannot be read, and what ``read`` raises.
+    ``read`` returns bytes of the data set by position and size, fewer at its end. Raise ``DataSetError`` if the head is
+    malformed; errors of ``read`` pass through.
     """
     data = read(0, _FIRST)
     found = None
@@ -61,27 +60,28 @@ def find(read: Callable[[int, int], bytes], syntax: TransferSyntax, tags: frozen
 
 
 class _Plan(NamedTuple):
-    """What to look for: the wanted tags by the number that their four bytes make, and how headers are read."""
+    """What to look for: the wanted tags by the integer value of their four bytes, and how to read headers."""
 
     wanted: dict[int, int]
-    number: int
+    awaited: frozenset[int]
+    """The walk ends when all of these are found."""
     last: int
     explicit: Struct
     implicit: Struct
     long_length: Struct
 
     def beyond(self, number: int) -> bool:
-        """Tell whether the tag that makes a number comes behind all that are wanted."""
+        """Return True if a tag, given as in ``wanted``, follows all wanted ones."""
         return (number if self.explicit.format[0] == ">" else _swapped(number)) > self.last
 
 
 @cache
 def _plan(tags: frozenset[int], big: bool) -> _Plan:  # noqa: FBT001 - a key of the cache
-    # The character set does not count: it comes first, if at all.
     order = ">" if big else "<"
     return _Plan(
         {tag if big else _swapped(tag): tag for tag in tags},
-        len(tags) - 1,
+        # Many data sets have no character set, and it precedes the others: do not wait for it beside them.
+        tags - {SPECIFIC_CHARACTER_SET} or tags,
         max(tags),
         Struct(order + "I2sH"),
         Struct(order + "II"),
@@ -90,17 +90,18 @@ def _plan(tags: frozenset[int], big: bool) -> _Plan:  # noqa: FBT001 - a key of 
 
 
 def _swapped(tag: int) -> int:
-    """Give the number that the bytes of a tag make in little endian, where group and element come one by one."""
+    """Return the integer value of a tag's four bytes in little endian: group and element are swapped."""
     return tag >> 16 | (tag & 0xFFFF) << 16
 
 
 def _explicit(data: bytes, plan: _Plan, *, whole: bool) -> Found | None:
-    """Walk explicit VR; None if something is not as the loop knows it, or more bytes are needed.
+    """Walk explicit VR; return None if the loop cannot handle an element, or more bytes are needed.
 
-    It ends when all is found, else at a long VR behind the last tag that is wanted: pixel data at the latest.
+    The walk ends when all tags are found, else at an element with a long VR after the last wanted tag, at the latest
+    at pixel data.
     """
     header, long_length, wanted, short = plan.explicit.unpack_from, plan.long_length.unpack_from, plan.wanted, _SHORT
-    position, size, left = 0, len(data), plan.number
+    position, size, left = 0, len(data), len(plan.awaited)
     found: Found = {}
     try:
         while position < size and left:
@@ -116,14 +117,14 @@ def _explicit(data: bytes, plan: _Plan, *, whole: bool) -> Found | None:
             position += length
             if number in wanted:
                 _note(found, wanted[number], vr, data, position, length)
-                left -= wanted[number] != SPECIFIC_CHARACTER_SET
+                left -= wanted[number] in plan.awaited
     except (struct_error, IndexError):
         return None
     return found if not left or (whole and position == size) else None
 
 
 def _implicit(data: bytes, plan: _Plan, *, whole: bool) -> Found | None:
-    """Walk implicit VR, as ``_explicit`` does, to the first tag behind the last one that is wanted."""
+    """Walk implicit VR as ``_explicit`` does, up to the first tag after the last wanted one."""
     header, wanted = plan.implicit.unpack_from, plan.wanted
     position, size = 0, len(data)
     found: Found = {}
@@ -142,14 +143,14 @@ def _implicit(data: bytes, plan: _Plan, *, whole: bool) -> Found | None:
 
 
 def _note(found: Found, tag: int, vr: bytes, data: bytes, end: int, length: int) -> None:
-    """Note an element; ``IndexError`` if it is the second of its tag, a sequence or beyond the data."""
+    """Note an element. Raise ``IndexError`` if its tag is repeated, it is a sequence, or it exceeds the data."""
     if tag in found or vr == b"SQ" or end > len(data):
         raise IndexError
     found[tag] = vr, data[end - length : end]
 
 
 def _parse(read: Callable[[int, int], bytes], syntax: TransferSyntax, wanted: frozenset[int]) -> Found:
-    """Have the parser find them."""
+    """Find the elements with the parser."""
     finder = _Finder(wanted)
     reader = Reader(syntax, finder)
     position = 0
@@ -164,11 +165,11 @@ def _parse(read: Callable[[int, int], bytes], syntax: TransferSyntax, wanted: fr
 
 
 class _EnoughError(Exception):
-    """All that may be wanted has gone by."""
+    """The last wanted tag has been passed."""
 
 
 class _Finder(IdentityReader):
-    """A handler that keeps the first of equal elements at the top level, and ends behind the last one wanted."""
+    """A handler that keeps wanted top-level elements, the first of equal tags, and stops after the last one."""
 
     def __init__(self, wanted: frozenset[int]) -> None:
         super().__init__()
@@ -177,25 +178,25 @@ class _Finder(IdentityReader):
         self.found: Found = {}
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Take an element."""
+        """Keep an element if it is wanted."""
         if not self._depth:
             if tag in self._wanted:
                 self.found.setdefault(tag, (vr, bytes(value)))
             self._look(tag)
 
     def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Pass over a value that is too long for a name."""
+        """Skip a value that is too long for a name."""
         if not self._depth:
             self._look(tag)
 
     def begin_sequence(self, tag: int) -> None:
-        """Go down."""
+        """Enter a sequence."""
         if not self._depth:
             self._look(tag)
         super().begin_sequence(tag)
 
     def begin_fragments(self, tag: int) -> None:
-        """End at encapsulated pixel data."""
+        """Stop at encapsulated pixel data."""
         self._look(tag)
 
     def _look(self, tag: int) -> None:
@@ -203,13 +204,13 @@ class _Finder(IdentityReader):
             raise _EnoughError
 
 
-# -- reading them ------------------------------------------------------------------------------------------------------
+# -- reading values ----------------------------------------------------------------------------------------------------
 
 
 def texts(found: Found, tags: frozenset[int], *, big: bool) -> dict[int, str]:
-    r"""Give the values of tags that were found: without padding, numbers in decimal, ``\`` between several.
+    r"""Return the values of found tags: without padding, numbers in decimal, multiple values separated by ``\``.
 
-    ``found`` has the ``companions`` of the tags; ``big`` is its byte order.
+    ``found`` includes the ``companions`` of the tags; ``big`` is its byte order.
     """
     character_set = found[SPECIFIC_CHARACTER_SET][1] if SPECIFIC_CHARACTER_SET in found else b""
     vocabulary = None
@@ -217,7 +218,7 @@ def texts(found: Found, tags: frozenset[int], *, big: bool) -> dict[int, str]:
     for tag, (vr, value) in found.items() if tags else ():
         if not vr:
             vocabulary = vocabulary or Vocabulary()
-            vr = vocabulary.vr(tag)  # noqa: PLW2901 - that of implicit VR
+            vr = vocabulary.vr(tag)  # noqa: PLW2901 - implicit VR: look it up
             vocabulary.learn(tag, value)
         if tag in tags:
             result[tag] = _text(vr, value, character_set, big=big)
@@ -231,13 +232,13 @@ def _text(vr: bytes, value: bytes, character_set: bytes, *, big: bool) -> str:
             return ""
         return "\\".join(str(number) for (number,) in iter_unpack(form, value))
     text = None
-    if vr in EXTENDED and not (value.isascii() and b"\x1b" not in value):  # else it is the same in all of them
+    if vr in EXTENDED and not (value.isascii() and b"\x1b" not in value):  # plain ASCII is the same in all sets
         text = decode(value, terms_of(character_set))
     return (value.decode("latin-1") if text is None else text).strip(" \0")
 
 
 def _form(vr: str, order: str) -> str | None:
-    """Give the form of a number for ``struct``, None if it is none that ``str`` writes."""
+    """Return the ``struct`` format of a numeric VR, None for other VRs."""
     if vr in FLOATS:
         return order + FLOATS[vr][1:]
     if vr not in INTEGERS:

@@ -1,6 +1,6 @@
-"""What a data set says that it is: SOP Class UID and SOP Instance UID (PS3.3 C.12.1), which every walk notes.
+"""Identity of a data set: its SOP Class UID and SOP Instance UID (PS3.3 C.12.1).
 
-``IdentityReader`` finds them on the slow way, as a handler of the parser; the fast one is ``scan``'s.
+``IdentityReader`` is the parser's handler that finds them; ``fast_path.scan`` notes them in its own walk.
 """
 
 from __future__ import annotations
@@ -16,51 +16,51 @@ IDENTITY: Final = frozenset((CLASS_UID, INSTANCE_UID))
 
 
 class IdentityReader:
-    """A handler that takes nothing from a data set but its identity."""
+    """A handler that reads only the identity of a data set."""
 
     def __init__(self) -> None:
         self._depth = 0
         self._uids: dict[int, str] = {}
 
     def identity(self) -> Identity:
-        """Give what was found, the first of equal tags."""
+        """Return the UIDs found, the first of equal tags."""
         return Identity(self._uids.get(CLASS_UID), self._uids.get(INSTANCE_UID))
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Take an element."""
+        """Note the value of a UID."""
         if not self._depth and tag in IDENTITY:
             self._uids.setdefault(tag, uid_text(value))
 
     def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Pass over a large value; a UID it cannot be."""
+        """Skip a large value; a UID this long is treated as empty."""
         if not self._depth and tag in IDENTITY:
             self._uids.setdefault(tag, "")
 
     def part(self, data: Buffer) -> None:
-        """Pass over a part."""
+        """Skip a part."""
 
     def end(self) -> None:
-        """Pass over an end."""
+        """Skip the end of a value."""
 
     def begin_sequence(self, tag: int) -> None:  # noqa: ARG002 - see Handler
-        """Go down."""
+        """Enter a sequence."""
         self._depth += 1
 
     def end_sequence(self) -> None:
-        """Go up."""
+        """Leave a sequence."""
         self._depth -= 1
 
     def begin_item(self) -> None:
-        """Pass over an item header."""
+        """Skip an item header."""
 
     def end_item(self) -> None:
-        """Pass over an item's end."""
+        """Skip the end of an item."""
 
     def begin_fragments(self, tag: int) -> None:
-        """Pass over the header of encapsulated pixel data."""
+        """Skip the header of encapsulated pixel data."""
 
     def begin_fragment(self, length: int) -> None:
-        """Pass over a fragment header."""
+        """Skip a fragment header."""
 
     def end_fragments(self) -> None:
-        """Pass over the end of encapsulated pixel data."""
+        """Skip the end of encapsulated pixel data."""

@@ -1,8 +1,8 @@
-"""Where an encoded data set goes: a sink of bytes, and the layer that lets an encoder correct what it has written.
+"""Sinks of an encoded data set, and the buffer through which an encoder patches lengths (PS3.5 7.2, 7.5).
 
-A length is known only when what it measures has been written. ``Output`` therefore writes a placeholder and patches
-it: in the last 256 KiB, which it keeps, or through ``ByteSink.patch`` in what has gone to the file. Nothing else is
-held in memory, however large a sequence or group is.
+A length is known only after the bytes it counts have been written. ``Output`` therefore writes a placeholder and
+patches it later: in the last 256 KiB, which it buffers, or by ``ByteSink.patch`` in the file. Memory is bounded whatever
+the size of a sequence or group.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SPOOL_FROM: Final = 4 << 20
 
 
 class ByteSink(Protocol):
-    """A file being written, or its like; positions are bytes from the start of the data set."""
+    """A file being written, or its equivalent; positions are bytes from the start of the data set."""
 
     def write(self, data: Buffer) -> None:
         """Append bytes; the buffer is borrowed for the call."""
@@ -29,14 +29,14 @@ class ByteSink(Protocol):
         """Overwrite bytes that have been written."""
 
     def read(self, position: int, size: int) -> bytes:
-        """Read back ``size`` bytes that have been written."""
+        """Return ``size`` bytes that have been written."""
 
     def truncate(self, position: int) -> None:
-        """Forget everything from a position on."""
+        """Discard everything from a position on."""
 
 
 class MemorySink:
-    """A sink in memory; ``data`` is what has been written."""
+    """A sink in memory; ``data`` holds the written bytes."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -50,16 +50,16 @@ class MemorySink:
         self.data[position : position + len(data)] = data
 
     def read(self, position: int, size: int) -> bytes:
-        """Read bytes back."""
+        """Return written bytes."""
         return bytes(memoryview(self.data)[position : position + size])
 
     def truncate(self, position: int) -> None:
-        """Forget everything from a position on."""
+        """Discard everything from a position on."""
         del self.data[position:]
 
 
 class SpoolingSink:
-    """A sink in memory that moves to a spool file when it grows past 4 MiB."""
+    """A sink in memory that moves to a spool file beyond 4 MiB."""
 
     def __init__(self, spool: Callable[[], ByteSink]) -> None:
         self._spool = spool
@@ -81,17 +81,17 @@ class SpoolingSink:
         self._sink.patch(position, data)
 
     def read(self, position: int, size: int) -> bytes:
-        """Read bytes back."""
+        """Return written bytes."""
         return self._sink.read(position, size)
 
     def truncate(self, position: int) -> None:
-        """Forget everything from a position on."""
+        """Discard everything from a position on."""
         self.size = position
         self._sink.truncate(position)
 
 
 class Output:
-    """What an encoder writes to: appends, and corrects anything written before; ``position`` is the end."""
+    """The output of an encoder: appends bytes and overwrites earlier ones; ``position`` is the end."""
 
     def __init__(self, sink: ByteSink) -> None:
         self.position = 0
@@ -100,7 +100,7 @@ class Output:
         self._start = 0  # position of the first byte kept
 
     def write(self, data: Buffer) -> None:
-        """Append bytes; the buffer may change after the call."""
+        """Append bytes; the caller may reuse the buffer."""
         if len(self._kept) + len(data) > _KEPT:
             self.flush()
             if len(data) >= _KEPT:
@@ -118,7 +118,7 @@ class Output:
             count -= size
 
     def flush(self) -> None:
-        """Hand everything to the sink."""
+        """Write all buffered bytes to the sink."""
         if self._kept:
             self._sink.write(self._kept)
             self._kept = bytearray()
@@ -135,7 +135,7 @@ class Output:
             self._sink.patch(position, data)
 
     def truncate(self, position: int) -> None:
-        """Forget everything from a position on."""
+        """Discard everything from a position on."""
         if position >= self._start:
             del self._kept[position - self._start :]
         else:
@@ -145,14 +145,14 @@ class Output:
         self.position = position
 
     def read(self, position: int, size: int) -> bytes:
-        """Read bytes back."""
+        """Return written bytes."""
         if position >= self._start:
             return bytes(self._kept[position - self._start : position - self._start + size])
         self.flush()
         return self._sink.read(position, size)
 
     def permute(self, first: int, pieces: list[tuple[int, int]], spool: Callable[[], ByteSink]) -> None:
-        """Replace everything from position ``first`` on by pieces of it, (position, size), in their order."""
+        """Rewrite everything from position ``first`` on as the given pieces of it, each (position, size), in order."""
         scratch = SpoolingSink(spool)
         for position, size in pieces:
             for at in range(position, position + size, _BLOCK):

@@ -1,14 +1,13 @@
-"""Data elements of an encoded data set: a parser that is pushed bytes (PS3.5 section 7).
+"""Push parser of an encoded data set (PS3.5 section 7).
 
-``Parser`` takes the bytes of a data set in pieces of any size and tells a ``Handler`` what it meets: elements whole
-where their value is small, large values in parts, sequences, items and the fragments of encapsulated pixel data
-(PS3.5 A.4). It keeps no more than one small value and the stack of open levels, never recurses, and raises nothing
-but ``DataSetError``. The VRs of implicit VR, and what VRs mean, are in ``vr``. What is to become of the elements is the
-handler's affair; inflating is ``transcoder``'s.
+``Parser`` takes the bytes of a data set in chunks of any size and calls a ``Handler``: with whole elements if the value
+is small, with the parts of large values, with sequences, items and the fragments of encapsulated pixel data (PS3.5
+A.4). It holds at most one small value and the stack of open levels, never recurses, and raises only ``DataSetError``.
+The VRs are in ``dictionary.vr``; ``transcoder`` inflates deflated data sets.
 
-Tolerated, because peers send it and DCMTK reads it: tags out of order or twice, odd lengths, unknown VRs, a delimiter
-with a length, a delimiter at the very end of a level of known length, an item of undefined length that ends with the
-sequence of known length around it.
+Tolerated, because peers send it and DCMTK reads it: tags out of order or repeated, odd lengths, unknown VRs, a
+delimiter with a length, a delimiter at the very end of a level of explicit length, an item of undefined length that
+ends with the enclosing sequence of explicit length.
 """
 
 from __future__ import annotations
@@ -35,34 +34,34 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
 
 SMALL: Final = 65_536
-"""Values up to this many bytes reach the handler whole, larger ones in parts."""
+"""Bytes. Values up to this size reach the handler whole, larger ones in parts."""
 PART: Final = 1 << 20
-"""Largest part of a value in bytes, so that a handler which copies one stays small."""
+"""Bytes. Largest part of a value, which bounds the memory of a handler that copies it."""
 
 _EXPLICIT_SHORT: Final = {True: Struct(">HH2sH"), False: Struct("<HH2sH")}
 _IMPLICIT: Final = {True: Struct(">HHI"), False: Struct("<HHI")}
 _LENGTH: Final = {True: Struct(">I"), False: Struct("<I")}
-_FAR: Final = 1 << 62  # the end of a level of which only the end of the data set limits the length
+_FAR: Final = 1 << 62  # the end of a level that only the end of the data set limits
 
 
 class Handler(Protocol):
-    """What a ``Parser`` tells. Buffers are borrowed for the call; ``big`` is the byte order of a value.
+    """The callbacks of a ``Parser``. Buffers are borrowed for the call; ``big`` is the byte order of a value.
 
-    A value is either one ``element`` or one ``begin``, some ``part`` and an ``end``; so is a fragment, announced by
-    ``begin_fragment`` instead.
+    A value comes as one ``element``, or as ``begin``, any number of ``part`` and ``end``. A fragment comes as
+    ``begin_fragment``, any number of ``part`` and ``end``.
     """
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: FBT001 - called for every element
-        """Take an element with its value."""
+        """Handle an element with its value."""
 
     def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: FBT001 - as above
-        """Take the header of an element whose value of ``length`` bytes comes in parts."""
+        """Handle the header of an element whose value of ``length`` bytes follows in parts."""
 
     def part(self, data: Buffer) -> None:
-        """Take the next bytes of the value or fragment begun last."""
+        """Handle the next bytes of the current value or fragment."""
 
     def end(self) -> None:
-        """End the value or fragment begun last."""
+        """End the current value or fragment."""
 
     def begin_sequence(self, tag: int) -> None:
         """Begin a sequence."""
@@ -77,10 +76,10 @@ class Handler(Protocol):
         """End the innermost item."""
 
     def begin_fragments(self, tag: int) -> None:
-        """Begin encapsulated pixel data; their first fragment is the basic offset table (PS3.5 A.4)."""
+        """Begin encapsulated pixel data; the first fragment is the Basic Offset Table (PS3.5 A.4)."""
 
     def begin_fragment(self, length: int) -> None:
-        """Begin a fragment of ``length`` bytes, which come in parts."""
+        """Begin a fragment of ``length`` bytes, which follow in parts."""
 
     def end_fragments(self) -> None:
         """End encapsulated pixel data."""
@@ -105,7 +104,7 @@ _ITEM, _SEQUENCE, _FRAGMENTS = range(3)
 
 
 class Parser:
-    """Reads a data set that is not deflated, pushed in pieces; ``offset`` is how far it has read, in bytes."""
+    """Parses a data set that is not deflated; ``offset`` is the number of bytes parsed."""
 
     def __init__(self, syntax: TransferSyntax, handler: Handler) -> None:
         self.offset = 0
@@ -113,15 +112,15 @@ class Parser:
         self._encapsulated = syntax.encapsulated
         self._levels: list[_Level] = []
         self._open(_ITEM, 0, _FAR, undefined=False, implicit=syntax.implicit, big=syntax.big_endian)  # the data set
-        self._tail = bytearray()  # bytes that came but make no whole header or small value yet
-        self._need = 0  # bytes that the tail has to have before another look at it is worth while
-        self._left = 0  # bytes of a large value that are still to come
+        self._tail = bytearray()  # received bytes of an incomplete header or small value
+        self._need = 0  # bytes the tail must have before parsing can continue
+        self._left = 0  # remaining bytes of a large value
         self._empty = True
         self.oddities: dict[str, int] = {}
-        """What is not as PS3.5 has it and was read all the same, and the first tag of which that is so."""
+        """Tolerated violations of PS3.5, in words, and the first tag with each."""
 
     def feed(self, data: memoryview) -> None:
-        """Take the next bytes. Raises ``DataSetError``."""
+        """Parse the next bytes. Raise ``DataSetError`` if they are malformed."""
         if self._tail:
             self._tail += data
             if len(self._tail) < self._need:
@@ -131,7 +130,7 @@ class Parser:
         self._tail = bytearray(data[used:])
 
     def finish(self) -> None:
-        """Tell that no more bytes will come. Raises ``DataSetError`` if some were due."""
+        """End the data set. Raise ``DataSetError`` if it is incomplete or empty."""
         if self._left or self._tail or len(self._levels) > 1:
             where = "" if len(self._levels) == 1 else f" inside {tag_text(self._level.tag)}"
             raise self._error(f"the data set ends{where} before it is complete", self.offset)
@@ -139,7 +138,7 @@ class Parser:
             raise self._error("the data set is empty", 0)
 
     def _run(self, data: memoryview) -> int:
-        """Parse as much as can be and give the number of bytes used up."""
+        """Parse as much as possible; return the number of bytes consumed."""
         position, size, base = 0, len(data), self.offset
         while True:
             if self._left:
@@ -169,7 +168,7 @@ class Parser:
         return position
 
     def _pass(self, data: memoryview, position: int) -> int:
-        """Hand on the part of a large value that is here."""
+        """Pass the received part of a large value to the handler."""
         stop = min(len(data), position + self._left)
         self._left -= stop - position
         while position < stop:
@@ -214,7 +213,7 @@ class Parser:
     def _value(
         self, data: memoryview, position: int, tag: int, vr: bytes, head: int, length: int, level: _Level
     ) -> int:
-        """Hand on a small value, or the beginning of a large one."""
+        """Handle a small value, or the beginning of a large one."""
         if tag == PIXEL_DATA and self._encapsulated and vr in LONG and len(self._levels) == 1:
             raise self._error("(7FE0,0010): pixel data of defined length in an encapsulated transfer syntax")
         if length > SMALL:
@@ -233,7 +232,7 @@ class Parser:
         return head
 
     def _container(self, tag: int, vr: bytes, end: int, level: _Level, *, undefined: bool) -> None:
-        """Open a sequence, or encapsulated pixel data; UN of undefined length is an implicit one (PS3.5 6.2.2)."""
+        """Open a sequence or encapsulated pixel data; UN of undefined length is an implicit one (PS3.5 6.2.2)."""
         if vr in {b"SQ", b"UN"}:
             implicit = level.implicit or vr == b"UN"
             big = level.big and vr == b"SQ"
@@ -245,7 +244,7 @@ class Parser:
             self._handler.begin_fragments(tag)
             self._open(_FRAGMENTS, tag, end, undefined=True, implicit=False, big=level.big)
         else:
-            raise self._error(f"{tag_text(tag)}: undefined length in VR {vr.decode()}, where there can be none")
+            raise self._error(f"{tag_text(tag)}: undefined length in VR {vr.decode()}, which requires a defined one")
         self._empty = False
 
     def _open(self, kind: int, tag: int, end: int, *, undefined: bool, implicit: bool, big: bool) -> None:
@@ -253,9 +252,9 @@ class Parser:
         self._levels.append(self._level)
 
     def _run_out(self, level: _Level) -> None:
-        """Close a level whose bytes are used up; of those of undefined length an item may end so."""
+        """Close a level at its end; of levels of undefined length, only an item may end without a delimiter."""
         if level.undefined and level.kind != _ITEM:
-            raise self._error(f"{tag_text(level.tag)}: a sequence of undefined length without its end", level.end)
+            raise self._error(f"{tag_text(level.tag)}: a sequence of undefined length has no delimiter", level.end)
         self._close()
 
     def _close(self) -> None:
@@ -267,14 +266,14 @@ class Parser:
             self._handler.end_sequence()
 
     def _delimiter(self, tag: int, level: _Level) -> int:
-        """Take a tag of group FFFE where an element may stand: the end of this item, or nonsense."""
+        """Handle a tag of group FFFE in place of an element: the end of this item, else an error."""
         if tag != ITEM_END or len(self._levels) == 1 or not (level.undefined or self.offset + 8 == level.end):
             raise self._error(f"{tag_text(tag)} found where an element belongs")
         self._close()
         return 8
 
     def _item(self, data: memoryview, position: int, level: _Level) -> int:
-        """Read an item header of a sequence, or its delimiter (PS3.5 7.5)."""
+        """Parse an item header or the delimiter of a sequence (PS3.5 7.5)."""
         group, element, length = _IMPLICIT[level.big].unpack_from(data, position)
         tag = group << 16 | element
         if tag == SEQUENCE_END and (level.undefined or self.offset + 8 == level.end):
@@ -283,7 +282,7 @@ class Parser:
             undefined = length == UNDEFINED
             end = level.end if undefined else self.offset + 8 + length
             if end > level.end:
-                raise self._error(f"{tag_text(level.tag)}: an item of length {length} runs past the end of it")
+                raise self._error(f"{tag_text(level.tag)}: item length {length} runs past the end of the sequence")
             self._handler.begin_item()
             self._open(_ITEM, level.tag, end, undefined=undefined, implicit=level.implicit, big=level.big)
         else:
@@ -291,7 +290,7 @@ class Parser:
         return 8
 
     def _fragment(self, data: memoryview, position: int, level: _Level) -> int:
-        """Read a fragment header, or the delimiter of all (PS3.5 A.4)."""
+        """Parse a fragment header or the sequence delimiter (PS3.5 A.4)."""
         group, element, length = _IMPLICIT[level.big].unpack_from(data, position)
         tag = group << 16 | element
         if tag == SEQUENCE_END:

@@ -1,7 +1,7 @@
-"""UIDs from the head of a data set that streams by: which study and series an object belongs to.
+"""UIDs from the head of a streamed data set: the study and series of an object.
 
-Reads the top level (PS3.5 section 7) up to the last of the tags that are wanted, and takes no notice of what follows.
-A data set that cannot be read gives what was found before: whether it is any good is for those who store it.
+Only the top level (PS3.5 section 7) is parsed, up to the last requested tag. After an error in the data set the UIDs
+found so far remain: reporting the error is left to the storage.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class _EnoughError(Exception):
-    """All that is wanted has gone by."""
+    """The last requested tag has been passed."""
 
 
 class Peek(IdentityReader):
-    """Finds the values of UID elements, by tag, in ``uids``; is fed the bytes as they were received."""
+    """Collects the values of UID elements by tag in ``uids`` from the bytes as received."""
 
     def __init__(self, syntax: TransferSyntax, tags: tuple[int, ...]) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Peek(IdentityReader):
         self.uids: dict[int, str] = {}
 
     def feed(self, fragment: memoryview) -> None:
-        """Take the next bytes, borrowed."""
+        """Parse the next bytes, which are borrowed."""
         if self._reader is None:
             return
         try:
@@ -41,7 +41,7 @@ class Peek(IdentityReader):
             self._reader = None
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Take an element."""
+        """Note a requested UID."""
         if self._depth:
             return
         if tag in self._tags:
@@ -50,10 +50,10 @@ class Peek(IdentityReader):
             raise _EnoughError
 
     def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Pass over a large value."""
+        """Skip a large value."""
         if not self._depth and tag >= self._last:
             raise _EnoughError
 
     def begin_fragments(self, tag: int) -> None:  # noqa: ARG002 - see Handler
-        """End at pixel data."""
+        """Stop at pixel data."""
         raise _EnoughError

@@ -1,9 +1,9 @@
-"""From one encoding of a data set to another: whole in memory, or as a stream through a file (PS3.5 section 10).
+"""Conversion of data sets between encodings, in memory or streamed through a file (PS3.5 section 10).
 
-``scan`` answers in one walk whether a received object may be written as it is; that is the way of nearly every
-object. ``recode`` makes the new bytes of one that may not, ``Recoder`` those of an object too large to hold. This
-module joins ``parser.Parser`` to ``encoder.Encoder`` and does what surrounds a data set: inflating and deflating
-(PS3.5 A.5). ``encoder`` lists where the result differs from DCMTK's; ``file_meta`` makes what stands before it.
+``scan`` decides in one walk whether a received object can be written unchanged, as nearly every object can.
+``recode`` converts the others in memory, ``Recoder`` as a stream if they are too large for that. This module connects
+``parser.Parser`` to ``encoder.Encoder``, and inflates and deflates (PS3.5 A.5). ``encoder`` lists where the result
+differs from DCMTK's; ``file_meta`` encodes what precedes the data set in a file.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["ByteSink", "Encoding", "GroupLength", "Identity", "MemorySink", "Recoder", "recode", "scan", "values_of"]
 
 MAX_HELD: Final = 64 << 20
-"""Bytes to which one may grow that is held in memory; a list of 100,000 UIDs has 6.5 MB."""
+"""Bytes. Maximum inflated size of a data set held in memory; a list of 100,000 UIDs has 6.5 MB."""
 
 _BLOCK: Final = 1 << 16
 
 
 class Reader:
-    """Pushes a data set into a parser, inflated if need be, a block at a time: a bomb costs time and no memory."""
+    """Feeds a data set to a parser, inflating it block by block, so that a zip bomb takes no memory."""
 
     def __init__(self, syntax: TransferSyntax, handler: Handler, maximum: int = MAX_INFLATED) -> None:
         self.parser = Parser(syntax, handler)
@@ -46,7 +46,7 @@ class Reader:
         self._inflated = 0
 
     def feed(self, chunk: memoryview) -> None:
-        """Take the next bytes as they were received."""
+        """Feed the next bytes as received. Raise ``DataSetError`` if they are malformed."""
         inflater = self._inflater
         if inflater is None:
             self.parser.feed(chunk)
@@ -57,18 +57,18 @@ class Reader:
             pending = inflater.unconsumed_tail
 
     def _inflate(self, data: Buffer) -> None:
-        assert self._inflater is not None  # called for deflated data sets only
+        assert self._inflater is not None  # only called for deflated data sets
         try:
             block = self._inflater.decompress(data, _BLOCK)
         except zlib.error as error:
-            raise DataSetError(f"the data set is not deflated as it should be: {error}") from error
+            raise DataSetError(f"the data set is not deflated, or corrupt: {error}") from error
         self._inflated += len(block)
         if self._inflated > self._maximum:
             raise DataSetError(f"the data set inflates to more than {self._maximum >> 20} MiB")
         self.parser.feed(memoryview(block))
 
     def finish(self) -> None:
-        """Tell that this was all."""
+        """End the data set. Raise ``DataSetError`` if it is incomplete."""
         if self._inflater is not None:
             while not self._inflater.eof:
                 before = self._inflated
@@ -79,12 +79,12 @@ class Reader:
 
 
 class Recoder:
-    """Recodes a data set that is fed in chunks of any size into ``sink``, which holds it alone when this is done.
+    """Recodes a data set, fed in chunks of any size, into ``sink``.
 
     ``file_offset`` is the number of bytes before the data set in its file, for +p. ``spool`` makes an empty scratch
-    sink: one is used for what is deflated (over 4 MiB), and one for each large level that has to be sorted. Memory
-    stays within some MiB whatever the object. ``maximum_inflated``: bytes to which a deflated one may grow. All methods
-    raise ``DataSetError``; the sink's own errors pass through.
+    sink: one for output to be deflated (beyond 4 MiB), and one for each large level that has to be sorted. Memory stays
+    within a few MiB whatever the object. ``maximum_inflated`` limits the bytes of an inflated data set. All methods
+    raise ``DataSetError`` if the data set is malformed; errors of the sink pass through.
     """
 
     def __init__(
@@ -100,22 +100,22 @@ class Recoder:
         target = encoding.transfer_syntax or syntax
         self._sink = sink
         self._level = encoding.compression_level
-        self._plain = SpoolingSink(spool) if target.deflated else None  # lengths are patched before it is deflated
+        self._plain = SpoolingSink(spool) if target.deflated else None  # lengths can only be patched before deflating
         output = Output(self._plain or sink)
         self._encoder = Encoder(target, encoding, output, file_offset=file_offset, spool=spool)
         self._reader = Reader(syntax, self._encoder, maximum_inflated)
 
     @property
     def oddities(self) -> dict[str, int]:
-        """What of the data set is not as PS3.5 has it, in words, and the first tag of which that is so."""
+        """Violations of PS3.5 in the data set, in words, and the first tag with each."""
         return self._reader.parser.oddities | self._encoder.oddities
 
     def feed(self, chunk: memoryview) -> None:
-        """Take the next bytes; the chunk is borrowed for the call."""
+        """Recode the next bytes; the chunk is borrowed for the call."""
         self._reader.feed(chunk)
 
     def finish(self) -> Identity:
-        """Complete the data set in the sink. Gives what it says of itself."""
+        """Complete the data set in the sink; return its identity."""
         self._reader.finish()
         identity = self._encoder.finish()
         if self._plain is not None:
@@ -131,9 +131,9 @@ class Recoder:
 
 
 def recode(data: Buffer, syntax: TransferSyntax, encoding: Encoding, *, file_offset: int = 0) -> bytes:
-    """Give a whole data set in another encoding; ``file_offset`` is the number of bytes before it in its file.
+    """Return a whole data set in another encoding; ``file_offset`` is the number of bytes before it in its file.
 
-    Raises ``DataSetError``. A deflated data set is held inflated, up to ``MAX_HELD``: larger ones are ``Recoder``'s.
+    Raise ``DataSetError`` if it is malformed, or inflates to more than ``MAX_HELD``.
     """
     sink = MemorySink()
     recoder = Recoder(syntax, encoding, sink, file_offset=file_offset, maximum_inflated=MAX_HELD, spool=MemorySink)
@@ -143,7 +143,10 @@ def recode(data: Buffer, syntax: TransferSyntax, encoding: Encoding, *, file_off
 
 
 def values_of(data: bytes | bytearray, syntax: TransferSyntax) -> dict[int, bytes]:
-    """Return the top level's values by tag, in little endian, as of a received identifier. Raise ``DataSetError``."""
+    """Return the top-level values by tag, in little endian, such as those of a received identifier.
+
+    Raise ``DataSetError`` if the data set is malformed.
+    """
     if not data:
         return {}
     plain = recode(data, syntax, Encoding(transfer_syntax=EXPLICIT_LITTLE))
@@ -151,10 +154,10 @@ def values_of(data: bytes | bytearray, syntax: TransferSyntax) -> dict[int, byte
 
 
 def scan(data: Buffer, syntax: TransferSyntax, encoding: Encoding) -> tuple[Identity, bool]:
-    """Walk a whole data set once and tell what it says of itself, and whether to write it untouched.
+    """Return the identity of a whole data set, and whether it can be written unchanged.
 
-    True: the bytes are exactly what ``recode`` would give. False: ask ``recode``; it gives other bytes, or the
-    encoding is one of those for which finding out is recoding (deflated, +g, +p). Raises ``DataSetError``.
+    True: the bytes are exactly what ``recode`` would return. False: call ``recode``; it returns other bytes, or the
+    encoding is one for which only recoding can tell (deflated, +g, +p). Raise ``DataSetError`` if it is malformed.
     """
     identity = unchanged(data, syntax, encoding)
     if identity is not None:

@@ -1,10 +1,10 @@
-r"""Values written as text -> their bytes, and the elements around them (PS3.5 sections 6.2 and 7.1).
+r"""Encoding of values written as text, and of the elements that hold them (PS3.5 sections 6.2 and 7.1).
 
-What ``-k`` and the text form of ``dump2dcm`` have in common: components separated by ``\``, numbers in decimal,
-OB, OW and UN in hexadecimal, AT as ``(gggg,eeee)``, UIDs also as ``=Name``. The bytes are those that DCMTK 3.6.7 makes,
-number for number: it takes the number at the beginning of a component and cuts what does not fit. Where that changes
-what was written, ``encode_value`` says so in a remark, which is for the caller to show. Everything is explicit VR
-little endian; ``recode`` brings it into order.
+Keys (``-k``) and the text form of ``dump2dcm`` share this syntax: components separated by ``\``, numbers in decimal,
+OB, OW and UN in hexadecimal, AT as ``(gggg,eeee)``, UIDs also as ``=Name``. The bytes equal those of DCMTK 3.6.7,
+which takes the number at the beginning of a component and truncates it to the VR. If that changes the value,
+``encode_value`` says so in a remark for the caller to show. All bytes are explicit VR little endian; ``recode`` sorts
+the elements.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from typing import Final
 
 INTEGERS: Final = {"US": 16, "SS": 16, "UL": 32, "SL": 32, "OL": 32, "UV": 64, "SV": 64, "OV": 64}
-"""VRs of decimal whole numbers -> their bits."""
+"""VRs of decimal integers -> size in bits."""
 SIGNED: Final = frozenset(("SS", "SL", "SV"))
 FLOATS: Final = {"FL": "<f", "OF": "<f", "FD": "<d", "OD": "<d"}
 HEXADECIMAL: Final = {"OB": 1, "UN": 1, "OW": 2}
-"""VRs of hexadecimal numbers -> bytes of each."""
+"""VRs of hexadecimal numbers -> size in bytes."""
 MAX_SHORT: Final = 0xFFFE
-"""Bytes that a value with a length of 16 bits may have."""
+"""Bytes. Longest value of even length in a VR with a 16-bit length."""
 
 _INTEGER: Final = r"[ \t\r\n\v\f]*([+-]?[0-9]+)"
 _FLOAT: Final = (
@@ -39,23 +39,23 @@ _AT: Final = r"\(\s*(?:0[xX])?([0-9a-fA-F]+),\s*(?:0[xX])?([0-9a-fA-F]+)"
 
 
 class Encoded(Record):
-    """The bytes of a value; ``remark`` says what of the text they are not, or is empty."""
+    """An encoded value; ``remark`` says how it differs from the text, empty if it does not."""
 
     data: bytes
     remark: str = ""
 
 
 def key_vr(tag: int) -> str | None:
-    """Give the VR in which a key or a line of text without one is written; None if no dictionary has the tag.
+    """Return the VR of a key or line that does not state one; None if the dictionary lacks the tag.
 
-    Of several possible ones it is the one that DCMTK takes where no other element decides.
+    An ambiguous VR becomes the one that DCMTK uses if no other element decides.
     """
     vr = dictionary.search_vr(tag) or dictionary.vr_of(tag)
     return vr if vr is None or len(vr) == 2 else Vocabulary().vr(tag).decode()
 
 
 def element(tag: int, vr: str, data: bytes) -> bytes:
-    """Give an element. Raises ``ValueError`` if the value is too long for its VR."""
+    """Encode an element. Raise ``ValueError`` if the value is too long for its VR."""
     code = vr.encode()
     if code in LONG or code not in KNOWN:
         return struct.pack("<HH2sxxI", tag >> 16, tag & 0xFFFF, code, len(data)) + data
@@ -65,13 +65,13 @@ def element(tag: int, vr: str, data: bytes) -> bytes:
 
 
 def sequence(tag: int, items: Iterable[bytes]) -> bytes:
-    """Give a sequence of items whose content is encoded already."""
+    """Encode a sequence of items whose content is already encoded."""
     content = b"".join(struct.pack("<HHI", ITEM >> 16, ITEM & 0xFFFF, len(item)) + item for item in items)
     return element(tag, "SQ", content)
 
 
 def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Give tag, VR and value of the top level of what ``recode`` made: all lengths are known there."""
+    """Yield tag, VR and value of each top-level element of the output of ``recode``, which has explicit lengths."""
     position = 0
     while position < len(data):
         group, number, vr, length = struct.unpack_from("<HH2sH", data, position)
@@ -84,7 +84,7 @@ def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def items(value: bytes) -> Iterator[bytes]:
-    """Give the content of each item of a sequence that ``recode`` made."""
+    """Yield the content of each item of a sequence in the output of ``recode``."""
     position = 0
     while position < len(value):
         (length,) = struct.unpack_from("<I", value, position + 4)
@@ -93,12 +93,12 @@ def items(value: bytes) -> Iterator[bytes]:
 
 
 def is_text(vr: str) -> bool:
-    """Tell whether values of a VR are text as it stands."""
+    """Return True if values of a VR are text."""
     return vr.encode() in TEXT or vr == "UI"
 
 
 def encode_value(vr: str, text: bytes) -> Encoded:
-    """Encode a value; text VRs take the bytes as they are. Raises ``ValueError`` if it cannot be of this VR."""
+    """Encode a value; text VRs keep the given bytes. Raise ``ValueError`` if the text is invalid for the VR."""
     if vr == "UI":
         return _uids(text)
     if vr.encode() in TEXT:
@@ -108,13 +108,11 @@ def encode_value(vr: str, text: bytes) -> Encoded:
     if vr == "SQ":
         raise ValueError("a sequence has items, not a value")
     data, exact = _NUMBERS[vr](vr, text.decode("latin-1").split("\\"))
-    return Encoded(
-        pad(data), "" if exact else f"the value is no {vr} as it is written; it is sent as {_shown(vr, data)}"
-    )
+    return Encoded(pad(data), "" if exact else f"the value is not a valid {vr}; it is sent as {_shown(vr, data)}")
 
 
 def pad(data: bytes, padding: bytes = b"\0") -> bytes:
-    """Bring a value to even length (PS3.5 7.1.1)."""
+    """Pad a value to even length (PS3.5 7.1.1)."""
     return data + padding * (len(data) & 1)
 
 
@@ -122,20 +120,20 @@ def _uids(text: bytes) -> Encoded:
     if text.startswith(b"="):
         return Encoded(pad(_uid(text[1:].decode("latin-1")).encode()))
     data = text.translate(None, BLANKS)
-    return Encoded(pad(data), "blanks were taken out of it" if data != text else "")
+    return Encoded(pad(data), "blanks were removed from the UID" if data != text else "")
 
 
 def _uid(name: str) -> str:
     uid = dictionary.uid_of(name)
     if uid is None:
-        raise ValueError(f"{name!r} is not the name of a UID")
+        raise ValueError(f"no UID is named {name!r}")
     return uid
 
 
 def _leading(form: str, text: str) -> re.Match[str]:
     match = re.compile(form).match(text)
     if match is None:
-        raise ValueError("it is no number" if text else "it is empty")
+        raise ValueError("not a number" if text else "a number is missing")
     return match
 
 
@@ -143,7 +141,7 @@ def _integers(vr: str, parts: list[str]) -> tuple[bytes, bool]:
     bits, data, exact = INTEGERS[vr], bytearray(), True
     for part in parts:
         match = _leading(_INTEGER, part)
-        number = int(match[1][:40])  # beyond that it fits nothing
+        number = int(match[1][:40])  # more digits than any VR can hold
         low, high = (-(1 << bits - 1), 1 << bits - 1) if vr in SIGNED else (0, 1 << bits)
         exact = exact and match.end() == len(part.rstrip()) and low <= number < high
         if vr in SIGNED:
@@ -183,7 +181,7 @@ def _tags(_: str, parts: list[str]) -> tuple[bytes, bool]:
     for part in parts:
         match = re.compile(_AT).match(part)
         if match is None:
-            raise ValueError("a tag is written as (gggg,eeee)")
+            raise ValueError("a tag must have the form (gggg,eeee)")
         group, number = int(match[1], 16), int(match[2], 16)
         exact = exact and group <= 0xFFFF >= number and part[match.end() :].strip() == ")"
         data += struct.pack("<HH", group & 0xFFFF, number & 0xFFFF)
@@ -199,7 +197,7 @@ _NUMBERS: Final[dict[str, Callable[[str, list[str]], tuple[bytes, bool]]]] = {
 
 
 def _shown(vr: str, data: bytes) -> str:
-    """Write a value of numbers as it would be read."""
+    """Format an encoded numeric value as text."""
     if vr in FLOATS:
         return "\\".join(str(number) for (number,) in struct.iter_unpack(FLOATS[vr], data))
     if vr == "AT":

@@ -1,19 +1,19 @@
-"""Dictionaries from files, as the environment variable DCMDICTPATH names them: in the syntax of DCMTK's ``dicom.dic``.
+"""Data dictionary files named by the environment variable DCMDICTPATH, in the syntax of DCMTK's ``dicom.dic``.
 
-A line has fields that tabs separate: tag, VR, keyword and, if they are given, VM and a source, which is not used.
-Blank lines and those that begin with ``#`` count for nothing. These tags there are:
+A line has fields separated by tabs: tag, VR, keyword and, optionally, VM and a source, which is ignored. Blank lines
+and lines that begin with ``#`` are skipped. A tag has one of these forms:
 
 ============================ ===========================================================================
 ``(gggg,eeee)``              one element
-``(gggg-gggg,eeee)``         those of the even groups of a range; ``-o-`` the odd ones, ``-u-`` all
-``(gggg,eeee-eeee)``         the same of elements
-``(gggg,"CREATOR",ee)``      a private element of whatever block its creator reserved (PS3.5 7.8.1)
-``(gggg,"CREATOR",eeee)``    a private element of that number alone, which is 1000 or more
+``(gggg-gggg,eeee)``         the even groups of a range; with ``-o-`` the odd ones, with ``-u-`` all
+``(gggg,eeee-eeee)``         the same for element numbers
+``(gggg,"CREATOR",ee)``      a private element in any block its creator reserved (PS3.5 7.8.1)
+``(gggg,"CREATOR",eeee)``    a private element with exactly this number, 1000 or above
 ============================ ===========================================================================
 
 VRs are those of PS3.5 6.2 and DCMTK's own: ``xs`` (US or SS), ``lt`` (US, SS or OW), ``ox`` (OB or OW), ``px`` (OW),
-``up`` (UL), ``na`` (none). Later lines override earlier ones, in the same file or another. What cannot be read is
-reported with its line and left out.
+``up`` (UL), ``na`` (none). Later lines override earlier ones, in the same file or another. A line that cannot be read
+is logged and skipped.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ _PARITY: Final = {"e": 0, "o": 1, "u": None, None: 0}
 
 
 class _LineError(Exception):
-    """A line that is no row."""
+    """A line that is not a dictionary entry."""
 
 
 def use_dictionaries(path: str | None) -> None:
-    """Put the files of a path, separated as in PATH, in force instead of PS3.6; of an empty one PS3.6 stays.
+    """Replace the dictionary of PS3.6 by the files of a path, separated as in PATH; keep it if the path is empty.
 
-    What cannot be read is logged as an error. Raises ``UsageError`` if nothing could be.
+    Log files and lines that cannot be read as errors. Raise ``UsageError`` if no entry could be read.
     """
     if not path:
         return
@@ -69,7 +69,7 @@ def use_dictionaries(path: str | None) -> None:
     if not (rows.single or rows.odd or rows.private or rows.ranges):
         raise UsageError(
             f"no data dictionary loaded, check environment variable: {VARIABLE}",
-            hint=f"unset {VARIABLE} to use the dictionary that is built in",
+            hint=f"unset {VARIABLE} to use the built-in dictionary",
         )
     dictionary.use(rows)
 
@@ -78,13 +78,13 @@ def _read(name: str, rows: Rows) -> None:
     try:
         with open(name, encoding="latin-1") as file:
             add_lines(file, name, rows)
-    except (OSError, ValueError) as error:  # the latter: a NUL in the name
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
         _log.error("cannot read dictionary %s: %s", name, reason)
 
 
 def add_lines(lines: Iterable[str], name: str, rows: Rows) -> None:
-    """Add the lines of a file to a dictionary; log those that are wrong."""
+    """Add the lines of a file to a dictionary; log invalid ones as errors."""
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
@@ -112,7 +112,7 @@ def _add(line: str, rows: Rows) -> None:
 
 
 def _places(text: str) -> Range:
-    """Read a tag field."""
+    """Parse a tag field."""
     match = _TAG.match(text)
     if match is None:
         raise _LineError(f"bad tag field: {text}")
@@ -142,7 +142,7 @@ def _put(rows: Rows, places: Range, row: tuple[str, str, str]) -> None:
 
 
 def _put_range(rows: Rows, places: Range, row: tuple[str, str, str]) -> None:
-    """Put it before the first range that contains it, so that the narrower one is found; in place of its equal."""
+    """Insert a range before the first that contains it, so that the narrower one is found; replace an equal one."""
     for index, (other, _) in enumerate(rows.ranges):
         if other == places:
             rows.ranges[index] = (places, row)

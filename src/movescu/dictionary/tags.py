@@ -1,19 +1,19 @@
 """The data dictionary: tag <-> keyword <-> value representation <-> multiplicity (PS3.6 sections 6 to 9, annex A).
 
-The data are text files made by ``tools/make_dictionary.py``; each is read when first asked for, so that a program
-that meets only explicit VR reads none of them. Ambiguous VRs stay as PS3.6 writes them ("US or SS"): which one holds
-in a given data set (PS3.5 annex A.1) is decided by ``movescu.dataset``. Instead of these, ``use`` puts a dictionary
-from elsewhere in force, whole; ``files`` reads such.
+The data are text files made by ``tools/make_dictionary.py``. Each is read on first use, so that a program which meets
+only explicit VR reads none of them. Ambiguous VRs stay as PS3.6 writes them ("US or SS"); ``vr.Vocabulary`` decides
+which one applies in a given data set (PS3.5 annex A.1). ``use`` replaces the whole dictionary by one from elsewhere,
+such as the files that ``files`` reads.
 
-=============== ==================================================================== ==========================
-file            a line                                                               time to read
-=============== ==================================================================== ==========================
-tags.txt        VR, then all its tags as 8 hexadecimal digits each                   0.7 ms
-keywords.txt    tag, VM, keyword                                                     3.5 ms
-repeaters.txt   tag with x for any digit, VR, VM, keyword (PS3.5 7.6)                0.2 ms
-private.txt     creator, then VR=6 digits each: group, last byte of the element      0.3 ms
-uids.txt        UID, keyword, DCMTK's name if it is another (PS3.6 annex A)          0.3 ms
-=============== ==================================================================== ==========================
+=============== ====================================================================
+file            a line
+=============== ====================================================================
+tags.txt        VR, then all its tags as 8 hexadecimal digits each
+keywords.txt    tag, VM, keyword
+repeaters.txt   tag with x for any digit, VR, VM, keyword (PS3.5 7.6)
+private.txt     creator, then VR=6 digits each: group, last byte of the element
+uids.txt        UID, keyword, DCMTK's name if it differs (PS3.6 annex A)
+=============== ====================================================================
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ _DATA: Final = os.path.join(os.path.dirname(__file__), "data")
 
 
 def _lines(name: str) -> list[str]:
-    """Read the lines of a data file, without the line of provenance."""
+    """Read the lines of a data file, except the first, which states its provenance."""
     with open(os.path.join(_DATA, name), encoding="utf-8") as file:
         return file.read().split("\n")[1:-1]
 
 
 class Range(Record):
-    """A row for many tags. ``parity`` of group and element: 0 even numbers only, 1 odd ones only, None both."""
+    """The tags of a row that stands for many.
+
+    The parity of group and element is 0 for even numbers only, 1 for odd numbers only, None for both.
+    """
 
     groups: tuple[int, int]
     group_parity: int | None
@@ -52,7 +55,7 @@ class Range(Record):
     creator: str | None = None
 
     def contains(self, group: int, element: int) -> bool:
-        """Tell whether a tag is one of them."""
+        """Return True if a tag is in the range."""
         return (
             self.groups[0] <= group <= self.groups[1]
             and self.elements[0] <= element <= self.elements[1]
@@ -61,7 +64,7 @@ class Range(Record):
         )
 
     def is_part_of(self, other: Range) -> bool:
-        """Tell whether every tag of this is one of the other's."""
+        """Return True if every tag of this range is in the other."""
         return (
             other.groups[0] <= self.groups[0]
             and self.groups[1] <= other.groups[1]
@@ -74,7 +77,7 @@ class Range(Record):
 
 
 class Rows:
-    """A dictionary from elsewhere. A row is VR, VM and keyword."""
+    """A dictionary that replaces PS3.6. A row is VR, VM and keyword."""
 
     def __init__(self) -> None:
         self.single: dict[int, tuple[str, str, str]] = {}
@@ -82,12 +85,12 @@ class Rows:
         self.odd: dict[int, tuple[str, str, str]] = {}
         """Tags of odd groups, without a creator."""
         self.private: dict[str, dict[int, str]] = {}
-        """Creator -> tag -> VR; elements below 0x1000 stand for those of any block (PS3.5 7.8.1)."""
+        """Creator -> tag -> VR; an element below 0x1000 stands for the element of any block (PS3.5 7.8.1)."""
         self.ranges: list[tuple[Range, tuple[str, str, str]]] = []
-        """The first that contains a tag holds."""
+        """The first range that contains a tag applies."""
 
     def find(self, tag: int, creator: str | None = None) -> tuple[str, str, str] | None:
-        """Find a tag among the ranges."""
+        """Return the row of the first range that contains a tag, None if there is none."""
         group, element = tag >> 16, tag & 0xFFFF
         for places, row in self.ranges:
             if places.creator == creator and (
@@ -97,7 +100,7 @@ class Rows:
         return None
 
     def keyword_tags(self) -> dict[str, int]:
-        """Give keyword -> tag, of ranges the first tag; the standard's rows before those of odd groups."""
+        """Return keyword -> tag; the first tag of a range; even groups take precedence over odd ones."""
         result = {row[2]: tag for tag, row in self.odd.items()}
         for places, row in reversed(self.ranges):
             if places.creator is None:
@@ -110,15 +113,15 @@ _derived: Final[list[Callable[[], None]]] = []
 
 
 def derived(make: Callable[[], _T]) -> Callable[[], _T]:
-    """Decorate a function that makes something of the dictionary: it is called once for each that comes in force."""
+    """Cache a function that derives a value from the dictionary until ``use`` replaces the dictionary."""
     cached = cache(make)
     _derived.append(cached.cache_clear)
     return cached
 
 
 def use(rows: Rows | None) -> None:
-    """Put another dictionary in force instead of PS3.6, or with None PS3.6 again; not while data sets are read."""
-    global _rows  # noqa: PLW0603 - one dictionary holds for the whole program, as with DCMTK
+    """Replace the dictionary, or restore PS3.6 with None. Do not call it while data sets are read."""
+    global _rows  # noqa: PLW0603 - one dictionary for the whole program, as in DCMTK
     _rows = rows
     for clear in _derived:
         clear()
@@ -126,7 +129,7 @@ def use(rows: Rows | None) -> None:
 
 @derived
 def tags() -> dict[int, str]:
-    """Give the VR of every tag of an even group that is a single number; do not change the dictionary."""
+    """Return the VR of every single tag of an even group; the caller must not modify the dictionary."""
     if _rows is not None:
         return {tag: row[0] for tag, row in _rows.single.items()}
     result: dict[int, str] = {}
@@ -140,7 +143,7 @@ def tags() -> dict[int, str]:
 
 
 def search_vr(tag: int) -> str | None:
-    """Give the VR of a single tag of ``tags()`` from the text as it stands: in 0.05 ms, where the table takes 2."""
+    """Return the VR of a tag of ``tags()`` by searching the text: faster than making the table for one tag."""
     if _rows is not None:
         return tags().get(tag)
     text, digits = _text("tags.txt"), b"%08x" % tag
@@ -161,7 +164,7 @@ def _text(name: str) -> bytes:
 
 @cache
 def _repeaters() -> tuple[tuple[int, dict[int, tuple[str, str, str]]], ...]:
-    """Give (mask, value under the mask -> VR, VM, keyword) for the tags that stand for many."""
+    """Return (mask, masked tag -> VR, VM, keyword) of the repeating tags."""
     result: dict[int, dict[int, tuple[str, str, str]]] = {}
     for line in _lines("repeaters.txt"):
         pattern, vr, vm, keyword = line.split("\t")
@@ -171,7 +174,7 @@ def _repeaters() -> tuple[tuple[int, dict[int, tuple[str, str, str]]], ...]:
 
 
 def _repeating(tag: int) -> tuple[str, str, str] | None:
-    """Find a tag of a repeating group or element; odd groups are private and never repeat (PS3.5 7.6)."""
+    """Return the row of a repeating group or element; odd groups are private and never repeat (PS3.5 7.6)."""
     if _rows is not None:
         return _rows.odd.get(tag) or _rows.find(tag)
     if tag >> 16 & 1:
@@ -184,7 +187,7 @@ def _repeating(tag: int) -> tuple[str, str, str] | None:
 
 
 def vr_of(tag: int) -> str | None:
-    """Give the VR of a tag, "US or SS" and the like included; None where only a dictionary of its maker could tell.
+    """Return the VR of a tag, which may be ambiguous ("US or SS"); None for an unknown or private element.
 
     Group lengths are UL in every group (PS3.5 7.2) and private creators LO (PS3.5 7.8.1).
     """
@@ -201,7 +204,7 @@ def vr_of(tag: int) -> str | None:
 
 @derived
 def _keywords() -> tuple[dict[int, tuple[str, str]], dict[str, int]]:
-    """Give tag -> (VM, keyword) and keyword -> tag, of repeating ones the first tag."""
+    """Return tag -> (VM, keyword) and keyword -> tag, the first tag if it repeats."""
     if _rows is not None:
         return {tag: row[1:] for tag, row in _rows.single.items()}, _rows.keyword_tags()
     repeating = {row[2]: tag for mask, table in _repeaters() for tag, row in table.items()}
@@ -211,7 +214,7 @@ def _keywords() -> tuple[dict[int, tuple[str, str]], dict[str, int]]:
 
 
 def keyword_of(tag: int) -> str | None:
-    """Give the keyword of a tag of PS3.6, repeating ones included; None if it has none."""
+    """Return the keyword of a tag, repeating ones included; None if it has none."""
     row = _keywords()[0].get(tag)
     if row is not None:
         return row[1]
@@ -220,7 +223,7 @@ def keyword_of(tag: int) -> str | None:
 
 
 def vm_of(tag: int) -> str | None:
-    """Give the value multiplicity of a tag as PS3.6 writes it ("1", "2-2n"); None if it is not in PS3.6."""
+    """Return the value multiplicity of a tag as PS3.6 writes it ("1", "2-2n"); None if unknown."""
     row = _keywords()[0].get(tag)
     if row is not None:
         return row[0]
@@ -229,14 +232,14 @@ def vm_of(tag: int) -> str | None:
 
 
 def keywords() -> list[str]:
-    """Give the keywords that an identifier can have: those of elements that are neither commands nor file meta."""
+    """Return the keywords an identifier can have: all but those of command sets and file meta information."""
     return [keyword for keyword, tag in _keywords()[1].items() if tag >= 0x00080000]
 
 
 def tag_of(keyword: str) -> int | None:
-    """Give the tag of a keyword, in the dictionary's spelling, the first one if it repeats; None if unknown.
+    """Return the tag of a keyword (case-sensitive), the first one if it repeats; None if unknown.
 
-    Nearly all are found in the text as it stands, in 0.1 ms, without a table of all of them.
+    Nearly all keywords are found by searching the text, which saves making a table of all of them.
     """
     if _rows is None and keyword.isalnum():
         text = _text("keywords.txt")
@@ -249,26 +252,26 @@ def tag_of(keyword: str) -> int | None:
 
 @cache
 def _private() -> dict[str, str]:
-    """Give creator -> the rest of its line, which is parsed only for creators that are met."""
+    """Return creator -> the rest of its line, which is parsed only for the creators met in a data set."""
     return {creator: rest for creator, _, rest in (line.partition("\t") for line in _lines("private.txt"))}
 
 
 @cache
 def _private_of(creator: str) -> dict[int, str]:
-    """Give group and last byte of the element, as one number of 24 bits, -> VR."""
+    """Return 24-bit number of group and last byte of the element -> VR."""
     rows = [field.partition("=") for field in _private()[creator].split("\t")]
     return {int(places[i : i + 6], 16): vr for vr, _, places in rows for i in range(0, len(places), 6)}
 
 
 def knows_creator(creator: str) -> bool:
-    """Tell whether there is a dictionary for a private creator."""
+    """Return True if the dictionary has elements of a private creator."""
     if _rows is not None:
         return bool(_rows.odd) or creator in _rows.private
     return creator in _private()
 
 
 def private_vr(creator: str, tag: int) -> str | None:
-    """Give the VR of a private element (PS3.5 7.8.1), any block, of a creator; None if this creator is not known."""
+    """Return the VR of a creator's private element in any block (PS3.5 7.8.1); None if unknown."""
     if _rows is not None:
         return _loaded_private_vr(_rows, creator, tag)
     if creator not in _private():
@@ -278,7 +281,7 @@ def private_vr(creator: str, tag: int) -> str | None:
 
 def _loaded_private_vr(rows: Rows, creator: str, tag: int) -> str | None:
     of_creator = rows.private.get(creator)
-    if of_creator is None or tag >> 16 in (1, 3, 5, 7, 0xFFFF):  # groups that nobody may use (PS3.5 7.8)
+    if of_creator is None or tag >> 16 in (1, 3, 5, 7, 0xFFFF):  # groups that PS3.5 7.8 forbids
         return None
     vr = of_creator.get(tag) or of_creator.get(tag & 0xFFFF00FF)
     if vr is not None:
@@ -289,11 +292,11 @@ def _loaded_private_vr(rows: Rows, creator: str, tag: int) -> str | None:
 
 @cache
 def _uids() -> dict[str, str]:
-    """Give keyword, or DCMTK's name, -> UID."""
+    """Return keyword or DCMTK's name -> UID."""
     rows = [line.split(" ") for line in _lines("uids.txt")]
     return {name: uid for uid, *names in rows for name in names}
 
 
 def uid_of(name: str) -> str | None:
-    """Give the UID of a keyword of PS3.6 annex A, or of the name that DCMTK prints for it; None if unknown."""
+    """Return the UID of a keyword of PS3.6 annex A or of DCMTK's name for it; None if unknown."""
     return _uids().get(name)

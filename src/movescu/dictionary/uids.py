@@ -1,9 +1,9 @@
 """Transfer syntaxes, storage SOP classes and the other well-known UIDs (PS3.6 annex A), as tables.
 
-The storage classes are read from ``data/storage_sop_classes.tsv``: UID, keyword of PS3.6, the prefix of the file
-names under which objects of that class are stored, whether the 2014 manual lists the class, and whether it is
-retired. What a transfer syntax means for the encoding of a data set (PS3.5 section 10, annex A) is in
-``TransferSyntax``; nothing else in the program compares transfer syntax UIDs to find that out.
+The storage classes are read from ``data/storage_sop_classes.tsv``: UID, keyword of PS3.6, prefix of the names of
+files of that class, whether the 2014 manual lists the class, and whether it is retired. ``TransferSyntax`` states
+what a transfer syntax means for the encoding of a data set (PS3.5 section 10, annex A), so that no other module
+compares transfer syntax UIDs for that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAXIMUM_UID_LENGTH: Final = 64
 
 
 class TransferSyntax(Record):
-    """How a data set is encoded (PS3.5 section 10): ``name`` is the one of PS3.6 table A-1."""
+    """The encoding of a data set (PS3.5 section 10); ``name`` is its name in PS3.6 table A-1."""
 
     uid: str
     name: str
@@ -48,7 +48,7 @@ DEFLATED_LITTLE: Final = TransferSyntax("1.2.840.10008.1.2.1.99", "Deflated Expl
 EXPLICIT_BIG: Final = TransferSyntax("1.2.840.10008.1.2.2", "Explicit VR Big Endian", big_endian=True)
 
 UNCOMPRESSED: Final = (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)
-"""What everyone has to know, in the order of DCMTK."""
+"""The uncompressed transfer syntaxes, in DCMTK's order of preference."""
 
 # Every transfer syntax of the 2026 standard whose data set is explicit VR little endian with pixel data in
 # encapsulated form (PS3.5 A.4), in numerical order of PS3.6 table A-1; the retired JPEG processes come last.
@@ -114,11 +114,11 @@ TRANSFER_SYNTAXES: Final[dict[str, TransferSyntax]] = {
         *(TransferSyntax(uid, name, encapsulated=True) for uid, name in _ENCAPSULATED),
     )
 }
-"""Transfer syntaxes by UID, those that a Storage SCP may be sent."""
+"""The transfer syntaxes that a Storage SCP may be sent, by UID."""
 
 
 class StorageClass(Record):
-    """A storage SOP class (PS3.4 annex B.5); ``prefix`` begins the names of its files."""
+    """A storage SOP class (PS3.4 B.5); the names of its files begin with ``prefix``."""
 
     uid: str
     keyword: str
@@ -128,7 +128,7 @@ class StorageClass(Record):
 
 @cache
 def storage_classes() -> dict[str, StorageClass]:
-    """Give the storage SOP classes by UID, in the order of their table (0.1 ms the first time)."""
+    """Return the storage SOP classes by UID, in the order of the data file."""
     path = os.path.join(os.path.dirname(__file__), "data", "storage_sop_classes.tsv")
     with open(path, encoding="ascii") as table:
         rows = [line.rstrip("\n").split("\t") for line in table][1:]
@@ -136,15 +136,15 @@ def storage_classes() -> dict[str, StorageClass]:
 
 
 def may_be_storage(uid: str) -> bool:
-    """Tell whether a class that the table lacks may be one for storage: private, or new to PS3.4 annex B.5.
+    """Return True if a UID not in the table may be a storage SOP class: private, or new in PS3.4 B.5.
 
-    All other UIDs of the standard are classes of other services, or none.
+    All other UIDs of the standard identify classes of other services, or no class.
     """
     return bool(uid) and (not uid.startswith("1.2.840.10008.") or uid.startswith("1.2.840.10008.5.1.4.1.1."))
 
 
 def uid_name(uid: str) -> str:
-    """Name a UID for people: its keyword or name where this module has one, else the UID itself."""
+    """Return the name or keyword of a UID for messages, or the UID itself if this module has none."""
     if uid in TRANSFER_SYNTAXES:
         return TRANSFER_SYNTAXES[uid].name
     if uid in storage_classes():

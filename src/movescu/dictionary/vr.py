@@ -1,7 +1,7 @@
 """Value representations (PS3.5 6.2, 7.1), the tags that structure a data set, and the VR of a tag in implicit VR.
 
-Tables, and ``Vocabulary``, which finds a VR as PS3.5 annex A.1 and 7.8 say, with the rules by which DCMTK settles an
-ambiguous one. ``dataset.parser`` reads data sets with them, ``dataset.encoder`` writes them.
+``Vocabulary`` determines the VR of an element in implicit VR (PS3.5 A.1 and 7.8.1), and resolves an ambiguous one as
+DCMTK does. ``dataset.parser`` and ``dataset.encoder`` use these tables to read and write data sets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Buffer = bytes | bytearray | memoryview
 
 MAX_DEPTH: Final = 64
-"""Sequences that may be open at once. The deepest IODs nest about a dozen; DCMTK's stack overflows at 10^5."""
+"""Maximum nesting of sequences. The deepest IODs nest about a dozen; DCMTK's stack overflows at 10^5."""
 
 UNDEFINED: Final = 0xFFFFFFFF
 ITEM: Final = 0xFFFEE000
@@ -35,46 +35,46 @@ UNITS: Final = {
     **dict.fromkeys((b"FL", b"OF", b"OL", b"SL", b"UL"), 4),
     **dict.fromkeys((b"FD", b"OD", b"OV", b"SV", b"UV"), 8),
 }
-"""Bytes that change order together between little and big endian (PS3.5 7.3); the other VRs are bytes."""
+"""Bytes per unit of byte ordering (PS3.5 7.3); the other VRs are not affected by it."""
 BLANKS: Final = b" \t\n\v\f\r"
-"""Characters that are no part of a UID; DCMTK takes them out wherever they stand in a value of UI."""
+"""Characters that no UID contains; DCMTK removes them from anywhere in a UI value."""
 KNOWN: Final = LONG | TEXT | UNITS.keys() | {b"UI"}
 
 
 PIXEL_REPRESENTATION: Final = 0x00280103
 _WAVEFORM_BITS_ALLOCATED: Final = 0x54001004
-# "US or SS" that follows Pixel Representation; all other tags of that VR are US, as DCMTK 3.6.7 has it.
+# "US or SS" that depends on Pixel Representation; all other tags of that VR are US, as in DCMTK 3.6.7.
 _FOLLOWS_PIXELS: Final = frozenset(
     (
         *(0x00189810, 0x00280106, 0x00280107, 0x00280108, 0x00280109, 0x00280120, 0x00280121, 0x00283002),
         *(0x00409211, 0x00409216, 0x00603004, 0x00603006),
     )
 )
-# "OB or OW" that follows Waveform Bits Allocated (PS3.3 C.10.9.1).
+# "OB or OW" that depends on Waveform Bits Allocated (PS3.3 C.10.9.1).
 _FOLLOWS_WAVEFORM: Final = frozenset((0x54000110, 0x54000112, 0x5400100A, 0x54001010))
 
 
 def tag_text(tag: int) -> str:
-    """Write a tag as the standard does: (gggg,eeee) in hexadecimal."""
+    """Format a tag as the standard does: (gggg,eeee) in hexadecimal."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 @dictionary.derived
 def _plain() -> dict[int, bytes]:
-    """Give the VRs of PS3.6 that are not ambiguous, as bytes: three times faster than asking for each tag."""
+    """Return tag -> VR, as bytes, for unambiguous VRs: faster than a dictionary call per tag."""
     return {tag: vr.encode() for tag, vr in dictionary.tags().items() if len(vr) == 2}
 
 
 def uid_text(value: Buffer) -> str:
-    """Give a value of UI as text, without padding and blanks."""
+    """Return a UI value as text, without padding and blanks."""
     return bytes(value).translate(None, BLANKS).strip(b"\0").decode("ascii", "replace")
 
 
 class Vocabulary:
-    """Finds the VR of the elements of one data set or item in implicit VR, and keeps what that takes.
+    """Determines the VR of the elements of one data set or item in implicit VR.
 
-    PS3.5 A.1 leaves some VRs to the value of other elements, 7.8.1 private ones to their creator; both must stand in
-    the same data set or item, earlier.
+    Some VRs depend on the values of other elements (PS3.5 A.1), private ones on their creator (PS3.5 7.8.1). Both
+    must precede the element in the same data set or item; ``learn`` remembers them.
     """
 
     __slots__ = ("_creators", "_plain", "_signed", "_waveform")
@@ -86,7 +86,7 @@ class Vocabulary:
         self._creators: dict[int, str] = {}
 
     def vr(self, tag: int) -> bytes:
-        """Give the VR of an element, UN if no dictionary has it."""
+        """Return the VR of an element, UN if the dictionary lacks it."""
         plain = self._plain.get(tag)
         if plain is not None:
             return plain
@@ -107,7 +107,7 @@ class Vocabulary:
         return self._waveform or b"OB" if tag in _FOLLOWS_WAVEFORM else b"OB"
 
     def learn(self, tag: int, value: Buffer) -> None:
-        """Take notice of an element on which the VR of later ones depends; the first of equal tags counts."""
+        """Remember an element on which the VR of later ones may depend; of equal tags, the first counts."""
         if tag == PIXEL_REPRESENTATION:
             if self._signed is None:
                 self._signed = int.from_bytes(value[:2], "little") == 1

@@ -1,10 +1,10 @@
-"""What in a request is probably not meant: its values against their VRs, its keys against the query model.
+"""Warnings about likely mistakes in a request: values that violate their VR, keys that do not fit the query model.
 
-``of_values`` looks at PS3.5 6.2, table 6.2-1, with what PS3.4 C.2.2.2 lets queries have (wild cards, ranges, lists of
-UIDs); ``of_levels`` at PS3.4 C.4.2.1.4.1 and C.6: a C-MOVE names its level, the unique key of each level down to it,
-and none below. Nothing is changed or refused here: archives differ in what they take, and a user may know better.
-Values are not repeated: they may be a patient's.
-``keys_only`` is the one function that acts, when it is told to: it keeps of a query file what a C-MOVE should have.
+``of_values`` checks values against PS3.5 table 6.2-1, with the wild cards, ranges and lists of UIDs that PS3.4 C.2.2.2
+allows in queries. ``of_levels`` checks keys against PS3.4 C.4.2.1.4.1 and C.6: a C-MOVE states its level, the unique
+key of each level down to it, and none below. Nothing is changed or refused: archives differ in what they accept, and
+the user may know better. Messages do not contain values, which may be a patient's. Only ``keys_only``, on request,
+changes something: it reduces a query file to the keys of a C-MOVE.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
     Check = Callable[[str], str]
 
 _LENGTHS: Final = {"AE": 16, "CS": 16, "DS": 16, "IS": 12, "LO": 64, "LT": 10240, "SH": 16, "ST": 1024, "UI": 64}
-"""The most characters that one value may have."""
+"""Maximum characters of one value (PS3.5 table 6.2-1)."""
 _ONE_VALUE: Final = frozenset(("LT", "ST", "UR", "UT"))
-"""VRs in whose values a backslash means itself."""
+"""VRs with a single value, in which a backslash is an ordinary character."""
 _TIME: Final = r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?"
 _DATE_TIME: Final = r"\d{4}(\d\d(\d\d((\d\d)(\d\d(\d\d(\.\d{1,6})?)?)?)?)?)?([+-]\d{4})?"
 _PATTERNS: Final = {
-    "AE": (r"[\x20-\x5b\x5d-\x7e]*", "characters that no AE title has"),
-    "AS": (r"\d{3}[DWMY]", "no age, such as 042Y"),
+    "AE": (r"[\x20-\x5b\x5d-\x7e]*", "characters not allowed in an AE title"),
+    "AS": (r"\d{3}[DWMY]", "not an age, such as 042Y"),
     "CS": (
         r"[A-Z0-9 _*?]*",
-        "characters that no code string has: capital letters, digits, blank, _ and the wild cards",
+        "characters other than capital letters, digits, space, _ and wild cards",
     ),
-    "DS": (r" *[+-]?(\d+\.?\d*|\.\d+)([Ee][+-]?\d+)? *", "no decimal number"),
+    "DS": (r" *[+-]?(\d+\.?\d*|\.\d+)([Ee][+-]?\d+)? *", "not a decimal number"),
     "DT": (
         rf"{_DATE_TIME} *|{_DATE_TIME}- *|-{_DATE_TIME} *|{_DATE_TIME}-{_DATE_TIME} *",
-        "no date and time, such as 20260131120000",
+        "not a date and time, such as 20260131120000",
     ),
-    "IS": (r" *[+-]?\d{1,10} *", "no whole number"),
-    "TM": (rf"{_TIME} *|{_TIME}- *|-{_TIME} *|{_TIME}-{_TIME} *", "no time, such as 101500"),
-    "UI": (r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*", "no UID: numbers, without leading zeros, with dots between them"),
-    "UR": (r"[!-~]*", "characters that no URI has"),
+    "IS": (r" *[+-]?\d{1,10} *", "not an integer"),
+    "TM": (rf"{_TIME} *|{_TIME}- *|-{_TIME} *|{_TIME}-{_TIME} *", "not a time, such as 101500"),
+    "UI": (r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*", "not a UID: numbers separated by dots, without leading zeros"),
+    "UR": (r"[!-~]*", "characters not allowed in a URI"),
 }
-# What most values are, told without a pattern that takes 0.3 ms to compile.
+# Tests that most values pass, so that the pattern need not be compiled.
 _PLAIN: Final[Mapping[str, Callable[[str], bool]]] = {
     "CS": lambda part: part.isalnum() and part.isupper(),
     "UI": lambda part: all(n.isdigit() and (n == "0" or n[0] != "0") for n in part.split(".")),
@@ -62,7 +62,7 @@ _CHECKED: Final = frozenset(
 
 
 def of_values(data: bytes) -> Iterator[str]:
-    """Say what is wrong with the values of a data set in explicit VR little endian, a line each."""
+    """Yield a message for each invalid value of a data set in explicit VR little endian."""
     values = {tag: value for tag, _, value in elements(data)}
     given = values.get(character_sets.SPECIFIC_CHARACTER_SET)
     yield from _of_items(data, "", character_sets.terms_of(given) if given else ("",))
@@ -80,40 +80,40 @@ def _of_items(data: bytes, path: str, terms: tuple[str, ...]) -> Iterator[str]:
 
 
 def _fault(vr: str, value: bytes, terms: tuple[str, ...]) -> str:
-    """Say what is wrong with a value, or nothing."""
+    """Return what is wrong with an element's value, empty if nothing."""
     extended = vr.encode() in character_sets.EXTENDED
     if not extended or terms == ("",):
         if not value.isascii():
-            return "it has characters outside ASCII" + (", and there is no SpecificCharacterSet" if extended else "")
+            return "the value is not ASCII" + (", and SpecificCharacterSet is missing" if extended else "")
         terms = ("",)
     try:
         text = character_sets.decode(value, terms)
     except ValueError as error:
         return str(error)
     if text is None:
-        return f"it cannot be in the character set {terms[0]}"
+        return f"the value is not valid in the character set {terms[0]}"
     text = text.rstrip("\0") if vr == "UI" else text
     parts = [text] if vr in _ONE_VALUE else text.split("\\")
     return next(filter(None, (_part_fault(vr, part) for part in parts)), "")
 
 
 def _part_fault(vr: str, part: str) -> str:
-    """Say what is wrong with one of the values of an element."""
+    """Return what is wrong with one of the values of an element, empty if nothing."""
     if not part.strip():
         return ""
     if not part.isprintable() and re.compile(_CONTROLS_OF_TEXTS if vr in _TEXTS else _CONTROLS).search(part):
-        return "it has control characters"
+        return "the value has control characters"
     if vr == "PN":
         return _name_fault(part)
     longest = _LENGTHS.get(vr)
     if longest is not None and len(part.strip(" ")) > longest:
-        return f"it has {len(part.strip(' '))} characters, {longest} are allowed"
+        return f"the value has {len(part.strip(' '))} characters; {longest} are allowed"
     return _pattern_fault(vr, part.strip(" "))
 
 
 def _pattern_fault(vr: str, part: str) -> str:
     if vr == "DA":
-        return "" if _is_date(part) else "it is no date, such as 20260131, and no range of dates"
+        return "" if _is_date(part) else "the value is not a date, such as 20260131, or a range of dates"
     form, complaint = _PATTERNS.get(vr, ("", ""))
     if (
         not complaint
@@ -121,23 +121,23 @@ def _pattern_fault(vr: str, part: str) -> str:
         or re.compile(form, re.ASCII).fullmatch(part)
     ):
         return ""
-    return f"it {'is' if complaint.startswith('no ') else 'has'} {complaint}"
+    return f"the value {'is' if complaint.startswith('not ') else 'has'} {complaint}"
 
 
 def _name_fault(name: str) -> str:
-    """Look at a person name: three groups of five components, 64 characters a group (PS3.5 6.2.1)."""
+    """Check a person name: up to three groups of five components, 64 characters a group (PS3.5 6.2.1)."""
     groups = name.split("=")
     if len(groups) > 3:
-        return "it has more than three groups (=)"
+        return "the name has more than three component groups (=)"
     if any(len(group) > 64 for group in groups):
-        return "it has more than 64 characters"
+        return "the name has more than 64 characters"
     if any(group.count("^") > 4 for group in groups):
-        return "it has more than five components (^)"
+        return "the name has more than five components (^)"
     return ""
 
 
 def _is_date(part: str) -> bool:
-    """Tell whether this is a date, or a range of dates, that the calendar has."""
+    """Return True for a date of the calendar, or a range of dates."""
     match = re.compile(rf"{_DATE}|{_DATE}-|-{_DATE}|{_DATE}-{_DATE}", re.ASCII).fullmatch(part)
     if match is None:
         return False
@@ -153,29 +153,29 @@ def _days(year: int, month: int) -> int:
 
 
 def of_levels(data: bytes, model: str, *, relational: bool = False) -> Iterator[str]:
-    """Say what is wrong with the keys for a query model: PATIENT, STUDY or PSONLY."""
+    """Yield a message for each key that is missing or wrong in a query model: PATIENT, STUDY or PSONLY."""
     values = {tag: value.rstrip(b" \0") for tag, _, value in elements(data)}
     levels = MODELS[model]
     if not values.get(LEVEL):
-        yield f"QueryRetrieveLevel: it is missing; it is one of {', '.join(levels)}"
+        yield f"QueryRetrieveLevel is missing; give one of {', '.join(levels)}"
         return
     level = values[LEVEL].decode("latin-1")
     if level not in levels:
-        yield f"QueryRetrieveLevel: {level[:16]!r} is no level of this model; it is one of {', '.join(levels)}"
+        yield f"QueryRetrieveLevel {level[:16]!r} is not a level of this model; give one of {', '.join(levels)}"
         return
     depth = levels.index(level)
     for other in levels[:depth] if not relational else ():
         if not values.get(UNIQUE_KEYS[other]):
-            yield f"{_name(UNIQUE_KEYS[other])}: it is missing; level {level} needs the unique keys of the levels above"
+            yield f"{_name(UNIQUE_KEYS[other])} is missing; level {level} needs the unique keys of the levels above"
     if not values.get(UNIQUE_KEYS[level]):
-        yield f"{_name(UNIQUE_KEYS[level])}: it is missing; it says what to retrieve at level {level}"
+        yield f"{_name(UNIQUE_KEYS[level])} is missing; it identifies what to retrieve at level {level}"
     for other in levels[depth + 1 :]:
         if UNIQUE_KEYS[other] in values:
-            yield f"{_name(UNIQUE_KEYS[other])}: it is a key of level {other}, below {level}"
+            yield f"{_name(UNIQUE_KEYS[other])} is a key of level {other}, below {level}"
 
 
 def keys_only(data: bytes, model: str, level: str | None) -> bytes:
-    """Keep of a data set the level, the unique keys of the model down to ``level``, and the character set."""
+    """Return only the level, the unique keys of the model down to ``level`` and the character set of a data set."""
     levels = MODELS[model]
     if level in levels:
         levels = levels[: levels.index(level) + 1]

@@ -1,19 +1,19 @@
-r"""Data sets as text: what DCMTK's dcmdump prints and its dump2dcm reads.
+r"""Query files as text, in the format of DCMTK's dcmdump and dump2dcm.
 
-An element is a line: ``(gggg,eeee)``, a VR if the tag does not tell it, a value, and maybe something after a ``#``::
+An element is a line: ``(gggg,eeee)``, a VR unless the dictionary has it, a value, and optionally a ``#`` comment::
 
-    (0008,0052) CS [STUDY]          # the value is all up to the last bracket; \n in it is a new line
-    (0008,0060) CT\MR               # or all up to the comment, blanks around it not counted
+    (0008,0052) CS [STUDY]          # the value extends to the last bracket; \n is a new line
+    (0008,0060) CT\MR               # or to the comment, without blanks around it
     (0008,0016) UI =CTImageStorage  # a UID by its name
-    (0042,0011) OB =picture.bin     # OB and OW from a file; else numbers in hexadecimal
-    (0010,0010) PN (no value)       # no value; but AT is written (gggg,eeee)
+    (0042,0011) OB =picture.bin     # OB and OW from a file, else hexadecimal numbers
+    (0010,0010) PN (no value)       # no value; a value of AT is (gggg,eeee)
     (0040,0100) SQ                  # a sequence: items follow, each between (fffe,e000) and (fffe,e00d),
-    (fffe,e0dd)                     # and this ends it
+    (fffe,e0dd)                     # and this delimiter ends it
 
-Values are encoded as those of ``-k`` are, by ``values``; text stays the bytes it is, and if these are UTF-8 and no
-character set is named, that one is. Lines of group 0002 are not part of a data set. Other than dump2dcm this stops at
-the first line that it cannot read, and takes two capital letters that are no VR for the error they nearly always are;
-where they are all there is, they are the value.
+``values`` encodes the values, as for ``-k``. Text keeps its bytes; if they are UTF-8 and no character set is named,
+Specific Character Set is added. Lines of group 0002 are ignored. Unlike dump2dcm, this stops at the first invalid line,
+and treats two capital letters that are not a VR as an error, which they nearly always are; if nothing follows them,
+they are the value.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 @dataclass
 class _Open:
-    """An open data set or item, or a sequence; ``line`` is where it began."""
+    """An open data set, item or sequence; ``line`` is the number of its first line."""
 
     tag: int
     line: int
@@ -48,15 +48,18 @@ class _Open:
     parts: list[bytes] = field(default_factory=list)
     """Elements, or the contents of items."""
     extended: list[bytes] = field(default_factory=list)
-    """Of the data set: values with characters outside ASCII."""
+    """For the data set only: text values that are not ASCII."""
 
 
 class _LineError(Exception):
-    """A line that cannot be read."""
+    """A line is invalid."""
 
 
 def read_dump(text: bytes) -> bytes:
-    """Give the data set, in explicit VR little endian and in no order. Raises ``DataSetError`` that names a line."""
+    """Return the data set, in explicit VR little endian, unsorted.
+
+    Raise ``DataSetError``, which states the line, if one is invalid.
+    """
     levels = [_Open(0, 0)]
     for number, line in enumerate(text.split(b"\n"), 1):
         stripped = line.strip(_BLANKS)
@@ -67,17 +70,17 @@ def read_dump(text: bytes) -> bytes:
                 raise DataSetError(f"line {number}: {error}") from None
     if len(levels) > 1:
         kind = "sequence" if levels[-1].is_sequence else "item"
-        raise DataSetError(f"line {levels[-1].line}: the {kind} that begins here does not end")
+        raise DataSetError(f"line {levels[-1].line}: the {kind} that begins here has no end")
     return _character_set(levels[0]) + b"".join(levels[0].parts)
 
 
 def _character_set(top: _Open) -> bytes:
-    """Give the element that says UTF-8, if the text is in it and nothing else is said."""
+    """Return Specific Character Set for UTF-8 if the text is UTF-8 and does not name a character set."""
     header = element(SPECIFIC_CHARACTER_SET, "CS", b"")[:4]
     if not top.extended or any(part.startswith(header) for part in top.parts):
         return b""
     if any(decode(value, (UTF_8,)) is None for value in top.extended):
-        return b""  # whatever it is in: advice is given later
+        return b""  # unknown encoding; ``advice`` will warn
     return element(SPECIFIC_CHARACTER_SET, "CS", UTF_8.encode())
 
 
@@ -87,7 +90,7 @@ def _take(line: bytes, number: int, levels: list[_Open]) -> None:
         _delimit(tag, rest, number, levels)
         return
     if levels[-1].is_sequence:
-        raise _LineError("an element where an item (fffe,e000) belongs")
+        raise _LineError("an element in place of an item (fffe,e000)")
     vr, rest = _vr(tag, rest)
     if vr == "SQ":
         if len(levels) >= 2 * MAX_DEPTH:
@@ -104,7 +107,7 @@ def _delimit(tag: int, rest: bytes, number: int, levels: list[_Open]) -> None:
     """Begin or end an item, or end a sequence."""
     level = levels[-1]
     if _PIXEL_ITEM.match(rest):
-        raise _LineError("a query has no compressed pixel data")
+        raise _LineError("a query cannot have compressed pixel data")
     if tag == _ITEM and level.is_sequence:
         levels.append(_Open(tag, number))
     elif tag == _ITEM_END and not level.is_sequence and len(levels) > 1:
@@ -118,35 +121,35 @@ def _delimit(tag: int, rest: bytes, number: int, levels: list[_Open]) -> None:
 
 
 def _tag(line: bytes) -> tuple[int, bytes]:
-    """Split a line behind its tag, in which blanks count for nothing."""
+    """Parse the tag of a line, ignoring blanks; return it and the rest of the line."""
     before, delimiter, rest = line.partition(b")")
     match = _TAG.match(before.translate(None, _BLANKS) + delimiter)
     if match is None:
-        raise _LineError("it does not begin with a tag: (gggg,eeee)")
+        raise _LineError("the line does not begin with a tag: (gggg,eeee)")
     group, number = int(match[1], 16) & 0xFFFF, int(match[2], 16) & 0xFFFF
     return group << 16 | number, rest.lstrip(_BLANKS)
 
 
 def _vr(tag: int, rest: bytes) -> tuple[str, bytes]:
-    """Give the VR, as it is written or as the dictionary has it, and what follows."""
+    """Return the VR, from the line or the dictionary, and the rest of the line."""
     inner, match = _INNER_VR.match(rest), _VR.match(rest)
     following = rest[2:].lstrip(_BLANKS)
     if match is not None and match[1] in KNOWN:
         return match[1].decode(), following
     if match is not None and following and not following.startswith((b"#", b"\\")):
-        raise _LineError(f"{match[1].decode()} is no value representation; a value of several words stands in [ ]")
+        raise _LineError(f"{match[1].decode()} is not a value representation; put a value of several words in [ ]")
     return key_vr(tag) or "UN", following if inner is not None else rest
 
 
 def _value(vr: str, rest: bytes) -> bytes:
-    """Give the value as it is written, without what surrounds it."""
+    """Return the text of the value without brackets and comment."""
     if rest.startswith(b"["):
         end = rest.rfind(b"]")
         if end < 0:
-            raise _LineError("a value that begins with [ ends with ]")
+            raise _LineError("a value that begins with [ must end with ]")
         return rest[1:end].replace(b"\\n", b"\r\n")
     if rest.startswith(b"<"):
-        raise _LineError("a value cannot begin with <, unless it stands in [ ]")
+        raise _LineError("a value cannot begin with < unless it is in [ ]")
     if rest.startswith(b"("):
         return b"".join(rest[: rest.rfind(b")") + 1].split()) if vr == "AT" and b"," in rest else b""
     return rest.partition(b"#")[0].strip(_BLANKS)
@@ -165,7 +168,7 @@ def _element(tag: int, vr: str, value: bytes, number: int) -> bytes:
 
 
 def _file(name: bytes) -> bytes:
-    """Read a value from a file of its own."""
+    """Read a value from the file it names."""
     try:
         with open(name, "rb") as file:
             return pad(file.read())

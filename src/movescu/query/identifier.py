@@ -1,10 +1,10 @@
 """Identifiers of C-MOVE requests, from ``-k`` keys and query files: PS3.4 C.4.2.1.4.1.
 
-An identifier is held as the bytes of a data set in explicit VR little endian. Keys stand in front of the query file's
-elements, and recoding sorts by tag and keeps the first of equal ones: so a key replaces what the file has, and of
-two keys the left one counts, as with DCMTK. What the keys mean is told by ``keys``, what files may be by
-``query_files``; what looks wrong about either is logged as a warning to ``movescu.query``, as ``advice`` finds it, and
-sent all the same.
+An identifier is held as the bytes of a data set in explicit VR little endian. The keys precede the elements of the
+query file; recoding sorts by tag and keeps the first of equal tags. So a key replaces an element of the file, and of
+two keys for an element the left one counts, as with DCMTK. ``keys`` defines the syntax of keys, ``query_files`` the
+formats of files. Likely mistakes that ``advice`` finds are logged as warnings to ``movescu.query``; the request is sent
+nevertheless.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Identifier(Record):
     data: bytes
 
     def encode(self, syntax: TransferSyntax) -> bytes:
-        """Give its bytes in the transfer syntax of the presentation context; always of even length."""
+        """Return the identifier in the transfer syntax of a presentation context, padded to even length."""
         data = _recode(self.data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
         return data + b"\0" * (len(data) & 1)  # only deflated data can be odd (PS3.5 A.5)
 
     def values(self) -> dict[int, bytes]:
-        """Give the values of the top level by tag."""
+        """Return the top-level values by tag."""
         return {tag: value for tag, _, value in elements(self.data)}
 
 
@@ -52,12 +52,12 @@ def make_identifier(
     keys_only: bool = False,
     resolved: bool = False,
 ) -> Identifier:
-    """Make the identifier of one request; ``keys`` as after ``-k``, ``query_file`` also ``-`` for standard input.
+    """Return the identifier of one request; ``keys`` as after ``-k``, ``query_file`` is ``-`` for standard input.
 
-    With the query model (PATIENT, STUDY or PSONLY) the keys are compared with its levels; ``relational``: the archive
-    was asked to do without those of upper levels; ``resolved``: C-FIND finds out what is missing. ``keys_only`` takes
-    from a file nothing but what the model knows. Raises ``UsageError``, which names the key or file and what is wrong
-    with it.
+    With a query model (PATIENT, STUDY or PSONLY) the keys are checked against its levels, except those of upper levels
+    if ``relational`` retrieval was negotiated, and not at all if ``resolved``: then C-FIND supplies missing ones.
+    ``keys_only`` drops from a file all but the keys of the model. Raise ``UsageError``, which names the key or file,
+    if one is invalid.
     """
     keys = tuple(keys)
     from_file = _from_file(query_file) if query_file is not None else b""
@@ -72,9 +72,9 @@ def make_identifier(
 
 
 def _is_in_order(from_keys: bytes) -> bool:
-    """Tell whether recoding, which takes 10 ms to load, would change nothing: keys are encoded in their order.
+    """Return True if recoding would change nothing, which saves loading the transcoder.
 
-    What is left to do are group lengths, padding in pairs, and what the items of sequences may have.
+    Keys are encoded in order of tags, so only group lengths, repeated padding and sequences need recoding.
     """
     return all(
         tag & 0xFFFF and vr != b"SQ" and not value.endswith((b"  ", b"\0\0") if vr == b"UI" else b"  ")
@@ -83,19 +83,19 @@ def _is_in_order(from_keys: bytes) -> bool:
 
 
 def _recode(data: bytes | bytearray, syntax: TransferSyntax, encoding: Encoding) -> bytes:
-    from movescu.dataset.transcoder import recode  # not before the association stands, in most cases
+    from movescu.dataset.transcoder import recode  # usually not needed before the association is established
 
     return recode(data, syntax, encoding)
 
 
 def _from_file(name: str) -> bytes:
-    from movescu.query.query_files import read_query_file  # most requests are made of keys
+    from movescu.query.query_files import read_query_file  # most requests have no query file
 
     return read_query_file(name)
 
 
 def _from_keys(keys: tuple[str, ...], from_file: bytes) -> bytes:
-    """Encode the keys, in view of the file that they are added to."""
+    """Encode the keys, with the character set and private blocks of the file."""
     if not keys:
         return b""
     values = {tag: value for tag, _, value in elements(from_file)}
@@ -122,10 +122,10 @@ def _reduced(from_file: bytes, from_keys: bytes, model: str) -> bytes:
 
 
 def _advise(data: bytes, query_file: str | None, model: str | None, *, relational: bool) -> None:
-    """Log what looks wrong."""
+    """Log warnings about likely mistakes."""
     if not _log.isEnabledFor(WARNING):
         return
-    from movescu.query import advice  # quiet runs need no advice
+    from movescu.query import advice  # only loaded if warnings are logged
 
     where = "" if query_file is None else f"request of {query_file}: "
     for line in advice.of_values(data):

@@ -1,8 +1,8 @@
-"""Data sets as JSON: the DICOM JSON Model of PS3.18 annex F.
+"""Query files in the DICOM JSON Model (PS3.18 annex F).
 
-One data set, alone or as the only one of an array. Elements are named by their tag, or by their keyword; ``vr`` may be
-missing where the dictionary has it. Text is encoded in UTF-8, or in the character set that the data set names itself.
-Values in other places (``BulkDataURI``) are not fetched.
+A file holds one data set, alone or in an array. Elements are named by tag or keyword; ``vr`` may be omitted if the
+dictionary has it. Text is encoded in the character set that the data set names, else in UTF-8. Bulk data
+(``BulkDataURI``) are not fetched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FLOAT_NAMES: Final = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf", "in
 
 
 class _ModelError(Exception):
-    """What is no DICOM JSON, at a path of names."""
+    """The element at a path of names is not valid DICOM JSON."""
 
     def __init__(self, message: str, path: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -38,12 +38,15 @@ class _ModelError(Exception):
 
 
 def read_json(data: bytes) -> bytes:
-    """Give the data set, in explicit VR little endian and in no order. Raises ``DataSetError`` that names a line."""
+    """Return the data set, in explicit VR little endian, unsorted.
+
+    Raise ``DataSetError``, which states the line, if it is not valid DICOM JSON.
+    """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataSetError(f"line {line}: it is not UTF-8, as JSON has to be") from None
+        raise DataSetError(f"line {line}: the file is not UTF-8, as JSON must be") from None
     try:
         return _top(_parse(text))
     except _ModelError as error:
@@ -54,9 +57,9 @@ def _parse(text: str) -> Any:  # noqa: ANN401 - JSON can be anything
     try:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise DataSetError(f"line {error.lineno}: it is no JSON: {error.msg}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or no end of brackets
-        raise DataSetError(f"line 1: it cannot be read: {error}") from None
+        raise DataSetError(f"line {error.lineno}: not valid JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of nested brackets
+        raise DataSetError(f"line 1: the JSON cannot be read: {error}") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,17 +67,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         counts = Counter(name for name, _ in pairs)
         twice = next(name for name, count in counts.items() if count > 1)
-        raise _ModelError("it is there twice", (twice,))
+        raise _ModelError("the name occurs twice", (twice,))
     return result
 
 
 def _top(model: Any) -> bytes:  # noqa: ANN401 - as above
     if isinstance(model, list):
         if len(model) != 1:
-            raise _ModelError(f"a query file has one data set, this has {len(model)}")
+            raise _ModelError(f"a query file must have one data set, not {len(model)}")
         model = model[0]
     if not isinstance(model, dict):
-        raise _ModelError("a data set is an object")
+        raise _ModelError("a data set must be an object")
     terms = _terms(model)
     added = b""
     if terms is None and not json.dumps(model, ensure_ascii=False).isascii():
@@ -86,7 +89,7 @@ def _top(model: Any) -> bytes:  # noqa: ANN401 - as above
 
 
 def _terms(model: dict[str, Any]) -> tuple[str, ...] | None:
-    """Give the terms of Specific Character Set, None if there is none."""
+    """Return the defined terms of Specific Character Set, None if it is absent or empty."""
     found = model.get(_CHARACTER_SET, model.get("SpecificCharacterSet"))
     values = found.get("Value") if isinstance(found, dict) else None
     if not isinstance(values, list) or not values:
@@ -96,7 +99,7 @@ def _terms(model: dict[str, Any]) -> tuple[str, ...] | None:
 
 def _data_set(model: Any, terms: tuple[str, ...], depth: int) -> bytes:  # noqa: ANN401 - as above
     if not isinstance(model, dict):
-        raise _ModelError("an item is an object")
+        raise _ModelError("an item must be an object")
     if depth > MAX_DEPTH:
         raise _ModelError(f"sequences are nested deeper than {MAX_DEPTH}")
     parts = []
@@ -117,28 +120,28 @@ def _tag(name: str) -> int:
         return int(name, 16)
     tag = dictionary.tag_of(name)
     if tag is None:
-        raise _ModelError("it is neither a tag of eight digits nor a keyword")
+        raise _ModelError("neither a tag of eight digits nor a keyword")
     return tag
 
 
 def _element(tag: int, content: Any, terms: tuple[str, ...], depth: int) -> bytes:  # noqa: ANN401 - as above
     if not isinstance(content, dict):
-        raise _ModelError("an element is an object")
+        raise _ModelError("an element must be an object")
     unknown = content.keys() - _CHILDREN
     if unknown:
-        raise _ModelError(f"{min(unknown)!r} is none of {', '.join(sorted(_CHILDREN))}")
+        raise _ModelError(f"{min(unknown)!r} is not one of {', '.join(sorted(_CHILDREN))}")
     vr = content.get("vr") or key_vr(tag) or "UN"
     if not isinstance(vr, str) or vr.encode("ascii", "replace") not in KNOWN:
-        raise _ModelError(f"{vr!r} is no value representation")
+        raise _ModelError(f"{vr!r} is not a value representation")
     if tag >> 16 == 0xFFFE:
-        raise _ModelError("it cannot be an element")
+        raise _ModelError("the tag cannot be an element")
     if "BulkDataURI" in content:
-        raise _ModelError("its value is elsewhere (BulkDataURI)")
+        raise _ModelError("bulk data are not supported (BulkDataURI)")
     if "InlineBinary" in content:
         return element(tag, vr, _inline(vr, content["InlineBinary"]))
     values = content.get("Value", [])
     if not isinstance(values, list):
-        raise _ModelError("Value is an array")
+        raise _ModelError("Value must be an array")
     if vr == "SQ":
         return sequence(tag, [_data_set(item or {}, terms, depth + 1) for item in values])
     return element(tag, vr, _encode(vr, values, terms))
@@ -146,7 +149,7 @@ def _element(tag: int, content: Any, terms: tuple[str, ...], depth: int) -> byte
 
 def _inline(vr: str, text: Any) -> bytes:  # noqa: ANN401 - as above
     if vr not in _BINARY or not isinstance(text, str):
-        raise _ModelError(f"InlineBinary is text, and for {', '.join(sorted(_BINARY))}")
+        raise _ModelError(f"InlineBinary must be text, and VR one of {', '.join(sorted(_BINARY))}")
     return pad(base64.b64decode(text, validate=True))
 
 
@@ -156,28 +159,28 @@ def _encode(vr: str, values: list[Any], terms: tuple[str, ...]) -> bytes:
         text = "\\".join("" if value is None else read(value) for value in values)
         return pad(character_sets.encode(text, terms), b"\0" if vr == "UI" else b" ")
     if vr not in _NUMBERS and values:
-        raise _ModelError(f"{vr} has no Value, but InlineBinary")
+        raise _ModelError(f"VR {vr} takes InlineBinary, not Value")
     return pad(b"".join(_NUMBERS[vr](vr, value) for value in values))
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - as above
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _ModelError(f"{value!r} is no text")
+        raise _ModelError(f"{value!r} is not text")
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _name(value: Any) -> str:  # noqa: ANN401 - as above
-    """Write a person name (PS3.18 F.2.2)."""
+    """Return a person name as text (PS3.18 F.2.2)."""
     if isinstance(value, str):
         return value
     if not isinstance(value, dict) or value.keys() - set(_NAMES):
-        raise _ModelError(f"a name is an object of {', '.join(_NAMES)}")
+        raise _ModelError(f"a name must be an object with {', '.join(_NAMES)}")
     return "=".join(_text(value.get(group, "")) for group in _NAMES).rstrip("=")
 
 
 def _integer(vr: str, value: Any) -> bytes:  # noqa: ANN401 - as above
     if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, str) and len(value) > 20):
-        raise _ModelError(f"{value!r} is no whole number")
+        raise _ModelError(f"{value!r} is not an integer")
     return int(value).to_bytes(INTEGERS[vr] // 8, "little", signed=vr in SIGNED)
 
 
@@ -185,14 +188,14 @@ def _float(vr: str, value: Any) -> bytes:  # noqa: ANN401 - as above
     if isinstance(value, str):
         value = float(_FLOAT_NAMES[value]) if value in _FLOAT_NAMES else float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _ModelError(f"{value!r} is no number")
+        raise _ModelError(f"{value!r} is not a number")
     return struct.pack(FLOATS[vr], value)
 
 
 def _at(_: str, value: Any) -> bytes:  # noqa: ANN401 - as above
     tag = _tag(value) if isinstance(value, str) else -1
     if tag < 0:
-        raise _ModelError(f"{value!r} is no tag")
+        raise _ModelError(f"{value!r} is not a tag")
     return struct.pack("<HH", tag >> 16, tag & 0xFFFF)
 
 
@@ -204,7 +207,7 @@ _NUMBERS: Final[dict[str, Callable[[str, Any], bytes]]] = {
 
 
 def _line_of(text: str, path: tuple[str, ...]) -> int:
-    """Find the line of an element: its names one after the other, which is right unless an earlier item has them."""
+    """Return the line of an element by searching its names in turn; wrong only if an earlier item has them."""
     position = 0
     for name in path:
         found = text.find(json.dumps(name, ensure_ascii=False), position)

@@ -1,18 +1,18 @@
-"""The keys that follow ``-k``: from their text to a data set in explicit VR little endian.
+"""Keys (``-k``): syntax, and encoding as a data set in explicit VR little endian.
 
 ============================================= ==================================================================
-``gggg,eeee=value``                           as DCMTK's: short numbers, ``0x``, something before the ``=``
-``(gggg,eeee)=value``, ``ggggeeee=value``     as people write tags
+``gggg,eeee=value``                           as in DCMTK: short numbers, ``0x``, text before the ``=``
+``(gggg,eeee)=value``, ``ggggeeee=value``     other common forms of tags
 ``Keyword=value``                             PS3.6, ``RETIRED_`` before a retired one, and names before 2011
 ``gggg,ee,"CREATOR"=value``                   a private element; its block is reserved for it (PS3.5 7.8.1)
 ``Sequence[0].Keyword=value``                 an element of an item; any of these forms, any depth
 ``Sequence[0]``                               an item without elements
 ============================================= ==================================================================
 
-Of two keys for an element the left one counts. Keys for items of one sequence come together, from item 0 on without a
-gap, and replace the sequence of a query file. A private element that no dictionary knows is LO, UT if it is longer
-than LO may be, and UN if it is empty. Text is encoded in the character set that is given, else in UTF-8 where ASCII
-does not do, with ``SpecificCharacterSet`` set accordingly.
+Of two keys for an element the left one counts. Keys for items of a sequence are combined, must fill items from 0 on
+without a gap, and replace the sequence of a query file. A private element that no dictionary has is LO, UT if it is too
+long for LO, UN if it is empty. Text is encoded in the given character set; without one, text that is not ASCII is
+encoded in UTF-8 and ``SpecificCharacterSet`` is added.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     Remark = Callable[[str, str], None]
 
 MAX_ITEMS: Final = 10_000
-"""Items of one sequence that keys may write: a bound for typing errors."""
+"""Maximum number of items in a sequence of keys, which catches typing errors."""
 
-# Of blanks there is one way to take them: with two, the time grows with the square of their number.
+# Blanks can match in one way only: with two, matching would take quadratic time.
 _NUMBER: Final = r"[+]?(?:0[xX])?([0-9a-fA-F]{1,8})"
 _TAG: Final = rf"\s*(?:\(\s*)?{_NUMBER},\s*{_NUMBER}"
 _PRIVATE: Final = r'\s*(?:\(\s*)?(?:0[xX])?([0-9a-fA-F]{1,4}),\s*(?:0[xX])?([0-9a-fA-F]{1,2}),\s*"([^"]+)"\s*\)?'
@@ -44,9 +44,9 @@ _HEXADECIMAL: Final = "0123456789abcdefABCDEF"
 _STEP: Final = r'([^=\[\]".]+|[^=\[\]".]*"[^"]+"\s*\)?)\[([0-9]{1,9})\](\.|=|\Z)'
 
 _LONGEST_NAME: Final = 128
-"""Characters of a name that might be an old one; the longest keyword of PS3.6 has 63."""
+"""Characters. Longer names are not tried as old ones; the longest keyword of PS3.6 has 63."""
 
-# Names of the dictionaries before PS3.6 of 2011 set the keywords, where dropping the possessive s is not all.
+# Names in dictionaries before PS3.6 of 2011, which defined keywords, that differ by more than a possessive s.
 _OLD_NAMES: Final = {
     "PhysicianOfRecord": "PhysiciansOfRecord",
     "NameOfPhysicianReadingStudy": "NameOfPhysiciansReadingStudy",
@@ -60,7 +60,7 @@ _OLD_NAMES: Final = {
 
 
 class _Level:
-    """A data set or item that keys fill; ``creators``: blocks that are reserved, as group and block in one number."""
+    """A data set or item made of keys; ``creators`` are the reserved blocks, by group and block in one number."""
 
     def __init__(self, creators: dict[int, str] | None = None) -> None:
         self.values: dict[int, tuple[str, bytes]] = {}
@@ -68,13 +68,13 @@ class _Level:
         self.creators = {} if creators is None else creators
 
     def encode(self, name: str = "") -> bytes:
-        """Give its bytes, in the order of tags."""
+        """Encode the elements in order of tags. Raise ``UsageError`` if an item is missing."""
         data = {tag: element(tag, vr, value) for tag, (vr, value) in self.values.items()}
         for tag, numbered in self.sequences.items():
             gap = next((n for n in range(len(numbered)) if n not in numbered), None)
             path = f"{name}{_name_of(tag)}"
             if gap is not None:
-                raise UsageError(f"no key fills {path}[{gap}], but one is for a later item")
+                raise UsageError(f"there are keys for items after {path}[{gap}], but none for this item")
             data[tag] = sequence(tag, (numbered[n].encode(f"{path}[{n}].") for n in range(len(numbered))))
         return b"".join(data[tag] for tag in sorted(data))
 
@@ -82,9 +82,8 @@ class _Level:
 class KeySet:
     """The keys of one request.
 
-    ``creators`` are the private creators that the query file has at its top level, by their tags; ``character_set`` is
-    its value of Specific Character Set. ``remark`` is told the name of a key, and what of its value is not sent as it
-    is written.
+    ``creators`` are the private creators at the top level of the query file by tag, ``character_set`` its value of
+    Specific Character Set. ``remark`` is called with the name of a key and how the value sent differs from the text.
     """
 
     def __init__(
@@ -98,34 +97,34 @@ class KeySet:
         if character_sets:
             character_set = os.fsencode(character_sets[0])
         self._terms = None if character_set is None else charset.terms_of(character_set)
-        for reserving in (True, False):  # creators that are written out keep their blocks
+        for reserving in (True, False):  # first the creators given as keys, which keep their blocks
             for key, steps, name, value in given:
                 if _is_creator(name) == reserving:
                     self._add(key, steps, name, value)
 
     def encode(self) -> bytes:
-        """Give the data set, in the order of tags. Raises ``UsageError``."""
+        """Return the data set in order of tags. Raise ``UsageError`` if an item of a sequence is missing."""
         if self._extended and self._terms is None:
             self._top.values[charset.SPECIFIC_CHARACTER_SET] = ("CS", charset.UTF_8.encode())
         return self._top.encode()
 
     def _add(self, key: str, steps: list[tuple[str, int]], name: str | None, value: str) -> None:
         if len(steps) > MAX_DEPTH:
-            raise UsageError(f"sequences are nested deeper than {MAX_DEPTH}, in the key {key!r}")
+            raise UsageError(f"key {key!r}: sequences are nested deeper than {MAX_DEPTH}")
         level = self._top
         for step, index in steps:
             level = self._item(key, level, step, index)
         if name is not None:
             self._set(key, level, name, value)
         elif value:
-            raise UsageError(f"an item has elements, not a value, in the key {key!r}")
+            raise UsageError(f"key {key!r}: an item has elements, not a value")
 
     def _item(self, key: str, level: _Level, step: str, index: int) -> _Level:
         tag, vr = self._resolve(level, step, "")
         if vr not in {"SQ", "UN"}:
-            raise UsageError(f"{_name_of(tag)} is no sequence but {vr}, in the key {key!r}")
+            raise UsageError(f"key {key!r}: {_name_of(tag)} is not a sequence; its VR is {vr}")
         if index >= MAX_ITEMS:
-            raise UsageError(f"[{index}] is more than the {MAX_ITEMS} items that a key can count, in the key {key!r}")
+            raise UsageError(f"key {key!r}: item [{index}] is beyond the maximum of {MAX_ITEMS} items")
         return level.sequences.setdefault(tag, {}).setdefault(index, _Level())
 
     def _set(self, key: str, level: _Level, name: str, value: str) -> None:
@@ -138,7 +137,7 @@ class KeySet:
             level.creators.setdefault(tag >> 16 << 8 | tag & 0xFF, value.rstrip(" "))
 
     def _resolve(self, level: _Level, name: str, value: str) -> tuple[int, str]:
-        """Give tag and VR."""
+        """Return the tag and VR that a name stands for."""
         private = _private(name)
         if private is not None:
             group, number, creator = private
@@ -169,7 +168,8 @@ class KeySet:
             return os.fsencode(value) if value.isascii() else value.encode("utf-8", "replace")
         if any("\ud800" <= character <= "\udfff" for character in value):
             self._remark(
-                key.partition("=")[0], "it is no text in the encoding of this terminal; its bytes are sent as they are"
+                key.partition("=")[0],
+                "the value is invalid in the terminal's encoding; its bytes are sent unchanged",
             )
             return os.fsencode(value)
         self._extended |= vr.encode() in charset.EXTENDED
@@ -177,7 +177,7 @@ class KeySet:
 
 
 def _split(key: str) -> tuple[list[tuple[str, int]], str | None, str]:
-    """Give the items on the way, the name of the element, None if the key ends at an item, and the value of a key."""
+    """Return the items on the path of a key, the name of its element (None if it ends at an item), and its value."""
     steps, position = [], 0
     while "[" in key and (match := re.compile(_STEP).match(key, position)) is not None:
         steps.append((match[1], int(match[2])))
@@ -199,7 +199,7 @@ def _private(name: str) -> tuple[int, int, str] | None:
 
 
 def _reserve(level: _Level, group: int, creator: str) -> int:
-    """Give the block of a creator, with its group; reserve the first free one if it has none."""
+    """Return the creator's group and block in one number; reserve the first free block if it has none."""
     blocks = range((group << 8) + 0x10, (group << 8) + 0x100)
     block = next((b for b in blocks if level.creators.get(b) == creator), None)
     if block is None:
@@ -223,7 +223,7 @@ def _private_vr(tag: int, creator: str, known: str | None, value: str) -> str:
 
 
 def _match_tag(name: str) -> re.Match[str] | None:
-    # As with the others: a pattern takes 0.5 ms to compile, and a keyword needs none.
+    # Compiled only when needed: a keyword needs no pattern.
     return re.compile(_TAG).match(name) if "," in name else None
 
 
@@ -232,7 +232,7 @@ def _is_eight_digits(name: str) -> bool:
 
 
 def parse_tag(name: str) -> int:
-    """Give the tag of a name in any form but that of a private element. Raises ``UsageError``."""
+    """Return the tag of a name in any form but that of a private element. Raise ``UsageError`` if it has none."""
     match = _match_tag(name)
     if match:
         return (int(match[1], 16) & 0xFFFF) << 16 | int(match[2], 16) & 0xFFFF
@@ -249,17 +249,17 @@ def parse_tag(name: str) -> int:
 
 
 def _nearest(name: str) -> str:
-    from difflib import get_close_matches  # costs 3 ms, and only a mistake needs it
+    from difflib import get_close_matches  # imported only after a mistake
 
     lower = name.lower()
     alike = (k for k in dictionary.keywords() if k[0].lower() == lower[:1] and abs(len(k) - len(name)) < 4)
-    spelled = {keyword.lower(): keyword for keyword in alike}  # all 5000 would take 50 ms
+    spelled = {keyword.lower(): keyword for keyword in alike}  # comparing all 5000 would be slow
     near = get_close_matches(lower, spelled, n=1, cutoff=0.8)
     return f"did you mean {spelled[near[0]]}?" if near else ""
 
 
 def _find(name: str) -> int | None:
-    """Find a keyword, with RETIRED_ or without, or an old name."""
+    """Return the tag of a keyword, with or without RETIRED_, or of an old name; None if unknown."""
     for candidate in (name, name.removeprefix("RETIRED_"), "RETIRED_" + name, _OLD_NAMES.get(name, "")):
         tag = dictionary.tag_of(candidate)
         if tag is not None:
@@ -268,7 +268,7 @@ def _find(name: str) -> int | None:
 
 
 def _without_possessive(name: str) -> list[str]:
-    """Drop the s of PatientsName, PatientsBirthDate, ...: one at a time, then all."""
+    """Return a name without its possessive s (PatientsName): each removed alone, then all."""
     if len(name) > _LONGEST_NAME:
         return []
     places = [match.start() for match in re.compile(r"(?<=[a-z])s(?=[A-Z])").finditer(name)]
@@ -283,7 +283,7 @@ def _is_character_set(name: str | None) -> bool:
 
 
 def _is_creator(name: str | None) -> bool:
-    """Tell whether a name is that of a private creator written out."""
+    """Return True if a name is the tag of a private creator (PS3.5 7.8.1)."""
     if name is None or _private(name) is not None:
         return False
     tag = parse_tag(name) if _match_tag(name) or _is_eight_digits(name) else 0

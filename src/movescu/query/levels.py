@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 LEVEL: Final = 0x00080052
 """Query/Retrieve Level."""
 UNIQUE_KEYS: Final = {"PATIENT": 0x00100020, "STUDY": 0x0020000D, "SERIES": 0x0020000E, "IMAGE": 0x00080018}
-"""The levels from the top, and the key that tells the entities of each apart (PS3.4 C.6)."""
+"""The levels from the top, and the unique key of each (PS3.4 C.6)."""
 MODELS: Final[Mapping[str, tuple[str, ...]]] = {
     "PATIENT": ("PATIENT", "STUDY", "SERIES", "IMAGE"),
     "STUDY": ("STUDY", "SERIES", "IMAGE"),

@@ -1,7 +1,7 @@
-"""Attribute matching: whether an answer of C-FIND has what a key asks for (PS3.4 C.2.2.2).
+"""Attribute matching: whether a C-FIND response matches a key (PS3.4 C.2.2.2).
 
-An archive may match by fewer keys than it was sent, or more loosely than it was asked to. So each answer is compared
-here with every key of the request. Patient ID and UIDs are compared literally, for they name one entity and no set of
+An archive may match by fewer keys than it was sent, or more loosely than requested. So each response is compared here
+with every key of the request. Patient ID and UIDs are compared literally, for they name one entity and no set of
 them: some archives take a wild card in a Patient ID for one.
 
 Steps of the standard, as ``matches`` takes them: universal matching (C.2.2.2.3), list of UID matching (C.2.2.2.2),
@@ -40,7 +40,7 @@ class Key(NamedTuple):
 
     @property
     def is_literal(self) -> bool:
-        """Whether the key names entities one by one, so that wild cards in it mean themselves."""
+        """Whether the key names single entities, so that wild cards in it are literal."""
         return self.vr == b"UI" or self.tag == PATIENT_ID
 
     @property
@@ -53,7 +53,7 @@ class Key(NamedTuple):
 
 
 def matches(key: Key, value: bytes, terms: tuple[str, ...] = ("",)) -> bool:
-    """Return True if an element's value has what a key asks for; ``terms``: the character set of the value.
+    """Return True if an element's value matches a key; ``terms``: the character set of the value.
 
     An element with several values matches if one of them does, as Modalities in Study has it (PS3.4 C.6.2.1.3).
     """
@@ -68,12 +68,12 @@ def matches(key: Key, value: bytes, terms: tuple[str, ...] = ("",)) -> bool:
 
 
 def is_empty(value: bytes) -> bool:
-    """Return True if a value says nothing: an archive that does not know a key answers it so."""
+    """Return True if a value is empty, as an archive returns a key that it does not support."""
     return not value.strip(b" \0")
 
 
 def _sequence_matches(key: Key, value: bytes, terms: tuple[str, ...]) -> bool:
-    """Compare each item with that of the key (PS3.4 C.2.2.2.6)."""
+    """Return True if an item matches all keys of the item in the key (PS3.4 C.2.2.2.6)."""
     wanted = [Key(*element, key.terms) for item in items(key.value) for element in elements(item)]
     return any(
         all(matches(one, found.get(one.tag, b""), terms) for one in wanted)
@@ -91,8 +91,8 @@ def _parts(vr: bytes, value: bytes, terms: tuple[str, ...]) -> list[str]:
 
 @lru_cache(maxsize=256)
 def _test_of(key: Key) -> Callable[[str], bool]:
-    """Return the function that tells whether one value matches."""
-    if key.tag == PATIENT_ID:  # a backslash in it is a fault of who wrote it, not a list
+    """Return the test that a single value has to pass."""
+    if key.tag == PATIENT_ID:  # a backslash in it is a mistake, not a list separator
         literal = _parts(b"LT", key.value, key.terms)[0]
         return lambda text: text == literal
     tests = [_single(key.vr, part) for part in _parts(key.vr, key.value, key.terms)]
@@ -100,7 +100,7 @@ def _test_of(key: Key) -> Callable[[str], bool]:
 
 
 def _single(vr: bytes, wanted: str) -> Callable[[str], bool]:
-    """Return the test of one value: a range, a number, a pattern or the value itself."""
+    """Return the test for one value of a key: a range, a number, a pattern or a literal."""
     if vr in _RANGES:
         return _moments(wanted)
     if vr in _NUMBERS:
@@ -114,7 +114,7 @@ def _single(vr: bytes, wanted: str) -> Callable[[str], bool]:
 
 
 def _moments(wanted: str) -> Callable[[str], bool]:
-    """Return the test of a date, a time, or a range of them: text orders them, once all have as many digits."""
+    """Return the test for a date, a time, or a range: padded to equal length, they can be compared as text."""
     first, hyphen, last = _WITHOUT_OFFSET.sub(r"\1", wanted).partition("-")
     if not hyphen:
         moment = _digits(first)
@@ -141,7 +141,7 @@ def _number(text: str) -> float | None:
 
 
 def _folded(vr: bytes, text: str) -> str:
-    """Return what is compared: person names without regard to case, which PS3.4 C.2.2.2.1 leaves to the archive."""
+    """Return the text to compare; PS3.4 C.2.2.2.1 leaves the case of person names to the archive."""
     return text.rstrip("^=").casefold() if vr == b"PN" else text
 
 
@@ -150,7 +150,7 @@ def _expression(wanted: str) -> str:
 
 
 def key_set(data: bytes) -> Mapping[int, Key]:
-    """Return the keys of an identifier by tag, in its order; group lengths are none."""
+    """Return the keys of an identifier by tag, in its order, without group lengths."""
     values = {tag: (vr, value) for tag, vr, value in elements(data) if tag & 0xFFFF}
     _, character_set = values.get(SPECIFIC_CHARACTER_SET, (b"", b""))
     terms = terms_of(character_set) if character_set else ("",)

@@ -1,7 +1,7 @@
-"""What a Python program asks for, as the identifier of a C-MOVE request (PS3.4 C.4.2.1.4.1).
+"""Keys given by a Python program, and their identifier in a C-MOVE request (PS3.4 C.4.2.1.4.1).
 
-Keys come as a mapping of keywords to values, as a ``pydicom.Dataset``, or as the path of a query file. A level that is
-not given is that of the lowest unique key; the model is Study Root, but for a whole patient.
+Keys are a mapping of keywords to values, a ``pydicom.Dataset``, or the path of a query file. By default, the level is
+that of the lowest unique key. The model is Study Root, or Patient Root at level PATIENT.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 Keys: TypeAlias = "Mapping[str, object] | Dataset | str | os.PathLike[str]"
-"""Keywords and values (a list of values is one of UIDs), a data set, or the path of a query file."""
+"""Keywords and values (a list for several UIDs), a data set, or the path of a query file."""
 
 _TOP: Final = "PATIENT"
 
 
 def identifier_of(keys: Keys) -> tuple[Identifier, str]:
-    """Make the identifier of a request; gives it and the query model: STUDY, or PATIENT for a whole patient.
+    """Return the identifier of a request and its query model: STUDY, or PATIENT at level PATIENT.
 
-    Raises ``UsageError``, which names the key or file and what is wrong with it.
+    Raise ``UsageError``, which names the key or file, if one is invalid or the keys have neither level nor unique key.
     """
     identifier = _made(keys)
     values = identifier.values()
@@ -40,11 +40,11 @@ def identifier_of(keys: Keys) -> tuple[Identifier, str]:
         given = [name for name, tag in UNIQUE_KEYS.items() if values.get(tag)]
         if not given:
             raise UsageError(
-                "nothing is asked for: there is neither a level nor a unique key among the keys",
+                "the keys have neither a level nor a unique key",
                 hint="give PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID",
             )
         level = given[-1]
-        # Recoding sorts.
+        # _plain sorts the appended level into place.
         identifier = _plain(identifier.data + element(LEVEL, "CS", pad(level.encode(), b" ")))
     return identifier, _TOP if level == _TOP else "STUDY"
 
@@ -81,8 +81,8 @@ def _text(value: object) -> str:
 
 
 def _of_data_set(keys: Dataset) -> Identifier:
-    """Encode a data set of pydicom's."""
-    from pydicom.filebase import DicomBytesIO  # 200 ms, for those alone who have one
+    """Encode a data set of pydicom. Raise ``UsageError`` if pydicom cannot."""
+    from pydicom.filebase import DicomBytesIO  # slow to import, and loaded already if there is a Dataset
     from pydicom.filewriter import write_dataset
 
     buffer = DicomBytesIO()

@@ -1,15 +1,15 @@
-"""Query files: whatever holds the keys of a request -> a data set in explicit VR little endian.
+"""Query files: formats, and conversion to a data set in explicit VR little endian.
 
 =========== ==================================================================== ==============================
-form        how it is told                                                       read by
+form        detected by                                                          read by
 =========== ==================================================================== ==============================
 DICOM file  ``DICM`` at byte 128, or group 0002 at the start (PS3.10 7.1)        this module
 JSON        a name ending in ``.json``, or ``{`` or ``[`` at the start           ``json_model`` (PS3.18 annex F)
-text        a name ending in ``.dump`` or ``.txt``, or a tag or ``#`` at first   ``dump_text`` (DCMTK's dump2dcm)
-data set    everything else; VR and byte order are told by the first element     this module
+text        a name ending in ``.dump`` or ``.txt``, or a tag or ``#`` at start   ``dump_text`` (DCMTK's dump2dcm)
+data set    everything else; VR and byte order as in the first element           this module
 =========== ==================================================================== ==============================
 
-The name ``-`` is standard input.
+The name ``-`` stands for standard input.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from movescu.dictionary.vr import KNOWN
 from movescu.errors import DataSetError, UsageError
 
 LITTLE: Final = Encoding(transfer_syntax=EXPLICIT_LITTLE)
-"""How an identifier is held."""
+"""The encoding of an ``Identifier``."""
 STANDARD_INPUT: Final = "-"
 
 _FIRST_TAG: Final = 0x00080000  # commands and file meta information have lower ones
@@ -44,7 +44,7 @@ _HINT: Final = "a query file is a DICOM file or data set, DICOM JSON, or text as
 
 
 def read_query_file(path: str) -> bytes:
-    """Read a query file; ``-`` is standard input. Raises ``UsageError``, which names the file and what is wrong."""
+    """Read a query file; ``-`` is standard input. Raise ``UsageError``, which names the file, if it is invalid."""
     data = _read(path)
     shown = "standard input" if path == STANDARD_INPUT else repr(path)
     try:
@@ -59,7 +59,7 @@ def _read(path: str) -> bytes:
             return sys.stdin.buffer.read()
         with open(path, "rb") as file:
             return file.read()
-    except (OSError, ValueError) as error:  # the latter: a NUL in the name
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"cannot read query file {path!r}: {reason}") from error
 
@@ -70,17 +70,17 @@ def _data_set(path: str, data: bytes) -> bytes:
     content = _content(path.lower(), data)
     query = recode(content, EXPLICIT_LITTLE, LITTLE) if content else b""
     if not any(tag >= _FIRST_TAG for tag, _, _ in elements(query)):
-        raise DataSetError("there is no element that a query could have")
+        raise DataSetError("the data set has no element that a query could have")
     return query
 
 
 def _content(name: str, data: bytes) -> bytes:
-    """Give the data set in explicit VR little endian, in no order."""
+    """Return the data set in explicit VR little endian, unsorted."""
     if data[128:132] == b"DICM":
         return _binary(data)
     text = data.removeprefix(_BYTE_ORDER_MARK)
     if name.endswith(".json") or text.lstrip()[:1] in (b"{", b"["):
-        from movescu.query.json_model import read_json  # json is loaded for those who use it
+        from movescu.query.json_model import read_json  # json is imported only if used
 
         return read_json(text)
     if name.endswith((".dump", ".txt")) or re.match(_TEXT, text):
@@ -98,17 +98,17 @@ def _binary(data: bytes) -> bytes:
     else:
         position = meta.length
         if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
-            raise DataSetError(f"transfer syntax {meta.transfer_syntax_uid!r} is not known")
+            raise DataSetError(f"unknown transfer syntax {meta.transfer_syntax_uid!r}")
         syntax = TRANSFER_SYNTAXES[meta.transfer_syntax_uid]
         if syntax.encapsulated:
-            raise DataSetError(f"a query cannot be in {uid_name(syntax.uid)}")
+            raise DataSetError(f"a query cannot have transfer syntax {uid_name(syntax.uid)}")
     if len(data) == position:
-        raise DataSetError("there is no data set", offset=position)
+        raise DataSetError("the file has no data set", offset=position)
     return recode(memoryview(data)[position:], syntax, LITTLE)
 
 
 def _detect(data: bytes) -> TransferSyntax:
-    """Tell the transfer syntax of a bare data set: a VR behind the tag is explicit VR, a small group little endian."""
+    """Return the transfer syntax of a bare data set: explicit if a VR follows the tag; byte order by the group."""
     if data[4:6] not in KNOWN:
         return IMPLICIT_LITTLE
     little, big = int.from_bytes(data[:2], "little"), int.from_bytes(data[:2], "big")

@@ -1,12 +1,12 @@
-"""A list of requests: the rows of a CSV file, or lines of text, as identifiers (``--list``).
+"""Lists of requests (``--list``): the rows of a CSV file, or lines of text, as identifiers.
 
-The first line names the columns by keyword, or by tag; commas, semicolons or tabs separate them. A file without such a
-line is a list of Study Instance UIDs, one a line. Empty rows, those that begin with ``#`` and the line ``sep=;`` that
-Excel writes are passed over. Keys that all rows have in common are given separately.
+The first line names the columns by keyword or tag, separated by commas, semicolons or tabs. Without such a line, the
+file is a list of Study Instance UIDs, one per line. Empty rows, rows that begin with ``#`` and the line ``sep=;`` that
+Excel writes are skipped. Keys common to all rows are given separately.
 
-The level of the rows follows from the columns, unless one of them is the level: it is the lowest to which a column
-belongs (``scope``). So a row whose accession number stands beside a patient ID asks for a study. A blank cell that
-leaves the row without its unique key is an error: the row would ask for more than the others.
+Unless a column states it, the level of the rows is the lowest to which a column belongs (``scope``): a row with an
+accession number and a patient ID requests a study. A blank cell that leaves a row without its unique key is an error,
+because the row would request more than the others.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _DELIMITERS: Final = "\t;,"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request of a list. ``number``: its place in the list, from 1; ``text``: what it asks for, for people."""
+    """A request of a list. ``number`` is its position, from 1; ``text`` its keys, for messages."""
 
     number: int
     text: str
     identifier: Identifier
 
     def key(self, archive: str) -> str:
-        """Give what tells the request from others, wherever it stands in a list; ``archive``: whom it is for."""
+        """Return a digest that identifies the request to ``archive``, independent of its position in a list."""
         return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + self.identifier.data).hexdigest()
 
 
 def read_rows(path: str, keys: Sequence[str] = (), *, model: str | None = None) -> list[Row]:
-    """Read a list; ``keys``, as after ``-k``, hold for each row that does not have its own.
+    """Read a list; ``keys``, as after ``-k``, are added to each row that does not have them.
 
-    Raises ``UsageError``, which names the line and what is wrong with it.
+    Raise ``UsageError``, which names the line, if one is invalid.
     """
     lines = [(number, line) for number, line in enumerate(_lines(path), start=1) if line.strip() and line[0] != "#"]
     delimiter = ""
@@ -92,7 +92,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _columns(cells: list[str]) -> list[str] | None:
-    """Give the names of the columns; None if this is a row already."""
+    """Return the names of the columns; None if this is a row of UIDs. Raise ``UsageError`` if a name is unknown."""
     if len(cells) == 1 and _UID.match(cells[0]):
         return None
     for cell in cells:
@@ -100,7 +100,7 @@ def _columns(cells: list[str]) -> list[str] | None:
             parse_tag(cell)
         except UsageError as error:
             raise UsageError(
-                f"the first line of the list names no column: {cell!r}: {error}",
+                f"the first line of the list does not name columns: {cell!r}: {error}",
                 hint="name the columns by keyword, as in PatientID,StudyInstanceUID",
             ) from error
     return cells
@@ -109,14 +109,14 @@ def _columns(cells: list[str]) -> list[str] | None:
 def _row(number: int, cells: list[str], columns: list[str], keys: Sequence[str], level: str, model: str | None) -> Row:
     if len(cells) != len(columns):
         raise UsageError(
-            f"{len(cells)} column{'' if len(cells) == 1 else 's'}, where the first line has {len(columns)}"
+            f"the row has {len(cells)} column{'' if len(cells) == 1 else 's'}, the first line has {len(columns)}"
         )
     own = [f"{name}={value}" for name, value in zip(columns, cells, strict=True) if value]
     all_keys = [*own, *keys]
     given = {parse_tag(name) for name, _, value in (key.partition("=") for key in all_keys) if value}
     if LEVEL not in given:
         if not level:
-            raise UsageError("no column names a key whose level is known", hint="give QueryRetrieveLevel with -k")
+            raise UsageError("none of the columns determines the level", hint="give QueryRetrieveLevel with -k")
         all_keys.append(f"QueryRetrieveLevel={level}")
     identifier = make_identifier(all_keys)
     scope = Scope(identifier, model or "PATIENT")
@@ -126,17 +126,17 @@ def _row(number: int, cells: list[str], columns: list[str], keys: Sequence[str],
 
 
 def _refuse_blanks(columns: list[str], cells: list[str], scope: Scope) -> None:
-    """Raise ``UsageError`` for a blank unique key, and for any blank where there is none: it would match everything."""
+    """Raise ``UsageError`` for a blank unique key, or any blank in a row without one: it would match everything."""
     for name, value in zip(columns, cells, strict=True):
         if not value and (parse_tag(name) in UNIQUE_KEYS.values() or not scope.unique(scope.level)):
             raise UsageError(
-                f"{name} is blank: the row would ask for more than the others",
-                hint="fill it in, take the row out, or put it into a list without that column",
+                f"{name} is blank: the row would request more than the others",
+                hint="fill it in, remove the row, or move it to a list without that column",
             )
 
 
 def _level(names: Iterable[str], levels_of_model: Sequence[str]) -> str:
-    """Return the lowest level that keys belong to, but one of the model; empty if that is not known of any."""
+    """Return the lowest level to which keys belong, limited to the model; empty if none has a known level."""
     levels = {level_of(parse_tag(name.partition("=")[0])) for name in names} - {""}
     lowest = max(levels, key=LEVELS.index, default="")
     return lowest if lowest in levels_of_model or not lowest else levels_of_model[0 if lowest == "PATIENT" else -1]

@@ -1,8 +1,8 @@
-"""The scope of a request: what its keys name, all of them, and by which of them C-MOVE can ask for it (PS3.4 C.6).
+"""The scope of a request: what all its keys select, and the unique keys by which C-MOVE requests it (PS3.4 C.6).
 
 A C-MOVE identifier has the unique keys of its level and of those above, and nothing else (PS3.4 C.4.2.1.4.1). An
-archive may ignore other keys, and then it sends more than was asked for. So a request that has some, or none that is
-unique, is resolved first: C-FIND lists what all of its keys match, and C-MOVE asks for that by unique keys.
+archive may ignore other keys, and then sends more than was requested. So a request with other keys, or without a unique
+key, is resolved first: C-FIND lists what all of its keys match, and C-MOVE requests that by unique keys.
 
 Each key belongs to a level of the information model; in Study Root those of the patient belong to the study (PS3.4
 C.6.2.1). A key that is in no table, or whose level is below that of the request, is one of the request's own level.
@@ -43,12 +43,12 @@ _ATTRIBUTES: Final = {
     ),
 }
 _LEVEL_OF: Final = {tag: level for level, tags in _ATTRIBUTES.items() for tag in tags}
-# What says how to ask, and not for what: character set, level, Retrieve AE Title, view, offset from UTC.
+# Keys that qualify the query and select nothing: character set, level, Retrieve AE Title, view, offset from UTC.
 _MODIFIERS: Final = frozenset((SPECIFIC_CHARACTER_SET, LEVEL, 0x00080053, 0x00080201))
 
 
 class Scope:
-    """What a request asks for. ``model``: PATIENT, STUDY or PSONLY."""
+    """The scope of one request. ``model``: PATIENT, STUDY or PSONLY."""
 
     def __init__(self, identifier: Identifier, model: str) -> None:
         keys = key_set(identifier.data)
@@ -71,7 +71,7 @@ class Scope:
         return (_text(key.value),) if level == "PATIENT" else listed(_text(key.value))
 
     def filters(self, level: str, *, patient_root: bool) -> dict[int, Key]:
-        """Return the keys beside the unique ones that a C-FIND at a level carries, by tag.
+        """Return the keys of a C-FIND at a level other than the unique ones, by tag.
 
         Without ``patient_root`` in Study Root. At a level below that of the request there are none.
         """
@@ -85,7 +85,7 @@ class Scope:
         }
 
     def _last(self, *, patient_root: bool) -> int:
-        """Return the lowest level at which keys of the request are asked with."""
+        """Return the index of the lowest level at which the request's other keys are used."""
         return max(LEVELS.index(self.level), 0 if patient_root else 1)
 
     def _level_of(self, tag: int, *, patient_root: bool) -> str:
@@ -94,7 +94,7 @@ class Scope:
 
     @property
     def is_exact(self) -> bool:
-        """Whether C-MOVE can take the request as it is: unique keys that name entities one by one, and no other key."""
+        """Whether the keys can go into a C-MOVE unchanged: unique keys that each name one entity, and no others."""
         if self.level not in MODELS[self.model] or not self.unique(self.level):
             return False
         own = MODELS[self.model]
@@ -104,14 +104,14 @@ class Scope:
         )
 
     def check(self) -> None:
-        """Raise ``UsageError`` unless the keys name something: what all of them match has to be known.
+        """Raise ``UsageError`` unless the keys select something definite.
 
-        Wild cards in a UID would ask for more than it names, so would a backslash in a Patient ID; an empty unique key
-        with no other key of its level beside it asks for everything, which is a slip.
+        A wild card in a UID, or a backslash in a Patient ID, would request more than it names. An empty unique key
+        without another key of its level would request everything, which is a mistake.
         """
         levels = MODELS[self.model]
         if self.level not in levels:
-            what = f"{self.level!r} is none of this model" if self.level else "is missing"
+            what = f"{self.level!r} is not a level of this model" if self.level else "is missing"
             raise UsageError(f"QueryRetrieveLevel {what}", hint=f"give one of {', '.join(levels)}")
         for level in LEVELS:
             for value in self.unique(level):
@@ -146,7 +146,7 @@ _SLIPS: Final = {
 
 
 def level_of(tag: int) -> str:
-    """Return the level that an attribute belongs to, empty if the tables do not tell."""
+    """Return the level to which an attribute belongs, empty if it is not in the tables."""
     return "IMAGE" if tag == UNIQUE_KEYS["IMAGE"] else _LEVEL_OF.get(tag, "")
 
 
@@ -171,10 +171,10 @@ def keyword(tag: int) -> str:
 
 
 def _is_creator(tag: int) -> bool:
-    """Return True for a private creator (PS3.5 7.8.1): it names a block, and asks for nothing."""
+    """Return True for a private creator (PS3.5 7.8.1): it names a block and selects nothing."""
     return bool(tag & 0x10000) and 0x10 <= tag & 0xFFFF <= 0xFF
 
 
 def _text(value: bytes) -> str:
-    """Return a value byte for character: it is only compared, and sent back."""
+    """Return a value as text, one character per byte: it is only compared and sent back."""
     return value.decode("latin-1").strip("\0 ")

@@ -1,4 +1,4 @@
-"""Objects of a series are walked in strides that were learnt from the ones before: nothing else may come of it."""
+"""Stretches learnt from earlier objects of a series never change the result of the walk."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ PLACES = st.sampled_from([tag for node in OBJECT if not isinstance(node.value, l
 
 
 def learn(layout: Layout, encoding: Encoding, nodes: list[Node] = OBJECT) -> None:
-    """Walk some objects that are alike, as if nothing had come before."""
+    """Walk some similar objects, starting without any learnt stretches."""
     dictionary.use(None)
     for _ in range(3):
         adapted(encode(nodes, layout), SYNTAXES[layout], encoding)
 
 
 def check(data: bytes, layout: Layout, encoding: Encoding) -> bool:
-    """Hold the walk against the slow way; tell whether the walk was enough."""
+    """Compare the walk with ``recode``; return True if the walk was sufficient."""
     syntax = SYNTAXES[layout]
     found = adapted(data, syntax, encoding)
     if found is None:
@@ -61,7 +61,7 @@ def check(data: bytes, layout: Layout, encoding: Encoding) -> bool:
 
 
 @pytest.mark.parametrize("layout", SYNTAXES)
-def test_an_object_like_those_before_is_known(layout: Layout) -> None:
+def test_object_like_the_previous_ones_is_unchanged(layout: Layout) -> None:
     learn(layout, Encoding())
     data = encode([n._replace(value=b"1.2.3.46") if n.tag == INSTANCE_UID else n for n in OBJECT], layout)
     found = adapted(data, SYNTAXES[layout], Encoding())
@@ -70,7 +70,7 @@ def test_an_object_like_those_before_is_known(layout: Layout) -> None:
 
 
 @given(st.sampled_from(sorted(SYNTAXES)), st.booleans(), PLACES, st.binary(max_size=12), st.booleans())
-def test_another_value_is_seen(layout: Layout, new_vr: bool, place: int, value: bytes, padded: bool) -> None:
+def test_changed_value_is_noticed(layout: Layout, new_vr: bool, place: int, value: bytes, padded: bool) -> None:
     encoding = Encoding(new_vr=new_vr)
     learn(layout, encoding)
     value += b" " * (padded and len(value) & 1)
@@ -78,7 +78,7 @@ def test_another_value_is_seen(layout: Layout, new_vr: bool, place: int, value: 
 
 
 @given(st.sampled_from(sorted(SYNTAXES)), st.integers(0, 800), st.binary(max_size=9), st.integers(0, 9))
-def test_other_bytes_are_seen_wherever_they_are(layout: Layout, place: int, new: bytes, left_out: int) -> None:
+def test_changed_byte_is_noticed_at_any_position(layout: Layout, place: int, new: bytes, left_out: int) -> None:
     learn(layout, Encoding())
     data = encode(OBJECT, layout)
     changed = data[:place] + new + data[place + left_out :]
@@ -92,8 +92,8 @@ def test_other_bytes_are_seen_wherever_they_are(layout: Layout, place: int, new:
 
 @pytest.mark.parametrize("layout", SYNTAXES)
 @pytest.mark.parametrize("value", [b"A val   ", b"  ", b"A value"])
-def test_text_that_ends_with_blanks_too_many_is_not_passed(layout: Layout, value: bytes) -> None:
-    """They would stay in the file, where those of the first objects of a series were stripped."""
+def test_text_with_excess_padding_is_not_passed(layout: Layout, value: bytes) -> None:
+    """Its padding would stay in the file, while that of the first objects of a series is stripped."""
     learn(layout, Encoding())
     data = encode([n._replace(value=value) if n.tag == 0x00100020 else n for n in OBJECT], layout)
     assert adapted(data, SYNTAXES[layout], Encoding()) is None
@@ -109,8 +109,8 @@ def test_elements_out_of_order_are_not_passed(layout: Layout, late: Node) -> Non
     assert adapted(encode(nodes, layout), SYNTAXES[layout], Encoding()) is None
 
 
-def test_a_dictionary_in_which_a_vr_is_another_is_heeded() -> None:
-    """In implicit VR it alone says whether a value is text, whose blanks are stripped."""
+def test_dictionary_with_another_vr_takes_effect() -> None:
+    """In implicit VR only the dictionary says whether a value is text, whose padding is stripped."""
     numbers = [n for n in OBJECT if n.vr != "IS"] + [Node(0x00201000 + i, "US", b"  ") for i in range(6)]
     data = encode(sorted(numbers), IMPLICIT)
     uid_rows = {tag: ("UI", "1", f"UID{tag:08x}") for tag in IDENTITY}
@@ -126,8 +126,8 @@ def test_a_dictionary_in_which_a_vr_is_another_is_heeded() -> None:
     assert adapted(data, uids.IMPLICIT_LITTLE, Encoding()) is None
 
 
-def test_an_item_of_which_the_length_looks_like_a_vr_is_an_item() -> None:
-    """Two bytes of its length are ``DA``, where an element has its VR; what it holds would be read a byte too late."""
+def test_item_whose_length_looks_like_a_vr_is_an_item() -> None:
+    """Two bytes of its length are ``DA``, in the place of a VR; the content would be read at a wrong offset."""
     text = Node(0x00400001, "LO", b"x" + (0x20000).to_bytes(4, "little") + bytes(0x42 - 5))
     filler = Node(0x00420010, "OB", bytes(0x00014144 - 8 - 0x42 - 12))
     nodes = [*OBJECT[:-1], Node(0x00400275, "SQ", [[text, filler]]), Node(0x00880140, "LO", b"behind")]
@@ -142,7 +142,7 @@ def test_an_item_of_which_the_length_looks_like_a_vr_is_an_item() -> None:
     assert elements[-1].tag == 0x00880140
 
 
-def test_what_differs_between_two_objects_divides_a_stretch() -> None:
+def test_difference_between_two_objects_divides_a_stretch() -> None:
     stretches = Stretches()
     other = [n._replace(value=b"1234") if n.tag == 0x00201003 else n for n in OBJECT]
     stretches.learn(lambda: explicit_elements(encode(OBJECT), "<", kinds.EXPLICIT, IDENTITY))

@@ -1,1 +1,1 @@
-"""The walk that finds whether a received data set has to change at all. A reader may skip it."""
+"""Fast path: detects that a received data set can be written unchanged. Optional reading; it changes no result."""

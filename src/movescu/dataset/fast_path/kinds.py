@@ -1,6 +1,6 @@
-"""What the walk has to look at in a value, by its VR: the tables of ``scan`` and ``stretches`` (PS3.5 section 6.2).
+"""Kinds of elements by VR: what ``scan`` and ``stretches`` have to check of a value (PS3.5 section 6.2).
 
-Most elements need little: the next one begins behind the value, and a text must not end with a pair of blanks, which
+Most elements need little: the next one begins behind the value, and text must not end with two spaces, which
 ``recode`` would strip.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PLAIN, TEXTUAL, UID, LONG_PLAIN, LONG_TEXT, SEQUENCE, RELABELLED = range(7)
-"""Nothing to look at; the end; the whole value; both with a length of 32 bits; items; a VR that is not to be kept."""
+"""Check nothing; the end; the whole value; the first two with a 32-bit length; items; a VR to be relabelled."""
 SIMPLE: Final = (PLAIN, TEXTUAL)
 
 
@@ -32,21 +32,21 @@ def _kind(vr: bytes) -> int:
 
 EXPLICIT: Final[Mapping[bytes, int]] = {vr: _kind(vr) for vr in KNOWN}
 EXPLICIT_OLD: Final[Mapping[bytes, int]] = {**EXPLICIT, **dict.fromkeys(SINCE_1993, RELABELLED)}
-"""The same where VRs since 1993 are not wanted."""
+"""The same without the VRs added since 1993 (-u)."""
 
 
 def of_vr(vr: bytes) -> int:
-    """Give the kind of a VR in implicit VR, where no length has 16 bits."""
+    """Return the kind of a VR in implicit VR, where all lengths have 32 bits."""
     return TEXTUAL if vr in TEXT else _kind(vr)
 
 
 @dictionary.derived
 def implicit() -> dict[int, int]:
-    """Give the kind of every tag of PS3.6; an ambiguous VR is never text."""
+    """Return the kind of every tag in the dictionary; an ambiguous VR is never text."""
     simple = {LONG_PLAIN: PLAIN, LONG_TEXT: TEXTUAL}
     return {tag: simple.get(kind := _kind(vr.encode()), kind) for tag, vr in dictionary.tags().items()}
 
 
 def sound_uid(value: bytes) -> bool:
-    """Tell whether ``recode`` leaves a UID that is not empty as it is."""
+    """Return True if ``recode`` would not change a non-empty UID."""
     return not (len(value) & 1 or value[-2] == 0 == value[-1] or value.translate(None, BLANKS) != value)

@@ -1,9 +1,9 @@
-"""Sequences and items of a data set walked in one go: where they end, and what their lengths come to (PS3.5 7.5).
+"""Nesting of sequences and items in a single walk, and the change between their two delimitations (PS3.5 7.5).
 
-Many archives send sequences of undefined length, and files have explicit ones unless ``-e`` is given. Where nothing but
-that has to change, the data set is spliced: its own bytes, with other lengths between them, and with or without the
-delimiters. The elements are walked by ``scan``; whatever is not as the standard has it is an ``IndexError``, which
-sends the data set to ``transcoder``.
+Many archives send sequences of undefined length, while files have explicit lengths unless ``-e`` is given. If nothing
+else has to change, the data set is spliced: its own bytes, with other lengths in between, and with or without
+delimiters. ``scan`` walks the elements. Anything that violates the standard raises ``IndexError``, upon which the data
+set goes to ``transcoder``.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 Saved = TypeVar("Saved")
 
 HEADER: Final = {order: Struct(order + "HHI").unpack_from for order in "<>"}
-"""How tag and length of an item, or of an element in implicit VR, are read, by byte order."""
+"""Reader of the tag and length of an item, or of an element in implicit VR, by byte order."""
 _BEGIN: Final = 0
 
 
 class Nesting(Generic[Saved]):
-    """The open sequences of a walk. ``Saved`` is what the walk has to know again behind a sequence.
+    """The open sequences of a walk. ``Saved`` is the state that the walk restores after a sequence.
 
-    Each step gives the position from which to go on, where the level there ends at the latest, and what was saved
-    before the sequence if that was left, None in an item.
+    Each step returns the position at which to continue, the latest end of the level there, and the saved state if the
+    sequence has ended, None at the beginning of an item.
     """
 
     __slots__ = (
@@ -37,23 +37,23 @@ class Nesting(Generic[Saved]):
 
     def __init__(self, data: Buffer, order: str, *, explicit_length: bool) -> None:
         self.changed = False
-        """Whether a sequence or item that was met is not delimited as asked for."""
+        """Whether any sequence or item so far is not delimited as requested."""
         self._data = data
         self._order = order
         self._header = HEADER[order]
         self._explicit = explicit_length
         self._stack: list[tuple[int, bool, bool, int, Saved]] = []
-        self._end = 0  # of the sequence at the latest
+        self._end = 0  # latest end of the open sequence
         self._undefined = self._item_undefined = False
         self._begun: list[tuple[int, int, int]] = []
 
     @property
     def depth(self) -> int:
-        """How many sequences are open."""
+        """Number of open sequences."""
         return len(self._stack)
 
     def begin(self, position: int, length: int, end: int, saved: Saved) -> tuple[int, int, Saved | None]:
-        """Begin a sequence whose items start at the position; ``end`` is that of the level around it."""
+        """Begin a sequence whose items start at ``position``; ``end`` is the end of the enclosing level."""
         undefined = length == UNDEFINED
         last = end if undefined else position + length
         if last > end or len(self._stack) >= MAX_DEPTH:
@@ -65,7 +65,7 @@ class Nesting(Generic[Saved]):
         return self._next(position)
 
     def _next(self, position: int) -> tuple[int, int, Saved | None]:
-        """Read what stands between two items."""
+        """Read the header of the next item, or the end of the sequence."""
         if not self._undefined and position == self._end:
             return self._leave(position, 0)
         group, element, length = self._header(self._data, position)
@@ -83,14 +83,14 @@ class Nesting(Generic[Saved]):
         return position, end, None
 
     def end_item(self, position: int) -> tuple[int, int, Saved | None]:
-        """End an item where its length says so."""
+        """End an item of explicit length."""
         if self._item_undefined:
             raise IndexError
         self._begun.append((position, ITEM_END, 0))
         return self._next(position)
 
     def delimit_item(self, position: int) -> tuple[int, int, Saved | None]:
-        """End an item by the delimiter at the position."""
+        """End an item of undefined length at its delimiter."""
         if not self._stack or not self._item_undefined or self._header(self._data, position)[2]:
             raise IndexError
         self._begun.append((position, ITEM_END, 8))
@@ -102,7 +102,7 @@ class Nesting(Generic[Saved]):
         return position + delimiter, end, saved
 
     def splice(self) -> bytes:
-        """Give the data set with its sequences and items delimited as asked for."""
+        """Return the data set with its sequences and items delimited as requested."""
         pack = Struct(self._order + "I").pack
         delimiter = Struct(self._order + "HHI").pack
         lengths = self._lengths() if self._explicit else {}
@@ -122,7 +122,7 @@ class Nesting(Generic[Saved]):
         return b"".join((*pieces, view[copied:]))
 
     def _lengths(self) -> dict[int, int]:
-        """Give the explicit length of each sequence and item, by the number of its beginning."""
+        """Return the explicit length of each sequence and item, by the index of its beginning."""
         lengths: dict[int, int] = {}
         open_ones: list[tuple[int, int, int]] = []
         left_out = 0  # bytes of delimiters so far

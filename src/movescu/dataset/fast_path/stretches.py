@@ -1,13 +1,13 @@
-"""Stretches of elements that objects have in common, and that ``scan`` passes at one stroke (PS3.5 section 7.1).
+"""Stretches of elements that successive objects share, and that ``scan`` passes in one step (PS3.5 section 7.1).
 
-The objects of a series differ in some values, and few of those differ in length: between them the headers stand at the
-same distances. A stretch is what is constant there: the headers, and UIDs with their values. ``struct`` picks the
-constants and the ends of texts from the bytes with one call; if they are equal and no text ends with a pair of
-blanks, all is as the walk would have found it, element by element. The walk of 64 elements takes 6 us instead of 17.
+The objects of a series differ in some values, few of which differ in length, so that the headers in between stand at
+the same distances. A stretch is the constant part: the headers, and UIDs with their values. One call of ``struct``
+extracts the constants and the ends of texts; if the constants are equal and no text ends with two spaces, walking
+element by element would have accepted the stretch as well.
 
-Constants hold the lengths of their elements, so that a stretch is right wherever an element begins: it may be out of
-use, never wrong. What is common is learnt from two objects in a row, of those that were walked for the most part
-element by element: some at first, then two of 64.
+The constants include the lengths of their elements, so a stretch is valid wherever an element begins: it may become
+useless, never wrong. Stretches are learnt from two successive objects of those that were walked mostly element by
+element: from two in eight at first, later from two in 64.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 WORTH: Final = 12
-"""Elements that were walked one by one, from which on an object is worth learning from."""
+"""Elements walked one by one that make an object worth learning from."""
 _SHORTEST: Final = 3
-_LONGEST: Final = 32  # elements; a stretch that proves not to be common has cost as much as six elements
-_MOST: Final = 4096  # stretches that are kept
-_OFTEN, _SELDOM = 8, 64  # objects, of which two are learnt from: of the first 32, and later
+_LONGEST: Final = 32  # elements; a long stretch that does not match wastes the more
+_MOST: Final = 4096  # stretches kept
+_OFTEN, _SELDOM = 8, 64  # learn from two objects in so many: among the first 32, and later
 _FIRST: Final = 32
 
 Stretch = tuple["Callable[[bytes, int], tuple[bytes, ...]]", tuple[bytes, ...], int, int, int]
-"""What picks constants and ends of texts, in turn; the constants; bytes of it all; first and last tag."""
+"""Extractor of constants and ends of texts, alternating; the constants; size in bytes; first and last tag."""
 
 
 class _Element(NamedTuple):
-    """An element of a stretch: ``constant`` is followed by ``skipped`` bytes and the end of a text, if it is one."""
+    """An element of a stretch: ``constant``, then ``skipped`` bytes, then ``end`` bytes at the end of a text."""
 
     tag: int
     constant: bytes
@@ -44,16 +44,16 @@ class _Element(NamedTuple):
 
 
 class Stretches:
-    """What objects of one encoding have in common; shared by threads, of which one may undo what another has learnt."""
+    """The stretches of one encoding. Shared by threads; one may drop what another has learnt, which is harmless."""
 
     def __init__(self) -> None:
         self.by_header: dict[bytes, Stretch] = {}
-        """By the first eight bytes."""
+        """The stretches by their first eight bytes."""
         self._seen = 0
         self._last: frozenset[tuple[_Element | None, _Element | None]] = frozenset()
 
     def learn(self, elements: Callable[[], Iterator[_Element | None]]) -> None:
-        """Take note of an object; ``elements`` gives them in their order, None for what no stretch can have."""
+        """Learn from an object; ``elements`` yields its elements in order, None where a stretch has to end."""
         self._seen += 1
         if self._seen > 2 and self._seen % (_OFTEN if self._seen < _FIRST else _SELDOM) > 1:
             return
@@ -78,7 +78,7 @@ class Stretches:
 def _common(
     elements: Sequence[_Element | None], pairs: frozenset[tuple[_Element | None, _Element | None]]
 ) -> Iterator[list[_Element]]:
-    """Give the stretches of which the neighbours were neighbours in another object too, their tags ascending."""
+    """Yield the runs of ascending tags in which all neighbours were neighbours in the other object too."""
     stretch: list[_Element] = []
     for element in elements:
         if element is None:
@@ -99,9 +99,9 @@ def _common(
 def explicit_elements(
     raw: bytes, order: str, kind_of: Mapping[bytes, int], noted: frozenset[int]
 ) -> Iterator[_Element | None]:
-    """Give the elements of a walked data set in explicit VR, of all levels one after the other, up to pixel data.
+    """Yield the elements of a walked data set in explicit VR, of all levels in turn, up to pixel data.
 
-    Those to be noted are in no stretch.
+    Yield None for an element that no stretch may contain, such as those to be noted.
     """
     header, long_length = Struct(order + "HH2sH").unpack_from, Struct(order + "I").unpack_from
     position, ends = 0, set[int]()
@@ -118,14 +118,14 @@ def explicit_elements(
         elif kind in (kinds.LONG_PLAIN, kinds.LONG_TEXT):
             yield None
             position += 12 + long_length(raw, position + 8)[0]
-        else:  # a sequence, an item, or the end of one: what it holds stands behind it
+        else:  # a sequence, an item or a delimiter: go on with its content
             yield None
             position += 12 if kind == kinds.SEQUENCE else 8
             ends.add(position + long_length(raw, position - 4)[0])
 
 
 def implicit_elements(raw: bytes, order: str, noted: frozenset[int]) -> Iterator[_Element | None]:
-    """Give the same for implicit VR: elements of PS3.6 alone, for the VR of others depends on a creator."""
+    """Yield the same for implicit VR: only tags in the dictionary, as the VR of others depends on a creator."""
     header, kind_of = Struct(order + "HHI").unpack_from, kinds.implicit()
     position, ends = 0, set[int]()
     while position + 8 <= len(raw):
@@ -149,7 +149,7 @@ def implicit_elements(raw: bytes, order: str, noted: frozenset[int]) -> Iterator
 
 
 def _element(raw: bytes, position: int, tag: int, kind: int, length: int) -> _Element | None:
-    """Give an element as a stretch has it, None if it is one that has to be looked at each time."""
+    """Return an element for a stretch, None if it has to be checked each time."""
     behind = position + 8 + length
     if not tag & 0xFFFF or length & 1 or behind > len(raw):
         return None
