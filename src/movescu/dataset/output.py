@@ -1,8 +1,8 @@
 """Sinks of an encoded data set, and the buffer through which an encoder patches lengths (PS3.5 7.2, 7.5).
 
 A length is known only after the bytes it counts have been written. ``Output`` therefore writes a placeholder and
-patches it later: in the last 256 KiB, which it buffers, or by ``ByteSink.patch`` in the file. Memory is bounded whatever
-the size of a sequence or group.
+patches it later: in the last 256 KiB, which it buffers, or by ``ByteSink.patch`` in the file. Memory is bounded
+whatever the size of a sequence or group.
 """
 
 from __future__ import annotations
