@@ -15,7 +15,7 @@ import time
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dimse.status import StatusClass
-from movescu.errors import PeerError, TimedOutError
+from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
 from movescu.retrieval.config import MODELS
 from movescu.retrieval.stragglers import shortest
 from movescu.transport.connection import Connection
@@ -41,10 +41,6 @@ _log: Final = logger_of("movescu.retrieve")
 
 _FAREWELL: Final = 1.0
 """Seconds that an archive has for the answer to a release request when the time for all is over."""
-
-
-class NoPresentationContextError(PeerError):
-    """The archive accepted no presentation context for what is to be asked."""
 
 
 class Session:

@@ -23,18 +23,17 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dimse.status import CANCEL, DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN
-from movescu.errors import AssociationRejectedError, PeerError
-from movescu.query.scope import Scope
-from movescu.retrieval import judgement
-from movescu.retrieval.archive_association import NoPresentationContextError
-from movescu.retrieval.inventory import (
-    BATCH,
+from movescu.errors import (
+    AssociationRejectedError,
     FindNotOfferedError,
     IgnoredKeyError,
-    Inventory,
     InventoryError,
-    take_inventory,
+    NoPresentationContextError,
+    PeerError,
 )
+from movescu.query.scope import Scope
+from movescu.retrieval import judgement
+from movescu.retrieval.inventory import BATCH, Inventory, take_inventory
 from movescu.retrieval.judgement import Evidence, judge
 from movescu.retrieval.result import RetrieveResult, Round, Tally, evidence_of, found_nothing
 from movescu.retrieval.stragglers import Awaiting

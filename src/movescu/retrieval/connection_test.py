@@ -19,9 +19,16 @@ from movescu._runtime.record import replace
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, SUCCESS
-from movescu.errors import ConnectError, DirectoryNotWritableError, MovescuError, PeerError, StoreError
+from movescu.errors import (
+    ConnectError,
+    DirectoryNotWritableError,
+    MovescuError,
+    NoPresentationContextError,
+    PeerError,
+    StoreError,
+)
 from movescu.query.identifier import make_identifier
-from movescu.retrieval.archive_association import NoPresentationContextError, association_request
+from movescu.retrieval.archive_association import association_request
 from movescu.retrieval.config import MODELS
 from movescu.retrieval.retrieval import Retrieval
 from movescu.services.echo import EchoSCU

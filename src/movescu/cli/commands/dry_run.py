@@ -15,10 +15,10 @@ from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logging.console_log import escape
 from movescu.cli.options.configuration import check_scopes, identifiers
 from movescu.dictionary.uids import STUDY_ROOT_FIND
-from movescu.errors import PeerError
+from movescu.errors import InventoryError, PeerError
 from movescu.query.request_list import read_rows
 from movescu.retrieval.archive_association import Session
-from movescu.retrieval.inventory import InventoryError, take_inventory
+from movescu.retrieval.inventory import take_inventory
 from movescu.retrieval.retrieval import make_tls
 
 if TYPE_CHECKING:

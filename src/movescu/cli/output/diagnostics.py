@@ -17,8 +17,7 @@ from movescu.dimse.status import (
     UNABLE_TO_PROCESS,
     StatusClass,
 )
-from movescu.errors import PeerError
-from movescu.retrieval.archive_association import NoPresentationContextError
+from movescu.errors import NoPresentationContextError, PeerError
 from movescu.retrieval.judgement import Reason
 
 TYPE_CHECKING = False
