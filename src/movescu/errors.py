@@ -6,7 +6,7 @@ By whose fault each is stands beside it; below another error, where nothing stan
      +-- UsageError                        the caller's
      |    +-- DirectoryNotFoundError
      |    +-- DirectoryNotWritableError
-     +-- LocalProtocolError                this program's: a bug
+     +-- LocalProtocolError                this program's
      +-- ListenError                       this machine's
      |    +-- PrivilegesError
      +-- TLSError                          the caller's
@@ -62,7 +62,7 @@ class DirectoryNotWritableError(UsageError):
 
 
 class LocalProtocolError(MovescuError):
-    """A bug of this program: a service primitive was issued in a state where PS3.8 table 9-10 has a blank cell."""
+    """This program's fault: a service primitive was issued in a state where PS3.8 table 9-10 has a blank cell."""
 
 
 class PeerError(MovescuError):

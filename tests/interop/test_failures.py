@@ -95,7 +95,7 @@ def test_a_privileged_port_needs_privileges(tmp_path: Path) -> None:
     outcome = movescu(
         *KEYS, "+P", 104, *unreachable(), folder=tmp_path, code=2, prefix=without_privileges()
     )  # fmt: skip
-    assert "ports below 1024 need root's privileges: choose another with --port" in outcome.log
+    assert "ports below 1024 need root privileges: choose another with --port" in outcome.log
 
 
 # -- no association ------------------------------------------------------------------------------------------------

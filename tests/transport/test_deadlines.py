@@ -56,11 +56,11 @@ def test_without_limits_a_wait_has_no_end(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("silence", "stall", "until", "left", "message"),
     [
-        (5.0, None, None, 5.0, "the archive is silent for 5 s where a C-MOVE response is due"),
-        (None, 5.0, None, 5.0, "no object has come, and the archive has not counted on, for 5 s"),
+        (5.0, None, None, 5.0, "the archive has been silent for 5 s where a C-MOVE response is due"),
+        (None, 5.0, None, 5.0, "no object has arrived, and no count of the archive changed, for 5 s"),
         (None, None, START + 5, 5.0, "the time for the whole retrieve is over"),
         (3.0, 4.0, START + 5, 3.0, "silent for 3 s"),
-        (4.0, 3.0, START + 5, 3.0, "no object has come, and the archive has not counted on, for 3 s"),
+        (4.0, 3.0, START + 5, 3.0, "no object has arrived, and no count of the archive changed, for 3 s"),
         (4.0, 5.0, START + 3, 3.0, "the time for the whole retrieve"),
     ],
 )
@@ -92,7 +92,7 @@ def test_what_moves_without_any_progress_is_no_silence_and_is_a_standstill(clock
     clock.now += 4
     assert patience.remaining() == 1.0
     clock.now += 1
-    with pytest.raises(TimedOutError, match="no object has come"):
+    with pytest.raises(TimedOutError, match="no object has arrived"):
         patience.remaining()
 
 
@@ -127,7 +127,7 @@ def test_a_wait_on_a_socket_goes_on_as_long_as_something_moves_elsewhere() -> No
 def test_a_wait_on_a_socket_ends_with_the_limits_own_message() -> None:
     with loopback() as (near, _), closing(Transport(near, "the peer")) as transport:
         patience = Patience(silence=None, stall=0.05, until=None, moved=lambda: 0.0, progressed=lambda: 0.0)
-        with pytest.raises(TimedOutError, match="no object has come"):
+        with pytest.raises(TimedOutError, match="no object has arrived"):
             transport.receive_into(memoryview(bytearray(8)), patience)
 
 

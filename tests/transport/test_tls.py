@@ -114,10 +114,10 @@ def test_an_empty_host_name_is_no_traceback(pki: Certificates) -> None:
 
 def test_a_key_with_a_password_does_not_make_a_library_ask_for_it(pki: Certificates) -> None:
     key, certificate = pki.encrypted
-    with pytest.raises(TLSError, match="encrypted, and no password is given"):
+    with pytest.raises(TLSError, match="encrypted, but no password is given"):
         TLS(TLSOptions(str(key), str(certificate)))
 
 
 def test_to_receive_takes_a_certificate(pki: Certificates) -> None:
-    with pytest.raises(TLSError, match="takes a private key and a certificate"):
+    with pytest.raises(TLSError, match="requires a private key and a certificate"):
         TLS(TLSOptions(trusted_files=(str(pki.authority),)), accepting=True)

@@ -42,7 +42,7 @@ class CommandReader:
         """Whether a group length was wrong or missing; what is like a command before is as that was."""
 
     def decode(self, data: bytes) -> Message:
-        """Make a message from the bytes of a command set. Raises ``ProtocolError``."""
+        """Make a message from the bytes of a command set. Raise ``ProtocolError``."""
         if (
             len(data) == self._length
             and data[: self._until_id] == self._first
@@ -79,7 +79,7 @@ class CommandReader:
 
 @lru_cache(_CLASSES)
 def _stencil(sop_class_uid: str, length: int) -> tuple[bytes, bytes, bytes]:
-    """Give what stands before the message ID, between it and the instance UID of this length, and behind that."""
+    """Return what stands before the message ID, between it and the instance UID of this length, and behind that."""
     data = encode_command(CStoreRSP(0, SUCCESS, sop_class_uid, "1" * length))
     places = {element: (start, end) for element, start, end in values_of_command(data)}
     (number, behind), (uid, _) = places[MESSAGE_ID_BEING_RESPONDED_TO], places[AFFECTED_SOP_INSTANCE_UID]
@@ -87,7 +87,7 @@ def _stencil(sop_class_uid: str, length: int) -> tuple[bytes, bytes, bytes]:
 
 
 def encode_success(request: CStoreRQ) -> bytes:
-    """Give the command set of the C-STORE-RSP that says success (PS3.7 9.3.1.2)."""
+    """Return the command set of the C-STORE-RSP that says success (PS3.7 9.3.1.2)."""
     uid = request.affected_sop_instance_uid.encode("latin-1", "replace")
     first, middle, last = _stencil(request.affected_sop_class_uid, len(uid))
     return b"".join((first, request.message_id.to_bytes(2, "little"), middle, uid, last))

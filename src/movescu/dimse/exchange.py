@@ -77,7 +77,7 @@ class Exchange:
 
         The rest of one that has begun is waited for by ``deadline.within``. A data set that the message before it had
         and that was not read is read and dropped.
-        Raises ``ProtocolError`` for what is no command, and the other ``PeerError``.
+        Raise ``ProtocolError`` for what is no command, and the other ``PeerError``.
         """
         if self._data_set_on:
             for _ in self.data_set(deadline.within):
@@ -154,16 +154,16 @@ class Exchange:
         return received
 
     def data_set(self, deadline: Deadline) -> Iterator[memoryview]:
-        """Give the fragments of the data set that follows the command just received; each is borrowed.
+        """Return the fragments of the data set that follows the command just received; each is borrowed.
 
-        It has to be read to its end, or the next ``receive`` drops the rest. Raises ``ProtocolError`` if anything else
+        It has to be read to its end, or the next ``receive`` drops the rest. Raise ``ProtocolError`` if anything else
         comes.
         """
         for batch in self.data_set_batches(deadline):
             yield from batch
 
     def data_set_batches(self, deadline: Deadline) -> Iterator[list[memoryview]]:
-        """Give the same, those that came with one receive together: they can go to a file with one call."""
+        """Return the same, those that came with one receive together: they can go to a file with one call."""
         context_id, connection = self._data_set_on, self.connection
         while self._data_set_on:
             batch = []
@@ -194,7 +194,7 @@ class Exchange:
 
 
 def _fragment_length(limit: int) -> int:
-    """Give the longest fragment, of an even length, that goes into a P-DATA-TF of ``limit`` bytes; 0 is no limit."""
+    """Return the longest fragment, of an even length, that goes into a P-DATA-TF of ``limit`` bytes; 0 is no limit."""
     length = (min(limit or _UNLIMITED_PDU, _UNLIMITED_PDU) - _PDV_OVERHEAD) & ~1
     if length < 2:
         raise ProtocolError(

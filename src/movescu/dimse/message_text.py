@@ -18,7 +18,7 @@ _CAPITALS: Final = {"sop": "SOP", "uid": "UID", "id": "ID", "ae": "AE"}
 
 
 def message_text(title: str, message: Message) -> str:
-    """Give a message as lines below a title; what it does not have is left out."""
+    """Return a message as lines below a title; what it does not have is left out."""
     values = ((name, getattr(message, name)) for name in names_of(type(message)))
     lines = (f"  {_words(name)}: {_shown(name, value)}" for name, value in values if value not in (None, ()))
     return text_of((title, *lines))

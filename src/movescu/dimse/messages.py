@@ -191,7 +191,7 @@ def _encode_text(element: int, value: str) -> bytes:
 
 
 def decode_ui(value: bytes) -> str:
-    """Give a UID without its padding (PS3.5 9.1)."""
+    """Return a UID without its padding (PS3.5 9.1)."""
     # Blanks are no part of a UID wherever they stand, and some peers pad with them (PS3.5 9.1).
     return value.rstrip(b"\0 ").replace(b" ", b"").decode("latin-1")
 
@@ -285,7 +285,7 @@ def _layout(kind: type[Struct]) -> _Layout:
 
 
 def encode_command(message: Message) -> bytes:
-    """Give the bytes of the command set, group length included (PS3.7 6.3.1)."""
+    """Return the bytes of the command set, group length included (PS3.7 6.3.1)."""
     layout = _layout(type(message))
     body = b"".join(
         [
@@ -298,9 +298,9 @@ def encode_command(message: Message) -> bytes:
 
 
 def values_of_command(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Give the element number of each element of a command set, and where its value begins and ends.
+    """Return the element number of each element of a command set, and where its value begins and ends.
 
-    Raises ``ProtocolError`` for bytes that are no command set.
+    Raise ``ProtocolError`` for bytes that are no command set.
     """
     position, end = 0, len(data)
     while position < end:
@@ -321,7 +321,7 @@ def _broken(what: str) -> ProtocolError:
 
 
 def tells_its_length(data: bytes) -> bool:
-    """Tell whether a command set begins with its right group length (PS3.7 6.3.1)."""
+    """Return True if a command set begins with its right group length (PS3.7 6.3.1)."""
     return data[:12] == _ELEMENT.pack(0, 0, 4) + (len(data) - 12).to_bytes(4, "little", signed=True)
 
 
@@ -329,7 +329,7 @@ def decode_command(data: bytes) -> Message:
     """Make a message from the bytes of a command set.
 
     Elements that the message does not have are passed over, and so is the group length, which peers get wrong.
-    Raises ``ProtocolError`` for an unknown command, for an element that is missing, empty or of the wrong length,
+    Raise ``ProtocolError`` for an unknown command, for an element that is missing, empty or of the wrong length,
     and for bytes that are no command set.
     """
     elements = {element: data[start:end] for element, start, end in values_of_command(data)}

@@ -32,7 +32,7 @@ class EchoSCU:
     def echo(self, deadline: Deadline) -> int:
         """Ask, and wait for the answer. Gives its status (PS3.7 9.1.5.1.4), 0 for success.
 
-        Raises ``ProtocolError`` for anything but the response, and the other ``PeerError``.
+        Raise ``ProtocolError`` for anything but the response, and the other ``PeerError``.
         """
         self._message_id = self._message_id % 0xFFFF + 1
         self._exchange.send(self._context.context_id, CEchoRQ(VERIFICATION, self._message_id), deadline)

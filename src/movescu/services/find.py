@@ -73,9 +73,9 @@ class FindSCU:
         _log.info("C-CANCEL request sent (MsgID %d)", self._message_id)
 
     def responses(self, deadline: Deadline) -> Iterator[FindResponse]:
-        """Give the responses to the request sent last, as they come: a match each, and the final one, which ends it.
+        """Return the responses to the request sent last, as they come: a match each, and the final one, which ends it.
 
-        Raises ``ProtocolError`` for everything that is no response to it and for an identifier of more than
+        Raise ``ProtocolError`` for everything that is no response to it and for an identifier of more than
         ``MAXIMUM_IDENTIFIER`` bytes, and the other ``PeerError``.
         """
         final = False

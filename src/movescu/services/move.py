@@ -115,11 +115,11 @@ class MoveSCU:
         _log.info("C-CANCEL request sent (MsgID %d)", self._message_id)
 
     def responses(self, deadline: Deadline, attend: Callable[[], None] | None = None) -> Iterator[MoveResponse]:
-        """Give the responses to the request sent last, as they come; the final one ends it.
+        """Return the responses to the request sent last, as they come; the final one ends it.
 
         ``attend`` is called before each wait for one; it may wait itself, and cancel.
 
-        Raises ``PeerError`` for everything that is no response to it.
+        Raise ``PeerError`` for everything that is no response to it.
         """
         final = False
         while not final:

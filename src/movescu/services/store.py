@@ -107,11 +107,11 @@ class StorageSCP:
         self._idle = Silence(None, "waiting for a storage request", within=self._silence)
 
     def answer(self, request: AssociateRQ) -> AssociateAC | None:
-        """Give the answer to the request for an association, None for a rejection."""
+        """Return the answer to the request for an association, None for a rejection."""
         return answer(request, self._policy) if refusal(request, self._policy) is None else None
 
     def serve(self, connection: Connection, request: AssociateRQ) -> None:
-        """Serve one association to its end. Raises ``MovescuError`` if it ends otherwise than by release."""
+        """Serve one association to its end. Raise ``MovescuError`` if it ends otherwise than by release."""
         rejection = refusal(request, self._policy)
         if rejection is not None:
             _log.error(

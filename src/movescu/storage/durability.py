@@ -37,7 +37,7 @@ class Durability(Enum):
 
 
 def durability_of(value: Durability | str) -> Durability:
-    """Return what a value names: one of ``Durability``, or its word. Raises ``UsageError``."""
+    """Return what a value names: one of ``Durability``, or its word. Raise ``UsageError``."""
     try:
         return Durability(value)
     except ValueError:
@@ -46,7 +46,7 @@ def durability_of(value: Durability | str) -> Durability:
 
 
 class Flusher:
-    """Flushes the files that are committed to one directory; raises ``OSError``, every method of it."""
+    """Flushes the files that are committed to one directory; raise ``OSError``, every method of it."""
 
     def __init__(self, directory: int, durability: Durability) -> None:
         self._directory = directory
@@ -156,7 +156,7 @@ class Flusher:
 
 
 def _with_those_above(folders: set[str]) -> set[str]:
-    """Give the folders and all between them and the directory, which may be new as well."""
+    """Return the folders and all between them and the directory, which may be new as well."""
     result = set()
     for folder in folders:
         while folder and folder not in result:
@@ -166,7 +166,7 @@ def _with_those_above(folders: set[str]) -> set[str]:
 
 
 def _find_syncfs() -> Callable[[int], None] | None:
-    """Give Linux's ``syncfs``, which Python's ``os`` does not have."""
+    """Return Linux's ``syncfs``, which Python's ``os`` does not have."""
     if not sys.platform.startswith("linux"):
         return None
     import ctypes  # 10 ms, for retrieves of many files alone

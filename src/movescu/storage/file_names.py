@@ -19,7 +19,7 @@ _DIGITS_AND_DOTS: Final = "0123456789."
 
 
 def prefix(sop_class_uid: str) -> str:
-    """Give the prefix of a storage SOP class."""
+    """Return the prefix of a storage SOP class."""
     known = storage_classes().get(sop_class_uid)
     return known.prefix if known else UNKNOWN_PREFIX
 

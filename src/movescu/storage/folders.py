@@ -28,7 +28,7 @@ class Folder:
         self.fd = fd
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Return the descriptor back."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -47,7 +47,7 @@ class Folders:
         self._lock = threading.Lock()
 
     def get(self, path: str) -> Folder:
-        """Give a folder, made with those above it if it is not there; parts of the path have ``/`` between them."""
+        """Return a folder, made with those above it if it is not there; parts of the path have ``/`` between them."""
         with self._lock:
             folder = self._kept.pop(path, None) or self._open(path)
             self._kept[path] = folder

@@ -16,10 +16,10 @@ class ObjectReceiver(Protocol):
     """Takes one object as it comes in."""
 
     def write(self, *fragments: memoryview) -> None:
-        """Take the next bytes of the data set, as they came; borrowed. Raises ``StoreError`` and ``DataSetError``."""
+        """Take the next bytes of the data set, as they came; borrowed. Raise ``StoreError`` and ``DataSetError``."""
 
     def finish(self) -> None:
-        """Keep the object: it was received whole. Raises ``StoreError`` and ``DataSetError``; nothing is kept then."""
+        """Keep the object: it was received whole. Raise ``StoreError`` and ``DataSetError``; nothing is kept then."""
 
     def discard(self) -> None:
         """Keep nothing of the object."""

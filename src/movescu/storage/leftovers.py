@@ -100,7 +100,7 @@ class RunLock:
         return os.fstat(self._fd).st_mtime if self._fd >= 0 else None
 
     def release(self) -> None:
-        """Give the lock back, and remove its file."""
+        """Return the lock back, and remove its file."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(_lock_name(self.mark), dir_fd=self._directory)
@@ -184,7 +184,7 @@ def _lock_name(mark: str) -> str:
 
 
 def _boot() -> str:
-    """Give the beginning of the boot ID of this machine, 8 digits; Linux alone tells it."""
+    """Return the beginning of the boot ID of this machine, 8 digits; Linux alone tells it."""
     try:
         with open(_BOOT_ID, encoding="ascii") as file:
             boot = file.read(8)

@@ -98,7 +98,7 @@ class BitPreservingReceiver(_FileReceiver):
     """Writes an object as it comes (``+B``)."""
 
     def write(self, *fragments: memoryview) -> None:
-        """Append the bytes, the first of them behind the file meta. Raises ``StoreError``."""
+        """Append the bytes, the first of them behind the file meta. Raise ``StoreError``."""
         if self._file is None:
             self._file = self._directory.create()
             self._file.begin(self._meta, *fragments)
@@ -106,7 +106,7 @@ class BitPreservingReceiver(_FileReceiver):
             self._file.write_all(fragments)
 
     def finish(self) -> None:
-        """Give the file its name. Raises ``StoreError``."""
+        """Return the file its name. Raise ``StoreError``."""
         if self._file is None:
             self.write()
         assert self._file is not None  # made by write()
@@ -135,7 +135,7 @@ class NormalReceiver(_FileReceiver):
         self._others: list[ObjectFile] = []  # spools, and a file that had to be begun again
 
     def write(self, *fragments: memoryview) -> None:
-        """Take the bytes. Raises ``StoreError`` and ``DataSetError``."""
+        """Take the bytes. Raise ``StoreError`` and ``DataSetError``."""
         for number, fragment in enumerate(fragments):
             if self._remaining >= 0:
                 self._pass(fragments[number:])
@@ -210,7 +210,7 @@ class NormalReceiver(_FileReceiver):
         return self._others[-1]
 
     def finish(self) -> None:
-        """Complete the data set, check it and give the file its name. Raises ``StoreError`` and ``DataSetError``."""
+        """Complete the data set, check it and give the file its name. Raise ``StoreError`` and ``DataSetError``."""
         if self._remaining > 0:
             raise DataSetError(f"the data set ends {self._remaining} bytes before its pixel data")
         if self._file is None:
@@ -255,7 +255,7 @@ class NormalReceiver(_FileReceiver):
 def check_identity(identity: Identity, request: CStoreRQ) -> None:
     """Hold what the data set says of itself against its request (PS3.4 B.2.3, statuses C000 and A900).
 
-    Raises ``DataSetError``.
+    Raise ``DataSetError``.
     """
     if not identity.sop_class_uid or not identity.sop_instance_uid:
         raise DataSetError("data set without SOP Class UID or SOP Instance UID")
@@ -272,7 +272,7 @@ def receiver_factory(
     directory: OutputDirectory | None,
     on_kept: Callable[[str, str], None] = lambda _uid, _path: None,
 ) -> Callable[[Incoming], ObjectReceiver]:
-    """Give what makes the receiver of each object; without a directory, or a sink, all of them are ignored.
+    """Return what makes the receiver of each object; without a directory, or a sink, all of them are ignored.
 
     ``on_kept`` is told the SOP instance UID of each object that has a file, and the path of that below the directory.
     """
@@ -303,7 +303,7 @@ def _commit_flat(
 
 
 def _meta(incoming: Incoming, options: StorageOptions) -> bytes:
-    """Give preamble and file meta, with the elements that DCMTK's movescu writes in each mode."""
+    """Return preamble and file meta, with the elements that DCMTK's movescu writes in each mode."""
     if not options.file_format:
         return b""
     request = incoming.request

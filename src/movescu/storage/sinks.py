@@ -40,7 +40,7 @@ _CANONICAL: Final = Encoding()
 class Directory:
     """An existing directory that objects are written into, as the command does it; ``storage`` has the terms of it.
 
-    ``layout``: a name or a template (``storage.layout.template``). Raises ``UsageError`` if it is none.
+    ``layout``: a name or a template (``storage.layout.template``). Raise ``UsageError`` if it is none.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class OnBytes:
         )
 
     def open_receiver(self, incoming: Incoming) -> ObjectReceiver:
-        """Give what receives an object."""
+        """Return what receives an object."""
         return _Holding(incoming, self._hand_over)
 
     def _hand_over(self, file: bytes) -> None:
@@ -109,7 +109,7 @@ class Memory:
         """By SOP instance UID, the bytes of a file of PS3.10."""
 
     def open_receiver(self, incoming: Incoming) -> ObjectReceiver:
-        """Give what receives an object."""
+        """Return what receives an object."""
         uid = incoming.request.affected_sop_instance_uid
         return _Holding(incoming, lambda file: self.files.__setitem__(uid, file))
 
@@ -142,7 +142,7 @@ class _Holding:
         self._data += b"".join(fragments)
 
     def finish(self) -> None:
-        """Check the object, and hand it over. Raises ``DataSetError``, and ``StoreError`` if it was not taken."""
+        """Check the object, and hand it over. Raise ``DataSetError``, and ``StoreError`` if it was not taken."""
         request, syntax = self._incoming.request, self._incoming.context.transfer_syntax
         identity, _ = scan(self._data, syntax, _CANONICAL)
         check_identity(identity, request)

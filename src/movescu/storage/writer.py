@@ -63,7 +63,7 @@ class Alternative(Record):
 class OutputDirectory:
     """An existing directory that objects are written into.
 
-    Raises ``DirectoryNotFoundError`` and ``DirectoryNotWritableError``.
+    Raise ``DirectoryNotFoundError`` and ``DirectoryNotWritableError``.
     """
 
     def __init__(self, path: str, durability: Durability = Durability.END) -> None:
@@ -96,7 +96,7 @@ class OutputDirectory:
         self._sweep = Sweep(self._fd, self._lock)
 
     def create(self) -> ObjectFile:
-        """Open a temporary file. Raises ``StoreError``."""
+        """Open a temporary file. Raise ``StoreError``."""
         if self._unnamed is None:
             self._unnamed = self._try_unnamed()
         if self._spare:
@@ -119,7 +119,7 @@ class OutputDirectory:
                 self._spare.append(self._open_unnamed())
 
     def rely(self, path: str, size: int) -> None:
-        """Have a file flushed that an earlier run left here, by the time ``flush`` returns. Raises ``StoreError``."""
+        """Have a file flushed that an earlier run left here, by the time ``flush`` returns. Raise ``StoreError``."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
         except OSError as error:
@@ -138,7 +138,7 @@ class OutputDirectory:
         return os.open(".", _UNNAMED, _MODE, dir_fd=self._fd)
 
     def _try_unnamed(self) -> bool:
-        """Tell whether a file can be opened without a name here, and be given one."""
+        """Return True if a file can be opened without a name here, and be given one."""
         if not _UNNAMED:
             return False
         with contextlib.suppress(OSError):
@@ -151,13 +151,13 @@ class OutputDirectory:
         return False
 
     def _name(self, fd: int) -> str:
-        """Give a file without a name a temporary one."""
+        """Return a file without a name a temporary one."""
         name = self._temporary_name()
         os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._fd)
         return name
 
     def spool(self) -> ObjectFile:
-        """Open a file without a name, for bytes on their way into another. Raises ``StoreError``."""
+        """Open a file without a name, for bytes on their way into another. Raise ``StoreError``."""
         file = self.create()
         file.unlink()
         return file
@@ -180,7 +180,7 @@ class OutputDirectory:
         return outcome, path
 
     def _name_new(self, file: ObjectFile, path: str, folder: Folder) -> bool:
-        """Give a file without a name its own, and close it; False if there is something of that name."""
+        """Return a file without a name its own, and close it; False if there is something of that name."""
         name = _last(path)
         try:
             os.link(f"/proc/self/fd/{file.fd}", name, dst_dir_fd=folder.fd)
@@ -197,7 +197,7 @@ class OutputDirectory:
     def _name_in_place(
         self, file: ObjectFile, path: str, folder: Folder, alternative: Alternative | None
     ) -> tuple[Naming, str]:
-        """Give a file that has a temporary name its own, in place of what may have it."""
+        """Return a file that has a temporary name its own, in place of what may have it."""
         outcome = Naming.CREATED
         try:
             if alternative is not None and _is_taken(_last(path), folder.fd, alternative):
@@ -215,12 +215,12 @@ class OutputDirectory:
         return outcome, path
 
     def _folder(self, path: str) -> Folder:
-        """Give the folder of a file: the directory itself, or one below it, which is made if need be."""
+        """Return the folder of a file: the directory itself, or one below it, which is made if need be."""
         folder = path.rpartition("/")[0]
         return self._folders.get(folder) if folder else self._top
 
     def _rename(self, temporary: str, path: str, folder: Folder, *, exclusive: bool) -> None:
-        """Give a file its name; ``exclusive``: only if no other process has just given it to another object."""
+        """Return a file its name; ``exclusive``: only if no other process has just given it to another object."""
         name = _last(path)
         try:
             if exclusive and _link(temporary, self._fd, name, folder.fd):
@@ -254,18 +254,18 @@ class OutputDirectory:
             os.unlink(name, dir_fd=self._fd)
 
     def full_name(self, name: str) -> str:
-        """Give the path of a file in this directory, as DCMTK prints it."""
+        """Return the path of a file in this directory, as DCMTK prints it."""
         return os.path.join(self.path, name)
 
     def flush(self) -> None:
-        """Wait until everything that was committed is on the disk. Raises ``StoreError``."""
+        """Wait until everything that was committed is on the disk. Raise ``StoreError``."""
         try:
             self._flusher.finish()
         except OSError as error:
             raise _store_error(f"cannot flush {self.path!r} to the disk", error) from error
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Return the descriptors back."""
         self._flusher.stop()
         if self._sweep is not None:
             self._sweep.finish()
@@ -364,7 +364,7 @@ class ObjectFile:
         self.name = ""
 
     def close(self) -> None:
-        """Close the file; its name stays. Raises ``OSError``, after which it is closed all the same."""
+        """Close the file; its name stays. Raise ``OSError``, after which it is closed all the same."""
         fd, self.fd = self.fd, -1
         os.close(fd)
 
@@ -384,7 +384,7 @@ def _last(path: str) -> str:
 
 
 def _link(temporary: str, directory: int, name: str, where: int) -> bool:
-    """Give a file another name, if the file system knows of such, or raise ``FileExistsError``."""
+    """Return a file another name, if the file system knows of such, or raise ``FileExistsError``."""
     try:
         os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
     except OSError as error:
@@ -395,7 +395,7 @@ def _link(temporary: str, directory: int, name: str, where: int) -> bool:
 
 
 def _exists(name: str, where: int) -> bool:
-    """Tell whether there is anything of that name in an open folder."""
+    """Return True if there is anything of that name in an open folder."""
     try:
         os.stat(name, dir_fd=where, follow_symlinks=False)
     except OSError:
@@ -404,7 +404,7 @@ def _exists(name: str, where: int) -> bool:
 
 
 def _is_taken(name: str, where: int, alternative: Alternative) -> bool:
-    """Tell whether a name is another object's, or that of anything else than a file."""
+    """Return True if a name is another object's, or that of anything else than a file."""
     try:
         existing = os.open(name, _OPEN, dir_fd=where)
     except OSError:

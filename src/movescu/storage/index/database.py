@@ -50,7 +50,7 @@ def open_database(directory: str, tables: Tables, *, wait: float = _WAIT) -> sql
     """Open the file of a directory, make it where there is none, and see to it that the tables are there.
 
     The connection commits each statement by itself (``transaction`` holds several together) and may be used from any
-    thread, by one at a time. ``wait``: seconds for which another user of the file is waited for. Raises ``StoreError``.
+    thread, by one at a time. ``wait``: seconds for which another user of the file is waited for. Raise ``StoreError``.
     """
     path = os.path.join(directory, FILE_NAME)
     _check_place(path)
@@ -69,7 +69,7 @@ def open_database(directory: str, tables: Tables, *, wait: float = _WAIT) -> sql
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Hold statements together: all of them are committed at the end, none if something is raised.
 
-    Raises ``StoreError`` in place of SQLite's own errors.
+    Raise ``StoreError`` in place of SQLite's own errors.
     """
     with told_as_store_errors():
         connection.execute("BEGIN IMMEDIATE")

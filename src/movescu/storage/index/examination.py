@@ -32,7 +32,7 @@ _WITHOUT_META: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED
 
 
 def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
-    """Give the SOP instance UID of the object in an open file from its head alone, None if it cannot be read.
+    """Return the SOP instance UID of the object in an open file from its head alone, None if it cannot be read.
 
     ``syntax`` is that of a file without file meta.
     """
@@ -49,7 +49,7 @@ def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
 
 
 def whole_instance(path: str, directory: int) -> str | None:
-    """Give the SOP instance UID of the object in a file, None if there is none, or not to its end.
+    """Return the SOP instance UID of the object in a file, None if there is none, or not to its end.
 
     ``path`` is below the open ``directory``.
     """
@@ -80,7 +80,7 @@ def _whole(fd: int, size: int) -> str | None:
 
 
 def _begin(data: bytes, without_meta: tuple[TransferSyntax, ...]) -> tuple[int, tuple[TransferSyntax, ...], str]:
-    """Give where the data set begins, its possible transfer syntaxes, and the SOP instance UID of the file meta."""
+    """Return where the data set begins, its possible transfer syntaxes, and the SOP instance UID of the file meta."""
     meta = decode_file_meta(data)
     if meta is None:
         return 0, without_meta, ""
@@ -90,7 +90,7 @@ def _begin(data: bytes, without_meta: tuple[TransferSyntax, ...]) -> tuple[int, 
 
 
 def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax) -> Identity:
-    """Walk a data set to its end and give what it says of itself. Raises ``DataSetError`` if it has none."""
+    """Walk a data set to its end and give what it says of itself. Raise ``DataSetError`` if it has none."""
     rest = size - start - len(head)
     if not rest and (found := adapted(head, syntax, _CANONICAL)) is not None:
         return found.identity

@@ -61,10 +61,10 @@ class Index(Protocol):
     """The objects of one output directory. Safe in any thread."""
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Tell whether the directory has the whole object."""
+        """Return True if the directory has the whole object."""
 
     def uids(self) -> Iterator[str]:
-        """Give the SOP instance UIDs of all whole objects."""
+        """Return the SOP instance UIDs of all whole objects."""
 
     def add(self, sop_instance_uid: str, path: str) -> None:
         """Note that an object has its file, at a path below the directory."""
@@ -80,7 +80,7 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
     """Find out what is there; with folders that takes a look at every file that is not known yet.
 
     ``durable``: each object is flushed before it is added. ``rely`` is given path and size of a file that is relied on
-    and may not be on the disk yet. Raises ``StoreError``.
+    and may not be on the disk yet. Raise ``StoreError``.
     """
     with _told_as_store_error(directory):
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -107,7 +107,7 @@ class FlatIndex:
         self._whole: dict[str, bool] = {}
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Tell whether the directory has the whole object: its file is read, once."""
+        """Return True if the directory has the whole object: its file is read, once."""
         known = self._whole.get(sop_instance_uid)
         if known is None:
             names = self._names.get(file_name("", sop_instance_uid).partition(".")[2], ())
@@ -118,7 +118,7 @@ class FlatIndex:
         return known
 
     def uids(self) -> Iterator[str]:
-        """Give the SOP instance UIDs of all whole objects."""
+        """Return the SOP instance UIDs of all whole objects."""
         found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
         return (uid for uid in sorted(found | self._whole.keys()) if self.whole(uid))
 
@@ -130,7 +130,7 @@ class FlatIndex:
         """Keep nothing: the names are all there is."""
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Return the descriptor back."""
         os.close(self._directory)
 
 
@@ -191,7 +191,7 @@ class KeptIndex:
             self._database.executemany("DELETE FROM index_files WHERE folder = ?", gone)
 
     def _folders(self, folder: str) -> Iterator[str]:
-        """Give a folder and those below it; links are not followed."""
+        """Return a folder and those below it; links are not followed."""
         waiting = [folder]
         while waiting:
             folder = waiting.pop()
@@ -231,7 +231,7 @@ class KeptIndex:
                 self._noted |= run == self._run
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Tell whether the directory has the whole object: the file is there, as it was when it was noted."""
+        """Return True if the directory has the whole object: the file is there, as it was when it was noted."""
         with self._using, told_as_store_errors():
             if any(uid == sop_instance_uid and self._state(path) for uid, path in self._added):
                 return True
@@ -248,7 +248,7 @@ class KeptIndex:
         return False
 
     def uids(self) -> Iterator[str]:
-        """Give the SOP instance UIDs of all whole objects."""
+        """Return the SOP instance UIDs of all whole objects."""
         self._keep()
         with self._using, told_as_store_errors():
             rows = self._database.execute(
@@ -306,7 +306,7 @@ class KeptIndex:
                 raise
 
     def flushed(self) -> None:
-        """Note that all that was added is on the disk. Raises ``StoreError``."""
+        """Note that all that was added is on the disk. Raise ``StoreError``."""
         with self._using:
             self._keep()
             if not self._noted:
@@ -316,7 +316,7 @@ class KeptIndex:
             self._run, self._noted = self._begin_run(durable=self._durable), False
 
     def close(self) -> None:
-        """Keep what was added, and end. Raises ``StoreError``."""
+        """Keep what was added, and end. Raise ``StoreError``."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()

@@ -48,10 +48,10 @@ class Placing:
     def commit(
         self, file: ObjectFile, request: CStoreRQ, syntax: TransferSyntax, found: Found | None
     ) -> tuple[Naming, str]:
-        """Give a file its name. Gives what became of it, and the path; ``syntax`` is that of the data set in it.
+        """Return a file its name. Gives what became of it, and the path; ``syntax`` is that of the data set in it.
 
         ``found``: what was noted of it, None if it was not walked. An object whose head cannot be read, as bit
-        preserving mode stores them, has its flat name. Raises ``StoreError``.
+        preserving mode stores them, has its flat name. Raise ``StoreError``.
         """
         uid = request.affected_sop_instance_uid
         if found is None:

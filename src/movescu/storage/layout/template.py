@@ -81,7 +81,7 @@ class Field(NamedTuple):
     default: str
 
     def text(self, value: str | None) -> str:
-        """Give what stands for a value (see ``Layout.folder``); nothing raises, whatever a peer sends as one."""
+        """Return what stands for a value (see ``Layout.folder``); nothing raises, whatever a peer sends as one."""
         if not value:
             return self.default
         if self.hashed:
@@ -111,21 +111,21 @@ class Layout:
         self.distinct = any(f.tag == _SOP_INSTANCE_UID and not f.spec and not f.hashed for f in fields)
 
     def folder(self, values: Mapping[int, str]) -> str:
-        """Give the folders of an object, ``/`` behind each.
+        """Return the folders of an object, ``/`` behind each.
 
         ``values``: those of its data set by tag, as text without padding, numbers in decimal.
         """
         return "".join([f"{_part(pieces, values)}/" for pieces in self._folders])
 
     def name(self, values: Mapping[int, str]) -> str:
-        """Give the name that an object has in its folders; ``values`` as for these."""
+        """Return the name that an object has in its folders; ``values`` as for these."""
         return _part(self._name, values)
 
 
 def parse_layout(text: str) -> Layout | None:
     """Read a template, or the name of one of ``PRESETS``; None is the flat layout.
 
-    Raises ``UsageError``, which says what is wrong and where.
+    Raise ``UsageError``, which says what is wrong and where.
     """
     if text == FLAT:
         return None
@@ -144,7 +144,7 @@ def parse_layout(text: str) -> Layout | None:
 
 
 def apart(path: str, sop_instance_uid: str) -> str:
-    """Give the path of an object whose own is another one's: with its UID before the extension."""
+    """Return the path of an object whose own is another one's: with its UID before the extension."""
     folder, slash, name = path.rpartition("/")
     found = _EXTENSION.search(name)
     extension = found[0] if found else ""
@@ -152,7 +152,7 @@ def apart(path: str, sop_instance_uid: str) -> str:
 
 
 def short_hash(value: str) -> str:
-    """Give the hash of a value that stands for it in a name: 16 hexadecimal digits."""
+    """Return the hash of a value that stands for it in a name: 16 hexadecimal digits."""
     from hashlib import sha256  # 3 ms, for those alone who want a hash
 
     return sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
