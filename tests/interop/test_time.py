@@ -215,7 +215,7 @@ def test_a_sender_that_stops_in_a_message_loses_its_association_and_no_other(
         session.expect_release()
 
     outcome = setting.run(script, option, 1)
-    assert "the storage client is silent in the middle of a message" in outcome.log
+    assert "the sender is silent in the middle of a message" in outcome.log
     setting.assert_arrived(setting.made)
 
 

@@ -145,7 +145,7 @@ def test_a_cancelled_query_ends_with_the_archives_last_word() -> None:
 @pytest.mark.parametrize(
     ("respond", "words"),
     [
-        (lambda request: CFindRSP(request.message_id + 1, SUCCESS), "not the one sent"),
+        (lambda request: CFindRSP(request.message_id + 1, SUCCESS), "not the last request"),
         (lambda request: CMoveRSP(request.message_id, SUCCESS), "where a C-FIND response is due"),
     ],
 )

@@ -196,5 +196,5 @@ def test_an_object_whose_sink_returns_an_awaitable_is_not_taken(station: Station
 
 def test_durability_is_named_by_its_word_too(tmp_path: Path) -> None:
     assert Directory(tmp_path, durability="object").storage.durability is Durability.OBJECT
-    with pytest.raises(UsageError, match="durability 'sometimes' is none of end, object, off"):
+    with pytest.raises(UsageError, match="durability 'sometimes' is not one of end, object, off"):
         Directory(tmp_path, durability="sometimes")

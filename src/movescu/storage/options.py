@@ -1,6 +1,6 @@
-"""Our own storage SCP, and what becomes of what it receives: the library's terms for what the command line says.
+"""Options of the storage SCP and of the storage of objects, as values.
 
-What is asked for is in ``movescu.retrieval.config``. Nothing here is loaded for a retrieve without a port of our own.
+``movescu.retrieval.config`` has the options of the requests. Not loaded for a retrieve without a port of its own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 
 class StorageOptions(Record):
-    """What becomes of received objects.
+    """Storage of received objects.
 
-    ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
-    ``encoding`` is not looked at where ``bit_preserving`` is set. ``maximum_inflated``: bytes to which a deflated data
-    set may grow, unless ``bit_preserving`` is set: then it is not inflated. ``layout``: where in the directory, None
-    for flat. ``sink`` makes the receivers of what goes elsewhere (``storage.sinks``); only ``ignore`` counts beside it.
+    ``directory``: an existing one. Default: the current directory. ``ignore``: store nothing. ``bit_preserving``: write
+    each data set as received; ``encoding`` is then ignored. ``file_format``: write preamble and file meta. Default:
+    True. ``maximum_inflated``: bytes that a deflated data set may have when inflated; with ``bit_preserving`` none is.
+    ``layout``: folders and names in the directory. Default: None, flat. ``sink``: returns the receiver of each object
+    instead (``storage.sinks``); of the other options, only ``ignore`` then has an effect.
     """
 
     directory: str = "."
@@ -40,16 +41,17 @@ class StorageOptions(Record):
 
     @property
     def to_files(self) -> bool:
-        """Whether received objects become files of the directory."""
+        """Whether objects are written to files of the directory."""
         return not self.ignore and self.sink is None
 
 
 class ListenOptions(Record):
-    """Our own storage SCP. ``port`` 0 lets the system choose; ``address`` empty means all interfaces.
+    """The storage SCP. ``port``: 0 lets the system choose. ``address``: default empty, all interfaces.
 
-    ``calling_ae_titles``: those that may store, none for any. ``require_called_ae_title``: the sender has to call the
-    AE title that was given to the archive as the move destination. ``access_rules``: heed hosts.allow and hosts.deny;
-    ``host_lookup``: look up the names of hosts for them.
+    ``accept_unknown``: accept unknown SOP classes. ``calling_ae_titles``: senders that may store. Default: any.
+    ``require_called_ae_title``: the sender has to call the AE title that the archive was given as move destination.
+    ``access_rules``: apply hosts.allow and hosts.deny; ``host_lookup``: look up the names of hosts for them.
+    ``maximum_associations``: at a time. Default: 64.
     """
 
     port: int

@@ -139,7 +139,7 @@ class TLS:
             # Not the system's: they would admit anyone who has a certificate of any public authority.
             raise TLSError(
                 "no certificate authority is given to verify the certificates of senders with",
-                hint="give it with --add-cert-file or --add-cert-dir, or accept any sender with --ignore-peer-cert",
+                hint="give one with --add-cert-file or --add-cert-dir, or accept any sender with --ignore-peer-cert",
             )
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
         context.verify_mode = _VERIFY[options.peer_certificate]

@@ -89,7 +89,7 @@ def test_another_user_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
 def test_a_link_out_of_the_directory_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / FILE_NAME).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match="no regular file"):
+    with pytest.raises(StoreError, match="not a regular file"):
         open_database(str(tmp_path / "out"), WORDS)
     assert not (tmp_path / "elsewhere").exists()
 

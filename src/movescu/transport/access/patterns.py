@@ -1,8 +1,8 @@
 """Patterns of hosts_access(5), as pure functions of text.
 
 Implements the sections "patterns", "wildcards" and "operators"; where these are silent, as libwrap does: A to Z are
-equal to a to z, all other characters only to themselves. ``decision`` chooses which pattern is compared with which host;
-``rules`` parses the lines of the files.
+equal to a to z, all other characters only to themselves. ``decision`` chooses which pattern is compared with which
+host; ``rules`` parses the lines of the files.
 """
 
 from __future__ import annotations
