@@ -1,6 +1,6 @@
 """Every error of this package, as one tree.
 
-By whose fault each is stands beside it; below another error, where nothing stands, as of that one.
+Beside each error stands whose fault it is; an error without such a note has that of its parent.
 
     MovescuError
      +-- UsageError                        the caller's
@@ -24,7 +24,7 @@ By whose fault each is stands beside it; below another error, where nothing stan
      |    +-- InventoryError               the archive's
      |         +-- FindNotOfferedError
      |         +-- IgnoredKeyError
-     +-- DataSetError                      the writer's of the data set
+     +-- DataSetError                      that of the data set's writer
      |    +-- DataSetMismatchError         the sender's
      +-- StoreError                        the file system's, or the sink's
      +-- IncompleteError                   the reasons of the result say whose

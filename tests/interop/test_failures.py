@@ -119,13 +119,13 @@ def test_an_unknown_host_is_named(tmp_path: Path) -> None:
 def test_dcmqrscp_called_by_a_wrong_name_is_reported_with_its_reason(dcmqrscp: peers.DcmQrScp, tmp_path: Path) -> None:
     outcome = movescu(*KEYS, "-aec", "WRONG", *dcmqrscp.address, folder=tmp_path, code=61)
     assert "rejected permanently by the service user: called AE title not recognized" in outcome.log
-    assert "set its AE title with --call" in outcome.log
+    assert "set it with --call" in outcome.log
 
 
 def test_orthanc_called_by_a_wrong_name_is_reported_with_its_reason(orthanc: peers.Orthanc, tmp_path: Path) -> None:
     outcome = movescu(*KEYS, "-aec", "WRONG", *orthanc.address, folder=tmp_path, code=61)
     assert "called AE title not recognized" in outcome.log
-    assert "set its AE title with --call" in outcome.log
+    assert "set it with --call" in outcome.log
 
 
 REJECTIONS = {

@@ -168,7 +168,7 @@ class MoveSCU:
             if len(identifier) < MAXIMUM_IDENTIFIER:
                 identifier += fragment
         if len(identifier) >= MAXIMUM_IDENTIFIER:
-            _log.warning("the archive's list of failed objects is ignored: longer than %d bytes", MAXIMUM_IDENTIFIER)
+            _log.warning("the archive's list of failed objects is longer than %d bytes: ignored", MAXIMUM_IDENTIFIER)
             return ()
         self._exchange.show_identifier(identifier, self._context.context_id)
         try:
