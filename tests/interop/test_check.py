@@ -232,7 +232,7 @@ def test_a_port_that_needs_privileges(archive: Archive, tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_and_the_first_failure_gives_the_code(archive: Archive, tmp_path: Path) -> None:
     steps = check(tmp_path, *at(archive, "-aem", "YOU", "-od", tmp_path / "none"), code=45)
-    assert "create it, or name another with --output-directory" in steps["output directory"].advice
+    assert "create the directory, or name another with --output-directory" in steps["output directory"].advice
     assert steps["move destination"].result == "failed"
 
 

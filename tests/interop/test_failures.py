@@ -64,7 +64,7 @@ def test_a_missing_output_directory_is_reported_before_the_archive_is_asked(tmp_
     arguments = ["+P", peers.free_port(), "-od", tmp_path / "none"]
     outcome = movescu(*KEYS, *arguments, *unreachable(), folder=tmp_path, code=45)
     assert f"{tmp_path / 'none'}" in outcome.log
-    assert "create it, or name another with --output-directory" in outcome.log
+    assert "create the directory, or name another with --output-directory" in outcome.log
 
 
 def test_a_file_in_place_of_the_output_directory_is_none(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ class NormalReceiver(_FileReceiver):
     def _warn_of(self, oddities: dict[str, int]) -> None:
         uid = self._incoming.request.affected_sop_instance_uid
         found = ", ".join(f"{what} at {tag_text(tag)}" for what, tag in oddities.items())
-        _log.warning("object %s is stored, but its data set is malformed: %s", uid, found)
+        _log.warning("object %s is stored, but has defects: %s", uid, found)
 
     def _take_whole(self) -> None:
         whole = adapted(self._data, self._syntax, self._encoding, self._storage.noted)

@@ -71,7 +71,8 @@ class OutputDirectory:
         if not os.path.isdir(path):
             what = "is not a directory" if os.path.exists(path) else "does not exist"
             raise DirectoryNotFoundError(
-                f"output directory {what}: {path!r}", hint="create it, or name another with --output-directory"
+                f"output directory {what}: {path!r}",
+                hint="create the directory, or name another with --output-directory",
             )
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

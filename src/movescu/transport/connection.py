@@ -279,7 +279,7 @@ class Connection:
         self._flush(deadline)
 
     def _require(self, *states: State) -> None:
-        """Raise the error that ended the association, if one did: its indication may wait behind data (PS3.8 7.3)."""
+        """Raise the error that ended the association, if one did; its indication may be queued after data."""
         if self._association.state not in states:
             for indication in self._indications:
                 if not isinstance(indication, Fragment):

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _TIMEVAL: Final = struct.Struct("@ll") if sys.platform == "linux" and struct.calcsize("l") == 8 else None
-"""Seconds and microseconds, as ``SO_RCVTIMEO`` takes them; None where Python's own time-outs are used: on 32 bits there
-are two layouts, by the age of the system."""
+"""Seconds and microseconds of ``SO_RCVTIMEO``; None where Python's own timeouts are used: 32-bit systems have two
+layouts, by their age."""
 _BACKLOG: Final = 128
 # A peer whose machine has vanished is noticed after two minutes; with the system's defaults, after two hours.
 _KEEP_ALIVE: Final = tuple(

@@ -293,8 +293,8 @@ def _decode_proposed(reader: ItemReader) -> ProposedContext:
             transfer_syntaxes.append(decode_text(sub.rest()))
     if len(abstract_syntaxes) != 1 or not transfer_syntaxes:
         raise ProtocolError(
-            f"presentation context {context_id}: {len(abstract_syntaxes)} abstract and "
-            f"{len(transfer_syntaxes)} transfer syntaxes, where one and at least one are required",
+            f"presentation context {context_id}: one abstract syntax and at least one transfer syntax are required, "
+            f"not {len(abstract_syntaxes)} and {len(transfer_syntaxes)}",
             abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
         )
     return ProposedContext(context_id, abstract_syntaxes[0], tuple(transfer_syntaxes))

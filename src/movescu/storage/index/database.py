@@ -106,7 +106,7 @@ def _check_place(path: str) -> None:
     except OSError:
         return
     if not stat.S_ISREG(mode):
-        raise StoreError(f"cannot use {path!r}: not a regular file", hint="remove it")
+        raise StoreError(f"cannot use {path!r}: not a regular file", hint=f"remove or rename {FILE_NAME}")
 
 
 def _open(path: str, tables: Tables, wait: float) -> sqlite3.Connection:

@@ -38,7 +38,7 @@ _TABLES: Final = Tables(
     "index",
     1,
     (
-        # flushed: whether what this run noted is on the disk; boot: of which start of the machine the run was
+        # flushed: the files of this run are on the disk; boot: the boot ID of the machine during the run
         "CREATE TABLE index_runs (run INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, flushed INTEGER NOT NULL)",
         # names are the bytes that the file system has; uid is empty where a file is no whole object
         """CREATE TABLE index_files (folder BLOB NOT NULL, name BLOB NOT NULL, uid TEXT NOT NULL, size INTEGER NOT NULL,

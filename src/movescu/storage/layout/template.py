@@ -131,7 +131,7 @@ def parse_layout(text: str) -> Layout | None:
         return None
     template = PRESETS.get(text, text)
     if "{" not in template:
-        raise UsageError(f"there is no layout {text!r}", hint=f"name {_names()}, or give a template with {{Keywords}}")
+        raise UsageError(f"there is no layout {text!r}", hint=f"use {_names()}, or a template with {{Keywords}}")
     parts = tuple(_split(template))
     _check_parts(template, parts)
     layout = Layout(template, parts)
