@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
-def volume(host: str, archive_port: int, keys: movescu.Keys, **settings: Any) -> NDArray[Any]:  # noqa: ANN401 - Settings
+def volume(client: movescu.Client, keys: movescu.Keys) -> NDArray[Any]:
     """Retrieve a series and give its images, ordered by Instance Number, as one array.
 
     Raises ``movescu.errors.IncompleteError`` if not all came: a volume with holes is none.
@@ -27,8 +27,7 @@ def volume(host: str, archive_port: int, keys: movescu.Keys, **settings: Any) ->
     def take(image: Dataset) -> None:
         slices[int(image.InstanceNumber)] = image.pixel_array
 
-    result = movescu.retrieve(host, archive_port, keys, sink=take, verify=True, retries=3, **settings)
-    result.check()
+    client.retrieve(keys, take).raise_for_incomplete()
     return np.stack([slices[number] for number in sorted(slices)])
 
 
@@ -41,14 +40,10 @@ def main() -> None:
     parser.add_argument("--own-title", default="MOVESCU")
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args()
-    array = volume(
-        given.host,
-        given.archive_port,
-        {"StudyInstanceUID": given.study, "SeriesInstanceUID": given.series},
-        called_ae_title=given.title,
-        calling_ae_title=given.own_title,
-        port=given.port,
-    )
+    archive = movescu.AE(given.host, given.archive_port, given.title)
+    retry = movescu.Retry(verify=True, retries=3)
+    with movescu.Client(archive, ae_title=given.own_title, listen=given.port, retry=retry) as client:
+        array = volume(client, {"StudyInstanceUID": given.study, "SeriesInstanceUID": given.series})
     print(f"{array.shape} {array.dtype}, from {array.min()} to {array.max()}")
 
 

@@ -30,20 +30,18 @@ def main() -> int:
     with given.cohort.open(newline="") as file:
         rows = list(csv.DictReader(file))
     incomplete = 0
-    with movescu.Retriever(
-        given.host,
-        given.archive_port,
-        called_ae_title=given.title,
-        calling_ae_title=given.own_title,
-        port=given.port,
-        directory=given.directory,
-        layout=LAYOUT,
-        verify=True,
-        retries=3,
-        resume=True,
-    ) as retriever:
-        for row in rows:
-            result = retriever.retrieve(row)
+    with movescu.Client(
+        movescu.AE(given.host, given.archive_port, given.title),
+        ae_title=given.own_title,
+        listen=given.port,
+        to=movescu.Directory(given.directory, layout=LAYOUT),
+        retry=movescu.Retry(verify=True, retries=3, resume=True),
+    ) as client:
+        for row, result in zip(rows, client.retrieve_many(rows, jobs=2), strict=True):
+            if isinstance(result, Exception):
+                print(*row.values(), "failed:", result)
+                incomplete += 1
+                continue
             print(*row.values(), result.outcome, f"{result.stored} came, {result.already_there} were there")
             incomplete += not result.complete
     return 1 if incomplete else 0

@@ -88,16 +88,10 @@ def main() -> int:
     given = parser.parse_args()
     title, host, port = given.to
     with Forwarder(title, host, int(port), given.own_title) as forwarder:
-        result = movescu.retrieve(
-            given.host,
-            given.archive_port,
-            {"StudyInstanceUID": given.study},
-            called_ae_title=given.title,
-            calling_ae_title=given.own_title,
-            port=given.port,
-            sink=movescu.OnBytes(forwarder.forward),
-            verify=True,
-        )
+        archive = movescu.AE(given.host, given.archive_port, given.title)
+        retry = movescu.Retry(verify=True)
+        with movescu.Client(archive, ae_title=given.own_title, listen=given.port, retry=retry) as client:
+            result = client.retrieve({"StudyInstanceUID": given.study}, movescu.OnBytes(forwarder.forward))
     print(f"{result.outcome}: {result.stored} objects are in {title}")
     return 0 if result.complete else 1
 

@@ -30,7 +30,7 @@ from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITT
 from movescu.errors import DataSetError
 from movescu.query.identifier import make_identifier
 from movescu.transport.access import rules as access_rules
-from movescu.transport.access.decision import AccessRules, Client
+from movescu.transport.access.decision import AccessRules, ConnectingHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,10 +140,10 @@ def log_python(data: bytes) -> None:
 
 
 CLIENTS: Final = (
-    Client("192.0.2.1", "archive.example.org"),
-    Client("2001:db8::1", "unknown"),
-    Client("fe80::1%lo", "paranoid"),
-    Client("unknown", "LOCALHOST"),
+    ConnectingHost("192.0.2.1", "archive.example.org"),
+    ConnectingHost("2001:db8::1", "unknown"),
+    ConnectingHost("fe80::1%lo", "paranoid"),
+    ConnectingHost("unknown", "LOCALHOST"),
 )
 BETWEEN: Final = b"\n----\n"
 """Between hosts.allow, hosts.deny and a file of patterns."""

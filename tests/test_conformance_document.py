@@ -11,7 +11,7 @@ import pytest
 
 from movescu._runtime import version
 from movescu.cli.options.command_line import parse
-from movescu.cli.options.configuration import retrieve_options
+from movescu.cli.options.configuration import config_of
 from movescu.cli.options.table import NAMES
 from movescu.dictionary.uids import APPLICATION_CONTEXT, VERIFICATION, storage_classes
 from movescu.dimse import status as codes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
-DEFAULTS = retrieve_options(parse(["-k", "QueryRetrieveLevel=STUDY", "+P", "104", "archive", "104"]))
+DEFAULTS = config_of(parse(["-k", "QueryRetrieveLevel=STUDY", "+P", "104", "archive", "104"]))
 
 
 def generator() -> ModuleType:
@@ -69,20 +69,20 @@ def test_the_policies_are_those_that_hold_without_options() -> None:
     assert policies["application context"] == APPLICATION_CONTEXT
     assert policies["implementation class UID"] == version.CLASS_UID
     assert policies["implementation version name"] == version.VERSION_NAME
-    assert DEFAULTS.listen is not None
+    assert DEFAULTS.receive is not None
     said: dict[str, tuple[str, Any]] = {
-        "maximum length received, announced": ("3.2.2", DEFAULTS.maximum_length),
-        "waiting for the connection": ("3.2.2", DEFAULTS.connect_timeout),
-        "waiting for the answer to the association request": ("3.2.2", DEFAULTS.acse_timeout),
-        "waiting for an object, or for another count in a response": ("3.2.2", DEFAULTS.stall_timeout),
-        "associations at a time": ("3.3.2", DEFAULTS.listen.maximum_associations),
-        "silence within a message": ("3.3.2", DEFAULTS.store_timeout),
+        "maximum length received, announced": ("3.2.2", DEFAULTS.request.maximum_length),
+        "waiting for the connection": ("3.2.2", DEFAULTS.timeouts.connect),
+        "waiting for the answer to the association request": ("3.2.2", DEFAULTS.timeouts.acse),
+        "waiting for an object, or for another count in a response": ("3.2.2", DEFAULTS.timeouts.stall),
+        "associations at a time": ("3.3.2", DEFAULTS.receive.maximum_associations),
+        "silence within a message": ("3.3.2", DEFAULTS.timeouts.store),
     }
     for policy, (number, value) in said.items():
         words = rows(f"{number} Association policies")[policy]
         assert re.match(r"\d+", words), words
         assert int(words.split(";")[0].split()[0]) == value, policy
-    assert DEFAULTS.dimse_timeout is None
+    assert DEFAULTS.timeouts.dimse is None
     assert policies["waiting for a response"] == "no limit; `--dimse-timeout`"
 
 

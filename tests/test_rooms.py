@@ -27,15 +27,15 @@ ARROWS = {
     "query": "dataset",
     "storage": "dimse",
     "services": "storage",
-    "retrieval": "services query",
+    "retrieve": "services query",
     "testing": "services query",  # the archive matches keys as the client does
-    "cohort": "retrieval",
-    "report": "retrieval",
+    "cohort": "retrieve",
+    "report": "retrieve",
     "cli": "cohort report",
 }
 """Room -> the rooms right below it; what is below those may be imported too."""
 
-EVENTS = {"retrieval", "cohort", "report", "cli"}
+EVENTS = {"retrieve", "cohort", "report", "cli"}
 """Rooms that may import ``movescu.events``; everyone may import ``movescu.errors``."""
 
 ROOT = {"__init__", "__main__", "errors", "events"}

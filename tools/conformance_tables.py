@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.cli.options.table import OPTIONS
 from movescu.dictionary.uids import TRANSFER_SYNTAXES, TransferSyntax, storage_classes, uid_name
-from movescu.retrieval.config import MODELS
+from movescu.retrieve.config import MODELS
 from movescu.ul.pdu import REJECT_REASONS, REJECT_RESULTS, REJECT_SOURCES
 
 if TYPE_CHECKING:

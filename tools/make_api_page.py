@@ -18,10 +18,14 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "api.md"
 
 PLACES: Final = (
-    ("Retrieving", "movescu", "retrieval.client", ("retrieve", "Retriever", "Settings")),
+    ("Retrieving", "movescu", "retrieve.client", ("Client",)),
+    ("A retrieve under way", "movescu", "retrieve.handle", ("Retrieve",)),
+    ("On asyncio", "movescu", "retrieve.async_client", ("AsyncClient", "AsyncRetrieve")),
+    ("Settings", "movescu", "retrieve.config", ("AE", "Timeouts", "Retry", "Receive", "Request")),
     ("Keys", "movescu", "query.python_keys", ("Keys",)),
-    ("What it came to", "movescu", "retrieval.result", ("RetrieveResult",)),
-    ("Where objects go", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes")),
+    ("Result", "movescu", "retrieve.result", ("Result",)),
+    ("Judgement", "movescu", "retrieve.judgement", ("Outcome", "Reason")),
+    ("Where objects go", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes", "OnDataset", "Sink")),
     ("When they are on the disk", "movescu", "storage.durability", ("Durability",)),
     (
         "Events",
@@ -46,7 +50,7 @@ HEAD: Final = """\
 
 def page() -> str:
     """Give the page."""
-    return "\n".join([HEAD + _about("retrieval.client"), *(part for place in PLACES for part in _section(*place))])
+    return "\n".join([HEAD + _about("retrieve.client"), *(part for place in PLACES for part in _section(*place))])
 
 
 def _source(module: str) -> ast.Module:

@@ -1,51 +1,93 @@
 """A C-MOVE client and storage SCP: retrieves objects from DICOM archives (PS3.4 annexes B and C).
 
-``retrieve`` and ``Retriever`` are the library; what they raise is in ``movescu.errors``, what they tell in
-``movescu.events``. An archive for tests is in ``movescu.testing``. All names are loaded when they are used: importing
-the package takes no time.
+``Client`` and ``AsyncClient`` are the library. What they raise is in ``movescu.errors``, what they tell in
+``movescu.events``; an archive for tests is in ``movescu.testing``. These and the names below are public; everything
+else may change. All are loaded when they are used: importing the package takes no time.
 """
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from movescu import errors, events, testing
     from movescu.query.python_keys import Keys
-    from movescu.retrieval.client import Retriever, Settings, retrieve
-    from movescu.retrieval.result import RetrieveResult
+    from movescu.retrieve.async_client import AsyncClient, AsyncRetrieve
+    from movescu.retrieve.client import Client
+    from movescu.retrieve.config import AE, Receive, Request, Retry, Timeouts
+    from movescu.retrieve.handle import Retrieve
+    from movescu.retrieve.judgement import Outcome, Reason
+    from movescu.retrieve.result import Result
     from movescu.storage.durability import Durability
-    from movescu.storage.sinks import Directory, Memory, OnBytes
+    from movescu.storage.incoming_object import Incoming, ObjectReceiver
+    from movescu.storage.sinks import Directory, Memory, OnBytes, OnDataset, Sink
+    from movescu.transport.tls import TLSOptions
+    from movescu.ul.user_information import UserIdentity
 
 __all__ = [
+    "AE",
+    "AsyncClient",
+    "AsyncRetrieve",
+    "Client",
     "Directory",
     "Durability",
+    "Incoming",
     "Keys",
     "Memory",
+    "ObjectReceiver",
     "OnBytes",
-    "RetrieveResult",
-    "Retriever",
-    "Settings",
-    "retrieve",
+    "OnDataset",
+    "Outcome",
+    "Reason",
+    "Receive",
+    "Request",
+    "Result",
+    "Retrieve",
+    "Retry",
+    "Sink",
+    "TLSOptions",
+    "Timeouts",
+    "UserIdentity",
+    "errors",
+    "events",
+    "testing",
 ]
 
 _PLACES = {
-    "Durability": "movescu.storage.durability",
-    "Directory": "movescu.storage.sinks",
-    "Keys": "movescu.query.python_keys",
-    "Memory": "movescu.storage.sinks",
-    "OnBytes": "movescu.storage.sinks",
-    "RetrieveResult": "movescu.retrieval.result",
-    "Retriever": "movescu.retrieval.client",
-    "Settings": "movescu.retrieval.client",
-    "retrieve": "movescu.retrieval.client",
+    "AE": "retrieve.config",
+    "AsyncClient": "retrieve.async_client",
+    "AsyncRetrieve": "retrieve.async_client",
+    "Client": "retrieve.client",
+    "Directory": "storage.sinks",
+    "Durability": "storage.durability",
+    "Incoming": "storage.incoming_object",
+    "Keys": "query.python_keys",
+    "Memory": "storage.sinks",
+    "ObjectReceiver": "storage.incoming_object",
+    "OnBytes": "storage.sinks",
+    "OnDataset": "storage.sinks",
+    "Outcome": "retrieve.judgement",
+    "Reason": "retrieve.judgement",
+    "Receive": "retrieve.config",
+    "Request": "retrieve.config",
+    "Result": "retrieve.result",
+    "Retrieve": "retrieve.handle",
+    "Retry": "retrieve.config",
+    "Sink": "storage.sinks",
+    "TLSOptions": "transport.tls",
+    "Timeouts": "retrieve.config",
+    "UserIdentity": "ul.user_information",
 }
+_MODULES = ("errors", "events", "testing")
 
 
 def __getattr__(name: str) -> object:
     """Load a public name."""
-    if name not in _PLACES:
+    if name not in _PLACES and name not in _MODULES:
         raise AttributeError(f"module 'movescu' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_PLACES[name]), name)
+    if name in _MODULES:
+        return import_module(f"movescu.{name}")
+    return getattr(import_module(f"movescu.{_PLACES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -185,4 +185,4 @@ class StoreError(MovescuError):
 
 
 class IncompleteError(MovescuError):
-    """The retrieve is incomplete (``RetrieveResult.check``); the reasons of the result say by whose fault."""
+    """The retrieve is incomplete (``Result.check``); the reasons of the result say by whose fault."""

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from movescu._runtime.record import names_of, replace
-from movescu.retrieval.config import RetrieveOptions
+from movescu.retrieve.config import AE
 from movescu.ul.pdu import PresentationDataValue
 from movescu.ul.user_information import UserIdentity, UserInformation
 
-OPTIONS = RetrieveOptions("archive", 104, called_ae_title="PACS")
+OPTIONS = AE("archive", 104, title="PACS")
 
 
 def test_fields_are_given_by_place_or_by_name_and_have_defaults() -> None:
-    assert RetrieveOptions(port=104, host="archive", called_ae_title="PACS") == OPTIONS
-    assert (OPTIONS.host, OPTIONS.called_ae_title, OPTIONS.calling_ae_title) == ("archive", "PACS", "MOVESCU")
-    assert names_of(RetrieveOptions)[:3] == ("host", "port", "calling_ae_title")
+    assert AE(port=104, host="archive", title="PACS") == OPTIONS
+    assert (OPTIONS.host, OPTIONS.title, AE("archive", 104).title) == ("archive", "PACS", "ANY-SCP")
+    assert names_of(AE) == ("host", "port", "title")
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_records_are_equal_by_kind_and_fields() -> None:
 
 def test_a_copy_with_other_values_leaves_the_first_as_it_is() -> None:
     other = replace(OPTIONS, port=11112)
-    assert (other.port, other.called_ae_title, OPTIONS.port) == (11112, "PACS", 104)
-    for copied in (copy.copy(OPTIONS), copy.deepcopy(OPTIONS), pickle.loads(pickle.dumps(OPTIONS))):  # noqa: S301 - our own
+    assert (other.port, other.title, OPTIONS.port) == (11112, "PACS", 104)
+    for copied in (copy.copy(OPTIONS), copy.deepcopy(OPTIONS), pickle.loads(pickle.dumps(OPTIONS))):
         assert copied == OPTIONS
 
 

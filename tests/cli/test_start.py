@@ -55,7 +55,7 @@ def free_port() -> str:
 
 def test_a_retrieve_loads_for_its_first_pdu_what_that_takes() -> None:
     modules = loaded_at_the_request()
-    assert "movescu.retrieval.archive_association" in modules
+    assert "movescu.retrieve.association" in modules
     assert not modules & (COSTLY | STORAGE_SIDE | MESSAGES)
 
 

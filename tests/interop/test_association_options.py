@@ -7,6 +7,7 @@ in ``test_negotiation_like_dcmtk``, user identity in ``test_user_identity``.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import subprocess
@@ -27,8 +28,8 @@ from wire import WAIT
 from movescu.dictionary.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, PATIENT_ROOT_FIND, VERIFICATION
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import CStoreRQ, CStoreRSP, encode_command
-from movescu.retrieval.config import RetrieveOptions
-from movescu.retrieval.retrieval import Retrieval
+from movescu.retrieve.association import ArchiveAssociation
+from movescu.retrieve.config import AE, Config
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline
 from movescu.transport.sockets import connect
@@ -237,9 +238,10 @@ def test_an_archive_whose_name_has_an_address_that_refuses_is_asked_at_its_other
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         found = [(*kind, (peers.HOST, peers.free_port())), (*kind, archive.address)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
-        with Retrieval(RetrieveOptions("archive.example", archive.port)) as retriever:
-            retriever.open()
-            retriever.release()
+        association = ArchiveAssociation(Config(AE("archive.example", archive.port)))
+        with contextlib.closing(association):
+            association.open()
+            association.release()
 
 
 # -- classes that no table has ---------------------------------------------------------------------------------------

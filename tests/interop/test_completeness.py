@@ -17,10 +17,11 @@ from movescu.dictionary.uids import STUDY_ROOT_MOVE
 from movescu.errors import AssociationRejectedError, PeerError
 from movescu.events import Event, RetryEvent
 from movescu.query.identifier import make_identifier
-from movescu.retrieval.config import Persistence, RetrieveOptions
-from movescu.retrieval.judgement import Reason
-from movescu.retrieval.retrieval import Retrieval
-from movescu.storage.options import ListenOptions, StorageOptions
+from movescu.retrieve.client import Client
+from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
+from movescu.retrieve.event_observer import EventObserver
+from movescu.retrieve.judgement import Reason
+from movescu.storage.options import StorageOptions
 from movescu.testing import Archive, Ending, Faults
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from corpus import Instance
 
-    from movescu.retrieval.result import RetrieveResult
+    from movescu.retrieve.result import Result
 
 
 class Study(NamedTuple):
@@ -53,21 +54,25 @@ class Study(NamedTuple):
     def there(self) -> set[str]:
         return {path.name.removeprefix("CT.") for path in self.received.iterdir()}
 
-    def options(self, address: tuple[str, int], aet: str = "ARCHIVE") -> RetrieveOptions:
-        own = ListenOptions(self.port, storage=StorageOptions(directory=str(self.received)))
-        return RetrieveOptions(*address, called_ae_title=aet, model="STUDY", linger=0.0, listen=own)
+    def options(self, address: tuple[str, int], aet: str = "ARCHIVE") -> Config:
+        return Config(
+            AE(*address, aet),
+            timeouts=Timeouts(linger=0.0),
+            receive=Receive(self.port),
+            request=Request(model="STUDY", ip="4"),
+        )
 
     def retrieve(
         self,
-        options: RetrieveOptions,
-        persistence: Persistence,
+        options: Config,
+        persistence: Retry,
         keys: Sequence[str] = (),
         on_event: Callable[[Event], None] | None = None,
-    ) -> RetrieveResult:
-        with Retrieval(options, persistence=persistence, on_event=on_event) as retrieval:
-            retrieval.listen()
-            retrieval.pursue(make_identifier(keys or self.keys))
-            return retrieval.finish()
+    ) -> Result:
+        observers = () if on_event is None else (EventObserver(on_event),)
+        storage = StorageOptions(directory=str(self.received))
+        with Client.configured(replace(options, retry=persistence), storage, observers) as client:
+            return client.prepare([make_identifier(keys or self.keys)]).run()
 
 
 @pytest.fixture
@@ -110,7 +115,7 @@ def test_a_third_of_the_objects_lost_at_random_ends_with_all_or_names_the_missin
     with unreliable.proxy(study.port, losses) as port, ARCHIVES[name]({"MOVESCU": (peers.HOST, port)}) as peer:
         peer.load(corpus.paths(study.made))
         options = study.options(peer.address, peer.aet)
-        result = study.retrieve(options, Persistence(verify=True, retries=5, pause=0.0))
+        result = study.retrieve(options, Retry(verify=True, retries=5, pause=0.0))
     assert set(result.missing_uids) == study.uids - study.there
     assert result.complete == (not result.missing_uids)
     assert result.verified
@@ -123,11 +128,11 @@ def test_every_archive_tells_what_it_holds(study: Study, name: str) -> None:
     with ARCHIVES[name]({"MOVESCU": (peers.HOST, study.port)}) as peer:
         peer.load(corpus.paths(some))
         options = study.options(peer.address, peer.aet)
-        result = study.retrieve(options, Persistence(verify=True))
+        result = study.retrieve(options, Retry(verify=True))
         assert (result.complete, result.verified) == (True, True)
         by_uid = [f"SeriesInstanceUID={some[0].series_uid}", f"SOPInstanceUID={some[0].instance_uid}"]
         keys = ["QueryRetrieveLevel=IMAGE", study.keys[1], *by_uid]
-        result = study.retrieve(options, Persistence(verify=True), keys)
+        result = study.retrieve(options, Retry(verify=True), keys)
     assert (result.complete, result.verified, result.extra_uids) == (True, True, ())
 
 
@@ -161,7 +166,7 @@ def test_retry_alone_finds_out_by_itself_what_is_missing_and_asks_for_no_more_th
         elif getattr(event, "sop_instance_uid", ""):
             came.append(event.sop_instance_uid)  # type: ignore[union-attr]
 
-    result = study.retrieve(study.options(address(archive)), Persistence(retries=3, pause=0.0), on_event=on_event)
+    result = study.retrieve(study.options(address(archive)), Retry(retries=3, pause=0.0), on_event=on_event)
     assert (result.complete, result.attempts) == (True, 2)
     assert sorted(came) == sorted(study.uids), "each object once"
 
@@ -169,7 +174,7 @@ def test_retry_alone_finds_out_by_itself_what_is_missing_and_asks_for_no_more_th
 @pytest.mark.parametrize("ending", [Ending.ABORT, Ending.CLOSE])
 def test_a_lost_association_is_opened_again(study: Study, archive: Archive, ending: Ending) -> None:
     archive.faults = Faults(main_ends_by=ending, main_ends_after=3)
-    result = study.retrieve(study.options(address(archive)), Persistence(retries=6, pause=0.0))
+    result = study.retrieve(study.options(address(archive)), Retry(retries=6, pause=0.0))
     assert result.complete
     assert study.there == study.uids
     assert result.attempts > 2
@@ -183,7 +188,7 @@ def test_a_busy_archive_is_asked_again_and_one_that_does_not_want_us_is_not(stud
         attempts.append(event)
         archive.faults = Faults()
 
-    options, persistence = study.options(address(archive)), Persistence(retries=3, pause=0.0)
+    options, persistence = study.options(address(archive)), Retry(retries=3, pause=0.0)
     archive.faults = unknown
     with pytest.raises(AssociationRejectedError):
         study.retrieve(options, persistence, on_event=attempts.append)
@@ -201,7 +206,7 @@ def test_what_the_disk_refused_is_asked_for_again(study: Study, archive: Archive
             in_the_way.rmdir()
 
     result = study.retrieve(
-        study.options(address(archive)), Persistence(verify=True, retries=1, pause=0.0), on_event=on_event
+        study.options(address(archive)), Retry(verify=True, retries=1, pause=0.0), on_event=on_event
     )
     assert (result.complete, result.attempts) == (True, 2)
 
@@ -225,7 +230,7 @@ def test_a_uid_that_would_ask_for_more_than_itself_is_not_asked_for(study: Study
     data = study.made[0].path.read_bytes()
     study.made[0].path.write_bytes(data.replace(study.made[0].instance_uid.encode(), odd.encode()))
     with Archive(study.folder, {"MOVESCU": (peers.HOST, study.port)}, faults=Faults(fail_every=12)) as archive:
-        result = study.retrieve(study.options(address(archive)), Persistence(verify=True, retries=1, pause=0.0))
+        result = study.retrieve(study.options(address(archive)), Retry(verify=True, retries=1, pause=0.0))
     assert result.extra_uids in ((), (odd,))
     assert set(result.missing_uids) <= study.uids - {study.made[0].instance_uid}
 
@@ -237,31 +242,29 @@ def test_an_archive_that_takes_no_lists_is_asked_for_one_object_after_the_other(
         if isinstance(event, RetryEvent):
             archive.faults = Faults(takes_no_lists=True)
 
-    result = study.retrieve(study.options(address(archive)), Persistence(retries=3, pause=0.0), on_event=relent)
+    result = study.retrieve(study.options(address(archive)), Retry(retries=3, pause=0.0), on_event=relent)
     assert result.complete
     assert study.there == study.uids
 
 
 def test_nothing_is_waited_for_when_all_that_is_listed_is_there(study: Study, archive: Archive) -> None:
     archive.faults = Faults(overcount=3)
-    options = replace(study.options(address(archive)), linger=3600.0)
-    results: list[RetrieveResult] = []
-    thread = threading.Thread(
-        target=lambda: results.append(study.retrieve(options, Persistence(verify=True))), daemon=True
-    )
+    options = replace(study.options(address(archive)), timeouts=Timeouts(linger=3600.0))
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(study.retrieve(options, Retry(verify=True))), daemon=True)
     thread.start()
     thread.join(30)
     assert [result.judgement.reasons for result in results] == [(Reason.SHORT,)], "what is counted is no list's to deny"
 
 
 def test_an_archive_that_never_recovers_is_not_asked_beyond_the_time_for_all(study: Study) -> None:
-    options = replace(study.options((peers.HOST, peers.free_port())), total_timeout=0.3)
+    options = replace(study.options((peers.HOST, peers.free_port())), timeouts=Timeouts(total=0.3))
     with pytest.raises(PeerError):
-        study.retrieve(options, Persistence(retries=1000, pause=0.01))
+        study.retrieve(options, Retry(retries=1000, pause=0.01))
 
 
 def test_an_unknown_destination_is_not_asked_for_again(study: Study, archive: Archive) -> None:
-    options = replace(study.options(address(archive)), calling_ae_title="NOBODY")
-    result = study.retrieve(options, Persistence(verify=True, retries=5, pause=0.0))
+    options = replace(study.options(address(archive)), ae_title="NOBODY")
+    result = study.retrieve(options, Retry(verify=True, retries=5, pause=0.0))
     assert (result.attempts, result.outcome) == (1, "failed")
     assert set(result.missing_uids) == study.uids

@@ -20,7 +20,6 @@ from setting import KEY, Setting
 from movescu.dictionary.uids import PATIENT_ROOT_MOVE
 from movescu.dimse.messages import CEchoRQ
 from movescu.dimse.status import CANCEL
-from movescu.query.identifier import make_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -401,10 +400,8 @@ def test_a_storage_client_that_never_ends_does_not_keep_the_program_for_ever(
             session.respond(completed=3)
             session.expect_release()  # comes only when the program has given the storage association up
 
-    with setting.retriever(script, store_timeout=0.3, linger=0.1) as retriever:
-        retriever.move(make_identifier([KEY]))
-        result = retriever.finish()
-        retriever.release()
-    assert result.tally.stored == len(whole)
+    with setting.retrieve(script, store=0.3, linger=0.1) as retrieve:
+        result = retrieve.run()
+    assert result.stored == len(whole)
     assert result.missing == 3 - len(whole)
     setting.assert_arrived(whole)

@@ -14,11 +14,11 @@ import peers
 import pytest
 from command import movescu, running
 
-from movescu.cohort.runner import Campaign, RowResult
+from movescu.cohort.runner import RowResult, Runner
 from movescu.query.request_list import read_rows
-from movescu.retrieval.config import Persistence, RetrieveOptions
-from movescu.retrieval.storage_server import Reception
-from movescu.storage.options import ListenOptions, StorageOptions
+from movescu.retrieve.client import Client
+from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
+from movescu.storage.options import StorageOptions
 from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:
@@ -49,19 +49,19 @@ class Place(NamedTuple):
     def names(self) -> set[str]:
         return {f"CT.{one.instance_uid}" for one in self.made}
 
-    def campaign(self, *, jobs: int = 1, persistence: Persistence | None = None) -> tuple[list[RowResult], list[Row]]:
-        own = ListenOptions(self.port, storage=StorageOptions(directory=str(self.received)))
-        options = RetrieveOptions(self.archive.host, self.archive.port, model="STUDY", linger=0.2, listen=own)
+    def run(self, *, jobs: int = 1, retry: Retry | None = None) -> tuple[list[RowResult], list[Row]]:
+        config = Config(
+            AE(self.archive.host, self.archive.port),
+            timeouts=Timeouts(linger=0.2),
+            retry=retry or Retry(pause=0.01),
+            receive=Receive(self.port),
+            request=Request(model="STUDY"),
+        )
         results: list[RowResult] = []
-        reception = Reception(options)
-        reception.open()
-        try:
-            campaign = Campaign(
-                options, persistence or Persistence(pause=0.01), reception, jobs=jobs, on_row=results.append
-            )
-            return results, campaign.run(read_rows(str(self.rows)))
-        finally:
-            reception.close()
+        storage = StorageOptions(directory=str(self.received))
+        with Client.configured(config, storage, closing=False) as client:
+            runner = Runner(client, jobs=jobs, on_row=results.append)
+            return results, runner.run(read_rows(str(self.rows)))
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_row_that_fails_is_named_and_stops_no_other(place: Place, tmp_path: Pa
 
 def test_what_comes_for_rows_side_by_side_is_told_apart_by_what_they_want(place: Place) -> None:
     place.archive.faults = Faults(drop_every=4)
-    results, waiting = place.campaign(jobs=4, persistence=Persistence(verify=True))
+    results, waiting = place.run(jobs=4, retry=Retry(verify=True))
     assert not waiting
     assert sorted(result.row.number for result in results) == list(range(1, 13))
     for result in results:
@@ -131,7 +131,7 @@ def test_a_busy_archive_is_asked_with_fewer_associations_until_it_recovers(place
     place.archive.faults = Faults(reject=(2, 3, 2))
     timer = threading.Timer(0.1, lambda: setattr(place.archive, "faults", Faults()))
     timer.start()
-    results, waiting = place.campaign(jobs=4, persistence=Persistence(pause=0.1))
+    results, waiting = place.run(jobs=4, retry=Retry(pause=0.1))
     timer.join()
     assert not waiting
     assert {result.outcome for result in results} == {"complete"}
@@ -140,7 +140,7 @@ def test_a_busy_archive_is_asked_with_fewer_associations_until_it_recovers(place
 
 def test_an_archive_that_lets_one_row_after_the_other_down_is_left_alone(place: Place) -> None:
     dead = replace_port(place, peers.free_port())
-    results, waiting = dead.campaign()
+    results, waiting = dead.run()
     assert len(results) == 5
     assert [row.number for row in waiting] == list(range(6, 13))
 

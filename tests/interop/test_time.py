@@ -24,7 +24,6 @@ from setting import KEY, Setting
 from wire import black_hole
 
 from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES
-from movescu.query.identifier import make_identifier
 from movescu.testing import Archive, Faults
 from movescu.transport.sockets import connect
 
@@ -330,10 +329,8 @@ def test_lingering_counts_from_the_last_sign_of_life_not_from_the_last_object(se
         setting.send(setting.made)
         session.expect_release()
 
-    with setting.retriever(script, linger=1.2) as retriever:
-        retriever.move(make_identifier([KEY]))
-        result = retriever.finish()
-        retriever.release()
+    with setting.retrieve(script, linger=1.2) as retrieve:
+        result = retrieve.run()
     assert (result.missing, result.broken_off) == (0, ())
     setting.assert_arrived(setting.made)
 

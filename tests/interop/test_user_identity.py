@@ -18,7 +18,7 @@ from negotiating import KEY
 from pynetdicom import evt
 
 from movescu.cli.options.command_line import parse
-from movescu.cli.options.configuration import retrieve_options
+from movescu.cli.options.configuration import config_of
 from movescu.ul.pdu import AssociateRQ
 from movescu.ul.user_information import UserIdentity, UserInformation
 
@@ -144,7 +144,7 @@ def test_the_sub_item_is_that_of_the_standard_byte_for_byte(
 ) -> None:
     case = CASES[what]
     settings = parse([*KEY, *arguments(case, tmp_path, monkeypatch), "archive", "104"])
-    identity = retrieve_options(settings).user_identity
+    identity = config_of(settings).request.user_identity
     assert identity is not None
     kind, primary, secondary = case[3]
     body = bytes((kind, 1)) + len(primary).to_bytes(2, "big") + primary + len(secondary).to_bytes(2, "big") + secondary
@@ -154,9 +154,9 @@ def test_the_sub_item_is_that_of_the_standard_byte_for_byte(
 def test_nothing_that_is_printed_of_a_request_or_its_answer_shows_the_secret(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(SECRET)
     settings = parse([*KEY, "--user", "someone", "--password-file", str(tmp_path / "secret"), "archive", "104"])
-    options = retrieve_options(settings)
-    said = UserInformation(user_identity=options.user_identity, user_identity_response=SECRET)
-    for shown in (settings, options, options.user_identity, said, AssociateRQ("A", "B", (), said)):
+    options = config_of(settings)
+    said = UserInformation(user_identity=options.request.user_identity, user_identity_response=SECRET)
+    for shown in (settings, options, options.request.user_identity, said, AssociateRQ("A", "B", (), said)):
         assert SECRET.decode() not in f"{shown!r} {shown}"
 
 

@@ -23,7 +23,6 @@ from setting import KEY, Setting
 
 from movescu.dimse.status import OUT_OF_RESOURCES, SUCCESS
 from movescu.errors import PeerError
-from movescu.query.identifier import make_identifier
 from movescu.storage import writer
 from movescu.storage.writer import OutputDirectory
 
@@ -67,8 +66,8 @@ def retrieving(setting: Setting, folder: Path) -> Iterator[scripted.Sender]:
         session.respond(completed=0)
         session.expect_release()
 
-    with setting.retriever(script) as retriever:
-        moving = threading.Thread(target=lambda: retriever.move(make_identifier((KEY,))))
+    with setting.retrieve(script) as retrieve:
+        moving = threading.Thread(target=retrieve.run)
         moving.start()
         try:
             assert sending.wait(scripted.PATIENCE)
@@ -77,8 +76,6 @@ def retrieving(setting: Setting, folder: Path) -> Iterator[scripted.Sender]:
         finally:
             sent.set()
             moving.join()
-        retriever.finish()
-        retriever.release()
 
 
 @mounts

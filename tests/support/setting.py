@@ -11,15 +11,18 @@ import peers
 import scripted
 from command import Outcome, Running, here, movescu, running
 
-from movescu.retrieval.config import RetrieveOptions
-from movescu.retrieval.retrieval import Retrieval
-from movescu.storage.options import ListenOptions, StorageOptions
+from movescu.query.identifier import make_identifier
+from movescu.retrieve.client import Client
+from movescu.retrieve.config import AE, Config, Receive, Timeouts
+from movescu.storage.options import StorageOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from corpus import Instance
+
+    from movescu.retrieve.handle import Retrieve
 
 KEY = "QueryRetrieveLevel=STUDY"
 
@@ -65,25 +68,21 @@ class Setting:
         return outcome
 
     @contextmanager
-    def retriever(
+    def retrieve(
         self,
         script: scripted.Script,
         *,
-        dimse_timeout: float | None = None,
         linger: float = 10.0,
-        store_timeout: float = 60.0,
-    ) -> Iterator[Retrieval]:
-        """Use the Python API against a script, for times of less than a second."""
+        store: float = 60.0,
+    ) -> Iterator[Retrieve]:
+        """Make ready a retrieve by the client against a script, for times of less than a second."""
         with scripted.archive(script) as archive:
-            own = ListenOptions(self.port, storage=StorageOptions(directory=str(self.received)))
-            host, port = archive.address
-            options = RetrieveOptions(
-                host, port, dimse_timeout=dimse_timeout, linger=linger, store_timeout=store_timeout, listen=own
+            config = Config(
+                AE(*archive.address), timeouts=Timeouts(linger=linger, store=store), receive=Receive(self.port)
             )
-            with Retrieval(options) as retriever:
-                retriever.listen()
-                retriever.open()
-                yield retriever
+            with Client.configured(config, StorageOptions(directory=str(self.received))) as client:
+                yield client.prepare([make_identifier([KEY])])
+                client.release()
 
     def send(self, instances: list[Instance]) -> None:
         """Store objects over one association, as the archive's other half."""

@@ -26,13 +26,15 @@ class Fields:  # noqa: PLW1641 - those of ``Struct`` may change
     """What ``Struct`` and ``Record`` have in common.
 
     A default is shared by all instances, so it has to be one that does not change. ``_hidden`` names fields that are
-    not shown. Annotations have to be strings, as ``from __future__ import annotations`` makes them.
+    not shown. A method ``check`` is called when an instance has been made, to raise an error. Annotations have to be
+    strings, as ``from __future__ import annotations`` makes them.
     """
 
     _names: ClassVar[tuple[str, ...]] = ()
     _known: ClassVar[frozenset[str]] = frozenset()
     _needed: ClassVar[frozenset[str]] = frozenset()
     _hidden: ClassVar[frozenset[str]] = frozenset()
+    _checked: ClassVar[bool] = False
 
     __slots__ = ("__dict__",)
 
@@ -41,6 +43,7 @@ class Fields:  # noqa: PLW1641 - those of ``Struct`` may change
         cls._names = tuple(dict.fromkeys((*cls._names, *own)))
         cls._known = frozenset(cls._names)
         type.__setattr__(cls, "__match_args__", cls._names)  # as a dataclass has them, which type checkers assume
+        cls._checked = hasattr(cls, "check")
         cls._needed = frozenset(name for name in cls._names if not hasattr(cls, name))
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -50,6 +53,8 @@ class Fields:  # noqa: PLW1641 - those of ``Struct`` may change
             values.update(kwargs)
             if len(values) < len(args) + len(kwargs) or not self._needed <= values.keys() <= self._known:
                 _refuse(type(self), args, kwargs)
+        if self._checked:
+            self.check()  # type: ignore[attr-defined] # a subclass has it
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

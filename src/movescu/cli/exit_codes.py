@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from movescu.retrieval.judgement import Reason, judge
+from movescu.retrieve.judgement import Reason, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final
 
-    from movescu.retrieval.judgement import Evidence
+    from movescu.retrieve.judgement import Evidence
 
 
 class ExitCode(IntEnum):

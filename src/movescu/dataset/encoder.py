@@ -51,7 +51,7 @@ from movescu.errors import DataSetError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from movescu.dataset.output import Output, Sink
+    from movescu.dataset.output import ByteSink, Output
     from movescu.dictionary.uids import TransferSyntax
 
 MAX_OPEN: Final = 1 << 18
@@ -113,7 +113,7 @@ class Encoder:
         output: Output,
         *,
         file_offset: int,
-        spool: Callable[[], Sink],
+        spool: Callable[[], ByteSink],
     ) -> None:
         self._output = output
         self._encoding = encoding

@@ -1,8 +1,8 @@
 """Where an encoded data set goes: a sink of bytes, and the layer that lets an encoder correct what it has written.
 
 A length is known only when what it measures has been written. ``Output`` therefore writes a placeholder and patches
-it: in the last 256 KiB, which it keeps, or through ``Sink.patch`` in what has gone to the file. Nothing else is held
-in memory, however large a sequence or group is.
+it: in the last 256 KiB, which it keeps, or through ``ByteSink.patch`` in what has gone to the file. Nothing else is
+held in memory, however large a sequence or group is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BLOCK: Final = 1 << 20
 _SPOOL_FROM: Final = 4 << 20
 
 
-class Sink(Protocol):
+class ByteSink(Protocol):
     """A file being written, or its like; positions are bytes from the start of the data set."""
 
     def write(self, data: Buffer) -> None:
@@ -61,10 +61,10 @@ class MemorySink:
 class SpoolingSink:
     """A sink in memory that moves to a spool file when it grows past 4 MiB."""
 
-    def __init__(self, spool: Callable[[], Sink]) -> None:
+    def __init__(self, spool: Callable[[], ByteSink]) -> None:
         self._spool = spool
         self._memory = MemorySink()
-        self._sink: Sink = self._memory
+        self._sink: ByteSink = self._memory
         self.size = 0
 
     def write(self, data: Buffer) -> None:
@@ -93,7 +93,7 @@ class SpoolingSink:
 class Output:
     """What an encoder writes to: appends, and corrects anything written before; ``position`` is the end."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: ByteSink) -> None:
         self.position = 0
         self._sink = sink
         self._kept = bytearray()
@@ -151,7 +151,7 @@ class Output:
         self.flush()
         return self._sink.read(position, size)
 
-    def permute(self, first: int, pieces: list[tuple[int, int]], spool: Callable[[], Sink]) -> None:
+    def permute(self, first: int, pieces: list[tuple[int, int]], spool: Callable[[], ByteSink]) -> None:
         """Replace everything from position ``first`` on by pieces of it, (position, size), in their order."""
         scratch = SpoolingSink(spool)
         for position, size in pieces:

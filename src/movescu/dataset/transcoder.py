@@ -15,7 +15,7 @@ from movescu.dataset.encoder import Encoder
 from movescu.dataset.encoding import MAX_INFLATED, Encoding, GroupLength, Identity
 from movescu.dataset.fast_path.scan import unchanged
 from movescu.dataset.identity import IdentityReader
-from movescu.dataset.output import MemorySink, Output, Sink, SpoolingSink
+from movescu.dataset.output import ByteSink, MemorySink, Output, SpoolingSink
 from movescu.dataset.parser import Parser
 from movescu.dataset.values import elements
 from movescu.dictionary.uids import EXPLICIT_LITTLE
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dictionary.vr import Buffer
 
-__all__ = ["Encoding", "GroupLength", "Identity", "MemorySink", "Recoder", "Sink", "recode", "scan", "values_of"]
+__all__ = ["ByteSink", "Encoding", "GroupLength", "Identity", "MemorySink", "Recoder", "recode", "scan", "values_of"]
 
 MAX_HELD: Final = 64 << 20
 """Bytes to which one may grow that is held in memory; a list of 100,000 UIDs has 6.5 MB."""
@@ -91,11 +91,11 @@ class Recoder:
         self,
         syntax: TransferSyntax,
         encoding: Encoding,
-        sink: Sink,
+        sink: ByteSink,
         *,
         file_offset: int = 0,
         maximum_inflated: int = MAX_INFLATED,
-        spool: Callable[[], Sink],
+        spool: Callable[[], ByteSink],
     ) -> None:
         target = encoding.transfer_syntax or syntax
         self._sink = sink

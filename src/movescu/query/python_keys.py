@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.transcoder import recode
 from movescu.dataset.values import element, pad
+from movescu.dictionary.tags import tag_of
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
 from movescu.query.identifier import Identifier, make_identifier
@@ -56,10 +57,27 @@ def _made(keys: Keys) -> Identifier:
     return _of_data_set(cast("Dataset", keys))
 
 
+def keys_of_row(row: Mapping[str, object]) -> dict[str, object]:
+    """Return the keys of a row of a table, such as one of pandas: columns that are no keywords are left out.
+
+    Raises ``UsageError`` if a unique key is blank, for the row would match more than the others.
+    """
+    keys = {str(name): value for name, value in row.items() if tag_of(str(name)) is not None}
+    for name, value in keys.items():
+        if tag_of(name) in UNIQUE_KEYS.values() and not _text(value):
+            raise UsageError(f"{name} is blank: the row would match more than the others")
+    return keys
+
+
 def _text(value: object) -> str:
+    """Return the text of a value; a missing value of a table (None, NaN) is empty."""
     if isinstance(value, list | tuple):
-        return "\\".join(map(str, value))
-    return "" if value is None else str(value)
+        return "\\".join(map(_text, value))
+    try:
+        missing = value is None or bool(value != value)  # noqa: PLR0124 - NaN is not equal to itself
+    except TypeError:  # pandas' NA is neither
+        missing = True
+    return "" if missing else str(value)
 
 
 def _of_data_set(keys: Dataset) -> Identifier:

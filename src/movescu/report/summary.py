@@ -28,7 +28,7 @@ from movescu.events import (
 )
 
 if TYPE_CHECKING:
-    from movescu.retrieval.config import RetrieveOptions
+    from movescu.retrieve.config import Config
 
 _REPORTED: Final = 1000  # failures, errors and rejected contexts that are named one by one
 
@@ -47,8 +47,8 @@ class _Series:
 class Summary:
     """Takes events, as an ``EventSink``, and gives the report."""
 
-    def __init__(self, options: RetrieveOptions) -> None:
-        self._options = options
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._begun = time.time()
         self._series: dict[tuple[int | None, str, str], _Series] = {}
         self._failures: dict[str, dict[str, Any]] = {}
@@ -131,14 +131,14 @@ class Summary:
         }
 
     def _archive(self) -> dict[str, Any]:
-        options = self._options
+        config = self._config
         return {
-            "host": options.host,
-            "port": options.port,
-            "called_ae_title": options.called_ae_title,
-            "calling_ae_title": options.calling_ae_title,
-            "move_destination": options.destination,
-            "model": options.model,
+            "host": config.archive.host,
+            "port": config.archive.port,
+            "called_ae_title": config.archive.title,
+            "calling_ae_title": config.ae_title,
+            "move_destination": config.move_destination,
+            "model": config.request.model,
         }
 
 

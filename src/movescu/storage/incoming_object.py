@@ -44,6 +44,21 @@ class Incoming(Struct):
         self.calling_ae_title = calling_ae_title
 
     @property
+    def sop_class_uid(self) -> str:
+        """Its SOP class."""
+        return self.request.affected_sop_class_uid
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Its SOP instance."""
+        return self.request.affected_sop_instance_uid
+
+    @property
+    def transfer_syntax_uid(self) -> str:
+        """The transfer syntax of its data set."""
+        return self.context.transfer_syntax.uid
+
+    @property
     def prefix(self) -> str:
         """The file name prefix of its SOP class."""
         return prefix(self.request.affected_sop_class_uid)

@@ -1,20 +1,18 @@
-"""Options of the storage SCP and of the storage of objects, as values.
+"""Configuration of storage: where received objects go, and what their files look like (PS3.10).
 
-``movescu.retrieval.config`` has the options of the requests. Not loaded for a retrieve without a port of its own.
+Not loaded for a retrieve without a port of its own.
 """
 
 from __future__ import annotations
 
 from movescu._runtime.record import Record
 from movescu.dataset.encoding import MAX_INFLATED, Encoding
-from movescu.dictionary.uids import UNCOMPRESSED
 from movescu.storage.durability import Durability
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from movescu.dictionary.uids import TransferSyntax
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.layout.template import Layout
 
@@ -43,24 +41,3 @@ class StorageOptions(Record):
     def to_files(self) -> bool:
         """Whether objects are written to files of the directory."""
         return not self.ignore and self.sink is None
-
-
-class ListenOptions(Record):
-    """The storage SCP. ``port``: 0 lets the system choose. ``address``: default empty, all interfaces.
-
-    ``accept_unknown``: accept unknown SOP classes. ``calling_ae_titles``: senders that may store. Default: any.
-    ``require_called_ae_title``: the sender has to call the AE title that the archive was given as move destination.
-    ``access_rules``: apply hosts.allow and hosts.deny; ``host_lookup``: look up the names of hosts for them.
-    ``maximum_associations``: at a time. Default: 64.
-    """
-
-    port: int
-    address: str = ""
-    transfer_syntaxes: tuple[TransferSyntax, ...] = UNCOMPRESSED
-    accept_unknown: bool = False
-    calling_ae_titles: tuple[str, ...] = ()
-    require_called_ae_title: bool = False
-    access_rules: bool = False
-    host_lookup: bool = True
-    maximum_associations: int = 64
-    storage: StorageOptions = StorageOptions()

@@ -13,7 +13,7 @@ import inspect
 import os
 import threading
 import warnings
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.file_meta import encode_file_meta
@@ -31,8 +31,19 @@ if TYPE_CHECKING:
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.layout.template import Layout
 
-Destination: TypeAlias = "str | os.PathLike[str] | Directory | Memory | OnBytes | Callable[[Dataset], object]"
+Destination: TypeAlias = "str | os.PathLike[str] | Directory | Sink | Callable[[Dataset], object]"
 """Values accepted as the destination of objects."""
+
+
+class Sink(Protocol):
+    """Protocol of a sink: receives objects as they arrive."""
+
+    def open_receiver(self, incoming: Incoming) -> ObjectReceiver:
+        """Return the receiver of an object; ``incoming`` has its class, instance, transfer syntax and sender.
+
+        May be called from several threads at once. The receiver gets the bytes of the data set as they arrive.
+        """
+
 
 _CANONICAL: Final = Encoding()
 
@@ -84,7 +95,12 @@ class OnBytes:
 
     def _hand_over(self, file: bytes) -> None:
         with self._turn:
-            returned = self._call(file)
+            outside = getattr(_inside, "sinks", ())
+            _inside.sinks = (*outside, self)
+            try:
+                returned = self._call(file)
+            finally:
+                _inside.sinks = outside
         if inspect.isawaitable(returned):
             if inspect.iscoroutine(returned):
                 returned.close()
@@ -169,8 +185,26 @@ def storage_options(destination: Destination) -> StorageOptions:
         destination = Directory(destination)
     if isinstance(destination, Directory):
         return destination.storage
-    sink = destination if isinstance(destination, (Memory, OnBytes)) else OnDataset(destination)
-    return StorageOptions(sink=sink.open_receiver)
+    if hasattr(destination, "open_receiver"):
+        return StorageOptions(sink=cast("Sink", destination).open_receiver)
+    if not callable(destination):
+        raise UsageError(
+            f"{destination!r} is not a destination", hint="give a directory, a sink, or a callable that takes data sets"
+        )
+    return StorageOptions(sink=OnDataset(destination).open_receiver)
+
+
+_inside = threading.local()
+"""The sinks whose callables this thread is running."""
+
+
+def refuse_inside(sink: Callable[[Incoming], ObjectReceiver] | None) -> None:
+    """Raise ``UsageError`` inside the callable of the same sink, which would wait for itself."""
+    if getattr(sink, "__self__", None) in getattr(_inside, "sinks", ()):
+        raise UsageError(
+            "retrieve() inside the callable that receives its objects",
+            hint="pass the work to another thread: the callable is not called again before it returns",
+        )
 
 
 def read_dataset(file: bytes) -> Dataset:

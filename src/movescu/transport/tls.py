@@ -13,10 +13,10 @@ import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from movescu._runtime.late_log import logger_of
-from movescu.errors import ConnectError, ConnectionLostError, PeerError, TimedOutError, TLSError
+from movescu.errors import ConnectError, ConnectionLostError, PeerError, TimedOutError, TLSError, UsageError
 
 if TYPE_CHECKING:
     import socket
@@ -175,6 +175,13 @@ class TLS:
         _log.warning("a sender requested the server name %s, not %s", name or "(none)", expected)
         return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
+    @classmethod
+    def of_contexts(cls, client: ssl.SSLContext, server: ssl.SSLContext | None) -> Self:
+        """Return a TLS of the program's own contexts, for the archive and for senders."""
+        made = object.__new__(cls)
+        made._options, made._client, made._server = TLSOptions(), client, server
+        return made
+
     def secure_request(self, transport: Transport, host: str, deadline: Deadline) -> None:
         """Secure a connection opened to ``host``. Raise ``ConnectError`` if the handshake fails, ``TimedOutError``."""
         name = host if self._options.server_name is None else self._options.server_name or None
@@ -209,6 +216,25 @@ class TLS:
             _log.warning("cannot secure the connection from %s: %s", transport.peer, error)
             _log.warning("%s", error.hint or _SEND_BY_TLS)
             raise
+
+
+def make(options: TLSOptions | ssl.SSLContext | tuple[ssl.SSLContext, ssl.SSLContext], *, accepting: bool) -> TLS:
+    """Return a TLS from options or from the program's own contexts, for both directions if ``accepting``.
+
+    Contexts: one for the archive, or a pair of that and one for senders. Raise ``TLSError`` if a file or name is
+    unusable, ``UsageError`` for any other value.
+    """
+    if isinstance(options, TLSOptions):
+        return TLS(options, accepting=accepting)
+    client, server = options if isinstance(options, tuple) and len(options) == 2 else (options, None)
+    if not isinstance(client, ssl.SSLContext) or not isinstance(server, ssl.SSLContext | None):
+        raise UsageError(f"tls {options!r} is neither TLSOptions nor an ssl.SSLContext")
+    if accepting and server is None:
+        raise UsageError(
+            "one ssl.SSLContext secures the connection to the archive alone, and senders would connect unsecured",
+            hint="give a pair of contexts, for the archive and for senders, or TLSOptions",
+        )
+    return TLS.of_contexts(client, server)
 
 
 def cipher_suites() -> dict[str, str]:

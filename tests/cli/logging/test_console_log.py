@@ -31,12 +31,12 @@ from movescu.cli.output.dots import Dots
 from movescu.dataset.data_set_text import data_set_text
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.dimse.message_text import message_text
-from movescu.dimse.messages import CMoveRQ, CMoveRSP
-from movescu.storage.receiver import IgnoringReceiver
+from movescu.dimse.messages import CMoveRQ, CMoveRSP, CStoreRQ
+from movescu.storage.incoming_object import Incoming
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline
 from movescu.transport.sockets import connect
-from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
+from movescu.ul.negotiation import AcceptorPolicy, Context, answer, propose, user_information
 from movescu.ul.pdu import AssociateRJ, AssociateRQ
 from movescu.ul.pdu_text import association_text, bytes_of
 from movescu.ul.user_information import ExtendedNegotiation, UserIdentity, UserInformation
@@ -81,19 +81,24 @@ def test_the_progress_is_that_of_dcmtk(options: str, objects: list[delivery.Deli
     assert bool(outputs[1]) == ("-v" in options or "info" in options)
 
 
+def incoming(uid: str) -> Incoming:
+    return Incoming(CStoreRQ("1.2", 1, uid), Context(1, "1.2", EXPLICIT_LITTLE), "SENDER")
+
+
 def test_dots_of_objects_that_come_at_once_stand_on_lines_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     monkeypatch.setattr(sys, "stdout", output)
     dots = Dots()
-    first, second, third = (dots.watch(IgnoringReceiver()) for _ in range(3))
-    for receiver, times in ((second, 2), (first, 1), (third, 3)):
+    first, second, third = objects = [incoming(f"1.{number}") for number in range(3)]
+    for one in objects:
+        dots.begin(one)
+    for one, times in ((second, 2), (first, 1), (third, 3)):
         for _ in range(times):
-            receiver.write(memoryview(b""))
-    second.finish()
+            dots.fragments(one, (memoryview(b""),))
+    dots.finish(second)
     assert output.getvalue() == "RECV: ."
-    first.discard()
-    first.discard()
-    third.finish()
+    dots.finish(first)
+    dots.finish(third)
     assert output.getvalue() == "RECV: .\nRECV: ..\nRECV: ...\n"
 
 

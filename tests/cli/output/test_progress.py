@@ -186,7 +186,7 @@ def test_without_a_terminal_nothing_of_it_is_loaded(archive: Archive, keys: list
         "movescu.cli.output.progress",
         "movescu.cli.options.sites",
         "movescu.cli.commands.check",
-        "movescu.retrieval.connection_test",
+        "movescu.retrieve.connection_test",
     }
     assert not loaded & late
 

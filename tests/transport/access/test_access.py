@@ -1,4 +1,4 @@
-"""Access control: rule by rule against hosts_access(5) and hosts_options(5), and with generated files against libwrap."""
+"""Access control: rule by rule against hosts_access(5) and hosts_options(5), and generated files against libwrap."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import rulefiles
 from hypothesis import given
 from hypothesis import strategies as st
 
-from movescu.transport.access.decision import AccessRules, Client, Verdict, look_up
+from movescu.transport.access.decision import AccessRules, ConnectingHost, Verdict, look_up
 from movescu.transport.access.rules import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PACS = Client("10.1.2.3", "pacs.example.org")
-NAMELESS = Client("10.1.2.3", "unknown")
-LIAR = Client("10.1.2.3", "paranoid")
-SHORT = Client("10.1.2.3", "pacs")
-V6 = Client("2001:db8::1", "unknown")
-LINK_LOCAL = Client("fe80::1%eth0", "unknown")
-MAPPED = Client("::ffff:10.1.2.3", "unknown")
+PACS = ConnectingHost("10.1.2.3", "pacs.example.org")
+NAMELESS = ConnectingHost("10.1.2.3", "unknown")
+LIAR = ConnectingHost("10.1.2.3", "paranoid")
+SHORT = ConnectingHost("10.1.2.3", "pacs")
+V6 = ConnectingHost("2001:db8::1", "unknown")
+LINK_LOCAL = ConnectingHost("fe80::1%eth0", "unknown")
+MAPPED = ConnectingHost("::ffff:10.1.2.3", "unknown")
 
 
 def decide(
     allow: str | bytes,
-    client: Client,
+    client: ConnectingHost,
     deny: str | bytes = "ALL: ALL\n",
     server: tuple[str, int | None] = ("", None),
     *,
@@ -113,11 +113,11 @@ def test_server_name_is_looked_up_only_for_a_rule_that_needs_it(monkeypatch: pyt
         ("KNOWN", PACS, True),
         ("KNOWN", NAMELESS, False),
         ("KNOWN", LIAR, False),
-        ("KNOWN", Client("", "pacs"), False),
+        ("KNOWN", ConnectingHost("", "pacs"), False),
         ("UNKNOWN", NAMELESS, True),
         ("UNKNOWN", PACS, False),
         ("UNKNOWN", LIAR, False),
-        ("UNKNOWN", Client("", ""), True),
+        ("UNKNOWN", ConnectingHost("", ""), True),
         ("PARANOID", LIAR, True),
         ("PARANOID", PACS, False),
         ("LOCAL", SHORT, True),
@@ -199,7 +199,7 @@ def test_server_name_is_looked_up_only_for_a_rule_that_needs_it(monkeypatch: pyt
         ("", PACS, False),
     ],
 )
-def test_client_list_matches_as_libwrap_has_it(clients: str, client: Client, *, matches: bool) -> None:
+def test_client_list_matches_as_libwrap_has_it(clients: str, client: ConnectingHost, *, matches: bool) -> None:
     assert decide(f"movescu: {clients}\n", client).allowed is matches
 
 
@@ -236,7 +236,7 @@ def test_lines_are_parsed_as_by_libwrap(text: str, line: int) -> None:
 
 @pytest.mark.parametrize("deny", ["ALL: ALL", "#", "sshd: ALL\nx", "sshd: ALL \\\n", "#" * 3000 + "\n"])
 def test_truncated_hosts_deny_denies_clients_that_no_rule_allows(deny: str) -> None:
-    verdict = decide("movescu: 10.1.\n", Client("10.2.0.1", "unknown"), deny)
+    verdict = decide("movescu: 10.1.\n", ConnectingHost("10.2.0.1", "unknown"), deny)
     assert not verdict.allowed
     assert "missing newline, or line too long" in verdict.warnings[0]
     assert decide("movescu: 10.1.\n", PACS, deny).allowed
@@ -446,7 +446,7 @@ def test_host_name_counts_only_if_it_resolves_to_the_address(
 
 def test_resolver_is_not_called_without_host_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = resolver(monkeypatch, "pacs.example.org", ["10.1.2.3"])
-    assert look_up("::ffff:10.1.2.3", host_lookup=False) == Client("10.1.2.3", "unknown")
+    assert look_up("::ffff:10.1.2.3", host_lookup=False) == ConnectingHost("10.1.2.3", "unknown")
     assert not asked
 
 
@@ -466,7 +466,9 @@ def assert_agreement(
     assert 0.2 < sum(answers) / len(answers) < 0.8, "the generator makes rules that matter"
     for query, answer in zip(queries, answers, strict=True):
         rules = AccessRules.read(str(query.case.allow), str(query.case.deny))
-        verdict = rules.allows(Client(query.address, query.name), server[0], server_port=server[1], host_lookup=True)
+        verdict = rules.allows(
+            ConnectingHost(query.address, query.name), server[0], server_port=server[1], host_lookup=True
+        )
         assert verdict.allowed is answer, f"{query}{verdict}"
 
 
@@ -542,7 +544,7 @@ TEXTS = st.one_of(
 def test_parsing_and_deciding_never_raise(
     allow: bytes, deny: bytes, address: str, name: str, server: str, port: int
 ) -> None:
-    verdict = decide(allow, Client(address, name), deny, server=(server, port))
+    verdict = decide(allow, ConnectingHost(address, name), deny, server=(server, port))
     for text in (verdict.rule, verdict.location, *verdict.warnings):
         assert text.isprintable(), "a log may say it as it is"
         text.encode()
@@ -585,5 +587,5 @@ def listed(text: str) -> Callable[[Path], str]:
 def test_decision_time_is_bounded_by_the_text(allow: Callable[[Path], str], tmp_path: Path) -> None:
     case = rulefiles.write(tmp_path, allow(tmp_path))
     start = time.thread_time()
-    AccessRules.read(str(case.allow), str(case.deny)).allows(Client("10.1.2.3", "a" * 255))
+    AccessRules.read(str(case.allow), str(case.deny)).allows(ConnectingHost("10.1.2.3", "a" * 255))
     assert time.thread_time() - start < 20  # of the processor, and not of the clock; at most one by itself

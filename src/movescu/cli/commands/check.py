@@ -13,12 +13,13 @@ from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logging.console_log import escape
 from movescu.cli.output.diagnostics import AT_START
-from movescu.retrieval.connection_test import DestinationUnknownError, Result, check
+from movescu.retrieve.connection_test import DestinationUnknownError, StepResult, check
 
 if TYPE_CHECKING:
     from movescu.errors import MovescuError
-    from movescu.retrieval.config import RetrieveOptions
-    from movescu.retrieval.connection_test import Step
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.connection_test import Step
+    from movescu.storage.options import StorageOptions
 
 _CODES: Final[tuple[tuple[type[MovescuError], ExitCode], ...]] = (
     (DestinationUnknownError, ExitCode.MOVE_FAILED),
@@ -26,11 +27,11 @@ _CODES: Final[tuple[tuple[type[MovescuError], ExitCode], ...]] = (
 )
 
 
-def run_check(options: RetrieveOptions) -> ExitCode:
+def run_check(config: Config, storage: StorageOptions | None) -> ExitCode:
     """Take the steps and print them as they are done. Gives the exit code."""
     failed: list[Step] = []
-    for step in check(options):
-        if step.result is Result.FAILED:
+    for step in check(config, storage):
+        if step.result is StepResult.FAILED:
             failed.append(step)
         streams.write(sys.stdout, _lines(step))
     return _code(failed[0]) if failed else ExitCode.SUCCESS

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import replace
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logging.console_log import escape
@@ -17,31 +18,30 @@ from movescu.cli.options.configuration import check_scopes, identifiers
 from movescu.dictionary.uids import STUDY_ROOT_FIND
 from movescu.errors import InventoryError, PeerError
 from movescu.query.request_list import read_rows
-from movescu.retrieval.archive_association import Session
-from movescu.retrieval.inventory import take_inventory
-from movescu.retrieval.retrieval import make_tls
+from movescu.retrieve.client import Client
+from movescu.retrieve.inventory import take_inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.query.identifier import Identifier
-    from movescu.retrieval.config import RetrieveOptions
-    from movescu.retrieval.inventory import Inventory
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.inventory import Inventory
 
 _log: Final = logger_of("movescu.cli")
 
 
-def run_dry(settings: CommandSettings, options: RetrieveOptions) -> int:
+def run_dry(settings: CommandSettings, config: Config) -> int:
     """Ask, and print. Gives the exit code; errors before the first request are raised."""
     wanted = _wanted(settings)
     total, code = 0, ExitCode.SUCCESS
-    session = Session(options, tls=make_tls(options.tls, accepting=False), further=(STUDY_ROOT_FIND,))
+    session = Client.configured(replace(config, receive=None), None).association(further=(STUDY_ROOT_FIND,))
     with contextlib.closing(session):
         session.open()
         for text, identifier in wanted:
             try:
-                inventory = take_inventory(session, identifier, options.model)
+                inventory = take_inventory(session, identifier, config.request.model)
             except InventoryError as error:
                 _log.error("%s%s", text and f"{text}: ", error)
                 code = ExitCode.INCOMPLETE

@@ -13,24 +13,22 @@ from movescu._runtime.late_log import ERROR, logger_of
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
 from movescu.cli.logging import level
-from movescu.cli.options.configuration import check_scopes, identifiers, persistence, retrieve_options, watch
+from movescu.cli.options.configuration import check_scopes, config_of, identifiers, lists, observers, storage_of
 from movescu.cli.output import diagnostics
 from movescu.cli.signals import Signals
-from movescu.errors import MovescuError, PeerError, StoreError, UsageError
-from movescu.retrieval.judgement import Evidence
-from movescu.retrieval.retrieval import Retrieval
+from movescu.errors import MovescuError, PeerError, UsageError
+from movescu.retrieve.client import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import Final
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
-    from movescu.query.identifier import Identifier
-    from movescu.retrieval.config import RetrieveOptions
-    from movescu.services.move import MoveResponse
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.handle import Retrieve
+    from movescu.retrieve.observer import Observer
 
 _log: Final = logger_of("movescu.cli")
 
@@ -63,7 +61,7 @@ def _run(settings: CommandSettings) -> int:
     from movescu.cli.output.accounts import Accounts  # for those alone who ask for it
 
     try:
-        accounts = Accounts(settings, retrieve_options(settings))
+        accounts = Accounts(settings, config_of(settings))
     except UsageError as error:
         print_usage_error(error)
         return ExitCode.USAGE
@@ -91,11 +89,11 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     if settings.dry_run:
         from movescu.cli.commands.dry_run import run_dry  # for those alone who ask for it
 
-        return run_dry(settings, retrieve_options(settings))
+        return run_dry(settings, config_of(settings))
     if settings.list_file is not None:
         from movescu.cli.commands.retrieve_list import run_list
 
-        return run_list(settings, retrieve_options(settings), accounts)
+        return run_list(settings, config_of(settings), accounts)
     return _Command(settings, accounts).run()
 
 
@@ -123,7 +121,7 @@ def _use_dictionaries() -> None:
 def _check(settings: CommandSettings) -> int:
     from movescu.cli.commands.check import run_check  # for those alone who ask for it
 
-    return run_check(retrieve_options(settings))
+    return run_check(config_of(settings), storage_of(settings))
 
 
 def print_usage_error(error: MovescuError) -> None:
@@ -141,105 +139,67 @@ def _internal_error(error: BaseException) -> ExitCode:
 
 
 class _Command:
-    """One run: an association, all its requests, and what is told about it."""
+    """One run: a retrieve of everything that was asked for, and what is said about it."""
 
     def __init__(self, settings: CommandSettings, accounts: Accounts | None) -> None:
         self._settings = settings
         self._accounts = accounts
-        self._options: RetrieveOptions = retrieve_options(settings)
-        self._codes: set[ExitCode] = set()
+        self._config: Config = config_of(settings)
 
     def run(self) -> int:
-        """Run it. Gives the exit code; errors before the first request are raised."""
+        """Run it and return the exit code; errors before the first request are raised."""
         settings = self._settings
         wanted = identifiers(settings)
-        sink = None if self._accounts is None else self._accounts.sink
-        if persistence(settings) is not None:
+        if lists(settings):
             check_scopes(wanted, settings.model)
-        made = Retrieval(self._options, watch=watch(settings), on_event=sink, persistence=persistence(settings))
-        with Signals() as signals, made as retrieval:
-            signals.retrieval = retrieval
-            retrieval.listen()
-            if not retrieval.persistent:
-                retrieval.open()
-            ask = self._pursue if retrieval.persistent else self._ask
-            with self._watching(retrieval) as on_response:
-                lost = ask(retrieval, wanted, on_response)
-                self._finish(retrieval)
-            if not lost:
-                self._end(retrieval)
-            if retrieval.cancelled:
-                self._codes.add(ExitCode.INTERRUPTED)
-        return first_of(self._codes)
+        seen: list[Observer] = [*observers(settings), *(() if self._accounts is None else (self._accounts.observer,))]
+        progress = self._progress()
+        seen.append(progress)
+        client = Client.configured(self._config, storage_of(settings), seen, indexed=settings.resume)
+        with Signals() as signals, client:
+            client.open()
+            retrieve = client.prepare([identifier for identifier in wanted for _ in range(settings.repeat)])
+            signals.retrieval = retrieve
+            with _shown(progress, client):
+                result = retrieve.run()
+                diagnostics.report_retrieve(retrieve, result, client)
+                codes = codes_of(result.evidence)
+                diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
+            codes |= self._end(client, retrieve)
+            if retrieve.cancelled:
+                codes.add(ExitCode.INTERRUPTED)
+        return first_of(codes)
 
-    def _watching(self, retrieval: Retrieval) -> AbstractContextManager[Callable[[MoveResponse], None]]:
-        """Give what is told the responses as they come: on a terminal, what shows the progress."""
+    def _progress(self) -> Observer:
+        """Return what sees the responses: on a terminal, what shows the progress, else what logs them."""
         shown = self._settings.log_level in _WITH_PROGRESS and self._settings.log_config is None
         if not shown or sys.stderr is None or not sys.stderr.isatty():
-            return contextlib.nullcontext(diagnostics.log_response)
+            return diagnostics.ResponseLog()
         from movescu.cli.output.progress import Progress  # only for terminals
 
-        return Progress(retrieval.tally, self._options, display=self._settings.progress)
+        return Progress(self._config, display=self._settings.progress)
 
-    def _ask(self, retrieval: Retrieval, wanted: list[Identifier], on_response: Callable[[MoveResponse], None]) -> bool:
-        """Make all requests; True if the association was lost over it."""
-        try:
-            for identifier in (i for i in wanted for _ in range(self._settings.repeat)):
-                if retrieval.cancelled:
-                    break
-                response = retrieval.move(identifier, on_response)
-                cancelled = retrieval.cancelled or bool(self._options.cancel_after)
-                self._codes |= codes_of(Evidence(statuses=(response.status,), cancelled=cancelled))
-                diagnostics.report_response(response, retrieval, self._options)
-        except PeerError as error:
-            self._codes.add(ExitCode.ASSOCIATION_LOST)
-            diagnostics.complain("association lost before the final C-MOVE response", error, ExitCode.ASSOCIATION_LOST)
-            return True
-        return False
+    def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
+        """End the association, and return the code that this earns.
 
-    def _pursue(
-        self, retrieval: Retrieval, wanted: list[Identifier], on_response: Callable[[MoveResponse], None]
-    ) -> bool:
-        """Retrieve each as far as persistence goes; True if there is no association at the end.
-
-        Raises ``PeerError`` if none comes about for the first.
+        The archive need not confirm if objects were awaited after its final response: it may have ended the idle
+        association then.
         """
-        for number, identifier in enumerate(i for i in wanted for _ in range(self._settings.repeat)):
-            if retrieval.cancelled:
-                break
-            try:
-                pursued = retrieval.pursue(identifier, on_response)
-            except PeerError as error:
-                if not number:
-                    raise
-                self._codes.add(ExitCode.ASSOCIATION_LOST)
-                diagnostics.complain("no association for the rest", error, ExitCode.ASSOCIATION_LOST)
-                return True
-            diagnostics.report_pursued(pursued, retrieval, self._options)
-        return not retrieval.session.is_open
-
-    def _finish(self, retrieval: Retrieval) -> None:
-        try:
-            result = retrieval.finish()
-        except StoreError as error:
-            self._codes.add(ExitCode.INCOMPLETE)
-            diagnostics.complain("incomplete", error)
-            return
-        self._codes |= codes_of(result.evidence)
-        diagnostics.report_result(result, self._options)
-        if self._accounts is not None:
-            from movescu.retrieval.observer import end_event
-
-            self._accounts.concluded(end_event(result, cancelled=retrieval.cancelled))
-        diagnostics.report_rejected(result.rejected, self._options, failed=any(self._codes))
-
-    def _end(self, retrieval: Retrieval) -> None:
         if self._settings.abort:
             _log.info("aborting association")
-            retrieval.abort()
-            return
+            client.abort()
+            return set()
+        ended = retrieve.waited and client.ended()
         try:
-            retrieval.release()
+            client.release()
         except PeerError as error:
-            self._codes.add(ExitCode.RELEASE_FAILED)
-            diagnostics.complain("association release failed", error, ExitCode.RELEASE_FAILED)
+            if not ended:
+                diagnostics.complain("association release failed", error, ExitCode.RELEASE_FAILED)
+                return {ExitCode.RELEASE_FAILED}
+            _log.info("the archive ended its association while objects still arrived: %s", error)
+        return set()
+
+
+def _shown(progress: Observer, client: Client) -> AbstractContextManager[object]:
+    shown = getattr(progress, "shown", None)  # on a terminal
+    return contextlib.nullcontext() if shown is None else shown(client.server.tally)

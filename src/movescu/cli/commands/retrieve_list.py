@@ -14,82 +14,66 @@ from typing import TYPE_CHECKING, Any, Final
 from movescu._runtime.late_log import logger_of
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
-from movescu.cli.options.configuration import persistence, watch
+from movescu.cli.options.configuration import observers, storage_of
+from movescu.cli.output.diagnostics import ResponseLog
 from movescu.cli.signals import Signals
 from movescu.cohort.journal import COMPLETE, Journal
-from movescu.cohort.runner import Campaign
+from movescu.cohort.runner import Runner
 from movescu.errors import StoreError
 from movescu.events import EndEvent
 from movescu.query.request_list import read_rows
-from movescu.retrieval.config import Persistence
-from movescu.retrieval.judgement import Reason
-from movescu.retrieval.observer import Observer
-from movescu.retrieval.retrieval import make_tls
-from movescu.retrieval.storage_server import Reception
+from movescu.retrieve.client import Client
+from movescu.retrieve.judgement import Reason
 
 if TYPE_CHECKING:
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
     from movescu.cohort.runner import RowResult
     from movescu.query.request_list import Row
-    from movescu.retrieval.config import RetrieveOptions
-    from movescu.storage.incoming_object import Incoming
+    from movescu.retrieve.config import Config
 
 _log: Final = logger_of("movescu.cli")
 
 
-def run_list(settings: CommandSettings, options: RetrieveOptions, accounts: Accounts | None) -> int:
-    """Retrieve the rows. Gives the exit code; errors before the first row are raised."""
+def run_list(settings: CommandSettings, config: Config, accounts: Accounts | None) -> int:
+    """Retrieve the entries and return the exit code; errors before the first entry are raised."""
     assert settings.list_file is not None  # what this is for
-    assert options.listen is not None  # the option table sees to it
     rows = read_rows(settings.list_file, settings.keys, model=settings.model)
     window = None
     if settings.between is not None:
         from movescu.cohort.window import parse_window  # for those alone who have one
 
         window = parse_window(settings.between)
-    sink = None if accounts is None else accounts.sink
-    tls = make_tls(options.tls, accepting=True)
-    reception = Reception(options, watch=watch(settings), tls=tls, indexed=settings.resume)
-    reception.observer = None if sink is None else Observer(sink, lambda incoming: _row_of(reception, incoming))
+    storage = storage_of(settings)
+    assert storage is not None  # the option table sees to it
     told = _Told(len(rows))
-    with Signals() as signals, contextlib.ExitStack() as stack:
-        stack.callback(reception.close)
-        reception.open()
-        storage = options.listen.storage
+    seen = [*observers(settings), ResponseLog(), *(() if accounts is None else (accounts.observer,))]
+    client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume)
+    with Signals() as signals, client, contextlib.ExitStack() as stack:
+        client.open()
         journal = stack.enter_context(Journal(storage.directory)) if storage.to_files else None
-        signals.retrieval = campaign = Campaign(
-            options,
-            persistence(settings) or Persistence(pause=settings.retry_pause),
-            reception,
+        signals.retrieval = runner = Runner(
+            client,
             jobs=settings.jobs,
-            tls=tls,
-            until=None if options.total_timeout is None else time.monotonic() + options.total_timeout,
+            until=None if config.timeouts.total is None else time.monotonic() + config.timeouts.total,
             journal=journal,
-            go_on=settings.resume,
+            resume=settings.resume,
             window=window,
-            observer=reception.observer,
-            on_event=sink,
             on_row=told.row,
         )
-        waiting = campaign.run(rows)
-        told.end(waiting, left_alone=campaign.left_alone)
+        waiting = runner.run(rows)
+        told.end(waiting, gave_up=runner.gave_up)
         try:
-            reception.stop()
-            reception.flush()
+            client.server.close()
+            client.flush()
         except StoreError as error:
             _log.critical("incomplete: %s", error)
             told.codes.add(ExitCode.INCOMPLETE)
-        if campaign.cancelled:
+        if runner.cancelled:
             told.codes.add(ExitCode.INTERRUPTED)
     if accounts is not None:
-        accounts.concluded(told.event(cancelled=campaign.cancelled))
+        accounts.concluded(told.event(cancelled=runner.cancelled))
     return first_of(told.codes)
-
-
-def _row_of(reception: Reception, incoming: Incoming) -> int | None:
-    one = reception.round_of(incoming)
-    return None if one is None else one.row
 
 
 class _Told:
@@ -122,13 +106,13 @@ class _Told:
         for uid in came.missing_uids if came is not None else ():
             _log.error("row %d: missing: SOP instance %s", result.row.number, uid)
 
-    def end(self, waiting: list[Row], *, left_alone: bool) -> None:
+    def end(self, waiting: list[Row], *, gave_up: bool) -> None:
         """Tell what was not begun, and on a terminal how it went."""
         self._waiting = len(waiting)
         if waiting:
             self.codes.add(ExitCode.INCOMPLETE)
-        if left_alone:
-            _log.critical("the archive has let down one row after the other and is left alone; --resume goes on")
+        if gave_up:
+            _log.critical("stopping: 5 requests in a row got no answer; continue with --resume")
         for row in waiting:
             _log.error("not asked for: row %d (%s)", row.number, row.text)
         if sys.stderr is not None and sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""From the command line's terms to the library's: ``CommandSettings`` to ``RetrieveOptions``."""
+"""Configuration of a retrieve from the command line: ``CommandSettings`` to the values of ``retrieve.config``."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from functools import cache
 from movescu.cli.logging.level import shows_progress
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
-from movescu.retrieval.config import Persistence, RetrieveOptions
+from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 from movescu.ul.user_information import UserIdentity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from typing import Final
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.query.identifier import Identifier
-    from movescu.storage.incoming_object import ObjectReceiver
+    from movescu.retrieve.observer import Observer
     from movescu.storage.layout.template import Layout
-    from movescu.storage.options import ListenOptions
+    from movescu.storage.options import StorageOptions
     from movescu.transport.tls import TLSOptions
 
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
@@ -30,42 +30,45 @@ PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the va
 _LONGEST_IDENTITY: Final = 65000
 
 
-def retrieve_options(settings: CommandSettings) -> RetrieveOptions:
-    """Say what the settings ask for.
+def config_of(settings: CommandSettings) -> Config:
+    """Return the configuration that the settings ask for.
 
-    Raises ``UsageError`` for a layout that is none, or a file of secrets that cannot be read.
+    Raises ``UsageError`` for a file of secrets that cannot be read.
     """
-    return RetrieveOptions(
-        host=settings.peer,
-        port=settings.port,
-        calling_ae_title=settings.calling_aet,
-        called_ae_title=settings.called_aet,
-        move_destination=settings.move_destination,
-        model=settings.model,
-        transfer_syntaxes=settings.proposed,
-        maximum_length=settings.max_pdu & ~1,  # as DCMTK: fragments are of even length in any case (PS3.8 E.1)
-        priority=settings.priority,
-        relational=settings.relational,
-        enhanced_conversion=settings.enhanced_conversion,
-        user_identity=_user_identity(settings),
-        connect_timeout=settings.connect_timeout,
-        acse_timeout=settings.acse_timeout,
-        dimse_timeout=settings.dimse_timeout,
-        linger=settings.linger,
-        store_timeout=settings.store_timeout,
-        stall_timeout=settings.stall_timeout or None,
-        total_timeout=settings.total_timeout or None,
-        cancel_after=settings.cancel_after,
-        read_pending=settings.pending_read,
-        ip=settings.ip,
+    return Config(
+        archive=AE.unchecked(settings.peer, settings.port, settings.called_aet),
+        ae_title=settings.calling_aet,
+        destination=settings.move_destination,
+        timeouts=Timeouts(
+            connect=settings.connect_timeout,
+            acse=settings.acse_timeout,
+            dimse=settings.dimse_timeout,
+            linger=settings.linger,
+            store=settings.store_timeout,
+            stall=settings.stall_timeout or None,
+            total=settings.total_timeout or None,
+        ),
+        retry=Retry(settings.verify, settings.retries, settings.retry_pause, settings.resume),
+        receive=None if settings.listen_port is None else _receive(settings, settings.listen_port),
+        request=Request(
+            model=settings.model,
+            transfer_syntaxes=settings.proposed,
+            maximum_length=settings.max_pdu & ~1,  # as DCMTK: fragments are of even length in any case (PS3.8 E.1)
+            priority=settings.priority,
+            relational=settings.relational,
+            enhanced_conversion=settings.enhanced_conversion,
+            user_identity=_user_identity(settings),
+            cancel_after=settings.cancel_after,
+            read_pending=settings.pending_read,
+            ip=settings.ip,
+        ),
         tls=_tls(settings),
-        listen=None if settings.listen_port is None else _listen(settings, settings.listen_port),
     )
 
 
 def identifiers(settings: CommandSettings) -> list[Identifier]:
     """Make what is asked for, one for each request. Raises ``UsageError``."""
-    resolved = settings.dry_run or persistence(settings) is not None
+    resolved = settings.dry_run or lists(settings)
     options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
     files = settings.query_files or (None,)
     return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
@@ -79,37 +82,28 @@ def check_scopes(wanted: Iterable[Identifier], model: str) -> None:
         Scope(identifier, model).check()
 
 
-def watch(settings: CommandSettings) -> Callable[[ObjectReceiver], ObjectReceiver] | None:
-    """Give what looks at each object as it comes: what limits the rate, and what shows DCMTK's progress."""
-    watches: list[Callable[[ObjectReceiver], ObjectReceiver]] = []
+def observers(settings: CommandSettings) -> list[Observer]:
+    """Return what looks at each object as it arrives: what limits the rate, and what shows DCMTK's progress."""
+    made: list[Observer] = []
     # Programs may read the output.
     if shows_progress() and "-" not in (settings.report, settings.events):
         from movescu.cli.output.dots import Dots  # for those alone who want to see it
 
-        watches.append(Dots().watch)
+        made.append(Dots())
     if settings.limit_rate is not None:
-        from movescu.retrieval.pace import Pace, parse_rate  # for those alone who limit it
+        from movescu.retrieve.pace import Pace, parse_rate  # for those alone who limit it
 
-        watches.append(Pace(parse_rate(settings.limit_rate)).watch)
-    if len(watches) > 1:
-        first, second = watches
-        return lambda receiver: second(first(receiver))
-    return watches[0] if watches else None
+        made.append(Pace(parse_rate(settings.limit_rate)))
+    return made
 
 
-def persistence(settings: CommandSettings) -> Persistence | None:
-    """Say how far to go for completeness; None for a retrieve that asks once and believes the archive."""
-    if not (settings.verify or settings.retries or settings.resume):
-        return None
-    return Persistence(settings.verify, settings.retries, settings.retry_pause, settings.resume)
+def lists(settings: CommandSettings) -> bool:
+    """Return True if C-FIND may be asked what a request matches."""
+    return settings.verify or settings.retries > 0 or settings.resume
 
 
-def _listen(settings: CommandSettings, port: int) -> ListenOptions:
-    from movescu.dataset.encoding import Encoding, GroupLength  # for those alone who have a port
-    from movescu.storage.durability import Durability
-    from movescu.storage.options import ListenOptions, StorageOptions
-
-    return ListenOptions(
+def _receive(settings: CommandSettings, port: int) -> Receive:
+    return Receive(
         port=port,
         address=settings.listen_address,
         transfer_syntaxes=settings.preferred,
@@ -119,24 +113,34 @@ def _listen(settings: CommandSettings, port: int) -> ListenOptions:
         access_rules=settings.access_control,
         host_lookup=settings.host_lookup,
         maximum_associations=settings.max_associations,
-        storage=StorageOptions(
-            directory=settings.output_directory,
-            ignore=settings.ignore,
-            bit_preserving=settings.bit_preserving,
-            file_format=settings.write_file_format,
-            encoding=Encoding(
-                transfer_syntax=settings.write_syntax,
-                new_vr=settings.new_vr,
-                group_length=GroupLength[settings.group_length.upper()],
-                explicit_length=settings.explicit_length,
-                file_padding=settings.file_padding,
-                item_padding=settings.item_padding,
-                compression_level=settings.compression_level,
-            ),
-            durability=Durability(settings.durable),
-            maximum_inflated=settings.max_inflated << 20,
-            layout=None if settings.layout == "flat" else _layout(settings.layout),
+    )
+
+
+def storage_of(settings: CommandSettings) -> StorageOptions | None:
+    """Return what becomes of received objects, None without a port. Raises ``UsageError`` for a layout that is none."""
+    if settings.listen_port is None:
+        return None
+    from movescu.dataset.encoding import Encoding, GroupLength  # for those alone who have a port
+    from movescu.storage.durability import Durability
+    from movescu.storage.options import StorageOptions
+
+    return StorageOptions(
+        directory=settings.output_directory,
+        ignore=settings.ignore,
+        bit_preserving=settings.bit_preserving,
+        file_format=settings.write_file_format,
+        encoding=Encoding(
+            transfer_syntax=settings.write_syntax,
+            new_vr=settings.new_vr,
+            group_length=GroupLength[settings.group_length.upper()],
+            explicit_length=settings.explicit_length,
+            file_padding=settings.file_padding,
+            item_padding=settings.item_padding,
+            compression_level=settings.compression_level,
         ),
+        durability=Durability(settings.durable),
+        maximum_inflated=settings.max_inflated << 20,
+        layout=None if settings.layout == "flat" else _layout(settings.layout),
     )
 
 

@@ -19,13 +19,15 @@ from movescu.cli.exit_codes import ExitCode
 from movescu.errors import UsageError
 from movescu.events import EndEvent, as_json, fan_out
 from movescu.report.summary import Summary
+from movescu.retrieve.event_observer import EventObserver, end_event
 
 if TYPE_CHECKING:
     from typing import TextIO
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.events import Event, EventSink
-    from movescu.retrieval.config import RetrieveOptions
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.cli")
 
@@ -35,7 +37,7 @@ STANDARD_OUTPUT: Final = "-"
 class Accounts:
     """The files that are written, as a context manager. Raises ``UsageError`` if one cannot be opened."""
 
-    def __init__(self, settings: CommandSettings, options: RetrieveOptions) -> None:
+    def __init__(self, settings: CommandSettings, options: Config) -> None:
         if settings.events == settings.report == STANDARD_OUTPUT:
             raise UsageError("of --events and --report, one alone can go to standard output")
         self._begun = time.monotonic()
@@ -44,8 +46,14 @@ class Accounts:
         self._summary = None if self._report is None else Summary(options)
         sinks = (None if self._events is None else self._line, self._summary)
         self.sink: EventSink | None = fan_out(tuple(sink for sink in sinks if sink is not None))
-        """What has to be told what happens."""
+        self.observer = _Observer(self)
+        """What is told of what happens."""
         self._end = EndEvent(outcome="failed", stored=0, failed=0, size=0, seconds=0.0)
+
+    def tell(self, event: Event) -> None:
+        """Take an event."""
+        if self.sink is not None:
+            self.sink(event)
 
     def concluded(self, end: EndEvent) -> None:
         """Take what it came to; without that, ``conclude`` tells that it failed."""
@@ -68,6 +76,21 @@ class Accounts:
         if code == ExitCode.SUCCESS and not all(written):
             return ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE
         return code
+
+
+class _Observer(EventObserver):
+    """Tells the events, but for the end of a retrieve: that of the run takes its place, with an exit code."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        super().__init__(accounts.tell)
+        self._accounts = accounts
+
+    def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
+        """Take the end of the only retrieve, or tell that of an entry."""
+        if row is None:
+            self._accounts.concluded(end_event(result, cancelled=cancelled))
+        else:
+            super().ended(result, seconds, row, cancelled=cancelled)
 
 
 def _text(value: dict[str, Any], indent: int | None = None) -> str:

@@ -18,7 +18,8 @@ from movescu.dimse.status import (
     StatusClass,
 )
 from movescu.errors import NoPresentationContextError, PeerError
-from movescu.retrieval.judgement import Reason
+from movescu.retrieve.judgement import Reason
+from movescu.retrieve.observer import Observer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 
     from movescu.cli.options.option import Option
     from movescu.errors import MovescuError
-    from movescu.retrieval.attempts import Pursued
-    from movescu.retrieval.config import RetrieveOptions
-    from movescu.retrieval.result import RetrieveResult
-    from movescu.retrieval.retrieval import Retrieval
+    from movescu.retrieve.client import Client
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.handle import Retrieve
+    from movescu.retrieve.result import Result
     from movescu.services.move import MoveResponse
     from movescu.ul.negotiation import RejectedClass
 
@@ -80,6 +81,14 @@ def complain(what: str, error: MovescuError, code: ExitCode | None = None) -> No
         _log.critical("%s", hint)
 
 
+class ResponseLog(Observer):
+    """Logs the responses of the archive."""
+
+    def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
+        """Log a response as it comes."""
+        log_response(response)
+
+
 def log_response(response: MoveResponse) -> None:
     """Log a response as it comes."""
     if response.status_class is StatusClass.PENDING:
@@ -88,10 +97,10 @@ def log_response(response: MoveResponse) -> None:
         _log.info("received final C-MOVE response (%s)", response.status_name)
 
 
-def report_response(response: MoveResponse, retrieval: Retrieval, options: RetrieveOptions) -> None:
+def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client) -> None:
     """Say what was wrong with a final response, and what can be done."""
     if response.status == CANCEL:
-        if not (retrieval.cancelled or options.cancel_after):
+        if not (retrieve.cancelled or client.config.request.cancel_after):
             _log.error(
                 "incomplete: the archive stopped the retrieve (status 0xfe00, Cancel) unasked: %s; ask again",
                 _counts(response),
@@ -105,13 +114,13 @@ def report_response(response: MoveResponse, retrieval: Retrieval, options: Retri
     _log.warning(text, response.status, response.status_name, _counts(response))
     _report_details(response)
     if response.status == MOVE_DESTINATION_UNKNOWN:
-        _explain_destination("does not know", retrieval, options)
-    elif response.status in _NOT_REACHED and not response.completed and not retrieval.arrived:
+        _explain_destination("does not know", client)
+    elif response.status in _NOT_REACHED and not response.completed and not client.server.tally.arrived:
         nothing = "" if response.failed else "may have nothing for these keys, or "
-        _explain_destination(f"{nothing}may not know, or not reach,", retrieval, options)
+        _explain_destination(f"{nothing}may not know, or not reach,", client)
     elif response.status == DATA_SET_DOES_NOT_MATCH:
         _log.warning(
-            "it does not take these keys: check QueryRetrieveLevel, its unique key, and the model (-P, -S, -O)"
+            "the archive does not take these keys: check QueryRetrieveLevel, its unique key and the model (-P, -S, -O)"
         )
     code = ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED
     _log.warning("%s", _ADVICE[code])
@@ -127,38 +136,40 @@ def _report_details(response: MoveResponse) -> None:
         _log.warning("not delivered: SOP instance %s", uid)
 
 
-def _explain_destination(what: str, retrieval: Retrieval, options: RetrieveOptions) -> None:
-    address, port = retrieval.own_address
-    _log.warning("the archive %s %s the move destination %r", options.called_ae_title, what, options.destination)
+def _explain_destination(what: str, client: Client) -> None:
+    config, (address, port) = client.config, client.own_address
+    _log.warning("the archive %s %s the move destination %r", config.archive.title, what, config.move_destination)
     if port:
         _log.warning(
             "its administrator has to enter: AE title %s, address %s (as seen from here), port %d",
-            *(options.destination, address, port),
+            *(config.move_destination, address, port),
         )
     else:
         _log.warning(
             "its administrator has to enter the AE title %s with its address and port; to receive the objects with "
             "this program, give --port",
-            options.destination,
+            config.move_destination,
         )
 
 
-def report_pursued(pursued: Pursued, retrieval: Retrieval, options: RetrieveOptions) -> None:
-    """Say what was wrong with the last attempt; what is missing is for ``report_result``."""
-    for response in pursued.responses:
-        report_response(response, retrieval, options)
-    if pursued.error is not None:
-        complain("association lost before the final C-MOVE response", pursued.error, ExitCode.ASSOCIATION_LOST)
+def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
+    """Say what was wrong with the last attempts, what did not arrive, and what can be done."""
+    for state in retrieve.states:
+        for response in state.responses:
+            _report_response(response, retrieve, client)
+        if state.error is not None:
+            complain("association lost before the final C-MOVE response", state.error, ExitCode.ASSOCIATION_LOST)
+    _report_result(result, client.config)
 
 
-def report_result(result: RetrieveResult, options: RetrieveOptions) -> None:
+def _report_result(result: Result, config: Config) -> None:
     """Say what did not arrive, and what can be done."""
-    tally, evidence = result.tally, result.evidence
-    if options.listen is not None:
-        _log.info("%s received, %d bytes, %d not stored", _objects(tally.stored), tally.size, tally.failed)
-    if tally.failed:
+    evidence = result.evidence
+    if config.receive is not None:
+        _log.info("%s received, %d bytes, %d not stored", _objects(result.stored), result.size, result.failed)
+    if result.failed:
         _log.error(
-            "incomplete: %s arrived and could not be stored; put that right and ask again", _objects(tally.failed)
+            "incomplete: %s arrived and could not be stored; put that right and ask again", _objects(result.failed)
         )
     if result.verified:
         _report_listed(result)
@@ -166,29 +177,31 @@ def report_result(result: RetrieveResult, options: RetrieveOptions) -> None:
         _log.error(
             "incomplete: the archive counts %s as delivered, %d arrived here; ask again, and check the archive's log "
             "and the address that it has for this AE title",
-            *(_objects(result.expected), tally.arrived),
+            *(_objects(result.expected), result.arrived),
         )
-    _report_nothing(result, options)
+    _report_nothing(result, config)
     for uid in result.broken_off:
         _log.error("incomplete: the transfer of SOP instance %s broke off; ask again", uid)
     if evidence.cut_off:
         _log.error(
             "incomplete: the time for the whole retrieve was over, with %d storage associations open", evidence.cut_off
         )
+    if evidence.unflushed:
+        _log.critical("incomplete: what was stored could not be flushed to the disk: %s", result.errors[-1])
     if result.unlisted:
         _log.error("incomplete: it cannot be verified that all objects are here: %s", result.unlisted)
 
 
-def _report_nothing(result: RetrieveResult, options: RetrieveOptions) -> None:
+def _report_nothing(result: Result, config: Config) -> None:
     if result.unfound:
         _log.error("nothing found: the archive lists nothing for %s", _some(result.unfound))
     elif result.evidence.nothing_found:
         _log.error("nothing found: the archive has nothing for these keys, or this AE title may not have it")
-    elif _nothing_came(result, options):
+    elif _nothing_came(result, config):
         _log.warning("the archive had nothing to send: check the keys, or whether this AE title may have it")
 
 
-def _report_listed(result: RetrieveResult) -> None:
+def _report_listed(result: Result) -> None:
     """Name what is missing, and what the archive does not list."""
     for uid in result.missing_uids:
         _log.error("missing: SOP instance %s", uid)
@@ -220,20 +233,20 @@ def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:5]) + more
 
 
-def _nothing_came(result: RetrieveResult, options: RetrieveOptions) -> bool:
+def _nothing_came(result: Result, config: Config) -> bool:
     """Tell whether all that was asked for came to success, and to nothing; some archives do not count."""
     successes = [response for response in result.responses if response.status == SUCCESS]
-    if not successes or len(successes) < len(result.responses) or result.tally.arrived:
+    if not successes or len(successes) < len(result.responses) or result.arrived:
         return False
     uncounted = any(response.completed is None for response in successes)
     counted = any(response.completed or response.warning or response.failed for response in successes)
-    return not counted and (not uncounted or (options.listen is not None and not result.broken_off))
+    return not counted and (not uncounted or (config.receive is not None and not result.broken_off))
 
 
-def report_rejected(rejected: tuple[RejectedClass, ...], options: RetrieveOptions, *, failed: bool) -> None:
+def report_rejected(rejected: tuple[RejectedClass, ...], config: Config, *, failed: bool) -> None:
     """Name the SOP classes of which presentation contexts were not accepted: they may be why a retrieve failed."""
     level = WARNING if failed else INFO
-    accepted = frozenset(syntax.uid for syntax in options.listen.transfer_syntaxes) if options.listen else frozenset()
+    accepted = frozenset(syntax.uid for syntax in config.receive.transfer_syntaxes) if config.receive else frozenset()
     for entry in rejected:
         name = uid_name(entry.sop_class_uid)
         what = name if name == entry.sop_class_uid else f"{name} ({entry.sop_class_uid})"

@@ -25,17 +25,17 @@ from movescu.cli.logging.console_log import escape
 from movescu.cli.output.diagnostics import log_response
 from movescu.dictionary.uids import uid_name
 from movescu.dimse.status import StatusClass
+from movescu.retrieve.observer import Observer
+from movescu.retrieve.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
     from typing import TextIO
 
     from rich.console import Console
     from rich.segment import Segment
 
-    from movescu.retrieval.config import RetrieveOptions
-    from movescu.retrieval.result import Tally
+    from movescu.retrieve.config import Config
     from movescu.services.move import MoveResponse
 
 _INTERVAL: Final = 0.25  # seconds between two pictures
@@ -55,36 +55,34 @@ class ProgressState(NamedTuple):
     kind: str
 
 
-class Progress:
-    """Watches a retrieve, as a context manager that gives what has to be told each response.
+class Progress(Observer):
+    """Watches a retrieve. ``display`` False: the summary line alone."""
 
-    ``display`` False: the summary line alone.
-    """
-
-    def __init__(self, tally: Tally, options: RetrieveOptions, *, display: bool) -> None:
-        self._tally = tally
-        self._own = options.listen is not None and options.destination == options.calling_ae_title
-        self._destination = options.destination
+    def __init__(self, config: Config, *, display: bool) -> None:
+        self._tally = Tally()
+        self._own = config.receive is not None and config.move_destination == config.ae_title
+        self._destination = config.move_destination
         self._last: MoveResponse | None = None
         self._ended: list[MoveResponse] = []
         self._begun = time.monotonic()
         live = display and os.environ.get("TERM", "") not in _STILL_TERMINALS
         self._display = _Display(self.state) if live else None
 
-    def __enter__(self) -> Callable[[MoveResponse], None]:
+    @contextlib.contextmanager
+    def shown(self, tally: Tally) -> Iterator[None]:
+        """Show it while the block lasts, and the summary line behind it; ``tally``: of what arrives."""
+        self._tally = tally
         if self._display is not None:
             self._display.start()
-        return self._on_response
+        try:
+            yield
+        finally:
+            if self._display is not None:
+                self._display.stop()
+        streams.write(sys.stderr, f"{self.summary()}\n")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._display is not None:
-            self._display.stop()
-        if kind is None:
-            streams.write(sys.stderr, f"{self.summary()}\n")
-
-    def _on_response(self, response: MoveResponse) -> None:
+    def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
+        """Note how far the archive is."""
         log_response(response)
         if response.status_class is StatusClass.PENDING:
             self._last = response
@@ -229,7 +227,7 @@ class _Display:
             left = max(now.expected - now.done - now.failed, 0) * seconds / (now.done - then.done)
             parts.append((f"{time_text(left)} left", ""))
         else:
-            parts.append((f"{time_text(now.seconds)} gone", ""))
+            parts.append((f"{time_text(now.seconds)} elapsed", ""))
         if now.failed:
             parts.append((f"{now.failed} failed", "bold red"))
         return [*parts, (now.kind, "dim")] if now.kind else parts

@@ -53,7 +53,7 @@ _FILE_DEPTH: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ConnectingHost:
     """A host as the rules see it: its address as text, and its name, ``unknown`` or ``paranoid``."""
 
     address: str
@@ -75,13 +75,13 @@ class Verdict:
     """Rules and options that have no effect, each with file and line."""
 
 
-def look_up(address: str, *, host_lookup: bool) -> Client:
+def look_up(address: str, *, host_lookup: bool) -> ConnectingHost:
     """Return the client at ``address``, with its name by reverse DNS if ``host_lookup`` is set.
 
     The name has to resolve to the address, as with libwrap. Never raises; takes as long as the system's resolver.
     """
     address = canonical(address)
-    return Client(address, _name_of(address) if host_lookup else UNKNOWN)
+    return ConnectingHost(address, _name_of(address) if host_lookup else UNKNOWN)
 
 
 def _name_of(address: str) -> str:
@@ -127,7 +127,12 @@ class AccessRules:
         return (*self.allow.warnings, *self.deny.warnings)
 
     def allows(
-        self, client: Client, server_address: str = "", *, server_port: int | None = None, host_lookup: bool = False
+        self,
+        client: ConnectingHost,
+        server_address: str = "",
+        *,
+        server_port: int | None = None,
+        host_lookup: bool = False,
     ) -> Verdict:
         """Decide whether ``client`` may connect to this daemon at ``server_address`` and ``server_port``.
 
@@ -169,7 +174,9 @@ class _Host:
 class _Request:
     """A connection to compare rules with."""
 
-    def __init__(self, client: Client, server_address: str, server_port: int | None, *, host_lookup: bool) -> None:
+    def __init__(
+        self, client: ConnectingHost, server_address: str, server_port: int | None, *, host_lookup: bool
+    ) -> None:
         self._client = _Host(canonical(client.address), lambda: client.name or UNKNOWN)
         self._server = _Host(
             canonical(server_address),

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from movescu._runtime.record import replace
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, SUCCESS
@@ -28,12 +27,13 @@ from movescu.errors import (
     StoreError,
 )
 from movescu.query.identifier import make_identifier
-from movescu.retrieval.archive_association import association_request
-from movescu.retrieval.config import MODELS
-from movescu.retrieval.retrieval import Retrieval
+from movescu.retrieve.association import association_request
+from movescu.retrieve.client import Client
+from movescu.retrieve.config import MODELS
 from movescu.services.echo import EchoSCU
 from movescu.services.move import MoveSCU
 from movescu.storage.durability import Durability
+from movescu.storage.options import StorageOptions
 from movescu.storage.writer import OutputDirectory
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline, Silence
@@ -42,19 +42,19 @@ from movescu.transport.sockets import connect, own_addresses, resolve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from movescu.retrieval.config import RetrieveOptions
+    from movescu.retrieve.config import Config
     from movescu.services.move import MoveResponse
     from movescu.transport.sockets import Transport
     from movescu.transport.tls import TLS
     from movescu.ul.negotiation import Context
 
 _PATIENCE: Final = 30.0
-"""Seconds for a wait that the options do not limit: a check comes to an end."""
+"""Seconds for a wait that the configuration does not limit: a check comes to an end."""
 
 _MODEL_NAMES: Final = {"PATIENT": "Patient Root (-P)", "STUDY": "Study Root (-S)", "PSONLY": "Patient/Study Only (-O)"}
 
 
-class Result(Enum):
+class StepResult(Enum):
     """What a step came to."""
 
     OK = "ok"
@@ -70,7 +70,7 @@ class Step:
     """A step that was taken. ``advice``: what can be done, or empty; ``error``: why it failed."""
 
     name: str
-    result: Result
+    result: StepResult
     text: str
     advice: str = ""
     error: MovescuError | None = None
@@ -80,19 +80,19 @@ class DestinationUnknownError(PeerError):
     """The archive does not know the move destination."""
 
 
-def check(options: RetrieveOptions) -> Iterator[Step]:
+def check(config: Config, storage: StorageOptions | None) -> Iterator[Step]:
     """Take the steps, and give each when it is done. What fails is told by its step, not raised."""
     with contextlib.ExitStack() as stack:
-        way = _Way(options, stack)
+        way = _Way(config, storage, stack)
         missing: set[str] = set()
-        for name, take, needs in _STEPS[options.tls is None :]:
+        for name, take, needs in _STEPS[config.tls is None :]:
             lacking = next((need for need in needs if need in missing), "")
             if lacking:
                 missing.add(name)
-                yield Step(name, Result.SKIPPED, f"not possible without: {lacking}")
+                yield Step(name, StepResult.SKIPPED, f"not possible without: {lacking}")
                 continue
             step = _taken(name, way, take)
-            if step.result is Result.FAILED:
+            if step.result is StepResult.FAILED:
                 missing.add(name)
             yield step
 
@@ -101,14 +101,15 @@ def _taken(name: str, way: _Way, take: Callable[[_Way], _Found]) -> Step:
     try:
         return Step(name, *take(way))
     except MovescuError as error:
-        return Step(name, Result.FAILED, str(error), error.hint, error)
+        return Step(name, StepResult.FAILED, str(error), error.hint, error)
 
 
 class _Way:
     """The steps, and what one of them leaves for the next; each gives its result or raises why it failed."""
 
-    def __init__(self, options: RetrieveOptions, stack: contextlib.ExitStack) -> None:
-        self._options = options
+    def __init__(self, config: Config, storage: StorageOptions | None, stack: contextlib.ExitStack) -> None:
+        self._config = config
+        self._storage = storage
         self._stack = stack
         self._tls: TLS | None = None
         self._addresses: tuple[str, ...] = ()
@@ -119,17 +120,21 @@ class _Way:
     # -- to the archive ------------------------------------------------------------------------------------------------
 
     def look_up(self) -> _Found:
-        options = self._options
-        self._addresses = resolve(options.host, options.ip, options.connect_timeout or _PATIENCE)
+        config = self._config
+        self._addresses = resolve(config.archive.host, config.request.ip, config.timeouts.connect or _PATIENCE)
         found = ", ".join(self._addresses)
-        return Result.OK, f"{options.host} is {found if found != options.host else 'an address itself'}", ""
+        return (
+            StepResult.OK,
+            f"{config.archive.host} is {found if found != config.archive.host else 'an address itself'}",
+            "",
+        )
 
     def set_up_tls(self) -> _Found:
-        assert self._options.tls is not None  # else it is not a step
-        from movescu.transport.tls import TLS  # ssl takes 10 ms to load
+        assert self._config.tls is not None  # else it is not a step
+        from movescu.transport.tls import make  # ssl takes long to load
 
-        self._tls = TLS(self._options.tls)
-        return Result.OK, "keys and certificates can be used", ""
+        self._tls = make(self._config.tls, accepting=False)
+        return StepResult.OK, "keys and certificates can be used", ""
 
     def connect(self) -> _Found:
         """Try each address; the first that answers is kept."""
@@ -139,57 +144,57 @@ class _Way:
                 "; ".join(said),
                 hint="check host and port, that the archive is running, and that no firewall is in the way",
             )
-        return Result.OK, "; ".join(said), ""
+        return StepResult.OK, "; ".join(said), ""
 
     def _connect(self, address: str) -> str:
-        options = self._options
+        config = self._config
         try:
-            transport = connect(address, options.port, options.connect_timeout or _PATIENCE, options.ip)
+            transport = connect(address, config.archive.port, config.timeouts.connect or _PATIENCE, config.request.ip)
         except PeerError as error:
             return str(error)
         self._stack.callback(transport.close)
         self._transport = self._transport or transport
-        return f"{address} port {options.port} answers"
+        return f"{address} port {config.archive.port} answers"
 
     def secure(self) -> _Found:
         if self._tls is None:
-            return Result.SKIPPED, "not asked for", ""
+            return StepResult.SKIPPED, "not asked for", ""
         assert self._transport is not None  # needed by this step
-        deadline = Deadline(self._options.acse_timeout or _PATIENCE, "securing the connection")
-        self._tls.secure_request(self._transport, self._options.host, deadline)
-        return Result.OK, "the connection is secured", ""
+        deadline = Deadline(self._config.timeouts.acse or _PATIENCE, "securing the connection")
+        self._tls.secure_request(self._transport, self._config.archive.host, deadline)
+        return StepResult.OK, "the connection is secured", ""
 
     def associate(self) -> _Found:
         assert self._transport is not None  # needed by this step
-        options = self._options
-        others = (uid for model in MODELS.values() for uid in model if uid not in MODELS[options.model])
-        request = association_request(options, VERIFICATION, *others)
-        self._connection = Connection.request(self._transport, request, options.acse_timeout or _PATIENCE)
+        config = self._config
+        others = (uid for model in MODELS.values() for uid in model if uid not in MODELS[config.request.model])
+        request = association_request(config, VERIFICATION, *others)
+        self._connection = Connection.request(self._transport, request, config.timeouts.acse or _PATIENCE)
         self._stack.callback(self._release, self._connection)
-        return Result.OK, f"{options.called_ae_title} accepts {options.calling_ae_title}", ""
+        return StepResult.OK, f"{config.archive.title} accepts {config.ae_title}", ""
 
     def _release(self, connection: Connection) -> None:
         with contextlib.suppress(MovescuError):  # what was to be learned is known by now
-            connection.release(Deadline(self._options.acse_timeout or _PATIENCE, "releasing the association"))
+            connection.release(Deadline(self._config.timeouts.acse or _PATIENCE, "releasing the association"))
 
     def echo(self) -> _Found:
         context = self._context(VERIFICATION)
         if context is None:
-            return Result.SKIPPED, "the archive does not offer verification, and a retrieve does not need it", ""
+            return StepResult.SKIPPED, "the archive does not offer verification, and a retrieve does not need it", ""
         status = EchoSCU(self._exchange, context).echo(self._silence("the answer to C-ECHO"))
         if status != SUCCESS:
-            raise PeerError(f"the archive answers C-ECHO with 0x{status:04x}", hint="have its log looked at")
-        return Result.OK, "the archive answers", ""
+            raise PeerError(f"the archive answers C-ECHO with 0x{status:04x}", hint="check the archive's log")
+        return StepResult.OK, "the archive answers", ""
 
     def find_move_context(self) -> _Found:
-        options = self._options
-        context = self._context(MODELS[options.model][1])
+        config = self._config
+        context = self._context(MODELS[config.request.model][1])
         if context is not None:
-            return Result.OK, f"{_MODEL_NAMES[options.model]}, {context.transfer_syntax.name}", ""
+            return StepResult.OK, f"{_MODEL_NAMES[config.request.model]}, {context.transfer_syntax.name}", ""
         offered = [_MODEL_NAMES[name] for name, (_, uid) in MODELS.items() if self._context(uid)]
         raise NoPresentationContextError(
-            f"the archive does not offer C-MOVE in the model {_MODEL_NAMES[options.model]} to "
-            f"{options.calling_ae_title!r}",
+            f"the archive does not offer C-MOVE in the model {_MODEL_NAMES[config.request.model]} to "
+            f"{config.ae_title!r}",
             hint=f"it does in: {', '.join(offered)}"
             if offered
             else "try other transfer syntaxes (-xi), or have this AE title allowed to retrieve in the archive",
@@ -199,31 +204,28 @@ class _Way:
 
     def listen(self) -> _Found:
         """Open the port, with a receiver that keeps nothing, up to the end of the check."""
-        own, options = self._options.listen, self._options
-        title = options.destination
+        own, config = self._config.receive, self._config
+        title = config.move_destination
         if own is None:
-            third = f"the objects go to {title}" + (", our own title" if title == options.calling_ae_title else "")
-            return Result.SKIPPED, f"nothing is received here without --port: {third}", ""
-        storage = replace(own.storage, ignore=True)
-        retriever = self._stack.enter_context(Retrieval(replace(options, listen=replace(own, storage=storage))))
-        retriever.listen()
+            third = f"the objects go to {title}" + (", our own title" if title == config.ae_title else "")
+            return StepResult.SKIPPED, f"nothing is received here without --port: {third}", ""
+        client = self._stack.enter_context(Client.configured(config, StorageOptions(ignore=True)))
         addresses = " or ".join(self._own_addresses(own.address))
-        port = retriever.own_address[1]
+        port = client.port
         self._own = f"AE title {title}, address {addresses} (as seen from here), port {port}"
-        return Result.OK, f"port {port} is open, at {addresses} (as seen from here)", ""
+        return StepResult.OK, f"port {port} is open, at {addresses} (as seen from here)", ""
 
     def _own_addresses(self, chosen: str) -> tuple[str, ...]:
         """Give our addresses, that of the connection to the archive alone if there is one."""
         if chosen:
             return (chosen,)
         local = self._transport.local_address if self._transport is not None else ""
-        return (local,) if local else own_addresses(self._options.ip) or ("an address of this machine",)
+        return (local,) if local else own_addresses(self._config.request.ip) or ("an address of this machine",)
 
     def write(self) -> _Found:
-        own = self._options.listen
-        if own is None or own.storage.ignore:
-            return Result.SKIPPED, "nothing is stored here", ""
-        path = own.storage.directory
+        if self._storage is None or not self._storage.to_files:
+            return StepResult.SKIPPED, "nothing is stored here", ""
+        path = self._storage.directory
         with contextlib.closing(OutputDirectory(path, Durability.OFF)) as directory:
             try:
                 directory.create().discard()
@@ -231,7 +233,7 @@ class _Way:
                 hint = error.hint or "make room there, or name another with --output-directory"
                 raise DirectoryNotWritableError(str(error), hint=hint) from error
             room = os.statvfs(path)
-        return Result.OK, f"{path!r} can be written to, {room.f_bavail * room.f_frsize / 1e9:.1f} GB are free", ""
+        return StepResult.OK, f"{path!r} can be written to, {room.f_bavail * room.f_frsize / 1e9:.1f} GB are free", ""
 
     # -- and back ------------------------------------------------------------------------------------------------------
 
@@ -240,7 +242,7 @@ class _Way:
 
         Many archives look for the study first, and say the same of both.
         """
-        archive, title = self._options.called_ae_title, self._options.destination
+        archive, title = self._config.archive.title, self._config.move_destination
         response = self._ask_for_nothing(title)
         if response.status == MOVE_DESTINATION_UNKNOWN:
             raise DestinationUnknownError(
@@ -249,19 +251,19 @@ class _Way:
             )
         if self._ask_for_nothing(f"X{uuid.uuid4().hex[:15].upper()}").status == MOVE_DESTINATION_UNKNOWN:
             text = f"{archive} knows {title}; whether the address that it has is right, a retrieve will show"
-            return Result.OK, text, ""
+            return StepResult.OK, text, ""
         return (
-            Result.UNCLEAR,
+            StepResult.UNCLEAR,
             f"cannot be told: {archive} answers {_answer(response)}, whatever the title, for a study that is nowhere",
             f"make sure that it has: {self._own or f'{title} with its address and port'}",
         )
 
     def _ask_for_nothing(self, destination: str) -> MoveResponse:
-        options = self._options
-        context = self._context(MODELS[options.model][1])
+        config = self._config
+        context = self._context(MODELS[config.request.model][1])
         assert context is not None  # needed by this step
         keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID=2.25.{uuid.uuid4().int}"]
-        if options.model != "STUDY":
+        if config.request.model != "STUDY":
             keys.append("PatientID=MOVESCU-CHECK")
         silence = self._silence("the answer to C-MOVE")
         scu = MoveSCU(self._exchange, context, destination)
@@ -282,7 +284,7 @@ class _Way:
         return next((context for context in contexts if context.abstract_syntax == abstract_syntax), None)
 
     def _silence(self, what: str) -> Silence:
-        return Silence(self._options.dimse_timeout or _PATIENCE, f"waiting for {what}")
+        return Silence(self._config.timeouts.dimse or _PATIENCE, f"waiting for {what}")
 
 
 def _answer(response: MoveResponse) -> str:
@@ -290,7 +292,7 @@ def _answer(response: MoveResponse) -> str:
     return f"0x{response.status:04x} ({response.status_name}{comment})"
 
 
-_Found = tuple[Result, str, str]
+_Found = tuple[StepResult, str, str]
 """Result, text and advice of a step."""
 
 _STEPS: Final[tuple[tuple[str, Callable[[_Way], _Found], tuple[str, ...]], ...]] = (

@@ -1,30 +1,30 @@
-"""Tells what happens in a retrieve to who wants to be told: makes the records of ``events`` where it happens.
+"""The observer that makes the records of ``events`` and gives them to a sink.
 
-Only made where there is somebody to tell. Study and series of an object are read from its head as it streams by; that
-costs some 0.1 ms an object.
+Study and series of an object are read from its head as it streams by.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.peek import Peek
-from movescu.dimse.status import StatusClass
 from movescu.events import AssociationEvent, EndEvent, ObjectEvent, RejectedContext, ResponseEvent, RetryEvent
+from movescu.retrieve.observer import Observer
 from movescu.ul.negotiation import rejected_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from movescu.errors import MovescuError
     from movescu.events import EventSink
-    from movescu.retrieval.config import RetrieveOptions
-    from movescu.retrieval.result import RetrieveResult
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.result import Result
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received
-    from movescu.storage.incoming_object import Incoming, ObjectReceiver
+    from movescu.storage.incoming_object import Incoming
     from movescu.transport.connection import Connection
     from movescu.ul.pdu import AssociateAC, AssociateRQ
 
@@ -32,39 +32,42 @@ _STUDY: Final = 0x0020000D
 _SERIES: Final = 0x0020000E
 
 
-class Observer:
-    """Makes the events of one retrieve. Its methods may be called from any thread.
+class EventObserver(Observer):
+    """Makes the events of a retrieve and gives them to a sink."""
 
-    ``row_of`` tells the row of a list that an object belongs to, None where there are none.
-    """
+    watches = True
 
-    def __init__(self, sink: EventSink, row_of: Callable[[Incoming], int | None] = lambda _: None) -> None:
+    def __init__(self, sink: EventSink) -> None:
         self._sink = sink
-        self.row_of = row_of
-        self._peeks: dict[int, _Peeking] = {}  # by the identity of what is coming in
+        self._peeks: dict[int, _Peeking] = {}  # by the identity of what is arriving
 
     # -- objects -------------------------------------------------------------------------------------------------------
 
-    def watched(self, incoming: Incoming, receiver: ObjectReceiver) -> ObjectReceiver:
-        """Give a receiver that does as this one does, and looks at the head of the object."""
-        peeking = self._peeks[id(incoming)] = _Peeking(incoming, receiver)
-        return peeking
+    def begin(self, incoming: Incoming) -> None:
+        """Begin to look for study and series."""
+        self._peeks[id(incoming)] = _Peeking(incoming)
 
-    def received(self, received: Received) -> None:
-        """Tell what became of an object."""
+    def fragments(self, incoming: Incoming, fragments: tuple[memoryview, ...]) -> None:
+        """Look at the head of the object."""
+        if (peeking := self._peeks.get(id(incoming))) is not None:
+            for fragment in fragments:
+                peeking.peek.feed(fragment)
+
+    def received(self, received: Received, row: int | None) -> None:
+        """Tell how an object ended."""
         error = "" if received.error is None else str(received.error)
-        self._object(received.incoming, received.size, received.status, error)
+        self._object(received.incoming, row, received.size, received.status, error)
 
-    def broken_off(self, incoming: Incoming) -> None:
+    def broken_off(self, incoming: Incoming, row: int | None) -> None:
         """Tell that the transfer of an object broke off."""
-        self._object(incoming, 0, None, "the transfer broke off")
+        self._object(incoming, row, 0, None, "the transfer broke off")
 
-    def _object(self, incoming: Incoming, size: int, status: int | None, error: str) -> None:
+    def _object(self, incoming: Incoming, row: int | None, size: int, status: int | None, error: str) -> None:
         peeking = self._peeks.pop(id(incoming), None)
-        uids = {} if peeking is None else peeking.uids
+        uids = {} if peeking is None else peeking.peek.uids
         self._sink(
             ObjectEvent(
-                row=self.row_of(incoming),
+                row=row,
                 sop_class_uid=incoming.request.affected_sop_class_uid,
                 sop_instance_uid=incoming.request.affected_sop_instance_uid,
                 transfer_syntax_uid=incoming.context.transfer_syntax.uid,
@@ -95,10 +98,12 @@ class Observer:
             raise
         self._association("storage", "released", connection.peer, titles)
 
-    def archive(self, state: str, options: RetrieveOptions, error: MovescuError | None = None) -> None:
+    def archive(self, state: str, config: Config, error: MovescuError | None = None) -> None:
         """Tell that the association with the archive is in another state."""
-        titles = (options.calling_ae_title, options.called_ae_title)
-        self._association("archive", state, f"{options.host} port {options.port}", titles, error=error)
+        archive = config.archive
+        self._association(
+            "archive", state, f"{archive.host} port {archive.port}", (config.ae_title, archive.title), error=error
+        )
 
     def _association(
         self,
@@ -122,25 +127,14 @@ class Observer:
             )
         )
 
+    def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
+        """Tell the end of a retrieve."""
+        self._sink(replace(end_event(result, cancelled=cancelled, row=row), seconds=seconds))
+
     # -- requests ------------------------------------------------------------------------------------------------------
 
-    def responses(
-        self, row: int | None = None, then: Callable[[MoveResponse], None] | None = None
-    ) -> Callable[[MoveResponse], None]:
-        """Give what is to be told the responses of one request after the other; it tells them on, to ``then`` too."""
-        begun = time.monotonic()
-
-        def tell(response: MoveResponse) -> None:
-            nonlocal begun
-            if then is not None:
-                then(response)
-            self._response(response, time.monotonic() - begun, row)
-            if response.status_class is not StatusClass.PENDING:
-                begun = time.monotonic()
-
-        return tell
-
-    def _response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
+    def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
+        """Tell a response of the archive."""
         self._sink(
             ResponseEvent(
                 row=row,
@@ -162,42 +156,21 @@ class Observer:
 
 
 class _Peeking:
-    """A receiver that hands everything on to another one, and looks at the head."""
+    """The head of an object that is arriving."""
 
-    def __init__(self, incoming: Incoming, receiver: ObjectReceiver) -> None:
-        self._receiver = receiver
-        self._peek = Peek(incoming.context.transfer_syntax, (_STUDY, _SERIES))
+    def __init__(self, incoming: Incoming) -> None:
+        self.peek = Peek(incoming.context.transfer_syntax, (_STUDY, _SERIES))
         self.begun = time.monotonic()
 
-    @property
-    def uids(self) -> dict[int, str]:
-        """What was found, by tag."""
-        return self._peek.uids
 
-    def write(self, *fragments: memoryview) -> None:
-        """Take the next bytes of the data set."""
-        for fragment in fragments:
-            self._peek.feed(fragment)
-        self._receiver.write(*fragments)
-
-    def finish(self) -> None:
-        """Keep the object."""
-        self._receiver.finish()
-
-    def discard(self) -> None:
-        """Keep nothing of the object."""
-        self._receiver.discard()
-
-
-def end_event(result: RetrieveResult, *, cancelled: bool = False, row: int | None = None) -> EndEvent:
-    """Make the event of the end of a retrieve, whose time and exit code are for who tells it."""
-    tally = result.tally
+def end_event(result: Result, *, cancelled: bool = False, row: int | None = None) -> EndEvent:
+    """Return the event of the end of a retrieve, without its time and exit code."""
     return EndEvent(
         row=row,
         outcome="cancelled" if cancelled else result.outcome,
-        stored=tally.stored,
-        failed=tally.failed,
-        size=tally.size,
+        stored=result.stored,
+        failed=result.failed,
+        size=result.size,
         seconds=0.0,
         missing=result.missing,
         verified=result.verified,

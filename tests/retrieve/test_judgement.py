@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from movescu._runtime.record import replace
 from movescu.cli.exit_codes import OF_REASONS, ExitCode, codes_of, first_of
-from movescu.retrieval.judgement import Evidence, Outcome, Reason, joined, judge
+from movescu.retrieve.judgement import Evidence, Outcome, Reason, joined, judge
 
 STATUSES = st.sampled_from((0x0000, 0xB000, 0xFE00, 0xA701, 0xA702, 0xA801, 0xA900, 0xC000, 0x0122, 0xB001, 0x1234))
 RANKS = list(Outcome)

@@ -14,12 +14,13 @@ import time
 
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
-from movescu.dimse.status import StatusClass
+from movescu.dictionary.uids import VERIFICATION
+from movescu.dimse.status import SUCCESS, StatusClass
 from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
-from movescu.retrieval.config import MODELS
-from movescu.retrieval.stragglers import shortest
+from movescu.retrieve.config import MODELS
+from movescu.retrieve.stragglers import shortest
 from movescu.transport.connection import Connection
-from movescu.transport.deadlines import Deadline, Patience
+from movescu.transport.deadlines import Deadline, Patience, Silence
 from movescu.transport.sockets import connect
 from movescu.ul.negotiation import not_granted, propose, retrieval_negotiation, user_information
 from movescu.ul.pdu import AssociateRQ
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from typing import Final
 
     from movescu.query.identifier import Identifier
-    from movescu.retrieval.config import RetrieveOptions
-    from movescu.retrieval.observer import Observer
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.observer import Observer
     from movescu.services.find import FindResponse
     from movescu.services.move import MoveResponse, MoveSCU
     from movescu.transport.tls import TLS
@@ -43,7 +44,11 @@ _FAREWELL: Final = 1.0
 """Seconds that an archive has for the answer to a release request when the time for all is over."""
 
 
-class Session:
+_ECHO_SECONDS: Final = 30.0
+"""Seconds for the answer to C-ECHO where no time-out is set."""
+
+
+class ArchiveAssociation:
     """An association with the archive, which may be opened again when it was lost.
 
     ``until``: when all has to be over, on the monotonic clock. ``moved`` tells when a byte last came in on a storage
@@ -55,7 +60,7 @@ class Session:
 
     def __init__(  # noqa: PLR0913 - what a retrieve knows and its association does not, each with its default
         self,
-        options: RetrieveOptions,
+        config: Config,
         *,
         tls: TLS | None = None,
         until: float | None = None,
@@ -65,7 +70,7 @@ class Session:
         meanwhile: Callable[[], None] = lambda: None,
         observer: Observer | None = None,
     ) -> None:
-        self._options = options
+        self._config = config
         self._tls = tls
         self._until = until
         self._moved = moved
@@ -107,32 +112,39 @@ class Session:
 
     def _tell(self, state: str, error: PeerError | None = None) -> None:
         if self._observer is not None:
-            self._observer.archive(state, self._options, error)
+            self._observer.archive(state, self._config, error)
 
     def _open(self) -> None:
-        options = self._options
-        request = association_request(options, *self._further)
-        _log.info("requesting association with %s at %s port %d", options.called_ae_title, options.host, options.port)
-        transport = connect(options.host, options.port, self._at_most(options.connect_timeout), options.ip)
+        config = self._config
+        request = association_request(config, *self._further)
+        _log.info(
+            "requesting association with %s at %s port %d",
+            config.archive.title,
+            config.archive.host,
+            config.archive.port,
+        )
+        transport = connect(
+            config.archive.host, config.archive.port, self._at_most(config.timeouts.connect), config.request.ip
+        )
         with contextlib.ExitStack() as stack:
             stack.callback(transport.close)
             if self._tls is not None:
-                seconds = self._at_most(options.acse_timeout)
-                self._tls.secure_request(transport, options.host, Deadline(seconds, "securing the connection"))
-            seconds = self._at_most(options.acse_timeout)
+                seconds = self._at_most(config.timeouts.acse)
+                self._tls.secure_request(transport, config.archive.host, Deadline(seconds, "securing the connection"))
+            seconds = self._at_most(config.timeouts.acse)
             stack.pop_all()
         self._connection = connection = Connection.request(transport, request, seconds)
         for what in not_granted(
             request.user_information.extended_negotiations, connection.peer_information.extended_negotiations
         ):
             _log.warning("the archive does not grant %s", what)
-        identity, reply = options.user_identity, connection.peer_information
+        identity, reply = config.request.user_identity, connection.peer_information
         if identity is not None and identity.positive_response_requested and reply.user_identity_response is None:
             _log.warning("the archive did not say that it took the user identity: it may not know of any")
-        if self.context(MODELS[options.model][1]) is None:
+        if self.context(MODELS[config.request.model][1]) is None:
             raise NoPresentationContextError(
                 "no acceptable presentation context: the archive does not offer C-MOVE in the "
-                f"{options.model} model to {options.calling_ae_title!r}",
+                f"{config.request.model} model to {config.ae_title!r}",
                 hint="try another model (-P, -S, -O) or other transfer syntaxes (-xi)",
             )
 
@@ -156,7 +168,7 @@ class Session:
             return
         connection, self._connection = self._connection, None
         left = None if self._until is None else max(self._until - time.monotonic(), _FAREWELL)
-        seconds = shortest(self._options.acse_timeout, left)
+        seconds = shortest(self._config.timeouts.acse, left)
         try:
             connection.release(Deadline(seconds, "waiting for the answer to the release request"))
         except PeerError as error:
@@ -187,14 +199,14 @@ class Session:
         from movescu.dimse.exchange import Exchange  # needed from here on
         from movescu.services.move import MoveSCU
 
-        connection, context = self._ready(MODELS[self._options.model][1])
-        options = self._options
+        connection, context = self._ready(MODELS[self._config.request.model][1])
+        config = self._config
         scu = MoveSCU(
             Exchange(connection),
             context,
-            options.destination,
-            read_pending=options.read_pending,
-            priority=options.priority,
+            config.move_destination,
+            read_pending=config.request.read_pending,
+            priority=config.request.priority,
         )
         data = identifier.encode(context.transfer_syntax)
         self.moving = True
@@ -212,7 +224,7 @@ class Session:
         on_response: Callable[[MoveResponse], None] | None,
         on_request: Callable[[int], None] | None,
     ) -> MoveResponse:
-        uncounted = self._options.listen is None
+        uncounted = self._config.receive is None
         patience = self._patience(connection, lambda: max(scu.progressed(uncounted=uncounted), self._moved()))
         message_id = next(self._message_ids)
         if on_request is not None:
@@ -223,7 +235,7 @@ class Session:
         for number, response in enumerate(scu.responses(patience, attendant), start=1):
             if on_response is not None:
                 on_response(response)
-            if number == self._options.cancel_after and response.status_class is StatusClass.PENDING:
+            if number == self._config.request.cancel_after and response.status_class is StatusClass.PENDING:
                 scu.cancel(patience)
         return response
 
@@ -251,6 +263,24 @@ class Session:
                 patience.over()
 
         return attend
+
+    def take_up(self, *, until: float | None, observer: Observer | None) -> None:
+        """Make ready for another retrieve."""
+        self._until, self._observer, self.cancelled = until, observer, False
+        with contextlib.suppress(BlockingIOError):
+            self._wakened.recv(64)
+
+    def echo(self) -> None:
+        """Make one C-ECHO request. Raises ``PeerError`` unless the archive answers with success."""
+        from movescu.dimse.exchange import Exchange  # for those alone who ask it
+        from movescu.services.echo import EchoSCU
+
+        connection, context = self._ready(VERIFICATION)
+        silence = Silence(self._config.timeouts.dimse or _ECHO_SECONDS, "waiting for the answer to C-ECHO")
+        with self._ending_on_error(connection):
+            status = EchoSCU(Exchange(connection), context).echo(silence)
+        if status != SUCCESS:
+            raise PeerError(f"the archive answers C-ECHO with status 0x{status:04x}", hint="check the archive's log")
 
     # -- C-FIND --------------------------------------------------------------------------------------------------------
 
@@ -303,29 +333,29 @@ class Session:
         return left if seconds is None else min(seconds, left)
 
     def _patience(self, connection: Connection, progressed: Callable[[], float]) -> Patience:
-        options = self._options
+        config = self._config
         return Patience(
-            silence=options.dimse_timeout,
-            stall=options.stall_timeout,
+            silence=config.timeouts.dimse,
+            stall=config.timeouts.stall,
             until=self._until,
             moved=lambda: max(connection.last_activity, self._moved()),
             progressed=progressed,
         )
 
 
-def association_request(options: RetrieveOptions, *further: str) -> AssociateRQ:
+def association_request(config: Config, *further: str) -> AssociateRQ:
     """Make the request for the association of a retrieve; ``further`` abstract syntaxes are proposed beside its own."""
-    model = MODELS[options.model]
+    model = MODELS[config.request.model]
     others = (uid for uid in further if uid not in model)
     return AssociateRQ(
-        called_ae_title=options.called_ae_title,
-        calling_ae_title=options.calling_ae_title,
-        contexts=propose((*model, *others), options.transfer_syntaxes),
+        called_ae_title=config.archive.title,
+        calling_ae_title=config.ae_title,
+        contexts=propose((*model, *others), config.request.transfer_syntaxes),
         user_information=replace(
-            user_information(options.maximum_length),
+            user_information(config.request.maximum_length),
             extended_negotiations=retrieval_negotiation(
-                model[1], relational=options.relational, enhanced_conversion=options.enhanced_conversion
+                model[1], relational=config.request.relational, enhanced_conversion=config.request.enhanced_conversion
             ),
-            user_identity=options.user_identity,
+            user_identity=config.request.user_identity,
         ),
     )

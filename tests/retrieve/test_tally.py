@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.messages import CStoreRQ
-from movescu.retrieval.result import Tally
+from movescu.retrieve.tally import Tally
 from movescu.services.store import Received
 from movescu.storage.incoming_object import Incoming
 from movescu.ul.negotiation import Context

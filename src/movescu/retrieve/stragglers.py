@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from movescu.retrieval.config import RetrieveOptions
-    from movescu.retrieval.result import Round
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.tally import Round
     from movescu.transport.connection import Connection
     from movescu.transport.listener import Listener
 
@@ -35,9 +35,9 @@ class Awaiting:
     else they tell nothing of it, and its silence is the time in which no object of its own came.
     """
 
-    def __init__(self, options: RetrieveOptions, one: Round, until: float | None, *, alone: bool = True) -> None:
+    def __init__(self, config: Config, one: Round, until: float | None, *, alone: bool = True) -> None:
         self._alone = alone
-        self._options = options
+        self._config = config
         self._round = one
         self._until = until
         self.waited = False
@@ -48,7 +48,7 @@ class Awaiting:
     @property
     def expected(self) -> int:
         """How many objects the archive says it sent to us."""
-        elsewhere = self._options.destination != self._options.calling_ae_title
+        elsewhere = self._config.move_destination != self._config.ae_title
         if elsewhere and not self._round.tally.arrived:
             # The destination may be a third party's title, with --port given all the same; then nothing comes to us.
             return 0
@@ -84,22 +84,22 @@ class Awaiting:
             return 0.0
         if not self._alone:
             wanting = not (self._complete and self._counted)
-            return min(max(final, self._round.touched) + self._options.linger - now, limit) if wanting else 0.0
+            return min(max(final, self._round.touched) + self._config.timeouts.linger - now, limit) if wanting else 0.0
         if listener.open_associations:
             return min(limit, *(self._seconds_for(c, final, now) for c in listener.open_associations))
         if not self._complete or (listener.unassociated and not self._counted):
-            return min(max(final, listener.last_activity) + self._options.linger - now, limit)
+            return min(max(final, listener.last_activity) + self._config.timeouts.linger - now, limit)
         return 0.0
 
     def _seconds_for(self, connection: Connection, final: float, now: float) -> float:
         """Give the seconds until the next look at an open association; end it if it has gone silent."""
         if not connection.waiting or connection.is_unread:  # it is our own side that takes its time
             return _GLANCE
-        options, since = self._options, connection.last_activity
+        config, since = self._config, connection.last_activity
         if self._round.lost:  # what is idle now has been given up with its archive
-            silence = shortest(options.store_timeout, options.dimse_timeout, options.stall_timeout)
+            silence = shortest(config.timeouts.store, config.timeouts.dimse, config.timeouts.stall)
         else:
-            silence, since = options.store_timeout, max(since, final)
+            silence, since = config.timeouts.store, max(since, final)
         left = float("inf") if silence is None else since + silence - now
         if left > 0:
             return left

@@ -1,24 +1,27 @@
-"""What a retrieve came to: what arrived at our own port, against what the archive says it sent."""
+"""The tally of a retrieve: what arrived at our own port, against what the archive says it sent.
+
+A ``Tally`` counts, in the threads of the storage associations; a ``Round`` is what is waited for together.
+``evidence_of`` makes of them, and of the responses, what ``judgement`` goes by.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 
-from movescu._runtime.record import Record
 from movescu.dimse.status import CANCEL, SUCCESS
-from movescu.errors import IncompleteError
-from movescu.retrieval.judgement import Evidence, Judgement, Outcome, judge
+from movescu.retrieve.judgement import Evidence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
     from typing import Final
 
+    from movescu.retrieve.observer import Observer
     from movescu.services.move import MoveResponse
     from movescu.services.store import Received
     from movescu.storage.incoming_object import Incoming
-    from movescu.ul.negotiation import RejectedClass
+    from movescu.storage.target import Target
 
 _REPORTED: Final = 1000  # objects that failed or broke off and are remembered one by one
 
@@ -92,11 +95,12 @@ class Tally:
 
 
 class Round:
-    """Requests that are waited for together, and what came of them.
+    """Requests that are waited for together, and what arrived for them.
 
     ``tally``: of this round, a new one if none is given. ``wanted``: SOP instance UIDs of the objects that are asked
     for, where they are known. ``row``: see ``events``. ``total``: of several rounds for the same objects together.
-    ``satisfied`` tells whether all that is wanted is there, whatever the archive counts.
+    ``target``: where its objects go, None for where all go. ``observer`` is told of its objects. ``satisfied`` tells
+    whether all that is wanted is there, whatever the archive counts.
     """
 
     def __init__(
@@ -106,6 +110,8 @@ class Round:
         wanted: Container[str] | None = None,
         row: int | None = None,
         total: Tally | None = None,
+        target: Target | None = None,
+        observer: Observer | None = None,
         satisfied: Callable[[], bool] = lambda: False,
     ) -> None:
         self.tally = Tally() if tally is None else tally
@@ -118,6 +124,8 @@ class Round:
         """Whether the association with the archive ended before a final response."""
         self.row = row
         self.total = total
+        self.target = target
+        self.observer = observer
         self.satisfied = satisfied
         self.touched = 0.0
         """When an object last came, on the monotonic clock."""
@@ -137,84 +145,6 @@ class Round:
         self.tally.count_broken_off(incoming)
         if self.total is not None:
             self.total.count_broken_off(incoming)
-
-
-class RetrieveResult(Record):
-    """Result of a retrieve: the final response of each request, and what arrived.
-
-    ``expected``: objects that the archive counts as delivered, where they were to come to us. ``evidence``: what
-    ``judge`` goes by.
-    """
-
-    responses: tuple[MoveResponse, ...]
-    tally: Tally
-    expected: int
-    evidence: Evidence
-    rejected: tuple[RejectedClass, ...] = ()
-    """SOP classes of which a sender proposed contexts that were not accepted."""
-    broken_off: tuple[str, ...] = ()
-    """SOP instance UIDs of objects that came in part only; none after C-CANCEL, where that is no wonder."""
-    verified: bool = False
-    """Whether what is there was compared with what the archive lists."""
-    missing_uids: tuple[str, ...] = ()
-    """SOP instance UIDs of objects that the archive lists and that are not there."""
-    extra_uids: tuple[str, ...] = ()
-    """SOP instance UIDs of objects that came and that the archive does not list."""
-    already_there: int = 0
-    """Objects that were there before and were not asked for."""
-    attempts: int = 1
-    unlisted: str = ""
-    """Why the archive did not tell what it holds, where it was asked."""
-    errors: tuple[str, ...] = ()
-    """What ended the association with the archive before a final response."""
-    unfound: tuple[str, ...] = ()
-    """Values of the requests' unique keys that the archive lists nothing for."""
-
-    @property
-    def stored(self) -> int:
-        """How many objects came and were stored."""
-        return self.tally.stored
-
-    @property
-    def failed(self) -> int:
-        """How many objects came and were not stored."""
-        return self.tally.failed
-
-    @property
-    def size(self) -> int:
-        """Bytes of the data sets that came."""
-        return self.tally.size
-
-    @property
-    def missing(self) -> int:
-        """How many objects did not arrive that the archive lists or, if it was not asked, counts as delivered."""
-        return max(len(self.missing_uids), self.evidence.short)
-
-    @property
-    def judgement(self) -> Judgement:
-        """The outcome, and why."""
-        return judge(self.evidence)
-
-    @property
-    def outcome(self) -> str:
-        """In a word: ``complete``, ``incomplete``, ``cancelled``, or ``failed``; see ``judgement``."""
-        return self.judgement.outcome.value
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything is there, as far as can be known."""
-        return self.judgement.outcome is Outcome.COMPLETE
-
-    def check(self) -> None:
-        """Raise ``IncompleteError`` unless everything is there, as far as can be known."""
-        if not self.complete:
-            statuses = (f"status 0x{one.status:04x} ({one.status_name})" for one in self.responses if one.status)
-            reasons = (reason.words for reason in self.judgement.reasons)
-            why = "; ".join(dict.fromkeys((*self.errors, *reasons, *statuses)))
-            raise IncompleteError(
-                f"the retrieve is {self.outcome}: {self.stored} objects stored, {self.failed} failed, "
-                f"{self.missing} missing; {why}"
-            )
 
 
 def evidence_of(

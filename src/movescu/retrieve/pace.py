@@ -11,26 +11,29 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from movescu.errors import UsageError
+from movescu.retrieve.observer import Observer
 
 if TYPE_CHECKING:
-    from movescu.storage.incoming_object import ObjectReceiver
+    from movescu.storage.incoming_object import Incoming
 
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)(?:i?B)?(?:/s)?\Z", re.IGNORECASE)
 _FACTORS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _BURST: Final = 0.1  # seconds of silence that may be made good
 
 
-class Pace:
-    """Limits what comes in over all storage associations together to so many bytes a second."""
+class Pace(Observer):
+    """Limits what arrives over all storage associations together to so many bytes a second."""
+
+    watches = True
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._lock = threading.Lock()
         self._next = 0.0
 
-    def watch(self, receiver: ObjectReceiver) -> ObjectReceiver:
-        """Give a receiver that does as this one does, and no faster than allowed."""
-        return _Paced(self, receiver)
+    def fragments(self, incoming: Incoming, fragments: tuple[memoryview, ...]) -> None:  # noqa: ARG002 - of its base
+        """Hold the sender back."""
+        self.take(sum(map(len, fragments)))
 
     def take(self, size: int) -> None:
         """Wait until so many bytes may have come."""
@@ -40,25 +43,6 @@ class Pace:
             left = self._next - now
         if left > 0:
             time.sleep(left)
-
-
-class _Paced:
-    def __init__(self, pace: Pace, receiver: ObjectReceiver) -> None:
-        self._pace = pace
-        self._receiver = receiver
-
-    def write(self, *fragments: memoryview) -> None:
-        """Take the next bytes of the data set."""
-        self._receiver.write(*fragments)
-        self._pace.take(sum(map(len, fragments)))
-
-    def finish(self) -> None:
-        """Keep the object."""
-        self._receiver.finish()
-
-    def discard(self) -> None:
-        """Keep nothing of the object."""
-        self._receiver.discard()
 
 
 def parse_rate(text: str) -> float:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from movescu.errors import UsageError
-from movescu.retrieval.pace import Pace, parse_rate
+from movescu.retrieve.pace import Pace, parse_rate
 
 
 def test_rates_are_powers_of_1024() -> None:

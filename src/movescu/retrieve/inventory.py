@@ -33,7 +33,7 @@ from movescu.query.identifier import Identifier
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.matching import is_empty, matches
 from movescu.query.scope import LEVELS, Scope, is_usable, keyword, listed
-from movescu.retrieval.config import MODELS
+from movescu.retrieve.config import BATCH, MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -41,13 +41,11 @@ if TYPE_CHECKING:
 
     from movescu.dictionary.uids import TransferSyntax
     from movescu.query.matching import Key
-    from movescu.retrieval.archive_association import Session
+    from movescu.retrieve.association import ArchiveAssociation
     from movescu.services.find import FindResponse
 
 _log: Final = logger_of("movescu.retrieve")
 
-BATCH: Final = 100
-"""UIDs of one request at most: 6.5 KB, which archives take that have little room for a list."""
 MAXIMUM: Final = 1_000_000
 """Objects of one inventory, and answers to one query: a bound for archives that never come to an end."""
 
@@ -132,7 +130,7 @@ class Inventory:
         return _identifier(level, {tag: value for tag, value in values.items() if value}, self.scope)
 
 
-def take_inventory(session: Session, identifier: Identifier, model: str) -> Inventory:
+def take_inventory(session: ArchiveAssociation, identifier: Identifier, model: str) -> Inventory:
     """Ask the archive what it holds for a C-MOVE identifier.
 
     Raises ``InventoryError`` if it does not answer that, and ``PeerError`` if the association ends.
@@ -151,7 +149,7 @@ def take_inventory(session: Session, identifier: Identifier, model: str) -> Inve
 class _Catalogue:
     """Goes down the levels."""
 
-    def __init__(self, session: Session, scope: Scope) -> None:
+    def __init__(self, session: ArchiveAssociation, scope: Scope) -> None:
         self._session = session
         self._scope = scope
         own = MODELS[scope.model][0]

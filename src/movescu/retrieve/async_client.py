@@ -1,0 +1,89 @@
+"""The client for programs on asyncio: the names of ``Client``, over the same code in threads.
+
+A retrieve waits for its archive most of the time; a thread of its own costs next to nothing beside that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from movescu.retrieve.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from movescu.events import Event
+    from movescu.query.python_keys import Keys
+    from movescu.retrieve.handle import Retrieve
+    from movescu.retrieve.result import Result
+    from movescu.storage.sinks import Destination
+
+
+class AsyncClient:
+    """Retrieves from one archive; an asynchronous context manager. The arguments are those of ``Client``."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - those of Client
+        self._client = Client(*args, **settings)
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._client.open)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._client.close)
+
+    @property
+    def port(self) -> int:
+        """Our own port; 0 if there is none."""
+        return self._client.port
+
+    async def echo(self) -> None:
+        """Test the connection with C-ECHO; see ``Client.echo``."""
+        await asyncio.to_thread(self._client.echo)
+
+    async def retrieve(self, keys: Keys, to: Destination | None = None) -> Result:
+        """Retrieve what the keys match; see ``Client.retrieve``. Cancelling the task cancels the retrieve."""
+        return await self.start(keys, to).result()
+
+    def start(self, keys: Keys, to: Destination | None = None) -> AsyncRetrieve:
+        """Start to retrieve what the keys match; see ``Client.start``."""
+        return AsyncRetrieve(self._client.start(keys, to))
+
+    async def retrieve_many(
+        self, rows: Iterable[Mapping[str, object]], to: Destination | None = None, *, jobs: int = 1
+    ) -> AsyncIterator[Result | Exception]:
+        """Retrieve what each row matches; see ``Client.retrieve_many``."""
+        results = self._client.retrieve_many(rows, to, jobs=jobs)
+        while (result := await asyncio.to_thread(next, results, None)) is not None:
+            yield result
+
+
+class AsyncRetrieve:
+    """One retrieve under way: iterate its events, cancel it, await its result."""
+
+    def __init__(self, retrieve: Retrieve) -> None:
+        self._retrieve = retrieve
+
+    def cancel(self) -> None:
+        """Cancel it; see ``Retrieve.cancel``."""
+        self._retrieve.cancel()
+
+    async def result(self) -> Result:
+        """Wait for the end and return the result; see ``Retrieve.result``."""
+        try:
+            return await asyncio.to_thread(self._retrieve.result)
+        except asyncio.CancelledError:
+            self._retrieve.cancel()
+            raise
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        events = iter(self._retrieve)
+        with contextlib.closing(events):
+            while (event := await asyncio.to_thread(next, events, None)) is not None:
+                yield event

@@ -1,0 +1,409 @@
+"""The attempt loop of one request: list what the archive holds, ask for what is missing, judge, and ask again.
+
+An ``AttemptLoop`` takes one identifier through as many attempts as it is allowed; a plain retrieve is the loop without
+repetitions. What the archive holds (``inventory``) is listed before the first attempt if the result is to be verified,
+if objects are here already, or if the request has keys that C-MOVE does not take (``scope``); else when an attempt
+shows that something is missing. Every later attempt lists anew, and asks for what is on that list and not here. What
+failed for good, by its status of PS3.4 tables B.2-1 and C.4-2, is not asked for again. Only attempts that bring nothing
+are counted: as long as something new arrives, the loop goes on. Pauses between two attempts grow, with a share of
+chance, so that an archive which is overrun is not overrun again by all of its clients at once.
+
+The evidence of an attempt stands until a later one replaces it (``judgement``). An attempt that finds nothing left to
+ask for replaces none of what the archive said; a list made after it shows no more than that an association which was
+lost, or a time that was over, left nothing out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import replace
+from movescu.dimse.status import CANCEL, DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN
+from movescu.errors import (
+    AssociationRejectedError,
+    FindNotOfferedError,
+    IgnoredKeyError,
+    InventoryError,
+    NoPresentationContextError,
+    PeerError,
+)
+from movescu.retrieve import judgement
+from movescu.retrieve.config import BATCH
+from movescu.retrieve.judgement import Evidence, judge
+from movescu.retrieve.result import Result
+from movescu.retrieve.stragglers import Awaiting
+from movescu.retrieve.tally import Round, Tally, evidence_of, found_nothing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Final
+
+    from movescu.query.identifier import Identifier
+    from movescu.retrieve.association import ArchiveAssociation
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.inventory import Inventory
+    from movescu.retrieve.observer import Observer
+    from movescu.retrieve.storage_server import StorageServer
+    from movescu.services.move import MoveResponse
+    from movescu.storage.target import Target
+    from movescu.ul.negotiation import RejectedClass
+
+_log: Final = logger_of("movescu.retrieve")
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between two attempts at most."""
+
+_FOR_GOOD: Final = frozenset((MOVE_DESTINATION_UNKNOWN, DATA_SET_DOES_NOT_MATCH, 0x0122, 0x0124, 0x0211))
+"""Final statuses that a repetition does not change."""
+_NO_MORE: Final = _FOR_GOOD | {CANCEL}
+_OUT_OF_RESOURCES: Final = 0xA7  # first byte of what we answer for want of space
+_TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
+
+
+class RequestState:
+    """State of one request, or of several that are made together."""
+
+    def __init__(self, *, remember: bool = False, error: PeerError | None = None) -> None:
+        self.last = Round()
+        """The round of the last attempt."""
+        self.tally = Tally(remember=remember)
+        """Of all attempts."""
+        self.attempts = 0
+        self.in_vain = 0
+        """Attempts since something last arrived, that one included."""
+        self.attempted = False
+        """Whether an attempt came as far as an association."""
+        self.responses: tuple[MoveResponse, ...] = ()
+        """The final responses of the last attempt that made a request."""
+        self.asked = False
+        """Whether the last attempt made a request."""
+        self.batch = BATCH
+        """UIDs of one request."""
+        self.inventory: Inventory | None = None
+        self.needed: set[str] = set()
+        """SOP instance UIDs of the inventory that were not here already."""
+        self.missing: set[str] = set()
+        """Those of them that have not been stored."""
+        self.extra: set[str] = set()
+        """SOP instance UIDs of objects that arrived and are not in the inventory; a thousand at most."""
+        self.standing = Evidence()
+        """What the last attempt that made a request showed by the archive's own word and counts."""
+        self.error = error
+        """What ended the last attempt before its final response."""
+        self.cancelled = False
+        """Whether it was given up from our side."""
+        self.unlisted = ""
+        """Why the archive could not be asked what it holds, where that was wanted."""
+        self.hopeless = False
+        """Whether there is no list, and no other attempt would get one."""
+        self.nothing_found = False
+        """Whether the archive has nothing for these keys, where a list was wanted."""
+
+    @property
+    def already_there(self) -> int:
+        """How many objects did not have to be asked for."""
+        return 0 if self.inventory is None else len(self.inventory.objects) - len(self.needed)
+
+    @property
+    def here(self) -> set[str]:
+        """SOP instance UIDs of the objects that are here, as far as they are known."""
+        listed = set() if self.inventory is None else self.inventory.objects.keys() - self.missing
+        return listed | (self.tally.uids or set())
+
+    @property
+    def evidence(self) -> Evidence:
+        """What is known of the request."""
+        obeyed = self.standing.cancelled
+        return replace(
+            self.standing,
+            not_stored=self.tally.failed,
+            broken_off=0 if obeyed else len(self.tally.broken_off),
+            lost=self.standing.lost or self.error is not None,
+            cancelled=obeyed or self.cancelled,
+            missing=len(self.missing),
+            unlisted=bool(self.unlisted),
+            nothing_found=self.nothing_found,
+        )
+
+
+class AttemptLoop:
+    """Retrieves what requests ask for, over one association.
+
+    ``server``: where objects arrive. ``target``: where they go; None for the server's own. ``observer`` is told of
+    responses and repetitions. ``until``: when all has to be over, on the monotonic clock. ``alone``: no other retrieve
+    uses the server. ``row``: see ``events``. ``closing``: the port closes in the end, so that nothing arrives after the
+    count and the flush.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works with
+        self,
+        config: Config,
+        server: StorageServer,
+        association: ArchiveAssociation,
+        *,
+        target: Target | None = None,
+        observer: Observer | None = None,
+        until: float | None = None,
+        alone: bool = True,
+        row: int | None = None,
+        closing: bool = False,
+    ) -> None:
+        self._closing = closing
+        self._config = config
+        self._retry = config.retry
+        self._server = server
+        self._association = association
+        self._target = target
+        self._observer = observer
+        self._until = until
+        self._alone = alone
+        self._row = row
+        self._given_up = threading.Event()
+        self._exact = True
+        self.waited = False
+        """Whether something that was on its way had to be waited for."""
+        self.pausing = False
+        """Whether it waits between two attempts."""
+
+    def cancel(self) -> None:
+        """Make no further attempt, and end the pause before it. Safe from any thread, and from a signal handler."""
+        self._given_up.set()
+
+    def run(self, *identifiers: Identifier) -> RequestState:
+        """Retrieve what the requests ask for together.
+
+        Raises ``UsageError`` for keys that name nothing, or nothing alone, where a list is wanted, and ``PeerError`` if
+        no association can be opened. Where lists are wanted there can be one request only.
+        """
+        if self._retry.lists:
+            from movescu.query.scope import Scope  # for those alone whose requests are listed
+
+            (identifier,) = identifiers
+            scope = Scope(identifier, self._config.request.model)
+            scope.check()
+            self._exact = scope.is_exact
+        state = RequestState(remember=self._retry.lists)
+        state.last = Round(row=self._row, total=state.tally, target=self._target, observer=self._observer)
+        self._server.begin(state.last)
+        try:
+            self._loop(identifiers, state)
+        finally:
+            if self._closing:  # what is cut off by that belongs to this retrieve
+                self._server.close()
+            self._server.end(state.last)
+        state.cancelled = self._over
+        if not state.attempted and state.error is not None and not state.cancelled:
+            raise state.error
+        state.nothing_found = self._found_nothing(state)
+        return state
+
+    def _found_nothing(self, state: RequestState) -> bool:
+        if state.inventory is not None:
+            return not state.inventory.objects or bool(state.inventory.unfound)
+        nothing = bool(state.responses) and found_nothing(state.responses, state.tally)
+        return self._listed_first and nothing
+
+    def _loop(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
+        """Make attempts until one will do."""
+        while True:
+            state.attempts += 1
+            stored, missing = state.tally.stored, len(state.missing)
+            state.in_vain += 1
+            try:
+                self._attempt(identifiers, state)
+            except PeerError as error:  # there is no association
+                state.error = error
+                if not state.attempted and _is_final(error):
+                    raise
+            if state.tally.stored > stored:
+                state.in_vain = 1
+            if missing and len(state.missing) > missing // 2:
+                # Some archives give a request up at the first object that fails: with fewer there is less to give up.
+                state.batch = max(state.batch // 4, 1)
+            reason = self._reason(state)
+            if _refuses_lists(state):
+                state.batch, reason = 1, "the archive may take no lists of UIDs"
+            if not reason or not self._retry.retries or state.in_vain > self._retry.retries:
+                return
+            self._pause(state, reason)
+            if self._over:
+                return
+
+    @property
+    def _listed_first(self) -> bool:
+        return self._retry.verify or self._retry.resume or not self._exact
+
+    @property
+    def _over(self) -> bool:
+        return self._association.cancelled or self._given_up.is_set()
+
+    # -- one attempt ---------------------------------------------------------------------------------------------------
+
+    def _attempt(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
+        one = Round(row=self._row, total=state.tally, target=self._target, observer=self._observer)
+        self._server.end(state.last, then=one)
+        state.last, state.error, state.asked = one, None, False
+        if not self._association.is_open:
+            self._association.open()
+        fresh = False
+        if self._listed_first or state.attempts > 1:
+            fresh = self._list(identifiers[0], state)
+        if state.inventory is not None:
+            one.wanted = state.inventory.objects
+            one.satisfied = lambda: state.missing <= (state.tally.uids or set())
+        if state.error is None and (state.inventory is not None or self._exact):
+            self._ask(identifiers, state)
+        if state.asked:
+            state.standing, state.responses = self._settled(one), tuple(one.responses)
+        elif fresh:
+            state.standing = replace(state.standing, lost=False, cut_off=0)
+        state.attempted = True
+        state.missing -= state.tally.uids or set()
+        state.extra |= one.extra
+
+    def _list(self, identifier: Identifier, state: RequestState) -> bool:
+        """List what the archive holds, and find out what of it is needed; return True if there is a new list."""
+        from movescu.retrieve.inventory import take_inventory  # for those alone whose requests are listed
+
+        state.unlisted = ""
+        try:
+            inventory = take_inventory(self._association, identifier, self._config.request.model)
+        except InventoryError as error:
+            state.hopeless = isinstance(error, (IgnoredKeyError, FindNotOfferedError)) and not self._exact
+            if isinstance(error, IgnoredKeyError):
+                self._exact = False  # what C-MOVE would bring may be more than the request matches
+                state.hopeless = True
+            optional = isinstance(error, FindNotOfferedError) or not self._listed_first
+            state.unlisted = "" if optional and self._exact and not self._retry.verify else str(error)
+            _log.warning("%s%s", error, "" if not self._exact else "; all of it is asked for")
+            return False
+        except PeerError as error:
+            state.unlisted, state.error, state.last.lost = str(error), error, True
+            return False
+        state.inventory = inventory
+        state.needed = {uid for uid in inventory.objects if not (self._target is not None and self._target.whole(uid))}
+        state.missing = state.needed - (state.tally.uids or set())
+        return True
+
+    def _ask(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
+        """Make the requests of an attempt."""
+        one, inventory = state.last, state.inventory
+        wanted = self._askable(state)
+        requests = identifiers if inventory is None else inventory.requests(wanted, state.batch)
+        for request in requests:
+            if self._over:
+                return
+            one.lost = state.asked = True
+            try:
+                response = self._association.move(request, self._on_response(), one.message_ids.add)
+            except PeerError as error:
+                state.error = error
+                return
+            one.lost = False
+            one.responses.append(response)
+            if response.status in _FOR_GOOD and self._retry.lists:
+                return
+
+    def _on_response(self) -> Callable[[MoveResponse], None] | None:
+        """Return what tells the responses to a request that is about to leave."""
+        if (observer := self._observer) is None:
+            return None
+        begun = time.monotonic()
+        return lambda response: observer.response(response, time.monotonic() - begun, self._row)
+
+    def _askable(self, state: RequestState) -> set[str]:
+        """Return what is missing, less what we refused for a reason that does not pass."""
+        failures = state.tally.failures
+        refused = {uid for uid, received in failures.items() if received.status >> 8 != _OUT_OF_RESOURCES}
+        return state.missing - refused
+
+    def _settled(self, one: Round) -> Evidence:
+        """Wait for what is on its way, and return what the round showed."""
+        awaiting = Awaiting(self._config, one, self._until, alone=self._alone)
+        listener = self._server.listener
+        if listener is not None:
+            awaiting.wait(listener, cancelled=lambda: self._over)
+            self.waited |= awaiting.waited
+        return evidence_of(
+            one.responses,
+            one.tally,
+            expected=awaiting.expected if listener is not None else 0,
+            cut_off=awaiting.cut_off,
+            lost=one.lost,
+            cancelled=self._over or bool(self._config.request.cancel_after),
+        )
+
+    # -- between two attempts ------------------------------------------------------------------------------------------
+
+    def _reason(self, state: RequestState) -> str:
+        """Tell why to ask again, in words; empty if there is no reason, or no hope."""
+        late = self._until is not None and time.monotonic() >= self._until
+        if self._over or late or any(response.status in _NO_MORE for response in state.last.responses):
+            return ""
+        if state.error is not None:
+            return str(state.error)
+        if state.unlisted:
+            return "" if state.hopeless else state.unlisted
+        if state.inventory is not None and (wanting := self._askable(state)):
+            return f"{len(wanting)} object{'' if len(wanting) == 1 else 's'} missing"
+        if not state.asked or not (reasons := judge(state.standing).reasons):
+            return ""
+        return ", ".join(reason.words for reason in reasons)
+
+    def _pause(self, state: RequestState, reason: str) -> None:
+        import random  # 5 ms that a retrieve without mishap does without
+
+        longest = min(self._retry.pause * 2 ** (state.in_vain - 1), LONGEST_PAUSE)
+        seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        if self._until is not None:
+            seconds = min(seconds, max(self._until - time.monotonic(), 0.0))
+        _log.warning("attempt %d: %s; asking again in %.1f s", state.attempts, reason, seconds)
+        if self._observer is not None:
+            objects = None if state.inventory is None else len(state.missing)
+            self._observer.retry(state.attempts + 1, objects, seconds, reason, self._row)
+        self.pausing = True
+        self._given_up.wait(seconds)
+        self.pausing = False
+
+
+def _refuses_lists(state: RequestState) -> bool:
+    """Tell whether the archive did not understand what may have been a list of UIDs (PS3.4 C.2.2.2.2)."""
+    statuses = {response.status for response in state.last.responses}
+    return state.inventory is not None and state.batch > 1 and DATA_SET_DOES_NOT_MATCH in statuses
+
+
+def _is_final(error: PeerError) -> bool:
+    """Tell whether no association will come about however often it is tried."""
+    if isinstance(error, AssociationRejectedError):
+        return error.result != _TRANSIENT
+    return isinstance(error, NoPresentationContextError)
+
+
+def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) -> Result:
+    """Return the result of several requests together; ``rejected``: see ``Result``."""
+    tally = Tally()
+    for one in states:
+        tally.add(one.tally)
+    evidence = judgement.joined(one.evidence for one in states)
+    return Result(
+        responses=tuple(response for one in states for response in one.responses),
+        stored=tally.stored,
+        failed=tally.failed,
+        size=tally.size,
+        arrived=tally.arrived,
+        evidence=evidence,
+        failures={uid: str(received.error or "") for uid, received in tally.failures.items()},
+        rejected=rejected,
+        broken_off=tuple(sorted(tally.broken_off)) if evidence.broken_off else (),
+        verified=all(one.inventory is not None for one in states),
+        missing_uids=tuple(sorted(uid for one in states for uid in one.missing)),
+        extra_uids=tuple(sorted(uid for one in states for uid in one.extra)),
+        already_there=sum(one.already_there for one in states),
+        attempts=max((one.attempts for one in states), default=1),
+        unlisted=next((one.unlisted for one in states if one.unlisted), ""),
+        errors=tuple(str(one.error) for one in states if one.error is not None),
+        unfound=tuple(uid for one in states if one.inventory is not None for uid in one.inventory.unfound),
+    )

@@ -1,0 +1,440 @@
+"""The client: one way from keys to a result, for the command, for lists and for programs.
+
+A ``Client`` knows one archive, holds our port open over as many retrieves as are made, several at once if wanted, and
+keeps its associations with the archive for the next one. A ``Retrieve`` is one of them under way: it takes an
+association, runs the attempt loop over it, has the target flushed, and makes the one ``Result``.
+
+What fails before an association stands is raised; what happens after that is in the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import replace
+from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
+from movescu.errors import PeerError, UsageError
+from movescu.retrieve.association import ArchiveAssociation
+from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title
+from movescu.retrieve.handle import Retrieve
+from movescu.retrieve.storage_server import StorageServer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from ssl import SSLContext
+    from types import TracebackType
+    from typing import Final, Self
+
+    from movescu.events import EventSink
+    from movescu.query.identifier import Identifier
+    from movescu.query.python_keys import Keys
+    from movescu.retrieve.observer import Observer
+    from movescu.retrieve.result import Result
+    from movescu.storage.options import StorageOptions
+    from movescu.storage.sinks import Destination
+    from movescu.storage.target import Target
+    from movescu.transport.tls import TLS, TLSOptions
+
+_log: Final = logger_of("movescu.retrieve")
+
+
+class Client:
+    """Retrieves from one archive, over a port that stays open; a context manager.
+
+    ``ae``: the archive, an ``AE`` or the text of one (``ARCHIVE@pacs:104``). ``ae_title``: our own. Default: MOVESCU.
+    ``listen``: the port at which objects are received, or a ``Receive``; 0 lets the system choose. Default: None, and
+    nothing is received here. ``to``: where objects go (see ``retrieve``). Default: the current directory.
+    ``destination``: AE title that the archive is to send to. Default: our own. ``timeouts``, ``retry``, ``request``:
+    see ``Timeouts``, ``Retry`` and ``Request``. ``tls``: keys and certificates (PS3.15), an ``ssl.SSLContext`` for the
+    connection to the archive, or a pair of that and one for senders. Default: None. ``on_event`` is called with each
+    event of every retrieve, one call at a time, in the thread in which it happens. Default: None.
+
+    Entering opens the port, and raises ``ListenError``, ``DirectoryNotFoundError``, ``DirectoryNotWritableError`` and
+    ``TLSError``; without ``with`` the first retrieve does. Raises ``UsageError`` for a value that cannot be used.
+    """
+
+    def __init__(  # noqa: PLR0913 - each with its default
+        self,
+        ae: AE | str,
+        *,
+        ae_title: str = "MOVESCU",
+        listen: int | Receive | None = None,
+        to: Destination = ".",
+        destination: str | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - records do not change
+        retry: Retry = Retry(),  # noqa: B008
+        request: Request | None = None,
+        tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None,
+        on_event: EventSink | None = None,
+    ) -> None:
+        from movescu.storage.sinks import storage_options  # what programs name as a destination
+
+        archive = AE.parse(ae) if isinstance(ae, str) else ae
+        check_title("ae_title", ae_title)
+        if destination is not None:
+            check_title("destination", destination)
+        for name, value, kind in (("timeouts", timeouts, Timeouts), ("retry", retry, Retry)):
+            if not isinstance(value, kind):
+                raise UsageError(f"{name} {value!r} is no {kind.__name__}")
+        self._given_model = None if request is None else request.model
+        receive = Receive(listen) if isinstance(listen, int) and not isinstance(listen, bool) else listen
+        if receive is not None and not isinstance(receive, Receive):
+            raise UsageError(f"listen {listen!r} is no port number and no Receive")
+        config = Config(
+            archive=archive,
+            ae_title=ae_title,
+            destination=destination,
+            timeouts=timeouts,
+            retry=retry,
+            receive=receive,
+            request=Request(maximum_length=LONGEST_PDU, ip="auto") if request is None else request,
+            tls=tls,
+        )
+        observers: tuple[Observer, ...] = ()
+        if on_event is not None:
+            from movescu.retrieve.event_observer import EventObserver  # records that few want
+
+            observers = (EventObserver(on_event),)
+        self._prepare(config, storage_options(to), observers, closing=False, indexed=retry.resume)
+
+    @classmethod
+    def configured(
+        cls,
+        config: Config,
+        storage: StorageOptions | None,
+        observers: Iterable[Observer] = (),
+        *,
+        closing: bool = True,
+        indexed: bool = False,
+    ) -> Self:
+        """Return a client of values that are not checked again: those of the command.
+
+        ``storage``: None without a port of our own. ``closing``: the port closes when a retrieve ends, so that nothing
+        arrives after the count and the flush. ``indexed``: what is whole in the directory is known.
+        """
+        made = object.__new__(cls)
+        made._given_model = config.request.model
+        made._prepare(config, storage, tuple(observers), closing=closing, indexed=indexed)
+        return made
+
+    def _prepare(
+        self,
+        config: Config,
+        storage: StorageOptions | None,
+        observers: tuple[Observer, ...],
+        *,
+        closing: bool,
+        indexed: bool,
+    ) -> None:
+        from movescu.retrieve.observer import Observers
+
+        self.config = config
+        """What the client was told."""
+        self._storage = storage if config.receive is not None else None
+        self._every = observers
+        self._observers = Observers(observers) if observers else None
+        self._closing = closing
+        self._indexed = indexed
+        self._tls = make_tls(config.tls, accepting=config.receive is not None)
+        watched = self._observers is not None and self._observers.watches
+        self._server = StorageServer(
+            config, tls=self._tls, observer=self._observers, side_by_side=watched or not closing
+        )
+        self._target: Target | None = None
+        self._targets: dict[int, tuple[object, Target]] = {}
+        self._idle: list[tuple[str, ArchiveAssociation]] = []
+        self._running: dict[int, Retrieve] = {}
+        self._lock = threading.RLock()
+        self._message_ids = _Counter()
+        self._open = False
+        self._closed = False
+
+    # -- the port ------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close(abort=kind is not None and not issubclass(kind, Exception))
+
+    def open(self) -> None:
+        """Open the output directory and the port, where there is one; a second time nothing happens.
+
+        Raises ``DirectoryNotFoundError``, ``DirectoryNotWritableError``, ``ListenError``.
+        """
+        with self._lock:
+            if self._closed:
+                raise UsageError("the client is closed", hint="make another")
+            if self._open:
+                return
+            if self._storage is not None:
+                from movescu.storage.target import Target  # for those alone who have a port
+
+                target = Target(self._storage, indexed=self._indexed)
+                try:
+                    self._server.target = target
+                    self._server.open()
+                except BaseException:
+                    target.close()
+                    raise
+                self._target = target
+            self._open = True
+
+    def close(self, *, abort: bool = False) -> None:
+        """End what is under way, release the associations, close the port; a second time nothing happens.
+
+        ``abort``: abort the associations instead. Default: False.
+        """
+        with self._lock:
+            closed, self._closed = self._closed, True
+            idle, self._idle = self._idle, []
+            running = tuple(self._running.values())
+        if closed:
+            return
+        with contextlib.ExitStack() as stack:  # each is done, whatever another one raises; the last one first
+            for _, target in self._targets.values():
+                stack.callback(target.close)
+            if self._target is not None:
+                stack.callback(self._target.close)
+            stack.callback(self._server.close)
+            for _, association in idle:
+                stack.callback(association.close)
+                if not abort:
+                    stack.callback(_release_quietly, association)
+            for one in running:
+                stack.callback(one.abort)
+
+    @property
+    def port(self) -> int:
+        """Our own port; 0 if there is none."""
+        return self._server.port
+
+    @property
+    def server(self) -> StorageServer:
+        """Our own storage SCP."""
+        return self._server
+
+    # -- what programs ask ---------------------------------------------------------------------------------------------
+
+    def echo(self) -> None:
+        """Test the connection with C-ECHO (PS3.4 annex A). Raises ``PeerError`` if the archive does not answer well."""
+        with contextlib.closing(self.association(further=(VERIFICATION,))) as association:
+            association.open()
+            association.echo()
+            with contextlib.suppress(PeerError):  # it has answered
+                association.release()
+
+    def retrieve(self, keys: Keys, to: Destination | None = None, *, on_event: EventSink | None = None) -> Result:
+        """Retrieve what the keys match, and return the result.
+
+        ``keys``: a mapping of keywords to values, a ``pydicom.Dataset``, or the path of a query file. ``to``: a
+        directory, a ``Directory`` with a layout, a ``Sink``, ``Memory()`` or a callable that is given each object as a
+        ``pydicom.Dataset``. Default: where the client's objects go. ``on_event`` is called with each event.
+
+        Raises ``UsageError`` for keys that cannot be used, ``PeerError`` if no association can be opened, and what
+        ``on_event`` raises.
+        """
+        return self._retrieve_of(keys, to, on_event).run()
+
+    def start(self, keys: Keys, to: Destination | None = None) -> Retrieve:
+        """Start to retrieve what the keys match; see ``retrieve``. The handle has events, ``cancel`` and ``result``."""
+        return self._retrieve_of(keys, to, None).start()
+
+    def retrieve_many(
+        self, rows: Iterable[Mapping[str, object]], to: Destination | None = None, *, jobs: int = 1
+    ) -> Iterator[Result | Exception]:
+        """Retrieve what each row matches, ``jobs`` at once, and yield results in the order of the rows.
+
+        A row that cannot be retrieved at all yields the error in its place. Columns that are no keywords are left out.
+        """
+        from concurrent.futures import ThreadPoolExecutor  # for those alone who retrieve many
+
+        from movescu.query.python_keys import keys_of_row
+
+        def one(row: Mapping[str, object]) -> Result | Exception:
+            try:
+                return self.retrieve(keys_of_row(row), to)
+            except Exception as error:  # noqa: BLE001 - yielded in place of a result
+                return error
+
+        self.open()
+        with ThreadPoolExecutor(jobs, "movescu-job") as pool:
+            yield from pool.map(one, rows)
+
+    def _retrieve_of(self, keys: Keys, to: Destination | None, on_event: EventSink | None) -> Retrieve:
+        from movescu.query.python_keys import identifier_of
+
+        self.open()
+        identifier, model = identifier_of(keys)
+        request = replace(self.config.request, model=self._given_model or model)
+        made = self.prepare((identifier,), config=replace(self.config, request=request), target=self._target_of(to))
+        if on_event is not None:
+            made.observe(on_event)
+        return made
+
+    def _target_of(self, to: Destination | None) -> Target | None:
+        """Return the opened target of a destination; the same destination has the same target."""
+        if self._target is None:
+            return None
+        from movescu.storage.sinks import refuse_inside, storage_options
+        from movescu.storage.target import Target
+
+        with self._lock:
+            if to is None:
+                target = self._target
+            elif (known := self._targets.get(id(to))) is not None and known[0] is to:
+                target = known[1]
+            else:
+                target = Target(storage_options(to), indexed=self._indexed)
+                self._targets[id(to)] = to, target
+        refuse_inside(target.storage.sink)
+        return target
+
+    # -- for the command and for lists ---------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        identifiers: Sequence[Identifier],
+        *,
+        config: Config | None = None,
+        target: Target | None = None,
+        row: int | None = None,
+        until: float | None = None,
+    ) -> Retrieve:
+        """Return a retrieve of identifiers that is not under way yet."""
+        return Retrieve(self, identifiers, config or self.config, target or self._target, row, until)
+
+    def association(
+        self, *, further: Sequence[str] = (), config: Config | None = None, until: float | None = None
+    ) -> ArchiveAssociation:
+        """Return an association that is not open yet; ``further``: abstract syntaxes to propose beside the model's."""
+        return ArchiveAssociation(
+            config or self.config,
+            tls=self._tls,
+            until=until,
+            moved=lambda: self._server.last_activity,
+            message_ids=self._message_ids,
+            further=tuple(further),
+            meanwhile=self._server.prepare,
+            observer=self._observers,
+        )
+
+    @property
+    def own_address(self) -> tuple[str, int]:
+        """Address and port at which the archive reaches us; empty without an association, 0 without a port."""
+        with self._lock:
+            address = next((association.local_address for _, association in self._idle), "")
+        return address, self.port
+
+    def ended(self) -> bool:
+        """Return True if the archive has ended an association that is kept, most likely: it has said something."""
+        with self._lock:
+            return any(association.ended() for _, association in self._idle)
+
+    def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
+        """Return an idle association, or one that is not open yet."""
+        while True:
+            with self._lock:
+                place = next((n for n, (model, _) in enumerate(self._idle) if model == config.request.model), None)
+                association = None if place is None else self._idle.pop(place)[1]
+            if association is None:
+                further = (STUDY_ROOT_FIND,) if config.retry.lists else ()
+                association = self.association(further=further, config=config, until=until)
+            elif association.ended():  # the archive ended it, most likely
+                association.close()
+                continue
+            association.take_up(until=until, observer=observer)
+            return association
+
+    def give_back(self, association: ArchiveAssociation, config: Config) -> None:
+        """Keep an association for the next retrieve, if it is open."""
+        with self._lock:
+            if association.is_open and not self._closed:
+                self._idle.append((config.request.model, association))
+                return
+        association.close()
+
+    def release(self) -> None:
+        """Release the associations that are kept. Raises ``PeerError`` if the archive does not confirm."""
+        for association in self._taken():
+            with contextlib.closing(association):
+                association.release()
+
+    def abort(self) -> None:
+        """Abort the associations that are kept."""
+        for association in self._taken():
+            association.close()
+
+    def _taken(self) -> list[ArchiveAssociation]:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        return [association for _, association in idle]
+
+    def observers(self, further: Sequence[Observer]) -> Observer | None:
+        """Return what tells the client's observers and further ones, None if there are none."""
+        from movescu.retrieve.observer import Observers
+
+        return Observers((*self._every, *further)) if further else self._observers
+
+    def whole(self, sop_instance_uid: str) -> bool:
+        """Return True if an object is known to be in the output directory, whole. Raises ``StoreError``."""
+        return self._target is not None and self._target.whole(sop_instance_uid)
+
+    def flush(self) -> None:
+        """Wait until what was stored is on the disk. Raises ``StoreError``."""
+        if self._target is not None:
+            self._target.flush()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the port closes when a retrieve ends."""
+        return self._closing
+
+    def begin(self, one: Retrieve) -> bool:
+        """Note that a retrieve is under way; return True if it is alone."""
+        with self._lock:
+            if self._closed:
+                raise UsageError("the client is closed", hint="make another")
+            self._running[id(one)] = one
+            return len(self._running) == 1
+
+    def end(self, one: Retrieve) -> None:
+        """Note that a retrieve has ended."""
+        with self._lock:
+            self._running.pop(id(one), None)
+
+
+class _Counter:
+    """Message IDs for several threads: none is given again while another 65,534 are."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> int:
+        with self._lock:
+            self._number = self._number % 0xFFFF + 1
+            return self._number
+
+
+def _release_quietly(association: ArchiveAssociation) -> None:
+    with contextlib.suppress(PeerError):  # what arrived is there, however the archive takes the end
+        association.release()
+
+
+def make_tls(options: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None, *, accepting: bool) -> TLS | None:
+    """Return what secures connections, None where they are not secured. Raises ``TLSError`` and ``UsageError``."""
+    if options is None:
+        return None
+    from movescu.transport.tls import make  # ssl takes long to load
+
+    return make(options, accepting=accepting)

@@ -1,0 +1,284 @@
+"""One retrieve under way: association, attempt loop, target and the one result that is made of them.
+
+``Client`` makes it and runs it in the caller's thread, or starts it in one of its own; then it is the handle that a
+program holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+from movescu._runtime.record import replace
+from movescu.errors import PeerError, StoreError, UsageError
+from movescu.retrieve.attempts import AttemptLoop, RequestState, joined
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from queue import SimpleQueue
+    from typing import Protocol, Self
+
+    from movescu.events import Event, EventSink
+    from movescu.query.identifier import Identifier
+    from movescu.retrieve.association import ArchiveAssociation
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.observer import Observer
+    from movescu.retrieve.result import Result
+    from movescu.retrieve.storage_server import StorageServer
+    from movescu.storage.target import Target
+
+    class Keeper(Protocol):
+        """What a retrieve needs of its client."""
+
+        @property
+        def server(self) -> StorageServer:
+            """Where objects arrive."""
+
+        @property
+        def closing(self) -> bool:
+            """Whether the port closes when the retrieve ends."""
+
+        def begin(self, one: Retrieve) -> bool:
+            """Note that a retrieve is under way; return True if it is alone."""
+
+        def end(self, one: Retrieve) -> None:
+            """Note that it has ended."""
+
+        def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
+            """Return an association for it."""
+
+        def give_back(self, association: ArchiveAssociation, config: Config) -> None:
+            """Take the association back."""
+
+        def observers(self, further: Sequence[Observer]) -> Observer | None:
+            """Return what tells everyone who observes it."""
+
+
+class Retrieve:
+    """One retrieve: a handle on it while it is under way.
+
+    Iterating gives its events as they happen; leaving the loop early cancels. ``result`` waits for the end.
+    """
+
+    def __init__(
+        self,
+        client: Keeper,
+        identifiers: Sequence[Identifier],
+        config: Config,
+        target: Target | None,
+        row: int | None,
+        until: float | None,
+    ) -> None:
+        self._client = client
+        self._identifiers = identifiers
+        self._config = config
+        self._target = target
+        self._row = row
+        self._until = until
+        self._observers: list[Observer] = []
+        self._happened: SimpleQueue[Event | None] | None = None
+        self._failure: BaseException | None = None
+        self._cancelled = threading.Event()
+        self._association: ArchiveAssociation | None = None
+        self._loop: AttemptLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._result: Result | None = None
+        self._error: BaseException | None = None
+        self.states: list[RequestState] = []
+        """State of each request, or of all that were made together."""
+        self.waited = False
+        """Whether objects had to be waited for after a final response."""
+        self._judging = False
+
+    @property
+    def moving(self) -> bool:
+        """Whether there is anything to cancel: an association, a pause between two attempts, or what follows the last.
+
+        While an association is being opened there is not: that can only be given up.
+        """
+        association, loop = self._association, self._loop
+        is_open = association is not None and association.is_open
+        return self._judging or is_open or (loop is not None and loop.pausing)
+
+    # -- from other threads --------------------------------------------------------------------------------------------
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether ``cancel`` was called."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Send C-CANCEL for the request that is under way (PS3.7 9.3.4.3), and wait for nothing more.
+
+        Safe from any thread, and from a signal handler. Before the start, nothing is requested at all.
+        """
+        self._cancelled.set()
+        if (loop := self._loop) is not None:
+            loop.cancel()
+        if (association := self._association) is not None:
+            association.cancel()
+        self._client.server.wake()
+
+    def abort(self) -> None:
+        """Cancel, and do not wait for the archive."""
+        self.cancel()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(10)
+
+    def start(self) -> Self:
+        """Begin, in a thread of its own."""
+        import queue  # for those alone who start one
+
+        self._happened = queue.SimpleQueue()
+        self.observe(self._happened.put)
+        self._thread = threading.Thread(target=self._run_noting, name="movescu-retrieve", daemon=True)
+        self._thread.start()
+        return self
+
+    def _run_noting(self) -> None:
+        with contextlib.suppress(BaseException):  # it is noted, and raised by result()
+            self.run()
+
+    def result(self, timeout: float | None = None) -> Result:
+        """Wait for the end and return the result; ``timeout`` in seconds. Default: None, without limit.
+
+        Raises ``TimeoutError`` if the retrieve is still under way then, and what ``Client.retrieve`` raises.
+        """
+        if self._thread is not None:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                raise TimeoutError(f"the retrieve is still under way after {timeout} s")
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
+
+    def __iter__(self) -> Generator[Event, None, None]:
+        """Yield the events as they happen, from the start; the last one is the end. Leaving the loop early cancels."""
+        if self._happened is None:
+            raise UsageError("this retrieve was not started: there are no events to iterate")
+        ended = False
+        try:
+            while (event := self._happened.get()) is not None:
+                yield event
+            ended = True
+        finally:
+            if not ended:
+                self.cancel()
+            if self._thread is not None:
+                self._thread.join()
+            self._happened.put(None)  # for whoever iterates once more
+
+    # -- the way through it --------------------------------------------------------------------------------------------
+
+    def observe(self, sink: EventSink) -> None:
+        """Have the events of this retrieve given to a sink too. What that raises ends the retrieve and is raised."""
+        from movescu.retrieve.event_observer import EventObserver  # records that few want
+
+        def told(event: Event) -> None:
+            try:
+                sink(event)
+            except BaseException as error:  # noqa: BLE001 - raised by run(), in the thread of whoever waits
+                self._failure = self._failure or error
+                self.cancel()
+
+        self._observers.append(EventObserver(told))
+
+    def run(self) -> Result:
+        """Retrieve, in this thread, and return the result; see ``Client.retrieve``."""
+        begun = time.monotonic()
+        alone = self._client.begin(self)
+        try:
+            self._result = self._run(begun, alone=alone)
+        except BaseException as error:
+            self._error = error
+            raise
+        finally:
+            self._judging = False
+            if self._happened is not None:
+                self._happened.put(None)
+        if self._failure is not None:
+            self._error = self._failure
+            raise self._failure
+        return self._result
+
+    def _run(self, begun: float, *, alone: bool) -> Result:
+        config, client = self._config, self._client
+        if self._until is None and config.timeouts.total is not None:
+            self._until = begun + config.timeouts.total
+        observer = client.observers(self._observers)
+        ended = False
+        try:
+            with self._an_association(observer) as association:
+                self._request(association, observer, alone=alone)
+            client.end(self)
+            ended = self._judging = True
+            result = self._judged()
+        finally:
+            if not ended:
+                client.end(self)
+        if observer is not None:
+            observer.ended(result, time.monotonic() - begun, self._row, cancelled=self.cancelled)
+        return result
+
+    @contextlib.contextmanager
+    def _an_association(self, observer: Observer | None) -> Iterator[ArchiveAssociation]:
+        """Take an association, and give it back: for the next retrieve, or closed if an error left it."""
+        client = self._client
+        association = self._association = client.take(self._config, self._until, observer)
+        try:
+            if self.cancelled:
+                association.cancel()
+            yield association
+        except BaseException:
+            association.close()
+            raise
+        finally:
+            self._association = None
+        client.give_back(association, self._config)
+
+    def _request(self, association: ArchiveAssociation, observer: Observer | None, *, alone: bool) -> None:
+        """Run the attempt loop: for all requests together or, where lists are wanted, for one after the other."""
+        every = tuple(self._identifiers)
+        groups = [(one,) for one in every] if self._config.retry.lists else [every]
+        for number, group in enumerate(groups, start=1):
+            if self.cancelled:
+                break
+            loop = self._loop = AttemptLoop(
+                self._config,
+                self._client.server,
+                association,
+                target=self._target,
+                observer=observer,
+                until=self._until,
+                alone=alone,
+                row=self._row,
+                closing=self._client.closing and number == len(groups),
+            )
+            if self.cancelled:
+                loop.cancel()
+            try:
+                self.states.append(loop.run(*group))
+            except PeerError as error:
+                if not self.states:
+                    raise
+                self.states.append(RequestState(error=error))
+                break
+            finally:
+                self.waited |= loop.waited
+                self._loop = None
+
+    def _judged(self) -> Result:
+        """Flush the target, and return the result."""
+        result = joined(self.states, self._client.server.rejected)
+        if self.cancelled and not self.states:
+            result = replace(result, evidence=replace(result.evidence, cancelled=True))
+        if self._target is not None:
+            try:
+                self._target.flush()
+            except StoreError as error:
+                evidence = replace(result.evidence, unflushed=True)
+                result = replace(result, evidence=evidence, errors=(*result.errors, str(error)))
+        return result

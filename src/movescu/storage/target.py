@@ -1,0 +1,102 @@
+"""The opened target of a retrieve: an output directory with its index, a sink, or nothing (``--ignore``).
+
+A target opens the receiver of each object, knows which objects are whole already, and is flushed before a retrieve is
+complete. Several retrieves may share one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+from movescu.storage.durability import Durability
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from movescu.storage.incoming_object import Incoming, ObjectReceiver
+    from movescu.storage.index.index import Index
+    from movescu.storage.options import StorageOptions
+    from movescu.storage.writer import OutputDirectory
+
+
+class Target:
+    """Destination of objects. ``indexed``: open the index of the output directory. Default: False.
+
+    Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError``, or ``StoreError`` if the index is unusable.
+    """
+
+    def __init__(self, storage: StorageOptions, *, indexed: bool = False) -> None:
+        self.storage = storage
+        self.index: Index | None = None
+        """The whole objects in the output directory, if ``indexed``."""
+        self._directory: OutputDirectory | None = None
+        self._factory: Callable[[Incoming], ObjectReceiver] | None = None
+        self._making = threading.Lock()
+        self._flushing = threading.Lock()
+        self._closed = False
+        if storage.to_files:
+            self._open(indexed=indexed)
+
+    def _open(self, *, indexed: bool) -> None:
+        from movescu.storage.writer import OutputDirectory  # late: needed for files alone
+
+        directory = self._directory = OutputDirectory(self.storage.directory, self.storage.durability)
+        try:
+            directory.remove_leftovers()
+            if indexed:
+                from movescu.storage.index.index import open_index  # late: needed to resume alone
+
+                durable = self.storage.durability is Durability.OBJECT
+                self.index = open_index(
+                    self.storage.directory, self.storage.layout, durable=durable, rely=directory.rely
+                )
+        except BaseException:
+            directory.close()
+            raise
+
+    def receiver(self, incoming: Incoming) -> ObjectReceiver:
+        """Return the receiver of an object."""
+        if self._factory is None:
+            self.prepare()
+        assert self._factory is not None
+        return self._factory(incoming)
+
+    def prepare(self) -> None:
+        """Load the modules that receive objects, preferably while the archive prepares its answer."""
+        from movescu.storage.receiver import receiver_factory
+
+        with self._making:
+            if self._factory is None:
+                kept = {} if self.index is None else {"on_kept": self.index.add}
+                self._factory = receiver_factory(self.storage, self._directory, **kept)
+
+    def expect_next(self) -> None:
+        """Prepare for the next object."""
+        if self._directory is not None:
+            self._directory.prepare()
+
+    def whole(self, sop_instance_uid: str) -> bool:
+        """Return True if the output directory is known to have the whole object. Raise ``StoreError``."""
+        return self.index is not None and self.index.whole(sop_instance_uid)
+
+    def flush(self) -> None:
+        """Wait until every stored object is on the disk, if durability requires it. Raise ``StoreError``."""
+        with self._flushing:
+            if self._directory is not None:
+                self._directory.flush()
+            if self.index is not None and self.storage.durability is not Durability.OFF:
+                self.index.flushed()
+
+    def close(self) -> None:
+        """Close everything; may be called again."""
+        with self._making:
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        with contextlib.ExitStack() as stack:
+            if self._directory is not None:
+                stack.callback(self._directory.close)
+            if self.index is not None:
+                stack.callback(self.index.close)
