@@ -1,5 +1,5 @@
-# `make test` and `make demo` work on a fresh Debian 12: what the machine lacks is installed (as root) or named.
-# Python packages go to .venv, and nothing else outside this folder changes but Debian packages.
+# `make test` and `make demo` work on a fresh Debian 12: missing Debian packages are installed (as root) or named. Python
+# packages go to .venv.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -10,28 +10,26 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-# python3 if it is new enough, else the newest beside it. Expanded when used: it may have been installed just before.
+# python3 if it is new enough, otherwise the newest one. Expanded on use: it may have been installed just before.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
 .PHONY: test prepared lint typecheck docs pages demo bench fuzz soak venv clean python3-venv peers debian-packages
 
-# Two workers for each processor: the tests wait for their peers half of the time.
+# Two workers for each processor: the tests wait for their peers half the time.
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 
-# The types are checked beside the tests, and what is found is shown after theirs.
-# What failed is tried once more by itself: pynetdicom, once in some thousand objects, takes a response that comes quickly
-# for something else ("Received unexpected C-STORE service message") and waits for it until its time-out. What is wrong
-# here fails again.
+# mypy runs beside the tests; its errors are shown after theirs.
+# A failed test fails the run. Only tests marked pynetdicom_sender (pyproject.toml has the reason) are repeated, once, and
+# the summary lists them as RERUN.
 test: prepared
 	@$(MAKE) --no-print-directory lint
 	@echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
-	|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; tests=$$?; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup; tests=$$?; \
 	wait $$types; types=$$?; cat $(VENV)/types.log; \
 	exit $$((tests || types))
 
-# Debian's packages come beside Python's; not python3-venv, for two apt-get would be in each other's way.
+# Debian and Python packages are installed at the same time, except python3-venv: two apt-get would block each other.
 prepared: python3-venv
 	@$(MAKE) --no-print-directory --jobs=2 peers venv
 
@@ -42,12 +40,12 @@ lint: $(VENV)/.dev
 typecheck: $(VENV)/.dev
 	$(BIN)/mypy
 
-# The variable silences an announcement of the theme's makers, which is no warning about the pages.
+# The variable silences an announcement by the theme, which is not a warning about the pages.
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html"
 
-# What is made from the option table and from docstrings; a test tells when that has to be done.
+# The generated pages, from the option table and docstrings; a test fails if they are out of date.
 pages: $(VENV)/.run
 	$(BIN)/python tools/make_manual.py
 	$(BIN)/python tools/make_options_page.py
@@ -57,16 +55,16 @@ pages: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/python -m movescu.testing.demo
 
-# Some minutes; with SERVERS=1 the stock servers too, of which DCMTK as installed takes ten minutes.
+# A few minutes; SERVERS=1 adds the stock servers, for which DCMTK as installed takes ten minutes.
 bench: peers $(VENV)/.dev
 	$(BIN)/python bench/run.py $(if $(SERVERS),--servers)
 
-# Five minutes: a run killed, and refused, at each call that it makes on its files; then bad and good senders, many.
+# Five minutes: kill and fail each call of a run on its files; then run many bad and good senders.
 soak: peers $(VENV)/.dev
 	SWEEP=full $(BIN)/python -m pytest -q -n 2 tests/storage/test_file_system_faults.py
 	$(BIN)/python bench/soak.py
 
-# Each target in turn, for so many seconds; or those named by TARGETS. docs/fuzzing.md says what becomes of the findings.
+# Each target in turn, for FUZZ_SECONDS; or those named by TARGETS. docs/fuzzing.md explains what to do with findings.
 FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/run.py $(TARGETS) --seconds $(FUZZ_SECONDS)
@@ -77,7 +75,7 @@ clean:
 	rm -rf $(VENV) build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# As pip does with what it copies: without it each start takes three times as long where Python may not write bytecode.
+# pip compiles what it copies; without this, each start takes three times as long where Python cannot write bytecode.
 COMPILE := $(BIN)/python -m compileall -q src
 
 # Stamps: each step is done once, and again when pyproject.toml changes. What the tests need includes what a run needs.
@@ -99,12 +97,12 @@ $(VENV)/.docs: pyproject.toml | $(VENV)/.made
 	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $(VENV)/.run $@
 
-# Debian's python3 makes no environments without this package.
+# Debian's python3 cannot make environments without this package.
 python3-venv:
 	@$(if $(PYTHON),$(PYTHON),false) -c 'import ensurepip' 2>/dev/null \
 	|| $(MAKE) --no-print-directory debian-packages PACKAGES="$(or $(notdir $(PYTHON)),python3)-venv"
 
-# The servers, clients and oracles of the tests. Each pair is a command and the package it is in.
+# The servers, clients and oracles of the tests. Each pair is a command and its package.
 peers:
 	@missing=; \
 	for pair in dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace openssl:openssl; do \

@@ -1,7 +1,6 @@
-"""Storage clients as they should not be, one association or connection each: what ``soak.py`` sends ten thousand of.
+"""Bad senders for ``soak.py``, which runs ten thousand of them: one association or connection each.
 
-Each is a function of the port. It returns when the receiver is rid of it: when it has closed the connection, or has
-been left by it.
+Each is a function of the port. It returns when the receiver has closed the connection, or when it has left itself.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ _STORE = encode_command(CStoreRQ(CT, 1, _UID))
 
 
 def half_open(port: int) -> socket.socket:
-    """Connect and send nothing: to be waited for by ``until_answered``."""
+    """Connect and send nothing. Return the socket for ``until_answered``."""
     return socket.create_connection((HOST, port), _WAIT)
 
 
 def until_answered(sock: socket.socket) -> None:
-    """Wait until the receiver says something or closes, and close: it waits for that behind an A-ABORT."""
+    """Wait until the receiver sends a PDU or closes, then close: after an A-ABORT the receiver waits for that."""
     with closing(sock), suppress(ConnectionError):
         sock.recv(65536)
 
@@ -64,7 +63,7 @@ def _reset(sock: socket.socket) -> None:
 
 
 def _associated(port: int, data: bytes, end: str = "") -> None:
-    """Send bytes over an association, and wait for its end, or make one."""
+    """Send bytes over an association, and end it or wait for its end."""
     with closing(socket.create_connection((HOST, port), _WAIT)) as sock:
         sock.sendall(_REQUEST.encode())
         header = sock.recv(6, socket.MSG_WAITALL)
@@ -83,17 +82,17 @@ def _associated(port: int, data: bytes, end: str = "") -> None:
 
 
 def connect_and_close(port: int) -> None:
-    """Come and go."""
+    """Connect and close at once."""
     _raw(port, b"", leave=True)
 
 
 def cut_request(port: int) -> None:
-    """Leave amid the request."""
+    """Close the connection during the association request."""
     _raw(port, _REQUEST.encode()[:40], leave=True)
 
 
 def reset_request(port: int) -> None:
-    """Reset the connection behind the request."""
+    """Reset the connection after the association request."""
     sock = half_open(port)
     sock.sendall(_REQUEST.encode())
     _reset(sock)
@@ -110,40 +109,40 @@ def giant_request(port: int) -> None:
 
 
 def unreadable_request(port: int) -> None:
-    """Send a request whose items lie about their lengths."""
+    """Send an association request with wrong item lengths."""
     _raw(port, _REQUEST.encode()[:74] + bytes.fromhex("2000ffff") + bytes(200))
 
 
 def rejected(port: int) -> None:
-    """Ask for a protocol version that there is not."""
+    """Propose an unknown protocol version."""
     data = bytearray(_REQUEST.encode())
     data[6:8] = b"\0\2"
     _raw(port, bytes(data))
 
 
 def nothing_accepted(port: int) -> None:
-    """Propose what nobody takes, and send to it all the same."""
+    """Propose an unknown SOP class, and send on its context although it was not accepted."""
     contexts = (ProposedContext(1, "1.2.3.4.5", (EXPLICIT_LITTLE.uid,)),)
     _raw(port, replace(_REQUEST, contexts=contexts).encode() + _pdu((_COMMAND | _LAST, _STORE)))
 
 
 def aborted(port: int) -> None:
-    """Abort amid an object."""
+    """Abort during an object."""
     _associated(port, _pdu((_COMMAND | _LAST, _STORE)) + _pdu((0, _OBJECT[:4000])), "abort")
 
 
 def closed(port: int) -> None:
-    """Close the connection amid an object."""
+    """Close the connection during an object."""
     _associated(port, _pdu((_COMMAND | _LAST, _STORE)) + _pdu((0, _OBJECT[:4000])), "close")
 
 
 def reset(port: int) -> None:
-    """Reset the connection amid an object."""
+    """Reset the connection during an object."""
     _associated(port, _pdu((_COMMAND | _LAST, _STORE)) + _pdu((0, _OBJECT[:4000])), "reset")
 
 
 def bad_command(port: int) -> None:
-    """Send a command set that is none."""
+    """Send an invalid command set."""
     _associated(port, _pdu((_COMMAND | _LAST, b"\0\0\0\0\xff\xff\xff\xff" * 20)))
 
 
@@ -153,7 +152,7 @@ def command_amid_data(port: int) -> None:
 
 
 def bad_data_sets(port: int) -> None:
-    """Send objects that cannot be stored, each of another name, and release."""
+    """Send objects that cannot be stored, each with its own UID, and release."""
     connection = Connection.request(connect(HOST, port, _WAIT), _REQUEST, _WAIT)
     exchange, deadline = Exchange(connection), Deadline(_WAIT, "the receiver")
     local = connection.local_address + str(id(connection))

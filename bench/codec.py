@@ -1,6 +1,6 @@
-"""Times of the data set codec: ``scan`` of a canonical CT, ``recode`` and ``Recoder`` of small and large objects.
+"""Measure the data set codec: ``scan`` of a canonical CT, ``recode`` and ``Recoder`` of small and large objects.
 
-Run ``python bench/codec.py``. The CT has some 150 elements, three sequences and 512 KB of pixel data.
+Run ``python bench/codec.py``. The CT has about 150 elements, three sequences and 512 KB of pixel data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def element(tag: int, vr: bytes, value: bytes) -> bytes:
 
 
 def ct(pixels: int) -> bytes:
-    """Make a canonical CT image in explicit VR little endian with ``pixels`` bytes of pixel data."""
+    """Return a canonical CT image in explicit VR little endian with ``pixels`` bytes of pixel data."""
     values = {
         "CS": b"CT",
         "DA": b"20260101",
@@ -52,7 +52,7 @@ def ct(pixels: int) -> bytes:
 
 
 def best(function: Callable[[], object], repeat: int) -> float:
-    """Give the least seconds of a number of runs."""
+    """Return the shortest time of a number of runs, in seconds."""
     times = []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -62,7 +62,7 @@ def best(function: Callable[[], object], repeat: int) -> float:
 
 
 def stream(data: bytes, encoding: Encoding) -> None:
-    """Feed an object to a ``Recoder`` in chunks as a network would."""
+    """Feed an object to a ``Recoder`` in chunks, as from a network."""
     recoder = Recoder(uids.EXPLICIT_LITTLE, encoding, MemorySink(), spool=MemorySink)
     view = memoryview(data)
     for position in range(0, len(view), 1 << 17):
@@ -77,7 +77,7 @@ def main() -> None:
         ("explicit", explicit, uids.EXPLICIT_LITTLE),
         ("implicit", implicit, uids.IMPLICIT_LITTLE),
     ):
-        assert scan(data, syntax, Encoding())[1]  # noqa: S101 - else the figure would be another path's
+        assert scan(data, syntax, Encoding())[1]  # noqa: S101 - otherwise the figure would be of another path
         seconds = best(lambda data=data, syntax=syntax: scan(data, syntax, Encoding()), 200)  # type: ignore[misc]
         print(f"scan, canonical CT, {name}: {seconds * 1e6:.0f} us")
     small = ct(0)

@@ -1,8 +1,7 @@
-"""The floor: what copying the same bytes into the same number of files costs, with no knowledge of DICOM at all.
+"""The floor: the cost of copying the same bytes into the same number of files, without any knowledge of DICOM.
 
-``recv_into`` a buffer, ``os.writev`` to a file, and constant bytes for an answer after as many bytes as a message is
-known to have. Run by ``run.py`` in a process of its own; what it says to its peers was made before and comes as
-arguments: one JSON object on standard input.
+It calls ``recv_into`` for a buffer and ``os.writev`` for a file, and sends constant bytes after the known length of a
+message. ``run.py`` runs it in a process of its own, with all bytes to send in one JSON object on standard input.
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ BUFFER = 256 * 1024
 
 
 def receive_pdu(sock: socket.socket) -> None:
-    """Take one PDU, whatever it is."""
+    """Read and drop one PDU."""
     header = receive(sock, 6)
     receive(sock, int.from_bytes(header[2:6], "big"))
 
 
 def receive(sock: socket.socket, size: int) -> bytes:
-    """Take so many bytes."""
+    """Read ``size`` bytes."""
     data = b""
     while len(data) < size:
         part = sock.recv(size - len(data))
         if not part:
-            raise SystemExit("the sender is gone")
+            raise SystemExit("the sender closed the connection")
         data += part
     return data
 
 
 def copy(sock: socket.socket, folder: str, length: int, answer: bytes, *, number: int) -> int:
-    """Copy messages of one length into files, until the sender says something else."""
+    """Copy messages of one length into files, until the sender sends another PDU. Return the next number."""
     buffer = bytearray(BUFFER)
     view = memoryview(buffer)
     have = 0
@@ -64,7 +63,7 @@ def copy(sock: socket.socket, folder: str, length: int, answer: bytes, *, number
 
 
 def main() -> None:
-    """Do what a receiver does, by rote."""
+    """Run as a receiver that knows all messages by heart."""
     work = json.load(sys.stdin)
     constants = {name: bytes.fromhex(text) for name, text in work["constants"].items()}
     listening = socket.create_server((work["host"], work["port"]))

@@ -1,6 +1,6 @@
-"""Our command under cProfile: ``python bench/profiled.py REPORT ARGUMENTS...`` writes what its threads spent.
+"""The command under cProfile: ``python bench/profiled.py REPORT ARGUMENTS...`` writes the time of its threads.
 
-The profiler makes calls several times as slow as they are and system calls not at all: read shares, not times.
+The profiler makes Python calls several times slower, and system calls not at all: compare shares, not times.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The programs that are compared: how each is run as the receiver of one C-MOVE, and what a run costs.
+"""The programs to compare: how to run each as the receiver of one C-MOVE, and the cost of a run.
 
-``ours``, DCMTK's movescu as installed and with ``TCP_NODELAY=1`` in its environment ("tuned"), pynetdicom's movescu,
-and the floor (``floor.py``).
+These are ours, DCMTK's movescu as installed and with ``TCP_NODELAY=1`` in its environment ("tuned"), pynetdicom's
+movescu, and the floor (``floor.py``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TMPFS = "/dev/shm"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took: ``seconds`` from the request to the last response, processor seconds and peak KiB of it all."""
+    """Cost of a run: ``seconds`` from the request to the last response, processor seconds and peak KiB."""
 
     seconds: float
     processor: float
@@ -38,7 +38,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Receiver:
-    """A program, and the options that it is run with."""
+    """A program and its options."""
 
     name: str
     program: str
@@ -46,7 +46,7 @@ class Receiver:
     module: tuple[str, ...] = ("-m", "movescu")
 
     def command(self, port: int, folder: str, archive: tuple[str, int], aet: str, keys: tuple[str, ...]) -> list[str]:
-        """Give the command line of a retrieve by study root."""
+        """Return the command line of a retrieve by Study Root."""
         common = ["-S", "-aet", "BENCH", "-aec", aet, *keys, archive[0], str(archive[1])]
         if self.program == "pynetdicom":
             common[common.index("-aet") + 1 :] = ["BENCH", "-aec", aet, "-aem", "BENCH", *keys, *map(str, archive)]
@@ -57,7 +57,7 @@ class Receiver:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Give the environment of the process."""
+        """Environment of the process."""
         tuned = {"TCP_NODELAY": "1"} if self.program == "dcmtk tuned" else {}
         return {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"} | tuned
 
@@ -70,12 +70,12 @@ def _dcmtk() -> str:
 
 
 def profiled(report: Path) -> Receiver:
-    """Give our program under the profiler of the standard library; it writes what its threads spent to ``report``."""
+    """Return our program under the standard library's profiler, which writes the time of its threads to ``report``."""
     return Receiver("ours, profiled", "ours", module=(str(HERE / "profiled.py"), str(report)))
 
 
 def free_port() -> int:
-    """Give a port that was free a moment ago."""
+    """Return a port that was free a moment ago."""
     with sender.socket.socket() as probe:
         probe.bind((sender.HOST, 0))
         return int(probe.getsockname()[1])
@@ -108,7 +108,7 @@ def run_minimal(receiver: Receiver, work: sender.Work, folder: str, pdu: int) ->
 def run_server(
     receiver: Receiver, server: tuple[str, int, str], port: int, study: str, count: int, folder: str
 ) -> Cost:
-    """Receive a study from a real server: host, port and AE title; the whole process is timed."""
+    """Receive a study from a real server (host, port, AE title); the whole process is timed."""
     keys = ("-k", "0008,0052=STUDY", "-k", f"0020,000d={study}")
     with tempfile.TemporaryDirectory(dir=folder) as place:
         cost = _measure(receiver.command(port, place, server[:2], server[2], keys), receiver.environment, "")
@@ -123,7 +123,7 @@ def _files(folder: str) -> int:
     return sum(not name.startswith(".movescu-") for _, _, names in os.walk(folder) for name in names)
 
 
-# Runs a command and writes its peak to a file: measured from here, it would be no less than this program's own.
+# Runs a command and writes its peak to a file: measured from here, the peak would include this program's own.
 _PEAK = """
 import resource, subprocess, sys
 code = subprocess.call(sys.argv[2:])
@@ -140,7 +140,7 @@ def _measure(command: list[str], environment: dict[str, str], stdin: str) -> Cos
 
 
 def _run(command: list[str], environment: dict[str, str], stdin: str) -> float:
-    """Run to the end; give the processor seconds."""
+    """Run a command to its end. Return the processor seconds."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors)
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
@@ -155,7 +155,7 @@ def _run(command: list[str], environment: dict[str, str], stdin: str) -> float:
 
 
 def _floor(work: sender.Work, port: int, archive: sender.Archive, folder: str, pdu: int) -> dict[str, object]:
-    """Make what the floor is told: constant bytes, and how long a message is."""
+    """Return the input of the floor: constant bytes, and the length of a message."""
     store_rq = AssociateRQ("ANY", "SENDER", (ProposedContext(1, sender.CT, (work.syntax.uid,)),), user_information(0))
     policy = AcceptorPolicy(lambda _: True, (work.syntax,), pdu)
     move_rq = AssociateRQ("ANY", "FLOOR", propose([STUDY_ROOT_MOVE], [EXPLICIT_LITTLE]), user_information(16384))

@@ -1,10 +1,10 @@
-"""``make bench``: every row of the table, interleaved runs, medians and their spread; writes ``bench/RESULTS.md``.
+"""``make bench``: measure every row of ``bench/RESULTS.md`` in interleaved runs, and write medians and their spread.
 
-``python bench/run.py [--runs N] [--only TEXT] [--servers]``: rows whose name holds TEXT; with ``--servers`` those of
-the stock servers too, of which the slowest contender takes minutes.
+``python bench/run.py [--runs N] [--only TEXT] [--servers]`` measures the rows whose name contains TEXT; ``--servers``
+adds the stock servers, of which the slowest contender takes minutes.
 
 ``python bench/run.py --size BYTES [--count N] [--associations N] [--pdu BYTES] [--undefined] [--syntax UID] [--disk]``
-measures all receivers with such objects instead; ``--profile FILE`` has ours profiled with them.
+measures all receivers with these objects instead; ``--profile FILE`` profiles ours with them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BIG_PDU = 131072
 
 @dataclass(frozen=True)
 class Row:
-    """Two contenders over the same work: the ratio is theirs over ours, so that more is better for us."""
+    """Two contenders over the same work. The ratio is their time over ours, so more is better."""
 
     name: str
     ours: tuple[Receiver, Work, int]
@@ -100,7 +100,7 @@ SERVERS = (
 
 
 def measure(row: Row, runs: int) -> tuple[list[Cost], list[Cost]]:
-    """Run both contenders in turn, once each for warming up."""
+    """Run both contenders in turn, after one run each to warm up."""
     folder = tempfile.gettempdir() if row.disk else receivers.TMPFS
     pairs = [
         tuple(receivers.run_minimal(*contender[:2], folder, contender[2]) for contender in (row.ours, row.theirs))
@@ -111,7 +111,7 @@ def measure(row: Row, runs: int) -> tuple[list[Cost], list[Cost]]:
 
 
 def report(name: str, target: float, ours: list[Cost], theirs: list[Cost], count: int) -> str:
-    """Make a row of the table, and show it."""
+    """Return a row of the table, and print it."""
     ratios = [b.seconds / a.seconds for a, b in zip(ours, theirs, strict=True)]
     ratio = statistics.median(ratios)
     cells = (
@@ -132,7 +132,7 @@ def report(name: str, target: float, ours: list[Cost], theirs: list[Cost], count
 
 @contextmanager
 def server(kind: str, work: Work) -> Iterator[Callable[[Receiver], Cost]]:
-    """Start a stock server with a study, and give what retrieves it."""
+    """Start a stock server with a study, and yield a function that retrieves it."""
     port = peers.free_port()
     launch = getattr(peers, kind)
     with tempfile.TemporaryDirectory(dir=receivers.TMPFS) as name, launch({"BENCH": (peers.HOST, port)}) as archive:
@@ -145,7 +145,7 @@ def server(kind: str, work: Work) -> Iterator[Callable[[Receiver], Cost]]:
 
 
 def servers(only: str) -> Iterator[str]:
-    """Measure against the stock servers, each contender once: the slowest take minutes."""
+    """Measure against the stock servers, each contender once, because the slowest take minutes."""
     for kind, work, contenders in SERVERS:
         name = f"{work.count} of {work.size} bytes from stock {kind}"
         if only not in name:
@@ -158,7 +158,7 @@ def servers(only: str) -> Iterator[str]:
 
 
 def limits(only: str, runs: int) -> Iterator[str]:
-    """Measure what is held to a figure of its own and not to another program."""
+    """Measure the rows with a fixed limit instead of another program."""
     rows = ("CPU time for each 8 KB object", "peak memory of 100,000 objects of 8 KB", "start")
     if only in rows[0]:
         costs = [receivers.run_minimal(OURS, Work(10_000, 8192), receivers.TMPFS, BIG_PDU) for _ in range(runs)]
@@ -178,7 +178,7 @@ def limits(only: str, runs: int) -> Iterator[str]:
 
 
 def line(*cells: str, reached: bool) -> str:
-    """Make a row of the table for what has no columns of its own, and show it."""
+    """Return a row of the table with a fixed limit, and print it."""
     text = "| " + " | ".join((*cells, "yes" if reached else "**no**", "", "")) + " |"
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
@@ -186,7 +186,7 @@ def line(*cells: str, reached: bool) -> str:
 
 
 def try_out(chosen: argparse.Namespace) -> None:
-    """Measure all receivers with objects as the command line describes them."""
+    """Measure all receivers with the objects that the command line describes."""
     syntax = TRANSFER_SYNTAXES[chosen.syntax]
     work = Work(chosen.count, chosen.size, chosen.associations, chosen.undefined, syntax)
     folder = tempfile.gettempdir() if chosen.disk else receivers.TMPFS
@@ -219,14 +219,14 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--servers", action="store_true")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    parser.add_argument("--size", type=int, help="bytes of an object: leave the table, try this out")
+    parser.add_argument("--size", type=int, help="bytes of an object: measure such objects instead of the table")
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--associations", type=int, default=1)
     parser.add_argument("--pdu", type=int, default=BIG_PDU)
     parser.add_argument("--undefined", action="store_true", help="sequences of undefined length")
     parser.add_argument("--syntax", default="1.2.840.10008.1.2.1", help="a native transfer syntax")
-    parser.add_argument("--disk", action="store_true", help="onto disk instead of tmpfs")
-    parser.add_argument("--profile", type=Path, help="write a profile of ours instead")
+    parser.add_argument("--disk", action="store_true", help="write to the disk instead of tmpfs")
+    parser.add_argument("--profile", type=Path, help="write a profile of movescu to this file instead")
     chosen = parser.parse_args()
     if chosen.size:
         try_out(chosen)

@@ -1,7 +1,7 @@
-"""An archive that costs next to nothing: it answers a C-MOVE request with objects made before, sent as ready bytes.
+"""An archive that costs almost nothing: it answers a C-MOVE request with prebuilt objects.
 
-Of each object only the SOP instance UIDs (command and data set) and the message ID are written into the prebuilt
-message before it is sent, with one call of the system. What the receiver takes is what is measured.
+For each object, only the SOP instance UIDs (of command and data set) and the message ID are written into the prebuilt
+message, which is sent with one system call. So the time measured is the receiver's.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UID = b"1.2.826.0.1.000000000000"
 
 @dataclass(frozen=True)
 class Work:
-    """What to send: ``count`` objects of ``size`` bytes over ``associations`` at once, in a native ``syntax``."""
+    """The objects to send: ``count`` of ``size`` bytes over ``associations`` at once, in a native ``syntax``."""
 
     count: int
     size: int
@@ -50,7 +50,7 @@ def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
 
 
 def data_set(work: Work) -> bytes:
-    """Make a CT of about 60 elements, canonical unless undefined lengths are asked for."""
+    """Return a CT of about 60 elements, canonical unless its sequences have undefined lengths."""
     head = [element(8, 0x05, b"CS", b"ISO_IR 100"), element(8, 0x16, b"UI", CT.encode()), element(8, 0x18, b"UI", _UID)]
     head += [element(8, 0x20 + i, b"DA", b"20260101") for i in range(4)]
     head += [element(8, 0x30 + i, b"TM", b"101112.5") for i in range(4)]
@@ -78,7 +78,7 @@ def _sequence(group: int, number: int, content: bytes, *, undefined: bool) -> by
 
 
 class _Message:
-    """A C-STORE request, prebuilt, with the places that differ from object to object."""
+    """A prebuilt C-STORE request, and the places in it that differ from object to object."""
 
     def __init__(self, work: Work, limit: int) -> None:
         uid = _UID.decode()
@@ -100,7 +100,7 @@ class _Message:
 
 
 def message_length(work: Work, pdu: int) -> int:
-    """Give the bytes of one whole message on the wire, for a receiver that takes PDUs of ``pdu`` bytes."""
+    """Return the length of a message on the wire, for a receiver that accepts PDUs of ``pdu`` bytes."""
     return len(_Message(work, pdu).data)
 
 
@@ -117,7 +117,7 @@ def _send(port: int, work: Work, first: int, count: int) -> None:
     request = AssociateRQ("MOVESCU", "SENDER", (context,), user_information(131072))
     connection = Connection.request(connect(HOST, port, _WAIT), request, _WAIT)
     message = _Message(work, connection.peer_maximum_length or 131072)
-    sock = connection._transport._socket  # noqa: SLF001 - past our own layers, which are what is measured
+    sock = connection._transport._socket  # noqa: SLF001 - bypasses our own layers, which are being measured
     sock.settimeout(None)
     for number in range(first, first + count):
         message.set(number)
@@ -129,7 +129,7 @@ def _send(port: int, work: Work, first: int, count: int) -> None:
 
 
 class Archive:
-    """Serves one C-MOVE; ``seconds`` is what the storing took, from its request to the last response."""
+    """An SCP of one C-MOVE; ``seconds`` is the time from its request to the last C-STORE response."""
 
     def __init__(self, work: Work, port: int) -> None:
         self._work = work
@@ -150,7 +150,7 @@ class Archive:
         exchange = Exchange(connection)
         received = exchange.receive(deadline)
         if received is None:
-            raise RuntimeError("the receiver asked for nothing")
+            raise RuntimeError("the receiver sent no request")
         context_id, message = received
         for _ in exchange.data_set(deadline):
             pass
@@ -166,7 +166,7 @@ class Archive:
             thread.join()
         self.seconds = time.perf_counter() - start
         done = share * self._work.associations
-        # The counts have 16 bits; archives leave them out where more was sent.
+        # The counts have 16 bits; archives omit larger ones.
         counts = {"remaining": 0, "completed": done, "failed": 0, "warning": 0} if done <= 0xFFFF else {}
         response = CMoveRSP(message.message_id, 0, **counts)
         exchange.send(context_id, response, deadline)
@@ -174,6 +174,6 @@ class Archive:
         connection.confirm_release(deadline)
 
     def finish(self) -> float:
-        """Wait for the end; gives ``seconds``."""
+        """Wait for the end. Return ``seconds``."""
         self._thread.join()
         return self.seconds

@@ -1,8 +1,8 @@
-"""``make soak``: one retrieve that takes 10,000 bad associations and 100,000 good objects, and must not grow by it.
+"""``make soak``: one retrieve that receives 10,000 bad associations and 100,000 good objects without growing.
 
-``python bench/soak.py [--bad N] [--good N] [--rounds N]``: after each round, when all connections are over, resident
-memory, threads and descriptors of the process are read from ``/proc``. Ends with code 1 if threads or descriptors grow
-at all from the first round to the last, or resident memory by more than ``GROWTH``, or if an object is missing.
+``python bench/soak.py [--bad N] [--good N] [--rounds N]`` reads resident memory, threads and descriptors of the process
+from ``/proc`` after each round, when all connections have ended. The exit code is 1 if threads or descriptors grow at
+all from the first round to the last, if resident memory grows by more than ``GROWTH``, or if an object is missing.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from movescu.ul.association import Association
 from movescu.ul.negotiation import AcceptorPolicy, answer
 
 GROWTH = 4 << 20
-"""Bytes that resident memory, its median over a third of the rounds, may grow by from the first third to the last."""
+"""Bytes. Largest growth of the median of resident memory from the first third of the rounds to the last."""
 
 _WAIT = 600.0
-_HALF_OPEN = 0.1  # share of the bad ones that just stay: to be ended by ARTIM, all at once
+_HALF_OPEN = 0.1  # share of the bad associations that only connect: ARTIM ends all of them at once
 _WORKERS = 8
-_EXIT_CODE = 63  # objects came that could not be stored
+_EXIT_CODE = 63  # the bad associations send objects that cannot be stored
 _SIZE = 8192
 
 
@@ -55,7 +55,7 @@ class Sample:
 
     @classmethod
     def of(cls, pid: int) -> Sample:
-        """Read it from ``/proc``."""
+        """Read a sample from ``/proc``."""
         lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
         fields = dict(line.split(":", 1) for line in lines)
         kibibytes = {name: int(fields[name].split()[0]) for name in ("VmRSS", "VmHWM")}
@@ -64,7 +64,7 @@ class Sample:
 
 
 class Archive:
-    """Takes the C-MOVE request, and answers it when it is told to."""
+    """An SCP that receives the C-MOVE request, and answers it when ``finish`` is called."""
 
     def __init__(self) -> None:
         self._socket = sender.socket.create_server((sender.HOST, 0))
@@ -93,14 +93,14 @@ class Archive:
         connection.confirm_release(deadline)
 
     def finish(self, completed: int) -> None:
-        """Say that the move is over."""
+        """Send the final response."""
         self.completed = min(completed, 0xFFFF)  # more cannot be said (PS3.7 9.3.4.2: VR US)
         self._over.set()
         self._thread.join(_WAIT)
 
 
 def bad(port: int, count: int) -> None:
-    """Be so many bad peers."""
+    """Run this number of bad peers."""
     waiting = [bad_peers.half_open(port) for _ in range(min(int(count * _HALF_OPEN), 250))]
     kinds = itertools.islice(itertools.cycle(bad_peers.KINDS), count - len(waiting))
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -111,7 +111,7 @@ def bad(port: int, count: int) -> None:
 
 
 def good(port: int, first: int, count: int, folder: Path) -> int:
-    """Send so many objects over two associations side by side; gives how many arrived, and removes them."""
+    """Send objects over two associations at once. Return the number of arrived ones, after removing them."""
     halves = [(first, count // 2), (first + count // 2, count - count // 2)]
     work = sender.Work(count, _SIZE)
     with ThreadPoolExecutor(len(halves)) as pool:
@@ -120,13 +120,13 @@ def good(port: int, first: int, count: int, folder: Path) -> int:
     arrived = [path for path in folder.iterdir() if path.name.startswith("CT.")]
     for path in arrived:
         if path.stat().st_size < _SIZE - 100:
-            raise SystemExit(f"{path} is not whole")
+            raise SystemExit(f"{path} is incomplete")
         path.unlink()
     return len(arrived)
 
 
 def settled(pid: int) -> Sample:
-    """Wait until the process is rid of what has ended, as long as that helps."""
+    """Wait until threads and descriptors no longer decrease. Return the last sample."""
     sample = Sample.of(pid)
     until = time.monotonic() + 10
     while time.monotonic() < until:
@@ -138,7 +138,7 @@ def settled(pid: int) -> Sample:
 
 
 def soak(chosen: argparse.Namespace, folder: Path) -> tuple[list[Sample], int, int]:
-    """Run it; gives a sample for each round, how many objects are missing, and the exit code."""
+    """Run the retrieve. Return a sample for each round, the number of missing objects, and the exit code."""
     archive, port = Archive(), free_port()
     options = ["-q", "-ta", "2", "-od", str(folder), "-k", "0008,0052=STUDY", "-k", "0020,000d=1.2.3"]
     command = [sys.executable, "-m", "movescu", "+P", str(port), *options, sender.HOST, str(archive.port)]
@@ -158,13 +158,13 @@ def soak(chosen: argparse.Namespace, folder: Path) -> tuple[list[Sample], int, i
 
 
 def row(number: int, sample: Sample) -> str:
-    """Make a row of the table."""
+    """Return a row of the table."""
     sizes = f"{sample.resident / 2**20:.1f} | {sample.peak / 2**20:.1f}"
     return f"| {number + 1} | {sizes} | {sample.threads} | {sample.descriptors} |\n"
 
 
 def complaints(samples: list[Sample], missing: int, code: int, left: list[str]) -> list[str]:
-    """Judge."""
+    """Return the statements that do not hold."""
     first, last = samples[0], samples[-1]
     found = [f"{name} grew" for name in ("threads", "descriptors") if getattr(last, name) > getattr(first, name)]
     third = max(len(samples) // 3, 1)
@@ -181,7 +181,7 @@ def complaints(samples: list[Sample], missing: int, code: int, left: list[str]) 
 
 
 def main() -> None:
-    """Run and judge."""
+    """Run the retrieve, and exit with the statements that do not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bad", type=int, default=10_000)
     parser.add_argument("--good", type=int, default=100_000)

@@ -1,7 +1,7 @@
-"""How long the command takes to its version and to its first PDU, against an interpreter that does nothing.
+"""Time from the start of the command to its version and to its first PDU, against an interpreter that does nothing.
 
-Compiled modules are kept, as where the program is installed, whatever the environment says: to compile all of them
-would take longer than the rest.
+Compiled modules are kept, as in an installed program, whatever the environment says: compiling all of them would take
+longer than the rest.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ def _seconds_to_request_with_port() -> float:
 
 
 def measure(runs: int) -> Iterator[tuple[str, float, float, float]]:
-    """Give the name of each row, the medians of ours and of the bare interpreter in seconds, and the most allowed."""
+    """Yield each row: name, medians of ours and of the bare interpreter in seconds, and the largest ratio allowed."""
     rows: tuple[tuple[str, Callable[[], float], float], ...] = (
         ("start to --version, against python -c pass", lambda: _seconds((*_OURS, "--version")), 2.5),
         ("start to the A-ASSOCIATE-RQ by -k, against python -c pass", _seconds_to_request, 4.0),
         ("the same with --port, against python -c pass", _seconds_to_request_with_port, 4.0),
     )
     for name, ours, most in rows:
-        ours()  # compiles what is not yet
+        ours()  # compiles the modules
         pairs = [(ours(), _seconds((sys.executable, "-c", "pass"))) for _ in range(runs)]
         yield name, statistics.median(o for o, _ in pairs), statistics.median(bare for _, bare in pairs), most

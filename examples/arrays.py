@@ -1,4 +1,4 @@
-"""A series straight into a NumPy array: no file is written.
+"""Retrieve a series into a NumPy array, without writing files.
 
 python examples/arrays.py 1.2.3 1.2.3.1 ARCHIVE archive.example.org 104 --own-title ME --port 11112
 """
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def volume(client: movescu.Client, keys: movescu.Keys) -> NDArray[Any]:
-    """Retrieve a series and give its images, ordered by Instance Number, as one array.
+    """Retrieve a series and return its images, ordered by Instance Number, as one array.
 
-    Raises ``movescu.errors.IncompleteError`` if not all came: a volume with holes is none.
+    Raise ``movescu.errors.IncompleteError`` if an image is missing.
     """
     slices: dict[int, NDArray[Any]] = {}
 
@@ -32,7 +32,7 @@ def volume(client: movescu.Client, keys: movescu.Keys) -> NDArray[Any]:
 
 
 def main() -> None:
-    """Show what is in a series."""
+    """Print shape and range of a series."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     for name in ("study", "series", "title", "host"):
         parser.add_argument(name)

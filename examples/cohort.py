@@ -1,8 +1,8 @@
-"""A cohort from a CSV file into folders: a row each for a patient, a study or a series; columns are keywords.
+"""Retrieve a cohort into folders. Each row of a CSV file is a patient, study or series; the columns are keywords.
 
     python examples/cohort.py cohort.csv images ARCHIVE archive.example.org 104 --own-title ME --port 11112
 
-Run it again and it goes on where it stopped: what is whole in the folders is not asked for again.
+Run it again to continue: objects that are complete in the folders are not requested again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LAYOUT = "{PatientID}/{StudyDate|undated}_{StudyInstanceUID}/{SeriesNumber:04}/{
 
 
 def main() -> int:
-    """Retrieve the cohort; the exit code is 1 if anything is missing."""
+    """Retrieve the cohort. Return the exit code: 1 if anything is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("cohort", type=Path)
     parser.add_argument("directory", type=Path)

@@ -1,10 +1,10 @@
-"""A proxy: retrieves a study from one archive and stores it in another, object by object, as it comes.
+"""Forward a study: retrieve it from one archive and store each object in another as it arrives.
 
     python examples/forward.py 1.2.3 ARCHIVE archive.example.org 104 --own-title ME --port 11112 \
         --to OTHER other.example.org 104
 
-An object is acknowledged to the first archive only when the second one has it; nothing is written in between. It shows
-the layers below the library as well: an association, and messages over it.
+The first archive gets the C-STORE response for an object only when the second one has stored it; no files are written.
+The example also shows the layers below the library: an association, and messages over it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SILENCE = Silence(SECONDS, "the archive that objects are forwarded to is silent"
 
 
 class Forwarder:
-    """Stores objects in an archive, over an association for each class and transfer syntax that comes."""
+    """A Storage SCU with one association for each SOP class and transfer syntax."""
 
     def __init__(self, title: str, host: str, port: int, own_title: str) -> None:
         self.title, self.host, self.port, self.own_title = title, host, port, own_title
@@ -47,11 +47,11 @@ class Forwarder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for connection in self._associations.values():
-            with contextlib.suppress(PeerError):  # what was sent has been acknowledged
+            with contextlib.suppress(PeerError):  # every object has been acknowledged already
                 connection.release(SILENCE)
 
     def forward(self, file: bytes) -> None:
-        """Store an object. Raises ``RuntimeError`` if it is refused, and ``movescu.errors.PeerError``."""
+        """Store an object. Raise ``RuntimeError`` if the archive refuses it, or ``movescu.errors.PeerError``."""
         meta = decode_file_meta(file)
         assert meta is not None
         class_uid, syntax = meta.sop_class_uid, meta.transfer_syntax_uid
@@ -77,7 +77,7 @@ class Forwarder:
 
 
 def main() -> int:
-    """Forward a study; the exit code is 1 if anything is missing."""
+    """Forward a study. Return the exit code: 1 if anything is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     for name in ("study", "title", "host"):
         parser.add_argument(name)

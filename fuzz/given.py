@@ -1,7 +1,7 @@
-"""Fuzz targets for what a user gives: query files, keys, dictionaries, configurations, rules, command lines.
+"""Fuzz targets for the input of a user: query files, keys, dictionaries, configurations, rules, command lines.
 
-Files are real ones in the current folder, which is the fuzzer's to fill; ``XDG_CONFIG_HOME`` is to name it. Nothing
-that an input names is written to, sent to or asked for: appenders get another file and no host.
+Targets write real files into the current folder, which the fuzzer provides and ``XDG_CONFIG_HOME`` has to name. Files
+and hosts that an input names are not touched: appenders get another file and no host.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEVICES: Final = b"/dev"
-"""Inputs with this are passed over: some of those files never end."""
+"""Inputs with this are skipped: some device files never end."""
 NO_SEARCH: Final = patch("difflib.get_close_matches", lambda _word, known, **_: list(known)[:1])
-"""What a mistyped word may have been takes longer to find than all else does."""
+"""Disables the search for words like a mistyped one, which takes longer than everything else."""
 
 
 def _written(name: str, data: bytes) -> str:
@@ -50,7 +50,7 @@ def _written(name: str, data: bytes) -> str:
 
 
 def query(name: str) -> Callable[[bytes], None]:
-    """Make the target that reads query files of a name."""
+    """Return the target that reads query files with this name."""
 
     def read(data: bytes) -> None:
         _file_meta(data)
@@ -63,7 +63,7 @@ def query(name: str) -> Callable[[bytes], None]:
 
 
 def _file_meta(data: bytes) -> None:
-    """Read file meta information, and write what is found."""
+    """Decode file meta information, and require that encoding keeps its values."""
     try:
         meta = decode_file_meta(data)
     except DataSetError:
@@ -77,13 +77,13 @@ def _file_meta(data: bytes) -> None:
 
 
 def keys(data: bytes) -> None:
-    """Make an identifier of keys, one on a line."""
+    """Make an identifier of keys, one per line."""
     with NO_SEARCH:
         _encode(make_identifier(os.fsdecode(data).split("\n"), model="STUDY").data)
 
 
 def _encode(data: bytes) -> None:
-    """Encode an identifier, which has to be possible in any transfer syntax, and to lose nothing where VRs are told."""
+    """Encode an identifier in any transfer syntax, and require that explicit VR loses nothing."""
     for syntax in (IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE) if data else ():
         there = recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
         assert syntax.implicit or recode(there, syntax, Encoding(transfer_syntax=EXPLICIT_LITTLE)) == data
@@ -95,7 +95,7 @@ TAGS: Final = (0x00080005, 0x00100000, 0x00100010, 0x00110010, 0x00111001, 0x002
 
 
 def dictionary_file(data: bytes) -> None:
-    """Put a dictionary in force, and read with it a data set that tells no VRs."""
+    """Use a dictionary, and recode with it a data set in implicit VR."""
     try:
         use_dictionaries(_written("fuzz.dic", data))
         for tag in TAGS:
@@ -110,7 +110,7 @@ def dictionary_file(data: bytes) -> None:
 
 
 def log_properties(data: bytes) -> None:
-    """Set up the log from log4cplus's properties, and format a record with each appender."""
+    """Configure the log from log4cplus properties, and format a record with each appender."""
     complaints: list[str] = []
     if DEVICES in data:
         return
@@ -133,7 +133,7 @@ def _harmless(appenders: Properties) -> Properties:
 
 
 def log_python(data: bytes) -> None:
-    """Read a configuration of Python's logging, which is JSON if it begins so."""
+    """Read a configuration of Python's logging: JSON if it begins with a brace or bracket, otherwise TOML."""
     name = "log.json" if data[:1] in (b"{", b"[") else "log.toml"
     configuration = read_python(data.decode("utf-8", "surrogateescape"), name)
     assert configuration["disable_existing_loggers"] in (False, True) or configuration
@@ -146,13 +146,13 @@ CLIENTS: Final = (
     ConnectingHost("unknown", "LOCALHOST"),
 )
 BETWEEN: Final = b"\n----\n"
-"""Between hosts.allow, hosts.deny and a file of patterns."""
+"""Separates hosts.allow, hosts.deny and a file of patterns."""
 LISTS: Final = ("/x/list", "/x/list2")
-"""Names of the file of patterns; others are not read, or an input would mean another thing on each machine."""
+"""Names of the file of patterns; others are not read, because their content depends on the machine."""
 
 
 def access(data: bytes) -> None:
-    """Read hosts.allow and hosts.deny, and decide; nothing may be raised at all."""
+    """Read hosts.allow and hosts.deny, and decide; no error at all may be raised."""
     allow, deny, patterns, *_ = (*data.split(BETWEEN, 2), b"", b"")
     patterns_at = _written("patterns", patterns)
 
@@ -179,7 +179,7 @@ def command_file(data: bytes) -> None:
 
 
 def sites(data: bytes) -> None:
-    """Read the file of sites, and the site ``s``."""
+    """Read the file of sites, and a command line with the site ``s``."""
     Path("movescu").mkdir(exist_ok=True)
     _written("movescu/sites.toml", data)
     with NO_SEARCH:

@@ -1,7 +1,7 @@
-"""Makes the committed corpus small: ``python fuzz/minimise.py FOLDER [TARGET...]``.
+"""Minimise the committed corpus: ``python fuzz/minimise.py FOLDER [TARGET...]``.
 
-Of the inputs in ``FOLDER/TARGET`` and in ``fuzz/corpus/TARGET`` those stay, the shortest first, that go from one line
-of movescu to another as none before them did.
+Keeps those inputs of ``FOLDER/TARGET`` and ``fuzz/corpus/TARGET``, the shortest first, that go from one line of movescu
+to another as no input before them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 SOURCE: Final = str(HERE.parent / "src" / "movescu")
 LARGEST: Final = 70_000
-"""Bytes of the corpus of one target."""
+"""Bytes, at most, of the corpus of one target."""
 
 
 def arcs_of(target: Target, data: bytes) -> set[Arc]:
-    """Give the pairs of lines that follow each other in a run."""
+    """Return the pairs of lines that follow each other in a run."""
     arcs: set[Arc] = set()
 
     def trace(frame: FrameType, _event: str, _argument: object) -> Any:  # noqa: ANN401 - as sys has it
@@ -58,7 +58,7 @@ def arcs_of(target: Target, data: bytes) -> set[Arc]:
 
 
 def minimise(name: str, found: Path) -> None:
-    """Make the committed corpus of a target."""
+    """Minimise the committed corpus of a target."""
     kept = HERE / "corpus" / name
     kept.mkdir(parents=True, exist_ok=True)
     inputs = {path.read_bytes() for folder in (kept, found / name) for path in folder.glob("*")}
@@ -76,7 +76,7 @@ def minimise(name: str, found: Path) -> None:
 
 
 def main() -> None:
-    """Minimise what the command line names."""
+    """Minimise the corpora of the targets that the command line names."""
     logging.getLogger("movescu").addHandler(logging.NullHandler())
     found, names = Path(sys.argv[1]).resolve(), sys.argv[2:] or list(TARGETS)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,8 @@
-"""Fuzz targets for what a peer sends: PDUs, conversations, command sets and data sets.
+"""Fuzz targets for the input of a peer: PDUs, conversations, command sets and data sets.
 
-Beside "no exception but ours" each holds what has to be true of any bytes: what was decoded encodes to what decodes to
-the same, the fast path of the association gives what table 9-10 gives, bytes mean the same however they are split,
-and ``scan`` promises only what ``recode`` keeps. Options come from the first bytes of an input, the rest is what the
-peer sends.
+Each target requires more than "no exception but ours": a decoded value is the same after encoding and decoding again;
+the fast path of the association gives the same as table 9-10; the split of the bytes does not matter; and ``scan``
+accepts only what ``recode`` leaves as it is. The first bytes of an input choose options; the rest is the peer's.
 """
 
 from __future__ import annotations
@@ -50,9 +49,9 @@ if TYPE_CHECKING:
 
 ARTIM: Final = 30.0
 SMALL_PARTS: Final = patch("movescu.ul.association.PART", 24)
-"""Parts of fragments are handed out as if they were 32 KiB long, which inputs are not."""
+"""Makes the parts of fragments so small that inputs, which are shorter than 32 KiB, have several."""
 BETWEEN: Final = b"\n----\n"
-"""Between two command sets."""
+"""Separates two command sets."""
 
 # -- PS3.8 -----------------------------------------------------------------------------------------------------------
 
@@ -122,7 +121,7 @@ def _pieces(stream: bytes, sizes: bytes) -> Iterator[bytes]:
 
 
 class Course(NamedTuple):
-    """A machine that was fed, its indications, and what else could be seen of it on the way."""
+    """An association that was fed, its indications, and its visible states on the way."""
 
     machine: Association
     indications: list[Plain]
@@ -130,12 +129,12 @@ class Course(NamedTuple):
 
 
 def _silent(machine: Association, pieces: Iterator[bytes] | list[bytes]) -> Course:
-    """Feed a machine that is never told anything by its own side."""
+    """Feed an association whose own side makes no requests or responses."""
     return Course(machine, [indication for piece in pieces for indication in feed(machine, piece)], [])
 
 
 def _answering(machine: Association, stream: bytes, sizes: bytes) -> Course:
-    """Feed a machine whose side answers as the program does."""
+    """Feed an association whose own side answers as the program does."""
     course = Course(machine, [], [])
     for piece in _pieces(stream, sizes):
         for indication in feed(machine, piece):
@@ -146,13 +145,13 @@ def _answering(machine: Association, stream: bytes, sizes: bytes) -> Course:
 
 
 def _require_equal(one: Course, other: Course) -> None:
-    """Compare two courses, after what a fragment lacks of which a part was handed out."""
+    """Compare two courses, after completing a fragment that was handed out in part."""
     missing = bytes(max(_missing(one.machine), _missing(other.machine)))
     assert _ended(one, missing) == _ended(other, missing)
 
 
 def _ended(course: Course, missing: bytes) -> list[object]:
-    """Give all that could be seen, to the end of the connection."""
+    """Return everything visible, up to the end of the connection."""
     machine, indications, seen = course
     indications += feed(machine, missing)
     if machine.artim_deadline is not None:
@@ -167,12 +166,12 @@ def _seen(machine: Association) -> tuple[object, ...]:
 
 
 def _missing(machine: Association) -> int:
-    """Give the bytes that a fragment lacks of which a part was handed out."""
+    """Return the number of bytes missing of a fragment that was handed out in part."""
     return max(machine._rest - (machine._end - machine._start), 0)  # noqa: SLF001 - seen from outside by nobody
 
 
 def _joined(indications: list[Plain]) -> list[Plain]:
-    """Join fragments of a data set that follow each other: into how many a peer's own are cut is of no meaning."""
+    """Join consecutive fragments of a data set: how they are cut has no meaning."""
     result: list[Plain] = []
     for name, *fields in indications:
         before = result[-1] if result else ("",)
@@ -205,7 +204,7 @@ def _respond(machine: Association, indication: Plain) -> None:
 
 
 def command(data: bytes) -> None:
-    """Decode command sets, in a row as they come from one peer, and name the files of what they announce."""
+    """Decode command sets, as a sequence from one peer, and name the files of the objects that they announce."""
     reader = CommandReader()
     for each in data.split(BETWEEN):
         message = _decoded(decode_command, each)
@@ -228,12 +227,12 @@ def _check_command(message: Message) -> None:
         assert encode_success(message) == encode_command(CStoreRSP(message.message_id, 0, *uids))
         if len(message.affected_sop_instance_uid) <= MAXIMUM_UID_LENGTH:
             _check_name(message)
-    once = decode_command(encode_command(message))  # what was present and empty is absent from here on
+    once = decode_command(encode_command(message))  # empty elements are absent from here on
     assert decode_command(encode_command(once)) == once
 
 
 def _check_name(message: CStoreRQ) -> None:
-    """Hold names of files to what they promise: they stay in their directory, and different UIDs differ."""
+    """Require that a file name stays in its directory, and that different UIDs give different names."""
     name = file_name(message.affected_sop_class_uid, message.affected_sop_instance_uid)
     assert re.fullmatch(r"[A-Za-z0-9]+\.[A-Za-z0-9.:@_%-]+", name)
     assert len(name) <= 255
@@ -254,7 +253,7 @@ HEAD: Final = 5
 
 
 def options(head: bytes) -> tuple[TransferSyntax, Encoding]:
-    """Read the first bytes of an input: transfer syntax received, the one wanted or none, flags."""
+    """Return the options of an input's first bytes: transfer syntax received, transfer syntax wanted or None, flags."""
     source, target, flags, *_ = head.ljust(HEAD, b"\0")
     wanted = (None, *SYNTAXES)[target % (len(SYNTAXES) + 1)]
     file_padding, item_padding = PADDINGS[flags >> 4 & 3]
@@ -269,7 +268,7 @@ def options(head: bytes) -> tuple[TransferSyntax, Encoding]:
 
 
 def data_set(data: bytes) -> None:
-    """Scan and recode a data set, whole and in pieces, and once more what came of it."""
+    """Scan and recode a data set, whole and in pieces, and recode the result once more."""
     (syntax, encoding), sizes, body = options(data[:HEAD]), data[3:HEAD], data[HEAD:]
     data_set_text("title", body, syntax)
     with suppress(DataSetError):
@@ -278,11 +277,11 @@ def data_set(data: bytes) -> None:
     try:
         result = recode(body, syntax, encoding)
     except DataSetError:
-        assert kept is None, "scan takes for good what cannot be read"
+        assert kept is None, "scan accepts a data set that cannot be read"
         assert adapted_head(body, syntax, encoding) is None or _goes_on(body, syntax, encoding)
         raise
     identity = _in_pieces(body, sizes, syntax, encoding, result)
-    assert kept is None or kept[:2] == (identity, result), "scan makes another thing of it than recode"
+    assert kept is None or kept[:2] == (identity, result), "scan and recode give different bytes"
     assert scan(body, syntax, encoding) == (identity, kept is not None and kept.data is body)
     _check_head(body, sizes, syntax, encoding, result)
     _check_again(result, syntax, encoding)
@@ -304,19 +303,19 @@ def _in_pieces(body: bytes, sizes: bytes, syntax: TransferSyntax, encoding: Enco
 
 
 def _check_head(body: bytes, sizes: bytes, syntax: TransferSyntax, encoding: Encoding, result: bytes) -> None:
-    """Hold ``adapted_head`` to what goes to the file before the object is whole: it has to be what the whole gives."""
+    """Require that a head that is written early is the start of the whole result."""
     for end in {len(body) - sizes[0], len(body) - sum(sizes), len(body) * 3 // 4} if sizes else ():
         head = adapted_head(body[: max(end, 0)], syntax, encoding)
         if head is not None and head.missing == len(body) - end:
-            assert bytes(head.data) + body[end:] == result, "scan makes another head than recode"
+            assert bytes(head.data) + body[end:] == result, "scan and recode give different heads"
 
 
 def _check_again(result: bytes, syntax: TransferSyntax, encoding: Encoding) -> None:
-    """Recode the result, which has to leave it as it is."""
+    """Require that recoding the result leaves it as it is."""
     target = encoding.transfer_syntax or syntax
     encoding = replace(encoding, transfer_syntax=None)
     if not result:
-        return  # of group lengths alone, which were taken out
+        return  # there were group lengths only, which were removed
     again = recode(result, target, encoding)
     # In implicit VR a private creator that stood behind its elements now stands before them, and tells their VR.
     assert again == result or (target.implicit and recode(again, target, encoding) == again), "recode does not settle"

@@ -1,8 +1,9 @@
-"""Fuzzes targets with atheris, one after the other: ``python fuzz/run.py [TARGET...] --seconds 600 --corpus FOLDER``.
+"""Fuzz targets with atheris, one after the other: ``python fuzz/run.py [TARGET...] --seconds 600 --corpus FOLDER``.
 
-Inputs are made of those in ``fuzz/corpus/TARGET`` and of ``fuzz/words/TARGET``; what adds coverage is kept in
-``FOLDER/TARGET``. The first input that breaks a target is left in ``FOLDER`` as ``TARGET-crash-...``, ``-timeout-...``
-or ``-oom-...``, its target is done with, and the exit code is 1. An input may take ten seconds and the process a GiB.
+New inputs are made from ``fuzz/corpus/TARGET`` and ``fuzz/words/TARGET``; those that add coverage are kept in
+``FOLDER/TARGET``. The first input that breaks a target ends its fuzzing; it is kept in ``FOLDER`` as
+``TARGET-crash-...``, ``-timeout-...`` or ``-oom-...``, and the exit code is 1. An input may take ten seconds, and the
+process 1 GiB.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ MEMORY: Final = 1024
 
 
 def main() -> int:
-    """Fuzz the targets that the command line names, all if it names none; give the exit code."""
+    """Fuzz the targets that the command line names, or all. Return the exit code."""
     parser = argparse.ArgumentParser(description="Fuzz targets, one after the other.")
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], metavar="TARGET", help=", ".join(TARGETS))
-    parser.add_argument("--seconds", type=int, default=600, help="for each target (600)")
-    parser.add_argument("--corpus", type=Path, default=Path("build/fuzz"), help="folder for what is found (build/fuzz)")
-    parser.add_argument("--seed", type=int, default=0, help="of random numbers (0: another one each time)")
+    parser.add_argument("--seconds", type=int, default=600, help="seconds for each target (600)")
+    parser.add_argument("--corpus", type=Path, default=Path("build/fuzz"), help="folder for new inputs (build/fuzz)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random numbers (0: a different one each time)")
     arguments = parser.parse_args()
     logging.getLogger("movescu").addHandler(logging.NullHandler())
     broken = [name for name in arguments.targets or TARGETS if not _succeeds(name, arguments)]
@@ -46,7 +47,7 @@ def main() -> int:
 
 
 def _succeeds(name: str, arguments: argparse.Namespace) -> bool:
-    """Fuzz in a process of its own: the fuzzer ends the one it runs in, and what was imported is shared."""
+    """Fuzz in a forked process, because the fuzzer ends the process that it runs in. Return True if nothing broke."""
     corpus = arguments.corpus.resolve()
     (corpus / name).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +76,7 @@ def _fuzz(name: str, target: Target, corpus: Path, arguments: argparse.Namespace
     switches = [f"-{option}={value}" for option, value in options.items()]
     atheris.Setup([sys.argv[0], *switches, *(str(folder) for folder in folders if folder.is_dir())], target)
     atheris.Fuzz()
-    raise AssertionError  # it ends the process
+    raise AssertionError  # atheris has ended the process
 
 
 if __name__ == "__main__":

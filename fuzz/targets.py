@@ -1,7 +1,7 @@
-"""The fuzz targets by name: what takes the bytes, what it may raise, how long inputs get.
+"""The fuzz targets by name: function, errors that it may raise, and maximum length of inputs.
 
-``run`` fuzzes them, ``tests/test_fuzz.py`` replays their corpora. An exception that is not in ``raises`` is a bug, and
-so is a failed ``assert``.
+``run`` fuzzes them, ``tests/test_fuzz.py`` replays their corpora. Any exception that is not in ``raises`` is a bug,
+including a failed ``assert``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Target(NamedTuple):
-    """One target; ``longest`` in bytes."""
+    """One target; ``longest`` is the maximum length of inputs in bytes. Default: 4096."""
 
     run: Callable[[bytes], None]
     raises: tuple[type[Exception], ...]
     longest: int = 4096
 
     def __call__(self, data: bytes) -> None:
-        """Run it on one input."""
+        """Run the target on one input."""
         with suppress(*self.raises):
             self.run(data)
 

@@ -1,4 +1,4 @@
-"""What all tests share: a failed test shows the logs of the servers that were up, and is found again by its name.
+"""Hooks of all tests: a failed test shows the logs of the servers that ran, and pynetdicom's known fault fails no run.
 
 The servers themselves are started by ``peers``, files are made and compared by ``corpus``, both in ``tests/support``,
 which ``pyproject.toml`` puts on the path of pytest and mypy: tests import them as plain modules.
@@ -19,16 +19,23 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, Any, pytest.TestReport]:
-    """Servers that a fixture holds are up when its test fails; those of a ``with`` block have added a note already."""
+    """Add the logs of servers that a fixture holds; those of a ``with`` block have added a note already."""
     report: pytest.TestReport = yield
     if report.failed:
         report.sections += [(f"server {peer.name}", peer.log_tail()) for peer in peers.running]
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Repeat a failed test once if pynetdicom sends objects to us in it, and no other (by pytest-rerunfailures)."""
+    for item in items:
+        if item.get_closest_marker("pynetdicom_sender"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, None]:
-    """Note what failed by the names that ``--last-failed`` looks for: pytest-xdist puts those of groups behind them."""
+    """Note failed tests by the names that ``--last-failed`` looks for, without the group that pytest-xdist appends."""
     yield
     cache = session.config.cache
     if cache is not None and not hasattr(session.config, "workerinput"):

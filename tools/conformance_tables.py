@@ -1,8 +1,8 @@
-"""Puts the tables of the conformance statement into ``docs/conformance.md``, made from the program's own tables.
+"""Update the tables of ``docs/conformance.md`` from the program's own tables.
 
 Run ``python tools/conformance_tables.py`` after a change of storage classes, transfer syntaxes or options. Each table
-stands between two comments that bear its name; what is around them is written by hand.
-``tests/test_conformance_document.py`` fails while the document is behind.
+is between two comments with its name; the text around them is written by hand. ``tests/test_conformance_document.py``
+fails while the document is out of date.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "conformance.md"
 
 _REJECTIONS: Final = (
-    (1, 1, 3, "`--allow-aet` is given, and not with the caller's title"),
-    (1, 1, 7, "`--require-called-aet` is given, and the title called is not the move destination"),
+    (1, 1, 3, "`--allow-aet` does not list the calling AE title"),
+    (1, 1, 7, "with `--require-called-aet`: the called AE title is not the move destination"),
     (1, 2, 2, "bit 0 of the protocol version is not set"),
-    (2, 3, 2, "as many associations as `--max-associations` allows are open"),
+    (2, 3, 2, "the number of open associations has reached `--max-associations`"),
 )
 """Result, source and reason of PS3.8 table 9-21, and when they are sent."""
 
 
 def updated(document: str) -> str:
-    """Give the document with its tables as they should be. Raises ``ValueError`` if one has no place in it."""
+    """Return the document with its tables updated. Raise ``ValueError`` if a table has no place in it."""
     for name, lines in tables().items():
         pattern = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
         document, count = pattern.subn(lambda found, lines=lines: f"{found[1]}{lines}\n{found[2]}", document)  # type: ignore[misc] # a default argument binds the loop's variable
@@ -43,15 +43,15 @@ def updated(document: str) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Give each table by its name."""
+    """Return each table by its name."""
     return {
         "storage classes": _table(("SOP class", "UID", "SCU", "SCP"), _storage_rows()),
         "move classes": _table(("SOP class", "UID", "SCU", "SCP", "option"), _move_rows()),
         "transfer syntaxes": _table(("transfer syntax", "UID", "accepted with"), _syntax_rows()),
-        "preferences": _table(("option", "transfer syntaxes, most wanted first"), _preference_rows("preferred")),
+        "preferences": _table(("option", "transfer syntaxes, in order of preference"), _preference_rows("preferred")),
         "proposals": _table(("option", "transfer syntaxes, in the order proposed"), _preference_rows("proposed")),
         "rejections": _table(("result", "source", "reason", "when"), _rejection_rows()),
-        "user identity": _table(("option", "what is sent"), _identity_rows()),
+        "user identity": _table(("option", "content"), _identity_rows()),
     }
 
 
@@ -98,7 +98,7 @@ def _preference_rows(field: str) -> Iterator[tuple[str, ...]]:
 
 
 def _runs(syntaxes: Sequence[TransferSyntax]) -> Iterator[str]:
-    """Give the many syntaxes of ``--accept-all`` by their UIDs, the encapsulated ones apart from the native ones."""
+    """Yield the many syntaxes of ``--accept-all``: the encapsulated ones by UID, then the native ones by name."""
     root = "1.2.840.10008.1.2"
     yield f"encapsulated, {root} followed by: " + ", ".join(s.uid[len(root) :] for s in syntaxes if s.encapsulated)
     yield ", ".join(syntax.name for syntax in syntaxes if not syntax.encapsulated)

@@ -1,7 +1,6 @@
 """Make the page of the library, ``docs/api.md``, from the docstrings of its public names.
 
-Read from the source, not from what is imported: fields of a class have their docstrings below them, which nobody keeps
-at run time.
+The docstrings are read from the source, because those below the fields of a class do not exist at run time.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ PLACES: Final = (
     ("Keys", "movescu", "query.python_keys", ("Keys",)),
     ("Result", "movescu", "retrieve.result", ("Result",)),
     ("Judgement", "movescu", "retrieve.judgement", ("Outcome", "Reason")),
-    ("Where objects go", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes", "OnDataset", "Sink")),
-    ("When they are on the disk", "movescu", "storage.durability", ("Durability",)),
+    ("Sinks", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes", "OnDataset", "Sink")),
+    ("Durability", "movescu", "storage.durability", ("Durability",)),
     (
         "Events",
         "movescu.events",
@@ -35,21 +34,40 @@ PLACES: Final = (
     ),
     ("Errors", "movescu.errors", "errors", ()),
 )
-"""Heading, module under which the names are to be had, module that has them, and the names; () for all."""
+"""Heading, module from which users import the names, module that defines them, and the names; () for all."""
 
 _KINDS: Final = ("TypedDict", "Record")
-"""Bases of which a reader needs to know nothing."""
+"""Bases that the page does not show."""
 
 HEAD: Final = """\
 <!-- Made by tools/make_api_page.py; do not edit. -->
 
 # Library
 
+A study to a folder takes three lines:
+
+```python
+from movescu import AE, Client
+
+with Client(AE("archive.example.org", 104, title="ARCHIVE"), ae_title="ME", listen=11112) as client:
+    result = client.retrieve({"StudyInstanceUID": "1.2.3"})
+```
+
+## What is public
+
+The names in `movescu.__all__`, and those of `movescu.errors`, `movescu.events` and `movescu.testing`, are public.
+Everything else, in whatever module it can be found, may change in any version.
+
+From 1.0 on, a public name goes in three steps: a release in which it still works and raises `DeprecationWarning` with
+the name to use instead, kept for at least two minor versions and a year; a major version without it; and a line in the
+changelog for both. A new parameter has a default that leaves behaviour as it was. A new error class is a subclass of
+the one that was raised before. Before 1.0, names go without notice.
+
 """
 
 
 def page() -> str:
-    """Give the page."""
+    """Return the page."""
     return "\n".join([HEAD + _about("retrieve.client"), *(part for place in PLACES for part in _section(*place))])
 
 
@@ -105,7 +123,7 @@ def _entry(title: str, node: ast.stmt, following: ast.stmt | None) -> Iterator[s
 
 
 def _constructor(node: ast.ClassDef) -> Iterator[str]:
-    """Give how an object is made, where the fields do not show it."""
+    """Yield the constructor's signature, if the fields do not show it."""
     made = next((m for m in node.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"), None)
     if made is not None and not node.name.endswith("Error"):
         signature = _signature(made).replace("__init__(self, ", f"{node.name}(")
@@ -113,7 +131,7 @@ def _constructor(node: ast.ClassDef) -> Iterator[str]:
 
 
 def _members(node: ast.ClassDef) -> Iterator[str]:
-    """Give a list of fields and properties, and an entry for each method."""
+    """Yield a list of fields and properties, and an entry for each method."""
     rows = []
     for member, following in _pairs(node.body):
         if isinstance(member, ast.AnnAssign):
@@ -151,7 +169,7 @@ def _doc(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
 
 
 def _below(node: ast.stmt | None) -> Iterator[str]:
-    """Give the docstring that stands below a field, if one does."""
+    """Yield the docstring below a field, if there is one."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         yield f"{_prose(node.value.value)}\n"
 
@@ -161,7 +179,7 @@ def _unquoted(node: ast.expr | None) -> str:
 
 
 def _prose(text: str) -> str:
-    """Bring reStructuredText's back quotes, and blocks after two colons, to Markdown."""
+    """Convert reStructuredText's double back quotes to Markdown."""
     return re.sub(r"``([^`]+)``", r"`\1`", text)
 
 

@@ -1,8 +1,8 @@
 """Make the dictionary files of ``src/movescu/dictionary/data`` from pydicom's public and private dictionaries.
 
-Run it with an interpreter that has pydicom, where DCMTK 3.6.7 is installed: ``python tools/make_dictionary.py``. It
-writes ``tags.txt``, ``keywords.txt``, ``repeaters.txt``, ``private.txt`` and ``uids.txt``; ``movescu.dictionary.tags``
-describes and reads them. DCMTK is asked for the names that its tools print in place of UIDs.
+Run ``python tools/make_dictionary.py`` with pydicom and DCMTK 3.6.7 installed. It writes ``tags.txt``,
+``keywords.txt``, ``repeaters.txt``, ``private.txt`` and ``uids.txt``; ``movescu.dictionary.tags`` describes and reads
+them. The names that DCMTK's tools print instead of UIDs come from DCMTK itself.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ AMBIGUOUS = {"OB_OW": "OB or OW"}
 
 
 def write(name: str, lines: list[str]) -> None:
-    """Write one data file below its line of provenance."""
+    """Write one data file, below a line that names its source."""
     DATA.joinpath(name).write_text(SOURCE + "".join(line + "\n" for line in lines), encoding="utf-8")
     print(f"{name}: {len(lines)} lines")
 
 
 def public() -> None:
-    """Write the elements of PS3.6; rows without a keyword are numbers that PS3.6 only reserves."""
+    """Write the elements of PS3.6, without the rows that it only reserves, which have no keyword."""
     rows = {tag: row for tag, row in DicomDictionary.items() if row[4] and row[0] != "NONE"}
     by_vr: dict[str, list[int]] = defaultdict(list)
     for tag, row in sorted(rows.items()):
@@ -43,9 +43,9 @@ def public() -> None:
 
 
 def private() -> None:
-    """Write, per creator and VR, group and last byte of the element; UN tells nothing and is left out.
+    """Write, for each creator and VR, group and last byte of the elements; UN has no information and is left out.
 
-    pydicom writes the block as ``xx`` in most rows and as whatever block the source saw in some; the first kind wins.
+    pydicom has the block as ``xx`` in most rows, and as the block of its source in some; the former have precedence.
     """
     lines = []
     for creator, rows in sorted(private_dictionaries.items()):
@@ -63,7 +63,7 @@ def private() -> None:
 
 
 def dcmtk_names(uids: list[str]) -> list[str]:
-    """Ask DCMTK what it calls these UIDs; empty where it has no name."""
+    """Return DCMTK's names of UIDs; an empty one if DCMTK has none."""
     text = "".join(f"(fffe,e000) -\n(0008,0018) UI [{uid}]\n(fffe,e00d) -\n" for uid in uids)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "uids.dump", Path(folder) / "uids.dcm"
@@ -75,7 +75,7 @@ def dcmtk_names(uids: list[str]) -> list[str]:
 
 
 def uids() -> None:
-    """Write the UIDs of PS3.6 with their keywords, and with DCMTK's names where these are others."""
+    """Write the UIDs of PS3.6 with their keywords, and with DCMTK's names if they differ."""
     rows = [(uid, row[4]) for uid, row in UID_dictionary.items()]
     named = zip(rows, dcmtk_names([uid for uid, _ in rows]), strict=True)
     lines = [" ".join(dict.fromkeys(filter(None, (uid, keyword, name)))) for (uid, keyword), name in named]

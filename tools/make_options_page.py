@@ -22,14 +22,14 @@ HEAD = """\
 
 `movescu [options] peer port [query-file...]`
 
-Options and parameters may stand in any order. An option has to be given whole, and its value is the next argument,
-whatever that looks like. Of options that exclude each other the last one counts. `@file` stands for the words in a
-file. `movescu --help all` shows what stands here.
+Options and parameters may come in any order. Options cannot be abbreviated. The value of an option is the next
+argument, even if it looks like an option. Of options that exclude each other, the last one counts. `@file` inserts the
+words of a file. `movescu --help all` shows this list.
 """
 
 
 def page() -> str:
-    """Give the page."""
+    """Return the page."""
     return HEAD + "".join(f"\n{line}" for line in _lines())
 
 
@@ -45,7 +45,7 @@ def _group(group: Group) -> Iterator[str]:
         yield f"### {_sentence(group.heading)}\n"
     if group.note:
         yield f"{_sentence(_text(group.note))}.\n"
-    yield "| short | long | what |\n|---|---|---|\n" + "".join(map(_row, group.options))
+    yield "| short | long | meaning |\n|---|---|---|\n" + "".join(map(_row, group.options))
 
 
 def _row(option: Option) -> str:

@@ -1,8 +1,8 @@
-"""Puts the tables of ``docs/reliability.md`` into it: what hostile peers may do, which tests hold it, and the limits.
+"""Update the tables of ``docs/reliability.md``: hostile inputs with the tests that check them, and the limits.
 
 Run ``python tools/make_reliability_table.py`` after a change of a limit, of a row (``tests/support/rows.py``), or of a
-test that bears a row's mark. The marks are read from the sources of the tests; no test is run or imported.
-``tests/test_reliability_document.py`` fails while the document is behind, and for a row without a test.
+test with the mark of a row. The marks are read from the sources of the tests; no test is run or imported.
+``tests/test_reliability_document.py`` fails while the document is out of date, and for a row without a test.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ABORT: Final = "A-ABORT; the log names length and limit"
 
 
 def _default(option: str, unit: str = "") -> str:
-    """Give what holds without an option."""
+    """Return the default of an option."""
     value = NAMES[option].unset
     if not value:
         return "none"
@@ -49,7 +49,7 @@ def _default(option: str, unit: str = "") -> str:
 
 
 def limits() -> Iterator[tuple[str, str, str, str]]:
-    """Give each limit: of what, how much, what sets it, and what becomes of what is beyond."""
+    """Yield each limit: its subject, its value, what sets it, and the response to a violation."""
     constant = "constant"
     yield "association request or answer", f"{MAXIMUM_ASSOCIATE_LENGTH} bytes", constant, f"{_ABORT}, at the header"
     yield "items and sub-items of one", f"{MAXIMUM_ITEMS}", constant, _ABORT
@@ -58,15 +58,15 @@ def limits() -> Iterator[tuple[str, str, str, str]]:
     yield "command set", f"{MAXIMUM_COMMAND_LENGTH} bytes", constant, _ABORT
     yield "list of failed objects in a final response", f"{MAXIMUM_IDENTIFIER} bytes", constant, "not read; a warning"
     yield "SOP instance UID", f"{MAXIMUM_UID_LENGTH} characters", "PS3.5", "0117"
-    yield "sequences in each other", f"{MAX_DEPTH}", constant, "C000; the error names the limit"
+    yield "depth of nested sequences", f"{MAX_DEPTH}", constant, "C000; the error names the limit"
     yield "elements of a data set that is recoded, and of its open items", f"{MAX_OPEN}", constant, "C000; as above"
     yield "a deflated object, inflated", _default("--max-inflated", "MiB"), "`--max-inflated`", "C000; as above"
     yield "a deflated identifier, inflated", f"{MAX_HELD >> 20} MiB", constant, "not read; a warning"
     yield (
-        "associations to our port",
+        "associations at the port of `--port`",
         _default("--max-associations"),
         "`--max-associations`",
-        "rejected for now; a warning",
+        "rejected as transient; a warning",
     )
     yield "connections without an association", f"{MAXIMUM_UNASSOCIATED}", constant, "the oldest is closed"
     yield (
@@ -94,20 +94,20 @@ def limits() -> Iterator[tuple[str, str, str, str]]:
         "exit code 62",
     )
     yield (
-        "time in which no object comes and no count changes",
+        "time without an object or a changed count",
         _default("--stall-timeout", "s"),
         "`--stall-timeout`",
         "exit code 62",
     )
     yield "silence after C-CANCEL", f"{CANCEL_SECONDS:g} s", constant, "aborted"
     yield (
-        "silence of a storage client within a message",
+        "silence of a sender within a message",
         _default("--store-timeout", "s"),
         "`--store-timeout`",
         "A-ABORT",
     )
     yield (
-        "silence while counted objects are still to come",
+        "silence while counted objects are still missing",
         _default("--linger", "s"),
         "`--linger`",
         "exit code 63",
@@ -116,7 +116,7 @@ def limits() -> Iterator[tuple[str, str, str, str]]:
 
 
 def marks() -> dict[str, list[tuple[str, str]]]:
-    """Give the tests of each row as file, without ``tests/``, and name, in the order of the files."""
+    """Return the tests of each row as file, without ``tests/``, and name, in the order of the files."""
     found: dict[str, list[tuple[str, str]]] = {}
     for file in sorted((ROOT / "tests").rglob("test_*.py")):
         name = file.relative_to(ROOT / "tests").with_suffix("").as_posix()
@@ -128,7 +128,7 @@ def marks() -> dict[str, list[tuple[str, str]]]:
 
 
 def _rows_of(decorators: Iterable[ast.expr]) -> Iterator[str]:
-    """Give the rows that decorators name, also those inside ``pytest.param(..., marks=...)``."""
+    """Yield the rows that decorators name, also those inside ``pytest.param(..., marks=...)``."""
     for decorator in decorators:
         for node in ast.walk(decorator):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "row":
@@ -156,10 +156,10 @@ def _rows(rows: Iterable[Row]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def updated(document: str) -> str:
-    """Give the document with its tables as they should be. Raises ``ValueError`` if one has no place in it."""
-    heads = ("row", "what comes in", "what comes of it", "held by, in `tests/`")
+    """Return the document with its tables updated. Raise ``ValueError`` if a table has no place in it."""
+    heads = ("row", "input", "response", "checked by, in `tests/`")
     tables = {
-        "limits": _table(("limit on", "is", "set by", "beyond it"), limits()),
+        "limits": _table(("limit on", "value", "set by", "response beyond it"), limits()),
         "situations": _table(heads, _rows(SITUATIONS)),
         "published": _table(heads, _rows(PUBLISHED)),
     }

@@ -1,6 +1,6 @@
-"""What the command loads, and when: a retrieve starts for each study of a worklist, and an archive waits for our port.
+"""Modules loaded at the start: a retrieve may start for each study of a worklist, so its start must stay short.
 
-Held as modules, not as time: docs/performance.md has what each costs.
+Tested by modules, not by time; docs/performance.md has the cost of each.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def free_port() -> str:
         return str(sock.getsockname()[1])
 
 
-def test_a_retrieve_loads_for_its_first_pdu_what_that_takes() -> None:
+def test_retrieve_loads_nothing_early_for_its_first_pdu() -> None:
     modules = loaded_at_the_request()
     assert "movescu.retrieve.association" in modules
     assert not modules & (COSTLY | STORAGE_SIDE | MESSAGES)
 
 
-def test_with_a_port_it_loads_what_listens_and_not_yet_what_stores(tmp_path: Path) -> None:
+def test_retrieve_with_port_loads_the_listener_but_not_yet_storage(tmp_path: Path) -> None:
     modules = loaded_at_the_request("--port", free_port(), "--output-directory", str(tmp_path))
     assert {"movescu.transport.listener", "movescu.storage.writer"} <= modules
     later = STORAGE_SIDE - {"movescu.transport.listener", "movescu.storage.writer"}
@@ -67,7 +67,7 @@ def test_with_a_port_it_loads_what_listens_and_not_yet_what_stores(tmp_path: Pat
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
-def test_the_version_and_the_help_load_nothing_of_a_retrieve(option: str) -> None:
+def test_version_and_help_load_nothing_of_a_retrieve(option: str) -> None:
     modules = loaded(AT_THE_END, (option,))
     ours = {name for name in modules if name.startswith("movescu.")}
     small = ("_runtime.late_log", "_runtime.record", "_runtime.version", "dictionary.uids")

@@ -88,9 +88,19 @@ def shelf(request: pytest.FixtureRequest, shelves: Callable[[str], Shelf]) -> Sh
     return shelves(request.param)
 
 
-def on(archives: list[str]) -> pytest.MarkDecorator:
-    """Run a test on each of these archives, all tests of one archive in one worker."""
-    each = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in archives]
+def group(name: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a test that an archive sends nothing to us in: one worker runs all tests of an archive."""
+    return [pytest.mark.xdist_group(name)]
+
+
+def sending(name: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a test in which an archive sends objects to us."""
+    return [*group(name), *([pytest.mark.pynetdicom_sender] if name == "qrscp" else [])]
+
+
+def on(marks: Callable[[str], list[pytest.MarkDecorator]]) -> pytest.MarkDecorator:
+    """Run a test on each archive, with these marks."""
+    each = [pytest.param(name, marks=marks(name)) for name in LAUNCHERS]
     return pytest.mark.parametrize("shelf", each, indirect=True)
 
 
@@ -109,7 +119,7 @@ def names(instances: list[Instance]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("shelf", "model", "level"),
-    [pytest.param(*served, marks=pytest.mark.xdist_group(served[0])) for served in LEVELS],
+    [pytest.param(*served, marks=sending(served[0])) for served in LEVELS],
     indirect=["shelf"],
 )
 def test_what_is_asked_for_arrives_complete_and_nothing_else(
@@ -129,7 +139,7 @@ def test_what_is_asked_for_arrives_complete_and_nothing_else(
     assert outcome.log == ""
 
 
-@on(list(LAUNCHERS))
+@on(sending)
 def test_each_class_gets_the_file_name_prefix_that_scripts_look_for(shelf: Shelf, tmp_path: Path) -> None:
     mixed = [instance for instance in shelf.made if instance.patient_id == "PATIENT0010000"]
     outcome = movescu(
@@ -143,7 +153,7 @@ def test_each_class_gets_the_file_name_prefix_that_scripts_look_for(shelf: Shelf
         assert corpus.dataset_equal(instance.path, outcome.files[name])
 
 
-@on(list(LAUNCHERS))
+@on(sending)
 def test_file_meta_says_what_dcmtk_would_say_and_names_us(shelf: Shelf, tmp_path: Path) -> None:
     wanted = shelf.made[0]
     outcome = movescu(
@@ -164,7 +174,7 @@ def test_file_meta_says_what_dcmtk_would_say_and_names_us(shelf: Shelf, tmp_path
     assert file.read_bytes()[:132] == bytes(128) + b"DICM"
 
 
-@on(list(LAUNCHERS))
+@on(group)
 def test_files_go_to_a_third_party_without_a_port_of_our_own(shelf: Shelf, tmp_path: Path) -> None:
     wanted = shelf.made[0]
     expected = [instance for instance in shelf.made if instance.series_uid == wanted.series_uid]
@@ -180,7 +190,7 @@ def test_files_go_to_a_third_party_without_a_port_of_our_own(shelf: Shelf, tmp_p
         assert corpus.dataset_equal(instance.path, received[f"CT.{instance.instance_uid}"])
 
 
-@on(list(LAUNCHERS))
+@on(group)
 def test_a_third_party_gets_the_files_and_an_idle_port_of_ours_is_no_failure(shelf: Shelf, tmp_path: Path) -> None:
     outcome = movescu(
         *keys(shelf.made[0], "-P", "IMAGE"), "-aem", "THIRD", "+P", peers.free_port(), "-aec", shelf.archive.aet,

@@ -367,6 +367,7 @@ def test_the_advice_is_one_that_helps(what: str, folder: Path) -> None:
 # -- roles, window, extended negotiation -----------------------------------------------------------------------------
 
 
+@pytest.mark.pynetdicom_sender
 def test_a_sender_that_negotiates_its_role_stores(folder: Path, ct: Instance) -> None:
     statuses: list[int] = []
 

@@ -296,6 +296,7 @@ def test_an_archive_that_says_nothing_is_given_up(pki: Certificates, tmp_path: P
 # -- pynetdicom --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pynetdicom_sender
 def test_objects_come_from_pynetdicom(pki: Certificates, made: list[corpus.Instance], tmp_path: Path) -> None:
     port = peers.free_port()
     contexts = secure.server_context(pki, pki.theirs), secure.client_context(pki, pki.theirs)

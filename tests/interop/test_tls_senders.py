@@ -172,6 +172,7 @@ def test_objects_that_senders_could_not_deliver_are_no_success(pki: Certificates
     assert "the peer has no certificate" in outcome.log
 
 
+@pytest.mark.pynetdicom_sender
 @pytest.mark.parametrize("asked", ["localhost", "LocalHost"])
 def test_who_asks_for_the_name_that_is_expected_is_served(
     pki: Certificates, made: list[corpus.Instance], asked: str, tmp_path: Path
@@ -189,6 +190,7 @@ def test_who_asks_for_the_name_that_is_expected_is_served(
     beside(pki, sends, "--expect-sni", "localhost", folder=tmp_path, completed=len(made))
 
 
+@pytest.mark.pynetdicom_sender
 @pytest.mark.parametrize("ciphers", ["", "ECDHE+AESGCM", "DHE+AESGCM", "AES128-SHA"])
 def test_pynetdicom_gets_its_objects_in_by_every_suite_of_the_profile(
     pki: Certificates, made: list[corpus.Instance], ciphers: str, tmp_path: Path

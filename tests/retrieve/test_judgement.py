@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from movescu._runtime.record import replace
 from movescu.cli.exit_codes import OF_REASONS, ExitCode, codes_of, first_of
-from movescu.retrieve.judgement import Evidence, Outcome, Reason, joined, judge
+from movescu.retrieve.evidence import Evidence, joined
+from movescu.retrieve.judgement import Outcome, Reason, judge
 
 STATUSES = st.sampled_from((0x0000, 0xB000, 0xFE00, 0xA701, 0xA702, 0xA801, 0xA900, 0xC000, 0x0122, 0xB001, 0x1234))
 RANKS = list(Outcome)
@@ -81,4 +82,4 @@ def test_exit_code_0_is_for_what_is_complete_and_what_was_cancelled(evidence: Ev
 
 
 def test_every_reason_has_its_code() -> None:
-    assert OF_REASONS.keys() == set(Reason)
+    assert OF_REASONS.keys() == {reason.name for reason in Reason}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 from command import PATIENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -101,7 +102,14 @@ class Screen:
 class Terminal:
     """Our command under a pty, which is its standard input, output and error."""
 
-    def __init__(self, *arguments: object, folder: Path, columns: int = 80, term: str = "xterm-256color") -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        folder: Path,
+        columns: int = 80,
+        term: str = "xterm-256color",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         names = ("FORCE_COLOR", "COLUMNS", "LINES")
@@ -109,7 +117,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "movescu", *map(str, arguments)],
             cwd=folder,
-            env={**inherited, "TERM": term, "PYTHONIOENCODING": "utf-8"},
+            env={**inherited, "TERM": term, "PYTHONIOENCODING": "utf-8", **(environment or {})},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -1,4 +1,4 @@
-"""The test archive against DCMTK's clients: what they find, what they retrieve, what they load."""
+"""The test archive with DCMTK's clients: echoscu, findscu, movescu and senders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def storage_scp(on_store: Callable[[], int], associations: list[int] | None = None) -> Iterator[tuple[str, int]]:
-    """pynetdicom as destination, its address; ``associations`` gets the number of contexts of each."""
+    """Run pynetdicom as destination; yield its address. ``associations`` gets the number of contexts of each."""
 
     def accepted(event: evt.Event) -> None:
         if associations is not None:
@@ -43,7 +43,7 @@ def storage_scp(on_store: Callable[[], int], associations: list[int] | None = No
 
 
 def folder_of(folder: Path, instances: Iterable[corpus.Instance]) -> Path:
-    """A folder with just these files."""
+    """Make a folder of links to these files only."""
     folder.mkdir()
     for number, instance in enumerate(instances):
         (folder / f"{number:04}.dcm").symlink_to(instance.path)
@@ -51,7 +51,7 @@ def folder_of(folder: Path, instances: Iterable[corpus.Instance]) -> Path:
 
 
 def find(archive: Archive, folder: Path, model: str, *keys: str) -> list[pydicom.Dataset]:
-    """The matches that DCMTK's findscu writes down."""
+    """Return the matches that DCMTK's findscu writes."""
     folder.mkdir()
     options = [option for key in keys for option in ("-k", key)]
     arguments = [model, "-X", "-od", str(folder), "-aec", archive.ae_title, *options, archive.host, str(archive.port)]
@@ -74,19 +74,19 @@ def keys_of(level: str, key: str, values: Sequence[str]) -> list[str]:
 
 
 def receive(folder: Path, port: int) -> list[str]:
-    """Options of DCMTK's movescu to take everything as it comes; with +B it writes into its working directory."""
+    """Return options with which DCMTK's movescu stores objects as sent; with +B, into its working directory."""
     folder.mkdir()
     return ["-aet", "DCMTK", "+P", str(port), "+B", "+xa"]
 
 
-def test_echoscu_gets_its_answer() -> None:
+def test_echoscu_gets_an_answer() -> None:
     with Archive() as archive:
         result = subprocess.run(["echoscu", archive.host, str(archive.port)], check=False, timeout=30)
     assert result.returncode == 0
 
 
-def test_every_object_arrives_as_it_is_stored(tmp_path: Path) -> None:
-    """All of pydicom's sample files, in a dozen transfer syntaxes and classes, in one C-MOVE."""
+def test_objects_arrive_as_they_are_stored(tmp_path: Path) -> None:
+    """One C-MOVE for all of pydicom's sample files, in a dozen transfer syntaxes and classes."""
     bundled = corpus.bundled()
     port, out = peers.free_port(), tmp_path / "out"
     with Archive(folder_of(tmp_path / "in", bundled), {"DCMTK": (peers.HOST, port)}) as archive:
@@ -100,7 +100,7 @@ def test_every_object_arrives_as_it_is_stored(tmp_path: Path) -> None:
         assert pydicom.dcmread(file).file_meta.TransferSyntaxUID == instance.transfer_syntax_uid
 
 
-def test_levels_and_lists_select_what_they_name(tmp_path: Path) -> None:
+def test_keys_of_each_level_and_lists_select_their_objects(tmp_path: Path) -> None:
     made = corpus.make_study(tmp_path, patients=2, studies=2, series=2, instances=2, size=2048)
     first, last = made[0], made[-1]
     cases = [
@@ -129,7 +129,7 @@ def test_levels_and_lists_select_what_they_name(tmp_path: Path) -> None:
         ("image_dfl.dcm", "image_dfl.dcm"),
     ],
 )
-def test_what_is_not_compressed_goes_to_a_receiver_of_implicit_vr_alone(
+def test_uncompressed_object_is_recoded_for_receiver_of_implicit_vr_only(
     tmp_path: Path, name: str, same_as: str
 ) -> None:
     samples, folder = Path(pydicom.data.__file__).parent / "test_files", tmp_path / "in"
@@ -147,7 +147,7 @@ def test_what_is_not_compressed_goes_to_a_receiver_of_implicit_vr_alone(
         assert corpus.dataset_equal(file, samples / same_as, by_dcmtk=True)
 
 
-def test_what_the_receiver_cannot_take_is_counted_and_named(tmp_path: Path) -> None:
+def test_object_that_receiver_does_not_accept_is_counted_and_named(tmp_path: Path) -> None:
     compressed = next(instance for instance in corpus.bundled() if instance.is_compressed)
     bundled = [compressed, *(instance for instance in corpus.bundled() if instance.path.name == "CT_small.dcm")]
     with (
@@ -163,7 +163,7 @@ def test_what_the_receiver_cannot_take_is_counted_and_named(tmp_path: Path) -> N
     assert compressed.instance_uid in outcome.log.partition("Response Identifiers")[2]
 
 
-def test_a_destination_is_refused_until_it_is_known(tmp_path: Path) -> None:
+def test_destination_is_refused_until_it_is_known(tmp_path: Path) -> None:
     [instance] = corpus.make_study(tmp_path, size=2048)
     keys = keys_of("STUDY", "StudyInstanceUID", [instance.study_uid])
     with peers.storescp(tcp_nodelay=True) as third, Archive(tmp_path) as archive:
@@ -174,7 +174,7 @@ def test_a_destination_is_refused_until_it_is_known(tmp_path: Path) -> None:
         assert len(third.received) == 1
 
 
-def test_a_destination_that_does_not_answer_fails_every_object(tmp_path: Path) -> None:
+def test_destination_that_does_not_answer_fails_every_object(tmp_path: Path) -> None:
     made = corpus.make_study(tmp_path, instances=3, size=2048)
     with Archive(tmp_path, {"NOBODY": (peers.HOST, peers.free_port())}) as archive:
         keys = keys_of("STUDY", "StudyInstanceUID", [made[0].study_uid])
@@ -190,15 +190,15 @@ def test_a_destination_that_does_not_answer_fails_every_object(tmp_path: Path) -
         (["-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID=X"], "(0020,000d)"),  # no unique key
     ],
 )
-def test_an_identifier_that_does_not_fit_is_refused(tmp_path: Path, keys: list[str], element: str) -> None:
+def test_identifier_that_does_not_fit_the_model_is_refused(tmp_path: Path, keys: list[str], element: str) -> None:
     with Archive(destinations={"MOVESCU": (peers.HOST, peers.free_port())}) as archive:
         outcome = move(archive, tmp_path, "-S", "-d", *keys, code=69)
     assert "0xa900" in outcome.log
     assert element in outcome.log
 
 
-def test_cancel_stops_the_sub_operations(tmp_path: Path) -> None:
-    """DCMTK answers the next C-STORE only after its C-CANCEL is out: so two objects come, and not more."""
+def test_cancel_stops_sub_operations(tmp_path: Path) -> None:
+    """DCMTK answers the next C-STORE only after it has sent C-CANCEL: so exactly two objects arrive."""
     made = corpus.make_study(tmp_path, instances=9, size=2048)
     port, out = peers.free_port(), tmp_path / "out"
     with Archive(tmp_path, {"DCMTK": (peers.HOST, port)}) as archive:
@@ -208,7 +208,7 @@ def test_cancel_stops_the_sub_operations(tmp_path: Path) -> None:
     assert 1 <= len(list(out.iterdir())) <= 3
 
 
-def test_more_contexts_than_one_association_has_go_over_several(tmp_path: Path) -> None:
+def test_objects_of_more_than_128_contexts_go_over_several_associations(tmp_path: Path) -> None:
     """Objects of seventy classes need 140 contexts."""
     classes = {str(context.abstract_syntax): "OT" for context in AllStoragePresentationContexts[:70]}
     made = corpus.make_objects(tmp_path, classes)
@@ -220,7 +220,7 @@ def test_more_contexts_than_one_association_has_go_over_several(tmp_path: Path) 
     assert contexts == [128, 12]
 
 
-def test_one_move_over_four_associations_at_once(tmp_path: Path) -> None:
+def test_move_uses_four_associations_at_once(tmp_path: Path) -> None:
     made = corpus.make_study(tmp_path, instances=8, size=2048)
     together = threading.Barrier(4)
 
@@ -235,7 +235,7 @@ def test_one_move_over_four_associations_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("in_folder", [True, False])
-def test_objects_that_are_sent_to_it_can_be_had_again(tmp_path: Path, *, in_folder: bool) -> None:
+def test_objects_stored_in_archive_can_be_retrieved(tmp_path: Path, *, in_folder: bool) -> None:
     names = ("CT_small.dcm", "JPEG2000.dcm", "MR_small_bigendian.dcm", "rtplan.dcm")
     bundled = [i for i in corpus.bundled() if i.path.name in names]
     kept, out, port = tmp_path / "kept", tmp_path / "out", peers.free_port()
@@ -257,7 +257,7 @@ def test_objects_that_are_sent_to_it_can_be_had_again(tmp_path: Path, *, in_fold
 # -- C-FIND ----------------------------------------------------------------------------------------------------------
 
 
-def test_findscu_walks_down_from_patient_to_image(tmp_path: Path) -> None:
+def test_findscu_finds_patients_studies_series_and_images(tmp_path: Path) -> None:
     made = corpus.make_study(tmp_path, patients=2, studies=2, series=3, instances=4, size=2048)
     with Archive(tmp_path) as archive:
         patients = find(archive, tmp_path / "1", "-P", "QueryRetrieveLevel=PATIENT", "PatientID", "PatientName=test^*")
@@ -290,7 +290,7 @@ def test_findscu_gets_names_in_the_character_set_of_the_object(tmp_path: Path) -
     assert match.startswith("Yamada^Tarou=\u5c71\u7530^\u592a\u90ce")
 
 
-def test_findscu_is_told_of_a_key_that_is_not_known_here(tmp_path: Path) -> None:
+def test_findscu_is_warned_of_unsupported_key(tmp_path: Path) -> None:
     corpus.make_study(tmp_path, size=2048)
     with Archive(tmp_path) as archive:
         keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID", "-k", "PixelSpacing=0.5"]
@@ -321,7 +321,7 @@ def test_findscu_is_told_of_a_key_that_is_not_known_here(tmp_path: Path) -> None
         ("ModalitiesInStudy", "MR", "CT\\MR", True),
     ],
 )
-def test_matching(key: str, wanted: str, value: str, *, found: bool) -> None:
+def test_key_matches_value(key: str, wanted: str, value: str, *, found: bool) -> None:
     tag = pydicom.datadict.tag_for_keyword(key)
     assert tag is not None
     assert matches(tag, wanted.encode(), value.encode()) is found

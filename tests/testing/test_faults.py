@@ -1,8 +1,8 @@
 """Each fault of the test archive, as its client and its destination see it.
 
-Both stand on movescu's own layers, whose errors tell one end of an association from another; that the archive gets on
-with DCMTK's clients is ``test_archive``'s to show. ``Witness.events`` has what came to either, in its order: a fault is
-a wrong order, a wrong count or a wrong end.
+Both use movescu's own layers, whose errors distinguish the ways in which an association ends; ``test_archive`` uses
+DCMTK's clients. ``Witness.events`` has the events of both, in order: a fault is a wrong order, a wrong count or a wrong
+end.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SUCCESS, WITH_FAILURES, PENDING = 0x0000, 0xB000, 0xFF00
 
 
 class Witness:
-    """Collects what happened, from several threads."""
+    """The events of several threads, in order."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -65,13 +65,13 @@ class Witness:
             assert self._changed.wait_for(lambda: self.events.count(event) >= count, PATIENCE), self.events
 
     def order(self, *events: str) -> bool:
-        """Whether these happened, and the first time in this order."""
+        """Return True if these events happened first in this order."""
         places = [self.events.index(event) for event in events]
         return places == sorted(places)
 
 
 class Destination:
-    """A storage SCP that takes everything and notes how each association goes, down to the end of its connection."""
+    """A storage SCP that accepts every object, and notes the events of each association until its connection ends."""
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
@@ -105,7 +105,7 @@ class Destination:
 
 @contextlib.contextmanager
 def destination(witness: Witness) -> Iterator[tuple[str, int]]:
-    """The address of a running one."""
+    """Run a destination; yield its address."""
     listener = Listener(listen(peers.HOST, 0), Destination(witness).serve)
     try:
         yield peers.HOST, listener.port
@@ -114,7 +114,7 @@ def destination(witness: Witness) -> Iterator[tuple[str, int]]:
 
 
 class Scene:
-    """An archive with one study, its client, and what happened between them."""
+    """An archive with one study, its client, and the events between them."""
 
     def __init__(self, archive: Archive, witness: Witness, study_uid: str) -> None:
         self.archive = archive
@@ -131,7 +131,7 @@ class Scene:
         return Connection.request(connect(self.archive.host, self.archive.port, PATIENCE), request, PATIENCE)
 
     def responses(self, deadline: Silence = SOON) -> Generator[MoveResponse]:
-        """Ask for the study; the association is released after the final response, or aborted where one stops."""
+        """Request the study; yield its responses. The association is released after the last, or aborted if stopped."""
         connection = self.associate()
         with connection.closing_on_error():
             scu = MoveSCU(Exchange(connection), connection.contexts[1], "CLIENT")
@@ -142,7 +142,7 @@ class Scene:
             connection.release(SOON)
 
     def move(self, faults: Faults) -> MoveResponse:
-        """Ask for the study; the final response."""
+        """Request the study and return the final response."""
         self.archive.faults = faults
         *_, final = self.responses()
         return final
@@ -160,7 +160,7 @@ def counts(response: MoveResponse) -> tuple[int, int | None, int | None]:
     return response.status, response.completed, response.failed
 
 
-def test_without_faults_all_is_well(scene: Scene) -> None:
+def test_archive_without_faults_sends_every_object(scene: Scene) -> None:
     scene.archive.faults = Faults()
     responses = list(scene.responses())
     assert [response.remaining for response in responses] == [4, 3, 2, 1, 0, None]
@@ -173,14 +173,14 @@ def test_without_faults_all_is_well(scene: Scene) -> None:
 # -- the association of the request ------------------------------------------------------------------------------------
 
 
-def test_an_association_is_rejected_with_the_reason_asked_for(scene: Scene) -> None:
+def test_association_is_rejected_with_the_given_reason(scene: Scene) -> None:
     scene.archive.faults = Faults(reject=(1, 1, 7))
     with pytest.raises(AssociationRejectedError) as rejection:
         scene.associate()
     assert (rejection.value.result, rejection.value.source, rejection.value.reason) == (1, 1, 7)
 
 
-def test_an_association_without_contexts(scene: Scene) -> None:
+def test_association_is_accepted_without_contexts(scene: Scene) -> None:
     scene.archive.faults = Faults(accept_no_context=True)
     connection = scene.associate()
     assert not connection.contexts
@@ -197,7 +197,7 @@ def test_an_association_without_contexts(scene: Scene) -> None:
     ],
 )
 @pytest.mark.parametrize("after", [0, 2])
-def test_the_association_ends_before_the_final_response(
+def test_association_ends_before_the_final_response(
     scene: Scene, ending: Ending, error: type[PeerError], words: str, after: int
 ) -> None:
     with pytest.raises(error, match=words):
@@ -206,14 +206,14 @@ def test_the_association_ends_before_the_final_response(
     assert "final" not in scene.witness.events
 
 
-def test_no_final_response(scene: Scene) -> None:
+def test_archive_sends_no_final_response(scene: Scene) -> None:
     scene.archive.faults = Faults(no_final_response=True)
     with pytest.raises(TimedOutError):
         list(scene.responses(Silence(0.3, "the archive is silent")))
     assert scene.witness.events.count("pending") == scene.witness.events.count("stored") == OBJECTS
 
 
-def test_pending_responses_without_end(scene: Scene) -> None:
+def test_archive_sends_pending_responses_without_end(scene: Scene) -> None:
     scene.archive.faults = Faults(endless_pending=0.01)
     remaining = [response.remaining for response, _ in zip(scene.responses(), range(20), strict=False)]
     assert remaining == [4, 3, 2, 1] + [0] * 16
@@ -222,13 +222,13 @@ def test_pending_responses_without_end(scene: Scene) -> None:
 # -- counts ------------------------------------------------------------------------------------------------------------
 
 
-def test_more_are_counted_than_were_sent(scene: Scene) -> None:
+def test_final_response_counts_more_objects_than_were_sent(scene: Scene) -> None:
     assert counts(scene.move(Faults(overcount=3))) == (SUCCESS, OBJECTS + 3, 0)
     assert scene.witness.events.count("stored") == OBJECTS
 
 
-def test_counts_that_have_no_room_are_left_out(scene: Scene) -> None:
-    """They are of VR US: 65,535 at most."""
+def test_counts_above_16_bits_are_left_out(scene: Scene) -> None:
+    """The counts are of VR US: 65,535 at most."""
     final = scene.move(Faults(overcount=0x10000))
     assert (final.status, final.completed, final.failed) == (SUCCESS, None, None)
 
@@ -246,14 +246,14 @@ def test_failed_objects_are_named(scene: Scene) -> None:
     assert scene.witness.events.count("stored") == OBJECTS - 2
 
 
-def test_nothing_but_failures(scene: Scene) -> None:
+def test_final_response_of_failures_only_is_a702(scene: Scene) -> None:
     final = scene.move(Faults(fail_every=1))
     assert counts(final) == (0xA702, 0, OBJECTS)
     assert set(final.failed_sop_instance_uids) == set(scene.archive.sop_instance_uids)
 
 
-def test_a_thousand_failures_are_more_than_a_16_bit_length_holds(tmp_path: Path) -> None:
-    """The list of their UIDs has 64 KB: in explicit VR it is of VR UN then (PS3.5 6.2.2)."""
+def test_failed_list_of_more_than_64_kb_is_encoded(tmp_path: Path) -> None:
+    """In explicit VR, the list then is of VR UN (PS3.5 6.2.2)."""
     made = corpus.make_study(tmp_path, instances=1100, size=512)
     with Archive(tmp_path, {"CLIENT": (peers.HOST, peers.free_port())}) as archive:
         final = Scene(archive, Witness(), made[0].study_uid).move(Faults())
@@ -264,28 +264,28 @@ def test_a_thousand_failures_are_more_than_a_16_bit_length_holds(tmp_path: Path)
 # -- the order of things -----------------------------------------------------------------------------------------------
 
 
-def test_success_before_the_storage_association_is_opened(scene: Scene) -> None:
+def test_final_response_precedes_the_storage_association(scene: Scene) -> None:
     assert counts(scene.move(Faults(success_after=0, late=0.1))) == (SUCCESS, OBJECTS, 0)
     scene.witness.wait_for("storage closed")
     assert scene.witness.order("final", "storage opened", "stored", "storage released")
     assert scene.witness.events.count("stored") == OBJECTS
 
 
-def test_success_in_the_middle_of_the_sub_operations(scene: Scene) -> None:
+def test_final_response_comes_amid_the_sub_operations(scene: Scene) -> None:
     assert counts(scene.move(Faults(success_after=2, late=0.1))) == (SUCCESS, OBJECTS, 0)
     scene.witness.wait_for("stored", OBJECTS)
     before = scene.witness.events[: scene.witness.events.index("final")]
     assert before.count("stored") == before.count("pending") == 2
 
 
-def test_an_archive_that_ends_forgets_what_it_was_late_with(scene: Scene) -> None:
+def test_archive_that_is_closed_drops_late_sub_operations(scene: Scene) -> None:
     scene.move(Faults(success_after=2, late=600))
     scene.archive.close()  # returns at once
     assert "movescu-testing-later" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_a_pause_before_each_object(scene: Scene) -> None:
-    """A client that stops in it gets no further object: the archive sees the end of the association."""
+def test_archive_pauses_before_each_object(scene: Scene) -> None:
+    """A client that stops during a pause gets no further object: the archive sees the end of the association."""
     scene.archive.faults = Faults(pause=0.05)
     responses = scene.responses()
     next(responses)
@@ -306,7 +306,7 @@ def test_a_pause_before_each_object(scene: Scene) -> None:
         (Ending.RELEASE, "storage: AssociationReleasedError"),
     ],
 )
-def test_the_sender_ends_in_the_middle_of_a_data_set(scene: Scene, ending: Ending, seen: str) -> None:
+def test_sender_ends_amid_a_data_set(scene: Scene, ending: Ending, seen: str) -> None:
     final = scene.move(Faults(sender_ends_by=ending, sender_ends_in=3))
     assert counts(final) == (WITH_FAILURES, 2, 3)
     scene.witness.wait_for("storage closed")
@@ -314,7 +314,7 @@ def test_the_sender_ends_in_the_middle_of_a_data_set(scene: Scene, ending: Endin
     assert seen in scene.witness.events
 
 
-def test_a_storage_association_that_is_never_released(scene: Scene) -> None:
+def test_storage_association_is_never_released(scene: Scene) -> None:
     assert counts(scene.move(Faults(never_release=True))) == (SUCCESS, OBJECTS, 0)
     scene.witness.note("archive ends")
     scene.archive.close()
@@ -323,7 +323,7 @@ def test_a_storage_association_that_is_never_released(scene: Scene) -> None:
     assert scene.witness.order("final", "archive ends", "storage closed")
 
 
-def test_a_storage_connection_that_is_never_closed(scene: Scene) -> None:
+def test_storage_connection_is_never_closed(scene: Scene) -> None:
     assert counts(scene.move(Faults(never_close=True))) == (SUCCESS, OBJECTS, 0)
     scene.witness.wait_for("storage released")
     scene.witness.note("archive ends")
@@ -332,7 +332,7 @@ def test_a_storage_connection_that_is_never_closed(scene: Scene) -> None:
     assert scene.witness.order("storage released", "archive ends", "storage closed")
 
 
-def test_faults_of_different_places_go_together(scene: Scene) -> None:
+def test_faults_of_different_places_can_be_combined(scene: Scene) -> None:
     final = scene.move(Faults(drop_every=2, overcount=1, never_release=True))
     assert counts(final) == (SUCCESS, OBJECTS + 1, 0)
     assert scene.witness.events.count("stored") == OBJECTS - 2

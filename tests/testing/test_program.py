@@ -18,7 +18,7 @@ from movescu.testing import demo
 COMMAND = [sys.executable, "-W", "error", "-m", "movescu.testing"]
 
 
-def test_the_program_serves_a_folder_until_it_is_told_to_end(tmp_path: Path) -> None:
+def test_program_serves_a_folder_until_sigterm(tmp_path: Path) -> None:
     made = corpus.make_study(tmp_path, instances=2, size=2048)
     with peers.storescp(tcp_nodelay=True) as third:
         destination = f"THIRD={third.host}:{third.port}"
@@ -40,7 +40,7 @@ def test_the_program_serves_a_folder_until_it_is_told_to_end(tmp_path: Path) -> 
         assert len(third.received) == 2
 
 
-def test_a_port_in_use_is_said_so(tmp_path: Path) -> None:
+def test_port_in_use_is_named(tmp_path: Path) -> None:
     with peers.storescp(tcp_nodelay=True) as other:
         command = [*COMMAND, str(tmp_path), "--port", str(other.port)]
         result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
@@ -50,14 +50,14 @@ def test_a_port_in_use_is_said_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("destination", ["THIRD", "THIRD=host", "=host:104", "THIRD=host:port"])
-def test_a_destination_that_is_none_is_refused(tmp_path: Path, destination: str) -> None:
+def test_malformed_destination_is_refused(tmp_path: Path, destination: str) -> None:
     command = [*COMMAND, str(tmp_path), "--destination", destination]
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert result.returncode == 2
     assert "is not AET=HOST:PORT" in result.stderr
 
 
-def test_the_demonstration_works_twice(
+def test_demonstration_works_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -67,7 +67,7 @@ def test_the_demonstration_works_twice(
         assert "-m movescu " in output
         files = list((tmp_path / "demo-output").iterdir())
         assert len(files) > 3
-        assert f"\n{len(files)} of {len(files)} objects came" in output
+        assert f"\n{len(files)} of {len(files)} objects arrived" in output
         corpus.check_readable(files)
         for file in files:
             [line] = [line for line in output.splitlines() if line.endswith(file.name)]
@@ -75,18 +75,18 @@ def test_the_demonstration_works_twice(
             assert f"{file.stat().st_size:,} bytes" in line
 
 
-def test_the_demonstration_fails_where_the_retrieve_does(
+def test_demonstration_fails_if_the_retrieve_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The archive does not know the demonstration's AE title: exit code 69, and nothing in the folder."""
+    """The archive does not know the demonstration's AE title: exit code 69, and an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "_free_port", lambda: 0)
     assert demo.main() == 1
     assert "0 of" in capfd.readouterr().out
 
 
-def test_the_example_of_the_package_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the docstring shows is what the first user copies."""
+def test_example_of_the_package_docstring_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New users copy the example of the docstring."""
     assert testing.__doc__
     lines = [line[4:] for line in testing.__doc__.splitlines() if line.startswith("    ")]
     example = "\n".join(lines).replace("11112", str(peers.free_port()))

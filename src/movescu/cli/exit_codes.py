@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from movescu.retrieve.judgement import Reason, judge
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final
 
-    from movescu.retrieve.judgement import Evidence
+    from movescu.retrieve.evidence import Evidence
 
 
 class ExitCode(IntEnum):
@@ -52,27 +50,29 @@ PRECEDENCE: Final = (
 """Of several codes that one run earns, the first of these is given: a status, as DCMTK has it, before all else."""
 
 OF_REASONS: Final = {
-    Reason.REFUSED: ExitCode.MOVE_FAILED,
-    Reason.WARNED: ExitCode.MOVE_WARNING,
-    Reason.LOST: ExitCode.ASSOCIATION_LOST,
-    Reason.CANCELLED: ExitCode.SUCCESS,  # --cancel asked for it; a signal has a code of its own
-    Reason.STOPPED: ExitCode.INCOMPLETE,
-    Reason.COUNTED_AS_FAILED: ExitCode.INCOMPLETE,
-    Reason.SHORT: ExitCode.INCOMPLETE,
-    Reason.NOT_STORED: ExitCode.INCOMPLETE,
-    Reason.BROKEN_OFF: ExitCode.INCOMPLETE,
-    Reason.CUT_OFF: ExitCode.INCOMPLETE,
-    Reason.MISSING: ExitCode.INCOMPLETE,
-    Reason.UNLISTED: ExitCode.INCOMPLETE,
-    Reason.NOTHING_FOUND: ExitCode.INCOMPLETE,
-    Reason.UNFLUSHED: ExitCode.INCOMPLETE,
+    "REFUSED": ExitCode.MOVE_FAILED,
+    "WARNED": ExitCode.MOVE_WARNING,
+    "LOST": ExitCode.ASSOCIATION_LOST,
+    "CANCELLED": ExitCode.SUCCESS,  # --cancel asked for it; a signal has a code of its own
+    "STOPPED": ExitCode.INCOMPLETE,
+    "COUNTED_AS_FAILED": ExitCode.INCOMPLETE,
+    "SHORT": ExitCode.INCOMPLETE,
+    "NOT_STORED": ExitCode.INCOMPLETE,
+    "BROKEN_OFF": ExitCode.INCOMPLETE,
+    "CUT_OFF": ExitCode.INCOMPLETE,
+    "MISSING": ExitCode.INCOMPLETE,
+    "UNLISTED": ExitCode.INCOMPLETE,
+    "NOTHING_FOUND": ExitCode.INCOMPLETE,
+    "UNFLUSHED": ExitCode.INCOMPLETE,
 }
-"""The code that each kind of evidence earns."""
+"""The code that each kind of evidence earns, by the name of its ``Reason``."""
 
 
 def codes_of(evidence: Evidence) -> set[ExitCode]:
     """Return the codes that a retrieve earns."""
-    return {OF_REASONS[reason] for reason in judge(evidence).reasons}
+    from movescu.retrieve.judgement import judge  # not before there is something to judge
+
+    return {OF_REASONS[reason.name] for reason in judge(evidence).reasons}
 
 
 def first_of(codes: Iterable[ExitCode]) -> ExitCode:

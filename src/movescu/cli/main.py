@@ -1,4 +1,4 @@
-"""The command: reads the command line, answers what needs no archive, and hands the rest to ``commands``."""
+"""Entry point of the command: parses the command line, prints the texts that need no archive, calls ``commands``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def run() -> None:
-    """Run the command with the arguments of the process, and end that; the console script."""
-    gc.disable()  # what is loaded stays, and to look for garbage in it takes 5 ms
+    """Run the command with the arguments of the process, and exit; the console script."""
+    gc.disable()  # modules stay loaded: collecting during the imports finds nothing and delays the start
     streams.secure()
     try:
         code = main(sys.argv[1:])
-    except SystemExit as end:  # by a signal
+    except SystemExit as end:  # raised by a signal handler
         code = int(end.code or 0)
     finally:
         streams.settle()
@@ -28,8 +28,8 @@ def run() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command. Gives the exit code."""
-    if list(arguments) == ["--version"]:  # without the options, which take 15 ms to load
+    """Run the command and return its exit code."""
+    if list(arguments) == ["--version"]:  # needs no options, and loading them is slow
         return _print_version()
     from movescu.cli.options import command_line
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         if not error.silent:
             print_usage_error(error)
         return ExitCode.USAGE
-    from movescu.cli.commands.retrieve import run_command  # 20 ms that --help does without
+    from movescu.cli.commands.retrieve import run_command  # slow to load, and --help does without
 
     if settings.show_arguments:
         _show_arguments(arguments)
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print_version() -> int:
-    from movescu.cli.docs.banner import version_text  # texts are loaded where they are printed
+    from movescu.cli.docs.banner import version_text  # loaded only where it is printed
 
     streams.write(sys.stdout, version_text())
     return 0
@@ -68,7 +68,7 @@ def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
     from movescu.cli.options.command_line import ShowCompletion, ShowTLS, ShowVersion
 
     if isinstance(wish, ShowCompletion):
-        from movescu.cli.docs.completion import completion_text  # texts are loaded where they are printed
+        from movescu.cli.docs.completion import completion_text  # loaded only where it is printed
 
         return completion_text(wish.shell)
     from movescu.cli.docs import help as texts
@@ -79,7 +79,8 @@ def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
         from movescu.cli.docs.banner import version_text
 
         return version_text()
-    text = texts.help_text() if wish.everything else texts.short_help_text()
+    width = texts.width_of(sys.stdout)
+    text = texts.help_text(width) if wish.everything else texts.short_help_text(width)
     return texts.painted(text) if texts.wants_colour(sys.stdout) else text
 
 

@@ -1,4 +1,4 @@
-"""What Ctrl-C and a request to terminate do while a retrieve runs: nothing partial is left in either case."""
+"""Signal handlers of a running retrieve: cancel or abort, leaving no partial file."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     from typing import Final, Protocol, Self
 
     class Cancellable(Protocol):
-        """What can be cancelled: a retrieve, or many."""
+        """Retrieve, or list of retrieves, that can be cancelled."""
 
         @property
         def cancelled(self) -> bool:
-            """Whether it was."""
+            """Whether ``cancel`` was called."""
 
         @property
         def moving(self) -> bool:
-            """Whether there is anything to cancel."""
+            """Whether a request or its objects are outstanding."""
 
         def cancel(self) -> None:
-            """Cancel it."""
+            """Send C-CANCEL, or stop waiting for outstanding objects."""
 
 
 _log: Final = logger_of("movescu.cli")
 
 
 class Signals:
-    """The handlers, as a context manager.
+    """Context manager that installs the handlers.
 
-    The first Ctrl-C sends C-CANCEL and lets the archive come to its end, or ends the wait for what is still on its way;
-    a second one, SIGTERM and SIGHUP abort. While that goes on, for some seconds at most, further ones change nothing:
-    they would leave temporary files. To be left after the retrieval. A signal that is ignored stays so (``nohup``).
+    The first Ctrl-C sends C-CANCEL and awaits the archive's final response, or ends the wait for outstanding objects; a
+    second one, SIGTERM and SIGHUP abort. Further signals during an abort are ignored, since they would leave temporary
+    files. The context must outlive the retrieval. A signal that is ignored stays ignored (``nohup``).
     """
 
     def __init__(self) -> None:
@@ -61,19 +61,22 @@ class Signals:
             signal.signal(number, handler)
 
     def interrupt(self, _: int, __: FrameType | None) -> None:
-        """Cancel at first, then abort."""
+        """Cancel the retrieval, or abort if it is already cancelled.
+
+        Raises ``KeyboardInterrupt`` to abort.
+        """
         if self._ending:
             return
         retrieval = self.retrieval
         if retrieval is None or retrieval.cancelled or not retrieval.moving:
             self._ending = True
             raise KeyboardInterrupt
-        retrieval.cancel()  # before anything is said: whoever reads it may interrupt again at once
+        retrieval.cancel()  # before the message: its reader may interrupt again at once
         if not is_loading():
             _log.warning("cancelling; interrupt again to abort")
 
     def terminate(self, number: int, _: FrameType | None) -> None:
-        """Abort."""
+        """Abort. Raises ``SystemExit``."""
         if not self._ending:
             self._ending = True
             if not is_loading():

@@ -1,6 +1,6 @@
-"""Standard output and error as they are found: closed, on a full disk, or with nobody who reads any more.
+"""Standard streams that may be closed, on a full disk, or a pipe without reader.
 
-None of that is a reason to fail a retrieve. Loads nothing, for ``--help`` and ``--version`` write through it too.
+None of this fails a retrieve. Imports nothing slow: ``--help`` and ``--version`` write through this module too.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _STREAMS: Final = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 def secure() -> None:
     """Open the null device in place of each standard stream that is closed.
 
-    Else the next file or connection would be given its number, and whoever writes to the stream would write there.
+    Otherwise the next file or connection would get its number, and output to the stream would go there.
     """
     for number, name, mode in _STREAMS:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
-            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - for ever
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the exit
             setattr(sys, name, stream)
 
 
 def write(stream: TextIO | None, text: str, *, flush: bool = True) -> bool:
-    """Write a text; False if it cannot be."""
+    """Write a text. Return False if the stream fails."""
     if stream is None:
         return False
     try:
@@ -43,12 +43,12 @@ def write(stream: TextIO | None, text: str, *, flush: bool = True) -> bool:
 
 
 def settle() -> None:
-    """Throw away what cannot be written, or the interpreter tries it again at its end and spoils the exit code."""
+    """Discard buffered output that cannot be written: the interpreter would retry at exit and change the exit code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError):
-            try:  # contextlib.suppress() would be loaded for --version
+            try:  # contextlib would be loaded for --version
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             except (OSError, ValueError, AttributeError):
                 continue

@@ -29,9 +29,9 @@ from movescu.errors import (
     NoPresentationContextError,
     PeerError,
 )
-from movescu.retrieve import judgement
 from movescu.retrieve.config import BATCH
-from movescu.retrieve.judgement import Evidence, judge
+from movescu.retrieve.evidence import Evidence
+from movescu.retrieve.evidence import joined as joined_evidence
 from movescu.retrieve.result import Result
 from movescu.retrieve.stragglers import Awaiting
 from movescu.retrieve.tally import Round, Tally, evidence_of, found_nothing
@@ -349,6 +349,8 @@ class AttemptLoop:
             return "" if state.hopeless else state.unlisted
         if state.inventory is not None and (wanting := self._askable(state)):
             return f"{len(wanting)} object{'' if len(wanting) == 1 else 's'} missing"
+        from movescu.retrieve.judgement import judge  # not before there is something to judge
+
         if not state.asked or not (reasons := judge(state.standing).reasons):
             return ""
         return ", ".join(reason.words for reason in reasons)
@@ -387,7 +389,7 @@ def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) 
     tally = Tally()
     for one in states:
         tally.add(one.tally)
-    evidence = judgement.joined(one.evidence for one in states)
+    evidence = joined_evidence(one.evidence for one in states)
     return Result(
         responses=tuple(response for one in states for response in one.responses),
         stored=tally.stored,

@@ -1,13 +1,14 @@
 """The judgement of a retrieve: from evidence to an outcome, with reasons (PS3.4 C.4.2, PS3.7 9.1.4).
 
-Everything that is known of a retrieve stands in one record, ``Evidence``: what the archive said, what it counted, what
-arrived and was stored, what broke off, and what C-FIND listed. ``judge`` is a pure function of it. Each kind of
-evidence of failure is a ``Reason``, and each reason has the best outcome that it leaves possible; the outcome of a
-retrieve is the worst of these. So the judgement is monotone: more evidence of failure never makes an outcome better.
+Everything that is known of a retrieve stands in one record, ``evidence.Evidence``: what the archive said, what it
+counted, what arrived and was stored, what broke off, and what C-FIND listed. ``judge`` is a pure function of it. Each
+kind of evidence of failure is a ``Reason``, and each reason has the best outcome that it leaves possible; the outcome
+of a retrieve is the worst of these. So the judgement is monotone: more evidence of failure never makes an outcome
+better.
 
 In particular a list never takes the place of what the archive said later. That every object of an older list is here
 does not undo a final status, a failed count or an object that broke off: the archive may know of objects that its list
-did not have. What undoes them is another attempt, with a list made after them (``pursuit``): its evidence then stands
+did not have. What undoes them is another attempt, with a list made after them (``attempts``): its evidence then stands
 for the retrieve.
 """
 
@@ -20,8 +21,10 @@ from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Final
+
+    from movescu.retrieve.evidence import Evidence
 
 
 class Outcome(StrEnum):
@@ -31,34 +34,6 @@ class Outcome(StrEnum):
     INCOMPLETE = "incomplete"
     CANCELLED = "cancelled"
     FAILED = "failed"
-
-
-class Evidence(Record):
-    """What is known of a retrieve. Every field is evidence of failure: with none of them set it is complete.
-
-    ``statuses``: of the final responses. ``failed``: sub-operations that the archive counts, or lists, as failed.
-    ``short``: objects that the archive counts as delivered here and that did not arrive. ``not_stored``: objects that
-    arrived and were refused or could not be written. ``broken_off``: objects whose transfer broke off.
-    ``cut_off``: storage associations that were open when the time was over. ``lost``: the association with the archive
-    ended before a final response. ``cancelled``: C-CANCEL was sent, or the retrieve given up from our side.
-    ``missing``: objects that C-FIND listed and that are not here. ``unlisted``: C-FIND was to list and did not.
-    ``nothing_found``: C-FIND listed nothing for the request, or for something that it names; or there was no list where
-    one was wanted, nothing was counted and nothing arrived.
-    ``unflushed``: what was stored could not be flushed to the disk.
-    """
-
-    statuses: tuple[int, ...] = ()
-    failed: int = 0
-    short: int = 0
-    not_stored: int = 0
-    broken_off: int = 0
-    cut_off: int = 0
-    lost: bool = False
-    cancelled: bool = False
-    missing: int = 0
-    unlisted: bool = False
-    nothing_found: bool = False
-    unflushed: bool = False
 
 
 class Reason(Enum):
@@ -118,22 +93,3 @@ def judge(evidence: Evidence) -> Judgement:
     outcomes = tuple(Outcome)
     worst = max((outcomes.index(reason.outcome) for reason in reasons), default=0)
     return Judgement(outcomes[worst], reasons)
-
-
-def joined(evidence: Iterable[Evidence]) -> Evidence:
-    """Return the evidence of several requests together."""
-    every = tuple(evidence)
-    return Evidence(
-        statuses=tuple(status for one in every for status in one.statuses),
-        failed=sum(one.failed for one in every),
-        short=sum(one.short for one in every),
-        not_stored=sum(one.not_stored for one in every),
-        broken_off=sum(one.broken_off for one in every),
-        cut_off=sum(one.cut_off for one in every),
-        lost=any(one.lost for one in every),
-        cancelled=any(one.cancelled for one in every),
-        missing=sum(one.missing for one in every),
-        unlisted=any(one.unlisted for one in every),
-        nothing_found=any(one.nothing_found for one in every),
-        unflushed=any(one.unflushed for one in every),
-    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from movescu._runtime.record import Record
 from movescu.errors import IncompleteError
-from movescu.retrieve.judgement import Evidence, Judgement, Outcome, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from movescu.retrieve.evidence import Evidence
+    from movescu.retrieve.judgement import Judgement
     from movescu.services.move import MoveResponse
     from movescu.ul.negotiation import RejectedClass
 
@@ -60,6 +61,8 @@ class Result(Record):
     @property
     def judgement(self) -> Judgement:
         """The outcome, and why."""
+        from movescu.retrieve.judgement import judge  # not before there is something to judge
+
         return judge(self.evidence)
 
     @property
@@ -70,7 +73,7 @@ class Result(Record):
     @property
     def complete(self) -> bool:
         """Whether everything is there, as far as can be known."""
-        return self.judgement.outcome is Outcome.COMPLETE
+        return self.outcome == "complete"
 
     def raise_for_incomplete(self) -> None:
         """Raise ``IncompleteError`` unless everything is there, as far as can be known."""

@@ -10,7 +10,7 @@ import threading
 import time
 
 from movescu.dimse.status import CANCEL, SUCCESS
-from movescu.retrieve.judgement import Evidence
+from movescu.retrieve.evidence import Evidence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

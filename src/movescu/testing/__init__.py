@@ -1,6 +1,6 @@
 """A small DICOM archive for tests and demonstrations: C-ECHO, C-FIND, C-MOVE, and C-STORE to load it.
 
-It serves the DICOM files of a folder, on this machine, until the ``with`` block ends::
+The archive serves the DICOM files of a folder, on this machine, until the ``with`` block ends::
 
     import subprocess
 
@@ -14,12 +14,12 @@ It serves the DICOM files of a folder, on this machine, until the ``with`` block
 
 ``python -m movescu.testing FOLDER --port 4242 --destination MYSELF=127.0.0.1:11112`` does the same from a shell.
 
-A client is worth what it does when its archive misbehaves, so this one does on request. Inside the block above::
+To test how a client copes with a faulty archive, add faults. Inside the block above::
 
         archive.faults = Faults(main_ends_by=Ending.ABORT, main_ends_after=3)
         assert subprocess.run(retrieve, check=False).returncode == 62
 
-``Faults`` lists what there is. Nothing here is meant for patients' data: there is no access control.
+``Faults`` lists all of them. Do not use the archive for patients' data: it has no access control.
 """
 
 from movescu.testing.archive import Archive

@@ -18,12 +18,12 @@ _ENDING_SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the archive. Gives the exit code: 0 when it was ended by a signal, 1 when it could not start."""
+    """Run the archive. Return the exit code: 0 after a signal has ended it, 1 if it could not start."""
     settings = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO if settings.verbose else logging.WARNING, format="%(levelname).1s: %(message)s"
     )
-    # Blocked before any thread starts, so that they wait for sigwait() and interrupt nothing.
+    # Blocked before any thread starts, so that signals wait for sigwait() and interrupt no thread.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
     archive = Archive(
         settings.folder,
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m movescu.testing",
         description="A small DICOM archive for tests: C-ECHO, C-FIND, C-MOVE, C-STORE. It has no access control.",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="its DICOM files, and those of folders below it, are served")
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the DICOM files to serve, subfolders included")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: the system chooses)")
     parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--ae-title", default="ARCHIVE", help="AE title of the archive (default: %(default)s)")
@@ -61,13 +61,19 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="AET=HOST:PORT",
-        help="a move destination; can be given several times",
+        help="move destination; may be repeated",
     )
     parser.add_argument(
-        "--associations", type=int, default=1, metavar="N", help="storage associations at once for one C-MOVE"
+        "--associations",
+        type=int,
+        default=1,
+        metavar="N",
+        help="storage associations at once for each C-MOVE (default: %(default)s)",
     )
-    parser.add_argument("--received-folder", metavar="FOLDER", help="where objects are kept that come by C-STORE")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say what happens")
+    parser.add_argument(
+        "--received-folder", metavar="FOLDER", help="folder for objects received by C-STORE (default: memory)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log each step")
     return parser
 
 

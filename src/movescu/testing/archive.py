@@ -1,7 +1,7 @@
-"""The test archive: C-ECHO, C-STORE, C-FIND and C-MOVE as SCP, on the layers that the client stands on.
+"""The test archive: SCP of C-ECHO, C-STORE, C-FIND and C-MOVE (PS3.4 annexes A, B and C), on the client's own layers.
 
-Serves each association in a thread and each request to its end. Matching is in ``query``, C-MOVE in ``move_scp``, its
-sending in ``suboperations``, receiving in ``services.store``; what goes wrong on request is in ``faults``.
+Each association has a thread, and each request is served to its end before the next. ``query`` matches, ``move_scp``
+answers C-MOVE, ``suboperations`` sends, ``services.store`` receives, and ``faults`` holds what goes wrong on request.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _IDLE: Final = Silence(None, "waiting for a request")
 _SILENCE: Final = Silence(30.0, "the client of the archive is silent in the middle of a message")
 
 _UNCOMPRESSED: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG)
-# What is compressed is taken as it is where its sender offers the choice: the archive decodes nothing.
+# Compressed syntaxes come first, because the archive cannot compress or decompress what it has to serve later.
 _PREFERENCE: Final = (
     *(syntax for syntax in TRANSFER_SYNTAXES.values() if syntax.encapsulated),
     *_UNCOMPRESSED,
@@ -84,15 +84,15 @@ Address = tuple[str, int]
 class Archive:
     """A small archive with the DICOM files of a folder, as a context manager.
 
-    ``folder``: files in it and below are served, where they are DICOM files; None begins with nothing. Changes to these
-    files while the archive runs are not allowed for. ``destinations``: host and port by AE title; the dictionary is
-    the attribute ``destinations`` and may be changed at any time. ``port`` 0 lets the system choose. ``associations``:
-    how many storage associations carry the sub-operations of one C-MOVE at once. ``received_folder``: an existing
-    folder in which objects are kept that come by C-STORE, None keeps them in memory. ``faults``: what to do wrong;
-    the attribute may be changed between requests, which take what they find when they begin.
+    ``folder``: the DICOM files in it and below are served; None starts with no objects. The files must not change while
+    the archive runs. ``destinations``: host and port by AE title; the attribute of that name may be changed at any
+    time. ``port``: 0 lets the system choose. ``associations``: number of storage associations that carry the
+    sub-operations of one C-MOVE at once. ``received_folder``: existing folder for objects received by C-STORE; None
+    keeps them in memory. ``faults``: what to do wrong; a request uses the value that the attribute has when the
+    request begins.
 
-    Raises ``ListenError`` and, for ``received_folder``, ``DirectoryNotFoundError`` and ``DirectoryNotWritableError``
-    when it starts.
+    Starting raises ``ListenError`` and, for ``received_folder``, ``DirectoryNotFoundError`` and
+    ``DirectoryNotWritableError``.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting, and most are left alone
@@ -136,11 +136,11 @@ class Archive:
 
     @property
     def sop_instance_uids(self) -> tuple[str, ...]:
-        """SOP instance UIDs of all objects that the archive has."""
+        """SOP instance UIDs of all objects of the archive."""
         return tuple(entry.sop_instance_uid for entry in self._index.entries())
 
     def start(self) -> None:
-        """Read the folder, and listen: when this returns, the archive answers. Raises ``ListenError``."""
+        """Read the folder and listen; raise ``ListenError`` if that fails. The archive answers when this returns."""
         if self._folder is not None:
             self._index.add_folder(self._folder)
         with contextlib.ExitStack() as stack:
@@ -157,7 +157,7 @@ class Archive:
         _log.info("archive %s with %d objects listens on port %d", self.ae_title, len(self), self.port)
 
     def close(self) -> None:
-        """End every association and stop listening; waits for the threads."""
+        """Stop listening, end every association and wait for the threads."""
         self._resources.close()
         for thread in self._background:
             thread.join(_JOIN_SECONDS)
@@ -171,7 +171,7 @@ class Archive:
         )
 
     def _serve(self, connection: Connection, request: AssociateRQ) -> None:
-        """Serve one association to its end; called in a thread of its own."""
+        """Serve one association to its end, in a thread of its own."""
         faults = self.faults
         if faults.reject is not None:
             connection.reject(AssociateRJ(*faults.reject))
@@ -186,7 +186,7 @@ class Archive:
     def _dispatch(self, exchange: Exchange, context_id: int, message: Message, calling_ae_title: str) -> None:
         context = exchange.connection.contexts[context_id]
         if isinstance(message, CCancelRQ):
-            return  # it crossed the final response (PS3.7 9.3.2.3)
+            return  # the C-CANCEL-RQ crossed the final response (PS3.7 9.3.2.3)
         if not isinstance(message, CFindRQ | CMoveRQ):
             self._storage.dispatch(exchange, context_id, message, calling_ae_title)
         elif message.affected_sop_class_uid != context.abstract_syntax or context.abstract_syntax not in MODELS:
@@ -216,7 +216,7 @@ class Archive:
         exchange.send(context.context_id, response, _SILENCE)
 
     def _send_matches(self, exchange: Exchange, context: Context, request: CFindRQ, query: Query) -> bool:
-        """Send a pending response for each match; False if C-CANCEL came in between."""
+        """Send a pending response for each match. Return False if a C-CANCEL ended that."""
         for values, supported in find(self._index.entries(), query, self.ae_title):
             if exchange.connection.readable(0):
                 received = exchange.receive_response(_SILENCE)
@@ -251,7 +251,7 @@ class Archive:
         MoveSCP(exchange, context, request, faults).serve(plan, self._carry_out_later)
 
     def _carry_out_later(self, outcomes: Generator[SubOperationOutcome], seconds: float) -> None:
-        """Carry out, in a thread, what is left of a C-MOVE whose final response has been given."""
+        """Carry out, in a thread, the sub-operations that remain after the final response of a C-MOVE."""
 
         def run() -> None:
             self._outgoing.ended.wait(seconds)
@@ -276,7 +276,7 @@ class Archive:
 
 
 class _MemoryReceiver:
-    """Keeps a received object in memory."""
+    """Keep a received object in memory."""
 
     def __init__(self, index: StoredObjects, meta: bytes) -> None:
         self._index = index
@@ -293,7 +293,7 @@ class _MemoryReceiver:
 
 
 class _FolderReceiver:
-    """Keeps a received object as a file, by way of ``receiver``, and enters it in the index."""
+    """Write a received object to a file by ``receiver``, and add it to the index."""
 
     def __init__(self, index: StoredObjects, receiver: ObjectReceiver, path: Path) -> None:
         self._index = index
@@ -316,7 +316,10 @@ class _FolderReceiver:
 
 
 def _query(exchange: Exchange, context: Context) -> Query:
-    """Receive the identifier of a request. Raises ``IdentifierError``, and ``ProtocolError`` for one without end."""
+    """Receive the identifier of a request.
+
+    Raise ``IdentifierError`` if it does not fit the request, and ``ProtocolError`` if it is too long.
+    """
     identifier = bytearray()
     for fragment in exchange.data_set(_SILENCE):
         identifier += fragment

@@ -1,7 +1,7 @@
-"""``make demo``: one study goes from the test archive to a folder, by the real command.
+"""``make demo``: retrieve a study from the test archive into a folder, with the real command.
 
-The archive has the sample files that pydicom brings along. A C-FIND chooses the study, ``movescu`` retrieves it in a
-process of its own, and what is in the folder afterwards is listed, read by pydicom.
+The archive has pydicom's sample files. A C-FIND chooses the study, ``movescu`` retrieves it in a process of its own,
+and pydicom reads and lists the files.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ class Study(NamedTuple):
 
 
 def main() -> int:
-    """Run the demonstration. Gives the exit code: 0 if every object of the study came."""
+    """Run the demonstration. Return the exit code: 0 if every object of the study arrived."""
     with Archive(_sample_files()) as archive:
         _say(f"Archive {archive.ae_title} on {archive.host} port {archive.port} has {len(archive)} objects.")
         study = max(_find_studies(archive), default=None)
         if study is None:
-            _say(f"It has no study of {_PATIENT}: this version of pydicom brings other sample files.")
+            _say(f"The archive has no study of {_PATIENT}: this version of pydicom has other sample files.")
             return 1
         _say(f"C-FIND: study {study.uid} of {_PATIENT} has {study.objects} objects.\n")
         code = _retrieve(archive, study)
-    came = _list_output()
-    _say(f"\n{came} of {study.objects} objects came; movescu ended with exit code {code}.")
-    return 0 if code == 0 and came == study.objects else 1
+    received = _list_output()
+    _say(f"\n{received} of {study.objects} objects arrived; movescu ended with exit code {code}.")
+    return 0 if code == 0 and received == study.objects else 1
 
 
 def _sample_files() -> Path:
-    import pydicom.data  # this program's, and none of whoever imports it
+    import pydicom.data  # slow to load, and only the demonstration needs it
 
     return Path(pydicom.data.__file__).parent / "test_files"
 
 
 def _find_studies(archive: Archive) -> list[Study]:
-    """Ask the archive for the studies of the demonstration's patients."""
+    """Query the archive for the studies of the demonstration's patients."""
     keys = [
         "QueryRetrieveLevel=STUDY",
         f"PatientName={_PATIENT}",
@@ -89,7 +89,7 @@ def _find_studies(archive: Archive) -> list[Study]:
 
 
 def _retrieve(archive: Archive, study: Study) -> int:
-    """Run the command. Gives its exit code."""
+    """Run the command. Return its exit code."""
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
     port = _free_port()
@@ -103,13 +103,13 @@ def _retrieve(archive: Archive, study: Study) -> int:
 
 
 def _free_port() -> int:
-    """Give a port that nothing listens on; in theory another program may take it before the command does."""
+    """Return a port that is free now; in theory another program may take it before the command does."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 def _list_output() -> int:
-    """Print a line for each file that came. Gives their number."""
+    """Print a line for each received file. Return their number."""
     import pydicom
 
     files = sorted(OUTPUT.iterdir())

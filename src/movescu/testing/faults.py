@@ -1,7 +1,7 @@
-"""What the test archive does wrong when it is told to: the faults of archives that a C-MOVE client has to survive.
+"""Faults of the test archive on request: those of real archives that a C-MOVE client has to survive.
 
-``Faults`` says which; each is one small function or one branch at one place, which the field's description names. Every
-default is off. Faults that concern different places go together. Counts of sub-operations begin at 1.
+Each field of ``Faults`` is one fault, carried out by one small function or one branch. All are off by default. Faults
+of different places can be combined. Counts of sub-operations begin at 1.
 """
 
 from __future__ import annotations
@@ -23,80 +23,80 @@ if TYPE_CHECKING:
     from movescu.transport.connection import Connection
 
 _SECONDS: Final = 10.0
-_PDU: Final = 4096  # bytes of the P-DATA-TFs of half an object, for a peer that takes as much
+_PDU: Final = 4096  # bytes of a P-DATA-TF with a part of half an object, if the peer accepts as much
 _PDV_OVERHEAD: Final = 6  # PDV length, context ID, message control header (PS3.8 9.3.5.1)
 
 
 class Ending(Enum):
-    """A way in which an association ends before its time."""
+    """A way in which an association ends early."""
 
     ABORT = auto()
     """A-ABORT (PS3.8 9.3.8)."""
     CLOSE = auto()
-    """The connection is closed without a word."""
+    """The connection is closed without an A-ABORT."""
     RESET = auto()
-    """The connection is reset, as when a machine goes down and comes up again."""
+    """The connection is reset, as after a restart of the machine."""
     RELEASE = auto()
-    """A-RELEASE-RQ where a response is due."""
+    """A-RELEASE-RQ instead of a response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """What an archive does wrong; times are in seconds. An archive's ``faults`` may be changed between requests."""
+    """Faults of an archive; all are off by default. ``Archive.faults`` may be changed between requests."""
 
     reject: tuple[int, int, int] | None = None
-    """Associations are rejected with this result, source and reason (PS3.8 9.3.4)."""
+    """Reject associations with this result, source and reason (PS3.8 9.3.4)."""
     accept_no_context: bool = False
-    """Associations are accepted without any presentation context."""
+    """Accept associations, but none of their presentation contexts."""
 
     main_ends_by: Ending | None = None
-    """The association of the C-MOVE request ends so, instead of the final response or earlier."""
+    """End the association of the C-MOVE request in this way, instead of the final response or earlier."""
     main_ends_after: int = 0
-    """Sub-operations that are carried out before ``main_ends_by``; it does not happen where there are fewer. 0: the
-    request is answered by nothing else. With several storage associations at once a few more may be under way."""
+    """Number of sub-operations before ``main_ends_by``, which does not happen if there are fewer. Default: 0, the end
+    is the only answer to the request. With several storage associations at once, a few more may be under way."""
 
     success_after: int | None = None
-    """The final response, success for all, comes after so many sub-operations, and the rest of them later; nothing is
-    changed where there are fewer. 0: it comes before the storage association is opened."""
+    """Send the final response, success for all, after this number of sub-operations, and carry out the others later. No
+    effect if there are fewer. 0: before the storage association is opened."""
     late: float = 0.0
-    """How long after the final response of ``success_after`` the rest begins."""
+    """Seconds from the final response of ``success_after`` to the remaining sub-operations. Default: 0."""
 
     no_final_response: bool = False
-    """After the last sub-operation the archive is silent."""
+    """Send nothing after the last sub-operation."""
     endless_pending: float | None = None
-    """Instead of the final response, a pending one comes at this interval until the association ends; C-CANCEL is
-    passed over."""
+    """Seconds. Instead of the final response, send a pending one at this interval until the association ends, and
+    ignore C-CANCEL."""
     overcount: int = 0
-    """The final response counts so many more completed sub-operations than there were."""
+    """Add this number to the completed sub-operations of the final response."""
 
     takes_no_lists: bool = False
-    """A request for several SOP instances by their UIDs is refused."""
+    """Refuse a request for a list of SOP instance UIDs."""
     drop_every: int = 0
-    """Every so many-th object is not sent, and counted as completed."""
+    """Do not send every n-th object, and count it as completed. 0: send all."""
     fail_every: int = 0
-    """Every so many-th object is not sent, and counted as failed."""
+    """Do not send every n-th object, and count it as failed. 0: send all."""
     pause: float = 0.0
-    """How long the archive waits before each sub-operation."""
+    """Seconds to wait before each sub-operation. Default: 0."""
 
     sender_ends_by: Ending | None = None
-    """The storage association ends so in the middle of a data set; what it had still to send fails."""
+    """End the storage association in this way in the middle of a data set; its remaining objects fail."""
     sender_ends_in: int = 1
-    """The object, in the order of sending, in which ``sender_ends_by`` happens."""
+    """Number of the object, in the order of sending, in which ``sender_ends_by`` happens. Default: 1."""
     never_release: bool = False
-    """Storage associations are not released after the last object."""
+    """Do not release storage associations after the last object."""
     never_close: bool = False
-    """Storage associations are released, and their connections stay open."""
+    """Release storage associations, but keep their connections open."""
 
     def drops(self, number: int) -> bool:
-        """Tell whether this object is counted as completed instead of sent."""
+        """Return True if this object is counted as completed instead of being sent."""
         return self.drop_every > 0 and number % self.drop_every == 0
 
     def fails(self, number: int) -> bool:
-        """Tell whether this object is counted as failed instead of sent."""
+        """Return True if this object is counted as failed instead of being sent."""
         return self.fail_every > 0 and number % self.fail_every == 0
 
     def breaks_off(self, number: int) -> bool:
-        """Tell whether the sender ends the association in the middle of this object."""
+        """Return True if the sender ends the association in the middle of this object."""
         return self.sender_ends_by is not None and number == self.sender_ends_in
 
 
@@ -104,7 +104,7 @@ NO_FAULTS: Final = Faults()
 
 
 def end(connection: Connection, ending: Ending) -> None:
-    """End an association and its connection. Raises ``PeerError`` if the peer does not confirm a release."""
+    """End an association and its connection. Raise ``PeerError`` if the peer does not confirm a release."""
     match ending:
         case Ending.ABORT:
             connection.abort()
@@ -119,21 +119,21 @@ def end(connection: Connection, ending: Ending) -> None:
 
 
 def reset(connection: Connection) -> None:
-    """Close a connection by TCP's RST: what the peer has not read yet is lost to it."""
+    """Close a connection by a TCP RST: the peer loses the bytes that it has not read yet."""
     with socket.socket(fileno=os.dup(connection.fileno())) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def hold_open(connection: Connection) -> socket.socket:
-    """Give a second handle of the connection: it stays open, for the peer too, when ``connection`` closes."""
+    """Return a second handle, which keeps the connection open, for the peer too, when ``connection`` closes."""
     return socket.socket(fileno=os.dup(connection.fileno()))
 
 
 def break_off(exchange: Exchange, context_id: int, request: CStoreRQ, data_set: memoryview, ending: Ending) -> None:
     """Send a C-STORE request with the first half of its data set, then end the association.
 
-    Raises ``InterruptedConnectionError`` when that is done, and ``PeerError``.
+    Always raise: ``InterruptedConnectionError`` after the end, or ``PeerError`` if the peer ends it first.
     """
     deadline = Deadline(_SECONDS, "sending half an object")
     exchange.send(context_id, request, deadline)

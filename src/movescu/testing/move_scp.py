@@ -1,8 +1,8 @@
-"""The Query/Retrieve service class, C-MOVE, as SCP: PS3.4 C.4.2.3 and PS3.7 9.1.4.
+"""C-MOVE as SCP of the Query/Retrieve service class: PS3.4 C.4.2.3 and PS3.7 9.1.4.
 
-Finds what a request names and where it is to go, has the sub-operations carried out, and reports them: a pending
-response after each, the final one with the counts and the list of what failed. C-CANCEL is looked for between two
-sub-operations. Sending is ``suboperations``'.
+Takes the objects and the destination of a request, runs the sub-operations (``suboperations`` sends them), and reports
+each by a pending response. The final response has the counts and the Failed SOP Instance UID List. Between two
+sub-operations it checks for C-CANCEL.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _log: Final = logger_of("movescu.testing")
 FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
 UNABLE_TO_PERFORM_SUB_OPERATIONS: Final = 0xA702  # PS3.4 table C.4-2
 
-_MOST_COUNTED: Final = 0xFFFF  # by VR US; where there are more, archives leave the counts out
+_MOST_COUNTED: Final = 0xFFFF  # the counts are of VR US; archives omit larger ones
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 _SILENCE: Final = Silence(30.0, "the client of the archive is silent in the middle of a message")
 
 
 class Plan(NamedTuple):
-    """What a request comes to: the objects, and the generator that sends them."""
+    """The objects of a request, and the generator that sends them."""
 
     entries: Sequence[Entry]
     outcomes: Generator[SubOperationOutcome]
 
 
 class UnknownDestinationError(IdentifierError):
-    """The move destination is in no table: status A801."""
+    """The archive does not know the move destination: status A801."""
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class _Tally:
             self.failed_uids.append(outcome.entry.sop_instance_uid)
 
     def status(self) -> int:
-        """Give the status of the final response (PS3.4 table C.4-2)."""
+        """Return the status of the final response (PS3.4 table C.4-2)."""
         if not self.failed:
             return codes.SUCCESS
         succeeded = self.completed + self.warning
@@ -82,11 +82,7 @@ class _Tally:
 
 
 class MoveSCP:
-    """Answers one C-MOVE request.
-
-    ``plan`` gives what it comes to and raises ``IdentifierError``. ``later`` carries out, in the background, what is
-    left to do after the final response.
-    """
+    """The SCP's side of one C-MOVE request."""
 
     def __init__(self, exchange: Exchange, context: Context, request: CMoveRQ, faults: Faults) -> None:
         self._exchange = exchange
@@ -96,7 +92,11 @@ class MoveSCP:
         self._tally = _Tally(0)
 
     def serve(self, plan: Callable[[], Plan], later: Callable[[Generator[SubOperationOutcome], float], None]) -> None:
-        """Carry the request out. Raises ``PeerError`` if the association ends in it."""
+        """Carry out the request.
+
+        ``plan`` returns its objects, or raises ``IdentifierError``. ``later`` carries out, in the background, the
+        sub-operations that remain after the final response. Raise ``PeerError`` if the association ends before.
+        """
         try:
             entries, outcomes = plan()
         except IdentifierError as error:
@@ -115,7 +115,7 @@ class MoveSCP:
         self._conclude(codes.CANCEL if cancelled else self._tally.status())
 
     def _carry_out(self, outcomes: Generator[SubOperationOutcome]) -> bool:
-        """Report sub-operations as they come, to the last or until there is a reason to stop: True for C-CANCEL."""
+        """Run and report the sub-operations, to the last or an early end. Return True after C-CANCEL."""
         while not self._early and (outcome := next(outcomes, None)) is not None:
             self._tally.count(outcome)
             self._end_if_due()
@@ -135,7 +135,7 @@ class MoveSCP:
             raise InterruptedConnectionError(f"the association ends by {ending.name} in the middle of a C-MOVE")
 
     def _cancelled(self) -> bool:
-        """Look, without waiting, what the client has sent: only C-CANCEL is expected (PS3.7 9.3.4.3)."""
+        """Return True if the client has sent C-CANCEL, the only message allowed here (PS3.7 9.3.4.3)."""
         connection = self._exchange.connection
         if not connection.readable(0):
             return False
@@ -158,7 +158,7 @@ class MoveSCP:
         self._respond(status, completed=self._tally.completed + self._faults.overcount)
 
     def _never_conclude(self, interval: float | None) -> NoReturn:
-        """Be silent, or send a pending response at an interval, until the client ends the association."""
+        """Send a pending response at each interval, or none at all, until the client ends the association."""
         while True:
             if self._exchange.connection.readable(interval):
                 self._cancelled()

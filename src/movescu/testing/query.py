@@ -1,8 +1,7 @@
-"""Queries that the test archive answers: PS3.4 C.2.2.2 (matching), C.3 and C.6 (information models), C.4.1, C.4.2.
+"""Queries of the test archive: PS3.4 C.2.2.2 (matching), C.3 and C.6 (models), C.4.1 (C-FIND) and C.4.2 (C-MOVE).
 
-The keys are those that archives usually have, in one table; any key may be asked for at its own level and below, so
-every query is relational. Values are compared byte by byte, in whatever character set they are. Sending the answers is
-``archive``'s.
+One table has the keys that archives usually support. A key may be used at its own level and below, so every query is
+relational. Values are compared byte by byte, in any character set. ``archive`` sends the answers.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ UNIQUE_KEYS: Final = {
     "SERIES": SERIES_INSTANCE_UID,
     "IMAGE": SOP_INSTANCE_UID,
 }
-"""The levels from the top, and the key that tells the entities of each apart (PS3.4 C.6)."""
+"""The levels from the top, each with its unique key (PS3.4 C.6)."""
 
 _ALL: Final = tuple(UNIQUE_KEYS)
 MODELS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -74,7 +73,7 @@ _KEYS: Final = {
     "ImageType NumberOfFrames AcquisitionNumber",
 }
 
-# Attributes that are counted or collected from below: of an entity of this level, about the entities of that one.
+# Attributes of an entity of the first level that count, or collect values of, its entities of the other.
 _COUNTS: Final = (
     ("PATIENT", "NumberOfPatientRelatedStudies", "STUDY"),
     ("PATIENT", "NumberOfPatientRelatedSeries", "SERIES"),
@@ -93,14 +92,14 @@ def _tag(keyword: str) -> int:
 
 
 def stored_tags() -> tuple[int, ...]:
-    """Give the tags of all attributes that an object's header is read for."""
+    """Return the tags of all attributes to read from an object's header."""
     return tuple(_tag(keyword) for keywords in _KEYS.values() for keyword in keywords.split())
 
 
 class IdentifierError(MovescuError):
-    """A request whose identifier does not fit its SOP class: status A900 (PS3.4 tables C.4-1, C.4-2).
+    """The identifier of a request does not fit its SOP class: status A900 (PS3.4 tables C.4-1, C.4-2).
 
-    ``offending_elements`` are the tags that it is about.
+    ``offending_elements``: the tags at fault.
     """
 
     def __init__(self, message: str, offending_elements: tuple[int, ...] = ()) -> None:
@@ -110,7 +109,7 @@ class IdentifierError(MovescuError):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An identifier that was understood: its level, those above it in its model, and its keys by tag."""
+    """A parsed identifier: its level, the levels of its model down to that, and its keys by tag."""
 
     level: str
     levels: tuple[str, ...]
@@ -118,12 +117,12 @@ class Query:
 
 
 def read_query(identifier: bytes, syntax: TransferSyntax, sop_class_uid: str) -> Query:
-    """Understand an identifier as received. Raises ``IdentifierError``."""
+    """Parse an identifier as received. Raise ``IdentifierError`` if that fails or its level is not the model's."""
     try:
         values = values_of(identifier, syntax)
     except DataSetError as error:
         raise IdentifierError(f"the identifier cannot be read: {error}") from error
-    keys = {tag: value for tag, value in values.items() if tag & 0xFFFF}  # group lengths ask for nothing
+    keys = {tag: value for tag, value in values.items() if tag & 0xFFFF}  # group lengths are not keys
     level = _text(keys.pop(QUERY_RETRIEVE_LEVEL, b""))
     levels = MODELS[sop_class_uid]
     if level not in levels:
@@ -135,9 +134,9 @@ def read_query(identifier: bytes, syntax: TransferSyntax, sop_class_uid: str) ->
 
 
 def select(entries: Iterable[Entry], query: Query) -> list[Entry]:
-    """Give the objects that a C-MOVE identifier names by the unique keys of its level and above (PS3.4 C.4.2.1.4.1).
+    """Return the objects that match the unique keys of the level and above (PS3.4 C.4.2.1.4.1).
 
-    Raises ``IdentifierError`` if it names none at its own level.
+    Raise ``IdentifierError`` if the identifier has no unique key of its level.
     """
     own = UNIQUE_KEYS[query.level]
     if not _text(query.keys.get(own, b"")):
@@ -150,9 +149,9 @@ def select(entries: Iterable[Entry], query: Query) -> list[Entry]:
 
 
 def find(entries: Iterable[Entry], query: Query, ae_title: str) -> Iterator[tuple[dict[int, bytes], bool]]:
-    """Give the matches of a C-FIND identifier: values by tag, and whether every key is one that is known here.
+    """Yield the matches of a C-FIND identifier: values by tag, and whether the archive supports every key.
 
-    ``ae_title`` is what Retrieve AE Title (0008,0054) says.
+    ``ae_title``: the value of Retrieve AE Title (0008,0054).
     """
     known = _known_tags(query)
     common = {QUERY_RETRIEVE_LEVEL: _even(query.level), RETRIEVE_AE_TITLE: _even(ae_title)}
@@ -174,7 +173,7 @@ def _known_tags(query: Query) -> set[int]:
 
 
 def _entities(entries: Iterable[Entry], level: str) -> Iterable[list[Entry]]:
-    """Group objects to the entities of a level."""
+    """Group objects by the entities of a level."""
     entities: dict[str, list[Entry]] = {}
     for entry in entries:
         entities.setdefault(entry.text(UNIQUE_KEYS[level]), []).append(entry)
@@ -182,7 +181,7 @@ def _entities(entries: Iterable[Entry], level: str) -> Iterable[list[Entry]]:
 
 
 def _values(entity: Sequence[Entry], query: Query) -> dict[int, bytes]:
-    """Give what is known of an entity: the attributes of its first object, counts and collections of all of them."""
+    """Return the attributes of an entity: those of its first object, and counts and collections over all of them."""
     values = dict(entity[0].values)
     for level, keyword, counted in _COUNTS:
         if level == query.level and (tag := _tag(keyword)) in query.keys:
@@ -198,7 +197,7 @@ def _values(entity: Sequence[Entry], query: Query) -> dict[int, bytes]:
 
 
 def matches(tag: int, key: bytes, value: bytes) -> bool:
-    """Tell whether a value matches a key (PS3.4 C.2.2.2): universal, UIDs of a list, range, wild card, single value."""
+    """Return True if a value matches a key (PS3.4 C.2.2.2): universal, list of UIDs, range, wild card, single value."""
     wanted = _text(key)
     if not wanted.strip("*"):
         return True
@@ -208,7 +207,7 @@ def matches(tag: int, key: bytes, value: bytes) -> bool:
         return any(uid in wanted.split("\\") for uid in values)
     if vr in ("DA", "TM") and "-" in wanted:
         return any(_in_range(part, wanted) for part in values)
-    # Person names are compared without regard to case, which PS3.4 C.2.2.2.1 leaves to the archive.
+    # Person names match in any case: PS3.4 C.2.2.2.1 leaves that to the archive.
     pattern = re.compile("|".join(map(_expression, wanted.split("\\"))), re.DOTALL | (re.IGNORECASE * (vr == "PN")))
     return any(pattern.fullmatch(part) for part in values)
 
@@ -230,8 +229,8 @@ def _text(value: bytes) -> str:
 
 
 def encode_identifier(values: Mapping[int, bytes], syntax: TransferSyntax) -> bytes:
-    """Give a data set of these values, text or UIDs by tag, in the transfer syntax of a presentation context."""
-    # By way of implicit VR: it has no limit to lengths, and recoding finds the VRs.
+    """Encode text and UIDs by tag as a data set in a transfer syntax."""
+    # By way of implicit VR: its lengths have 32 bits for every VR, and recoding looks up the VRs.
     data = b"".join(
         struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(value)) + value for tag, value in sorted(values.items())
     )
@@ -240,7 +239,7 @@ def encode_identifier(values: Mapping[int, bytes], syntax: TransferSyntax) -> by
 
 
 def encode_uids(tag: int, uids: Iterable[str], syntax: TransferSyntax) -> bytes:
-    """Give a data set of one element, a list of UIDs."""
+    """Encode a data set of one element, a list of UIDs."""
     return encode_identifier({tag: _even("\\".join(uids), b"\0")}, syntax)
 
 

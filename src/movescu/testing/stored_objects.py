@@ -1,8 +1,8 @@
-"""What the test archive has: its objects, the attributes of them that can be asked for, and where their bytes are.
+"""The objects of the test archive: their attributes for queries, and the place of their bytes.
 
-An object is a file of PS3.10, or one that was received and is held in memory. Headers are read with pydicom, pixel
-data is not. Which attributes belong to which level, and how they are matched, is ``query``'s; values are kept as the
-bytes of the data set.
+An object is a file of PS3.10, or the bytes of a received one in memory. pydicom reads the header, without the pixel
+data. Values are kept as the bytes of the data set. ``query`` knows which attributes belong to which level, and matches
+them.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ STUDY_INSTANCE_UID: Final = 0x0020000D
 SERIES_INSTANCE_UID: Final = 0x0020000E
 
 _UIDS: Final = (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
-_HEAD: Final = 64 * 1024  # bytes in which preamble and file meta information have to end
-_MAPPED_FROM: Final = 1 << 20  # bytes; what is smaller is read, which is quicker
+_HEAD: Final = 64 * 1024  # bytes; preamble and file meta information have to end within them
+_MAPPED_FROM: Final = 1 << 20  # bytes; reading a smaller file is faster than mapping it
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An object of the archive.
 
-    ``values``: bytes of its attributes by tag. ``source``: a file, or the bytes of one; ``offset`` is where in it the
-    data set begins.
+    ``values``: the bytes of its attributes by tag. ``source``: a file, or the bytes of one; the data set begins at
+    ``offset``.
     """
 
     values: Mapping[int, bytes]
@@ -62,11 +62,11 @@ class Entry:
         return self.text(SOP_INSTANCE_UID)
 
     def text(self, tag: int) -> str:
-        """Give the value of an attribute as text, without padding; empty if there is none."""
+        """Return the value of an attribute as text, without padding; an empty text if there is none."""
         return self.values.get(tag, b"").decode("latin-1").strip("\0 ")
 
     def data_set(self) -> memoryview:
-        """Give the bytes of the data set as they are stored; a large file is mapped, not read. Raises ``OSError``."""
+        """Return the data set's bytes as stored; a large file is mapped. Raise ``OSError`` if it cannot be read."""
         if isinstance(self.source, bytes):
             return memoryview(self.source)[self.offset :]
         with self.source.open("rb") as file:
@@ -78,7 +78,7 @@ class Entry:
 
 
 class StoredObjects:
-    """The objects of an archive by SOP instance UID; ``tags`` are the attributes that are kept. Safe in any thread."""
+    """The objects of an archive by SOP instance UID, with the attributes ``tags``. Safe in any thread."""
 
     def __init__(self, tags: Iterable[int]) -> None:
         self._tags = sorted({*tags, *_UIDS, SPECIFIC_CHARACTER_SET})
@@ -89,15 +89,15 @@ class StoredObjects:
         return len(self._entries)
 
     def entries(self) -> tuple[Entry, ...]:
-        """Give all objects, in the order in which they came."""
+        """Return all objects, in order of arrival."""
         with self._lock:
             return tuple(self._entries.values())
 
     def add_folder(self, folder: Path) -> None:
-        """Take every DICOM file in a folder and those below it, in order of their names.
+        """Add every DICOM file of a folder and its subfolders, in order of their names.
 
-        What is no DICOM file with SOP class, SOP instance, series and study UID is passed over. Of several files of one
-        SOP instance the first counts.
+        Files that are not DICOM, or lack SOP class, SOP instance, series or study UID, are skipped. Of several files
+        with one SOP instance UID the first is used. Raise ``UsageError`` if there is no such folder.
         """
         if not folder.is_dir():
             raise UsageError(f"there is no folder {str(folder)!r}")
@@ -107,7 +107,7 @@ class StoredObjects:
                     self._entries.setdefault(entry.sop_instance_uid, entry)
 
     def add(self, source: Path | bytes) -> None:
-        """Take one object, in place of the one that has its SOP instance UID. Raises ``DataSetError``."""
+        """Add one object, or replace the one with its SOP instance UID. Raise ``DataSetError`` if it lacks a UID."""
         entry = self._read(source)
         if entry is None:
             raise DataSetError("not a DICOM file with SOP class, SOP instance, series and study UID")
@@ -121,7 +121,7 @@ class StoredObjects:
                 return None
             values = _read_values(source, self._tags)
         except (DataSetError, OSError) as error:
-            _log.info("%s is passed over: %s", source if isinstance(source, Path) else "an object", error)
+            _log.info("skipped %s: %s", source if isinstance(source, Path) else "an object", error)
             return None
         entry = Entry(values, TRANSFER_SYNTAXES[meta.transfer_syntax_uid], source, meta.length)
         return entry if all(entry.text(tag) for tag in _UIDS) else None
@@ -135,17 +135,17 @@ def _head(source: Path | bytes) -> bytes:
 
 
 def _read_values(source: Path | bytes, tags: list[int]) -> dict[int, bytes]:
-    """Read the header. Raises ``DataSetError`` and ``OSError``."""
-    import pydicom  # 200 ms that a program does without until it starts an archive
+    """Return the values of a header. Raise ``DataSetError`` if it cannot be parsed, and ``OSError``."""
+    import pydicom  # slow to load, and needed only once an archive starts
 
     file = BytesIO(source) if isinstance(source, bytes) else source
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd values are what test data is for
+        warnings.simplefilter("ignore")  # test data has odd values on purpose
         try:
             dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
         except OSError:
             raise
-        except Exception as error:  # pydicom lets through whatever a broken file makes Python raise
+        except Exception as error:  # pydicom passes on any exception that a broken file causes
             raise DataSetError(f"the header cannot be read: {error}") from error
         return {tag: _raw(dataset.get_item(tag)) for tag in tags if tag in dataset}
 

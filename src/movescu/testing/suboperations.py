@@ -1,8 +1,8 @@
-"""The sub-operations of a C-MOVE: storage associations to its destination, as SCU of PS3.4 annex B and C.4.2.2.
+"""The sub-operations of a C-MOVE: storage associations with its destination, as SCU of PS3.4 annex B and C.4.2.2.
 
-Objects are sent as they are stored. For each SOP class and stored transfer syntax a presentation context of its own is
-proposed; where the receiver takes an uncompressed object in another uncompressed transfer syntax only, it is recoded.
-What 128 contexts do not hold goes over the next association. Counting and reporting are for ``move_scp``.
+Objects are sent as they are stored: each SOP class and stored transfer syntax gets a presentation context. If the
+receiver accepts an uncompressed object only in another uncompressed transfer syntax, the object is recoded. Objects for
+which 128 contexts do not suffice go over another association. ``move_scp`` counts and reports the outcomes.
 """
 
 from __future__ import annotations
@@ -49,26 +49,26 @@ _Proposal: TypeAlias = tuple[str, tuple[str, ...]]
 
 
 class SubOperationOutcome(NamedTuple):
-    """What became of a sub-operation: the status of PS3.4 table B.2-1 that the receiver gave, or that stands for it."""
+    """Outcome of a sub-operation: the receiver's status of PS3.4 table B.2-1, or one that stands for a failure here."""
 
     entry: Entry
     status: int
 
 
 class Destination(NamedTuple):
-    """Where a C-MOVE sends, and on whose behalf."""
+    """The move destination, and the AE that requested the C-MOVE."""
 
     ae_title: str
     host: str
     port: int
     calling_ae_title: str
-    """Our own."""
+    """AE title of the archive."""
     originator_ae_title: str
     originator_message_id: int
 
 
 class Outgoing:
-    """What an archive has open towards destinations: to be ended with it. Safe in any thread."""
+    """The open connections of an archive to destinations, which end with it. Safe in any thread."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
@@ -77,26 +77,26 @@ class Outgoing:
         self._held = contextlib.ExitStack()
 
     def opened(self, connection: Connection) -> None:
-        """Note an association that a thread uses."""
+        """Add an association that a thread uses."""
         with self._lock:
             self._connections.add(connection)
             if self.ended.is_set():
                 connection.interrupt("the archive has ended")
 
     def closed(self, connection: Connection) -> None:
-        """Note that it has ended."""
+        """Remove an association that has ended."""
         with self._lock:
             self._connections.discard(connection)
 
     def hold(self, resource: contextlib.AbstractContextManager[object]) -> None:
-        """Keep something open that no thread uses."""
+        """Keep a resource open that no thread uses."""
         with self._lock:
             self._held.enter_context(resource)
             if self.ended.is_set():
                 self._held.close()
 
     def end(self) -> None:
-        """Wake the threads that wait for a destination, and close what is held."""
+        """Wake the threads that wait for a destination, and close the resources held."""
         self.ended.set()
         with self._lock:
             for connection in self._connections:
@@ -107,10 +107,9 @@ class Outgoing:
 def sub_operations(
     entries: Sequence[Entry], destination: Destination, faults: Faults, outgoing: Outgoing, associations: int
 ) -> Generator[SubOperationOutcome]:
-    """Send objects over so many associations at once; give the outcome of each as it comes.
+    """Send objects over a number of associations at once; yield the outcome of each as it comes.
 
-    Nothing happens before the first is asked for. Closing the generator stops the sending: the associations are
-    released.
+    Sending begins with the first ``next``. Closing the generator stops it and releases the associations.
     """
     numbered = list(enumerate(entries, start=1))
     senders = [_Sender(destination, faults, outgoing).send(numbered[i::associations]) for i in range(associations)]
@@ -118,7 +117,7 @@ def sub_operations(
 
 
 def _merged(parts: Sequence[Generator[SubOperationOutcome]]) -> Generator[SubOperationOutcome]:
-    """Run generators side by side, each in a thread, and give what they give."""
+    """Run each generator in a thread, and yield their outcomes."""
     outcomes: queue.SimpleQueue[SubOperationOutcome | None] = queue.SimpleQueue()
     stopped = threading.Event()
 
@@ -144,7 +143,7 @@ def _merged(parts: Sequence[Generator[SubOperationOutcome]]) -> Generator[SubOpe
 
 
 class _Sender:
-    """Sends objects over one association after the other."""
+    """A Storage SCU that sends objects over one association after the other."""
 
     def __init__(self, destination: Destination, faults: Faults, outgoing: Outgoing) -> None:
         self._destination = destination
@@ -212,7 +211,11 @@ class _Sender:
             return SubOperationOutcome(entry, codes.OUT_OF_RESOURCES)
         context = next((contexts[key] for key in _keys(entry) if key in contexts), None)
         if context is None:
-            _log.warning("%s takes no %s as it is stored here", self._destination.ae_title, entry.sop_class_uid)
+            _log.warning(
+                "%s does not accept objects of SOP class %s as they are stored",
+                self._destination.ae_title,
+                entry.sop_class_uid,
+            )
             return SubOperationOutcome(entry, codes.SOP_CLASS_NOT_SUPPORTED)
         try:
             data_set = _data_set(entry, context)
@@ -222,7 +225,7 @@ class _Sender:
         return SubOperationOutcome(entry, self._store(exchange, context, number, entry, data_set))
 
     def _store(self, exchange: Exchange, context: Context, number: int, entry: Entry, data_set: memoryview) -> int:
-        """Send one object (PS3.7 9.1.1). Gives the status of the response."""
+        """Send one object (PS3.7 9.1.1). Return the status of the response."""
         request = CStoreRQ(
             entry.sop_class_uid,
             (number - 1) % 0xFFFF + 1,
@@ -240,7 +243,7 @@ class _Sender:
 
 
 def _proposals(entry: Entry) -> list[_Proposal]:
-    """Give the contexts that an object needs: as it is stored, and where possible recoded."""
+    """Return the contexts for an object: as it is stored and, if it is not compressed, recoded."""
     stored = entry.transfer_syntax
     proposals: list[_Proposal] = [(entry.sop_class_uid, (stored.uid,))]
     if not stored.encapsulated:
@@ -250,7 +253,7 @@ def _proposals(entry: Entry) -> list[_Proposal]:
 
 
 def _keys(entry: Entry) -> Iterator[tuple[str, str]]:
-    """Give SOP class and transfer syntax of the contexts on which an object can go, the best first."""
+    """Yield SOP class and transfer syntax of the contexts that can carry an object, the best first."""
     for class_uid, syntaxes in _proposals(entry):
         for syntax in syntaxes:
             yield class_uid, syntax
@@ -261,7 +264,7 @@ def _contexts(connection: Connection) -> dict[tuple[str, str], Context]:
 
 
 def _groups(entries: Iterable[Numbered]) -> Iterator[tuple[list[_Proposal], list[Numbered]]]:
-    """Divide objects into lots that one association can carry, in their order."""
+    """Divide objects into groups that one association can carry, in order."""
     proposals: dict[_Proposal, None] = {}
     group: list[Numbered] = []
     for number, entry in entries:
@@ -276,7 +279,7 @@ def _groups(entries: Iterable[Numbered]) -> Iterator[tuple[list[_Proposal], list
 
 
 def _data_set(entry: Entry, context: Context) -> memoryview:
-    """Give the bytes to send. Raises ``OSError`` and ``DataSetError``."""
+    """Return the bytes to send. Raise ``OSError`` or ``DataSetError`` if they cannot be read or recoded."""
     data_set, syntax = entry.data_set(), context.transfer_syntax
     if syntax is not entry.transfer_syntax:
         data_set = memoryview(recode(data_set, entry.transfer_syntax, Encoding(transfer_syntax=syntax)))

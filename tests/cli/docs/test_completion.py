@@ -1,4 +1,4 @@
-"""What TAB makes of a command line, in the shells themselves; where one is not installed, its tests are skipped."""
+"""Completion scripts in the shells themselves; the tests of a shell that is not installed are skipped."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TYPED = {
     "movescu -aet quer": "movescu -aet quer",
     "movescu archive quer": "movescu archive quer",
 }
-"""A line, and what TAB makes of it: where there is nothing to offer, nothing."""
+"""A line -> the line after TAB; unchanged where there are no candidates."""
 
 LISTED = {
     "movescu -ll ": {"fatal", "error", "warn", "info", "debug", "trace", "off"},
@@ -59,7 +59,7 @@ LISTED = {
     "movescu archive 104 +t": {"+t=", "+te", "+tls"},
     "movescu archive 104 ": {"query.dcm", "folder/"},
 }
-"""A line, and what there is among the words that TAB shows."""
+"""A line -> words among the candidates that TAB lists."""
 
 
 def installed(shell: str) -> str:
@@ -97,7 +97,7 @@ def press(request: pytest.FixtureRequest, folder: Path) -> Iterator[Press]:
 
 
 def of_fish(line: str, folder: Path) -> Pressed:
-    """What fish would offer; it says so itself, without a terminal. One candidate it would put into the line."""
+    """Return fish's candidates, which it prints without a terminal; a single one goes into the line."""
     script = "movescu --completion fish | source; complete -C $argv[1]"
     rows = [row.partition("\t")[0] for row in run("fish", "-N", "-c", script, line, folder=folder).splitlines()]
     begun = line.rpartition(" ")[2]
@@ -122,33 +122,33 @@ def run(*command: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_shell_finds_no_mistake_in_its_script(shell: str, tmp_path: Path) -> None:
+def test_completion_script_passes_the_shells_syntax_check(shell: str, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(completion_text(shell))
     run(installed(shell), "-n", str(script), folder=tmp_path)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_nothing_is_left_to_be_put_into_a_script(shell: str) -> None:
+def test_completion_script_has_no_placeholder_left(shell: str) -> None:
     assert not [word for word in completion_text(shell).split("@")[1::2] if word.isupper()]
 
 
 @pytest.mark.parametrize("line", TYPED)
-def test_tab_completes(press: Press, line: str) -> None:
+def test_tab_completes_the_word(press: Press, line: str) -> None:
     assert press(line).line == TYPED[line]
 
 
 @pytest.mark.parametrize("line", LISTED)
-def test_tab_shows_what_there_is(press: Press, line: str) -> None:
+def test_tab_lists_the_candidates(press: Press, line: str) -> None:
     # zsh shows no "=" that is to follow.
     assert {word.rstrip("=") for word in press(line).shown} >= {word.rstrip("=") for word in LISTED[line]}
 
 
-def test_a_file_name_with_a_blank_stays_one_argument(press: Press) -> None:
+def test_tab_quotes_a_file_name_with_a_blank(press: Press) -> None:
     assert press("movescu archive 104 two").line == "movescu archive 104 two\\ words.dcm "
 
 
-def test_every_option_that_works_is_offered_and_no_other(press: Press) -> None:
+def test_tab_lists_exactly_the_supported_options(press: Press) -> None:
     for sign in "-+":
         names = {name for option in OPTIONS if not option.refusal for name in (option.short, option.long)}
         shown = [word for word in press(f"movescu archive 104 {sign}").shown if word.startswith(sign) and len(word) > 1]
@@ -156,27 +156,27 @@ def test_every_option_that_works_is_offered_and_no_other(press: Press) -> None:
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.takes], ids=lambda option: option.long)
-def test_files_and_directories_are_completed_whatever_the_option(option: Option) -> None:
+def test_option_values_for_files_and_directories_are_completed_as_such(option: Option) -> None:
     kinds = {"FILE": "file", "CERT": "file", "DIR": "directory"}
     for value in option.takes:
         assert value.kind == kinds.get(value.metavar, value.kind)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_another_program_of_this_name_does_no_harm(shell: str, folder: Path) -> None:
+def test_completion_works_beside_another_program_of_this_name(shell: str, folder: Path) -> None:
     with Shell(installed(shell), folder) as other:
         assert other.press_tab("./movescu -k StudyInst").line == "./movescu -k StudyInstanceUID="
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_script_is_printed_without_anything_else_on_the_command_line(shell: str) -> None:
+def test_completion_script_is_printed_without_other_arguments(shell: str) -> None:
     command = [sys.executable, "-m", "movescu", "--completion", shell]
     ran = subprocess.run(command, check=True, capture_output=True, text=True)
     assert ran.stdout == completion_text(shell)
     assert not ran.stderr
 
 
-def test_the_keywords_are_those_an_identifier_can_have() -> None:
+def test_completion_keywords_are_those_of_identifiers() -> None:
     keywords = completion_text("keywords").split()
     assert {"PatientID", "StudyInstanceUID", "ReferencedSOPInstanceUID"} < set(keywords)
     assert not {"CommandField", "TransferSyntaxUID"} & set(keywords)

@@ -1,4 +1,4 @@
-"""``--log-config``: files of log4cplus mean what they mean to DCMTK, those of Python's logging what they say."""
+"""Configuration files of the log: those of log4cplus act as in DCMTK, those of Python's logging by their schema."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def refusal(text: str, name: str = "log.cfg") -> str:
 
 
 def shape(line: str) -> str:
-    """What stands before the message in a line of a log, with 9 for a digit and x for a letter of a logger's name."""
+    """Return the head of a log line, with 9 for each digit and x for each letter of the logger's name."""
     head = re.match(r"([-0-9 :.]*)(TRACE|DEBUG| INFO| WARN|ERROR|FATAL)(: | - (?:movescu|dcmdata|dcmnet) * - )", line)
     assert head, line
     return re.sub(r"[0-9]", "9", head[1]) + head[2] + re.sub(r"[a-z]", "x", head[3].replace("dcmnet ", "dcmnetx"))
@@ -100,9 +100,7 @@ def retrieved(program: Callable[..., Outcome], sample: str, folder: Path, *, suc
 
 @pytest.mark.parametrize("succeeds", [True, False], ids=["success", "failure"])
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_the_sample_files_write_where_and_what_they_do_with_dcmtk(
-    sample: str, tmp_path: Path, *, succeeds: bool
-) -> None:
+def test_sample_files_write_the_same_outputs_as_with_dcmtk(sample: str, tmp_path: Path, *, succeeds: bool) -> None:
     oracle = retrieved(dcmtk, sample, tmp_path / "dcmtk", succeeds=succeeds)
     ours = retrieved(movescu, sample, tmp_path / "ours", succeeds=succeeds)
     assert ours.code == oracle.code
@@ -119,7 +117,7 @@ def test_the_sample_files_write_where_and_what_they_do_with_dcmtk(
     assert len(heads[1]) >= 2
 
 
-def test_a_configuration_that_is_not_asked_for_costs_nothing(tmp_path: Path) -> None:
+def test_log_configuration_is_not_loaded_without_the_option(tmp_path: Path) -> None:
     outcome = movescu("--version", folder=tmp_path, prefix=["env", "PYTHONPROFILEIMPORTTIME=1"])
     assert "movescu.cli.docs.banner" in outcome.log
     refused = movescu(
@@ -137,7 +135,7 @@ def test_a_configuration_that_is_not_asked_for_costs_nothing(tmp_path: Path) -> 
 # Layouts
 
 
-def test_simple_layout(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+def test_simple_layout_shows_level_and_message(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     configure(CONSOLE.format(level="ALL") + "log4cplus.appender.c.layout = log4cplus::SimpleLayout\n")
     for level in (TRACE, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
         say(level, "one\ntwo")
@@ -145,7 +143,9 @@ def test_simple_layout(configure: Configure, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "".join(f"{name} - one\ntwo\n" for name in names)
 
 
-def test_ttcc_layout(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ttcc_layout_shows_time_thread_level_and_logger(
+    configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
     layout = "log4cplus.appender.c.layout = log4cplus::TTCCLayout\n"
     configure(CONSOLE.format(level="INFO") + layout)
     say()
@@ -208,23 +208,23 @@ def record(message: str = "hello") -> logging.LogRecord:
 
 
 @pytest.mark.parametrize("pattern", CONVERSIONS)
-def test_conversions_of_a_pattern(pattern: str) -> None:
+def test_pattern_conversions_match_log4cplus(pattern: str) -> None:
     text = PatternLayout(pattern, lambda _: None).format(record())
     assert re.fullmatch(CONVERSIONS[pattern], text), text
 
 
-def test_the_full_host_name_of_a_pattern() -> None:
+def test_pattern_shows_the_full_host_name() -> None:
     assert PatternLayout("%H", lambda _: None).format(record()) == socket.getfqdn()
 
 
-def test_a_pattern_stands_on_each_line_of_a_message() -> None:
+def test_pattern_applies_to_each_line_of_a_message() -> None:
     assert PatternLayout("%p %m%n", lambda _: None).format(record("a\nb")) == "WARN a\nWARN b\n"
 
 
 # Appenders
 
 
-def test_the_console_is_standard_error_if_the_key_is_spelled_right(
+def test_console_is_standard_error_only_with_the_exact_key(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for key, stream in (("logToStdErr", "err"), ("logToStderr", "out")):
@@ -249,7 +249,7 @@ def file_appender(kind: str, *settings: str) -> str:
         ("RollingFileAppender", ["Append = false"], False),
     ],
 )
-def test_files_are_appended_to_where_dcmtk_does(
+def test_file_is_appended_to_as_by_dcmtk(
     configure: Configure, tmp_path: Path, kind: str, settings: list[str], *, kept: bool
 ) -> None:
     tmp_path.joinpath("a.log").write_text("before\n")
@@ -259,14 +259,12 @@ def test_files_are_appended_to_where_dcmtk_does(
     assert text == ("before\n" if kept else "") + "INFO - gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n \\udcff\n"
 
 
-def test_the_file_of_an_appender_that_nothing_is_sent_to_is_made_and_closed(
-    configure: Configure, tmp_path: Path
-) -> None:
+def test_file_of_an_unused_appender_is_created_and_closed(configure: Configure, tmp_path: Path) -> None:
     configure(file_appender("FileAppender").replace("INFO, f", "INFO") + "log4cplus.logger.other = INFO, f\n")
     assert tmp_path.joinpath("a.log").read_text() == ""  # left open, it is a warning, and warnings are errors
 
 
-def test_a_rolling_file_keeps_so_many_backups(configure: Configure, tmp_path: Path) -> None:
+def test_rolling_file_keeps_its_number_of_backups(configure: Configure, tmp_path: Path) -> None:
     configure(file_appender("RollingFileAppender", "MaxFileSize = 200 kb", "MaxBackupIndex = 2"))
     for letter in "abcd":
         say(logging.INFO, letter * 205_000)
@@ -288,7 +286,7 @@ def test_a_rolling_file_keeps_so_many_backups(configure: Configure, tmp_path: Pa
         ("MINUTELY", "2026-02-01 00:00", "2026-01-31-23-59"),
     ],
 )
-def test_a_daily_file_rolls_when_its_time_is_over_and_at_the_end(
+def test_daily_file_rolls_after_its_period_and_at_exit(
     schedule: str, then: str, suffix: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, after = (time.mktime(time.strptime(t, "%Y-%m-%d %H:%M")) for t in ("2026-01-31 23:59", then))
@@ -306,7 +304,7 @@ def test_a_daily_file_rolls_when_its_time_is_over_and_at_the_end(
     assert {path.read_text() for path in tmp_path.glob("a.log.2026*")} == {"INFO - old\n", "INFO - new\n"}
 
 
-def test_backups_of_a_daily_file_are_numbered(configure: Configure, tmp_path: Path) -> None:
+def test_daily_file_numbers_its_backups(configure: Configure, tmp_path: Path) -> None:
     for number in range(4):
         with logging_state.restored():
             configure(file_appender("DailyRollingFileAppender", "Schedule = MONTHLY", "MaxBackupIndex = 2"))
@@ -316,7 +314,7 @@ def test_backups_of_a_daily_file_are_numbered(configure: Configure, tmp_path: Pa
     assert texts == {month: "INFO - run 3\n", f"{month}.1": "INFO - run 2\n", f"{month}.2": "INFO - run 1\n"}
 
 
-def test_a_syslog_server_gets_datagrams(configure: Configure) -> None:
+def test_syslog_server_receives_datagrams(configure: Configure) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind((peers.HOST, 0))
         server.settimeout(10)
@@ -334,7 +332,7 @@ def test_a_syslog_server_gets_datagrams(configure: Configure) -> None:
             assert re.fullmatch(rf"{head} dcmtk\.apps\.movescu - [A-Z]+ - hello\n", text), text
 
 
-def test_the_log_of_the_machine_gets_lines(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_syslog_of_the_machine_receives_lines(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[tuple[int, str]] = []
     monkeypatch.setattr("syslog.openlog", lambda identity: lines.append((0, identity)))
     monkeypatch.setattr("syslog.syslog", lambda priority, text: lines.append((priority, text)))
@@ -344,9 +342,7 @@ def test_the_log_of_the_machine_gets_lines(configure: Configure, monkeypatch: py
     assert lines == [(0, "me"), (1 << 3 | 3, "ERROR - hello")]
 
 
-def test_what_goes_to_the_null_appender_goes_nowhere(
-    configure: Configure, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_null_appender_writes_nothing(configure: Configure, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     configure("log4cplus.rootLogger = ALL, n\nlog4cplus.appender.n = log4cplus::NullAppender\n")
     say(logging.CRITICAL)
     assert capsys.readouterr() == ("", "")
@@ -354,7 +350,7 @@ def test_what_goes_to_the_null_appender_goes_nowhere(
 
 
 @pytest.mark.parametrize("kind", ["Socket", "Async", "Log4jUdp", "NTEventLog", "Foo"])
-def test_an_appender_that_is_not_there_is_told_once_and_the_others_work(
+def test_unsupported_appender_is_reported_once_and_others_work(
     kind: str, configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(
@@ -364,27 +360,27 @@ def test_an_appender_that_is_not_there_is_told_once_and_the_others_work(
     say()
     captured = capsys.readouterr()
     assert captured.out == "INFO - hello\n"
-    complaint = f"W: log configuration log.cfg, line 3: there is no appender log4cplus::{kind}Appender here\n"
+    complaint = f"W: log configuration log.cfg, line 3: unsupported appender log4cplus::{kind}Appender\n"
     assert captured.err == complaint
 
 
 COMPLAINTS = {
-    "log4cplus.appender.c.layout = log4cplus::FooLayout": "line 3: there is no layout log4cplus::FooLayout",
-    "log4cplus.appender.c.layout = log4cplus::PatternLayout": "line 3: a PatternLayout without ConversionPattern",
-    "log4cplus.appender.c.Threshold = FOO": "line 3: there is no level FOO",
-    "log4cplus.logger.dcmtk.apps = FOO": "line 3: there is no level FOO",
-    "log4cplus.appender.c.filters.1 = log4cplus::spi::Foo": "line 3: there is no filter log4cplus::spi::Foo",
-    "log4cplus.appender.f = log4cplus::FileAppender": "it has no File",
+    "log4cplus.appender.c.layout = log4cplus::FooLayout": "line 3: unsupported layout log4cplus::FooLayout",
+    "log4cplus.appender.c.layout = log4cplus::PatternLayout": "line 3: PatternLayout has no ConversionPattern",
+    "log4cplus.appender.c.Threshold = FOO": "line 3: unknown level FOO",
+    "log4cplus.logger.dcmtk.apps = FOO": "line 3: unknown level FOO",
+    "log4cplus.appender.c.filters.1 = log4cplus::spi::Foo": "line 3: unsupported filter log4cplus::spi::Foo",
+    "log4cplus.appender.f = log4cplus::FileAppender": "File is not set",
     "log4cplus.appender.f = log4cplus::FileAppender\nlog4cplus.appender.f.File = no/a": "No such file or directory",
     "log4cplus.logger.dcmtk = INFO, d": "the appender d, which is not set up",
     "include nowhere.cfg": "line 3: log configuration nowhere.cfg cannot be read",
-    f"{PATTERN}INFO - %m%n%z": "line 4: there is no conversion '%z'",
-    "log4cplus.appender.s = log4cplus::SysLogAppender\nlog4cplus.appender.s.host = no such.host": "cannot be used",
+    f"{PATTERN}INFO - %m%n%z": "line 4: unknown conversion '%z'",
+    "log4cplus.appender.s = log4cplus::SysLogAppender\nlog4cplus.appender.s.host = no such.host": "cannot set up",
 }
 
 
 @pytest.mark.parametrize("line", COMPLAINTS)
-def test_what_dcmtk_complains_of_ends_no_run(
+def test_log_configuration_mistakes_that_dcmtk_tolerates_end_no_run(
     line: str, configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(CONSOLE.format(level="INFO") + line + "\n")
@@ -395,7 +391,7 @@ def test_what_dcmtk_complains_of_ends_no_run(
     assert captured.err.count("\n") == 1
 
 
-def test_a_log_on_a_full_disk_does_not_fail_the_run(tmp_path: Path) -> None:
+def test_log_on_a_full_disk_fails_no_run(tmp_path: Path) -> None:
     config = tmp_path / "log.cfg"
     config.write_text(
         "log4cplus.rootLogger = ALL, f\nlog4cplus.appender.f = log4cplus::FileAppender\n"
@@ -426,7 +422,7 @@ FILTERS = {
 
 
 @pytest.mark.parametrize("filters", FILTERS)
-def test_filters_in_a_chain(filters: str, configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+def test_filters_decide_in_their_order(filters: str, configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     text = CONSOLE.format(level="DEBUG") + f"{PATTERN}%P%n\n"
     for number, entry in enumerate(filters.split(", "), 1):
         kind, *settings = entry.split()
@@ -438,7 +434,7 @@ def test_filters_in_a_chain(filters: str, configure: Configure, capsys: pytest.C
     assert capsys.readouterr().out.split() == FILTERS[filters].split()
 
 
-def test_the_threshold_of_an_appender(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+def test_appender_drops_messages_below_its_threshold(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     configure(CONSOLE.format(level="DEBUG") + "log4cplus.appender.c.Threshold = ERROR\n")
     say(logging.WARNING)
     say(logging.ERROR)
@@ -459,7 +455,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_loggers_go_by_dcmtks_names_and_by_ours(
+def test_loggers_are_configured_by_dcmtks_names_and_ours(
     name: str, configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(CONSOLE.format(level="WARN") + f"{PATTERN}%m%n\nlog4cplus.logger.{name} = INFO\n")
@@ -469,7 +465,7 @@ def test_loggers_go_by_dcmtks_names_and_by_ours(
     assert sorted(capsys.readouterr().out.split()) == sorted(NAMES[name])
 
 
-def test_appenders_add_up_unless_a_logger_keeps_to_itself(
+def test_appenders_add_up_unless_a_logger_is_not_additive(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = CONSOLE.format(level="INFO") + "log4cplus.logger.dcmtk.apps = INHERIT, c\n"
@@ -482,9 +478,7 @@ def test_appenders_add_up_unless_a_logger_keeps_to_itself(
     assert capsys.readouterr().out == "INFO - hello\n" * 2
 
 
-def test_a_level_may_be_found_below_a_root_that_has_none(
-    configure: Configure, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_level_may_stand_below_a_root_without_one(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     configure(CONSOLE.format(level="INHERIT") + "log4cplus.logger.dcmtk = INFO\n")
     say()
     assert capsys.readouterr().out == "INFO - hello\n"
@@ -493,25 +487,23 @@ def test_a_level_may_be_found_below_a_root_that_has_none(
 # Reading
 
 
-def test_files_that_include_themselves_over_and_over_are_an_error(tmp_path: Path) -> None:
+def test_include_of_itself_is_an_error(tmp_path: Path) -> None:
     """Ten times in each, eight deep, they would be read for weeks."""
     again = tmp_path / "again.cfg"
     again.write_text(f"include {again}\n" * 10)
     assert "more than 100 files are included" in refusal(f"include {again}\n" + CONSOLE.format(level="INFO"))
 
 
-def test_a_chain_of_variables_is_followed_so_far_and_no_farther(
-    configure: Configure, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_variable_chain_is_expanded_to_a_limit(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     chain = "\n".join(f"v{number} = ${{v{number + 1}}}" for number in range(900))
     near = CONSOLE.format(level="${v850}") + chain + "\nv900 = INFO\n"
     configure(near)
     say()
     assert capsys.readouterr().out == "INFO - hello\n"
-    assert "there is no level ${v" in refusal(near.replace("{v850}", "{v0}"))
+    assert "unknown level ${v" in refusal(near.replace("{v850}", "{v0}"))
 
 
-def test_variables_and_included_files(
+def test_variables_and_includes_are_expanded(
     configure: Configure, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OF_THE_ENVIRONMENT", "yes")
@@ -535,19 +527,19 @@ ERRORS = {
     "log4cplus.rootLogger: DEBUG\n": "log configuration log.cfg does not contain any settings",
     "a = b\n": "log configuration log.cfg does not contain any valid settings",
     "log4cplus.x = b\n": "log configuration log.cfg does not set up log4cplus.rootLogger",
-    "\nlog4cplus.rootLogger = FOO, c\n": "log configuration log.cfg, line 2: there is no level FOO",
+    "\nlog4cplus.rootLogger = FOO, c\n": "log configuration log.cfg, line 2: unknown level FOO",
     "log4cplus.rootLogger =\n": "log configuration log.cfg, line 1: the level is missing",
-    "log4cplus.rootLogger = INHERIT\n": "log configuration log.cfg, line 1: there is no level INHERIT",
+    "log4cplus.rootLogger = INHERIT\n": "log configuration log.cfg, line 1: unknown level INHERIT",
 }
 
 
 @pytest.mark.parametrize("text", ERRORS)
-def test_a_file_that_says_too_little_is_an_error_that_names_it(text: str) -> None:
+def test_log_configuration_without_required_settings_is_an_error_with_its_path(text: str) -> None:
     assert refusal(text) == ERRORS[text]
 
 
 @pytest.mark.parametrize("name", ["missing.cfg", "folder", "missing.json", "bad.cfg", "bad.json", "bad.toml"])
-def test_a_file_that_cannot_be_used_ends_the_command_before_anything(name: str, tmp_path: Path) -> None:
+def test_log_configuration_that_is_unusable_ends_the_command_first(name: str, tmp_path: Path) -> None:
     tmp_path.joinpath("folder").mkdir()
     tmp_path.joinpath("bad.cfg").write_text("log4cplus.rootLogger = FOO\n")
     tmp_path.joinpath("bad.json").write_text('{"handlers": {"x": {"class": "os.system"}}}')
@@ -557,7 +549,7 @@ def test_a_file_that_cannot_be_used_ends_the_command_before_anything(name: str, 
     assert outcome.output == ""
 
 
-def test_an_endless_file_is_an_error(tmp_path: Path) -> None:
+def test_log_configuration_that_never_ends_is_an_error(tmp_path: Path) -> None:
     outcome = movescu("-lc", "/dev/zero", "-k", "0008,0052=STUDY", "127.0.0.1", "1", folder=tmp_path, code=1)
     assert "has more than" in outcome.log
 
@@ -574,7 +566,7 @@ LINES = st.sampled_from(
 
 
 @given(st.lists(LINES | st.text(max_size=30)).map("\n".join) | st.lists(LINES | st.text(max_size=9)).map("".join))
-def test_no_text_of_a_property_file_raises_anything_but_the_documented_error(text: str) -> None:
+def test_property_file_raises_only_the_documented_error(text: str) -> None:
     try:
         configuration = read_configuration(text, "log.cfg", lambda _: None)
     except UsageError:
@@ -585,7 +577,7 @@ def test_no_text_of_a_property_file_raises_anything_but_the_documented_error(tex
 
 
 @given(st.lists(st.sampled_from([*"%%%%{}.-09cdDmnzqQX", "%d{", "%10.3", "%c{"]) | st.text(max_size=5)).map("".join))
-def test_no_pattern_raises_anything(pattern: str) -> None:
+def test_pattern_never_raises(pattern: str) -> None:
     PatternLayout(pattern, lambda _: None).format(record("a\nb"))
 
 
@@ -617,7 +609,7 @@ handlers = ["console", "file"]
 """
 
 
-def test_a_configuration_of_python_in_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_configuration_in_toml_is_applied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with logging_state.restored():
         configure_from(python_config(tmp_path, TOML.replace("FILE", str(tmp_path / "a.log")), "log.TOML"))
         say(TRACE, "hello %s", "\x1b[31m\nINFO|forged")
@@ -627,7 +619,7 @@ def test_a_configuration_of_python_in_toml(tmp_path: Path, capsys: pytest.Captur
         assert tmp_path.joinpath("a.log").read_text() == text
 
 
-def test_a_configuration_of_python_in_json_shows_no_dots_unless_asked_to(tmp_path: Path) -> None:
+def test_python_configuration_in_json_shows_no_dots_by_default(tmp_path: Path) -> None:
     (made,) = corpus.make_study(tmp_path, size=2048)
     thing = delivery.Delivered(
         "ct", made.sop_class_uid, made.instance_uid, "1.2.840.10008.1.2.1", scripted.data_set(made.path)
@@ -666,12 +658,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_configuration_of_python_runs_no_code(what: str) -> None:
+def test_python_configuration_runs_no_code(what: str) -> None:
     assert refusal(json.dumps(REFUSED[what]), "log.json") == f"log configuration log.json, {what}"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{", "[" * 100_000, '{"a": 1' + "0" * 5000 + "}", "null"])
-def test_what_is_no_configuration_of_python_is_an_error(text: str) -> None:
+def test_python_configuration_that_is_malformed_is_an_error(text: str) -> None:
     assert refusal(text, "log.json").startswith("log configuration log.json ")
 
 
@@ -694,7 +686,7 @@ SECTIONS = ["version", "formatters", "filters", "handlers", "loggers", "root", "
 
 
 @given(st.dictionaries(st.sampled_from(SECTIONS), VALUES, max_size=4))
-def test_no_configuration_of_python_raises_anything_but_the_documented_error(
+def test_python_configuration_raises_only_the_documented_error(
     tmp_path_factory: pytest.TempPathFactory, configuration: dict[str, object]
 ) -> None:
     path = python_config(tmp_path_factory.getbasetemp(), configuration)
@@ -707,6 +699,6 @@ def test_no_configuration_of_python_raises_anything_but_the_documented_error(
 
 
 @given(st.text())
-def test_no_text_raises_anything_but_the_documented_error(text: str) -> None:
+def test_python_configuration_text_raises_only_the_documented_error(text: str) -> None:
     for name in ("log.json", "log.toml"):
         assert refusal(text, name).startswith(f"log configuration {name} ")

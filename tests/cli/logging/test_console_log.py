@@ -1,4 +1,4 @@
-"""What a run says and what it does not: DCMTK's progress, dumps, patients' data, streams that are gone."""
+"""Log of a run: DCMTK's progress dots, dumps, privacy of patient data and secrets, unwritable streams."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def restored() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("options", ["-ll info", "-v --ignore", "-v +B -pdu 4096", "-d", ""])
-def test_the_progress_is_that_of_dcmtk(options: str, objects: list[delivery.Delivered], tmp_path: Path) -> None:
+def test_progress_dots_equal_those_of_dcmtk(options: str, objects: list[delivery.Delivered], tmp_path: Path) -> None:
     outputs = []
     for name, program in (("dcmtk", dcmtk), ("ours", movescu)):
         folder = tmp_path / name
@@ -85,7 +85,7 @@ def incoming(uid: str) -> Incoming:
     return Incoming(CStoreRQ("1.2", 1, uid), Context(1, "1.2", EXPLICIT_LITTLE), "SENDER")
 
 
-def test_dots_of_objects_that_come_at_once_stand_on_lines_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dots_of_simultaneous_objects_stand_on_separate_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     monkeypatch.setattr(sys, "stdout", output)
     dots = Dots()
@@ -109,9 +109,7 @@ CLOSED = ["2>&-", ">&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/ful
 
 
 @pytest.mark.parametrize("where", CLOSED)
-def test_a_stream_that_cannot_be_written_changes_no_retrieve(
-    where: str, objects: list[delivery.Delivered], tmp_path: Path
-) -> None:
+def test_unwritable_stream_changes_no_retrieve(where: str, objects: list[delivery.Delivered], tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     prefix = ["sh", "-c", f'exec "$@" {where}', "sh"]
@@ -128,12 +126,12 @@ def test_a_stream_that_cannot_be_written_changes_no_retrieve(
 
 @pytest.mark.parametrize("where", CLOSED)
 @pytest.mark.parametrize(("arguments", "code"), [("--help", 0), ("--version", 0), ("--bad", 1)])
-def test_texts_that_nobody_reads_keep_the_exit_code(where: str, arguments: str, code: int, tmp_path: Path) -> None:
+def test_unwritable_stream_keeps_the_exit_code_of_texts(where: str, arguments: str, code: int, tmp_path: Path) -> None:
     outcome = movescu(arguments, folder=tmp_path, code=code, prefix=["sh", "-c", f'exec "$@" {where}', "sh"])
     assert "rror" not in outcome.log.replace("error: Unknown option", "")
 
 
-def test_a_reader_that_leaves_changes_no_retrieve(objects: list[delivery.Delivered], tmp_path: Path) -> None:
+def test_broken_pipe_changes_no_retrieve(objects: list[delivery.Delivered], tmp_path: Path) -> None:
     prefix = ["sh", "-c", '{ "$@" 2>&1; echo "$?" >../code; } | head -1', "sh"]
     folder = tmp_path / "out"
     folder.mkdir()
@@ -145,14 +143,14 @@ def test_a_reader_that_leaves_changes_no_retrieve(objects: list[delivery.Deliver
     assert len(delivered.outcome.files) == 3
 
 
-def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+def test_closed_stream_number_is_not_given_to_a_file(tmp_path: Path) -> None:
     code = "import os; from movescu.cli import streams; streams.secure(); print(os.open('x', os.O_CREAT))"
     command = ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", sys.executable, "-c", code]
     result = subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, timeout=30)
     assert int(result.stdout) > 2
 
 
-def test_a_stream_that_cannot_be_written_is_told() -> None:
+def test_write_returns_false_for_an_unwritable_stream() -> None:
     full = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - cannot be closed without an error
     assert not streams.write(full, "x")
     with contextlib.suppress(OSError):
@@ -167,7 +165,7 @@ def test_a_stream_that_cannot_be_written_is_told() -> None:
 @pytest.mark.row("23")
 @pytest.mark.row("CVE-2026-5663")
 @pytest.mark.usefixtures("restored")
-def test_what_a_peer_says_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_peer_text_is_logged_on_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     log_level.configure("info")
     log = logging.getLogger("movescu.test")
     log.warning("the peer says %s and %r", "\x1b[2J\x07\nI: forged\r\x9b", "a\nb")
@@ -184,13 +182,13 @@ def test_what_a_peer_says_is_one_line_without_control_characters(capsys: pytest.
 
 
 @given(st.text(), st.sampled_from(["%s", "%r"]))
-def test_no_argument_of_a_message_breaks_its_line(text: str, form: str) -> None:
+def test_message_argument_never_breaks_its_line(text: str, form: str) -> None:
     made = console_log.EscapedRecord("movescu", logging.INFO, "", 1, form, (text,), None)
     assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", made.getMessage())
 
 
 @given(st.text())
-def test_no_text_of_a_peer_breaks_a_line_of_a_dump(text: str) -> None:
+def test_dump_line_is_never_broken_by_peer_text(text: str) -> None:
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", text_of([text]))
 
 
@@ -203,7 +201,7 @@ def run(level: str, folder: Path, objects: list[delivery.Delivered], *more: obje
     return delivery.deliver(movescu, objects, "-ll", level, *keys, *more, folder=folder).outcome.log
 
 
-def test_debugging_shows_negotiation_messages_and_identifiers(
+def test_debug_log_shows_negotiation_messages_and_identifiers(
     objects: list[delivery.Delivered], tmp_path: Path
 ) -> None:
     text = run("debug", tmp_path / "out", objects[:1])
@@ -231,7 +229,7 @@ def test_debugging_shows_negotiation_messages_and_identifiers(
     assert not re.search(r"^T:", text, re.MULTILINE)
 
 
-def test_tracing_shows_bytes_but_not_all_of_them(objects: list[delivery.Delivered], tmp_path: Path) -> None:
+def test_trace_log_shows_the_first_bytes_of_each_pdu(objects: list[delivery.Delivered], tmp_path: Path) -> None:
     text = run("trace", tmp_path / "out", objects[:1])
     assert re.search(r"^T: P-DATA-TF to .*, presentation context 3, command, last, [0-9]+ bytes$", text, re.MULTILINE)
     assert re.search(r"^T: P-DATA-TF of .*, presentation context 1, data set, 16378 bytes$", text, re.MULTILINE)
@@ -242,12 +240,12 @@ def test_tracing_shows_bytes_but_not_all_of_them(objects: list[delivery.Delivere
 
 
 def patients(objects: list[delivery.Delivered]) -> list[str]:
-    """What of the objects is a patient's."""
+    """Return the patient data in the objects."""
     found = re.findall(rb"\x10\x00[\x10\x20\x30]\x00(?:PN|LO|DA)..([^\x00-\x1f]{4,})", objects[0].data)
     return [PATIENT, *(value.decode("ascii").strip() for value in found)]
 
 
-def test_patients_are_not_named_above_debug(objects: list[delivery.Delivered], tmp_path: Path) -> None:
+def test_patient_data_is_not_logged_above_debug(objects: list[delivery.Delivered], tmp_path: Path) -> None:
     broken = [*objects[:2], dataclasses.replace(objects[2], sop_instance_uid="1.2.3")]
     folder = tmp_path / "out"
     folder.mkdir()
@@ -268,7 +266,7 @@ SECRET = "correct horse battery staple"  # of nobody
 
 
 @pytest.mark.parametrize("level", ["debug", "trace"])
-def test_secrets_of_users_are_never_shown(level: str, objects: list[delivery.Delivered], tmp_path: Path) -> None:
+def test_user_secrets_are_never_logged(level: str, objects: list[delivery.Delivered], tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text(SECRET)
     password.chmod(0o600)
@@ -281,7 +279,7 @@ def test_secrets_of_users_are_never_shown(level: str, objects: list[delivery.Del
         assert secret not in characters
 
 
-def test_identities_of_peers_and_answers_to_ours_are_not_shown() -> None:
+def test_user_identities_of_peers_and_responses_to_ours_are_not_shown() -> None:
     identity = UserIdentity(2, b"jane", b"secret", positive_response_requested=True)
     request = AssociateRQ("A", "B", propose((STORAGE,), (EXPLICIT_LITTLE,)), UserInformation(user_identity=identity))
     policy = AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE,))
@@ -296,7 +294,7 @@ def test_identities_of_peers_and_answers_to_ours_are_not_shown() -> None:
             assert secret not in bytes_of(pdu)
 
 
-def test_the_bytes_of_a_request_that_is_full_to_the_brim_are_shown() -> None:
+def test_request_of_the_largest_size_is_dumped() -> None:
     class_uid = "1." + "2" * 65_516
     information = UserInformation(
         extended_negotiations=(ExtendedNegotiation(class_uid, b""),), user_identity=UserIdentity(1, b"")
@@ -306,12 +304,12 @@ def test_the_bytes_of_a_request_that_is_full_to_the_brim_are_shown() -> None:
     assert bytes_of(full) == full.encode()
 
 
-def test_a_rejection_is_shown_in_words() -> None:
+def test_rejection_is_shown_in_words() -> None:
     assert "called AE title not recognized" in association_text("title", AssociateRJ(1, 1, 7))
     assert bytes_of(AssociateRJ(1, 1, 7)) == AssociateRJ(1, 1, 7).encode()
 
 
-def test_a_context_that_is_not_accepted_is_shown_with_the_reason() -> None:
+def test_presentation_context_not_accepted_is_shown_with_the_reason() -> None:
     request = AssociateRQ("A", "B", propose((STORAGE, "1.2.3"), (IMPLICIT_LITTLE,)), user_information(0))
     policy = AcceptorPolicy(lambda uid: uid == STORAGE, (EXPLICIT_LITTLE,))
     lines = association_text("title", answer(request, policy), request).split("\n")
@@ -366,16 +364,16 @@ def test_deflated_identifiers_are_shown_too() -> None:
     assert "cannot be read" in data_set_text("title", b"\xff" * 9, DEFLATED_LITTLE)
 
 
-def test_endless_identifiers_are_cut() -> None:
+def test_identifier_dump_is_limited() -> None:
     assert data_set_text("title", IDENTIFIERS["numbers"][0] * 10_000, EXPLICIT_LITTLE).count("\n") < 600
 
 
 @given(st.binary(max_size=200), st.sampled_from([EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED_LITTLE]))
-def test_no_bytes_of_an_identifier_raise_anything(data: bytes, syntax: TransferSyntax) -> None:
+def test_identifier_dump_never_raises(data: bytes, syntax: TransferSyntax) -> None:
     data_set_text("title", data, syntax)
 
 
-def test_bytes_are_shown_as_numbers_and_characters() -> None:
+def test_hex_dump_shows_numbers_and_characters() -> None:
     lines = hex_text("title", b"\x1b[2J" + bytes(14)).split("\n")
     assert lines[0] == "title, 18 bytes"
     assert lines[1] == f"  0000  1b 5b 32 4a{' 00' * 12}  .[2J{'.' * 12}"
@@ -383,7 +381,7 @@ def test_bytes_are_shown_as_numbers_and_characters() -> None:
 
 
 @pytest.mark.usefixtures("restored")
-def test_nothing_is_dumped_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dumps_are_not_made_above_their_level(monkeypatch: pytest.MonkeyPatch) -> None:
     log_level.configure("info")
     for name in ("movescu.ul.pdu_text", "movescu.dimse.message_text", "movescu.dataset.data_set_text"):
         monkeypatch.setitem(sys.modules, name, None)  # an import of it would raise

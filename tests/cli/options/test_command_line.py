@@ -1,10 +1,12 @@
-"""What the user gets for a command line; that it is the same as with DCMTK is for ``test_against_dcmtk``."""
+"""Parser of the command line: settings, errors and hints; ``test_against_dcmtk`` compares it with DCMTK."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import peers
 import pytest
+from command import movescu
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +38,7 @@ def refusal(*arguments: str) -> CommandLineError:
     return caught.value
 
 
-def test_without_options_everything_is_as_documented() -> None:
+def test_defaults_are_as_documented() -> None:
     assert parse(("archive", "104", "query.dcm")) == CommandSettings(
         peer="archive",
         port=104,
@@ -204,9 +206,49 @@ def test_without_options_everything_is_as_documented() -> None:
         ("--accept-unknown", "accept_unknown", True),
     ],
 )
-def test_an_option_sets_what_it_is_for(words: str, field: str, value: object) -> None:
+def test_option_sets_its_field(words: str, field: str, value: object) -> None:
     assert getattr(parse((*QUERY, *words.split())), field) == value
     assert getattr(parse((*words.split(), *QUERY)), field) == value
+
+
+LONG = "ABCDEFGHIJKLMNOPQRST"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (f"-aet {LONG}", "--aetitle is sent as 'ABCDEFGHIJKLMNOP'"),
+        (f"-aec {LONG}", "--call is sent as 'ABCDEFGHIJKLMNOP'"),
+        (f"-aem {LONG}", "--move is sent as 'ABCDEFGHIJKLMNOP'"),
+        (f"-aem {LONG} -aec A{LONG}", "--move is sent as 'ABCDEFGHIJKLMNOP', --call is sent as 'AABCDEFGHIJKLMNO'"),
+        (f"-aet {LONG} -aet ME -aec ABCDEFGHIJKLMNOP", ""),
+    ],
+)
+def test_ae_title_over_16_characters_is_cut_with_one_warning(words: str, shown: str) -> None:
+    warnings = parse((*QUERY, *words.split())).warnings
+    assert warnings == ((f"AE titles have at most 16 characters: {shown}",) if shown else ())
+
+
+def test_ae_title_with_trailing_blanks_is_cut_silently() -> None:
+    settings = parse((*QUERY, "-aet", f"ME{' ' * 20}"))
+    assert not settings.warnings
+    assert settings.calling_aet.strip() == "ME"
+
+
+def test_ae_title_that_is_cut_is_logged_once(tmp_path: Path) -> None:
+    arguments = (
+        "-aec",
+        LONG,
+        "--report",
+        "report.json",
+        "-k",
+        "QueryRetrieveLevel=STUDY",
+        peers.HOST,
+        peers.free_port(),
+    )
+    log = movescu(*arguments, folder=tmp_path, code=61).log
+    warning = "W: AE titles have at most 16 characters: --call is sent as 'ABCDEFGHIJKLMNOP'\n"
+    assert log.count(warning) == log.count("at most 16 characters") == 1
 
 
 def test_keys_keep_their_order() -> None:
@@ -218,7 +260,7 @@ def test_keys_keep_their_order() -> None:
     )
 
 
-def test_all_that_follows_the_port_are_query_files() -> None:
+def test_parameters_after_the_port_are_query_files() -> None:
     assert parse(("-v", "archive", "-S", "104", "a.dcm", "-q", "", "-5", "b c")).query_files == (
         "a.dcm",
         "",
@@ -227,7 +269,7 @@ def test_all_that_follows_the_port_are_query_files() -> None:
     )
 
 
-def test_a_value_is_taken_as_it_stands() -> None:
+def test_option_value_is_taken_verbatim() -> None:
     settings = parse((*QUERY, "-aet", "--help", "-k", "+B"))
     assert settings.calling_aet == "--help"
     assert settings.keys[-1] == "+B"
@@ -240,32 +282,32 @@ def test_help_is_shown(arguments: tuple[str, ...]) -> None:
         parse(arguments)
 
 
-def test_the_version_is_shown() -> None:
+def test_version_is_shown() -> None:
     with pytest.raises(ShowVersion):
         parse(("archive", "--version"))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "FISH"])
-def test_the_completion_of_a_shell_is_shown(shell: str) -> None:
+def test_completion_of_a_shell_is_shown(shell: str) -> None:
     with pytest.raises(ShowCompletion) as caught:
         parse(("archive", "--completion", shell))
     assert caught.value.shell == shell.lower()
 
 
-def test_a_shell_without_completion_is_named() -> None:
+def test_completion_of_an_unsupported_shell_is_refused() -> None:
     error = refusal("--completion", "tcsh")
     assert str(error) == "Invalid value for option --completion (tcsh)"
     assert "bash, zsh, fish" in error.hint
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.refusal], ids=lambda o: o.long)
-def test_what_does_not_work_is_refused_by_name_even_to_the_quiet(option: Option) -> None:
+def test_unsupported_option_is_refused_by_name_even_with_quiet(option: Option) -> None:
     error = refusal(*QUERY, option.long, *["x"] * len(option.takes))
     assert str(error) == f"{option.long} {option.refusal}"
     assert error.early
 
 
-def test_access_control_may_be_taken_back() -> None:
+def test_access_control_can_be_switched_off_again() -> None:
     assert parse((*QUERY, "+ac")).access_control
     assert not parse((*QUERY, "+ac", "-ac")).access_control
 
@@ -295,7 +337,7 @@ def test_access_control_may_be_taken_back() -> None:
         ("-ll loud", "Invalid value for option --log-level (loud)"),
     ],
 )
-def test_a_mistake_is_named(words: str, text: str) -> None:
+def test_command_line_mistake_is_named(words: str, text: str) -> None:
     assert str(refusal(*QUERY, *words.split())) == text
 
 
@@ -304,13 +346,18 @@ def test_a_mistake_is_named(words: str, text: str) -> None:
     [
         (("--prot", "11112"), "Did you mean --port?"),
         (("--aetitel", "X"), "Did you mean --aetitle?"),
-        (("--port=11112",), "Give the value as an argument of its own, after --port."),
+        (("--port=11112",), "Pass the value as the next argument, after --port."),
         (("--zzzzzzzz",), ""),
+        (("--folder",), "Did you mean --layout?"),
+        (("--revocation",), "Did you mean --add-crl-file?"),
+        (("--destination",), "Did you mean --move or --require-called-aet?"),
+        (("-od", "x"), "Add --port NUMBER (receive objects on this TCP port)."),
+        (("-aet",), "--aetitle TITLE: AE title of this program."),
         (("-ll", "loud"), "Allowed: fatal, error, warn, info, debug, trace, off, all."),
         (("--durable", "never"), "Allowed: end, object, off."),
     ],
 )
-def test_a_mistake_comes_with_a_way_out(arguments: tuple[str, ...], hint: str) -> None:
+def test_command_line_mistake_comes_with_a_hint(arguments: tuple[str, ...], hint: str) -> None:
     assert refusal(*QUERY, *arguments).hint == hint
 
 
@@ -330,37 +377,37 @@ def test_a_mistake_comes_with_a_way_out(arguments: tuple[str, ...], hint: str) -
         ("-ll error -pdu 1", False, False),
     ],
 )
-def test_quiet_hides_what_is_wrong_after_the_level_is_known(words: str, *, early: bool, silent: bool) -> None:
+def test_quiet_hides_mistakes_found_after_the_log_level(words: str, *, early: bool, silent: bool) -> None:
     error = refusal(*QUERY, *words.split())
     assert (error.early, error.silent) == (early, silent)
 
 
-def test_the_arguments_are_logged_with_long_names() -> None:
+def test_arguments_are_logged_with_long_names() -> None:
     assert arguments_lines("/usr/bin/movescu", ("-S", "a", "104", "-aet", "-S", "-k", "")) == [
         "calling '/usr/bin/movescu' with 7 arguments: '--study' 'a' '104' '--aetitle' '-S' '--key' ",
         "",
     ]
 
 
-def test_a_line_end_in_an_argument_cannot_pass_for_a_line_of_the_log() -> None:
+def test_argument_with_line_end_cannot_forge_a_log_line() -> None:
     assert arguments_lines("movescu", ("a\nF: b",)) == ["calling 'movescu' with 1 arguments: 'a", "F: b' ", ""]
 
 
-def test_a_command_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_command_file_that_is_unreadable_is_named(tmp_path: Path) -> None:
     assert str(refusal(f"@{tmp_path}/none")) == f"Cannot open command file '{tmp_path}/none'"
     assert str(refusal(f"@{tmp_path}")) == f"Cannot open command file '{tmp_path}'"
     assert str(refusal("@a\0b")) == "Cannot open command file 'a\0b'"
 
 
-def test_a_command_file_in_utf_16_is_no_riddle(tmp_path: Path) -> None:
+def test_command_file_in_utf_16_is_refused_with_the_reason(tmp_path: Path) -> None:
     file = tmp_path / "command.txt"
     file.write_bytes("archive 104".encode("utf-16"))
     error = refusal(f"@{file}")
     assert "command.txt" in str(error)
-    assert "no text" in error.hint
+    assert "not text" in error.hint
 
 
-def test_bytes_that_are_no_text_reach_the_file_name_unchanged(tmp_path: Path) -> None:
+def test_command_file_keeps_undecodable_bytes_of_file_names(tmp_path: Path) -> None:
     file = tmp_path / "command.txt"
     file.write_bytes(b"archive 104 k\xf6ln.dcm")
     assert parse((f"@{file}",)).query_files[0].encode("utf-8", "surrogateescape") == b"k\xf6ln.dcm"
@@ -370,7 +417,7 @@ WORDS = [name for option in OPTIONS for name in (option.short, option.long) if n
 
 
 @given(st.lists(st.sampled_from(WORDS) | st.sampled_from(["a", "104", "1", "-5", "", "-", "x=y"]), max_size=12))
-def test_any_line_is_taken_or_refused(words: list[str]) -> None:
+def test_command_line_is_accepted_or_refused_without_other_errors(words: list[str]) -> None:
     try:
         settings = parse(words)
     except (CommandLineError, ShowHelp, ShowVersion, ShowTLS, ShowCompletion):

@@ -1,4 +1,4 @@
-"""``--site``: what stands in ``sites.toml`` counts as if it were typed, and what is typed counts for more."""
+"""Sites: settings of ``sites.toml`` act as if typed, and the command line wins over them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ padding-create = [128, 16]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """What writes the file, where it belongs."""
+    """Return a function that writes the file to its place."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
     def write(text: str) -> Path:
@@ -70,7 +70,7 @@ def refusal(*arguments: str) -> str:
 # -- what counts -------------------------------------------------------------------------------------------------------
 
 
-def test_a_site_is_worth_the_words_that_it_stands_for(write: Write) -> None:
+def test_site_equals_the_options_it_stands_for(write: Write) -> None:
     write(PACS)
     words = "-aet WORKSTATION +P 11112 -v -aec PACS -aem ELSEWHERE -S -od images -td 60 +p 128 16"
     typed = parse(("--site", "pacs", *words.split(), "--allow-aet", "PACS", "--allow-aet", "PACS2", *KEY))
@@ -100,30 +100,30 @@ def test_a_site_is_worth_the_words_that_it_stands_for(write: Write) -> None:
         ("--allow-aet TYPED", "allowed_aets", ("TYPED", "PACS", "PACS2")),
     ],
 )
-def test_the_command_line_wins(write: Write, words: str, field: str, value: object) -> None:
+def test_command_line_wins_over_site(write: Write, words: str, field: str, value: object) -> None:
     write(PACS)
     for arguments in ((*words.split(), "--site", "pacs", *KEY), ("--site", "pacs", *KEY, *words.split())):
         assert getattr(parse(arguments), field) == value
 
 
-def test_a_site_wins_over_the_defaults_and_can_leave_them_out(write: Write) -> None:
+def test_site_wins_over_defaults_and_can_drop_them(write: Write) -> None:
     write('[defaults]\nverbose = true\naetitle = "A"\n[pacs]\npeer = "h"\nport = 1\nverbose = false\naetitle = "B"\n')
     assert at_pacs(*KEY).log_level == "warn"
     assert at_pacs(*KEY).calling_aet == "B"
 
 
-def test_of_two_sites_the_rightmost_counts(write: Write) -> None:
+def test_site_that_is_rightmost_wins(write: Write) -> None:
     write('[a]\npeer = "a"\nport = 1\n[b]\npeer = "b"\nport = 2\n')
     assert parse(("--site", "a", "--site", "b", *KEY)).peer == "b"
 
 
-def test_keys_of_a_site_are_behind_those_that_are_typed(write: Write) -> None:
+def test_site_keys_follow_typed_keys(write: Write) -> None:
     write('[pacs]\npeer = "h"\nport = 1\nkey = ["PatientID=2", "QueryRetrieveLevel=PATIENT"]\n')
     assert at_pacs().keys == ("PatientID=2", "QueryRetrieveLevel=PATIENT")
     assert at_pacs(*KEY).keys == ("PatientID=1", "PatientID=2", "QueryRetrieveLevel=PATIENT")  # the leftmost counts
 
 
-def test_files_in_the_home_directory_are_found(write: Write) -> None:
+def test_site_paths_expand_the_home_directory(write: Write) -> None:
     write('[pacs]\npeer = "h"\nport = 1\nenable-tls = ["~/key", "cert"]\nadd-cert-file = ["~/ca.pem"]\ncall = "~/A"\n')
     settings = at_pacs(*KEY)
     assert settings.tls == (os.path.expanduser("~/key"), "cert")  # what the shell would have made of it
@@ -131,7 +131,7 @@ def test_files_in_the_home_directory_are_found(write: Write) -> None:
     assert settings.called_aet == "~/A"
 
 
-def test_the_file_is_where_xdg_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sites_file_is_in_the_xdg_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     for base, place in (
         ("/etc/xdg", "/etc/xdg"),
@@ -150,7 +150,7 @@ ASKED_FOR_ONCE = ("--site", "--check", "--arguments")
     [o for o in OPTIONS if o.field and not o.refusal and o.long not in ASKED_FOR_ONCE],
     ids=lambda option: option.long,
 )
-def test_every_option_has_its_key(write: Write, option: object) -> None:
+def test_site_accepts_every_option_as_a_key(write: Write, option: object) -> None:
     name = option.long.removeprefix("--")  # type: ignore[attr-defined] # the table's rows are tuples with names
     values = {"text": '"t"', "file": '"t"', "directory": '"t"', "host": '"t"', "key": '"t"', "title": '"t"'}
     texts = []
@@ -169,7 +169,7 @@ def test_every_option_has_its_key(write: Write, option: object) -> None:
     assert "only allowed with" in message
 
 
-def test_a_whole_retrieve_takes_the_name_of_a_site_and_a_key(write: Write, tmp_path: Path) -> None:
+def test_retrieve_needs_only_a_site_and_keys(write: Write, tmp_path: Path) -> None:
     made = corpus.make_study(tmp_path, size=2048)
     (tmp_path / "out").mkdir()
     with Archive(tmp_path, {"ME": (peers.HOST, peers.free_port())}) as archive:
@@ -187,54 +187,56 @@ def test_a_whole_retrieve_takes_the_name_of_a_site_and_a_key(write: Write, tmp_p
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("cal = 'PACS'", "key 'cal' of site 'pacs' is not known (Did you mean 'call'?)"),
-        ("help = true", "key 'help' of site 'pacs' is not known"),
-        ("check = true", "key 'check' of site 'pacs' is not known"),
-        ("port = 'x'", "key 'port' of site 'pacs': 'x' is no number from 1 to 65535"),
-        ("port = 70000", "key 'port' of site 'pacs': 70000 is no number from 1 to 65535"),
+        ("cal = 'PACS'", "key 'cal' of site 'pacs' is unknown (Did you mean 'call'?)"),
+        ("help = true", "key 'help' of site 'pacs' is unknown"),
+        ("check = true", "key 'check' of site 'pacs' is unknown"),
+        ("port = 'x'", "key 'port' of site 'pacs': 'x' is not a number from 1 to 65535"),
+        ("port = 70000", "key 'port' of site 'pacs': 70000 is not a number from 1 to 65535"),
         ("peer = 7.5", "key 'peer' of site 'pacs': 7.5 is neither text nor a whole number"),
         ("listen-port = 0", "key 'listen-port' of site 'pacs': Invalid value for option --port (underflow: 0)"),
         ("max-pdu = 'much'", "key 'max-pdu' of site 'pacs': Invalid value for option --max-pdu (much)"),
-        ("model = 'series'", "key 'model' of site 'pacs': 'series' is no model (Models: patient, study, psonly.)"),
+        ("model = 'series'", "key 'model' of site 'pacs': 'series' is not a model (Models: patient, study, psonly.)"),
         ("model = ['study']", "key 'model' of site 'pacs': ['study'] is neither text nor a whole number"),
-        ("model = 1", "key 'model' of site 'pacs': 1 is no model"),
-        (f"port = 0x{'f' * 5000}", "key 'port' of site 'pacs': a number of thousands of digits is no number from 1"),
+        ("model = 1", "key 'model' of site 'pacs': 1 is not a model"),
+        (f"port = 0x{'f' * 5000}", "key 'port' of site 'pacs': a number of thousands of digits is not a number from 1"),
         (f"call = 0x{'f' * 17}", "key 'call' of site 'pacs': the number is too large"),
         (f"call = {{a = 0x{'f' * 5000}}}", "key 'call' of site 'pacs': a number of thousands of digits is neither"),
         (f"call = {'[' * 5000}", "maximum recursion depth exceeded"),
-        ("verbose = 'yes'", "key 'verbose' of site 'pacs' takes no value (Write true, or false to leave it out.)"),
+        ("verbose = 'yes'", "key 'verbose' of site 'pacs' takes no value (Write true, or false to drop the default.)"),
         ("call = ['A', 'B']", "key 'call' of site 'pacs' takes 1 values: TITLE"),
         ("enable-tls = 'key'", "key 'enable-tls' of site 'pacs' takes 2 values: KEY, CERT"),
         ("= 1", "Invalid statement (at line 1, column 1)"),
-        ("[other]", "'pacs' is no table (Write [pacs] above its settings.)"),
+        ("[other]", "'pacs' is not a table (Write [pacs] above its settings.)"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named_with_file_and_key(write: Write, line: str, message: str) -> None:
+def test_site_mistake_is_reported_with_file_and_key(write: Write, line: str, message: str) -> None:
     table = "pacs = 1\n[other]" if line == "[other]" else f"[pacs]\n{line}"
     path = write(line if line == "= 1" else table)
     assert refusal().startswith(f"{path}: {message}")
 
 
-def test_a_site_that_is_not_there_is_named_with_those_that_are(write: Write) -> None:
+def test_site_that_is_unknown_is_reported_with_the_known_ones(write: Write) -> None:
     path = write("[defaults]\n[pact]\n")
     assert refusal() == f"{path}: there is no site 'pacs' (Did you mean 'pact'?)"
     path.write_text("[one]\n[two]\n")
-    assert refusal() == f"{path}: there is no site 'pacs' (It has: one, two.)"
+    assert refusal() == f"{path}: there is no site 'pacs' (Sites: one, two.)"
 
 
-def test_without_the_file_its_place_and_its_form_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sites_file_that_is_missing_is_reported_with_path_and_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     outcome = movescu("--site", "pacs", *KEY, folder=tmp_path, code=1)
     assert f"error: there is no file of sites: {tmp_path}/movescu/sites.toml\n" in outcome.log
     assert 'lines such as peer = "host" and port = 104' in outcome.log
 
 
-def test_a_site_without_its_peer_needs_one_on_the_command_line(write: Write) -> None:
+def test_site_without_peer_needs_one_on_the_command_line(write: Write) -> None:
     path = write("[pacs]\nport = 104\n")
-    assert refusal() == f"{path}: site 'pacs' has no 'peer' (Enter it there, or give peer and port.)"
+    assert refusal() == f"{path}: site 'pacs' has no 'peer' (Add it to the site, or type peer and port.)"
     assert at_pacs(*KEY, "host", "105").port == 105
 
 
-def test_what_a_site_lacks_itself_is_not_passed_over(write: Write) -> None:
+def test_site_option_without_its_need_is_refused(write: Write) -> None:
     write('[pacs]\npeer = "h"\nport = 1\nadd-cert-file = ["ca.pem"]\n')  # without TLS the file would be for nothing
     assert "--add-cert-file only allowed with --enable-tls or --anonymous-tls" in refusal()

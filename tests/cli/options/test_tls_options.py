@@ -1,6 +1,6 @@
-"""Setting up TLS from the command line: what cannot be used ends the run with 70, before anyone is asked, and says why.
+"""TLS options: an unusable key, certificate or cipher suite ends the run with 70 and a reason before any association.
 
-And what needs no archive: the lists of profiles and cipher suites, the password that is asked for.
+Also what needs no archive: the lists of profiles and cipher suites, and the prompt for the password.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ UNUSABLE: dict[str, tuple[Options, str, str]] = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_what_cannot_be_used_is_told_before_the_archive_is_asked(pki: Certificates, case: str, tmp_path: Path) -> None:
+def test_tls_file_that_is_unusable_is_reported_before_the_association(
+    pki: Certificates, case: str, tmp_path: Path
+) -> None:
     options, reason, advice = UNUSABLE[case]
     (tmp_path / "text").write_text("no certificate\n")
     arguments = [*KEYS, *options(pki, tmp_path), peers.HOST, peers.free_port()]  # a refused connection would be 61
@@ -97,14 +99,14 @@ def test_what_cannot_be_used_is_told_before_the_archive_is_asked(pki: Certificat
         (["+tla", "--no-sni"], "--no-sni only allowed with --no-host-check or --ignore-peer-cert"),
     ],
 )
-def test_options_that_make_no_sense_together_are_refused(options: list[object], text: str, tmp_path: Path) -> None:
+def test_tls_options_that_conflict_are_refused(options: list[object], text: str, tmp_path: Path) -> None:
     assert text in movescu(*KEYS, *options, peers.HOST, 104, folder=tmp_path, code=1).log
 
 
 @pytest.mark.parametrize(
     ("typed", "code"), [(f"{PASSWORD}\n", 61), ("guess\n", 70), ("", 70)], ids=["right", "wrong", "nothing"]
 )
-def test_the_password_of_a_key_is_read_once_from_standard_input_where_there_is_no_terminal(
+def test_key_password_is_read_once_from_standard_input_without_a_terminal(
     pki: Certificates, typed: str, code: int, tmp_path: Path
 ) -> None:
     # With a port, two contexts need the key. 61: all was set up, and there is no archive.
@@ -123,9 +125,7 @@ def test_the_password_of_a_key_is_read_once_from_standard_input_where_there_is_n
     assert PASSWORD not in result.stderr
 
 
-def test_the_list_of_cipher_suites_has_the_standard_names_and_each_can_be_chosen(
-    pki: Certificates, tmp_path: Path
-) -> None:
+def test_cipher_suite_list_has_standard_names_that_can_all_be_chosen(pki: Certificates, tmp_path: Path) -> None:
     names = movescu("+cc", folder=tmp_path).output.split()
     openssl = subprocess.run(["openssl", "ciphers", "-stdname", "ALL"], check=True, capture_output=True, text=True)
     standard = {line.split()[0]: line.split()[2] for line in openssl.stdout.splitlines()}
@@ -137,20 +137,20 @@ def test_the_list_of_cipher_suites_has_the_standard_names_and_each_can_be_chosen
     movescu(*KEYS, "+tls", *pki.ours, *chosen, peers.HOST, peers.free_port(), folder=tmp_path, code=61)
 
 
-def test_the_suites_that_dcmtk_has_are_known_by_its_names() -> None:
+def test_cipher_suites_of_dcmtk_are_known_by_its_names() -> None:
     listed = subprocess.run(["storescu", "+cc"], check=True, capture_output=True, text=True).stdout.split()
     suites = {name for name in listed if name.startswith("TLS_")}
     outdated = {name for name in suites if any(part in name for part in ("NULL", "CAMELLIA", "DSS"))}
     assert suites - outdated <= set(cipher_suites())
 
 
-def test_the_list_of_profiles_names_those_that_can_be_chosen(tmp_path: Path) -> None:
+def test_profile_list_names_the_supported_profiles(tmp_path: Path) -> None:
     output = movescu("+ph", folder=tmp_path).output
     assert "BCP 195 TLS Profile" in output
     assert "Non-downgrading BCP 195 TLS Profile" in output
 
 
-def test_who_wants_no_tls_does_not_wait_for_it_to_load(tmp_path: Path) -> None:
+def test_tls_modules_are_not_loaded_without_tls(tmp_path: Path) -> None:
     program = (
         "import sys; from movescu.cli.main import main; "
         f"code = main({[*KEYS, '+P', str(peers.free_port()), peers.HOST, str(peers.free_port())]!r}); "

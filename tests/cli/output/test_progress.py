@@ -1,4 +1,4 @@
-"""What a terminal shows while objects come, and that nothing of it goes anywhere else."""
+"""Progress on a terminal while objects are received, and nowhere else."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def keys(archive: Archive, made: list[corpus.Instance]) -> list[object]:
 
 
 @pytest.mark.parametrize("columns", [80, 40, 20])
-def test_a_terminal_shows_how_far_it_is_and_in_the_end_one_line(
-    keys: list[object], tmp_path: Path, columns: int
-) -> None:
+def test_progress_on_a_terminal_ends_in_a_summary_line(keys: list[object], tmp_path: Path, columns: int) -> None:
     with Terminal(*keys, folder=tmp_path, columns=columns) as terminal:
         output = terminal.finish()
     assert re.search(rf"\d+ of {COUNT} objects", output)
@@ -70,7 +68,7 @@ def test_a_terminal_shows_how_far_it_is_and_in_the_end_one_line(
     assert re.fullmatch(SUMMARY, summary.rstrip())
 
 
-def test_what_is_logged_meanwhile_stands_above_in_whole_lines(
+def test_log_lines_stand_whole_above_the_progress(
     keys: list[object], made: list[corpus.Instance], tmp_path: Path
 ) -> None:
     for instance in made[::5]:
@@ -86,7 +84,7 @@ def test_what_is_logged_meanwhile_stands_above_in_whole_lines(
     assert re.search(r"^20 objects, .*, 5 failed$", summary)
 
 
-def test_a_third_party_gets_the_objects_and_we_count_them(archive: Archive, keys: list[object], tmp_path: Path) -> None:
+def test_progress_counts_objects_sent_to_a_third_party(archive: Archive, keys: list[object], tmp_path: Path) -> None:
     with peers.storescp(aet="OTHER") as other:
         archive.destinations["OTHER"] = other.address
         keys[keys.index("+P") : keys.index("+P") + 2] = ["-aem", "OTHER"]
@@ -96,7 +94,7 @@ def test_a_third_party_gets_the_objects_and_we_count_them(archive: Archive, keys
     assert re.search(r"25 objects delivered to OTHER in \d\.\d s\r\n\Z", output)
 
 
-def test_an_interrupt_leaves_the_terminal_as_it_was(archive: Archive, keys: list[object], tmp_path: Path) -> None:
+def test_interrupt_restores_the_terminal(archive: Archive, keys: list[object], tmp_path: Path) -> None:
     archive.faults = Faults(endless_pending=0.05)
     with Terminal(*keys, folder=tmp_path) as terminal:
         terminal.read_until("━")
@@ -110,7 +108,7 @@ def test_an_interrupt_leaves_the_terminal_as_it_was(archive: Archive, keys: list
     assert screen.cursor_visible
 
 
-def test_a_terminal_that_gets_narrower_is_left_without_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_made_narrower_is_left_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     state = ProgressState(4.0, 100, 1000, 1, 2_000_000, "CTImageStorage")
     display = _Display(lambda: state)
     screen, written = Screen(80), io.StringIO()
@@ -132,20 +130,18 @@ def test_a_terminal_that_gets_narrower_is_left_without_remains(monkeypatch: pyte
 # -- where it is not shown ---------------------------------------------------------------------------------------------
 
 
-def test_quiet_is_quiet(keys: list[object], tmp_path: Path) -> None:
+def test_quiet_shows_nothing_on_a_terminal(keys: list[object], tmp_path: Path) -> None:
     with Terminal("-q", *keys, folder=tmp_path) as terminal:
         assert terminal.finish() == ""
 
 
 @pytest.mark.parametrize(("option", "term"), [("--no-progress", "xterm"), ("-S", "dumb"), ("-S", "")])
-def test_without_a_display_there_is_the_summary_alone(
-    keys: list[object], tmp_path: Path, option: str, term: str
-) -> None:
+def test_no_progress_leaves_only_the_summary(keys: list[object], tmp_path: Path, option: str, term: str) -> None:
     with Terminal(option, *keys, folder=tmp_path, term=term) as terminal:
         assert re.fullmatch(SUMMARY, terminal.finish().rstrip())
 
 
-def test_with_verbose_lines_tell_the_progress_and_nothing_is_drawn(keys: list[object], tmp_path: Path) -> None:
+def test_verbose_logs_lines_in_place_of_progress(keys: list[object], tmp_path: Path) -> None:
     with Terminal("-v", *keys, folder=tmp_path) as terminal:
         output = terminal.finish()
     assert "received final C-MOVE response" in output
@@ -153,7 +149,7 @@ def test_with_verbose_lines_tell_the_progress_and_nothing_is_drawn(keys: list[ob
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-def test_colours_are_for_who_wants_them(
+def test_progress_colours_follow_the_environment(
     keys: list[object], tmp_path: Path, no_color: str, monkeypatch: pytest.MonkeyPatch, *, coloured: bool
 ) -> None:
     monkeypatch.setenv("NO_COLOR", no_color)
@@ -165,12 +161,12 @@ def test_colours_are_for_who_wants_them(
     assert bool(screen.colours) is coloured
 
 
-def test_a_pipe_gets_nothing(archive: Archive, keys: list[object], tmp_path: Path) -> None:
+def test_pipe_receives_no_progress(archive: Archive, keys: list[object], tmp_path: Path) -> None:
     archive.faults = Faults()
     assert movescu(*keys, folder=tmp_path).log == ""
 
 
-def test_without_a_terminal_nothing_of_it_is_loaded(archive: Archive, keys: list[object], tmp_path: Path) -> None:
+def test_progress_is_not_loaded_without_a_terminal(archive: Archive, keys: list[object], tmp_path: Path) -> None:
     archive.faults = Faults()
     code = (
         "import sys; from movescu.cli.main import main; code = main(sys.argv[1:]);"
@@ -213,10 +209,10 @@ def test_sizes_have_three_digits(size: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")])
-def test_times_read_as_clocks_do(seconds: float, text: str) -> None:
+def test_times_are_shown_as_clocks(seconds: float, text: str) -> None:
     assert time_text(seconds) == text
 
 
-def test_parts_go_to_the_next_row_when_one_is_full() -> None:
+def test_progress_parts_wrap_to_the_next_row() -> None:
     parts = [("1234", ""), ("5678", ""), ("12345678901", ""), ("9", "")]
     assert [[text for text, _ in row] for row in packed(parts, 10)] == [["1234", "5678"], ["12345678901"], ["9"]]

@@ -43,6 +43,8 @@ def run_command(settings: CommandSettings) -> int:
     except UsageError as error:
         print_usage_error(error)
         return ExitCode.USAGE
+    for warning in settings.warnings:
+        _log.warning("%s", warning)
     return _run(settings)
 
 

@@ -1,1 +1,1 @@
-"""What is made from the option table: help, manual page, completion, version."""
+"""Texts generated from the option table: help, manual page, completion; and the version."""

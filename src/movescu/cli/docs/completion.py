@@ -1,9 +1,9 @@
-"""What ``--completion`` prints: a script that makes a shell complete the command line, made from the option table.
+"""Completion scripts for bash, zsh and fish (``--completion``), generated from the option table.
 
-What is the same for every option list stands in ``data/completion.bash``, ``.zsh`` and ``.fish``; their words between
-``@`` signs are put in here: the names, how many values each takes, and what a shell can offer for a value. Options that
-are refused anyway are not offered. The keywords for ``-k`` are not in the scripts, for there are five thousand: a
-script asks the program for them, by ``--completion keywords``, when the first key is to be completed.
+The templates are ``data/completion.bash``, ``.zsh`` and ``.fish``. Their words between ``@`` signs are replaced here:
+names, the number of values of each option, and the candidates for a value. Options that are refused are not offered.
+The scripts do not contain the five thousand keywords for ``-k``: they call ``movescu --completion keywords`` when the
+first key is completed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _LEVELS: Final = ("PATIENT", "STUDY", "SERIES", "IMAGE")
 _LEVEL_KEYWORDS: Final = (
     *("QueryRetrieveLevel", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
 )
-"""Offered for ``-k`` where the program cannot be asked, as when another of the same name is found first."""
+"""Candidates for ``-k`` if the program lists no keywords, as when DCMTK's is first in the path."""
 
 _OFFERED: Final = tuple(option for option in OPTIONS if not option.refusal)
 
 
 def completion_text(shell: str) -> str:
-    """Give the script for a shell; or, for the scripts to ask for, the keywords or the sites, one a line."""
+    """Return the script for a shell; or, for the scripts, the keywords or the names of sites, one per line."""
     if shell in _LISTS:
         return "".join(f"{word}\n" for word in sorted(_LISTS[shell]()))
     with open(os.path.join(_DATA, f"completion.{shell}"), encoding="utf-8") as file:
@@ -41,7 +41,7 @@ def completion_text(shell: str) -> str:
 
 
 def _keywords() -> Iterable[str]:
-    from movescu.dictionary.tags import keywords  # not for the scripts
+    from movescu.dictionary.tags import keywords  # the scripts need no dictionary
 
     return keywords()
 
@@ -53,13 +53,13 @@ def _sites() -> Iterable[str]:
     try:
         return site_names()
     except UsageError:
-        return ()  # TAB is no place for a complaint
+        return ()  # an error message would garble the line being typed
 
 
 _LISTS: Final = {"keywords": _keywords, "sites": _sites}
 
 
-# What the table gives
+# From the table
 
 
 def _names(option: Option) -> tuple[str, ...]:
@@ -67,12 +67,12 @@ def _names(option: Option) -> tuple[str, ...]:
 
 
 def _taking(count: int) -> list[str]:
-    """Give the names of the options that take so many values."""
+    """Return the names of the options that take ``count`` values."""
     return [name for option in _OFFERED if len(option.takes) == count for name in _names(option)]
 
 
 def _values(kind: str) -> Iterator[tuple[list[str], Value]]:
-    """Give the values of a kind, each with its places: ``name:1`` for the first after an option."""
+    """Yield the values of a kind, each with its places: ``name:1`` is the first after an option."""
     for option in _OFFERED:
         for number, value in enumerate(option.takes, start=1):
             if value.kind == kind:
@@ -84,7 +84,7 @@ def _places(kind: str) -> list[str]:
 
 
 def _sentence(option: Option) -> str:
-    """Give what is said of an option in a menu: the start of its help."""
+    """Return an option's text for a menu: the first part of its help."""
     return option.help.partition("; ")[0]
 
 
@@ -102,7 +102,7 @@ def _common(join: Callable[[Iterable[str]], str]) -> dict[str, str]:
     }
 
 
-# What each shell makes of it
+# For each shell
 
 
 def _bash() -> dict[str, str]:
@@ -136,7 +136,7 @@ def _zsh() -> dict[str, str]:
 
 
 def _zsh_specs(option: Option) -> Iterator[str]:
-    """Give a line for each name; options that exclude each other are offered until one of them is there."""
+    """Yield a line for each name; options that exclude each other are offered until one of them is typed."""
     if option.long in ("--help", "--version"):
         alone = "(- *)"
     else:

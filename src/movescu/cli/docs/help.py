@@ -1,9 +1,8 @@
-"""What ``--help`` prints, made from the option table.
+"""Help texts of ``--help``, generated from the option table.
 
-``--help`` shows what most people need and three examples; ``--help all`` shows every option, in the order and under the
-headings of DCMTK's help, so that who knows the one finds the way in the other. All lines fit into 80 columns. Texts are
-made plain; ``painted`` adds colours for a terminal. This module is imported when one of its texts is to be printed, and
-not before.
+``--help`` shows the most frequent options and three examples; ``--help all`` shows every option, in the order of
+DCMTK's help, so that its users find their way. Texts are as wide as the terminal, within limits (``width_of``), and
+plain; ``painted`` adds colours. Imported only when one of its texts is printed.
 """
 
 from __future__ import annotations
@@ -22,81 +21,102 @@ if TYPE_CHECKING:
     from movescu.cli.options.option import Group, Option
 
 _WIDTH: Final = 80
+"""Columns where the output is no terminal."""
+_NARROWEST, _WIDEST = 50, 100
+"""Columns: a narrower text column holds no option's words, longer lines are hard to read."""
 _SHORT_WIDTH: Final = 10
 _TEXT_COLUMN: Final = 34
 
 USAGE: Final = "movescu [options] peer port [query-file...]"
 
 _MOST_WANTED: Final = {
-    "what to retrieve": {"--key": "", "--study": "ask in the Study Root model"},
-    "who asks whom, and where the objects go": {
+    "what to retrieve": {"--key": "", "--study": "use the Study Root model"},
+    "the archive, and where objects go": {
         "--call": "",
         "--aetitle": "",
         "--move": "",
-        "--port": "receive the objects on this TCP port",
-        "--output-directory": "",
-        "--site": "take all of this from sites.toml",
+        "--port": "receive objects on this TCP port",
+        "--output-directory": "directory for objects (default: .)",
+        "--site": "read all of this from a site of sites.toml",
     },
-    "how objects come, and are stored": {
-        "--accept-all": "take compressed objects too",
+    "receiving and storing": {
+        "--accept-all": "accept compressed objects too",
         "--bit-preserving": "",
         "--dimse-timeout": "",
     },
-    "what is shown": {
-        "--check": "go the way step by step and say what works",
+    "diagnosis": {
+        "--check": "",
         "--verbose": "",
         "--debug": "",
         "--version": "",
     },
 }
-"""Heading -> options in the short help -> what it says of them, where the table's words need their heading."""
+"""Heading -> options of the short help -> their text, where the table's depends on its heading."""
 
-_EXAMPLES: Final = """\
-examples:
-  Retrieve a study to the folder "in". The archive has to know the AE title ME,
-  with the address of this computer and port 11112:
+_EXAMPLES: Final = {
+    'Retrieve a study into the folder "in". The archive must know the AE title ME, with this computer\'s address and '
+    "port 11112.": """\
     movescu -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3 \\
-        -aet ME -aec ARCHIVE +P 11112 -od in archive.example.org 104
-  Have the archive send all studies of a patient to a third party:
+        -aet ME -aec ARCHIVE +P 11112 -od in archive.example.org 104""",
+    "Have the archive send all studies of a patient to a third party.": """\
     movescu -k QueryRetrieveLevel=PATIENT -k PatientID=PAT001 \\
-        -aet ME -aec ARCHIVE -aem WORKSTATION archive.example.org 104
-  Ask for what is written in query files, one request for each:
-    movescu -S -aet ME -aec ARCHIVE +P 11112 archive.example.org 104 *.dcm
+        -aet ME -aec ARCHIVE -aem WORKSTATION archive.example.org 104""",
+    "Send one request for each query file.": """\
+    movescu -S -aet ME -aec ARCHIVE +P 11112 archive.example.org 104 *.dcm""",
+}
+"""What a command line does -> the command line."""
 
-more: movescu --help all (every option), man movescu (everything)
-"""
+_MORE: Final = "more: movescu --help all (every option), man movescu (the manual)"
 
-_HEADING: Final = re.compile(r"^(?!.*usage:) *[^-+\s].*:$|^usage:|^more:", re.MULTILINE)
+_HEADING: Final = re.compile(r"^(?!.*usage:) {0,2}[^-+\s].*:$|^usage:|^more:", re.MULTILINE)
 _NAMES: Final = re.compile(r"^( {2,4})([-+]\S+)?( +)(--[a-z0-9-]+)(?= |$)", re.MULTILINE)
 _BOLD, _COLOUR, _PLAIN = "\x1b[1m", "\x1b[36m", "\x1b[0m"
 
 
 def tls_text(*, ciphers: bool) -> str:
-    """Give the list of cipher suites, or of profiles, with a line end."""
-    from movescu.transport.tls import PROFILES, cipher_suites  # ssl takes 10 ms to load
+    """Return the list of cipher suites, or of profiles, with a line end."""
+    from movescu.transport.tls import PROFILES, cipher_suites  # ssl is slow to load
 
     rows = cipher_suites() if ciphers else [f"{name:<12}{profile.name}" for name, profile in PROFILES.items()]
     return banner() + "\n".join(("", *rows)) + "\n"
 
 
-def help_text() -> str:
-    """Give the whole help, with a line end."""
-    return banner() + "\n".join((f"usage: {USAGE}", "", *_parameters(), "", *_sections())) + "\n"
+def help_text(width: int = _WIDTH) -> str:
+    """Return the help with every option, with a line end."""
+    return banner() + "\n".join((f"usage: {USAGE}", "", *_parameters(width), "", *_sections(width))) + "\n"
 
 
-def short_help_text() -> str:
-    """Give the help for a start: what most people need, and examples."""
-    return banner() + "\n".join((f"usage: {USAGE}", "", *_most_wanted(), _EXAMPLES))
+def short_help_text(width: int = _WIDTH) -> str:
+    """Return the short help: the most frequent options, and examples."""
+    lines = (f"usage: {USAGE}", "", *_most_wanted(width), *_examples(width), "", *_wrapped(_MORE, width))
+    return banner() + "\n".join(lines) + "\n"
+
+
+def width_of(stream: TextIO | None) -> int:
+    """Return the columns for a text on a stream: ``COLUMNS``, the terminal's width, or 80; from 50 to 100."""
+    width = _columns(os.environ.get("COLUMNS", "")) or _terminal_width(stream) or _WIDTH
+    return min(max(width, _NARROWEST), _WIDEST)
+
+
+def _columns(text: str) -> int:
+    return int(text[:9]) if text.isascii() and text.isdecimal() else 0
+
+
+def _terminal_width(stream: TextIO | None) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns if stream is not None and stream.isatty() else 0
+    except (OSError, ValueError):  # no descriptor, or one that is closed
+        return 0
 
 
 def painted(text: str) -> str:
-    """Give a help text with headings and names of options set off, for a terminal."""
+    """Return a help text with headings in bold and names of options in colour, for a terminal."""
     text = _HEADING.sub(rf"{_BOLD}\g<0>{_PLAIN}", text)
     return _NAMES.sub(lambda match: match[1] + _paint(match[2]) + match[3] + _paint(match[4]), text)
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Tell whether colours go to a stream: to terminals, unless NO_COLOR is set; everywhere with CLICOLOR_FORCE."""
+    """Return True if a stream gets colours: a terminal, unless NO_COLOR is set; any with CLICOLOR_FORCE."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("CLICOLOR_FORCE", "0") != "0":
@@ -105,7 +125,7 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 def notes_of(option: Option) -> list[str]:
-    """Give what is to be said of an option beside its sentence: its bounds, its default, whether it works."""
+    """Return the notes behind an option's help: its bounds, its default, and that it is not supported."""
     notes = [f"{value.low}..{value.high}" for value in option.takes if value.high is not None]
     if option.default:
         notes.append("default")
@@ -122,46 +142,55 @@ def _paint(name: str | None) -> str:
     return f"{_COLOUR}{name}{_PLAIN}" if name else ""
 
 
-def _most_wanted() -> Iterator[str]:
+def _most_wanted(width: int) -> Iterator[str]:
     for heading, names in _MOST_WANTED.items():
         yield f"{heading}:"
         for name, text in names.items():
-            yield from _option(NAMES[name], "  ", text)
+            yield from _option(NAMES[name], "  ", width, text)
 
 
-def _parameters() -> Iterator[str]:
+def _examples(width: int) -> Iterator[str]:
+    yield "examples:"
+    for text, command in _EXAMPLES.items():
+        yield from _wrapped(text, width, "  ")
+        yield command
+
+
+def _parameters(width: int) -> Iterator[str]:
     yield "parameters:"
     for parameter in (*PARAMETERS, QUERY_FILES):
-        yield from _row(f"  {parameter.name}", parameter.help)
+        yield from _row(f"  {parameter.name}", parameter.help, width)
 
 
-def _sections() -> Iterator[str]:
+def _sections(width: int) -> Iterator[str]:
     for section in SECTIONS:
         yield f"{section.heading}:"
         for group in section.groups:
-            yield from _group(group)
+            yield from _group(group, width)
 
 
-def _group(group: Group) -> Iterator[str]:
+def _group(group: Group, width: int) -> Iterator[str]:
     indent = "    " if group.heading else "  "
     if group.heading:
         note = f" ({group.note})" if group.note else ""
-        yield f"  {group.heading}{note}:"
+        yield from _wrapped(f"{group.heading}{note}:", width, "  ")
     for option in group.options:
-        yield from _option(option, indent)
+        yield from _option(option, indent, width)
 
 
-def _option(option: Option, indent: str, text: str = "") -> list[str]:
+def _option(option: Option, indent: str, width: int, text: str = "") -> list[str]:
     names = " ".join((option.long, *(value.metavar for value in option.takes)))
-    return _row(f"{indent + option.short:<{_SHORT_WIDTH}}{names}", text or _explained(option))
+    return _row(f"{indent + option.short:<{_SHORT_WIDTH}}{names}", text or _explained(option), width)
 
 
-def _row(names: str, text: str) -> list[str]:
-    margin = " " * _TEXT_COLUMN
-    first = f"{names:<{_TEXT_COLUMN - 1}} "
-    from textwrap import wrap  # 3 ms that --version does without
+def _row(names: str, text: str, width: int) -> list[str]:
+    return _wrapped(text, width, f"{names:<{_TEXT_COLUMN - 1}} ", " " * _TEXT_COLUMN)
 
-    return wrap(text, _WIDTH, initial_indent=first, subsequent_indent=margin, break_on_hyphens=False)
+
+def _wrapped(text: str, width: int, first: str = "", margin: str = "") -> list[str]:
+    from textwrap import wrap  # loaded only where a help text is printed
+
+    return wrap(text, width, initial_indent=first, subsequent_indent=margin or first, break_on_hyphens=False)
 
 
 def _explained(option: Option) -> str:

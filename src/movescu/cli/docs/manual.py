@@ -1,8 +1,8 @@
-"""The manual page: roff text (man(7)), made from the option table, the exit codes and what is written here by hand.
+"""Manual page in roff (man(7)), generated from the option table, the exit codes and the sections written here.
 
-``tools/make_manual.py`` writes it to ``docs/movescu.1``, which is installed with the package. The sections by hand are
-plain paragraphs: words between back quotes are set in bold, what is indented is an example, and what has a word alone
-before ``::`` is an entry of a list. How ``-`` and other letters are to be written in roff is the business of ``_roff``.
+``tools/make_manual.py`` writes it to ``docs/movescu.1``, which is installed with the package. The sections written here
+are plain paragraphs: words in back quotes are set in bold, indented blocks are examples, and a line with ``::`` is an
+entry of a list. ``_roff`` alone escapes for roff.
 """
 
 from __future__ import annotations
@@ -21,66 +21,67 @@ if TYPE_CHECKING:
     from movescu.cli.options.option import Group, Option
 
 EXIT_CODES: Final = {
-    ExitCode.SUCCESS: "Everything that was asked for came, or was delivered as far as the archive tells; or the "
-    "archive ended a request because of `--cancel`.",
-    ExitCode.USAGE: "The command line, a key, a query file or a dictionary cannot be used. Nothing was sent.",
-    ExitCode.INSUFFICIENT_PRIVILEGES: "The system refuses the port of `--port`, as it does to most users below 1024.",
-    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report` or `--events`, cannot be "
-    "written to.",
-    ExitCode.OUTPUT_DIRECTORY_NOT_FOUND: "The output directory does not exist, or is none.",
-    ExitCode.CANNOT_LISTEN: "The port of `--port` is in use, or cannot be listened on.",
-    ExitCode.ASSOCIATION_FAILED: "No association: the archive cannot be reached, rejected it, or ended it at once.",
+    ExitCode.SUCCESS: "All requested objects were received, or delivered according to the archive without `--port`; "
+    "or a request ended because of `--cancel`.",
+    ExitCode.USAGE: "The command line, a key, a query file or a dictionary is invalid. Nothing was sent.",
+    ExitCode.INSUFFICIENT_PRIVILEGES: "The system denies the port of `--port`, as it does to most users below 1024.",
+    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report` or `--events`, is not "
+    "writable.",
+    ExitCode.OUTPUT_DIRECTORY_NOT_FOUND: "The output directory does not exist, or is not a directory.",
+    ExitCode.CANNOT_LISTEN: "The port of `--port` is in use, or cannot be opened.",
+    ExitCode.ASSOCIATION_FAILED: "No association: the archive is unreachable, rejected it, or closed the connection.",
     ExitCode.ASSOCIATION_LOST: "The association ended before the final response: an abort, a closed connection, a "
-    "time-out or an error of protocol.",
-    ExitCode.INCOMPLETE: "The archive counts objects as delivered that did not arrive, or objects arrived and could "
-    "not be stored, or objects that it lists are missing with `--verify`.",
-    ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not offer C-MOVE in this query model or in these transfer "
-    "syntaxes.",
-    ExitCode.RELEASE_FAILED: "All went well, but the archive did not confirm the end of the association.",
+    "timeout or a protocol error.",
+    ExitCode.INCOMPLETE: "The archive counts objects as delivered that were not received, or objects were received and "
+    "could not be stored, or `--verify` finds objects missing that the archive lists.",
+    ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not accept C-MOVE in this information model or in these "
+    "transfer syntaxes.",
+    ExitCode.RELEASE_FAILED: "The retrieve succeeded, but the archive did not confirm the release of the association.",
     ExitCode.MOVE_WARNING: "The archive could not deliver some of the objects (status B000).",
-    ExitCode.MOVE_FAILED: "The archive refused the request or failed (any other status, as A801: move destination "
+    ExitCode.MOVE_FAILED: "The archive refused the request or failed (any other status, such as A801: move destination "
     "unknown).",
-    ExitCode.TLS_SETUP_FAILED: "TLS cannot be set up: a key, a certificate or a cipher suite cannot be used.",
-    ExitCode.INTERNAL_ERROR: "A fault of this program. Please report it, with the log of `--debug`.",
+    ExitCode.TLS_SETUP_FAILED: "TLS cannot be set up: a key, a certificate or a cipher suite is not usable.",
+    ExitCode.INTERNAL_ERROR: "A bug in this program. Please report it, with the log of `--debug`.",
     ExitCode.HUNG_UP: "Ended by SIGHUP, as when the terminal is closed.",
     ExitCode.INTERRUPTED: "Ended by Ctrl-C.",
     ExitCode.TERMINATED: "Ended by SIGTERM.",
 }
-"""What each exit code tells."""
+"""Exit code -> its meaning."""
 
 _DESCRIPTION: Final = """\
-`movescu` asks a DICOM archive to send objects (C-MOVE). With `--port` it receives them itself and stores each as a
-file; without, the archive sends them to a third party. Nothing is moved: the archive keeps its objects.
+`movescu` requests objects from a DICOM archive (C-MOVE). With `--port` it receives the objects itself and stores each
+as a file; without, the archive sends them to a third party. Despite the name nothing is moved: the archive keeps its
+objects.
 
-The archive gets nothing but an AE title to send to, and has to know host and port of that title. So its administrator
-has to enter AE title, host and port of whoever receives, before anything can be retrieved. `--check` tells whether that
-has been done.
+The request names only the AE title of the receiver, the move destination. So the administrator of the archive must
+configure AE title, host and port of the receiver before anything can be retrieved. `--check` tests whether that is
+done.
 
-What is to be retrieved is said by keys (`-k`), by query files, or both: a key replaces what a query file has. Each
-query file is one request; without one, the keys are the request. A request should have the level, QueryRetrieveLevel,
-and the unique keys down to it, from PatientID, StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID. In the model
-Patient Root, which is the default, PatientID is always one of them; in Study Root (`-S`) it is not.
+Keys (`-k`), query files or both name the objects to retrieve; a key replaces the same element of a query file. Each
+query file is one request; without query files, the keys are the request. A request should have the level,
+QueryRetrieveLevel, and the unique keys down to it: PatientID, StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID.
+The Patient Root model, the default, always includes PatientID; Study Root (`-S`) does not.
 
-Options and parameters may stand in any order. An option has to be given whole, and its value is the next argument.
-Of options that exclude each other the last one counts. `@file` stands for the words in a file; quotation marks of
-either kind keep words together there.
+Options and parameters may be mixed. Names of options cannot be abbreviated, and a value is always the next argument. Of
+options that exclude each other the last one wins. `@file` stands for the words of a file; quotation marks of either
+kind keep words together there.
 
 The command line is that of DCMTK's program of the same name.
 """
 
 _KEYS: Final = """\
-A key is an element and its value, as in `-k PatientID=PAT001`. Without a value the key is empty. The element is one of
+A key is an element and its value, as in `-k PatientID=PAT001`. A key without a value is empty. The element is one of
 
-`Keyword`:: a keyword of PS3.6, as StudyInstanceUID, or the name it had before 2011
-`gggg,eeee`:: a tag; also as (gggg,eeee) and as ggggeeee
+`Keyword`:: a keyword of PS3.6, such as StudyInstanceUID, or its name before 2011
+`gggg,eeee`:: a tag; also written (gggg,eeee) or ggggeeee
 `gggg,ee,"CREATOR"`:: a private element
 `Sequence[0].Keyword`:: an element of an item of a sequence, in any of these forms
 
-If an element is given twice, the first one counts. Text that is not ASCII is sent in UTF-8, and SpecificCharacterSet
-is set, unless a key sets it.
+Of two keys for one element the first wins. Text other than ASCII is sent in UTF-8, with SpecificCharacterSet set,
+unless a key sets SpecificCharacterSet.
 
-A query file is a DICOM file, a data set without meta information, DICOM JSON (.json), or text as in the example (.txt,
-.dump); `-` is standard input.
+A query file is a DICOM file, a data set without file meta information, DICOM JSON (.json), or text as in the example
+(.txt, .dump); `-` is standard input.
 
     # all images of the patient PAT001
     (0008,0052) CS [PATIENT]   # QueryRetrieveLevel
@@ -88,52 +89,53 @@ A query file is a DICOM file, a data set without meta information, DICOM JSON (.
 """
 
 _FILES_WRITTEN: Final = """\
-A received object is stored as a file in the output directory. Its name is made of a prefix for its SOP class and of its
-SOP instance UID, as `CT.1.2.3`. While an object is being received it has a temporary name (`.movescu-*.part`): a file
-with the final name is whole. A file that is there and has another content is replaced. What a run that was killed left
-is removed by the next one; `.movescu-*.lock` tells it which runs are alive.
+Each received object is stored as a file in the output directory, named by a prefix for its SOP class and by its SOP
+instance UID, such as `CT.1.2.3`. Until the object is complete, the file has a temporary name (`.movescu-*.part`): a
+file with the final name is whole. An existing file with other content is replaced. Temporary files of a killed run are
+removed by the next one; `.movescu-*.lock` marks the runs that are alive.
 
-An object in a transfer syntax that was not accepted cannot be sent by the archive: give `+xa` for archives with
-compressed objects. The file has the transfer syntax in which the object came, unless an option asks for another.
+The archive can send objects only in transfer syntaxes that were accepted: use `+xa` for archives with compressed
+objects. Files keep the transfer syntax in which the object was received, unless an option changes it.
 
-With `--durable end`, the default, exit code 0 also tells that all files have been flushed to the disk.
+With `--durable end`, the default, exit code 0 also means that all files are flushed to disk.
 """
 
 _LOGGING: Final = """\
-The log goes to standard error. Each line begins with a letter for its level and a colon: F(atal), E(rror), W(arning),
-I(nfo), D(ebug), T(race). Warnings and what is worse are shown, with `-v` what is done, with `-d` every detail; `-q`
-leaves fatal errors only. An error tells what can be done about it. Names and other data of patients are in the log only
-from the level debug on. `--log-config` reads levels and destinations from a file. On a terminal the progress is shown
-while objects come; it disappears at the end, and in pipes, with `-q` and with `--no-progress` there is none.
+The log is written to standard error. Each line starts with the letter of its level and a colon: F(atal), E(rror),
+W(arning), I(nfo), D(ebug), T(race). By default warnings and errors are logged; `-v` adds each step, `-d` every detail,
+and `-q` leaves only fatal errors. Error messages include a remedy. Names and other data of patients are logged only at
+levels debug and trace. `--log-config` reads levels and outputs from a file. On a terminal, progress is shown while
+objects are received and cleared at the end; there is none in pipes, with `-q` and with `--no-progress`.
 """
 
 _SIGNALS: Final = """\
-Ctrl-C (SIGINT) asks the archive to stop (C-CANCEL) and waits for its answer; a second one aborts. SIGTERM and SIGHUP
-abort. No partial file is left behind.
+Ctrl-C (SIGINT) cancels the request (C-CANCEL) and waits for the archive's response; a second one aborts the
+association, as SIGTERM and SIGHUP do. No partial file is left behind.
 """
 
 _ENVIRONMENT: Final = """\
-`DCMDICTPATH`:: data dictionaries to use instead of the built-in one, in DCMTK's format, separated by colons
+`DCMDICTPATH`:: data dictionaries in DCMTK's format that replace the built-in one, separated by colons
 `MOVESCU_PASSWORD`:: the passcode for `--user`
-`MOVESCU_HOSTS_ALLOW`, `MOVESCU_HOSTS_DENY`:: files for `--access-control` instead of those of the system
-`XDG_CONFIG_HOME`:: where the file of sites is looked for
-`NO_COLOR`:: if set, the help has no colours
-`CLICOLOR_FORCE`:: if set, the help has colours even in a pipe
+`MOVESCU_HOSTS_ALLOW`, `MOVESCU_HOSTS_DENY`:: rule files for `--access-control` in place of the system's
+`XDG_CONFIG_HOME`:: directory of movescu/sites.toml, by default ~/.config
+`COLUMNS`:: width of the help, from 50 to 100 columns; by default that of the terminal
+`NO_COLOR`:: if set, no colours in the help
+`CLICOLOR_FORCE`:: if set, colours in the help even in a pipe
 """
 
 _FILES: Final = """\
-`~/.config/movescu/sites.toml`:: archives and how to speak to them, for `--site`
-`/etc/hosts.allow`, `/etc/hosts.deny`:: who may send to us, with `--access-control`; the name of the service is movescu
+`~/.config/movescu/sites.toml`:: archives and their options, for `--site`
+`/etc/hosts.allow`, `/etc/hosts.deny`:: rules of `--access-control`, for the daemon name movescu
 """
 
 _EXAMPLES: Final = """\
-Retrieve a study to the folder in. The archive ARCHIVE has to know the AE title ME, with the address of this computer
-and port 11112:
+Retrieve a study into the folder in. The archive ARCHIVE must know the AE title ME, with this computer's address and
+port 11112:
 
     movescu -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3 \\
         -aet ME -aec ARCHIVE --port 11112 -od in archive.example.org 104
 
-See whether that could work:
+Test the connection first:
 
     movescu --check -S -aet ME -aec ARCHIVE --port 11112 archive.example.org 104
 
@@ -142,11 +144,11 @@ Have all studies of a patient sent to a third party:
     movescu -k QueryRetrieveLevel=PATIENT -k PatientID=PAT001 \\
         -aet ME -aec ARCHIVE -aem WORKSTATION archive.example.org 104
 
-Ask for what is written in query files:
+Send one request for each query file:
 
     movescu -S -aet ME -aec ARCHIVE --port 11112 archive.example.org 104 *.dcm
 
-Make bash complete options, values and keywords:
+Complete options, values and keywords in bash:
 
     eval "$(movescu --completion bash)"
 """
@@ -159,7 +161,7 @@ DICOM PS3.4, annexes B (storage) and C (query/retrieve).
 
 
 def manual_page() -> str:
-    """Give the manual page, in roff."""
+    """Return the manual page, in roff."""
     parts = [
         f'.TH MOVESCU 1 "" "movescu {_roff(VERSION)}" "User commands"',
         ".nh\n.ad l",
@@ -215,12 +217,12 @@ _ESCAPES: Final = str.maketrans(
 
 
 def _roff(text: str) -> str:
-    """Write text so that roff sets it as it stands; a full stop at the start of a line would be a request."""
+    """Escape text for roff, where a full stop at the start of a line would be a request."""
     return re.sub(r"^\.", r"\\&.", text.translate(_ESCAPES), flags=re.MULTILINE)
 
 
 def _inline(text: str) -> str:
-    """Set what is between back quotes in bold."""
+    """Return roff with the words in back quotes in bold."""
     parts = text.split("`")
     return "".join(f"\\fB{_roff(part)}\\fR" if number % 2 else _roff(part) for number, part in enumerate(parts))
 

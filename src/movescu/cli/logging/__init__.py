@@ -1,1 +1,1 @@
-"""The log: its levels, and the configuration files of log4cplus and of Python."""
+"""The log: levels, and the configuration files of log4cplus and of Python's ``logging``."""

@@ -1,8 +1,8 @@
-"""The appenders and filters of log4cplus: where messages go, and which of them.
+"""Appenders and filters of log4cplus, as handlers and filters of ``logging``.
 
-Each appender is a handler of ``logging`` that writes what its layout gives, ends of lines included. What cannot be set
-up is complained of and left out; what cannot be written later is lost without a word: a log is no reason to fail a
-retrieve. File names, and the order of backups, are those of log4cplus.
+A handler writes the text of its layout, line ends included. An appender that cannot be set up is left out with a
+warning; a message that cannot be written later is dropped silently: no log fails a retrieve. File names, and the order
+of backups, are those of log4cplus.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from movescu.cli.logging.properties import Properties
 
     Decision: TypeAlias = Callable[[logging.LogRecord], bool | None]
-    """What a filter says of a record: True it is logged, False it is not, None the next filter decides."""
+    """A filter: True logs the record, False drops it, None leaves the decision to the next filter."""
 
 _UNITS: Final = {"": 1, "KB": 1 << 10, "MB": 1 << 20}
 _LARGEST_FILE: Final = 10 << 20
@@ -65,7 +65,7 @@ class _Console(logging.StreamHandler[Any]):
 
 
 class _File(logging.FileHandler):
-    """A file that is appended to, or begun anew."""
+    """File that is appended to, or truncated."""
 
     terminator = ""
 
@@ -73,19 +73,19 @@ class _File(logging.FileHandler):
         super().__init__(path, mode, encoding="utf-8", errors="backslashreplace")
 
     def _roll(self, names: Sequence[str]) -> None:
-        """Make a backup of the file and begin a new one. ``names`` are those of the backups, the newest first."""
+        """Rename the file to a backup and open a new one. ``names`` are those of the backups, the newest first."""
         if self.stream is not None:
             self.stream.close()
-        with contextlib.suppress(OSError):  # a name may be taken by a directory: then the file just grows
+        with contextlib.suppress(OSError):  # a directory may have the name: then the file just grows
             for older, newer in itertools.pairwise(reversed((self.baseFilename, *names))):
-                if os.path.exists(newer):  # names are as the base class has them
+                if os.path.exists(newer):  # strings, as in the base class
                     os.replace(newer, older)
         self.mode = "a"
         self.stream = self._open()
 
 
 class RollingFile(_File):
-    """A file that becomes ``.1`` when it has grown to ``largest`` bytes, and what was ``.1`` becomes ``.2``."""
+    """File that becomes ``.1`` once it has more than ``largest`` bytes, when ``.1`` becomes ``.2`` and so on."""
 
     def __init__(self, path: str, mode: str, largest: int, backups: int) -> None:
         super().__init__(path, mode)
@@ -93,7 +93,7 @@ class RollingFile(_File):
         self._backups = backups
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a message, and roll after it."""
+        """Write a message, then roll if the file is too large."""
         super().emit(record)
         try:
             if self.stream is not None and os.fstat(self.stream.fileno()).st_size > self._largest:
@@ -103,9 +103,9 @@ class RollingFile(_File):
 
 
 class DailyRollingFile(_File):
-    """A file that gets the date behind its name when its time is over, and when the program ends.
+    """File that is renamed to its name and date at the end of its period, and when the program ends.
 
-    What has that name already becomes ``.1`` behind it.
+    An existing file of that name becomes ``.1``.
     """
 
     def __init__(self, path: str, mode: str, schedule: str, backups: int) -> None:
@@ -118,7 +118,7 @@ class DailyRollingFile(_File):
         return time.strftime(self._schedule, time.localtime(seconds))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Roll if it is time to, then write a message."""
+        """Roll if the period is over, then write a message."""
         period = self._period_of(record.created)
         if period != self._period:
             self._end_period(record)
@@ -134,7 +134,7 @@ class DailyRollingFile(_File):
                 self.handleError(record)
 
     def close(self) -> None:
-        """Give the file its date, as log4cplus does at the end."""
+        """Rename the file to its date, as log4cplus does at the end."""
         with self._lock_of():
             if self.stream is not None and not self.stream.closed:
                 self._end_period()
@@ -145,7 +145,7 @@ class DailyRollingFile(_File):
 
 
 class _RemoteSyslog(logging.Handler):
-    """A syslog server that is sent datagrams in the form of RFC 5424."""
+    """Syslog server, which receives datagrams in the format of RFC 5424."""
 
     def __init__(self, sock: socket.socket, identity: str, facility: int) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class _RemoteSyslog(logging.Handler):
 
 
 class _LocalSyslog(logging.Handler):
-    """The log of this machine."""
+    """Syslog of this machine."""
 
     def __init__(self, log: Callable[[int, str], None], facility: int) -> None:
         super().__init__()
@@ -195,14 +195,14 @@ def _severity(record: logging.LogRecord) -> int:
 
 
 def _make_console(properties: Properties) -> logging.Handler:
-    # The key is spelled so, and no other way: with logToStderr, as in DCMTK's samples, it is standard output.
+    # The spelling matters: with logToStderr, as in DCMTK's samples, log4cplus writes to standard output.
     return _Console(sys.stderr if properties.flag(".logToStdErr", default=False) else sys.stdout)
 
 
 def _path_and_mode(properties: Properties, *, append: bool) -> tuple[str, str]:
     path = properties.text(".File")
     if not path:
-        raise ValueError("it has no File")
+        raise ValueError("File is not set")
     return path, "a" if properties.flag(".Append", default=append) else "w"
 
 
@@ -220,7 +220,7 @@ def _make_rolling(properties: Properties) -> logging.Handler:
 def _make_daily(properties: Properties) -> logging.Handler:
     name = properties.text(".Schedule", "DAILY").upper()
     if name not in _SCHEDULES:
-        properties.complain(".Schedule", f"there is no schedule {properties.text('.Schedule')}; DAILY is used")
+        properties.complain(".Schedule", f"unknown schedule {properties.text('.Schedule')}; using DAILY")
     schedule = _SCHEDULES.get(name, _SCHEDULES["DAILY"])
     backups = properties.number(".MaxBackupIndex", 10, 1, _MOST_BACKUPS)
     return DailyRollingFile(*_path_and_mode(properties, append=True), schedule, backups)
@@ -229,18 +229,18 @@ def _make_daily(properties: Properties) -> logging.Handler:
 def _make_syslog(properties: Properties) -> logging.Handler:
     name = properties.text(".facility", "user").lower()
     if name not in _FACILITIES:
-        properties.complain(".facility", f"there is no syslog facility {name}; user is used")
+        properties.complain(".facility", f"unknown syslog facility {name}; using user")
     facility, identity = _FACILITIES.get(name, _FACILITIES["user"]), properties.text(".ident")
     if host := properties.text(".host"):
         return _RemoteSyslog(_datagrams_to(host, properties.number(".port", 514, 1, 65535)), identity, facility)
-    import syslog  # not every system has it
+    import syslog  # not on every system
 
     syslog.openlog(identity.replace("\0", "") or "movescu")
     return _LocalSyslog(syslog.syslog, facility)
 
 
 def _datagrams_to(host: str, port: int) -> socket.socket:
-    import socket  # for this appender alone
+    import socket  # loaded for this appender only
 
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     sock = socket.socket(family, kind, protocol)
@@ -268,16 +268,16 @@ _APPENDERS: Final[dict[str, Callable[[Properties], logging.Handler]]] = {
 
 
 def make_appender(properties: Properties) -> logging.Handler | None:
-    """Make an appender from its settings, None, with a complaint, if it cannot be; its class is the setting ``""``."""
+    """Return the handler for an appender's settings, or None after a complaint; the setting ``""`` is its class."""
     kind = properties.text("")
     if kind not in _APPENDERS:
-        properties.complain("", f"there is no appender {kind or 'without a class'} here")
+        properties.complain("", f"unsupported appender {kind}" if kind else "the appender has no class")
         return None
     try:
         handler = _APPENDERS[kind](properties)
     except (OSError, ValueError, ImportError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        properties.complain("", f"the appender {kind} cannot be used: {reason}")
+        properties.complain("", f"cannot set up the appender {kind}: {reason}")
         return None
     handler.setFormatter(make_layout(properties.below(".layout")))
     handler.setLevel(properties.level(".Threshold") or logging.NOTSET)
@@ -323,7 +323,7 @@ _FILTERS: Final[dict[str, Callable[[Properties], Decision]]] = {
 
 
 def _make_filters(properties: Properties) -> Sequence[Decision]:
-    """Make the filters 1, 2 and so on, up to the first number that is missing."""
+    """Return the filters 1, 2 and so on, up to the first missing number."""
     filters: list[Decision] = []
     groups = properties.below(".filters.").groups()
     for number in itertools.count(1):
@@ -333,11 +333,11 @@ def _make_filters(properties: Properties) -> Sequence[Decision]:
         if kind in _FILTERS:
             filters.append(_FILTERS[kind](group))
         else:
-            group.complain("", f"there is no filter {kind}")
+            group.complain("", f"unsupported filter {kind}")
     return filters
 
 
 def _passes(filters: Sequence[Decision], record: logging.LogRecord) -> bool:
-    """Ask one filter after the other; what none decides is logged."""
+    """Return True if the first filter that decides logs the record, or if none decides."""
     decisions = (decide(record) for decide in filters)
     return next((decision for decision in decisions if decision is not None), True)

@@ -1,16 +1,16 @@
-"""``--log-config``: loggers, their levels and where they log to, from a file.
+"""Configuration files of the log (``--log-config``): loggers, their levels and appenders.
 
-A file whose name ends in ``.json`` or ``.toml`` is a configuration of Python's ``logging`` (``dict_config``). Every
-other one is a property file of log4cplus, as DCMTK's tools read it::
+A file whose name ends in ``.json`` or ``.toml`` configures Python's ``logging`` (``dict_config``). Any other file is a
+property file of log4cplus, as DCMTK's tools read it::
 
     log4cplus.rootLogger = LEVEL, APPENDER, APPENDER ...
     log4cplus.logger.NAME = LEVEL or INHERIT, APPENDER ...
     log4cplus.additivity.NAME = true or false
     log4cplus.appender.APPENDER = log4cplus::CLASS          and its settings below that name
 
-Loggers are named as DCMTK's are (``dcmtk.dcmnet``), or as our own (``movescu.net``), which are the nearer ones. What
-DCMTK's movescu obeys is obeyed; what it only complains of is complained of, once, on standard error, and the run goes
-on; what ends it with an error or a crash is an error here.
+Loggers have DCMTK's names (``dcmtk.dcmnet``) or ours (``movescu.net``); ours take precedence. Settings that DCMTK's
+movescu obeys are obeyed. Settings that it only complains of cause one warning each, on standard error. Settings that
+end it, by an error or a crash, are errors here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OURS: Final = "movescu"
 
 
 class Logger(NamedTuple):
-    """What the file says of one logger; ``level`` None: that of the logger above."""
+    """Settings of one logger; ``level`` None inherits that of the logger above."""
 
     level: int | None
     appenders: tuple[str, ...]
@@ -48,19 +48,22 @@ class Logger(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """What a property file says: of loggers by name, the root's is empty, and of appenders."""
+    """Content of a property file: loggers by name (the root's is empty), and the settings of appenders."""
 
     loggers: Mapping[str, Logger]
     appenders: Properties
 
 
 def configure_from(path: str) -> None:
-    """Set up the log as a file says. Raises ``UsageError`` if it cannot be read, or says too little."""
+    """Set up the log from a file.
+
+    Raises ``UsageError`` if the file cannot be read or lacks a required setting.
+    """
     secure_streams()
     console_log.prepare()
     text = read_text(path)
-    if os.path.splitext(path)[1].lower() in _PYTHON:  # a path as the user wrote it
-        from movescu.cli.logging.dict_config import configure_python  # the other kind of file
+    if os.path.splitext(path)[1].lower() in _PYTHON:  # the path as typed
+        from movescu.cli.logging.dict_config import configure_python  # loaded for files of its kind only
 
         configure_python(text, path)
         return
@@ -71,11 +74,11 @@ def configure_from(path: str) -> None:
 
 
 def read_configuration(text: str, path: str, complain: Callable[[str], None]) -> Configuration:
-    """Read the text of a property file. Raises ``UsageError``."""
+    """Parse a property file. Raises ``UsageError``."""
     properties = parse(text, path, complain).below(_PREFIX)
     if not len(properties):
         raise UsageError(
-            f"log configuration {path} does not contain any valid settings", hint=f"They begin with {_PREFIX}"
+            f"log configuration {path} does not contain any valid settings", hint=f"Settings begin with {_PREFIX}"
         )
     if "rootLogger" not in properties:
         raise UsageError(f"log configuration {path} does not set up {_PREFIX}rootLogger")
@@ -86,18 +89,18 @@ def read_configuration(text: str, path: str, complain: Callable[[str], None]) ->
     if level_in(loggers, _OURS) is None:
         name = properties.text("rootLogger").partition(",")[0].strip()
         raise UsageError(
-            f"{properties.place('rootLogger')}: {f'there is no level {name}' if name else 'the level is missing'}",
+            f"{properties.place('rootLogger')}: {f'unknown level {name}' if name else 'the level is missing'}",
             hint="The level is OFF, FATAL, ERROR, WARN, INFO, DEBUG, TRACE or ALL.",
         )
     return Configuration(loggers, properties.below("appender."))
 
 
 def _logger(properties: Properties, key: str, *, additive: bool) -> Logger:
-    # log4cplus takes all blanks out, and every word that is no level for INHERIT.
+    # log4cplus removes all blanks, and takes every word that is not a level for INHERIT.
     name, *appenders = "".join(properties.text(key).split()).split(",")
     level = level_of(name)
     if level is None and name.upper() not in ("INHERIT", "INHERITED") and key != "rootLogger":
-        properties.complain(key, f"there is no level {name}; that of the logger above is taken")
+        properties.complain(key, f"unknown level {name}; using that of the logger above")
     return Logger(level, tuple(dict.fromkeys(filter(None, appenders))), additive)
 
 
@@ -105,7 +108,7 @@ def _logger(properties: Properties, key: str, *, additive: bool) -> Logger:
 
 
 def above(name: str) -> list[str]:
-    """Give the names under which a file may tell of one of our loggers, the nearest first and the root last."""
+    """Return the names under which a file may configure one of our loggers, the nearest first and the root last."""
     own = [name]
     while "." in own[-1]:
         own.append(own[-1].rpartition(".")[0])
@@ -118,13 +121,13 @@ def above(name: str) -> list[str]:
 
 
 def level_in(loggers: Mapping[str, Logger], name: str) -> int | None:
-    """Give the level of one of our loggers, None if no logger above it has one."""
+    """Return the level of one of our loggers, None if no logger above it has one."""
     levels = (loggers[each].level for each in above(name) if each in loggers)
     return next((level for level in levels if level is not None), None)
 
 
 def appenders_in(loggers: Mapping[str, Logger], name: str) -> list[str]:
-    """Give the appenders of one of our loggers and of those above it; one of both gets each message twice."""
+    """Return the appenders of one of our loggers and of those above it, with duplicates, which log twice."""
     names: list[str] = []
     for logger in (loggers[each] for each in above(name) if each in loggers):
         names += logger.appenders
@@ -134,7 +137,7 @@ def appenders_in(loggers: Mapping[str, Logger], name: str) -> list[str]:
 
 
 def apply(configuration: Configuration, complain: Callable[[str], None]) -> None:
-    """Set up our loggers, each of them whole, so that none asks the one above it; close what none of them logs to."""
+    """Set up our loggers, each with all its handlers, so that none propagates; close the appenders without logger."""
     loggers, handlers = configuration.loggers, _handlers(configuration, complain)
     idle = set(handlers)
     for name in _names(loggers):
@@ -154,10 +157,10 @@ def _names(loggers: Iterable[str]) -> list[str]:
 
 
 def _handlers(configuration: Configuration, complain: Callable[[str], None]) -> dict[str, logging.Handler]:
-    """Make the appenders: all that the file names, for DCMTK makes empty files of those that nothing is sent to."""
+    """Return all appenders of the file: DCMTK creates empty files even for those without logger."""
     appenders = configuration.appenders
     made = {name: make_appender(group) for name, group in appenders.groups().items() if "" in group}
     for name in dict.fromkeys(name for logger in configuration.loggers.values() for name in logger.appenders):
         if name not in made:
-            complain(f"log configuration: a logger names the appender {name}, which is not set up")
+            complain(f"log configuration: a logger refers to the appender {name}, which is not set up")
     return {name: handler for name, handler in made.items() if handler is not None}

@@ -1,8 +1,8 @@
-"""The log: on standard error, a letter for the level, a colon, and the text, on each line of a message.
+"""Log on standard error: each line of a message starts with the letter of its level and a colon.
 
-The levels are DCMTK's (fatal, error, warn, info, debug, trace); Python's ``logging`` carries them. Control characters,
-which may come from a peer, are escaped in the record itself, so that nothing of it can steer a terminal or pass for
-a line of its own, whatever handler and layout take it. Where else the log may go is for ``config_file``.
+The levels are DCMTK's (fatal, error, warn, info, debug, trace), mapped to those of ``logging``. A peer may send control
+characters: they are escaped in the record itself, so that under every handler and layout no message controls a terminal
+or forges a line. ``config_file`` sets up other destinations.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32)
 
 
 def escape(text: str) -> str:
-    """Escape control characters but tab and line feed."""
+    """Escape control characters except tab and line feed."""
     return text.translate(_ESCAPES)
 
 
 class EscapedRecord(logging.LogRecord):
-    """A message of which no part can be taken for another line, or steers a terminal.
+    """Log record whose message can neither forge a line nor control a terminal.
 
-    Line feeds of the message itself are ours and stay; those of its arguments may be a peer's.
+    Line feeds of the format are our own and stay; those of the arguments may be a peer's and are escaped.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base class's, passed on
@@ -46,7 +46,7 @@ class EscapedRecord(logging.LogRecord):
             self.exc_text = escape("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
 
     def getMessage(self) -> str:  # noqa: N802 - the base class's name
-        """Give the text."""
+        """Return the message."""
         text = str(self.msg)
         if isinstance(self.args, Mapping):
             text %= {name: _one_line(value) for name, value in self.args.items()}
@@ -69,13 +69,13 @@ class _Formatter(logging.Formatter):
 
 
 def prepare() -> None:
-    """Make every message safe, wherever it goes, and let none fail a retrieve."""
-    logging.raiseExceptions = False  # of a closed standard error nobody can be told
+    """Escape every message, whatever its handler, and let no failure to log fail a retrieve."""
+    logging.raiseExceptions = False  # standard error may be closed: nowhere to report it
     logging.setLogRecordFactory(EscapedRecord)
 
 
 def set_up(level: int) -> None:
-    """Send the messages of ``movescu`` at this level and above to standard error."""
+    """Log the messages of ``movescu`` at this level and above to standard error."""
     prepare()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())

@@ -1,8 +1,8 @@
-"""Configurations of Python's ``logging``, the schema of ``logging.config.dictConfig``, in JSON or TOML.
+"""Configuration of Python's ``logging`` in JSON or TOML, by the schema of ``logging.config.dictConfig``.
 
-The file decides where messages go; it does not get to run code. So of the classes it may name only the handlers of
-``logging`` and ``logging.handlers`` in ``_HANDLERS`` are taken, of objects only the standard streams, and factories
-not at all; each other one is refused by its name.
+The file chooses where messages go, but must not run code. So the only classes allowed are the handlers of ``logging``
+and ``logging.handlers`` in ``_HANDLERS``, the only objects are the standard streams, and factories are not allowed;
+everything else is refused by name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from movescu.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# QueueHandler is not among them: it takes factories.
+# Without QueueHandler, which takes factories.
 _FILES: Final = (
     "logging.FileHandler",
     "logging.handlers.RotatingFileHandler",
@@ -47,7 +47,7 @@ _KINDS: Final = {"handlers": _HANDLERS, "formatters": _FORMATTERS, "filters": fr
 
 
 def configure_python(text: str, path: str) -> None:
-    """Set up the log as the text of a file says. Raises ``UsageError``."""
+    """Set up the log from the text of a file. Raises ``UsageError``."""
     configuration = read_python(text, path)
     logging.addLevelName(TRACE, "TRACE")
     logging.addLevelName(LEVELS["off"], "OFF")
@@ -55,22 +55,22 @@ def configure_python(text: str, path: str) -> None:
     ours.handlers.clear()
     ours.propagate = True
     ours.setLevel(logging.NOTSET)
-    logging.getLogger(PROGRESS).setLevel(LEVELS["off"])  # dots among what others read: only for who asks for them
+    logging.getLogger(PROGRESS).setLevel(LEVELS["off"])  # dots would garble the output: only on request
     try:
         logging.config.dictConfig(configuration)
-    except Exception as error:  # the schema is checked by what reads it, which raises whatever it comes upon
+    except Exception as error:  # dictConfig checks the schema as it goes, and raises anything
         raise UsageError(f"log configuration {path}: {_reasons(error)}") from error
 
 
 def _reasons(error: BaseException) -> str:
-    """Give an error and what caused it, which says more."""
+    """Return the text of an error and of its causes, which say more."""
     cause = error.__cause__
     text = str(error) or type(error).__name__
     return text if cause is None else f"{text}: {_reasons(cause)}"
 
 
 def read_python(text: str, path: str) -> dict[str, Any]:
-    """Read and check a configuration. Raises ``UsageError``."""
+    """Parse and check a configuration. Raises ``UsageError``."""
     try:
         configuration = _parse(text, path)
     except (ValueError, RecursionError) as error:
@@ -78,7 +78,9 @@ def read_python(text: str, path: str) -> dict[str, Any]:
     if not isinstance(configuration, dict) or not configuration:
         raise UsageError(f"log configuration {path} does not contain any settings")
     for place, what in _refused(configuration):
-        raise UsageError(f"log configuration {path}, {place}: {what} is refused", hint="It could run any code.")
+        raise UsageError(
+            f"log configuration {path}, {place}: {what} is refused", hint="A log configuration must not run code."
+        )
     handlers = configuration.get("handlers")
     for handler in handlers.values() if isinstance(handlers, dict) else ():
         if isinstance(handler, dict) and handler.get("class") in _FILES:
@@ -89,7 +91,7 @@ def read_python(text: str, path: str) -> dict[str, Any]:
 
 def _parse(text: str, path: str) -> Any:  # noqa: ANN401 - whatever the file holds
     if path.lower().endswith(".toml"):
-        import tomllib  # one of the two is read
+        import tomllib  # one of the two is needed
 
         return tomllib.loads(text)
     import json
@@ -98,7 +100,7 @@ def _parse(text: str, path: str) -> Any:  # noqa: ANN401 - whatever the file hol
 
 
 def _refused(configuration: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give what is refused, each with its place."""
+    """Yield the place and the name of everything that is refused."""
     for section, allowed in _KINDS.items():
         entries = configuration.get(section)
         for name, entry in entries.items() if isinstance(entries, dict) else ():

@@ -1,4 +1,4 @@
-"""The layouts of log4cplus: how a message becomes text, in one of the three forms that DCMTK knows.
+"""Layouts of log4cplus: the text of a message, in one of the three forms that DCMTK knows.
 
 ========= ==================================================================================================
 Simple    ``LEVEL - message``
@@ -6,7 +6,7 @@ TTCC      ``milliseconds [thread] LEVEL logger <> - message``; with ``DateFormat
 Pattern   ``ConversionPattern``, for each line of a message; its conversions are in ``_CONVERSIONS``
 ========= ==================================================================================================
 
-Levels and loggers have DCMTK's names, so that what reads the one's log files reads the other's.
+Levels and loggers have DCMTK's names, so that programs that read DCMTK's log files can read ours.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from movescu.cli.logging.properties import Properties
 
     Convert: TypeAlias = Callable[[logging.LogRecord, str], str]
-    """Gives the text of a conversion for a record and a line of its message."""
+    """Return the text of a conversion for a record and a line of its message."""
 
 DCMTK_NAMES: Final = {
     "movescu": "dcmtk",
@@ -48,7 +48,7 @@ DCMTK_NAMES: Final = {
     "movescu.retrieve": "dcmtk.apps.movescu",
     "movescu.progress": "dcmtk.apps.movescu.progress",
 }
-"""Our loggers -> those of DCMTK's movescu that tell of the same things."""
+"""Our loggers -> those of DCMTK's movescu for the same subject."""
 
 _LEVEL_NAMES: Final = {
     logging.CRITICAL: "FATAL",
@@ -66,7 +66,7 @@ _WIDEST: Final = 4096
 
 @functools.cache
 def logger_name(name: str) -> str:
-    """Give the name of a logger as DCMTK has it; others keep theirs."""
+    """Return DCMTK's name of a logger; other loggers keep theirs."""
     known = name
     while known.count(".") > 1:
         known = known.rpartition(".")[0]
@@ -75,12 +75,12 @@ def logger_name(name: str) -> str:
 
 
 def level_name(level: int) -> str:
-    """Give the name of a level as DCMTK has it."""
+    """Return DCMTK's name of a level."""
     return _LEVEL_NAMES.get(level, logging.getLevelName(level))
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """Give the message, with the traceback of an error if there is one."""
+    """Return the message, with the traceback of its error if there is one."""
     text = record.getMessage()
     if record.exc_info and not record.exc_text:
         record.exc_text = logging.Formatter().formatException(record.exc_info)
@@ -88,9 +88,9 @@ def message_of(record: logging.LogRecord) -> str:
 
 
 def date(text: str, *, local: bool) -> Callable[[logging.LogRecord], str]:
-    """Make what writes the time of a record; strftime's signs, %q milliseconds, %Q with their fraction.
+    """Return a function for the time of a record, by a format of strftime with %q (milliseconds) and %Q (and fraction).
 
-    Raises ``ValueError`` for what strftime does not take.
+    Raises ``ValueError`` for a format that strftime rejects.
     """
     parts = time.localtime if local else time.gmtime
 
@@ -108,7 +108,7 @@ class SimpleLayout(logging.Formatter):
     """Level and message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the text, with its end of line."""
+        """Return the text, with its line end."""
         return f"{level_name(record.levelno)} - {message_of(record)}\n"
 
 
@@ -120,13 +120,13 @@ class TTCCLayout(logging.Formatter):
         self._when = when
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the text, with its end of line."""
+        """Return the text, with its line end."""
         head = f"{self._when(record)} [{record.thread}] {level_name(record.levelno)} {logger_name(record.name)}"
         return f"{head} <> - {message_of(record)}\n"
 
 
 class _Part(NamedTuple):
-    """A conversion, and how wide it is."""
+    """Conversion of a pattern, and its width."""
 
     convert: Convert
     left: bool
@@ -136,24 +136,24 @@ class _Part(NamedTuple):
     def text(self, record: logging.LogRecord, line: str) -> str:
         text = self.convert(record, line)
         if len(text) > self.widest:
-            return text[len(text) - self.widest :]  # the end says more, of names of loggers and of files
+            return text[len(text) - self.widest :]  # the end of a logger's or file's name says more
         return text.ljust(self.narrowest) if self.left else text.rjust(self.narrowest)
 
 
 class PatternLayout(logging.Formatter):
-    """What a pattern says, once for each line of a message."""
+    """Pattern, applied to each line of a message."""
 
     def __init__(self, pattern: str, complain: Callable[[str], None]) -> None:
         super().__init__()
         self._parts = _parse(pattern, complain)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the text; an end of line only where the pattern has one."""
+        """Return the text, with line ends only where the pattern has them."""
         lines = message_of(record).split("\n")
         return "".join(part.text(record, line) for line in lines for part in self._parts)
 
 
-# Conversions. Each is made from what stands in braces behind its letter, "" if nothing does.
+# Conversions. Each is made from the option in braces behind its letter, "" without one.
 
 
 def _of_record(name: str) -> Callable[[str], Convert]:
@@ -180,7 +180,7 @@ def _when(option: str, *, local: bool) -> Convert:
 
 
 def _full_name() -> str:
-    import socket  # and it may ask a name server
+    import socket  # loaded for this conversion only; it may query a name server
 
     return socket.getfqdn()
 
@@ -204,14 +204,14 @@ _CONVERSIONS: Final[dict[str, Callable[[str], Convert]]] = {
     "r": lambda _: lambda record, _line: str(int(record.relativeCreated)),
     "t": _of_record("thread"),
     "T": lambda _: lambda _record, _line: str(threading.get_native_id()),
-    "x": _constant(str),  # nested and mapped diagnostic contexts: neither DCMTK's tools nor we have any
+    "x": _constant(str),  # diagnostic contexts, nested and mapped: always empty, as in DCMTK's tools
     "X": _constant(str),
 }
 _WITH_OPTION: Final = "cdDxX"
 
 
 def _parse(pattern: str, complain: Callable[[str], None]) -> list[_Part]:
-    """Read a pattern. What is no conversion stands for itself."""
+    """Parse a pattern. Text other than conversions stands for itself."""
     parts: list[_Part] = []
     position = 0
     while position < len(pattern):
@@ -229,23 +229,23 @@ def _literal(text: str) -> _Part:
 
 
 def _conversion(match: re.Match[str], complain: Callable[[str], None]) -> tuple[_Part, int]:
-    """Give a conversion, and where it ends."""
+    """Return a conversion, and the position of its end."""
     letter, end = match[4], match.end()
     if letter is None or letter not in _CONVERSIONS:
         if letter is not None:
-            complain(f"there is no conversion {match[0]!r} in a pattern")
+            complain(f"unknown conversion {match[0]!r} in a pattern")
         return _literal("%" if letter is None else match[0]), end
     option = ""
     if letter in _WITH_OPTION and match.string.startswith("{", end):
         option, brace, _ = match.string[end + 1 :].partition("}")
         end += len(option) + 2
         if not brace:
-            complain("a brace of a pattern is not closed")
+            complain("unclosed brace in a pattern")
             option = ""
     try:
         convert = _CONVERSIONS[letter](option)
     except (ValueError, OverflowError):
-        complain(f"{option!r} is no format of a time")
+        complain(f"{option!r} is not a time format")
         convert = _CONVERSIONS[letter]("")
     widest = _width(match[3]) if match[3] else _UNLIMITED
     return _Part(convert, left=bool(match[1]), narrowest=min(_width(match[2]), _WIDEST), widest=widest), end
@@ -258,18 +258,18 @@ def _width(digits: str) -> int:
     return min(int(digits[:9]), _UNLIMITED) if digits else 0
 
 
-# What the settings of an appender's layout make
+# From the settings of an appender's layout
 
 
 def make_layout(properties: Properties) -> logging.Formatter:
-    """Make a layout; its class is the setting ``""``. What cannot be made gets a complaint, and the simple one."""
+    """Return a layout; the setting ``""`` is its class. Complain of an invalid one and return the simple layout."""
     kind = properties.text("")
     if kind == "log4cplus::TTCCLayout":
         return _make_ttcc(properties)
     if kind == "log4cplus::PatternLayout":
         return _make_pattern(properties)
     if kind not in ("", "log4cplus::SimpleLayout"):
-        properties.complain("", f"there is no layout {kind}")
+        properties.complain("", f"unsupported layout {kind}")
     return SimpleLayout()
 
 
@@ -279,7 +279,7 @@ def _make_ttcc(properties: Properties) -> logging.Formatter:
         try:
             return TTCCLayout(date(text, local=local))
         except ValueError:
-            properties.complain(".DateFormat", f"{text!r} is no format of a time")
+            properties.complain(".DateFormat", f"{text!r} is not a time format")
     return TTCCLayout(lambda record: str(int(record.relativeCreated)))
 
 
@@ -287,6 +287,6 @@ def _make_pattern(properties: Properties) -> logging.Formatter:
     key = ".ConversionPattern" if properties.text(".ConversionPattern") else ".Pattern"
     pattern = properties.text(key)
     if not pattern:
-        properties.complain("", "a PatternLayout without ConversionPattern")
+        properties.complain("", "PatternLayout has no ConversionPattern")
         return SimpleLayout()
     return PatternLayout(pattern, lambda what: properties.complain(key, what))

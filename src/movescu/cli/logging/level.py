@@ -1,4 +1,4 @@
-"""From which level on the command logs; ``console_log`` says how, and is loaded when there is something to log."""
+"""Levels of the command's log. ``console_log``, which writes it, is loaded with the first message."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ LEVELS: Final = {
     "debug": DEBUG,
     "trace": TRACE,
 }
-"""Names of the command line -> levels of ``logging``."""
+"""Values of ``--log-level`` -> levels of ``logging``."""
 
 PROGRESS: Final = "movescu.progress"
-"""The logger whose level, if it is exactly INFO, lets a dot for each PDV be shown; nothing is logged to it."""
+"""Logger without messages: if its level is exactly INFO, a dot is shown for each PDV."""
 
 
 def configure(level: str) -> None:
-    """Have the messages of ``movescu`` at this level and above sent to standard error; it is a key of ``LEVELS``."""
+    """Log the messages of ``movescu`` at this level, a key of ``LEVELS``, and above to standard error."""
     secure_streams()
     defer(LEVELS[level], lambda: _set_up(LEVELS[level]))
 
 
 def _set_up(level: int) -> None:
-    from movescu.cli.logging import console_log  # with ``logging``, which takes 8 ms
+    from movescu.cli.logging import console_log  # loads ``logging``, which is slow
 
     console_log.set_up(level)
 
 
 def secure_streams() -> None:
-    """Let no character fail that the encoding of standard output or error does not have."""
+    """Let standard output and error escape characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def shows_progress() -> bool:
-    """Tell whether a dot is shown for each PDV that comes in: as with DCMTK, if the level is INFO, and no other."""
+    """Return True if a dot is shown for each PDV received: as in DCMTK, at level INFO only."""
     return logger_of(PROGRESS).getEffectiveLevel() == INFO

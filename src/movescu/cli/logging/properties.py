@@ -1,8 +1,8 @@
-"""Property files as log4cplus reads them: ``key = value`` on a line, ``#`` before a comment, ``${name}`` for a value.
+"""Property files of log4cplus: ``key = value`` on a line, ``#`` before a comment, ``${name}`` for a variable.
 
-A name stands for a setting of the file itself, for something of the running program (its name, process ID, host, and
-the date and time of reading), or for a variable of the environment, in this order; an unknown one stays as it is
-written. ``include file`` reads another file in its place. What the settings mean is for ``config_file``.
+A variable is a property of the running program (name, process ID, host, date and time of reading), a setting of the
+file, or an environment variable, in this order; an unknown one is left as written. ``include file`` is replaced by the
+settings of another file. ``config_file`` interprets the settings.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _LARGEST: Final = 1 << 20  # bytes of a file
-_LONGEST: Final = 1 << 16  # characters of a value after its variables were replaced
-_MOST: Final = 1000  # variables that are replaced
-_DEEPEST: Final = 8  # files that include one another
-_MOST_FILES: Final = 100  # that are included, the same one as often as it is
-_LONGEST_CHAIN: Final = 100  # variables that stand in the value of one another
+_LONGEST: Final = 1 << 16  # characters of an expanded value
+_MOST: Final = 1000  # variables expanded
+_DEEPEST: Final = 8  # nested includes
+_MOST_FILES: Final = 100  # included, repetitions counted
+_LONGEST_CHAIN: Final = 100  # nested variables
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 _BLANKS: Final = " \t\r\n\v\f"
 
@@ -33,28 +33,28 @@ _TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Property(NamedTuple):
-    """A value, and the file and line where it stands."""
+    """Value of a setting, and its file and line."""
 
     value: str
     place: str
 
 
 def read_text(path: str) -> str:
-    """Give the content of a configuration file. Raises ``UsageError``."""
+    """Return the content of a configuration file. Raises ``UsageError``."""
     try:
-        with open(path, "rb") as file:  # a path as the user wrote it
+        with open(path, "rb") as file:  # the path as typed
             data = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"log configuration {path} cannot be read: {reason}") from error
     if len(data) > _LARGEST:
         raise UsageError(f"log configuration {path} has more than {_LARGEST} bytes")
-    # Bytes that are no text survive the way to a file name and back.
+    # Undecodable bytes survive the round trip to a file name.
     return data.decode("utf-8", "surrogateescape")
 
 
 class Properties:
-    """The settings of one file, or those of them that begin with a prefix, under the rest of their name."""
+    """Settings of one file, or those with a common prefix, by the rest of their names."""
 
     def __init__(self, entries: Mapping[str, Property], complain: Callable[[str], None]) -> None:
         self._entries = entries
@@ -67,12 +67,12 @@ class Properties:
         return len(self._entries)
 
     def below(self, prefix: str) -> Properties:
-        """Give the settings that begin with the prefix."""
+        """Return the settings whose names begin with the prefix."""
         found = {key[len(prefix) :]: entry for key, entry in self._entries.items() if key.startswith(prefix)}
         return Properties(found, self._complain)
 
     def groups(self) -> dict[str, Properties]:
-        """Give the settings by what stands before the first dot of their names, under the rest, dot included."""
+        """Return the settings grouped by the part before the first dot; inside, the rest, dot included, is the name."""
         found: dict[str, dict[str, Property]] = {}
         for key, entry in self._entries.items():
             name, dot, rest = key.partition(".")
@@ -80,42 +80,42 @@ class Properties:
         return {name: Properties(entries, self._complain) for name, entries in found.items()}
 
     def text(self, key: str, default: str = "") -> str:
-        """Give a value; a key that is not there has the default."""
+        """Return a value, or the default for a missing key."""
         entry = self._entries.get(key)
         return default if entry is None else entry.value
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """Give a value that is true or false; one that is neither counts as not there, as with DCMTK."""
+        """Return a value that is true or false, or the default for any other, as in DCMTK."""
         return _TRUTHS.get(self.text(key).lower(), default)
 
     def number(self, key: str, default: int, low: int, high: int) -> int:
-        """Give a value that is a number, brought between ``low`` and ``high``; one that is none counts as not there."""
+        """Return a number, or the default for any other value, limited to ``low`` and ``high``."""
         match = re.match(r"[0-9]{1,9}", self.text(key))
         return min(max(int(match[0]) if match else default, low), high)
 
     def level(self, key: str) -> int | None:
-        """Give a level; None if there is none, or, with a complaint, an unknown one."""
+        """Return a level; None if it is missing or, after a complaint, unknown."""
         name = self.text(key).upper()
         if name and name not in _LEVEL_NAMES:
-            self.complain(key, f"there is no level {self.text(key)}")
+            self.complain(key, f"unknown level {self.text(key)}")
         return _LEVEL_NAMES.get(name)
 
     def place(self, key: str) -> str:
-        """Tell file and line of a setting."""
+        """Return file and line of a setting."""
         return self._entries[key].place if key in self._entries else "log configuration"
 
     def complain(self, key: str, what: str) -> None:
-        """Say what is wrong with a setting that is passed over for it."""
+        """Report a setting that is ignored, with its place."""
         self._complain(f"{self.place(key)}: {what}")
 
 
 def level_of(name: str) -> int | None:
-    """Give the level of a name, None for the level of the logger above."""
+    """Return the level of a name, None for that of the logger above."""
     return _LEVEL_NAMES.get(name.upper())
 
 
 def parse(text: str, path: str, complain: Callable[[str], None]) -> Properties:
-    """Read the text of a property file. Raises ``UsageError`` for a file in which there is no setting."""
+    """Parse the text of a property file. Raises ``UsageError`` for a file without settings."""
     reader = _Reader(complain)
     reader.read(text, path)
     if not reader.entries:
@@ -124,7 +124,7 @@ def parse(text: str, path: str, complain: Callable[[str], None]) -> Properties:
 
 
 class _Reader:
-    """Collects the settings of a file, and of those that it includes."""
+    """Collector of the settings of a file and of the files it includes."""
 
     def __init__(self, complain: Callable[[str], None]) -> None:
         self.entries: dict[str, Property] = {}
@@ -144,7 +144,7 @@ class _Reader:
 
     def _include(self, path: str, place: str, depth: int) -> None:
         if depth >= _DEEPEST:
-            self._complain(f"{place}: more than {_DEEPEST} files include one another")
+            self._complain(f"{place}: includes are nested more than {_DEEPEST} deep")
             return
         self._included += 1
         if self._included > _MOST_FILES:
@@ -158,7 +158,7 @@ class _Reader:
 
 
 class _Expansion:
-    """Replaces variables, in keys too. Values that would contain themselves, or grow too long, stay."""
+    """Expansion of variables, in keys too. Values that contain themselves, or grow too long, stay as written."""
 
     def __init__(self, entries: Mapping[str, Property]) -> None:
         self._entries = entries
@@ -173,7 +173,7 @@ class _Expansion:
         }
 
     def all(self) -> dict[str, Property]:
-        """Give the settings with everything replaced."""
+        """Return the settings, expanded."""
         return {
             self._expanded(key, frozenset()): Property(self._expanded(entry.value, frozenset((key,))), entry.place)
             for key, entry in self._entries.items()
@@ -199,7 +199,7 @@ class _Expansion:
 
 
 def host_name() -> str:
-    """Give the name of this machine."""
-    import socket  # loaded by whoever retrieves, not by who reads a file
+    """Return the name of this machine."""
+    import socket  # not loaded yet, and needed by few files
 
     return socket.gethostname()

@@ -1,1 +1,1 @@
-"""The option table, and how a command line becomes a configuration."""
+"""The option table, and the way from a command line to a configuration."""

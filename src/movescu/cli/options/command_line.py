@@ -1,14 +1,16 @@
-"""From the arguments of the command to ``CommandSettings``: grammar, command files, conflicts.
+"""Parser of the command line: arguments to ``CommandSettings``, with command files, sites and conflicts.
 
-The grammar is the one of DCMTK's command line tools, which is not the one of getopt. An argument is an option if it
-begins with a sign that no digit follows; it must then be the name of one, whole. What follows an option that takes
-values is its value, whatever it looks like. Options and parameters may be mixed. Where options exclude each other the
-rightmost wins, and only between the winners are conflicts tested. ``@file`` puts the words of a file in its place,
-before anything else is looked at.
+The grammar is that of DCMTK's command line tools, not getopt's:
 
-Which options there are stands in ``movescu.cli.options.table``; nothing here knows a single one but ``--help``,
-``--version``, ``--arguments`` and the level of the log, on which it depends what of an error is shown. Keys and query
-files are handed on as they stand. Printing and exit codes are the caller's.
+1. ``@file`` is replaced by the words of the file, before anything else.
+2. An argument is an option if it begins with a sign that no digit follows; it must be a whole name of the table.
+3. The arguments after an option that takes values are its values, whatever they look like.
+4. All other arguments are parameters; options and parameters may be mixed.
+5. Of options that exclude each other the rightmost wins. Conflicts and needs are checked between the winners only.
+
+The options themselves are data (``table``). The parser knows by name only ``--help``, ``--version``, ``--completion``,
+``--arguments``, ``--site``, the lists of TLS, and the log level, which decides whether an error is shown. Keys and
+query files are passed on unread. Printing and exit codes are the caller's.
 """
 
 from __future__ import annotations
@@ -28,18 +30,23 @@ if TYPE_CHECKING:
     from movescu.cli.options.option import Option, Section, Value
 
     Winners = dict[str, tuple[Option, tuple[str, ...]]]
-    """By group of options that exclude each other: the one that won, and its values as they were given."""
+    """Group of options that exclude each other -> the winner, and its values as typed."""
 
 LONGEST_WAIT: Final = 2_147_483
-"""Seconds, 24 days: what a system call takes that counts milliseconds in 31 bits. Longer time-outs are cut to it."""
+"""Seconds (24 days): the most that poll(2) takes, in milliseconds of 31 bits. Longer time-outs are cut to it."""
+
+
+_SURE: Final = 0.8  # similarity from which on a spelling is taken for a slip of the fingers
+_SHORTEST_WORD: Final = 3  # letters of a word that is looked for in help texts
+_MOST_SUGGESTIONS: Final = 3
+_LONGEST_TITLE: Final = 16  # characters of an AE title (PS3.5 6.2)
 
 
 class CommandLineError(UsageError):
-    """The command line cannot be obeyed.
+    """Mistake in the command line.
 
-    ``early`` tells that the error was met before the level of the log was settled; such errors are always shown.
-    Of the others ``silent`` tells that the user asked, by ``--quiet`` or its like, not to be shown them, and
-    ``show_arguments`` that ``--arguments`` was given: then they are logged before the error.
+    ``early``: the error was found before the log level was known; such errors are always shown. For later ones,
+    ``silent``: the log level hides errors (``--quiet``); ``show_arguments``: log the arguments before the error.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -49,28 +56,28 @@ class CommandLineError(UsageError):
         self.show_arguments = False
 
 
-class ShowHelp(Exception):  # noqa: N818 - no error: the user asked for it
-    """The help is asked for: by ``--help``, or by giving no arguments at all; the whole of it by ``--help all``."""
+class ShowHelp(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Request for the help: ``--help`` or no arguments; ``everything``: ``--help all``."""
 
     def __init__(self, *, everything: bool = False) -> None:
         super().__init__()
         self.everything = everything
 
 
-class ShowVersion(Exception):  # noqa: N818 - no error: the user asked for it
-    """The version is asked for, and not the help."""
+class ShowVersion(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Request for the version (``--version`` without ``--help``)."""
 
 
-class ShowCompletion(Exception):  # noqa: N818 - no error: the user asked for it
-    """What makes a shell complete the command line is asked for, or the keywords alone."""
+class ShowCompletion(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Request for a completion script, or for a word list that the scripts use (``--completion``)."""
 
     def __init__(self, shell: str) -> None:
         super().__init__()
         self.shell = shell
 
 
-class ShowTLS(Exception):  # noqa: N818 - no error: the user asked for it
-    """The cipher suites or the profiles are asked for."""
+class ShowTLS(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Request for the list of cipher suites or of security profiles."""
 
     def __init__(self, *, ciphers: bool) -> None:
         super().__init__()
@@ -78,12 +85,12 @@ class ShowTLS(Exception):  # noqa: N818 - no error: the user asked for it
 
 
 def parse(arguments: Sequence[str]) -> CommandSettings:
-    """Read the arguments of the command, without the program's name.
+    """Parse the arguments of the command, without the program's name.
 
     Raises:
-        CommandLineError: they break the grammar, a value is out of its range, options conflict, or there is
-            nothing to ask the archive for.
-        ShowHelp: there are none, or ``--help`` is among them.
+        CommandLineError: The arguments break the grammar, a value is out of range, options conflict, or there is no
+            request.
+        ShowHelp: There are no arguments, or ``--help`` is among them.
         ShowVersion: ``--version`` is among them.
         ShowCompletion: ``--completion`` is among them.
         ShowTLS: ``--list-ciphers`` or ``--list-profiles`` is among them.
@@ -108,19 +115,19 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
 
 
 def _asks_for_all(words: Iterable[str]) -> bool:
-    """Tell whether ``all`` is the word after a ``--help``."""
+    """Return True if ``all`` follows a ``--help``."""
     tokens = list(_tokens(words))
     helps = (following for (option, _), following in pairwise(tokens) if option and option.long == "--help")
     return (None, ("all",)) in helps
 
 
 def arguments_lines(program: str, arguments: Sequence[str]) -> list[str]:
-    """Give the lines that ``--arguments`` logs: the arguments after command files, short names written out.
+    """Return the lines that ``--arguments`` logs: the arguments with command files expanded and long names.
 
-    Empty arguments are counted but not shown, and the last line is empty, as with DCMTK.
+    As with DCMTK, empty arguments are counted but not shown, and the last line is empty.
 
     Raises:
-        CommandLineError: as ``parse`` does for the same arguments.
+        CommandLineError: As ``parse`` does for the same arguments.
 
     """
     words: list[str] = []
@@ -144,20 +151,22 @@ def _command_file(path: str) -> list[str]:
     try:
         with open(path, "rb") as file:
             content = file.read()
-    except (OSError, ValueError) as error:  # the latter: a NUL in the name
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandLineError(f"Cannot open command file '{path}'", hint=f"{reason}.") from error
     if b"\0" in content:
-        raise CommandLineError(f"Cannot read command file '{path}'", hint="It is no text in the terminal's encoding.")
-    # As the system's arguments are: bytes that are no text survive the way to a file name and back.
+        raise CommandLineError(
+            f"Cannot read command file '{path}'", hint="The file is not text in the terminal's encoding."
+        )
+    # Decoded as the system decodes arguments: undecodable bytes survive the round trip to a file name.
     return _split(os.fsdecode(content))
 
 
 def _split(text: str) -> list[str]:
     """Split the text of a command file into words.
 
-    A quotation mark of either kind hides blanks, line ends and the other kind up to its twin, which also ends the
-    word. There are no comments and no escapes. A mark without a twin hides all that follows.
+    A quotation mark of either kind quotes blanks, line ends and the other kind up to its twin, which also ends the
+    word. There are no comments and no escapes. A mark without a twin quotes the rest of the file.
     """
     words: list[str] = []
     word = quote = ""
@@ -181,7 +190,10 @@ def _is_option(word: str) -> bool:
 
 
 def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ...]]]:
-    """Give each option with its values, and each parameter as None and itself."""
+    """Yield each option with its values, and each parameter as None and itself.
+
+    Raises ``CommandLineError`` for an unknown option or a missing value.
+    """
     remaining = iter(words)
     for word in remaining:
         if not _is_option(word):
@@ -190,24 +202,58 @@ def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ..
         option = NAMES.get(word) or _unknown(word)
         values = tuple(value for _, value in zip(option.takes, remaining, strict=False))
         if len(values) < len(option.takes):
-            raise CommandLineError(f"Missing value for option {option.long}")
+            raise CommandLineError(
+                f"Missing value for option {option.long}", hint=f"{_usage(option)}: {_sentence(option)}."
+            )
         yield option, values
 
 
 def _unknown(word: str) -> Option:
-    from difflib import get_close_matches  # costs 3 ms, and only a mistake needs it
+    """Raise ``CommandLineError``, suggesting a name of nearly this spelling, or else one of this meaning."""
+    from difflib import get_close_matches  # slow to load, and needed only after a mistake
 
     name, equals, _ = word.partition("=")
     if equals and name in NAMES and NAMES[name].takes:
-        hint = f"Give the value as an argument of its own, after {name}."
+        hint = f"Pass the value as the next argument, after {name}."
     else:
-        near = get_close_matches(word, NAMES, n=1)
-        hint = f"Did you mean {near[0]}?" if near else ""
+        near = (
+            get_close_matches(word, NAMES, n=1, cutoff=_SURE) or _related(name) or get_close_matches(word, NAMES, n=1)
+        )
+        hint = f"Did you mean {_either(near)}?" if near else ""
     raise CommandLineError(f"Unknown option {word}", hint=hint)
 
 
+def _related(name: str) -> list[str]:
+    """Return the options, three at most, whose names and help texts best match the words of an unknown name."""
+    wanted = {part for part in name.strip("+-").lower().split("-") if len(part) >= _SHORTEST_WORD}
+    ranks: dict[str, int] = {}
+    for option in OPTIONS:
+        named, told = (_words(text) for text in (option.long, option.help))
+        if not option.refusal:
+            ranks[option.long] = sum(2 * _has(named, part) + _has(told, part) for part in wanted)
+    best = max(ranks.values())
+    return [long for long, rank in ranks.items() if rank == best > 0][:_MOST_SUGGESTIONS]
+
+
+def _words(text: str) -> list[str]:
+    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
+
+
+def _has(words: Iterable[str], part: str) -> bool:
+    return any(word.startswith(part) for word in words)
+
+
+def _usage(option: Option) -> str:
+    return " ".join((option.long, *(value.metavar for value in option.takes)))
+
+
+def _sentence(option: Option) -> str:
+    """Return the first part of an option's help."""
+    return option.help.partition("; ")[0]
+
+
 def _read(words: Iterable[str]) -> tuple[list[str], Winners]:
-    """Part the words into parameters and options, the rightmost of those that exclude each other."""
+    """Separate the parameters from the options; of options that exclude each other the rightmost wins."""
     parameters: list[str] = []
     winners: Winners = {}
     for option, values in _tokens(words):
@@ -220,8 +266,8 @@ def _read(words: Iterable[str]) -> tuple[list[str], Winners]:
 
 
 def _with_site(parameters: list[str], winners: Winners) -> tuple[list[str], Winners]:
-    """Add what stands in the site that is asked for; the command line wins over it."""
-    from movescu.cli.options import sites  # for those alone who have sites
+    """Add the settings of the site named by ``--site``; the command line wins over them."""
+    from movescu.cli.options import sites  # loaded only for --site
 
     try:
         site = sites.read_site(winners["site"][1][0], _value)
@@ -236,14 +282,15 @@ def _with_site(parameters: list[str], winners: Winners) -> tuple[list[str], Winn
 def _require_parameters(parameters: Sequence[str]) -> None:
     for parameter in PARAMETERS[len(parameters) :]:
         raise CommandLineError(
-            f"Missing parameter {parameter.name}", hint="Give host and port of the archive, or --site. See --help."
+            f"Missing parameter {parameter.name}",
+            hint="The command needs host and port of the archive, or --site. See --help.",
         )
 
 
 def _settled(parameters: Sequence[str], winners: Winners) -> CommandSettings:
-    """Check all, in the order of the help, and convert.
+    """Check everything, in the order of the help, and convert it.
 
-    The port and the options of the log come first: what is shown of the errors after them depends on the log.
+    The port and the options of the log come first: they decide whether later errors are shown.
     """
     peer, port = (_parameter(text, parameter.value) for text, parameter in zip(parameters, PARAMETERS, strict=False))
     query_files = tuple(parameters[len(PARAMETERS) :])
@@ -258,7 +305,22 @@ def _settled(parameters: Sequence[str], winners: Winners) -> CommandSettings:
         error.silent = fields["log_level"] in ("off", "fatal")
         error.show_arguments = fields["show_arguments"]
         raise
-    return CommandSettings(peer=peer, port=port, query_files=query_files, **fields)
+    return CommandSettings(peer=peer, port=port, query_files=query_files, **fields, warnings=tuple(_warnings(winners)))
+
+
+def _warnings(winners: Winners) -> Iterator[str]:
+    """Yield what the user is to know of a command line that is accepted."""
+    cut = [
+        f"{option.long} is sent as {_value(option, values)!r}"
+        for option, values in winners.values()
+        if not option.repeats and any(value.kind == "title" for value in option.takes) and _is_cut(values[0])
+    ]
+    if cut:
+        yield f"AE titles have at most {_LONGEST_TITLE} characters: {', '.join(cut)}"
+
+
+def _is_cut(title: str) -> bool:
+    return bool(title[_LONGEST_TITLE:].strip())  # blanks at the end are no part of a title
 
 
 def _require_query(query_files: tuple[str, ...], keys: tuple[str, ...], list_file: str | None) -> None:
@@ -267,12 +329,12 @@ def _require_query(query_files: tuple[str, ...], keys: tuple[str, ...], list_fil
     if not query_files and not keys and list_file is None:
         raise CommandLineError(
             "either query file or override keys (or both) must be specified",
-            hint="Say what to retrieve, as in -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3.",
+            hint="Name what to retrieve, as in -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3.",
         )
 
 
 def _fields(sections: Iterable[Section], winners: Winners) -> dict[str, Any]:
-    """Give the fields that the winners in these sections set."""
+    """Return the fields that the winners in these sections set. Raises ``CommandLineError``."""
     in_force = {option.long for option in OPTIONS if _is_in_force(option, winners)}
     fields = {}
     for option in (option for section in sections for group in section.groups for option in group.options):
@@ -292,7 +354,10 @@ def _check_company(option: Option, in_force: set[str]) -> None:
         if not in_force.isdisjoint(group):
             raise CommandLineError(f"{option.long} not allowed with {_either(group)}")
     if option.needs and in_force.isdisjoint(option.needs):
-        raise CommandLineError(f"{option.long} only allowed with {_either(option.needs)}")
+        needed = [f"{_usage(NAMES[name])} ({_sentence(NAMES[name])})" for name in option.needs]
+        raise CommandLineError(
+            f"{option.long} only allowed with {_either(option.needs)}", hint=f"Add {_either(needed)}."
+        )
 
 
 def _either(names: Sequence[str]) -> str:
@@ -331,7 +396,7 @@ def _allowed(value: Value) -> str:
     return f"Allowed: {', '.join(words)}." if words else ""
 
 
-def _parameter(text: str, value: Value) -> Any:  # noqa: ANN401 - its type stands in the table
+def _parameter(text: str, value: Value) -> Any:  # noqa: ANN401 - the table has its type
     converted, fault = _CONVERTERS[value.kind](text, value)
     if fault:
         raise CommandLineError(f"Invalid parameter value {text}{f' ({fault})' if fault in _OUT_OF_RANGE else ''}")
@@ -340,7 +405,7 @@ def _parameter(text: str, value: Value) -> Any:  # noqa: ANN401 - its type stand
 
 _OUT_OF_RANGE: Final = ("underflow", "overflow")
 
-# A converter gives the value, and what is wrong with the text: "" or "invalid" or one of _OUT_OF_RANGE.
+# A converter returns the value and the fault of the text: "", "invalid" or one of _OUT_OF_RANGE.
 
 
 def _text(text: str, _: Value) -> tuple[str, str]:
@@ -348,11 +413,11 @@ def _text(text: str, _: Value) -> tuple[str, str]:
 
 
 def _title(text: str, _: Value) -> tuple[str, str]:
-    return text[:16], ""
+    return text[:_LONGEST_TITLE], ""  # as DCMTK; _warnings says so
 
 
 def _integer(text: str, value: Value) -> tuple[int, str]:
-    # int() by itself would also take 1_000 and the digits of other scripts.
+    # int() would also accept 1_000 and the digits of other scripts.
     digits = text.strip(" \t\r\n")
     if value.choices and digits in value.choices:
         return int(value.choices[digits]), ""

@@ -1,7 +1,7 @@
-"""What a row of the option table consists of: ``table`` has the rows.
+"""Types of the option table's rows; ``table`` has the rows.
 
-Two options exclude each other when they set the same field (or share a ``block``): the rightmost one on the command
-line wins. Conflicts and needs between options of different fields are tested only after that, between the winners.
+Options that set the same field (or share a ``block``) exclude each other: the rightmost on the command line wins.
+Conflicts and needs between options of different fields are checked after that, between the winners.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from typing import Literal
 
     Kind = Literal["text", "file", "directory", "host", "key", "site", "title", "integer", "seconds", "choice"]
-    """How a value is read: as it stands (and what of it a shell can complete: a file, a directory, a host, a key, a
-    site), as an AE title (cut to 16 characters), as a whole number, as a whole number of seconds, as one of a few words
-    in upper or lower case."""
+    """How a value is parsed: verbatim (text, file, directory, host, key and site differ for completion only), as an AE
+    title (cut to 16 characters), as a whole number, as whole seconds, or as one of a few words in either case."""
 
 
 class Value(Record):
-    """One argument that follows an option, or a parameter.
+    """One value of an option, or a parameter.
 
-    ``low`` and ``high`` bound a number, both inclusive. ``choices`` are the words allowed, and what each stands for;
-    of a number, the words allowed beside numbers.
+    ``low`` and ``high`` are the bounds of a number, both inclusive. ``choices`` maps the words allowed (for a number,
+    the words allowed instead of one) to their values.
     """
 
     metavar: str
@@ -36,16 +35,16 @@ class Value(Record):
 class Option(Record):
     """One option.
 
-    ``field`` is the field of ``Settings`` that it sets, to ``value`` if it takes no argument; while no option of the
-    field is given, the field has the ``value`` of the option that is the ``default`` among them, or else ``unset``.
+    ``field`` is the field of ``CommandSettings`` that the option sets: to ``value``, if the option takes no argument.
+    Without any option of the field, the field has the ``value`` of the ``default`` one among them, or else ``unset``.
     An option that ``repeats`` collects its arguments.
 
-    ``conflicts`` are groups of long names: the option is refused when one of a group is in force, and the message
-    names the whole group. ``needs`` are long names of which one must be in force. An option is in force when it wins
-    among those that exclude each other, and the default is when none of them is given.
+    ``conflicts`` are groups of long names: the option is refused if one of a group is in force, and the message names
+    the whole group. Of the long names in ``needs`` one must be in force. An option is in force if it wins among those
+    that exclude each other, or if it is the default and none of them is given.
 
-    ``missing`` says in the help what holds without the option, where ``unset`` does not say it. An option with a
-    ``refusal`` is known, and checked, and then refused with these words.
+    ``missing`` is the default shown in the help where ``unset`` has no words for it. An option with a ``refusal`` is
+    parsed and then refused with these words.
     """
 
     short: str
@@ -65,12 +64,12 @@ class Option(Record):
 
     @property
     def group(self) -> str:
-        """What options that exclude each other have in common."""
+        """Name shared by options that exclude each other."""
         return self.block or self.field or self.long
 
 
 class Group(Record):
-    """Options under one heading of the help; a group without a heading stands directly in its section."""
+    """Options under one heading of the help; a group without heading stands directly in its section."""
 
     heading: str
     options: tuple[Option, ...]
@@ -85,7 +84,7 @@ class Section(Record):
 
 
 class Parameter(Record):
-    """An argument that is told by its place, not by an option."""
+    """Argument known by its position, not by an option."""
 
     name: str
     help: str

@@ -1,7 +1,6 @@
-"""What a command line comes to: the final value of every option, and the parameters.
+"""Settings of one run: the final value of every option, and the parameters.
 
-``command_line`` makes it, ``configuration`` makes of it what the library takes. The fields have the names that stand in
-``table``.
+``command_line`` makes them, ``configuration`` turns them into the library's terms. ``table`` names the fields.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class CommandSettings(Record):
-    """What the command line asks for: every option's final value, and the parameters.
+    """Every option's final value, and the parameters.
 
-    Time-outs are in seconds, None means no limit. ``move_destination`` None stands for ``calling_aet``,
-    ``listen_port`` None for no port of our own, ``write_syntax`` None for the transfer syntax received.
-    ``cancel_after`` counts pending responses, 0 means never.
+    Time-outs are in seconds; None is no limit. ``move_destination`` None is ``calling_aet``, ``listen_port`` None
+    receives nothing, ``write_syntax`` None keeps the transfer syntax received. ``cancel_after`` counts pending
+    responses; 0 is never. ``warnings`` are to be logged once the log is set up.
     """
 
     peer: str
@@ -118,12 +117,14 @@ class CommandSettings(Record):
     tls_server_name: str | None
     tls_expected_name: str | None
 
+    warnings: tuple[str, ...] = ()
+
     @property
     def file_padding(self) -> int:
-        """The file's length is brought to a multiple of this many bytes; 0: it is not."""
+        """Bytes to a multiple of which the file is padded; 0: no padding."""
         return self.padding[0]
 
     @property
     def item_padding(self) -> int:
-        """Each item's length is brought to a multiple of this many bytes; 0: it is not."""
+        """Bytes to a multiple of which each item is padded; 0: no padding."""
         return self.padding[1]

@@ -1,7 +1,7 @@
-"""Sites: what ``--site NAME`` adds to the command line, from ``sites.toml``.
+"""Sites: the part of the command line that ``--site NAME`` reads from ``sites.toml``.
 
-The file is ``$XDG_CONFIG_HOME/movescu/sites.toml``, by default ``~/.config/movescu/sites.toml``. Each table is a site,
-and ``[defaults]`` stands behind all of them::
+The file is ``$XDG_CONFIG_HOME/movescu/sites.toml``, by default ``~/.config/movescu/sites.toml``. Each table is a site;
+``[defaults]`` holds for all of them, and a site's own settings win::
 
     [defaults]
     aetitle = "WORKSTATION"
@@ -14,10 +14,10 @@ and ``[defaults]`` stands behind all of them::
     model = "study"
     output-directory = "~/images"
 
-A key is the long name of an option without its dashes, or one of the few others: ``peer`` and ``port`` are the
-archive's, ``listen-port`` is the option ``--port``, ``model`` is ``patient``, ``study`` or ``psonly``. Options without
-an argument are ``true``, or ``false`` to leave out what ``[defaults]`` has; options with two arguments, and those that
-may be repeated, take lists. What they mean and whether they go together is for the parser.
+A key is the long name of an option without its dashes, or one of four others: ``peer`` and ``port`` are the archive's,
+``listen-port`` is the option ``--port``, ``model`` is ``patient``, ``study`` or ``psonly``. Options without values are
+``true``, or ``false`` to drop a setting of ``[defaults]``; options with two arguments, and those that may be repeated,
+take lists. The parser (``command_line``) checks values and conflicts.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _DEFAULTS: Final = "defaults"
 _PARAMETERS: Final = {parameter.name: parameter for parameter in PARAMETERS}
 _ALIASES: Final = {"listen-port": "--port"}
 _MODELS: Final = {option.long.removeprefix("--"): option for option in OPTIONS if option.field == "model"}
-_NOT_IN_A_SITE: Final = ("site", "check", "show_arguments", "")  # fields; "" is that of --help and such
+_NOT_IN_A_SITE: Final = ("site", "check", "show_arguments", "")  # fields; "" is the field of --help and its like
 _PATHS: Final = ("file", "directory")
 _MOST_BITS: Final = 64  # of whole numbers (TOML 1.0, "Integer")
 
 
 class Site(NamedTuple):
-    """One site: its parameters by name, and its options as the parser has them."""
+    """One site: its parameters by name, and its options in the parser's form."""
 
     path: str
     name: str
@@ -55,7 +55,7 @@ class Site(NamedTuple):
 
 
 def sites_file() -> str:
-    """Give the name of the file (XDG Base Directory Specification: a relative directory does not count)."""
+    """Return the path of the file (XDG Base Directory Specification: a relative directory is ignored)."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
     if not os.path.isabs(base):
         base = os.path.expanduser("~/.config")
@@ -63,14 +63,14 @@ def sites_file() -> str:
 
 
 def site_names() -> list[str]:
-    """Give the names of the sites there are, for shell completion. Raises ``UsageError``."""
+    """Return the names of all sites, for shell completion. Raises ``UsageError``."""
     return [name for name in _read(sites_file()) if name != _DEFAULTS]
 
 
 def read_site(name: str, check: Callable[[Option, Values], object]) -> Site:
-    """Read a site; ``check`` raises ``UsageError`` for values that an option cannot have.
+    """Read a site; ``check`` raises ``UsageError`` for a value that an option does not accept.
 
-    Raises ``UsageError``, which names the file and what is wrong in it.
+    Raises ``UsageError``, naming file and key, if the file or a setting in it is invalid.
     """
     path = sites_file()
     parameters: dict[str, str] = {}
@@ -90,17 +90,19 @@ def read_site(name: str, check: Callable[[Option, Values], object]) -> Site:
 
 
 def join(site: Site, parameters: list[str], given: Winners) -> tuple[list[str], Winners]:
-    """Add a site to what the command line gives; the command line wins.
+    """Merge a site into the command line; the command line wins.
 
-    Its first two parameters are peer and port if the second one is a number; else all of them are query files. What of
-    the site does not go with an option of the command line is passed over. Values of options that may be repeated
-    stand behind those of the command line.
+    The first two parameters are peer and port if the second is a number; otherwise all parameters are query files. A
+    setting of the site that conflicts with an option of the command line is ignored. Values of options that may be
+    repeated follow those of the command line.
+
+    Raises ``UsageError`` if neither has peer and port.
     """
     if not (len(parameters) > 1 and parameters[1].strip().isdecimal()):
         missing = next((name for name in _PARAMETERS if name not in site.parameters), "")
         if missing:
             raise UsageError(
-                f"{site.path}: site {site.name!r} has no {missing!r}", hint="Enter it there, or give peer and port."
+                f"{site.path}: site {site.name!r} has no {missing!r}", hint="Add it to the site, or type peer and port."
             )
         parameters = [*(site.parameters[name] for name in _PARAMETERS), *parameters]
     merged = site.winners | given
@@ -121,7 +123,7 @@ def _clashes(option: Option, given: Winners) -> bool:
 
 
 def _lacks(option: Option, winners: Winners) -> bool:
-    """Tell whether an option needs others of which none is there."""
+    """Return True if an option needs others of which none is in force."""
     in_force = {winner.long for winner, _ in winners.values()}
     in_force |= {other.long for other in OPTIONS if other.default and other.group not in winners}
     return bool(option.needs) and in_force.isdisjoint(option.needs)
@@ -131,7 +133,7 @@ def _lacks(option: Option, winners: Winners) -> bool:
 
 
 def _read(path: str) -> dict[str, object]:
-    import tomllib  # takes 10 ms to load
+    import tomllib  # slow to load, and needed for sites only
 
     try:
         with open(path, "rb") as file:
@@ -139,31 +141,31 @@ def _read(path: str) -> dict[str, object]:
     except FileNotFoundError as error:
         raise UsageError(
             f"there is no file of sites: {path}",
-            hint='Make it, with a table for each site: [name], then lines such as peer = "host" and port = 104.',
+            hint='Create it, with a table for each site: [name], then lines such as peer = "host" and port = 104.',
         ) from error
-    except (OSError, ValueError, RecursionError) as error:  # the last: no end of brackets
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: brackets nested too deep
         raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _entries(tables: dict[str, object], path: str, name: str) -> Iterator[tuple[str, object]]:
-    """Give the entries that are in force for a site, the defaults first."""
+    """Yield the settings in force for a site, the defaults first."""
     names = [other for other in tables if other != _DEFAULTS]
     if name not in names:
         raise UsageError(
-            f"{path}: there is no site {name!r}", hint=_nearest(name, names) or f"It has: {', '.join(names)}."
+            f"{path}: there is no site {name!r}", hint=_nearest(name, names) or f"Sites: {', '.join(names)}."
         )
     for table in (_DEFAULTS, name):
         if not isinstance(tables.get(table, {}), dict):
-            raise UsageError(f"{path}: {table!r} is no table", hint=f"Write [{table}] above its settings.")
+            raise UsageError(f"{path}: {table!r} is not a table", hint=f"Write [{table}] above its settings.")
     defaults, own = tables.get(_DEFAULTS, {}), tables[name]
-    assert isinstance(defaults, dict)  # looked at above
+    assert isinstance(defaults, dict)  # checked above
     assert isinstance(own, dict)
     entries = {key: value for key, value in defaults.items() if key not in own} | own
     yield from ((key, value) for key, value in entries.items() if value is not False)
 
 
 def _nearest(name: str, names: list[str]) -> str:
-    from difflib import get_close_matches  # costs 3 ms, and only a mistake needs it
+    from difflib import get_close_matches  # slow to load, and needed only after a mistake
 
     near = get_close_matches(name, names, n=1)
     return f"Did you mean {near[0]!r}?" if near else ""
@@ -174,29 +176,29 @@ def _parameter(key: str, value: object, where: str) -> str:
     if low is None or high is None:
         return _text(value, where)
     if type(value) is not int or not low <= value <= high:
-        raise UsageError(f"{where}: {_shown(value)} is no number from {low} to {high}")
+        raise UsageError(f"{where}: {_shown(value)} is not a number from {low} to {high}")
     return str(value)
 
 
 def _option(key: str, value: object, where: str) -> tuple[Option, Values]:
-    """Give the option that a key stands for, with its values as they would stand on the command line."""
+    """Return the option that a key names, with its values as on the command line."""
     if key == "model":
         model = _MODELS.get(_text(value, where))
         if model is None:
-            raise UsageError(f"{where}: {_shown(value)} is no model", hint=f"Models: {', '.join(_MODELS)}.")
+            raise UsageError(f"{where}: {_shown(value)} is not a model", hint=f"Models: {', '.join(_MODELS)}.")
         return model, ()
     option = NAMES.get(_ALIASES.get(key, f"--{key}"))
     if option is None or option.field in _NOT_IN_A_SITE:
         usable = [other.long.removeprefix("--") for other in OPTIONS if other.field not in _NOT_IN_A_SITE]
         hint = _nearest(key, [*_PARAMETERS, *_ALIASES, "model", *usable])
-        raise UsageError(f"{where} is not known", hint=hint or "Keys are the long names of options, without dashes.")
+        raise UsageError(f"{where} is unknown", hint=hint or "Keys are the long names of options, without dashes.")
     return option, _values(option, value, where)
 
 
 def _values(option: Option, value: object, where: str) -> Values:
     if not option.takes:
         if value is not True:
-            raise UsageError(f"{where} takes no value", hint="Write true, or false to leave it out.")
+            raise UsageError(f"{where} takes no value", hint="Write true, or false to drop the default.")
         return ()
     parts = value if isinstance(value, list) else [value]
     if not option.repeats and len(parts) != len(option.takes):
@@ -223,5 +225,5 @@ def _shown(value: object) -> str:
 
 
 def _expanded(text: str, path: bool) -> str:  # noqa: FBT001 - a private function of two arguments
-    """Put the home directory for ``~`` where a file is named: no shell does it here."""
+    """Expand ``~`` in the path of a file: no shell does it here."""
     return os.path.expanduser(text) if path and text.startswith("~") else text

@@ -1,4 +1,4 @@
-"""The rows of the option table that concern TLS, with the names of newer DCMTK versions; ``transport.tls`` does it."""
+"""Rows of the option table for TLS (PS3.15 annex B), named as in newer DCMTK versions."""
 
 from __future__ import annotations
 
@@ -19,25 +19,39 @@ _TLS: Final = (
         "+tls",
         "--enable-tls",
         "tls",
-        "TLS both ways, with this private key and certificate",
+        "TLS in both directions, with this private key and certificate",
         takes=(Value("KEY", "file"), Value("CERT", "file")),
     ),
     Option(
         "+tla",
         "--anonymous-tls",
         "tls",
-        "TLS without a certificate of our own",
+        "TLS to the archive, without a client certificate",
         ("", ""),
         conflicts=(("--port",),),
     ),
 )
 
 _TLS_KEY: Final = (
-    Option("+ps", "--std-passwd", "tls_password", "asked for on the terminal", None, default=True),
-    Option("+pw", "--use-passwd", "tls_password", "this one", takes=(Value("PASSWORD"),), needs=("--enable-tls",)),
-    Option("-pw", "--null-passwd", "tls_password", "none", "", needs=("--enable-tls",)),
-    Option("-pem", "--pem-keys", "tls_key_format", "files are PEM", "pem", default=True),
-    Option("-der", "--der-keys", "tls_key_format", "files are DER", "der", refusal="is not supported: convert to PEM"),
+    Option("+ps", "--std-passwd", "tls_password", "ask for the password on the terminal", None, default=True),
+    Option(
+        "+pw",
+        "--use-passwd",
+        "tls_password",
+        "use this password; other users can see it",
+        takes=(Value("PASSWORD"),),
+        needs=("--enable-tls",),
+    ),
+    Option("-pw", "--null-passwd", "tls_password", "use an empty password", "", needs=("--enable-tls",)),
+    Option("-pem", "--pem-keys", "tls_key_format", "keys and certificates are PEM files", "pem", default=True),
+    Option(
+        "-der",
+        "--der-keys",
+        "tls_key_format",
+        "keys and certificates are DER files",
+        "der",
+        refusal="is not supported: convert to PEM",
+    ),
 )
 
 _TLS_TRUST: Final = (
@@ -55,7 +69,7 @@ _TLS_TRUST: Final = (
         "+cd",
         "--add-cert-dir",
         "tls_trusted_directories",
-        "trust the certificates in this directory; may be repeated",
+        "trust the certificates in this directory, prepared by openssl rehash; may be repeated",
         takes=(Value("DIR", "directory"),),
         unset=(),
         repeats=True,
@@ -65,7 +79,7 @@ _TLS_TRUST: Final = (
         "+crl",
         "--add-crl-file",
         "tls_crl_files",
-        "heed this revocation list; may be repeated",
+        "use this certificate revocation list; may be repeated",
         takes=_FILE,
         unset=(),
         repeats=True,
@@ -74,17 +88,39 @@ _TLS_TRUST: Final = (
     *(
         Option(short, long, "", text, refusal="is not supported: +crl checks the certificate of the peer")
         for short, long, text in (
-            ("+crv", "--enable-crl-vfy", "heed revocation lists"),
-            ("+cra", "--enable-crl-all", "heed revocation lists for the whole chain"),
+            ("+crv", "--enable-crl-vfy", "check the peer certificate for revocation"),
+            ("+cra", "--enable-crl-all", "check the whole chain for revocation"),
         )
     ),
 )
 
 _TLS_PEER: Final = (
-    Option("-rc", "--require-peer-cert", "tls_peer", "has to have one, and a good one", "require", default=True),
-    Option("-vc", "--verify-peer-cert", "tls_peer", "a good one, if any", "verify", needs=_WITH_TLS),
-    Option("-ic", "--ignore-peer-cert", "tls_peer", "anything", "ignore", needs=_WITH_TLS),
-    Option("", "--no-host-check", "tls_check_host", "of any host name", value=False, unset=True, needs=_WITH_TLS),
+    Option("-rc", "--require-peer-cert", "tls_peer", "require a valid peer certificate", "require", default=True),
+    Option(
+        "-vc",
+        "--verify-peer-cert",
+        "tls_peer",
+        "reject an invalid peer certificate; accept a peer without one",
+        "verify",
+        needs=_WITH_TLS,
+    ),
+    Option(
+        "-ic",
+        "--ignore-peer-cert",
+        "tls_peer",
+        "accept any peer; its identity is not verified",
+        "ignore",
+        needs=_WITH_TLS,
+    ),
+    Option(
+        "",
+        "--no-host-check",
+        "tls_check_host",
+        "accept a peer certificate for any host name",
+        value=False,
+        unset=True,
+        needs=_WITH_TLS,
+    ),
 )
 
 _TLS_PROFILE: Final = (
@@ -98,25 +134,27 @@ _TLS_PROFILE: Final = (
             ("+pz", "--profile-bcp195-ex", "extended BCP 195"),
             ("+pb", "--profile-basic", "Basic (retired)"),
             ("+pa", "--profile-aes", "AES (retired)"),
-            ("+pn", "--profile-null", "without encryption"),
+            ("+pn", "--profile-null", "no encryption"),
         )
     ),
     Option(
         "+cs",
         "--cipher",
         "tls_ciphers",
-        "this cipher suite of TLS 1.2 too; may be repeated",
+        "also offer this TLS 1.2 cipher suite; may be repeated",
         takes=(Value("NAME"),),
         unset=(),
         repeats=True,
         needs=_WITH_TLS,
     ),
-    Option("+ph", "--list-profiles", "", "list the profiles and exit"),
+    Option("+ph", "--list-profiles", "", "list the security profiles and exit"),
     Option("+cc", "--list-ciphers", "", "list the cipher suites and exit"),
-    Option("+dp", "--dhparam", "", "parameters of Diffie-Hellman", takes=_FILE, refusal=_NO_CHOICE),
-    Option("+rs", "--seed", "", "seed of random numbers", takes=_FILE, refusal=_NO_CHOICE),
-    Option("+ws", "--write-seed", "", "write the seed back", refusal=_NO_CHOICE),
-    Option("+wf", "--write-seed-file", "", "write the seed to a file", takes=_FILE, refusal=_NO_CHOICE),
+    Option("+dp", "--dhparam", "", "Diffie-Hellman parameters", takes=_FILE, refusal=_NO_CHOICE),
+    Option("+rs", "--seed", "", "random number seed", takes=_FILE, refusal=_NO_CHOICE),
+    Option("+ws", "--write-seed", "", "write the random number seed back", refusal=_NO_CHOICE),
+    Option(
+        "+wf", "--write-seed-file", "", "write the random number seed to this file", takes=_FILE, refusal=_NO_CHOICE
+    ),
 )
 
 _TLS_NAME: Final = (
@@ -124,7 +162,7 @@ _TLS_NAME: Final = (
         "",
         "--no-sni",
         "tls_server_name",
-        "ask for no name, which leaves none to check",
+        "request no server name",
         "",
         needs=("--no-host-check", "--ignore-peer-cert"),
     ),
@@ -132,7 +170,7 @@ _TLS_NAME: Final = (
         "",
         "--request-sni",
         "tls_server_name",
-        "ask for this name, and expect it in the certificate",
+        "request this server name, and expect it in the certificate",
         takes=(Value("NAME"),),
         missing="the host name of the archive",
         needs=_WITH_TLS,
@@ -141,7 +179,7 @@ _TLS_NAME: Final = (
         "",
         "--expect-sni",
         "tls_expected_name",
-        "serve those alone who ask for this name",
+        "accept only senders that request this server name",
         takes=(Value("NAME"),),
         needs=("--enable-tls",),
     ),
@@ -150,11 +188,11 @@ _TLS_NAME: Final = (
 TLS_SECTION: Final = Section(
     "transport layer security (TLS)",
     (
-        Group("connections", _TLS),
-        Group("password of the private key", _TLS_KEY),
-        Group("certificates", _TLS_TRUST),
-        Group("certificate of the peer", _TLS_PEER),
-        Group("profile and cipher suites", _TLS_PROFILE),
+        Group("use of TLS", _TLS),
+        Group("private key", _TLS_KEY),
+        Group("trusted certificates", _TLS_TRUST),
+        Group("peer certificate", _TLS_PEER),
+        Group("security profile and cipher suites", _TLS_PROFILE),
         Group("server name (SNI)", _TLS_NAME),
     ),
 )

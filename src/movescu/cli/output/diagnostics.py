@@ -18,7 +18,6 @@ from movescu.dimse.status import (
     StatusClass,
 )
 from movescu.errors import NoPresentationContextError, PeerError
-from movescu.retrieve.judgement import Reason
 from movescu.retrieve.observer import Observer
 
 TYPE_CHECKING = False
@@ -213,14 +212,15 @@ def _report_listed(result: Result) -> None:
             "incomplete: %s that the archive lists %s missing after %d attempt%s",
             *(_objects(number), "is" if number == 1 else "are", result.attempts, "" if result.attempts == 1 else "s"),
         )
-    elif _CONTRADICTING.intersection(result.judgement.reasons) and not result.evidence.nothing_found:
+    elif (
+        _CONTRADICTING.intersection(reason.name for reason in result.judgement.reasons)
+        and not result.evidence.nothing_found
+    ):
         _log.error("every object that the archive lists is here, yet the archive's own word contradicts that list")
 
 
-_CONTRADICTING: Final = frozenset(
-    (Reason.REFUSED, Reason.WARNED, Reason.STOPPED, Reason.COUNTED_AS_FAILED, Reason.SHORT)
-)
-"""What an archive says against its own list, where every object of that is here."""
+_CONTRADICTING: Final = frozenset(("REFUSED", "WARNED", "STOPPED", "COUNTED_AS_FAILED", "SHORT"))
+"""Reasons, by name: what an archive says against its own list, where every object of that is here."""
 
 
 def _objects(number: int) -> str:

@@ -1,9 +1,9 @@
-# Completion of movescu's command line for bash, made from its option table. To load it, in ~/.bashrc:
+# Completion of movescu's command line for bash, generated from its option table. To load it, add to ~/.bashrc:
 #     eval "$(movescu --completion bash)"
 
 _movescu_names="@NAMES@"
 
-# _movescu_counts WORD: how many values an option takes, in "pending".
+# _movescu_counts WORD: set "pending" to the number of values that an option takes.
 _movescu_counts() {
     case $1 in
         @TWO@) pending=2 ;;
@@ -12,7 +12,7 @@ _movescu_counts() {
     esac
 }
 
-# _movescu_keywords PROGRAM: the dictionary, which the program is asked for once in a shell.
+# _movescu_keywords PROGRAM: the keywords of the dictionary, requested from the program once per shell.
 _movescu_keywords() {
     [[ -n $_movescu_dictionary ]] || _movescu_dictionary=$("${1/#\~/$HOME}" --completion keywords 2>/dev/null)
     [[ -n $_movescu_dictionary ]] || _movescu_dictionary="@LEVEL_KEYWORDS@"
@@ -20,7 +20,7 @@ _movescu_keywords() {
     compgen -S = -W "$_movescu_dictionary" -- "$current"
 }
 
-# _movescu_sites PROGRAM: the names of sites. Not by compgen, which would expand what looks like code in them.
+# _movescu_sites PROGRAM: the names of sites. Not by compgen -W, which would expand code in them.
 _movescu_sites() {
     local site
     "${1/#\~/$HOME}" --completion sites 2>/dev/null | while IFS= read -r site; do
@@ -28,7 +28,7 @@ _movescu_sites() {
     done
 }
 
-# _movescu_value PROGRAM OPTION:NUMBER: candidates for a value of an option, one a line.
+# _movescu_value PROGRAM OPTION:NUMBER: candidates for a value of an option, one per line.
 _movescu_value() {
     case $2 in
         @FILES@) compgen -f -- "$current" ;;
@@ -46,7 +46,7 @@ _movescu_value() {
     esac
 }
 
-# _movescu_parameter NUMBER: candidates for a parameter, or for what may stand in its place.
+# _movescu_parameter NUMBER: candidates for a parameter, or for an option or command file in its place.
 _movescu_parameter() {
     if [[ $current == @* ]]; then
         compgen -P @ -f -- "${current#@}"
@@ -59,7 +59,7 @@ _movescu_parameter() {
     fi
 }
 
-# _movescu_wants_file OPTION:NUMBER PARAMETER: whether what is completed is the name of a file or folder.
+# _movescu_wants_file OPTION:NUMBER PARAMETER: succeed if the word to complete is the name of a file or directory.
 _movescu_wants_file() {
     if ((pending)); then
         case $1 in @FILES@|@DIRECTORIES@) return 0 ;; esac
@@ -68,7 +68,7 @@ _movescu_wants_file() {
     (($2 > 1)) && [[ $current != [-+@]* ]]
 }
 
-# bash cuts words at "=" and ":". _movescu_words puts them together again, up to the cursor, in "words".
+# bash splits words at "=" and ":". _movescu_words joins them again, up to the cursor, in "words".
 _movescu_words() {
     local rest=${COMP_LINE:0:COMP_POINT} number word
     words=()
@@ -94,13 +94,13 @@ _movescu() {
         elif [[ $word == [-+][!0-9]* ]]; then
             option=$word number=1
             _movescu_counts "$word"
-            [[ $word != --site ]] || ((place += 2)) # it has peer and port
+            [[ $word != --site ]] || ((place += 2)) # a site has peer and port
         else
             ((place++))
         fi
     done
 
-    # What stands before the last cut is not to be given again.
+    # bash replaces only what follows the last split: the candidates must not repeat the rest.
     local breaks="" mark cut="" candidate
     for mark in = :; do
         [[ $COMP_WORDBREAKS == *$mark* ]] && breaks+=$mark
@@ -111,7 +111,7 @@ _movescu() {
         COMPREPLY+=("${candidate#"$cut"}")
     done < <(if ((pending)); then _movescu_value "${words[0]}" "$option:$number"; else _movescu_parameter "$place"; fi)
 
-    # A keyword is followed by its value, a folder by what is in it.
+    # No blank after a keyword, which needs its value; compopt -o filenames lets a directory be continued.
     if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= && $pending != 0 ]]; then
         compopt -o nospace 2>/dev/null
     elif _movescu_wants_file "$option:$number" "$place"; then

@@ -1,8 +1,9 @@
-# Completion of movescu's command line for fish, made from its option table. To load it, in ~/.config/fish/config.fish:
+# Completion of movescu's command line for fish, generated from its option table. To load it, add to
+# ~/.config/fish/config.fish:
 #     movescu --completion fish | source
-# or put it into ~/.config/fish/completions/movescu.fish.
+# or save it as ~/.config/fish/completions/movescu.fish.
 
-# How many values an option takes.
+# Print the number of values that an option takes.
 function __movescu_count
     switch $argv[1]
         case @TWO@
@@ -14,7 +15,7 @@ function __movescu_count
     end
 end
 
-# The dictionary, which the program is asked for once in a shell.
+# The keywords of the dictionary, requested from the program once per shell.
 function __movescu_keywords
     set -q __movescu_dictionary[1]
     or set -g __movescu_dictionary ($argv[1] --completion keywords 2>/dev/null)
@@ -45,7 +46,7 @@ function __movescu_value
     end
 end
 
-# __movescu_parameter NUMBER: candidates for a parameter, or for what may stand in its place.
+# __movescu_parameter NUMBER: candidates for a parameter, or for an option or command file in its place.
 function __movescu_parameter
     set -l current (commandline -ct)
     if string match -q '@*' -- $current
@@ -75,7 +76,7 @@ function __movescu_complete
             set option $token
             set number 1
             set pending (__movescu_count $token)
-            # It has peer and port.
+            # A site has peer and port.
             test $token != --site; or set place (math $place + 2)
         else
             set place (math $place + 1)

@@ -1,9 +1,10 @@
 #compdef movescu
-# Completion of movescu's command line for zsh, made from its option table. To load it, in ~/.zshrc after compinit:
+# Completion of movescu's command line for zsh, generated from its option table. To load it, add to ~/.zshrc, after
+# compinit:
 #     eval "$(movescu --completion zsh)"
-# or put it into a file _movescu in a folder of $fpath.
+# or save it as _movescu in a directory of $fpath.
 
-# The dictionary, which the program is asked for once in a shell.
+# The keywords of the dictionary, requested from the program once per shell.
 _movescu_keys() {
     if compset -P 'QueryRetrieveLevel='; then
         local -a levels=(@LEVELS@)
@@ -24,7 +25,7 @@ _movescu_sites() {
     _describe -t sites site sites
 }
 
-# A parameter, or what may stand in its place: a command file, and with a site, which has peer and port, a query file.
+# A parameter, or in its place a command file, or a query file with a site, which has peer and port.
 _movescu_parameter() {
     if compset -P @ || (( ${words[(I)--site]} )); then
         _files
