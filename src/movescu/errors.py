@@ -1,8 +1,36 @@
-"""The errors of this package: one tree, ordered by whose fault it is.
+"""Every error of this package, as one tree.
 
-Ours, the peer's, the network's, the data set's, the file system's. Exit codes are not here: they exist only in
-``movescu.cli.main``, which maps these classes to them. Every error carries a message that names what is wrong
-and, where something can be done about it, a hint that says what.
+Beside each error stands whose fault it is; an error without such a note has that of its parent.
+
+    MovescuError
+     +-- UsageError                        the caller's
+     |    +-- DirectoryNotFoundError
+     |    +-- DirectoryNotWritableError
+     +-- LocalProtocolError                this program's
+     +-- ListenError                       this machine's
+     |    +-- PrivilegesError
+     +-- TLSError                          the caller's
+     +-- PeerError                         the peer's, or the network's on the way to it
+     |    +-- ConnectError                 the network's, or the peer's
+     |    +-- ConnectionLostError          the network's, or the peer's
+     |    +-- TimedOutError                the network's, or the peer's
+     |    +-- AccessDeniedError            the peer's
+     |    +-- AssociationRejectedError     the peer's, or its configuration's
+     |    +-- AssociationAbortedError      the peer's
+     |    +-- AssociationReleasedError     the peer's
+     |    +-- InterruptedConnectionError   nobody's: this program ended the association
+     |    +-- ProtocolError                the peer's
+     |    +-- NoPresentationContextError   the archive's configuration's
+     |    +-- InventoryError               the archive's
+     |         +-- FindNotOfferedError
+     |         +-- IgnoredKeyError
+     +-- DataSetError                      that of the data set's writer
+     |    +-- DataSetMismatchError         the sender's
+     +-- StoreError                        the file system's, or the sink's
+     +-- IncompleteError                   the reasons of the result say whose
+
+Exit codes are not here: they exist only in ``movescu.cli``, which maps these classes to them. Every error carries a
+message that names what is wrong and, where something can be done about it, a hint that says what.
 """
 
 from __future__ import annotations
@@ -11,9 +39,9 @@ from enum import IntEnum
 
 
 class MovescuError(Exception):
-    """Base of all errors that this package raises on purpose.
+    """Base of every error that this package raises on purpose.
 
-    ``hint`` is one sentence for the person who has to act on the error, or empty.
+    ``hint``: one sentence that says what to do about the error. Default: empty.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -22,23 +50,23 @@ class MovescuError(Exception):
 
 
 class UsageError(MovescuError):
-    """Ours: something was asked for that cannot be, before or without talking to a peer."""
+    """The caller's fault: the arguments or options are invalid, or do not go together."""
 
 
 class DirectoryNotFoundError(UsageError):
-    """Ours: the output directory does not exist, or is none."""
+    """The caller's fault: the output directory does not exist, or is not a directory."""
 
 
 class DirectoryNotWritableError(UsageError):
-    """Ours: the output directory exists, and nothing can be written into it."""
+    """The caller's fault: the output directory exists but is not writable."""
 
 
 class LocalProtocolError(MovescuError):
-    """Ours: a service primitive was used in a state in which PS3.8 table 9-10 does not allow it."""
+    """This program's fault: a service primitive was issued in a state where PS3.8 table 9-10 has a blank cell."""
 
 
 class PeerError(MovescuError):
-    """The other side's, or the way to it: the base of everything that ends an association from outside."""
+    """The fault of the peer, or of the network on the way to it: base of all that prevents or ends an association."""
 
 
 class AbortReason(IntEnum):
@@ -53,9 +81,9 @@ class AbortReason(IntEnum):
 
 
 class ProtocolError(PeerError):
-    """The peer sent what PS3.8 or PS3.7 forbids.
+    """The peer's fault: it sent what PS3.8 or PS3.7 forbids.
 
-    ``abort_reason`` is the reason/diag. field (PS3.8 9.3.8) with which the association ought to be aborted.
+    ``abort_reason``: the reason/diag. field (PS3.8 9.3.8) of the A-ABORT that answers it. Default: not specified.
     """
 
     def __init__(self, message: str, *, abort_reason: AbortReason = AbortReason.NOT_SPECIFIED, hint: str = "") -> None:
@@ -64,7 +92,10 @@ class ProtocolError(PeerError):
 
 
 class AssociationRejectedError(PeerError):
-    """A-ASSOCIATE-RJ was received; ``result``, ``source`` and ``reason`` are its fields (PS3.8 9.3.4)."""
+    """The fault of the peer or of its configuration: it answered the association request with A-ASSOCIATE-RJ.
+
+    ``result``, ``source`` and ``reason`` are the fields of that PDU (PS3.8 9.3.4).
+    """
 
     def __init__(self, message: str, *, result: int, source: int, reason: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -74,7 +105,7 @@ class AssociationRejectedError(PeerError):
 
 
 class AssociationAbortedError(PeerError):
-    """A-ABORT was received; ``source`` and ``reason`` are its fields (PS3.8 9.3.8)."""
+    """The peer's fault: it sent A-ABORT; ``source`` and ``reason`` are the fields of that PDU (PS3.8 9.3.8)."""
 
     def __init__(self, message: str, *, source: int, reason: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -83,45 +114,61 @@ class AssociationAbortedError(PeerError):
 
 
 class AssociationReleasedError(PeerError):
-    """The peer released the association while an answer was still due."""
+    """The peer's fault: it released the association before it had sent a response that was due."""
+
+
+class NoPresentationContextError(PeerError):
+    """The fault of the archive's configuration: it accepted no presentation context for the SOP class of a request."""
 
 
 class ConnectionLostError(PeerError):
-    """The transport connection was closed or reset under an association."""
+    """The fault of the network or of the peer: the transport connection was closed or reset."""
 
 
 class ConnectError(PeerError):
-    """No transport connection could be made: unknown host, refused, unreachable."""
+    """The fault of the network or of the peer: no connection was made (unknown host, refused, unreachable, TLS)."""
 
 
 class AccessDeniedError(PeerError):
-    """A host connected to us that the access rules do not let in."""
+    """The peer's fault: the access rules (hosts.allow, hosts.deny) deny connections from its host."""
 
 
 class InterruptedConnectionError(PeerError):
-    """Our own side ended the association while its thread was waiting."""
+    """Nobody's fault: this program itself ended the association while a thread was waiting on it."""
 
 
 class TimedOutError(PeerError):
-    """A wait came to its end; the message names which."""
+    """The fault of the network or of the peer: a timeout expired; the message names which."""
+
+
+class InventoryError(PeerError):
+    """The archive's fault: it does not list its objects (C-FIND). The association is still open."""
+
+
+class FindNotOfferedError(InventoryError):
+    """The archive's fault: it does not offer C-FIND."""
+
+
+class IgnoredKeyError(InventoryError):
+    """The archive's fault: it ignored a key of the C-FIND, so the objects that match all keys are unknown."""
 
 
 class ListenError(MovescuError):
-    """Ours: the local port cannot be listened on."""
+    """This machine's fault: the local port is in use, or the address is not its own."""
 
 
 class TLSError(MovescuError):
-    """Ours: keys, certificates or cipher suites that TLS cannot be set up with."""
+    """The caller's fault: the keys, certificates or cipher suites are unusable."""
 
 
 class PrivilegesError(ListenError):
-    """Ours: the local port may not be listened on by this user."""
+    """This machine's fault: it does not let this user listen on the local port."""
 
 
 class DataSetError(MovescuError):
-    """Bytes that are no data set in the transfer syntax that they claim (PS3.5).
+    """The fault of the data set's writer: its bytes are not valid in its transfer syntax (PS3.5).
 
-    ``offset`` is the position in bytes from the start of the data set at which reading failed, -1 if unknown.
+    ``offset``: position in bytes from the start of the data set where parsing failed. Default: -1, unknown.
     """
 
     def __init__(self, message: str, *, offset: int = -1, hint: str = "") -> None:
@@ -130,12 +177,12 @@ class DataSetError(MovescuError):
 
 
 class DataSetMismatchError(DataSetError):
-    """A data set that is not the object its C-STORE request said (PS3.4 B.2.3, status A900)."""
+    """The sender's fault: the data set is not the object that its C-STORE request named (PS3.4 B.2.3, status A900)."""
 
 
 class StoreError(MovescuError):
-    """A received object could not be written to its file: no space, no permission, a directory in its place."""
+    """The fault of the file system or of the sink: an object could not be stored (no space, no permission)."""
 
 
 class IncompleteError(MovescuError):
-    """A retrieve that did not bring everything, where that is wanted as an error: ``Result.check``."""
+    """The retrieve is incomplete (``Result.check``); the reasons of the result say by whose fault."""

@@ -1,4 +1,4 @@
-"""Messages over a real connection: fragments of every size, and a peer that mixes them up."""
+"""Messages over a real connection: fragments of every size, and peers that send them out of order."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read(exchange: Exchange) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 16378])
-def test_a_message_comes_together_from_fragments_of_any_size(size: int) -> None:
+def test_message_is_assembled_from_fragments_of_any_size(size: int) -> None:
     encoded = encode_command(STORE)
     pdus = []
     for kind, data in ((COMMAND, encoded), (0, DATA[: 3000 * size])):
@@ -67,7 +67,7 @@ def test_a_message_comes_together_from_fragments_of_any_size(size: int) -> None:
         connection.close()
 
 
-def test_command_and_data_set_in_one_pdu() -> None:
+def test_message_in_one_pdu_is_received() -> None:
     both = p_data(
         (1, COMMAND, encode_command(STORE)[:9]), (1, COMMAND | LAST, encode_command(STORE)[9:]), (1, LAST, b"ab")
     )
@@ -77,7 +77,7 @@ def test_command_and_data_set_in_one_pdu() -> None:
         assert exchange.receive(soon()) == (3, ECHO)
 
 
-def test_requests_sent_without_waiting_for_our_responses_are_taken_in_order() -> None:
+def test_requests_sent_without_waiting_for_responses_are_received_in_order() -> None:
     second = CStoreRQ(STORE.affected_sop_class_uid, 9, "1.2.3.5")
     with peer_sends(command(STORE), p_data((1, LAST, b"one")), command(second), p_data((1, LAST, b"two"))) as (
         exchange,
@@ -89,13 +89,13 @@ def test_requests_sent_without_waiting_for_our_responses_are_taken_in_order() ->
         assert read(exchange) == b"two"
 
 
-def test_a_data_set_that_nobody_reads_is_dropped_before_the_next_command() -> None:
+def test_unread_data_set_is_dropped_before_the_next_command() -> None:
     with peer_sends(command(STORE), p_data((1, 0, b"un")), p_data((1, LAST, b"read")), command(ECHO)) as (exchange, _):
         assert exchange.receive(soon()) == (1, STORE)
         assert exchange.receive(soon()) == (1, ECHO)
 
 
-def test_the_rest_of_a_data_set_that_was_read_in_part_is_dropped_too() -> None:
+def test_partly_read_data_set_is_dropped_before_the_next_command() -> None:
     with peer_sends(command(STORE), p_data((1, 0, b"begun")), p_data((1, LAST, b"rest")), command(ECHO)) as (
         exchange,
         _,
@@ -105,13 +105,13 @@ def test_the_rest_of_a_data_set_that_was_read_in_part_is_dropped_too() -> None:
         assert exchange.receive(soon()) == (1, ECHO)
 
 
-def test_no_data_set_is_waited_for_where_none_was_announced() -> None:
+def test_message_without_a_data_set_waits_for_none() -> None:
     with peer_sends(command(ECHO)) as (exchange, _):
         exchange.receive(soon())
         assert read(exchange) == b""
 
 
-def test_a_release_request_ends_the_messages() -> None:
+def test_release_request_ends_the_messages() -> None:
     with peer_sends(command(ECHO), ReleaseRQ()) as (exchange, far):
         assert exchange.receive(soon()) == (1, ECHO)
         assert exchange.receive(soon()) is None
@@ -139,7 +139,7 @@ MIXED_UP = {
 
 
 @pytest.mark.parametrize(("pdus", "message"), MIXED_UP.values(), ids=MIXED_UP)
-def test_what_is_no_command_aborts_the_association(pdus: tuple[PDataTF, ...], message: str) -> None:
+def test_fragment_other_than_a_command_aborts_the_association(pdus: tuple[PDataTF, ...], message: str) -> None:
     check_aborted(lambda exchange: exchange.receive(soon()), message, *pdus)
 
 
@@ -150,7 +150,7 @@ MIXED_UP_DATA = {
 
 
 @pytest.mark.parametrize(("pdu", "message"), MIXED_UP_DATA.values(), ids=MIXED_UP_DATA)
-def test_what_is_no_data_set_aborts_the_association(pdu: PDataTF, message: str) -> None:
+def test_fragment_other_than_a_data_set_aborts_the_association(pdu: PDataTF, message: str) -> None:
     def receive(exchange: Exchange) -> None:
         exchange.receive(soon())
         read(exchange)
@@ -171,7 +171,7 @@ def check_aborted(receive: Callable[[Exchange], object], message: str, *pdus: PD
         assert abort[8] == 2
 
 
-def test_a_single_fragment_that_is_too_long_for_a_command_is_refused() -> None:
+def test_single_fragment_that_is_too_long_for_a_command_is_refused() -> None:
     with raw_peer(maximum_length=131072) as (connection, far):
         sender = threading.Thread(
             target=far.sendall, args=(p_data((1, COMMAND | LAST, bytes(MAXIMUM_COMMAND_LENGTH + 8))).encode(),)
@@ -194,14 +194,14 @@ FINAL = CMoveRSP(1, 0)
     [(), (p_data((1, LAST, b"identifier")),), (p_data((1, 0, b"in two")), p_data((1, LAST, b"pieces")))],
     ids=["absent", "one fragment", "two fragments"],
 )
-def test_a_data_set_that_a_pending_response_announced_may_come_or_not(between: tuple[PDataTF, ...]) -> None:
+def test_data_set_announced_by_a_pending_response_may_arrive_or_not(between: tuple[PDataTF, ...]) -> None:
     with peer_sends(command(PENDING), *between, command(FINAL)) as (exchange, _):
         assert exchange.receive_response(soon()) == (1, PENDING)
         exchange.forget_data_set()
         assert exchange.receive_response(soon()) == (1, FINAL)
 
 
-def test_a_data_set_may_be_skipped_once_only() -> None:
+def test_data_set_may_be_skipped_once_only() -> None:
     again = p_data((1, LAST, b"again"))
     with raw_peer() as (connection, far):
         far.sendall(command(PENDING).encode() + again.encode() + again.encode())
@@ -213,7 +213,7 @@ def test_a_data_set_may_be_skipped_once_only() -> None:
         connection.close()
 
 
-def test_a_release_where_a_response_is_due_is_confirmed_and_reported() -> None:
+def test_release_in_place_of_a_response_is_confirmed_and_reported() -> None:
     with raw_peer() as (connection, far):
         far.sendall(ReleaseRQ().encode())
         far.shutdown(1)
@@ -222,7 +222,7 @@ def test_a_release_where_a_response_is_due_is_confirmed_and_reported() -> None:
         assert read_pdu(far) == ReleaseRP().encode()
 
 
-def test_an_abort_in_the_same_segment_as_a_response_is_reported_as_what_it_is() -> None:
+def test_abort_in_the_segment_of_a_response_is_reported_as_an_abort() -> None:
     with raw_peer() as (connection, far):
         far.sendall(command(FINAL).encode() + Abort(0, 0).encode())
         exchange = Exchange(connection)
@@ -260,7 +260,7 @@ def sent(limit: int, data: bytes | None) -> list[PDataTF]:
 
 @pytest.mark.parametrize("limit", [8, 9, 100, 16384, 0])
 @pytest.mark.parametrize("data", [None, b"", DATA[:1], DATA[:2000]], ids=["none", "empty", "one byte", "2000 bytes"])
-def test_no_pdu_is_longer_than_the_peer_takes_and_nothing_is_lost(limit: int, data: bytes | None) -> None:
+def test_pdus_never_exceed_the_maximum_length_of_the_peer(limit: int, data: bytes | None) -> None:
     values = [value for pdu in sent(limit, data) for value in pdu.values]
     assert {value.context_id for value in values} == {3}
     parts = {kind: [v for v in values if v.control & COMMAND == kind] for kind in (COMMAND, 0)}
@@ -271,14 +271,14 @@ def test_no_pdu_is_longer_than_the_peer_takes_and_nothing_is_lost(limit: int, da
         assert all(len(v.data) % 2 == 0 for v in fragments[:-1])
 
 
-def test_a_data_set_larger_than_a_batch_arrives_whole() -> None:
+def test_data_set_larger_than_a_batch_arrives_whole() -> None:
     data = DATA * 120
     assert len(data) > 2 * (4 << 20)
     assert b"".join(bytes(v.data) for pdu in sent(131072, data) for v in pdu.values if not v.control & 1) == data
 
 
 @pytest.mark.parametrize("limit", range(1, 8))
-def test_a_peer_that_takes_no_data_is_told_so_instead_of_being_sent_too_much(limit: int) -> None:
+def test_peer_with_a_maximum_length_without_room_for_data_is_aborted(limit: int) -> None:
     with raw_peer(peer_maximum_length=limit) as (connection, _):
         with pytest.raises(ProtocolError, match=f"at most {limit} bytes") as raised:
             Exchange(connection)
@@ -286,7 +286,7 @@ def test_a_peer_that_takes_no_data_is_told_so_instead_of_being_sent_too_much(lim
         connection.close()
 
 
-def test_a_message_with_its_data_set_leaves_in_one_call_of_the_system() -> None:
+def test_message_with_its_data_set_is_sent_with_one_system_call() -> None:
     """Nagle's algorithm, or an ACK held back, costs 40 ms for each further one."""
     with loopback() as (near, far):
         watched = WatchedSocket.taking_over(near)

@@ -1,4 +1,4 @@
-"""Command sets: the bytes of PS3.7 9.3 beside the message, both ways, and what is refused."""
+"""Command sets: encoding and decoding against the bytes of PS3.7 9.3, and malformed ones."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ MESSAGES: dict[str, tuple[Message, bytes]] = {
 
 
 @pytest.mark.parametrize(("message", "data"), MESSAGES.values(), ids=MESSAGES)
-def test_a_message_is_its_bytes_both_ways(message: Message, data: bytes) -> None:
+def test_message_encodes_and_decodes_to_the_same_bytes(message: Message, data: bytes) -> None:
     assert encode_command(message).hex(" ") == data.hex(" ")
     assert decode_command(data) == message
 
@@ -134,32 +134,32 @@ def test_a_message_is_its_bytes_both_ways(message: Message, data: bytes) -> None
 
 
 @pytest.mark.parametrize("length", [0, 1, 0xFFFFFFFF])
-def test_a_wrong_group_length_is_tolerated(length: int) -> None:
+def test_wrong_group_length_is_tolerated(length: int) -> None:
     data = command(CLASS_UID, code(0x0030), MESSAGE_ID, WITHOUT, group_length=length)
     assert decode_command(data) == CEchoRQ("1.2", 7)
 
 
-def test_a_missing_group_length_is_tolerated() -> None:
+def test_missing_group_length_is_tolerated() -> None:
     assert decode_command(command(CLASS_UID, code(0x0030), MESSAGE_ID, WITHOUT)[12:]) == CEchoRQ("1.2", 7)
 
 
-def test_elements_that_the_message_does_not_have_are_passed_over() -> None:
+def test_unknown_elements_are_ignored() -> None:
     data = command("0000 0100 04000000 00000000", CLASS_UID, code(0x0030), MESSAGE_ID, WITHOUT, INSTANCE_UID)
     assert decode_command(data) == CEchoRQ("1.2", 7)
 
 
-def test_every_value_but_0101_announces_a_data_set() -> None:
+def test_data_set_type_other_than_0101_announces_a_data_set() -> None:
     message = decode_command(command(CLASS_UID, code(0x0020), MESSAGE_ID, PRIORITY, "0000 0008 02000000 fefe"))
     assert message.command_data_set_type == 0xFEFE
     assert message.command_data_set_type != NO_DATA_SET
 
 
-def test_padding_is_not_part_of_the_value() -> None:
+def test_values_lose_their_padding() -> None:
     data = command(CLASS_UID, code(0x0021), MESSAGE_ID, "0000 0006 08000000" + text(" DEST   "), PRIORITY, WITH)
     assert decode_command(data) == CMoveRQ("1.2", 7, "DEST")
 
 
-def test_an_empty_optional_element_is_as_good_as_none() -> None:
+def test_empty_optional_element_counts_as_absent() -> None:
     data = command(code(0x8021), RESPONDED_TO, WITHOUT, SUCCESS, "0000 2110 00000000", "0000 0209 00000000")
     assert decode_command(data) == CMoveRSP(7, 0)
 
@@ -211,7 +211,7 @@ def refused(data: bytes) -> str:
 
 
 @pytest.mark.parametrize(("name", "element"), NEEDED)
-def test_a_mandatory_element_that_is_absent_or_empty_is_refused(name: str, element: int) -> None:
+def test_mandatory_element_that_is_absent_or_empty_is_refused(name: str, element: int) -> None:
     elements = elements_of(MESSAGES[name][1])
     absent = joined([e for e in elements if e[0] != element])
     empty = joined([(n, b"" if n == element else value) for n, value in elements])
@@ -220,7 +220,7 @@ def test_a_mandatory_element_that_is_absent_or_empty_is_refused(name: str, eleme
 
 
 @pytest.mark.parametrize(("name", "element"), NUMERIC)
-def test_a_number_of_the_wrong_length_is_refused(name: str, element: int) -> None:
+def test_number_of_the_wrong_length_is_refused(name: str, element: int) -> None:
     elements = elements_of(MESSAGES[name][1])
     shorter = joined([(n, value[:-1] if n == element else value) for n, value in elements])
     longer = joined([(n, value + b"\0" if n == element else value) for n, value in elements])
@@ -228,12 +228,12 @@ def test_a_number_of_the_wrong_length_is_refused(name: str, element: int) -> Non
         assert f"(0000,{element:04X})" in refused(data)
 
 
-def test_a_uid_of_nothing_but_padding_is_refused() -> None:
+def test_uid_of_nothing_but_padding_is_refused() -> None:
     assert "affected_sop_class_uid" in refused(command("0000 0200 02000000 0000", code(0x0030), MESSAGE_ID, WITHOUT))
 
 
 @pytest.mark.parametrize("number", [0x0000, 0x0010, 0x0100, 0x0140, 0xFFFF])
-def test_an_unknown_command_is_refused_by_its_number(number: int) -> None:
+def test_unknown_command_is_refused_with_its_number(number: int) -> None:
     assert f"{number:04X}H" in refused(command(CLASS_UID, code(number), MESSAGE_ID, WITHOUT))
 
 
@@ -246,7 +246,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("data", "message"), BROKEN.values(), ids=BROKEN)
-def test_bytes_that_are_no_command_set_are_refused(data: bytes, message: str) -> None:
+def test_invalid_command_set_is_refused(data: bytes, message: str) -> None:
     assert message in refused(data)
 
 
@@ -273,7 +273,7 @@ KINDS = [CEchoRQ, CEchoRSP, CFindRQ, CFindRSP, CStoreRQ, CStoreRSP, CMoveRQ, CMo
 
 @settings(deadline=None)
 @given(st.data())
-def test_whatever_is_encoded_is_decoded_to_the_same(data: st.DataObject) -> None:
+def test_generated_values_survive_encoding_and_decoding(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(KINDS))
     values = {name: data.draw(BY_NAME.get(name, us), name) for name in names_of(kind)}
     message: Message = kind(**values)

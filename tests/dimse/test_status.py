@@ -1,4 +1,4 @@
-"""Status codes: what a script or a person is told about a response (PS3.7 annex C, PS3.4 tables B.2-1 and C.4-2)."""
+"""Status codes: the class and the name of a response's status (PS3.7 annex C, PS3.4 tables B.2-1 and C.4-2)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ CLASSES = {
 
 
 @pytest.mark.parametrize(("status", "expected"), CLASSES.items(), ids=map(hex, CLASSES))
-def test_a_code_belongs_to_its_class(status: int, expected: StatusClass) -> None:
+def test_status_code_belongs_to_its_class(status: int, expected: StatusClass) -> None:
     assert status_class(status) is expected
 
 
-def test_no_code_but_two_keeps_a_retrieve_waiting() -> None:
+def test_pending_status_codes_are_two() -> None:
     assert [code for code in range(0x10000) if status_class(code) is StatusClass.PENDING] == [0xFF00, 0xFF01]
 
 
@@ -61,11 +61,13 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("status", "table", "name"), NAMES)
-def test_a_code_has_the_words_of_its_service(status: int, table: tuple[tuple[int, int, str], ...], name: str) -> None:
+def test_status_code_has_the_name_of_its_service(
+    status: int, table: tuple[tuple[int, int, str], ...], name: str
+) -> None:
     assert status_name(status, table) == name
 
 
 @pytest.mark.parametrize("table", [C_STORE, C_MOVE, C_FIND], ids=["store", "move", "find"])
-def test_no_range_of_a_table_is_hidden_by_a_wider_one_before_it(table: tuple[tuple[int, int, str], ...]) -> None:
+def test_status_range_is_never_hidden_by_a_wider_one(table: tuple[tuple[int, int, str], ...]) -> None:
     for first, last, name in table:
         assert name in {status_name(first, table), status_name(last, table)}

@@ -77,7 +77,7 @@ def test_pending_responses_that_count_on_nothing_are_a_standstill(setting: Setti
         session.expect_abort()
 
     outcome = setting.run_here(script, code=62, stall_timeout=0.3)
-    assert "no object has come, and the archive has not counted on, for 0.3 s" in outcome.log
+    assert "no object has arrived, and no count of the archive changed, for 0.3 s" in outcome.log
     setting.assert_arrived(setting.made[:1])
 
 

@@ -224,7 +224,7 @@ def test_an_archive_of_ipv6_is_asked_and_sends_over_ipv6_alone(folder: Path) -> 
 
 def test_an_address_that_is_not_ours_ends_the_run_with_the_code_of_a_port_in_use(folder: Path) -> None:
     outcome = movescu("--listen", "192.0.2.1", "+P", peers.free_port(), *KEY, "127.0.0.1", 4, folder=folder, code=60)
-    assert "192.0.2.1 has to be an address of this machine" in outcome.log
+    assert "192.0.2.1 must be an address of this machine" in outcome.log
 
 
 def test_an_archive_whose_name_has_an_address_that_refuses_is_asked_at_its_other_one(

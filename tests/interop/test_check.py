@@ -125,7 +125,7 @@ def test_orthanc_does_not_tell_and_that_is_what_is_said(tmp_path: Path) -> None:
         wrong = check(tmp_path, "-aec", "PACS", *peer.address, code=61)
     assert steps["move destination"].result == "unclear"
     assert "called AE title not recognized" in wrong["association"].text
-    assert wrong["association"].advice == "the archive is not called that: set its AE title with --call"
+    assert wrong["association"].advice == "the archive has another AE title: set it with --call"
 
 
 # -- each step failing -------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_a_rejected_association(archive: Archive, tmp_path: Path) -> None:
     steps = check(tmp_path, *at(archive), code=61)
     archive.faults = Faults()
     assert "calling AE title not recognized" in steps["association"].text
-    assert "the archive does not know our calling AE title" in steps["association"].advice
+    assert "the archive does not know the calling AE title" in steps["association"].advice
     assert steps["own port"].result == "ok"
 
 
@@ -232,7 +232,7 @@ def test_a_port_that_needs_privileges(archive: Archive, tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_and_the_first_failure_gives_the_code(archive: Archive, tmp_path: Path) -> None:
     steps = check(tmp_path, *at(archive, "-aem", "YOU", "-od", tmp_path / "none"), code=45)
-    assert "create it, or name another with --output-directory" in steps["output directory"].advice
+    assert "create the directory, or name another with --output-directory" in steps["output directory"].advice
     assert steps["move destination"].result == "failed"
 
 

@@ -64,7 +64,7 @@ def test_a_missing_output_directory_is_reported_before_the_archive_is_asked(tmp_
     arguments = ["+P", peers.free_port(), "-od", tmp_path / "none"]
     outcome = movescu(*KEYS, *arguments, *unreachable(), folder=tmp_path, code=45)
     assert f"{tmp_path / 'none'}" in outcome.log
-    assert "create it, or name another with --output-directory" in outcome.log
+    assert "create the directory, or name another with --output-directory" in outcome.log
 
 
 def test_a_file_in_place_of_the_output_directory_is_none(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_privileged_port_needs_privileges(tmp_path: Path) -> None:
     outcome = movescu(
         *KEYS, "+P", 104, *unreachable(), folder=tmp_path, code=2, prefix=without_privileges()
     )  # fmt: skip
-    assert "ports below 1024 need root's privileges: choose another with --port" in outcome.log
+    assert "ports below 1024 need root privileges: choose another with --port" in outcome.log
 
 
 # -- no association ------------------------------------------------------------------------------------------------
@@ -119,13 +119,13 @@ def test_an_unknown_host_is_named(tmp_path: Path) -> None:
 def test_dcmqrscp_called_by_a_wrong_name_is_reported_with_its_reason(dcmqrscp: peers.DcmQrScp, tmp_path: Path) -> None:
     outcome = movescu(*KEYS, "-aec", "WRONG", *dcmqrscp.address, folder=tmp_path, code=61)
     assert "rejected permanently by the service user: called AE title not recognized" in outcome.log
-    assert "set its AE title with --call" in outcome.log
+    assert "set it with --call" in outcome.log
 
 
 def test_orthanc_called_by_a_wrong_name_is_reported_with_its_reason(orthanc: peers.Orthanc, tmp_path: Path) -> None:
     outcome = movescu(*KEYS, "-aec", "WRONG", *orthanc.address, folder=tmp_path, code=61)
     assert "called AE title not recognized" in outcome.log
-    assert "set its AE title with --call" in outcome.log
+    assert "set it with --call" in outcome.log
 
 
 REJECTIONS = {

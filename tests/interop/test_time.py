@@ -115,8 +115,8 @@ def test_a_connection_to_our_port_that_asks_for_nothing_is_ended_by_ta(setting: 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("-td", "the archive is silent for 1 s where a C-MOVE response is due"),
-        ("--stall-timeout", "no object has come, and the archive has not counted on, for 1 s"),
+        ("-td", "the archive has been silent for 1 s where a C-MOVE response is due"),
+        ("--stall-timeout", "no object has arrived, and no count of the archive changed, for 1 s"),
         ("--total-timeout", "the time for the whole retrieve is over"),
     ],
 )
@@ -171,7 +171,7 @@ def test_dcmtk_does_not_take_such_an_archive_for_silent_either(setting: Setting)
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--stall-timeout", "no object has come, and the archive has not counted on, for 1 s"),
+        ("--stall-timeout", "no object has arrived, and no count of the archive changed, for 1 s"),
         ("--total-timeout", "the time for the whole retrieve is over"),
     ],
 )
@@ -214,7 +214,7 @@ def test_a_sender_that_stops_in_a_message_loses_its_association_and_no_other(
         session.expect_release()
 
     outcome = setting.run(script, option, 1)
-    assert "the storage client is silent in the middle of a message" in outcome.log
+    assert "the sender is silent in the middle of a message" in outcome.log
     setting.assert_arrived(setting.made)
 
 

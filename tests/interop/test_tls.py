@@ -128,9 +128,9 @@ def test_who_is_refused_by_orthanc_learns_that_it_is_the_certificate(
     shelf: Shelf, pki: Certificates, made: list[corpus.Instance], certificate: str, tmp_path: Path
 ) -> None:
     outcome = retrieve(shelf, made[0], *UNTRUSTED[certificate](pki), folder=tmp_path, code=61)
-    assert "the other side" in outcome.log
-    assert "our certificate" in outcome.log
-    assert "has to trust the authority of our certificate" in outcome.log
+    assert "the peer" in outcome.log
+    assert "this program's certificate" in outcome.log
+    assert "has to trust the authority of this program's certificate" in outcome.log
 
 
 def test_who_has_no_certificate_where_orthanc_wants_one_learns_that(
@@ -139,7 +139,7 @@ def test_who_has_no_certificate_where_orthanc_wants_one_learns_that(
     archive, _ = shelf
     arguments = [*KEYS, "-aec", archive.aet, "-aem", "OTHER", "+tla", "+cf", pki.authority]
     outcome = movescu(*arguments, *archive.address, folder=tmp_path, code=61)
-    assert "wants a certificate of ours" in outcome.log
+    assert "requires a certificate of this program" in outcome.log
     assert "--enable-tls" in outcome.log
 
 

@@ -102,7 +102,7 @@ BAD: dict[str, tuple[Options, Options, str, str]] = {
     "without a certificate": (
         lambda _: [],
         lambda pki: ["+tla", "+cf", pki.authority],
-        "the other side has no certificate",
+        "the peer has no certificate",
         "--verify-peer-cert",
     ),
     "of another authority": (
@@ -132,13 +132,13 @@ BAD: dict[str, tuple[Options, Options, str, str]] = {
     "who does not trust us": (
         lambda _: [],
         lambda pki: ["+tls", *pki.theirs, "+cf", pki.other_authority],
-        "does not trust the authority of our certificate",
-        "has to trust the authority of our certificate",
+        "does not trust the authority of this program's certificate",
+        "has to trust the authority of this program's certificate",
     ),
     "who asks for no name": (
         lambda _: ["--expect-sni", "localhost"],
         lambda pki: ["+tls", *pki.theirs, "+cf", pki.authority],
-        "asked for the server name (none), not for localhost",
+        "requested the server name (none), not localhost",
         "",
     ),
     "without TLS": (lambda _: [], lambda _: [], "does not speak TLS", "over TLS"),
@@ -169,7 +169,7 @@ def test_objects_that_senders_could_not_deliver_are_no_success(pki: Certificates
         assert not secure.send_by_dcmtk(port, "+tla", *trusting(pki))
 
     outcome = beside(pki, sends, "--linger", 0, folder=tmp_path, completed=1, code=63)
-    assert "the other side has no certificate" in outcome.log
+    assert "the peer has no certificate" in outcome.log
 
 
 @pytest.mark.pynetdicom_sender

@@ -102,7 +102,7 @@ def test_client_raises_errors_of_the_package(tmp_path: Path) -> None:
         ({"ae_title": "SEVENTEEN LETTERS"}, "ae_title 'SEVENTEEN LETTERS' has 17 characters"),
         ({"destination": " "}, "destination ' ' is blank"),
         ({"timeouts": 30}, "timeouts 30"),
-        ({"to": 5}, "5 is no destination"),
+        ({"to": 5}, "5 is not a destination"),
     ],
 )
 def test_client_refuses_and_names_values_that_cannot_be_used(settings: dict[str, Any], named: str) -> None:

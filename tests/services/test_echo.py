@@ -1,4 +1,4 @@
-"""The C-ECHO SCU against real servers, and against one that answers something else."""
+"""The C-ECHO SCU with real servers, and with one that breaks the protocol."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def echo_scu(host: str, port: int, ae_title: str = "ANY-SCP") -> Iterator[EchoSC
         connection.release(SOON)
 
 
-def test_real_servers_answer() -> None:
+def test_echo_succeeds_with_real_servers() -> None:
     for launch in (peers.dcmqrscp, peers.orthanc, peers.storescp):
         with launch() as server, echo_scu(server.host, server.port, server.aet) as scu:
             assert [scu.echo(SOON) for _ in range(3)] == [0, 0, 0]
 
 
-def test_our_own_archive_answers() -> None:
+def test_echo_succeeds_with_the_testing_archive() -> None:
     with Archive() as archive, echo_scu(archive.host, archive.port) as scu:
         assert scu.echo(SOON) == 0
 
@@ -74,7 +74,7 @@ def server(respond: Callable[[CEchoRQ], Message]) -> Iterator[Listener]:
         listener.close()
 
 
-def test_the_status_is_what_the_server_says() -> None:
+def test_echo_returns_the_status_of_the_response() -> None:
     with (
         server(lambda request: CEchoRSP(request.message_id, 0x0122)) as listener,
         echo_scu(peers.HOST, listener.port) as scu,
@@ -87,7 +87,7 @@ def test_the_status_is_what_the_server_says() -> None:
     [lambda request: CEchoRSP(request.message_id + 1, 0), lambda request: CFindRSP(request.message_id, 0)],
     ids=["another message ID", "another message"],
 )
-def test_an_answer_to_something_else_is_no_success(respond: Callable[[CEchoRQ], Message]) -> None:
+def test_echo_rejects_a_response_to_another_request(respond: Callable[[CEchoRQ], Message]) -> None:
     with (
         server(respond) as listener,
         pytest.raises(ProtocolError, match="where the response to C-ECHO request 1 is due"),

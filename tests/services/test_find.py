@@ -1,4 +1,4 @@
-"""The C-FIND SCU against real archives, and against one that answers wrongly."""
+"""The C-FIND SCU with real archives, and with one that breaks the protocol."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def study_uids(responses: list[FindResponse], syntax: TransferSyntax = EXPLICIT_
     return {value.decode().rstrip("\0 ") for value in found}
 
 
-def test_real_archives_give_every_study(tmp_path: Path) -> None:
+def test_find_lists_every_study_of_real_archives(tmp_path: Path) -> None:
     made = corpus.make_study(tmp_path, patients=2, studies=3, size=2048)
     for launch in (peers.dcmqrscp, peers.orthanc):
         with launch() as archive:
@@ -84,7 +84,7 @@ def test_real_archives_give_every_study(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE])
-def test_our_own_archive_in_every_transfer_syntax(tmp_path: Path, syntax: TransferSyntax) -> None:
+def test_find_works_in_every_transfer_syntax(tmp_path: Path, syntax: TransferSyntax) -> None:
     made = corpus.make_study(tmp_path, studies=3, size=2048)
     with Archive(tmp_path) as archive, find_scu(archive.host, archive.port, syntax=syntax) as scu:
         *matches, final = ask(scu, *KEYS, syntax=syntax)
@@ -92,7 +92,7 @@ def test_our_own_archive_in_every_transfer_syntax(tmp_path: Path, syntax: Transf
     assert final.status == SUCCESS
 
 
-def test_an_identifier_that_is_refused_says_why() -> None:
+def test_refused_identifier_is_reported_with_the_reason() -> None:
     with Archive() as archive, find_scu(archive.host, archive.port) as scu:
         [final] = ask(scu, "QueryRetrieveLevel=PATIENT", "PatientID")
     assert final.status_name == "Error: DataSetDoesNotMatchSOPClass"
@@ -127,7 +127,7 @@ def server(script: Callable[[Exchange, int, CFindRQ], None]) -> Iterator[Listene
         listener.close()
 
 
-def test_a_cancelled_query_ends_with_the_archives_last_word() -> None:
+def test_cancelled_query_ends_with_the_final_response() -> None:
     def script(exchange: Exchange, context_id: int, request: CFindRQ) -> None:
         match = CFindRSP(request.message_id, PENDING, command_data_set_type=DATA_SET_PRESENT)
         exchange.send(context_id, match, SOON, b"")
@@ -145,11 +145,11 @@ def test_a_cancelled_query_ends_with_the_archives_last_word() -> None:
 @pytest.mark.parametrize(
     ("respond", "words"),
     [
-        (lambda request: CFindRSP(request.message_id + 1, SUCCESS), "not the one sent"),
+        (lambda request: CFindRSP(request.message_id + 1, SUCCESS), "not the last request"),
         (lambda request: CMoveRSP(request.message_id, SUCCESS), "where a C-FIND response is due"),
     ],
 )
-def test_an_answer_to_something_else_is_no_answer(respond: Callable[[CFindRQ], Message], words: str) -> None:
+def test_response_to_another_request_is_a_protocol_error(respond: Callable[[CFindRQ], Message], words: str) -> None:
     with (
         server(lambda exchange, context_id, request: exchange.send(context_id, respond(request), SOON)) as listener,
         pytest.raises(ProtocolError, match=words),
@@ -158,7 +158,7 @@ def test_an_answer_to_something_else_is_no_answer(respond: Callable[[CFindRQ], M
         ask(scu, *KEYS)
 
 
-def test_an_identifier_without_end_costs_no_memory() -> None:
+def test_endless_identifier_is_refused_at_the_limit() -> None:
     def script(exchange: Exchange, context_id: int, request: CFindRQ) -> None:
         match = CFindRSP(request.message_id, PENDING, command_data_set_type=DATA_SET_PRESENT)
         exchange.send(context_id, match, SOON, bytes(find.MAXIMUM_IDENTIFIER + 1))
@@ -171,7 +171,7 @@ def test_an_identifier_without_end_costs_no_memory() -> None:
         ask(scu, *KEYS)
 
 
-def test_a_release_in_place_of_the_final_response_is_an_error() -> None:
+def test_release_in_place_of_the_final_response_is_an_error() -> None:
     with (
         server(lambda exchange, _, __: exchange.connection.release(SOON)) as listener,
         pytest.raises(AssociationReleasedError),

@@ -1,4 +1,4 @@
-"""Several associations at once: small objects share a thread, and nobody has to wait for a peer that is slow."""
+"""Several associations at once: small objects share a thread, and no sender waits for a slow one."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def settled(scene: Scene, count: int) -> list[Raw]:
     return peers
 
 
-def test_one_thread_serves_small_objects_of_several_associations(scene: Scene) -> None:
+def test_shared_thread_serves_small_objects_of_several_associations(scene: Scene) -> None:
     peers = settled(scene, 4)
     for peer in peers * 10:
         scene.store(peer)
@@ -106,7 +106,7 @@ def test_one_thread_serves_small_objects_of_several_associations(scene: Scene) -
     scene.check()
 
 
-def test_all_of_them_may_send_at_the_same_time(scene: Scene) -> None:
+def test_associations_may_all_send_at_the_same_time(scene: Scene) -> None:
     peers = scene.peers(5)
     for size in (100, 100, 70_000, 100, 10, 5_000, 200_000, 100, 100):
         for peer in peers:
@@ -115,7 +115,7 @@ def test_all_of_them_may_send_at_the_same_time(scene: Scene) -> None:
     scene.check()
 
 
-def test_a_last_one_that_is_left_goes_on(scene: Scene) -> None:
+def test_last_association_goes_on(scene: Scene) -> None:
     peers = settled(scene, 3)
     while peers:
         peers.pop().release()
@@ -124,7 +124,7 @@ def test_a_last_one_that_is_left_goes_on(scene: Scene) -> None:
     scene.check()
 
 
-def test_who_is_silent_amid_an_object_keeps_nobody_waiting(scene: Scene) -> None:
+def test_sender_silent_within_an_object_delays_no_other(scene: Scene) -> None:
     """Among them one whose thread serves the others."""
     peers = settled(scene, 4)
     messages = [scene.message(1000) for _ in peers[1:]]
@@ -138,7 +138,7 @@ def test_who_is_silent_amid_an_object_keeps_nobody_waiting(scene: Scene) -> None
     scene.check()
 
 
-def test_who_reads_no_responses_keeps_nobody_waiting(scene: Scene) -> None:
+def test_sender_that_reads_no_responses_delays_no_other(scene: Scene) -> None:
     deaf, *others = settled(scene, 3)
     deaf.socket.settimeout(0)
     deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -162,7 +162,7 @@ def test_who_reads_no_responses_keeps_nobody_waiting(scene: Scene) -> None:
     scene.check()
 
 
-def test_who_breaks_the_protocol_is_aborted_and_the_others_are_not(scene: Scene) -> None:
+def test_sender_that_breaks_the_protocol_is_aborted_and_no_other(scene: Scene) -> None:
     peers = settled(scene, 4)
     peers[0].send(bytes((9, 0, 0, 0, 0, 0)))
     peers[1].send(pdv(1, COMMAND | LAST, store_command(e0100=b"\x77\x77")) + pdv(1, LAST, data_set()))
@@ -173,7 +173,7 @@ def test_who_breaks_the_protocol_is_aborted_and_the_others_are_not(scene: Scene)
     scene.check()
 
 
-def test_a_refused_object_is_refused_in_whatever_thread(scene: Scene) -> None:
+def test_object_is_refused_in_whichever_thread(scene: Scene) -> None:
     peers = settled(scene, 3)
     for peer in peers:
         peer.send(store_message(data_set(CT, "1.2.9")))
@@ -183,7 +183,7 @@ def test_a_refused_object_is_refused_in_whatever_thread(scene: Scene) -> None:
     assert scene.station.files == sorted(f"CT.{name}" for name in scene.sent)
 
 
-def test_where_the_disk_is_slow_all_wait_side_by_side(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_disk_ends_the_sharing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_thread, "_SLOW", 0.0)
     monkeypatch.setattr(shared_thread, "_WHILE", 1e9)
     peers = settled(scene, 3)
@@ -193,7 +193,7 @@ def test_where_the_disk_is_slow_all_wait_side_by_side(scene: Scene, monkeypatch:
     scene.check()
 
 
-def test_an_end_that_comes_together_with_an_object_is_heard(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_that_arrives_with_an_object_is_noticed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system tells of both at once, while our thread is at another object."""
     peers = settled(scene, 3)
     busy, go_on = threading.Event(), threading.Event()
@@ -216,14 +216,14 @@ def test_an_end_that_comes_together_with_an_object_is_heard(scene: Scene, monkey
     scene.check()
 
 
-def test_what_ends_the_port_ends_those_who_share(scene: Scene) -> None:
+def test_close_of_the_listener_ends_shared_associations(scene: Scene) -> None:
     peers = settled(scene, 4)
     scene.station.close()
     for peer in peers:
         assert peer.reply() is None or peer.rest() == []
 
 
-def test_a_callers_code_may_wait_for_another_association(tmp_path: Path) -> None:
+def test_callback_may_wait_for_another_association(tmp_path: Path) -> None:
     both = threading.Barrier(2)
     station = Station(tmp_path)
     try:
@@ -239,7 +239,7 @@ def test_a_callers_code_may_wait_for_another_association(tmp_path: Path) -> None
         station.close()
 
 
-def test_an_association_of_which_a_request_comes_byte_by_byte_is_served(scene: Scene) -> None:
+def test_request_that_arrives_byte_by_byte_is_served(scene: Scene) -> None:
     peers = settled(scene, 3)
     peers[0].socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for byte in scene.message(10):

@@ -1,4 +1,4 @@
-"""What a sender is told about each object, and what is on the disk then (PS3.4 table B.2-1)."""
+"""The storage SCP: the response to each object, and the state of the disk at that time (PS3.4 table B.2-1)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def station(tmp_path: Path) -> Iterator[Station]:
     made.close()
 
 
-def test_an_object_is_on_the_disk_and_counted_when_its_sender_hears_success(station: Station) -> None:
+def test_object_is_stored_and_counted_before_the_success_response(station: Station) -> None:
     response = station.open().store(data_set())
     assert (response.status, response.affected_sop_class_uid, response.affected_sop_instance_uid) == (0, CT, "1.2.3")
     assert station.files == ["CT.1.2.3"]
@@ -53,7 +53,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_object_is_refused_by_name_and_the_next_one_stored(station: Station, what: str) -> None:
+def test_invalid_object_is_refused_by_name_and_the_next_one_stored(station: Station, what: str) -> None:
     (station.folder / "CT.1.2.3").write_bytes(b"good")
     sender = station.open()
     response = sender.store(BROKEN[what])
@@ -67,7 +67,7 @@ def test_a_broken_object_is_refused_by_name_and_the_next_one_stored(station: Sta
 
 
 @pytest.mark.parametrize("data", [data_set(instance_uid="6.6.6"), data_set(class_uid=MR), data_set(MR, "6.6.6", LARGE)])
-def test_an_object_that_is_another_than_announced_is_refused(station: Station, data: bytes) -> None:
+def test_object_other_than_its_request_is_refused(station: Station, data: bytes) -> None:
     (station.folder / "CT.1.2.3").write_bytes(b"good")
     assert station.open().store(data).status == 0xA900
     assert station.files == ["CT.1.2.3"]
@@ -75,7 +75,7 @@ def test_an_object_that_is_another_than_announced_is_refused(station: Station, d
 
 
 @pytest.mark.parametrize("rest", [b"", LARGE], ids=["small", "large"])
-def test_what_cannot_be_written_is_refused_and_the_association_lives(station: Station, rest: bytes) -> None:
+def test_object_that_cannot_be_written_is_refused_and_the_association_goes_on(station: Station, rest: bytes) -> None:
     (station.folder / "CT.1.2.3").mkdir()
     sender = station.open()
     assert sender.store(data_set(rest=rest)).status == 0xA700
@@ -83,34 +83,34 @@ def test_what_cannot_be_written_is_refused_and_the_association_lives(station: St
     assert station.files == ["CT.1.2.3", "CT.1.2.4"]
 
 
-def test_a_sender_learns_nothing_of_our_directories(station: Station) -> None:
+def test_error_comment_does_not_reveal_local_directories(station: Station) -> None:
     (station.folder / "CT.1.2.3").mkdir()
     comment = station.open().store(data_set()).error_comment or ""
     assert "cannot be stored: Is a directory" in comment
     assert str(station.folder) not in comment
 
 
-def test_blanks_in_a_uid_are_no_part_of_it(station: Station) -> None:
+def test_uid_with_blanks_is_stored_without_them(station: Station) -> None:
     response = station.open().store(data_set(instance_uid="1.2 .3"), instance_uid=" 1.2.3 ")
     assert (response.status, response.affected_sop_instance_uid) == (0, "1.2.3")
     assert station.files == ["CT.1.2.3"]
 
 
-def test_a_class_that_is_not_that_of_its_context_is_refused(station: Station) -> None:
+def test_object_of_another_class_than_its_context_is_refused(station: Station) -> None:
     sender = station.open()
     assert sender.store(data_set(), context_id=3).status == 0x0122
     assert sender.store(data_set(VERIFICATION), class_uid=VERIFICATION, context_id=5).status == 0x0122
     assert station.files == []
 
 
-def test_an_overlong_uid_is_refused_and_the_association_lives(station: Station) -> None:
+def test_overlong_uid_is_refused_and_the_association_goes_on(station: Station) -> None:
     sender = station.open()
     long = "1." + "2" * 63
     assert sender.store(data_set(instance_uid=long), instance_uid=long).status == 0x0117
     assert sender.store(data_set()).status == 0
 
 
-def test_a_sender_that_goes_away_in_mid_object_leaves_the_good_copy(station: Station) -> None:
+def test_sender_that_vanishes_within_an_object_leaves_the_good_copy(station: Station) -> None:
     (station.folder / "CT.1.2.3").write_bytes(b"good")
     sender = station.open()
     request = CStoreRQ(CT, 1, "1.2.3")
@@ -123,14 +123,14 @@ def test_a_sender_that_goes_away_in_mid_object_leaves_the_good_copy(station: Sta
     assert station.received == []
 
 
-def test_ignoring_takes_anything_and_keeps_nothing(station: Station) -> None:
+def test_ignoring_receiver_accepts_anything_and_stores_nothing(station: Station) -> None:
     sender = station.open(ignore=True)
     assert [sender.store(data).status for data in BROKEN.values()] == [0] * len(BROKEN)
     assert station.files == []
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_bit_preserving_keeps_anything_as_it_came(station: Station, what: str) -> None:
+def test_bit_preserving_receiver_stores_anything_as_received(station: Station, what: str) -> None:
     assert station.open(bit_preserving=True).store(BROKEN[what]).status == 0
     content = (station.folder / "CT.1.2.3").read_bytes()
     meta = decode_file_meta(content)
@@ -153,25 +153,25 @@ LARGE_ONES = {
 
 
 @pytest.mark.parametrize("what", LARGE_ONES)
-def test_a_large_object_that_comes_in_many_pieces_is_stored_as_it_ought_to_be(station: Station, what: str) -> None:
+def test_large_object_in_many_pieces_is_stored_correctly(station: Station, what: str) -> None:
     sent, stored = LARGE_ONES[what]
     assert station.open(file_format=False).store(sent).status == 0
     assert station.files == ["CT.1.2.3"]
     assert (station.folder / "CT.1.2.3").read_bytes() == stored
 
 
-def test_without_file_format_there_is_the_data_set_alone(station: Station) -> None:
+def test_file_without_file_format_is_the_data_set_alone(station: Station) -> None:
     station.open(file_format=False).store(data_set())
     assert (station.folder / "CT.1.2.3").read_bytes() == data_set()
 
 
-def test_a_sender_may_ask_whether_we_are_there(station: Station) -> None:
+def test_echo_request_gets_success(station: Station) -> None:
     response = station.open().ask(CEchoRQ(VERIFICATION, 3), context_id=5)
     assert response == CEchoRSP(3, 0, VERIFICATION)
 
 
 @pytest.mark.parametrize("message", [CFindRQ(CT, 1), CStoreRQ(CT, 1, "1.2.3", command_data_set_type=0x0101)])
-def test_what_no_storage_scp_expects_ends_the_association(station: Station, message: Message) -> None:
+def test_message_unexpected_by_a_storage_scp_ends_the_association(station: Station, message: Message) -> None:
     sender = station.open()
     sender.exchange.send(1, message, sender.deadline)
     with pytest.raises(AssociationAbortedError):
@@ -179,7 +179,7 @@ def test_what_no_storage_scp_expects_ends_the_association(station: Station, mess
     assert station.files == []
 
 
-def test_what_is_remembered_of_refused_objects_holds_none_of_their_bytes(station: Station) -> None:
+def test_error_of_a_refused_object_holds_none_of_its_bytes(station: Station) -> None:
     sender = station.open()
     value = struct.pack("<HH2sxxI", 0x11, 0x1001, b"OB", 900_000) + bytes(900_000)
     cut_off = data_set(rest=el(0x00110010, "LO", b"OURS") + value)[:-3]

@@ -1,4 +1,4 @@
-"""What reaches the disk, seen in the system calls of a process that stores objects."""
+"""Durability: what is flushed to the disk and when, by the system calls of a process that stores objects."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def kinds(calls: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("program", [STORE, NAMED])
-def test_with_object_a_success_is_never_said_before_file_and_name_are_on_the_disk(out: Path, program: str) -> None:
+def test_object_durability_flushes_file_and_name_before_the_success_response(out: Path, program: str) -> None:
     code, _, calls = trace(out, "object", 2, program=program)
     assert code == 0
     again = ["fsync"] * (program is STORE)  # of a file that had no name btrfs flushes nothing
@@ -90,7 +90,7 @@ def test_with_object_a_success_is_never_said_before_file_and_name_are_on_the_dis
 
 
 @pytest.mark.parametrize("program", [STORE, NAMED])
-def test_few_files_are_flushed_before_the_end_and_their_directory_with_them(out: Path, program: str) -> None:
+def test_few_files_are_flushed_before_the_end_with_their_directory(out: Path, program: str) -> None:
     _, _, calls = trace(out, "end", 3, program=program)
     assert kinds(calls) == ["name", "say"] * 3 + ["fsync"] * 4 + ["end"]
 
@@ -101,20 +101,20 @@ def test_many_files_are_flushed_at_once_before_the_end(out: Path) -> None:
     assert "fsync" not in kinds(calls)
 
 
-def test_flushes_run_behind_a_long_retrieve(out: Path) -> None:
+def test_long_retrieve_is_flushed_in_the_background(out: Path) -> None:
     _, _, calls = trace(out, "end", 40, size=8 << 20)
     flushes = kinds(calls).count("syncfs")
     assert flushes > 1
     assert kinds(calls).index("syncfs") < kinds(calls).index("end") - 1
 
 
-def test_off_flushes_nothing(out: Path) -> None:
+def test_durability_off_flushes_nothing(out: Path) -> None:
     _, _, calls = trace(out, "off", 40)
     assert set(kinds(calls)) == {"name", "say", "end"}
 
 
 @pytest.mark.parametrize(("count", "call"), [(3, "fsync"), (40, "syncfs")])
-def test_a_flush_that_fails_is_never_a_success(out: Path, count: int, call: str) -> None:
+def test_failed_flush_is_never_a_success(out: Path, count: int, call: str) -> None:
     code, error, calls = trace(out, "end", count, inject=f"{call}:error=EIO")
     assert code == 1
     assert "flush: " in error
@@ -122,7 +122,7 @@ def test_a_flush_that_fails_is_never_a_success(out: Path, count: int, call: str)
     assert "end" not in kinds(calls)
 
 
-def test_an_object_whose_flush_fails_is_refused_and_leaves_no_file(out: Path) -> None:
+def test_object_whose_flush_fails_is_refused_and_leaves_no_file(out: Path) -> None:
     code, error, calls = trace(out, "object", 1, inject="fsync:error=EIO")
     assert code == 1
     assert "commit: " in error
@@ -130,13 +130,13 @@ def test_an_object_whose_flush_fails_is_refused_and_leaves_no_file(out: Path) ->
     assert [file for file in out.iterdir() if file.suffix != ".lock"] == []
 
 
-def test_where_the_system_cannot_flush_all_at_once_every_file_is_flushed(out: Path) -> None:
+def test_every_file_is_flushed_without_syncfs(out: Path) -> None:
     _, _, calls = trace(out, "end", 40, program=NO_SYNCFS + STORE)
     assert kinds(calls).count("fsync") == 40 + 1
     assert kinds(calls)[-1] == "end"
 
 
-def test_with_object_a_name_that_was_there_is_flushed_too(out: Path) -> None:
+def test_object_durability_flushes_an_existing_name_too(out: Path) -> None:
     trace(out, "off", 1)
     _, _, calls = trace(out, "object", 1)
     assert kinds(calls) == ["fsync"] * 3 + ["say", "end"]  # our own file, the one that was there, the directory

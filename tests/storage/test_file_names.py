@@ -1,3 +1,5 @@
+"""File names of received objects: equal to those of DCMTK, unique, and never outside the directory."""
+
 from __future__ import annotations
 
 import pytest
@@ -10,13 +12,13 @@ from movescu.storage.file_names import file_name
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def test_a_script_finds_the_file_where_dcmtk_puts_it() -> None:
+def test_file_has_the_name_that_dcmtk_gives_it() -> None:
     assert file_name(CT, "1.2.3.4") == "CT.1.2.3.4"
     assert file_name("1.2.840.10008.5.1.4.1.1.88.67", "1.2") == "SRd.1.2"
 
 
 @pytest.mark.parametrize("uid", storage_classes())
-def test_every_storage_class_has_a_prefix_of_its_own_kind(uid: str) -> None:
+def test_storage_classes_have_the_prefix_of_their_kind(uid: str) -> None:
     name = file_name(uid, "1.2")
     assert name.endswith(".1.2")
     assert name != "UNKNOWN.1.2"
@@ -25,7 +27,7 @@ def test_every_storage_class_has_a_prefix_of_its_own_kind(uid: str) -> None:
 @pytest.mark.row("CVE-2022-2119")
 @pytest.mark.row("23")
 @pytest.mark.parametrize("uid", ["../../etc/passwd", "/etc/passwd", "..", "a\0b", "a\nb", "a\x1b[2J", "a b", "1/2"])
-def test_no_uid_leads_out_of_the_directory_or_steers_a_terminal(uid: str) -> None:
+def test_uid_never_leads_out_of_the_directory_or_controls_a_terminal(uid: str) -> None:
     name = file_name(CT, uid)
     assert "/" not in name
     assert name.isprintable()
@@ -34,10 +36,10 @@ def test_no_uid_leads_out_of_the_directory_or_steers_a_terminal(uid: str) -> Non
 
 @pytest.mark.row("23")
 @given(st.text(st.characters(max_codepoint=255), max_size=64), st.text(st.characters(max_codepoint=255), max_size=64))
-def test_two_objects_never_share_a_file(one: str, other: str) -> None:
+def test_objects_never_share_a_file(one: str, other: str) -> None:
     assert (file_name(CT, one) == file_name(CT, other)) == (one == other)
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=64))
-def test_no_name_is_longer_than_a_file_system_takes(uid: str) -> None:
+def test_file_name_is_never_too_long_for_a_file_system(uid: str) -> None:
     assert len(file_name(CT, uid).encode()) <= 255

@@ -1,7 +1,7 @@
-"""File systems that are full, read-only or broken, and runs that are killed: the whole way, from socket to file.
+"""File systems that are full, read-only or broken, and runs that are killed: the whole path from socket to file.
 
-After each of them the directory has whole objects under their names and nothing else that lasts; what the sender was
-told is true; the association lives, and what comes once the trouble is over is stored.
+Afterwards the directory has whole objects under their names and nothing else that lasts; every response to the sender
+was true; the association is open, and objects sent after the fault are stored.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def retrieving(setting: Setting, folder: Path) -> Iterator[scripted.Sender]:
 
 @mounts
 @pytest.mark.row("32")
-def test_on_a_full_disk_an_object_is_refused_and_the_next_one_stored_when_there_is_room(
+def test_object_is_refused_on_a_full_disk_and_the_next_one_stored_when_there_is_room(
     setting: Setting, tmp_path: Path
 ) -> None:
     first, second, third = setting.made
@@ -98,9 +98,7 @@ def test_on_a_full_disk_an_object_is_refused_and_the_next_one_stored_when_there_
 @mounts
 @pytest.mark.row("33")
 @pytest.mark.parametrize("content", ["other", "same"])
-def test_the_good_copy_outlives_being_sent_again_onto_a_full_disk(
-    setting: Setting, tmp_path: Path, content: str
-) -> None:
+def test_good_copy_survives_being_sent_again_onto_a_full_disk(setting: Setting, tmp_path: Path, content: str) -> None:
     first = setting.made[0]
     with tmpfs(tmp_path / "small", "size=96k") as folder:
         with retrieving(setting, folder) as sender:
@@ -115,7 +113,7 @@ def test_the_good_copy_outlives_being_sent_again_onto_a_full_disk(
 
 @mounts
 @pytest.mark.row("34")
-def test_without_inodes_an_object_is_refused_and_the_next_one_stored_when_there_is_one(
+def test_object_is_refused_without_inodes_and_the_next_one_stored_when_there_is_one(
     setting: Setting, tmp_path: Path
 ) -> None:
     first, second, third = setting.made
@@ -130,7 +128,7 @@ def test_without_inodes_an_object_is_refused_and_the_next_one_stored_when_there_
 
 @mounts
 @pytest.mark.row("34")
-def test_a_run_into_a_folder_without_a_single_inode_refuses_every_object(setting: Setting, tmp_path: Path) -> None:
+def test_run_without_a_single_inode_refuses_every_object(setting: Setting, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "small", "nr_inodes=1") as folder:
         with retrieving(setting, folder) as sender:
             assert [sender.store(instance) for instance in setting.made] == [OUT_OF_RESOURCES] * 3
@@ -139,7 +137,7 @@ def test_a_run_into_a_folder_without_a_single_inode_refuses_every_object(setting
 
 @mounts
 @pytest.mark.row("34")
-def test_a_disk_that_becomes_read_only_refuses_objects_until_it_is_writable_again(
+def test_read_only_disk_refuses_objects_until_it_is_writable_again(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By remounting, where files have names; else the next one is open already, and ``mount`` is refused."""
@@ -157,7 +155,7 @@ def test_a_disk_that_becomes_read_only_refuses_objects_until_it_is_writable_agai
 
 
 @pytest.mark.row("34")
-def test_a_directory_of_the_name_of_an_object_is_left_alone(setting: Setting) -> None:
+def test_directory_with_the_name_of_an_object_is_kept(setting: Setting) -> None:
     first, second, _ = setting.made
     (setting.received / name(first)).mkdir()
     with retrieving(setting, setting.received) as sender:
@@ -169,7 +167,7 @@ def test_a_directory_of_the_name_of_an_object_is_left_alone(setting: Setting) ->
 
 
 @pytest.mark.row("35")
-def test_a_link_of_the_name_of_an_object_is_replaced_and_its_target_intact(setting: Setting, tmp_path: Path) -> None:
+def test_link_with_the_name_of_an_object_is_replaced_and_its_target_kept(setting: Setting, tmp_path: Path) -> None:
     first = setting.made[0]
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
@@ -182,7 +180,7 @@ def test_a_link_of_the_name_of_an_object_is_replaced_and_its_target_intact(setti
 
 
 @pytest.mark.row("36")
-def test_an_output_directory_that_is_removed_meanwhile_refuses_what_comes(setting: Setting) -> None:
+def test_removed_output_directory_refuses_objects(setting: Setting) -> None:
     first, second, third = setting.made
     with retrieving(setting, setting.received) as sender:
         assert sender.store(first) == SUCCESS
@@ -192,7 +190,7 @@ def test_an_output_directory_that_is_removed_meanwhile_refuses_what_comes(settin
 
 
 @pytest.mark.row("36")
-def test_an_output_directory_that_is_renamed_amid_an_object_has_all_of_them(setting: Setting, tmp_path: Path) -> None:
+def test_output_directory_renamed_within_an_object_has_all_objects(setting: Setting, tmp_path: Path) -> None:
     first, second, third = setting.made
     with retrieving(setting, setting.received) as sender:
         assert sender.store(first) == SUCCESS
@@ -305,7 +303,7 @@ class Trouble:
 @pytest.mark.row("37")
 @pytest.mark.parametrize("options", [*MODES, *(DURABLE if FULL else [])], ids=" ".join)
 @pytest.mark.parametrize("program", PROGRAMS, ids=["unnamed", "named"])
-def test_a_run_killed_at_any_call_leaves_whole_objects_and_what_the_next_run_removes(
+def test_run_killed_at_any_call_leaves_whole_objects_and_removable_leftovers(
     setting: Setting, options: tuple[str, ...], program: str
 ) -> None:
     run = Trouble(setting, *options, program=program)
@@ -324,7 +322,7 @@ def test_a_run_killed_at_any_call_leaves_whole_objects_and_what_the_next_run_rem
 @pytest.mark.row("32", "33")
 @pytest.mark.parametrize("options", [*MODES, *DURABLE], ids=" ".join)
 @pytest.mark.parametrize("program", PROGRAMS if FULL else [OURS], ids=["unnamed", "named"][: 1 + FULL])
-def test_a_call_that_fails_refuses_an_object_at_most_and_no_copy_is_lost(
+def test_failing_system_call_refuses_one_object_at_most_and_loses_no_copy(
     setting: Setting, options: tuple[str, ...], program: str
 ) -> None:
     run = Trouble(setting, *options, program=program)
@@ -345,7 +343,7 @@ def test_a_call_that_fails_refuses_an_object_at_most_and_no_copy_is_lost(
 
 
 @pytest.mark.row("37")
-def test_the_retrieve_after_a_killed_one_removes_what_it_left_and_stores_what_it_did_not(setting: Setting) -> None:
+def test_retrieve_after_a_killed_one_removes_its_leftovers_and_stores_the_rest(setting: Setting) -> None:
     killed = Trouble(setting, program=OURS_WITH_NAMED_FILES)
     killed.inject("signal=KILL", (True, "close", 1))
     assert {file.suffix for file in killed.folder.iterdir() if file.name.startswith(".movescu-")} == {".part", ".lock"}

@@ -1,4 +1,4 @@
-"""What killed runs left is removed, and what live ones use is not: tried with processes that really die."""
+"""Leftovers of killed runs are removed, and the files of live ones are not: with processes that are really killed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def kinds(folder: Path) -> list[str]:
 
 
 @pytest.mark.row("37")
-def test_the_next_run_removes_what_a_killed_one_left_and_nothing_of_a_live_one(tmp_path: Path) -> None:
+def test_next_run_removes_leftovers_of_a_killed_one_and_nothing_of_a_live_one(tmp_path: Path) -> None:
     (tmp_path / "CT.1").write_bytes(b"good")
     killed, live = OtherRun(tmp_path), OtherRun(tmp_path)
     try:
@@ -79,7 +79,7 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_of_a_live_one(t
     assert names(tmp_path) == ["CT.1"]
 
 
-def test_two_runs_of_one_process_leave_each_others_files_alone(tmp_path: Path) -> None:
+def test_runs_of_one_process_keep_each_others_files(tmp_path: Path) -> None:
     other = OutputDirectory(str(tmp_path))
     file = other.create()
     file.begin(b"meta", b"data")
@@ -106,7 +106,7 @@ HERE, ELSEWHERE = f"{BOOT}-1-0000abcd", "0000f00d-1-0000abcd"
         (ELSEWHERE, False, 2 * DAY, True),
     ],
 )
-def test_only_what_is_certain_to_be_left_over_is_removed(
+def test_file_is_removed_only_if_it_is_certain_to_be_left_over(
     tmp_path: Path, mark: str, *, with_lock: bool, age: int, removed: bool
 ) -> None:
     files = [tmp_path / f".movescu-{mark}-17.part", *([tmp_path / f".movescu-{mark}.lock"] if with_lock else [])]
@@ -118,7 +118,7 @@ def test_only_what_is_certain_to_be_left_over_is_removed(
     assert names(tmp_path) == ([] if removed else sorted(file.name for file in files))
 
 
-def test_a_lock_that_is_held_outweighs_any_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_lock_outweighs_any_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("movescu.storage.writer._UNNAMED", 0)
     other = OutputDirectory(str(tmp_path))
     other.create()
@@ -130,7 +130,7 @@ def test_a_lock_that_is_held_outweighs_any_age(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", ["notes.part", ".movescu-notes.part", f".movescu-{HERE}-1.part.bak", f"{HERE}.lock"])
-def test_names_that_are_not_ours_are_left_alone(tmp_path: Path, name: str) -> None:
+def test_files_of_other_names_are_kept(tmp_path: Path, name: str) -> None:
     (tmp_path / f".movescu-{HERE}.lock").touch()
     (tmp_path / name).touch()
     os.utime(tmp_path / name, (0, 0))
@@ -138,7 +138,7 @@ def test_names_that_are_not_ours_are_left_alone(tmp_path: Path, name: str) -> No
     assert names(tmp_path) == [name]
 
 
-def test_a_link_of_such_a_name_is_removed_and_its_target_left_alone(tmp_path: Path) -> None:
+def test_link_of_a_temporary_name_is_removed_and_its_target_kept(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
@@ -150,7 +150,7 @@ def test_a_link_of_such_a_name_is_removed_and_its_target_left_alone(tmp_path: Pa
 
 
 @pytest.mark.parametrize("planted", ["pipe", "link"])
-def test_a_lock_that_is_no_file_neither_hangs_the_run_nor_leads_it_elsewhere(tmp_path: Path, planted: str) -> None:
+def test_lock_that_is_no_file_neither_hangs_the_run_nor_leads_it_elsewhere(tmp_path: Path, planted: str) -> None:
     (tmp_path / "out").mkdir()
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
@@ -163,7 +163,7 @@ def test_a_lock_that_is_no_file_neither_hangs_the_run_nor_leads_it_elsewhere(tmp
     assert victim.read_bytes() == b"precious"
 
 
-def test_a_run_that_can_have_no_lock_stores_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_without_a_lock_stores_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unsupported(*_: int) -> None:
         raise OSError(95, "Operation not supported")
 
@@ -177,7 +177,7 @@ def test_a_run_that_can_have_no_lock_stores_all_the_same(tmp_path: Path, monkeyp
     assert names(tmp_path) == ["CT.1"]
 
 
-def test_a_directory_that_is_gone_is_no_trouble_to_the_sweep(tmp_path: Path) -> None:
+def test_removed_directory_does_not_fail_the_sweep(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     directory = OutputDirectory(str(tmp_path / "out"))
     for file in (tmp_path / "out").iterdir():
@@ -189,7 +189,7 @@ def test_a_directory_that_is_gone_is_no_trouble_to_the_sweep(tmp_path: Path) -> 
     directory.close()
 
 
-def test_more_dead_runs_than_are_taken_at_once_are_gone_after_further_runs(
+def test_leftovers_of_very_many_runs_are_removed_by_several_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leftovers, "_MOST_LOCKS", 2)
@@ -202,9 +202,7 @@ def test_more_dead_runs_than_are_taken_at_once_are_gone_after_further_runs(
     assert names(tmp_path) == []
 
 
-def test_a_lock_that_was_taken_for_left_over_before_it_was_held_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lock_removed_before_it_was_held_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flock = fcntl.flock
     others: list[str] = []
 

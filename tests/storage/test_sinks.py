@@ -1,4 +1,4 @@
-"""Objects that a program takes itself, over real associations: what it is given, and what the sender is told."""
+"""Sinks over real associations: the objects that the program gets, and the responses to the sender."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def send(port: int, *objects: tuple[str, bytes]) -> list[int]:
     return statuses
 
 
-def test_a_callable_is_given_data_sets_with_their_meta_information(station: Station) -> None:
+def test_callable_gets_data_sets_with_their_file_meta(station: Station) -> None:
     taken: list[Dataset] = []
     assert send(station.open(taken.append), ("1.2.3", a_data_set("1.2.3"))) == [0]
     [dataset] = taken
@@ -90,7 +90,7 @@ def test_a_callable_is_given_data_sets_with_their_meta_information(station: Stat
     assert dataset.file_meta.TransferSyntaxUID == EXPLICIT_LITTLE.uid
 
 
-def test_a_callable_can_have_the_bytes_of_a_file(station: Station) -> None:
+def test_callable_can_get_the_bytes_of_a_file(station: Station) -> None:
     taken: list[bytes] = []
     assert send(station.open(OnBytes(taken.append)), ("1.2.3", a_data_set("1.2.3"))) == [0]
     assert taken[0].endswith(a_data_set("1.2.3"))
@@ -107,7 +107,7 @@ def test_memory_has_each_object_once(station: Station) -> None:
     assert set(memory.files) == {"1.2.3", "1.2.4"}
 
 
-def test_what_the_callable_raises_is_a_failure_that_is_told_and_the_next_object_is_taken(station: Station) -> None:
+def test_exception_of_the_callable_is_a_reported_failure_and_the_next_object_is_received(station: Station) -> None:
     taken: list[str] = []
 
     def take(dataset: Dataset) -> None:
@@ -128,7 +128,7 @@ def test_what_the_callable_raises_is_a_failure_that_is_told_and_the_next_object_
     ("data", "status"),
     [(a_data_set("1.2.3")[:-2], 0xC000), (b"", 0xC000), (b"\x08\0\x16\0UI\0\0", 0xC000), (a_data_set("6.6.6"), 0xA900)],
 )
-def test_what_is_no_sound_object_never_comes_to_the_program(station: Station, data: bytes, status: int) -> None:
+def test_invalid_object_never_reaches_the_program(station: Station, data: bytes, status: int) -> None:
     memory, taken = Memory(), list[Dataset]()
     for destination in (memory, taken.append):
         assert send(station.open(destination), ("1.2.3", data)) == [status]
@@ -137,7 +137,7 @@ def test_what_is_no_sound_object_never_comes_to_the_program(station: Station, da
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
-def test_calls_come_one_at_a_time_unless_they_may_come_together(station: Station, *, concurrent: bool) -> None:
+def test_calls_are_made_one_at_a_time_unless_concurrent(station: Station, *, concurrent: bool) -> None:
     together = threading.Barrier(2)
     inside: list[str] = []
     most = 0
@@ -160,7 +160,7 @@ def test_calls_come_one_at_a_time_unless_they_may_come_together(station: Station
     assert most == 1 + concurrent
 
 
-def test_a_directory_has_a_layout(station: Station, tmp_path: Path) -> None:
+def test_directory_has_a_layout(station: Station, tmp_path: Path) -> None:
     port = station.open(Directory(tmp_path, layout="{PatientName}/{SOPInstanceUID}.dcm"))
     assert send(port, ("1.2.3", a_data_set("1.2.3"))) == [0]
     assert dcmread(tmp_path / "Doe^Jane" / "1.2.3.dcm").SOPInstanceUID == "1.2.3"
@@ -183,18 +183,18 @@ class Awaited:
 
 
 @pytest.mark.parametrize("sink", [coroutine, Awaited()])
-def test_a_coroutine_function_is_refused_as_a_sink(sink: object) -> None:
+def test_coroutine_function_is_refused_as_a_sink(sink: object) -> None:
     for make in (storage_options, OnBytes, OnDataset):
         with pytest.raises(UsageError, match="coroutine"):
             make(sink)  # type: ignore[arg-type, call-overload, unused-ignore]
 
 
-def test_an_object_whose_sink_returns_an_awaitable_is_not_taken(station: Station) -> None:
+def test_object_whose_sink_returns_an_awaitable_is_refused(station: Station) -> None:
     port = station.open(OnBytes(functools.partial(lambda call, data: call(data), coroutine)))
     assert send(port, ("1.2.3", a_data_set("1.2.3"))) == [0xA700]
 
 
-def test_durability_is_named_by_its_word_too(tmp_path: Path) -> None:
+def test_durability_can_be_given_as_a_word(tmp_path: Path) -> None:
     assert Directory(tmp_path, durability="object").storage.durability is Durability.OBJECT
-    with pytest.raises(UsageError, match="durability 'sometimes' is none of end, object, off"):
+    with pytest.raises(UsageError, match="durability 'sometimes' is not one of end, object, off"):
         Directory(tmp_path, durability="sometimes")

@@ -1,3 +1,5 @@
+"""The writer: the names and contents of files, whatever else is in the output directory."""
+
 from __future__ import annotations
 
 import os
@@ -35,7 +37,7 @@ def names(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir() if entry.suffix != ".lock")
 
 
-def test_a_file_has_its_name_only_when_it_is_whole(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_file_has_its_name_only_when_it_is_whole(directory: OutputDirectory, tmp_path: Path) -> None:
     file = directory.create()
     file.begin(b"meta", b"first ")
     file.write(b"second")
@@ -45,7 +47,7 @@ def test_a_file_has_its_name_only_when_it_is_whole(directory: OutputDirectory, t
     assert (tmp_path / "CT.1").read_bytes() == b"metafirst second"
 
 
-def test_positions_are_those_of_the_data_set(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_positions_count_from_the_start_of_the_data_set(directory: OutputDirectory, tmp_path: Path) -> None:
     file = directory.create()
     file.begin(b"meta", b"0123456789")
     file.patch(2, b"XY")
@@ -56,7 +58,7 @@ def test_positions_are_those_of_the_data_set(directory: OutputDirectory, tmp_pat
     assert (tmp_path / "CT.1").read_bytes() == b"meta01XY45end"
 
 
-def test_what_is_discarded_leaves_nothing_and_touches_nothing(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_discarded_file_leaves_nothing_and_touches_nothing(directory: OutputDirectory, tmp_path: Path) -> None:
     store(directory, "CT.1", b"good")
     file = directory.create()
     file.begin(b"", b"bad")
@@ -66,7 +68,7 @@ def test_what_is_discarded_leaves_nothing_and_touches_nothing(directory: OutputD
 
 
 @pytest.mark.row("38")
-def test_the_same_content_is_left_as_it_was(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_file_of_the_same_content_is_kept(directory: OutputDirectory, tmp_path: Path) -> None:
     store(directory, "CT.1", b"same" * 1000)
     before = (tmp_path / "CT.1").stat()
     assert store(directory, "CT.1", b"same" * 1000) is Naming.SAME
@@ -76,13 +78,13 @@ def test_the_same_content_is_left_as_it_was(directory: OutputDirectory, tmp_path
 
 
 @pytest.mark.parametrize("content", [b"other", b"same but longer", b"", b"sAme"])
-def test_other_content_replaces_the_file(directory: OutputDirectory, tmp_path: Path, content: bytes) -> None:
+def test_file_of_other_content_is_replaced(directory: OutputDirectory, tmp_path: Path, content: bytes) -> None:
     store(directory, "CT.1", b"same")
     assert store(directory, "CT.1", bytes(content)) is Naming.REPLACED
     assert (tmp_path / "CT.1").read_bytes() == content
 
 
-def test_a_difference_far_inside_a_large_file_is_seen(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_difference_far_inside_a_large_file_is_noticed(directory: OutputDirectory, tmp_path: Path) -> None:
     content = bytearray(5 << 20)
     store(directory, "CT.1", bytes(content))
     content[(4 << 20) + 7] = 1
@@ -91,7 +93,7 @@ def test_a_difference_far_inside_a_large_file_is_seen(directory: OutputDirectory
 
 
 @pytest.mark.row("35")
-def test_a_link_is_replaced_and_its_target_left_alone(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_link_is_replaced_and_its_target_kept(directory: OutputDirectory, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     (tmp_path / "CT.1").symlink_to(victim)
@@ -100,14 +102,14 @@ def test_a_link_is_replaced_and_its_target_left_alone(directory: OutputDirectory
     assert victim.read_bytes() == b"precious"
 
 
-def test_a_pipe_in_the_way_does_not_hang_the_retrieve(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_pipe_of_the_same_name_does_not_hang_the_retrieve(directory: OutputDirectory, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "CT.1")
     assert store(directory, "CT.1", b"data") is Naming.REPLACED
     assert (tmp_path / "CT.1").read_bytes() == b"data"
 
 
 @pytest.mark.row("34")
-def test_a_directory_in_the_way_is_an_error_and_leaves_no_file(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_directory_of_the_same_name_is_an_error_and_leaves_no_file(directory: OutputDirectory, tmp_path: Path) -> None:
     (tmp_path / "CT.1").mkdir()
     with pytest.raises(StoreError, match=r"CT\.1"):
         store(directory, "CT.1", b"data")
@@ -115,7 +117,7 @@ def test_a_directory_in_the_way_is_an_error_and_leaves_no_file(directory: Output
 
 
 @pytest.mark.row("33")
-def test_a_full_disk_leaves_the_good_copy_and_no_other_file(tmp_path: Path) -> None:
+def test_full_disk_leaves_the_good_copy_and_no_other_file(tmp_path: Path) -> None:
     mounted = tmp_path / "small"
     mounted.mkdir()
     options = "size=256k"
@@ -146,7 +148,7 @@ def test_objects_stay_together_when_the_directory_is_renamed(tmp_path: Path) -> 
 
 
 @pytest.mark.row("36")
-def test_a_removed_directory_is_an_error(tmp_path: Path) -> None:
+def test_removed_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     directory = OutputDirectory(str(tmp_path / "gone"))
     shutil.rmtree(tmp_path / "gone")
@@ -156,14 +158,14 @@ def test_a_removed_directory_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "empty"])
-def test_what_is_no_directory_is_named(tmp_path: Path, kind: str) -> None:
+def test_output_path_that_is_no_directory_is_named(tmp_path: Path, kind: str) -> None:
     path = {"missing": str(tmp_path / "missing"), "file": str(tmp_path / "file"), "empty": ""}[kind]
     (tmp_path / "file").touch()
     with pytest.raises(DirectoryNotFoundError, match="output directory"):
         OutputDirectory(path)
 
 
-def test_the_umask_decides_who_may_read_an_object(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_umask_decides_who_may_read_an_object(directory: OutputDirectory, tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         store(directory, "CT.1", b"data")
@@ -172,7 +174,7 @@ def test_the_umask_decides_who_may_read_an_object(directory: OutputDirectory, tm
     assert (tmp_path / "CT.1").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_spool_file_is_gone_with_its_descriptor(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_spool_file_vanishes_with_its_descriptor(directory: OutputDirectory, tmp_path: Path) -> None:
     spool = directory.spool()
     spool.write(b"data")
     assert spool.read(0, 4) == b"data"
@@ -182,7 +184,7 @@ def test_a_spool_file_is_gone_with_its_descriptor(directory: OutputDirectory, tm
 
 @pytest.mark.parametrize("durability", Durability)
 @pytest.mark.parametrize("count", [1, 40])
-def test_flushing_works_for_few_files_and_many(tmp_path: Path, durability: Durability, count: int) -> None:
+def test_flush_works_for_few_files_and_many(tmp_path: Path, durability: Durability, count: int) -> None:
     directory = OutputDirectory(str(tmp_path), durability)
     for number in range(count):
         store(directory, f"CT.{number}", b"data")
@@ -191,13 +193,13 @@ def test_flushing_works_for_few_files_and_many(tmp_path: Path, durability: Durab
     assert len(names(tmp_path)) == count
 
 
-def test_a_file_that_somebody_took_away_does_not_fail_the_flush(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_removed_file_does_not_fail_the_flush(directory: OutputDirectory, tmp_path: Path) -> None:
     store(directory, "CT.1", b"data")
     (tmp_path / "CT.1").unlink()
     directory.flush()
 
 
-def test_two_retrieves_of_one_process_share_a_directory(directory: OutputDirectory, tmp_path: Path) -> None:
+def test_directory_can_be_shared_by_two_retrieves_of_a_process(directory: OutputDirectory, tmp_path: Path) -> None:
     other = OutputDirectory(str(tmp_path))
     files = [opened.create() for opened in (directory, other) for _ in range(3)]
     for number, file in enumerate(files):
@@ -207,7 +209,7 @@ def test_two_retrieves_of_one_process_share_a_directory(directory: OutputDirecto
     assert names(tmp_path) == [f"CT.{number}" for number in range(6)]
 
 
-def test_what_goes_wrong_in_the_comparison_leaves_no_temporary_file(
+def test_error_in_the_comparison_leaves_no_temporary_file(
     directory: OutputDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def exhausted(*_: int) -> bool:
@@ -221,7 +223,7 @@ def test_what_goes_wrong_in_the_comparison_leaves_no_temporary_file(
     assert (tmp_path / "CT.1").read_bytes() == b"good"
 
 
-def test_a_directory_that_is_closed_leaves_no_thread(tmp_path: Path) -> None:
+def test_closed_directory_leaves_no_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     directory = OutputDirectory(str(tmp_path))
     for number in range(20):
@@ -231,7 +233,7 @@ def test_a_directory_that_is_closed_leaves_no_thread(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_a_file_that_was_made_ready_is_taken_and_the_last_one_given_back(tmp_path: Path) -> None:
+def test_prepared_file_is_used_and_the_last_one_closed(tmp_path: Path) -> None:
     def open_files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 

@@ -39,7 +39,7 @@ OURS = forked.RUN
 NAMED_FILES = "import movescu.storage.writer as writer; writer._UNNAMED = 0\n"
 """A program's first line: files are written under temporary names, as where the file system cannot do without."""
 OURS_WITH_NAMED_FILES = f"{NAMED_FILES}{OURS}"
-_NEVER = ("Traceback", "Exception ignored", "internal error", "an error of ours")
+_NEVER = ("Traceback", "Exception ignored", "internal error", "unexpected exception")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One association over one real connection: how it begins, and every way in which it ends."""
+"""An association over a real connection: its establishment, and every way in which it ends."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def is_closed(connection: Connection) -> bool:
 # -- establishment ---------------------------------------------------------------------------------------------------
 
 
-def test_both_sides_know_the_contexts_and_data_goes_both_ways() -> None:
+def test_connection_has_the_contexts_on_both_sides_and_carries_data_both_ways() -> None:
     with both() as (requestor, acceptor):
         assert requestor.contexts == acceptor.contexts == {1: Context(1, VERIFICATION, IMPLICIT_LITTLE)}
         for here, there in ((requestor, acceptor), (acceptor, requestor)):
@@ -110,7 +110,7 @@ def test_both_sides_know_the_contexts_and_data_goes_both_ways() -> None:
             assert (fragment.context_id, fragment.control, bytes(fragment.data)) == (1, LAST, b"data")
 
 
-def test_a_rejection_is_reported_with_its_fields_and_what_to_do() -> None:
+def test_rejection_is_reported_with_its_fields_and_a_hint() -> None:
     with answered(AssociateRJ(1, 1, 7).encode()) as (transport, heard):
         with pytest.raises(AssociationRejectedError, match="called AE title not recognized") as e:
             Connection.request(transport, request(), WAIT)
@@ -135,7 +135,7 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize(("reply", "error", "last_word"), OUTCOMES.values(), ids=OUTCOMES)
-def test_what_is_no_acceptance_ends_the_request_at_once(
+def test_answer_other_than_an_acceptance_ends_the_request_at_once(
     reply: bytes, error: type[MovescuError], last_word: bytes
 ) -> None:
     with answered(reply) as (transport, heard):
@@ -145,14 +145,14 @@ def test_what_is_no_acceptance_ends_the_request_at_once(
     assert heard[1] == last_word
 
 
-def test_a_peer_that_closes_instead_of_answering_is_a_lost_connection() -> None:
+def test_close_in_place_of_an_answer_is_a_lost_connection() -> None:
     with loopback() as (near, far):
         far.close()
         with pytest.raises(ConnectionLostError):
             Connection.request(Transport(near, "the peer"), request(), WAIT)
 
 
-def test_a_peer_that_does_not_answer_is_aborted() -> None:
+def test_peer_that_does_not_answer_is_aborted() -> None:
     with (
         answered(b"") as (transport, heard),
         pytest.raises(TimedOutError, match="answer to the association request"),
@@ -161,7 +161,7 @@ def test_a_peer_that_does_not_answer_is_aborted() -> None:
     assert heard[1] == Abort(0, 0).encode()
 
 
-def test_data_right_behind_the_acceptance_is_not_lost() -> None:
+def test_data_right_after_the_acceptance_is_not_lost() -> None:
     with answered(acceptance().encode() + DATA.encode()) as (transport, _):
         connection = Connection.request(transport, request(), WAIT)
         assert bytes(connection.next_fragment(soon()).data) == b"data"
@@ -180,7 +180,7 @@ def asked() -> Iterator[tuple[Connection, socket.socket]]:
 
 
 @pytest.mark.parametrize("begun", [b"", b"\x01\0\0"], ids=["nothing", "three bytes"])
-def test_a_connection_that_asks_for_nothing_is_closed_without_a_word(begun: bytes) -> None:
+def test_connection_without_a_request_is_closed_without_an_answer(begun: bytes) -> None:
     with asked() as (connection, far):
         far.sendall(begun)
         with pytest.raises(TimedOutError, match="association request"):
@@ -189,7 +189,7 @@ def test_a_connection_that_asks_for_nothing_is_closed_without_a_word(begun: byte
         assert read_all(far) == b""
 
 
-def test_a_connection_that_closes_again_is_an_error_and_closed() -> None:
+def test_connection_closed_before_a_request_is_an_error() -> None:
     with asked() as (connection, far):
         far.close()
         with pytest.raises(ConnectionLostError, match="no association"):
@@ -207,7 +207,7 @@ def test_a_connection_that_closes_again_is_an_error_and_closed() -> None:
     ],
     ids=["no DICOM", "data first", "4 GiB", "another protocol version"],
 )
-def test_what_is_no_request_is_refused_in_the_words_of_the_standard(sent: bytes, answer: bytes) -> None:
+def test_first_pdu_other_than_a_request_is_refused_as_in_the_standard(sent: bytes, answer: bytes) -> None:
     with asked() as (connection, far):
         far.sendall(sent)
         far.shutdown(socket.SHUT_WR)
@@ -216,7 +216,7 @@ def test_what_is_no_request_is_refused_in_the_words_of_the_standard(sent: bytes,
         assert read_all(far) == answer
 
 
-def test_a_rejection_is_sent_and_the_connection_closed() -> None:
+def test_rejection_is_sent_and_the_connection_closed() -> None:
     with asked() as (connection, far):
         far.sendall(request().encode())
         connection.receive_request(WAIT)
@@ -234,7 +234,7 @@ def test_a_rejection_is_sent_and_the_connection_closed() -> None:
     ],
     ids=["accept", "reject"],
 )
-def test_a_request_that_was_taken_back_meanwhile_is_the_peers_abort(
+def test_request_aborted_before_its_answer_is_an_aborted_association(
     give: Callable[[Connection, AssociateRQ], None],
 ) -> None:
     with asked() as (connection, far):
@@ -248,7 +248,7 @@ def test_a_request_that_was_taken_back_meanwhile_is_the_peers_abort(
 # -- release ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_release_ends_both_sides() -> None:
+def test_release_ends_both_sides() -> None:
     with both() as (requestor, acceptor):
         with running(lambda: requestor.release(soon())) as outcome:
             assert isinstance(acceptor.next(soon()), ReleaseIndication)
@@ -267,7 +267,7 @@ def established(*replies: bytes) -> Iterator[tuple[Connection, list[bytes]]]:
         connection.close()
 
 
-def test_what_the_peer_still_sends_during_a_release_is_dropped() -> None:
+def test_data_during_a_release_is_dropped() -> None:
     many = p_data((1, 0, bytes(4000))).encode() * 50
     with established(many + ReleaseRP().encode()) as (connection, heard):
         connection.release(soon())
@@ -275,7 +275,7 @@ def test_what_the_peer_still_sends_during_a_release_is_dropped() -> None:
 
 
 @pytest.mark.row("16")
-def test_a_release_collision_ends_in_a_release() -> None:
+def test_release_collision_ends_in_a_release() -> None:
     with established(ReleaseRQ().encode(), ReleaseRP().encode()) as (connection, heard):
         connection.release(soon())
         assert is_closed(connection)
@@ -283,7 +283,7 @@ def test_a_release_collision_ends_in_a_release() -> None:
 
 
 @pytest.mark.row("16")
-def test_a_release_collision_on_the_acceptors_side_ends_in_a_release() -> None:
+def test_release_collision_of_the_acceptor_ends_in_a_release() -> None:
     with raw_peer() as (connection, far):
         with running(lambda: connection.release(soon())) as outcome:
             assert read_pdu(far) == ReleaseRQ().encode()
@@ -295,7 +295,7 @@ def test_a_release_collision_on_the_acceptors_side_ends_in_a_release() -> None:
 
 
 @pytest.mark.row("16")
-def test_two_connections_that_release_at_the_same_time_both_succeed() -> None:
+def test_release_by_both_connections_at_once_succeeds() -> None:
     with (
         both() as (requestor, acceptor),
         running(lambda: requestor.release(soon())) as first,
@@ -305,7 +305,7 @@ def test_two_connections_that_release_at_the_same_time_both_succeed() -> None:
         assert second.get(timeout=WAIT) is None
 
 
-def test_a_release_is_a_release_where_the_peer_was_quicker() -> None:
+def test_release_succeeds_if_the_peer_released_first() -> None:
     with raw_peer() as (connection, far):
         far.sendall(DATA.encode() + ReleaseRQ().encode())
         far.shutdown(socket.SHUT_WR)
@@ -325,7 +325,7 @@ def test_a_release_is_a_release_where_the_peer_was_quicker() -> None:
     ],
     ids=["abort", "release and abort", "data behind a release", "garbage"],
 )
-def test_a_release_reports_what_ended_the_association_before(behind: bytes, error: type[MovescuError]) -> None:
+def test_release_reports_what_ended_the_association_before(behind: bytes, error: type[MovescuError]) -> None:
     with raw_peer() as (connection, far):
         far.sendall(DATA.encode() + behind)
         far.shutdown(socket.SHUT_WR)
@@ -340,14 +340,14 @@ def test_a_release_reports_what_ended_the_association_before(behind: bytes, erro
     [(Abort(0, 0).encode(), AssociationAbortedError), (GARBAGE, ProtocolError), (b"", TimedOutError)],
     ids=["abort", "garbage", "silence"],
 )
-def test_a_release_that_is_not_confirmed_is_an_error(reply: bytes, error: type[MovescuError]) -> None:
+def test_release_that_is_not_confirmed_is_an_error(reply: bytes, error: type[MovescuError]) -> None:
     with established(reply) as (connection, _):
         with pytest.raises(error):
             connection.release(Deadline(WAIT if reply else 0.05, "the confirmation"))
         assert is_closed(connection)
 
 
-def test_a_release_on_a_connection_that_the_peer_closes_is_an_error() -> None:
+def test_release_on_a_connection_that_the_peer_closes_is_an_error() -> None:
     with raw_peer() as (connection, far):
         far.close()
         with pytest.raises(ConnectionLostError):
@@ -356,7 +356,7 @@ def test_a_release_on_a_connection_that_the_peer_closes_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("behind", [Abort(0, 0).encode(), DATA.encode(), GARBAGE], ids=["abort", "data", "garbage"])
-def test_a_release_of_the_peer_can_be_confirmed_whatever_stands_behind_it(behind: bytes) -> None:
+def test_release_of_the_peer_is_confirmed_whatever_follows_it(behind: bytes) -> None:
     with raw_peer() as (connection, far):
         far.sendall(ReleaseRQ().encode() + behind)
         far.shutdown(socket.SHUT_WR)
@@ -365,7 +365,7 @@ def test_a_release_of_the_peer_can_be_confirmed_whatever_stands_behind_it(behind
         assert is_closed(connection)
 
 
-def test_a_release_where_data_is_due_is_confirmed_and_reported() -> None:
+def test_release_in_place_of_data_is_confirmed_and_reported() -> None:
     with raw_peer() as (connection, far):
         far.sendall(ReleaseRQ().encode())
         far.shutdown(socket.SHUT_WR)
@@ -377,7 +377,7 @@ def test_a_release_where_data_is_due_is_confirmed_and_reported() -> None:
 # -- other ends ------------------------------------------------------------------------------------------------------
 
 
-def test_an_abort_reaches_the_peer_and_closes() -> None:
+def test_abort_reaches_the_peer_and_closes() -> None:
     with both() as (requestor, acceptor):
 
         def wait() -> None:
@@ -392,7 +392,7 @@ def test_an_abort_reaches_the_peer_and_closes() -> None:
         assert is_closed(requestor)
 
 
-def test_an_abort_is_heard_by_a_peer_that_is_still_sending() -> None:
+def test_abort_reaches_a_peer_that_is_still_sending() -> None:
     """A socket closed with bytes unread resets the connection, and the A-ABORT would be lost."""
     with raw_peer() as (connection, far):
         far.sendall(DATA.encode() * 1000)
@@ -402,7 +402,7 @@ def test_an_abort_is_heard_by_a_peer_that_is_still_sending() -> None:
         assert is_closed(connection)
 
 
-def test_a_second_abort_does_nothing() -> None:
+def test_second_abort_does_nothing() -> None:
     with raw_peer() as (connection, far):
         far.shutdown(socket.SHUT_WR)
         connection.abort()
@@ -411,7 +411,7 @@ def test_a_second_abort_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
-def test_a_peer_that_goes_away_is_a_lost_connection(reset: bool) -> None:  # a parameter
+def test_vanished_peer_is_a_lost_connection(reset: bool) -> None:  # a parameter
     with raw_peer() as (connection, far):
         if reset:
             far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -421,7 +421,7 @@ def test_a_peer_that_goes_away_is_a_lost_connection(reset: bool) -> None:  # a p
         assert is_closed(connection)
 
 
-def test_a_peer_that_goes_away_in_the_middle_of_a_pdu_is_a_lost_connection() -> None:
+def test_peer_that_vanishes_within_a_pdu_is_a_lost_connection() -> None:
     with raw_peer() as (connection, far):
         far.sendall(DATA.encode() + DATA.encode()[:-1])
         far.close()
@@ -431,7 +431,7 @@ def test_a_peer_that_goes_away_in_the_middle_of_a_pdu_is_a_lost_connection() -> 
         connection.close()
 
 
-def test_the_last_object_survives_garbage_in_the_same_segment() -> None:
+def test_last_object_survives_garbage_in_the_same_segment() -> None:
     payload = bytes(range(256)) * 40
     with raw_peer() as (connection, far):
         far.sendall(p_data((1, LAST, payload)).encode() + GARBAGE)
@@ -444,7 +444,7 @@ def test_the_last_object_survives_garbage_in_the_same_segment() -> None:
         assert is_closed(connection)
 
 
-def test_all_data_before_an_abort_is_given_out_before_it() -> None:
+def test_data_before_an_abort_is_returned_before_it() -> None:
     with raw_peer() as (connection, far):
         far.sendall(DATA.encode() * 3 + Abort(2, 0).encode())
         assert [bytes(connection.next_fragment(soon()).data) for _ in range(3)] == [b"data"] * 3
@@ -454,7 +454,7 @@ def test_all_data_before_an_abort_is_given_out_before_it() -> None:
         connection.close()
 
 
-def test_a_silent_peer_is_given_up_and_told_so() -> None:
+def test_silent_peer_is_timed_out_and_aborted() -> None:
     with raw_peer() as (connection, far):
 
         def hear() -> bytes:
@@ -471,7 +471,7 @@ def test_a_silent_peer_is_given_up_and_told_so() -> None:
         assert heard.get(timeout=WAIT) == Abort(0, 0).encode()
 
 
-def test_an_error_of_our_own_aborts_the_association() -> None:
+def test_exception_in_this_program_aborts_the_association() -> None:
     with raw_peer() as (connection, far):
         far.shutdown(socket.SHUT_WR)
         with pytest.raises(ZeroDivisionError), connection.closing_on_error():
@@ -479,7 +479,7 @@ def test_an_error_of_our_own_aborts_the_association() -> None:
         assert read_all(far) == Abort(0, 0).encode()
 
 
-def test_what_was_sent_after_the_end_is_our_mistake() -> None:
+def test_send_after_the_end_is_a_local_error() -> None:
     with raw_peer() as (connection, far):
         far.shutdown(socket.SHUT_WR)
         connection.abort()
@@ -490,7 +490,7 @@ def test_what_was_sent_after_the_end_is_our_mistake() -> None:
 # -- from another thread ---------------------------------------------------------------------------------------------
 
 
-def test_a_waiting_thread_can_be_interrupted() -> None:
+def test_waiting_thread_can_be_interrupted() -> None:
     with raw_peer() as (connection, far):
 
         def wait() -> None:
@@ -505,7 +505,7 @@ def test_a_waiting_thread_can_be_interrupted() -> None:
         assert read_all(far) == Abort(0, 0).encode()
 
 
-def test_an_interrupt_before_the_wait_is_not_forgotten() -> None:
+def test_interrupt_before_the_wait_is_not_lost() -> None:
     with raw_peer() as (connection, far):
         connection.interrupt("time to go")
         far.sendall(DATA.encode())
@@ -515,7 +515,7 @@ def test_an_interrupt_before_the_wait_is_not_forgotten() -> None:
         connection.interrupt("too late")
 
 
-def test_others_can_see_when_something_came_in() -> None:
+def test_last_activity_is_visible_to_other_threads() -> None:
     with raw_peer() as (connection, far):
         before = connection.last_activity
         far.sendall(DATA.encode())
@@ -524,7 +524,7 @@ def test_others_can_see_when_something_came_in() -> None:
         connection.close()
 
 
-def test_waiting_for_something_to_read_sees_what_is_queued_and_what_is_on_the_wire() -> None:
+def test_readable_sees_queued_indications_and_unread_bytes() -> None:
     with raw_peer() as (connection, far):
         assert not connection.readable(0)
         far.sendall(DATA.encode() + ReleaseRQ().encode())
@@ -534,7 +534,7 @@ def test_waiting_for_something_to_read_sees_what_is_queued_and_what_is_on_the_wi
         connection.close()
 
 
-def test_a_message_leaves_the_moment_it_is_sent() -> None:
+def test_message_leaves_the_moment_it_is_sent() -> None:
     with raw_peer() as (connection, far):
         pdus: list[PDataTF] = [DATA, DATA]
         connection.send(pdus, soon())

@@ -1,4 +1,4 @@
-"""The limits of one wait, on a clock that the test sets: which comes first, what holds it off, what the error says."""
+"""The timeouts of a wait, on a clock set by the test: which expires first, what restarts it, and its message."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def limits(
     )
 
 
-def test_without_limits_a_wait_has_no_end(clock: Clock) -> None:
+def test_wait_without_limits_has_no_end(clock: Clock) -> None:
     patience = limits(clock)
     clock.now += 1e9
     assert patience.remaining() is None
@@ -56,15 +56,15 @@ def test_without_limits_a_wait_has_no_end(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("silence", "stall", "until", "left", "message"),
     [
-        (5.0, None, None, 5.0, "the archive is silent for 5 s where a C-MOVE response is due"),
-        (None, 5.0, None, 5.0, "no object has come, and the archive has not counted on, for 5 s"),
+        (5.0, None, None, 5.0, "the archive has been silent for 5 s where a C-MOVE response is due"),
+        (None, 5.0, None, 5.0, "no object has arrived, and no count of the archive changed, for 5 s"),
         (None, None, START + 5, 5.0, "the time for the whole retrieve is over"),
         (3.0, 4.0, START + 5, 3.0, "silent for 3 s"),
-        (4.0, 3.0, START + 5, 3.0, "no object has come, and the archive has not counted on, for 3 s"),
+        (4.0, 3.0, START + 5, 3.0, "no object has arrived, and no count of the archive changed, for 3 s"),
         (4.0, 5.0, START + 3, 3.0, "the time for the whole retrieve"),
     ],
 )
-def test_the_first_limit_ends_the_wait_and_says_which_it_was(
+def test_first_timeout_ends_the_wait_and_is_named(
     clock: Clock, silence: float | None, stall: float | None, until: float | None, left: float, message: str
 ) -> None:
     patience = limits(clock, silence=silence, stall=stall, until=until)
@@ -79,7 +79,7 @@ def test_the_first_limit_ends_the_wait_and_says_which_it_was(
 
 
 @pytest.mark.parametrize("kind", ["silence", "stall"])
-def test_what_moved_holds_silence_and_standstill_off(clock: Clock, kind: str) -> None:
+def test_progress_restarts_silence_and_stall_timeouts(clock: Clock, kind: str) -> None:
     patience = limits(clock, silence=5.0) if kind == "silence" else limits(clock, stall=5.0)
     for _ in range(10):
         clock.now += 4
@@ -87,28 +87,28 @@ def test_what_moved_holds_silence_and_standstill_off(clock: Clock, kind: str) ->
         assert patience.remaining() == 4.0
 
 
-def test_what_moves_without_any_progress_is_no_silence_and_is_a_standstill(clock: Clock) -> None:
+def test_bytes_without_progress_restart_the_silence_timeout_only(clock: Clock) -> None:
     patience = Patience(silence=2.0, stall=5.0, until=None, moved=lambda: clock.now, progressed=lambda: START)
     clock.now += 4
     assert patience.remaining() == 1.0
     clock.now += 1
-    with pytest.raises(TimedOutError, match="no object has come"):
+    with pytest.raises(TimedOutError, match="no object has arrived"):
         patience.remaining()
 
 
-def test_nothing_holds_the_end_of_the_whole_time_off(clock: Clock) -> None:
+def test_total_timeout_is_never_restarted(clock: Clock) -> None:
     patience = limits(clock, until=START + 5)
     clock.now = clock.moved = START + 5
     with pytest.raises(TimedOutError, match="the whole retrieve"):
         patience.remaining()
 
 
-def test_what_moved_before_the_wait_began_is_not_held_against_it(clock: Clock) -> None:
+def test_activity_before_the_wait_does_not_shorten_it(clock: Clock) -> None:
     clock.moved = START - 1000
     assert limits(clock, silence=5.0, stall=6.0).remaining() == 5.0
 
 
-def test_a_wait_on_a_socket_goes_on_as_long_as_something_moves_elsewhere() -> None:
+def test_socket_wait_goes_on_while_bytes_arrive_elsewhere() -> None:
     with loopback() as (near, far), closing(Transport(near, "the peer")) as transport:
         asked = 0
 
@@ -124,14 +124,14 @@ def test_a_wait_on_a_socket_goes_on_as_long_as_something_moves_elsewhere() -> No
         assert asked >= 20
 
 
-def test_a_wait_on_a_socket_ends_with_the_limits_own_message() -> None:
+def test_socket_wait_ends_with_the_message_of_the_timeout() -> None:
     with loopback() as (near, _), closing(Transport(near, "the peer")) as transport:
         patience = Patience(silence=None, stall=0.05, until=None, moved=lambda: 0.0, progressed=lambda: 0.0)
-        with pytest.raises(TimedOutError, match="no object has come"):
+        with pytest.raises(TimedOutError, match="no object has arrived"):
             transport.receive_into(memoryview(bytearray(8)), patience)
 
 
-def test_what_has_begun_may_have_a_limit_of_its_own() -> None:
+def test_message_that_has_begun_may_have_its_own_deadline() -> None:
     within = soon()
     assert Silence(None, "a request", within).within is within
     silence = Silence(1.0, "the rest of a message")
@@ -151,7 +151,7 @@ def keeps_alive(sock: socket.socket) -> bool:
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) and idle + interval * count <= 180
 
 
-def test_connections_of_either_direction_keep_alive() -> None:
+def test_connections_of_both_directions_use_keepalive() -> None:
     accepted: list[bool] = []
     prepared = threading.Event()
 
@@ -174,7 +174,7 @@ class InterruptedCloseError(Exception):
     """What a signal handler raises in the middle of something."""
 
 
-def test_a_listener_whose_end_was_interrupted_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listener_whose_close_was_interrupted_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener(listen("127.0.0.1", 0), lambda *_: None)
     with socket.create_connection(("127.0.0.1", listener.port), WAIT) as sock:
 
@@ -191,7 +191,7 @@ def test_a_listener_whose_end_was_interrupted_can_be_ended(monkeypatch: pytest.M
     listener.close()
 
 
-def test_an_archive_that_is_silent_after_c_cancel_is_not_awaited_for_ever() -> None:
+def test_archive_that_is_silent_after_c_cancel_times_out() -> None:
     moved = [time.monotonic()]
     patience = Patience(silence=None, stall=None, until=None, moved=lambda: moved[0], progressed=lambda: moved[0])
     assert patience.remaining() is None

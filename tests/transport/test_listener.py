@@ -1,4 +1,4 @@
-"""The accept loop: real peers get in whatever others do, and nothing is left behind."""
+"""The listener: senders are served whatever other peers do, and no thread or descriptor is left behind."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def reset(sock: socket.socket) -> None:
 # -- limits ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_65th_association_is_rejected_for_now_and_the_64_go_on() -> None:
+def test_association_beyond_the_limit_is_rejected_transiently_and_the_others_go_on() -> None:
     with listening() as server, ExitStack() as stack:
         connections = [associate(server) for _ in range(64)]
         for connection in connections:
@@ -106,7 +106,7 @@ def test_the_65th_association_is_rejected_for_now_and_the_64_go_on() -> None:
 
 
 @pytest.mark.row("15")
-def test_associations_are_served_side_by_side() -> None:
+def test_associations_are_served_in_parallel() -> None:
     together = threading.Barrier(4, timeout=WAIT)
 
     def meet(connection: Connection, asked: AssociateRQ) -> None:
@@ -121,7 +121,7 @@ def test_associations_are_served_side_by_side() -> None:
 
 
 @pytest.mark.row("13")
-def test_idle_connections_keep_no_real_peer_out() -> None:
+def test_idle_connections_do_not_keep_senders_out() -> None:
     with listening(maximum=2) as server, ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(socket.create_connection((HOST, server.port), WAIT))
@@ -132,7 +132,7 @@ def test_idle_connections_keep_no_real_peer_out() -> None:
 
 
 @pytest.mark.row("13")
-def test_of_too_many_idle_connections_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_connections_beyond_the_limit_are_closed_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAXIMUM_UNASSOCIATED", 3)
     with listening() as server, ExitStack() as stack:
         idle = [stack.enter_context(socket.create_connection((HOST, server.port), WAIT)) for _ in range(5)]
@@ -143,7 +143,7 @@ def test_of_too_many_idle_connections_the_oldest_go_first(monkeypatch: pytest.Mo
 
 
 @pytest.mark.row("13")
-def test_the_time_to_associate_runs_from_the_accept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artim_runs_from_the_accept(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done with a connection first, looking it up or securing it, takes of the same time."""
     left: list[float] = []
     receive = Connection.receive_request
@@ -166,14 +166,14 @@ def test_the_time_to_associate_runs_from_the_accept(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.row("13")
-def test_artim_ends_a_connection_that_asks_for_nothing_however_slowly_it_does_so() -> None:
+def test_artim_ends_a_connection_without_a_whole_request() -> None:
     with listening(artim=0.1) as server, ExitStack() as stack:
         silent, slow = (stack.enter_context(socket.create_connection((HOST, server.port), WAIT)) for _ in range(2))
         slow.sendall(request().encode()[:50])
         assert read_all(silent) == read_all(slow) == b""
 
 
-def test_a_peer_that_stays_after_its_rejection_is_shown_the_door() -> None:
+def test_peer_that_stays_after_its_rejection_is_disconnected() -> None:
     with listening(maximum=0) as server, socket.create_connection((HOST, server.port), WAIT) as sock:
         sock.sendall(request().encode())
         assert read_all(sock) == AssociateRJ(2, 3, 2).encode()
@@ -182,7 +182,7 @@ def test_a_peer_that_stays_after_its_rejection_is_shown_the_door() -> None:
 # -- one does not end the others -------------------------------------------------------------------------------------
 
 
-def test_a_handler_that_fails_ends_its_own_association_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_service_that_fails_ends_its_own_association_only(caplog: pytest.LogCaptureFixture) -> None:
     def fail_on_rubbish(connection: Connection, asked: AssociateRQ) -> None:
         connection.accept(asked, acceptance(asked), soon())
         while isinstance(indication := connection.next(soon()), Fragment):
@@ -203,7 +203,7 @@ def test_a_handler_that_fails_ends_its_own_association_only(caplog: pytest.LogCa
     assert "our mistake" in caplog.text
 
 
-def test_an_error_of_the_peer_closes_its_connection_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+def test_protocol_error_of_a_peer_closes_its_connection_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(_: Connection, __: AssociateRQ) -> None:
         raise ProtocolError("no")
 
@@ -225,7 +225,7 @@ BAD = {
 
 
 @pytest.mark.row("CVE-2021-41687")
-def test_bad_peers_of_every_kind_leave_the_listener_as_it_was() -> None:
+def test_listener_survives_bad_peers_of_every_kind() -> None:
     with listening() as server:
         associate(server).release(soon())
         wait_until(server, lambda: not server._threads)
@@ -246,7 +246,7 @@ def test_bad_peers_of_every_kind_leave_the_listener_as_it_was() -> None:
 # -- the end ---------------------------------------------------------------------------------------------------------
 
 
-def test_closing_ends_and_joins_everything() -> None:
+def test_close_ends_and_joins_everything() -> None:
     before = descriptors()
     server = Listener(listen(HOST, 0), serve)
     port = server.port
@@ -266,7 +266,7 @@ def test_closing_ends_and_joins_everything() -> None:
     assert descriptors() == before
 
 
-def test_closing_while_peers_come_in_leaves_nothing() -> None:
+def test_close_while_peers_connect_leaves_nothing() -> None:
     before = descriptors()
     for _ in range(20):
         server = Listener(listen(HOST, 0), serve)
@@ -279,7 +279,7 @@ def test_closing_while_peers_come_in_leaves_nothing() -> None:
 
 
 @pytest.mark.row("CVE-2021-41687")
-def test_200_associations_leak_neither_threads_nor_descriptors() -> None:
+def test_listener_leaks_neither_threads_nor_descriptors() -> None:
     with listening() as server:
         for count in range(201):
             connection = associate(server)
@@ -306,7 +306,7 @@ def no_descriptors_left() -> Iterator[None]:
             yield
 
 
-def test_without_descriptors_a_peer_waits_and_is_served_when_there_are_some(caplog: pytest.LogCaptureFixture) -> None:
+def test_peer_is_served_once_descriptors_are_free_again(caplog: pytest.LogCaptureFixture) -> None:
     """The loop must not spin meanwhile: it would take the processor from the associations that are open."""
     with listening() as server, socket.socket() as sock:
         associate(server).release(soon())
@@ -320,7 +320,7 @@ def test_without_descriptors_a_peer_waits_and_is_served_when_there_are_some(capl
     assert 1 <= caplog.text.count("cannot accept a connection: Too many open files") < 20
 
 
-def test_without_threads_a_peer_is_turned_away_and_the_next_one_served(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peer_without_a_thread_is_closed_and_the_next_one_served(monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
     refused: list[threading.Thread] = []
 

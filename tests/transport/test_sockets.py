@@ -1,4 +1,4 @@
-"""Real sockets: every way in which a connection fails has its own error, and none of them waits for ever."""
+"""Real sockets: every failure of a connection has an error of its own, and none waits forever."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def port_that_refuses() -> Iterator[int]:
 # -- connecting ------------------------------------------------------------------------------------------------------
 
 
-def test_a_refused_connection_names_host_and_port_and_says_what_to_check() -> None:
+def test_refused_connection_is_reported_with_host_port_and_hint() -> None:
     with port_that_refuses() as port, pytest.raises(ConnectError, match=f"{HOST} port {port}: Connection refused") as e:
         connect(HOST, port, WAIT)
     assert "running" in e.value.hint
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example"])
-def test_a_name_that_cannot_be_resolved_is_no_traceback(host: str) -> None:
+def test_unresolvable_host_name_is_an_error_without_a_traceback(host: str) -> None:
     with pytest.raises(ConnectError, match="cannot be resolved") as e:
         connect(host, 104, WAIT)
     assert "spelling" in e.value.hint
 
 
-def test_a_resolver_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolver_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own limits are the system's, and may be minutes."""
     ask, over = socket.getaddrinfo, threading.Event()
 
@@ -74,12 +74,12 @@ def test_a_resolver_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPat
         over.set()
 
 
-def test_a_peer_that_never_answers_the_connection_is_given_up() -> None:
+def test_host_that_never_answers_times_out() -> None:
     with black_hole() as port, pytest.raises(TimedOutError, match=f"connecting to {HOST} port"):
         connect(HOST, port, 0.2)
 
 
-def test_the_next_address_is_tried_where_the_first_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_address_is_tried_if_the_first_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server((HOST, 0)) as server, port_that_refuses() as closed:
         port = server.getsockname()[1]
         kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
@@ -95,7 +95,7 @@ def test_the_next_address_is_tried_where_the_first_is_of_no_use(monkeypatch: pyt
         transport.close()
 
 
-def test_no_descriptor_is_left_of_a_connection_that_failed() -> None:
+def test_failed_connection_leaves_no_descriptor() -> None:
     with port_that_refuses() as port:
         before = len(os.listdir("/proc/self/fd"))  # a count is all that is wanted
         for _ in range(20):
@@ -107,7 +107,7 @@ def test_no_descriptor_is_left_of_a_connection_that_failed() -> None:
 # -- listening -------------------------------------------------------------------------------------------------------
 
 
-def test_a_port_in_use_is_reported_with_what_to_do() -> None:
+def test_port_in_use_is_reported_with_a_hint() -> None:
     with listen(HOST, 0) as server:
         port = server.getsockname()[1]
         with pytest.raises(ListenError, match=f"port {port}: Address already in use") as e:
@@ -115,7 +115,7 @@ def test_a_port_in_use_is_reported_with_what_to_do() -> None:
     assert "--port" in e.value.hint
 
 
-def test_a_port_that_was_in_use_a_moment_ago_can_be_listened_on_again() -> None:
+def test_port_just_closed_can_be_listened_on_again() -> None:
     with listen(HOST, 0) as server, socket.create_connection(server.getsockname()) as client:
         accepted, _ = server.accept()
         address = server.getsockname()
@@ -125,7 +125,7 @@ def test_a_port_that_was_in_use_a_moment_ago_can_be_listened_on_again() -> None:
 
 
 @pytest.mark.parametrize(("address", "port"), [(HOST, 65_536), ("192.0.2.1", 0)])
-def test_a_port_or_address_that_cannot_be_is_no_traceback(address: str, port: int) -> None:
+def test_invalid_port_or_address_is_an_error_without_a_traceback(address: str, port: int) -> None:
     with pytest.raises(ListenError, match=f"cannot listen on port {port}"):
         listen(address, port)
 
@@ -144,7 +144,7 @@ def unprivileged() -> Iterator[None]:
             os.seteuid(0)
 
 
-def test_a_privileged_port_is_an_error_of_its_own() -> None:
+def test_privileged_port_is_an_error_of_its_own() -> None:
     with unprivileged(), pytest.raises(PrivilegesError, match="port 1: Permission denied") as e:
         listen(HOST, 1)
     assert "1024" in e.value.hint
@@ -153,7 +153,7 @@ def test_a_privileged_port_is_an_error_of_its_own() -> None:
 # -- receiving and sending -------------------------------------------------------------------------------------------
 
 
-def test_a_reset_is_a_lost_connection() -> None:
+def test_reset_is_a_lost_connection() -> None:
     with transports() as (transport, far):
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         far.close()
@@ -161,25 +161,25 @@ def test_a_reset_is_a_lost_connection() -> None:
             transport.receive_into(memoryview(bytearray(10)), soon())
 
 
-def test_a_close_is_nothing_to_receive() -> None:
+def test_close_is_received_as_zero_bytes() -> None:
     with transports() as (transport, far):
         far.close()
         assert transport.receive_into(memoryview(bytearray(10)), soon()) == 0
 
 
-def test_a_silent_peer_is_given_up_by_the_name_of_the_wait() -> None:
+def test_silent_peer_times_out_with_the_name_of_the_wait() -> None:
     with transports() as (transport, _):
         for deadline in (Deadline(0.01, "the answer"), Silence(0.01, "the answer")):
             with pytest.raises(TimedOutError, match="timed out: the answer"):
                 transport.receive_into(memoryview(bytearray(10)), deadline)
 
 
-def test_a_peer_that_takes_nothing_is_given_up() -> None:
+def test_peer_that_reads_nothing_times_out() -> None:
     with transports() as (transport, _), pytest.raises(TimedOutError, match="the answer"):
         transport.send(bytes(64 << 20), Silence(0.05, "the answer"))
 
 
-def test_sending_to_a_peer_that_is_gone_is_a_lost_connection() -> None:
+def test_send_to_a_vanished_peer_is_a_lost_connection() -> None:
     with transports() as (transport, far):
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         far.close()
@@ -187,7 +187,7 @@ def test_sending_to_a_peer_that_is_gone_is_a_lost_connection() -> None:
             transport.send(bytes(64 << 20), soon())
 
 
-def test_a_wait_without_limit_after_one_with_a_limit_has_none() -> None:
+def test_wait_without_limit_after_a_limited_one_has_none() -> None:
     with transports() as (transport, far):
         buffer = memoryview(bytearray(10))
         with pytest.raises(TimedOutError):
@@ -198,7 +198,7 @@ def test_a_wait_without_limit_after_one_with_a_limit_has_none() -> None:
         thread.join()
 
 
-def test_what_the_system_takes_in_pieces_arrives_whole() -> None:
+def test_data_that_the_system_sends_in_pieces_arrives_whole() -> None:
     with loopback() as (near, far):
         watched = WatchedSocket.taking_over(near)
         watched.most_per_send = 1000
@@ -209,7 +209,7 @@ def test_what_the_system_takes_in_pieces_arrives_whole() -> None:
         transport.close()
 
 
-def test_a_thread_that_receives_wakes_up_when_receiving_is_stopped() -> None:
+def test_stop_receiving_wakes_a_thread_that_receives() -> None:
     with transports() as (transport, _):
         received: list[int] = []
         thread = threading.Thread(
@@ -221,7 +221,7 @@ def test_a_thread_that_receives_wakes_up_when_receiving_is_stopped() -> None:
         assert received == [0]
 
 
-def test_receiving_can_be_stopped_when_the_connection_is_closed_already() -> None:
+def test_stop_receiving_after_close_does_nothing() -> None:
     with transports() as (transport, _):
         transport.close()
         transport.stop_receiving()
@@ -254,7 +254,7 @@ def watched() -> Iterator[tuple[Transport, WatchedSocket, socket.socket]]:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="this system has no TCP_QUICKACK")
-def test_what_a_sender_waits_for_is_acknowledged_before_more_is_awaited() -> None:
+def test_ack_is_sent_before_the_next_wait() -> None:
     """A sender with Nagle's algorithm sends the rest of a message only then; held back, each ACK costs 40 ms."""
     with watched() as (transport, sock, far):
         for _ in range(3):
@@ -265,7 +265,7 @@ def test_what_a_sender_waits_for_is_acknowledged_before_more_is_awaited() -> Non
         assert sock.calls == [("receive", 5), ARMED, ("receive", 5), ARMED, ("receive", 5), ARMED]
 
 
-def test_what_a_message_of_ours_acknowledges_costs_no_call_of_its_own() -> None:
+def test_ack_carried_by_a_message_costs_no_call() -> None:
     with watched() as (transport, sock, far):
         for _ in range(3):
             far.sendall(b"12345")
@@ -274,7 +274,7 @@ def test_what_a_message_of_ours_acknowledges_costs_no_call_of_its_own() -> None:
         assert [call for call in sock.calls if call[0] != "send"] == [("receive", 5)] * 3
 
 
-def test_waiting_for_ever_and_for_a_while_in_turn_sets_no_time_out_anew() -> None:
+def test_alternating_limits_do_not_set_the_socket_timeout_again() -> None:
     with watched() as (transport, sock, far):
         for seconds in (None, WAIT, None, 2 * WAIT):
             far.sendall(b"12345")
@@ -282,7 +282,7 @@ def test_waiting_for_ever_and_for_a_while_in_turn_sets_no_time_out_anew() -> Non
         assert sock.calls == [("receive", 5)] * 4
 
 
-def test_a_short_wait_does_not_shorten_a_longer_one_after_it() -> None:
+def test_short_wait_does_not_shorten_the_next() -> None:
     with transports() as (transport, far):
         with pytest.raises(TimedOutError):
             transport.receive_into(memoryview(bytearray(5)), Silence(0.01, "it"))
@@ -305,7 +305,7 @@ def test_bytes_that_a_peer_sent_before_it_closed_are_received() -> None:
 # -- deadlines -------------------------------------------------------------------------------------------------------
 
 
-def test_a_deadline_is_one_for_all_waits() -> None:
+def test_deadline_holds_for_all_waits_together() -> None:
     deadline = Deadline(WAIT, "it")
     first = deadline.remaining()
     assert first is not None
@@ -315,13 +315,13 @@ def test_a_deadline_is_one_for_all_waits() -> None:
     assert Deadline(None, "it").remaining() is None
 
 
-def test_a_silence_begins_anew_with_each_wait() -> None:
+def test_silence_starts_again_with_each_wait() -> None:
     silence = Silence(0.5, "it")
     assert silence.remaining() == silence.remaining() == 0.5
     assert Silence(None, "it").remaining() is None
 
 
-def test_an_expired_deadline_does_not_even_look() -> None:
+def test_expired_deadline_raises_without_a_receive() -> None:
     with transports() as (transport, far):
         far.sendall(b"there")
         with pytest.raises(TimedOutError):
@@ -332,7 +332,7 @@ def test_an_expired_deadline_does_not_even_look() -> None:
         assert read_all(far) == b""
 
 
-def test_what_nobody_has_received_yet_is_no_silence_of_the_peer() -> None:
+def test_unread_bytes_are_no_silence_of_the_peer() -> None:
     with transports() as (transport, far):
         assert not transport.is_unread
         far.sendall(b"there")

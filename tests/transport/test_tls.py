@@ -1,4 +1,4 @@
-"""A secured transport is one like any other: nothing that was received is overlooked, and each end wakes who waits."""
+"""TLS connections behave like plain ones: no received byte is missed, and an end wakes the thread that waits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def secured(pki: Certificates) -> Iterator[tuple[Transport, ssl.SSLSocket]]:
             transport.close()
 
 
-def test_what_was_decrypted_and_not_taken_yet_is_something_to_receive(pki: Certificates) -> None:
+def test_bytes_buffered_by_tls_count_as_readable(pki: Certificates) -> None:
     with secured(pki) as (transport, peer):
         peer.sendall(b"two responses, in one record")
         assert transport.receive_into(memoryview(bytearray(4)), soon()) == 4
@@ -60,7 +60,7 @@ def test_what_was_decrypted_and_not_taken_yet_is_something_to_receive(pki: Certi
         assert not transport.readable(0)
 
 
-def test_a_cut_is_the_end_and_so_is_a_farewell(pki: Certificates) -> None:
+def test_truncated_connection_ends_like_one_with_close_notify(pki: Certificates) -> None:
     for farewell in (True, False):
         with secured(pki) as (transport, peer):
             if farewell:
@@ -71,14 +71,14 @@ def test_a_cut_is_the_end_and_so_is_a_farewell(pki: Certificates) -> None:
             assert transport.receive_into(memoryview(bytearray(4)), soon()) == 0
 
 
-def test_a_peer_is_told_the_end_from_a_cut(pki: Certificates) -> None:
+def test_close_sends_close_notify(pki: Certificates) -> None:
     with secured(pki) as (transport, peer):
         peer.suppress_ragged_eofs = False  # type: ignore[attr-defined] # typeshed does not know it
         transport.close()
         assert peer.recv(1) == b""  # a cut would be an error
 
 
-def test_who_waits_for_a_greeting_is_woken(pki: Certificates) -> None:
+def test_handshake_can_be_interrupted(pki: Certificates) -> None:
     with loopback() as (near, far):
         transport = Transport(near, "the peer")
         tls = TLS(options(pki), accepting=True)
@@ -102,22 +102,22 @@ def test_who_waits_for_a_greeting_is_woken(pki: Certificates) -> None:
 
 
 @pytest.mark.parametrize("name", [".example", "x" * 64 + ".example", "a\0b"])
-def test_a_server_name_that_cannot_be_one_is_no_traceback(pki: Certificates, name: str) -> None:
-    with pytest.raises(TLSError, match="no name of a server"):
+def test_invalid_server_name_is_an_error_without_a_traceback(pki: Certificates, name: str) -> None:
+    with pytest.raises(TLSError, match="is not a valid server name"):
         TLS(replace(options(pki), server_name=name))
 
 
-def test_an_empty_host_name_is_no_traceback(pki: Certificates) -> None:
+def test_empty_host_name_is_an_error_without_a_traceback(pki: Certificates) -> None:
     with loopback() as (near, _), pytest.raises(ConnectError, match="cannot secure the connection to the peer"):
         TLS(options(pki)).secure_request(Transport(near, "the peer"), "", soon())
 
 
-def test_a_key_with_a_password_does_not_make_a_library_ask_for_it(pki: Certificates) -> None:
+def test_encrypted_key_without_a_password_is_an_error_and_no_prompt(pki: Certificates) -> None:
     key, certificate = pki.encrypted
-    with pytest.raises(TLSError, match="encrypted, and no password is given"):
+    with pytest.raises(TLSError, match="encrypted, but no password is given"):
         TLS(TLSOptions(str(key), str(certificate)))
 
 
-def test_to_receive_takes_a_certificate(pki: Certificates) -> None:
-    with pytest.raises(TLSError, match="takes a private key and a certificate"):
+def test_receiving_requires_a_certificate(pki: Certificates) -> None:
+    with pytest.raises(TLSError, match="requires a private key and a certificate"):
         TLS(TLSOptions(trusted_files=(str(pki.authority),)), accepting=True)

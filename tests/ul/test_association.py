@@ -1,4 +1,4 @@
-"""The association machine without a socket: every state and what can be seen of it, every split of the bytes."""
+"""The association without a socket: every state and its visible effects, every split of the bytes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def machine_in(state: State) -> Association:
 # -- two machines back to back ---------------------------------------------------------------------------------------
 
 
-def test_establishment_data_both_ways_and_release() -> None:
+def test_association_is_established_carries_data_both_ways_and_is_released() -> None:
     one, two = Association(), Association()
     one.associate_request(request())
     assert (one.state, one.data_to_send()) == (State.STA4, b"")
@@ -109,7 +109,7 @@ def test_establishment_data_both_ways_and_release() -> None:
     assert (two.state, two.artim_deadline, two.closed) == (State.STA1, None, True)
 
 
-def test_a_release_collision_ends_on_both_sides() -> None:
+def test_release_collision_ends_on_both_sides() -> None:
     one, two = machines()
     one.release_request()
     two.release_request()
@@ -124,7 +124,7 @@ def test_a_release_collision_ends_on_both_sides() -> None:
     assert (one.state, one.closed, two.state) == (State.STA1, True, State.STA13)
 
 
-def test_a_rejection_reaches_the_requestor_and_closes() -> None:
+def test_rejection_reaches_the_requestor_and_closes() -> None:
     one, two = requestor(State.STA5), acceptor(State.STA3)
     two.associate_reject(AssociateRJ(2, 3, 2), NOW)
     assert (two.state, two.artim_deadline) == (State.STA13, NOW + ARTIM)
@@ -141,14 +141,14 @@ def test_another_protocol_version_is_rejected_by_the_provider() -> None:
     assert (machine.state, machine.artim_deadline) == (State.STA13, ARTIM)
 
 
-def test_further_protocol_versions_beside_ours_are_welcome() -> None:
+def test_request_with_further_protocol_versions_is_accepted() -> None:
     machine = acceptor(State.STA2)
     data = bytearray(request().encode())
     data[6:8] = b"\0\3"
     assert [name for name, *_ in feed(machine, bytes(data))] == ["AssociateIndication"]
 
 
-def test_an_abort_reaches_the_other_side_and_closes() -> None:
+def test_abort_reaches_the_other_side_and_closes() -> None:
     one, two = machines()
     one.abort_request(NOW)
     assert (one.state, one.artim_deadline) == (State.STA13, NOW + ARTIM)
@@ -156,7 +156,7 @@ def test_an_abort_reaches_the_other_side_and_closes() -> None:
     assert (two.state, two.closed) == (State.STA1, True)
 
 
-def test_an_abort_for_a_peers_mistake_carries_the_reason() -> None:
+def test_abort_for_a_protocol_error_has_its_reason() -> None:
     one, two = machines()
     one.abort_request(NOW, ProtocolError("no such thing", abort_reason=AbortReason.UNEXPECTED_PDU_PARAMETER))
     assert feed(two, one.data_to_send()) == [("ProviderAbortIndication", Abort(2, 5), None)]
@@ -169,7 +169,7 @@ ABORTED_BY_PROVIDER = [state for state in OPEN if state is not State.STA2]
 
 
 @pytest.mark.parametrize("state", ABORTED_BY_PROVIDER)
-def test_a_broken_pdu_aborts_with_its_reason_and_nothing_behind_it_is_read(state: State) -> None:
+def test_malformed_pdu_aborts_with_its_reason_and_the_rest_is_not_decoded(state: State) -> None:
     machine = machine_in(state)
     assert feed(machine, b"\x09\0\0\0\0\0" + Abort().encode()) == [aborted(AbortReason.UNRECOGNIZED_PDU)]
     assert machine.data_to_send() == Abort(2, 1).encode()
@@ -191,7 +191,7 @@ UNEXPECTED_PDUS: dict[State, PDU] = {
 
 
 @pytest.mark.parametrize("state", UNEXPECTED_PDUS)
-def test_a_pdu_out_of_order_aborts_the_association(state: State) -> None:
+def test_pdu_out_of_order_aborts_the_association(state: State) -> None:
     machine = machine_in(state)
     assert feed(machine, UNEXPECTED_PDUS[state].encode()) == [aborted(UNEXPECTED)]
     assert machine.data_to_send() == Abort(2, 2).encode()
@@ -199,7 +199,7 @@ def test_a_pdu_out_of_order_aborts_the_association(state: State) -> None:
 
 
 @pytest.mark.parametrize("pdu", [acceptance(), AssociateRJ(1, 1, 1), p_data((1, 3, b"x")), ReleaseRQ(), ReleaseRP()])
-def test_nothing_but_a_request_may_come_first(pdu: ReleaseRQ) -> None:
+def test_first_pdu_other_than_a_request_is_aborted(pdu: ReleaseRQ) -> None:
     machine = acceptor(State.STA2)
     assert feed(machine, pdu.encode()) == []
     assert machine.data_to_send() == Abort(0, 0).encode()
@@ -208,7 +208,7 @@ def test_nothing_but_a_request_may_come_first(pdu: ReleaseRQ) -> None:
 
 @pytest.mark.parametrize("state", [State.STA2, State.STA13])
 @pytest.mark.parametrize("event", ["abort", "artim"])
-def test_where_nothing_is_established_an_abort_or_artim_just_closes(state: State, event: str) -> None:
+def test_abort_or_artim_before_the_association_just_closes(state: State, event: str) -> None:
     machine = machine_in(state)
     indications = machine.artim_expired(NOW) if event == "artim" else feed(machine, Abort().encode())
     assert indications == []
@@ -217,14 +217,14 @@ def test_where_nothing_is_established_an_abort_or_artim_just_closes(state: State
 
 
 @pytest.mark.parametrize("state", ABORTED_BY_PROVIDER)
-def test_a_peers_abort_is_indicated_once_and_closes(state: State) -> None:
+def test_abort_of_the_peer_is_indicated_once_and_closes(state: State) -> None:
     machine = machine_in(state)
     assert feed(machine, Abort(0, 0).encode() + Abort(2, 0).encode()) == [("AbortIndication", Abort(0, 0))]
     assert (machine.state, machine.closed, machine.data_to_send()) == (State.STA1, True, b"")
 
 
 @pytest.mark.parametrize("state", [*ABORTED_BY_PROVIDER, State.STA4])
-def test_a_lost_connection_is_indicated(state: State) -> None:
+def test_lost_connection_is_indicated(state: State) -> None:
     machine = machine_in(state)
     (indication,) = machine.transport_closed(NOW)
     assert indication == ProviderAbortIndication()
@@ -232,20 +232,20 @@ def test_a_lost_connection_is_indicated(state: State) -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in OPEN if state is not State.STA2])
-def test_our_own_abort_is_sent_from_every_state(state: State) -> None:
+def test_abort_request_is_sent_from_every_state(state: State) -> None:
     machine = machine_in(state)
     machine.abort_request(NOW)
     assert machine.data_to_send() == Abort(0, 0).encode()
     assert (machine.state, machine.artim_deadline) == (State.STA13, NOW + ARTIM)
 
 
-def test_an_abort_while_connecting_only_closes() -> None:
+def test_abort_while_connecting_only_closes() -> None:
     machine = requestor(State.STA4)
     machine.abort_request(NOW)
     assert (machine.state, machine.closed, machine.data_to_send()) == (State.STA1, True, b"")
 
 
-def test_what_still_comes_after_the_end_is_dropped_until_the_peer_closes() -> None:
+def test_bytes_after_the_end_are_dropped_until_the_peer_closes() -> None:
     machine = acceptor(State.STA13)
     assert feed(machine, p_data((1, 2, b"late")).encode() + ReleaseRQ().encode() + ReleaseRP().encode()) == []
     assert (machine.state, machine.closed, machine.data_to_send()) == (State.STA13, False, b"")
@@ -253,7 +253,7 @@ def test_what_still_comes_after_the_end_is_dropped_until_the_peer_closes() -> No
     assert machine.data_to_send() == Abort(2, 2).encode()  # AA-7
 
 
-def test_an_empty_close_before_a_request_says_nothing() -> None:
+def test_close_before_a_request_indicates_nothing() -> None:
     machine = acceptor(State.STA2)
     assert machine.transport_closed(NOW) == []
     assert (machine.state, machine.artim_deadline, machine.closed) == (State.STA1, None, True)
@@ -268,13 +268,13 @@ def test_an_empty_close_before_a_request_says_nothing() -> None:
     ],
     ids=["data", "abort", "release"],
 )
-def test_what_comes_right_behind_a_release_request_is_judged_behind_it(behind: Abort, expected: list[Plain]) -> None:
+def test_pdu_right_after_a_release_request_is_handled_after_it(behind: Abort, expected: list[Plain]) -> None:
     _, machine = machines()
     data = p_data((1, 3, b"last")).encode() + ReleaseRQ().encode() + behind.encode()
     assert feed(machine, data) == [("Fragment", 1, 3, b"last"), ("ReleaseIndication", False), *expected]
 
 
-def test_data_before_an_abort_in_one_read_is_not_lost_and_data_behind_it_is() -> None:
+def test_data_before_an_abort_in_the_same_read_is_kept_and_data_after_it_is_dropped() -> None:
     _, machine = machines()
     data = p_data((1, 3, b"before")).encode() + Abort(2, 0).encode() + p_data((1, 3, b"behind")).encode()
     assert feed(machine, data) == [("Fragment", 1, 3, b"before"), ("ProviderAbortIndication", Abort(2, 0), None)]
@@ -305,19 +305,19 @@ EXPECTED: list[Plain] = [
 
 
 @pytest.mark.parametrize("split", range(len(CONVERSATION) + 1))
-def test_every_split_of_a_conversation_gives_equal_events(split: int) -> None:
+def test_conversation_gives_equal_events_however_it_is_split(split: int) -> None:
     _, machine = machines()
     assert feed(machine, CONVERSATION[:split]) + feed(machine, CONVERSATION[split:]) == EXPECTED
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 13])
-def test_a_conversation_in_small_pieces_gives_equal_events(size: int) -> None:
+def test_conversation_in_small_pieces_gives_equal_events(size: int) -> None:
     _, machine = machines()
     assert feed(machine, CONVERSATION, size) == EXPECTED
 
 
 @pytest.mark.parametrize("size", [1, 2, 100, 1 << 20])
-def test_a_request_in_pieces_is_one_request(size: int) -> None:
+def test_request_in_pieces_is_one_request(size: int) -> None:
     asked = request(contexts=128)
     assert feed(acceptor(State.STA2), asked.encode(), size) == [("AssociateIndication", asked)]
 
@@ -364,7 +364,7 @@ streams = st.lists(pieces, max_size=8).map(b"".join)
 
 @settings(deadline=None)
 @given(streams, st.integers(1, 80))
-def test_the_fast_path_says_what_the_table_says(stream: bytes, size: int) -> None:
+def test_fast_path_gives_the_same_indications_as_the_table(stream: bytes, size: int) -> None:
     fast, slow = established(Association), established(TableOnly)
     assert feed(fast, stream, size) == feed(slow, stream)
     assert (fast.state, fast.closed, fast.data_to_send()) == (slow.state, slow.closed, slow.data_to_send())
@@ -372,7 +372,7 @@ def test_the_fast_path_says_what_the_table_says(stream: bytes, size: int) -> Non
 
 @settings(deadline=None)
 @given(st.sampled_from(OPEN), streams | st.binary(max_size=60), st.integers(1, 80))
-def test_no_bytes_in_any_state_raise_and_the_end_is_always_reached(state: State, stream: bytes, size: int) -> None:
+def test_random_bytes_in_any_state_raise_nothing_and_reach_the_end(state: State, stream: bytes, size: int) -> None:
     machine = machine_in(state)
     feed(machine, stream, size)
     machine.transport_closed(NOW)
@@ -389,7 +389,7 @@ def header(kind: int, length: int) -> bytes:
 
 @pytest.mark.parametrize("state", ABORTED_BY_PROVIDER)
 @pytest.mark.parametrize("kind", range(1, 8))
-def test_four_gigabytes_are_refused_at_the_header(state: State, kind: int) -> None:
+def test_pdu_of_four_gigabytes_is_refused_at_the_header(state: State, kind: int) -> None:
     machine = machine_in(state)
     assert feed(machine, header(kind, 0xFFFFFFFF)) == [aborted(INVALID)]
     assert machine.data_to_send() == Abort(2, 6).encode()
@@ -397,12 +397,12 @@ def test_four_gigabytes_are_refused_at_the_header(state: State, kind: int) -> No
 
 @pytest.mark.parametrize("length", [0, 3, 5])
 @pytest.mark.parametrize("kind", [3, 5, 6, 7])
-def test_pdus_of_four_bytes_have_four_bytes(kind: int, length: int) -> None:
+def test_pdu_of_fixed_length_is_refused_with_any_other(kind: int, length: int) -> None:
     _, machine = machines()
     assert feed(machine, header(kind, length)) == [aborted(INVALID)]
 
 
-def test_p_data_longer_than_we_announced_is_refused_at_the_header() -> None:
+def test_p_data_longer_than_announced_is_refused_at_the_header() -> None:
     _, machine = machines(maximum_length=4096)
     assert feed(machine, p_data((1, 2, bytes(4090))).encode()) == [("Fragment", 1, 2, bytes(4090))]
     assert feed(machine, header(4, 4097)) == [aborted(INVALID)]
@@ -413,14 +413,14 @@ def test_data_on_a_context_that_was_not_accepted_is_refused() -> None:
     assert feed(machine, p_data((3, 3, b"x")).encode()) == [aborted(INVALID)]
 
 
-def test_data_is_refused_where_no_context_was_accepted_at_all() -> None:
+def test_data_is_refused_if_no_context_was_accepted() -> None:
     machine = acceptor(State.STA3)
     reply = acceptance()
     machine.associate_accept(type(reply)("A", "B", (), reply.user_information))
     assert feed(machine, p_data((1, 3, b"x")).encode()) == [aborted(INVALID)]
 
 
-def test_a_flood_without_an_association_is_not_kept() -> None:
+def test_flood_without_an_association_is_not_held() -> None:
     machine = acceptor(State.STA2)
     block = b"\x04\0\x1d\xcd\x65\0" + bytes(1 << 16)  # a P-DATA-TF of 500 MB, as it says
     for _ in range(100):
@@ -429,13 +429,13 @@ def test_a_flood_without_an_association_is_not_kept() -> None:
     assert len(machine._buffer) <= 4096
 
 
-def test_a_flood_of_small_pdus_after_the_end_is_not_kept() -> None:
+def test_flood_of_small_pdus_after_the_end_is_not_held() -> None:
     machine = acceptor(State.STA13)
     feed(machine, p_data((1, 2, bytes(100))).encode() * 20_000)
     assert len(machine._buffer) <= 128 * 1024
 
 
-def test_a_long_request_costs_the_peer_its_bytes_before_us_our_memory() -> None:
+def test_long_request_takes_memory_only_as_its_bytes_arrive() -> None:
     machine = acceptor(State.STA2)
     feed(machine, header(1, MAXIMUM_ASSOCIATE_LENGTH))
     assert len(machine._buffer) <= 4096
@@ -443,7 +443,7 @@ def test_a_long_request_costs_the_peer_its_bytes_before_us_our_memory() -> None:
     assert len(machine._buffer) <= 32_768
 
 
-def test_a_request_with_a_64_kilobyte_application_context_is_read() -> None:
+def test_request_with_a_64_kilobyte_application_context_is_read() -> None:
     asked = type(request())("A", "B", request().contexts, request().user_information, "1" * 65_535)
     assert feed(acceptor(State.STA2), asked.encode(), 1000) == [("AssociateIndication", asked)]
 
@@ -451,7 +451,7 @@ def test_a_request_with_a_64_kilobyte_application_context_is_read() -> None:
 # -- the receive buffer ----------------------------------------------------------------------------------------------
 
 
-def test_borrowed_views_are_what_was_sent_until_the_next_get_buffer() -> None:
+def test_borrowed_views_are_valid_until_the_next_get_buffer() -> None:
     _, machine = machines()
     payloads = [bytes([n]) * 1000 for n in range(40)]
     stream = b"".join(p_data((1, 0, payload)).encode() for payload in payloads)
@@ -471,7 +471,7 @@ def test_borrowed_views_are_what_was_sent_until_the_next_get_buffer() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 5000), max_size=30), st.integers(1, 20_000))
-def test_data_comes_out_as_it_went_in(sizes: list[int], chunk: int) -> None:
+def test_data_is_received_as_it_was_sent(sizes: list[int], chunk: int) -> None:
     _, machine = machines()
     pattern = bytes(range(256)) * 20
     expected = [("Fragment", 1, 0, pattern[:size]) for size in sizes]
@@ -479,7 +479,7 @@ def test_data_comes_out_as_it_went_in(sizes: list[int], chunk: int) -> None:
 
 
 @pytest.mark.parametrize("maximum_length", [16, 4096, 16384, 131072])
-def test_a_pdu_of_the_longest_length_always_finds_room(maximum_length: int) -> None:
+def test_pdu_of_the_longest_length_always_fits_the_buffer(maximum_length: int) -> None:
     _, machine = machines(maximum_length)
     data = p_data((1, 2, bytes(maximum_length - 6))).encode()
     whole = messages(feed(machine, data * 5, maximum_length // 2 + 1))
@@ -495,7 +495,7 @@ LONG_STREAM = b"".join(
 
 
 @pytest.mark.parametrize("size", [1, 1000, PART - 1, PART, PART + 13, len(LONG), len(LONG) + 20, 100_000, 200_000])
-def test_a_long_fragment_is_handed_out_as_it_comes_and_amounts_to_the_same(size: int) -> None:
+def test_long_fragment_is_returned_in_parts_that_make_up_the_whole(size: int) -> None:
     machine = established(Association, 100_000)
     events = feed(machine, LONG_STREAM, size)
     assert messages(events) == [(1, b"command"), (0, LONG + LONG[::-1]), (1, b"command")]
@@ -505,14 +505,14 @@ def test_a_long_fragment_is_handed_out_as_it_comes_and_amounts_to_the_same(size:
         assert len(events) > 4
 
 
-def test_a_fragment_in_part_is_unfinished_until_its_end_has_come() -> None:
+def test_fragment_in_part_is_unfinished_until_its_end_arrives() -> None:
     machine = established(Association, 100_000)
     feed(machine, LONG_STREAM[: len(LONG)])
     assert machine.unfinished
     assert machine.transport_closed(0.0)[-1].__class__.__name__ == "ProviderAbortIndication"
 
 
-def test_a_release_that_we_asked_for_within_a_fragment_finds_its_end() -> None:
+def test_release_request_within_a_fragment_still_gets_its_end() -> None:
     machine = established(Association, 100_000)
     first = feed(machine, LONG_STREAM[:50_000])
     machine.release_request()
@@ -521,7 +521,7 @@ def test_a_release_that_we_asked_for_within_a_fragment_finds_its_end() -> None:
     assert rest[-1][0] == "ReleaseConfirmation"
 
 
-def test_what_comes_of_a_fragment_after_our_abort_is_dropped() -> None:
+def test_fragment_is_dropped_after_an_abort_request() -> None:
     machine = established(Association, 100_000)
     feed(machine, LONG_STREAM[:50_000])
     machine.abort_request(0.0)
@@ -529,7 +529,7 @@ def test_what_comes_of_a_fragment_after_our_abort_is_dropped() -> None:
     assert machine.state is State.STA13
 
 
-def test_the_receive_buffer_is_never_empty() -> None:
+def test_receive_buffer_is_never_empty() -> None:
     machine = acceptor(State.STA2)
     machine.get_buffer()[:6] = header(1, MAXIMUM_ASSOCIATE_LENGTH)
     machine.buffer_updated(6, 0.0)
@@ -542,7 +542,7 @@ def test_the_receive_buffer_is_never_empty() -> None:
     assert machine.state is State.STA13
 
 
-def test_several_pdus_are_sent_in_one_piece() -> None:
+def test_pdus_that_wait_are_sent_together() -> None:
     one, _ = machines()
     one.p_data_request([p_data((1, 3, b"a")), p_data((1, 2, b"b"))])
     assert one.data_to_send() == p_data((1, 3, b"a")).encode() + p_data((1, 2, b"b")).encode()

@@ -1,4 +1,4 @@
-"""What is proposed, what is accepted, and what both sides make of it (PS3.8 9.3.2.2, 9.3.3.2)."""
+"""Negotiation: the proposal, the answer, and the contexts agreed on both sides (PS3.8 9.3.2.2, 9.3.3.2)."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def answered(*contexts: AnsweredContext) -> AssociateAC:
     return AssociateAC("CALLED", "CALLING", contexts, user_information(16384))
 
 
-def test_find_and_move_are_proposed_as_contexts_one_and_three_with_every_syntax_in_order() -> None:
+def test_request_proposes_find_and_move_as_contexts_1_and_3_with_every_syntax_in_order() -> None:
     assert propose((PATIENT_ROOT_FIND, PATIENT_ROOT_MOVE), (EXPLICIT_LITTLE, EXPLICIT_BIG, IMPLICIT_LITTLE)) == (
         ProposedContext(1, PATIENT_ROOT_FIND, (EXPLICIT, BIG, IMPLICIT)),
         ProposedContext(3, PATIENT_ROOT_MOVE, (EXPLICIT, BIG, IMPLICIT)),
     )
 
 
-def test_every_association_says_who_we_are_and_what_we_take() -> None:
+def test_user_information_has_implementation_and_maximum_length() -> None:
     information = user_information(32768)
     assert information.maximum_length == 32768
     assert information.implementation_class_uid == version.CLASS_UID
@@ -63,14 +63,14 @@ def test_every_association_says_who_we_are_and_what_we_take() -> None:
     assert len(version.VERSION_NAME) <= 16
 
 
-def test_the_acceptors_order_of_transfer_syntaxes_decides() -> None:
+def test_acceptor_chooses_transfer_syntax_by_its_own_order() -> None:
     proposed = ProposedContext(1, VERIFICATION, (IMPLICIT, EXPLICIT))
     assert answer(asked(proposed), policy(EXPLICIT_LITTLE, IMPLICIT_LITTLE)).contexts == (
         AnsweredContext(1, ContextResult.ACCEPTANCE, EXPLICIT),
     )
 
 
-def test_each_context_is_answered_for_itself() -> None:
+def test_acceptor_answers_each_context_by_itself() -> None:
     reply = answer(
         asked(
             ProposedContext(1, "1.2.3", (IMPLICIT,)),
@@ -87,26 +87,26 @@ def test_each_context_is_answered_for_itself() -> None:
     assert reply.user_information.maximum_length == 65536
 
 
-def test_the_answer_echoes_the_titles_and_can_be_read_back() -> None:
+def test_answer_repeats_the_ae_titles_and_decodes_to_itself() -> None:
     reply = answer(asked(ProposedContext(1, VERIFICATION, (IMPLICIT,))), policy(IMPLICIT_LITTLE))
     assert (reply.called_ae_title, reply.calling_ae_title) == ("CALLED", "CALLING")
     data = reply.encode()
     assert decode_pdu(data[0], data[6:]) == reply
 
 
-def test_a_sender_that_offers_all_128_contexts_is_answered_on_all() -> None:
+def test_acceptor_answers_all_of_128_contexts() -> None:
     contexts = propose((VERIFICATION,) * 128, (IMPLICIT_LITTLE,))
     reply = answer(asked(*contexts), policy(IMPLICIT_LITTLE))
     assert list(agreed(asked(*contexts), reply)) == list(range(1, 257, 2))
 
 
-def test_both_sides_agree_on_the_same_contexts() -> None:
+def test_requestor_and_acceptor_agree_on_the_same_contexts() -> None:
     request = asked(ProposedContext(1, "1.2.3", (IMPLICIT,)), ProposedContext(3, VERIFICATION, (IMPLICIT, EXPLICIT)))
     reply = answer(request, policy(EXPLICIT_LITTLE))
     assert agreed(request, reply) == {3: Context(3, VERIFICATION, EXPLICIT_LITTLE)}
 
 
-def test_nothing_is_agreed_where_every_context_is_refused() -> None:
+def test_contexts_that_are_all_refused_leave_nothing_agreed() -> None:
     request = asked(ProposedContext(1, "1.2.3", (IMPLICIT,)))
     assert agreed(request, answer(request, policy(IMPLICIT_LITTLE))) == {}
 
@@ -120,19 +120,19 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_an_answer_to_what_was_not_proposed_ends_the_association_at_once(lie: AnsweredContext) -> None:
+def test_answer_with_an_unproposed_context_is_a_protocol_error(lie: AnsweredContext) -> None:
     request = asked(ProposedContext(1, VERIFICATION, (IMPLICIT,)))
     with pytest.raises(ProtocolError, match="was not proposed") as raised:
         agreed(request, answered(lie))
     assert raised.value.abort_reason is AbortReason.INVALID_PDU_PARAMETER_VALUE
 
 
-def test_a_refused_context_may_name_any_transfer_syntax() -> None:
+def test_refused_context_may_name_any_transfer_syntax() -> None:
     request = asked(ProposedContext(1, VERIFICATION, (IMPLICIT,)))
     assert agreed(request, answered(AnsweredContext(1, 4, "9.9.9"))) == {}
 
 
-def test_a_context_left_unanswered_is_not_agreed() -> None:
+def test_context_left_unanswered_is_not_agreed() -> None:
     request = asked(ProposedContext(1, VERIFICATION, (IMPLICIT,)), ProposedContext(3, VERIFICATION, (IMPLICIT,)))
     reply = replace(answered(), contexts=(AnsweredContext(3, 0, IMPLICIT),))
     assert list(agreed(request, reply)) == [3]
@@ -141,7 +141,7 @@ def test_a_context_left_unanswered_is_not_agreed() -> None:
 # -- what else is negotiated, and what was not accepted --------------------------------------------------------------
 
 
-def test_the_window_that_a_sender_asks_for_is_granted_and_none_of_ours_is_asked_of_it() -> None:
+def test_acceptor_grants_the_asynchronous_window_and_requests_none() -> None:
     for window in ((20, 1), (0, 0), (5, 5)):
         request = replace(asked(), user_information=replace(asked().user_information, asynchronous_operations=window))
         granted = answer(request, policy(IMPLICIT_LITTLE)).user_information.asynchronous_operations
@@ -149,7 +149,7 @@ def test_the_window_that_a_sender_asks_for_is_granted_and_none_of_ours_is_asked_
     assert answer(asked(), policy(IMPLICIT_LITTLE)).user_information.asynchronous_operations is None
 
 
-def test_a_role_is_answered_for_the_classes_that_are_accepted() -> None:
+def test_acceptor_answers_roles_of_accepted_classes_only() -> None:
     roles = tuple(RoleSelection(uid, scu_role=True, scp_role=True) for uid in (VERIFICATION, "1.2.3", "1.2.4"))
     request = asked(ProposedContext(1, "1.2.3", (IMPLICIT,)), ProposedContext(3, VERIFICATION, (IMPLICIT,)))
     request = replace(request, user_information=replace(request.user_information, role_selections=roles))
@@ -158,7 +158,7 @@ def test_a_role_is_answered_for_the_classes_that_are_accepted() -> None:
 
 
 @pytest.mark.row("CVE-2024-23912")
-def test_the_answer_to_as_many_roles_as_a_request_holds_can_be_sent() -> None:
+def test_answer_to_the_most_roles_of_a_request_can_be_encoded() -> None:
     """One of each would not fit beside what we say of ourselves: the user information item ends at 65535 bytes."""
     roles = (RoleSelection(VERIFICATION, scu_role=True, scp_role=False),) * 2620
     names = ("v" * 32_000, "w" * 32_000)
@@ -173,7 +173,7 @@ def test_the_answer_to_as_many_roles_as_a_request_holds_can_be_sent() -> None:
         assert decode_pdu(reply.pdu_type, reply.encode()[6:]) == reply
 
 
-def test_rejected_contexts_are_told_by_class_with_the_syntaxes_in_which_it_cannot_come() -> None:
+def test_rejected_classes_have_the_transfer_syntaxes_that_were_offered() -> None:
     request = asked(
         ProposedContext(1, VERIFICATION, (IMPLICIT,)),
         ProposedContext(3, VERIFICATION, (BIG, EXPLICIT)),
@@ -187,7 +187,7 @@ def test_rejected_contexts_are_told_by_class_with_the_syntaxes_in_which_it_canno
     )
 
 
-def test_nothing_is_told_where_all_contexts_are_accepted() -> None:
+def test_rejected_classes_are_none_if_all_contexts_are_accepted() -> None:
     request = asked(ProposedContext(1, VERIFICATION, (BIG, IMPLICIT)))
     assert rejected_classes(request, answer(request, policy(IMPLICIT_LITTLE))) == ()
 
@@ -196,7 +196,7 @@ def test_nothing_is_told_where_all_contexts_are_accepted() -> None:
     ("granted", "missing"),
     [((b"\1\1",), 0), ((b"\1",), 1), ((b"\0\1",), 1), ((b"\0\0",), 2), ((b"",), 2), ((), 2), ((b"\2\1",), 1)],
 )
-def test_a_byte_of_the_extended_negotiation_that_is_not_1_is_a_no(granted: tuple[bytes, ...], missing: int) -> None:
+def test_extended_negotiation_byte_other_than_1_grants_nothing(granted: tuple[bytes, ...], missing: int) -> None:
     proposed = retrieval_negotiation(PATIENT_ROOT_MOVE, relational=True, enhanced_conversion=True)
     assert len(not_granted(proposed, [ExtendedNegotiation(PATIENT_ROOT_MOVE, value) for value in granted])) == missing
     assert len(not_granted(proposed, [ExtendedNegotiation(PATIENT_ROOT_FIND, value) for value in granted])) == 2
@@ -212,5 +212,5 @@ def test_a_byte_of_the_extended_negotiation_that_is_not_1_is_a_no(granted: tuple
         ("", False),
     ],
 )
-def test_a_private_class_may_be_for_storage_and_one_of_another_service_may_not(uid: str, *, expected: bool) -> None:
+def test_private_class_is_accepted_for_storage_and_one_of_another_service_is_not(uid: str, *, expected: bool) -> None:
     assert may_be_storage(uid) == expected

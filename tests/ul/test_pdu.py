@@ -1,4 +1,4 @@
-"""PDUs and items: the bytes of PS3.8 9.3 and PS3.7 annex D beside the object, both ways, and what is refused."""
+"""PDUs and items: encoding and decoding against the bytes of PS3.8 9.3 and PS3.7 annex D, and malformed PDUs."""
 
 from __future__ import annotations
 
@@ -154,19 +154,19 @@ SUB_ITEMS: dict[str, tuple[UserInformation, str]] = {
 
 
 @pytest.mark.parametrize(("pdu", "data"), PDUS.values(), ids=PDUS)
-def test_a_pdu_is_its_bytes_both_ways(pdu: PDU, data: bytes) -> None:
+def test_pdu_encodes_and_decodes_to_the_same_bytes(pdu: PDU, data: bytes) -> None:
     assert pdu.encode().hex(" ") == data.hex(" ")
     assert decode(data) == pdu
 
 
 @pytest.mark.parametrize(("information", "digits"), SUB_ITEMS.values(), ids=SUB_ITEMS)
-def test_a_sub_item_is_its_bytes_both_ways(information: UserInformation, digits: str) -> None:
+def test_sub_item_encodes_and_decodes_to_the_same_bytes(information: UserInformation, digits: str) -> None:
     data = associate("01", APPLICATION, CONTEXT_RQ, item("50", bytes.fromhex(digits).hex()))
     assert rq(information).encode().hex(" ") == data.hex(" ")
     assert decode(data) == rq(information)
 
 
-def test_all_sub_items_at_once_in_ascending_order() -> None:
+def test_sub_items_are_encoded_in_ascending_order() -> None:
     digits = "".join(SUB_ITEMS[name][1] for name in ("maximum length", "implementation class UID"))
     information = UserInformation(maximum_length=131072, implementation_class_uid="1.2.3")
     data = associate("01", APPLICATION, CONTEXT_RQ, item("50", bytes.fromhex(digits).hex()))
@@ -189,18 +189,18 @@ def test_unknown_items_are_skipped_at_every_level() -> None:
     assert decode(data) == rq(PLAIN)
 
 
-def test_an_answered_context_of_the_wrong_kind_is_skipped_in_a_request() -> None:
+def test_request_decoder_skips_context_items_of_an_answer() -> None:
     assert decode(associate("01", APPLICATION, CONTEXT_RQ, CONTEXT_AC, "50 00 0008", MAXIMUM)) == rq(PLAIN)
 
 
-def test_padding_at_the_end_of_uids_and_titles_does_not_count() -> None:
+def test_uids_and_titles_lose_their_padding() -> None:
     padded = (
         "20 00 0030 01 000000" + item("30", text("1.2.840.10008.1.1") + "00") + item("40", text("1.2.840.10008.1.2 "))
     )
     assert decode(associate("01", APPLICATION, padded, "50 00 0008", MAXIMUM)) == rq(PLAIN)
 
 
-def test_a_refused_context_may_come_without_a_transfer_syntax() -> None:
+def test_refused_context_may_have_no_transfer_syntax() -> None:
     pdu = decode(associate("02", APPLICATION, CONTEXT_AC, "21 00 0004 03 00 04 00", "50 00 0008", MAXIMUM))
     assert isinstance(pdu, AssociateAC)
     assert pdu.contexts == (ANSWERED, AnsweredContext(3, 4, ""))
@@ -212,17 +212,17 @@ def test_reserved_bytes_are_not_tested() -> None:
     assert decode(bytes.fromhex("03 ff 00000004 de 01 01 01")) == AssociateRJ(1, 1, 1)
 
 
-def test_an_ae_title_is_cut_at_sixteen_characters_and_padded_with_blanks() -> None:
+def test_ae_title_is_cut_at_sixteen_characters_and_padded_with_blanks() -> None:
     data = AssociateRQ("A" * 20, "ÄÖ", (PROPOSED,), PLAIN).encode()
     assert data[10:42] == b"A" * 16 + b"\xc4\xd6" + b" " * 14
 
 
 @pytest.mark.parametrize("secret", ["primary", "secondary"])
-def test_a_passcode_is_not_in_the_representation_that_logs_print(secret: str) -> None:
+def test_passcode_is_hidden_in_the_representation_that_logs_print(secret: str) -> None:
     assert secret not in repr(UserIdentity(2, b"primary", b"secondary"))
 
 
-def test_rejection_and_abort_are_put_into_words() -> None:
+def test_rejection_and_abort_describe_themselves_in_words() -> None:
     assert AssociateRJ(1, 1, 3).describe() == (
         "rejected permanently by the service user: calling AE title not recognized"
     )
@@ -261,16 +261,16 @@ BROKEN: dict[str, tuple[int, bytes, str]] = {
     "even context ID": (1, associate("01", APPLICATION, EVEN)[6:], "context ID 2 is even"),
     "context ID 0": (1, associate("01", APPLICATION, EVEN.replace("2e 02", "2e 00"))[6:], "context ID 0 is even"),
     "the same context ID twice": (1, associate("01", APPLICATION, CONTEXT_RQ, CONTEXT_RQ)[6:], "more than once"),
-    "context without abstract syntax": (1, associate("01", "20 00 0004 01 000000")[6:], "0 abstract"),
+    "context without abstract syntax": (1, associate("01", "20 00 0004 01 000000")[6:], "not 0 and 0"),
     "context without transfer syntax": (
         1,
         associate("01", item("20", "01000000" + item("30", text("1.2"))))[6:],
-        "0 transfer syntaxes",
+        "not 1 and 0",
     ),
     "context with two abstract syntaxes": (
         1,
         associate("01", item("20", "01000000" + item("30", "31") * 2 + item("40", "31")))[6:],
-        "2 abstract",
+        "not 2 and 1",
     ),
     "even context ID answered": (2, associate("02", CONTEXT_AC.replace("19 01", "19 02"))[6:], "is even"),
     "context answered twice": (2, associate("02", CONTEXT_AC, CONTEXT_AC)[6:], "more than once"),
@@ -291,14 +291,14 @@ BROKEN: dict[str, tuple[int, bytes, str]] = {
 
 
 @pytest.mark.parametrize(("kind", "body", "message"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_pdu_is_refused_by_the_name_of_its_field(kind: int, body: bytes, message: str) -> None:
+def test_malformed_pdu_is_refused_with_the_name_of_its_field(kind: int, body: bytes, message: str) -> None:
     with pytest.raises(ProtocolError, match=message) as raised:
         decode_pdu(kind, body)
     assert raised.value.abort_reason is INVALID
 
 
 @pytest.mark.parametrize("kind", [0x00, 0x08, 0xFF])
-def test_an_unknown_pdu_is_refused_as_such(kind: int) -> None:
+def test_unknown_pdu_is_refused_as_unrecognized(kind: int) -> None:
     with pytest.raises(ProtocolError, match=f"{kind:02X}H") as raised:
         decode_pdu(kind, b"")
     assert raised.value.abort_reason is AbortReason.UNRECOGNIZED_PDU
@@ -307,7 +307,7 @@ def test_an_unknown_pdu_is_refused_as_such(kind: int) -> None:
 @pytest.mark.parametrize(
     "name", ["A-ASSOCIATE-RQ", "A-ASSOCIATE-AC", "A-ASSOCIATE-RJ", "P-DATA-TF", "A-ABORT by the user"]
 )
-def test_no_beginning_of_a_pdu_is_taken_for_a_shorter_one(name: str) -> None:
+def test_truncated_pdu_is_never_decoded(name: str) -> None:
     pdu, data = PDUS[name]
     for end in range(6, len(data)):
         try:
@@ -359,7 +359,7 @@ pdus = st.one_of(
 
 @settings(deadline=None)
 @given(pdus)
-def test_whatever_is_encoded_is_decoded_to_the_same(pdu: PDU) -> None:
+def test_generated_values_survive_encoding_and_decoding(pdu: PDU) -> None:
     assert decode(pdu.encode()) == pdu
 
 
@@ -376,7 +376,7 @@ def test_random_bytes_raise_nothing_but_protocol_error(kind: int, body: bytes) -
 
 @settings(deadline=None)
 @given(st.data())
-def test_a_flipped_byte_raises_nothing_but_protocol_error(data: st.DataObject) -> None:
+def test_flipped_byte_raises_nothing_but_protocol_error(data: st.DataObject) -> None:
     encoded = bytearray(data.draw(pdus).encode())
     position = data.draw(st.integers(6, len(encoded) - 1))
     encoded[position] = data.draw(byte)
@@ -386,7 +386,7 @@ def test_a_flipped_byte_raises_nothing_but_protocol_error(data: st.DataObject) -
         return
 
 
-def test_more_items_than_anybody_needs_are_refused_by_the_name_of_the_limit() -> None:
+def test_pdu_with_too_many_items_is_refused_with_the_limit() -> None:
     content = b"\1\0\0\0" + b"\x30\0\0\x051.2.3" + b"\x40\0\0\0" * 16_000
     context = struct.pack(">BxH", 0x20, len(content)) + content
     body = struct.pack(">H", 1) + bytes(66) + context

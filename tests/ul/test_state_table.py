@@ -1,4 +1,4 @@
-"""PS3.8 table 9-10, against a second transcription: per state, each event with action and next state."""
+"""PS3.8 table 9-10 against a second transcription: for each state, every event with its action and next state."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def cell_name(value: Event | State) -> str:
 
 @pytest.mark.row("16")
 @pytest.mark.parametrize(("state", "event"), CELLS, ids=cell_name)
-def test_every_cell_is_the_standards(state: State, event: Event) -> None:
+def test_table_has_every_cell_of_the_standard(state: State, event: Event) -> None:
     expected = COLUMNS[state].get(event)
     name = TRANSITIONS.get((state, event))
     if expected is None:
@@ -124,7 +124,7 @@ BLANK = [(state, event) for state, event in CELLS if event not in COLUMNS[state]
 
 
 @pytest.mark.parametrize(("state", "event"), BLANK, ids=cell_name)
-def test_a_blank_cell_is_a_local_error_that_changes_nothing(state: State, event: Event) -> None:
+def test_blank_cell_is_a_local_error_and_changes_nothing(state: State, event: Event) -> None:
     machine = Association()
     machine.state = state
     with pytest.raises(LocalProtocolError, match=f"{event.name} is not allowed in Sta{int(state)}"):
@@ -144,7 +144,7 @@ def test_a_blank_cell_is_a_local_error_that_changes_nothing(state: State, event:
     ],
     ids=["accept", "reject", "request", "release-response", "artim", "connected"],
 )
-def test_a_primitive_out_of_order_is_refused_and_sends_nothing(primitive: object) -> None:
+def test_primitive_out_of_order_is_refused_and_sends_nothing(primitive: object) -> None:
     requestor, _ = machines()
     assert callable(primitive)
     with pytest.raises(LocalProtocolError):
@@ -152,20 +152,20 @@ def test_a_primitive_out_of_order_is_refused_and_sends_nothing(primitive: object
     assert (requestor.state, requestor.data_to_send()) == (State.STA6, b"")
 
 
-def test_the_fast_path_may_pass_the_table_by() -> None:
+def test_fast_path_may_bypass_the_table() -> None:
     """P-DATA-TF in Sta6 only indicates and stays: what ``Association`` takes for granted when it skips the table."""
     action = ACTIONS[TRANSITIONS[State.STA6, Event.P_DATA_TF_PDU]]
     assert action.effects == (Effect.INDICATE,)
     assert action.next_states == (State.STA6,)
 
 
-def test_the_fast_path_leaves_the_state_alone() -> None:
+def test_fast_path_keeps_the_state() -> None:
     _, acceptor = machines()
     assert feed(acceptor, p_data((1, 2, b"data")).encode()) == [("Fragment", 1, 2, b"data")]
     assert (acceptor.state, acceptor.data_to_send(), acceptor.artim_deadline) == (State.STA6, b"", None)
 
 
-def test_actions_do_what_tables_9_6_to_9_9_say() -> None:
+def test_actions_have_the_effects_of_tables_9_6_to_9_9() -> None:
     """The effects of each action, as short as the standard has them."""
     expected = {
         "AE-1": "connect",

@@ -1,8 +1,8 @@
-"""Command sets that come and go with every object of a study, without a look at each of their elements (PS3.7 9.3.1).
+"""Templates of C-STORE command sets (PS3.7 9.3.1): the fast path of the two messages that every object needs.
 
-The C-STORE requests of one sender are alike but for Message ID (0000,0110) and Affected SOP Instance UID (0000,1000),
-and so are our responses to them. What is alike is compared, or copied, in one piece: 1.5 us for a request and 1 us for
-a response, where ``messages`` takes 8 and 5. What a command set says, and whether it is one, is left to ``messages``.
+The C-STORE requests of one sender differ in Message ID (0000,0110) and Affected SOP Instance UID (0000,1000) only, and
+so do the responses to them. The parts that are equal are compared, or copied, in one piece, instead of element by
+element as in ``messages``, which decodes and encodes the first of each kind.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-_CLASSES: Final = 64  # SOP classes times lengths of UIDs
+_CLASSES: Final = 64  # pairs of a SOP class and a length of UIDs
 
 
 class CommandReader:
-    """Decodes the command sets of one peer, as ``decode_command`` does; quickly what is like the C-STORE-RQ before."""
+    """Decoder of one peer's command sets, like ``decode_command``, but fast for a C-STORE-RQ like the last one."""
 
     __slots__ = ("_first", "_last", "_length", "_middle", "_request", "_uid", "_until_id", "_until_uid", "lengths_lie")
 
     def __init__(self) -> None:
         self._length = -1
         self.lengths_lie = False
-        """Whether a group length was wrong or missing; what is like a command before is as that was."""
+        """Whether a command set had a wrong group length, or none."""
 
     def decode(self, data: bytes) -> Message:
-        """Make a message from the bytes of a command set. Raises ``ProtocolError``."""
+        """Decode a command set. Raise ``ProtocolError`` if it is invalid."""
         if (
             len(data) == self._length
             and data[: self._until_id] == self._first
@@ -69,7 +69,7 @@ class CommandReader:
     def _learn(self, data: bytes, request: CStoreRQ) -> None:
         places = {element: slice(start, end) for element, start, end in values_of_command(data)}
         number, uid = places[MESSAGE_ID], places[AFFECTED_SOP_INSTANCE_UID]
-        if number.start > uid.start:  # out of order (PS3.7 6.3.1): read element by element
+        if number.start > uid.start:  # elements out of order (PS3.7 6.3.1): no template
             self._length = -1
             return
         self._length, self._request = len(data), request
@@ -79,7 +79,7 @@ class CommandReader:
 
 @lru_cache(_CLASSES)
 def _stencil(sop_class_uid: str, length: int) -> tuple[bytes, bytes, bytes]:
-    """Give what stands before the message ID, between it and the instance UID of this length, and behind that."""
+    """Return the bytes of a response before the message ID, between it and the instance UID, and after that."""
     data = encode_command(CStoreRSP(0, SUCCESS, sop_class_uid, "1" * length))
     places = {element: (start, end) for element, start, end in values_of_command(data)}
     (number, behind), (uid, _) = places[MESSAGE_ID_BEING_RESPONDED_TO], places[AFFECTED_SOP_INSTANCE_UID]
@@ -87,7 +87,7 @@ def _stencil(sop_class_uid: str, length: int) -> tuple[bytes, bytes, bytes]:
 
 
 def encode_success(request: CStoreRQ) -> bytes:
-    """Give the command set of the C-STORE-RSP that says success (PS3.7 9.3.1.2)."""
+    """Encode the C-STORE-RSP with status success (PS3.7 9.3.1.2)."""
     uid = request.affected_sop_instance_uid.encode("latin-1", "replace")
     first, middle, last = _stencil(request.affected_sop_class_uid, len(uid))
     return b"".join((first, request.message_id.to_bytes(2, "little"), middle, uid, last))

@@ -1,7 +1,7 @@
-"""Messages over an association: sent as fragments, assembled from fragments (PS3.7 6.3, PS3.8 annex E).
+"""The exchange of messages over an association, as fragments (PS3.7 6.3, PS3.8 annex E).
 
-A command set is assembled whole, for it is small; a data set is handed on fragment by fragment and never held. What a
-message says is in ``messages``; who may send which is for the services.
+A command set is small and assembled whole; a data set is passed on fragment by fragment and never held. ``messages``
+encodes and decodes command sets; the services decide which message is allowed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.dimse")
 
 MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
-"""Longest command set that is taken, in bytes; the longest that anyone needs has some 400."""
+"""Longest command set accepted, in bytes; real ones have a few hundred."""
 
 _COMMAND: Final = 1  # message control header, bit 0 (PS3.8 E.2)
 _LAST: Final = 2  # bit 1
 _PDV_OVERHEAD: Final = 6  # PDV length, context ID, message control header
-_UNLIMITED_PDU: Final = 128 * 1024  # what we send to a peer that sets no limit
-_BATCH: Final = 4 << 20  # bytes of a data set that are made into PDUs and sent at once
+_UNLIMITED_PDU: Final = 128 * 1024  # longest P-DATA-TF sent to a peer that sets no limit
+_BATCH: Final = 4 << 20  # bytes of a data set that are encoded as PDUs and sent at once
 
 _Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -42,12 +42,12 @@ class Exchange:
         self.connection = connection
         self._fragment = _fragment_length(connection.peer_maximum_length)
         self._reader = CommandReader()
-        self._data_set_on = 0  # context ID of a data set that is still to come, 0 for none
-        self._optional_on = 0  # the same of one that may come or not
+        self._data_set_on = 0  # context ID of a data set that is due, 0 for none
+        self._optional_on = 0  # the same of one that may arrive or not
         self._warned = False
 
     def send(self, context_id: int, message: Message, deadline: Deadline, data_set: _Buffer | None = None) -> None:
-        """Send a message; up to a few MiB it leaves with one call of the system."""
+        """Send a message, with one system call unless it is longer than a few MiB."""
         if _log.isEnabledFor(DEBUG):
             self._show("to", context_id, message, data_set)
         pdus = list(self._pdus(context_id, _COMMAND, encode_command(message)))
@@ -61,7 +61,7 @@ class Exchange:
         self.connection.send(pdus, deadline)
 
     def send_command(self, context_id: int, command: bytes, deadline: Deadline) -> None:
-        """Send a message without a data set whose command set is encoded already."""
+        """Send an encoded command set, of a message without a data set."""
         if _log.isEnabledFor(DEBUG):
             self._show("to", context_id, decode_command(command))
         self.connection.send(self._pdus(context_id, _COMMAND, command), deadline)
@@ -73,11 +73,11 @@ class Exchange:
             yield PDataTF((PresentationDataValue(context_id, control, data[start : start + size]),))
 
     def receive(self, deadline: Deadline) -> tuple[int, Message] | None:
-        """Wait for the next command; give its context ID and message, or None for the peer's release request.
+        """Wait for the next message, and return its context ID and command; None for the peer's release request.
 
-        The rest of one that has begun is waited for by ``deadline.within``. A data set that the message before it had
-        and that was not read is read and dropped.
-        Raises ``ProtocolError`` for what is no command, and the other ``PeerError``.
+        ``deadline.within`` is the deadline for the rest of a command that has begun. The rest of the last message's
+        data set, if it was not read, is dropped. Raise ``ProtocolError`` if anything but a command arrives, or another
+        ``PeerError``.
         """
         if self._data_set_on:
             for _ in self.data_set(deadline.within):
@@ -99,15 +99,15 @@ class Exchange:
 
     @property
     def has_message(self) -> bool:
-        """Whether what has come and was not asked for is one message with its data set, whole."""
+        """Whether the fragments that have arrived are exactly one message with its whole data set."""
         controls = [one.control if isinstance(one, Fragment) else -1 for one in self.connection.at_hand]
         if len(controls) < 2:
             return False
         return controls[0] == _COMMAND | _LAST and controls[-1] == _LAST and not any(controls[1:-1])
 
     def _show(self, way: str, context_id: int, message: Message, data_set: _Buffer | None = None) -> None:
-        """Log a message, with its data set if that is an identifier; objects are too large."""
-        from movescu.dimse.message_text import message_text  # for those alone who want to see it
+        """Log a message, with its data set if that is an identifier: objects are too large."""
+        from movescu.dimse.message_text import message_text  # late: needed for this log alone
 
         title = f"{message.name} {way} {self.connection.peer} on presentation context {context_id}"
         _log.debug(message_text(title, message))
@@ -115,7 +115,7 @@ class Exchange:
             self.show_identifier(data_set, context_id)
 
     def show_identifier(self, identifier: _Buffer, context_id: int) -> None:
-        """Log an identifier, from the level on at which patients may be named."""
+        """Log an identifier, only at the levels that may show patient data."""
         context = self.connection.contexts.get(context_id)
         if _log.isEnabledFor(DEBUG) and context is not None:
             from movescu.dataset.data_set_text import data_set_text
@@ -124,8 +124,8 @@ class Exchange:
             _log.debug(data_set_text(f"identifier, {syntax.name}", identifier, syntax))
 
     def _command(self, fragment: Fragment, deadline: Deadline) -> bytes:
-        """Assemble the command set that begins with the fragment."""
-        if fragment.control == _COMMAND | _LAST and len(fragment.data) <= MAXIMUM_COMMAND_LENGTH:  # as nearly always
+        """Assemble the command set that begins with ``fragment``."""
+        if fragment.control == _COMMAND | _LAST and len(fragment.data) <= MAXIMUM_COMMAND_LENGTH:  # the usual case
             return bytes(fragment.data)
         context_id, data = fragment.context_id, bytearray()
         while True:
@@ -146,7 +146,7 @@ class Exchange:
         return fragment
 
     def receive_response(self, deadline: Deadline) -> tuple[int, Message]:
-        """Wait for the next command where a response is due; a release is an error then."""
+        """Wait for the next message where a response is due. Raise ``AssociationReleasedError`` for a release."""
         received = self.receive(deadline)
         if received is None:
             self.connection.confirm_release(deadline)
@@ -154,16 +154,15 @@ class Exchange:
         return received
 
     def data_set(self, deadline: Deadline) -> Iterator[memoryview]:
-        """Give the fragments of the data set that follows the command just received; each is borrowed.
+        """Yield the fragments of the data set of the command just received; each is borrowed until the next.
 
-        It has to be read to its end, or the next ``receive`` drops the rest. Raises ``ProtocolError`` if anything else
-        comes.
+        The next ``receive`` drops those that were not read. Raise ``ProtocolError`` if anything else arrives.
         """
         for batch in self.data_set_batches(deadline):
             yield from batch
 
     def data_set_batches(self, deadline: Deadline) -> Iterator[list[memoryview]]:
-        """Give the same, those that came with one receive together: they can go to a file with one call."""
+        """Yield the same in lists, one for each receive, so that each can be written to a file with one system call."""
         context_id, connection = self._data_set_on, self.connection
         while self._data_set_on:
             batch = []
@@ -179,11 +178,11 @@ class Exchange:
 
     @property
     def data_set_announced(self) -> bool:
-        """Whether a data set follows the command just received."""
+        """Whether the data set of the command just received is due."""
         return self._data_set_on != 0
 
     def forget_data_set(self) -> None:
-        """Take it that the data set which the last command announced may not come, and drop it if it does."""
+        """Do not wait for the data set that the last command announced, and drop it if it arrives."""
         self._optional_on, self._data_set_on = self._data_set_on, 0
 
     def _check(self, fragment: Fragment, context_id: int, kind: int) -> None:
@@ -194,11 +193,11 @@ class Exchange:
 
 
 def _fragment_length(limit: int) -> int:
-    """Give the longest fragment, of an even length, that goes into a P-DATA-TF of ``limit`` bytes; 0 is no limit."""
+    """Return the length of the longest fragment, an even one, in a P-DATA-TF of ``limit`` bytes; 0 is no limit."""
     length = (min(limit or _UNLIMITED_PDU, _UNLIMITED_PDU) - _PDV_OVERHEAD) & ~1
     if length < 2:
         raise ProtocolError(
-            f"the peer takes P-DATA-TF of at most {limit} bytes, which has no room for data",
+            f"the peer accepts P-DATA-TF of at most {limit} bytes, which have no room for data",
             abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
         )
     return length

@@ -1,4 +1,4 @@
-"""DIMSE messages as text for the log: the command set, one field on a line (PS3.7 section 9.3)."""
+"""DIMSE messages (PS3.7 section 9.3) as text for the log: the command set, a field per line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CAPITALS: Final = {"sop": "SOP", "uid": "UID", "id": "ID", "ae": "AE"}
 
 
 def message_text(title: str, message: Message) -> str:
-    """Give a message as lines below a title; what it does not have is left out."""
+    """Return a message as lines below a title, without the fields that it does not have."""
     values = ((name, getattr(message, name)) for name in names_of(type(message)))
     lines = (f"  {_words(name)}: {_shown(name, value)}" for name, value in values if value not in (None, ()))
     return text_of((title, *lines))

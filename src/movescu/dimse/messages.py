@@ -1,8 +1,8 @@
 """DIMSE messages and the command set that carries them: PS3.7 sections 6.3, 9.3 and annex E.
 
 One class per message of C-ECHO, C-FIND, C-STORE, C-MOVE and C-CANCEL. A command set is always implicit VR little
-endian (PS3.7 6.3.1). ``_FIELDS`` pairs each attribute with its element, ``_REQUIRED`` says which elements a message
-cannot be without. Sending and assembling fragments is left to ``exchange``.
+endian (PS3.7 6.3.1). ``_FIELDS`` pairs each attribute with its element; the elements of an attribute that is not in
+``_OPTIONAL`` are required. ``exchange`` sends messages as fragments, and assembles them.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class CStoreRQ(Struct):
     move_originator_message_id: int | None = None
     command_data_set_type: int = DATA_SET_PRESENT
 
-    def __init__(  # one is made for each object: a third of the time that ``Struct`` takes
+    def __init__(  # written out, as it runs for each object and that of ``Struct`` is slower
         self,
         affected_sop_class_uid: str,
         message_id: int,
@@ -133,7 +133,7 @@ class CMoveRQ(Struct):
 
 
 class CMoveRSP(Struct):
-    """C-MOVE-RSP (PS3.7 9.3.4.2); the four counts are None where the peer left them out."""
+    """C-MOVE-RSP (PS3.7 9.3.4.2); a count of sub-operations is None if the archive left it out."""
 
     command_field: ClassVar[int] = 0x8021
     name: ClassVar[str] = "C-MOVE-RSP"
@@ -191,8 +191,8 @@ def _encode_text(element: int, value: str) -> bytes:
 
 
 def decode_ui(value: bytes) -> str:
-    """Give a UID without its padding (PS3.5 9.1)."""
-    # Blanks are no part of a UID wherever they stand, and some peers pad with them (PS3.5 9.1).
+    """Decode a UID, without its padding (PS3.5 9.1)."""
+    # A UID has no blanks (PS3.5 9.1), but some peers pad with them, not only at the end.
     return value.rstrip(b"\0 ").replace(b" ", b"").decode("latin-1")
 
 
@@ -235,7 +235,7 @@ _COMMAND_FIELD: Final = 0x0100
 MESSAGE_ID: Final = 0x0110
 MESSAGE_ID_BEING_RESPONDED_TO: Final = 0x0120
 AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
-"""Element numbers of these in group 0000 (PS3.7 table E.1-1)."""
+"""Element numbers in group 0000 (PS3.7 table E.1-1)."""
 
 _OPTIONAL: Final = frozenset(
     {
@@ -252,7 +252,7 @@ _OPTIONAL: Final = frozenset(
 
 
 def _required(message: type[Struct]) -> frozenset[str]:
-    # The UIDs of responses are optional in PS3.7 9.3 (only a request's are mandatory).
+    # PS3.7 9.3: the UIDs are mandatory in requests, optional in responses.
     names = frozenset(names_of(message)) - _OPTIONAL
     if getattr(message, "command_field", 0) & 0x8000:
         names -= {"affected_sop_class_uid", "affected_sop_instance_uid"}
@@ -260,21 +260,21 @@ def _required(message: type[Struct]) -> frozenset[str]:
 
 
 class _Layout:
-    """What encoding and decoding one kind of message takes, made once: a command comes and goes with every object."""
+    """Getters, encoders and decoders of one kind of message, made once: every object needs a request and a response."""
 
     __slots__ = ("readers", "values", "writers")
 
     def __init__(self, kind: type[Struct]) -> None:
         names = sorted(("command_field", *names_of(kind)), key=lambda name: _FIELDS[name][0])
         self.values = attrgetter(*names)
-        """Gives the values of a message in the order of their elements."""
+        """Getter of a message's values, in the order of their elements."""
         self.writers = tuple(_FIELDS[name][:2] for name in names)
         required = _required(kind)
         self.readers = tuple(
             (name, _FIELDS[name][0], _FIELDS[name][2], name in required, getattr(kind, name, None))
             for name in names_of(kind)
         )
-        """Attribute, element number, decoder, whether the message cannot be without it, and what it is then."""
+        """Attribute, element number, decoder, whether it is required, and its default."""
 
 
 _layouts: Final[dict[type[Struct], _Layout]] = {}
@@ -285,7 +285,7 @@ def _layout(kind: type[Struct]) -> _Layout:
 
 
 def encode_command(message: Message) -> bytes:
-    """Give the bytes of the command set, group length included (PS3.7 6.3.1)."""
+    """Encode the command set of a message, group length included (PS3.7 6.3.1)."""
     layout = _layout(type(message))
     body = b"".join(
         [
@@ -298,9 +298,9 @@ def encode_command(message: Message) -> bytes:
 
 
 def values_of_command(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Give the element number of each element of a command set, and where its value begins and ends.
+    """Yield the number of each element of a command set, and where its value begins and ends.
 
-    Raises ``ProtocolError`` for bytes that are no command set.
+    Raise ``ProtocolError`` if the bytes are not a command set.
     """
     position, end = 0, len(data)
     while position < end:
@@ -321,16 +321,16 @@ def _broken(what: str) -> ProtocolError:
 
 
 def tells_its_length(data: bytes) -> bool:
-    """Tell whether a command set begins with its right group length (PS3.7 6.3.1)."""
+    """Return True if a command set begins with the correct group length (PS3.7 6.3.1)."""
     return data[:12] == _ELEMENT.pack(0, 0, 4) + (len(data) - 12).to_bytes(4, "little", signed=True)
 
 
 def decode_command(data: bytes) -> Message:
-    """Make a message from the bytes of a command set.
+    """Decode the command set of a message.
 
-    Elements that the message does not have are passed over, and so is the group length, which peers get wrong.
-    Raises ``ProtocolError`` for an unknown command, for an element that is missing, empty or of the wrong length,
-    and for bytes that are no command set.
+    Elements that the message does not have are ignored, and so is the group length, which some peers get wrong. Raise
+    ``ProtocolError`` for an unknown command, for an element that is missing, empty or of the wrong length, and for
+    bytes that are not a command set.
     """
     elements = {element: data[start:end] for element, start, end in values_of_command(data)}
     try:
@@ -339,7 +339,7 @@ def decode_command(data: bytes) -> Message:
         raise _broken("no command field (0000,0100)") from None
     kind = _MESSAGES.get(command_field)
     if kind is None:
-        raise _broken(f"command {command_field:04X}H is not known")
+        raise _broken(f"command {command_field:04X}H is unknown")
     values: list[Any] = []
     for name, element, decode, required, default in _layout(kind).readers:
         value = default

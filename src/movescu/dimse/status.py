@@ -1,6 +1,6 @@
-"""Status codes of DIMSE responses and what they mean: PS3.7 annex C, PS3.4 tables B.2-1 and C.4-2, as data.
+"""Status codes of DIMSE responses: PS3.7 annex C, PS3.4 tables B.2-1, C.4-1 and C.4-2, as data.
 
-A code belongs to one of five classes (PS3.7 C.1 to C.5); its wording depends on the service that gave it.
+A code belongs to one of five classes (PS3.7 C.1 to C.5); its meaning depends on the service of the response.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUB_OPERATIONS_WITH_FAILURES: Final = 0xB000
 
 
 class StatusClass(Enum):
-    """PS3.7 annex C."""
+    """Classes of status codes (PS3.7 annex C)."""
 
     SUCCESS = "Success"
     WARNING = "Warning"
@@ -38,7 +38,7 @@ class StatusClass(Enum):
 
 
 def status_class(status: int) -> StatusClass:
-    """Tell the class of a status code (PS3.7 C.1 to C.5); an unknown code is a failure."""
+    """Return the class of a status code (PS3.7 C.1 to C.5); an unknown code is a failure."""
     if status == SUCCESS:
         return StatusClass.SUCCESS
     if status in (PENDING, PENDING_WARNING):
@@ -110,7 +110,7 @@ C_FIND: Final = (
 
 
 def status_name(status: int, table: tuple[tuple[int, int, str], ...] = _GENERAL) -> str:
-    """Name a status code in the words of the table of its service, ``Unknown Status: 0x1234`` if it has none."""
+    """Return the name of a status code in the table of its service, or ``Unknown Status: 0x1234``."""
     for first, last, name in table:
         if first <= status <= last:
             return name

@@ -16,7 +16,7 @@ from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.status import SUCCESS, StatusClass
-from movescu.errors import PeerError, TimedOutError
+from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
 from movescu.retrieve.config import MODELS
 from movescu.retrieve.stragglers import shortest
 from movescu.transport.connection import Connection
@@ -46,10 +46,6 @@ _FAREWELL: Final = 1.0
 
 _ECHO_SECONDS: Final = 30.0
 """Seconds for the answer to C-ECHO where no time-out is set."""
-
-
-class NoPresentationContextError(PeerError):
-    """The archive accepted no presentation context for what is to be asked."""
 
 
 class ArchiveAssociation:

@@ -21,8 +21,14 @@ import time
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dimse.status import CANCEL, DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN
-from movescu.errors import AssociationRejectedError, PeerError
-from movescu.retrieve.association import NoPresentationContextError
+from movescu.errors import (
+    AssociationRejectedError,
+    FindNotOfferedError,
+    IgnoredKeyError,
+    InventoryError,
+    NoPresentationContextError,
+    PeerError,
+)
 from movescu.retrieve.config import BATCH
 from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.evidence import joined as joined_evidence
@@ -260,12 +266,7 @@ class AttemptLoop:
 
     def _list(self, identifier: Identifier, state: RequestState) -> bool:
         """List what the archive holds, and find out what of it is needed; return True if there is a new list."""
-        from movescu.retrieve.inventory import (  # for those alone whose requests are listed
-            FindNotOfferedError,
-            IgnoredKeyError,
-            InventoryError,
-            take_inventory,
-        )
+        from movescu.retrieve.inventory import take_inventory  # for those alone whose requests are listed
 
         state.unlisted = ""
         try:

@@ -18,9 +18,16 @@ from typing import TYPE_CHECKING, Final
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, SUCCESS
-from movescu.errors import ConnectError, DirectoryNotWritableError, MovescuError, PeerError, StoreError
+from movescu.errors import (
+    ConnectError,
+    DirectoryNotWritableError,
+    MovescuError,
+    NoPresentationContextError,
+    PeerError,
+    StoreError,
+)
 from movescu.query.identifier import make_identifier
-from movescu.retrieve.association import NoPresentationContextError, association_request
+from movescu.retrieve.association import association_request
 from movescu.retrieve.client import Client
 from movescu.retrieve.config import MODELS
 from movescu.services.echo import EchoSCU

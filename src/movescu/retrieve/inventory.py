@@ -22,12 +22,17 @@ from movescu.dataset.values import element, pad
 from movescu.dictionary.uids import STUDY_ROOT_FIND
 from movescu.dictionary.vr import LONG
 from movescu.dimse.status import StatusClass
-from movescu.errors import DataSetError, PeerError
+from movescu.errors import (
+    DataSetError,
+    FindNotOfferedError,
+    IgnoredKeyError,
+    InventoryError,
+    NoPresentationContextError,
+)
 from movescu.query.identifier import Identifier
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.matching import is_empty, matches
 from movescu.query.scope import LEVELS, Scope, is_usable, keyword, listed
-from movescu.retrieve.association import NoPresentationContextError
 from movescu.retrieve.config import BATCH, MODELS
 
 if TYPE_CHECKING:
@@ -48,18 +53,6 @@ _LONG_LENGTH: Final = Struct("<I").unpack_from
 _PATIENT, _STUDY, _SERIES, _IMAGE = UNIQUE_KEYS.values()
 _K = TypeVar("_K")
 _NAMED: Final = 5  # dropped answers that a warning names
-
-
-class InventoryError(PeerError):
-    """The archive does not say what it holds; the association is still there."""
-
-
-class FindNotOfferedError(InventoryError):
-    """The archive does not offer C-FIND."""
-
-
-class IgnoredKeyError(InventoryError):
-    """The archive did not match by a key of the request: what all of the keys match cannot be known."""
 
 
 class Place(NamedTuple):

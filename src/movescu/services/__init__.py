@@ -1,1 +1,1 @@
-"""DICOM services over DIMSE (PS3.4): the users of C-MOVE, C-FIND and C-ECHO, and the provider of C-STORE."""
+"""DICOM services over DIMSE (PS3.4): the SCUs of C-MOVE, C-FIND and C-ECHO, and the SCP of C-STORE and C-ECHO."""

@@ -1,7 +1,7 @@
-"""The Verification service class, C-ECHO, as SCU: PS3.4 annex A and PS3.7 9.1.5.
+"""The SCU of the Verification service class, C-ECHO: PS3.4 annex A and PS3.7 9.1.5.
 
-Asks whether the other side is there and speaks DICOM. Answering is ``services.store``'s, making the association the
-caller's: it needs one presentation context for the Verification SOP class.
+The caller establishes the association, with a presentation context for the Verification SOP class. The SCP is in
+``services.store``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _log: Final = logger_of("movescu.echo")
 
 
 class EchoSCU:
-    """Makes C-ECHO requests on one presentation context, one after the other."""
+    """Verification SCU: sends C-ECHO requests on one presentation context, one after the other."""
 
     def __init__(self, exchange: Exchange, context: Context) -> None:
         self._exchange = exchange
@@ -30,9 +30,9 @@ class EchoSCU:
         self._message_id = 0
 
     def echo(self, deadline: Deadline) -> int:
-        """Ask, and wait for the answer. Gives its status (PS3.7 9.1.5.1.4), 0 for success.
+        """Send a request, wait for the response, and return its status (PS3.7 9.1.5.1.4), 0 for success.
 
-        Raises ``ProtocolError`` for anything but the response, and the other ``PeerError``.
+        Raise ``ProtocolError`` if anything but the response arrives, or another ``PeerError``.
         """
         self._message_id = self._message_id % 0xFFFF + 1
         self._exchange.send(self._context.context_id, CEchoRQ(VERIFICATION, self._message_id), deadline)

@@ -1,7 +1,7 @@
-"""The Query/Retrieve service class, C-FIND, as SCU: PS3.4 C.4.1 and PS3.7 9.1.2.
+"""The SCU of the Query/Retrieve service class, C-FIND: PS3.4 C.4.1 and PS3.7 9.1.2.
 
-Sends a request and gives its responses one by one, each with the bytes of its identifier. What the identifiers say,
-of request and response, is for ``query.identifier`` and the caller.
+Sends a request and yields its responses one by one, each with its encoded identifier. ``query.identifier`` encodes the
+identifier of the request; the caller decodes those of the responses.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.find")
 
 MAXIMUM_IDENTIFIER: Final = 1 << 20
-"""Longest identifier of a response that is taken, in bytes; one of an ordinary study has a few hundred."""
+"""Longest identifier of a response accepted, in bytes; that of an ordinary study has a few hundred."""
 
 
 class FindResponse(Record):
     """A C-FIND response (PS3.7 table 9.1-2).
 
-    ``identifier``: the data set of a match, in the transfer syntax of the presentation context; empty in a final
-    response.
+    ``identifier``: the data set of a match, in the transfer syntax of the presentation context. Default: empty, as in
+    a final response.
     """
 
     message_id: int
@@ -52,7 +52,7 @@ class FindResponse(Record):
 
 
 class FindSCU:
-    """Makes C-FIND requests on one presentation context, one after the other."""
+    """Query/Retrieve SCU: sends C-FIND requests on one presentation context, one after the other."""
 
     def __init__(self, exchange: Exchange, context: Context) -> None:
         self._exchange = exchange
@@ -60,7 +60,7 @@ class FindSCU:
         self._message_id = 0
 
     def request(self, identifier: bytes, deadline: Deadline) -> int:
-        """Send a C-FIND request; ``identifier`` is encoded in the context's transfer syntax. Give its message ID."""
+        """Send a C-FIND request, and return its message ID; ``identifier`` is in the context's transfer syntax."""
         self._message_id = self._message_id % 0xFFFF + 1
         message = CFindRQ(self._context.abstract_syntax, self._message_id)
         self._exchange.send(self._context.context_id, message, deadline, identifier)
@@ -68,15 +68,15 @@ class FindSCU:
         return self._message_id
 
     def cancel(self, deadline: Deadline) -> None:
-        """Ask the archive to stop the request sent last (PS3.7 9.3.2.3); the final response still comes."""
+        """Cancel the last request (PS3.7 9.3.2.3); its final response still follows."""
         self._exchange.send(self._context.context_id, CCancelRQ(self._message_id), deadline)
         _log.info("C-CANCEL request sent (MsgID %d)", self._message_id)
 
     def responses(self, deadline: Deadline) -> Iterator[FindResponse]:
-        """Give the responses to the request sent last, as they come: a match each, and the final one, which ends it.
+        """Yield the responses to the last request as they arrive, one for each match, up to the final one.
 
-        Raises ``ProtocolError`` for everything that is no response to it and for an identifier of more than
-        ``MAXIMUM_IDENTIFIER`` bytes, and the other ``PeerError``.
+        Raise ``ProtocolError`` for any other message, or for an identifier of more than ``MAXIMUM_IDENTIFIER`` bytes,
+        or another ``PeerError``.
         """
         final = False
         while not final:
@@ -96,7 +96,7 @@ class FindSCU:
             raise _unexpected(f"{message.name} where a C-FIND response is due")
         if message.message_id_being_responded_to != self._message_id:
             raise _unexpected(
-                f"a response to message {message.message_id_being_responded_to}, which was not the one sent"
+                f"a response to message {message.message_id_being_responded_to}, which is not the last request"
             )
         return message
 

@@ -1,7 +1,7 @@
-"""The Query/Retrieve service class, C-MOVE, as SCU: PS3.4 C.4.2 and PS3.7 9.1.4.
+"""The SCU of the Query/Retrieve service class, C-MOVE: PS3.4 C.4.2 and PS3.7 9.1.4.
 
-Sends a request and gives its responses one by one, the last of them with what its identifier lists. Encoding the
-identifier of the request is for ``query.identifier``, judging the outcome for ``retrieval``.
+Sends a request and yields its responses one by one, the final one with its Failed SOP Instance UID List.
+``query.identifier`` encodes the identifier of the request; ``retrieval`` judges the outcome.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _log: Final = logger_of("movescu.move")
 
 _FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
 MAXIMUM_IDENTIFIER: Final = 16 << 20
-"""Bytes of the identifier of a final response that are read; the list of 100,000 failed UIDs has 6.5 MB."""
+"""Longest identifier of a final response that is read, in bytes; a list of 100,000 failed UIDs has 6.5 MB."""
 
 
 class MoveResponse(Record):
-    """A C-MOVE response (PS3.7 table 9.1-4); counts are None where the archive left them out.
+    """A C-MOVE response (PS3.7 table 9.1-4); a count is None if the archive left it out.
 
-    ``failed_sop_instance_uids`` comes with a final response (PS3.4 C.4.2.1.4.2).
+    ``failed_sop_instance_uids``: of a final response (PS3.4 C.4.2.1.4.2). Default: empty.
     """
 
     message_id: int
@@ -59,10 +59,10 @@ class MoveResponse(Record):
 
 
 class MoveSCU:
-    """Makes C-MOVE requests on one presentation context, one after the other.
+    """Query/Retrieve SCU: sends C-MOVE requests on one presentation context, one after the other.
 
-    ``destination``: AE title that the archive sends to. ``read_pending``: data sets that pending responses announce,
-    against PS3.4, are waited for; otherwise they are taken not to come, and dropped if they do.
+    ``destination``: AE title that the archive sends to. ``read_pending``: wait for a data set that a pending response
+    announces, against PS3.4. Default: False, such a data set is not waited for, and dropped if it arrives.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class MoveSCU:
         self._uncounted = 0.0
 
     def progressed(self, *, uncounted: bool) -> float:
-        """Tell when a response last counted otherwise than the one before it, on the monotonic clock, 0 for never.
+        """Return when the counts of the responses last changed, on the monotonic clock, 0 for never.
 
-        ``uncounted``: take a response without counts for progress, where it is the only sign of any.
+        ``uncounted``: a response without counts is progress, too, for an archive that gives no other sign of it.
         """
         return max(self._counted, self._uncounted) if uncounted else self._counted
 
@@ -99,9 +99,9 @@ class MoveSCU:
             self._counts, self._counted = counts, time.monotonic()
 
     def request(self, identifier: bytes, deadline: Deadline, message_id: int = 0) -> int:
-        """Send a C-MOVE request; ``identifier`` is encoded in the context's transfer syntax. Give its message ID.
+        """Send a C-MOVE request, and return its message ID; ``identifier`` is in the context's transfer syntax.
 
-        It is the one after the last where none is given.
+        ``message_id``: default 0, the one after the last request's.
         """
         self._message_id = message_id or self._message_id % 0xFFFF + 1
         message = CMoveRQ(self._context.abstract_syntax, self._message_id, self._destination, self._priority)
@@ -110,16 +110,15 @@ class MoveSCU:
         return self._message_id
 
     def cancel(self, deadline: Deadline) -> None:
-        """Ask the archive to stop the request sent last (PS3.7 9.3.4.3)."""
+        """Cancel the last request (PS3.7 9.3.4.3); its final response still follows."""
         self._exchange.send(self._context.context_id, CCancelRQ(self._message_id), deadline)
         _log.info("C-CANCEL request sent (MsgID %d)", self._message_id)
 
     def responses(self, deadline: Deadline, attend: Callable[[], None] | None = None) -> Iterator[MoveResponse]:
-        """Give the responses to the request sent last, as they come; the final one ends it.
+        """Yield the responses to the last request as they arrive, up to the final one.
 
-        ``attend`` is called before each wait for one; it may wait itself, and cancel.
-
-        Raises ``PeerError`` for everything that is no response to it.
+        ``attend`` is called before each wait for a response; it may wait itself, and cancel. Raise ``PeerError`` if
+        anything else arrives, or the association ends.
         """
         final = False
         while not final:
@@ -152,7 +151,7 @@ class MoveSCU:
             raise _unexpected(f"{message.name} where a C-MOVE response is due")
         if message.message_id_being_responded_to != self._message_id:
             raise _unexpected(
-                f"a response to message {message.message_id_being_responded_to}, which was not the one sent"
+                f"a response to message {message.message_id_being_responded_to}, which is not the last request"
             )
         return message
 
@@ -162,20 +161,20 @@ class MoveSCU:
             self._exchange.forget_data_set()
 
     def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
-        from movescu.dataset.transcoder import values_of  # most requests come to a response without a list
+        from movescu.dataset.transcoder import values_of  # late: most final responses have no list
 
         identifier = bytearray()
         for fragment in self._exchange.data_set(deadline):
             if len(identifier) < MAXIMUM_IDENTIFIER:
                 identifier += fragment
         if len(identifier) >= MAXIMUM_IDENTIFIER:
-            _log.warning("the list of objects that were not delivered is longer than %d bytes", MAXIMUM_IDENTIFIER)
+            _log.warning("the archive's list of failed objects is longer than %d bytes: ignored", MAXIMUM_IDENTIFIER)
             return ()
         self._exchange.show_identifier(identifier, self._context.context_id)
         try:
             value = values_of(identifier, self._context.transfer_syntax).get(_FAILED_SOP_INSTANCE_UID_LIST, b"")
         except DataSetError as error:
-            _log.warning("the identifier of the final C-MOVE response cannot be read: %s", error)
+            _log.warning("the archive's list of failed objects cannot be read: %s", error)
             return ()
         text = value.decode("latin-1")
         return tuple(uid for part in text.split("\\") if (uid := part.strip("\0 ")))

@@ -1,15 +1,14 @@
-"""Storage associations that take turns in one thread, as long as their objects are small (PS3.4 annex B).
+"""The shared thread: storage associations (PS3.4 annex B) take turns in one thread while their objects are small.
 
-Each association has a thread of its own, for its peer may be slow. But where several send small objects at once, their
-threads are in each other's way: the interpreter's lock changes hands at each call of the system, and each time a thread
-has to be woken. So threads that wait for their next message leave their connections to one of them, which serves
-whatever has come whole. Objects of 8 KB over four associations take 160 to 190 us instead of 360, and half the
-processor time.
+Theory. Each association has a thread of its own, for its sender may be slow. But the threads of several senders of
+small objects hinder each other: the interpreter's lock changes hands at each system call, and each time a thread has to
+be woken, which costs more than storing the object. So the threads that wait for their next message share their
+connections, and one of them serves every message that has arrived whole.
 
-Whatever may keep that thread waiting is given back to the thread whose association it is: a message that is not whole
-yet or is large, the end of the association, an error, a peer that does not read our responses. Where the disk is slow,
-or flushed for each object, nobody shares for a while: there it is better to wait side by side. What a caller has called
-for each object may wait for anything: then nobody shares at all.
+An association is given back to its own thread whenever the shared thread might have to wait for it: a message that is
+large or not whole yet, the end of the association, an error, a sender that does not read its responses. If the disk is
+slow, or flushed for each object, nothing is shared for a while: the threads then wait in parallel. A callback of the
+caller may wait for anything; then nothing is shared at all (``side_by_side`` of ``StorageSCP``).
 """
 
 from __future__ import annotations
@@ -27,46 +26,46 @@ if TYPE_CHECKING:
     from movescu.dimse.exchange import Exchange
 
 _READY: Final[int] = select.EPOLLIN | select.EPOLLOUT if hasattr(select, "epoll") else 0
-"""Something has come, and there is room for a response."""
+"""The socket is readable, and writable for a response."""
 _ASKED: Final[int] = _READY | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET if _READY else 0
-"""Asked for by edges, so that room alone is no event. An end that comes together with a message has to be told with it,
-and so has urgent data: it would stay behind the message without an edge of its own."""
-_LARGEST: Final = 1 << 16  # bytes of a message that another thread serves; the copying of larger ones goes side by side
-_FEWEST, _MOST = 16, 1024  # messages that an association which had to be given back is left to its own thread
-_SLOW: Final = 0.005  # seconds for one message, from which on nobody shares for a while
+"""Events polled for, edge-triggered, so that a writable socket alone is no event. An end of the connection, and urgent
+data, that arrive together with a message have to be reported with it: they would have no edge of their own later."""
+_LARGEST: Final = 1 << 16  # bytes of a message served for another thread; larger ones are better copied in parallel
+_FEWEST, _MOST = 16, 1024  # messages that an association serves in its own thread after it was given back
+_SLOW: Final = 0.005  # seconds; a message that takes longer stops the sharing for ``_WHILE``
 _WHILE: Final = 1.0  # seconds
 
 
 class _Seat:
-    """An association. ``serve`` serves its next message and tells whether there may be another."""
+    """An association; ``serve`` serves its next message, and returns True if there may be another."""
 
     def __init__(self, exchange: Exchange, serve: Callable[[], bool], lock: threading.Lock) -> None:
         self.exchange = exchange
         self.connection = exchange.connection
         self.serve = serve
         self.changed = threading.Condition(lock)
-        self.shared = False  # whether its own thread waits for being given it back
-        self.alone = 0  # messages that are left to its own thread
+        self.shared = False  # its own thread waits until it is given back
+        self.alone = 0  # messages that its own thread still serves
         self.next_alone = _FEWEST
         self.error: BaseException | None = None
 
 
 class Turns:
-    """The storage associations of one SCP, and which thread serves their next messages."""
+    """The storage associations of one SCP, and the thread that serves the shared ones."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seats: dict[int, _Seat] = {}  # by descriptor
-        self._server: _Seat | None = None  # whose thread serves the shared ones
+        self._server: _Seat | None = None  # its thread serves the shared ones
         self._poll: select.epoll | None = None
-        self._not_before = 0.0  # nothing is shared until then, on the monotonic clock
+        self._not_before = 0.0  # nothing is shared before this time, on the monotonic clock
 
     def run(self, exchange: Exchange, serve: Callable[[], bool]) -> None:
-        """Have an association served, message by message, until ``serve`` says that it was the last.
+        """Serve an association message by message until ``serve`` returns False.
 
-        To be called in a thread for this association, where all that ``serve`` raises is raised too.
+        Call it in the association's own thread: it raises what ``serve`` raises, in whichever thread that ran.
         """
-        if not _READY or exchange.connection.secured:  # what TLS has decrypted already no system call tells
+        if not _READY or exchange.connection.secured:  # bytes that TLS has buffered are no event of the socket
             while serve():
                 pass
             return
@@ -80,14 +79,14 @@ class Turns:
                 self._await_turn(seat)
         finally:
             with self._lock:
-                if self._seats.get(descriptor) is seat:  # else it is closed, and another connection's by now
+                if self._seats.get(descriptor) is seat:  # else the descriptor belongs to another connection by now
                     del self._seats[descriptor]
                 if not self._seats and self._poll is not None:
                     self._poll.close()
                     self._poll = None
 
     def _await_turn(self, seat: _Seat) -> None:
-        """Return when its own thread has to serve the next message; raise what another one met."""
+        """Return when this thread has to serve the next message. Raise the error that the shared thread got."""
         if len(self._seats) < 2:
             return
         if seat.alone or seat.connection.has_more or time.monotonic() < self._not_before:
@@ -95,12 +94,12 @@ class Turns:
             return
         with self._lock:
             seat.connection.leave(time.monotonic())
-            seat.shared = True  # from now on it may be served, if there is who serves
+            seat.shared = True  # from here on the shared thread may serve it
             try:
                 if self._poll is None:
                     self._poll = select.epoll()
                 self._poll.register(seat.connection, _ASKED)
-            except OSError:  # no descriptor is left, or no memory
+            except OSError:  # out of descriptors or memory
                 seat.shared = False
                 return
             while seat.shared and self._server is not None:
@@ -114,8 +113,8 @@ class Turns:
             raise error
 
     def _serve_all(self, own: _Seat) -> None:
-        """Serve whatever comes on shared associations, until this thread's own needs it, or is the only one left."""
-        assert self._poll is not None  # made before the first was shared
+        """Serve the shared associations until ``own`` is given back to this thread, or is the only one left."""
+        assert self._poll is not None  # made before the first association was shared
         try:
             while own.shared and len(self._seats) > 1:
                 for descriptor, events in self._poll.poll():
@@ -128,20 +127,20 @@ class Turns:
                 self._server = None
                 for seat in self._seats.values():
                     if seat.shared:
-                        seat.changed.notify()  # it is the next one
+                        seat.changed.notify()  # its thread is the next shared one
                         break
 
     def _is_served(self, seat: _Seat, events: int) -> bool:
-        """Serve what has come, if that can be done without waiting; False if the association has to be given back."""
+        """Serve the message that has arrived, if no wait is needed; False if the association has to be given back."""
         begun = time.monotonic()
         if begun < self._not_before:
             return False
-        if events != _READY:  # an association that is new here is told to have room: that is nothing
+        if events != _READY:  # a newly registered socket is reported as writable, which is not a message
             return events == select.EPOLLOUT
         try:
             if not self._is_taken(seat):
                 return False
-        except BaseException as error:  # noqa: BLE001 - raised where the association is served otherwise
+        except BaseException as error:  # noqa: BLE001 - raised again in the association's own thread
             seat.error = error
             return False
         now = time.monotonic()
@@ -152,10 +151,10 @@ class Turns:
 
     @staticmethod
     def _is_taken(seat: _Seat) -> bool:
-        """Take in what has come and serve it; False if its own thread has to go on."""
+        """Receive and serve a message; False if the association's own thread has to go on."""
         size = seat.connection.take()
         if size < 0:
-            return True  # it came with what had come before
+            return True  # its bytes were received with the last message
         if size > _LARGEST or not seat.exchange.has_message:
             seat.alone = seat.next_alone
             seat.next_alone = min(2 * seat.next_alone, _MOST)

@@ -1,8 +1,7 @@
-"""The Storage and Verification service classes as SCP: PS3.4 annexes A and B, PS3.7 9.1.1 and 9.1.5.
+"""The SCP of the Storage and Verification service classes: PS3.4 annexes A and B, PS3.7 9.1.1 and 9.1.5.
 
-Serves one association: answers its request, takes C-STORE and C-ECHO until it is released, and responds with the status
-of PS3.4 table B.2-1 that says what became of each object. Where an object goes is for its ``ObjectReceiver``; nothing
-of it is held here.
+Serves an association: answers its request, carries out C-STORE and C-ECHO until it is released, and responds to each
+C-STORE with its status of PS3.4 table B.2-1. An ``ObjectReceiver`` stores each object; nothing of it is held here.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.store")
 
-_REPORTED_REJECTIONS: Final = 1000  # classes that were not accepted and are remembered
+_REPORTED_REJECTIONS: Final = 1000  # limit of the rejected classes that are kept for the report
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 
 
 class Received(Struct):
-    """What became of an object; ``size`` is that of its data set in bytes, ``error`` why it was not kept."""
+    """Result of a C-STORE; ``size``: bytes of the data set. ``error``: why it was not stored. Default: None."""
 
     incoming: Incoming
     size: int
@@ -58,7 +57,7 @@ class Received(Struct):
         self.error = error
 
 
-# what went wrong -> status of PS3.4 table B.2-1, subclasses first
+# Status of each error (PS3.4 table B.2-1), subclasses first
 _STATUS: Final = (
     (DataSetMismatchError, codes.DATA_SET_DOES_NOT_MATCH),
     (DataSetError, codes.CANNOT_UNDERSTAND),
@@ -67,7 +66,7 @@ _STATUS: Final = (
 
 
 class _RefusedError(MovescuError):
-    """A request that is refused for what its command set says."""
+    """A C-STORE request is refused because of its command set."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -75,13 +74,13 @@ class _RefusedError(MovescuError):
 
 
 class StorageSCP:
-    """Serves storage associations; one instance serves all of them, each in a thread unless ``shared_thread`` does.
+    """Storage SCP: one instance serves all associations, each in its own thread or in the shared one.
 
-    ``open_receiver`` is asked for each object where it goes; ``on_received`` is told what became of it, before the
-    response leaves, and ``on_broken_off`` of each whose sender was lost before it was whole. ``on_responded`` is called
-    when the response has left, which is the time to make ready for the next object. ``side_by_side``: no association is
-    ever served in the thread of another, for what is called may wait for something. ``store_timeout``: seconds
-    of silence within a message that end the association, None for none.
+    ``open_receiver`` returns the receiver of an object. ``on_received`` is called with the result of each object before
+    its response is sent, ``on_broken_off`` with each object whose association ended in its middle, ``on_responded``
+    after each response, the time to prepare for the next object. ``side_by_side``: never share a thread, as a callback
+    may wait. Default: False. ``store_timeout``: seconds that a sender may be silent within a message. Default: 60;
+    None is no limit.
     """
 
     def __init__(
@@ -101,17 +100,17 @@ class StorageSCP:
         self._on_broken_off = on_broken_off
         self._on_responded = on_responded
         self.rejected: dict[RejectedClass, None] = {}
-        """The SOP classes of which contexts were not accepted, in their order, over all associations."""
+        """The SOP classes with rejected contexts, in order, over all associations."""
         self._turns = None if side_by_side else Turns()
-        self._silence = Silence(store_timeout, "the storage client is silent in the middle of a message")
+        self._silence = Silence(store_timeout, "the sender is silent in the middle of a message")
         self._idle = Silence(None, "waiting for a storage request", within=self._silence)
 
     def answer(self, request: AssociateRQ) -> AssociateAC | None:
-        """Give the answer to the request for an association, None for a rejection."""
+        """Return the answer to an association request, None for a rejection."""
         return answer(request, self._policy) if refusal(request, self._policy) is None else None
 
     def serve(self, connection: Connection, request: AssociateRQ) -> None:
-        """Serve one association to its end. Raises ``MovescuError`` if it ends otherwise than by release."""
+        """Serve one association to its end. Raise ``MovescuError`` if it does not end by release."""
         rejection = refusal(request, self._policy)
         if rejection is not None:
             _log.error(
@@ -138,7 +137,7 @@ class StorageSCP:
         _log.info("storage association with %s released", connection.peer)
 
     def _serve_messages(self, exchange: Exchange, calling_ae_title: str) -> None:
-        """Serve all messages up to the request to release the association."""
+        """Serve all messages up to the release request."""
 
         def serve() -> bool:
             received = exchange.receive(self._idle)
@@ -154,9 +153,9 @@ class StorageSCP:
             self._turns.run(exchange, serve)
 
     def dispatch(self, exchange: Exchange, context_id: int, message: Message, calling_ae_title: str) -> None:
-        """Carry out one request, C-STORE or C-ECHO; any other raises ``ProtocolError``.
+        """Carry out a C-STORE or C-ECHO request. Raise ``ProtocolError`` for any other message.
 
-        For a provider of several services that has one association for all of them; others want ``serve``.
+        For an SCP that has other services on the same association, too; else use ``serve``.
         """
         context = exchange.connection.contexts[context_id]
         if isinstance(message, CStoreRQ) and exchange.data_set_announced:
@@ -202,7 +201,7 @@ class StorageSCP:
                 receiver.discard()
                 raise
         except (StoreError, DataSetError, _RefusedError) as error:
-            size += sum(sum(map(len, batch)) for batch in batches)  # the rest of the object is still on its way
+            size += sum(sum(map(len, batch)) for batch in batches)  # the rest of the object still arrives
             return Received(incoming, size, _status(error), _without_frames(error))
         return Received(incoming, size, codes.SUCCESS)
 
@@ -222,7 +221,7 @@ def _encode_failure(received: Received, error: MovescuError) -> bytes:
 
 
 def _without_frames(error: MovescuError) -> MovescuError:
-    """Take the tracebacks from an error that is kept: their frames hold the object and the buffers it came through."""
+    """Remove the tracebacks of an error that is kept: their frames refer to the object and its buffers."""
     raised: BaseException | None = error
     while raised is not None:
         raised.__traceback__ = None
@@ -237,7 +236,7 @@ def _status(error: MovescuError) -> int:
 
 
 def _refusal(incoming: Incoming) -> _RefusedError | None:
-    """Refuse what the command set alone shows to be wrong (PS3.7 9.1.1.1.9); None if it is sound."""
+    """Return the refusal of an invalid command set (PS3.7 9.1.1.1.9), None for a valid one."""
     request, abstract_syntax = incoming.request, incoming.context.abstract_syntax
     if abstract_syntax == VERIFICATION or request.affected_sop_class_uid != abstract_syntax:
         return _RefusedError("SOP class differs from that of its presentation context", codes.SOP_CLASS_NOT_SUPPORTED)
@@ -247,7 +246,7 @@ def _refusal(incoming: Incoming) -> _RefusedError | None:
 
 
 def _comment(error: MovescuError) -> str:
-    """Word the Error Comment (0000,0902): names of our own files are no peer's business."""
+    """Return the Error Comment (0000,0902), without the names of local files."""
     if isinstance(error, StoreError):
         cause = getattr(error.__cause__, "strerror", None)
         return f"the object cannot be stored: {cause or 'no reason given'}"

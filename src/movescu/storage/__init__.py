@@ -1,1 +1,1 @@
-"""Where received objects go: their names and their files."""
+"""Storage of received objects: into files, with their names and folders, or into sinks."""

@@ -1,10 +1,10 @@
-"""How written files get to the disk: with each object, behind the receiving, or when the system likes.
+"""Durability: when the files of received objects are flushed to the disk (``--durable``).
 
-``Durability.END``, the default, costs next to nothing while objects come in: few files are flushed one by one at the
-end; where they are many, the file system that holds them is flushed whole by ``syncfs(2)`` (which reports write errors
-since Linux 5.8), from a thread that runs behind the receiving whenever another 64 MiB have been written, and once more
-at the end. A retrieve of 1000 objects of 8 KB onto ext4 takes 0.5 s that way, as without any flush, and 4.6 s with an
-``fsync`` for each. Where there is no ``syncfs``, files beyond the first few are flushed as they are committed.
+``Durability.END``, the default, costs little while objects are received. A few files are flushed one by one at the end.
+For many files, the whole file system is flushed by ``syncfs(2)`` (which reports write errors since Linux 5.8): by a
+thread in the background whenever another 64 MiB were written, and once more at the end. An ``fsync`` for each of many
+small files would take far longer than receiving them. Without ``syncfs``, files beyond the first few are flushed when
+they are committed.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
     from typing import Final
 
 _FEW: Final = 16  # files that are flushed one by one at the end
-_BEHIND: Final = 64 << 20  # bytes that are written between two flushes behind the receiving
+_BEHIND: Final = 64 << 20  # bytes written between two flushes in the background
 
 
 class Durability(Enum):
     """When received objects are flushed to the disk (``--durable``)."""
 
     END = "end"
-    """Before the end: exit code 0 means that everything was flushed."""
+    """Before the end of the retrieve: exit code 0 means that everything was flushed."""
     OBJECT = "object"
-    """Before each C-STORE success."""
+    """Before each C-STORE response of success."""
     OFF = "off"
-    """Whenever the system does it."""
+    """Whenever the system decides."""
 
 
 def durability_of(value: Durability | str) -> Durability:
-    """Return what a value names: one of ``Durability``, or its word. Raises ``UsageError``."""
+    """Return the ``Durability`` of a value or word. Raise ``UsageError`` if it is none."""
     try:
         return Durability(value)
     except ValueError:
         words = ", ".join(one.value for one in Durability)
-        raise UsageError(f"durability {value!r} is none of {words}") from None
+        raise UsageError(f"durability {value!r} is not one of {words}") from None
 
 
 class Flusher:
-    """Flushes the files that are committed to one directory; raises ``OSError``, every method of it."""
+    """Flushes the files that are committed to one directory. Every method raises ``OSError``."""
 
     def __init__(self, directory: int, durability: Durability) -> None:
         self._directory = directory
@@ -55,7 +55,7 @@ class Flusher:
         self._few: list[str] = []
         self._folders: set[str] = set()
         self._many = False
-        self._size = 0  # bytes since the last flush behind the receiving
+        self._size = 0  # bytes since the last flush in the background
         self._wake = threading.Event()
         self._finished = False
         self._thread: threading.Thread | None = None
@@ -63,7 +63,7 @@ class Flusher:
         self._syncfs: Callable[[int], None] | None = None
 
     def written(self, fd: int, name: str, size: int) -> None:
-        """Note that a file of so many bytes is about to get its name, a path below the directory."""
+        """Note that a file of ``size`` bytes is about to get its name, a path below the directory."""
         if self._durability is Durability.OBJECT:
             os.fsync(fd)
         elif self._durability is Durability.END:
@@ -73,7 +73,7 @@ class Flusher:
                 os.fsync(fd)
 
     def relied_on(self, fd: int, name: str, size: int) -> None:
-        """Note a file of an earlier run, which may have ended before its files were flushed."""
+        """Note a file of an earlier run, which may have ended before it was flushed."""
         if self._durability is not Durability.OFF:
             with self._lock:
                 alone = self._remember(name, size)
@@ -81,9 +81,10 @@ class Flusher:
                 os.fsync(fd)
 
     def named(self, folder: int, fd: int = -1) -> None:
-        """Note that a file has got its name, in an open folder of which it is on the disk that it is there.
+        """Note that a file was given its name in ``folder``, an open folder that is itself flushed.
 
-        ``fd``: the file, if it had no name before. btrfs flushes no such file, though it says so, before Linux 6.17.
+        ``fd``: the file, if it had no name before: btrfs does not flush an unnamed file before Linux 6.17, and reports
+        success.
         """
         if self._durability is Durability.OBJECT:
             if fd >= 0:
@@ -91,13 +92,13 @@ class Flusher:
             os.fsync(folder)
 
     def _remember(self, name: str, size: int) -> bool:
-        """Take a file in; True if it has to be flushed at once."""
+        """Remember a file for ``finish``; True if it has to be flushed at once instead."""
         among_few = not self._many
         if among_few:
             self._few.append(name)
             if len(self._few) > _FEW:
                 self._many = True
-                self._syncfs = _find_syncfs()  # without it, the few keep their turn at the end
+                self._syncfs = _find_syncfs()  # without it, the first few are still flushed at the end
         self._folders.add(name.rpartition("/")[0])
         self._size += size
         if self._syncfs is not None and self._size >= _BEHIND:
@@ -109,7 +110,7 @@ class Flusher:
         return not among_few and self._syncfs is None
 
     def _run(self) -> None:
-        assert self._syncfs is not None  # the thread is started where there is one
+        assert self._syncfs is not None  # the thread is started only then
         try:
             while True:
                 self._wake.wait()
@@ -121,7 +122,7 @@ class Flusher:
             self._failure = error
 
     def stop(self) -> None:
-        """End the thread that flushes behind the receiving; nothing is awaited but the flush it may be at."""
+        """End the thread that flushes in the background; wait for no more than its current flush."""
         if self._thread is not None:
             self._finished = True
             self._wake.set()
@@ -129,7 +130,7 @@ class Flusher:
             self._thread, self._finished = None, False
 
     def finish(self) -> None:
-        """Wait until all that was committed is on the disk."""
+        """Wait until every committed file is on the disk."""
         if self._durability is Durability.OFF:
             return
         self.stop()
@@ -148,7 +149,7 @@ class Flusher:
         try:
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._directory)
         except FileNotFoundError:
-            return  # somebody took it away in the meantime: nothing of ours is left to flush
+            return  # someone has removed the file meanwhile: nothing is left to flush
         try:
             os.fsync(fd)
         finally:
@@ -156,7 +157,7 @@ class Flusher:
 
 
 def _with_those_above(folders: set[str]) -> set[str]:
-    """Give the folders and all between them and the directory, which may be new as well."""
+    """Return the folders and all between them and the directory, which may be new, too."""
     result = set()
     for folder in folders:
         while folder and folder not in result:
@@ -166,10 +167,10 @@ def _with_those_above(folders: set[str]) -> set[str]:
 
 
 def _find_syncfs() -> Callable[[int], None] | None:
-    """Give Linux's ``syncfs``, which Python's ``os`` does not have."""
+    """Return Linux's ``syncfs``, which Python's ``os`` lacks; None if there is none."""
     if not sys.platform.startswith("linux"):
         return None
-    import ctypes  # 10 ms, for retrieves of many files alone
+    import ctypes  # late: slow to load, and needed for many files alone
 
     function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if function is None:

@@ -1,8 +1,8 @@
-"""The folders of a layout below the output directory: made as they are needed, and held open while they are in use.
+"""The folders of a layout, below the output directory: made when needed, and kept open while in use.
 
-Each is opened relative to the one above it, and no symbolic link is followed: whatever others put into the directory,
-nothing is written outside it. The last few descriptors are kept, so that the next object of a series costs no call of
-the system. OS errors pass through: ``writer`` has words for them.
+Each is opened relative to its parent without following symbolic links: whatever others put into the directory, nothing
+is written outside it. The descriptors used last are kept, so that the next object of a series needs no system call.
+OS errors pass through; ``writer`` turns them into errors of this package.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from typing import Final
 
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_KEPT: Final = 64  # folders: of a usual limit of 1024 descriptors, for as many associations as are served at once
+_KEPT: Final = 64  # open folders: one for each association at a time, far below the usual limit of descriptors
 
 
 class Folder:
-    """An open folder; it is closed when nobody has it any more, neither the cache nor a thread."""
+    """An open folder, closed when neither the cache nor a thread refers to it."""
 
     __slots__ = ("fd",)
 
@@ -28,7 +28,7 @@ class Folder:
         self.fd = fd
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -38,16 +38,16 @@ class Folder:
 
 
 class Folders:
-    """The folders below one directory. ``flushed``: that each is there is on the disk before it is given."""
+    """The folders below one directory; ``flushed``: the entry of each is on the disk before ``get`` returns it."""
 
     def __init__(self, directory: Folder, *, flushed: bool) -> None:
         self._directory = directory
         self._flushed = flushed
-        self._kept: dict[str, Folder] = {}  # by path, the one used last behind
+        self._kept: dict[str, Folder] = {}  # by path, least recently used first
         self._lock = threading.Lock()
 
     def get(self, path: str) -> Folder:
-        """Give a folder, made with those above it if it is not there; parts of the path have ``/`` between them."""
+        """Return the folder of a path with ``/``; it and its parents are made if missing."""
         with self._lock:
             folder = self._kept.pop(path, None) or self._open(path)
             self._kept[path] = folder
@@ -56,7 +56,7 @@ class Folders:
         return folder
 
     def forget(self) -> None:
-        """Open all of them anew: one was taken away."""
+        """Forget all open folders, as one was removed; they are opened again when needed."""
         with self._lock:
             self._kept.clear()
 
@@ -73,6 +73,6 @@ class Folders:
 def _open_or_make(name: str, above: int) -> int:
     with contextlib.suppress(FileNotFoundError):
         return os.open(name, _OPEN, dir_fd=above)
-    with contextlib.suppress(FileExistsError):  # another process was quicker
+    with contextlib.suppress(FileExistsError):  # another process was faster
         os.mkdir(name, dir_fd=above)
     return os.open(name, _OPEN, dir_fd=above)

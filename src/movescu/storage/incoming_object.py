@@ -1,4 +1,4 @@
-"""An object about to be received, and what takes it: what ``services.store`` and those who keep objects agree on."""
+"""An incoming object and its receiver: the interface between ``services.store`` and the storage of objects."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ if TYPE_CHECKING:
 
 
 class ObjectReceiver(Protocol):
-    """Takes one object as it comes in."""
+    """Receiver of one object."""
 
     def write(self, *fragments: memoryview) -> None:
-        """Take the next bytes of the data set, as they came; borrowed. Raises ``StoreError`` and ``DataSetError``."""
+        """Add the next bytes of the data set, which are borrowed.
+
+        Raise ``StoreError`` if they cannot be stored, ``DataSetError`` if they are not a data set.
+        """
 
     def finish(self) -> None:
-        """Keep the object: it was received whole. Raises ``StoreError`` and ``DataSetError``; nothing is kept then."""
+        """Store the object, which was received whole.
+
+        Raise ``StoreError`` if it cannot be stored, ``DataSetError`` if it is not valid; nothing is kept then.
+        """
 
     def discard(self) -> None:
-        """Keep nothing of the object."""
+        """Remove everything that was stored of the object."""
 
 
 class Incoming(Struct):
-    """An object about to be received: its request, presentation context, and the title of its sender."""
+    """An object about to be received: its request, its presentation context, and its sender's AE title."""
 
     request: CStoreRQ
     context: Context
@@ -54,5 +60,5 @@ class Incoming(Struct):
 
     @property
     def prefix(self) -> str:
-        """The file name prefix of its class."""
+        """The file name prefix of its SOP class."""
         return prefix(self.request.affected_sop_class_uid)

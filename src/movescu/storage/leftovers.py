@@ -1,23 +1,23 @@
-"""Temporary files of runs that did not end: which they are, and taking them away without touching those of a live run.
+"""Leftovers: temporary files of runs that were killed. Finds and removes them, but never those of a live run.
 
-A killed process leaves ``.movescu-<mark>-<number>.part``. Its mark has the beginning of the machine's boot ID, the
-process ID and 32 random bits: a process ID alone comes again, at each start of a container for one. A run holds
+A killed process leaves ``.movescu-<mark>-<number>.part``. The mark has the beginning of the machine's boot ID, the
+process ID and 32 random bits: process IDs alone repeat, for example at each start of a container. A run holds
 ``flock(2)`` on ``.movescu-<mark>.lock`` from before its first temporary file to its end, and the system drops that lock
-however the run ends. So the word of a lock is:
+however the run ends:
 
 ==========================================  ========================================================================
 the run's lock                              its temporary files
 ==========================================  ========================================================================
-held                                        are in use
-free, of this boot of this machine          are left over: removed, and the lock after them
-free, of another boot or machine            as below: the lock may be one that a network file system does not hand on
-there is none (no lock could be made)       left over once untouched for a day, by the clock of the file system
+held                                        in use
+free, of this boot of this machine          left over: removed, and the lock after them
+free, of another boot or machine            as below: a network file system may not share locks between machines
+missing (none could be made)                left over once untouched for a day, by the clock of the file system
 ==========================================  ========================================================================
 
-A run holds a shared lock on a descriptor for reading, so that the file system can be remounted read-only meanwhile; who
-looks for leftovers tries an exclusive one, for which NFS wants a descriptor for writing. The lock costs a run 45 us and
-an object nothing; a lock on each temporary file would cost each object 3 us, more over a network. Nobody else's names
-are touched, and no lock is taken that cannot be opened for writing: the leftovers of other users.
+A run holds a shared lock on a descriptor for reading, so that the file system can still be remounted read-only; a sweep
+tries an exclusive one, for which NFS requires a descriptor for writing. One lock for the run costs an object nothing; a
+lock for each temporary file would, especially over a network. Other names are not touched, nor the leftovers of other
+users, whose locks cannot be opened for writing.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _OURS: Final = r"\.movescu-(([0-9a-f]{8}|none)-[0-9]+-[0-9a-f]{8})(\.lock|-[0-9]
 _MAKE: Final = os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _UNTOUCHED: Final = 86400.0
-"""Seconds after which a temporary file without a lock that counts is left over; a live one is being written."""
-_MOST_LOCKS: Final = 64  # of dead runs that are taken in one sweep, each with a descriptor; the next run takes more
+"""Seconds without a write after which a temporary file without a reliable lock is left over."""
+_MOST_LOCKS: Final = 64  # of killed runs in one sweep, each with a descriptor; the next run takes more
 _JOIN_SECONDS: Final = 5.0
 
 
 class _Found(Record):
-    """A name in the directory that a run gave, and the run's mark."""
+    """A temporary file or lock in the directory, with the mark of its run."""
 
     mark: str
     name: str
@@ -62,10 +62,10 @@ class _Found(Record):
 
 
 class RunLock:
-    """The lock that a run holds on its temporary files in a directory, given by its descriptor.
+    """The lock of a run on its temporary files in a directory, given by its descriptor.
 
-    ``mark`` is what their names begin with, behind ``.movescu-``. Where no lock can be made - a full disk, a file
-    system without ``flock`` - the run goes on without.
+    ``mark``: the names of the files begin with ``.movescu-`` and this. If no lock can be made (a full disk, a file
+    system without ``flock``), the run goes on without one.
     """
 
     def __init__(self, directory: int) -> None:
@@ -74,7 +74,7 @@ class RunLock:
         self.boot = _boot()
         self.mark = self._new_mark()
         with contextlib.suppress(OSError):
-            while not self._hold():  # as good as never: somebody took our file for left over before it was locked
+            while not self._hold():  # very rare: another run removed the file, as left over, before it was locked
                 self.mark = self._new_mark()
 
     def _new_mark(self) -> str:
@@ -96,11 +96,11 @@ class RunLock:
 
     @property
     def made(self) -> float | None:
-        """When the lock was made, in seconds by the clock of the file system; None if there is none."""
+        """When the lock was made, in seconds by the clock of the file system; None without a lock."""
         return os.fstat(self._fd).st_mtime if self._fd >= 0 else None
 
     def release(self) -> None:
-        """Give the lock back, and remove its file."""
+        """Release the lock, and remove its file."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(_lock_name(self.mark), dir_fd=self._directory)
@@ -110,7 +110,7 @@ class RunLock:
 
 
 class Sweep:
-    """Removes what other runs left in a directory, in a thread of its own: 100,000 names take 0.1 s of processor."""
+    """Removes the leftovers in a directory, in a thread of its own: the directory may have very many names."""
 
     def __init__(self, directory: int, lock: RunLock) -> None:
         self._directory = os.dup(directory)
@@ -127,11 +127,12 @@ class Sweep:
         try:
             self._sweep()
         except OSError as error:
-            _log.info("cannot look for temporary files that were left over: %s", error.strerror)
+            _log.info("cannot look for temporary files of killed runs: %s", error.strerror)
         finally:
             os.close(self._directory)
         if self._removed:
-            _log.info("removed %d temporary files of runs that did not end", self._removed)
+            noun = "file" if self._removed == 1 else "files"
+            _log.info("removed %d temporary %s of killed runs", self._removed, noun)
 
     def _sweep(self) -> None:
         found = self._names()
@@ -140,7 +141,7 @@ class Sweep:
         with contextlib.ExitStack() as stack:
             locks = [entry for entry in found if entry.is_lock]
             free = {entry.mark for entry in locks[:_MOST_LOCKS] if self._take(entry.name, stack)}
-            if free:  # those runs may have gone on while the names were read
+            if free:  # those runs may have written more files since the names were read
                 found = self._names()
             held = {entry.mark for entry in found if entry.is_lock} - free
             certain = {mark for mark in free if mark.startswith(self._boot)} if self._boot != _NO_BOOT_ID else set()
@@ -149,15 +150,15 @@ class Sweep:
                     self._remove(entry)
 
     def _names(self) -> list[_Found]:
-        """Read what other runs than our own have in the directory."""
+        """Return the files and locks of other runs in the directory."""
         with os.scandir(self._directory) as entries:
             names = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
-        others = (name for name in names if not name.startswith(f"{_PREFIX}{self._own_mark}"))  # mostly there are none
+        others = (name for name in names if not name.startswith(f"{_PREFIX}{self._own_mark}"))  # mostly none
         matches = (re.compile(_OURS).fullmatch(name) for name in others)
         return [_Found(match[1], match[0]) for match in matches if match and match[1] != self._own_mark]
 
     def _take(self, name: str, stack: contextlib.ExitStack) -> bool:
-        """Take the lock of a run until the stack ends; False if it is held, or if that cannot be told."""
+        """Hold the lock of a run until the stack ends; False if the run holds it, or that is unknown."""
         try:
             fd = os.open(name, _OPEN, dir_fd=self._directory)
             stack.callback(os.close, fd)
@@ -174,7 +175,7 @@ class Sweep:
         return self._now is not None and self._now - written > _UNTOUCHED
 
     def _remove(self, entry: _Found) -> None:
-        with contextlib.suppress(OSError):  # another run was quicker, or it is not ours to remove
+        with contextlib.suppress(OSError):  # another run was faster, or it is another user's
             os.unlink(entry.name, dir_fd=self._directory)
             self._removed += not entry.is_lock
 
@@ -184,7 +185,7 @@ def _lock_name(mark: str) -> str:
 
 
 def _boot() -> str:
-    """Give the beginning of the boot ID of this machine, 8 digits; Linux alone tells it."""
+    """Return the first 8 digits of the machine's boot ID, which Linux alone has, else ``none``."""
     try:
         with open(_BOOT_ID, encoding="ascii") as file:
             boot = file.read(8)

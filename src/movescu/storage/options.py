@@ -1,6 +1,6 @@
 """Configuration of storage: where received objects go, and what their files look like (PS3.10).
 
-Nothing here is loaded for a retrieve without a port of our own.
+Not loaded for a retrieve without a port of its own.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 class StorageOptions(Record):
-    """What becomes of received objects.
+    """Storage of received objects.
 
-    ``directory``: an existing directory. ``ignore``: nothing is kept. ``file_format``: with preamble and file meta.
-    ``encoding`` is not looked at where ``bit_preserving`` is set. ``maximum_inflated``: bytes to which a deflated data
-    set may grow, unless ``bit_preserving`` is set: then it is not inflated. ``layout``: where in the directory, None
-    for flat. ``sink`` makes the receivers of what goes elsewhere (``storage.sinks``); only ``ignore`` counts beside it.
+    ``directory``: an existing one. Default: the current directory. ``ignore``: store nothing. ``bit_preserving``: write
+    each data set as received; ``encoding`` is then ignored. ``file_format``: write preamble and file meta. Default:
+    True. ``maximum_inflated``: bytes that a deflated data set may have when inflated; with ``bit_preserving`` none is.
+    ``layout``: folders and names in the directory. Default: None, flat. ``sink``: returns the receiver of each object
+    instead (``storage.sinks``); of the other options, only ``ignore`` then has an effect.
     """
 
     directory: str = "."
@@ -38,5 +39,5 @@ class StorageOptions(Record):
 
     @property
     def to_files(self) -> bool:
-        """Whether received objects become files of the directory."""
+        """Whether objects are written to files of the directory."""
         return not self.ignore and self.sink is None

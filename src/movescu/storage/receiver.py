@@ -1,9 +1,10 @@
-"""How a received object becomes a file, in each mode of the command: what ``services.store`` hands fragments to.
+"""The receivers of objects: write the data set of a C-STORE request (PS3.4 annex B) to a PS3.10 file, in three modes.
 
-Normal: the data set is walked, recoded where the output options or its own shape ask for it, and checked against its
-C-STORE request; where nothing has to change the received bytes themselves are written. Small objects are looked at
-when they are whole, large ones go to the file as they come. Bit preserving: everything goes to the file as it comes,
-behind a file meta made from the request. Ignoring: nothing is looked at or kept.
+- Normal. The data set is parsed, re-encoded if the output options or its own encoding require it, and checked against
+  its request. If nothing has to change, the received bytes themselves are written. A small object is parsed when it is
+  whole; a large one is written while it arrives.
+- Bit preserving (``+B``). The received bytes are written unparsed, after a file meta made from the request.
+- Ignoring (``--ignore``). The object is neither parsed nor stored.
 """
 
 from __future__ import annotations
@@ -35,31 +36,31 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.store")
 
 _LOOK: Final = 1 << 16
-"""Bytes of a data set from which on it is looked at before it is whole, and again whenever they have doubled."""
+"""Classify a data set once this many bytes have arrived, and again each time the size doubles."""
 _WHOLE: Final = 1 << 20
-"""Bytes of a data set that are held before it is recoded as a stream."""
+"""Bytes of a data set that are held before it is re-encoded as a stream."""
 _NO_PIXELS: Final = tuple(b"\xe0\x7f\x10\x00" + rest for rest in (b"OW" + bytes(6), b"OB" + bytes(6), bytes(4)))
-"""How a small data set ends whose pixel data is empty, in little endian."""
+"""Last bytes of a small data set with empty pixel data, in little endian."""
 
 
 class IgnoringReceiver:
-    """Receives an object and keeps nothing of it (``--ignore``)."""
+    """Receiver that stores nothing (``--ignore``)."""
 
     def write(self, *fragments: memoryview) -> None:
         """Drop the bytes."""
 
     def finish(self) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def discard(self) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
 
 class _Storage(Record):
-    """What the receivers of all objects have in common.
+    """The common part of the receivers of all objects.
 
-    ``commit`` gives a file its name. ``noted``: the tags of elements that it wants to know; where an object was walked
-    it is told what was found of them.
+    ``commit`` gives a file its name. ``noted``: the tags of the elements that it needs; if the object was parsed, it
+    is called with those found. ``on_kept``: called with SOP instance UID and path of each stored object.
     """
 
     directory: OutputDirectory
@@ -69,7 +70,7 @@ class _Storage(Record):
 
 
 class _FileReceiver:
-    """What the two receivers that write files have in common."""
+    """The common part of the two receivers that write files."""
 
     def __init__(self, storage: _Storage, incoming: Incoming, meta: bytes) -> None:
         self._storage = storage
@@ -89,16 +90,16 @@ class _FileReceiver:
         self._storage.on_kept(request.affected_sop_instance_uid, path)
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove the file."""
         if self._file is not None:
             self._file.discard()
 
 
 class BitPreservingReceiver(_FileReceiver):
-    """Writes an object as it comes (``+B``)."""
+    """Receiver that writes an object as received (``+B``)."""
 
     def write(self, *fragments: memoryview) -> None:
-        """Append the bytes, the first of them behind the file meta. Raises ``StoreError``."""
+        """Append the bytes, the first after the file meta. Raise ``StoreError`` if they cannot be written."""
         if self._file is None:
             self._file = self._directory.create()
             self._file.begin(self._meta, *fragments)
@@ -106,7 +107,7 @@ class BitPreservingReceiver(_FileReceiver):
             self._file.write_all(fragments)
 
     def finish(self) -> None:
-        """Give the file its name. Raises ``StoreError``."""
+        """Give the file its name. Raise ``StoreError`` if that fails."""
         if self._file is None:
             self.write()
         assert self._file is not None  # made by write()
@@ -114,11 +115,11 @@ class BitPreservingReceiver(_FileReceiver):
 
 
 class NormalReceiver(_FileReceiver):
-    """Writes an object as the output options ask, once it has proved to be what its request said.
+    """Receiver that writes an object as the output options require, after checking it against its request.
 
-    It starts by holding the bytes. Once they reach into native pixel data and nothing before had to change, they and
-    the rest of the pixel data go to the file as they come (``_remaining`` bytes, -1 while it is not so). Where more
-    than a MiB does not show that, a ``Recoder`` takes over, and what is smaller is looked at when it is whole.
+    At first the bytes are held. Once they reach into native pixel data, and nothing before that has to change, they are
+    written, and the rest of the pixel data (``_remaining`` bytes, else -1) is written as it arrives. If a MiB does not
+    reach that far, a ``Recoder`` takes over; a smaller data set is parsed when it is whole.
     """
 
     def __init__(
@@ -132,10 +133,10 @@ class NormalReceiver(_FileReceiver):
         self._look_at = _LOOK
         self._remaining = -1
         self._recoder: Recoder | None = None
-        self._others: list[ObjectFile] = []  # spools, and a file that had to be begun again
+        self._others: list[ObjectFile] = []  # spools, and a file that had to be started again
 
     def write(self, *fragments: memoryview) -> None:
-        """Take the bytes. Raises ``StoreError`` and ``DataSetError``."""
+        """Hold, write or re-encode the bytes. Raise ``StoreError`` or ``DataSetError``."""
         for number, fragment in enumerate(fragments):
             if self._remaining >= 0:
                 self._pass(fragments[number:])
@@ -149,11 +150,11 @@ class NormalReceiver(_FileReceiver):
             self._data += fragment
             if len(self._data) >= self._look_at:
                 self._look(self._data)
-        elif not self._look(fragment):  # large enough to be looked at where it lies
+        elif not self._look(fragment):  # large enough to be classified without a copy
             self._data += fragment
 
     def _look(self, data: bytearray | memoryview) -> bool:
-        """Begin the file if the bytes so far tell how; False if they have to be held."""
+        """Start the file if the bytes so far show how it has to be written; False if they have to be held."""
         head = adapted_head(data, self._syntax, self._encoding, self._storage.noted)
         if head is not None:
             identity, result, self._found, self._remaining = head
@@ -179,7 +180,7 @@ class NormalReceiver(_FileReceiver):
             self._begin_again(fragments)
 
     def _begin_again(self, fragments: tuple[memoryview, ...]) -> None:
-        """Recode what was written and what follows: something stands behind the pixel data, trailing padding mostly."""
+        """Re-encode the bytes written and those that follow: more elements follow the pixel data, mostly padding."""
         assert self._file is not None  # begun by _look()
         written, self._file, self._found = self._file, None, None
         self._others.append(written)
@@ -210,7 +211,7 @@ class NormalReceiver(_FileReceiver):
         return self._others[-1]
 
     def finish(self) -> None:
-        """Complete the data set, check it and give the file its name. Raises ``StoreError`` and ``DataSetError``."""
+        """Complete and check the data set, and give the file its name. Raise ``StoreError`` or ``DataSetError``."""
         if self._remaining > 0:
             raise DataSetError(f"the data set ends {self._remaining} bytes before its pixel data")
         if self._file is None:
@@ -219,8 +220,8 @@ class NormalReceiver(_FileReceiver):
         if self._recoder is not None:
             check_identity(self._recoder.finish(), self._incoming.request)
             oddities = self._recoder.oddities
-            self._recoder = None  # it knows us, too: that circle would hold the object until a garbage collection
-        assert self._file is not None  # made on every way
+            self._recoder = None  # it refers back: the cycle would hold the object until a garbage collection
+        assert self._file is not None  # made on every path
         self._commit(self._file, self._encoding.transfer_syntax or self._syntax)
         self._discard_others()
         if oddities:
@@ -229,7 +230,7 @@ class NormalReceiver(_FileReceiver):
     def _warn_of(self, oddities: dict[str, int]) -> None:
         uid = self._incoming.request.affected_sop_instance_uid
         found = ", ".join(f"{what} at {tag_text(tag)}" for what, tag in oddities.items())
-        _log.warning("SOP instance %s is stored, and is not as it should be: %s", uid, found)
+        _log.warning("object %s is stored, but has defects: %s", uid, found)
 
     def _take_whole(self) -> None:
         whole = adapted(self._data, self._syntax, self._encoding, self._storage.noted)
@@ -242,7 +243,7 @@ class NormalReceiver(_FileReceiver):
         self._file.begin(self._meta, result)
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove all files of the object."""
         super().discard()
         self._recoder = None
         self._discard_others()
@@ -253,9 +254,9 @@ class NormalReceiver(_FileReceiver):
 
 
 def check_identity(identity: Identity, request: CStoreRQ) -> None:
-    """Hold what the data set says of itself against its request (PS3.4 B.2.3, statuses C000 and A900).
+    """Compare the identity of a data set with its request (PS3.4 B.2.3).
 
-    Raises ``DataSetError``.
+    Raise ``DataSetError`` if it has none (status C000), ``DataSetMismatchError`` if they differ (A900).
     """
     if not identity.sop_class_uid or not identity.sop_instance_uid:
         raise DataSetError("data set without SOP Class UID or SOP Instance UID")
@@ -272,9 +273,9 @@ def receiver_factory(
     directory: OutputDirectory | None,
     on_kept: Callable[[str, str], None] = lambda _uid, _path: None,
 ) -> Callable[[Incoming], ObjectReceiver]:
-    """Give what makes the receiver of each object; without a directory, or a sink, all of them are ignored.
+    """Return the function that opens the receiver of each object; without directory and sink, objects are ignored.
 
-    ``on_kept`` is told the SOP instance UID of each object that has a file, and the path of that below the directory.
+    ``on_kept``: called with the SOP instance UID of each object that has a file, and its path below the directory.
     """
     if options.sink is not None and not options.ignore:
         return options.sink
@@ -282,7 +283,7 @@ def receiver_factory(
         return lambda _: IgnoringReceiver()
     storage = _Storage(directory, _commit_flat, IDENTITY, on_kept)
     if options.layout is not None:
-        from movescu.storage.layout.placement import Placing  # for those alone who want folders
+        from movescu.storage.layout.placement import Placing  # late: needed for folders alone
 
         placing = Placing(options.layout)
         storage = _Storage(directory, placing.commit, placing.noted, on_kept)
@@ -303,7 +304,7 @@ def _commit_flat(
 
 
 def _meta(incoming: Incoming, options: StorageOptions) -> bytes:
-    """Give preamble and file meta, with the elements that DCMTK's movescu writes in each mode."""
+    """Encode preamble and file meta, with the elements that DCMTK's movescu writes in each mode."""
     if not options.file_format:
         return b""
     request = incoming.request

@@ -1,9 +1,9 @@
-"""Where received objects go instead of files: to a callable, or to memory; and a directory, said in one word.
+"""Sinks: destinations of received objects other than files, a callable or memory; also the value for a directory.
 
-``movescu.storage.receiver`` has what receives an object into a file; here are those of programs that want to have it.
-An object is held until it is whole, and checked as one that is stored is: what cannot be read, or is not what its
-request said, never comes to the callable, and its sender is told so (C000, A900). If the callable raises, the sender is
-told that the object could not be kept (A700), and so is the result.
+``movescu.storage.receiver`` receives objects into files. A sink holds an object until it is whole, and checks it like
+one that is stored: an object that is unreadable, or is not the one that its request named, never reaches the callable,
+and its C-STORE response is a failure (C000, A900). If the callable raises, the response is a failure, too (A700), and
+the result has the object as not stored.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from movescu.storage.layout.template import Layout
 
 Destination: TypeAlias = "str | os.PathLike[str] | Directory | Sink | Callable[[Dataset], object]"
-"""What a program may name as the place where objects go."""
+"""Values accepted as the destination of objects."""
 
 
 class Sink(Protocol):
-    """Takes objects as they arrive: the public protocol of what a program may do with them."""
+    """Protocol of a sink: receives objects as they arrive."""
 
     def open_receiver(self, incoming: Incoming) -> ObjectReceiver:
-        """Return what receives an object; ``incoming`` has its class, instance, transfer syntax and sender.
+        """Return the receiver of an object; ``incoming`` has its class, instance, transfer syntax and sender.
 
-        May be called from several threads at once. The receiver is given the bytes of the data set as they arrive.
+        May be called from several threads at once. The receiver gets the bytes of the data set as they arrive.
         """
 
 
@@ -49,9 +49,10 @@ _CANONICAL: Final = Encoding()
 
 
 class Directory:
-    """An existing directory that objects are written into, as the command does it; ``storage`` has the terms of it.
+    """An existing directory that objects are written into, as by the command. ``storage``: the options of that.
 
-    ``layout``: a name or a template (``storage.layout.template``). Raises ``UsageError`` if it is none.
+    ``layout``: a name or a template (``storage.layout.template``). Default: ``flat``. Raise ``UsageError`` if it is
+    invalid.
     """
 
     def __init__(
@@ -75,10 +76,10 @@ class Directory:
 
 
 class OnBytes:
-    """Calls ``call`` with each object, as the bytes of a file of PS3.10 with the data set as it was received.
+    """Calls ``call`` with each object, as the bytes of a PS3.10 file with the data set as received.
 
-    Objects come in over several associations at once: one call is made at a time, and the next object is not
-    acknowledged before it has returned, unless ``concurrent`` is set.
+    Objects may arrive over several associations at once; the calls are made one at a time, and an object is
+    acknowledged after its call has returned. ``concurrent``: make calls in parallel. Default: False.
     """
 
     def __init__(self, call: Callable[[bytes], object], *, concurrent: bool = False) -> None:
@@ -89,7 +90,7 @@ class OnBytes:
         )
 
     def open_receiver(self, incoming: Incoming) -> ObjectReceiver:
-        """Give what receives an object."""
+        """Return the receiver of an object."""
         return _Holding(incoming, self._hand_over)
 
     def _hand_over(self, file: bytes) -> None:
@@ -103,11 +104,11 @@ class OnBytes:
         if inspect.isawaitable(returned):
             if inspect.iscoroutine(returned):
                 returned.close()
-            raise TypeError("it returned an awaitable, which nothing would await")
+            raise TypeError("the sink returned an awaitable, which nothing would await")
 
 
 class OnDataset(OnBytes):
-    """Calls ``call`` with each object, as a ``pydicom.Dataset`` with its file meta; see ``OnBytes``."""
+    """Calls ``call`` with each object, as a ``pydicom.Dataset`` with its file meta; otherwise like ``OnBytes``."""
 
     def __init__(self, call: Callable[[Dataset], object], *, concurrent: bool = False) -> None:
         _refuse_coroutine(call)
@@ -115,17 +116,17 @@ class OnDataset(OnBytes):
 
 
 class Memory:
-    """Keeps all objects in memory: iterate over it for their data sets, once the retrieve has ended.
+    """Keeps all objects in memory; iterate over it for their data sets, after the retrieve.
 
-    An object that comes again takes the place of the one that was there.
+    An object that is received again replaces the earlier one.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        """By SOP instance UID, the bytes of a file of PS3.10."""
+        """The bytes of each object's PS3.10 file, by SOP instance UID."""
 
     def open_receiver(self, incoming: Incoming) -> ObjectReceiver:
-        """Give what receives an object."""
+        """Return the receiver of an object."""
         uid = incoming.request.affected_sop_instance_uid
         return _Holding(incoming, lambda file: self.files.__setitem__(uid, file))
 
@@ -137,7 +138,7 @@ class Memory:
 
 
 def _refuse_coroutine(call: Callable[..., object]) -> None:
-    """Raise ``UsageError`` for a coroutine function: nothing would await what it returns."""
+    """Raise ``UsageError`` for a coroutine function: nothing would await its coroutines."""
     if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__):
         raise UsageError(
             f"the sink {getattr(call, '__name__', call)!r} is a coroutine function",
@@ -146,7 +147,7 @@ def _refuse_coroutine(call: Callable[..., object]) -> None:
 
 
 class _Holding:
-    """Receives an object, and hands it over when it is whole and sound."""
+    """Receiver that holds an object, and passes it to ``hand_over`` when it is whole and valid."""
 
     def __init__(self, incoming: Incoming, hand_over: Callable[[bytes], None]) -> None:
         self._incoming = incoming
@@ -158,7 +159,7 @@ class _Holding:
         self._data += b"".join(fragments)
 
     def finish(self) -> None:
-        """Check the object, and hand it over. Raises ``DataSetError``, and ``StoreError`` if it was not taken."""
+        """Check and pass on the object. Raise ``DataSetError`` if it is invalid, ``StoreError`` if the sink raises."""
         request, syntax = self._incoming.request, self._incoming.context.transfer_syntax
         identity, _ = scan(self._data, syntax, _CANONICAL)
         check_identity(identity, request)
@@ -170,16 +171,16 @@ class _Holding:
         except Exception as error:
             raise StoreError(
                 f"the sink raised {type(error).__name__}: {error}",
-                hint="the error is one of the program that asked for the objects, not of their transfer",
+                hint="the error is in the program's sink, not in the transfer of the objects",
             ) from error
 
     def discard(self) -> None:
-        """Drop what is held."""
+        """Drop the bytes."""
         self._data = bytearray()
 
 
 def storage_options(destination: Destination) -> StorageOptions:
-    """Say where a program wants its objects, in the terms of the receiver; a plain callable is given data sets."""
+    """Return the storage options of a destination; a plain callable gets data sets."""
     if isinstance(destination, (str, os.PathLike)):
         destination = Directory(destination)
     if isinstance(destination, Directory):
@@ -188,32 +189,32 @@ def storage_options(destination: Destination) -> StorageOptions:
         return StorageOptions(sink=cast("Sink", destination).open_receiver)
     if not callable(destination):
         raise UsageError(
-            f"{destination!r} is no destination", hint="give a directory, a sink, or a callable that takes data sets"
+            f"{destination!r} is not a destination", hint="give a directory, a sink, or a callable that takes data sets"
         )
     return StorageOptions(sink=OnDataset(destination).open_receiver)
 
 
 _inside = threading.local()
-"""The sinks whose callables this thread is in."""
+"""The sinks whose callables this thread is running."""
 
 
 def refuse_inside(sink: Callable[[Incoming], ObjectReceiver] | None) -> None:
-    """Raise ``UsageError`` in a callable that is being given an object by the same sink: it would wait for itself."""
+    """Raise ``UsageError`` inside the callable of the same sink, which would wait for itself."""
     if getattr(sink, "__self__", None) in getattr(_inside, "sinks", ()):
         raise UsageError(
-            "retrieve() inside the callable that is being given an object",
-            hint="hand the work to another thread: the callable is not called again before it returns",
+            "retrieve() inside the callable that receives its objects",
+            hint="pass the work to another thread: the callable is not called again before it returns",
         )
 
 
 def read_dataset(file: bytes) -> Dataset:
-    """Read the bytes of a file of PS3.10."""
+    """Parse the bytes of a PS3.10 file."""
     from io import BytesIO
 
-    from pydicom import dcmread  # 200 ms, for those alone who want data sets
+    from pydicom import dcmread  # late: slow to load, and needed for data sets alone
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # values that break a rule are the sender's, and the program's to judge
+        warnings.simplefilter("ignore")  # invalid values are the sender's fault; the program decides about them
         return dcmread(BytesIO(file))
 
 

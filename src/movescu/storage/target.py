@@ -1,7 +1,7 @@
-"""The target of a retrieve, opened: an output directory with its index, a sink, or nothing at all (``--ignore``).
+"""The opened target of a retrieve: an output directory with its index, a sink, or nothing (``--ignore``).
 
-A target gives each incoming object its receiver, knows what is whole already, and is flushed before a retrieve may be
-called complete. Several retrieves may share one.
+A target opens the receiver of each object, knows which objects are whole already, and is flushed before a retrieve is
+complete. Several retrieves may share one.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class Target:
-    """Where objects go. ``indexed``: what is whole in the output directory is known.
+    """Destination of objects. ``indexed``: open the index of the output directory. Default: False.
 
-    Raises ``DirectoryNotFoundError``, ``DirectoryNotWritableError`` and ``StoreError``.
+    Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError``, or ``StoreError`` if the index is unusable.
     """
 
     def __init__(self, storage: StorageOptions, *, indexed: bool = False) -> None:
         self.storage = storage
         self.index: Index | None = None
-        """What is whole in the output directory, where that is to be known."""
+        """The whole objects in the output directory, if ``indexed``."""
         self._directory: OutputDirectory | None = None
         self._factory: Callable[[Incoming], ObjectReceiver] | None = None
         self._making = threading.Lock()
@@ -40,13 +40,13 @@ class Target:
             self._open(indexed=indexed)
 
     def _open(self, *, indexed: bool) -> None:
-        from movescu.storage.writer import OutputDirectory  # for those alone who store files
+        from movescu.storage.writer import OutputDirectory  # late: needed for files alone
 
         directory = self._directory = OutputDirectory(self.storage.directory, self.storage.durability)
         try:
             directory.remove_leftovers()
             if indexed:
-                from movescu.storage.index.index import open_index  # for those alone who resume
+                from movescu.storage.index.index import open_index  # late: needed to resume alone
 
                 durable = self.storage.durability is Durability.OBJECT
                 self.index = open_index(
@@ -57,14 +57,14 @@ class Target:
             raise
 
     def receiver(self, incoming: Incoming) -> ObjectReceiver:
-        """Return what receives an object."""
+        """Return the receiver of an object."""
         if self._factory is None:
             self.prepare()
         assert self._factory is not None
         return self._factory(incoming)
 
     def prepare(self) -> None:
-        """Load what receives objects: best done while the archive is at work."""
+        """Load the modules that receive objects, preferably while the archive prepares its answer."""
         from movescu.storage.receiver import receiver_factory
 
         with self._making:
@@ -73,16 +73,16 @@ class Target:
                 self._factory = receiver_factory(self.storage, self._directory, **kept)
 
     def expect_next(self) -> None:
-        """Make ready for the object that may come next."""
+        """Prepare for the next object."""
         if self._directory is not None:
             self._directory.prepare()
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if an object is known to be in the output directory, whole. Raises ``StoreError``."""
+        """Return True if the output directory is known to have the whole object. Raise ``StoreError``."""
         return self.index is not None and self.index.whole(sop_instance_uid)
 
     def flush(self) -> None:
-        """Wait until what was stored is on the disk, if durability asks for it. Raises ``StoreError``."""
+        """Wait until every stored object is on the disk, if durability requires it. Raise ``StoreError``."""
         with self._flushing:
             if self._directory is not None:
                 self._directory.flush()
@@ -90,7 +90,7 @@ class Target:
                 self.index.flushed()
 
     def close(self) -> None:
-        """Give everything back; a second time nothing happens."""
+        """Close everything; may be called again."""
         with self._making:
             closed, self._closed = self._closed, True
         if closed:

@@ -1,12 +1,11 @@
-"""Files of received objects: written without a name, or under a temporary one, named when whole, flushed as asked.
+"""The output directory and the files of received objects, written without their name and named when whole.
 
-A name that exists is a whole object: every error of writing is looked at, and only then the file gets its name. Where
-the system can (``O_TMPFILE``, most local file systems of Linux), a file has none before: there is nothing to look for
-and to rename, which halves the cost of a small file on ext4 (96 us to 47), and nothing is left of a run that is killed.
-Elsewhere, NFS among it, the file has a temporary name in the same directory until it is closed. OS errors become
-``StoreError`` here (``transport.sockets`` does the same for sockets). All names are relative to a descriptor of the
-directory, so that the objects stay together even if the directory is renamed in mid-retrieve. How written files get to
-the disk is ``durability``'s.
+A name that exists is a whole object: a file gets its name only after everything was written without an error. Where the
+system can (``O_TMPFILE``, most local file systems of Linux), the file has no name before: this saves a rename, and a
+run that is killed leaves nothing behind. Elsewhere, for example on NFS, it has a temporary name in the same directory
+until it is closed (``leftovers``). All names are relative to a descriptor of the directory, so that the objects stay
+together even if the directory is renamed during the retrieve. OS errors of files become ``StoreError`` here
+(``transport.sockets`` does the same for sockets). ``durability`` flushes the files.
 """
 
 from __future__ import annotations
@@ -34,26 +33,27 @@ _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, 
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_MODE: Final = 0o666  # less the umask, as fopen() has it
+_MODE: Final = 0o666  # less the umask, as with fopen()
 _BLOCK: Final = 1 << 20
-_MOST_BUFFERS: Final = 512  # systems take 1024 for one call (IOV_MAX)
+_MOST_BUFFERS: Final = 512  # for one system call; the usual limit is 1024 (IOV_MAX)
 
 _Buffer = bytes | bytearray | memoryview
 
 
 class Naming(Enum):
-    """What became of a name when a file was committed to it."""
+    """Effect of a commit on the name of the file."""
 
     CREATED = auto()
     REPLACED = auto()
     SAME = auto()
-    """It had the same content already, and was left as it was."""
+    """A file of that name had the same content already, and was kept."""
 
 
 class Alternative(Record):
-    """What a file is called where the name that it should have is another object's.
+    """The name of a file whose own name another object has.
 
-    ``path``: in the same folder. ``is_other`` tells of an open file, that has the name, whether it is another object.
+    ``path``: in the same folder. ``is_other``: called with the descriptor of the file that has the name; True if it is
+    another object.
     """
 
     path: str
@@ -63,15 +63,16 @@ class Alternative(Record):
 class OutputDirectory:
     """An existing directory that objects are written into.
 
-    Raises ``DirectoryNotFoundError`` and ``DirectoryNotWritableError``.
+    Raise ``DirectoryNotFoundError`` if it does not exist, ``DirectoryNotWritableError`` if it is not writable.
     """
 
     def __init__(self, path: str, durability: Durability = Durability.END) -> None:
         self.path = path
         if not os.path.isdir(path):
-            what = "is no directory" if os.path.exists(path) else "does not exist"
+            what = "is not a directory" if os.path.exists(path) else "does not exist"
             raise DirectoryNotFoundError(
-                f"output directory {what}: {path!r}", hint="create it, or name another with --output-directory"
+                f"output directory {what}: {path!r}",
+                hint="create the directory, or name another with --output-directory",
             )
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -88,19 +89,19 @@ class OutputDirectory:
         self._lock = RunLock(self._fd)
         self._mark = self._lock.mark
         self._sweep: Sweep | None = None
-        self._spare: list[int] = []  # files without a name that nothing was written to yet
-        self._unnamed: bool | None = None  # whether files can be written without a name: not tried yet
+        self._spare: list[int] = []  # descriptors of empty files without a name, opened ahead
+        self._unnamed: bool | None = None  # whether files can be without a name; None before the first try
 
     def remove_leftovers(self) -> None:
-        """Begin to remove the temporary files that runs which were killed left here; ``close`` waits for it."""
+        """Start to remove the temporary files of killed runs; ``close`` waits for the end of that."""
         self._sweep = Sweep(self._fd, self._lock)
 
     def create(self) -> ObjectFile:
-        """Open a temporary file. Raises ``StoreError``."""
+        """Open a new file, without a name or with a temporary one. Raise ``StoreError`` if that fails."""
         if self._unnamed is None:
             self._unnamed = self._try_unnamed()
         if self._spare:
-            with contextlib.suppress(IndexError):  # another association was quicker
+            with contextlib.suppress(IndexError):  # another association was faster
                 return ObjectFile(self, self._spare.pop(), "")
         name = "" if self._unnamed else self._temporary_name()
         try:
@@ -110,16 +111,17 @@ class OutputDirectory:
         return ObjectFile(self, fd, name)
 
     def prepare(self) -> None:
-        """Open a file for the object that may come next, while its sender is at work: an eighth of what 8 KB take.
+        """Open the file of the next object ahead, while the sender prepares its request.
 
-        What fails here, fails later. While it is open the file system cannot be remounted read-only.
+        An error is ignored: ``create`` meets it again. While the file is open the file system cannot be remounted
+        read-only.
         """
         if self._unnamed and not self._spare:
             with contextlib.suppress(OSError):
                 self._spare.append(self._open_unnamed())
 
     def rely(self, path: str, size: int) -> None:
-        """Have a file flushed that an earlier run left here, by the time ``flush`` returns. Raises ``StoreError``."""
+        """Have ``flush`` flush the file of an earlier run, too. Raise ``StoreError`` if it cannot be read."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
         except OSError as error:
@@ -138,7 +140,7 @@ class OutputDirectory:
         return os.open(".", _UNNAMED, _MODE, dir_fd=self._fd)
 
     def _try_unnamed(self) -> bool:
-        """Tell whether a file can be opened without a name here, and be given one."""
+        """Return True if a file can be opened without a name here, and then be given one."""
         if not _UNNAMED:
             return False
         with contextlib.suppress(OSError):
@@ -151,22 +153,22 @@ class OutputDirectory:
         return False
 
     def _name(self, fd: int) -> str:
-        """Give a file without a name a temporary one."""
+        """Give a file without a name a temporary one, and return it."""
         name = self._temporary_name()
         os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._fd)
         return name
 
     def spool(self) -> ObjectFile:
-        """Open a file without a name, for bytes on their way into another. Raises ``StoreError``."""
+        """Open a file without a name for intermediate data. Raise ``StoreError`` if that fails."""
         file = self.create()
         file.unlink()
         return file
 
     def commit(self, file: ObjectFile, path: str, alternative: Alternative | None = None) -> tuple[Naming, str]:
-        """Close a whole file and give it its name, unless the same content is there already and can stay as it is.
+        """Close a whole file and give it its name, unless a file of that name has the same content.
 
-        ``path`` is below this directory; its folders are made. Gives the path that the file has, which may be that of
-        the alternative.
+        ``path`` is below this directory; its folders are made. Return the effect, and the path that the file has, which
+        may be that of the alternative.
         """
         folder = self._folder(path)
         if not file.name:
@@ -176,20 +178,20 @@ class OutputDirectory:
             file.name = self._name(file.fd)
         with contextlib.nullcontext() if alternative is None else self._naming:
             outcome, path = self._name_in_place(file, path, folder, alternative)
-        self._flusher.named(folder.fd)  # a name that was there need not be on the disk yet
+        self._flusher.named(folder.fd)  # also for SAME: the existing name may not be on the disk yet
         return outcome, path
 
     def _name_new(self, file: ObjectFile, path: str, folder: Folder) -> bool:
-        """Give a file without a name its own, and close it; False if there is something of that name."""
+        """Give a file without a name its own, and close it; False if the name exists."""
         name = _last(path)
         try:
             os.link(f"/proc/self/fd/{file.fd}", name, dst_dir_fd=folder.fd)
         except FileExistsError:
             return False
-        except FileNotFoundError:  # somebody removed the folder
+        except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
             raise
-        # What fails from here on leaves a whole file of that name, which another association may have relied on by now.
+        # An error from here on leaves the whole file in place: another association may already rely on it.
         self._flusher.named(folder.fd, file.fd)
         file.close()
         return True
@@ -197,7 +199,7 @@ class OutputDirectory:
     def _name_in_place(
         self, file: ObjectFile, path: str, folder: Folder, alternative: Alternative | None
     ) -> tuple[Naming, str]:
-        """Give a file that has a temporary name its own, in place of what may have it."""
+        """Give a file with a temporary name its own, in place of whatever has that."""
         outcome = Naming.CREATED
         try:
             if alternative is not None and _is_taken(_last(path), folder.fd, alternative):
@@ -215,24 +217,24 @@ class OutputDirectory:
         return outcome, path
 
     def _folder(self, path: str) -> Folder:
-        """Give the folder of a file: the directory itself, or one below it, which is made if need be."""
+        """Return the folder of a file, the directory itself or one below it, which is made if missing."""
         folder = path.rpartition("/")[0]
         return self._folders.get(folder) if folder else self._top
 
     def _rename(self, temporary: str, path: str, folder: Folder, *, exclusive: bool) -> None:
-        """Give a file its name; ``exclusive``: only if no other process has just given it to another object."""
+        """Give a file its name; ``exclusive``: fail if another process has just given it to another object."""
         name = _last(path)
         try:
             if exclusive and _link(temporary, self._fd, name, folder.fd):
                 os.unlink(temporary, dir_fd=self._fd)
             else:
                 os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=folder.fd)
-        except FileNotFoundError:  # somebody removed the folder
+        except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
             raise
 
     def _compare(self, fd: int, path: str, where: int) -> Naming:
-        """Hold a file against what has its name now; links are not followed, and only a regular file is the same."""
+        """Compare a file with the one that has its name: SAME only for a regular file, links are not followed."""
         try:
             existing = os.open(_last(path), _OPEN, dir_fd=where)
         except OSError:
@@ -240,38 +242,38 @@ class OutputDirectory:
         try:
             status = os.fstat(existing)
             same = stat.S_ISREG(status.st_mode) and _same_content(existing, fd)
-            if same:  # it may be there without having been flushed yet
+            if same:  # it may not have been flushed yet
                 self._flusher.written(existing, path, status.st_size)
         finally:
             os.close(existing)
         return Naming.SAME if same else Naming.REPLACED
 
     def remove(self, name: str) -> None:
-        """Remove a file that has its temporary name, if it is there; one without a name needs nothing."""
+        """Remove the file of a temporary name, if it exists; nothing for an empty name."""
         if not name:
             return
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._fd)
 
     def full_name(self, name: str) -> str:
-        """Give the path of a file in this directory, as DCMTK prints it."""
+        """Return the full path of a file in this directory, as DCMTK prints it."""
         return os.path.join(self.path, name)
 
     def flush(self) -> None:
-        """Wait until everything that was committed is on the disk. Raises ``StoreError``."""
+        """Wait until every committed file is on the disk. Raise ``StoreError`` if that fails."""
         try:
             self._flusher.finish()
         except OSError as error:
             raise _store_error(f"cannot flush {self.path!r} to the disk", error) from error
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors, and remove the lock."""
         self._flusher.stop()
         if self._sweep is not None:
             self._sweep.finish()
         self._lock.release()
         self._folders.forget()
-        self._unnamed = False  # an association that is late opens none any more
+        self._unnamed = False  # an association that still ends opens no more spare files
         while self._spare:
             with contextlib.suppress(OSError):  # nothing was written to it
                 os.close(self._spare.pop())
@@ -280,10 +282,10 @@ class OutputDirectory:
 
 
 class ObjectFile:
-    """A file being written: to be ended by ``commit`` or ``discard``.
+    """A file being written, until ``commit`` or ``discard``.
 
-    ``name``: its temporary name, empty while it has none. ``size``: bytes written. Positions are bytes from the start
-    of the data set, as ``dataset.output.Sink`` has them. All methods raise ``StoreError``.
+    ``name``: its temporary name, empty without one. ``size``: bytes written. Positions are in bytes from the start of
+    the data set, as in ``dataset.output.Sink``. Methods that write or read raise ``StoreError``.
     """
 
     __slots__ = ("_directory", "_offset", "fd", "name", "size")
@@ -296,7 +298,7 @@ class ObjectFile:
         self._offset = 0
 
     def begin(self, meta: bytes, *data: _Buffer) -> None:
-        """Write what stands before the data set, and the data set's first bytes, in one call of the system."""
+        """Write the preamble and file meta, and the first bytes of the data set, with one system call."""
         self._offset = len(meta)
         self.write_all([meta, *data])
 
@@ -305,14 +307,14 @@ class ObjectFile:
         self.write_all([data])
 
     def write_all(self, buffers: Sequence[_Buffer]) -> None:
-        """Append bytes of the data set that lie apart, in one call of the system."""
+        """Append several buffers of the data set, with one system call."""
         if len(buffers) > _MOST_BUFFERS:
             buffers = [b"".join(buffers)]
         expected = sum(map(len, buffers))
         self.size += expected
         try:
             written = os.writev(self.fd, buffers)
-            if written != expected:  # a signal, a limit of 2 GiB, or a full disk: the next call says which
+            if written != expected:  # a signal, the limit of 2 GiB, or a full disk: the next call tells which
                 data = memoryview(b"".join(buffers))
                 while written < expected:
                     written += os.write(self.fd, data[written:])
@@ -334,7 +336,7 @@ class ObjectFile:
             raise self._error("read back", error) from error
 
     def truncate(self, position: int) -> None:
-        """Forget the data set from a position on."""
+        """Cut the data set off at a position."""
         try:
             os.ftruncate(self.fd, self._offset + position)
             os.lseek(self.fd, 0, os.SEEK_END)
@@ -342,12 +344,11 @@ class ObjectFile:
             raise self._error("write to", error) from error
 
     def commit(self, path: str, alternative: Alternative | None = None) -> tuple[Naming, str]:
-        """Close the file and give it its name, in place of whatever had it; on an error nothing is left of it.
+        """Close the file and give it its name, in place of whatever has that; return the effect and the file's path.
 
-        ``path`` is below the output directory. Where there is an alternative and another object has the name, the file
-        gets that one. Gives the path that it has.
-
-        But where each object is flushed and the disk fails at the name itself: then it may have the name all the same.
+        ``path`` is below the output directory. With an ``alternative``, the file gets that name if another object has
+        its own. Raise ``StoreError`` on an error, and remove the file; only if each object is flushed, and flushing the
+        name itself fails, the file may keep its name.
         """
         try:
             return self._directory.commit(self, path, alternative)
@@ -359,17 +360,17 @@ class ObjectFile:
             raise
 
     def unlink(self) -> None:
-        """Take the file's name away; it lasts until it is closed."""
+        """Remove the file's temporary name; the file lasts until it is closed."""
         self._directory.remove(self.name)
         self.name = ""
 
     def close(self) -> None:
-        """Close the file; its name stays. Raises ``OSError``, after which it is closed all the same."""
+        """Close the file; its name stays. Raise ``OSError`` on an error; the file is closed nevertheless."""
         fd, self.fd = self.fd, -1
         os.close(fd)
 
     def discard(self) -> None:
-        """Close and remove the file, if that has not been done; nothing else is touched."""
+        """Close and remove the file, unless that was done."""
         if self.fd >= 0:
             with contextlib.suppress(OSError):
                 self.close()
@@ -384,7 +385,7 @@ def _last(path: str) -> str:
 
 
 def _link(temporary: str, directory: int, name: str, where: int) -> bool:
-    """Give a file another name, if the file system knows of such, or raise ``FileExistsError``."""
+    """Give a file a second name; False if the file system has no links. Raise ``FileExistsError`` if it is taken."""
     try:
         os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
     except OSError as error:
@@ -395,7 +396,7 @@ def _link(temporary: str, directory: int, name: str, where: int) -> bool:
 
 
 def _exists(name: str, where: int) -> bool:
-    """Tell whether there is anything of that name in an open folder."""
+    """Return True if anything in an open folder has the name."""
     try:
         os.stat(name, dir_fd=where, follow_symlinks=False)
     except OSError:
@@ -404,7 +405,7 @@ def _exists(name: str, where: int) -> bool:
 
 
 def _is_taken(name: str, where: int, alternative: Alternative) -> bool:
-    """Tell whether a name is another object's, or that of anything else than a file."""
+    """Return True if another object, or anything but a file, has the name."""
     try:
         existing = os.open(name, _OPEN, dir_fd=where)
     except OSError:
@@ -426,7 +427,7 @@ def _same_content(existing: int, new: int) -> bool:
 
 
 def _store_error(what: str, error: OSError) -> StoreError:
-    return StoreError(f"{what}: {error.strerror}", hint="check the space and the permissions of the output directory")
+    return StoreError(f"{what}: {error.strerror}", hint="check free space and permissions of the output directory")
 
 
 def _not_writable(path: str, error: OSError | None) -> DirectoryNotWritableError:

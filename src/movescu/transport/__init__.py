@@ -1,1 +1,1 @@
-"""Sockets and what drives an association over them (PS3.8 section 9.1); TCP is known here and nowhere else."""
+"""The transport service (PS3.8 section 9.1): TCP, TLS, deadlines, and the connections that associations run over."""

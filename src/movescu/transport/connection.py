@@ -1,7 +1,7 @@
-"""One association over one TCP connection, blocking: what joins ``ul.association`` and ``transport.sockets``.
+"""An association over a TCP connection, blocking: the services of PS3.8 section 7.
 
-Requests and accepts associations, gives their indications one after the other, sends, releases and aborts (PS3.8
-section 7). One thread uses a connection; only ``interrupt`` may come from another. Every wait has its deadline.
+Joins ``ul.association``, which decides, and ``transport.sockets``, which does the I/O. A connection is used by one
+thread at a time; only ``interrupt`` may be called from another. Every wait has a deadline.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.net")
 
 _FAREWELL: Final = 1.0
-"""Seconds that a peer gets to close the connection after an A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP."""
+"""Seconds that a peer has to close the connection after an A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP (ARTIM in Sta13)."""
 
 _REJECT_HINTS: Final = {
-    (1, 3): "the archive does not know our calling AE title: have it entered there, or set another with --aetitle",
-    (1, 7): "the archive is not called that: set its AE title with --call",
+    (1, 3): "the archive does not know the calling AE title: have it added there, or set another with --aetitle",
+    (1, 7): "the archive has another AE title: set it with --call",
     (3, 1): "the archive is busy: try again later",
     (3, 2): "the archive has too many associations: try again later",
 }
@@ -64,7 +64,8 @@ _REJECT_HINTS: Final = {
 class Connection:
     """An association and its transport connection.
 
-    Made by ``request`` or ``accept``. ``contexts`` are the accepted presentation contexts by ID.
+    Established by ``request``, or by ``receive_request`` and ``accept``. ``contexts``: the accepted presentation
+    contexts by ID.
     """
 
     def __init__(self, transport: Transport, association: Association) -> None:
@@ -74,39 +75,39 @@ class Connection:
         self._traced = _log.isEnabledFor(TRACE)
         self.contexts: Mapping[int, Context] = {}
         self.peer_information = UserInformation()
-        """What the acceptor said of itself, on the requestor's side."""
+        """The acceptor's user information, on the requestor's side."""
         self._interrupted = ""
         self.last_activity = time.monotonic()
-        """When a byte last came in, or the wait for one began, on the monotonic clock; read by other threads."""
+        """When the last byte arrived, or the wait for one began, on the monotonic clock; read by other threads."""
         self.waiting = False
-        """Whether a byte of the peer's is awaited now, which alone makes time its silence; read by other threads."""
+        """Whether the peer's next byte is awaited: only such time is the peer's silence. Read by other threads."""
 
     @property
     def peer(self) -> str:
-        """Address and port of the peer, for people."""
+        """Address and port of the peer, as messages have them."""
         return self._transport.peer
 
     @property
     def local_address(self) -> str:
-        """Our own address on this connection."""
+        """The local address of this connection."""
         return self._transport.local_address
 
     @property
     def peer_maximum_length(self) -> int:
-        """The longest P-DATA-TF that the peer takes, in bytes behind its header; 0 is unlimited."""
+        """Bytes of the longest P-DATA-TF that the peer accepts, without the header; 0 is unlimited."""
         return self._association.peer_maximum_length
 
     def fileno(self) -> int:
-        """Give the descriptor of the socket, for those who wait on several at once."""
+        """Return the socket's descriptor, for a wait on several at once."""
         return self._transport.fileno()
 
     # -- establishment -------------------------------------------------------------------------------------------
 
     @classmethod
     def request(cls, transport: Transport, request: AssociateRQ, seconds: float | None) -> Connection:
-        """Request an association on a fresh connection and wait ``seconds`` for the answer.
+        """Request an association on a new connection and wait ``seconds`` for the answer.
 
-        Raises ``AssociationRejectedError`` and the other ``PeerError``; the transport is closed then.
+        Raise ``AssociationRejectedError``, or another ``PeerError``, and close the transport if there is none.
         """
         association = Association(maximum_length=request.user_information.maximum_length or 16384)
         connection = cls(transport, association)
@@ -128,7 +129,7 @@ class Connection:
         return connection
 
     def receive_request(self, seconds: float) -> AssociateRQ:
-        """Wait for the peer's A-ASSOCIATE-RQ; ARTIM runs for ``seconds``. Raises ``PeerError``."""
+        """Wait for the peer's A-ASSOCIATE-RQ; ARTIM runs for ``seconds``. Raise ``PeerError`` if none arrives."""
         self._association.artim_timeout = seconds
         self._association.transport_connected(time.monotonic())
         with self.closing_on_error():
@@ -143,7 +144,7 @@ class Connection:
         return indication.request
 
     def accept(self, request: AssociateRQ, answer: AssociateAC, deadline: Deadline) -> None:
-        """Accept the association. Raises ``PeerError`` if the peer has ended it already."""
+        """Accept the association. Raise ``PeerError`` if the peer has ended it already."""
         with self.closing_on_error():
             self._require(State.STA3)
             self._show("to", answer, request)
@@ -152,7 +153,7 @@ class Connection:
             self._flush(deadline)
 
     def reject(self, answer: AssociateRJ) -> None:
-        """Reject the association and end the connection. Raises ``PeerError`` if the peer has ended it already."""
+        """Reject the association and end the connection. Raise ``PeerError`` if the peer has ended it already."""
         with self.closing_on_error():
             self._require(State.STA3)
             self._show("to", answer)
@@ -162,9 +163,9 @@ class Connection:
     # -- data transfer -------------------------------------------------------------------------------------------
 
     def next(self, deadline: Deadline) -> Indication:
-        """Wait for the next indication.
+        """Wait for the next indication; the data of a ``Fragment`` is borrowed until the next call.
 
-        The data of a ``Fragment`` is borrowed until the next call. Raises ``TimedOutError``, ``ConnectionLostError``.
+        Raise ``TimedOutError``, or ``ConnectionLostError`` for a reset.
         """
         indications = self._indications
         if not indications:
@@ -189,12 +190,12 @@ class Connection:
             if self._indications:
                 return
             if association.state in (State.STA13, State.STA1):
-                # What PS3.8 ends without an indication: nothing came, or what came was no request (AA-1, AA-5, AE-6).
+                # PS3.8 has no indication for this: the peer closed, or sent no acceptable request (AA-1, AA-5, AE-6).
                 self._say_farewell()
-                raise ConnectionLostError(f"no association with {self.peer}: none was asked for as PS3.8 has it")
+                raise ConnectionLostError(f"no association with {self.peer}: no valid association request was received")
 
     def _take_in(self, size: int) -> None:
-        """Have the association take so many received bytes from its buffer; 0 is the end of the connection."""
+        """Let the association decode the bytes just received; ``size`` 0 is the end of the connection."""
         now = self.last_activity = time.monotonic()
         if self._interrupted:
             raise InterruptedConnectionError(self._interrupted)
@@ -206,14 +207,14 @@ class Connection:
             self._trace("P-DATA-TF of", self._indications)
 
     def leave(self, now: float) -> None:
-        """Note that the peer's next byte is awaited by somebody who will ``take`` it, instead of in ``next``."""
+        """Note that another thread awaits the peer's next byte, and will ``take`` it."""
         self.last_activity = now
         self.waiting = True
 
     def take(self) -> int:
-        """Take in what has come, without waiting; -1 if there is nothing, else how many bytes. Not for secured ones.
+        """Receive without waiting, and return the number of bytes, -1 for none. Not for TLS.
 
-        Raises ``ConnectionLostError``.
+        Raise ``ConnectionLostError`` for a reset.
         """
         size = self._transport.receive_at_hand(self._association.get_buffer())
         if size >= 0:
@@ -223,38 +224,38 @@ class Connection:
 
     @property
     def at_hand(self) -> Sequence[Indication]:
-        """What has been received and not been asked for."""
+        """The indications received and not yet returned."""
         return self._indications
 
     @property
     def has_more(self) -> bool:
-        """Whether more than was asked for has been received, in part at least."""
+        """Whether an indication, or a part of a PDU, has been received and not yet returned."""
         return bool(self._indications) or self._association.unfinished
 
     @property
     def secured(self) -> bool:
-        """Whether it is one of TLS."""
+        """Whether the connection uses TLS."""
         return self._transport.secured
 
     @property
     def is_unread(self) -> bool:
-        """Whether the system holds bytes of the peer's that nobody has received yet. Safe from any thread."""
+        """Whether the system holds bytes of the peer that were not received yet. Safe from any thread."""
         return self._transport.is_unread
 
     def readable(self, seconds: float | None, wake: int = -1) -> bool:
-        """Tell whether anything came from the peer, waiting ``seconds`` for it at most; None waits for ever.
+        """Return True if the peer has sent anything, after a wait of at most ``seconds``; None is no limit.
 
-        For a service that looks between two messages of its own whether it was cancelled (PS3.7 9.3.2.3). The wait
-        also ends when the descriptor ``wake`` can be read.
+        For a service that checks between two of its messages whether it was cancelled (PS3.7 9.3.2.3). The wait also
+        ends when the descriptor ``wake`` is readable.
         """
         return bool(self._indications) or self._transport.readable(seconds, wake)
 
     def next_fragment(self, deadline: Deadline) -> Fragment:
-        """Wait for the next fragment; anything else raises the error that it means."""
+        """Wait for the next fragment. Raise the error that any other indication means."""
         return self.fragment(self.next(deadline))
 
     def fragment_at_hand(self) -> Fragment | None:
-        """Give the next fragment if it has been received already and nothing else stands before it, else None."""
+        """Return the next indication if it is a fragment that has been received already, else None."""
         indications = self._indications
         first = indications[0] if indications else None
         if not isinstance(first, Fragment) or self._association.state is State.STA13:
@@ -263,13 +264,13 @@ class Connection:
         return first
 
     def fragment(self, indication: Indication) -> Fragment:
-        """Give the fragment that the indication is; anything else raises the error that it means."""
+        """Return the indication if it is a fragment. Raise the error that any other indication means."""
         if isinstance(indication, Fragment):
             return indication
         raise self._error(indication)
 
     def send(self, pdus: Iterable[PDataTF], deadline: Deadline) -> None:
-        """Send P-DATA-TFs with one call of the system. Raises ``PeerError``."""
+        """Send P-DATA-TFs with one system call. Raise ``PeerError`` if the association has ended."""
         self._require(State.STA6, State.STA8)
         if self._traced:
             pdus = list(pdus)
@@ -278,7 +279,7 @@ class Connection:
         self._flush(deadline)
 
     def _require(self, *states: State) -> None:
-        """Raise what ended the association, if it did: its indication may still wait behind data (PS3.8 7.3)."""
+        """Raise the error that ended the association, if one did; its indication may be queued after data."""
         if self._association.state not in states:
             for indication in self._indications:
                 if not isinstance(indication, Fragment):
@@ -287,12 +288,12 @@ class Connection:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def release(self, deadline: Deadline) -> None:
-        """Release the association and wait for the confirmation; what still comes in is dropped (PS3.8 7.2).
+        """Release the association and wait for the confirmation; data that still arrive are dropped (PS3.8 7.2).
 
-        Raises ``PeerError`` if the peer does anything but confirm.
+        Raise ``PeerError`` if the peer does anything but confirm.
         """
         with self.closing_on_error():
-            if self._association.state is State.STA6:  # else the peer was quicker: what it did waits behind data
+            if self._association.state is State.STA6:  # else the peer ended it first, and its indication is queued
                 _log.debug("A-RELEASE-RQ to %s", self.peer)
                 self._association.release_request()
                 self._flush(deadline)
@@ -301,7 +302,7 @@ class Connection:
         self._say_farewell()
 
     def _is_released_by(self, indication: Indication, deadline: Deadline) -> bool:
-        """Take an indication during a release, with the response that a collision needs; True for the last one."""
+        """Handle an indication during a release, a collision included (AR-8 to AR-10); True for the last one."""
         state = self._association.state
         if isinstance(indication, Fragment):
             return False
@@ -314,26 +315,26 @@ class Connection:
 
     def confirm_release(self, deadline: Deadline) -> None:
         """Answer the peer's release request and end the connection."""
-        with contextlib.suppress(PeerError, LocalProtocolError):  # the association has ended in every case
+        with contextlib.suppress(PeerError, LocalProtocolError):  # the association has ended anyway
             self._association.release_response(time.monotonic())
             _log.debug("A-RELEASE-RP to %s", self.peer)
             self._flush(deadline)
         self._say_farewell()
 
     def abort(self, error: ProtocolError | None = None) -> None:
-        """Abort the association, for ``error`` if the peer broke the protocol, and end the connection."""
+        """Abort the association and end the connection; ``error``: the peer's violation of the protocol, if any."""
         with contextlib.suppress(LocalProtocolError):  # there may be no association left to abort
             self._association.abort_request(time.monotonic(), error)
             _log.debug("A-ABORT to %s", self.peer)
         self._say_farewell()
 
     def interrupt(self, why: str) -> None:
-        """Wake the thread that waits on this connection with ``InterruptedConnectionError``. Safe from any thread."""
+        """Make the thread that waits on this connection raise ``InterruptedConnectionError``. Safe from any thread."""
         self._interrupted = why
         self._transport.stop_receiving()
 
     def close(self) -> None:
-        """Close the connection without a word."""
+        """Close the connection without sending anything."""
         self._transport.close()
 
     @contextlib.contextmanager
@@ -354,12 +355,12 @@ class Connection:
             self._transport.send(data, deadline)
 
     def _say_farewell(self) -> None:
-        """Send what is left, wait shortly for the peer to close (Sta13), and close."""
+        """Send the PDUs that wait, give the peer a moment to close (Sta13), and close."""
         deadline = Deadline(_FAREWELL, f"waiting for {self.peer} to close the connection")
         association = self._association
         with contextlib.suppress(PeerError):
             self._flush(deadline)
-            # A socket closed with bytes unread resets the connection, and the peer may lose our last PDU.
+            # A socket that is closed with unread bytes resets the connection: the peer may lose the last PDU.
             while association.state is State.STA13:
                 size = self._transport.receive_into(association.get_buffer(), deadline)
                 if not size:
@@ -370,10 +371,10 @@ class Connection:
         self.close()
 
     def _show(self, way: str, pdu: AssociateRQ | AssociateAC | AssociateRJ, request: AssociateRQ | None = None) -> None:
-        """Log a PDU; ``request`` is what it answers."""
+        """Log a PDU; ``request``: the one that it answers."""
         if not _log.isEnabledFor(DEBUG):
             return
-        from movescu.ul.pdu_text import association_text, bytes_of  # for those alone who want to see it
+        from movescu.ul.pdu_text import association_text, bytes_of  # late: needed for this log alone
 
         title = f"A-ASSOCIATE-{type(pdu).__name__[-2:]} {way} {self.peer}"
         _log.debug(association_text(title, pdu, request))
@@ -389,7 +390,7 @@ class Connection:
                 _log.log(TRACE, hex_text(f"{head}, last" if value.control & 2 else head, value.data))
 
     def _error(self, indication: Indication) -> MovescuError:
-        """Make the error that an unexpected indication means."""
+        """Return the error that an unexpected indication means."""
         if isinstance(indication, AbortIndication):
             abort = indication.abort
             return AssociationAbortedError(

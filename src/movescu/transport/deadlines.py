@@ -1,10 +1,10 @@
-"""Limits on waiting: a point in time, a limit on each wait, and how long a retrieve waits for its archive.
+"""Timeouts: of an operation, of each wait, and of a retrieve.
 
-``Patience`` has three limits at once, each with its own error. Silence where a response is due (``-td``), a standstill
-of everything (``--stall-timeout``), and the time for all of it (``--total-timeout``). As with DCMTK, an archive whose
-objects come in is not silent: many say nothing else until the final response. One that sends pending responses for
-ever, and nothing else, is not silent and stands still. None of the limits wants a timer or a thread: they are looked at
-when a wait begins and when it ends.
+``Patience`` has three timeouts at once, each with its own error: silence where a response is due (``-td``), no progress
+(``--stall-timeout``), and the time for the whole retrieve (``--total-timeout``). As with DCMTK, no archive is silent
+while its objects arrive, for many send no response but the final one. An archive that sends pending responses forever,
+and nothing else, is not silent but makes no progress. No timeout needs a timer or a thread: each is checked when a wait
+begins and when it ends.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 CANCEL_SECONDS: Final = 10.0
-"""How long an archive may be silent after C-CANCEL. A supervisor interrupts once and expects an end."""
+"""Seconds that an archive may be silent after C-CANCEL: whoever interrupts a program once expects it to end."""
 
 
 class Deadline:
-    """A point in time until which something may take; ``None`` seconds means for ever.
+    """A point in time, ``seconds`` from now, by which an operation has to end; None is no limit.
 
-    ``what`` names the wait in the error that its end raises.
+    ``what``: the operation, for the error.
     """
 
     __slots__ = ("at", "what")
@@ -36,7 +36,7 @@ class Deadline:
         self.what = what
 
     def remaining(self) -> float | None:
-        """Give the seconds that are left, None for no limit; raises ``TimedOutError`` once there are none."""
+        """Return the seconds left, None for no limit. Raise ``TimedOutError`` if none are left."""
         if self.at is None:
             return None
         left = self.at - time.monotonic()
@@ -45,23 +45,23 @@ class Deadline:
         return left
 
     def expired(self) -> TimedOutError:
-        """Make the error of this deadline."""
+        """Return the error that says that this deadline has passed."""
         return TimedOutError(f"timed out: {self.what}")
 
     def over(self) -> bool:
-        """Tell, after a wait of ``remaining`` seconds that brought nothing, whether there is no more to wait for."""
+        """Return True if a wait of ``remaining`` seconds without a byte is the end, False if the wait goes on."""
         return True
 
     @property
     def within(self) -> Deadline:
-        """The limit on waiting for the rest of what has come in part."""
+        """The deadline for the rest of a message that has arrived in part."""
         return self
 
 
 class Silence(Deadline):
-    """A limit on each single wait, however many there are: how long the peer may keep still.
+    """A limit on each single wait: the ``seconds`` that the peer may be silent.
 
-    ``within``: another limit for the waits in the middle of a message.
+    ``within``: the limit in the middle of a message. Default: the same.
     """
 
     __slots__ = ("_within", "seconds")
@@ -73,20 +73,20 @@ class Silence(Deadline):
 
     @property
     def within(self) -> Deadline:
-        """The limit on waiting for the rest of what has come in part."""
+        """The limit in the middle of a message."""
         return self if self._within is None else self._within
 
     def remaining(self) -> float | None:
-        """Give the seconds that each wait may take."""
+        """Return the seconds of each wait."""
         return self.seconds
 
 
 class Patience(Deadline):
-    """The limits on waiting for one response; times are in seconds, None means no limit.
+    """The timeouts of the wait for a response, in seconds; None is no limit.
 
-    ``moved`` tells when a byte last came in, over whatever association, on the monotonic clock; ``progressed`` when one
-    of an object did, or the archive last counted on. ``until`` is the point on that clock at which the whole retrieve
-    has to be over.
+    ``moved`` returns when the last byte arrived over any association, on the monotonic clock; ``progressed`` when the
+    last byte of an object did, or the counts of the archive's responses last changed. ``until``: the point on that
+    clock by which the whole retrieve has to end.
     """
 
     __slots__ = ("_begun", "_cancelled", "_moved", "_progressed", "_silence", "_stall", "_until")
@@ -107,23 +107,26 @@ class Patience(Deadline):
         self._cancelled: float | None = None
 
     def cancelled(self) -> None:
-        """Note that C-CANCEL has been sent: an archive that heeds it says so soon, and one that sends on is heard."""
+        """Note that C-CANCEL was sent; from now on the archive may be silent for ``CANCEL_SECONDS`` only.
+
+        An archive that honours C-CANCEL responds soon; the objects of one that does not are still received.
+        """
         self._cancelled = time.monotonic()
 
     def remaining(self) -> float | None:
-        """Give the seconds until the first of the limits; raises its ``TimedOutError`` if one is reached."""
+        """Return the seconds until the first of the timeouts. Raise ``TimedOutError`` if one has expired."""
         now = time.monotonic()
         moved = max(self._begun, self._moved())
         limits = []
         if self._silence is not None:
-            text = f"the archive is silent for {self._silence:g} s where a C-MOVE response is due"
+            text = f"the archive has been silent for {self._silence:g} s where a C-MOVE response is due"
             limits.append((moved + self._silence - now, text))
         if self._stall is not None:
             left = max(self._begun, self._progressed()) + self._stall - now
-            limits.append((left, f"no object has come, and the archive has not counted on, for {self._stall:g} s"))
+            limits.append((left, f"no object has arrived, and no count of the archive changed, for {self._stall:g} s"))
         if self._cancelled is not None:
             left = max(moved, self._cancelled) + CANCEL_SECONDS - now
-            limits.append((left, f"the archive is silent for {CANCEL_SECONDS:g} s after C-CANCEL"))
+            limits.append((left, f"the archive has been silent for {CANCEL_SECONDS:g} s after C-CANCEL"))
         if self._until is not None:
             limits.append((self._until - now, "the time for the whole retrieve is over"))
         if not limits:
@@ -134,6 +137,6 @@ class Patience(Deadline):
         return left
 
     def over(self) -> bool:
-        """Raise if a limit is reached by now; otherwise something has moved, and the wait goes on."""
+        """Return False: the wait goes on, as bytes have arrived elsewhere. Raise ``TimedOutError`` otherwise."""
         self.remaining()
         return False

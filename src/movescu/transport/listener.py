@@ -1,9 +1,8 @@
-"""The accept loop: incoming connections become associations, each served by a thread of its own (PS3.8 9.1.3).
+"""The listener: accepts connections (PS3.8 9.1.3) and serves the association of each in a thread of its own.
 
-Connections that have not asked for an association yet are counted apart from associations, so that idle sockets do
-not keep real peers out: ARTIM ends them, and beyond ``MAXIMUM_UNASSOCIATED`` the oldest one goes first. Beyond
-``maximum_associations`` a request is rejected as a transient local limit. What an association is served with is the
-caller's.
+Connections without an association are counted apart from associations, so that idle sockets do not keep senders out:
+ARTIM ends them, and beyond ``MAXIMUM_UNASSOCIATED`` the oldest is closed. Beyond ``maximum_associations`` a request is
+rejected, transiently, as local limit exceeded (PS3.8 table 9-21). The service itself is the caller's.
 """
 
 from __future__ import annotations
@@ -32,23 +31,24 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.net")
 
 MAXIMUM_UNASSOCIATED: Final = 256
-"""Connections that may wait for their A-ASSOCIATE-RQ at the same time."""
+"""Limit of connections whose A-ASSOCIATE-RQ has not arrived."""
 
 LOCAL_LIMIT_EXCEEDED: Final = AssociateRJ(result=2, source=3, reason=2)
 
 _JOIN_SECONDS: Final = 5.0
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_EXHAUSTED_PAUSE: Final = 0.2  # seconds until accepting is tried again without descriptors or memory
+_EXHAUSTED_PAUSE: Final = 0.2  # seconds until the next attempt to accept, when descriptors or memory are exhausted
 
 
 class Listener:
     """Accepts connections on a listening socket and serves their associations.
 
-    ``serve(connection, request)`` runs in a thread of its own, for one association; it answers the request.
-    ``artim_timeout``: seconds that a connection may take to ask for an association. ``prepare`` sees each connection
-    before anything is read from it; an error that it raises ends the connection without a word.
-    ``changed`` is notified when an association or an unassociated connection has ended.
+    ``serve(connection, request)`` answers the request and serves the association, in a thread of its own.
+    ``maximum_associations``: at the same time. Default: 64. ``maximum_length``: bytes of the longest P-DATA-TF.
+    Default: 16384. ``artim_timeout``: seconds until the A-ASSOCIATE-RQ has to arrive. Default: 30. ``prepare``: called
+    with each connection before anything is read from it; an error that it raises closes the connection, and nothing is
+    sent. ``changed`` is notified when an association, or a connection without one, has ended.
     """
 
     def __init__(
@@ -81,24 +81,24 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The local port."""
         return self._port
 
     @property
     def open_associations(self) -> tuple[Connection, ...]:
-        """The associations that are open now; to be read while ``changed`` is held."""
+        """The open associations; read it with ``changed`` held."""
         return tuple(self._associated)
 
     @property
     def unassociated(self) -> int:
-        """How many connections have not asked for an association yet."""
+        """The number of connections without an association."""
         return len(self._unassociated)
 
     @property
     def last_activity(self) -> float:
-        """When a byte last came in over any association, on the monotonic clock, 0 for never.
+        """When the last byte arrived over any association, on the monotonic clock, 0 for never.
 
-        Time in which our own side keeps a peer waiting is no silence of that peer.
+        Now, while an association is served: a peer that this side keeps waiting is not silent.
         """
         with self.changed:
             now = time.monotonic()
@@ -106,9 +106,9 @@ class Listener:
             return max(self._last_activity, *of_open, 0.0)
 
     def close(self) -> None:
-        """Stop accepting, end what is still open, and wait for the threads, for a few seconds at most.
+        """Stop accepting, interrupt all connections, and wait a few seconds at most for their threads.
 
-        May be called again: a call that an exception from a signal handler ended is then completed.
+        May be called again, to complete a call that an exception from a signal handler ended.
         """
         if self._closed:
             return
@@ -127,7 +127,7 @@ class Listener:
             sock.close()
 
     def _accept(self) -> None:
-        # A second descriptor wakes the loop: closing a socket does not wake a thread that is blocked on it.
+        # A second descriptor wakes the loop: closing a socket does not wake a thread that waits on it.
         self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
@@ -143,7 +143,7 @@ class Listener:
             sock, address = self._socket.accept()
         except OSError as error:
             _log.warning("cannot accept a connection: %s", error.strerror)
-            if error.errno in _EXHAUSTED:  # the connection still waits, and the selector would say so at once
+            if error.errno in _EXHAUSTED:  # the connection still waits: without a pause the loop would spin
                 self._closing.wait(_EXHAUSTED_PAUSE)
             return
         transport = Transport(sock, f"{address[0]} port {address[1]}")
@@ -154,13 +154,13 @@ class Listener:
         with self.changed:
             if len(self._unassociated) >= MAXIMUM_UNASSOCIATED:
                 oldest = next(iter(self._unassociated))
-                del self._unassociated[oldest]  # its thread is about to end: the next one too many ends another
+                del self._unassociated[oldest]  # its thread is about to end: the next connection interrupts another
                 oldest.interrupt("too many connections without an association")
             self._unassociated[connection] = None
             self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError as error:  # the system has no thread left
+        except RuntimeError as error:  # the system's limit of threads
             _log.warning("cannot serve %s: %s", connection.peer, error)
             self._end(connection, thread)
 
@@ -183,7 +183,7 @@ class Listener:
         except MovescuError as error:
             _log.debug("%s: %s", connection.peer, error)
         except Exception:  # noqa: BLE001 - one association's failure must not end the others, and is logged whole
-            _log.exception("association with %s ended by an error of ours", connection.peer)
+            _log.exception("unexpected exception while serving %s", connection.peer)
             connection.abort()
         finally:
             self._end(connection, threading.current_thread())
@@ -192,11 +192,12 @@ class Listener:
         request = connection.receive_request(seconds)
         with self.changed:
             full = len(self._associated) >= self._maximum_associations
-            if not full:  # one that is rejected still counts as a connection without an association
+            if not full:  # a rejected one still counts as a connection without an association
                 self._unassociated.pop(connection, None)
                 self._associated[connection] = None
         if full:
-            _log.warning("association of %s rejected: %d are open already", connection.peer, self._maximum_associations)
+            limit = self._maximum_associations
+            _log.warning("association of %s rejected: the limit of %d at a time is reached", connection.peer, limit)
             connection.reject(LOCAL_LIMIT_EXCEEDED)
         else:
             self._serve(connection, request)

@@ -1,13 +1,12 @@
-"""TCP connections with deadlines: PS3.8 9.1, the transport service that the Upper Layer stands on.
+"""TCP connections with deadlines: the transport service of the Upper Layer (PS3.8 section 9.1).
 
-OS errors become ours here and only here (``storage/writer`` does the same for files). A send is one call of the
-system for a whole message, with ``TCP_NODELAY``. A sender that leaves Nagle's algorithm on (Orthanc, DCMTK's tools)
-waits for our ACK, which the system would hold back for 40 ms an object: where more is awaited and nothing was sent that
-carries the ACK, ``TCP_QUICKACK`` sends it before the wait, on systems that have it.
+OS errors of sockets become errors of this package here and only here (``storage.writer`` does the same for files).
 
-A receive is one call of the system as well: the time-out is the socket's own (``SO_RCVTIMEO``), where Python's would
-poll first. It is set only to make it shorter, for setting it would be another call; a wait that may last longer begins
-again.
+Latency. A message is sent with one system call, with ``TCP_NODELAY``. A sender that leaves Nagle's algorithm on
+(Orthanc, DCMTK's tools) waits for the ACK of its last segment, which the system delays: before a wait for more, unless
+something was sent that carries the ACK, ``TCP_QUICKACK`` sends it, on systems that have it. A receive is one system
+call, too: its timeout is the socket's own (``SO_RCVTIMEO``), for Python's would poll first. Setting it is another call,
+so it is only ever shortened, and a wait that may last longer begins again.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ if TYPE_CHECKING:
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _TIMEVAL: Final = struct.Struct("@ll") if sys.platform == "linux" and struct.calcsize("l") == 8 else None
-"""Seconds and microseconds, as ``SO_RCVTIMEO`` takes them; None where Python's own time-outs are used: on 32 bits there
-are two layouts, by the age of the system."""
+"""Seconds and microseconds of ``SO_RCVTIMEO``; None where Python's own timeouts are used: 32-bit systems have two
+layouts, by their age."""
 _BACKLOG: Final = 128
-# A peer whose machine is gone is found after two minutes instead of the system's two hours.
+# A peer whose machine has vanished is noticed after two minutes; with the system's defaults, after two hours.
 _KEEP_ALIVE: Final = tuple(
     (getattr(socket, name), value)
     for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
@@ -52,29 +51,29 @@ _KEEP_ALIVE: Final = tuple(
 )
 
 FAMILIES: Final = {"4": socket.AF_INET, "6": socket.AF_INET6, "auto": socket.AF_UNSPEC}
-"""IP versions as the options -i4, -i6 and -i0 have them."""
+"""Address families of the options -i4, -i6 and -i0."""
 
 _SOMEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
-"""An address of either version that is on no network of ours (RFC 5737, RFC 3849)."""
+"""An address of each version that no network has (RFC 5737, RFC 3849)."""
 
 
 def _is_secured(sock: socket.socket) -> TypeGuard[SSLSocket]:
-    """Tell whether a socket holds received bytes of its own, as those of TLS do."""
+    """Return True for a socket of TLS, which buffers received bytes itself."""
     return hasattr(sock, "pending")
 
 
 class Transport:
-    """One TCP connection, blocking; the only owner of its socket."""
+    """A TCP connection, blocking; the only owner of its socket."""
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self._socket = sock
         self.peer = peer
-        """Address and port of the other side, for people."""
-        self._limited: float | None = None  # seconds after which a call of the system comes back with nothing
-        self._acknowledging = False  # there may be an ACK that the system holds back
+        """Address and port of the peer, as messages have them."""
+        self._limited: float | None = None  # seconds after which a system call on the socket times out
+        self._acknowledging = False  # the system may be delaying an ACK
         self._ending = threading.Lock()
         sock.settimeout(None)
-        with contextlib.suppress(OSError):  # the peer may be gone already; the first receive will say so
+        with contextlib.suppress(OSError):  # the peer may have closed already: the first receive raises that
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, seconds in _KEEP_ALIVE:
@@ -82,29 +81,29 @@ class Transport:
 
     @property
     def local_address(self) -> str:
-        """The address of our side, as the peer sees it where nothing translates it; empty if it is gone."""
+        """The local address, empty if the connection is closed; the peer sees it unless there is NAT."""
         with contextlib.suppress(OSError):
             return str(self._socket.getsockname()[0])
         return ""
 
     @property
     def local_port(self) -> int:
-        """The port of our side; 0 if it is gone."""
+        """The local port, 0 if the connection is closed."""
         with contextlib.suppress(OSError):
             return int(self._socket.getsockname()[1])
         return 0
 
     @property
     def peer_address(self) -> str:
-        """The address of the other side; empty if it is gone."""
+        """The peer's address, empty if the connection is closed."""
         with contextlib.suppress(OSError):
             return str(self._socket.getpeername()[0])
         return ""
 
     def receive_into(self, buffer: memoryview, deadline: Deadline) -> int:
-        """Receive what is there, at least one byte; 0 means that the peer closed the connection.
+        """Receive at least one byte and return the number of bytes; 0 if the peer closed the connection.
 
-        Raises ``TimedOutError``, and ``ConnectionLostError`` for a reset.
+        Raise ``TimedOutError``, or ``ConnectionLostError`` for a reset.
         """
         begun = time.monotonic()
         try:
@@ -119,13 +118,13 @@ class Transport:
                     self._go_on_waiting(error, seconds, begun, deadline)
         except OSError as error:
             raise self._lost(error) from error
-        self._acknowledging = size < len(buffer)  # else more is there, or what is answered next carries the ACK
+        self._acknowledging = size < len(buffer)  # a full buffer is read on at once, or its answer carries the ACK
         return size
 
     def receive_at_hand(self, buffer: memoryview) -> int:
-        """Receive what is there, without waiting; -1 if nothing is, 0 if the peer closed the connection.
+        """Receive without waiting and return the number of bytes; -1 if there are none, 0 if the peer closed.
 
-        Not for secured sockets. Raises ``ConnectionLostError``.
+        Not for TLS. Raise ``ConnectionLostError`` for a reset.
         """
         try:
             size = self._socket.recv_into(buffer, 0, socket.MSG_DONTWAIT)
@@ -137,9 +136,9 @@ class Transport:
         return size
 
     def send(self, data: bytes | bytearray | memoryview, deadline: Deadline) -> None:
-        """Send all of ``data``. Raises ``TimedOutError`` and ``ConnectionLostError``.
+        """Send all of ``data``. Raise ``TimedOutError``, or ``ConnectionLostError`` for a reset.
 
-        Not ``sendall``: its time-out is one for all of the data, and a peer that takes some is not silent.
+        Not by ``sendall``, whose timeout is for all of the data: a peer that accepts some of it is not silent.
         """
         begun = time.monotonic()
         self._acknowledging = False
@@ -161,30 +160,30 @@ class Transport:
             raise self._lost(error) from error
 
     def _acknowledge(self) -> None:
-        """Let the ACK of what has come leave now, if nothing was sent since that would carry it."""
+        """Send the ACK of the received bytes now, unless something was sent that carried it."""
         if self._acknowledging:
             self._acknowledging = False
             if _QUICKACK is not None:
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _limit(self, seconds: float | None) -> None:
-        """See to it that a call of the system waits no longer than that; one that waits less is called again."""
+        """Make system calls time out after ``seconds`` at the latest; one that times out earlier is repeated."""
         if seconds is not None and (self._limited is None or seconds < self._limited):
             self._set_limit(seconds)
 
     def _set_limit(self, seconds: float | None) -> None:
-        if _TIMEVAL is None or _is_secured(self._socket):  # a secured socket is read by OpenSSL
+        if _TIMEVAL is None or _is_secured(self._socket):  # OpenSSL does the reading, by Python's timeout
             self._socket.settimeout(seconds)
         else:
             whole, part = divmod(max(round((seconds or 0.0) * 1e6), seconds is not None), 1_000_000)
-            limit = _TIMEVAL.pack(whole, part)  # zero is for ever
+            limit = _TIMEVAL.pack(whole, part)  # zero is no limit
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         self._limited = seconds
 
     def _go_on_waiting(self, error: OSError, seconds: float | None, begun: float, deadline: Deadline) -> None:
-        """Decide what follows on a wait that brought nothing; raise what it means unless there is time left."""
-        if isinstance(error, TimeoutError) and error.errno is not None:  # TCP itself gave up (ETIMEDOUT)
+        """Prepare another wait after one that timed out. Raise ``TimedOutError`` if no time is left."""
+        if isinstance(error, TimeoutError) and error.errno is not None:  # ETIMEDOUT: TCP itself gave up
             raise error
         left = None if seconds is None else seconds - (time.monotonic() - begun)
         if left is not None and left <= 0:
@@ -198,31 +197,31 @@ class Transport:
 
     @property
     def secured(self) -> bool:
-        """Whether it is one of TLS."""
+        """Whether the connection uses TLS."""
         return _is_secured(self._socket)
 
     def fileno(self) -> int:
-        """Give the descriptor of the socket, for those who wait on several at once."""
+        """Return the socket's descriptor, for a wait on several at once."""
         return self._socket.fileno()
 
     @property
     def is_unread(self) -> bool:
-        """Whether the system holds something that was not received yet. Safe from any thread, and changes nothing."""
+        """Whether the system holds bytes that were not received yet. Safe from any thread."""
         poll = select.poll()
-        with self._ending:  # a descriptor closed in between may be another connection's by then
+        with self._ending:  # a descriptor that is closed meanwhile may already belong to another connection
             if (descriptor := self._socket.fileno()) < 0:
                 return False
             poll.register(descriptor, select.POLLIN)
             return bool(poll.poll(0))
 
     def readable(self, seconds: float | None, wake: int = -1) -> bool:
-        """Tell whether there is something to receive, the end of the connection included, within ``seconds``.
+        """Return True if there is anything to receive, the end of the connection included, within ``seconds``.
 
-        The wait also ends when the descriptor ``wake`` can be read.
+        The wait also ends when the descriptor ``wake`` is readable.
         """
         if _is_secured(self._socket) and self._socket.pending():
             return True
-        with contextlib.suppress(OSError):  # lost: there is that to be received
+        with contextlib.suppress(OSError):  # a lost connection is readable: the receive raises the error
             self._acknowledge()
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
@@ -232,12 +231,12 @@ class Transport:
         return any(fd == self._socket.fileno() for fd, _ in ready)
 
     def secure(self, wrap: Callable[[socket.socket], SSLSocket], deadline: Deadline) -> None:
-        """Put what ``wrap`` makes of the socket in its place, and shake hands.
+        """Replace the socket with the one that ``wrap`` returns, and perform the TLS handshake.
 
-        Raises ``TimedOutError`` and ``ConnectionLostError``.
+        Raise ``TimedOutError``, or ``ConnectionLostError`` if the handshake fails.
         """
         try:
-            with self._ending:  # wrapping takes the descriptor from the socket that another thread may be ending
+            with self._ending:  # wrapping detaches the descriptor from the socket that another thread may be closing
                 self._socket = secured = wrap(self._socket)
             self._set_limit(deadline.remaining())
             secured.do_handshake()
@@ -247,26 +246,26 @@ class Transport:
             raise self._lost(error) from error
 
     def stop_receiving(self) -> None:
-        """End the incoming direction: a thread that is blocked on this connection wakes up. Safe from any thread."""
-        # The lock: a descriptor closed in between may be another connection's by then.
+        """Shut down the incoming direction, which wakes a thread that is blocked on it. Safe from any thread."""
+        # The lock: a descriptor that is closed meanwhile may already belong to another connection.
         with self._ending, contextlib.suppress(OSError):
-            socket.socket.shutdown(self._socket, socket.SHUT_RD)  # a secured socket's own is not safe from any thread
+            socket.socket.shutdown(self._socket, socket.SHUT_RD)  # the method of a TLS socket is not thread-safe
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         with self._ending:
             self._socket.close()
 
 
 def resolve(host: str, ip: str = "auto", seconds: float | None = None) -> tuple[str, ...]:
-    """Give the addresses of a host. Raises ``ConnectError``, and ``TimedOutError`` after ``seconds``."""
+    """Return the addresses of a host. Raise ``ConnectError`` if it has none, ``TimedOutError`` after ``seconds``."""
     found = _resolve(host, 0, ip, Deadline(seconds, f"looking up {host}"))
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _resolve(host: str, port: int, ip: str, deadline: Deadline) -> Sequence[_AddressInfo]:
     name = _name_of(host)
-    with contextlib.suppress(OSError, UnicodeError):  # an address in figures needs nobody's answer
+    with contextlib.suppress(OSError, UnicodeError):  # a numeric address needs no resolver, and so no thread
         return socket.getaddrinfo(name, port, FAMILIES[ip], socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
     try:
         return _within(deadline, lambda: socket.getaddrinfo(name, port, FAMILIES[ip], socket.SOCK_STREAM))
@@ -279,12 +278,12 @@ def _resolve(host: str, port: int, ip: str, deadline: Deadline) -> Sequence[_Add
 
 
 def _name_of(host: str) -> str | bytes:
-    """Give a name as bytes where IDNA (RFC 3490) leaves it as it is: Python takes 2 ms to load what finds that out."""
+    """Return a name that IDNA (RFC 3490) would not change as bytes, for which Python does not import its codec."""
     return host.encode() if host.isascii() and all(0 < len(label) < 64 for label in host.split(".")) else host
 
 
 def _within(deadline: Deadline, ask: Callable[[], Sequence[_AddressInfo]]) -> Sequence[_AddressInfo]:
-    """Ask the system's resolver, whose waits nobody else can limit: in a thread that is left to it when time is up."""
+    """Call the system's resolver in a thread, which is abandoned when the time is up: the call has no timeout."""
     answers: list[Sequence[_AddressInfo]] = []
     errors: list[OSError | UnicodeError] = []
 
@@ -305,7 +304,7 @@ def _within(deadline: Deadline, ask: Callable[[], Sequence[_AddressInfo]]) -> Se
 
 
 def own_addresses(ip: str = "auto") -> tuple[str, ...]:
-    """Give the addresses from which this machine speaks to the world, by its routes; nothing is sent for that."""
+    """Return the addresses of this machine that its routes to the outside start from; nothing is sent."""
     addresses = []
     for family, somewhere in _SOMEWHERE:
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -318,7 +317,7 @@ def own_addresses(ip: str = "auto") -> tuple[str, ...]:
 def connect(host: str, port: int, seconds: float | None, ip: str = "auto") -> Transport:
     """Open a connection to ``host``, trying each of its addresses in turn; ``ip`` is a key of ``FAMILIES``.
 
-    Raises ``ConnectError``, with what the last address said, or ``TimedOutError`` after ``seconds``.
+    Raise ``ConnectError`` with the error of the last address, or ``TimedOutError`` after ``seconds``.
     """
     deadline = Deadline(seconds, f"connecting to {host} port {port}")
     failure: OSError | None = None
@@ -326,7 +325,7 @@ def connect(host: str, port: int, seconds: float | None, ip: str = "auto") -> Tr
         seconds = deadline.remaining()
         try:
             sock = socket.socket(family, kind, protocol)
-        except OSError as error:  # an address of a family that this system does not have
+        except OSError as error:  # the system does not support the address family
             failure = error
             continue
         try:
@@ -347,15 +346,15 @@ def connect(host: str, port: int, seconds: float | None, ip: str = "auto") -> Tr
             return Transport(sock, f"{host} port {port}")
     raise ConnectError(
         f"cannot connect to {host} port {port}: {_reason(failure)}",
-        hint="check host and port, that the archive is running, and that no firewall is in the way",
+        hint="check host and port, that the archive is running, and that no firewall blocks the connection",
     ) from failure
 
 
 def listen(address: str, port: int, ip: str = "4") -> socket.socket:
     """Open a listening socket; port 0 lets the system choose, an empty ``address`` means all interfaces.
 
-    ``ip`` is a key of ``FAMILIES``; ``auto`` listens to both versions where the system can. Raises ``ListenError``,
-    ``PrivilegesError`` among them.
+    ``ip`` is a key of ``FAMILIES``; ``auto`` listens on both versions where the system can. Raise ``PrivilegesError``
+    if the user may not listen on the port, else ``ListenError``.
     """
     both = ip == "auto" and not address and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both or ip == "6" or ":" in address else socket.AF_INET
@@ -373,13 +372,13 @@ def listen(address: str, port: int, ip: str = "4") -> socket.socket:
         sock.close()
         raise PrivilegesError(
             f"cannot listen on port {port}: {_reason(error)}",
-            hint="ports below 1024 need root's privileges: choose another with --port",
+            hint="ports below 1024 need root privileges: choose another with --port",
         ) from error
     except (OSError, OverflowError) as error:
         sock.close()
         raise ListenError(
             f"cannot listen on port {port}: {_reason(error)}",
-            hint=f"{address} has to be an address of this machine, and the port has to be free"
+            hint=f"{address} must be an address of this machine"
             if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
             else "another program may be using the port (a second movescu?): stop it or choose another with --port",
         ) from error

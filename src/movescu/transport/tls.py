@@ -1,9 +1,9 @@
-"""Secure transport connections: PS3.15 annex B (the BCP 195 profiles), by the standard library's ``ssl``.
+"""Secure transport connections: the BCP 195 profiles of PS3.15 annex B, with the standard library's ``ssl``.
 
-One ``TLSOptions`` makes the contexts of both directions: for the association that we request, and for those that we
-accept. Imported only where TLS is asked for, for ``ssl`` takes 10 ms to load. Errors of the set-up become ``TLSError``
-here; those of a handshake become ``ConnectError`` or ``ConnectionLostError``, as for plain connections, with OpenSSL's
-words put into those of the options that help.
+One ``TLSOptions`` makes the contexts of both directions, the association requested and the associations accepted.
+Errors of the setup become ``TLSError`` here; errors of a handshake become ``ConnectError`` or ``ConnectionLostError``,
+as for plain connections, and OpenSSL's words are replaced by hints that name the option. Imported only for TLS, as
+loading ``ssl`` is slow.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _log: Final = logger_of("movescu.tls")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A secure transport connection profile: its oldest TLS version, and its cipher suites in OpenSSL's words.
+    """A secure transport connection profile: its oldest TLS version, and its cipher suites in OpenSSL's syntax.
 
-    The suites of TLS 1.3, which all satisfy the profiles, are OpenSSL's own affair.
+    The suites of TLS 1.3 all satisfy the profiles and are left to OpenSSL.
     """
 
     name: str
@@ -42,8 +42,8 @@ class Profile:
     ciphers: str
 
 
-# The non-downgrading profile's suites are those of BCP 195 itself (RFC 7525 4.2). The other may go down to what PS3.15
-# B.3 demanded before: it ends with the one suite of the AES profile.
+# The suites of the non-downgrading profile are those of BCP 195 itself (RFC 7525 4.2). The other profile may downgrade
+# to what PS3.15 B.3 required before: its last suite is the one of the AES profile.
 PROFILES: Final = {
     "bcp195": Profile(
         "BCP 195 TLS Profile (PS3.15 B.9)", ssl.TLSVersion.TLSv1_2, "ECDHE+AESGCM:DHE+AESGCM:ECDHE+AES:AES128-SHA"
@@ -52,9 +52,9 @@ PROFILES: Final = {
         "Non-downgrading BCP 195 TLS Profile (PS3.15 B.10)", ssl.TLSVersion.TLSv1_2, "ECDHE+AESGCM:DHE+AESGCM"
     ),
 }
-"""By the names that DCMTK's options have."""
+"""Profiles, by the names of DCMTK's options."""
 
-# Names of cipher suites, standard and OpenSSL's, in halves. Of the pairs, those exist that OpenSSL has.
+# Standard and OpenSSL's names of cipher suites, in halves; not every combination of them is a suite.
 _KEY_EXCHANGES: Final = {
     "TLS_ECDHE_ECDSA_WITH_": "ECDHE-ECDSA-",
     "TLS_ECDHE_RSA_WITH_": "ECDHE-RSA-",
@@ -74,7 +74,7 @@ _ENCRYPTIONS: Final = {
 
 _VERIFY: Final = {"require": ssl.CERT_REQUIRED, "verify": ssl.CERT_OPTIONAL, "ignore": ssl.CERT_NONE}
 
-# PEM, of a group that everyone may know: ffdhe2048 of RFC 7919. OpenSSL as Python sets it up has none of its own.
+# PEM of a public group, ffdhe2048 of RFC 7919: Python sets no group for OpenSSL.
 _DIFFIE_HELLMAN: Final = Path(__file__).parent / "data" / "ffdhe2048.pem"
 
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.r?\d+")
@@ -82,15 +82,16 @@ _HASHED: Final = re.compile(r"[0-9a-f]{8}\.r?\d+")
 
 @dataclass(frozen=True, slots=True)
 class TLSOptions:
-    """What to secure connections with. Paths are of PEM files.
+    """Keys, certificates and rules of secure connections. Files are PEM.
 
-    ``key_file`` and ``certificate_file`` None: anonymous, for requesting alone. ``password``: of the key, or what is
-    called, once at most, when the key turns out to need one. ``trusted_files`` and ``trusted_directories``:
-    certificates of authorities; without either, archives are verified by those of the system. ``peer_certificate``:
-    ``require`` one and verify it, ``verify`` it where the peer has one, ``ignore`` it. ``server_name``: sent to the
-    archive (SNI) and expected in its certificate; None for its host name, empty to send and expect none.
-    ``expected_name``: the name (SNI) that peers have to ask for when they connect to us, None for any. ``ciphers``:
-    suites of TLS 1.2 to be taken beside those of the profile, by their standard names or OpenSSL's.
+    ``key_file`` and ``certificate_file``: of this side. Default: None, no certificate, which only an association
+    requestor may do without. ``password``: of the key, or a function that returns it, called at most once and only for
+    an encrypted key. ``trusted_files`` and ``trusted_directories``: certificates of authorities. Default: the system's,
+    to verify archives. ``crl_files``: certificate revocation lists. ``peer_certificate``: ``require`` and verify it,
+    ``verify`` it if the peer has one, or ``ignore`` it. Default: ``require``. ``server_name``: sent to the archive
+    (SNI) and expected in its certificate, empty for neither. Default: None, the archive's host name. ``expected_name``:
+    the name (SNI) that senders have to send. Default: None, any. ``ciphers``: suites of TLS 1.2 in addition to the
+    profile's, by standard or OpenSSL's names.
     """
 
     key_file: str | None = None
@@ -108,9 +109,9 @@ class TLSOptions:
 
 
 class TLS:
-    """The contexts of both directions, that of the second only if we are ``accepting`` connections.
+    """The TLS contexts of both directions, the second only if this side is ``accepting`` connections.
 
-    Raises ``TLSError`` for files and names that cannot be used.
+    Raise ``TLSError`` if a file or name is unusable.
     """
 
     def __init__(self, options: TLSOptions, *, accepting: bool = False) -> None:
@@ -130,14 +131,15 @@ class TLS:
         options = self._options
         if options.certificate_file is None:
             raise TLSError(
-                "to receive objects over TLS takes a private key and a certificate", hint="give them with --enable-tls"
+                "receiving objects over TLS requires a private key and a certificate",
+                hint="give them with --enable-tls",
             )
         trusts = options.trusted_files or options.trusted_directories
         if options.peer_certificate != "ignore" and not trusts:
-            # Not those of the system: who has a certificate of any of them would be let in.
+            # Not the system's: they would admit anyone who has a certificate of any public authority.
             raise TLSError(
-                "no certificate of an authority is given that senders could be verified with",
-                hint="give it with --add-cert-file or --add-cert-dir, or let anyone send with --ignore-peer-cert",
+                "no certificate authority is given to verify the certificates of senders with",
+                hint="give one with --add-cert-file or --add-cert-dir, or accept any sender with --ignore-peer-cert",
             )
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
         context.verify_mode = _VERIFY[options.peer_certificate]
@@ -152,8 +154,8 @@ class TLS:
         context.sslsocket_class = _SecureSocket
         context.check_hostname = False
         context.minimum_version = profile.minimum_version
-        # An association tells its own end (PS3.8 9.2), so a connection that is cut is as good as one that is closed;
-        # and one whose incoming direction we ended ourselves can still carry our A-ABORT.
+        # The end of an association is a PDU (PS3.8 9.2), so a truncated connection needs no error of its own; and one
+        # whose incoming direction this side has shut down can still carry the A-ABORT.
         context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
         context.set_ciphers(":".join((profile.ciphers, *map(_cipher, options.ciphers))))
         if options.certificate_file is not None:
@@ -170,18 +172,18 @@ class TLS:
         expected = self._options.expected_name or ""
         if name is not None and name.lower() == expected.lower():
             return None
-        _log.warning("a sender asked for the server name %s, not for %s", name or "(none)", expected)
+        _log.warning("a sender requested the server name %s, not %s", name or "(none)", expected)
         return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
     @classmethod
     def of_contexts(cls, client: ssl.SSLContext, server: ssl.SSLContext | None) -> Self:
-        """Return one of contexts that a program has set up: to the archive, and for senders."""
+        """Return a TLS of the program's own contexts, for the archive and for senders."""
         made = object.__new__(cls)
         made._options, made._client, made._server = TLSOptions(), client, server
         return made
 
     def secure_request(self, transport: Transport, host: str, deadline: Deadline) -> None:
-        """Secure a connection that we opened to ``host``. Raises ``ConnectError`` and ``TimedOutError``."""
+        """Secure a connection opened to ``host``. Raise ``ConnectError`` if the handshake fails, ``TimedOutError``."""
         name = host if self._options.server_name is None else self._options.server_name or None
         context = self._client
 
@@ -198,12 +200,12 @@ class TLS:
             ) from error
 
     def secure_accepted(self, transport: Transport, deadline: Deadline) -> None:
-        """Secure a connection that a peer opened. Raises ``ConnectionLostError`` and ``TimedOutError``.
+        """Secure an accepted connection. Raise ``ConnectionLostError`` if the handshake fails, ``TimedOutError``.
 
-        Why a sender was turned away is logged here: to it, we are the ones who know.
+        The reason is logged here, because the sender may not get to know it.
         """
         context = self._server
-        assert context is not None  # the caller said that it accepts
+        assert context is not None  # made for accepting=True
 
         def wrap(sock: socket.socket) -> ssl.SSLSocket:
             return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
@@ -217,10 +219,10 @@ class TLS:
 
 
 def make(options: TLSOptions | ssl.SSLContext | tuple[ssl.SSLContext, ssl.SSLContext], *, accepting: bool) -> TLS:
-    """Return what secures connections, in both directions if we are ``accepting``.
+    """Return a TLS from options or from the program's own contexts, for both directions if ``accepting``.
 
-    A program's own contexts: one for the connection to the archive, or a pair of that and one for senders. Raises
-    ``TLSError`` for files and names that cannot be used, ``UsageError`` for values that are none of these.
+    Contexts: one for the archive, or a pair of that and one for senders. Raise ``TLSError`` if a file or name is
+    unusable, ``UsageError`` for any other value.
     """
     if isinstance(options, TLSOptions):
         return TLS(options, accepting=accepting)
@@ -236,7 +238,7 @@ def make(options: TLSOptions | ssl.SSLContext | tuple[ssl.SSLContext, ssl.SSLCon
 
 
 def cipher_suites() -> dict[str, str]:
-    """Give the cipher suites that there are: their standard names, and those that OpenSSL has for them."""
+    """Return the supported cipher suites: their standard names, with OpenSSL's."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_ciphers("ALL:!aNULL:!eNULL")
     known = [cipher["name"] for cipher in context.get_ciphers()]
@@ -250,12 +252,12 @@ def cipher_suites() -> dict[str, str]:
 
 
 def _cipher(name: str) -> str:
-    """Give OpenSSL's name of a cipher suite. Raises ``TLSError``."""
+    """Return OpenSSL's name of a cipher suite. Raise ``TLSError`` if it is unknown."""
     suites = cipher_suites()
     if name in suites.values():
         return name
     if name not in suites:
-        raise TLSError(f"unknown cipher suite {name!r}", hint="--list-ciphers names those that there are")
+        raise TLSError(f"unknown cipher suite {name!r}", hint="--list-ciphers lists those that are supported")
     return suites[name]
 
 
@@ -263,7 +265,7 @@ def _cipher(name: str) -> str:
 
 
 class _Password:
-    """The password of the private key, as OpenSSL asks for it: only where there is need, and of the user only once."""
+    """The password of the private key, called by OpenSSL for an encrypted key; the user is asked only once."""
 
     def __init__(self, source: str | Callable[[], str] | None) -> None:
         self._source = source
@@ -274,7 +276,7 @@ class _Password:
         if callable(self._source):
             self._source = self._source()
         if self._source is None:
-            raise TLSError("the private key is encrypted, and no password is given", hint=_PASSWORD_HINT)
+            raise TLSError("the private key is encrypted, but no password is given", hint=_PASSWORD_HINT)
         return self._source.encode("utf-8", "surrogateescape")
 
 
@@ -290,13 +292,13 @@ def _load_own(context: ssl.SSLContext, certificate: str, key: str, password: _Pa
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
             raise TLSError(
                 f"the private key {key!r} and the certificate {certificate!r} do not belong together",
-                hint="the key comes first: --enable-tls KEY CERT",
+                hint="check the pair; the key comes first: --enable-tls KEY CERT",
             ) from error
         if password.wanted:
             raise TLSError(f"wrong password for the private key {key!r}", hint=_PASSWORD_HINT) from error
         raise TLSError(
             f"no private key in {key!r}, or no certificate in {certificate!r}",
-            hint="both files have to be PEM, and the key comes first: --enable-tls KEY CERT",
+            hint="both files must be PEM, and the key comes first: --enable-tls KEY CERT",
         ) from error
 
 
@@ -305,7 +307,7 @@ def _load_trusted(context: ssl.SSLContext, path: str) -> None:
     try:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError as error:
-        raise TLSError(f"neither certificate nor revocation list in {path!r}", hint="the file has to be PEM") from error
+        raise TLSError(f"neither certificate nor revocation list in {path!r}", hint="the file must be PEM") from error
 
 
 def _load_directory(context: ssl.SSLContext, path: str) -> None:
@@ -316,7 +318,7 @@ def _load_directory(context: ssl.SSLContext, path: str) -> None:
     if not any(_HASHED.fullmatch(name) for name in names):
         raise TLSError(
             f"OpenSSL would find no certificate in the directory {path!r}",
-            hint="it looks for names made of hashes; 'openssl rehash' followed by the directory makes them",
+            hint="OpenSSL looks for names made of hashes: make them with 'openssl rehash' and the directory",
         )
     context.load_verify_locations(capath=path)
 
@@ -333,50 +335,50 @@ def _require_name(name: str) -> None:
     try:
         encoded = name.encode("idna")
     except UnicodeError as error:
-        raise TLSError(f"{name!r} is no name of a server") from error
+        raise TLSError(f"{name!r} is not a valid server name") from error
     if b"\0" in encoded:
-        raise TLSError(f"{name!r} is no name of a server")
+        raise TLSError(f"{name!r} is not a valid server name")
 
 
 # -- connections -------------------------------------------------------------------------------------------------------
 
 
 class _SecureSocket(ssl.SSLSocket):
-    """Says what errors of TLS mean, also those that come later: in TLS 1.3, that our certificate is refused."""
+    """Translates the errors of TLS, also after the handshake: in TLS 1.3 a refused client certificate comes then."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the standard library's signature
-        """Shake hands. Raises ``ConnectionLostError`` and ``OSError``."""
+        """Perform the handshake. Raise ``ConnectionLostError`` for an error of TLS, ``OSError`` for any other."""
         try:
             super().do_handshake(block)
         except ssl.SSLError as error:
             raise _lost(error) from error
 
     def recv_into(self, buffer: WriteableBuffer | None, nbytes: int | None = None, flags: int = 0) -> int:
-        """Receive. Raises ``ConnectionLostError`` and ``OSError``."""
+        """Receive. Raise ``ConnectionLostError`` for an error of TLS, ``OSError`` for any other."""
         try:
             return super().recv_into(buffer, nbytes, flags)  # type: ignore[arg-type] # typeshed narrows what Python takes
         except ssl.SSLError as error:
             raise _lost(error) from error
 
     def send(self, data: ReadableBuffer, flags: int = 0) -> int:
-        """Send. Raises ``ConnectionLostError`` and ``OSError``."""
+        """Send. Raise ``ConnectionLostError`` for an error of TLS or a closed connection, ``OSError`` for any other."""
         try:
             return super().send(data, flags)
         except (ssl.SSLEOFError, ConnectionError) as error:
             self._find_alert()
-            raise ConnectionLostError("the other side closed the connection", hint=_CLOSED) from error
+            raise ConnectionLostError("the peer closed the connection", hint=_CLOSED) from error
         except ssl.SSLError as error:
             raise _lost(error) from error
 
     def _find_alert(self) -> None:
-        """Raise ``ConnectionLostError`` for an alert that waits to be read: why the peer closed the connection."""
+        """Raise ``ConnectionLostError`` for an unread alert, which says why the peer closed the connection."""
         with contextlib.suppress(OSError):
             self.settimeout(0)
             self.recv_into(bytearray(1))
 
     def close(self) -> None:
-        """Close, after the alert that tells the end from a cut (RFC 8446 6.1); the peer's own is not waited for."""
-        with contextlib.suppress(OSError, ValueError):  # ValueError: nothing was secured yet, or all is over
+        """Send close_notify, which marks the end as intended (RFC 8446 6.1), and close without awaiting the peer's."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: before the handshake, or after the end
             self.settimeout(0)
             self.unwrap()
         super().close()
@@ -385,7 +387,7 @@ class _SecureSocket(ssl.SSLSocket):
 def _secure(transport: Transport, wrap: Callable[[socket.socket], ssl.SSLSocket], deadline: Deadline) -> None:
     try:
         transport.secure(wrap, deadline)
-    except ValueError as error:  # a host name that cannot be one
+    except ValueError as error:  # an invalid host name
         transport.close()
         raise ConnectionLostError(str(error)) from error
     except BaseException:
@@ -396,38 +398,38 @@ def _secure(transport: Transport, wrap: Callable[[socket.socket], ssl.SSLSocket]
 # -- reasons -----------------------------------------------------------------------------------------------------------
 
 _IS_IT_TLS: Final = "check that the archive speaks TLS on this port"
-_SEND_BY_TLS: Final = "have the sender set to send over TLS, and to trust the authority of our certificate"
-_TRUST_OURS: Final = "the other side has to trust the authority of our certificate, and the certificate has to be valid"
-_TRUST_THEIRS: Final = "if it is to be trusted, give the certificate of its authority with --add-cert-file"
-_CLOSED: Final = "the log of the other side may say why: it may not trust our certificate, or not speak TLS"
-_CIPHERS: Final = "allow more with --profile-bcp195 or --cipher, or have the other side offer newer ones"
+_SEND_BY_TLS: Final = "set the sender to send over TLS and to trust the authority of this program's certificate"
+_TRUST_OURS: Final = "the peer has to trust the authority of this program's certificate, which has to be valid"
+_TRUST_THEIRS: Final = "if the peer is to be trusted, give the certificate of its authority with --add-cert-file"
+_CLOSED: Final = "check the peer's log: it may not trust this program's certificate, or not speak TLS"
+_CIPHERS: Final = "allow more suites with --profile-bcp195 or --cipher, or have newer ones enabled at the peer"
 
 _REASONS: Final = (
-    ("CERTIFICATE_REQUIRED", "the other side wants a certificate of ours", "give one with --enable-tls"),
-    ("PEER_DID_NOT_RETURN", "the other side has no certificate", "do without one by --verify-peer-cert"),
-    ("ALERT_UNRECOGNIZED_NAME", "the other side does not have the server name", "give its name with --request-sni"),
-    ("ALERT_UNKNOWN_CA", "the other side does not trust the authority of our certificate", _TRUST_OURS),
-    ("ALERT_CERTIFICATE_EXPIRED", "the other side finds our certificate expired", _TRUST_OURS),
-    ("ALERT_CERTIFICATE_REVOKED", "the other side finds our certificate revoked", _TRUST_OURS),
-    ("ALERT_BAD_CERTIFICATE", "the other side refuses our certificate", _TRUST_OURS),
-    ("ALERT_CERTIFICATE_UNKNOWN", "the other side refuses our certificate", _TRUST_OURS),
-    ("ALERT_HANDSHAKE_FAILURE", "the other side wants a certificate of ours, or other cipher suites", _CIPHERS),
+    ("CERTIFICATE_REQUIRED", "the peer requires a certificate of this program", "give one with --enable-tls"),
+    ("PEER_DID_NOT_RETURN", "the peer has no certificate", "do not require one: --verify-peer-cert"),
+    ("ALERT_UNRECOGNIZED_NAME", "the peer does not have the server name", "give the peer's name with --request-sni"),
+    ("ALERT_UNKNOWN_CA", "the peer does not trust the authority of this program's certificate", _TRUST_OURS),
+    ("ALERT_CERTIFICATE_EXPIRED", "the peer finds this program's certificate expired", _TRUST_OURS),
+    ("ALERT_CERTIFICATE_REVOKED", "the peer finds this program's certificate revoked", _TRUST_OURS),
+    ("ALERT_BAD_CERTIFICATE", "the peer refuses this program's certificate", _TRUST_OURS),
+    ("ALERT_CERTIFICATE_UNKNOWN", "the peer refuses this program's certificate", _TRUST_OURS),
+    ("ALERT_HANDSHAKE_FAILURE", "the peer requires a certificate of this program, or other cipher suites", _CIPHERS),
     ("NO_SHARED_CIPHER", "no cipher suite in common", _CIPHERS),
     ("ALERT_PROTOCOL_VERSION", "no version of TLS in common", "TLS 1.2 is the oldest that is secure"),
     ("UNSUPPORTED_PROTOCOL", "no version of TLS in common", "TLS 1.2 is the oldest that is secure"),
-    ("WRONG_VERSION_NUMBER", "the other side does not speak TLS", ""),
+    ("WRONG_VERSION_NUMBER", "the peer does not speak TLS", ""),
 )
-"""Parts of OpenSSL's names of errors -> what it means, and what can be done."""
+"""Parts of OpenSSL's names of errors -> message and hint."""
 
 _VERIFY_HINTS: Final = {
-    3: "the revocation list of its authority is missing: give it with --add-crl-file",  # X509_V_ERR_UNABLE_TO_GET_CRL
-    10: "it has to be renewed, or the clock of this machine is wrong",  # X509_V_ERR_CERT_HAS_EXPIRED
-    12: "a newer revocation list is needed (--add-crl-file)",  # X509_V_ERR_CRL_HAS_EXPIRED
+    3: "give the revocation list of the certificate's authority with --add-crl-file",  # X509_V_ERR_UNABLE_TO_GET_CRL
+    10: "have the certificate renewed, or correct the clock of this machine",  # X509_V_ERR_CERT_HAS_EXPIRED
+    12: "give a newer revocation list with --add-crl-file",  # X509_V_ERR_CRL_HAS_EXPIRED
     18: _TRUST_THEIRS,  # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT
     19: _TRUST_THEIRS,  # X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN
     20: _TRUST_THEIRS,  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
     21: _TRUST_THEIRS,  # X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
-    23: "its owner gave it up: do not trust who shows it",  # X509_V_ERR_CERT_REVOKED
+    23: "the certificate was revoked: do not trust whoever presents it",  # X509_V_ERR_CERT_REVOKED
     62: "call the archive by a name in its certificate, give that name with --request-sni, or use --no-host-check",
     64: "call the archive by a name in its certificate, give that name with --request-sni, or use --no-host-check",
 }
@@ -439,7 +441,7 @@ def _lost(error: ssl.SSLError) -> ConnectionLostError:
         text = f"certificate refused: {error.verify_message}"
         return ConnectionLostError(text, hint=_VERIFY_HINTS.get(error.verify_code, ""))
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return ConnectionLostError("the other side closed the connection", hint=_CLOSED)
+        return ConnectionLostError("the peer closed the connection", hint=_CLOSED)
     reason = error.reason or error.strerror or str(error)
     for part, text, hint in _REASONS:
         if part in reason:

@@ -1,1 +1,1 @@
-"""The DICOM Upper Layer (PS3.8): PDUs, the state table, negotiation, and the association machine without I/O."""
+"""The DICOM Upper Layer (PS3.8) without I/O: PDUs, negotiation, the state table and the association that follows it."""

@@ -1,14 +1,19 @@
-"""The association machine: PS3.8 section 9.2 without a socket, a clock or a thread.
+"""The association: the state machine of PS3.8 section 9.2, without a socket, a clock or a thread.
 
-Bytes go in through ``get_buffer`` and ``buffer_updated`` (the shape of ``asyncio.BufferedProtocol``), indications come
-out of it; service primitives are methods, whose PDUs are taken with ``data_to_send``. Time is an argument. What may
-happen in which state is in ``state_table``; what PDUs look like is in ``pdu``; whoever drives the machine moves the
-bytes, watches ``artim_deadline`` and closes the transport connection when ``closed`` says so.
+Theory of operation. Everything that happens to an association is an event of table 9-10, and ``_perform`` looks up the
+action of an event in the current state (``state_table``), carries out its effects and enters its next state:
 
-In Sta6 a P-DATA-TF does not go through the table (DT-2 is a self-loop there): its header is judged, and the fragments
-are handed out as views of the receive buffer. Such a view is borrowed until the next ``get_buffer``. A fragment of a
-data set of which much has come, but not all, is handed out so far, as if its sender had made smaller ones: next to
-nothing is moved in the buffer, and the disk works while the network does.
+- Bytes of the peer are written into ``get_buffer()`` and announced with ``buffer_updated`` (the shape of
+  ``asyncio.BufferedProtocol``). Each whole PDU is an event (Evt3, 4, 6, 10, 12, 13, 16), and so is one that cannot be
+  decoded (Evt19); ``buffer_updated`` returns the indications of the actions.
+- Service primitives are methods (Evt1, 7 to 9, 11, 14, 15). The PDUs of their actions are taken with ``data_to_send``.
+- The transport service and the ARTIM timer are methods, too (Evt2, 5, 17, 18). Time is an argument: the caller moves
+  the bytes, watches ``artim_deadline``, and closes the transport connection once ``closed`` is set.
+
+Fast path. In Sta6 both DT-1 and DT-2 lead back to Sta6, so P-DATA-TFs bypass the table there. Of a received one the
+header alone is checked, and its fragments are returned as views of the receive buffer, borrowed until the next
+``get_buffer``. A fragment of a data set that has arrived in large part is returned in parts, as if the peer had sent
+smaller ones: little is moved within the buffer, and the disk works while the network does.
 """
 
 from __future__ import annotations
@@ -50,18 +55,18 @@ if TYPE_CHECKING:
     from typing import Final
 
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1 << 20
-"""Longest A-ASSOCIATE PDU that is read, in bytes; 128 contexts of 50 transfer syntaxes each take 200 KB."""
+"""Longest A-ASSOCIATE PDU accepted, in bytes; 128 contexts of 50 transfer syntaxes each take 200 KB."""
 
 PART: Final = 32 * 1024
-"""Bytes of a fragment that are not handed out before more, or its end, has come."""
+"""Smallest part of an unfinished fragment that is returned, in bytes."""
 
-_ASSOCIATED_BUFFER: Final = 128 * 1024  # 16 KB PDUs come in a quarter faster than with room for two of them
-_COMMAND_SIZE: Final = 512  # of a C-STORE-RQ: an object of 512 KB comes with one receive where PDUs have 128 KB
+_ASSOCIATED_BUFFER: Final = 128 * 1024  # room for several PDUs of 16 KB: fewer receives for the same bytes
+_COMMAND_SIZE: Final = 512  # of a C-STORE-RQ, so that one receive can take it and four whole PDUs of its data set
 _UNASSOCIATED_BUFFER: Final = 4 * 1024
 _FIXED_LENGTH: Final = 4  # of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT
 _VERSION_1: Final = 0x0001
-_CONTROL_BITS: Final = 0x03  # of the message control header: command, last
-_COMMAND: Final = 0x01  # the first of them
+_CONTROL_BITS: Final = 0x03  # of the message control header: command, last (PS3.8 E.2)
+_COMMAND: Final = 0x01
 _PDV_DATA: Final = 12  # bytes of a P-DATA-TF before the data of its first presentation data value
 _P_DATA_STATES: Final = (State.STA6, State.STA7)
 
@@ -81,10 +86,11 @@ _PDU_EVENTS: Final = {
 
 
 class Association:
-    """One association, of either role.
+    """An association, as requestor or as acceptor.
 
-    ``maximum_length``: the longest P-DATA-TF taken, in bytes behind its header, as we announce it.
-    ``artim_timeout``: seconds that ARTIM runs (PS3.8 9.1.5).
+    ``maximum_length``: bytes of the longest P-DATA-TF accepted, without its header, as announced. Default: 16384.
+    ``artim_timeout``: seconds that ARTIM runs (PS3.8 9.1.5). Default: 30.
+    ``buffer_size``: bytes of the receive buffer at least. Default: what a few PDUs need.
     """
 
     def __init__(self, *, maximum_length: int = 16384, artim_timeout: float = 30.0, buffer_size: int = 0) -> None:
@@ -94,22 +100,22 @@ class Association:
         self.artim_timeout = artim_timeout
         self.artim_deadline: float | None = None
         self.closed = False
-        """True once the transport connection is to be closed, or has been."""
+        """True once the transport connection is closed, or has to be."""
         self.contexts: frozenset[int] = frozenset()
         """IDs of the accepted presentation contexts."""
         self.peer_maximum_length = 0
-        """What the peer announced: the longest P-DATA-TF it takes, in bytes behind the header; 0 is unlimited."""
+        """Bytes of the longest P-DATA-TF that the peer accepts, without the header, as announced; 0 is unlimited."""
         self._request: AssociateRQ | None = None
         pdus = 4 * (maximum_length + HEADER_LENGTH) + _COMMAND_SIZE
         self._buffer_size = max(buffer_size, _ASSOCIATED_BUFFER, pdus)
-        # An association that has not been asked for yet gets a small buffer: connections are cheap to open.
+        # A small buffer until the association is established: opening a connection costs a peer nothing.
         self._buffer = bytearray(_UNASSOCIATED_BUFFER)
         self._view = memoryview(self._buffer)
-        self._start = 0  # of the first byte that was not understood yet
-        self._end = 0  # of the bytes received
-        self._rest = 0  # bytes that are still to come of the fragment that was handed out in part
+        self._start = 0  # position of the first byte that was not decoded yet
+        self._end = 0  # end of the bytes received
+        self._rest = 0  # bytes still missing of the fragment that was returned in part
         self._rest_of = (0, 0)  # its context ID and control
-        self._deaf = False  # framing is lost: nothing that follows can be understood
+        self._deaf = False  # framing is lost: nothing that follows can be decoded
         self._out: list[bytes] = []
         self._indications: list[Indication] = []
         self._now = 0.0
@@ -117,7 +123,7 @@ class Association:
     # -- bytes in ------------------------------------------------------------------------------------------------
 
     def get_buffer(self) -> memoryview:
-        """Give the free part of the receive buffer, never empty; views handed out before are void from now on."""
+        """Return the free part of the receive buffer, never empty; this invalidates the fragments returned before."""
         if self._start:
             left = self._end - self._start
             self._view[:left] = self._view[self._start : self._end]
@@ -130,7 +136,8 @@ class Association:
         return self._buffer_size if self.state in _P_DATA_STATES else 0
 
     def _grow(self) -> None:
-        # Doubling as bytes arrive: a length that lies costs the peer its bandwidth, not us our memory.
+        # Grown as bytes arrive, not by the length that a header claims: a false one costs the peer its bandwidth,
+        # not this side its memory.
         size = max(self._wanted_size(), 2 * len(self._buffer) if self._end == len(self._buffer) else 0)
         buffer = bytearray(size)
         buffer[: self._end] = self._view[: self._end]
@@ -138,13 +145,13 @@ class Association:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a part of a PDU has come, and its rest has not."""
+        """Whether the last PDU has arrived in part."""
         return self._end > self._start or self._rest > 0
 
     def buffer_updated(self, size: int, now: float) -> list[Indication]:
-        """Take ``size`` bytes that were written into the buffer; give what they amount to.
+        """Decode the ``size`` bytes just written into the buffer and return their indications.
 
-        ``now``: seconds on any clock that never goes back.
+        ``now``: seconds on any monotonic clock.
         """
         self._now = now
         self._end += size
@@ -160,17 +167,18 @@ class Association:
         return self._take_indications()
 
     def _take_p_data(self) -> None:
-        """Hand out the fragments of all whole P-DATA-TF at the front of the buffer (PS3.8 9.3.5), DT-2."""
+        """Indicate the fragments of the whole P-DATA-TFs at the front of the buffer: DT-2, past the table."""
         view, position, end = self._view, self._start, self._end
         contexts, limit, indications = self.contexts, self.maximum_length, self._indications
         header, pdv_header = _HEADER.unpack_from, _PDV_HEADER.unpack_from
         while end - position >= HEADER_LENGTH:
             pdu_type, length = header(view, position)
+            # PS3.8 9.3.5: the PDU and its first presentation data value
             if pdu_type != 4 or length > limit or length < 6 or end - position < _PDV_DATA:
                 break
             pdv_length, context_id, control = pdv_header(view, position + 6)
             if pdv_length != length - 4 or context_id not in contexts:
-                break  # several PDVs, or something wrong: the table's way
+                break  # several PDVs, or an error: left to the table
             behind = position + HEADER_LENGTH + length
             if behind > end:
                 if not control & _COMMAND and end - position >= PART:
@@ -183,7 +191,10 @@ class Association:
         self._start = position
 
     def _take_rest(self) -> bool:
-        """Hand out more of the fragment that was handed out in part, in whatever state it finds us; True at its end."""
+        """Indicate more of a fragment that was returned in part, where the state allows it; True at its end.
+
+        The state may have changed in its middle, by a release or an abort of this side: DT-2 in Sta6, AR-6 in Sta7.
+        """
         size = min(self._rest, self._end - self._start)
         if size < min(self._rest, PART):
             return False
@@ -196,7 +207,7 @@ class Association:
         return not self._rest
 
     def _take_pdu(self) -> bool:
-        """Take one PDU from the front of the buffer through the table; False if none is whole yet."""
+        """Put the PDU at the front of the buffer through the table; False if none is whole yet."""
         if self._end - self._start < HEADER_LENGTH:
             return False
         pdu_type, length = _HEADER.unpack_from(self._view, self._start)
@@ -217,7 +228,7 @@ class Association:
         return True
 
     def _check_length(self, pdu_type: int, length: int) -> None:
-        # Judged from the header alone: nothing is read, let alone held, of a PDU that is going to be refused.
+        # Checked as soon as the header is there: no byte of a PDU that will be refused is waited for or held.
         if pdu_type in (PDUType.ASSOCIATE_RQ, PDUType.ASSOCIATE_AC):
             limit, expected = MAXIMUM_ASSOCIATE_LENGTH, "at most"
         elif pdu_type == PDUType.P_DATA_TF:
@@ -243,72 +254,72 @@ class Association:
     # -- the transport connection and the timer --------------------------------------------------------------------
 
     def transport_connected(self, now: float) -> None:
-        """Note that the connection stands: requested (Evt2) after ``associate_request``, else indicated (Evt5)."""
+        """Note that the connection is open: confirmed (Evt2) after ``associate_request``, else indicated (Evt5)."""
         self._now = now
         if self.state is State.STA4:
-            self._perform(Event.TRANSPORT_CONFIRMATION, pdu=self._request)
+            self._perform(Event.TRANSPORT_CONFIRMATION, pdu=self._request)  # AE-2
         else:
-            self._perform(Event.TRANSPORT_INDICATION)
+            self._perform(Event.TRANSPORT_INDICATION)  # AE-5
 
     def transport_closed(self, now: float) -> list[Indication]:
         """Note that the connection was closed or lost (Evt17)."""
         self._now = now
         if self.state is not State.STA1:
-            self._perform(Event.TRANSPORT_CLOSED)
+            self._perform(Event.TRANSPORT_CLOSED)  # AA-4, AA-5, AR-5
         self.closed = True
         return self._take_indications()
 
     def artim_expired(self, now: float) -> list[Indication]:
         """Note that ``artim_deadline`` has passed (Evt18)."""
         self._now = now
-        self._perform(Event.ARTIM_EXPIRED)
+        self._perform(Event.ARTIM_EXPIRED)  # AA-2
         return self._take_indications()
 
     # -- service primitives ------------------------------------------------------------------------------------------
 
     def associate_request(self, request: AssociateRQ) -> None:
-        """A-ASSOCIATE request primitive (Evt1); the connection has to be opened next."""
+        """Issue the A-ASSOCIATE request primitive (Evt1); the caller opens the connection next."""
         self._request, self.requestor = request, True
-        self._perform(Event.ASSOCIATE_REQUEST)
+        self._perform(Event.ASSOCIATE_REQUEST)  # AE-1
 
     def associate_accept(self, answer: AssociateAC) -> None:
-        """A-ASSOCIATE response primitive, accept (Evt7)."""
-        self._perform(Event.ASSOCIATE_ACCEPT, pdu=answer)
+        """Issue the A-ASSOCIATE response primitive, accept (Evt7)."""
+        self._perform(Event.ASSOCIATE_ACCEPT, pdu=answer)  # AE-7
         self._establish(answer)
 
     def associate_reject(self, answer: AssociateRJ, now: float) -> None:
-        """A-ASSOCIATE response primitive, reject (Evt8)."""
+        """Issue the A-ASSOCIATE response primitive, reject (Evt8)."""
         self._now = now
-        self._perform(Event.ASSOCIATE_REJECT, pdu=answer)
+        self._perform(Event.ASSOCIATE_REJECT, pdu=answer)  # AE-8
 
     def p_data_request(self, pdus: Iterable[PDataTF]) -> None:
-        """P-DATA request primitive (Evt9)."""
-        if self.state is State.STA6:  # DT-1 is a self-loop: past the table, as with what comes in
+        """Issue the P-DATA request primitive (Evt9)."""
+        if self.state is State.STA6:  # DT-1, past the table
             self._out += [pdu.encode() for pdu in pdus]
             return
         for pdu in pdus:
-            self._perform(Event.P_DATA_REQUEST, pdu=pdu)
+            self._perform(Event.P_DATA_REQUEST, pdu=pdu)  # AR-7
 
     def release_request(self) -> None:
-        """A-RELEASE request primitive (Evt11)."""
-        self._perform(Event.RELEASE_REQUEST, pdu=ReleaseRQ())
+        """Issue the A-RELEASE request primitive (Evt11)."""
+        self._perform(Event.RELEASE_REQUEST, pdu=ReleaseRQ())  # AR-1
 
     def release_response(self, now: float) -> None:
-        """A-RELEASE response primitive (Evt14)."""
+        """Issue the A-RELEASE response primitive (Evt14)."""
         self._now = now
-        self._perform(Event.RELEASE_RESPONSE, pdu=ReleaseRP())
+        self._perform(Event.RELEASE_RESPONSE, pdu=ReleaseRP())  # AR-4, in a collision AR-9
 
     def abort_request(self, now: float, error: ProtocolError | None = None) -> None:
-        """A-ABORT request primitive (Evt15).
+        """Issue the A-ABORT request primitive (Evt15).
 
-        With ``error``, what a layer above found wrong with the peer, the A-ABORT carries the provider's source and
-        the error's reason (PS3.8 table 9-26); without, the service user's.
+        ``error``: the protocol violation that a higher layer found; the A-ABORT then has the source service provider
+        and its reason (PS3.8 table 9-26). Default: None, the source is the service user.
         """
         self._now = now
-        self._perform(Event.ABORT_REQUEST, error=error)
+        self._perform(Event.ABORT_REQUEST, error=error)  # AA-1, AA-2
 
     def data_to_send(self) -> bytes:
-        """Take the bytes that wait to be sent, all in one piece, for one call of send."""
+        """Return the bytes of all PDUs that wait to be sent, for a single ``send``."""
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
         return data
@@ -321,7 +332,7 @@ class Association:
             raise LocalProtocolError(f"{event.name} is not allowed in Sta{self.state}")
         action = ACTIONS[name]
         next_state = action.next_states[0]
-        if event is Event.RELEASE_RQ_PDU and len(action.next_states) == 2 and not self.requestor:
+        if event is Event.RELEASE_RQ_PDU and len(action.next_states) == 2 and not self.requestor:  # AR-8
             next_state = action.next_states[1]
         for effect in action.effects:
             if effect is Effect.JUDGE:
@@ -331,7 +342,7 @@ class Association:
         self.state = next_state
 
     def _judge(self, pdu: PDU | None, next_states: tuple[State, ...]) -> State:
-        # AE-6. The provider rejects only another protocol version; AE titles and contexts are the service user's.
+        # AE-6: the provider rejects another protocol version (PS3.8 9.3.2); AE titles and contexts are up to its user.
         assert isinstance(pdu, AssociateRQ)  # the table pairs AE-6 with this PDU alone
         if pdu.protocol_version & _VERSION_1:
             self._request = pdu
@@ -342,35 +353,35 @@ class Association:
         return next_states[1]
 
     def _apply(self, effect: Effect, event: Event, pdu: PDU | None, error: ProtocolError | None) -> None:
-        if effect is Effect.SEND and pdu is not None:
+        if effect is Effect.SEND and pdu is not None:  # AE-2, AE-7, AE-8, DT-1, AR-1, AR-4, AR-7, AR-9
             self._out.append(pdu.encode())
         elif effect is Effect.INDICATE:
             self._indicate(pdu)
-        elif effect is Effect.SEND_USER_ABORT:
+        elif effect is Effect.SEND_USER_ABORT:  # AA-1
             self._out.append(_abort_for(error).encode())
-        elif effect is Effect.SEND_PROVIDER_ABORT:
+        elif effect is Effect.SEND_PROVIDER_ABORT:  # AA-7, AA-8
             self._out.append(_abort_for(error or _unexpected(event, self.state)).encode())
-        elif effect is Effect.INDICATE_PROVIDER_ABORT:
+        elif effect is Effect.INDICATE_PROVIDER_ABORT:  # AA-4, AA-8
             self._indications.append(ProviderAbortIndication(None, error or _unexpected(event, self.state)))
-        elif effect is Effect.START_ARTIM:
+        elif effect is Effect.START_ARTIM:  # AE-5, AE-8, AR-4, AA-1, AA-8
             self.artim_deadline = self._now + self.artim_timeout
-        elif effect is Effect.STOP_ARTIM:
+        elif effect is Effect.STOP_ARTIM:  # AE-6, AR-5, AA-2, AA-5
             self.artim_deadline = None
-        elif effect is Effect.CLOSE:
+        elif effect is Effect.CLOSE:  # AE-4, AR-3, AA-2, AA-3
             self.closed = True
 
     def _indicate(self, pdu: PDU | None) -> None:
-        if isinstance(pdu, PDataTF):
+        if isinstance(pdu, PDataTF):  # DT-2, AR-6
             self._indications += [Fragment(*_fields(value)) for value in pdu.values]
-        elif isinstance(pdu, AssociateAC | AssociateRJ):
+        elif isinstance(pdu, AssociateAC | AssociateRJ):  # AE-3, AE-4
             self._indications.append(AssociateConfirmation(pdu))
             if isinstance(pdu, AssociateAC):
                 self._establish(pdu)
-        elif isinstance(pdu, ReleaseRQ):
+        elif isinstance(pdu, ReleaseRQ):  # AR-2, AR-8
             self._indications.append(ReleaseIndication(self.state is State.STA7))
-        elif isinstance(pdu, ReleaseRP):
+        elif isinstance(pdu, ReleaseRP):  # AR-3, AR-10
             self._indications.append(ReleaseConfirmation())
-        elif isinstance(pdu, Abort):
+        elif isinstance(pdu, Abort):  # AA-3
             user = pdu.source == AbortSource.SERVICE_USER
             self._indications.append(AbortIndication(pdu) if user else ProviderAbortIndication(pdu))
 

@@ -1,4 +1,4 @@
-"""Indications and confirmations that an association gives to its user: PS3.8 section 7, as records."""
+"""Indications and confirmations of an association to its user (PS3.8 section 7), as records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AssociateIndication(Record):
-    """A-ASSOCIATE indication: a peer asks for an association (AE-6)."""
+    """A-ASSOCIATE indication: a peer requests an association (AE-6)."""
 
     request: AssociateRQ
 
@@ -25,9 +25,9 @@ class AssociateConfirmation(Record):
 
 
 class Fragment(Struct):
-    """P-DATA indication: one presentation data value (DT-2, AR-6); ``data`` is borrowed.
+    """P-DATA indication: one presentation data value, or a part of one (DT-2, AR-6); ``data`` is borrowed.
 
-    ``control`` is the message control header without its reserved bits, which PS3.8 E.2 forbids to look at.
+    ``control``: the message control header without its reserved bits, which are not to be checked (PS3.8 E.2).
     """
 
     context_id: int
@@ -41,7 +41,7 @@ class Fragment(Struct):
 
 
 class ReleaseIndication(Record):
-    """A-RELEASE indication; ``collision`` where we had asked for a release ourselves (AR-2, AR-8)."""
+    """A-RELEASE indication (AR-2); ``collision``: this side had requested a release, too (AR-8)."""
 
     collision: bool
 
@@ -57,9 +57,9 @@ class AbortIndication(Record):
 
 
 class ProviderAbortIndication(Record):
-    """A-P-ABORT indication: the peer's provider aborted, the connection is gone, or the peer broke the protocol.
+    """A-P-ABORT indication: the peer's provider aborted, the peer broke the protocol, or the connection was lost.
 
-    ``abort`` is the A-ABORT received (AA-3), ``error`` what the peer did wrong (AA-8); both None: connection lost.
+    ``abort``: the A-ABORT received (AA-3). ``error``: the protocol violation (AA-8). Both None: connection lost (AA-4).
     """
 
     abort: Abort | None = None

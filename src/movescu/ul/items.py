@@ -1,6 +1,6 @@
-"""Items of PDUs, as bytes: what all of them are made of, and a reader that takes them apart (PS3.8 9.3.1, annex D).
+"""Items and sub-items of PDUs: encoding of their common parts, and a reader (PS3.8 9.3.1, annex D).
 
-Whatever does not fit raises ``ProtocolError``, which names the field and carries the reason for the A-ABORT.
+A field that does not fit into its item raises ``ProtocolError`` with its name and the reason for the A-ABORT.
 """
 
 from __future__ import annotations
@@ -16,29 +16,32 @@ if TYPE_CHECKING:
     from typing import Final, TypeAlias
 
 MAXIMUM_ITEMS: Final = 16_384
-"""Items and sub-items of one association request or answer; 128 contexts of 100 transfer syntaxes each have 13,000."""
+"""Limit of items and sub-items in one A-ASSOCIATE PDU; 128 contexts of 100 transfer syntaxes each have 13,000."""
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
 def encode_item(item_type: int, *parts: bytes) -> bytes:
-    """Give an item that consists of these parts."""
+    """Encode an item."""
     body = b"".join(parts)
     return struct.pack(">BxH", item_type, len(body)) + body
 
 
 def counted(value: bytes) -> bytes:
-    """Give a field that is preceded by its length in two bytes."""
+    """Encode a field with its length in two bytes before it."""
     return struct.pack(">H", len(value)) + value
 
 
 def uid_bytes(value: str) -> bytes:
-    """Give the bytes of a UID."""
+    """Encode a UID, without padding (PS3.8 annex F)."""
     return value.encode("latin-1", "replace")
 
 
 class ItemReader:
-    """Takes fields from the bytes of one item; ``where`` names it in errors, ``count`` is of all items of the PDU."""
+    """Reader of the fields of one item, in order.
+
+    ``where``: the item's name in errors. ``count``: counts the items of the whole PDU. Default: a new count.
+    """
 
     __slots__ = ("count", "data", "position", "where")
 
@@ -52,7 +55,7 @@ class ItemReader:
         return self.position < len(self.data)
 
     def take(self, size: int, name: str) -> bytes:
-        """Take so many bytes; ``name`` is that of the field."""
+        """Return the next ``size`` bytes; ``name`` is the field's. Raise ``ProtocolError`` if fewer are left."""
         end = self.position + size
         if end > len(self.data):
             raise ProtocolError(
@@ -64,23 +67,23 @@ class ItemReader:
         return value
 
     def rest(self) -> bytes:
-        """Take all that is left."""
+        """Return the bytes that are left."""
         return self.take(len(self.data) - self.position, "rest")
 
     def number(self, size: int, name: str) -> int:
-        """Take a number of so many bytes."""
+        """Read an unsigned number of ``size`` bytes."""
         return int.from_bytes(self.take(size, name), "big")
 
     def counted(self, name: str) -> bytes:
-        """Take a field that is preceded by its length in two bytes."""
+        """Read a field that has its length in two bytes before it."""
         return self.take(self.number(2, f"length of {name}"), name)
 
     def uid(self, name: str) -> str:
-        """Take a UID that is preceded by its length."""
+        """Read a UID that has its length before it."""
         return decode_text(self.counted(name))
 
     def item(self) -> tuple[int, ItemReader]:
-        """Take an item: its type, and a reader of what it consists of."""
+        """Read an item: return its type, and a reader of its fields."""
         item_type = self.number(1, "item type")
         self.take(1, "reserved byte")
         length = self.number(2, f"length of item {item_type:02X}H")
@@ -93,6 +96,6 @@ class ItemReader:
 
 
 def decode_text(value: bytes) -> str:
-    """Give a UID or AE title without its padding."""
-    # Padding of either kind is seen at the end of UIDs and AE titles; neither is significant.
+    """Decode a UID or AE title, without its padding."""
+    # Peers pad UIDs and AE titles with zeros and with blanks; neither is significant.
     return value.decode("latin-1").strip("\0 ")

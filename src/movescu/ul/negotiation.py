@@ -1,7 +1,8 @@
-"""What an association negotiates: presentation contexts proposed, accepted and agreed (PS3.8 9.3.2.2, 9.3.3.2).
+"""Negotiation of an association: presentation contexts and extensions (PS3.8 9.3.2.2, 9.3.3.2; PS3.7 D.3.3).
 
-Pure functions from policy and request to answer; the PDUs are in ``pdu``, the order of things in ``association``. The
-acceptor's order of transfer syntaxes decides, not the requestor's, as with DCMTK.
+Pure functions: the requestor proposes, the acceptor answers a request by its ``AcceptorPolicy``, and both derive the
+agreed presentation contexts from request and answer. Of several proposed transfer syntaxes the acceptor's order of
+preference decides, not the requestor's, as with DCMTK.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CONTEXT_RESULTS: Final = {
 
 
 _RETRIEVAL_EXTENSIONS: Final = ("relational retrieval", "conversion to enhanced multi-frame images")
-"""Bytes of the service class application information of C-MOVE classes (PS3.4 C.5.2.1)."""
+"""Meaning of each byte of the service class application information of C-MOVE classes (PS3.4 C.5.2.1)."""
 
 _LONGEST_UID: Final = 64  # characters (PS3.5 9.1)
 
@@ -38,7 +39,7 @@ CALLED_AE_TITLE_NOT_RECOGNIZED: Final = AssociateRJ(result=1, source=1, reason=7
 
 
 class Context(Record):
-    """An accepted presentation context: on ``context_id``, ``abstract_syntax`` is spoken in ``transfer_syntax``."""
+    """An accepted presentation context: ``abstract_syntax`` is encoded in ``transfer_syntax`` on ``context_id``."""
 
     context_id: int
     abstract_syntax: str
@@ -46,11 +47,11 @@ class Context(Record):
 
 
 class AcceptorPolicy(Record):
-    """What an acceptor takes.
+    """The associations and presentation contexts that an acceptor accepts.
 
-    ``abstract_syntaxes`` tells whether a SOP class UID is taken; ``transfer_syntaxes`` are in order of preference.
-    ``maximum_length`` is what is announced: the longest P-DATA-TF taken, in bytes. ``calling_ae_titles`` are the
-    only ones that may ask, ``called_ae_titles`` the only ones that may be asked for; empty: any.
+    ``abstract_syntaxes``: True for the UID of a SOP class that is accepted. ``transfer_syntaxes``: in order of
+    preference. ``maximum_length``: bytes of the longest P-DATA-TF, as announced. Default: 16384. ``calling_ae_titles``
+    and ``called_ae_titles``: those of the requests that are accepted. Default: any.
     """
 
     abstract_syntaxes: Callable[[str], bool]
@@ -69,7 +70,7 @@ def propose(
 
 
 def user_information(maximum_length: int) -> UserInformation:
-    """Say of ourselves what every association says (PS3.7 D.3.3.1, D.3.3.2); ``maximum_length`` in bytes."""
+    """Return the user information of every association (PS3.7 D.3.3.1, D.3.3.2); ``maximum_length`` in bytes."""
     return UserInformation(
         maximum_length=maximum_length,
         implementation_class_uid=version.CLASS_UID,
@@ -80,16 +81,19 @@ def user_information(maximum_length: int) -> UserInformation:
 def retrieval_negotiation(
     sop_class_uid: str, *, relational: bool, enhanced_conversion: bool
 ) -> tuple[ExtendedNegotiation, ...]:
-    """Ask for relational retrieval and enhanced multi-frame image conversion of a C-MOVE class (PS3.4 C.5.2.1)."""
+    """Propose relational retrieval and enhanced multi-frame image conversion for a C-MOVE class (PS3.4 C.5.2.1)."""
     if not relational and not enhanced_conversion:
         return ()
-    # Older acceptors know the first byte alone: the second is sent where it says something.
+    # Older acceptors know the first byte only, so the second is left out unless it is set.
     information = bytes((relational, enhanced_conversion)) if enhanced_conversion else bytes((relational,))
     return (ExtendedNegotiation(sop_class_uid, information),)
 
 
 def not_granted(proposed: Sequence[ExtendedNegotiation], answered: Sequence[ExtendedNegotiation]) -> tuple[str, ...]:
-    """Name what ``retrieval_negotiation`` proposed and the answer does not grant; a byte left out is a no."""
+    """Return the names of the extensions that ``retrieval_negotiation`` proposed and the answer does not grant.
+
+    A byte that the answer leaves out grants nothing.
+    """
     granted = {entry.sop_class_uid: entry.service_class_application_information for entry in answered}
     return tuple(
         name
@@ -101,7 +105,7 @@ def not_granted(proposed: Sequence[ExtendedNegotiation], answered: Sequence[Exte
 
 
 def refusal(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateRJ | None:
-    """Give the rejection of a request by its AE titles (PS3.8 table 9-21), None if it may be answered."""
+    """Return the rejection of a request with the wrong AE titles (PS3.8 table 9-21), else None."""
     if policy.calling_ae_titles and request.calling_ae_title not in policy.calling_ae_titles:
         return CALLING_AE_TITLE_NOT_RECOGNIZED
     if policy.called_ae_titles and request.called_ae_title not in policy.called_ae_titles:
@@ -110,7 +114,7 @@ def refusal(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateRJ | None:
 
 
 def answer(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateAC:
-    """Answer each proposed context as the policy has it (PS3.8 table 9-18)."""
+    """Return the acceptance of a request, with a result for each proposed context (PS3.8 table 9-18)."""
     contexts = tuple(_answer_context(context, policy) for context in request.contexts)
     return AssociateAC(
         called_ae_title=request.called_ae_title,
@@ -126,18 +130,18 @@ def answer(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateAC:
 
 
 def _answer_window(proposed: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Grant the window that the requestor asks for (PS3.7 D.3.3.3): it may send requests ahead of our responses.
+    """Grant the requestor its window (PS3.7 D.3.3.3): it may send requests before the responses to earlier ones.
 
-    They wait in the connection and are carried out in their order. We invoke nothing ourselves.
+    They wait in the connection and are carried out in order. This side invokes no operations.
     """
     return None if proposed is None else (proposed[0], 1)
 
 
 def _answer_roles(request: AssociateRQ, answered: Sequence[AnsweredContext]) -> tuple[RoleSelection, ...]:
-    """Take the SCU role where it is proposed, never the SCP role: that one is ours (PS3.7 D.3.3.4).
+    """Accept the SCU role where it is proposed, never the SCP role, which is this side's (PS3.7 D.3.3.4).
 
-    One answer for each class that is accepted and has the name of one: with whatever else a peer may send, the answers
-    could grow past the 65535 bytes of the user information item.
+    Only classes that are accepted, and whose UID has a valid length, are answered, each once: with all that a peer may
+    propose, the answers could exceed the 65535 bytes of the user information item.
     """
     accepted = {context.context_id for context in answered if context.result == ContextResult.ACCEPTANCE}
     classes = {context.abstract_syntax for context in request.contexts if context.context_id in accepted}
@@ -150,9 +154,10 @@ def _answer_roles(request: AssociateRQ, answered: Sequence[AnsweredContext]) -> 
 
 
 class RejectedClass(Record):
-    """A SOP class of which presentation contexts were proposed and not accepted; others of it may have been.
+    """A SOP class with rejected presentation contexts; other contexts of the class may have been accepted.
 
-    ``known`` tells whether the class is taken at all; then it was for the transfer syntaxes ``offered`` in them.
+    ``offered``: the transfer syntaxes of those contexts. ``known``: False if the class itself is not supported, True if
+    the transfer syntaxes are the reason.
     """
 
     sop_class_uid: str
@@ -161,7 +166,7 @@ class RejectedClass(Record):
 
 
 def rejected_classes(request: AssociateRQ, answer: AssociateAC) -> tuple[RejectedClass, ...]:
-    """Give the SOP classes of a request of which an answer rejects a context, in their order."""
+    """Return the SOP classes of which an answer rejects a context, in the order of the request."""
     results = {context.context_id: context.result for context in answer.contexts}
     offered: dict[str, dict[str, None]] = {}
     unsupported = set()
@@ -182,14 +187,14 @@ def _answer_context(context: ProposedContext, policy: AcceptorPolicy) -> Answere
             if syntax.uid in context.transfer_syntaxes:
                 return AnsweredContext(context.context_id, ContextResult.ACCEPTANCE, syntax.uid)
         result = ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
-    # The transfer syntax of a rejected context is not significant; the default one is what DCMTK sends.
+    # The transfer syntax of a rejected context is not significant (PS3.8 9.3.3.2); DCMTK sends the default one.
     return AnsweredContext(context.context_id, result, IMPLICIT_LITTLE.uid)
 
 
 def agreed(request: AssociateRQ, answer: AssociateAC) -> Mapping[int, Context]:
-    """Give the accepted contexts by ID, the same on both sides.
+    """Return the accepted contexts by ID, the same on both sides.
 
-    Raises ``ProtocolError`` if the answer accepts what was not proposed.
+    Raise ``ProtocolError`` if the answer has a context or a transfer syntax that was not proposed.
     """
     proposed = {context.context_id: context for context in request.contexts}
     contexts: dict[int, Context] = {}

@@ -1,9 +1,8 @@
-"""The seven PDUs of the DICOM Upper Layer and their items: PS3.8 section 9.3, and nothing else.
+"""The seven PDUs of the DICOM Upper Layer and their items: PS3.8 section 9.3.
 
-Each PDU and item is a record; ``encode()`` gives its bytes, ``decode_*`` makes it from bytes. Whether a PDU is allowed
-when it arrives is for ``state_table``, whether its proposals are accepted for ``negotiation``. Items of unknown type
-are skipped (PS3.8 9.3.1). Whatever else does not fit raises ``ProtocolError``, which names the field and carries the
-reason for the A-ABORT.
+Each PDU and item is a record with ``encode()``; ``decode_pdu`` decodes all of them. Items of unknown type are skipped
+(PS3.8 9.3.1); any other violation raises ``ProtocolError`` with the field's name and the reason for the A-ABORT. If a
+PDU is allowed when it arrives is decided by ``state_table``, if its proposals are accepted by ``negotiation``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from typing import ClassVar, Final, TypeAlias
 
 HEADER_LENGTH: Final = 6
-"""Bytes of the header that all PDUs share: type, reserved, length (PS3.8 9.3.1)."""
+"""Bytes of the header of every PDU: type, reserved, length (PS3.8 9.3.1)."""
 
 
 class PDUType(IntEnum):
@@ -78,7 +77,7 @@ ABORT_REASONS: Final = {
     AbortReason.INVALID_PDU_PARAMETER_VALUE: "invalid PDU parameter value",
 }
 
-# Item and sub-item types (PS3.8 9.3.2, 9.3.3); those of the user information are in ``user_information``
+# Item and sub-item types (PS3.8 9.3.2, 9.3.3); ``user_information`` has its own
 _APPLICATION_CONTEXT: Final = 0x10
 _PROPOSED_CONTEXT: Final = 0x20
 _ANSWERED_CONTEXT: Final = 0x21
@@ -94,7 +93,7 @@ class ProposedContext(Record):
     transfer_syntaxes: tuple[str, ...]
 
     def encode(self) -> bytes:
-        """Give the bytes of item 20H."""
+        """Encode item 20H."""
         return encode_item(
             _PROPOSED_CONTEXT,
             struct.pack(">B3x", self.context_id),
@@ -111,7 +110,7 @@ class AnsweredContext(Record):
     transfer_syntax: str
 
     def encode(self) -> bytes:
-        """Give the bytes of item 21H."""
+        """Encode item 21H."""
         return encode_item(
             _ANSWERED_CONTEXT,
             struct.pack(">BxBx", self.context_id, self.result),
@@ -144,12 +143,12 @@ class AssociateRQ(Record):
     pdu_type: ClassVar[int] = PDUType.ASSOCIATE_RQ
 
     def encode(self) -> bytes:
-        """Give the bytes of the PDU, header included."""
+        """Encode the PDU, header included."""
         return _encode_associate(self)
 
 
 class AssociateAC(Record):
-    """A-ASSOCIATE-AC (PS3.8 9.3.3); the AE titles only echo the request's and are not to be tested."""
+    """A-ASSOCIATE-AC (PS3.8 9.3.3); its AE titles repeat the request's and shall not be tested."""
 
     called_ae_title: str
     calling_ae_title: str
@@ -161,7 +160,7 @@ class AssociateAC(Record):
     pdu_type: ClassVar[int] = PDUType.ASSOCIATE_AC
 
     def encode(self) -> bytes:
-        """Give the bytes of the PDU, header included."""
+        """Encode the PDU, header included."""
         return _encode_associate(self)
 
 
@@ -192,11 +191,11 @@ class AssociateRJ(Record):
     pdu_type: ClassVar[int] = PDUType.ASSOCIATE_RJ
 
     def encode(self) -> bytes:
-        """Give the bytes of the PDU, header included."""
+        """Encode the PDU, header included."""
         return _pdu(self.pdu_type, bytes((0, self.result, self.source, self.reason)))
 
     def describe(self) -> str:
-        """Give result, source and reason in words."""
+        """Return result, source and reason in words (PS3.8 table 9-21)."""
         result = REJECT_RESULTS.get(self.result, f"result {self.result}")
         source = REJECT_SOURCES.get(self.source, f"source {self.source}")
         reason = REJECT_REASONS.get((self.source, self.reason), f"reason {self.reason}")
@@ -206,7 +205,7 @@ class AssociateRJ(Record):
 class PresentationDataValue(Struct):
     """Presentation data value item (PS3.8 9.3.5.1) with its message control header (annex E.2).
 
-    ``control``: bit 0 set for a fragment of a command, bit 1 for the last fragment of a command or data set.
+    ``control``: bit 0 marks a fragment of a command, bit 1 the last fragment of a command or data set.
     """
 
     context_id: int
@@ -219,7 +218,7 @@ class PresentationDataValue(Struct):
         self.data = data
 
     def encode(self) -> bytes:
-        """Give the bytes of the item."""
+        """Encode the item."""
         return b"".join((_PDV.pack(len(self.data) + 2, self.context_id, self.control), self.data))
 
 
@@ -234,7 +233,7 @@ class PDataTF(Struct):
         self.values = values
 
     def encode(self) -> bytes:
-        """Give the bytes of the PDU, header included."""
+        """Encode the PDU, header included."""
         return _pdu(self.pdu_type, b"".join([value.encode() for value in self.values]))
 
 
@@ -244,7 +243,7 @@ class ReleaseRQ(Record):
     pdu_type: ClassVar[int] = PDUType.RELEASE_RQ
 
     def encode(self) -> bytes:
-        """Give the bytes of the PDU, header included."""
+        """Encode the PDU, header included."""
         return _pdu(self.pdu_type, bytes(4))
 
 
@@ -254,7 +253,7 @@ class ReleaseRP(Record):
     pdu_type: ClassVar[int] = PDUType.RELEASE_RP
 
     def encode(self) -> bytes:
-        """Give the bytes of the PDU, header included."""
+        """Encode the PDU, header included."""
         return _pdu(self.pdu_type, bytes(4))
 
 
@@ -267,11 +266,11 @@ class Abort(Record):
     pdu_type: ClassVar[int] = PDUType.ABORT
 
     def encode(self) -> bytes:
-        """Give the bytes of the PDU, header included."""
+        """Encode the PDU, header included."""
         return _pdu(self.pdu_type, bytes((0, 0, self.source, self.reason)))
 
     def describe(self) -> str:
-        """Give source and reason in words."""
+        """Return source and reason in words (PS3.8 table 9-26)."""
         if self.source == AbortSource.SERVICE_USER:
             return "by the peer's application"
         reason = ABORT_REASONS.get(AbortReason(self.reason)) if self.reason in ABORT_REASONS else None
@@ -294,8 +293,8 @@ def _decode_proposed(reader: ItemReader) -> ProposedContext:
             transfer_syntaxes.append(decode_text(sub.rest()))
     if len(abstract_syntaxes) != 1 or not transfer_syntaxes:
         raise ProtocolError(
-            f"presentation context {context_id}: {len(abstract_syntaxes)} abstract and "
-            f"{len(transfer_syntaxes)} transfer syntaxes, where one and at least one are required",
+            f"presentation context {context_id}: one abstract syntax and at least one transfer syntax are required, "
+            f"not {len(abstract_syntaxes)} and {len(transfer_syntaxes)}",
             abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
         )
     return ProposedContext(context_id, abstract_syntaxes[0], tuple(transfer_syntaxes))
@@ -307,7 +306,7 @@ def _decode_answered(reader: ItemReader) -> AnsweredContext:
     result = reader.number(1, "result/reason")
     reader.take(1, "reserved byte")
     transfer_syntax = ""
-    # The transfer syntax is not significant unless the result is acceptance, and some leave it out then.
+    # The transfer syntax of a rejected context is not significant (PS3.8 9.3.3.2), and some acceptors leave it out.
     while reader:
         item_type, sub = reader.item()
         if item_type == _TRANSFER_SYNTAX:
@@ -329,7 +328,7 @@ def _check_context_ids(context_ids: list[int], name: str) -> None:
 
 
 def _decode_associate(reader: ItemReader, context_type: int) -> tuple[dict[str, object], list[ItemReader]]:
-    """Take what A-ASSOCIATE-RQ and -AC have in common; the presentation context items are left to the caller."""
+    """Decode the fields that A-ASSOCIATE-RQ and -AC share; return them, and readers of the context items."""
     fields: dict[str, object] = {"protocol_version": reader.number(2, "protocol version")}
     reader.take(2, "reserved bytes")
     fields["called_ae_title"] = decode_text(reader.take(16, "called AE title"))
@@ -415,9 +414,9 @@ _DECODERS: Final[Mapping[int, tuple[str, Callable[[ItemReader], PDU]]]] = {
 
 
 def decode_pdu(pdu_type: int, body: BytesLike) -> PDU:
-    """Make a PDU from its type and the bytes behind its header.
+    """Decode a PDU from the bytes that follow its header.
 
-    Raises ``ProtocolError`` where PS3.8 9.3 is broken, with the reason for the A-ABORT.
+    Raise ``ProtocolError``, with the reason for the A-ABORT, if they violate PS3.8 9.3.
     """
     if pdu_type not in _DECODERS:
         raise ProtocolError(f"PDU type {pdu_type:02X}H is unknown", abort_reason=AbortReason.UNRECOGNIZED_PDU)

@@ -1,7 +1,7 @@
-"""The PDUs that make and end an association, as text for the log: PS3.8 section 9.3.
+"""The A-ASSOCIATE PDUs (PS3.8 section 9.3) as text for the log.
 
-User identities (PS3.7 D.3.3.7) are never shown, neither what they are nor, in ``bytes_of``, how they are encoded: of
-what may be a password only its kind is told.
+User identities (PS3.7 D.3.3.7) are never shown, neither decoded nor in ``bytes_of``: of a possible password the log has
+the type alone.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _IDENTITIES: Final = {
 def association_text(
     title: str, pdu: AssociateRQ | AssociateAC | AssociateRJ, request: AssociateRQ | None = None
 ) -> str:
-    """Give a PDU as lines below a title; ``request`` is what an answer answers."""
+    """Return a PDU as lines below a title; ``request``: the one that an A-ASSOCIATE-AC answers."""
     if isinstance(pdu, AssociateRJ):
         return text_of((title, f"  {pdu.describe()}"))
     return text_of((title, *_lines(pdu, request)))
 
 
 def bytes_of(pdu: AssociateRQ | AssociateAC | AssociateRJ) -> bytes:
-    """Encode a PDU, with nothing where a user identity is: a PDU that was received never gets longer by it."""
+    """Encode a PDU with an empty user identity, so that a PDU that was received never becomes longer."""
     if isinstance(pdu, AssociateRJ):
         return pdu.encode()
     information = pdu.user_information
@@ -111,8 +111,8 @@ def _information_lines(information: UserInformation) -> Iterator[str]:
         kind = information.user_identity.identity_type
         yield f"  user identity: {_IDENTITIES.get(kind, f'type {kind}')}, not shown"
     if information.user_identity_response is not None:
-        yield "  user identity taken, with a response that is not shown"
+        yield "  user identity accepted, response not shown"
 
 
 def _length(length: int | None) -> str:
-    return "not told" if length is None else str(length) if length else "no limit"
+    return "not given" if length is None else str(length) if length else "no limit"

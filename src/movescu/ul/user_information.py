@@ -1,7 +1,7 @@
 """The user information item of A-ASSOCIATE-RQ and -AC and its sub-items: PS3.8 annex D, PS3.7 annex D.3.3.
 
-Each sub-item of several fields is a record; ``encode()`` gives its bytes. Sub-items of unknown type are skipped (PS3.8
-9.3.1); what they say is for ``negotiation``.
+Each sub-item of several fields is a record with ``encode()``. Sub-items of unknown type are skipped (PS3.8 9.3.1).
+Their meaning is left to ``negotiation``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RoleSelection(Record):
     scp_role: bool
 
     def encode(self) -> bytes:
-        """Give the bytes of sub-item 54H."""
+        """Encode sub-item 54H."""
         roles = bytes((self.scu_role, self.scp_role))
         return encode_item(_ROLE_SELECTION, counted(uid_bytes(self.sop_class_uid)), roles)
 
@@ -49,7 +49,7 @@ class ExtendedNegotiation(Record):
     service_class_application_information: bytes
 
     def encode(self) -> bytes:
-        """Give the bytes of sub-item 56H."""
+        """Encode sub-item 56H."""
         information = self.service_class_application_information
         return encode_item(_EXTENDED_NEGOTIATION, counted(uid_bytes(self.sop_class_uid)), information)
 
@@ -62,7 +62,7 @@ class CommonExtendedNegotiation(Record):
     related_general_sop_class_uids: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
-        """Give the bytes of sub-item 57H; its second byte is the version, 0."""
+        """Encode sub-item 57H; its second byte is its version, 0."""
         related = b"".join(counted(uid_bytes(uid)) for uid in self.related_general_sop_class_uids)
         return encode_item(
             _COMMON_EXTENDED_NEGOTIATION,
@@ -86,17 +86,17 @@ class UserIdentity(Record):
     _hidden: ClassVar[frozenset[str]] = frozenset(("primary_field", "secondary_field"))
 
     def encode(self) -> bytes:
-        """Give the bytes of sub-item 58H."""
+        """Encode sub-item 58H."""
         head = bytes((self.identity_type, self.positive_response_requested))
         return encode_item(_USER_IDENTITY_RQ, head, counted(self.primary_field), counted(self.secondary_field))
 
 
 class UserInformation(Record):
-    """User information item (PS3.8 9.3.2.3, PS3.7 D.3.3); the same in A-ASSOCIATE-RQ and -AC.
+    """User information item of A-ASSOCIATE-RQ and -AC (PS3.8 9.3.2.3, PS3.7 D.3.3).
 
-    ``maximum_length`` is in bytes, 0 means unlimited, None means that the sub-item is absent.
-    ``asynchronous_operations`` is (invoked, performed), 0 means unlimited (PS3.7 D.3.3.3).
-    ``user_identity`` goes with A-ASSOCIATE-RQ, ``user_identity_response`` with -AC.
+    ``maximum_length``: bytes, 0 for unlimited (PS3.8 D.1). Default: None, no such sub-item.
+    ``asynchronous_operations``: invoked and performed, 0 for unlimited (PS3.7 D.3.3.3). Default: None, no such
+    sub-item. ``user_identity`` belongs to A-ASSOCIATE-RQ, ``user_identity_response`` to -AC.
     """
 
     maximum_length: int | None = None
@@ -112,7 +112,7 @@ class UserInformation(Record):
     _hidden: ClassVar[frozenset[str]] = frozenset(("user_identity_response",))
 
     def encode(self) -> bytes:
-        """Give the bytes of item 50H, its sub-items in ascending order of their type."""
+        """Encode item 50H, its sub-items in ascending order of type."""
         parts: list[bytes] = []
         if self.maximum_length is not None:
             parts.append(encode_item(_MAXIMUM_LENGTH, struct.pack(">I", self.maximum_length)))
@@ -133,7 +133,7 @@ class UserInformation(Record):
 
 
 def decode_user_information(reader: ItemReader) -> UserInformation:
-    """Make it from what item 50H consists of. Raises ``ProtocolError``."""
+    """Decode the sub-items of item 50H. Raise ``ProtocolError`` if one of them is malformed."""
     values: dict[int, object] = {}
     lists: dict[int, list[object]] = {}
     while reader:

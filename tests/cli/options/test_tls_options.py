@@ -71,7 +71,7 @@ UNUSABLE: dict[str, tuple[Options, str, str]] = {
     "a suite that does not encrypt": (lambda pki, _: ["+tls", *pki.ours, "+cs", "NULL-SHA"], "unknown", ""),
     "nothing to verify senders by": (
         lambda pki, _: ["+tls", *pki.ours, "+P", peers.free_port()],
-        "no certificate of an authority is given",
+        "no certificate authority is given",
         "--ignore-peer-cert",
     ),
 }

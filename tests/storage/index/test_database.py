@@ -1,4 +1,4 @@
-"""The SQLite file of an output directory, in every state in which a run may find it."""
+"""The database of an output directory, in every state in which a run may find it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def add(folder: Path, *new: str) -> None:
         database.executemany("INSERT INTO words_all VALUES (?)", [(word,) for word in new])
 
 
-def test_what_one_run_keeps_the_next_one_finds(tmp_path: Path) -> None:
+def test_rows_of_one_run_are_found_by_the_next(tmp_path: Path) -> None:
     add(tmp_path, "one", "two")
     assert words(tmp_path) == ["one", "two"]
 
 
-def test_users_do_not_see_each_other(tmp_path: Path) -> None:
+def test_users_of_the_database_do_not_see_each_other(tmp_path: Path) -> None:
     add(tmp_path, "one")
     with closing(open_database(str(tmp_path), NUMBERS)) as database:
         database.execute("INSERT INTO numbers_all VALUES (1)")
@@ -50,7 +50,7 @@ def test_users_do_not_see_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", [0, 4096, 5 * 4096], ids=["header", "page", "another page"])
-def test_a_damaged_file_is_moved_aside_and_another_one_begun(
+def test_damaged_database_is_moved_aside_and_a_new_one_made(
     tmp_path: Path, where: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     add(tmp_path, *(f"word {number}" for number in range(5000)))
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_moved_aside_and_another_one_begun(
     assert words(tmp_path) == ["again"]
 
 
-def test_nothing_of_a_failed_transaction_stays(tmp_path: Path) -> None:
+def test_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     with closing(open_database(str(tmp_path), WORDS)) as database:
         with contextlib.suppress(StoreError), transaction(database):
             database.execute("INSERT INTO words_all VALUES ('one')")
@@ -76,7 +76,7 @@ def test_nothing_of_a_failed_transaction_stays(tmp_path: Path) -> None:
     assert words(tmp_path) == ["two"]
 
 
-def test_another_user_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
+def test_open_waits_for_another_user_but_not_forever(tmp_path: Path) -> None:
     with (
         closing(open_database(str(tmp_path), WORDS)) as first,
         transaction(first),
@@ -86,10 +86,10 @@ def test_another_user_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
     assert words(tmp_path) == []
 
 
-def test_a_link_out_of_the_directory_is_not_followed(tmp_path: Path) -> None:
+def test_link_out_of_the_directory_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / FILE_NAME).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match="no regular file"):
+    with pytest.raises(StoreError, match="not a regular file"):
         open_database(str(tmp_path / "out"), WORDS)
     assert not (tmp_path / "elsewhere").exists()
 
@@ -107,7 +107,7 @@ with transaction(database):
 """
 
 
-def test_a_killed_process_leaves_what_it_had_committed(tmp_path: Path) -> None:
+def test_killed_process_leaves_what_it_had_committed(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / f"{FILE_NAME}-journal").exists()

@@ -1,4 +1,4 @@
-"""What an index says is there, against what is there: no object that is not whole, and none overlooked."""
+"""The index against the directory: every whole object, and no other."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("meta", [True, False])
 @pytest.mark.parametrize("pixels", [100, 300_000])
 @pytest.mark.parametrize("syntax", [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG], ids=lambda syntax: syntax.uid)
-def test_only_whole_objects_are_there(
+def test_index_has_whole_objects_only(
     tmp_path: Path, pixels: int, syntax: TransferSyntax, *, flat: bool, meta: bool
 ) -> None:
     data = an_object("1.2.3", pixels, meta=meta, syntax=syntax)
@@ -95,7 +95,7 @@ def test_only_whole_objects_are_there(
     assert known(tmp_path, flat=flat) == {"1.2.3"}
 
 
-def test_a_flat_name_that_lies_is_not_believed(tmp_path: Path) -> None:
+def test_flat_name_with_another_object_is_not_believed(tmp_path: Path) -> None:
     put(tmp_path, "CT.1.2.3", an_object("1.2.4"))
     opened = open_index(str(tmp_path), None)
     assert not opened.whole("1.2.3")
@@ -105,7 +105,7 @@ def test_a_flat_name_that_lies_is_not_believed(tmp_path: Path) -> None:
     opened.close()
 
 
-def test_what_one_run_added_the_next_one_knows_without_a_look(tmp_path: Path, looked_at: list[str]) -> None:
+def test_objects_of_one_run_are_known_to_the_next_without_examination(tmp_path: Path, looked_at: list[str]) -> None:
     opened = open_index(str(tmp_path), STUDY)
     for number in range(5):
         put(tmp_path, f"a/b/{number}.dcm", an_object(f"1.{number}"))
@@ -117,7 +117,7 @@ def test_what_one_run_added_the_next_one_knows_without_a_look(tmp_path: Path, lo
     assert looked_at == []
 
 
-def test_files_that_changed_or_came_or_went_without_us_are_seen(tmp_path: Path, looked_at: list[str]) -> None:
+def test_files_changed_added_or_removed_by_others_are_noticed(tmp_path: Path, looked_at: list[str]) -> None:
     for number in range(3):
         put(tmp_path, f"a/{number}.dcm", an_object(f"1.{number}"))
     put(tmp_path, "gone/x.dcm", an_object("1.9"))
@@ -132,7 +132,7 @@ def test_files_that_changed_or_came_or_went_without_us_are_seen(tmp_path: Path, 
     assert sorted(looked_at) == ["a/1.dcm", "b/c/3.dcm"]
 
 
-def test_a_file_that_goes_or_changes_while_the_run_lasts_is_not_claimed(tmp_path: Path) -> None:
+def test_file_removed_or_changed_during_the_run_is_not_whole(tmp_path: Path) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     put(tmp_path, "a/2.dcm", an_object("1.2"))
     opened = open_index(str(tmp_path), STUDY)
@@ -143,7 +143,7 @@ def test_a_file_that_goes_or_changes_while_the_run_lasts_is_not_claimed(tmp_path
     opened.close()
 
 
-def test_an_object_that_is_there_twice_is_there_as_long_as_one_of_them_is(tmp_path: Path) -> None:
+def test_object_with_two_files_is_whole_while_one_of_them_is(tmp_path: Path) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     put(tmp_path, "b/1.dcm", an_object("1.1"))
     assert known(tmp_path) == {"1.1"}
@@ -152,7 +152,7 @@ def test_an_object_that_is_there_twice_is_there_as_long_as_one_of_them_is(tmp_pa
 
 
 @pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"\xa5" * 5000)])
-def test_an_index_that_is_lost_or_damaged_is_made_anew(tmp_path: Path, damage: object) -> None:
+def test_lost_or_damaged_index_is_made_again(tmp_path: Path, damage: object) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     assert known(tmp_path) == {"1.1"}
     assert callable(damage)
@@ -161,7 +161,7 @@ def test_an_index_that_is_lost_or_damaged_is_made_anew(tmp_path: Path, damage: o
 
 
 @pytest.mark.parametrize("flushed", [True, False])
-def test_after_a_power_cut_what_was_not_flushed_is_looked_at_again(
+def test_unflushed_files_are_examined_again_after_a_power_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: list[str], *, flushed: bool
 ) -> None:
     opened = open_index(str(tmp_path), STUDY)
@@ -179,13 +179,13 @@ def test_after_a_power_cut_what_was_not_flushed_is_looked_at_again(
     assert bool(looked_at) is not flushed
 
 
-def test_a_name_that_is_no_text_is_found_again(tmp_path: Path) -> None:
+def test_undecodable_name_is_found_again(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff\xfe.dcm")
     put(tmp_path, name, an_object("1.1"))
     assert known(tmp_path) == {"1.1"} == known(tmp_path)
 
 
-def test_a_link_to_another_folder_is_not_followed(tmp_path: Path) -> None:
+def test_link_to_another_folder_is_not_followed(tmp_path: Path) -> None:
     put(tmp_path, "elsewhere/1.dcm", an_object("1.1"))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
@@ -212,7 +212,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_killed_run_costs_a_look_at_what_it_added_last(tmp_path: Path, looked_at: list[str]) -> None:
+def test_killed_run_costs_the_examination_of_its_last_objects(tmp_path: Path, looked_at: list[str]) -> None:
     (tmp_path / "source").write_bytes(an_object("1.000"))
     (tmp_path / "out").mkdir()
     command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), str(tmp_path / "source")]
@@ -222,7 +222,7 @@ def test_a_killed_run_costs_a_look_at_what_it_added_last(tmp_path: Path, looked_
 
 
 @pytest.mark.parametrize("layout", [None, STUDY], ids=["flat", "folders"])
-def test_what_an_unfinished_run_left_is_flushed_before_it_is_relied_on(tmp_path: Path, layout: Layout | None) -> None:
+def test_files_of_an_unfinished_run_are_flushed_when_relied_on(tmp_path: Path, layout: Layout | None) -> None:
     relied: list[tuple[str, int]] = []
     name = "CT.1.1" if layout is None else "a/1.dcm"
     data = an_object("1.1")
@@ -236,7 +236,7 @@ def test_what_an_unfinished_run_left_is_flushed_before_it_is_relied_on(tmp_path:
     assert relied == [(name, len(data))]
 
 
-def test_what_a_finished_flush_covers_is_not_flushed_again(tmp_path: Path) -> None:
+def test_files_of_a_finished_flush_are_not_flushed_again(tmp_path: Path) -> None:
     relied: list[tuple[str, int]] = []
     opened = open_index(str(tmp_path), STUDY)
     put(tmp_path, "a/1.dcm", an_object("1.1"))
@@ -249,7 +249,7 @@ def test_what_a_finished_flush_covers_is_not_flushed_again(tmp_path: Path) -> No
     assert not relied
 
 
-def test_a_flush_that_covers_new_files_says_nothing_of_those_that_were_found(tmp_path: Path) -> None:
+def test_flush_of_new_files_does_not_cover_those_found(tmp_path: Path) -> None:
     relied: list[tuple[str, int]] = []
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     opened = open_index(str(tmp_path), STUDY)
@@ -264,7 +264,7 @@ def test_a_flush_that_covers_new_files_says_nothing_of_those_that_were_found(tmp
     assert [path for path, _ in relied] == ["a/1.dcm"]
 
 
-def test_a_flush_reads_nothing_of_what_is_indexed(tmp_path: Path) -> None:
+def test_flush_reads_no_indexed_file(tmp_path: Path) -> None:
     """At a million files a scan takes a quarter of a second, for each entry of a list."""
     opened = open_index(str(tmp_path), STUDY)
     assert isinstance(opened, KeptIndex)

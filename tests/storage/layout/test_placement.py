@@ -1,4 +1,4 @@
-"""Where received objects are in the end, with a layout: what the command and the library do with each of them."""
+"""Placement: the path of each received object with a layout, in the command and in the library."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ MODES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.uid)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("pixels", [64, 3 << 20], ids=["small", "large"])
-def test_an_object_of_any_encoding_and_size_is_where_its_attributes_say(
+def test_object_of_any_encoding_and_size_is_where_its_attributes_say(
     store: Store, syntax: TransferSyntax, mode: str, pixels: int
 ) -> None:
     store.open(**MODES[mode])
@@ -139,7 +139,7 @@ def test_an_object_of_any_encoding_and_size_is_where_its_attributes_say(
 
 
 @pytest.mark.parametrize("target", [IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE], ids=lambda syntax: syntax.uid)
-def test_an_object_that_is_written_in_another_syntax_has_the_same_place(store: Store, target: TransferSyntax) -> None:
+def test_object_written_in_another_syntax_has_the_same_place(store: Store, target: TransferSyntax) -> None:
     store.open(encoding=Encoding(transfer_syntax=target))
     store.receive(encoded())
     assert store.files == ["Ü 1/007/0012.dcm"]
@@ -148,7 +148,7 @@ def test_an_object_that_is_written_in_another_syntax_has_the_same_place(store: S
 
 @pytest.mark.parametrize("pixels", [64, 200_000], ids=["small", "large"])
 @pytest.mark.parametrize("behind", [False, True])
-def test_values_are_taken_wherever_they_stand_in_what_was_sent(store: Store, pixels: int, *, behind: bool) -> None:
+def test_values_are_found_wherever_they_stand_in_the_data_set(store: Store, pixels: int, *, behind: bool) -> None:
     data = encoded(pixels=pixels)
     start = data.rindex(b"\x10\0\x20\0LO")
     moved, rest = data[start : start + 12], data[:start] + data[start + 12 :]
@@ -158,7 +158,7 @@ def test_values_are_taken_wherever_they_stand_in_what_was_sent(store: Store, pix
 
 @pytest.mark.parametrize("syntax", [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG], ids=lambda syntax: syntax.uid)
 @pytest.mark.parametrize("pixels", [64, 200_000], ids=["small", "large"])
-def test_what_was_walked_on_its_way_to_the_file_is_not_read_back(
+def test_parsed_object_is_not_read_back(
     store: Store, syntax: TransferSyntax, pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "pread")
@@ -166,7 +166,7 @@ def test_what_was_walked_on_its_way_to_the_file_is_not_read_back(
     assert store.files == ["Ü 1/007/0012.dcm"]
 
 
-def test_objects_that_come_by_turns_have_their_own_folders(store: Store) -> None:
+def test_objects_of_interleaved_series_have_their_own_folders(store: Store) -> None:
     """Folders are made of the bytes of values once; what else these mean has to count."""
     store.open("{PatientID}/{SamplesPerPixel}/{SOPInstanceUID}/{InstanceNumber}")
     latin = encoded(uid="1.1", SamplesPerPixel=8)
@@ -179,20 +179,20 @@ def test_objects_that_come_by_turns_have_their_own_folders(store: Store) -> None
     assert store.files == ["1/8/1.1/12", "Ü 1/2048/1.1/12", "Ü 1/8/1.1/12", "Ü 1/8/1.2/12", "м 1/8/1.1/12"]
 
 
-def test_of_many_series_each_has_its_folder_again(store: Store) -> None:
+def test_many_series_keep_their_folders(store: Store) -> None:
     for _ in range(2):
         for number in range(100):
             store.receive(encoded(uid=f"1.{number}", SeriesNumber=number), uid=f"1.{number}")
     assert store.files == [f"Ü 1/{number:03}/0012.dcm" for number in range(100)]
 
 
-def test_missing_values_have_their_stand_ins(store: Store) -> None:
+def test_missing_values_have_their_default_text(store: Store) -> None:
     store.open("{StudyDate}/{SeriesNumber:03|none}/{SOPInstanceUID}")
     store.receive(encoded(SeriesNumber=""))
     assert store.files == ["unknown/none/1.2.3"]
 
 
-def test_two_objects_of_one_name_are_both_kept_and_one_that_comes_again_is_not_kept_twice(store: Store) -> None:
+def test_objects_of_equal_name_are_both_kept_and_a_repeated_one_is_kept_once(store: Store) -> None:
     first, second = encoded(uid="1.2.3"), encoded(uid="1.2.4")
     for _ in range(2):  # the second time by another run
         store.receive(first)
@@ -206,14 +206,14 @@ def test_two_objects_of_one_name_are_both_kept_and_one_that_comes_again_is_not_k
     assert dcmread(store.folder / store.files[0]).StationName == "other"
 
 
-def test_without_file_meta_objects_are_kept_apart_as_well(store: Store) -> None:
+def test_objects_of_equal_name_are_both_kept_without_file_meta(store: Store) -> None:
     store.open(file_format=False)
     for uid in ("1.2.3", "1.2.4", "1.2.3"):
         store.receive(encoded(uid=uid), uid=uid)
     assert store.files == ["Ü 1/007/0012.1.2.4.dcm", "Ü 1/007/0012.dcm"]
 
 
-def test_a_file_that_is_no_object_of_ours_is_left_alone(store: Store) -> None:
+def test_file_that_is_not_an_object_is_kept(store: Store) -> None:
     (store.folder / "Ü 1" / "007").mkdir(parents=True)
     (store.folder / "Ü 1" / "007" / "0012.dcm").write_text("notes")
     store.receive(encoded())
@@ -221,7 +221,7 @@ def test_a_file_that_is_no_object_of_ours_is_left_alone(store: Store) -> None:
     assert (store.folder / "Ü 1" / "007" / "0012.dcm").read_text() == "notes"
 
 
-def test_no_object_is_lost_to_another_of_its_name_that_comes_at_the_same_moment(store: Store) -> None:
+def test_object_is_not_lost_to_another_of_its_name_at_the_same_moment(store: Store) -> None:
     uids = [f"1.2.{number}" for number in range(40)]
     objects = {uid: encoded(uid=uid) for uid in uids}
     start = threading.Barrier(4)
@@ -239,9 +239,7 @@ def test_no_object_is_lost_to_another_of_its_name_that_comes_at_the_same_moment(
     assert sorted(str(dcmread(store.folder / file).SOPInstanceUID) for file in store.files) == sorted(uids)
 
 
-def test_where_there_are_no_hard_links_objects_are_kept_apart_as_well(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_objects_of_equal_name_are_both_kept_without_hard_links(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2)
 
     def link(*_: object, **__: object) -> None:
@@ -262,7 +260,7 @@ def test_where_there_are_no_hard_links_objects_are_kept_apart_as_well(
 
 
 @pytest.mark.parametrize("files", ["named", "unnamed"])
-def test_an_object_that_another_process_puts_there_at_the_same_moment_is_not_replaced(
+def test_object_that_another_process_writes_at_the_same_moment_is_not_replaced(
     store: Store, monkeypatch: pytest.MonkeyPatch, files: str
 ) -> None:
     named = files == "named"
@@ -286,7 +284,7 @@ def test_an_object_that_another_process_puts_there_at_the_same_moment_is_not_rep
 
 
 @pytest.mark.parametrize("what", ["folder", "deeper folder"])
-def test_a_link_is_never_followed_out_of_the_directory(store: Store, tmp_path: Path, what: str) -> None:
+def test_link_is_never_followed_out_of_the_directory(store: Store, tmp_path: Path, what: str) -> None:
     (tmp_path / "elsewhere").mkdir()
     place = store.folder / "Ü 1" if what == "folder" else store.folder / "Ü 1" / "007"
     place.parent.mkdir(exist_ok=True)
@@ -297,7 +295,7 @@ def test_a_link_is_never_followed_out_of_the_directory(store: Store, tmp_path: P
     assert store.files == []
 
 
-def test_a_link_in_place_of_a_file_is_not_followed(store: Store, tmp_path: Path) -> None:
+def test_link_in_place_of_a_file_is_not_followed(store: Store, tmp_path: Path) -> None:
     (tmp_path / "target").write_text("precious")
     (store.folder / "1.2.3").symlink_to(tmp_path / "target")
     store.open("{SOPInstanceUID}")
@@ -306,7 +304,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(store: Store, tmp_path: Path)
     assert not (store.folder / "1.2.3").is_symlink()
 
 
-def test_a_file_where_a_folder_has_to_be_fails_that_object_alone(store: Store) -> None:
+def test_file_in_place_of_a_folder_fails_that_object_alone(store: Store) -> None:
     (store.folder / "Ü 1").write_text("no folder")
     with pytest.raises(StoreError, match="Not a directory"):
         store.receive(encoded())
@@ -314,7 +312,7 @@ def test_a_file_where_a_folder_has_to_be_fails_that_object_alone(store: Store) -
     assert store.files == ["2/007/0012.dcm", "Ü 1"]
 
 
-def test_a_folder_that_is_removed_meanwhile_is_made_again(store: Store) -> None:
+def test_removed_folder_is_made_again(store: Store) -> None:
     store.open("study")
     store.receive(encoded(StudyInstanceUID="1", SeriesInstanceUID="2"))
     (store.folder / "1" / "2" / "1.2.3.dcm").unlink()
@@ -325,7 +323,7 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(store: Store) -> None:
     assert store.files == ["1/2/1.2.3.dcm"]
 
 
-def test_the_descriptors_of_many_folders_are_given_back(store: Store) -> None:
+def test_descriptors_of_many_folders_are_closed(store: Store) -> None:
     before = len(os.listdir("/proc/self/fd"))  # names are enough
     store.open("{PatientID}/{SOPInstanceUID}")
     for number in range(100):
@@ -337,7 +335,7 @@ def test_the_descriptors_of_many_folders_are_given_back(store: Store) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\xfd" * 50, b"\x08\0\x05\0CS\xff\xff", b""])
-def test_bit_preserving_keeps_what_cannot_be_read_under_its_flat_name_and_says_so(
+def test_bit_preserving_stores_an_unreadable_object_under_its_flat_name_with_a_warning(
     store: Store, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.open(bit_preserving=True)
@@ -347,7 +345,7 @@ def test_bit_preserving_keeps_what_cannot_be_read_under_its_flat_name_and_says_s
     assert "cannot be read" in caplog.text
 
 
-def test_each_new_folder_is_on_the_disk_before_an_object_in_it_is_acknowledged(
+def test_new_folder_is_flushed_before_an_object_in_it_is_acknowledged(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[str] = []
@@ -368,7 +366,7 @@ def test_each_new_folder_is_on_the_disk_before_an_object_in_it_is_acknowledged(
 
 
 @pytest.mark.parametrize("count", [2, 40])
-def test_without_syncfs_files_and_folders_are_flushed_before_the_end(
+def test_files_and_folders_are_flushed_before_the_end_without_syncfs(
     store: Store, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     flushed: set[str] = set()

@@ -1,4 +1,4 @@
-"""From a template and values to a path: nothing else is looked at here."""
+"""Templates of layouts: from a template and values to a path."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ def path(template: str, **values: str) -> str:
         ("{AccessionNumber|}{InstanceNumber}", "12"),
     ],
 )
-def test_a_layout_makes_a_path_of_values(template: str, expected: str) -> None:
+def test_layout_makes_a_path_from_values(template: str, expected: str) -> None:
     assert path(template) == expected
 
 
-def test_the_flat_layout_is_none_of_its_own() -> None:
+def test_flat_layout_has_no_template() -> None:
     assert parse_layout("flat") is None
 
 
 @pytest.mark.parametrize("value", ["", "three", "9" * 5000, "1.5", "0x7"])
-def test_a_number_that_is_none_counts_as_missing(value: str) -> None:
+def test_invalid_number_counts_as_missing(value: str) -> None:
     assert path("{SeriesNumber:04|none}/{InstanceNumber}", SeriesNumber=value) == "none/12"
 
 
@@ -77,12 +77,12 @@ def test_a_number_that_is_none_counts_as_missing(value: str) -> None:
         ("{Foo}/{SOPInstanceUID}", "character 1: unknown keyword 'Foo'"),
         ("x/{PatientNam}/{SOPInstanceUID}", "character 3: unknown keyword 'PatientNam'"),
         ("{}/{SOPInstanceUID}", "unknown keyword ''"),
-        ("{SeriesNumber:d4}/{SOPInstanceUID}", "'d4' is no format of an integer"),
-        ("{PatientID:04d}/{SOPInstanceUID}", "'04d' is no format of a string"),
-        ("{SOPInstanceUID:>999999999}", "is no format of a string"),
+        ("{SeriesNumber:d4}/{SOPInstanceUID}", "'d4' is not a format of an integer"),
+        ("{PatientID:04d}/{SOPInstanceUID}", "'04d' is not a format of a string"),
+        ("{SOPInstanceUID:>999999999}", "is not a format of a string"),
         ("/out/{SOPInstanceUID}", "begins or ends with /"),
         ("{SOPInstanceUID}/", "begins or ends with /"),
-        ("a//{SOPInstanceUID}", "nothing between"),
+        ("a//{SOPInstanceUID}", "has an empty part"),
         ("a/../{SOPInstanceUID}", "begins with a dot"),
         ("./{SOPInstanceUID}", "begins with a dot"),
         (".{SOPInstanceUID}", "begins with a dot"),
@@ -91,22 +91,22 @@ def test_a_number_that_is_none_counts_as_missing(value: str) -> None:
         ("{StudyDate|a/b}/{SOPInstanceUID}", "cannot have a /"),
         ("{PixelData}/{SOPInstanceUID}", "cannot be written as text"),
         ("{RequestAttributesSequence}/{SOPInstanceUID}", "cannot be written as text"),
-        ("{TransferSyntaxUID}/{SOPInstanceUID}", "stands in no data set"),
-        ("{PatientID/{SOPInstanceUID}", "a { that belongs to no field"),
-        ("{SOPInstanceUID}}", "a } that belongs to no field"),
-        ("{PatientID}/{StudyDate}.dcm", "all objects of a series the same name"),
+        ("{TransferSyntaxUID}/{SOPInstanceUID}", "TransferSyntaxUID is not an attribute of data sets"),
+        ("{PatientID/{SOPInstanceUID}", "unmatched {"),
+        ("{SOPInstanceUID}}", "unmatched }"),
+        ("{PatientID}/{StudyDate}.dcm", "all objects of a series would have the same name"),
         ("a/" * 20 + "{SOPInstanceUID}", "more than 12 parts"),
         ("patients", "no layout 'patients'"),
         ("", "no layout ''"),
     ],
 )
-def test_what_is_no_layout_is_refused_in_words(template: str, what: str) -> None:
+def test_invalid_layout_is_refused_with_the_reason(template: str, what: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_layout(template)
     assert what in str(raised.value)
 
 
-def test_a_slip_in_a_keyword_is_answered_with_the_right_one() -> None:
+def test_misspelt_keyword_is_answered_with_the_right_one() -> None:
     with pytest.raises(UsageError) as raised:
         parse_layout("{patientid}/{SOPInstanceUID}")
     assert raised.value.hint == "did you mean PatientID?"
@@ -115,7 +115,7 @@ def test_a_slip_in_a_keyword_is_answered_with_the_right_one() -> None:
 @pytest.mark.parametrize(
     "value", ["..", ".", "../../etc/passwd", "/etc", "a\0b", "a\nb", "\u202etxt", "\ud800", "a\\b"]
 )
-def test_no_value_leads_out_of_its_part(value: str) -> None:
+def test_value_never_leads_out_of_its_part(value: str) -> None:
     made = path("{PatientID}/{SOPInstanceUID}", PatientID=value)
     folder, name = made.split("/")
     assert name == "1.2.3.4"
@@ -124,7 +124,7 @@ def test_no_value_leads_out_of_its_part(value: str) -> None:
 
 
 @given(st.text(), st.text(), st.sampled_from(sorted(PRESETS.values())[1:]))
-def test_values_that_differ_have_names_that_differ_and_all_can_be_names(one: str, other: str, template: str) -> None:
+def test_different_values_have_different_valid_names(one: str, other: str, template: str) -> None:
     made = [path(template, PatientID=value, StudyInstanceUID=value, SOPInstanceUID=value) for value in (one, other)]
     unknown = {"", "unknown"}
     assert (made[0] == made[1]) == (one == other or {one, other} == unknown)
@@ -135,7 +135,7 @@ def test_values_that_differ_have_names_that_differ_and_all_can_be_names(one: str
         assert not set(part) & set('\0\\<>:"|?*')
 
 
-def test_long_parts_are_cut_and_stay_apart() -> None:
+def test_long_parts_are_cut_and_stay_different() -> None:
     first, second = (path("{PatientName}/{SOPInstanceUID}.dcm", PatientName="ü" * 200 + end) for end in "ab")
     assert first != second
     assert max(len(part.encode()) for part in f"{first}/{second}".split("/")) <= MAXIMUM_PART
@@ -152,11 +152,11 @@ def test_long_parts_are_cut_and_stay_apart() -> None:
         ("{SOPInstanceUID:.5}", False),
     ],
 )
-def test_which_layouts_keep_all_objects_apart(template: str, *, distinct: bool) -> None:
+def test_layouts_know_whether_all_paths_are_distinct(template: str, *, distinct: bool) -> None:
     assert layout(template).distinct is distinct
 
 
-def test_an_object_that_finds_its_name_taken_has_its_uid_in_it() -> None:
+def test_object_whose_name_is_taken_has_its_uid_in_the_name() -> None:
     assert apart("a/0012.dcm", "1.2.3") == "a/0012.1.2.3.dcm"
     assert apart("0012", "../1") == "0012...%2F1"
     assert len(apart("x" * 250 + ".dcm", "1.2.3").encode()) <= MAXIMUM_PART

@@ -1,4 +1,4 @@
-"""Who may connect: rule by rule as hosts_access(5) and hosts_options(5) say, and at large as libwrap itself decides."""
+"""Access control: rule by rule against hosts_access(5) and hosts_options(5), and generated files against libwrap."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def decide(
     return AccessRules(*tables).allows(client, server[0], server_port=server[1], host_lookup=host_lookup)
 
 
-def test_hosts_allow_is_asked_first_then_hosts_deny_and_who_is_in_neither_may_connect() -> None:
+def test_hosts_allow_precedes_hosts_deny_and_a_client_in_neither_may_connect() -> None:
     allow, deny = "movescu: 10.1.\n", "movescu: 10.\n"
     assert decide(allow, PACS, deny) == Verdict(
         allowed=True, rule="movescu: 10.1.", location="hosts.allow, line 1", severity="", warnings=()
@@ -86,16 +86,16 @@ def test_hosts_allow_is_asked_first_then_hosts_deny_and_who_is_in_neither_may_co
         ("movescu@KNOWN", False),
     ],
 )
-def test_a_daemon_list(daemons: str, *, matches: bool) -> None:
+def test_daemon_list_matches_as_libwrap_has_it(daemons: str, *, matches: bool) -> None:
     assert decide(f"{daemons}: ALL\n", PACS, server=("192.168.0.1", 104)).allowed is matches
 
 
-def test_a_rule_with_a_port_or_an_address_of_ours_does_not_match_while_these_are_unknown() -> None:
+def test_rule_with_an_unknown_server_port_or_address_does_not_match() -> None:
     assert not decide("0, 104, movescu@192.: ALL\n", PACS).allowed
     assert decide("movescu@UNKNOWN: ALL\n", PACS).allowed
 
 
-def test_the_name_of_our_side_is_looked_up_only_for_a_rule_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_name_is_looked_up_only_for_a_rule_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = resolver(monkeypatch, "store.example.org", ["192.168.0.1"])
     server = ("192.168.0.1", 104)
     assert decide("movescu@192., movescu@10.: ALL\n", PACS, server=server, host_lookup=True).allowed
@@ -199,7 +199,7 @@ def test_the_name_of_our_side_is_looked_up_only_for_a_rule_that_asks(monkeypatch
         ("", PACS, False),
     ],
 )
-def test_a_client_list(clients: str, client: ConnectingHost, *, matches: bool) -> None:
+def test_client_list_matches_as_libwrap_has_it(clients: str, client: ConnectingHost, *, matches: bool) -> None:
     assert decide(f"movescu: {clients}\n", client).allowed is matches
 
 
@@ -229,20 +229,20 @@ def test_a_client_list(clients: str, client: ConnectingHost, *, matches: bool) -
     ],
     ids=range(20),
 )
-def test_lines_as_libwrap_reads_them(text: str, line: int) -> None:
+def test_lines_are_parsed_as_by_libwrap(text: str, line: int) -> None:
     verdict = decide(text, PACS)
     assert verdict.location == (f"hosts.allow, line {line}" if line else "hosts.deny, line 1")
 
 
 @pytest.mark.parametrize("deny", ["ALL: ALL", "#", "sshd: ALL\nx", "sshd: ALL \\\n", "#" * 3000 + "\n"])
-def test_a_hosts_deny_that_breaks_off_denies_whom_no_rule_allows(deny: str) -> None:
+def test_truncated_hosts_deny_denies_clients_that_no_rule_allows(deny: str) -> None:
     verdict = decide("movescu: 10.1.\n", ConnectingHost("10.2.0.1", "unknown"), deny)
     assert not verdict.allowed
     assert "missing newline, or line too long" in verdict.warnings[0]
     assert decide("movescu: 10.1.\n", PACS, deny).allowed
 
 
-def test_lines_that_are_no_rules_are_named() -> None:
+def test_invalid_lines_are_reported_with_their_number() -> None:
     assert parse(b"one\nmovescu: ALL\ntwo", "rules").warnings == (
         'rules, line 1: missing ":" between daemons and clients: the line is ignored',
         "rules, line 3: missing newline, or line too long: the rest of the file is ignored",
@@ -275,7 +275,7 @@ def test_lines_that_are_no_rules_are_named() -> None:
         ("banners /etc/banners", True, False),
     ],
 )
-def test_an_option_in_hosts_allow_and_in_hosts_deny(options: str, *, allowed: bool, denied: bool) -> None:
+def test_option_has_its_effect_in_hosts_allow_and_hosts_deny(options: str, *, allowed: bool, denied: bool) -> None:
     rule = f"movescu: ALL: {options}\n"
     assert decide(rule, PACS).allowed is allowed
     assert decide("", PACS, rule).allowed is denied
@@ -306,20 +306,20 @@ def test_an_option_in_hosts_allow_and_in_hosts_deny(options: str, *, allowed: bo
         ("spawn", 'option "spawn" requires a value'),
     ],
 )
-def test_an_error_in_the_options_of_the_matching_rule_denies(options: str, problem: str) -> None:
+def test_option_error_of_the_matching_rule_denies(options: str, problem: str) -> None:
     verdict = decide(f"movescu: ALL: {options}\n", PACS)
     assert not verdict.allowed
     assert verdict.warnings == (f"hosts.allow, line 1: {problem}; access is denied",)
     assert decide(f"movescu: 192.168.: {options}\n", PACS, "").allowed, "no other rule's options count"
 
 
-def test_severity_is_handed_on_for_the_log() -> None:
+def test_severity_is_passed_on_for_the_log() -> None:
     assert decide("ALL: ALL: severity local3.Notice\n", PACS).severity == "notice"
     assert decide("ALL: ALL: severity info: severity crit: deny\n", PACS).severity == "crit"
 
 
 @pytest.mark.parametrize("keyword", ["spawn", "twist", "aclexec", "banners", "user", "group"])
-def test_what_would_run_or_change_something_is_refused_with_file_and_line(keyword: str, tmp_path: Path) -> None:
+def test_options_that_run_or_change_something_are_refused_with_file_and_line(keyword: str, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     verdict = decide(f"\nmovescu: ALL: {keyword} /bin/touch {trap}\n", PACS)
     assert verdict.warnings[0].startswith(f'hosts.allow, line 2: option "{keyword}" is refused')
@@ -327,7 +327,7 @@ def test_what_would_run_or_change_something_is_refused_with_file_and_line(keywor
     assert not trap.exists()
 
 
-def test_patterns_that_never_match_are_named() -> None:
+def test_patterns_that_never_match_are_reported() -> None:
     patterns = "@trusted 10.1.2.3/8 10.0.0.0/40 [::/32] [10.1.2.3]/32 /none ALL"
     assert decide(f"movescu: {patterns}\n", PACS).warnings == (
         "hosts.allow, line 1: netgroup @trusted never matches: netgroups are not supported",
@@ -360,14 +360,14 @@ def test_patterns_that_never_match_are_named() -> None:
         ("/dev/zero", False),
     ],
 )
-def test_a_file_of_patterns(words: str, *, matches: bool, tmp_path: Path) -> None:
+def test_pattern_file_matches_as_libwrap_has_it(words: str, *, matches: bool, tmp_path: Path) -> None:
     (tmp_path / "self").write_text(words.replace("$D", str(tmp_path)), encoding="utf-8")
     assert decide(f"movescu: {tmp_path}/self\n", PACS).allowed is matches
     assert decide(f"movescu: UNKNOWN@{tmp_path}/self\n", PACS).allowed is matches
     assert not decide(f"{tmp_path}/self: ALL\n", PACS).allowed, "a daemon list has no files"
 
 
-def test_files_that_name_files_end_somewhere(tmp_path: Path) -> None:
+def test_pattern_files_that_name_files_end_at_a_depth(tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / f"{number}").write_text(f"{tmp_path}/{number + 1} " * 1000, encoding="utf-8")
     verdict = decide(f"movescu: {tmp_path}/0\n", PACS)
@@ -375,7 +375,9 @@ def test_files_that_name_files_end_somewhere(tmp_path: Path) -> None:
     assert verdict.warnings == (f"hosts.allow, line 1: {tmp_path}/8 is not read: too many files name others",)
 
 
-def test_files_are_those_given_else_the_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rule_files_are_the_given_ones_else_those_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = rulefiles.write(tmp_path, "movescu: 10.\n", "movescu: ALL\n")
     monkeypatch.setenv("MOVESCU_HOSTS_ALLOW", str(case.allow))
     monkeypatch.setenv("MOVESCU_HOSTS_DENY", str(case.deny))
@@ -384,13 +386,13 @@ def test_files_are_those_given_else_the_environments(tmp_path: Path, monkeypatch
     assert AccessRules.read(deny_path=os.devnull).allows(V6).allowed
 
 
-def test_a_missing_file_has_no_rules(tmp_path: Path) -> None:
+def test_missing_file_has_no_rules(tmp_path: Path) -> None:
     rules = AccessRules.read(str(tmp_path / "a"), str(tmp_path / "b"))
     assert rules.allows(PACS).allowed
     assert rules.warnings == ()
 
 
-def test_a_file_that_cannot_be_read_never_opens_the_door(tmp_path: Path) -> None:
+def test_unreadable_file_never_grants_access(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "none")
     closed = AccessRules.read(nowhere, str(tmp_path))
     assert not closed.allows(PACS).allowed
@@ -435,21 +437,21 @@ def resolver(monkeypatch: pytest.MonkeyPatch, name: str, addresses: list[str], c
         ("2001:db8:0::1", "ct.example.org", ["2001:db8::1"], "", "ct.example.org"),
     ],
 )
-def test_a_name_counts_only_if_it_leads_back(
+def test_host_name_counts_only_if_it_resolves_to_the_address(
     address: str, name: str, addresses: list[str], canonical: str, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolver(monkeypatch, name, addresses, canonical)
     assert look_up(address, host_lookup=True).name == found
 
 
-def test_without_host_lookup_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolver_is_not_called_without_host_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = resolver(monkeypatch, "pacs.example.org", ["10.1.2.3"])
     assert look_up("::ffff:10.1.2.3", host_lookup=False) == ConnectingHost("10.1.2.3", "unknown")
     assert not asked
 
 
 @pytest.mark.parametrize("address", ["", "nonsense", "1.2.3", "10.1.2.3\0", "\udcff", "fe80::1%none", "%", "a" * 1000])
-def test_looking_up_what_is_no_address_is_no_error(address: str) -> None:
+def test_lookup_of_an_invalid_address_is_no_error(address: str) -> None:
     assert look_up(address, host_lookup=True).name == "unknown"
 
 
@@ -471,7 +473,7 @@ def assert_agreement(
 
 
 @pytest.mark.skipif(rulefiles.TCPDMATCH is None, reason="needs tcpdmatch (Debian: tcpd)")
-def test_generated_files_are_judged_as_tcpdmatch_judges_them(tmp_path: Path) -> None:
+def test_generated_files_decide_like_tcpdmatch(tmp_path: Path) -> None:
     cases = generated(tmp_path, 250)
     clients = [
         *((address, "unknown") for address in rulefiles.ADDRESSES),
@@ -487,14 +489,14 @@ def test_generated_files_are_judged_as_tcpdmatch_judges_them(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(rulefiles.TCPDMATCH is None, reason="needs tcpdmatch (Debian: tcpd)")
-def test_generated_files_are_judged_as_tcpdmatch_judges_them_for_an_address_of_ours(tmp_path: Path) -> None:
+def test_generated_files_decide_like_tcpdmatch_for_a_server_address(tmp_path: Path) -> None:
     # Both ask the resolver for this one's name, and every system's own file of hosts knows it.
     queries = [rulefiles.Query(case, "10.1.2.3") for case in generated(tmp_path, 150)]
     assert_agreement(queries, rulefiles.ask_tcpdmatch(queries, "movescu@127.0.0.1"), ("127.0.0.1", 0))
 
 
 @pytest.mark.skipif(rulefiles.LIBWRAP is None, reason="needs libwrap (Debian: libwrap0)")
-def test_generated_files_are_judged_as_libwrap_judges_them_for_clients_with_names(tmp_path: Path) -> None:
+def test_generated_files_decide_like_libwrap_for_clients_with_names(tmp_path: Path) -> None:
     queries = [
         rulefiles.Query(case, address, rulefiles.NAMES[(index + step) % len(rulefiles.NAMES)])
         for index, case in enumerate(generated(tmp_path, 500))
@@ -513,7 +515,7 @@ def test_generated_files_are_judged_as_libwrap_judges_them_for_clients_with_name
         ("movescu: 10.0.0.0/4294967304", "C cuts the number to 32 bits"),
     ],
 )
-def test_where_tcpdmatch_grants_and_we_deny(rule: str, reason: str, tmp_path: Path) -> None:
+def test_intended_differences_deny_where_tcpdmatch_grants(rule: str, reason: str, tmp_path: Path) -> None:
     query = rulefiles.Query(rulefiles.write(tmp_path, f"{rule}\n"), "10.1.2.3")
     assert rulefiles.ask_tcpdmatch([query]) == [True]
     assert AccessRules.read(str(query.case.allow), str(query.case.deny)).allows(NAMELESS).allowed is False, reason
@@ -539,7 +541,7 @@ TEXTS = st.one_of(
 
 
 @given(TEXTS, TEXTS, st.text(max_size=60), st.text(max_size=60), st.text(max_size=60), st.integers())
-def test_no_text_makes_reading_or_deciding_raise(
+def test_parsing_and_deciding_never_raise(
     allow: bytes, deny: bytes, address: str, name: str, server: str, port: int
 ) -> None:
     verdict = decide(allow, ConnectingHost(address, name), deny, server=(server, port))
@@ -582,7 +584,7 @@ def listed(text: str) -> Callable[[Path], str]:
     ],
     ids=range(16),
 )
-def test_time_grows_with_the_text_only(allow: Callable[[Path], str], tmp_path: Path) -> None:
+def test_decision_time_is_bounded_by_the_text(allow: Callable[[Path], str], tmp_path: Path) -> None:
     case = rulefiles.write(tmp_path, allow(tmp_path))
     start = time.thread_time()
     AccessRules.read(str(case.allow), str(case.deny)).allows(ConnectingHost("10.1.2.3", "a" * 255))

@@ -16,10 +16,10 @@ from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logging.console_log import escape
 from movescu.cli.options.configuration import check_scopes, identifiers
 from movescu.dictionary.uids import STUDY_ROOT_FIND
-from movescu.errors import PeerError
+from movescu.errors import InventoryError, PeerError
 from movescu.query.request_list import read_rows
 from movescu.retrieve.client import Client
-from movescu.retrieve.inventory import InventoryError, take_inventory
+from movescu.retrieve.inventory import take_inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

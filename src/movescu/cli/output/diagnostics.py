@@ -17,8 +17,7 @@ from movescu.dimse.status import (
     UNABLE_TO_PROCESS,
     StatusClass,
 )
-from movescu.errors import PeerError
-from movescu.retrieve.association import NoPresentationContextError
+from movescu.errors import NoPresentationContextError, PeerError
 from movescu.retrieve.observer import Observer
 
 TYPE_CHECKING = False

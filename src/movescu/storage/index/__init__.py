@@ -1,1 +1,1 @@
-"""Which objects are whole in an output directory."""
+"""The index of an output directory: which objects it has, whole."""

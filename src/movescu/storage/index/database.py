@@ -1,13 +1,13 @@
-"""The SQLite file that is kept in an output directory, ``.movescu.sqlite``: opening it, whatever state it is in.
+"""The SQLite database of an output directory, ``.movescu.sqlite``.
 
-Who keeps something in it (``index`` the objects that are there) has tables of its own, which are made anew when
-their version changes: what the file holds can be found again in the directory or at the archive. For the same reason a
-file that is damaged is moved aside, with a warning, and another one begun.
+Each user of the database (``index`` keeps the objects of the directory) has tables of its own, which are made anew when
+their version changes: their content can be found again in the directory or at the archive. For the same reason a
+damaged database is moved aside, with a warning, and a new one is made.
 
-The journal is SQLite's rollback journal and no write-ahead log, which needs memory that all its users share and so does
-not work over NFS. A process that is killed leaves a file that the next one puts right; after a power cut what was
-committed is there, for each commit is flushed (``synchronous`` is FULL): two or three ``fsync``, some 10 ms on a disk,
-which are not for the thread that receives.
+The journal is SQLite's rollback journal, not a write-ahead log, which needs memory shared by all users and so does not
+work over NFS. After a process was killed, the next one repairs the file; after a power failure everything that was
+committed is there, for each commit is flushed (``synchronous`` is FULL). That takes several ``fsync``, so the thread
+that receives objects never commits.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.store")
 
 FILE_NAME: Final = ".movescu.sqlite"
-"""In the output directory; it begins as no object's file does."""
+"""In the output directory; no object's file begins with a dot."""
 
-_WAIT: Final = 30.0  # seconds that another process, or another thread, may take over a commit
+_WAIT: Final = 30.0  # seconds to wait for the commit of another process or thread
 _DAMAGED: Final = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 _ASIDE: Final = ".damaged"
 _JOURNAL: Final = "-journal"
 
 
 class Tables(NamedTuple):
-    """The tables of one user of the file: all their names begin with ``name`` and ``_``.
+    """The tables of one user of the database; their names begin with ``name`` and ``_``.
 
-    ``statements`` make them, indexes included. A change of theirs needs another ``version``.
+    ``statements`` make them, with their indexes; every change of these needs another ``version``.
     """
 
     name: str
@@ -47,17 +47,18 @@ class Tables(NamedTuple):
 
 
 def open_database(directory: str, tables: Tables, *, wait: float = _WAIT) -> sqlite3.Connection:
-    """Open the file of a directory, make it where there is none, and see to it that the tables are there.
+    """Open the database of a directory, and make it and the tables if they are missing.
 
-    The connection commits each statement by itself (``transaction`` holds several together) and may be used from any
-    thread, by one at a time. ``wait``: seconds for which another user of the file is waited for. Raises ``StoreError``.
+    The connection commits each statement by itself, except in a ``transaction``, and may be used by any one thread at a
+    time. ``wait``: seconds to wait for another user of the file. Default: 30. Raise ``StoreError`` if the file is
+    unusable.
     """
     path = os.path.join(directory, FILE_NAME)
     _check_place(path)
     try:
         return _open(path, tables, wait)
     except _DamagedError as error:
-        _log.warning("%s is damaged (%s); it is kept as %s, and another one is begun", path, error, path + _ASIDE)
+        _log.warning("%s is damaged (%s): it is kept as %s, and a new one is made", path, error, path + _ASIDE)
         _move_aside(path)
     try:
         return _open(path, tables, wait)
@@ -67,9 +68,9 @@ def open_database(directory: str, tables: Tables, *, wait: float = _WAIT) -> sql
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Hold statements together: all of them are committed at the end, none if something is raised.
+    """Commit the statements of the block together at its end, none of them if an exception leaves it.
 
-    Raises ``StoreError`` in place of SQLite's own errors.
+    Raise ``StoreError`` instead of SQLite's own errors.
     """
     with told_as_store_errors():
         connection.execute("BEGIN IMMEDIATE")
@@ -83,29 +84,29 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def told_as_store_errors() -> Iterator[None]:
-    """Raise ``StoreError`` in place of SQLite's own errors, for statements that stand alone."""
-    import sqlite3  # 10 ms, for those alone who keep something
+    """Raise ``StoreError`` instead of SQLite's own errors, for statements outside a transaction."""
+    import sqlite3  # late: slow to load, and needed for a database alone
 
     try:
         yield
     except sqlite3.Error as error:
         raise StoreError(
-            f"cannot use {FILE_NAME}: {error}", hint="check the space and the permissions of the output directory"
+            f"cannot use {FILE_NAME}: {error}", hint="check free space and permissions of the output directory"
         ) from error
 
 
 class _DamagedError(Exception):
-    """The file is no database, or one that cannot be read."""
+    """The file is not a database, or a damaged one."""
 
 
 def _check_place(path: str) -> None:
-    """Refuse to write through a link out of the directory, or to open what is no file."""
+    """Raise ``StoreError`` for a link, which might lead out of the directory, and anything else but a file."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:
         return
     if not stat.S_ISREG(mode):
-        raise StoreError(f"cannot use {path!r}: it is no regular file", hint="remove it")
+        raise StoreError(f"cannot use {path!r}: not a regular file", hint=f"remove or rename {FILE_NAME}")
 
 
 def _open(path: str, tables: Tables, wait: float) -> sqlite3.Connection:
@@ -125,7 +126,7 @@ def _open(path: str, tables: Tables, wait: float) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, tables: Tables) -> None:
-    """Make the tables, if those of this version are not there; a page that is damaged is to be found now, not later."""
+    """Make the tables unless those of this version exist. Raise ``_DamagedError`` now, not at a later statement."""
     (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if finding != "ok":
         raise _DamagedError(finding.replace("\n", " "))
@@ -143,7 +144,7 @@ def _prepare(connection: sqlite3.Connection, tables: Tables) -> None:
 
 
 def _move_aside(path: str) -> None:
-    """Take a damaged file out of the way, its journal too: it would be applied to the new one."""
+    """Move a damaged file aside, with its journal, which SQLite would apply to the new one."""
     for suffix in ("", _JOURNAL):
         with contextlib.suppress(FileNotFoundError):
             os.replace(path + suffix, path + _ASIDE + suffix)

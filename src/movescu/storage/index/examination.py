@@ -1,8 +1,8 @@
-"""Which object a file holds, and whether it is whole: what other runs, and other tools, left in an output directory.
+"""Examination of the files in an output directory: which object a file contains, and whether it is whole.
 
-A file of ours that has its name is whole; one of DCMTK's need not be, for it writes under the final name. Of an object
-with native pixel data only the head is read; others are read to their end. A file without file meta (PS3.10) may be in
-any transfer syntax that makes sense of it.
+A file of this program with its final name is whole; one of DCMTK's may not be, as DCMTK writes under the final name. Of
+an object with native pixel data only the head is read, other objects to their end. A file without file meta (PS3.10)
+may be in any transfer syntax in which it can be parsed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 _SOP_INSTANCE_UID: Final = 0x00080018
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_META: Final = 1 << 16  # bytes in which preamble and file meta have to end
+_META: Final = 1 << 16  # limit of preamble and file meta, in bytes
 _BLOCK: Final = 1 << 20
 _CANONICAL: Final = Encoding()
 _WITHOUT_META: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
 
 
 def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
-    """Give the SOP instance UID of the object in an open file from its head alone, None if it cannot be read.
+    """Return the SOP instance UID of the object in an open file, from its head alone; None if that is unreadable.
 
-    ``syntax`` is that of a file without file meta.
+    ``syntax``: the transfer syntax of a file without file meta.
     """
     try:
         start, (syntax,), uid = _begin(os.pread(fd, _META, 0), (syntax,))
@@ -49,7 +49,7 @@ def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
 
 
 def whole_instance(path: str, directory: int) -> str | None:
-    """Give the SOP instance UID of the object in a file, None if there is none, or not to its end.
+    """Return the SOP instance UID of the object in a file; None if it has none, or not a whole one.
 
     ``path`` is below the open ``directory``.
     """
@@ -80,17 +80,17 @@ def _whole(fd: int, size: int) -> str | None:
 
 
 def _begin(data: bytes, without_meta: tuple[TransferSyntax, ...]) -> tuple[int, tuple[TransferSyntax, ...], str]:
-    """Give where the data set begins, its possible transfer syntaxes, and the SOP instance UID of the file meta."""
+    """Return where the data set begins, its possible transfer syntaxes, and the SOP instance UID of the file meta."""
     meta = decode_file_meta(data)
     if meta is None:
         return 0, without_meta, ""
     if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
-        raise DataSetError(f"the transfer syntax {meta.transfer_syntax_uid} is not known")
+        raise DataSetError(f"the transfer syntax {meta.transfer_syntax_uid} is unknown")
     return meta.length, (TRANSFER_SYNTAXES[meta.transfer_syntax_uid],), meta.sop_instance_uid
 
 
 def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax) -> Identity:
-    """Walk a data set to its end and give what it says of itself. Raises ``DataSetError`` if it has none."""
+    """Parse a data set to its end and return its identity. Raise ``DataSetError`` if it is incomplete or invalid."""
     rest = size - start - len(head)
     if not rest and (found := adapted(head, syntax, _CANONICAL)) is not None:
         return found.identity

@@ -1,14 +1,14 @@
-"""Which objects are whole in an output directory already: so that a retrieve can go on where another one stopped.
+"""The index: which whole objects an output directory has, so that a retrieve can continue where another one stopped.
 
-In the flat layout the names of the files tell it, and each file that is asked for is looked at once. With folders it is
-kept in the directory's SQLite file (``database``): for each file its object, size and time of change. When that
-is opened it is compared with the directory; files that are new or have changed since are looked at (``examination``),
-those that are gone are forgotten. So it may be missing or stale, it costs a look at the files that it does not know.
+In the flat layout the file names are the index, and the file of an object is examined when it is first asked for. With
+folders the index is kept in the directory's database (``database``): object, size and time of change of each file. When
+it is opened it is compared with the directory: new and changed files are examined (``examination``), missing ones are
+forgotten. So a missing or stale index costs no more than the examination of the files that it does not have.
 
-What is received is added behind the receiving, some hundred objects at a time. A process that is killed loses what was
-added last, no more. After a power cut a file may have its name and size and not its content: what was not flushed
-before the machine started anew is looked at again. What a run relies on and no run is known to have flushed is handed
-to ``rely``, which flushes it before the run ends.
+Received objects are added in the background, many with one commit; a process that is killed loses the last of them,
+which costs their examination. After a power failure a file may have its name and size but not its content: files that
+were not flushed before the machine restarted are examined again. A file that a run relies on, and that no run is known
+to have flushed, is passed to ``rely``, which flushes it before the run ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TABLES: Final = Tables(
     "index",
     1,
     (
-        # flushed: whether what this run noted is on the disk; boot: of which start of the machine the run was
+        # flushed: the files of this run are on the disk; boot: the boot ID of the machine during the run
         "CREATE TABLE index_runs (run INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, flushed INTEGER NOT NULL)",
         # names are the bytes that the file system has; uid is empty where a file is no whole object
         """CREATE TABLE index_files (folder BLOB NOT NULL, name BLOB NOT NULL, uid TEXT NOT NULL, size INTEGER NOT NULL,
@@ -51,36 +51,36 @@ _FORGET_RUNS: Final = """DELETE FROM index_runs WHERE (flushed OR boot != ?)
 _FORGET_FILES: Final = """DELETE FROM index_files
     WHERE run NOT IN (SELECT run FROM index_runs WHERE flushed OR boot = ?)"""
 _NOTE: Final = "INSERT OR REPLACE INTO index_files VALUES (?, ?, ?, ?, ?, ?)"
-_MANY: Final = 1000  # files that are noted with one commit
-_OFTEN: Final = 2.0  # seconds after which fewer are
+_MANY: Final = 1000  # files in one commit
+_OFTEN: Final = 2.0  # seconds after which fewer files are committed
 
 _Row = tuple[bytes, bytes, str, int, int]  # folder, name, SOP instance UID, size, time of change in ns
 
 
 class Index(Protocol):
-    """The objects of one output directory. Safe in any thread."""
+    """The whole objects of an output directory. Safe from any thread."""
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Tell whether the directory has the whole object."""
+        """Return True if the directory has the whole object."""
 
     def uids(self) -> Iterator[str]:
-        """Give the SOP instance UIDs of all whole objects."""
+        """Return the SOP instance UIDs of all whole objects."""
 
     def add(self, sop_instance_uid: str, path: str) -> None:
-        """Note that an object has its file, at a path below the directory."""
+        """Add an object and its file, a path below the directory."""
 
     def flushed(self) -> None:
-        """Note that all that was added is on the disk."""
+        """Note that the files of all added objects are on the disk."""
 
     def close(self) -> None:
-        """Keep what was added, and end."""
+        """Save the added objects, and end."""
 
 
 def open_index(directory: str, layout: Layout | None, *, durable: bool = False, rely: Rely = lambda *_: None) -> Index:
-    """Find out what is there; with folders that takes a look at every file that is not known yet.
+    """Open the index of a directory; with folders, every file that is not in it is examined.
 
-    ``durable``: each object is flushed before it is added. ``rely`` is given path and size of a file that is relied on
-    and may not be on the disk yet. Raises ``StoreError``.
+    ``durable``: each object is flushed before it is added. ``rely``: called with path and size of a file that is relied
+    on and may not be on the disk yet. Raise ``StoreError`` if the directory or its database is unusable.
     """
     with _told_as_store_error(directory):
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -92,22 +92,22 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
 
 
 class FlatIndex:
-    """The index of a directory in the flat layout, where the name of a file says which object it is.
+    """The index of a directory in the flat layout, where a file's name has the UID of its object.
 
-    Takes over the descriptor of the directory.
+    Owns the descriptor of the directory.
     """
 
     def __init__(self, directory: int, rely: Rely = lambda *_: None) -> None:
         self._directory = directory
         self._rely = rely
-        self._names: dict[str, list[str]] = {}  # by what stands behind the prefix
+        self._names: dict[str, list[str]] = {}  # by the part after the prefix
         for name in os.listdir(directory):
             if not name.startswith("."):
                 self._names.setdefault(name.partition(".")[2], []).append(name)
         self._whole: dict[str, bool] = {}
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Tell whether the directory has the whole object: its file is read, once."""
+        """Return True if the directory has the whole object; its file is examined once."""
         known = self._whole.get(sop_instance_uid)
         if known is None:
             names = self._names.get(file_name("", sop_instance_uid).partition(".")[2], ())
@@ -118,35 +118,35 @@ class FlatIndex:
         return known
 
     def uids(self) -> Iterator[str]:
-        """Give the SOP instance UIDs of all whole objects."""
+        """Return the SOP instance UIDs of all whole objects."""
         found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
         return (uid for uid in sorted(found | self._whole.keys()) if self.whole(uid))
 
     def add(self, sop_instance_uid: str, path: str) -> None:  # noqa: ARG002 - see Index
-        """Note that an object has its file."""
+        """Add an object."""
         self._whole[sop_instance_uid] = True
 
     def flushed(self) -> None:
-        """Keep nothing: the names are all there is."""
+        """Do nothing: this index is not saved."""
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self._directory)
 
 
 class KeptIndex:
-    """The index of a directory with folders, kept in its SQLite file. Takes over the descriptor of the directory."""
+    """The index of a directory with folders, kept in its database. Owns the descriptor of the directory."""
 
     def __init__(self, path: str, directory: int, *, durable: bool, rely: Rely = lambda *_: None) -> None:
         self._directory = directory
         self._rely = rely
         self._durable = durable
         self._database = open_database(path, _TABLES)
-        self._using = threading.RLock()  # the database
+        self._using = threading.RLock()  # held to use the database
         self._changed = threading.Condition()
         self._added: list[tuple[str, str]] = []
         self._closing = False
-        self._noted = False  # anything in this run
+        self._noted = False  # whether the current run has files
         self._keeper: threading.Thread | None = None
         try:
             self._forget()
@@ -157,30 +157,30 @@ class KeptIndex:
             self._database.close()
             raise
 
-    # -- what is there -------------------------------------------------------------------------------------------------
+    # -- objects in the directory --------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        """Forget what may have been lost when the machine went down."""
+        """Delete the files that may have been lost in a restart of the machine, to have them examined again."""
         boot = _boot()
         with transaction(self._database):
             self._database.execute(_FORGET_RUNS, (boot,))
             self._database.execute(_FORGET_FILES, (boot,))
 
     def _begin_run(self, *, durable: bool) -> int:
-        """Return a number for what is noted from now on."""
+        """Return the number of a new run, for the files noted from now on."""
         with transaction(self._database):
             insert = "INSERT INTO index_runs (boot, flushed) VALUES (?, ?)"
             return self._database.execute(insert, (_boot(), durable)).lastrowid or 0
 
     def _compare(self) -> None:
-        """Bring the index in line with the directory."""
+        """Update the index to the state of the directory."""
         folders = set()
         new: list[_Row] = []
         for folder in self._folders(""):
             folders.add(os.fsencode(folder))
             for row in self._differences(folder):
                 new.append(row)
-                if len(new) == _MANY:  # committed now and then: who is killed need not begin anew
+                if len(new) == _MANY:  # so that a process that is killed need not begin again
                     self._note(new, self._found)
                     new = []
         self._note(new, self._found)
@@ -191,7 +191,7 @@ class KeptIndex:
             self._database.executemany("DELETE FROM index_files WHERE folder = ?", gone)
 
     def _folders(self, folder: str) -> Iterator[str]:
-        """Give a folder and those below it; links are not followed."""
+        """Yield a folder and all below it; links are not followed."""
         waiting = [folder]
         while waiting:
             folder = waiting.pop()
@@ -204,7 +204,7 @@ class KeptIndex:
                 ]
 
     def _differences(self, folder: str) -> Iterator[_Row]:
-        """Forget what is not in a folder any more, and look at what is new or another in it."""
+        """Delete the missing files of a folder from the index; examine and yield its new and changed ones."""
         with told_as_store_errors():
             rows = self._database.execute(
                 "SELECT name, size, changed FROM index_files WHERE folder = ?", (os.fsencode(folder),)
@@ -231,7 +231,7 @@ class KeptIndex:
                 self._noted |= run == self._run
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Tell whether the directory has the whole object: the file is there, as it was when it was noted."""
+        """Return True if the directory has the whole object: its file is unchanged since it was noted."""
         with self._using, told_as_store_errors():
             if any(uid == sop_instance_uid and self._state(path) for uid, path in self._added):
                 return True
@@ -248,7 +248,7 @@ class KeptIndex:
         return False
 
     def uids(self) -> Iterator[str]:
-        """Give the SOP instance UIDs of all whole objects."""
+        """Return the SOP instance UIDs of all whole objects."""
         self._keep()
         with self._using, told_as_store_errors():
             rows = self._database.execute(
@@ -263,10 +263,10 @@ class KeptIndex:
             return None
         return status.st_size, status.st_mtime_ns
 
-    # -- what comes ----------------------------------------------------------------------------------------------------
+    # -- objects received ----------------------------------------------------------------------------------------------
 
     def add(self, sop_instance_uid: str, path: str) -> None:
-        """Note that an object has its file, at a path below the directory; it costs the receiving less than 1 us."""
+        """Add an object and its file, a path below the directory; the commit is left to a thread in the background."""
         with self._changed:
             self._added.append((sop_instance_uid, path))
             if len(self._added) in (1, _MANY):
@@ -284,11 +284,11 @@ class KeptIndex:
                     return
             try:
                 self._keep()
-            except StoreError as error:  # it may be stale, so nothing is lost but time
+            except StoreError as error:  # a stale index costs the next run time, nothing else
                 _log.warning("the index of the output directory is not up to date: %s", error)
 
     def _keep(self) -> None:
-        """Commit what was added."""
+        """Commit the added objects."""
         with self._using:
             with self._changed:
                 added, self._added = self._added, []
@@ -306,7 +306,7 @@ class KeptIndex:
                 raise
 
     def flushed(self) -> None:
-        """Note that all that was added is on the disk. Raises ``StoreError``."""
+        """Note that the files of all added objects are on the disk. Raise ``StoreError`` if that cannot be saved."""
         with self._using:
             self._keep()
             if not self._noted:
@@ -316,7 +316,7 @@ class KeptIndex:
             self._run, self._noted = self._begin_run(durable=self._durable), False
 
     def close(self) -> None:
-        """Keep what was added, and end. Raises ``StoreError``."""
+        """Save the added objects, and end. Raise ``StoreError`` if they cannot be saved."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -331,7 +331,7 @@ class KeptIndex:
 
 @contextlib.contextmanager
 def _scan(folder: str, directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """Read a folder below an open directory; what is a link by now is not followed."""
+    """List a folder below an open directory; a link that has replaced it is not followed."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(folder or ".", flags, dir_fd=directory)
     try:
@@ -350,7 +350,7 @@ def _told_as_store_error(directory: str) -> Iterator[None]:
 
 
 def _boot() -> str:
-    """Tell one start of the machine from another; where that cannot be told each is another one."""
+    """Return the boot ID of the machine, a random one where there is none: then no two runs share a boot."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()

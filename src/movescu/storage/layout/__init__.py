@@ -1,1 +1,1 @@
-"""Layouts: folders and names of received objects, from a template."""
+"""Layouts: the folders and file names of received objects, by a template."""

@@ -1,9 +1,8 @@
-"""Where a received object goes by a layout: its folders, and its name.
+"""Placement: the folders and the file name of a received object, by a layout.
 
-What a layout takes is noted when the data set is walked on its way to the file. Of what was not walked, such as an
-object in bit preserving mode, the head is read back from the file when that is whole. Both give the same names. Where
-the layout itself does not keep objects apart, the one that comes second to a name has its SOP instance UID in its own;
-an object that comes again has its old name.
+The values that a layout needs are noted when the data set is parsed. If it was not parsed, as in bit preserving mode,
+its head is read back from the whole file; the names are the same. If the layout gives two objects the same path, the
+file of the second has its SOP instance UID in its name; an object that is received again has the name it had.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.store")
 
-_KEPT: Final = 64  # folders: those that come by turns, in as many associations as are served at once
-_SHORT: Final = 1024  # bytes of the values for which folders are kept: a peer may send 64 KiB for each
+_KEPT: Final = 64  # folders in the cache: one for each association at a time
+_SHORT: Final = 1024  # bytes of the values of a cached folder: a peer may send 64 KiB for each value
 _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018
 
 
 class Placing:
-    """Names the files of received objects by a layout. ``noted``: the tags of what it wants to know of each."""
+    """Names the files of received objects by a layout; ``noted``: the tags of the elements that it needs of each."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -48,20 +47,21 @@ class Placing:
     def commit(
         self, file: ObjectFile, request: CStoreRQ, syntax: TransferSyntax, found: Found | None
     ) -> tuple[Naming, str]:
-        """Give a file its name. Gives what became of it, and the path; ``syntax`` is that of the data set in it.
+        """Give a file its name; return the effect and the path.
 
-        ``found``: what was noted of it, None if it was not walked. An object whose head cannot be read, as bit
-        preserving mode stores them, has its flat name. Raises ``StoreError``.
+        ``syntax``: the transfer syntax of its data set. ``found``: the elements noted, None if it was not parsed. An
+        object whose head is unreadable, which only bit preserving mode stores, has its flat name. Raise ``StoreError``
+        if the file cannot be stored.
         """
         uid = request.affected_sop_instance_uid
         if found is None:
             try:
                 found = find(file.read, syntax, self.noted)
                 if _SOP_INSTANCE_UID not in found:
-                    raise DataSetError("it has no SOP Instance UID")  # noqa: TRY301 - it is no head of an object
+                    raise DataSetError("no SOP Instance UID")  # noqa: TRY301 - handled like an unreadable head
             except DataSetError as error:
                 flat = file_name(request.affected_sop_class_uid, uid)
-                _log.warning("the head of SOP instance %s cannot be read, it is stored as %s: %s", uid, flat, error)
+                _log.warning("object %s is stored as %s: its head cannot be read: %s", uid, flat, error)
                 return file.commit(flat)
         path = self._path(found, request, big=syntax.big_endian)
         if self._layout.distinct:
@@ -69,10 +69,10 @@ class Placing:
         return file.commit(path, Alternative(apart(path, uid), lambda fd: instance_in(fd, syntax) != uid))
 
     def _path(self, found: Found, request: CStoreRQ, *, big: bool) -> str:
-        # What is asked for and counted is what the request says; in a sound object both are the same.
+        # The UIDs of the request, which are those that are retrieved and counted; in a valid object both are the same.
         class_uid, uid = request.affected_sop_class_uid, request.affected_sop_instance_uid
         identity = {_SOP_CLASS_UID: class_uid, _SOP_INSTANCE_UID: uid}
-        # The objects of a series come together, and what is in one folder has the same bytes there: 3 us, not 7 to 11.
+        # The objects of a series arrive together, with the same bytes in the values of their folder: hence the cache.
         values = tuple(map(found.get, self._folder_tags))
         key = (values, big, class_uid, uid if self._by_instance else "")
         folder = self._folders.get(key)

@@ -1,21 +1,21 @@
-r"""Layouts: the folders and names of received objects, from a template over the attributes of their data sets.
+r"""Templates of layouts: the folders and names of received objects, from the attributes of their data sets.
 
 =================================== ================================================================================
-``{StudyDate}``                     the value; any keyword of PS3.6 that stands at the top level and can be text
+``{StudyDate}``                     the value; any keyword of PS3.6 at the top level of a data set that can be text
 ``{SeriesNumber:04}``               with a format specification of Python: of an integer for IS, US, SS, UL, SL, UV
                                     and SV, of a float for DS, FL and FD, else of a string (``{PatientID:.8}``)
-``{StudyDate|none}``                with what stands there where the value is missing, empty or no number; else it is
+``{StudyDate|none}``                with the text for a value that is missing, empty or not a number; by default
                                     ``unknown``
 ``{hash:PatientID}``                16 hexadecimal digits of the SHA-256 of the value: the same for the same value
 ``{{`` and ``}}``                   braces
-``/``                               parts the folders; what is behind the last one is the name of the file
+``/``                               separates the folders, and the last one the name of the file
 =================================== ================================================================================
 
-No value leads out of its part, and values that differ are written differently: what a file name cannot have, or should
-not (control characters, ``/ \ < > : " | ? *``), and ``%`` are written as ``%XX`` for each byte of UTF-8, and so is a
-dot at the beginning of a part, as hidden files, ``..`` and our own temporary files have it. A part of more than 255
-bytes is cut, and ends with a hash of the whole. Nothing here touches a file: ``storage.folders`` makes the folders, and
-``storage.layout.placement`` keeps apart what a layout does not.
+No value leads out of its part of the path, and different values are written differently: characters that a file name
+cannot or should not have (control characters, ``/ \ < > : " | ? *``), and ``%``, are escaped as ``%XX`` for each byte
+of UTF-8, and so is a dot at the beginning of a part, which would make a hidden file, ``..`` or a temporary file of this
+program. A part of more than 255 bytes is cut, and ends with a hash of the whole. Nothing here touches a file:
+``storage.folders`` makes the folders, and ``storage.layout.placement`` resolves equal paths.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNKNOWN: Final = "unknown"
-"""What stands for a value that is missing, if the template does not say."""
+"""Text for a missing value, if the template has none."""
 MAXIMUM_PART: Final = 255
-"""Bytes of a file name on the usual file systems."""
+"""Bytes of the longest file name on the usual file systems."""
 MAXIMUM_PARTS: Final = 12
-"""Folders and file: what is deeper is a slip, and its paths become longer than a system call takes."""
+"""Folders and file; more are a mistake, and their path may be longer than a system call accepts."""
 
 FLAT: Final = "flat"
 PRESETS: Final = {
@@ -44,11 +44,11 @@ PRESETS: Final = {
     "bids-source": "sourcedata/sub-{PatientID}/ses-{StudyDate}/{SeriesNumber:03}-{SeriesDescription}/"
     "{SOPInstanceUID}.dcm",
 }
-"""Layouts by name; ``flat`` is none: the names are those of ``storage.file_names``."""
+"""Layouts by name; ``flat`` has no template: its names are those of ``storage.file_names``."""
 
 _SOP_INSTANCE_UID: Final = 0x00080018
-# Attributes that all objects of a series have in common, the usual ones (PS3.3 C.7.1 to C.7.3): a path that is made of
-# them alone tells no two of them apart.
+# Usual attributes that all objects of a series have in common (PS3.3 C.7.1 to C.7.3): a template of these alone would
+# give all of them the same path.
 _COMMON: Final = frozenset(
     (
         *(0x00080005, 0x00080016, 0x00080020, 0x00080021, 0x00080030, 0x00080031, 0x00080050, 0x00080060, 0x00080070),
@@ -72,7 +72,7 @@ _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
 
 class Field(NamedTuple):
-    """A value in a template. ``kind`` is what its format specification is for; ``hashed``: its hash stands there."""
+    """A field of a template; ``kind``: the type of its format specification. ``hashed``: use the hash of the value."""
 
     tag: int
     kind: type[str | int | float]
@@ -81,7 +81,7 @@ class Field(NamedTuple):
     default: str
 
     def text(self, value: str | None) -> str:
-        """Give what stands for a value (see ``Layout.folder``); nothing raises, whatever a peer sends as one."""
+        """Return the text for a value (see ``Layout.folder``). Never raises, whatever value a peer sends."""
         if not value:
             return self.default
         if self.hashed:
@@ -95,10 +95,10 @@ class Field(NamedTuple):
 
 
 class Layout:
-    """A template, read: make it with ``parse_layout``.
+    """A parsed template, made by ``parse_layout``.
 
-    ``template`` is its text; ``folder_tags`` and ``name_tags`` are those of the values that its folders and the name of
-    its files take, ``tags`` both. ``distinct``: no two SOP instances have the same path.
+    ``template``: its text. ``folder_tags``, ``name_tags``: the tags of the values in its folders and its file name.
+    ``tags``: both. ``distinct``: no two objects have the same path.
     """
 
     def __init__(self, template: str, parts: tuple[tuple[str | Field, ...], ...]) -> None:
@@ -111,40 +111,40 @@ class Layout:
         self.distinct = any(f.tag == _SOP_INSTANCE_UID and not f.spec and not f.hashed for f in fields)
 
     def folder(self, values: Mapping[int, str]) -> str:
-        """Give the folders of an object, ``/`` behind each.
+        """Return the folders of an object, each followed by ``/``.
 
-        ``values``: those of its data set by tag, as text without padding, numbers in decimal.
+        ``values``: of its data set by tag, as text without padding, numbers in decimal.
         """
         return "".join([f"{_part(pieces, values)}/" for pieces in self._folders])
 
     def name(self, values: Mapping[int, str]) -> str:
-        """Give the name that an object has in its folders; ``values`` as for these."""
+        """Return the file name of an object; ``values`` as in ``folder``."""
         return _part(self._name, values)
 
 
 def parse_layout(text: str) -> Layout | None:
-    """Read a template, or the name of one of ``PRESETS``; None is the flat layout.
+    """Parse a template, or the name of one of ``PRESETS``; return None for the flat layout.
 
-    Raises ``UsageError``, which says what is wrong and where.
+    Raise ``UsageError`` with the error and its position.
     """
     if text == FLAT:
         return None
     template = PRESETS.get(text, text)
     if "{" not in template:
-        raise UsageError(f"there is no layout {text!r}", hint=f"name {_names()}, or give a template with {{Keywords}}")
+        raise UsageError(f"there is no layout {text!r}", hint=f"use {_names()}, or a template with {{Keywords}}")
     parts = tuple(_split(template))
     _check_parts(template, parts)
     layout = Layout(template, parts)
     if layout.tags <= _COMMON:
         raise UsageError(
-            f"layout {template!r}: it gives all objects of a series the same name",
-            hint="put {SOPInstanceUID} or {InstanceNumber} behind the last /",
+            f"layout {template!r}: all objects of a series would have the same name",
+            hint="put {SOPInstanceUID} or {InstanceNumber} after the last /",
         )
     return layout
 
 
 def apart(path: str, sop_instance_uid: str) -> str:
-    """Give the path of an object whose own is another one's: with its UID before the extension."""
+    """Return the path of an object whose own path another object has: with its UID before the extension."""
     folder, slash, name = path.rpartition("/")
     found = _EXTENSION.search(name)
     extension = found[0] if found else ""
@@ -152,8 +152,8 @@ def apart(path: str, sop_instance_uid: str) -> str:
 
 
 def short_hash(value: str) -> str:
-    """Give the hash of a value that stands for it in a name: 16 hexadecimal digits."""
-    from hashlib import sha256  # 3 ms, for those alone who want a hash
+    """Return the hash of a value for a name: 16 hexadecimal digits."""
+    from hashlib import sha256  # late: needed for hashes alone
 
     return sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -169,7 +169,7 @@ def _part(pieces: tuple[str | Field, ...], values: Mapping[int, str]) -> str:
 
 
 def _safe(text: str) -> str:
-    """Write what a name should not have as ``%XX``."""
+    """Escape the characters that a name should not have as ``%XX``."""
     if text.isprintable() and not _UNSAFE.search(text):
         return text
     return "".join(c if c.isprintable() and not _UNSAFE.match(c) else _escaped(c) for c in text)
@@ -180,7 +180,7 @@ def _escaped(character: str) -> str:
 
 
 def _fitted(name: str) -> str:
-    """Cut a name that is too long for a file system; a hash of it keeps those apart that begin alike."""
+    """Cut a name that is too long for a file system; a hash keeps names with the same beginning different."""
     data = name.encode()
     if len(data) <= MAXIMUM_PART:
         return name
@@ -193,14 +193,14 @@ def _fitted(name: str) -> str:
 
 
 def _split(template: str) -> list[tuple[str | Field, ...]]:
-    """Read the pieces of a template, those of each part."""
+    """Parse a template into the pieces of each part."""
     parts: list[list[str | Field]] = [[]]
     for piece in _PIECE.finditer(template):
         text = piece[0]
         if piece["keyword"] is not None:
             parts[-1].append(_field(template, piece))
         elif text in {"{", "}"}:
-            raise _error(template, piece.start(), f"a {text} that belongs to no field", "write {{ or }} for a brace")
+            raise _error(template, piece.start(), f"unmatched {text}", "write {{ or }} for a brace")
         else:
             first, *others = [text[0]] if text in {"{{", "}}"} else text.split("/")
             parts[-1].append(first)
@@ -215,7 +215,7 @@ def _field(template: str, piece: re.Match[str]) -> Field:
         raise _error(template, start, f"unknown keyword {keyword!r}", _near(keyword))
     vr = dictionary.vr_of(tag) or "UN"
     if tag < 0x00080000:
-        raise _error(template, start, f"{keyword} stands in no data set")
+        raise _error(template, start, f"{keyword} is not an attribute of data sets")
     if vr in _NO_TEXT or tag >= 0x7FE00000:
         raise _error(template, start, f"{keyword} ({vr}) cannot be written as text")
     hashed = piece["hash"] is not None
@@ -223,7 +223,7 @@ def _field(template: str, piece: re.Match[str]) -> Field:
     _check_spec(template, start, keyword, kind, spec)
     default = UNKNOWN if piece["default"] is None else piece["default"]
     if "/" in default:
-        raise _error(template, start, "what stands for a missing value cannot have a /")
+        raise _error(template, start, "the text for a missing value cannot have a /")
     return Field(tag, kind, hashed, spec, default)
 
 
@@ -231,24 +231,24 @@ def _check_spec(template: str, start: int, keyword: str, kind: type[str | int | 
     what = {str: "a string", int: "an integer", float: "a number"}[kind]
     try:
         if _LONG_NUMBER.search(spec):
-            raise ValueError  # noqa: TRY301 - it would be taken, and memory with it
+            raise ValueError  # noqa: TRY301 - Python would accept it, and use that much memory
         format(kind("1"), spec)
     except ValueError:
-        raise _error(template, start, f"{spec!r} is no format of {what}, as {keyword} is one") from None
+        raise _error(template, start, f"{spec!r} is not a format of {what}, which {keyword} is") from None
 
 
 def _check_parts(template: str, parts: tuple[tuple[str | Field, ...], ...]) -> None:
     if len(parts) > MAXIMUM_PARTS:
-        raise UsageError(f"layout {template!r}: it has more than {MAXIMUM_PARTS} parts")
+        raise UsageError(f"layout {template!r}: more than {MAXIMUM_PARTS} parts")
     for part in parts:
         if not part:
             raise UsageError(
-                f"layout {template!r}: it begins or ends with /, or has nothing between two of them",
-                hint="it is relative to the output directory",
+                f"layout {template!r}: begins or ends with /, or has an empty part",
+                hint="the layout is relative to the output directory",
             )
         literal = "".join(piece for piece in part if isinstance(piece, str))
         if isinstance(part[0], str) and part[0].startswith("."):
-            raise UsageError(f"layout {template!r}: the part that begins with {part[0]!r} begins with a dot")
+            raise UsageError(f"layout {template!r}: the part {part[0]!r} begins with a dot")
         if not literal.isprintable() or "\\" in literal:
             raise UsageError(f"layout {template!r}: characters that no name should have: {literal!r}")
 
@@ -258,7 +258,7 @@ def _error(template: str, start: int, what: str, hint: str = "") -> UsageError:
 
 
 def _near(keyword: str) -> str:
-    from difflib import get_close_matches  # costs 3 ms, and only a mistake needs it
+    from difflib import get_close_matches  # late: needed for a mistake alone
 
     alike = {known.lower(): known for known in dictionary.keywords() if abs(len(known) - len(keyword)) < 4}
     near = get_close_matches(keyword.lower(), alike, n=1, cutoff=0.8)

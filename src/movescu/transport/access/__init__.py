@@ -1,1 +1,1 @@
-"""Host access control: hosts.allow and hosts.deny, as libwrap reads them."""
+"""Host access control by hosts.allow and hosts.deny, compatible with libwrap."""

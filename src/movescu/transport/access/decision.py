@@ -1,17 +1,17 @@
-"""Who may connect: hosts.allow and hosts.deny for the daemon ``movescu``, as libwrap decides.
+"""Decides who may connect: hosts.allow and hosts.deny for the daemon ``movescu``, as libwrap does (hosts_access(5)).
 
-Follows hosts_access(5): the first rule of hosts.allow that matches daemon and client allows, else the first one of
-hosts.deny that matches denies, else access is granted; the options of the rule that matched may decide otherwise. The
-language is ``rules``'; when to ask, to close the connection and to log is the caller's.
+The first rule of hosts.allow that matches daemon and client allows; else the first rule of hosts.deny that matches
+denies; else access is granted. The options of the rule that matched may decide otherwise. ``rules`` parses the files;
+the caller closes the connection and logs.
 
-Where it differs from libwrap, on purpose:
+Intended differences from libwrap:
 
-- Netgroups (``@name``) never match: there is no NIS here. Users are never looked up (RFC 1413): all are ``unknown``.
-- No command is run and the process is not changed; ``rules`` says what becomes of such options.
-- A hosts.deny that is a directory denies, as one without read permission does; libwrap takes it for empty.
-- A file of patterns must be a regular one, is read once per decision, and may name others, eight deep at most.
-- Numbers of mask lengths are not cut to 32 bits: ``/4294967304`` is an error and not ``/8``.
-- The scope of an IPv6 pattern (``[fe80::1%eth0]``) is not compared, nor has its interface to exist.
+- Netgroups (``@name``) never match: NIS is not supported. Users are never looked up (RFC 1413): all are ``unknown``.
+- No command is run, and the process is not changed; ``rules`` has the effect of such options.
+- A hosts.deny that is a directory denies, like one without read permission; libwrap treats it as empty.
+- A file of patterns must be a regular file, is read once per decision, and may name others, at most eight deep.
+- Mask lengths are not cut to 32 bits: ``/4294967304`` is an error, not ``/8``.
+- The scope of an IPv6 pattern (``[fe80::1%eth0]``) is not compared, and its interface need not exist.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ALLOW_PATH: Final = "/etc/hosts.allow"
 DENY_PATH: Final = "/etc/hosts.deny"
 
 PARANOID: Final = "paranoid"
-"""The name of a host whose name does not lead back to its address."""
+"""The name of a host whose name does not resolve to its address."""
 
 _FILE_DEPTH: Final = 8
 
@@ -70,15 +70,15 @@ class Verdict:
     location: str
     """Its file and line; empty if none matched."""
     severity: str
-    """What the rule's ``severity`` option asks the event to be logged with (``info``), or empty."""
+    """Severity to log it with, by the rule's ``severity`` option (``info``); empty if the rule has none."""
     warnings: tuple[str, ...]
-    """What could not be done as the rules say, each with file and line."""
+    """Rules and options that have no effect, each with file and line."""
 
 
 def look_up(address: str, *, host_lookup: bool) -> ConnectingHost:
-    """Give the client at ``address``; its name by reverse DNS, if ``host_lookup``, checked forward as libwrap does.
+    """Return the client at ``address``, with its name by reverse DNS if ``host_lookup`` is set.
 
-    Never raises. May take as long as the system's resolver does.
+    The name has to resolve to the address, as with libwrap. Never raises; takes as long as the system's resolver.
     """
     address = canonical(address)
     return ConnectingHost(address, _name_of(address) if host_lookup else UNKNOWN)
@@ -87,14 +87,14 @@ def look_up(address: str, *, host_lookup: bool) -> ConnectingHost:
 def _name_of(address: str) -> str:
     try:
         name = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
-    except (OSError, ValueError):  # a name may be no text, or none that can be asked for
+    except (OSError, ValueError):  # the name may be undecodable, or not one that can be looked up
         return UNKNOWN
     if is_address(name):  # a PTR record that poses as an address
         return PARANOID
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         found = socket.getaddrinfo(name, None, family, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)
-    except (OSError, ValueError):  # a name may be no text, or none that can be asked for
+    except (OSError, ValueError):  # as above
         return PARANOID
     if lower(name) not in {"localhost", *(lower(entry[3]) for entry in found[:1])}:
         return PARANOID
@@ -111,10 +111,10 @@ class AccessRules:
 
     @classmethod
     def read(cls, allow_path: str | None = None, deny_path: str | None = None) -> AccessRules:
-        """Read both files: those given, else those of the environment, else the system's.
+        """Read both files: the given ones, else those of the environment, else the system's.
 
-        Never raises. libwrap reads them for each connection, and so may the caller. A missing file has no rules. A
-        hosts.deny that cannot be read, wholly or from some line on, denies whom no rule before it allows.
+        Never raises. A missing file has no rules. A hosts.deny that cannot be read, wholly or from some line on, denies
+        every client that no rule before that line allows.
         """
         return cls(
             read_table(allow_path or os.environ.get(ALLOW_VARIABLE) or ALLOW_PATH),
@@ -123,7 +123,7 @@ class AccessRules:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is wrong with the files themselves: lines that are no rules, or cannot be read."""
+        """Errors of the files themselves: unreadable files and invalid lines."""
         return (*self.allow.warnings, *self.deny.warnings)
 
     def allows(
@@ -136,8 +136,8 @@ class AccessRules:
     ) -> Verdict:
         """Decide whether ``client`` may connect to this daemon at ``server_address`` and ``server_port``.
 
-        Both may be left out; rules that ask for them then do not match. ``host_lookup``: the name of our own side may
-        be looked up, which is done only if a rule ``daemon@name`` asks for it. Never raises.
+        Both may be left out; then rules that name them do not match. ``host_lookup``: look up the name of the server
+        address, if a rule ``daemon@name`` needs it. Never raises.
         """
         request = _Request(client, server_address, server_port, host_lookup=host_lookup)
         for table, granted in ((self.allow, True), (self.deny, False)):
@@ -152,12 +152,12 @@ class AccessRules:
 
 @dataclass(slots=True)
 class _Host:
-    """One end of the connection; ``find_name`` is called once a rule asks for the name."""
+    """One end of the connection; ``find_name`` is called when a rule first needs the name."""
 
     address: str
     find_name: Callable[[], str]
     files: dict[str, bool] = field(default_factory=dict)
-    """Whether each file of patterns matches; False while it is being read, should it name itself."""
+    """Whether each file of patterns matches; False while it is read, in case it names itself."""
     _name: str | None = None
 
     @property
@@ -172,7 +172,7 @@ class _Host:
 
 
 class _Request:
-    """One connection that rules are compared with."""
+    """A connection to compare rules with."""
 
     def __init__(
         self, client: ConnectingHost, server_address: str, server_port: int | None, *, host_lookup: bool
@@ -188,7 +188,7 @@ class _Request:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was wrong with the patterns that were compared, each once."""
+        """Errors of the patterns that were compared, each once."""
         return tuple(self._warnings)
 
     def _warn(self, text: str) -> None:
@@ -225,7 +225,7 @@ class _Request:
         net, mask = split_at(token, "/")
         if mask is not None or (token.startswith("[") and token.endswith("]")):
             return self._net_match(net, mask, host)
-        # What can only be an address is not compared with the name, which then need not be looked up.
+        # A token that can only be an address is not compared with the name, which saves looking that up.
         names_too = token.strip("0123456789./") != ""
         return string_match(token, host.address) or (names_too and string_match(token, host.name))
 
@@ -252,5 +252,5 @@ class _Request:
 
 
 def _before_and_after_at(token: str) -> tuple[str, str | None]:
-    before, after = split_at(token[1:], "@")  # a leading one is a netgroup's
+    before, after = split_at(token[1:], "@")  # a leading @ marks a netgroup
     return token[:1] + before, after

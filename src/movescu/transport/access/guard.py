@@ -1,6 +1,6 @@
-"""Host access control of incoming connections (``+ac``): asks ``decision`` about each, and logs what it says.
+"""The guard of incoming connections (``+ac``): has ``decision`` decide each by hosts.allow and hosts.deny, and logs it.
 
-The rules are read anew for each connection, as libwrap does: an administrator's change counts at once.
+As with libwrap the files are read anew for each connection: an administrator's change takes effect at once.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _LEVELS: Final = {
     "info": INFO,
     "debug": DEBUG,
 }
-"""What a rule's ``severity`` option asks for -> a level of the log."""
+"""Level of the log for each severity of a rule's ``severity`` option."""
 
 
 class Guard:
-    """Lets connections in or not. ``host_lookup``: names of hosts are looked up (``-dhl`` turns it off)."""
+    """Allows or denies connections; ``host_lookup``: look up the names of hosts (off with ``-dhl``)."""
 
     def __init__(self, *, host_lookup: bool) -> None:
         self._host_lookup = host_lookup
@@ -41,7 +41,7 @@ class Guard:
         self._warn(AccessRules.read().warnings)
 
     def __call__(self, transport: Transport, _: Deadline) -> None:
-        """Raise ``AccessDeniedError`` for a connection that the rules deny."""
+        """Raise ``AccessDeniedError`` if the rules deny the connection."""
         rules = AccessRules.read()
         client = look_up(transport.peer_address, host_lookup=self._host_lookup)
         address, port = transport.local_address, transport.local_port

@@ -1,8 +1,8 @@
-"""Patterns of hosts_access(5): what each compares, as functions of text alone.
+"""Patterns of hosts_access(5), as pure functions of text.
 
-It follows hosts_access(5), "patterns", "wildcards" and "operators", and where these are silent libwrap: letters A to Z
-are equal to a to z, all other characters only to themselves. Which pattern is compared with which host is left to
-``decision``, what a line of hosts.allow is to ``rules``.
+Implements the sections "patterns", "wildcards" and "operators"; where these are silent, as libwrap does: A to Z are
+equal to a to z, all other characters only to themselves. ``decision`` chooses which pattern is compared with which
+host; ``rules`` parses the lines of the files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNKNOWN: Final = "unknown"
-"""The name of a host that has none or was not looked up, and the address and user that are not known."""
+"""The name of a host that has none, or was not looked up; also an unknown address or user."""
 
 _V4_BITS: Final = 32
 _V6_BITS: Final = 128
@@ -24,12 +24,12 @@ _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,9}")  # as 
 
 
 def lower(text: str) -> str:
-    """Give ``text`` with the letters A to Z made small, and no others: how hosts_access(5) ignores case."""
+    """Return ``text`` with A to Z, and no other letters, in lower case: how hosts_access(5) ignores case."""
     return text.translate(_LOWER)
 
 
 def split_at(text: str, delimiter: str) -> tuple[str, str | None]:
-    """Split at the first delimiter outside brackets, those of ``[IPv6]``; None behind it if there is none."""
+    """Split at the first delimiter outside the brackets of ``[IPv6]``; the second part is None if there is none."""
     depth = 0
     for index, character in enumerate(text):
         if character == "[":
@@ -42,7 +42,7 @@ def split_at(text: str, delimiter: str) -> tuple[str, str | None]:
 
 
 def in_list(text: str, match: Callable[[str], bool]) -> bool:
-    """Tell whether a list with its exceptions matches: ``a EXCEPT b EXCEPT c`` is a except (b except c)."""
+    """Return True if a list with its exceptions matches: ``a EXCEPT b EXCEPT c`` means a EXCEPT (b EXCEPT c)."""
     lists: list[list[str]] = [[]]
     for token in filter(None, re.split(r"[, \t\r\n]+", text)):
         if lower(token) == "except":
@@ -52,11 +52,11 @@ def in_list(text: str, match: Callable[[str], bool]) -> bool:
     matching = 0
     while matching < len(lists) and any(map(match, lists[matching])):
         matching += 1
-    return matching % 2 == 1  # each exception turns over what stands before it
+    return matching % 2 == 1  # each exception inverts the lists before it
 
 
 def canonical(address: str) -> str:
-    """Give an address in the form that rules are compared with: IPv4 for one that IPv6 maps; others as they are."""
+    """Return the form of an address that rules are compared with: IPv4 for an IPv4-mapped IPv6 address."""
     plain, percent, scope = address.partition("%")
     packed = _packed(plain)
     if packed is None:
@@ -76,17 +76,17 @@ def _packed(address: str) -> bytes | None:
 
 
 def is_address(text: str) -> bool:
-    """Tell whether ``text`` is a numeric address."""
+    """Return True if ``text`` is a numeric address."""
     return _packed(without_scope(text)) is not None
 
 
 def without_scope(address: str) -> str:
-    """Give an IPv6 address without the interface that a link-local one names."""
+    """Return an IPv6 address without its scope, the interface of a link-local address."""
     return address.partition("%")[0]
 
 
 def string_match(pattern: str, text: str) -> bool:
-    """Compare a pattern with a name or an address (hosts_access(5), patterns): all but nets, files and host words."""
+    """Compare a pattern with a name or an address (hosts_access(5), "patterns"); nets, files and LOCAL are not here."""
     pattern, text = lower(pattern), lower(text)
     if "*" in pattern or "?" in pattern:
         return _wildcards_match(pattern, text)
@@ -102,7 +102,7 @@ def string_match(pattern: str, text: str) -> bool:
 
 
 def _wildcards_match(pattern: str, text: str) -> bool:
-    """Match ``*`` and ``?``. Only the last star is ever tried again, so the time is bounded by the product of sizes."""
+    """Match ``*`` and ``?``; only the last star is tried again, so the time is bounded by the product of the sizes."""
     at, index, star, tried = 0, 0, -1, 0
     while index < len(text):
         if pattern[at : at + 1] == "*":
@@ -118,7 +118,7 @@ def _wildcards_match(pattern: str, text: str) -> bool:
 
 
 def is_net(net: str, mask: str | None) -> bool:
-    """Tell whether ``net/mask`` is a pattern that can match; ``mask`` is None for a lone ``[address]``."""
+    """Return True if ``net/mask`` is a pattern that can match; ``mask`` is None for a lone ``[address]``."""
     return _network(net, mask) is not None
 
 
@@ -132,7 +132,7 @@ def net_match(net: str, mask: str | None, address: str) -> bool:
 
 
 def _network(net: str, mask: str | None) -> tuple[int, int, int] | None:
-    """Give width, base and mask. Host bits in the base are overlooked in IPv6, and never match in IPv4."""
+    """Return width, base and mask. Host bits in the base are ignored in IPv6, and never match in IPv4."""
     if net.startswith("[") and net.endswith("]"):
         packed = _packed(without_scope(net[1:-1]))
         length = _V6_BITS if mask is None else _leading_number(mask)
@@ -159,13 +159,13 @@ def _mask(length: int, width: int) -> int:
 
 
 def _leading_number(text: str) -> int:
-    """Read a number as C's ``atoi`` does: 0 for none, and what follows it is ignored."""
+    """Parse a number as C's ``atoi`` does: 0 if there is none; trailing text is ignored."""
     number = re.match(r"[\v\f]*([+-]?)0*([0-9]{0,6})", text)  # six digits are too many already
     return int(number[1] + (number[2] or "0")) if number else 0
 
 
 def _dotted_quad(text: str) -> int | None:
-    """Read four numbers, decimal, octal or hexadecimal; None for other text and for 255.255.255.255, as libwrap."""
+    """Parse four numbers, decimal, octal or hexadecimal; None for other text, and for 255.255.255.255 as in libwrap."""
     parts = text.split(".")
     if len(parts) != 4 or not all(map(_NUMBER.fullmatch, parts)):
         return None

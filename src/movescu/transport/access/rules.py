@@ -1,12 +1,13 @@
-"""The language of hosts.allow and hosts.deny: files become rules, and the options of a rule become a verdict.
+"""Parser of hosts.allow and hosts.deny, and the options of their rules (hosts_access(5), hosts_options(5)).
 
-It follows hosts_access(5) and hosts_options(5), and where these are silent what libwrap does (Debian's build, with
-option processing and IPv6). Which daemon and which client a rule is about is left to ``decision``.
+Where the manual pages are silent, libwrap's behaviour counts (Debian's build, with option processing and IPv6).
+``decision`` matches the rules with daemon and client.
 
-Nothing in these files is ever run or applied to this process: options that would are refused with a warning that
-names file and line. A refused ``spawn`` or ``banners`` leaves the verdict to the rest of the rule. ``twist`` hands the
-connection to another program, ``aclexec`` asks a program, and ``user`` and ``group`` take privileges away that would
-stay: these deny. As in libwrap, so does an error in the options of the rule that matches.
+Nothing in these files is ever run, or applied to this process: options that would do so are refused with a warning that
+names file and line. A refused ``spawn`` or ``banners`` leaves the verdict to the rest of the rule. Access is denied by
+``twist``, which would give the connection to another program, by ``aclexec``, which would have a program decide, and by
+``user`` and ``group``, which would drop privileges that this process keeps. As in libwrap, an error in the options of
+the rule that matches denies, too.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LINE_LIMIT: Final = 2048
-"""Bytes of libwrap's line buffer, its final zero included; a logical line that does not fit ends its file."""
+"""Bytes of libwrap's line buffer, its final zero included; a longer logical line ends its file."""
 
 MAXIMUM_FILE: Final = 1 << 24
-"""Bytes of the largest file that is read; libwrap has no limit, and no honest file comes near."""
+"""Bytes of the largest file that is read. libwrap has no limit; real files are far smaller."""
 
 _LONGEST_TEXT: Final = 300
 
@@ -68,17 +69,17 @@ class _Value(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """What hosts_options(5) says of an option, and what becomes of it here."""
+    """An option of hosts_options(5), and its effect here."""
 
     value: _Value
-    last: bool = False  # has to be the last option of its rule
+    last: bool = False  # must be the last option of its rule
     verdict: bool | None = None  # ends the rule: allow or deny
-    warning: str = ""  # why it is not done
+    warning: str = ""  # why it has no effect
     valid: Callable[[str], bool] | None = None
 
 
 def _number(base: int, minimum: int | None = None, maximum: int | None = None) -> Callable[[str], bool]:
-    pattern = re.compile(rf"[{_SPACE}]*[+-]?[0-{base - 1}]+")  # what a line can hold is less than int() refuses
+    pattern = re.compile(rf"[{_SPACE}]*[+-]?[0-{base - 1}]+")  # a line is too short for a number that int() refuses
 
     def valid(value: str) -> bool:
         if not pattern.fullmatch(value):
@@ -124,13 +125,13 @@ OPTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: the lists as text, its options (None without any), and where it ends."""
+    """A rule: its lists as text, its options (None if it has none), and its location."""
 
     daemons: str
     clients: str
     options: str | None
     location: str
-    """File and line, ``hosts.deny, line 3``; of a continued line the last one, as libwrap counts."""
+    """File and line (``hosts.deny, line 3``), the last of continued lines, as libwrap counts."""
 
     def __str__(self) -> str:
         fields = (self.daemons, self.clients) if self.options is None else (self.daemons, self.clients, self.options)
@@ -139,9 +140,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rules of one file, in their order.
+    """The rules of one file, in order.
 
-    ``broken``: what stands after the rules could not be read. libwrap then denies if the file is hosts.deny.
+    ``broken``: the file could not be read beyond these rules; if it is hosts.deny, libwrap then denies.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -151,7 +152,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the options of a rule come to; ``severity`` is that of the last ``severity`` option, or empty."""
+    """The result of a rule's options; ``severity``: of the last ``severity`` option, empty if there is none."""
 
     allowed: bool
     severity: str
@@ -159,7 +160,7 @@ class Decision:
 
 
 def read_table(path: str) -> Table:
-    """Read a file of rules. A missing file has none; one that cannot be read is broken (hosts_access(5))."""
+    """Read a file of rules: no rules if it is missing, ``broken`` if it cannot be read (hosts_access(5))."""
     try:
         data = read_limited(path)
     except FileNotFoundError:
@@ -170,39 +171,39 @@ def read_table(path: str) -> Table:
 
 
 def read_limited(path: str) -> bytes:
-    """Read a file whole. Raises ``OSError``, and ``ValueError`` for an impossible path or too large a file."""
+    """Read a whole file. Raise ``OSError``, or ``ValueError`` for an invalid path or too large a file."""
     with open(path, "rb") as file:  # a path from a rule need not be text that pathlib can print
         data = file.read(MAXIMUM_FILE + 1)
     if len(data) > MAXIMUM_FILE:
-        raise ValueError(f"it is larger than {MAXIMUM_FILE >> 20} MiB")
+        raise ValueError(f"the file is larger than {MAXIMUM_FILE >> 20} MiB")
     return data
 
 
 def read_patterns(path: str) -> list[str]:
-    """Read a file of patterns: words between blanks, in which commas, EXCEPT and # mean nothing (hosts_access(5)).
+    """Read a file of patterns: words between blanks; commas, EXCEPT and # have no meaning there (hosts_access(5)).
 
-    Raises ``OSError``, and ``ValueError`` for what is no regular file: a pipe or a device would block.
+    Raise ``OSError``, or ``ValueError`` if it is not a regular file: a pipe or a device would block.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("it is no regular file")
+        raise ValueError("not a regular file")
     text = read_limited(path).decode("utf-8", "surrogateescape")
     words = (word.partition("\0")[0] for word in re.split(rf"[{_SPACE}]+", text))
     return [word for word in words if word]
 
 
 def reason(error: Exception) -> str:
-    """Say for people why a file cannot be read."""
+    """Return why a file cannot be read, for a message."""
     return getattr(error, "strerror", None) or str(error)
 
 
 def printable(text: str) -> str:
-    """Give what a file says in one line, fit for any log, and not longer than anyone reads."""
+    """Return the text of a file as one line of printable characters, cut to a length fit for a log."""
     text = " ".join(text[:_LONGEST_TEXT].split())
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def parse(data: bytes, path: str) -> Table:
-    """Make the rules of a file's contents. What is no rule becomes a warning; nothing raises."""
+    """Parse the rules of a file. Never raises: an invalid line becomes a warning."""
     rules: list[Rule] = []
     warnings: list[str] = []
     for number, line in _logical_lines(data):
@@ -222,9 +223,9 @@ def parse(data: bytes, path: str) -> Table:
 
 
 def _logical_lines(data: bytes) -> Iterator[tuple[int, str | None]]:
-    """Give each logical line with the number of its last line; None for one that is too long or not terminated.
+    """Yield each logical line with the number of its last line; None for one that is too long or not terminated.
 
-    Like libwrap, which reads C strings: what follows a zero byte in a line is dropped, and the next line joined.
+    As in libwrap, which reads C strings, a zero byte hides the rest of its line and joins the next one.
     """
     line, number, at = b"", 0, 0
     while at < len(data) and len(line) < LINE_LIMIT - 1:
@@ -246,12 +247,12 @@ def _logical_lines(data: bytes) -> Iterator[tuple[int, str | None]]:
 
 
 def decide(rule: Rule, *, granted: bool) -> Decision:
-    """Go through the options of the rule that matched; ``granted`` is the verdict if none of them has one."""
+    """Apply the options of the rule that matched; ``granted`` is the verdict if none of them has one."""
     if rule.options is None:
         return Decision(granted, "", ())
     warnings: list[str] = []
     severity = ""
-    # A colon is part of the option if a backslash stands before it.
+    # A colon after a backslash is part of the option.
     fields = [field.replace("\\:", ":") for field in re.split(r"(?<!\\):", rule.options)]
     for left, field in zip(reversed(range(len(fields))), fields, strict=True):
         name, value = _name_and_value(field)
@@ -270,13 +271,13 @@ def decide(rule: Rule, *, granted: bool) -> Decision:
 
 
 def _name_and_value(field: str) -> tuple[str, str]:
-    """Take ``name value``, ``name=value`` or ``name = value`` apart."""
+    """Split ``name value``, ``name=value`` or ``name = value``."""
     parts = re.match(rf"([^={_BLANK}]*)[{_BLANK}]*=?[{_BLANK}]*(.*)", field.strip(_SPACE), re.DOTALL)
     return (parts[1], parts[2]) if parts else ("", "")
 
 
 def _problem(name: str, value: str, option: _Option | None, *, at_end: bool) -> str:  # noqa: PLR0911 - one each
-    """Name the error of an option, if it has one (hosts_options(5), diagnostics)."""
+    """Return the error of an option, empty if it has none (hosts_options(5), "diagnostics")."""
     if not name:
         return "missing option name"
     if option is None:
