@@ -4,6 +4,7 @@ Beside each error stands whose fault it is; an error without such a note has tha
 
     MovescuError
      +-- UsageError                        the caller's
+     |    +-- CommandLineError
      |    +-- DirectoryNotFoundError
      |    +-- DirectoryNotWritableError
      +-- LocalProtocolError                this program's
@@ -21,6 +22,7 @@ Beside each error stands whose fault it is; an error without such a note has tha
      |    +-- InterruptedConnectionError   nobody's: this program ended the association
      |    +-- ProtocolError                the peer's
      |    +-- NoPresentationContextError   the archive's configuration's
+     |    +-- DestinationUnknownError      the archive's configuration's
      |    +-- InventoryError               the archive's
      |         +-- FindNotOfferedError
      |         +-- IgnoredKeyError
@@ -48,9 +50,33 @@ class MovescuError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[MovescuError], args: tuple[object, ...], state: dict[str, object]) -> MovescuError:
+    """Return a pickled error as it was; its constructor may want more than its message."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class UsageError(MovescuError):
     """The caller's fault: the arguments or options are invalid, or do not go together."""
+
+
+class CommandLineError(UsageError):
+    """Mistake in the command line.
+
+    ``early``: the error was found before the log level was known; such errors are always shown. For later ones,
+    ``silent``: the log level hides errors (``--quiet``); ``show_arguments``: log the arguments before the error.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.early = True
+        self.silent = False
+        self.show_arguments = False
 
 
 class DirectoryNotFoundError(UsageError):
@@ -139,6 +165,10 @@ class InterruptedConnectionError(PeerError):
 
 class TimedOutError(PeerError):
     """The fault of the network or of the peer: a timeout expired; the message names which."""
+
+
+class DestinationUnknownError(PeerError):
+    """The archive does not know the move destination."""
 
 
 class InventoryError(PeerError):

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from movescu.cli.logging.properties import read_text
-from movescu.cli.options.command_line import CommandLineError, ShowHelp, ShowVersion, arguments_lines, parse
+from movescu.cli.options.command_line import ShowHelp, ShowVersion, arguments_lines, parse
 from movescu.cli.options.option import Option, Value
 from movescu.cli.options.table import OPTIONS, SECTIONS
-from movescu.errors import UsageError
+from movescu.errors import CommandLineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

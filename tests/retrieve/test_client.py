@@ -308,3 +308,9 @@ def test_objects_that_are_here_already_are_not_requested(
         first, second = one.retrieve(study(made)), one.retrieve(study(made))
     assert (first.stored, first.already_there) == (6, 0)
     assert (second.stored, second.already_there, second.complete) == (0, 6, True)
+
+
+def test_errors_with_fields_pickle() -> None:
+    error = movescu.errors.AssociationRejectedError("rejected", result=1, source=2, reason=3, hint="wait")
+    copied = pickle.loads(pickle.dumps(error))
+    assert (str(copied), copied.reason, copied.hint) == ("rejected", 3, "wait")

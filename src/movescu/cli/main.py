@@ -32,13 +32,14 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments) == ["--version"]:  # needs no options, and loading them is slow
         return _print_version()
     from movescu.cli.options import command_line
+    from movescu.errors import CommandLineError
 
     try:
         settings = command_line.parse(arguments)
     except (command_line.ShowHelp, command_line.ShowVersion, command_line.ShowTLS, command_line.ShowCompletion) as wish:
         streams.write(sys.stdout, _text(wish))
         return 0
-    except command_line.CommandLineError as error:
+    except CommandLineError as error:
         from movescu.cli.commands.retrieve import print_usage_error
         from movescu.cli.exit_codes import ExitCode
 

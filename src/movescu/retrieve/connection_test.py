@@ -76,10 +76,6 @@ class Step:
     error: MovescuError | None = None
 
 
-class DestinationUnknownError(PeerError):
-    """The archive does not know the move destination."""
-
-
 def check(config: Config, storage: StorageOptions | None) -> Iterator[Step]:
     """Take the steps, and give each when it is done. What fails is told by its step, not raised."""
     with contextlib.ExitStack() as stack:

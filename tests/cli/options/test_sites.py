@@ -12,10 +12,11 @@ import pytest
 from command import movescu
 
 from movescu._runtime.record import names_of
-from movescu.cli.options.command_line import CommandLineError, parse
+from movescu.cli.options.command_line import parse
 from movescu.cli.options.settings import CommandSettings
 from movescu.cli.options.sites import sites_file
 from movescu.cli.options.table import OPTIONS
+from movescu.errors import CommandLineError
 from movescu.testing import Archive
 
 if TYPE_CHECKING:

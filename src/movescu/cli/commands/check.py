@@ -13,7 +13,8 @@ from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logging.console_log import escape
 from movescu.cli.output.diagnostics import AT_START
-from movescu.retrieve.connection_test import DestinationUnknownError, StepResult, check
+from movescu.errors import DestinationUnknownError
+from movescu.retrieve.connection_test import StepResult, check
 
 if TYPE_CHECKING:
     from movescu.errors import MovescuError

@@ -15,12 +15,12 @@ query files are passed on unread. Printing and exit codes are the caller's.
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 
+from movescu.cli.options.command_file import expanded
 from movescu.cli.options.settings import CommandSettings
 from movescu.cli.options.table import NAMES, OPTIONS, PARAMETERS, SECTIONS
-from movescu.errors import UsageError
+from movescu.errors import CommandLineError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,20 +40,6 @@ _SURE: Final = 0.8  # similarity from which on a spelling is taken for a slip of
 _SHORTEST_WORD: Final = 3  # letters of a word that is looked for in help texts
 _MOST_SUGGESTIONS: Final = 3
 _LONGEST_TITLE: Final = 16  # characters of an AE title (PS3.5 6.2)
-
-
-class CommandLineError(UsageError):
-    """Mistake in the command line.
-
-    ``early``: the error was found before the log level was known; such errors are always shown. For later ones,
-    ``silent``: the log level hides errors (``--quiet``); ``show_arguments``: log the arguments before the error.
-    """
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.early = True
-        self.silent = False
-        self.show_arguments = False
 
 
 class ShowHelp(Exception):  # noqa: N818 - not an error: the user asked for it
@@ -96,7 +82,7 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
         ShowTLS: ``--list-ciphers`` or ``--list-profiles`` is among them.
 
     """
-    words = _expanded(arguments)
+    words = expanded(arguments)
     if not words:
         raise ShowHelp
     parameters, winners = _read(words)
@@ -131,55 +117,10 @@ def arguments_lines(program: str, arguments: Sequence[str]) -> list[str]:
 
     """
     words: list[str] = []
-    for option, values in _tokens(_expanded(arguments)):
+    for option, values in _tokens(expanded(arguments)):
         words += (option.long, *values) if option else values
     shown = "".join(f"'{word}' " for word in words if word)
     return [*f"calling '{program}' with {len(words)} arguments: {shown}".split("\n"), ""]
-
-
-# Command files
-
-
-def _expanded(arguments: Iterable[str]) -> list[str]:
-    words: list[str] = []
-    for argument in arguments:
-        words += _command_file(argument[1:]) if argument.startswith("@") and argument != "@" else [argument]
-    return words
-
-
-def _command_file(path: str) -> list[str]:
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CommandLineError(f"Cannot open command file '{path}'", hint=f"{reason}.") from error
-    if b"\0" in content:
-        raise CommandLineError(
-            f"Cannot read command file '{path}'", hint="The file is not text in the terminal's encoding."
-        )
-    # Decoded as the system decodes arguments: undecodable bytes survive the round trip to a file name.
-    return _split(os.fsdecode(content))
-
-
-def _split(text: str) -> list[str]:
-    """Split the text of a command file into words.
-
-    A quotation mark of either kind quotes blanks, line ends and the other kind up to its twin, which also ends the
-    word. There are no comments and no escapes. A mark without a twin quotes the rest of the file.
-    """
-    words: list[str] = []
-    word = quote = ""
-    for character in text:
-        if character == quote or (not quote and character in " \t\r\n"):
-            if word or quote:
-                words.append(word)
-            word = quote = ""
-        elif not quote and character in "\"'":
-            quote = character
-        else:
-            word += character
-    return [*words, word] if word else words
 
 
 # Grammar
