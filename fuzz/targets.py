@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import given
 import peer
 
-from movescu.cli.options.command_line import CommandLineError, ShowCompletion, ShowHelp, ShowTLS, ShowVersion
-from movescu.errors import DataSetError, ProtocolError, UsageError
+from movescu.cli.options.command_line import ShowCompletion, ShowHelp, ShowTLS, ShowVersion
+from movescu.errors import CommandLineError, DataSetError, ProtocolError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

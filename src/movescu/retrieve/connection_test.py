@@ -20,6 +20,7 @@ from movescu.dimse.exchange import Exchange
 from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, SUCCESS
 from movescu.errors import (
     ConnectError,
+    DestinationUnknownError,
     DirectoryNotWritableError,
     MovescuError,
     NoPresentationContextError,

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from movescu.cli.options.command_line import (
+from movescu.errors import CommandLineError
     LONGEST_WAIT,
     CommandLineError,
     ShowCompletion,
