@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from movescu.cli.options.command_line import (
-from movescu.errors import CommandLineError
     LONGEST_WAIT,
-    CommandLineError,
     ShowCompletion,
     ShowHelp,
     ShowTLS,
@@ -24,6 +22,7 @@ from movescu.errors import CommandLineError
 from movescu.cli.options.settings import CommandSettings
 from movescu.cli.options.table import OPTIONS
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from movescu.errors import CommandLineError
 
 if TYPE_CHECKING:
     from pathlib import Path
