@@ -130,9 +130,17 @@ class StorageClass(Record):
 def storage_classes() -> dict[str, StorageClass]:
     """Return the storage SOP classes by UID, in the order of the data file."""
     path = os.path.join(os.path.dirname(__file__), "data", "storage_sop_classes.tsv")
-    with open(path, encoding="ascii") as table:
-        rows = [line.rstrip("\n").split("\t") for line in table][1:]
+    rows = [line.split("\t") for line in _text(path).splitlines()[1:]]
     return {uid: StorageClass(uid, keyword, prefix, retired == "yes") for uid, keyword, prefix, _, retired in rows}
+
+
+def _text(path: str) -> str:
+    """Return the text of a file, in ASCII; a signal that ends the program meanwhile leaves no file object behind."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, os.fstat(fd).st_size).decode("ascii")
+    finally:
+        os.close(fd)
 
 
 def may_be_storage(uid: str) -> bool:
