@@ -48,7 +48,7 @@ class AsyncClient:
         await asyncio.to_thread(self._client.echo)
 
     async def retrieve(self, keys: Keys, to: Destination | None = None) -> Result:
-        """Retrieve the objects that match the keys; see ``Client.retrieve``. Cancelling the task cancels the retrieve."""
+        """Retrieve matching objects; see ``Client.retrieve``. Cancelling the task cancels the retrieve."""
         return await self.start(keys, to).result()
 
     def start(self, keys: Keys, to: Destination | None = None) -> AsyncRetrieve:

@@ -212,7 +212,7 @@ class Config(Record):
 
     @property
     def move_destination(self) -> str:
-        """Move Destination of the C-MOVE requests (PS3.7 9.1.4.1.6)."""
+        """Move Destination of the C-MOVE requests (PS3.7 9.1.4.1)."""
         return self.ae_title if self.destination is None else self.destination
 
 

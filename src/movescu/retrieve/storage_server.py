@@ -2,7 +2,7 @@
 
 The port opens before the first request and serves any number of concurrent requests. An object belongs to the ``Round``
 that requested it: the only round; else the one that wants its SOP Instance UID; else, without an inventory, the one
-with the sender's Move Originator Message ID (PS3.7 9.1.1.1.7). The target of that round stores it. Without a port no
+with the sender's Move Originator Message ID (PS3.7 9.1.1.1). The target of that round stores it. Without a port no
 object arrives and none is counted.
 """
 
