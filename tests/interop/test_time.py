@@ -249,7 +249,7 @@ def test_a_storage_association_that_idles_after_the_final_response_is_aborted(
         session.expect_release()
 
     outcome = setting.run(script, "--store-timeout", 1, "--linger", 1, code=code)
-    assert outcome.log.count("ended, for it was silent for 1 s") == 1
+    assert outcome.log.count("ended after 1 s of silence") == 1
     setting.assert_arrived(setting.made[:2])
 
 

@@ -193,7 +193,7 @@ class Runner:
             self._not_before = time.monotonic() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             _log.warning(
-                "row %d: the archive lacks resources; going on with %d association%s in %.1f s",
+                "row %d: the archive lacks resources; continuing with %d association%s in %.1f s",
                 *(row.number, self._allowed, "" if self._allowed == 1 else "s", self._not_before - time.monotonic()),
             )
 

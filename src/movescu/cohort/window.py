@@ -30,6 +30,6 @@ def parse_window(text: str) -> Window:
     """Parse a time of day, as in 20:00-06:00. Raise ``UsageError`` for any other text."""
     match = _WINDOW.match(text)
     if match is None:
-        raise UsageError(f"{text!r} is no time of day", hint="give it as in 20:00-06:00")
+        raise UsageError(f"{text!r} is not a time of day", hint="write it as in 20:00-06:00")
     hours = [int(part) for part in match.groups()]
     return Window(hours[0] * 60 + hours[1], hours[2] * 60 + hours[3])

@@ -139,7 +139,7 @@ class ArchiveAssociation:
             _log.warning("the archive does not grant %s", what)
         identity, reply = config.request.user_identity, connection.peer_information
         if identity is not None and identity.positive_response_requested and reply.user_identity_response is None:
-            _log.warning("the archive did not say that it took the user identity: it may not know of any")
+            _log.warning("the archive did not acknowledge the user identity: it may not support user identities")
         if self.context(MODELS[config.request.model][1]) is None:
             raise NoPresentationContextError(
                 "no acceptable presentation context: the archive does not offer C-MOVE in the "

@@ -224,7 +224,7 @@ class AttemptLoop:
                 state.batch = max(state.batch // 4, 1)
             reason = self._reason(state)
             if _refuses_lists(state):
-                state.batch, reason = 1, "the archive may take no lists of UIDs"
+                state.batch, reason = 1, "the archive may not accept lists of UIDs"
             if not reason or not self._retry.retries or state.in_vain > self._retry.retries:
                 return
             self._pause(state, reason)
@@ -277,7 +277,7 @@ class AttemptLoop:
                 state.hopeless = True
             optional = isinstance(error, FindNotOfferedError) or not self._listed_first
             state.unlisted = "" if optional and self._exact and not self._retry.verify else str(error)
-            _log.warning("%s%s", error, "" if not self._exact else "; all of it is asked for")
+            _log.warning("%s%s", error, "" if not self._exact else "; requesting everything")
             return False
         except PeerError as error:
             state.unlisted, state.error, state.last.lost = str(error), error, True
@@ -361,7 +361,7 @@ class AttemptLoop:
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if self._until is not None:
             seconds = min(seconds, max(self._until - time.monotonic(), 0.0))
-        _log.warning("attempt %d: %s; asking again in %.1f s", state.attempts, reason, seconds)
+        _log.warning("attempt %d: %s; next attempt in %.1f s", state.attempts, reason, seconds)
         if self._observer is not None:
             objects = None if state.inventory is None else len(state.missing)
             self._observer.retry(state.attempts + 1, objects, seconds, reason, self._row)

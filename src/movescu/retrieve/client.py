@@ -79,11 +79,11 @@ class Client:
             check_title("destination", destination)
         for name, value, kind in (("timeouts", timeouts, Timeouts), ("retry", retry, Retry)):
             if not isinstance(value, kind):
-                raise UsageError(f"{name} {value!r} is no {kind.__name__}")
+                raise UsageError(f"{name} {value!r} is not a {kind.__name__}")
         self._given_model = None if request is None else request.model
         receive = Receive(listen) if isinstance(listen, int) and not isinstance(listen, bool) else listen
         if receive is not None and not isinstance(receive, Receive):
-            raise UsageError(f"listen {listen!r} is no port number and no Receive")
+            raise UsageError(f"listen {listen!r} is neither a port number nor a Receive")
         config = Config(
             archive=archive,
             ae_title=ae_title,
@@ -172,7 +172,7 @@ class Client:
         """
         with self._lock:
             if self._closed:
-                raise UsageError("the client is closed", hint="make another")
+                raise UsageError("the client is closed", hint="make a new client")
             if self._open:
                 return
             if self._storage is not None:
@@ -402,7 +402,7 @@ class Client:
         """Register a running retrieve. Return True if it is the only one. Raise ``UsageError`` if closed."""
         with self._lock:
             if self._closed:
-                raise UsageError("the client is closed", hint="make another")
+                raise UsageError("the client is closed", hint="make a new client")
             self._running[id(one)] = one
             return len(self._running) == 1
 

@@ -57,7 +57,7 @@ class AE(Record):
     def check(self) -> None:
         """Raise ``UsageError`` for an invalid value."""
         if not isinstance(self.host, str) or not self.host:
-            raise UsageError(f"host {self.host!r} is no host name or address")
+            raise UsageError(f"host {self.host!r} is not a host name or address")
         check_port("port", self.port, lowest=1)
         check_title("title", self.title)
 
@@ -70,7 +70,7 @@ class AE(Record):
         title, at, address = text.rpartition("@")
         host, colon, port = address.rpartition(":")
         if not colon or not port.isascii() or not port.isdigit() or (":" in host and not _in_brackets(host)):
-            raise UsageError(f"{text!r} is no address of an AE", hint="give it as TITLE@host:port")
+            raise UsageError(f"{text!r} is not the address of an AE", hint="write it as TITLE@host:port")
         return cls(host.strip("[]"), int(port), *((title,) if at else ()))
 
     @classmethod
@@ -112,7 +112,7 @@ class Timeouts(Record):
             if value is None and not needed:
                 continue
             if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
-                raise UsageError(f"timeout {name} {value!r} is no number of seconds")
+                raise UsageError(f"timeout {name} {value!r} is not a number of seconds")
 
 
 class Retry(Record):
@@ -132,9 +132,9 @@ class Retry(Record):
     def check(self) -> None:
         """Raise ``UsageError`` for an invalid value."""
         if not isinstance(self.retries, int) or self.retries < 0:
-            raise UsageError(f"retries {self.retries!r} is no number of attempts")
+            raise UsageError(f"retries {self.retries!r} is not a number of attempts")
         if not isinstance(self.pause, int | float) or not self.pause >= 0:
-            raise UsageError(f"pause {self.pause!r} is no number of seconds")
+            raise UsageError(f"pause {self.pause!r} is not a number of seconds")
 
     @property
     def lists(self) -> bool:
@@ -167,7 +167,7 @@ class Receive(Record):
         """Raise ``UsageError`` for an invalid value."""
         check_port("listen", self.port, lowest=0)
         if not isinstance(self.maximum_associations, int) or self.maximum_associations < 1:
-            raise UsageError(f"maximum_associations {self.maximum_associations!r} is no number of associations")
+            raise UsageError(f"maximum_associations {self.maximum_associations!r} is not a number of associations")
 
 
 class Request(Record):
@@ -193,9 +193,9 @@ class Request(Record):
     def check(self) -> None:
         """Raise ``UsageError`` for an invalid value."""
         if self.model not in MODELS:
-            raise UsageError(f"model {self.model!r} is none of {', '.join(MODELS)}")
+            raise UsageError(f"model {self.model!r} is not one of {', '.join(MODELS)}")
         if self.ip not in ("4", "6", "auto"):
-            raise UsageError(f"ip {self.ip!r} is none of 4, 6, auto")
+            raise UsageError(f"ip {self.ip!r} is not one of 4, 6, auto")
 
 
 class Config(Record):
@@ -219,19 +219,19 @@ class Config(Record):
 def check_title(name: str, title: object) -> None:
     """Raise ``UsageError`` unless ``title`` is an AE title (PS3.5 6.2)."""
     if not isinstance(title, str):
-        raise UsageError(f"{name} {title!r} is no AE title")
+        raise UsageError(f"{name} {title!r} is not an AE title")
     if not title.strip(" "):
         raise UsageError(f"{name} {title!r} is blank")
     if len(title) > 16:
-        raise UsageError(f"{name} {title!r} has {len(title)} characters; an AE title has 16 at most")
+        raise UsageError(f"{name} {title!r} has {len(title)} characters; an AE title has at most 16")
     if not title.isascii() or not title.isprintable() or "\\" in title:
-        raise UsageError(f"{name} {title!r} has characters that an AE title cannot have")
+        raise UsageError(f"{name} {title!r} has characters that are not allowed in an AE title")
 
 
 def check_port(name: str, port: object, *, lowest: int) -> None:
     """Raise ``UsageError`` unless ``port`` is a port number."""
     if not isinstance(port, int) or isinstance(port, bool) or not lowest <= port <= 65535:
-        raise UsageError(f"{name} {port!r} is no port number from {lowest} to 65535")
+        raise UsageError(f"{name} {port!r} is not a port number from {lowest} to 65535")
 
 
 def _in_brackets(host: str) -> bool:

@@ -122,7 +122,7 @@ class _Way:
         found = ", ".join(self._addresses)
         return (
             StepResult.OK,
-            f"{config.archive.host} is {found if found != config.archive.host else 'an address itself'}",
+            f"{config.archive.host} is {found if found != config.archive.host else 'an address'}",
             "",
         )
 
@@ -131,7 +131,7 @@ class _Way:
         from movescu.transport.tls import make  # late: slow to load, and needed for TLS alone
 
         self._tls = make(self._config.tls, accepting=False)
-        return StepResult.OK, "keys and certificates can be used", ""
+        return StepResult.OK, "keys and certificates are usable", ""
 
     def connect(self) -> _Found:
         """Try each address and keep the first connection."""
@@ -155,7 +155,7 @@ class _Way:
 
     def secure(self) -> _Found:
         if self._tls is None:
-            return StepResult.SKIPPED, "not asked for", ""
+            return StepResult.SKIPPED, "not wanted", ""
         assert self._transport is not None  # needed by this step
         deadline = Deadline(self._config.timeouts.acse or _PATIENCE, "securing the connection")
         self._tls.secure_request(self._transport, self._config.archive.host, deadline)
@@ -177,7 +177,7 @@ class _Way:
     def echo(self) -> _Found:
         context = self._context(VERIFICATION)
         if context is None:
-            return StepResult.SKIPPED, "the archive does not offer verification, and a retrieve does not need it", ""
+            return StepResult.SKIPPED, "the archive does not offer C-ECHO; a retrieve does not need it", ""
         status = EchoSCU(self._exchange, context).echo(self._silence("the answer to C-ECHO"))
         if status != SUCCESS:
             raise PeerError(f"the archive answers C-ECHO with 0x{status:04x}", hint="check the archive's log")
@@ -192,9 +192,9 @@ class _Way:
         raise NoPresentationContextError(
             f"the archive does not offer C-MOVE in the model {_MODEL_NAMES[config.request.model]} to "
             f"{config.ae_title!r}",
-            hint=f"it does in: {', '.join(offered)}"
+            hint=f"the archive offers: {', '.join(offered)}"
             if offered
-            else "try other transfer syntaxes (-xi), or have this AE title allowed to retrieve in the archive",
+            else "allow this AE title to retrieve in the archive's configuration, or try other transfer syntaxes (-xi)",
         )
 
     # -- on our own side -----------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class _Way:
             try:
                 directory.create().discard()
             except StoreError as error:
-                hint = error.hint or "make room there, or name another with --output-directory"
+                hint = error.hint or "free some space, or choose another directory with --output-directory"
                 raise DirectoryNotWritableError(str(error), hint=hint) from error
             room = os.statvfs(path)
         return StepResult.OK, f"{path!r} can be written to, {room.f_bavail * room.f_frsize / 1e9:.1f} GB are free", ""
@@ -244,15 +244,15 @@ class _Way:
         if response.status == MOVE_DESTINATION_UNKNOWN:
             raise DestinationUnknownError(
                 f"{archive} does not know {title}: {_answer(response)}",
-                hint=f"its administrator has to enter: {self._own or f'{title} with its address and port'}",
+                hint=f"add to the archive's configuration: {self._own or f'{title} with its address and port'}",
             )
         if self._ask_for_nothing(f"X{uuid.uuid4().hex[:15].upper()}").status == MOVE_DESTINATION_UNKNOWN:
-            text = f"{archive} knows {title}; whether the address that it has is right, a retrieve will show"
+            text = f"{archive} knows {title}; a retrieve will show whether its address and port for {title} are right"
             return StepResult.OK, text, ""
         return (
             StepResult.UNCLEAR,
-            f"cannot be told: {archive} answers {_answer(response)}, whatever the title, for a study that is nowhere",
-            f"make sure that it has: {self._own or f'{title} with its address and port'}",
+            f"unknown: {archive} answers {_answer(response)} for a non-existent study, whatever the destination",
+            f"make sure that the archive's configuration has: {self._own or f'{title} with its address and port'}",
         )
 
     def _ask_for_nothing(self, destination: str) -> MoveResponse:

@@ -149,7 +149,7 @@ class Retrieve:
         if self._thread is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
-                raise TimeoutError(f"the retrieve is still under way after {timeout} s")
+                raise TimeoutError(f"the retrieve is still running after {timeout} s")
         if self._error is not None:
             raise self._error
         assert self._result is not None
@@ -158,7 +158,7 @@ class Retrieve:
     def __iter__(self) -> Generator[Event, None, None]:
         """Yield the events from the start; the last is the ``EndEvent``. Leaving the loop early cancels."""
         if self._happened is None:
-            raise UsageError("this retrieve was not started: there are no events to iterate")
+            raise UsageError("the retrieve was not started and has no events: start it with Client.start")
         ended = False
         try:
             while (event := self._happened.get()) is not None:

@@ -142,7 +142,11 @@ def take_inventory(session: ArchiveAssociation, identifier: Identifier, model: s
         if len(inventory.objects) > MAXIMUM:
             raise InventoryError(f"the archive lists more than {MAXIMUM} objects for one request")
     inventory.dropped = catalogue.dropped
-    _log.info("the archive holds %d objects for the request", len(inventory.objects))
+    _log.info(
+        "the archive lists %d object%s for the request",
+        len(inventory.objects),
+        "" if len(inventory.objects) == 1 else "s",
+    )
     return inventory
 
 
@@ -155,9 +159,9 @@ class _Catalogue:
         own = MODELS[scope.model][0]
         classes = [uid for uid in (STUDY_ROOT_FIND, own) if session.context(uid) is not None]
         if not classes:
-            raise FindNotOfferedError("what the archive holds cannot be asked for: it does not offer C-FIND")
+            raise FindNotOfferedError("the archive cannot be queried: the archive does not offer C-FIND")
         if scope.level not in LEVELS:
-            raise InventoryError("what the archive holds cannot be asked for: the request has no level")
+            raise InventoryError("the archive cannot be queried: the request has no QueryRetrieveLevel")
         self._class = classes[0]
         self._patient_root = self._class != STUDY_ROOT_FIND
         self._levels = LEVELS[0 if self._patient_root else 1 :]
@@ -234,7 +238,7 @@ class _Catalogue:
             identifier = _identifier(level, values, self._scope, filters)
             for number, (response, context) in enumerate(self._session.find(self._class, identifier), start=1):
                 if number > MAXIMUM:
-                    raise InventoryError(f"the archive gives more than {MAXIMUM} answers to one C-FIND")
+                    raise InventoryError(f"the archive sends more than {MAXIMUM} answers to one C-FIND")
                 if response.status_class is not StatusClass.PENDING:
                     final = response  # raised after the loop: leaving it early aborts the association
                 elif response.identifier and (match := answers.take(response.identifier, context.transfer_syntax)):
@@ -280,7 +284,7 @@ class _Answers:
             self._dropped.append(match.get(self._own, ""))
             return None
         if not is_usable(match.get(self._own, "") or "\\", patient=self._own == _PATIENT):
-            _log.warning("an answer to C-FIND at level %s has no UID that can be asked for", self._level)
+            _log.warning("an answer to C-FIND at level %s has no usable UID", self._level)
             return None
         return match
 
@@ -308,8 +312,8 @@ class _Answers:
         ignored = [tag for tag, number in self._silent.items() if self._number and number == self._number]
         if ignored:
             raise IgnoredKeyError(
-                f"the archive ignores {_names(ignored)} at level {self._level}: nobody knows what the request matches",
-                hint="leave the key out, or ask by another that the archive knows",
+                f"the archive ignores {_names(ignored)} at level {self._level}: the matches of the request are unknown",
+                hint="leave the key out, or use one that the archive supports",
             )
         if self._dropped:
             named = ", ".join(uid for uid in self._dropped[:_NAMED] if uid)

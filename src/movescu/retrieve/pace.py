@@ -50,5 +50,5 @@ def parse_rate(text: str) -> float:
     match = _RATE.match(text)
     rate = float(match[1]) * _FACTORS[match[2].upper()] if match else 0.0
     if rate < 1:
-        raise UsageError(f"{text!r} is no rate", hint="give bytes a second, as in 500K or 20M")
+        raise UsageError(f"{text!r} is not a rate", hint="write bytes per second, as in 500K or 20M")
     return rate

@@ -130,7 +130,7 @@ class StorageServer:
         one = self.round_of(incoming) if self._rounds else None
         target = self.target if one is None or one.target is None else one.target
         if target is None:
-            raise StoreError("no retrieve that is under way asked for the object")
+            raise StoreError("no running retrieve requested the object")
         receiver, observer = target.receiver(incoming), self._observer_of(one)
         return receiver if observer is None else observer.watched(incoming, receiver)
 

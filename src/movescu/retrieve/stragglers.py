@@ -103,8 +103,8 @@ class Awaiting:
         left = float("inf") if silence is None else since + silence - now
         if left > 0:
             return left
-        _log.warning("storage association with %s: ended, for it was silent for %g s", connection.peer, silence)
-        connection.interrupt("the storage client did not end its association after the final response")
+        _log.warning("storage association with %s: ended after %g s of silence", connection.peer, silence)
+        connection.interrupt("the sender did not end its association after the final response")
         return _GLANCE
 
 

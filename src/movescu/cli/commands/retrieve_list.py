@@ -99,7 +99,11 @@ class _Told:
         self._verified = self._verified and came is not None and came.verified
         if result.outcome == COMPLETE:
             assert came is not None  # a complete entry has a result
-            _log.info("row %d (%s): complete, %d objects came", result.row.number, result.row.text, came.stored)
+            _log.info(
+                "row %d (%s): complete, %d object%s stored",
+                *(result.row.number, result.row.text, came.stored),
+                "" if came.stored == 1 else "s",
+            )
             return
         self.codes.add(_code(result))
         _log.error("row %d (%s): %s%s", result.row.number, result.row.text, result.outcome, _why(result))
@@ -114,10 +118,12 @@ class _Told:
         if gave_up:
             _log.critical("stopping: 5 requests in a row got no answer; continue with --resume")
         for row in waiting:
-            _log.error("not asked for: row %d (%s)", row.number, row.text)
+            _log.error("not requested: row %d (%s)", row.number, row.text)
         if sys.stderr is not None and sys.stderr.isatty():
             told = ", ".join(f"{count} {outcome}" for outcome, count in self._counts.items() if count)
-            streams.write(sys.stderr, f"{self._rows} rows: {told or 'nothing left to do'}\n")
+            streams.write(
+                sys.stderr, f"{self._rows} row{'' if self._rows == 1 else 's'}: {told or 'nothing left to do'}\n"
+            )
 
     def event(self, *, cancelled: bool) -> EndEvent:
         """Return the event of the end of the whole list."""

@@ -39,7 +39,7 @@ class Accounts:
 
     def __init__(self, settings: CommandSettings, options: Config) -> None:
         if settings.events == settings.report == STANDARD_OUTPUT:
-            raise UsageError("of --events and --report, one alone can go to standard output")
+            raise UsageError("only one of --events and --report can go to standard output")
         self._begun = time.monotonic()
         self._events = None if settings.events is None else _Output(settings.events)
         self._report = None if settings.report is None else _Output(settings.report)

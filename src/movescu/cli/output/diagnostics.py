@@ -62,12 +62,12 @@ def code_at_start(error: MovescuError) -> ExitCode | None:
 
 
 _ADVICE: Final = {
-    ExitCode.ASSOCIATION_FAILED: "check that this is the archive's DICOM port, that the archive is called so (--call) "
-    "and knows our AE title (--aetitle), and whether it wants TLS; --check goes the way step by step",
-    ExitCode.ASSOCIATION_LOST: "what arrived is whole and was kept; the archive's log may say why; ask again",
-    ExitCode.RELEASE_FAILED: "what came was kept; only the end of the association was not confirmed",
-    ExitCode.MOVE_WARNING: "some objects were not delivered: the archive's log says why; ask for them again",
-    ExitCode.MOVE_FAILED: "the archive's log says why",
+    ExitCode.ASSOCIATION_FAILED: "check the archive's DICOM port and AE title (--call), that the archive knows our "
+    "AE title (--aetitle), and whether the archive requires TLS; --check tests the connection step by step",
+    ExitCode.ASSOCIATION_LOST: "stored objects are whole and were kept; check the archive's log and repeat the request",
+    ExitCode.RELEASE_FAILED: "stored objects were kept; only the end of the association was not confirmed",
+    ExitCode.MOVE_WARNING: "some objects were not delivered: check the archive's log and request them again",
+    ExitCode.MOVE_FAILED: "check the archive's log",
 }
 """Advice for errors without a hint."""
 
@@ -100,13 +100,13 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
     if response.status == CANCEL:
         if not (retrieve.cancelled or client.config.request.cancel_after):
             _log.error(
-                "incomplete: the archive stopped the retrieve (status 0xfe00, Cancel) unasked: %s; ask again",
+                "incomplete: the archive cancelled the retrieve on its own (status 0xfe00): %s; repeat the request",
                 _counts(response),
             )
         return
     if response.status == SUCCESS:
         if response.failed:
-            _log.error("incomplete: the archive says success, and counts %s as failed", _objects(response.failed))
+            _log.error("incomplete: the archive reports success but counts %s as failed", _objects(response.failed))
         return
     text = "C-MOVE ended with status 0x%04x (%s): %s"
     _log.warning(text, response.status, response.status_name, _counts(response))
@@ -118,7 +118,7 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
         _explain_destination(f"{nothing}may not know, or not reach,", client)
     elif response.status == DATA_SET_DOES_NOT_MATCH:
         _log.warning(
-            "the archive does not take these keys: check QueryRetrieveLevel, its unique key and the model (-P, -S, -O)"
+            "the archive does not accept these keys: check QueryRetrieveLevel, its unique key, the model (-P, -S, -O)"
         )
     code = ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED
     _log.warning("%s", _ADVICE[code])
@@ -139,13 +139,13 @@ def _explain_destination(what: str, client: Client) -> None:
     _log.warning("the archive %s %s the move destination %r", config.archive.title, what, config.move_destination)
     if port:
         _log.warning(
-            "its administrator has to enter: AE title %s, address %s (as seen from here), port %d",
+            "add to the archive's configuration: AE title %s, address %s (as seen from here), port %d",
             *(config.move_destination, address, port),
         )
     else:
         _log.warning(
-            "its administrator has to enter the AE title %s with its address and port; to receive the objects with "
-            "this program, give --port",
+            "add the AE title %s with its address and port to the archive's configuration; to receive the objects "
+            "here, use --port",
             config.move_destination,
         )
 
@@ -167,25 +167,27 @@ def _report_result(result: Result, config: Config) -> None:
         _log.info("%s received, %d bytes, %d not stored", _objects(result.stored), result.size, result.failed)
     if result.failed:
         _log.error(
-            "incomplete: %s arrived and could not be stored; put that right and ask again", _objects(result.failed)
+            "incomplete: %s arrived but could not be stored; fix the cause and repeat the request",
+            _objects(result.failed),
         )
     if result.verified:
         _report_listed(result)
     if evidence.short:
         _log.error(
-            "incomplete: the archive counts %s as delivered, %d arrived here; ask again, and check the archive's log "
-            "and the address that it has for this AE title",
+            "incomplete: the archive counts %s as delivered, %d arrived here; check the archive's log and its address "
+            "for this AE title, and repeat the request",
             *(_objects(result.expected), result.arrived),
         )
     _report_nothing(result, config)
     for uid in result.broken_off:
-        _log.error("incomplete: the transfer of SOP instance %s broke off; ask again", uid)
+        _log.error("incomplete: the transfer of SOP instance %s broke off; repeat the request", uid)
     if evidence.cut_off:
         _log.error(
-            "incomplete: the time for the whole retrieve was over, with %d storage associations open", evidence.cut_off
+            "incomplete: a timeout expired with %d storage association%s open",
+            *(evidence.cut_off, "" if evidence.cut_off == 1 else "s"),
         )
     if evidence.unflushed:
-        _log.critical("incomplete: what was stored could not be flushed to the disk: %s", result.errors[-1])
+        _log.critical("incomplete: stored objects could not be flushed to the disk: %s", result.errors[-1])
     if result.unlisted:
         _log.error("incomplete: it cannot be verified that all objects are here: %s", result.unlisted)
 
@@ -204,7 +206,7 @@ def _report_listed(result: Result) -> None:
     for uid in result.missing_uids:
         _log.error("missing: SOP instance %s", uid)
     for uid in result.extra_uids:
-        _log.warning("came though the archive does not list it: SOP instance %s", uid)
+        _log.warning("arrived but not listed by the archive: SOP instance %s", uid)
     if result.missing_uids:
         number = len(result.missing_uids)
         _log.error(
@@ -215,7 +217,9 @@ def _report_listed(result: Result) -> None:
         _CONTRADICTING.intersection(reason.name for reason in result.judgement.reasons)
         and not result.evidence.nothing_found
     ):
-        _log.error("every object that the archive lists is here, yet the archive's own word contradicts that list")
+        _log.error(
+            "every object that the archive lists was stored, but the archive's status or counts contradict the list"
+        )
 
 
 _CONTRADICTING: Final = frozenset(("REFUSED", "WARNED", "STOPPED", "COUNTED_AS_FAILED", "SHORT"))
@@ -256,7 +260,7 @@ def report_rejected(rejected: tuple[RejectedClass, ...], config: Config, *, fail
 def _advice(entry: RejectedClass, accepted: frozenset[str]) -> str:
     """Return advice on the options that would accept a class in one of the offered transfer syntaxes."""
     if not entry.known and not may_be_storage(entry.sop_class_uid):
-        return "it is no storage class"
+        return "it is not a storage class"
     known = "" if entry.known else "--accept-unknown"
     if known and not accepted.isdisjoint(entry.offered):
         return f"{known} accepts it"
