@@ -205,7 +205,7 @@ def test_a_model_that_the_archive_does_not_offer(tmp_path: Path) -> None:
     with scripted.archive(script) as peer:
         steps = check(tmp_path, *peer.address, code=66)
     assert "does not offer C-MOVE in the model Patient Root (-P)" in steps["C-MOVE context"].text
-    assert steps["C-MOVE context"].advice == "it does in: Study Root (-S)"
+    assert steps["C-MOVE context"].advice == "the archive offers: Study Root (-S)"
 
 
 def test_an_archive_that_offers_no_model(archive: Archive, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_an_archive_that_offers_no_model(archive: Archive, tmp_path: Path) -> No
     steps = check(tmp_path, *at(archive), code=66)
     archive.faults = Faults()
     assert steps["C-ECHO"].result == "skipped"
-    assert "have this AE title allowed to retrieve" in steps["C-MOVE context"].advice
+    assert "allow this AE title to retrieve" in steps["C-MOVE context"].advice
 
 
 def test_a_port_of_ours_that_is_taken(archive: Archive, tmp_path: Path) -> None:

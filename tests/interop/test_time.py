@@ -363,7 +363,7 @@ def test_the_total_time_ends_the_wait_for_objects_too(setting: Setting, counted:
         session.expect_release()
 
     outcome = setting.run(script, "--total-timeout", 2, *LONG, code=code)
-    assert ("the time for the whole retrieve was over" in outcome.log) is (code == 63)
+    assert ("incomplete: a timeout expired with" in outcome.log) is (code == 63)
     setting.assert_arrived(setting.made[:1])
 
 
