@@ -1,8 +1,8 @@
-"""What happens in a retrieve, as records: what ``--events`` writes line by line, and a report is made from.
+"""The events of a retrieve, as records: the lines of ``--events`` and the source of the report.
 
-One dataclass for each kind of event; ``as_json`` gives the form that ``report/data/events.schema.json`` describes.
-Whoever wants to be told gives a callable, an ``EventSink``: it is called from the thread in which the event happens,
-one call at a time. Where nobody wants to be told none of these records is made.
+One dataclass for each kind of event; ``as_json`` returns the form described by ``report/data/events.schema.json``. An
+``EventSink`` is a callable that receives the events, in the thread of each event, one call at a time. Without a sink
+no records are made.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VERSION: Final = 1
-"""Of the form of events and reports; it changes when a reader of the old form would misunderstand the new one."""
+"""Version of the JSON form of events and reports; it changes when old readers would misread the new form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Event:
-    """``time``: seconds since 1970. ``row``: the number of the row of a list that it belongs to, from 1."""
+    """``time``: seconds since 1970. ``row``: number of the list's entry, from 1. Default: None, no list."""
 
     time: float = field(default_factory=time.time)
     row: int | None = None
@@ -31,10 +31,10 @@ class _Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationEvent(_Event):
-    """An association began or ended.
+    """An association started or ended.
 
-    ``role``: ``archive`` for the one that we ask over, ``storage`` for one over which objects come. ``state``: opened,
-    released, aborted (by us), lost or failed (not opened at all). ``peer``: its address.
+    ``role``: ``archive`` for requests, ``storage`` for objects. ``state``: opened, released, aborted (by us), lost or
+    failed (never opened). ``peer``: address of the other side.
     """
 
     role: str
@@ -48,7 +48,7 @@ class AssociationEvent(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedContext:
-    """A storage class that a sender proposed and that was not accepted, with the transfer syntaxes offered for it."""
+    """A storage class that a sender proposed and we did not accept, with the transfer syntaxes offered for it."""
 
     sop_class_uid: str
     transfer_syntax_uids: tuple[str, ...]
@@ -56,9 +56,9 @@ class RejectedContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectEvent(_Event):
-    """An object came. ``size``: bytes of its data set; ``seconds``: how long it took; ``status``: what we answered.
+    """An object arrived. ``size``: bytes of its data set; ``seconds``: duration; ``status``: of our C-STORE response.
 
-    Study and series are empty where the data set does not tell; ``status`` is None if the transfer broke off.
+    Study and series are empty if the data set lacks them; ``status`` is None if the transfer broke off.
     """
 
     sop_class_uid: str
@@ -74,7 +74,7 @@ class ObjectEvent(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseEvent(_Event):
-    """A C-MOVE response came; counts are None where the archive left them out (PS3.7 table 9.1-4)."""
+    """A C-MOVE response arrived; counts that the archive left out are None (PS3.7 table 9.1-4)."""
 
     message_id: int
     status: int
@@ -85,14 +85,14 @@ class ResponseEvent(_Event):
     error_comment: str = ""
     failed_sop_instance_uids: tuple[str, ...] = ()
     seconds: float = 0.0
-    """Since the request."""
+    """Seconds since the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryEvent(_Event):
-    """What did not come is about to be asked for again, after a pause of ``pause`` seconds.
+    """Missing objects will be requested again after a pause of ``pause`` seconds.
 
-    ``objects``: how many, None if that is not known. ``reason``: what the last attempt ended with.
+    ``objects``: number of missing objects, None if unknown. ``reason``: why the last attempt was not enough.
     """
 
     attempt: int
@@ -103,10 +103,10 @@ class RetryEvent(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndEvent(_Event):
-    """A retrieve, or a row of a list, came to its end.
+    """A retrieve, or one entry of a list, ended.
 
-    ``outcome``: complete, incomplete, failed or cancelled. ``verified``: it was compared with what the archive lists;
-    only then ``missing`` and ``extra`` can have names. ``size`` in bytes.
+    ``outcome``: complete, incomplete, failed or cancelled. ``verified``: the objects were compared with the archive's
+    list; only then are missing and extra objects named. ``size``: bytes.
     """
 
     outcome: str
@@ -138,7 +138,7 @@ _SERVICES: Final = {ObjectEvent: C_STORE, ResponseEvent: C_MOVE}
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """Give the form of an event that ``events.schema.json`` describes; what is empty or unknown is left out."""
+    """Return the JSON form of an event (``events.schema.json``), without empty and unknown values."""
     result: dict[str, Any] = {"version": VERSION, "event": _NAMES[type(event)], "time": moment(event.time)}
     for name in (item.name for item in fields(event) if item.name != "time"):
         value = getattr(event, name)
@@ -154,23 +154,23 @@ def as_json(event: Event) -> dict[str, Any]:
 
 
 def moment(seconds: float) -> str:
-    """Write a time since 1970 as RFC 3339 has it, in UTC."""
+    """Return seconds since 1970 as an RFC 3339 timestamp in UTC."""
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{whole}.{int(seconds % 1 * 1000):03}Z"
 
 
 def status_json(status: int, service: tuple[tuple[int, int, str], ...]) -> dict[str, str]:
-    """Write a status in hexadecimal and in the words of its service."""
+    """Return a status as hexadecimal code and as the name that its service gives it."""
     return {"code": f"0x{status:04x}", "name": status_name(status, service)}
 
 
 def rejected_json(context: RejectedContext) -> dict[str, Any]:
-    """Write a class that was not accepted."""
+    """Return the JSON form of a rejected storage class."""
     return {"sop_class_uid": context.sop_class_uid, "transfer_syntax_uids": context.transfer_syntax_uids}
 
 
 def fan_out(sinks: tuple[EventSink, ...]) -> EventSink | None:
-    """Join sinks to one that is called by one thread at a time; None where there are none."""
+    """Return several sinks as one, serialized by a lock; None without sinks."""
     if not sinks:
         return None
     lock = threading.Lock()

@@ -142,7 +142,7 @@ def test_a_storage_client_that_never_ends_is_aborted_and_the_archive_released(
         session.expect_release()
 
     outcome = setting.run_here(script, code=63 if begun else 0, **SOON)
-    assert "ended, for it was silent" in outcome.log or begun
+    assert "s of silence" in outcome.log or begun
     setting.assert_arrived(setting.made[:1])
 
 
@@ -153,7 +153,7 @@ def test_a_storage_client_that_never_ends_is_aborted_and_the_archive_released(
 @pytest.mark.parametrize(
     ("counts", "said"),
     [
-        ({"completed": 0, "failed": 3}, "the archive says success, and counts 3 objects as failed"),
+        ({"completed": 0, "failed": 3}, "the archive reports success but counts 3 objects as failed"),
         ({"completed": 5}, "the archive counts 5 objects as delivered, 1 arrived here"),
         ({"completed": 2}, "the archive counts 2 objects as delivered, 1 arrived here"),
         ({"completed": 65535, "failed": 65535, "remaining": 65535}, "counts 65535 objects"),

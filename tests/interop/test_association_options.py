@@ -350,7 +350,7 @@ ADVICE: dict[str, tuple[tuple[str, ...], tuple[str, list[str]], str]] = {
     "the newest": ((), (CT, ["1.2.840.10008.1.2.4.201"]), "; +xa accepts it"),
     "unknown and compressed": ((), (PRIVATE, ["1.2.840.10008.1.2.5"]), "; --accept-unknown with +xr or +xa accepts it"),
     "several": ((), (CT, ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.70"]), "; +xs or +xr or +xa accepts it"),
-    "another service": ((), (WORKLIST, [IMPLICIT_LITTLE.uid]), "it is no storage class"),
+    "another service": ((), (WORKLIST, [IMPLICIT_LITTLE.uid]), "it is not a storage class"),
 }
 
 

@@ -115,7 +115,7 @@ def test_dcmqrscp_does_not_tell_and_that_is_what_is_said(tmp_path: Path, title: 
         steps = check(tmp_path, "-aet", title, "-aec", peer.aet, "+P", port, *peer.address)
     assert steps["C-ECHO"].result == "ok"
     assert steps["move destination"].result == "unclear"
-    assert "cannot be told: DCMQRSCP answers 0x0000 (Success)" in steps["move destination"].text
+    assert "unknown: DCMQRSCP answers 0x0000 (Success)" in steps["move destination"].text
     assert f"AE title {title}, address 127.0.0.1 (as seen from here), port {port}" in steps["move destination"].advice
 
 
@@ -194,7 +194,7 @@ def test_an_archive_without_verification_is_good_enough(tmp_path: Path) -> None:
         steps = check(tmp_path, *peer.address, code=69)
     assert steps["C-ECHO"].result == "skipped"
     assert steps["move destination"].text.endswith(r"(Refused: MoveDestinationUnknown: who\x1b[31m?)")
-    assert steps["move destination"].advice == "its administrator has to enter: MOVESCU with its address and port"
+    assert steps["move destination"].advice == "add to the archive's configuration: MOVESCU with its address and port"
 
 
 def test_a_model_that_the_archive_does_not_offer(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_model_that_the_archive_does_not_offer(tmp_path: Path) -> None:
     with scripted.archive(script) as peer:
         steps = check(tmp_path, *peer.address, code=66)
     assert "does not offer C-MOVE in the model Patient Root (-P)" in steps["C-MOVE context"].text
-    assert steps["C-MOVE context"].advice == "it does in: Study Root (-S)"
+    assert steps["C-MOVE context"].advice == "the archive offers: Study Root (-S)"
 
 
 def test_an_archive_that_offers_no_model(archive: Archive, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_an_archive_that_offers_no_model(archive: Archive, tmp_path: Path) -> No
     steps = check(tmp_path, *at(archive), code=66)
     archive.faults = Faults()
     assert steps["C-ECHO"].result == "skipped"
-    assert "have this AE title allowed to retrieve" in steps["C-MOVE context"].advice
+    assert "allow this AE title to retrieve" in steps["C-MOVE context"].advice
 
 
 def test_a_port_of_ours_that_is_taken(archive: Archive, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_destination_that_the_archive_does_not_know(archive: Archive, tmp_path
     port = archive.destinations["ME"][1]
     steps = check(tmp_path, *at(archive, "-aet", "YOU"), code=69)
     assert "ARCHIVE does not know YOU: 0xa801" in steps["move destination"].text
-    advice = f"its administrator has to enter: AE title YOU, address 127.0.0.1 (as seen from here), port {port}"
+    advice = f"add to the archive's configuration: AE title YOU, address 127.0.0.1 (as seen from here), port {port}"
     assert steps["move destination"].advice == advice
 
 

@@ -262,7 +262,7 @@ def test_an_archive_that_fails_for_want_of_a_match_is_not_taken_at_its_word(
 def test_keys_that_the_archive_does_not_take_are_named_as_the_fault(dcmqrscp: peers.DcmQrScp, tmp_path: Path) -> None:
     keys = ["-S", "-k", f"StudyInstanceUID={STUDY}"]
     outcome = movescu(*keys, "-aec", dcmqrscp.aet, *dcmqrscp.address, folder=tmp_path, code=69)
-    assert "the archive does not take these keys: check QueryRetrieveLevel" in outcome.log
+    assert "the archive does not accept these keys: check QueryRetrieveLevel" in outcome.log
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_an_object_that_cannot_be_stored_is_reported_to_archive_and_user(setting
 
     outcome = setting.run(script, code=63)
     assert first.instance_uid in outcome.log
-    assert "1 object arrived and could not be stored" in outcome.log
+    assert "1 object arrived but could not be stored" in outcome.log
     in_the_way.rmdir()
     setting.assert_arrived(others)
 
@@ -191,7 +191,7 @@ def test_an_object_that_the_disk_does_not_take_whole_leaves_no_file(setting: Set
         session.expect_release()
 
     outcome = setting.run(script, code=63, prefix=["prlimit", "--fsize=30000", "--"])
-    assert "3 objects arrived and could not be stored" in outcome.log
+    assert "3 objects arrived but could not be stored" in outcome.log
     setting.assert_arrived([])
 
 
@@ -254,7 +254,7 @@ def test_a_sender_that_aborts_inside_an_object_leaves_no_file_and_others_are_ser
         session.expect_release()
 
     outcome = setting.run(script, code=63)
-    assert "the archive says success, and counts 1 object as failed" in outcome.log
+    assert "the archive reports success but counts 1 object as failed" in outcome.log
     assert f"the transfer of SOP instance {setting.made[1].instance_uid} broke off" in outcome.log
     setting.assert_arrived([setting.made[0], setting.made[2]])
 

@@ -158,7 +158,7 @@ def test_an_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> No
         outcome = command.end()
     outcome.hold_to(130)
     assert "cancelling" in outcome.log
-    assert "not asked for: row 12 (PatientID=" in outcome.log
+    assert "not requested: row 12 (PatientID=" in outcome.log
     place.archive.faults = Faults()
     movescu(*place.arguments("--jobs", 2, "--resume"), folder=place.received)
     assert place.files().keys() == place.names()

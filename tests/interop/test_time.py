@@ -249,7 +249,7 @@ def test_a_storage_association_that_idles_after_the_final_response_is_aborted(
         session.expect_release()
 
     outcome = setting.run(script, "--store-timeout", 1, "--linger", 1, code=code)
-    assert outcome.log.count("ended, for it was silent for 1 s") == 1
+    assert outcome.log.count("ended after 1 s of silence") == 1
     setting.assert_arrived(setting.made[:2])
 
 
@@ -363,7 +363,7 @@ def test_the_total_time_ends_the_wait_for_objects_too(setting: Setting, counted:
         session.expect_release()
 
     outcome = setting.run(script, "--total-timeout", 2, *LONG, code=code)
-    assert ("the time for the whole retrieve was over" in outcome.log) is (code == 63)
+    assert ("incomplete: a timeout expired with" in outcome.log) is (code == 63)
     setting.assert_arrived(setting.made[:1])
 
 

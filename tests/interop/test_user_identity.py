@@ -162,7 +162,7 @@ def test_nothing_that_is_printed_of_a_request_or_its_answer_shows_the_secret(tmp
 
 # -- what the archive makes of it ------------------------------------------------------------------------------------
 
-DOUBT = "did not say that it took the user identity"
+DOUBT = "did not acknowledge the user identity"
 
 
 def identified(tmp_path: Path, archive: Archive, folder: Path, kind: str, code: int) -> str:

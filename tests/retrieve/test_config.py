@@ -44,8 +44,8 @@ def test_ae_is_parsed_or_refused(text: str, ae: AE | None) -> None:
         (lambda: AE("pacs", 0), "port 0"),
         (lambda: AE("pacs", 104, "SEVENTEEN LETTERS"), "17 characters"),
         (lambda: AE("pacs", 104, "  "), "blank"),
-        (lambda: AE("pacs", 104, "M\u00dcNCHEN"), "characters that an AE title cannot have"),
-        (lambda: AE("pacs", 104, "A\\B"), "characters that an AE title cannot have"),
+        (lambda: AE("pacs", 104, "M\u00dcNCHEN"), "characters that are not allowed"),
+        (lambda: AE("pacs", 104, "A\\B"), "characters that are not allowed"),
         (lambda: Timeouts(connect="30"), "timeout connect '30'"),  # type: ignore[arg-type]
         (lambda: Timeouts(linger=None), "timeout linger None"),  # type: ignore[arg-type]
         (lambda: Timeouts(dimse=-1), "timeout dimse -1"),

@@ -1,6 +1,6 @@
-"""Every exit code of the command, and which of several is given.
+"""The exit codes of the command, and their precedence.
 
-The codes are DCMTK's where it has one; 62 and 63 stand where DCMTK says 0 though the retrieve failed.
+They are DCMTK's where it has one; 62 and 63 replace a 0 that DCMTK returns for a failed retrieve.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """The exit codes; ``docs/differences.md`` says where DCMTK's differ."""
+    """Exit codes of the command; ``docs/differences.md`` has the differences from DCMTK."""
 
     SUCCESS = 0
     USAGE = 1  # command line, key, query file
@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     MOVE_WARNING = 68  # final status B000
     MOVE_FAILED = 69  # any other final status but success and cancel
     TLS_SETUP_FAILED = 70
-    INTERNAL_ERROR = 99  # a fault of this program
+    INTERNAL_ERROR = 99  # a bug of this program
     HUNG_UP = 129  # by SIGHUP, as when the terminal is closed
     INTERRUPTED = 130  # by Ctrl-C
     TERMINATED = 143  # by SIGTERM
@@ -47,7 +47,7 @@ PRECEDENCE: Final = (
     ExitCode.INCOMPLETE,
     ExitCode.RELEASE_FAILED,
 )
-"""Of several codes that one run earns, the first of these is given: a status, as DCMTK has it, before all else."""
+"""The first of these that applies is the exit code of a run: like DCMTK, a final status before all others."""
 
 OF_REASONS: Final = {
     "REFUSED": ExitCode.MOVE_FAILED,
@@ -65,17 +65,17 @@ OF_REASONS: Final = {
     "NOTHING_FOUND": ExitCode.INCOMPLETE,
     "UNFLUSHED": ExitCode.INCOMPLETE,
 }
-"""The code that each kind of evidence earns, by the name of its ``Reason``."""
+"""Exit code of each kind of evidence, by the name of its ``Reason``."""
 
 
 def codes_of(evidence: Evidence) -> set[ExitCode]:
-    """Return the codes that a retrieve earns."""
-    from movescu.retrieve.judgement import judge  # not before there is something to judge
+    """Return all exit codes that apply to a retrieve."""
+    from movescu.retrieve.judgement import judge  # late: needed after the final response
 
     return {OF_REASONS[reason.name] for reason in judge(evidence).reasons}
 
 
 def first_of(codes: Iterable[ExitCode]) -> ExitCode:
-    """Return the one of several codes that is given."""
+    """Return the exit code that takes precedence."""
     earned = set(codes)
     return next((code for code in PRECEDENCE if code in earned), ExitCode.SUCCESS)

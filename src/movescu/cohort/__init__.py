@@ -1,1 +1,1 @@
-"""Many requests: several side by side, and a journal of what became of each."""
+"""Lists of requests: concurrent retrieves, and a journal of their outcomes."""

@@ -1,8 +1,8 @@
-"""The journal of a list, kept in the output directory's SQLite file: which entries ended how, and with which objects.
+"""The journal of a list: outcome and objects of each entry, in the output directory's SQLite file.
 
-An entry is noted as complete only when its objects are on the disk, and it is complete only as long as they are: who
-reads the journal looks at the files of the objects it names. Entries are known by what they ask for and of whom, not by
-their place in the list.
+An entry is recorded as complete once its objects are on the disk, and counts as complete only while they are: the
+reader checks the files of its objects. Entries are identified by their request and archive, not by their position in
+the list.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMPLETE: Final = "complete"
 
 
 class Journal:
-    """The journal of an output directory, a context manager. Safe in any thread; all methods raise ``StoreError``."""
+    """The journal of an output directory; a context manager. Thread-safe. Raise ``StoreError`` if SQLite fails."""
 
     def __init__(self, directory: str) -> None:
         self._database = open_database(directory, _TABLES)
@@ -47,7 +47,7 @@ class Journal:
         self._database.close()
 
     def objects_of(self, row: str) -> list[str] | None:
-        """Return the SOP instance UIDs of a complete entry, None if the journal does not have it as complete."""
+        """Return the SOP instance UIDs of a complete entry, None if it is not recorded as complete."""
         with self._using, told_as_store_errors():
             found = self._database.execute(
                 "SELECT number FROM journal_rows WHERE row = ? AND outcome = ?", (row, COMPLETE)
@@ -58,7 +58,7 @@ class Journal:
         return [uid for (uid,) in uids]
 
     def note(self, row: str, outcome: str, objects: Collection[str]) -> None:
-        """Note how an entry ended; ``objects``: SOP instance UIDs of what is here of it."""
+        """Record the outcome of an entry; ``objects``: SOP instance UIDs of its stored objects."""
         with self._using, transaction(self._database):
             (number,) = self._database.execute(
                 """INSERT INTO journal_rows (row, outcome, attempts, ended) VALUES (?, ?, 1, ?)

@@ -1,9 +1,9 @@
-"""The runner of a list: many requests, several side by side, over one port of our own.
+"""The runner of a list: many requests, several at a time, over one port.
 
-Each worker retrieves one entry after the other through a ``Client``, which keeps an association for it. An archive that
-lacks resources (A701, A702, a transient rejection) is asked by half as many workers, after pauses that grow; an entry
-that comes through lets another worker in again. Entries that fail do not stop the others. After five entries in a row
-without an answer no more are begun; those that were not are named.
+Each worker retrieves one entry after the other through a ``Client``, which keeps an association for it. If the archive
+lacks resources (A701, A702, a transient rejection: PS3.4 table C.4-2, PS3.8 9.3.4), the number of workers is halved
+after a growing pause; each complete entry admits another worker. A failed entry does not stop the others. After five
+entries in a row without an answer no more are started; the remaining ones are returned.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _log: Final = logger_of("movescu.retrieve")
 
 _NO_RESOURCES: Final = (0xA701, OUT_OF_RESOURCES_SUB_OPERATIONS)
 _TIMES: Final = 3
-"""How often an entry is put back because the archive lacks resources."""
+"""Highest number of times that an entry is postponed because the archive lacks resources."""
 _UNANSWERED: Final = 5
-"""Entries in a row without an answer before no more are begun."""
+"""Entries in a row without an answer after which no more are started."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """Result of an entry; ``result`` is None if there was no association, and ``error`` says why."""
+    """Result of an entry; ``result`` is None without an association, for the reason in ``error``."""
 
     row: Row
     outcome: str
@@ -53,9 +53,10 @@ class RowResult:
 class Runner:
     """Retrieves the entries of a list.
 
-    ``journal`` is told of each entry, ``on_row`` too, from the thread of its worker; ``resume``: entries that it has as
-    complete, and whose objects are still here, are left out. ``window``: when entries are begun. ``until``: when all
-    has to be over, on the monotonic clock.
+    ``jobs``: entries at a time. Default: 1. ``until``: deadline, on the monotonic clock. Default: None, no limit.
+    ``journal``: records the result of each entry. ``resume``: skip entries that the journal has as complete and whose
+    objects are still whole. Default: False. ``window``: time of day to start entries in. Default: any. ``on_row``:
+    called with each result, in its worker's thread.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Runner:
         on_row: Callable[[RowResult], None] = lambda _: None,
     ) -> None:
         self._client = client
-        # A list of what the archive holds tells the entries' objects apart.
+        # With an inventory, each object is attributed to its entry.
         self._config = replace(client.config, retry=replace(client.config.retry, resume=True))
         self._jobs = jobs
         self._until = until
@@ -90,7 +91,7 @@ class Runner:
         self.cancelled = False
         """Whether ``cancel`` was called."""
         self.moving = False
-        """Whether there is anything to be cancelled."""
+        """Whether ``cancel`` has an effect."""
 
     @property
     def _key(self) -> str:
@@ -98,7 +99,7 @@ class Runner:
         return f"{archive.title}@{archive.host}:{archive.port}"
 
     def run(self, rows: Iterable[Row]) -> list[Row]:
-        """Retrieve entries; return those that were not begun, in their order. Raises ``StoreError``."""
+        """Retrieve entries; return those not started, in order. Raise ``StoreError`` if the journal or index fails."""
         self._waiting.extend((row, 0) for row in rows if not self._is_done(row))
         self.moving = True
         workers = [
@@ -109,7 +110,7 @@ class Runner:
             for worker in workers:
                 worker.start()
             for worker in workers:
-                while worker.is_alive():  # a signal handler runs between two waits
+                while worker.is_alive():  # in slices, so that signal handlers can run
                     worker.join(0.5)
         finally:
             self.moving = False
@@ -118,21 +119,21 @@ class Runner:
         return [row for row, _ in self._waiting]
 
     def _is_done(self, row: Row) -> bool:
-        """Return True if the journal has an entry as complete and all of its objects are still here, whole."""
+        """Return True if the journal has an entry as complete and all of its objects are still whole."""
         if self._journal is None or not self._resume:
             return False
         objects = self._journal.objects_of(row.key(self._key))
         return objects is not None and all(map(self._client.whole, objects))
 
     def cancel(self) -> None:
-        """Begin no further entry, and cancel what is under way. Safe from any thread, and from a signal handler."""
+        """Start no further entry and cancel the running ones. Safe from any thread and from a signal handler."""
         self.cancelled = True
         for retrieve in tuple(self._current.values()):
             retrieve.cancel()
 
     @property
     def gave_up(self) -> bool:
-        """Whether so many entries in a row got no answer that no more were begun."""
+        """Whether no more entries were started because several in a row got no answer."""
         return self._unanswered >= _UNANSWERED
 
     # -- the workers ---------------------------------------------------------------------------------------------------
@@ -144,12 +145,12 @@ class Runner:
                     self._row(number, *taken)
                 finally:
                     self._free()
-        except BaseException as error:  # noqa: BLE001 - raised by run(), in the thread of who called it
+        except BaseException as error:  # noqa: BLE001 - raised by run(), in the caller's thread
             self._failure = self._failure or error
             self.cancel()
 
     def _next(self) -> tuple[Row, int] | None:
-        """Wait for an entry that may be begun; None if there is none any more."""
+        """Wait for an entry that may be started and return it, None if none is left."""
         with self._changed:
             while not (self.cancelled or self.gave_up):
                 if not self._waiting and not self._busy:
@@ -185,19 +186,19 @@ class Runner:
         self._note(row, retrieve, result, error)
 
     def _hold_back(self, row: Row, times: int) -> None:
-        """Ask for an entry again later, and for all of them with fewer associations."""
+        """Postpone an entry and halve the number of associations."""
         with self._changed:
             self._waiting.appendleft((row, times + 1))
             self._allowed = max(self._allowed // 2, 1)
             self._not_before = time.monotonic() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             _log.warning(
-                "row %d: the archive lacks resources; going on with %d association%s in %.1f s",
+                "row %d: the archive lacks resources; continuing with %d association%s in %.1f s",
                 *(row.number, self._allowed, "" if self._allowed == 1 else "s", self._not_before - time.monotonic()),
             )
 
     def _note(self, row: Row, retrieve: Retrieve, result: Result | None, error: PeerError | None) -> None:
-        """Note how an entry ended."""
+        """Record the result of an entry."""
         outcome = "failed" if result is None else result.outcome
         if self._journal is not None:
             here = {uid for state in retrieve.states for uid in state.here}

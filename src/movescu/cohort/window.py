@@ -1,4 +1,4 @@
-"""For archives that must not be disturbed: the time of day at which requests are made."""
+"""The time of day to send requests in, for archives that must not be slowed down in working hours."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _DAY: Final = 24 * 60
 
 
 class Window:
-    """A time of day, in local time, from minute to minute; it may go over midnight."""
+    """A period of the day, in minutes of local time; it may span midnight."""
 
     def __init__(self, begin: int, end: int) -> None:
         self._begin = begin
         self._length = (end - begin) % _DAY or _DAY
 
     def wait(self, now: float) -> float:
-        """Give the seconds until it is open, 0 if it is; ``now``: seconds since 1970."""
+        """Return the seconds until the period begins, 0 within it; ``now``: seconds since 1970."""
         local = time.localtime(now)
         since = (local.tm_hour * 60 + local.tm_min - self._begin) % _DAY
         return 0.0 if since < self._length else (_DAY - since) * 60.0 - local.tm_sec
 
 
 def parse_window(text: str) -> Window:
-    """Read a time of day, as in 20:00-06:00. Raises ``UsageError``."""
+    """Parse a time of day, as in 20:00-06:00. Raise ``UsageError`` for any other text."""
     match = _WINDOW.match(text)
     if match is None:
-        raise UsageError(f"{text!r} is no time of day", hint="give it as in 20:00-06:00")
+        raise UsageError(f"{text!r} is not a time of day", hint="write it as in 20:00-06:00")
     hours = [int(part) for part in match.groups()]
     return Window(hours[0] * 60 + hours[1], hours[2] * 60 + hours[3])

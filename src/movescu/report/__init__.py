@@ -1,1 +1,1 @@
-"""What was received, for programs to read: JSON, described by the schemas in ``data``."""
+"""Reports of received objects for programs: JSON, described by the schemas in ``data``."""

@@ -1,7 +1,6 @@
-"""A retrieve in one JSON object, summed up from its events: what ``--report`` writes; ``data/report.schema.json``.
+"""The report of a retrieve (``--report``): one JSON object, as in ``data/report.schema.json``, from its events.
 
-Holds a few numbers for each series, and of objects only those that failed, a thousand at most; so it may sum up a
-retrieve of any size.
+Memory does not grow with the number of objects: a few numbers per series, and at most 1000 failed objects.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from movescu.events import (
 if TYPE_CHECKING:
     from movescu.retrieve.config import Config
 
-_REPORTED: Final = 1000  # failures, errors and rejected contexts that are named one by one
+_REPORTED: Final = 1000  # failures, errors and rejected contexts that are listed
 
 
 @dataclass(slots=True)
 class _Series:
-    """What came of a series; times are seconds since 1970."""
+    """Counts of a series; times are seconds since 1970."""
 
     stored: int = 0
     failed: int = 0
@@ -45,7 +44,7 @@ class _Series:
 
 
 class Summary:
-    """Takes events, as an ``EventSink``, and gives the report."""
+    """An ``EventSink`` that makes the report."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -61,7 +60,7 @@ class Summary:
         self._end: EndEvent | None = None
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Add an event to the report."""
         match event:
             case ObjectEvent():
                 self._object(event)
@@ -108,7 +107,7 @@ class Summary:
                 self._rejected[context] = None
 
     def as_json(self) -> dict[str, Any]:
-        """Give the report; the end has to have been told."""
+        """Return the report. The ``EndEvent`` of the run must have been added."""
         end = self._end
         assert end is not None
         told = as_json(end)

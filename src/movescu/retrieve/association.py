@@ -1,8 +1,8 @@
-"""One association with an archive: what a retrieve asks over it, C-MOVE and C-FIND (PS3.4 C.4.1, C.4.2).
+"""The association with the archive: the requester's side of C-FIND and C-MOVE (PS3.4 C.4.1, C.4.2).
 
-Opens the association, makes one request after the other and waits for their responses as long as
-``transport.deadlines`` allows; a request can be cancelled from another thread. Where the objects go, and whether they
-came, is not its concern: ``storage_server`` has the receiving side, ``retrieval`` joins both.
+Opens the association, sends one request after the other and waits for the responses within the limits of
+``transport.deadlines``; another thread can cancel the request. The receiving side is in ``storage_server``; ``handle``
+joins the two.
 """
 
 from __future__ import annotations
@@ -41,24 +41,23 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.retrieve")
 
 _FAREWELL: Final = 1.0
-"""Seconds that an archive has for the answer to a release request when the time for all is over."""
-
+"""Seconds. Wait for A-RELEASE-RP once the total timeout has expired."""
 
 _ECHO_SECONDS: Final = 30.0
-"""Seconds for the answer to C-ECHO where no time-out is set."""
+"""Seconds. Wait for the C-ECHO response if no DIMSE timeout is set."""
 
 
 class ArchiveAssociation:
-    """An association with the archive, which may be opened again when it was lost.
+    """An association with the archive; it can be opened again after it was lost.
 
-    ``until``: when all has to be over, on the monotonic clock. ``moved`` tells when a byte last came in on a storage
-    association, for an archive whose objects come in is not silent. ``message_ids``: those of C-MOVE requests, where
-    several sessions must not give the same. ``further``: abstract syntaxes that are proposed beside the model's own.
-    ``meanwhile`` is called when a C-MOVE request has left and the archive is at work. ``observer`` is told when the
-    association opens and ends.
+    ``until``: deadline of the whole retrieve, on the monotonic clock. ``moved``: returns when a byte last arrived on a
+    storage association; an archive that is sending objects is not silent. ``message_ids``: for C-MOVE requests; shared
+    by associations whose message IDs must differ. ``further``: abstract syntaxes to propose beside the model's own.
+    ``meanwhile``: called after each C-MOVE request is sent, while the archive works on it. ``observer``: notified when
+    the association opens and ends.
     """
 
-    def __init__(  # noqa: PLR0913 - what a retrieve knows and its association does not, each with its default
+    def __init__(  # noqa: PLR0913 - options of a retrieve, each with a default
         self,
         config: Config,
         *,
@@ -85,11 +84,11 @@ class ArchiveAssociation:
         self.cancelled = False
         """Whether ``cancel`` was called."""
         self.moving = False
-        """Whether a C-MOVE request is under way."""
+        """Whether a C-MOVE request is in progress."""
 
     def close(self) -> None:
-        """Abort the association, if it is open, and give back what the session holds."""
-        with contextlib.ExitStack() as stack:  # each is done, whatever another one raises; the last one first
+        """Abort the association, if open, and close the sockets of ``cancel``."""
+        with contextlib.ExitStack() as stack:  # runs every callback, last one first, even if one raises
             stack.callback(self._wake.close)
             stack.callback(self._wakened.close)
             stack.callback(self.abort)
@@ -98,11 +97,11 @@ class ArchiveAssociation:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is an association."""
+        """Whether the association is established."""
         return self._connection is not None
 
     def open(self) -> None:
-        """Connect and negotiate the association. Raises ``PeerError``."""
+        """Connect and negotiate the association (PS3.8 7.1). Raise ``PeerError`` if either fails."""
         try:
             self._open()
         except PeerError as error:
@@ -140,7 +139,7 @@ class ArchiveAssociation:
             _log.warning("the archive does not grant %s", what)
         identity, reply = config.request.user_identity, connection.peer_information
         if identity is not None and identity.positive_response_requested and reply.user_identity_response is None:
-            _log.warning("the archive did not say that it took the user identity: it may not know of any")
+            _log.warning("the archive did not acknowledge the user identity: it may not support user identities")
         if self.context(MODELS[config.request.model][1]) is None:
             raise NoPresentationContextError(
                 "no acceptable presentation context: the archive does not offer C-MOVE in the "
@@ -149,21 +148,21 @@ class ArchiveAssociation:
             )
 
     def context(self, abstract_syntax: str) -> Context | None:
-        """Give the presentation context that was accepted for an abstract syntax, None if none was."""
+        """Return the accepted presentation context of an abstract syntax, None if there is none."""
         contexts = self._connection.contexts.values() if self._connection is not None else ()
         return next((context for context in contexts if context.abstract_syntax == abstract_syntax), None)
 
     @property
     def local_address(self) -> str:
-        """Our own address on the way to the archive, empty without an association."""
+        """Local address of the connection, empty without an association."""
         return self._connection.local_address if self._connection is not None else ""
 
     def ended(self) -> bool:
-        """Tell, without waiting, whether the archive has said anything that nobody asked for: it ended, most likely."""
+        """Return True if the archive has sent anything unasked, most likely the association's end. Do not wait."""
         return self._connection is not None and self._connection.readable(0)
 
     def release(self) -> None:
-        """Release the association. Raises ``PeerError`` if the archive does not confirm."""
+        """Release the association (PS3.8 7.2). Raise ``PeerError`` if the archive does not confirm."""
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
@@ -177,7 +176,7 @@ class ArchiveAssociation:
         self._tell("released")
 
     def abort(self) -> None:
-        """Abort the association, if there is one."""
+        """Abort the association, if established (PS3.8 7.3)."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.abort()
@@ -191,12 +190,13 @@ class ArchiveAssociation:
         on_response: Callable[[MoveResponse], None] | None = None,
         on_request: Callable[[int], None] | None = None,
     ) -> MoveResponse:
-        """Make one request and wait for its final response; ``on_response`` is told each of them.
+        """Send a C-MOVE request and return its final response (PS3.7 9.1.4).
 
-        ``on_request`` is told the message ID before the request leaves. Raises ``PeerError`` if the association ends
-        before. It is aborted then: an archive that was given up stops.
+        ``on_response`` is called with each response, ``on_request`` with the message ID before the request is sent.
+        Raise ``PeerError`` if the association ends before the final response. The association is then aborted so that
+        the archive stops sending.
         """
-        from movescu.dimse.exchange import Exchange  # needed from here on
+        from movescu.dimse.exchange import Exchange  # late: not needed to connect
         from movescu.services.move import MoveSCU
 
         connection, context = self._ready(MODELS[self._config.request.model][1])
@@ -240,13 +240,13 @@ class ArchiveAssociation:
         return response
 
     def cancel(self) -> None:
-        """Send C-CANCEL for the request that is under way. Safe from any thread, and from a signal handler."""
+        """Send C-CANCEL for the current request. Safe from any thread and from a signal handler."""
         self.cancelled = True
-        with contextlib.suppress(OSError):  # full: it has been woken; closed: there is nobody to wake
+        with contextlib.suppress(OSError):  # full: already woken; closed: nothing to wake
             self._wake.send(b"\0")
 
     def _attendant(self, scu: MoveSCU, connection: Connection, patience: Patience) -> Callable[[], None]:
-        """Make what waits for the archive's next message, and cancels when that is wanted: once for a request."""
+        """Return a function that waits for the archive's next message, and sends C-CANCEL once if asked meanwhile."""
         sent = False
 
         def attend() -> None:
@@ -265,14 +265,14 @@ class ArchiveAssociation:
         return attend
 
     def take_up(self, *, until: float | None, observer: Observer | None) -> None:
-        """Make ready for another retrieve."""
+        """Reset the association for the next retrieve."""
         self._until, self._observer, self.cancelled = until, observer, False
         with contextlib.suppress(BlockingIOError):
             self._wakened.recv(64)
 
     def echo(self) -> None:
-        """Make one C-ECHO request. Raises ``PeerError`` unless the archive answers with success."""
-        from movescu.dimse.exchange import Exchange  # for those alone who ask it
+        """Send C-ECHO (PS3.7 9.1.5). Raise ``PeerError`` unless the archive answers with success."""
+        from movescu.dimse.exchange import Exchange  # late: not needed for C-MOVE
         from movescu.services.echo import EchoSCU
 
         connection, context = self._ready(VERIFICATION)
@@ -285,12 +285,12 @@ class ArchiveAssociation:
     # -- C-FIND --------------------------------------------------------------------------------------------------------
 
     def find(self, abstract_syntax: str, identifier: Identifier) -> Iterator[tuple[FindResponse, Context]]:
-        """Make one C-FIND request; give its responses as they come, with the context that they are encoded in.
+        """Send a C-FIND request and yield its responses, each with its presentation context (PS3.7 9.1.2).
 
-        To be read to its end before the next request. Raises ``NoPresentationContextError``, and ``PeerError`` if the
-        association ends; it is aborted then.
+        Read the iterator to its end before the next request. Raise ``NoPresentationContextError`` if the abstract
+        syntax was not accepted, ``PeerError`` if the association ends; it is then aborted.
         """
-        from movescu.dimse.exchange import Exchange  # for those alone who ask it
+        from movescu.dimse.exchange import Exchange  # late: not needed for C-MOVE
         from movescu.services.find import FindSCU
 
         connection, context = self._ready(abstract_syntax)
@@ -301,7 +301,7 @@ class ArchiveAssociation:
             for response in scu.responses(patience):
                 yield response, context
 
-    # -- what they have in common --------------------------------------------------------------------------------------
+    # -- common to all services --------------------------------------------------------------------------------------
 
     def _ready(self, abstract_syntax: str) -> tuple[Connection, Context]:
         context = self.context(abstract_syntax)
@@ -311,7 +311,7 @@ class ArchiveAssociation:
 
     @contextlib.contextmanager
     def _ending_on_error(self, connection: Connection) -> Iterator[None]:
-        """Abort if an error leaves the block; then there is no association."""
+        """Abort and forget the association if an error leaves the block."""
         try:
             with connection.closing_on_error():
                 yield
@@ -324,7 +324,7 @@ class ArchiveAssociation:
             raise
 
     def _at_most(self, seconds: float | None) -> float | None:
-        """Limit a wait to what is left of the time for all. Raises ``TimedOutError`` if nothing is."""
+        """Return a timeout cut to the time left for the retrieve. Raise ``TimedOutError`` if none is left."""
         if self._until is None:
             return seconds
         left = self._until - time.monotonic()
@@ -344,7 +344,7 @@ class ArchiveAssociation:
 
 
 def association_request(config: Config, *further: str) -> AssociateRQ:
-    """Make the request for the association of a retrieve; ``further`` abstract syntaxes are proposed beside its own."""
+    """Return the A-ASSOCIATE-RQ of a retrieve; ``further``: abstract syntaxes to propose beside the model's own."""
     model = MODELS[config.request.model]
     others = (uid for uid in further if uid not in model)
     return AssociateRQ(

@@ -1,6 +1,6 @@
-"""The client for programs on asyncio: the names of ``Client``, over the same code in threads.
+"""The client for asyncio: the interface of ``Client``, with its code in threads.
 
-A retrieve waits for its archive most of the time; a thread of its own costs next to nothing beside that.
+A retrieve mostly waits for the archive; its thread costs little beside that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class AsyncClient:
-    """Retrieves from one archive; an asynchronous context manager. The arguments are those of ``Client``."""
+    """A client of one archive; an asynchronous context manager. Takes the arguments of ``Client``."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - those of Client
         self._client = Client(*args, **settings)
@@ -40,38 +40,38 @@ class AsyncClient:
 
     @property
     def port(self) -> int:
-        """Our own port; 0 if there is none."""
+        """Number of our port, 0 without one."""
         return self._client.port
 
     async def echo(self) -> None:
-        """Test the connection with C-ECHO; see ``Client.echo``."""
+        """Send C-ECHO; see ``Client.echo``."""
         await asyncio.to_thread(self._client.echo)
 
     async def retrieve(self, keys: Keys, to: Destination | None = None) -> Result:
-        """Retrieve what the keys match; see ``Client.retrieve``. Cancelling the task cancels the retrieve."""
+        """Retrieve matching objects; see ``Client.retrieve``. Cancelling the task cancels the retrieve."""
         return await self.start(keys, to).result()
 
     def start(self, keys: Keys, to: Destination | None = None) -> AsyncRetrieve:
-        """Start to retrieve what the keys match; see ``Client.start``."""
+        """Start a retrieve and return its handle; see ``Client.start``."""
         return AsyncRetrieve(self._client.start(keys, to))
 
     async def retrieve_many(
         self, rows: Iterable[Mapping[str, object]], to: Destination | None = None, *, jobs: int = 1
     ) -> AsyncIterator[Result | Exception]:
-        """Retrieve what each row matches; see ``Client.retrieve_many``."""
+        """Retrieve the objects of each entry; see ``Client.retrieve_many``."""
         results = self._client.retrieve_many(rows, to, jobs=jobs)
         while (result := await asyncio.to_thread(next, results, None)) is not None:
             yield result
 
 
 class AsyncRetrieve:
-    """One retrieve under way: iterate its events, cancel it, await its result."""
+    """A retrieve in progress: iterate its events, cancel it, await its result."""
 
     def __init__(self, retrieve: Retrieve) -> None:
         self._retrieve = retrieve
 
     def cancel(self) -> None:
-        """Cancel it; see ``Retrieve.cancel``."""
+        """Cancel the retrieve; see ``Retrieve.cancel``."""
         self._retrieve.cancel()
 
     async def result(self) -> Result:

@@ -1,16 +1,15 @@
-"""The attempt loop of one request: list what the archive holds, ask for what is missing, judge, and ask again.
+"""The attempt loop of one request: query the inventory, request missing objects, judge, repeat (PS3.4 C.4.2).
 
-An ``AttemptLoop`` takes one identifier through as many attempts as it is allowed; a plain retrieve is the loop without
-repetitions. What the archive holds (``inventory``) is listed before the first attempt if the result is to be verified,
-if objects are here already, or if the request has keys that C-MOVE does not take (``scope``); else when an attempt
-shows that something is missing. Every later attempt lists anew, and asks for what is on that list and not here. What
-failed for good, by its status of PS3.4 tables B.2-1 and C.4-2, is not asked for again. Only attempts that bring nothing
-are counted: as long as something new arrives, the loop goes on. Pauses between two attempts grow, with a share of
-chance, so that an archive which is overrun is not overrun again by all of its clients at once.
+A plain retrieve is the loop with a single attempt. The archive's inventory (C-FIND) is queried before the first attempt
+if the result is to be verified, if objects may be on the disk already, or if the request has keys that C-MOVE does not
+allow (``scope``); otherwise once an attempt shows that objects are missing. Every later attempt queries again and
+requests only objects that are listed and missing. Permanent failures, by their status (PS3.4 tables B.2-1 and C.4-2),
+are not requested again. Only attempts without progress count: the loop continues while new objects arrive. The pause
+between attempts grows and is randomized, so that the clients of an overloaded archive do not all return at once.
 
-The evidence of an attempt stands until a later one replaces it (``judgement``). An attempt that finds nothing left to
-ask for replaces none of what the archive said; a list made after it shows no more than that an association which was
-lost, or a time that was over, left nothing out.
+The evidence of an attempt stands until a later attempt replaces it (``judgement``). An attempt with nothing left to
+request replaces none of the archive's statuses and counts: its new list proves only that a lost association or an
+expired timeout left nothing out.
 """
 
 from __future__ import annotations
@@ -54,68 +53,68 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.retrieve")
 
 LONGEST_PAUSE: Final = 60.0
-"""Seconds between two attempts at most."""
+"""Seconds. Upper limit of the pause between two attempts."""
 
 _FOR_GOOD: Final = frozenset((MOVE_DESTINATION_UNKNOWN, DATA_SET_DOES_NOT_MATCH, 0x0122, 0x0124, 0x0211))
-"""Final statuses that a repetition does not change."""
+"""Final statuses that another attempt would not change (PS3.4 table C.4-2, PS3.7 annex C)."""
 _NO_MORE: Final = _FOR_GOOD | {CANCEL}
-_OUT_OF_RESOURCES: Final = 0xA7  # first byte of what we answer for want of space
+_OUT_OF_RESOURCES: Final = 0xA7  # first byte of our C-STORE status if the disk is full (PS3.4 table B.2-1)
 _TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
 
 
 class RequestState:
-    """State of one request, or of several that are made together."""
+    """State of one request, or of several that share their attempts."""
 
     def __init__(self, *, remember: bool = False, error: PeerError | None = None) -> None:
         self.last = Round()
-        """The round of the last attempt."""
+        """Round of the last attempt."""
         self.tally = Tally(remember=remember)
-        """Of all attempts."""
+        """Objects of all attempts."""
         self.attempts = 0
         self.in_vain = 0
-        """Attempts since something last arrived, that one included."""
+        """Attempts since an object last arrived, that attempt included."""
         self.attempted = False
-        """Whether an attempt came as far as an association."""
+        """Whether any attempt had an association."""
         self.responses: tuple[MoveResponse, ...] = ()
-        """The final responses of the last attempt that made a request."""
+        """Final responses of the last attempt that sent a request."""
         self.asked = False
-        """Whether the last attempt made a request."""
+        """Whether the last attempt sent a request."""
         self.batch = BATCH
-        """UIDs of one request."""
+        """Highest number of UIDs in one request."""
         self.inventory: Inventory | None = None
         self.needed: set[str] = set()
-        """SOP instance UIDs of the inventory that were not here already."""
+        """SOP instance UIDs of the inventory that were not in the target before."""
         self.missing: set[str] = set()
-        """Those of them that have not been stored."""
+        """Those of ``needed`` that have not been stored."""
         self.extra: set[str] = set()
-        """SOP instance UIDs of objects that arrived and are not in the inventory; a thousand at most."""
+        """SOP instance UIDs of objects that arrived without being in the inventory; at most 1000."""
         self.standing = Evidence()
-        """What the last attempt that made a request showed by the archive's own word and counts."""
+        """Evidence of the last attempt that sent a request."""
         self.error = error
-        """What ended the last attempt before its final response."""
+        """The error that ended the last attempt before its final response."""
         self.cancelled = False
-        """Whether it was given up from our side."""
+        """Whether we cancelled the request."""
         self.unlisted = ""
-        """Why the archive could not be asked what it holds, where that was wanted."""
+        """Why a wanted inventory could not be queried, else empty."""
         self.hopeless = False
-        """Whether there is no list, and no other attempt would get one."""
+        """Whether there is no inventory and another attempt would not get one."""
         self.nothing_found = False
-        """Whether the archive has nothing for these keys, where a list was wanted."""
+        """Whether an inventory was wanted and the archive has nothing for the keys."""
 
     @property
     def already_there(self) -> int:
-        """How many objects did not have to be asked for."""
+        """Number of listed objects that were in the target before."""
         return 0 if self.inventory is None else len(self.inventory.objects) - len(self.needed)
 
     @property
     def here(self) -> set[str]:
-        """SOP instance UIDs of the objects that are here, as far as they are known."""
+        """SOP instance UIDs of the objects known to be in the target."""
         listed = set() if self.inventory is None else self.inventory.objects.keys() - self.missing
         return listed | (self.tally.uids or set())
 
     @property
     def evidence(self) -> Evidence:
-        """What is known of the request."""
+        """Evidence of the request, over all of its attempts."""
         obeyed = self.standing.cancelled
         return replace(
             self.standing,
@@ -130,15 +129,15 @@ class RequestState:
 
 
 class AttemptLoop:
-    """Retrieves what requests ask for, over one association.
+    """The attempts at one request, or at several together, over one association.
 
-    ``server``: where objects arrive. ``target``: where they go; None for the server's own. ``observer`` is told of
-    responses and repetitions. ``until``: when all has to be over, on the monotonic clock. ``alone``: no other retrieve
-    uses the server. ``row``: see ``events``. ``closing``: the port closes in the end, so that nothing arrives after the
-    count and the flush.
+    ``server``: receives the objects. ``target``: stores them. Default: the server's own. ``observer``: notified of
+    responses and of new attempts. ``until``: deadline, on the monotonic clock. ``alone``: no other retrieve uses the
+    server. ``row``: see ``events``. ``closing``: close the port at the end, so that no object arrives after the count
+    and the flush.
     """
 
-    def __init__(  # noqa: PLR0913 - what it works with
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         config: Config,
         server: StorageServer,
@@ -164,22 +163,22 @@ class AttemptLoop:
         self._given_up = threading.Event()
         self._exact = True
         self.waited = False
-        """Whether something that was on its way had to be waited for."""
+        """Whether objects were awaited after a final response."""
         self.pausing = False
-        """Whether it waits between two attempts."""
+        """Whether the loop is in the pause between two attempts."""
 
     def cancel(self) -> None:
-        """Make no further attempt, and end the pause before it. Safe from any thread, and from a signal handler."""
+        """Stop before the next attempt and end the pause. Safe from any thread and from a signal handler."""
         self._given_up.set()
 
     def run(self, *identifiers: Identifier) -> RequestState:
-        """Retrieve what the requests ask for together.
+        """Run the attempts and return the state of the requests.
 
-        Raises ``UsageError`` for keys that name nothing, or nothing alone, where a list is wanted, and ``PeerError`` if
-        no association can be opened. Where lists are wanted there can be one request only.
+        With an inventory there is exactly one identifier. Raise ``UsageError`` if its keys name no object or cannot be
+        listed, ``PeerError`` if no association can be opened.
         """
         if self._retry.lists:
-            from movescu.query.scope import Scope  # for those alone whose requests are listed
+            from movescu.query.scope import Scope  # late: needed with an inventory alone
 
             (identifier,) = identifiers
             scope = Scope(identifier, self._config.request.model)
@@ -191,7 +190,7 @@ class AttemptLoop:
         try:
             self._loop(identifiers, state)
         finally:
-            if self._closing:  # what is cut off by that belongs to this retrieve
+            if self._closing:  # objects cut off by this count for this retrieve
                 self._server.close()
             self._server.end(state.last)
         state.cancelled = self._over
@@ -207,25 +206,25 @@ class AttemptLoop:
         return self._listed_first and nothing
 
     def _loop(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
-        """Make attempts until one will do."""
+        """Repeat attempts until there is no reason for another, or no hope."""
         while True:
             state.attempts += 1
             stored, missing = state.tally.stored, len(state.missing)
             state.in_vain += 1
             try:
                 self._attempt(identifiers, state)
-            except PeerError as error:  # there is no association
+            except PeerError as error:  # no association could be opened
                 state.error = error
                 if not state.attempted and _is_final(error):
                     raise
             if state.tally.stored > stored:
                 state.in_vain = 1
             if missing and len(state.missing) > missing // 2:
-                # Some archives give a request up at the first object that fails: with fewer there is less to give up.
+                # Some archives abandon a request at the first failed object: a smaller batch loses fewer objects.
                 state.batch = max(state.batch // 4, 1)
             reason = self._reason(state)
             if _refuses_lists(state):
-                state.batch, reason = 1, "the archive may take no lists of UIDs"
+                state.batch, reason = 1, "the archive may not accept lists of UIDs"
             if not reason or not self._retry.retries or state.in_vain > self._retry.retries:
                 return
             self._pause(state, reason)
@@ -265,8 +264,8 @@ class AttemptLoop:
         state.extra |= one.extra
 
     def _list(self, identifier: Identifier, state: RequestState) -> bool:
-        """List what the archive holds, and find out what of it is needed; return True if there is a new list."""
-        from movescu.retrieve.inventory import take_inventory  # for those alone whose requests are listed
+        """Query the inventory and work out which objects are missing. Return True if the query succeeded."""
+        from movescu.retrieve.inventory import take_inventory  # late: needed with an inventory alone
 
         state.unlisted = ""
         try:
@@ -274,11 +273,11 @@ class AttemptLoop:
         except InventoryError as error:
             state.hopeless = isinstance(error, (IgnoredKeyError, FindNotOfferedError)) and not self._exact
             if isinstance(error, IgnoredKeyError):
-                self._exact = False  # what C-MOVE would bring may be more than the request matches
+                self._exact = False  # C-MOVE might deliver more than the request matches
                 state.hopeless = True
             optional = isinstance(error, FindNotOfferedError) or not self._listed_first
             state.unlisted = "" if optional and self._exact and not self._retry.verify else str(error)
-            _log.warning("%s%s", error, "" if not self._exact else "; all of it is asked for")
+            _log.warning("%s%s", error, "" if not self._exact else "; requesting everything")
             return False
         except PeerError as error:
             state.unlisted, state.error, state.last.lost = str(error), error, True
@@ -289,7 +288,7 @@ class AttemptLoop:
         return True
 
     def _ask(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
-        """Make the requests of an attempt."""
+        """Send the requests of one attempt."""
         one, inventory = state.last, state.inventory
         wanted = self._askable(state)
         requests = identifiers if inventory is None else inventory.requests(wanted, state.batch)
@@ -308,20 +307,20 @@ class AttemptLoop:
                 return
 
     def _on_response(self) -> Callable[[MoveResponse], None] | None:
-        """Return what tells the responses to a request that is about to leave."""
+        """Return a callback that passes responses to the observer, timed from now; None without one."""
         if (observer := self._observer) is None:
             return None
         begun = time.monotonic()
         return lambda response: observer.response(response, time.monotonic() - begun, self._row)
 
     def _askable(self, state: RequestState) -> set[str]:
-        """Return what is missing, less what we refused for a reason that does not pass."""
+        """Return the missing objects, less those that we refused for a permanent reason."""
         failures = state.tally.failures
         refused = {uid for uid, received in failures.items() if received.status >> 8 != _OUT_OF_RESOURCES}
         return state.missing - refused
 
     def _settled(self, one: Round) -> Evidence:
-        """Wait for what is on its way, and return what the round showed."""
+        """Wait for objects still on their way, and return the evidence of the round."""
         awaiting = Awaiting(self._config, one, self._until, alone=self._alone)
         listener = self._server.listener
         if listener is not None:
@@ -339,7 +338,7 @@ class AttemptLoop:
     # -- between two attempts ------------------------------------------------------------------------------------------
 
     def _reason(self, state: RequestState) -> str:
-        """Tell why to ask again, in words; empty if there is no reason, or no hope."""
+        """Return the reason for another attempt, empty if there is none or no hope."""
         late = self._until is not None and time.monotonic() >= self._until
         if self._over or late or any(response.status in _NO_MORE for response in state.last.responses):
             return ""
@@ -349,20 +348,20 @@ class AttemptLoop:
             return "" if state.hopeless else state.unlisted
         if state.inventory is not None and (wanting := self._askable(state)):
             return f"{len(wanting)} object{'' if len(wanting) == 1 else 's'} missing"
-        from movescu.retrieve.judgement import judge  # not before there is something to judge
+        from movescu.retrieve.judgement import judge  # late: needed after the final response
 
         if not state.asked or not (reasons := judge(state.standing).reasons):
             return ""
         return ", ".join(reason.words for reason in reasons)
 
     def _pause(self, state: RequestState, reason: str) -> None:
-        import random  # 5 ms that a retrieve without mishap does without
+        import random  # late: slow to load, needed for another attempt alone
 
         longest = min(self._retry.pause * 2 ** (state.in_vain - 1), LONGEST_PAUSE)
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if self._until is not None:
             seconds = min(seconds, max(self._until - time.monotonic(), 0.0))
-        _log.warning("attempt %d: %s; asking again in %.1f s", state.attempts, reason, seconds)
+        _log.warning("attempt %d: %s; next attempt in %.1f s", state.attempts, reason, seconds)
         if self._observer is not None:
             objects = None if state.inventory is None else len(state.missing)
             self._observer.retry(state.attempts + 1, objects, seconds, reason, self._row)
@@ -372,20 +371,20 @@ class AttemptLoop:
 
 
 def _refuses_lists(state: RequestState) -> bool:
-    """Tell whether the archive did not understand what may have been a list of UIDs (PS3.4 C.2.2.2.2)."""
+    """Return True if the archive rejected a possible list of UIDs (PS3.4 C.2.2.2.2)."""
     statuses = {response.status for response in state.last.responses}
     return state.inventory is not None and state.batch > 1 and DATA_SET_DOES_NOT_MATCH in statuses
 
 
 def _is_final(error: PeerError) -> bool:
-    """Tell whether no association will come about however often it is tried."""
+    """Return True if opening an association would fail again: a permanent rejection, or no context."""
     if isinstance(error, AssociationRejectedError):
         return error.result != _TRANSIENT
     return isinstance(error, NoPresentationContextError)
 
 
 def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) -> Result:
-    """Return the result of several requests together; ``rejected``: see ``Result``."""
+    """Return the combined result of several requests; ``rejected``: see ``Result``."""
     tally = Tally()
     for one in states:
         tally.add(one.tally)

@@ -1,10 +1,10 @@
-"""The client: one way from keys to a result, for the command, for lists and for programs.
+"""The client: the one way from keys to a result, for the command, for lists and for programs (PS3.4 C.4.2).
 
-A ``Client`` knows one archive, holds our port open over as many retrieves as are made, several at once if wanted, and
-keeps its associations with the archive for the next one. A ``Retrieve`` is one of them under way: it takes an
-association, runs the attempt loop over it, has the target flushed, and makes the one ``Result``.
+A ``Client`` is bound to one archive. It keeps our port open over all of its retrieves, concurrent ones included, and
+reuses its associations with the archive. A ``Retrieve`` is one of them in progress: it takes an association, runs the
+attempt loop over it, flushes the target and makes the ``Result``.
 
-What fails before an association stands is raised; what happens after that is in the result.
+Failures before an association is established are raised; later ones are in the result.
 """
 
 from __future__ import annotations
@@ -42,18 +42,19 @@ _log: Final = logger_of("movescu.retrieve")
 
 
 class Client:
-    """Retrieves from one archive, over a port that stays open; a context manager.
+    """A client of one archive, with a port that stays open; a context manager.
 
-    ``ae``: the archive, an ``AE`` or the text of one (``ARCHIVE@pacs:104``). ``ae_title``: our own. Default: MOVESCU.
-    ``listen``: the port at which objects are received, or a ``Receive``; 0 lets the system choose. Default: None, and
-    nothing is received here. ``to``: where objects go (see ``retrieve``). Default: the current directory.
-    ``destination``: AE title that the archive is to send to. Default: our own. ``timeouts``, ``retry``, ``request``:
-    see ``Timeouts``, ``Retry`` and ``Request``. ``tls``: keys and certificates (PS3.15), an ``ssl.SSLContext`` for the
-    connection to the archive, or a pair of that and one for senders. Default: None. ``on_event`` is called with each
-    event of every retrieve, one call at a time, in the thread in which it happens. Default: None.
+    ``ae``: the archive, an ``AE`` or its text (``ARCHIVE@pacs:104``). ``ae_title``: our own. Default: MOVESCU.
+    ``listen``: port to receive objects on, or a ``Receive``; 0 lets the system choose. Default: None, receive nothing.
+    ``to``: destination of the objects (see ``retrieve``). Default: the current directory. ``destination``: AE title
+    that the archive sends to. Default: our own. ``timeouts``, ``retry``, ``request``: see ``Timeouts``, ``Retry`` and
+    ``Request``. ``tls``: keys and certificates (PS3.15 annex B), an ``ssl.SSLContext`` for the archive, or a pair of
+    that and one for senders. Default: None. ``on_event``: called with each event of every retrieve, one call at a time,
+    in the thread of the event. Default: None.
 
-    Entering opens the port, and raises ``ListenError``, ``DirectoryNotFoundError``, ``DirectoryNotWritableError`` and
-    ``TLSError``; without ``with`` the first retrieve does. Raises ``UsageError`` for a value that cannot be used.
+    Raise ``UsageError`` for an unusable value. Entering opens the port, and raises ``ListenError``,
+    ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` if that fails; without ``with`` the first retrieve does.
+    Raise ``TLSError`` for unusable keys or certificates.
     """
 
     def __init__(  # noqa: PLR0913 - each with its default
@@ -70,7 +71,7 @@ class Client:
         tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None,
         on_event: EventSink | None = None,
     ) -> None:
-        from movescu.storage.sinks import storage_options  # what programs name as a destination
+        from movescu.storage.sinks import storage_options  # late: needed by programs alone
 
         archive = AE.parse(ae) if isinstance(ae, str) else ae
         check_title("ae_title", ae_title)
@@ -78,11 +79,11 @@ class Client:
             check_title("destination", destination)
         for name, value, kind in (("timeouts", timeouts, Timeouts), ("retry", retry, Retry)):
             if not isinstance(value, kind):
-                raise UsageError(f"{name} {value!r} is no {kind.__name__}")
+                raise UsageError(f"{name} {value!r} is not a {kind.__name__}")
         self._given_model = None if request is None else request.model
         receive = Receive(listen) if isinstance(listen, int) and not isinstance(listen, bool) else listen
         if receive is not None and not isinstance(receive, Receive):
-            raise UsageError(f"listen {listen!r} is no port number and no Receive")
+            raise UsageError(f"listen {listen!r} is neither a port number nor a Receive")
         config = Config(
             archive=archive,
             ae_title=ae_title,
@@ -95,7 +96,7 @@ class Client:
         )
         observers: tuple[Observer, ...] = ()
         if on_event is not None:
-            from movescu.retrieve.event_observer import EventObserver  # records that few want
+            from movescu.retrieve.event_observer import EventObserver  # late: needed for events alone
 
             observers = (EventObserver(on_event),)
         self._prepare(config, storage_options(to), observers, closing=False, indexed=retry.resume)
@@ -110,10 +111,10 @@ class Client:
         closing: bool = True,
         indexed: bool = False,
     ) -> Self:
-        """Return a client of values that are not checked again: those of the command.
+        """Return a client with the command's values, unchecked.
 
-        ``storage``: None without a port of our own. ``closing``: the port closes when a retrieve ends, so that nothing
-        arrives after the count and the flush. ``indexed``: what is whole in the directory is known.
+        ``storage``: None without a port. ``closing``: close the port when a retrieve ends, so that no object arrives
+        after the count and the flush. ``indexed``: use the index of whole objects in the directory.
         """
         made = object.__new__(cls)
         made._given_model = config.request.model
@@ -132,7 +133,7 @@ class Client:
         from movescu.retrieve.observer import Observers
 
         self.config = config
-        """What the client was told."""
+        """Configuration of the client."""
         self._storage = storage if config.receive is not None else None
         self._every = observers
         self._observers = Observers(observers) if observers else None
@@ -164,17 +165,18 @@ class Client:
         self.close(abort=kind is not None and not issubclass(kind, Exception))
 
     def open(self) -> None:
-        """Open the output directory and the port, where there is one; a second time nothing happens.
+        """Open the output directory and the port, if configured. Do nothing if they are open.
 
-        Raises ``DirectoryNotFoundError``, ``DirectoryNotWritableError``, ``ListenError``.
+        Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` if the directory cannot be used,
+        ``ListenError`` if the port cannot be opened, ``UsageError`` if the client is closed.
         """
         with self._lock:
             if self._closed:
-                raise UsageError("the client is closed", hint="make another")
+                raise UsageError("the client is closed", hint="make a new client")
             if self._open:
                 return
             if self._storage is not None:
-                from movescu.storage.target import Target  # for those alone who have a port
+                from movescu.storage.target import Target  # late: needed to receive alone
 
                 target = Target(self._storage, indexed=self._indexed)
                 try:
@@ -187,7 +189,7 @@ class Client:
             self._open = True
 
     def close(self, *, abort: bool = False) -> None:
-        """End what is under way, release the associations, close the port; a second time nothing happens.
+        """Cancel running retrieves, release the associations, close the port. Do nothing if closed.
 
         ``abort``: abort the associations instead. Default: False.
         """
@@ -197,7 +199,7 @@ class Client:
             running = tuple(self._running.values())
         if closed:
             return
-        with contextlib.ExitStack() as stack:  # each is done, whatever another one raises; the last one first
+        with contextlib.ExitStack() as stack:  # runs every callback, last one first, even if one raises
             for _, target in self._targets.values():
                 stack.callback(target.close)
             if self._target is not None:
@@ -212,7 +214,7 @@ class Client:
 
     @property
     def port(self) -> int:
-        """Our own port; 0 if there is none."""
+        """Number of our port, 0 without one."""
         return self._server.port
 
     @property
@@ -220,40 +222,40 @@ class Client:
         """Our own storage SCP."""
         return self._server
 
-    # -- what programs ask ---------------------------------------------------------------------------------------------
+    # -- for programs -------------------------------------------------------------------------------------------------
 
     def echo(self) -> None:
-        """Test the connection with C-ECHO (PS3.4 annex A). Raises ``PeerError`` if the archive does not answer well."""
+        """Send C-ECHO (PS3.4 annex A). Raise ``PeerError`` unless the archive answers with success."""
         with contextlib.closing(self.association(further=(VERIFICATION,))) as association:
             association.open()
             association.echo()
-            with contextlib.suppress(PeerError):  # it has answered
+            with contextlib.suppress(PeerError):  # the echo has succeeded
                 association.release()
 
     def retrieve(self, keys: Keys, to: Destination | None = None, *, on_event: EventSink | None = None) -> Result:
-        """Retrieve what the keys match, and return the result.
+        """Retrieve the objects that match the keys, and return the result.
 
         ``keys``: a mapping of keywords to values, a ``pydicom.Dataset``, or the path of a query file. ``to``: a
-        directory, a ``Directory`` with a layout, a ``Sink``, ``Memory()`` or a callable that is given each object as a
-        ``pydicom.Dataset``. Default: where the client's objects go. ``on_event`` is called with each event.
+        directory, a ``Directory`` with a layout, a ``Sink``, ``Memory()``, or a callable taking each object as a
+        ``pydicom.Dataset``. Default: the client's destination. ``on_event``: called with each event. Default: None.
 
-        Raises ``UsageError`` for keys that cannot be used, ``PeerError`` if no association can be opened, and what
-        ``on_event`` raises.
+        Raise ``UsageError`` for unusable keys, ``PeerError`` if no association can be opened, and any exception of
+        ``on_event``.
         """
         return self._retrieve_of(keys, to, on_event).run()
 
     def start(self, keys: Keys, to: Destination | None = None) -> Retrieve:
-        """Start to retrieve what the keys match; see ``retrieve``. The handle has events, ``cancel`` and ``result``."""
+        """Start a retrieve in its own thread and return its handle; see ``retrieve``."""
         return self._retrieve_of(keys, to, None).start()
 
     def retrieve_many(
         self, rows: Iterable[Mapping[str, object]], to: Destination | None = None, *, jobs: int = 1
     ) -> Iterator[Result | Exception]:
-        """Retrieve what each row matches, ``jobs`` at once, and yield results in the order of the rows.
+        """Retrieve the objects of each entry, ``jobs`` at a time, and yield results in the order of the entries.
 
-        A row that cannot be retrieved at all yields the error in its place. Columns that are no keywords are left out.
+        An entry that fails with an exception yields the exception. Columns that are not keywords are ignored.
         """
-        from concurrent.futures import ThreadPoolExecutor  # for those alone who retrieve many
+        from concurrent.futures import ThreadPoolExecutor  # late: needed for many entries alone
 
         from movescu.query.python_keys import keys_of_row
 
@@ -279,7 +281,7 @@ class Client:
         return made
 
     def _target_of(self, to: Destination | None) -> Target | None:
-        """Return the opened target of a destination; the same destination has the same target."""
+        """Return the open target of a destination, the same one for the same destination."""
         if self._target is None:
             return None
         from movescu.storage.sinks import refuse_inside, storage_options
@@ -307,13 +309,13 @@ class Client:
         row: int | None = None,
         until: float | None = None,
     ) -> Retrieve:
-        """Return a retrieve of identifiers that is not under way yet."""
+        """Return a retrieve of identifiers, not started."""
         return Retrieve(self, identifiers, config or self.config, target or self._target, row, until)
 
     def association(
         self, *, further: Sequence[str] = (), config: Config | None = None, until: float | None = None
     ) -> ArchiveAssociation:
-        """Return an association that is not open yet; ``further``: abstract syntaxes to propose beside the model's."""
+        """Return an association, not open; ``further``: abstract syntaxes to propose beside the model's own."""
         return ArchiveAssociation(
             config or self.config,
             tls=self._tls,
@@ -327,18 +329,18 @@ class Client:
 
     @property
     def own_address(self) -> tuple[str, int]:
-        """Address and port at which the archive reaches us; empty without an association, 0 without a port."""
+        """Our address and port as the archive sees them; empty without an association, 0 without a port."""
         with self._lock:
             address = next((association.local_address for _, association in self._idle), "")
         return address, self.port
 
     def ended(self) -> bool:
-        """Return True if the archive has ended an association that is kept, most likely: it has said something."""
+        """Return True if the archive has, most likely, ended an idle association; see ``ArchiveAssociation.ended``."""
         with self._lock:
             return any(association.ended() for _, association in self._idle)
 
     def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
-        """Return an idle association, or one that is not open yet."""
+        """Return an idle association of the same model, else a new one, not open."""
         while True:
             with self._lock:
                 place = next((n for n, (model, _) in enumerate(self._idle) if model == config.request.model), None)
@@ -346,14 +348,14 @@ class Client:
             if association is None:
                 further = (STUDY_ROOT_FIND,) if config.retry.lists else ()
                 association = self.association(further=further, config=config, until=until)
-            elif association.ended():  # the archive ended it, most likely
+            elif association.ended():  # most likely, ended by the archive
                 association.close()
                 continue
             association.take_up(until=until, observer=observer)
             return association
 
     def give_back(self, association: ArchiveAssociation, config: Config) -> None:
-        """Keep an association for the next retrieve, if it is open."""
+        """Keep an open association for the next retrieve."""
         with self._lock:
             if association.is_open and not self._closed:
                 self._idle.append((config.request.model, association))
@@ -361,13 +363,13 @@ class Client:
         association.close()
 
     def release(self) -> None:
-        """Release the associations that are kept. Raises ``PeerError`` if the archive does not confirm."""
+        """Release the idle associations. Raise ``PeerError`` if the archive does not confirm."""
         for association in self._taken():
             with contextlib.closing(association):
                 association.release()
 
     def abort(self) -> None:
-        """Abort the associations that are kept."""
+        """Abort the idle associations."""
         for association in self._taken():
             association.close()
 
@@ -377,17 +379,17 @@ class Client:
         return [association for _, association in idle]
 
     def observers(self, further: Sequence[Observer]) -> Observer | None:
-        """Return what tells the client's observers and further ones, None if there are none."""
+        """Return the client's observers and further ones as one, None if there are none."""
         from movescu.retrieve.observer import Observers
 
         return Observers((*self._every, *further)) if further else self._observers
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if an object is known to be in the output directory, whole. Raises ``StoreError``."""
+        """Return True if the output directory has the whole object. Raise ``StoreError`` if the index fails."""
         return self._target is not None and self._target.whole(sop_instance_uid)
 
     def flush(self) -> None:
-        """Wait until what was stored is on the disk. Raises ``StoreError``."""
+        """Wait until stored objects are on the disk. Raise ``StoreError`` if they cannot be flushed."""
         if self._target is not None:
             self._target.flush()
 
@@ -397,21 +399,21 @@ class Client:
         return self._closing
 
     def begin(self, one: Retrieve) -> bool:
-        """Note that a retrieve is under way; return True if it is alone."""
+        """Register a running retrieve. Return True if it is the only one. Raise ``UsageError`` if closed."""
         with self._lock:
             if self._closed:
-                raise UsageError("the client is closed", hint="make another")
+                raise UsageError("the client is closed", hint="make a new client")
             self._running[id(one)] = one
             return len(self._running) == 1
 
     def end(self, one: Retrieve) -> None:
-        """Note that a retrieve has ended."""
+        """Unregister a retrieve."""
         with self._lock:
             self._running.pop(id(one), None)
 
 
 class _Counter:
-    """Message IDs for several threads: none is given again while another 65,534 are."""
+    """Message IDs for several threads: 1 to 65535, then from 1 again (PS3.7 9.1.4.1.1)."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -427,14 +429,14 @@ class _Counter:
 
 
 def _release_quietly(association: ArchiveAssociation) -> None:
-    with contextlib.suppress(PeerError):  # what arrived is there, however the archive takes the end
+    with contextlib.suppress(PeerError):  # the objects have been stored all the same
         association.release()
 
 
 def make_tls(options: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None, *, accepting: bool) -> TLS | None:
-    """Return what secures connections, None where they are not secured. Raises ``TLSError`` and ``UsageError``."""
+    """Return the TLS of our connections, None without. Raise ``TLSError`` or ``UsageError`` for unusable options."""
     if options is None:
         return None
-    from movescu.transport.tls import make  # ssl takes long to load
+    from movescu.transport.tls import make  # late: slow to load, and needed for TLS alone
 
     return make(options, accepting=accepting)

@@ -1,9 +1,9 @@
-"""Configuration of a retrieve: a few small values, checked when they are made, that command and library both fill.
+"""Configuration of a retrieve: small immutable values, checked on construction, shared by command and library.
 
-``AE`` is the archive, ``Timeouts`` how long to wait, ``Retry`` how far to go for completeness, ``Receive`` our own
-storage SCP, ``Request`` what is negotiated and sent. ``Config`` holds them together. What the files look like is for
-``storage.options``. AE titles are checked by PS3.5 6.2 (VR AE): 16 characters of the default repertoire at most, not
-blank, without a backslash. The command cuts and passes titles on as DCMTK does, and makes its values unchecked.
+``AE`` is the archive; ``Timeouts`` and ``Retry`` set limits and attempts; ``Receive`` is our Storage SCP, ``Request``
+the negotiation and the C-MOVE requests. ``Config`` combines them. The format of files is in ``storage.options``. AE
+titles are checked as VR AE (PS3.5 6.2): at most 16 characters of the default repertoire, not blank, no backslash. The
+command truncates titles and passes them on as DCMTK does, with unchecked values.
 """
 
 from __future__ import annotations
@@ -38,17 +38,16 @@ MODELS: Final = {
 """FIND and MOVE SOP class of each information model (PS3.4 C.6)."""
 
 LONGEST_PDU: Final = 131072
-"""Bytes of a P-DATA-TF that are taken: the fastest, and each archive sends what it likes below."""
-
+"""Bytes. Maximum Length we negotiate (PS3.8 D.1): the fastest; archives may send shorter PDUs."""
 
 BATCH: Final = 100
-"""UIDs of one request at most: 6.5 KB, which archives take that have little room for a list."""
+"""Highest number of UIDs in one request: 6.5 KB, accepted by archives with little room for a list."""
 
 
 class AE(Record):
     """An application entity and its address: ``AE("pacs.example.org", 104, title="ARCHIVE")``.
 
-    Raises ``UsageError`` for a host, port or title that cannot be one.
+    Raise ``UsageError`` for an invalid host, port or title.
     """
 
     host: str
@@ -56,27 +55,27 @@ class AE(Record):
     title: str = "ANY-SCP"
 
     def check(self) -> None:
-        """Raise ``UsageError`` for a value that cannot be used."""
+        """Raise ``UsageError`` for an invalid value."""
         if not isinstance(self.host, str) or not self.host:
-            raise UsageError(f"host {self.host!r} is no host name or address")
+            raise UsageError(f"host {self.host!r} is not a host name or address")
         check_port("port", self.port, lowest=1)
         check_title("title", self.title)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the AE of a text: ``TITLE@host:port`` or ``host:port``, an IPv6 address in brackets.
+        """Parse ``TITLE@host:port`` or ``host:port``, an IPv6 address in brackets.
 
-        Raises ``UsageError``.
+        Raise ``UsageError`` for any other text.
         """
         title, at, address = text.rpartition("@")
         host, colon, port = address.rpartition(":")
         if not colon or not port.isascii() or not port.isdigit() or (":" in host and not _in_brackets(host)):
-            raise UsageError(f"{text!r} is no address of an AE", hint="give it as TITLE@host:port")
+            raise UsageError(f"{text!r} is not the address of an AE", hint="write it as TITLE@host:port")
         return cls(host.strip("[]"), int(port), *((title,) if at else ()))
 
     @classmethod
     def unchecked(cls, host: str, port: int, title: str) -> Self:
-        """Return an AE with the title as it is, even blank: the command sends what it was given, as DCMTK does."""
+        """Return an AE with an unchecked title, even blank: the command sends it unchanged, as DCMTK does."""
         made = cls(host, port)
         made.__dict__["title"] = title
         return made
@@ -87,14 +86,14 @@ class AE(Record):
 
 
 class Timeouts(Record):
-    """How long to wait, in seconds; None means without limit.
+    """Timeouts in seconds; None means no limit.
 
-    ``connect``: for a connection to the archive. Default: 30. ``acse``: for the answer to an association request, and
-    to a release request. Default: 30. ``dimse``: silence of the archive, on its storage associations too, where a
-    response is due; and of a sender in the middle of a message. Default: None. ``linger``: silence after the final
-    response while objects that it counted are missing. Default: 10. ``store``: silence of a sender in the middle of a
-    message, or after the final response. Default: 60. ``stall``: time in which neither an object arrives nor a count
-    of the archive changes. Default: 3600. ``total``: for a whole retrieve. Default: None.
+    ``connect``: for the connection to the archive. Default: 30. ``acse``: for the answer to an association or release
+    request. Default: 30. ``dimse``: for silence of the archive while a response is due, storage associations included,
+    and of a sender within a message. Default: None. ``linger``: for silence after the final response while objects that
+    the archive counted are missing. Default: 10. ``store``: for silence of a sender within a message or after the final
+    response. Default: 60. ``stall``: without an object arriving or a count of the archive changing. Default: 3600.
+    ``total``: for the whole retrieve. Default: None.
     """
 
     connect: float | None = 30.0
@@ -106,23 +105,23 @@ class Timeouts(Record):
     total: float | None = None
 
     def check(self) -> None:
-        """Raise ``UsageError`` for a value that is no time."""
+        """Raise ``UsageError`` for an invalid value."""
         for name in self._names:
             value = getattr(self, name)
             needed = name in ("linger", "store")
             if value is None and not needed:
                 continue
             if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
-                raise UsageError(f"timeout {name} {value!r} is no number of seconds")
+                raise UsageError(f"timeout {name} {value!r} is not a number of seconds")
 
 
 class Retry(Record):
-    """How far to go for completeness.
+    """Verification and further attempts.
 
-    ``verify``: query the archive (C-FIND) and compare with what was received. Default: False. ``resume``: do not
-    request what is whole in the output directory. Default: False. ``retries``: re-request missing objects; give up
-    after this many attempts without progress. Default: 0. ``pause``: seconds before the first repetition, doubled
-    while nothing arrives. Default: 1.
+    ``verify``: query the archive (C-FIND) and compare with the objects received. Default: False. ``resume``: do not
+    request objects that are whole in the output directory. Default: False. ``retries``: re-request missing objects;
+    give up after this many attempts without progress. Default: 0. ``pause``: seconds before the second attempt, doubled
+    while no object arrives. Default: 1.
     """
 
     verify: bool = False
@@ -131,26 +130,27 @@ class Retry(Record):
     resume: bool = False
 
     def check(self) -> None:
-        """Raise ``UsageError`` for a value that cannot be used."""
+        """Raise ``UsageError`` for an invalid value."""
         if not isinstance(self.retries, int) or self.retries < 0:
-            raise UsageError(f"retries {self.retries!r} is no number of attempts")
+            raise UsageError(f"retries {self.retries!r} is not a number of attempts")
         if not isinstance(self.pause, int | float) or not self.pause >= 0:
-            raise UsageError(f"pause {self.pause!r} is no number of seconds")
+            raise UsageError(f"pause {self.pause!r} is not a number of seconds")
 
     @property
     def lists(self) -> bool:
-        """Whether C-FIND may be asked what the request matches."""
+        """Whether the archive may be queried (C-FIND) for the objects of a request."""
         return self.verify or self.resume or self.retries > 0
 
 
 class Receive(Record):
-    """Our own storage SCP.
+    """Our own Storage SCP (PS3.4 annex B).
 
-    ``port``: 0 lets the system choose. ``address``: that is listened on. Default: all. ``transfer_syntaxes``: accepted
-    ones, the best first. Default: the uncompressed ones. ``accept_unknown``: accept storage classes that no table has.
-    ``calling_ae_titles``: senders that may store. Default: any. ``require_called_ae_title``: the sender has to call the
-    AE title that is the move destination. ``access_rules``: heed hosts.allow and hosts.deny; ``host_lookup``: look up
-    host names for them. ``maximum_associations``: at once. Default: 64.
+    ``port``: 0 lets the system choose. ``address``: to listen on. Default: all. ``transfer_syntaxes``: to accept, the
+    preferred one first. Default: the uncompressed ones. ``accept_unknown``: accept storage classes missing from our
+    table. Default: False. ``calling_ae_titles``: of senders that may store. Default: any. ``require_called_ae_title``:
+    reject senders that do not call the move destination's AE title. Default: False. ``access_rules``: apply hosts.allow
+    and hosts.deny. Default: False. ``host_lookup``: look up host names for them. Default: True.
+    ``maximum_associations``: at the same time. Default: 64.
     """
 
     port: int
@@ -164,18 +164,19 @@ class Receive(Record):
     maximum_associations: int = 64
 
     def check(self) -> None:
-        """Raise ``UsageError`` for a value that cannot be used."""
+        """Raise ``UsageError`` for an invalid value."""
         check_port("listen", self.port, lowest=0)
         if not isinstance(self.maximum_associations, int) or self.maximum_associations < 1:
-            raise UsageError(f"maximum_associations {self.maximum_associations!r} is no number of associations")
+            raise UsageError(f"maximum_associations {self.maximum_associations!r} is not a number of associations")
 
 
 class Request(Record):
-    """What is negotiated with the archive, and how it is asked.
+    """Negotiation with the archive, and its C-FIND and C-MOVE requests.
 
-    ``model``: PATIENT, STUDY or PSONLY. ``transfer_syntaxes``: proposed for queries and requests. ``maximum_length``:
-    bytes of a P-DATA-TF that are taken. ``cancel_after``: pending responses after which C-CANCEL is sent; 0 for never.
-    ``read_pending``: wait for data sets that pending responses announce. ``ip``: 4, 6 or auto.
+    ``model``: PATIENT, STUDY or PSONLY. Default: PATIENT. ``transfer_syntaxes``: to propose. Default: the uncompressed
+    ones. ``maximum_length``: bytes, to negotiate (PS3.8 D.1). Default: 16384. ``cancel_after``: send C-CANCEL after
+    this many pending responses. Default: 0, never. ``read_pending``: wait for data sets that pending responses
+    announce. Default: False. ``ip``: 4, 6 or auto. Default: auto.
     """
 
     model: str = "PATIENT"
@@ -190,15 +191,15 @@ class Request(Record):
     ip: str = "auto"
 
     def check(self) -> None:
-        """Raise ``UsageError`` for a value that cannot be used."""
+        """Raise ``UsageError`` for an invalid value."""
         if self.model not in MODELS:
-            raise UsageError(f"model {self.model!r} is none of {', '.join(MODELS)}")
+            raise UsageError(f"model {self.model!r} is not one of {', '.join(MODELS)}")
         if self.ip not in ("4", "6", "auto"):
-            raise UsageError(f"ip {self.ip!r} is none of 4, 6, auto")
+            raise UsageError(f"ip {self.ip!r} is not one of 4, 6, auto")
 
 
 class Config(Record):
-    """Everything that a retrieve is told. ``destination``: AE title to send to; None for our own."""
+    """The configuration of a retrieve. ``destination``: AE title that the archive sends to. Default: our own."""
 
     archive: AE
     ae_title: str = "MOVESCU"
@@ -211,26 +212,26 @@ class Config(Record):
 
     @property
     def move_destination(self) -> str:
-        """The AE title that the archive is to send to."""
+        """Move Destination of the C-MOVE requests (PS3.7 9.1.4.1)."""
         return self.ae_title if self.destination is None else self.destination
 
 
 def check_title(name: str, title: object) -> None:
-    """Raise ``UsageError`` unless a value is an AE title (PS3.5 6.2)."""
+    """Raise ``UsageError`` unless ``title`` is an AE title (PS3.5 6.2)."""
     if not isinstance(title, str):
-        raise UsageError(f"{name} {title!r} is no AE title")
+        raise UsageError(f"{name} {title!r} is not an AE title")
     if not title.strip(" "):
         raise UsageError(f"{name} {title!r} is blank")
     if len(title) > 16:
-        raise UsageError(f"{name} {title!r} has {len(title)} characters; an AE title has 16 at most")
+        raise UsageError(f"{name} {title!r} has {len(title)} characters; an AE title has at most 16")
     if not title.isascii() or not title.isprintable() or "\\" in title:
-        raise UsageError(f"{name} {title!r} has characters that an AE title cannot have")
+        raise UsageError(f"{name} {title!r} has characters that are not allowed in an AE title")
 
 
 def check_port(name: str, port: object, *, lowest: int) -> None:
-    """Raise ``UsageError`` unless a value is a port number."""
+    """Raise ``UsageError`` unless ``port`` is a port number."""
     if not isinstance(port, int) or isinstance(port, bool) or not lowest <= port <= 65535:
-        raise UsageError(f"{name} {port!r} is no port number from {lowest} to 65535")
+        raise UsageError(f"{name} {port!r} is not a port number from {lowest} to 65535")
 
 
 def _in_brackets(host: str) -> bool:

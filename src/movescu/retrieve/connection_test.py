@@ -1,9 +1,9 @@
-"""Whether a retrieve could work: the way to the archive and back, gone step by step.
+"""The connection test: each step of a retrieve in turn, without retrieving anything.
 
-``check`` goes from the name of the archive to its C-MOVE, then to our own port and directory, and last asks for a study
-that cannot exist: an archive that looks at the destination first answers A801 if it does not know it (PS3.4 table
-C.4-2). Nothing is retrieved and nothing is left behind. A step that failed does not keep those from being taken that
-do not need it. What a step's failure means to a program, and how steps are shown, is for the caller.
+``check`` proceeds from the archive's host name to its C-MOVE presentation context, then to our own port and directory,
+and last requests a study that cannot exist: an archive that checks the destination first answers A801 if it does not
+know it (PS3.4 table C.4-2). Nothing is left behind. After a failed step, the steps that do not need it are still taken.
+The caller shows the steps and maps failures to exit codes.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ if TYPE_CHECKING:
     from movescu.ul.negotiation import Context
 
 _PATIENCE: Final = 30.0
-"""Seconds for a wait that the configuration does not limit: a check comes to an end."""
+"""Seconds. Timeout where the configuration sets none, so that a test always ends."""
 
 _MODEL_NAMES: Final = {"PATIENT": "Patient Root (-P)", "STUDY": "Study Root (-S)", "PSONLY": "Patient/Study Only (-O)"}
 
 
 class StepResult(Enum):
-    """What a step came to."""
+    """Result of a step."""
 
     OK = "ok"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """It is not wanted, or not possible without one that failed."""
+    """Not wanted, or not possible after an earlier failure."""
     UNCLEAR = "unclear"
-    """The archive's answer does not tell."""
+    """The archive's answer does not show it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step that was taken. ``advice``: what can be done, or empty; ``error``: why it failed."""
+    """A completed step. ``advice``: what the user can do, or empty; ``error``: why it failed."""
 
     name: str
     result: StepResult
@@ -78,7 +78,7 @@ class Step:
 
 
 def check(config: Config, storage: StorageOptions | None) -> Iterator[Step]:
-    """Take the steps, and give each when it is done. What fails is told by its step, not raised."""
+    """Take the steps and yield each when done. A failure is in its step, not raised."""
     with contextlib.ExitStack() as stack:
         way = _Way(config, storage, stack)
         missing: set[str] = set()
@@ -102,7 +102,7 @@ def _taken(name: str, way: _Way, take: Callable[[_Way], _Found]) -> Step:
 
 
 class _Way:
-    """The steps, and what one of them leaves for the next; each gives its result or raises why it failed."""
+    """The steps and the state that they share; each returns its result or raises its error."""
 
     def __init__(self, config: Config, storage: StorageOptions | None, stack: contextlib.ExitStack) -> None:
         self._config = config
@@ -112,7 +112,7 @@ class _Way:
         self._addresses: tuple[str, ...] = ()
         self._transport: Transport | None = None
         self._connection: Connection | None = None
-        self._own = ""  # what the archive's administrator has to enter
+        self._own = ""  # our entry in the archive's configuration
 
     # -- to the archive ------------------------------------------------------------------------------------------------
 
@@ -122,19 +122,19 @@ class _Way:
         found = ", ".join(self._addresses)
         return (
             StepResult.OK,
-            f"{config.archive.host} is {found if found != config.archive.host else 'an address itself'}",
+            f"{config.archive.host} is {found if found != config.archive.host else 'an address'}",
             "",
         )
 
     def set_up_tls(self) -> _Found:
-        assert self._config.tls is not None  # else it is not a step
-        from movescu.transport.tls import make  # ssl takes long to load
+        assert self._config.tls is not None  # the step is left out without TLS
+        from movescu.transport.tls import make  # late: slow to load, and needed for TLS alone
 
         self._tls = make(self._config.tls, accepting=False)
-        return StepResult.OK, "keys and certificates can be used", ""
+        return StepResult.OK, "keys and certificates are usable", ""
 
     def connect(self) -> _Found:
-        """Try each address; the first that answers is kept."""
+        """Try each address and keep the first connection."""
         said = [self._connect(address) for address in self._addresses]
         if self._transport is None:
             raise ConnectError(
@@ -155,7 +155,7 @@ class _Way:
 
     def secure(self) -> _Found:
         if self._tls is None:
-            return StepResult.SKIPPED, "not asked for", ""
+            return StepResult.SKIPPED, "not wanted", ""
         assert self._transport is not None  # needed by this step
         deadline = Deadline(self._config.timeouts.acse or _PATIENCE, "securing the connection")
         self._tls.secure_request(self._transport, self._config.archive.host, deadline)
@@ -171,13 +171,13 @@ class _Way:
         return StepResult.OK, f"{config.archive.title} accepts {config.ae_title}", ""
 
     def _release(self, connection: Connection) -> None:
-        with contextlib.suppress(MovescuError):  # what was to be learned is known by now
+        with contextlib.suppress(MovescuError):  # the steps are over
             connection.release(Deadline(self._config.timeouts.acse or _PATIENCE, "releasing the association"))
 
     def echo(self) -> _Found:
         context = self._context(VERIFICATION)
         if context is None:
-            return StepResult.SKIPPED, "the archive does not offer verification, and a retrieve does not need it", ""
+            return StepResult.SKIPPED, "the archive does not offer C-ECHO; a retrieve does not need it", ""
         status = EchoSCU(self._exchange, context).echo(self._silence("the answer to C-ECHO"))
         if status != SUCCESS:
             raise PeerError(f"the archive answers C-ECHO with 0x{status:04x}", hint="check the archive's log")
@@ -192,15 +192,15 @@ class _Way:
         raise NoPresentationContextError(
             f"the archive does not offer C-MOVE in the model {_MODEL_NAMES[config.request.model]} to "
             f"{config.ae_title!r}",
-            hint=f"it does in: {', '.join(offered)}"
+            hint=f"the archive offers: {', '.join(offered)}"
             if offered
-            else "try other transfer syntaxes (-xi), or have this AE title allowed to retrieve in the archive",
+            else "allow this AE title to retrieve in the archive's configuration, or try other transfer syntaxes (-xi)",
         )
 
     # -- on our own side -----------------------------------------------------------------------------------------------
 
     def listen(self) -> _Found:
-        """Open the port, with a receiver that keeps nothing, up to the end of the check."""
+        """Open the port until the end of the test; objects are discarded."""
         own, config = self._config.receive, self._config
         title = config.move_destination
         if own is None:
@@ -213,7 +213,7 @@ class _Way:
         return StepResult.OK, f"port {port} is open, at {addresses} (as seen from here)", ""
 
     def _own_addresses(self, chosen: str) -> tuple[str, ...]:
-        """Give our addresses, that of the connection to the archive alone if there is one."""
+        """Return our addresses: that of the connection to the archive, if there is one, else all."""
         if chosen:
             return (chosen,)
         local = self._transport.local_address if self._transport is not None else ""
@@ -227,32 +227,32 @@ class _Way:
             try:
                 directory.create().discard()
             except StoreError as error:
-                hint = error.hint or "make room there, or name another with --output-directory"
+                hint = error.hint or "free some space, or choose another directory with --output-directory"
                 raise DirectoryNotWritableError(str(error), hint=hint) from error
             room = os.statvfs(path)
         return StepResult.OK, f"{path!r} can be written to, {room.f_bavail * room.f_frsize / 1e9:.1f} GB are free", ""
 
-    # -- and back ------------------------------------------------------------------------------------------------------
+    # -- the move destination ------------------------------------------------------------------------------------------
 
     def ask(self) -> _Found:
-        """Ask for a study that is nowhere to be sent to our destination, and to one that is nowhere either.
+        """Request a non-existent study, for our destination and then for a non-existent one.
 
-        Many archives look for the study first, and say the same of both.
+        Many archives look for the study first and give both the same answer.
         """
         archive, title = self._config.archive.title, self._config.move_destination
         response = self._ask_for_nothing(title)
         if response.status == MOVE_DESTINATION_UNKNOWN:
             raise DestinationUnknownError(
                 f"{archive} does not know {title}: {_answer(response)}",
-                hint=f"its administrator has to enter: {self._own or f'{title} with its address and port'}",
+                hint=f"add to the archive's configuration: {self._own or f'{title} with its address and port'}",
             )
         if self._ask_for_nothing(f"X{uuid.uuid4().hex[:15].upper()}").status == MOVE_DESTINATION_UNKNOWN:
-            text = f"{archive} knows {title}; whether the address that it has is right, a retrieve will show"
+            text = f"{archive} knows {title}; a retrieve will show whether its address and port for {title} are right"
             return StepResult.OK, text, ""
         return (
             StepResult.UNCLEAR,
-            f"cannot be told: {archive} answers {_answer(response)}, whatever the title, for a study that is nowhere",
-            f"make sure that it has: {self._own or f'{title} with its address and port'}",
+            f"unknown: {archive} answers {_answer(response)} for a non-existent study, whatever the destination",
+            f"make sure that the archive's configuration has: {self._own or f'{title} with its address and port'}",
         )
 
     def _ask_for_nothing(self, destination: str) -> MoveResponse:
@@ -268,7 +268,7 @@ class _Way:
         *_, response = scu.responses(silence)
         return response
 
-    # -- what several steps use ----------------------------------------------------------------------------------------
+    # -- common to several steps ---------------------------------------------------------------------------------------
 
     @property
     def _exchange(self) -> Exchange:
@@ -304,6 +304,4 @@ _STEPS: Final[tuple[tuple[str, Callable[[_Way], _Found], tuple[str, ...]], ...]]
     ("output directory", _Way.write, ()),
     ("move destination", _Way.ask, ("C-MOVE context",)),
 )
-"""The steps in their order: name, what it does, and the steps without which it cannot be taken.
-
-The first one is only where TLS is asked for."""
+"""The steps in order: name, method, and the steps that it needs. The first is left out without TLS."""

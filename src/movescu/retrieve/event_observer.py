@@ -1,6 +1,6 @@
-"""The observer that makes the records of ``events`` and gives them to a sink.
+"""The observer that makes the records of ``events`` and passes them to a sink.
 
-Study and series of an object are read from its head as it streams by.
+Study and series of an object are read from the start of its data set while it arrives.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ _SERIES: Final = 0x0020000E
 
 
 class EventObserver(Observer):
-    """Makes the events of a retrieve and gives them to a sink."""
+    """Makes the events of a retrieve and passes them to a sink."""
 
     watches = True
 
     def __init__(self, sink: EventSink) -> None:
         self._sink = sink
-        self._peeks: dict[int, _Peeking] = {}  # by the identity of what is arriving
+        self._peeks: dict[int, _Peeking] = {}  # by id() of the arriving object
 
     # -- objects -------------------------------------------------------------------------------------------------------
 
     def begin(self, incoming: Incoming) -> None:
-        """Begin to look for study and series."""
+        """Start to look for study and series."""
         self._peeks[id(incoming)] = _Peeking(incoming)
 
     def fragments(self, incoming: Incoming, fragments: tuple[memoryview, ...]) -> None:
-        """Look at the head of the object."""
+        """Read study and series from the start of the data set."""
         if (peeking := self._peeks.get(id(incoming))) is not None:
             for fragment in fragments:
                 peeking.peek.feed(fragment)
 
     def received(self, received: Received, row: int | None) -> None:
-        """Tell how an object ended."""
+        """Send the event of an object that arrived."""
         error = "" if received.error is None else str(received.error)
         self._object(received.incoming, row, received.size, received.status, error)
 
     def broken_off(self, incoming: Incoming, row: int | None) -> None:
-        """Tell that the transfer of an object broke off."""
+        """Send the event of an object whose transfer broke off."""
         self._object(incoming, row, 0, None, "the transfer broke off")
 
     def _object(self, incoming: Incoming, row: int | None, size: int, status: int | None, error: str) -> None:
@@ -84,7 +84,7 @@ class EventObserver(Observer):
 
     @contextlib.contextmanager
     def storage(self, connection: Connection, request: AssociateRQ, answer: AssociateAC) -> Iterator[None]:
-        """Tell the begin and the end of a storage association that the block serves."""
+        """Send the events of a storage association: opened before the block, released or lost after it."""
         titles = (request.calling_ae_title, request.called_ae_title)
         rejected = tuple(
             RejectedContext(sop_class_uid=one.sop_class_uid, transfer_syntax_uids=one.offered)
@@ -99,7 +99,7 @@ class EventObserver(Observer):
         self._association("storage", "released", connection.peer, titles)
 
     def archive(self, state: str, config: Config, error: MovescuError | None = None) -> None:
-        """Tell that the association with the archive is in another state."""
+        """Send the event of a new state of the association with the archive."""
         archive = config.archive
         self._association(
             "archive", state, f"{archive.host} port {archive.port}", (config.ae_title, archive.title), error=error
@@ -128,13 +128,13 @@ class EventObserver(Observer):
         )
 
     def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
-        """Tell the end of a retrieve."""
+        """Send the event of the end of a retrieve."""
         self._sink(replace(end_event(result, cancelled=cancelled, row=row), seconds=seconds))
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
-        """Tell a response of the archive."""
+        """Send the event of a C-MOVE response."""
         self._sink(
             ResponseEvent(
                 row=row,
@@ -151,12 +151,12 @@ class EventObserver(Observer):
         )
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:
-        """Tell that what did not come is about to be asked for again."""
+        """Send the event of another attempt."""
         self._sink(RetryEvent(row=row, attempt=attempt, objects=objects, pause=pause, reason=reason))
 
 
 class _Peeking:
-    """The head of an object that is arriving."""
+    """Study, series and start time of an arriving object."""
 
     def __init__(self, incoming: Incoming) -> None:
         self.peek = Peek(incoming.context.transfer_syntax, (_STUDY, _SERIES))
@@ -164,7 +164,7 @@ class _Peeking:
 
 
 def end_event(result: Result, *, cancelled: bool = False, row: int | None = None) -> EndEvent:
-    """Return the event of the end of a retrieve, without its time and exit code."""
+    """Return the event of the end of a retrieve, without its duration and exit code."""
     return EndEvent(
         row=row,
         outcome="cancelled" if cancelled else result.outcome,

@@ -1,4 +1,4 @@
-"""The evidence of a retrieve: everything that is known of it, in one record; ``judgement`` makes an outcome of it."""
+"""Evidence of a retrieve: one record of all that is known about it, the input of ``judgement``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ if TYPE_CHECKING:
 
 
 class Evidence(Record):
-    """What is known of a retrieve. Every field is evidence of failure: with none of them set it is complete.
+    """Evidence of a retrieve. Every field is evidence of failure; a retrieve with none of them is complete.
 
-    ``statuses``: of the final responses. ``failed``: sub-operations that the archive counts, or lists, as failed.
-    ``short``: objects that the archive counts as delivered here and that did not arrive. ``not_stored``: objects that
-    arrived and were refused or could not be written. ``broken_off``: objects whose transfer broke off.
-    ``cut_off``: storage associations that were open when the time was over. ``lost``: the association with the archive
-    ended before a final response. ``cancelled``: C-CANCEL was sent, or the retrieve given up from our side.
-    ``missing``: objects that C-FIND listed and that are not here. ``unlisted``: C-FIND was to list and did not.
-    ``nothing_found``: C-FIND listed nothing for the request, or for something that it names; or there was no list where
-    one was wanted, nothing was counted and nothing arrived.
-    ``unflushed``: what was stored could not be flushed to the disk.
+    ``statuses``: of the final responses. ``failed``: sub-operations that the archive counts or lists as failed.
+    ``short``: objects that the archive counts as delivered to us, less those that arrived. ``not_stored``: objects that
+    arrived but were refused or could not be written. ``broken_off``: objects whose transfer broke off. ``cut_off``:
+    storage associations still open when a timeout expired. ``lost``: the association with the archive ended before a
+    final response. ``cancelled``: we sent C-CANCEL or abandoned the retrieve. ``missing``: objects that C-FIND listed
+    and that were not stored. ``unlisted``: C-FIND failed where a list was wanted. ``nothing_found``: C-FIND listed
+    nothing for the request or for one of its unique keys; or, without a wanted list, the archive counted no object and
+    none arrived. ``unflushed``: stored objects could not be flushed to the disk.
     """
 
     statuses: tuple[int, ...] = ()
@@ -38,7 +37,7 @@ class Evidence(Record):
 
 
 def joined(evidence: Iterable[Evidence]) -> Evidence:
-    """Return the evidence of several requests together."""
+    """Return the combined evidence of several requests."""
     every = tuple(evidence)
     return Evidence(
         statuses=tuple(status for one in every for status in one.statuses),

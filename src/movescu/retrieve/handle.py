@@ -1,7 +1,6 @@
-"""One retrieve under way: association, attempt loop, target and the one result that is made of them.
+"""The handle of a retrieve in progress: association, attempt loop, target and result (PS3.4 C.4.2).
 
-``Client`` makes it and runs it in the caller's thread, or starts it in one of its own; then it is the handle that a
-program holds.
+``Client`` runs it in the caller's thread, or starts it in a thread of its own and returns it to the program.
 """
 
 from __future__ import annotations
@@ -30,36 +29,36 @@ if TYPE_CHECKING:
     from movescu.storage.target import Target
 
     class Keeper(Protocol):
-        """What a retrieve needs of its client."""
+        """The part of a client that a retrieve needs."""
 
         @property
         def server(self) -> StorageServer:
-            """Where objects arrive."""
+            """Our Storage SCP."""
 
         @property
         def closing(self) -> bool:
             """Whether the port closes when the retrieve ends."""
 
         def begin(self, one: Retrieve) -> bool:
-            """Note that a retrieve is under way; return True if it is alone."""
+            """Register a running retrieve. Return True if it is the only one."""
 
         def end(self, one: Retrieve) -> None:
-            """Note that it has ended."""
+            """Unregister a retrieve."""
 
         def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
-            """Return an association for it."""
+            """Return an association for a retrieve."""
 
         def give_back(self, association: ArchiveAssociation, config: Config) -> None:
-            """Take the association back."""
+            """Return an association to the client."""
 
         def observers(self, further: Sequence[Observer]) -> Observer | None:
-            """Return what tells everyone who observes it."""
+            """Return the client's observers and further ones as one, None if there are none."""
 
 
 class Retrieve:
-    """One retrieve: a handle on it while it is under way.
+    """A retrieve in progress.
 
-    Iterating gives its events as they happen; leaving the loop early cancels. ``result`` waits for the end.
+    Iterate for its events as they happen; leaving the loop early cancels. ``result`` waits for the end.
     """
 
     def __init__(
@@ -87,16 +86,16 @@ class Retrieve:
         self._result: Result | None = None
         self._error: BaseException | None = None
         self.states: list[RequestState] = []
-        """State of each request, or of all that were made together."""
+        """State of each request, or one state of requests that share their attempts."""
         self.waited = False
-        """Whether objects had to be waited for after a final response."""
+        """Whether objects were awaited after a final response."""
         self._judging = False
 
     @property
     def moving(self) -> bool:
-        """Whether there is anything to cancel: an association, a pause between two attempts, or what follows the last.
+        """Whether ``cancel`` has an effect: with an association, in a pause between attempts, and after the last one.
 
-        While an association is being opened there is not: that can only be given up.
+        Opening an association cannot be cancelled, only abandoned.
         """
         association, loop = self._association, self._loop
         is_open = association is not None and association.is_open
@@ -110,9 +109,9 @@ class Retrieve:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """Send C-CANCEL for the request that is under way (PS3.7 9.3.4.3), and wait for nothing more.
+        """Send C-CANCEL for the current request (PS3.7 9.3.4.3) and stop waiting for objects.
 
-        Safe from any thread, and from a signal handler. Before the start, nothing is requested at all.
+        Safe from any thread and from a signal handler. Before the start: nothing will be requested.
         """
         self._cancelled.set()
         if (loop := self._loop) is not None:
@@ -122,14 +121,14 @@ class Retrieve:
         self._client.server.wake()
 
     def abort(self) -> None:
-        """Cancel, and do not wait for the archive."""
+        """Cancel, and wait for the thread for a limited time."""
         self.cancel()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(10)
 
     def start(self) -> Self:
-        """Begin, in a thread of its own."""
-        import queue  # for those alone who start one
+        """Start the retrieve in its own thread."""
+        import queue  # late: needed with a thread alone
 
         self._happened = queue.SimpleQueue()
         self.observe(self._happened.put)
@@ -138,27 +137,28 @@ class Retrieve:
         return self
 
     def _run_noting(self) -> None:
-        with contextlib.suppress(BaseException):  # it is noted, and raised by result()
+        with contextlib.suppress(BaseException):  # kept, and raised by result()
             self.run()
 
     def result(self, timeout: float | None = None) -> Result:
-        """Wait for the end and return the result; ``timeout`` in seconds. Default: None, without limit.
+        """Wait for the end and return the result.
 
-        Raises ``TimeoutError`` if the retrieve is still under way then, and what ``Client.retrieve`` raises.
+        ``timeout``: seconds. Default: None, no limit. Raise ``TimeoutError`` if the retrieve is still running after
+        that, and the errors of ``Client.retrieve``.
         """
         if self._thread is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
-                raise TimeoutError(f"the retrieve is still under way after {timeout} s")
+                raise TimeoutError(f"the retrieve is still running after {timeout} s")
         if self._error is not None:
             raise self._error
         assert self._result is not None
         return self._result
 
     def __iter__(self) -> Generator[Event, None, None]:
-        """Yield the events as they happen, from the start; the last one is the end. Leaving the loop early cancels."""
+        """Yield the events from the start; the last is the ``EndEvent``. Leaving the loop early cancels."""
         if self._happened is None:
-            raise UsageError("this retrieve was not started: there are no events to iterate")
+            raise UsageError("the retrieve was not started and has no events: start it with Client.start")
         ended = False
         try:
             while (event := self._happened.get()) is not None:
@@ -169,13 +169,13 @@ class Retrieve:
                 self.cancel()
             if self._thread is not None:
                 self._thread.join()
-            self._happened.put(None)  # for whoever iterates once more
+            self._happened.put(None)  # so that a second iteration ends too
 
-    # -- the way through it --------------------------------------------------------------------------------------------
+    # -- the steps of a retrieve ---------------------------------------------------------------------------------------
 
     def observe(self, sink: EventSink) -> None:
-        """Have the events of this retrieve given to a sink too. What that raises ends the retrieve and is raised."""
-        from movescu.retrieve.event_observer import EventObserver  # records that few want
+        """Send this retrieve's events to a sink too; an exception of the sink cancels it and is raised by ``run``."""
+        from movescu.retrieve.event_observer import EventObserver  # late: needed for events alone
 
         def told(event: Event) -> None:
             try:
@@ -187,7 +187,7 @@ class Retrieve:
         self._observers.append(EventObserver(told))
 
     def run(self) -> Result:
-        """Retrieve, in this thread, and return the result; see ``Client.retrieve``."""
+        """Run the retrieve in this thread and return the result; see ``Client.retrieve``."""
         begun = time.monotonic()
         alone = self._client.begin(self)
         try:
@@ -225,7 +225,7 @@ class Retrieve:
 
     @contextlib.contextmanager
     def _an_association(self, observer: Observer | None) -> Iterator[ArchiveAssociation]:
-        """Take an association, and give it back: for the next retrieve, or closed if an error left it."""
+        """Take an association from the client, and return it after the block; close it if the block raises."""
         client = self._client
         association = self._association = client.take(self._config, self._until, observer)
         try:
@@ -240,7 +240,7 @@ class Retrieve:
         client.give_back(association, self._config)
 
     def _request(self, association: ArchiveAssociation, observer: Observer | None, *, alone: bool) -> None:
-        """Run the attempt loop: for all requests together or, where lists are wanted, for one after the other."""
+        """Run the attempt loop: once for all requests or, with an inventory, once per request."""
         every = tuple(self._identifiers)
         groups = [(one,) for one in every] if self._config.retry.lists else [every]
         for number, group in enumerate(groups, start=1):
@@ -271,7 +271,7 @@ class Retrieve:
                 self._loop = None
 
     def _judged(self) -> Result:
-        """Flush the target, and return the result."""
+        """Flush the target and return the result."""
         result = joined(self.states, self._client.server.rejected)
         if self.cancelled and not self.states:
             result = replace(result, evidence=replace(result.evidence, cancelled=True))

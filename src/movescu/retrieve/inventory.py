@@ -1,12 +1,12 @@
-"""Inventory of an archive for one request: every object that all of its keys match, with its study and series (C-FIND).
+"""The archive's inventory for one request: every object that matches all of its keys, by C-FIND (PS3.4 C.4.1).
 
-Goes down level by level with the unique keys of those above, as archives insist on that know no relational queries
-(PS3.4 C.4.1.2.1, C.4.1.3.1). At each level down to that of the request C-FIND carries the keys of that level
-(``scope``), and each answer is compared with them (``matching``): one that contradicts a key is dropped, and a key that
-no answer has a value for was ignored, so that nobody knows what matches. A level whose entities the request names, by
-nothing but unique keys, is passed over: a study costs a query for its series and one for the objects of each. Study
-Root is preferred whatever the model of the C-MOVE, for there a study needs no patient. ``Inventory.requests`` makes the
-C-MOVE identifiers that ask for some of the objects.
+The queries are hierarchical: level by level, with the unique keys of the levels above, as archives without relational
+queries require (PS3.4 C.4.1.2.1, C.4.1.3.1). Down to the request's level, C-FIND carries the keys of each level
+(``scope``), and each answer is compared with them (``matching``): an answer that contradicts a key is dropped; a key
+without a value in any answer was ignored, and the matches are unknown. A level whose entities the request names by
+unique keys alone is skipped: a study costs one query for its series and one for the objects of each. Study Root is
+preferred whatever the model of the C-MOVE, as a study then needs no patient. ``Inventory.requests`` makes the C-MOVE
+identifiers for some of the objects.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.retrieve")
 
 MAXIMUM: Final = 1_000_000
-"""Objects of one inventory, and answers to one query: a bound for archives that never come to an end."""
+"""Highest number of objects in an inventory and of answers to a query: some archives never stop."""
 
 _LONG_LENGTH: Final = Struct("<I").unpack_from
 _PATIENT, _STUDY, _SERIES, _IMAGE = UNIQUE_KEYS.values()
@@ -56,7 +56,7 @@ _NAMED: Final = 5  # dropped answers that a warning names
 
 
 class Place(NamedTuple):
-    """Where an object belongs; ``patient`` is empty where no request needs it."""
+    """Patient, study and series of an object; ``patient`` is empty where no request needs it."""
 
     patient: str
     study: str
@@ -74,11 +74,11 @@ class Inventory:
         self.objects: dict[str, Place] = {}
         """Places by SOP instance UID."""
         self.dropped = 0
-        """Answers that contradict a key of the request."""
+        """Number of answers that contradict a key of the request."""
 
     @property
     def unfound(self) -> tuple[str, ...]:
-        """The values of the request's own unique key that the archive lists nothing for."""
+        """Values of the request's unique key for which the archive lists nothing."""
         level = self.scope.level
         found: AbstractSet[str] = self.objects.keys()
         if level == "PATIENT":
@@ -89,15 +89,15 @@ class Inventory:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the request as it was made asks for these objects and no others, as far as can be known."""
+        """Whether the original request matches exactly these objects, as far as can be known."""
         return self.scope.is_exact and bool(self.objects) and not (self.dropped or self.unfound)
 
     def requests(self, wanted: AbstractSet[str], batch: int = BATCH) -> Iterator[Identifier]:
-        """Return the requests for some of the objects; ``batch``: how many UIDs a list has.
+        """Yield the C-MOVE identifiers for some of the objects; ``batch``: highest number of UIDs in a list.
 
-        For all of them it is the request as it was made, if C-MOVE can take that as it is. Else they are whole studies
-        and series where all of their objects are wanted, and lists of SOP instance UIDs for the rest; never at a level
-        above that of the request. With smaller batches there are only lists.
+        For all objects: the original request, if C-MOVE allows it. Otherwise: whole studies and series of which all
+        objects are wanted, and lists of SOP instance UIDs for the rest (PS3.4 C.4.2.2.1); never above the level of the
+        request. With a batch smaller than the default: only lists.
         """
         whole_ones = batch >= BATCH
         if len(wanted) >= len(self.objects) and whole_ones and self.is_exact:
@@ -131,9 +131,9 @@ class Inventory:
 
 
 def take_inventory(session: ArchiveAssociation, identifier: Identifier, model: str) -> Inventory:
-    """Ask the archive what it holds for a C-MOVE identifier.
+    """Query the archive for the objects of a C-MOVE identifier.
 
-    Raises ``InventoryError`` if it does not answer that, and ``PeerError`` if the association ends.
+    Raise ``InventoryError`` if the archive cannot answer, ``PeerError`` if the association ends.
     """
     inventory = Inventory(Scope(identifier, model))
     catalogue = _Catalogue(session, inventory.scope)
@@ -142,12 +142,16 @@ def take_inventory(session: ArchiveAssociation, identifier: Identifier, model: s
         if len(inventory.objects) > MAXIMUM:
             raise InventoryError(f"the archive lists more than {MAXIMUM} objects for one request")
     inventory.dropped = catalogue.dropped
-    _log.info("the archive holds %d objects for the request", len(inventory.objects))
+    _log.info(
+        "the archive lists %d object%s for the request",
+        len(inventory.objects),
+        "" if len(inventory.objects) == 1 else "s",
+    )
     return inventory
 
 
 class _Catalogue:
-    """Goes down the levels."""
+    """The queries of an inventory, level by level."""
 
     def __init__(self, session: ArchiveAssociation, scope: Scope) -> None:
         self._session = session
@@ -155,17 +159,17 @@ class _Catalogue:
         own = MODELS[scope.model][0]
         classes = [uid for uid in (STUDY_ROOT_FIND, own) if session.context(uid) is not None]
         if not classes:
-            raise FindNotOfferedError("what the archive holds cannot be asked for: it does not offer C-FIND")
+            raise FindNotOfferedError("the archive cannot be queried: the archive does not offer C-FIND")
         if scope.level not in LEVELS:
-            raise InventoryError("what the archive holds cannot be asked for: the request has no level")
+            raise InventoryError("the archive cannot be queried: the request has no QueryRetrieveLevel")
         self._class = classes[0]
         self._patient_root = self._class != STUDY_ROOT_FIND
         self._levels = LEVELS[0 if self._patient_root else 1 :]
         self.dropped = 0
-        """Answers that contradict a key of the request."""
+        """Number of answers that contradict a key of the request."""
 
     def objects(self) -> Iterator[tuple[str, Place]]:
-        """Return every object and its place."""
+        """Yield every object and its place."""
         places: list[Place] = [Place("" if self._patient_root else self._patient, "", "")]
         for level in self._levels[:-1]:
             if not self._is_passed_over(level):
@@ -178,25 +182,25 @@ class _Catalogue:
         return next(iter(self._scope.unique("PATIENT")), "")
 
     def _is_passed_over(self, level: str) -> bool:
-        """Return True for a level of which the request says nothing, if it names what is below: a relational query."""
+        """Return True for a level without keys above a level with unique keys: a relational query."""
         names_below = any(self._scope.unique(name) for name in LEVELS[LEVELS.index(level) + 1 :])
         return names_below and not self._scope.unique(level) and not self._filters(level) and not self._named(level)
 
     def _named(self, level: str) -> bool:
-        """Return True if a level above is named by the request."""
+        """Return True if the request has unique keys of a level above."""
         return any(self._scope.unique(name) for name in LEVELS[1 : LEVELS.index(level)])
 
     def _filters(self, level: str) -> dict[int, Key]:
         return self._scope.filters(level, patient_root=self._patient_root)
 
     def _given(self, level: str) -> tuple[str, ...]:
-        """Return the values that the request has of the unique key of a level, down to its own."""
+        """Return the values of a level's unique key in the request; none below the request's level."""
         if LEVELS.index(level) > LEVELS.index(self._scope.level):
             return ()
         return self._scope.unique(level)
 
     def _below(self, level: str, place: Place) -> list[Place]:
-        """Return the entities of a level in one above."""
+        """Return the entities of a level within one of the level above."""
         given = self._given(level)
         field = _FIELDS[level]
         if given and not self._filters(level) and all(is_usable(one, patient=level == "PATIENT") for one in given):
@@ -217,9 +221,9 @@ class _Catalogue:
                 yield uid, place if (study, series) == place[1:] else Place(place.patient, study, series)
 
     def _find(self, level: str, place: Place, own: str) -> Iterator[dict[int, str]]:
-        """Yield the values of the matches, by tag; of those whose unique key can be asked for again.
+        """Yield the unique keys of the matches, by tag; skip matches whose own unique key is unusable.
 
-        ``own``: the value of the level's unique key. To be read to its end before the next query.
+        ``own``: value of the level's unique key. Read the iterator to its end before the next query.
         """
         uids = {_STUDY: place.study, _SERIES: place.series, UNIQUE_KEYS[level]: own}
         above = LEVELS[: LEVELS.index(level) + 1]
@@ -234,9 +238,9 @@ class _Catalogue:
             identifier = _identifier(level, values, self._scope, filters)
             for number, (response, context) in enumerate(self._session.find(self._class, identifier), start=1):
                 if number > MAXIMUM:
-                    raise InventoryError(f"the archive gives more than {MAXIMUM} answers to one C-FIND")
+                    raise InventoryError(f"the archive sends more than {MAXIMUM} answers to one C-FIND")
                 if response.status_class is not StatusClass.PENDING:
-                    final = response  # raised behind the loop: a query that is left early aborts the association
+                    final = response  # raised after the loop: leaving it early aborts the association
                 elif response.identifier and (match := answers.take(response.identifier, context.transfer_syntax)):
                     yield match
         except DataSetError as error:
@@ -250,9 +254,9 @@ class _Catalogue:
 
 
 class _Answers:
-    """The answers to one C-FIND, each held against what was asked.
+    """The answers to one C-FIND, each compared with the keys sent.
 
-    ``values``: unique keys that were sent, ``filters``: the other keys.
+    ``values``: unique keys; ``filters``: the other keys.
     """
 
     def __init__(self, level: str, values: Mapping[int, str], filters: Mapping[int, Key]) -> None:
@@ -269,7 +273,7 @@ class _Answers:
         self._contradicted: dict[int, None] = {}
 
     def take(self, data: bytes, syntax: TransferSyntax) -> dict[int, str] | None:
-        """Return the unique keys of an answer by tag; None if it is dropped. Raises ``DataSetError``."""
+        """Return the unique keys of an answer by tag, None if dropped. Raise ``DataSetError`` if malformed."""
         found = values_of(data, syntax) if self._nested else _values(data, syntax)
         self._number += 1
         match = {tag: _text(found[tag]) for tag in UNIQUE_KEYS.values() if tag in found}
@@ -280,12 +284,12 @@ class _Answers:
             self._dropped.append(match.get(self._own, ""))
             return None
         if not is_usable(match.get(self._own, "") or "\\", patient=self._own == _PATIENT):
-            _log.warning("an answer to C-FIND at level %s has no UID that can be asked for", self._level)
+            _log.warning("an answer to C-FIND at level %s has no usable UID", self._level)
             return None
         return match
 
     def _unmatched(self, found: Mapping[int, bytes]) -> list[int]:
-        """Return the keys that an answer does not match; a value that is not there matches none."""
+        """Return the keys that an answer does not match; an absent value matches no key."""
         character_set = found.get(SPECIFIC_CHARACTER_SET, b"")
         terms = terms_of(character_set) if character_set else ("",)
         unmatched = []
@@ -300,16 +304,16 @@ class _Answers:
 
     @property
     def dropped(self) -> int:
-        """How many answers contradict a key."""
+        """Number of answers that contradict a key."""
         return len(self._dropped)
 
     def end(self) -> None:
-        """Warn of answers that were dropped. Raises ``IgnoredKeyError`` if no answer had a value for a key."""
+        """Warn of dropped answers. Raise ``IgnoredKeyError`` if no answer had a value for a key."""
         ignored = [tag for tag, number in self._silent.items() if self._number and number == self._number]
         if ignored:
             raise IgnoredKeyError(
-                f"the archive ignores {_names(ignored)} at level {self._level}: nobody knows what the request matches",
-                hint="leave the key out, or ask by another that the archive knows",
+                f"the archive ignores {_names(ignored)} at level {self._level}: the matches of the request are unknown",
+                hint="leave the key out, or use one that the archive supports",
             )
         if self._dropped:
             named = ", ".join(uid for uid in self._dropped[:_NAMED] if uid)
@@ -337,9 +341,9 @@ def _check(response: FindResponse, level: str) -> None:
 
 
 def _values(data: bytes, syntax: TransferSyntax) -> dict[int, bytes]:
-    """Give the values of an answer by tag; in 5 us where it is as plain as most, in 80 where it is not.
+    """Return the values of an answer by tag: by a fast loop if it is plain, as most are, else by the parser.
 
-    Raises ``DataSetError``.
+    Raise ``DataSetError`` if the answer is malformed.
     """
     values: dict[int, bytes] = {}
     position, short = 0, Struct("<HHI" if syntax.implicit else "<HH2sH").unpack_from
@@ -361,7 +365,7 @@ def _values(data: bytes, syntax: TransferSyntax) -> dict[int, bytes]:
 def _identifier(
     level: str, values: Mapping[int, str], scope: Scope, filters: Mapping[int, Key] | None = None
 ) -> Identifier:
-    """Encode an identifier with the values of unique keys and, as they are in the request, further keys."""
+    """Encode an identifier with unique keys and, unchanged from the request, further keys."""
     encoded = {LEVEL: element(LEVEL, "CS", pad(level.encode("ascii"), b" "))}
     for tag, value in values.items():
         vr, padding = ("LO", b" ") if tag == _PATIENT else ("UI", b"\0")
@@ -372,7 +376,7 @@ def _identifier(
 
 
 def _text(value: bytes) -> str:
-    """Return a value as it stands, byte for character: it is only compared, and sent back."""
+    """Return a value decoded byte by byte: it is only compared and sent back."""
     return value.decode("latin-1").strip("\0 ")
 
 

@@ -1,15 +1,13 @@
 """The judgement of a retrieve: from evidence to an outcome, with reasons (PS3.4 C.4.2, PS3.7 9.1.4).
 
-Everything that is known of a retrieve stands in one record, ``evidence.Evidence``: what the archive said, what it
-counted, what arrived and was stored, what broke off, and what C-FIND listed. ``judge`` is a pure function of it. Each
-kind of evidence of failure is a ``Reason``, and each reason has the best outcome that it leaves possible; the outcome
-of a retrieve is the worst of these. So the judgement is monotone: more evidence of failure never makes an outcome
-better.
+All that is known about a retrieve is in one record, ``evidence.Evidence``: the archive's statuses and counts, objects
+that arrived, were stored or broke off, and the archive's list (C-FIND). ``judge`` is a pure function of it. Each kind
+of evidence of failure is a ``Reason`` with the best outcome that it leaves possible; the outcome of a retrieve is the
+worst of these. The judgement is therefore monotone: more evidence of failure never makes an outcome better.
 
-In particular a list never takes the place of what the archive said later. That every object of an older list is here
-does not undo a final status, a failed count or an object that broke off: the archive may know of objects that its list
-did not have. What undoes them is another attempt, with a list made after them (``attempts``): its evidence then stands
-for the retrieve.
+In particular, a list never overrides a later statement of the archive. That every object of an older list was stored
+does not undo a final status, a failed count or a broken-off object: the archive may have objects that its list did not.
+Only another attempt undoes them, with a list made after them (``attempts``): its evidence then replaces theirs.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ class Outcome(StrEnum):
 
 
 class Reason(Enum):
-    """A kind of evidence of failure, and the best outcome that it leaves possible."""
+    """A kind of evidence of failure, with the best outcome that it leaves possible."""
 
     REFUSED = "final status of failure", Outcome.FAILED
     LOST = "association lost", Outcome.FAILED
@@ -60,7 +58,7 @@ class Reason(Enum):
 
 
 _NO_FAILURE: Final = (SUCCESS, CANCEL, SUB_OPERATIONS_WITH_FAILURES)
-"""Final statuses of PS3.4 table C.4-2 that are none of failure; any other, known or not, is one."""
+"""Final statuses that are not failures (PS3.4 table C.4-2); any other is one, known or not."""
 
 _TESTS: Final[dict[Reason, Callable[[Evidence], object]]] = {
     Reason.REFUSED: lambda e: any(status not in _NO_FAILURE for status in e.statuses),
@@ -81,14 +79,14 @@ _TESTS: Final[dict[Reason, Callable[[Evidence], object]]] = {
 
 
 class Judgement(Record):
-    """The outcome of a retrieve, and why; without reasons it is complete."""
+    """The outcome of a retrieve and its reasons; no reasons means complete."""
 
     outcome: Outcome
     reasons: tuple[Reason, ...] = ()
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """Return what a retrieve came to."""
+    """Return the outcome that the evidence leaves possible, with all reasons."""
     reasons = tuple(reason for reason, test in _TESTS.items() if test(evidence))
     outcomes = tuple(Outcome)
     worst = max((outcomes.index(reason.outcome) for reason in reasons), default=0)

@@ -1,8 +1,8 @@
-"""The stream of what happens in a retrieve: each observer is told, where it happens and in that thread.
+"""Observers of a retrieve: notified of each event where it happens, in that thread.
 
 Progress, log, report, ``--events`` and a program's callbacks are all observers. An observer that ``watches`` sees each
-object as it arrives, which keeps storage associations from sharing a thread. ``event_observer`` makes the records of
-``events``; nothing of that is loaded where nobody asks for them.
+object's data as it arrives; storage associations then do not share a thread. ``event_observer`` makes the records of
+``events`` and is loaded only when they are wanted.
 """
 
 from __future__ import annotations
@@ -25,51 +25,51 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Sees nothing; base of those that see something. ``row``: number of the entry of a list, None without a list."""
+    """Base of all observers; does nothing. ``row``: number of the list's entry, None without a list."""
 
     watches = False
-    """Whether it sees objects as they arrive."""
+    """Whether the observer sees objects as they arrive."""
 
     def begin(self, incoming: Incoming) -> None:
-        """See that an object begins to arrive."""
+        """Handle the start of an object."""
 
     def fragments(self, incoming: Incoming, fragments: tuple[memoryview, ...]) -> None:
-        """See bytes of its data set; borrowed."""
+        """Handle bytes of its data set; the views are borrowed."""
 
     def finish(self, incoming: Incoming) -> None:
-        """See that it has arrived, or broke off."""
+        """Handle the end of its transfer, complete or broken off."""
 
     def received(self, received: Received, row: int | None) -> None:
-        """See how it ended."""
+        """Handle an object that arrived, stored or not."""
 
     def broken_off(self, incoming: Incoming, row: int | None) -> None:
-        """See that its transfer broke off."""
+        """Handle an object whose transfer broke off."""
 
     def storage(
         self, connection: Connection, request: AssociateRQ, answer: AssociateAC
     ) -> AbstractContextManager[None]:
-        """Return a context manager around the service of a storage association."""
+        """Return a context manager that encloses a storage association."""
         return contextlib.nullcontext()
 
     def archive(self, state: str, config: Config, error: MovescuError | None = None) -> None:
-        """See that the association with the archive is in another state."""
+        """Handle a new state of the association with the archive."""
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
-        """See a C-MOVE response; ``seconds`` since its request."""
+        """Handle a C-MOVE response; ``seconds`` since its request."""
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:
-        """See that what is missing is about to be requested again."""
+        """Handle the start of the pause before another attempt."""
 
     def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
-        """See the result of a retrieve; ``cancelled``: given up from our side."""
+        """Handle the result of a retrieve; ``cancelled``: by us."""
 
     def watched(self, incoming: Incoming, receiver: ObjectReceiver) -> ObjectReceiver:
-        """Return a receiver that does as this one does, and shows what arrives."""
+        """Return a receiver that forwards to this one and shows the data to watching observers."""
         return _Watched(incoming, receiver, (self,)) if self.watches else receiver
 
 
 class Observers(Observer):
-    """Tells several observers, one after the other."""
+    """Several observers as one, notified in order."""
 
     def __init__(self, every: Iterable[Observer]) -> None:
         self._every = tuple(every)
@@ -77,50 +77,50 @@ class Observers(Observer):
         self.watches = bool(self._watching)
 
     def watched(self, incoming: Incoming, receiver: ObjectReceiver) -> ObjectReceiver:
-        """Return a receiver that does as this one does, and shows what arrives."""
+        """Return a receiver that forwards to this one and shows the data to watching observers."""
         return _Watched(incoming, receiver, self._watching) if self._watching else receiver
 
     def received(self, received: Received, row: int | None) -> None:
-        """Tell how an object ended."""
+        """Notify each observer of an object that arrived."""
         for one in self._every:
             one.received(received, row)
 
     def broken_off(self, incoming: Incoming, row: int | None) -> None:
-        """Tell that its transfer broke off."""
+        """Notify each observer of an object whose transfer broke off."""
         for one in self._every:
             one.broken_off(incoming, row)
 
     @contextlib.contextmanager
     def storage(self, connection: Connection, request: AssociateRQ, answer: AssociateAC) -> Iterator[None]:
-        """Tell the begin and the end of a storage association that the block serves."""
+        """Enclose a storage association in the context managers of all observers."""
         with contextlib.ExitStack() as stack:
             for one in self._every:
                 stack.enter_context(one.storage(connection, request, answer))
             yield
 
     def archive(self, state: str, config: Config, error: MovescuError | None = None) -> None:
-        """Tell that the association with the archive is in another state."""
+        """Notify each observer of a new state of the association with the archive."""
         for one in self._every:
             one.archive(state, config, error)
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
-        """Tell a response."""
+        """Notify each observer of a C-MOVE response."""
         for one in self._every:
             one.response(response, seconds, row)
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:
-        """Tell that what is missing is about to be requested again."""
+        """Notify each observer of another attempt."""
         for one in self._every:
             one.retry(attempt, objects, pause, reason, row)
 
     def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
-        """Tell the result of a retrieve."""
+        """Notify each observer of the result of a retrieve."""
         for one in self._every:
             one.ended(result, seconds, row, cancelled=cancelled)
 
 
 class _Watched:
-    """A receiver that hands everything on to another one, and shows it to observers."""
+    """A receiver that forwards to another one and shows the data to observers."""
 
     def __init__(self, incoming: Incoming, receiver: ObjectReceiver, watching: tuple[Observer, ...]) -> None:
         self._incoming = incoming
@@ -130,7 +130,7 @@ class _Watched:
             one.begin(incoming)
 
     def write(self, *fragments: memoryview) -> None:
-        """Take the next bytes of the data set."""
+        """Write the next bytes of the data set."""
         for one in self._watching:
             one.fragments(self._incoming, fragments)
         self._receiver.write(*fragments)
@@ -143,7 +143,7 @@ class _Watched:
             self._end()
 
     def discard(self) -> None:
-        """Keep nothing of the object."""
+        """Discard the object."""
         try:
             self._receiver.discard()
         finally:

@@ -1,6 +1,6 @@
-"""For archives that must not be disturbed: how fast objects are taken.
+"""The rate limit of receiving, for archives that must not be slowed down.
 
-``Pace`` holds the receiving back, and by way of TCP the sender.
+``Pace`` delays our reads; TCP flow control then slows the sender.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)(?:i?B)?(?:/s)?\Z", re.IGNORECASE)
 _FACTORS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_BURST: Final = 0.1  # seconds of silence that may be made good
+_BURST: Final = 0.1  # seconds of unused rate that may be caught up
 
 
 class Pace(Observer):
-    """Limits what arrives over all storage associations together to so many bytes a second."""
+    """Limits all storage associations together to a number of bytes per second."""
 
     watches = True
 
@@ -32,11 +32,11 @@ class Pace(Observer):
         self._next = 0.0
 
     def fragments(self, incoming: Incoming, fragments: tuple[memoryview, ...]) -> None:  # noqa: ARG002 - of its base
-        """Hold the sender back."""
+        """Delay the sender."""
         self.take(sum(map(len, fragments)))
 
     def take(self, size: int) -> None:
-        """Wait until so many bytes may have come."""
+        """Wait until ``size`` more bytes are within the rate."""
         with self._lock:
             now = time.monotonic()
             self._next = max(self._next, now - _BURST) + size / self._rate
@@ -46,9 +46,9 @@ class Pace(Observer):
 
 
 def parse_rate(text: str) -> float:
-    """Read bytes a second: 500K, 20M, 1.5G, in powers of 1024. Raises ``UsageError``."""
+    """Parse bytes per second: 500K, 20M, 1.5G, in powers of 1024. Raise ``UsageError`` for any other text."""
     match = _RATE.match(text)
     rate = float(match[1]) * _FACTORS[match[2].upper()] if match else 0.0
     if rate < 1:
-        raise UsageError(f"{text!r} is no rate", hint="give bytes a second, as in 500K or 20M")
+        raise UsageError(f"{text!r} is not a rate", hint="write bytes per second, as in 500K or 20M")
     return rate

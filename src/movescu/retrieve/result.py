@@ -1,4 +1,4 @@
-"""Result of a retrieve: what programs, the report and the exit code are made from."""
+"""Result of a retrieve: the source of the report, of the exit code and of a program's decisions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Result(Record):
-    """Result of a retrieve: the final response of each request, what arrived, and the evidence that it is judged by.
+    """Result of a retrieve: final responses, objects that arrived, and the evidence for ``judgement``.
 
     ``stored``, ``failed``: objects that arrived and were stored, or not. ``size``: bytes of their data sets.
-    ``arrived``: each as often as it was sent.
+    ``arrived``: objects that arrived, repetitions included.
     """
 
     responses: tuple[MoveResponse, ...]
@@ -27,56 +27,56 @@ class Result(Record):
     arrived: int
     evidence: Evidence
     failures: dict[str, str]
-    """Why objects were not stored, by SOP instance UID; a thousand at most."""
+    """Why objects were not stored, by SOP instance UID; at most 1000."""
     rejected: tuple[RejectedClass, ...] = ()
-    """SOP classes of which a sender proposed contexts that were not accepted."""
+    """SOP classes with presentation contexts that a sender proposed and we did not accept."""
     broken_off: tuple[str, ...] = ()
-    """SOP instance UIDs of objects that came in part only; none after C-CANCEL, where that is no wonder."""
+    """SOP instance UIDs of objects whose transfer broke off; none after C-CANCEL, which explains it."""
     verified: bool = False
-    """Whether what is there was compared with what the archive lists."""
+    """Whether the objects were compared with the archive's list (C-FIND)."""
     missing_uids: tuple[str, ...] = ()
-    """SOP instance UIDs of objects that the archive lists and that are not there."""
+    """SOP instance UIDs of objects that the archive lists and that were not stored."""
     extra_uids: tuple[str, ...] = ()
-    """SOP instance UIDs of objects that came and that the archive does not list."""
+    """SOP instance UIDs of objects that arrived and that the archive does not list."""
     already_there: int = 0
-    """Objects that were there before and were not asked for."""
+    """Number of objects that were stored before and not requested."""
     attempts: int = 1
     unlisted: str = ""
-    """Why the archive did not tell what it holds, where it was asked."""
+    """Why the archive could not be queried (C-FIND), else empty."""
     errors: tuple[str, ...] = ()
-    """What ended the association with the archive before a final response."""
+    """Errors that ended the association with the archive before a final response."""
     unfound: tuple[str, ...] = ()
-    """Values of the requests' unique keys that the archive lists nothing for."""
+    """Unique key values of the requests for which the archive lists nothing."""
 
     @property
     def expected(self) -> int:
-        """How many objects ought to have arrived, by the archive's counts; where it does not count, what arrived."""
+        """Number of objects that the archive counts as delivered; if it does not count, of those that arrived."""
         return self.arrived + self.evidence.short
 
     @property
     def missing(self) -> int:
-        """How many objects did not arrive that the archive lists or, if it was not asked, counts as delivered."""
+        """Number of objects that the archive lists or, without a list, counts as delivered, and that did not arrive."""
         return max(len(self.missing_uids), self.evidence.short)
 
     @property
     def judgement(self) -> Judgement:
-        """The outcome, and why."""
-        from movescu.retrieve.judgement import judge  # not before there is something to judge
+        """The outcome and its reasons."""
+        from movescu.retrieve.judgement import judge  # late: needed after the final response
 
         return judge(self.evidence)
 
     @property
     def outcome(self) -> str:
-        """In a word: ``complete``, ``incomplete``, ``cancelled``, or ``failed``; see ``judgement``."""
+        """``complete``, ``incomplete``, ``cancelled`` or ``failed``; see ``judgement``."""
         return self.judgement.outcome.value
 
     @property
     def complete(self) -> bool:
-        """Whether everything is there, as far as can be known."""
+        """Whether every object was stored, as far as can be known."""
         return self.outcome == "complete"
 
     def raise_for_incomplete(self) -> None:
-        """Raise ``IncompleteError`` unless everything is there, as far as can be known."""
+        """Raise ``IncompleteError`` unless the retrieve is complete."""
         if not self.complete:
             statuses = (f"status 0x{one.status:04x} ({one.status_name})" for one in self.responses if one.status)
             reasons = (reason.words for reason in self.judgement.reasons)
@@ -87,7 +87,7 @@ class Result(Record):
             )
 
     def as_dict(self) -> dict[str, object]:
-        """Return the result in types that JSON knows."""
+        """Return the result in JSON types."""
         return {
             "outcome": self.outcome,
             "reasons": [reason.words for reason in self.judgement.reasons],

@@ -1,9 +1,9 @@
-"""Our own storage SCP in a retrieve: the port, and the request that each incoming object belongs to (PS3.4 annex B).
+"""Our Storage SCP in a retrieve: the port, and the request that each object belongs to (PS3.4 annex B).
 
-Open before anything is requested, and over as many requests, side by side, as are made. What arrives belongs to the
-``Round`` that asked for it: to the only one there is; else to the one that wants it by its SOP Instance UID; where such
-lists are not to be had, to the one whose message ID the sender gives as the Move Originator's (PS3.7 9.1.1.1). It goes
-to the target of that round. Without a port of our own nothing arrives, and nothing is counted.
+The port opens before the first request and serves any number of concurrent requests. An object belongs to the ``Round``
+that requested it: the only round; else the one that wants its SOP Instance UID; else, without an inventory, the one
+with the sender's Move Originator Message ID (PS3.7 9.1.1.1). The target of that round stores it. Without a port no
+object arrives and none is counted.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _log: Final = logger_of("movescu.retrieve")
 
 
 class StorageServer:
-    """Serves storage associations, for as long as it is open.
+    """Serves storage associations while open.
 
-    ``observer`` is told of what belongs to no round that has one. ``side_by_side``: no association is served in the
-    thread of another, for what a program or an observer does with an object may wait for anything.
+    ``observer``: notified of objects whose round has no observer. ``side_by_side``: serve each association in a thread
+    of its own, as a program or an observer may block on an object.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class StorageServer:
         self._observer = observer
         self._side_by_side = side_by_side
         self.target: Target | None = None
-        """Where objects go whose round has no target of its own; None to refuse them."""
+        """Stores objects whose round has no target; None to refuse them."""
         self.tally = Tally()
-        """Of all that arrived."""
+        """Objects of all rounds."""
         self._rounds: tuple[Round, ...] = ()
         self._changing = threading.Lock()
         self._scp: StorageSCP | None = None
@@ -69,11 +69,11 @@ class StorageServer:
         self.listener: Listener | None = None
 
     def open(self) -> None:
-        """Open the port, where there is one. Raises ``ListenError``."""
+        """Open the port, if configured. Raise ``ListenError`` if that fails."""
         own, config = self._config.receive, self._config
         if own is None or self.listener is not None:
             return
-        from movescu.transport.listener import Listener  # for those alone who have a port
+        from movescu.transport.listener import Listener  # late: needed to receive alone
         from movescu.transport.sockets import listen
 
         self.listener = Listener(
@@ -87,14 +87,14 @@ class StorageServer:
         _log.info("listening on port %d", self.listener.port)
 
     def prepare(self) -> None:
-        """Load what serves storage associations, if there is a port: best done while the archive is at work."""
+        """Load the Storage SCP, if there is a port; call while the archive works on a request."""
         if self._config.receive is not None:
             self._storage_scp(self._config.receive)
             for target in self._targets():
                 target.prepare()
 
     def _storage_scp(self, own: Receive) -> StorageSCP:
-        """Return what serves storage associations, made when it is first needed."""
+        """Return the Storage SCP; make it on first use."""
         with self._serving:
             if self._scp is None:
                 self._scp = self._make_scp(own)
@@ -126,11 +126,11 @@ class StorageServer:
             target.expect_next()
 
     def _receiver(self, incoming: Incoming) -> ObjectReceiver:
-        """Return what receives an object: the target of its round, watched by whoever observes."""
+        """Return the receiver of an object: its target's, shown to watching observers."""
         one = self.round_of(incoming) if self._rounds else None
         target = self.target if one is None or one.target is None else one.target
         if target is None:
-            raise StoreError("no retrieve that is under way asked for the object")
+            raise StoreError("no running retrieve requested the object")
         receiver, observer = target.receiver(incoming), self._observer_of(one)
         return receiver if observer is None else observer.watched(incoming, receiver)
 
@@ -138,8 +138,8 @@ class StorageServer:
         return self._observer if one is None or one.observer is None else one.observer
 
     def _serve(self, connection: Connection, request: AssociateRQ) -> None:
-        """Serve an association; have its begin and end told, if it is not rejected."""
-        assert self._config.receive is not None  # there is a listener
+        """Serve an association; notify the observer of its start and end unless it is rejected."""
+        assert self._config.receive is not None  # the listener calls this
         scp = self._storage_scp(self._config.receive)
         observed: AbstractContextManager[None] = contextlib.nullcontext()
         if self._observer is not None and (reply := scp.answer(request)) is not None:
@@ -148,10 +148,10 @@ class StorageServer:
             scp.serve(connection, request)
 
     def _prepare(self, own: Receive) -> Callable[[Transport, Deadline], None] | None:
-        """Return what is done with a connection before it may ask for an association, None for nothing."""
+        """Return a function that checks and secures a connection before its association request, None without steps."""
         steps: list[Callable[[Transport, Deadline], None]] = []
         if own.access_rules:
-            from movescu.transport.access.guard import Guard  # for those alone who ask for it
+            from movescu.transport.access.guard import Guard  # late: needed for access rules alone
 
             steps.append(Guard(host_lookup=own.host_lookup))
         if self._tls is not None:
@@ -163,21 +163,21 @@ class StorageServer:
 
         return prepare if steps else None
 
-    # -- what arrives --------------------------------------------------------------------------------------------------
+    # -- objects -------------------------------------------------------------------------------------------------------
 
     def begin(self, one: Round) -> None:
-        """Have what arrives counted for a round too."""
+        """Start counting objects for a round."""
         with self._changing:
             self._rounds = (*self._rounds, one)
 
     def end(self, one: Round, then: Round | None = None) -> None:
-        """Have nothing more counted for a round, but for the one that follows it."""
+        """Stop counting for a round; ``then``: start counting for this one at the same moment."""
         with self._changing:
             rest = tuple(other for other in self._rounds if other is not one)
             self._rounds = rest if then is None else (*rest, then)
 
     def round_of(self, incoming: Incoming) -> Round | None:
-        """Return the round to which an object belongs, None if that is not known."""
+        """Return the round that an object belongs to, None if unknown."""
         rounds, request = self._rounds, incoming.request
         if len(rounds) <= 1:
             return rounds[0] if rounds else None
@@ -202,39 +202,39 @@ class StorageServer:
         if (observer := self._observer_of(one)) is not None:
             observer.broken_off(incoming, None if one is None else one.row)
 
-    # -- the rest ------------------------------------------------------------------------------------------------------
+    # -- state ---------------------------------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
-        """Our port, 0 if there is none."""
+        """Number of our port, 0 without one."""
         return self.listener.port if self.listener is not None else 0
 
     @property
     def last_activity(self) -> float:
-        """When a byte last arrived over a storage association, on the monotonic clock, 0 for never."""
+        """When a byte last arrived on a storage association, on the monotonic clock; 0 for never."""
         return self.listener.last_activity if self.listener is not None else 0.0
 
     @property
     def rejected(self) -> tuple[RejectedClass, ...]:
-        """The SOP classes of which presentation contexts were not accepted."""
+        """SOP classes with presentation contexts that we did not accept."""
         return tuple(self._scp.rejected) if self._scp is not None else ()
 
     def wake(self) -> None:
-        """Wake whoever waits for a change of the listener."""
+        """Wake every thread that waits for a change of the listener."""
         if self.listener is not None:
             with self.listener.changed:
                 self.listener.changed.notify_all()
 
     def close(self) -> None:
-        """Close the port: what would arrive later would be in no count, and not flushed."""
+        """Close the port: a later object would be neither counted nor flushed."""
         if self.listener is not None:
             self.listener.close()
 
 
 def _policy(config: Config, own: Receive) -> AcceptorPolicy:
-    from movescu.ul.negotiation import AcceptorPolicy  # see prepare()
+    from movescu.ul.negotiation import AcceptorPolicy  # late: see prepare()
 
-    # As titles are read from a request: without the blanks around them (PS3.8 table 9-11).
+    # Stripped, like the titles of a request: surrounding spaces are not significant (PS3.8 table 9-11).
     called = frozenset((config.move_destination.strip(),)) if own.require_called_ae_title else frozenset[str]()
     return AcceptorPolicy(
         _storage_policy(own),

@@ -1,8 +1,8 @@
-"""The end of a retrieve: waiting for objects that are still on their way when the final response is there.
+"""The end of a retrieve: the wait for objects that are still on their way after the final response (PS3.4 C.4.2).
 
 Archives may announce success before they store, open a storage association late, or never end one (the manual's Known
-Problem). What was counted and did not come is awaited for a while of silence; an open association is awaited as long as
-it moves. When a wait is over for want of time, what was left open is told.
+Problem). Objects that were counted but have not arrived are awaited until ``linger`` seconds of silence; an open
+association is awaited while data arrives. If a timeout ends the wait, the associations still open are counted.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.retrieve")
 
 _GLANCE: Final = 1.0
-"""Seconds between two looks at what the end waits for, should nothing call for one earlier."""
+"""Seconds. Longest interval between two checks of the wait."""
 
 
 class Awaiting:
-    """Decides how long to wait for what a round has asked for, by what the archive counted and what arrived.
+    """The wait for the objects of a round, by the archive's counts and the objects that arrived.
 
-    ``until``: when all has to be over, on the monotonic clock. ``alone``: all storage associations are of this round;
-    else they tell nothing of it, and its silence is the time in which no object of its own came.
+    ``until``: deadline, on the monotonic clock. ``alone``: all storage associations belong to this round; otherwise
+    they say nothing about it, and silence is the time without an object of its own.
     """
 
     def __init__(self, config: Config, one: Round, until: float | None, *, alone: bool = True) -> None:
@@ -41,43 +41,43 @@ class Awaiting:
         self._round = one
         self._until = until
         self.waited = False
-        """Whether there was something to wait for."""
+        """Whether objects were awaited."""
         self.cut_off = 0
-        """How many storage associations were open when the time was over, and may have had more to send."""
+        """Number of storage associations still open, perhaps with more to send, when a timeout expired."""
 
     @property
     def expected(self) -> int:
-        """How many objects the archive says it sent to us."""
+        """Number of objects that the archive counts as sent to us."""
         elsewhere = self._config.move_destination != self._config.ae_title
         if elsewhere and not self._round.tally.arrived:
-            # The destination may be a third party's title, with --port given all the same; then nothing comes to us.
+            # Even with --port, the destination may be a third party; then no object is sent to us.
             return 0
         return sum((response.completed or 0) + (response.warning or 0) for response in self._round.responses)
 
     @property
     def _complete(self) -> bool:
-        """Whether nothing is missing of what the archive counted, or of what is wanted."""
+        """Whether all counted objects, or all wanted ones, have arrived."""
         return self._round.tally.arrived >= self.expected or self._round.satisfied()
 
     @property
     def _counted(self) -> bool:
-        """Whether the archive told how many objects it sent; some never do."""
+        """Whether the archive counts the objects that it sends; some never do."""
         told = (r for r in self._round.responses if r.status_class in (StatusClass.SUCCESS, StatusClass.WARNING))
         return all(response.completed is not None for response in told)
 
     def wait(self, listener: Listener, *, cancelled: Callable[[], bool]) -> None:
-        """Wait for what is still on its way."""
+        """Wait for objects that are still on their way."""
         final = time.monotonic()
         with listener.changed:
             while not cancelled() and (seconds := self._seconds(listener, final)) > 0:
-                # Not longer at once: a signal handler that cancels may run between the look and the wait.
+                # Bounded: a signal handler that cancels may run between the check and the wait.
                 listener.changed.wait(min(seconds, _GLANCE))
             if not (cancelled() or (self._counted and self._complete)):
                 self.cut_off = len(listener.open_associations)
         self.waited = time.monotonic() - final > _GLANCE
 
     def _seconds(self, listener: Listener, final: float) -> float:
-        """Give the seconds that are still worth waiting, 0 for none; end associations that have gone silent."""
+        """Return the seconds left to wait, 0 for none; end associations that have gone silent."""
         now = time.monotonic()
         limit = float("inf") if self._until is None else self._until - now
         if limit <= 0:
@@ -92,22 +92,22 @@ class Awaiting:
         return 0.0
 
     def _seconds_for(self, connection: Connection, final: float, now: float) -> float:
-        """Give the seconds until the next look at an open association; end it if it has gone silent."""
-        if not connection.waiting or connection.is_unread:  # it is our own side that takes its time
+        """Return the seconds until the next check of an open association; end it if it has gone silent."""
+        if not connection.waiting or connection.is_unread:  # waiting for our side, not for the sender
             return _GLANCE
         config, since = self._config, connection.last_activity
-        if self._round.lost:  # what is idle now has been given up with its archive
+        if self._round.lost:  # after the archive was lost, an idle sender is unlikely to go on
             silence = shortest(config.timeouts.store, config.timeouts.dimse, config.timeouts.stall)
         else:
             silence, since = config.timeouts.store, max(since, final)
         left = float("inf") if silence is None else since + silence - now
         if left > 0:
             return left
-        _log.warning("storage association with %s: ended, for it was silent for %g s", connection.peer, silence)
-        connection.interrupt("the storage client did not end its association after the final response")
+        _log.warning("storage association with %s: ended after %g s of silence", connection.peer, silence)
+        connection.interrupt("the sender did not end its association after the final response")
         return _GLANCE
 
 
 def shortest(*limits: float | None) -> float | None:
-    """Give the shortest of some limits in seconds, None if there is none."""
+    """Return the shortest of some timeouts in seconds, None if none is set."""
     return min((limit for limit in limits if limit is not None), default=None)

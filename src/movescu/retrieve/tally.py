@@ -1,7 +1,7 @@
-"""The tally of a retrieve: what arrived at our own port, against what the archive says it sent.
+"""The tally of a retrieve: objects that arrived, to compare with the archive's counts (PS3.7 9.1.4.1).
 
-A ``Tally`` counts, in the threads of the storage associations; a ``Round`` is what is waited for together.
-``evidence_of`` makes of them, and of the responses, what ``judgement`` goes by.
+A ``Tally`` counts objects, in the threads of the storage associations. A ``Round`` joins the requests of one attempt
+with the objects that arrive for them. ``evidence_of`` makes ``Evidence`` from a tally and the responses.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from movescu.storage.incoming_object import Incoming
     from movescu.storage.target import Target
 
-_REPORTED: Final = 1000  # objects that failed or broke off and are remembered one by one
+_REPORTED: Final = 1000  # failed or broken-off objects that are kept by name
 
 
 class Tally:
-    """What arrived at our own port so far; counted by the threads of the storage associations.
+    """Counts of the objects that arrived; safe in the threads of the storage associations.
 
-    ``remember``: the SOP instance UIDs of what was stored are kept, some 150 bytes each, and an object that comes again
-    counts once.
+    ``remember``: keep the SOP instance UIDs of stored objects, so that an object sent twice counts once; some 150 bytes
+    each.
     """
 
     def __init__(self, *, remember: bool = False) -> None:
@@ -39,23 +39,23 @@ class Tally:
         self.size = 0
         """Bytes of data sets."""
         self.failures: dict[str, Received] = {}
-        """The first thousand objects that were not stored, by SOP instance UID; one that came again and was is none."""
+        """Objects that were not stored, by SOP instance UID, unless stored later; the first 1000."""
         self.last: Received | None = None
-        """The object that came last."""
+        """The object that arrived last."""
         self.broken_off: set[str] = set()
-        """SOP instance UIDs of objects that began to come, broke off, and did not come again; a thousand at most."""
+        """SOP instance UIDs of objects that broke off and did not arrive again; at most 1000."""
         self.uids: set[str] | None = set() if remember else None
-        """SOP instance UIDs of what was stored, where they are kept."""
+        """SOP instance UIDs of stored objects; None unless remembered."""
         self._again = 0
         self._lock = threading.Lock()
 
     @property
     def arrived(self) -> int:
-        """How many objects came, stored or not; each as often as it came."""
+        """Number of objects that arrived, stored or not, repetitions included."""
         return self.stored + self.failed + self._again
 
     def count(self, received: Received) -> None:
-        """Count an object. One that failed before counts once, and as what became of it at last."""
+        """Count an object. One that failed before counts once, by its last status."""
         uid = received.incoming.request.affected_sop_instance_uid
         with self._lock:
             self.size += received.size
@@ -70,7 +70,7 @@ class Tally:
             self.broken_off.discard(uid)
 
     def add(self, other: Tally) -> None:
-        """Add what another one has counted, and counts no more; what was remembered is not."""
+        """Add the counts of another tally, but not its remembered UIDs. The other must have stopped counting."""
         with self._lock:
             self.stored += other.stored
             self.failed += other.failed
@@ -88,19 +88,19 @@ class Tally:
         self.stored += 1
 
     def count_broken_off(self, incoming: Incoming) -> None:
-        """Note an object whose sender was lost before it was whole; it may come again."""
+        """Record an object whose transfer broke off; it may arrive again."""
         with self._lock:
             if len(self.broken_off) < _REPORTED:
                 self.broken_off.add(incoming.request.affected_sop_instance_uid)
 
 
 class Round:
-    """Requests that are waited for together, and what arrived for them.
+    """The requests of one attempt and the objects that arrive for them.
 
-    ``tally``: of this round, a new one if none is given. ``wanted``: SOP instance UIDs of the objects that are asked
-    for, where they are known. ``row``: see ``events``. ``total``: of several rounds for the same objects together.
-    ``target``: where its objects go, None for where all go. ``observer`` is told of its objects. ``satisfied`` tells
-    whether all that is wanted is there, whatever the archive counts.
+    ``tally``: of this round. Default: a new one. ``wanted``: SOP instance UIDs of the requested objects. Default: None,
+    unknown. ``row``: see ``events``. ``total``: tally of all attempts. ``target``: stores the objects. Default: the
+    server's. ``observer``: notified of the objects. ``satisfied``: returns whether all wanted objects are stored,
+    whatever the archive counts.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Round:
         self.message_ids: set[int] = set()
         self.wanted = wanted
         self.extra: set[str] = set()
-        """SOP instance UIDs of other objects that came all the same, a thousand at most."""
+        """SOP instance UIDs of objects that arrived unwanted; at most 1000."""
         self.lost = False
         """Whether the association with the archive ended before a final response."""
         self.row = row
@@ -128,10 +128,10 @@ class Round:
         self.observer = observer
         self.satisfied = satisfied
         self.touched = 0.0
-        """When an object last came, on the monotonic clock."""
+        """When an object last arrived, on the monotonic clock."""
 
     def count(self, received: Received) -> None:
-        """Count an object that came for this round."""
+        """Count an object that arrived for this round."""
         self.touched = time.monotonic()
         self.tally.count(received)
         if self.total is not None:
@@ -141,7 +141,7 @@ class Round:
             self.extra.add(uid)
 
     def count_broken_off(self, incoming: Incoming) -> None:
-        """Note an object for this round whose sender was lost before it was whole."""
+        """Record an object of this round whose transfer broke off."""
         self.tally.count_broken_off(incoming)
         if self.total is not None:
             self.total.count_broken_off(incoming)
@@ -150,9 +150,9 @@ class Round:
 def evidence_of(
     responses: Sequence[MoveResponse], tally: Tally, *, expected: int, cut_off: int, lost: bool, cancelled: bool
 ) -> Evidence:
-    """Return the evidence of requests that were waited for together.
+    """Return the evidence of the requests of one attempt.
 
-    ``cancelled``: C-CANCEL was sent for one of them, so that an archive which ends by FE00 does as it was told.
+    ``cancelled``: we sent C-CANCEL, so that the final status FE00 is what we asked for (PS3.4 table C.4-2).
     """
     obeyed = cancelled and any(response.status == CANCEL for response in responses)
     return Evidence(
@@ -168,6 +168,6 @@ def evidence_of(
 
 
 def found_nothing(responses: Sequence[MoveResponse], tally: Tally) -> bool:
-    """Return True if every request ended by success, nothing was counted and nothing came."""
+    """Return True if every request succeeded, the archive counted no object and none arrived."""
     counted = any(one.completed or one.warning or one.failed for one in responses)
     return all(one.status == SUCCESS for one in responses) and not (counted or tally.arrived or tally.broken_off)

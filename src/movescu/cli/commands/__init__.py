@@ -1,1 +1,1 @@
-"""What the command does: retrieve, retrieve a list, check, dry run."""
+"""The modes of the command: retrieve, retrieve a list, check, dry run."""

@@ -1,7 +1,6 @@
-"""``--check``: the steps of ``retrieval.connection_test``, a line each, and the exit code of the first failure.
+"""``--check``: prints the steps of ``retrieve.connection_test``; exit code of the first failure.
 
-A line is the result, the step and what was found; what can be done about it stands on a line of its own below. Only
-imported where it is asked for.
+One line per step: result, name and finding; advice is on a line of its own below. Imported with ``--check`` alone.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _CODES: Final[tuple[tuple[type[MovescuError], ExitCode], ...]] = (
 
 
 def run_check(config: Config, storage: StorageOptions | None) -> ExitCode:
-    """Take the steps and print them as they are done. Gives the exit code."""
+    """Run the connection test, print each step as it ends, and return the exit code."""
     failed: list[Step] = []
     for step in check(config, storage):
         if step.result is StepResult.FAILED:
@@ -39,7 +38,7 @@ def run_check(config: Config, storage: StorageOptions | None) -> ExitCode:
 
 
 def _lines(step: Step) -> str:
-    """Give the lines of a step; what a peer says in them is escaped."""
+    """Return the lines of a step, escaped: they may quote the archive."""
     lines = [f"{step.result.value:<8} {step.name}: {step.text}"]
     if step.advice:
         lines.append(f"{'':8} - {step.advice}")

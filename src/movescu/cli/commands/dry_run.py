@@ -1,6 +1,6 @@
-"""``--dry-run``: what would come, per study and series, by C-FIND alone; nothing is retrieved.
+"""``--dry-run``: lists the objects that would be retrieved, per study and series, by C-FIND alone (PS3.4 C.4.1).
 
-A line for each study and, indented, for each of its series, on standard output. Only imported where it is asked for.
+One line per study and, indented, per series, on standard output. Imported with ``--dry-run`` alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log: Final = logger_of("movescu.cli")
 
 
 def run_dry(settings: CommandSettings, config: Config) -> int:
-    """Ask, and print. Gives the exit code; errors before the first request are raised."""
+    """Query the archive, print the objects and return the exit code. Raise errors before the first request."""
     wanted = _wanted(settings)
     total, code = 0, ExitCode.SUCCESS
     session = Client.configured(replace(config, receive=None), None).association(further=(STUDY_ROOT_FIND,))
@@ -54,7 +54,7 @@ def run_dry(settings: CommandSettings, config: Config) -> int:
             streams.write(sys.stdout, "".join(f"{escape(line)}\n" for line in _lines(inventory)))
             total += len(inventory.objects)
         streams.write(sys.stdout, f"{_objects(total)} in all\n")
-        with contextlib.suppress(PeerError):  # what was to be learned is known
+        with contextlib.suppress(PeerError):  # the listing is complete
             session.release()
     return code
 
@@ -69,7 +69,7 @@ def _wanted(settings: CommandSettings) -> list[tuple[str, Identifier]]:
 
 
 def _lines(inventory: Inventory) -> Iterator[str]:
-    """Give a line for each study and series, in the order of the archive."""
+    """Yield a line for each study and series, in the archive's order."""
     studies: dict[str, dict[str, int]] = {}
     for place in inventory.objects.values():
         series = studies.setdefault(place.study, {})

@@ -1,6 +1,6 @@
-"""One run of the command, after its command line was understood: the steps of a retrieve and what ends them.
+"""One run of the command after its command line was parsed: choose the mode, retrieve, map errors to exit codes.
 
-Imported late, for ``--help`` and ``--version`` need none of it.
+Imported late: ``--help`` and ``--version`` do not need it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.cli")
 
 _WITH_PROGRESS: Final = ("warn", "error")
-"""Levels of the log at which a terminal shows the progress: above them lines do, below them nothing may."""
+"""Log levels with a progress display on a terminal; more verbose levels log lines, quieter ones show nothing."""
 
 
 def run_command(settings: CommandSettings) -> int:
-    """Run it. Gives the exit code."""
+    """Run the command and return its exit code."""
     try:
         _set_up_log(settings)
     except UsageError as error:
@@ -52,7 +52,7 @@ def _set_up_log(settings: CommandSettings) -> None:
     if settings.log_config is None:
         level.configure(settings.log_level)
         return
-    from movescu.cli.logging.config_file import configure_from  # for those alone who have a file
+    from movescu.cli.logging.config_file import configure_from  # late: needed with --log-config alone
 
     configure_from(settings.log_config)
 
@@ -60,7 +60,7 @@ def _set_up_log(settings: CommandSettings) -> None:
 def _run(settings: CommandSettings) -> int:
     if settings.check or (settings.report is None and settings.events is None):
         return _guarded(settings, None)[0]
-    from movescu.cli.output.accounts import Accounts  # for those alone who ask for it
+    from movescu.cli.output.accounts import Accounts  # late: needed with --report or --events alone
 
     try:
         accounts = Accounts(settings, config_of(settings))
@@ -69,27 +69,27 @@ def _run(settings: CommandSettings) -> int:
         return ExitCode.USAGE
     try:
         code, cause = _guarded(settings, accounts)
-    except SystemExit as end:  # by a signal
+    except SystemExit as end:  # raised by a signal handler
         accounts.conclude(int(end.code or 0))
         raise
     return accounts.conclude(code, cause)
 
 
 def _guarded(settings: CommandSettings, accounts: Accounts | None) -> tuple[int, BaseException | None]:
-    """Run it; gives the exit code, and the error that ended it."""
+    """Run the chosen mode; return the exit code and the error that ended the run, or None."""
     try:
         return _chosen(settings, accounts), None
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort: no traceback but for who asks
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - last resort: a traceback at debug level alone
         return _code_of(error), error
 
 
 def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
-    """Do what the settings ask for."""
+    """Run the mode that the settings select, and return the exit code."""
     if settings.check:
         return _check(settings)
     _use_dictionaries()
     if settings.dry_run:
-        from movescu.cli.commands.dry_run import run_dry  # for those alone who ask for it
+        from movescu.cli.commands.dry_run import run_dry  # late: needed with --dry-run alone
 
         return run_dry(settings, config_of(settings))
     if settings.list_file is not None:
@@ -100,7 +100,7 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
 
 
 def _code_of(error: BaseException) -> ExitCode:
-    """Give the code of an error that ended the run, and complain of it."""
+    """Log the error that ended the run and return its exit code."""
     if isinstance(error, KeyboardInterrupt):
         _log.critical("interrupted")
         return ExitCode.INTERRUPTED
@@ -115,20 +115,20 @@ def _code_of(error: BaseException) -> ExitCode:
 
 def _use_dictionaries() -> None:
     if path := os.environ.get("DCMDICTPATH"):
-        from movescu.dictionary.files import use_dictionaries  # few need another dictionary
+        from movescu.dictionary.files import use_dictionaries  # late: few use another dictionary
 
         use_dictionaries(path)
 
 
 def _check(settings: CommandSettings) -> int:
-    from movescu.cli.commands.check import run_check  # for those alone who ask for it
+    from movescu.cli.commands.check import run_check  # late: needed with --check alone
 
     return run_check(config_of(settings), storage_of(settings))
 
 
 def print_usage_error(error: MovescuError) -> None:
     """Print an error of the command line below the banner."""
-    from movescu.cli.docs.banner import banner  # texts are loaded where they are printed
+    from movescu.cli.docs.banner import banner  # late: texts are loaded when printed
 
     hint = f"({error.hint})\n" if error.hint else ""
     streams.write(sys.stderr, f"{banner()}error: {error}\n{hint}")
@@ -141,7 +141,7 @@ def _internal_error(error: BaseException) -> ExitCode:
 
 
 class _Command:
-    """One run: a retrieve of everything that was asked for, and what is said about it."""
+    """A retrieve of all keys and query files, with its messages."""
 
     def __init__(self, settings: CommandSettings, accounts: Accounts | None) -> None:
         self._settings = settings
@@ -149,7 +149,7 @@ class _Command:
         self._config: Config = config_of(settings)
 
     def run(self) -> int:
-        """Run it and return the exit code; errors before the first request are raised."""
+        """Retrieve and return the exit code. Raise errors before the first request."""
         settings = self._settings
         wanted = identifiers(settings)
         if lists(settings):
@@ -173,19 +173,19 @@ class _Command:
         return first_of(codes)
 
     def _progress(self) -> Observer:
-        """Return what sees the responses: on a terminal, what shows the progress, else what logs them."""
+        """Return the observer of responses: the progress display on a terminal, else the log."""
         shown = self._settings.log_level in _WITH_PROGRESS and self._settings.log_config is None
         if not shown or sys.stderr is None or not sys.stderr.isatty():
             return diagnostics.ResponseLog()
-        from movescu.cli.output.progress import Progress  # only for terminals
+        from movescu.cli.output.progress import Progress  # late: needed on terminals alone
 
         return Progress(self._config, display=self._settings.progress)
 
     def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
-        """End the association, and return the code that this earns.
+        """End the association and return the resulting exit codes.
 
-        The archive need not confirm if objects were awaited after its final response: it may have ended the idle
-        association then.
+        A missing confirmation is no error if objects were awaited after the final response: the archive may have ended
+        the idle association meanwhile.
         """
         if self._settings.abort:
             _log.info("aborting association")
@@ -203,5 +203,5 @@ class _Command:
 
 
 def _shown(progress: Observer, client: Client) -> AbstractContextManager[object]:
-    shown = getattr(progress, "shown", None)  # on a terminal
+    shown = getattr(progress, "shown", None)  # the progress display has it
     return contextlib.nullcontext() if shown is None else shown(client.server.tally)

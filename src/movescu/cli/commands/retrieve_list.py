@@ -1,6 +1,6 @@
-"""``--list``: the rows of a list, several at once, and which exit code they earn together.
+"""``--list``: retrieves the entries of a list, several at a time, and combines their exit codes.
 
-Only imported where it is asked for.
+Imported with ``--list`` alone.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _log: Final = logger_of("movescu.cli")
 
 
 def run_list(settings: CommandSettings, config: Config, accounts: Accounts | None) -> int:
-    """Retrieve the entries and return the exit code; errors before the first entry are raised."""
-    assert settings.list_file is not None  # what this is for
+    """Retrieve the entries and return the exit code. Raise errors before the first entry."""
+    assert settings.list_file is not None  # called with --list alone
     rows = read_rows(settings.list_file, settings.keys, model=settings.model)
     window = None
     if settings.between is not None:
-        from movescu.cohort.window import parse_window  # for those alone who have one
+        from movescu.cohort.window import parse_window  # late: needed with --between alone
 
         window = parse_window(settings.between)
     storage = storage_of(settings)
-    assert storage is not None  # the option table sees to it
+    assert storage is not None  # the option table requires --port
     told = _Told(len(rows))
     seen = [*observers(settings), ResponseLog(), *(() if accounts is None else (accounts.observer,))]
     client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume)
@@ -77,7 +77,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
 
 
 class _Told:
-    """What is told of the rows, and what they come to together. Rows end in the threads of their workers."""
+    """Messages about the entries, and their totals. ``row`` is called in the threads of the workers."""
 
     def __init__(self, rows: int) -> None:
         self.codes: set[ExitCode] = set()
@@ -89,7 +89,7 @@ class _Told:
         self._waiting = 0
 
     def row(self, result: RowResult) -> None:
-        """Tell what became of a row, and take note of it."""
+        """Log the result of an entry and add it to the totals."""
         self._counts[result.outcome] += 1
         came = result.result
         if came is not None:
@@ -98,8 +98,12 @@ class _Told:
             self._attempts = max(self._attempts, came.attempts)
         self._verified = self._verified and came is not None and came.verified
         if result.outcome == COMPLETE:
-            assert came is not None  # what is complete has a result
-            _log.info("row %d (%s): complete, %d objects came", result.row.number, result.row.text, came.stored)
+            assert came is not None  # a complete entry has a result
+            _log.info(
+                "row %d (%s): complete, %d object%s stored",
+                *(result.row.number, result.row.text, came.stored),
+                "" if came.stored == 1 else "s",
+            )
             return
         self.codes.add(_code(result))
         _log.error("row %d (%s): %s%s", result.row.number, result.row.text, result.outcome, _why(result))
@@ -107,20 +111,22 @@ class _Told:
             _log.error("row %d: missing: SOP instance %s", result.row.number, uid)
 
     def end(self, waiting: list[Row], *, gave_up: bool) -> None:
-        """Tell what was not begun, and on a terminal how it went."""
+        """Log the entries that were not started and, on a terminal, print the totals."""
         self._waiting = len(waiting)
         if waiting:
             self.codes.add(ExitCode.INCOMPLETE)
         if gave_up:
             _log.critical("stopping: 5 requests in a row got no answer; continue with --resume")
         for row in waiting:
-            _log.error("not asked for: row %d (%s)", row.number, row.text)
+            _log.error("not requested: row %d (%s)", row.number, row.text)
         if sys.stderr is not None and sys.stderr.isatty():
             told = ", ".join(f"{count} {outcome}" for outcome, count in self._counts.items() if count)
-            streams.write(sys.stderr, f"{self._rows} rows: {told or 'nothing left to do'}\n")
+            streams.write(
+                sys.stderr, f"{self._rows} row{'' if self._rows == 1 else 's'}: {told or 'nothing left to do'}\n"
+            )
 
     def event(self, *, cancelled: bool) -> EndEvent:
-        """Give what they came to together."""
+        """Return the event of the end of the whole list."""
         counts = self._counts
         outcome = "cancelled" if cancelled else COMPLETE
         if outcome == COMPLETE and (self._waiting or counts["incomplete"] or counts["failed"] or counts["cancelled"]):
@@ -131,13 +137,13 @@ class _Told:
 
 
 def _code(result: RowResult) -> ExitCode:
-    """Give the code that a row earns which is not complete."""
+    """Return the exit code of an entry that is not complete."""
     came = result.result
     return ExitCode.ASSOCIATION_FAILED if came is None else first_of(codes_of(came.evidence))
 
 
 _TOLD: Final = (Reason.REFUSED, Reason.WARNED, Reason.LOST, Reason.UNLISTED, Reason.MISSING)
-"""Reasons that are told by a status, an error or a number."""
+"""Reasons already expressed by a status, an error or a number."""
 
 
 def _why(result: RowResult) -> str:

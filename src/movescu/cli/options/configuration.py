@@ -1,4 +1,4 @@
-"""Configuration of a retrieve from the command line: ``CommandSettings`` to the values of ``retrieve.config``."""
+"""Conversion of ``CommandSettings`` to the values of ``retrieve.config`` and ``storage.options``."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
 
-# All sub-items of the user information together have 65535 bytes (PS3.8 9.3.2.3); the others of ours take some 200.
+# The sub-items of the user information share 65535 bytes (PS3.8 9.3.2.3); our others take some 200.
 _LONGEST_IDENTITY: Final = 65000
 
 
 def config_of(settings: CommandSettings) -> Config:
-    """Return the configuration that the settings ask for.
+    """Return the configuration of the settings.
 
-    Raises ``UsageError`` for a file of secrets that cannot be read.
+    Raise ``UsageError`` if a file with a password, ticket or token cannot be read or used.
     """
     return Config(
         archive=AE.unchecked(settings.peer, settings.port, settings.called_aet),
@@ -67,7 +67,7 @@ def config_of(settings: CommandSettings) -> Config:
 
 
 def identifiers(settings: CommandSettings) -> list[Identifier]:
-    """Make what is asked for, one for each request. Raises ``UsageError``."""
+    """Return the identifiers of the requests. Raise ``UsageError`` for invalid keys or query files."""
     resolved = settings.dry_run or lists(settings)
     options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
     files = settings.query_files or (None,)
@@ -75,30 +75,30 @@ def identifiers(settings: CommandSettings) -> list[Identifier]:
 
 
 def check_scopes(wanted: Iterable[Identifier], model: str) -> None:
-    """Raise ``UsageError`` for a request whose keys name nothing, or not one by one; see ``scope``."""
-    from movescu.query.scope import Scope  # for those alone whose requests are listed
+    """Raise ``UsageError`` for a request whose keys name no object or cannot be listed; see ``scope``."""
+    from movescu.query.scope import Scope  # late: needed with an inventory alone
 
     for identifier in wanted:
         Scope(identifier, model).check()
 
 
 def observers(settings: CommandSettings) -> list[Observer]:
-    """Return what looks at each object as it arrives: what limits the rate, and what shows DCMTK's progress."""
+    """Return the observers of arriving objects: DCMTK's progress and the rate limit."""
     made: list[Observer] = []
-    # Programs may read the output.
+    # Dots would spoil JSON on standard output.
     if shows_progress() and "-" not in (settings.report, settings.events):
-        from movescu.cli.output.dots import Dots  # for those alone who want to see it
+        from movescu.cli.output.dots import Dots  # late: needed for the dots alone
 
         made.append(Dots())
     if settings.limit_rate is not None:
-        from movescu.retrieve.pace import Pace, parse_rate  # for those alone who limit it
+        from movescu.retrieve.pace import Pace, parse_rate  # late: needed with --limit-rate alone
 
         made.append(Pace(parse_rate(settings.limit_rate)))
     return made
 
 
 def lists(settings: CommandSettings) -> bool:
-    """Return True if C-FIND may be asked what a request matches."""
+    """Return True if the archive may be queried (C-FIND) for the objects of a request."""
     return settings.verify or settings.retries > 0 or settings.resume
 
 
@@ -117,10 +117,10 @@ def _receive(settings: CommandSettings, port: int) -> Receive:
 
 
 def storage_of(settings: CommandSettings) -> StorageOptions | None:
-    """Return what becomes of received objects, None without a port. Raises ``UsageError`` for a layout that is none."""
+    """Return the options of storage, None without a port. Raise ``UsageError`` for an invalid layout."""
     if settings.listen_port is None:
         return None
-    from movescu.dataset.encoding import Encoding, GroupLength  # for those alone who have a port
+    from movescu.dataset.encoding import Encoding, GroupLength  # late: needed to receive alone
     from movescu.storage.durability import Durability
     from movescu.storage.options import StorageOptions
 
@@ -145,15 +145,15 @@ def storage_of(settings: CommandSettings) -> StorageOptions | None:
 
 
 def _layout(text: str) -> Layout | None:
-    from movescu.storage.layout.template import parse_layout  # for those alone who want folders
+    from movescu.storage.layout.template import parse_layout  # late: needed for folders alone
 
     return parse_layout(text)
 
 
 def _user_identity(settings: CommandSettings) -> UserIdentity | None:
-    """Make the user identity sub-item (PS3.7 D.3.3.7.1); secrets come from files and the environment alone."""
+    """Return the user identity (PS3.7 D.3.3.7.1), with secrets from files and the environment alone."""
     if settings.user_name is not None:
-        # Bytes that are no text in the terminal's encoding are passed on as they are.
+        # Bytes that are invalid in the terminal's encoding are sent unchanged.
         name = settings.user_name.encode("utf-8", "surrogateescape")
         if settings.password_file is not None:
             passcode = _secret(settings.password_file).rstrip(b"\r\n")
@@ -165,7 +165,7 @@ def _user_identity(settings: CommandSettings) -> UserIdentity | None:
     for identity_type, path in ((3, settings.kerberos_file), (4, settings.saml_file), (5, settings.jwt_file)):
         if path is not None:
             secret = _secret(path)
-            # A ticket is bytes; the others are text, which an editor ends with a line feed.
+            # A ticket is binary; the others are text, which may end with a line feed.
             return _checked(
                 UserIdentity(
                     identity_type, secret if identity_type == 3 else secret.strip(), positive_response_requested=True
@@ -194,7 +194,7 @@ def _secret(path: str) -> bytes:
 def _tls(settings: CommandSettings) -> TLSOptions | None:
     if settings.tls is None:
         return None
-    from movescu.transport.tls import TLSOptions  # ssl takes 10 ms to load
+    from movescu.transport.tls import TLSOptions  # late: slow to load, and needed for TLS alone
 
     key, certificate = settings.tls
     return TLSOptions(
@@ -220,6 +220,6 @@ def _ask_password() -> str:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         return sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
-    from getpass import getpass  # for those alone who are asked
+    from getpass import getpass  # late: needed to ask alone
 
     return getpass("Password of the private key: ")

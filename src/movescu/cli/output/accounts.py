@@ -1,7 +1,7 @@
-"""``--events`` and ``--report``: what a retrieve came to, as JSON, for programs.
+"""``--events`` and ``--report``: events and result of a run, as JSON files.
 
-Both files are opened, and emptied, before anything is asked for: one that cannot be is an error of the command line,
-and a report of an earlier run does not pass for one of this. Only imported where one of them is wanted.
+Both files are opened and truncated before the first request: a file that cannot be written is a usage error, and the
+report of an earlier run is not mistaken for this one's. Imported with one of these options alone.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ STANDARD_OUTPUT: Final = "-"
 
 
 class Accounts:
-    """The files that are written, as a context manager. Raises ``UsageError`` if one cannot be opened."""
+    """The files of ``--events`` and ``--report``. Raise ``UsageError`` if one cannot be opened."""
 
     def __init__(self, settings: CommandSettings, options: Config) -> None:
         if settings.events == settings.report == STANDARD_OUTPUT:
-            raise UsageError("of --events and --report, one alone can go to standard output")
+            raise UsageError("only one of --events and --report can go to standard output")
         self._begun = time.monotonic()
         self._events = None if settings.events is None else _Output(settings.events)
         self._report = None if settings.report is None else _Output(settings.report)
@@ -47,24 +47,24 @@ class Accounts:
         sinks = (None if self._events is None else self._line, self._summary)
         self.sink: EventSink | None = fan_out(tuple(sink for sink in sinks if sink is not None))
         self.observer = _Observer(self)
-        """What is told of what happens."""
+        """Observer that feeds both files."""
         self._end = EndEvent(outcome="failed", stored=0, failed=0, size=0, seconds=0.0)
 
     def tell(self, event: Event) -> None:
-        """Take an event."""
+        """Pass an event to both files."""
         if self.sink is not None:
             self.sink(event)
 
     def concluded(self, end: EndEvent) -> None:
-        """Take what it came to; without that, ``conclude`` tells that it failed."""
+        """Set the end of the run; without one, ``conclude`` reports a failure."""
         self._end = end
 
     def _line(self, event: Event) -> None:
-        assert self._events is not None  # only a sink where there is a file
+        assert self._events is not None  # a sink only with a file
         self._events.write(_text(as_json(event)))
 
     def conclude(self, code: int, error: BaseException | None = None) -> int:
-        """Tell the end, write the report and close; gives the exit code of the run."""
+        """Send the ``EndEvent``, write the report, close the files, and return the exit code of the run."""
         end = self._end
         errors = end.errors if error is None else (*end.errors, str(error) or type(error).__name__)
         seconds = time.monotonic() - self._begun
@@ -79,14 +79,14 @@ class Accounts:
 
 
 class _Observer(EventObserver):
-    """Tells the events, but for the end of a retrieve: that of the run takes its place, with an exit code."""
+    """Forwards events; the end of a single retrieve is replaced by that of the run, with its exit code."""
 
     def __init__(self, accounts: Accounts) -> None:
         super().__init__(accounts.tell)
         self._accounts = accounts
 
     def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
-        """Take the end of the only retrieve, or tell that of an entry."""
+        """Keep the end of a single retrieve, or send that of an entry."""
         if row is None:
             self._accounts.concluded(end_event(result, cancelled=cancelled))
         else:
@@ -94,12 +94,12 @@ class _Observer(EventObserver):
 
 
 def _text(value: dict[str, Any], indent: int | None = None) -> str:
-    # In ASCII: nothing that an archive says can be seen by a terminal as anything but escapes.
+    # In ASCII, so that text of the archive reaches a terminal as escapes alone.
     return json.dumps(value, indent=indent) + "\n"
 
 
 class _Output:
-    """A text file, or standard output: of that it is no matter if nobody reads it."""
+    """A text file, or standard output; write errors of the latter are ignored."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -107,12 +107,12 @@ class _Output:
         self._good = True
         if path != STANDARD_OUTPUT:
             try:
-                self._file = open(path, "w", encoding="ascii")  # noqa: SIM115 - 10 ms; closed at the end
+                self._file = open(path, "w", encoding="ascii")  # noqa: SIM115 - closed by close()
             except OSError as error:
                 raise UsageError(f"cannot write {path!r}: {error.strerror}") from error
 
     def write(self, text: str) -> None:
-        """Write and flush; tell the first time that it fails."""
+        """Write and flush; log the first failure."""
         if self._file is None:
             streams.write(sys.stdout, text)
         elif self._good:
@@ -124,8 +124,8 @@ class _Output:
                 _log.critical("cannot write %r: %s", self._path, error.strerror)
 
     def close(self) -> bool:
-        """Close; tells whether all was written."""
+        """Close the file; return True if everything was written."""
         if self._file is not None:
-            with contextlib.suppress(OSError):  # what could not be written has been told
+            with contextlib.suppress(OSError):  # a failure of write() has been logged
                 self._file.close()
         return self._good

@@ -1,4 +1,4 @@
-"""What the command says about responses and results, and which exit code each of them earns."""
+"""The command's messages about responses, results and errors before the first request, with their exit codes."""
 
 from __future__ import annotations
 
@@ -36,11 +36,10 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.cli")
 
 _NOT_REACHED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
-"""What archives answer, beside A801, when they do not know the destination or get no answer from it."""
+"""Statuses beside A801 of archives that do not know or cannot reach the destination (PS3.4 table C.4-2)."""
 
 
-# error before the first request -> its code, and what was attempted; subclasses first;
-# a step of --check has the same code
+# Errors before the first request: exit code and attempted action; subclasses first. --check uses the same codes.
 AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
     (errors.DirectoryNotFoundError, ExitCode.OUTPUT_DIRECTORY_NOT_FOUND, "cannot store"),
     (errors.DirectoryNotWritableError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
@@ -54,7 +53,7 @@ AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
 
 
 def code_at_start(error: MovescuError) -> ExitCode | None:
-    """Give the code of an error before the first request, None if it has none, and complain of it."""
+    """Log an error before the first request and return its exit code, None if it has none."""
     for kind, code, what in AT_START:
         if isinstance(error, kind):
             complain(what, error, code)
@@ -63,18 +62,18 @@ def code_at_start(error: MovescuError) -> ExitCode | None:
 
 
 _ADVICE: Final = {
-    ExitCode.ASSOCIATION_FAILED: "check that this is the archive's DICOM port, that the archive is called so (--call) "
-    "and knows our AE title (--aetitle), and whether it wants TLS; --check goes the way step by step",
-    ExitCode.ASSOCIATION_LOST: "what arrived is whole and was kept; the archive's log may say why; ask again",
-    ExitCode.RELEASE_FAILED: "what came was kept; only the end of the association was not confirmed",
-    ExitCode.MOVE_WARNING: "some objects were not delivered: the archive's log says why; ask for them again",
-    ExitCode.MOVE_FAILED: "the archive's log says why",
+    ExitCode.ASSOCIATION_FAILED: "check the archive's DICOM port and AE title (--call), that the archive knows our "
+    "AE title (--aetitle), and whether the archive requires TLS; --check tests the connection step by step",
+    ExitCode.ASSOCIATION_LOST: "stored objects are whole and were kept; check the archive's log and repeat the request",
+    ExitCode.RELEASE_FAILED: "stored objects were kept; only the end of the association was not confirmed",
+    ExitCode.MOVE_WARNING: "some objects were not delivered: check the archive's log and request them again",
+    ExitCode.MOVE_FAILED: "check the archive's log",
 }
-"""What can be done where the error itself does not say it."""
+"""Advice for errors without a hint."""
 
 
 def complain(what: str, error: MovescuError, code: ExitCode | None = None) -> None:
-    """Say what failed, why, and what can be done: as the error has it, else as it is usual for the exit code."""
+    """Log the failed action, the error, and its hint, else the advice for the exit code."""
     _log.critical("%s: %s", what, error)
     if hint := error.hint or _ADVICE.get(code or ExitCode.SUCCESS, ""):
         _log.critical("%s", hint)
@@ -84,12 +83,12 @@ class ResponseLog(Observer):
     """Logs the responses of the archive."""
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Log a response as it comes."""
+        """Log a C-MOVE response."""
         log_response(response)
 
 
 def log_response(response: MoveResponse) -> None:
-    """Log a response as it comes."""
+    """Log a C-MOVE response."""
     if response.status_class is StatusClass.PENDING:
         _log.info("received C-MOVE response: %s remaining, %s", _count(response.remaining), _counts(response))
     else:
@@ -97,17 +96,17 @@ def log_response(response: MoveResponse) -> None:
 
 
 def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client) -> None:
-    """Say what was wrong with a final response, and what can be done."""
+    """Log the failures of a final response, with advice."""
     if response.status == CANCEL:
         if not (retrieve.cancelled or client.config.request.cancel_after):
             _log.error(
-                "incomplete: the archive stopped the retrieve (status 0xfe00, Cancel) unasked: %s; ask again",
+                "incomplete: the archive cancelled the retrieve on its own (status 0xfe00): %s; repeat the request",
                 _counts(response),
             )
         return
     if response.status == SUCCESS:
         if response.failed:
-            _log.error("incomplete: the archive says success, and counts %s as failed", _objects(response.failed))
+            _log.error("incomplete: the archive reports success but counts %s as failed", _objects(response.failed))
         return
     text = "C-MOVE ended with status 0x%04x (%s): %s"
     _log.warning(text, response.status, response.status_name, _counts(response))
@@ -119,7 +118,7 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
         _explain_destination(f"{nothing}may not know, or not reach,", client)
     elif response.status == DATA_SET_DOES_NOT_MATCH:
         _log.warning(
-            "the archive does not take these keys: check QueryRetrieveLevel, its unique key and the model (-P, -S, -O)"
+            "the archive does not accept these keys: check QueryRetrieveLevel, its unique key, the model (-P, -S, -O)"
         )
     code = ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED
     _log.warning("%s", _ADVICE[code])
@@ -140,19 +139,19 @@ def _explain_destination(what: str, client: Client) -> None:
     _log.warning("the archive %s %s the move destination %r", config.archive.title, what, config.move_destination)
     if port:
         _log.warning(
-            "its administrator has to enter: AE title %s, address %s (as seen from here), port %d",
+            "add to the archive's configuration: AE title %s, address %s (as seen from here), port %d",
             *(config.move_destination, address, port),
         )
     else:
         _log.warning(
-            "its administrator has to enter the AE title %s with its address and port; to receive the objects with "
-            "this program, give --port",
+            "add the AE title %s with its address and port to the archive's configuration; to receive the objects "
+            "here, use --port",
             config.move_destination,
         )
 
 
 def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
-    """Say what was wrong with the last attempts, what did not arrive, and what can be done."""
+    """Log the failures of the last attempts and missing objects, with advice."""
     for state in retrieve.states:
         for response in state.responses:
             _report_response(response, retrieve, client)
@@ -162,31 +161,33 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
 
 
 def _report_result(result: Result, config: Config) -> None:
-    """Say what did not arrive, and what can be done."""
+    """Log missing objects, with advice."""
     evidence = result.evidence
     if config.receive is not None:
         _log.info("%s received, %d bytes, %d not stored", _objects(result.stored), result.size, result.failed)
     if result.failed:
         _log.error(
-            "incomplete: %s arrived and could not be stored; put that right and ask again", _objects(result.failed)
+            "incomplete: %s arrived but could not be stored; fix the cause and repeat the request",
+            _objects(result.failed),
         )
     if result.verified:
         _report_listed(result)
     if evidence.short:
         _log.error(
-            "incomplete: the archive counts %s as delivered, %d arrived here; ask again, and check the archive's log "
-            "and the address that it has for this AE title",
+            "incomplete: the archive counts %s as delivered, %d arrived here; check the archive's log and its address "
+            "for this AE title, and repeat the request",
             *(_objects(result.expected), result.arrived),
         )
     _report_nothing(result, config)
     for uid in result.broken_off:
-        _log.error("incomplete: the transfer of SOP instance %s broke off; ask again", uid)
+        _log.error("incomplete: the transfer of SOP instance %s broke off; repeat the request", uid)
     if evidence.cut_off:
         _log.error(
-            "incomplete: the time for the whole retrieve was over, with %d storage associations open", evidence.cut_off
+            "incomplete: a timeout expired with %d storage association%s open",
+            *(evidence.cut_off, "" if evidence.cut_off == 1 else "s"),
         )
     if evidence.unflushed:
-        _log.critical("incomplete: what was stored could not be flushed to the disk: %s", result.errors[-1])
+        _log.critical("incomplete: stored objects could not be flushed to the disk: %s", result.errors[-1])
     if result.unlisted:
         _log.error("incomplete: it cannot be verified that all objects are here: %s", result.unlisted)
 
@@ -201,11 +202,11 @@ def _report_nothing(result: Result, config: Config) -> None:
 
 
 def _report_listed(result: Result) -> None:
-    """Name what is missing, and what the archive does not list."""
+    """Log missing objects, and objects that the archive does not list."""
     for uid in result.missing_uids:
         _log.error("missing: SOP instance %s", uid)
     for uid in result.extra_uids:
-        _log.warning("came though the archive does not list it: SOP instance %s", uid)
+        _log.warning("arrived but not listed by the archive: SOP instance %s", uid)
     if result.missing_uids:
         number = len(result.missing_uids)
         _log.error(
@@ -216,11 +217,13 @@ def _report_listed(result: Result) -> None:
         _CONTRADICTING.intersection(reason.name for reason in result.judgement.reasons)
         and not result.evidence.nothing_found
     ):
-        _log.error("every object that the archive lists is here, yet the archive's own word contradicts that list")
+        _log.error(
+            "every object that the archive lists was stored, but the archive's status or counts contradict the list"
+        )
 
 
 _CONTRADICTING: Final = frozenset(("REFUSED", "WARNED", "STOPPED", "COUNTED_AS_FAILED", "SHORT"))
-"""Reasons, by name: what an archive says against its own list, where every object of that is here."""
+"""Names of reasons by which an archive contradicts its own list, if every listed object was stored."""
 
 
 def _objects(number: int) -> str:
@@ -228,13 +231,13 @@ def _objects(number: int) -> str:
 
 
 def _some(names: tuple[str, ...]) -> str:
-    """Return the first five of some names."""
+    """Return the first five names and the number of the others."""
     more = f" ... and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
 
 
 def _nothing_came(result: Result, config: Config) -> bool:
-    """Tell whether all that was asked for came to success, and to nothing; some archives do not count."""
+    """Return True if every request succeeded without an object; some archives do not count."""
     successes = [response for response in result.responses if response.status == SUCCESS]
     if not successes or len(successes) < len(result.responses) or result.arrived:
         return False
@@ -244,7 +247,7 @@ def _nothing_came(result: Result, config: Config) -> bool:
 
 
 def report_rejected(rejected: tuple[RejectedClass, ...], config: Config, *, failed: bool) -> None:
-    """Name the SOP classes of which presentation contexts were not accepted: they may be why a retrieve failed."""
+    """Log the SOP classes with rejected presentation contexts: a likely cause of failure."""
     level = WARNING if failed else INFO
     accepted = frozenset(syntax.uid for syntax in config.receive.transfer_syntaxes) if config.receive else frozenset()
     for entry in rejected:
@@ -255,9 +258,9 @@ def report_rejected(rejected: tuple[RejectedClass, ...], config: Config, *, fail
 
 
 def _advice(entry: RejectedClass, accepted: frozenset[str]) -> str:
-    """Name the options that would have accepted a class, in one of the transfer syntaxes offered."""
+    """Return advice on the options that would accept a class in one of the offered transfer syntaxes."""
     if not entry.known and not may_be_storage(entry.sop_class_uid):
-        return "it is no storage class"
+        return "it is not a storage class"
     known = "" if entry.known else "--accept-unknown"
     if known and not accepted.isdisjoint(entry.offered):
         return f"{known} accepts it"
@@ -268,8 +271,8 @@ def _advice(entry: RejectedClass, accepted: frozenset[str]) -> str:
 
 
 def _accepting_preferences(offered: frozenset[str]) -> list[str]:
-    """Name the options that prefer one of the transfer syntaxes, and the one that takes all."""
-    named: dict[tuple[str, ...], str] = {}  # of options that mean the same, the first
+    """Return the options that prefer one of the transfer syntaxes, and the one that accepts all."""
+    named: dict[tuple[str, ...], str] = {}  # by value: the first of several synonyms
     for option in OPTIONS:
         syntaxes = _uids(option)
         if option.field == "preferred" and (

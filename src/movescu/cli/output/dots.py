@@ -1,7 +1,7 @@
-"""The progress of DCMTK's movescu: ``RECV: ``, a dot for each PDV of an object, and the end of the line.
+"""The progress of DCMTK's movescu: per object, ``RECV: ``, a dot for each PDV, and a line feed.
 
-Where several associations deliver at once, one object's dots are shown as they come, and the lines of the others stand
-whole behind it.
+With concurrent associations, one object's dots are shown as they arrive; the lines of the others follow, each in one
+piece.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _HEAD: Final = "RECV: "
 
 
 class Dots(Observer):
-    """Shows on standard output what arrives, until that can no longer be written to."""
+    """Shows arriving objects on standard output, until writing fails."""
 
     watches = True
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[int, int] = {}  # dots, by the identity of what is arriving
+        self._counts: dict[int, int] = {}  # dots, by id() of the arriving object
         self._live: int | None = None
         self._waiting: list[str] = []
         self._usable = sys.stdout is not None
         self._at_once = self._usable and sys.stdout.isatty()
 
     def begin(self, incoming: Incoming) -> None:
-        """Begin a line, if no other is on its way."""
+        """Start a line, unless another one is unfinished."""
         with self._lock:
             self._counts[id(incoming)] = 0
             if self._live is None:
@@ -41,14 +41,14 @@ class Dots(Observer):
                 self._write(_HEAD)
 
     def fragments(self, incoming: Incoming, fragments: tuple[memoryview, ...]) -> None:
-        """Show a dot for each."""
+        """Show a dot for each fragment."""
         with self._lock:
             self._counts[id(incoming)] += len(fragments)
             if self._live == id(incoming):
                 self._write("." * len(fragments))
 
     def finish(self, incoming: Incoming) -> None:
-        """End a line, or show it whole."""
+        """End the current line, or show the object's line in one piece."""
         with self._lock:
             text = f"{_HEAD}{'.' * self._counts.pop(id(incoming))}\n"
             if self._live == id(incoming):

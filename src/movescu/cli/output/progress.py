@@ -1,10 +1,9 @@
-"""What a terminal shows while objects come: a bar, the counts, and a summary line at the end.
+"""The progress display of a terminal: a bar, counts, and a summary line at the end.
 
-``Progress`` reads the tally and the last response four times a second, in a thread of its own: the threads that receive
-do nothing for it. It writes to standard error alone, and what is logged meanwhile goes through it, so that lines of the
-log stand above the display and nothing is garbled. The display is drawn with rich, which is loaded when it begins; it
-fits any width, is gone at the end, and does not come to terminals that cannot move their cursor. Whether there is a
-terminal at all is for ``movescu.cli.commands.retrieve``.
+``Progress`` polls the tally and the last response in a thread of its own, so that receiving threads do no work for it.
+It writes to standard error alone. Log lines go through it meanwhile and appear above the display. The display is drawn
+with rich, loaded when it starts; it fits any width, is removed at the end, and is left out on terminals that cannot
+move their cursor. ``movescu.cli.commands.retrieve`` checks that there is a terminal.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ if TYPE_CHECKING:
     from movescu.retrieve.config import Config
     from movescu.services.move import MoveResponse
 
-_INTERVAL: Final = 0.25  # seconds between two pictures
-_WINDOW: Final = 40  # pictures over which rates are taken
+_INTERVAL: Final = 0.25  # seconds between two frames
+_WINDOW: Final = 40  # frames over which rates are averaged
 _WIDEST: Final = 100  # columns
 _STILL_TERMINALS: Final = ("", "dumb", "unknown")  # values of TERM
 
 
 class ProgressState(NamedTuple):
-    """How far a retrieve is; ``expected`` None: the archive has not told yet. ``size`` None: nothing comes to us."""
+    """Progress of a retrieve. ``expected``: None if unknown. ``size``: bytes, None if no object is sent to us."""
 
     seconds: float
     done: int
@@ -56,7 +55,7 @@ class ProgressState(NamedTuple):
 
 
 class Progress(Observer):
-    """Watches a retrieve. ``display`` False: the summary line alone."""
+    """Shows the progress of a retrieve. ``display`` False: the summary line alone."""
 
     def __init__(self, config: Config, *, display: bool) -> None:
         self._tally = Tally()
@@ -70,7 +69,7 @@ class Progress(Observer):
 
     @contextlib.contextmanager
     def shown(self, tally: Tally) -> Iterator[None]:
-        """Show it while the block lasts, and the summary line behind it; ``tally``: of what arrives."""
+        """Show the display during the block and the summary line after it; ``tally``: of arriving objects."""
         self._tally = tally
         if self._display is not None:
             self._display.start()
@@ -82,7 +81,7 @@ class Progress(Observer):
         streams.write(sys.stderr, f"{self.summary()}\n")
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Note how far the archive is."""
+        """Log a C-MOVE response and keep its counts."""
         log_response(response)
         if response.status_class is StatusClass.PENDING:
             self._last = response
@@ -91,7 +90,7 @@ class Progress(Observer):
             self._ended.append(response)
 
     def state(self) -> ProgressState:
-        """Tell how far it is."""
+        """Return the current progress."""
         tally, last = self._tally, self._last
         responses = self._ended if last is None else [*self._ended, last]
         counted = sum((response.completed or 0) + (response.warning or 0) for response in responses)
@@ -111,7 +110,7 @@ class Progress(Observer):
         )
 
     def summary(self) -> str:
-        """Give the line for the end."""
+        """Return the summary line."""
         state = self.state()
         text = f"{state.done} object{'s' if state.done != 1 else ''}"
         if state.size is None:
@@ -124,23 +123,23 @@ class Progress(Observer):
 
 
 class _Display:
-    """A picture of some lines at the lower end of a terminal, drawn again and again."""
+    """A few lines at the bottom of a terminal, redrawn periodically."""
 
     def __init__(self, state: Callable[[], ProgressState]) -> None:
         self._state = state
         self._history: deque[ProgressState] = deque(maxlen=_WINDOW)
-        self._lock = threading.RLock()  # one writes at a time; a signal handler may log while it does
+        self._lock = threading.RLock()  # reentrant: a signal handler may log during a write
         self._over = threading.Event()
-        self._widths: list[int] = []  # of the lines that are to be seen now
+        self._widths: list[int] = []  # of the visible lines
         self._resources = contextlib.ExitStack()
         self._thread = threading.Thread(target=self._run, name="movescu-progress", daemon=True)
 
     def start(self) -> None:
-        """Begin: what is written to standard error from now on goes through ``write``."""
-        from rich.console import Console  # takes 40 ms to load, and only terminals need it
+        """Start the display; standard error goes through ``write`` from now on."""
+        from rich.console import Console  # late: slow to load, and needed on terminals alone
 
         self._console: Console = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
-        with contextlib.ExitStack() as resources:  # what has been done is undone if a signal ends this
+        with contextlib.ExitStack() as resources:  # undone if a signal interrupts the start
             stream = _Above(self, sys.stderr)
             for handler in _handlers_of(sys.stderr, sys.stdout):
                 resources.callback(handler.setStream, handler.stream)
@@ -152,7 +151,7 @@ class _Display:
             self._resources = resources.pop_all()
 
     def stop(self) -> None:
-        """Take the picture away."""
+        """Remove the display."""
         with contextlib.suppress(OSError), self._resources:  # the terminal may be gone
             self._over.set()
             self._thread.join()
@@ -160,27 +159,27 @@ class _Display:
                 self._erase()
 
     def write(self, text: str) -> None:
-        """Write whole lines in place of the picture, which comes again below them when it is due."""
+        """Write whole lines above the display, which is redrawn at the next interval."""
         with self._lock:
             with self._console:
                 self._erase()
-            self._console.file.write(text)  # not by way of rich: it may be one line of a thousand
+            self._console.file.write(text)  # not through rich, which is slow for many lines
             self._console.file.flush()
 
     def draw(self) -> None:
-        """Draw the picture anew."""
+        """Redraw the display."""
         self._history.append(self._state())
         with self._lock, self._console:
             self._erase()
             self._draw()
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):  # the terminal is gone: there is nobody to show it to
+        with contextlib.suppress(OSError):  # the terminal is gone
             while not self._over.wait(_INTERVAL):
                 self.draw()
 
     def _erase(self) -> None:
-        """Erase the picture, which may take more lines than it had: terminals that got narrower break them."""
+        """Erase the display; on a terminal that became narrower, its lines wrap and take more rows."""
         from rich.control import Control
         from rich.segment import ControlType
 
@@ -213,7 +212,7 @@ class _Display:
         return [line for part in parts for line in self._console.render_lines(part, options, pad=False)]
 
     def _parts(self) -> list[tuple[str, str]]:
-        """Give what there is to be told, each with its style."""
+        """Return the texts of the display, each with its style."""
         now = self._history[-1]
         then = next((state for state in self._history if now.done > state.done), None) or ProgressState(
             0.0, 0, None, 0, 0, ""
@@ -234,7 +233,7 @@ class _Display:
 
 
 class _Above(io.TextIOBase):
-    """Stands for standard error while there is a display: lines go above it."""
+    """Replaces standard error during a display: lines go above it."""
 
     def __init__(self, display: _Display, stream: TextIO) -> None:
         self._display = display
@@ -260,7 +259,7 @@ class _Above(io.TextIOBase):
 
 
 def _handlers_of(*outputs: TextIO | Any) -> Iterator[logging.StreamHandler[Any]]:  # noqa: ANN401 - either may be None
-    """Give the handlers of any logger that write to one of these, where it is a terminal."""
+    """Yield the handlers of all loggers that write to one of these streams, if it is a terminal."""
     settle()
     terminals = [stream for stream in outputs if stream is not None and stream.isatty()]
     for logger in (logging.root, *logging.root.manager.loggerDict.values()):
@@ -270,7 +269,7 @@ def _handlers_of(*outputs: TextIO | Any) -> Iterator[logging.StreamHandler[Any]]
 
 
 def packed(parts: list[tuple[str, str]], width: int) -> list[list[tuple[str, str]]]:
-    """Put as many parts as fit, two blanks between them, into each row."""
+    """Return rows of as many parts as fit, separated by two spaces."""
     rows: list[list[tuple[str, str]]] = [[]]
     room = width
     for part in parts:
@@ -283,7 +282,7 @@ def packed(parts: list[tuple[str, str]], width: int) -> list[list[tuple[str, str
 
 
 def size_text(size: float) -> str:
-    """Write bytes with three digits: 999 B, 1.23 kB, 45.6 MB."""
+    """Return bytes with three digits: 999 B, 1.23 kB, 45.6 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 999.5:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.{2 - (size >= 9.995)}f} {unit}"
@@ -292,7 +291,7 @@ def size_text(size: float) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Write a time as minutes and seconds, and hours if there are any."""
+    """Return minutes and seconds, with hours if there are any."""
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
