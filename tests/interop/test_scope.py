@@ -132,6 +132,8 @@ def test_a_key_that_the_archive_ignores_ends_the_run_and_nothing_is_retrieved(pl
         ["StudyInstanceUID=*"],
         ["AccessionNumber=*"],
         ["AccessionNumber=", "StudyDate="],
+        ["AccessionNumber=?*"],
+        ["StudyInstanceUID=", "RetrieveAETitle=ARC"],
         ["StudyInstanceUID=1.2.*"],
         ["StudyInstanceUID=1.2.3", "SeriesInstanceUID=1.2.3.4"],
     ],
@@ -312,3 +314,22 @@ def test_a_key_that_no_answer_has_a_value_for_was_ignored(embedded: Place) -> No
     script = script_of_finds(lambda session: session.answer_find(*studies))
     outcome = run_scripted(embedded, script, "--retry", 3, keys=["AccessionNumber=A1"], code=63)
     assert "the archive ignores AccessionNumber at level STUDY" in outcome.log
+
+
+def test_series_that_is_listed_without_an_object_is_named(embedded: Place) -> None:
+    study = embedded.made[:2]
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        session.answer_find(*({SERIES: one.series_uid} for one in study))
+        session.answer_find({INSTANCE: study[0].instance_uid})
+        session.answer_find()
+        session.expect_move()
+        with scripted.sender(embedded.port, study) as sender:
+            assert sender.store(study[0]) == 0
+        session.respond(completed=1)
+        session.expect_release()
+
+    keys = [f"StudyInstanceUID={embedded.studies[0]}"]
+    outcome = run_scripted(embedded, script, "--verify", keys=keys, code=63)
+    assert f"nothing for {study[1].series_uid}" in outcome.log

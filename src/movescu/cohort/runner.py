@@ -120,10 +120,10 @@ class Runner:
 
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""
-        if self._journal is None or not self._resume:
+        if self._journal is None or not self._resume or self._config.retry.verify:  # studies grow
             return False
         objects = self._journal.objects_of(row.key(self._key))
-        return objects is not None and all(map(self._client.whole, objects))
+        return objects is not None and bool(objects) and all(map(self._client.whole, objects))
 
     def cancel(self) -> None:
         """Start no further entry and cancel the running ones. Safe from any thread and from a signal handler."""

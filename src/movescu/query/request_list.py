@@ -95,14 +95,18 @@ def _columns(cells: list[str]) -> list[str] | None:
     """Return the names of the columns; None if this is a row of UIDs. Raise ``UsageError`` if a name is unknown."""
     if len(cells) == 1 and _UID.match(cells[0]):
         return None
+    tags: set[int] = set()
     for cell in cells:
         try:
-            parse_tag(cell)
+            tag = parse_tag(cell)
         except UsageError as error:
             raise UsageError(
                 f"the first line of the list does not name columns: {cell!r}: {error}",
                 hint="name the columns by keyword, as in PatientID,StudyInstanceUID",
             ) from error
+        if tag in tags:
+            raise UsageError(f"the first line of the list names {cell} twice", hint="keep one column of it")
+        tags.add(tag)
     return cells
 
 

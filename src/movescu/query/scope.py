@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
+from movescu.dataset.values import elements, items
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import MAXIMUM_UID_LENGTH
 from movescu.dictionary.vr import tag_text
@@ -44,7 +45,7 @@ _ATTRIBUTES: Final = {
 }
 _LEVEL_OF: Final = {tag: level for level, tags in _ATTRIBUTES.items() for tag in tags}
 # Keys that qualify the query and select nothing: character set, level, Retrieve AE Title, view, offset from UTC.
-_MODIFIERS: Final = frozenset((SPECIFIC_CHARACTER_SET, LEVEL, 0x00080053, 0x00080201))
+_MODIFIERS: Final = frozenset((SPECIFIC_CHARACTER_SET, LEVEL, 0x00080053, 0x00080054, 0x00080056, 0x00080201))
 
 
 class Scope:
@@ -127,7 +128,8 @@ class Scope:
                     hint=f"give QueryRetrieveLevel={level}",
                 )
         patient_root = "PATIENT" in levels
-        if not self.unique(self.level) and not self.filters(self.level, patient_root=patient_root):
+        filters = self.filters(self.level, patient_root=patient_root).values()
+        if not self.unique(self.level) and not any(_selects(key.vr, key.value) for key in filters):
             name = keyword(UNIQUE_KEYS[self.level])
             raise UsageError(
                 f"{name} is empty and no other key of level {self.level} has a value: everything would match",
@@ -168,6 +170,13 @@ def listed(value: str) -> tuple[str, ...]:
 def keyword(tag: int) -> str:
     """Return the keyword of an attribute, or its tag."""
     return dictionary.keyword_of(tag) or tag_text(tag)
+
+
+def _selects(vr: bytes, value: bytes) -> bool:
+    """Return True if a value is more than wild cards and delimiters, with which an archive may match everything."""
+    if vr == b"SQ":
+        return any(_selects(nested, one) for item in items(value) for _, nested, one in elements(item))
+    return bool(value.strip(b"*?\\^=- \0"))
 
 
 def _is_creator(tag: int) -> bool:

@@ -217,7 +217,8 @@ class AttemptLoop:
                 state.error = error
                 if not state.attempted and _is_final(error):
                     raise
-            if state.tally.stored > stored:
+            wanted = state.inventory is None or len(state.missing) < missing or not missing
+            if state.tally.stored > stored and wanted:  # what nobody requested is no progress
                 state.in_vain = 1
             if missing and len(state.missing) > missing // 2:
                 # Some archives abandon a request at the first failed object: a smaller batch loses fewer objects.

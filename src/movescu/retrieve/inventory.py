@@ -73,19 +73,21 @@ class Inventory:
         self.scope = scope
         self.objects: dict[str, Place] = {}
         """Places by SOP instance UID."""
+        self.hollow: tuple[str, ...] = ()
+        """UIDs of studies and series that the archive lists, without any object in them."""
         self.dropped = 0
         """Number of answers that contradict a key of the request."""
 
     @property
     def unfound(self) -> tuple[str, ...]:
-        """Values of the request's unique key for which the archive lists nothing."""
+        """UIDs for which the archive lists nothing: of the request's unique key, and hollow studies and series."""
         level = self.scope.level
         found: AbstractSet[str] = self.objects.keys()
         if level == "PATIENT":
             found = frozenset(self.scope.unique(level)) if self.objects else frozenset()
         elif level != "IMAGE":
             found = {getattr(place, _FIELDS[level]) for place in self.objects.values()}
-        return tuple(value for value in self.scope.unique(level) if value not in found)
+        return tuple(dict.fromkeys((*(v for v in self.scope.unique(level) if v not in found), *self.hollow)))
 
     @property
     def is_exact(self) -> bool:
@@ -141,7 +143,7 @@ def take_inventory(session: ArchiveAssociation, identifier: Identifier, model: s
         inventory.objects[uid] = place
         if len(inventory.objects) > MAXIMUM:
             raise InventoryError(f"the archive lists more than {MAXIMUM} objects for one request")
-    inventory.dropped = catalogue.dropped
+    inventory.dropped, inventory.hollow = catalogue.dropped, tuple(catalogue.hollow)
     _log.info(
         "the archive lists %d object%s for the request",
         len(inventory.objects),
@@ -165,6 +167,8 @@ class _Catalogue:
         self._class = classes[0]
         self._patient_root = self._class != STUDY_ROOT_FIND
         self._levels = LEVELS[0 if self._patient_root else 1 :]
+        self.hollow: list[str] = []
+        """UIDs of studies and series without any object."""
         self.dropped = 0
         """Number of answers that contradict a key of the request."""
 
@@ -175,7 +179,10 @@ class _Catalogue:
             if not self._is_passed_over(level):
                 places = [below for place in places for below in self._below(level, place)]
         for place in places:
-            yield from self._images(place)
+            found = list(self._images(place))
+            yield from found
+            if not found and self._scope.level != "IMAGE" and (uid := place.series or place.study):
+                self.hollow.append(uid)
 
     @property
     def _patient(self) -> str:
@@ -209,6 +216,8 @@ class _Catalogue:
         for match in self._find(level, place, "\\".join(given)):
             entity = place._replace(**{field: match[UNIQUE_KEYS[level]]})
             found.append(entity if entity.patient else entity._replace(patient=match.get(_PATIENT, "")))
+        if not (found or given or self._filters(level)) and place.study:
+            self.hollow.append(place.study)
         return found
 
     def _images(self, place: Place) -> Iterator[tuple[str, Place]]:
