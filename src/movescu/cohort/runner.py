@@ -87,6 +87,7 @@ class Runner:
         self._not_before = 0.0
         self._unanswered = 0
         self._current: dict[int, Retrieve] = {}
+        self._held: dict[int, Result] = {}
         self._failure: BaseException | None = None
         self.cancelled = False
         """Whether ``cancel`` was called."""
@@ -180,7 +181,12 @@ class Runner:
             error = peer_error
         finally:
             del self._current[number]
+        held = self._held.pop(row.number, None)
+        if result is not None and held is not None and not result.responses:
+            result = held  # nothing was requested since: what the archive said stands
         if _lacks_resources(result, error) and times < _TIMES and not self.cancelled:
+            if result is not None:
+                self._held[row.number] = result
             self._hold_back(row, times)
             return
         self._note(row, retrieve, result, error)

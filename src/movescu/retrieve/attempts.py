@@ -86,6 +86,8 @@ class RequestState:
         """SOP instance UIDs of the inventory that were not in the target before."""
         self.missing: set[str] = set()
         """Those of ``needed`` that have not been stored."""
+        self.failed_uids: set[str] = set()
+        """SOP instance UIDs that the archive reported as failed in any attempt."""
         self.extra: set[str] = set()
         """SOP instance UIDs of objects that arrived without being in the inventory; at most 1000."""
         self.standing = Evidence()
@@ -116,8 +118,10 @@ class RequestState:
     def evidence(self) -> Evidence:
         """Evidence of the request, over all of its attempts."""
         obeyed = self.standing.cancelled
+        failed = self.failed_uids - (self.tally.uids or set())
         return replace(
             self.standing,
+            failed=max(self.standing.failed, len(failed)),
             not_stored=self.tally.failed,
             broken_off=0 if obeyed else len(self.tally.broken_off),
             lost=self.standing.lost or self.error is not None,
@@ -283,6 +287,9 @@ class AttemptLoop:
         except PeerError as error:
             state.unlisted, state.error, state.last.lost = str(error), error, True
             return False
+        if state.inventory is not None:  # what was listed once and is not listed now has not been explained away
+            for uid, place in state.inventory.objects.items():
+                inventory.objects.setdefault(uid, place)
         state.inventory = inventory
         state.needed = {uid for uid in inventory.objects if not (self._target is not None and self._target.whole(uid))}
         state.missing = state.needed - (state.tally.uids or set())
@@ -304,6 +311,7 @@ class AttemptLoop:
                 return
             one.lost = False
             one.responses.append(response)
+            state.failed_uids.update(response.failed_sop_instance_uids)
             if response.status in _FOR_GOOD and self._retry.lists:
                 return
 
