@@ -334,11 +334,6 @@ class Client:
             address = next((association.local_address for _, association in self._idle), "")
         return address, self.port
 
-    def ended(self) -> bool:
-        """Return True if the archive has, most likely, ended an idle association; see ``ArchiveAssociation.ended``."""
-        with self._lock:
-            return any(association.ended() for _, association in self._idle)
-
     def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
         """Return an idle association of the same model, else a new one, not open."""
         while True:
