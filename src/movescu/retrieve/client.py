@@ -383,6 +383,11 @@ class Client:
         """Return True if the output directory has the whole object. Raise ``StoreError`` if the index fails."""
         return self._target is not None and self._target.whole(sop_instance_uid)
 
+    def keep(self, sop_instance_uids: Iterable[str]) -> None:
+        """Regard objects as whole from now on, so that later retrieves with an inventory do not request them again."""
+        if self._target is not None:
+            self._target.keep(sop_instance_uids)
+
     def flush(self) -> None:
         """Wait until stored objects are on the disk. Raise ``StoreError`` if they cannot be flushed."""
         if self._target is not None:

@@ -13,7 +13,7 @@ from movescu.storage.durability import Durability
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.index.index import Index
@@ -33,6 +33,7 @@ class Target:
         """The whole objects in the output directory, if ``indexed``."""
         self._directory: OutputDirectory | None = None
         self._factory: Callable[[Incoming], ObjectReceiver] | None = None
+        self._kept: set[str] = set()
         self._making = threading.Lock()
         self._flushing = threading.Lock()
         self._closed = False
@@ -79,7 +80,13 @@ class Target:
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory is known to have the whole object. Raise ``StoreError``."""
-        return self.index is not None and self.index.whole(sop_instance_uid)
+        indexed = self.index is not None and self.index.whole(sop_instance_uid)
+        return indexed or sop_instance_uid in self._kept
+
+    def keep(self, sop_instance_uids: Iterable[str]) -> None:
+        """Regard objects as whole without an index: they were stored for an earlier request of the same run."""
+        if self.index is None:
+            self._kept.update(sop_instance_uids)
 
     def flush(self) -> None:
         """Wait until every stored object is on the disk, if durability requires it. Raise ``StoreError``."""
