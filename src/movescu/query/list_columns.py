@@ -9,7 +9,7 @@ without this key the entries would request more.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.values import key_vr
 from movescu.dictionary import tags as dictionary
@@ -17,7 +17,10 @@ from movescu.dictionary.tags import derived
 from movescu.errors import UsageError
 from movescu.query.keys import parse_tag
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
-from movescu.query.scope import level_of
+from movescu.query.scope import LEVELS, level_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _POSSESSIVE: Final = re.compile(r"['\u2019]s\b")
 
@@ -75,6 +78,13 @@ def exact_tag(heading: str) -> int | None:
     if tag is not None and _capitals(dictionary.keyword_of(tag) or "") == 1 and not level_of(tag) and tag != LEVEL:
         return None
     return tag
+
+
+def lowest_level(tags: Iterable[int], model: Sequence[str]) -> str:
+    """Return the lowest level to which keys belong, empty if none has a known level; ``model``: levels of the model."""
+    levels = {level_of(tag) for tag in tags} - {""}
+    lowest = max(levels, key=LEVELS.index, default="")
+    return lowest if lowest in model or not lowest else model[0 if lowest == "PATIENT" else -1]
 
 
 def _capitals(keyword: str) -> int:

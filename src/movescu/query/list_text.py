@@ -41,7 +41,7 @@ _BINARY: Final = (
 )
 
 
-class Record(NamedTuple):
+class ListRecord(NamedTuple):
     """A record of a list: number of its first line, and the text of its cells."""
 
     line: int
@@ -101,7 +101,7 @@ def _utf_16(path: str, data: bytes, encoding: str) -> str:
         raise UsageError(f"the list {shown_name(path)} is not text: {error}", hint=_CSV) from None
 
 
-def read_records(path: str, text: str, is_column: Callable[[str], bool]) -> list[Record]:
+def read_records(path: str, text: str, is_column: Callable[[str], bool]) -> list[ListRecord]:
     """Return the records of a list, the first one included; ``is_column``: whether a cell names a column.
 
     The delimiter is the announced one, else the one by which the first record names most columns. Raise
@@ -145,7 +145,7 @@ def _is_text(line: str) -> bool:
     return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
-def _records(path: str, lines: StringIO, delimiter: str, skipped: int) -> Iterator[Record]:
+def _records(path: str, lines: StringIO, delimiter: str, skipped: int) -> Iterator[ListRecord]:
     number, begun = 0, 0
 
     def source() -> Iterator[str]:
@@ -171,7 +171,7 @@ def _records(path: str, lines: StringIO, delimiter: str, skipped: int) -> Iterat
             ) from None
         cells = [_plain(cell) for cell in cells]
         if any(cells):
-            yield Record(begun, cells)
+            yield ListRecord(begun, cells)
 
 
 def _plain(cell: str) -> str:

@@ -17,7 +17,8 @@ _SCIENTIFIC: Final = re.compile(r"[+-]?[0-9]+([.,][0-9]+[eE][+-]?|[eE][+-])[0-9]
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+\Z")
 _STRICT: Final = frozenset(("AS", "DA", "DT", "IS", "TM"))
 """VRs whose values have one form that spreadsheets do not know."""
-_FLOATS: Final = frozenset(("DS", "FD", "FL", "OF", "OD"))
+NUMBERS: Final = frozenset(("DS", "FD", "FL", "IS", "OD", "OF", "SL", "SS", "SV", "UL", "US", "UV"))
+"""VRs whose values are numbers."""
 
 
 def is_uid(text: str) -> bool:
@@ -35,11 +36,11 @@ def fault_of(vr: str, text: str, *, raw: bool = False) -> str:
     elif not text.isprintable():
         character = next(one for one in text if not one.isprintable())
         return f"the value has a character that cannot be printed (U+{ord(character):04X})"
-    if vr not in _FLOATS and _SCIENTIFIC.match(text):
+    if vr not in NUMBERS and _SCIENTIFIC.match(text):
         return f"{text!r} is a number in scientific notation, which has lost digits: format the column as text"
     if vr == "UI":
         wrong = next((part for part in text.split("\\") if not is_uid(part.strip())), None)
         return "" if wrong is None else f"{wrong[:80]!r} is not a UID"
-    if vr in _STRICT:
+    if vr in _STRICT and text.strip("*"):
         return next(filter(None, (advice.of_text(vr, part.strip()) for part in text.split("\\"))), "")
     return ""

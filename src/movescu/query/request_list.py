@@ -24,10 +24,10 @@ from movescu.query.find_responses import answers_of_json, answers_of_log, is_fin
 from movescu.query.identifier import make_identifier
 from movescu.query.keys import parse_tag
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
-from movescu.query.list_columns import exact_tag, tag_of_column
-from movescu.query.list_text import Record, read_records, read_text, shown_name
+from movescu.query.list_columns import exact_tag, lowest_level, tag_of_column
+from movescu.query.list_text import ListRecord, read_records, read_text, shown_name
 from movescu.query.list_values import fault_of, is_uid
-from movescu.query.scope import LEVELS, Scope, keyword, level_of
+from movescu.query.scope import Scope, keyword
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -154,7 +154,7 @@ def _of_records(path: str, text: str, common: _Common) -> list[Row]:
         columns, rest = _Columns([_Column(0, "StudyInstanceUID", _STUDY)], [], 1), records
     else:
         columns = _columns(path, first, rest)
-    level = _level([*(column.tag for column in columns.keys), *_tags(common.keys)], MODELS[common.model])
+    level = lowest_level([*(column.tag for column in columns.keys), *_tags(common.keys)], MODELS[common.model])
     raw = common.raw or any(column.tag == _CHARACTER_SET for column in columns.keys)
     common = common._replace(level=level, raw=raw)
     rows = []
@@ -175,7 +175,7 @@ class _CellError(UsageError):
         self.column = f", {column}"
 
 
-def _is_row_of_uids(record: Record) -> bool:
+def _is_row_of_uids(record: ListRecord) -> bool:
     return is_uid(record.cells[0]) and not any(record.cells[1:])
 
 
@@ -185,7 +185,7 @@ def _tags(keys: Iterable[str]) -> list[int]:
     return [parse_tag(name) for name in names]
 
 
-def _columns(path: str, first: Record, rest: Sequence[Record]) -> _Columns:
+def _columns(path: str, first: ListRecord, rest: Sequence[ListRecord]) -> _Columns:
     """Return the columns that the first record names. Raise ``UsageError`` if one probably is a key by another name."""
     own: dict[int, _Column] = {}
     further = []
@@ -230,7 +230,7 @@ def _columns(path: str, first: Record, rest: Sequence[Record]) -> _Columns:
     return _Columns(list(own.values()), further, max(1, *(c.place + 1 for c in own.values())))
 
 
-def _row_of_record(number: int, record: Record, columns: _Columns, common: _Common) -> Row:
+def _row_of_record(number: int, record: ListRecord, columns: _Columns, common: _Common) -> Row:
     cells = record.cells
     known = {column.place for column in columns.keys} | {place for place, _ in columns.further}
     surplus = next((place for place, cell in enumerate(cells) if cell and place not in known), None)
@@ -277,10 +277,3 @@ def _row(number: int, own: Sequence[str], common: _Common, blank: Sequence[_Colu
             )
     scope.check()
     return Row(number, ", ".join(own), identifier)
-
-
-def _level(tags: Iterable[int], levels_of_model: Sequence[str]) -> str:
-    """Return the lowest level to which keys belong, limited to the model; empty if none has a known level."""
-    levels = {level_of(tag) for tag in tags} - {""}
-    lowest = max(levels, key=LEVELS.index, default="")
-    return lowest if lowest in levels_of_model or not lowest else levels_of_model[0 if lowest == "PATIENT" else -1]
