@@ -110,13 +110,7 @@ def read_records(path: str, text: str, is_column: Callable[[str], bool]) -> list
     lines = StringIO(text, newline="")
     skipped, delimiter = _announced(lines)
     lines.seek(0)
-    first = next(_records(path, lines, delimiter or ",", skipped), None)
-    if first is None:
-        return []
-    if not delimiter:
-        delimiter = _delimiter(path, text, is_column)
-    lines.seek(0)
-    return list(_records(path, lines, delimiter, skipped))
+    return list(_records(path, lines, delimiter or _delimiter(path, text, is_column), skipped))
 
 
 def _announced(lines: StringIO) -> tuple[int, str]:
@@ -132,9 +126,10 @@ def _delimiter(path: str, text: str, is_column: Callable[[str], bool]) -> str:
     best, most = ",", (0, 0)
     for mark in DELIMITERS:
         try:
-            cells = next(_records(path, StringIO(text, newline=""), mark, 0)).cells
+            first = next(_records(path, StringIO(text, newline=""), mark, 0), None)
         except UsageError:  # with another delimiter, a quote ends elsewhere
             continue
+        cells = [] if first is None else first.cells
         found = sum(map(is_column, cells)), len(cells)
         if found > most:
             best, most = mark, found
@@ -170,7 +165,7 @@ def _records(path: str, lines: StringIO, delimiter: str, skipped: int) -> Iterat
                 hint="double each quote within quotes, and put one at both ends",
             ) from None
         cells = [_plain(cell) for cell in cells]
-        if any(cells):
+        if any(cell.strip(DELIMITERS) for cell in cells):  # of a list with one column, the delimiter is unknown
             yield ListRecord(begun, cells)
 
 
