@@ -1,4 +1,4 @@
-"""Lists of requests: what people's programs write becomes the keys that they meant, or an error with line and column."""
+"""Lists of requests: what spreadsheets write becomes the keys that were meant, or an error with line and column."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
@@ -185,16 +185,16 @@ def test_cell_that_is_not_utf_8_and_not_sent_does_no_harm(folder: Path) -> None:
 
 LOG = """I: Requesting Association
 I: Request Identifiers:
-I: 
+I:
 I: # Dicom-Data-Set
 I: # Used TransferSyntax: Little Endian Explicit
 I: (0008,0052) CS [STUDY]                                  #   6, 1 QueryRetrieveLevel
 I: (0010,0020) LO [P*]                                     #   2, 1 PatientID
 I: (0020,000d) UI (no value available)                     #   0, 0 StudyInstanceUID
-I: 
+I:
 I: ---------------------------
 I: Find Response: 1 (Pending)
-I: 
+I:
 I: # Dicom-Data-Set
 I: # Used TransferSyntax: Little Endian Explicit
 I: (0008,0052) CS [STUDY ]                                 #   6, 1 QueryRetrieveLevel
@@ -206,17 +206,17 @@ I:   (fffe,e000) na (Item with explicit length #=1)          #   0, 1 Item
 I:     (0020,000d) UI [9.9]                                    #   4, 1 StudyInstanceUID
 I:   (fffe,e00d) na (ItemDelimitationItem for re-encoding)   #   0, 0 ItemDelimitationItem
 I: (fffe,e0dd) na (SequenceDelimitationItem for re-encod.) #   0, 0 SequenceDelimitationItem
-I: 
+I:
 I: ---------------------------
 I: Find Response: 2 (Pending)
-I: 
+I:
 I: # Dicom-Data-Set
 I: (0008,0052) CS [STUDY ]                                 #   6, 1 QueryRetrieveLevel
 I: (0020,000d) UI [1.2.4 ]                                 #   6, 1 StudyInstanceUID
-I: 
+I:
 I: Received Final Find Response (Success)
 I: (0020,000d) UI [1.2.5 ]                                 #   of nothing
-"""
+""".replace("I:\n", "I: \n")
 QIDO = [
     {
         "00081190": {"vr": "UR", "Value": ["http://archive/studies/1.2.3"]},
@@ -228,7 +228,10 @@ QIDO = [
 ]
 
 
-@pytest.mark.parametrize("text", [LOG, LOG.replace("I: ", "D: "), LOG.replace("I: ", ""), json.dumps(QIDO, indent=1)])
+@pytest.mark.parametrize(
+    "text",
+    [LOG, LOG.replace("I: ", "D: "), LOG.replace("I: ", ""), LOG.replace("I: \n", "I:\n"), json.dumps(QIDO, indent=1)],
+)
 def test_answers_of_a_query_are_requested_by_their_unique_keys(folder: Path, text: str) -> None:
     rows = entries(folder, text)
     assert [keys_of(row) for row in rows] == [{"StudyInstanceUID": "1.2.3"}, {"StudyInstanceUID": "1.2.4"}]
@@ -299,7 +302,13 @@ def test_entry_of_a_table_that_would_request_something_else_is_an_error(row: dic
 
 UIDS = st.lists(st.integers(0, 10**6), min_size=2, max_size=6).map(lambda parts: ".".join(map(str, parts)))
 PRINTED = st.characters(categories=("L", "N", "P", "S"), include_characters=" ")
-PATIENTS = st.text(PRINTED, min_size=1, max_size=12).map(str.strip).filter(lambda text: text and "\\" not in text)
+PATIENTS = (
+    st.text(PRINTED, min_size=1, max_size=12)
+    .map(str.strip)
+    .filter(
+        lambda text: text.strip(",;|") and "\\" not in text and "E" not in text.upper()  # 1.2E3 is an error
+    )
+)
 SAID = {
     "PatientID": PATIENTS,
     "StudyInstanceUID": UIDS,
@@ -322,17 +331,13 @@ ENCODINGS = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-1
     encoding=ENCODINGS,
 )
 def test_list_in_any_dialect_gives_back_what_was_written(
-    folder: Path, table: list[dict[str, str]], order: list[str], dialect: dict[str, str], encoding: str
+    folder: Path, table: list[dict[str, str]], order: list[str], dialect: dict[str, Any], encoding: str
 ) -> None:
     written = io.StringIO()
-    writer = csv.DictWriter(written, order, **dialect)  # type: ignore[arg-type] # the fixed names are those of csv
+    writer = csv.DictWriter(written, order, **dialect)
     writer.writeheader()
     writer.writerows(table)
-    try:
-        rows = entries(folder, written.getvalue().encode(encoding))
-    except UsageError as error:
-        assert "scientific notation" in str(error) or "not name one entity" in str(error)
-        return
+    rows = entries(folder, written.getvalue().encode(encoding))
     comments = [record for record in table if record[order[0]].lstrip().startswith("#")]
     if comments and dialect["quoting"] == csv.QUOTE_MINIMAL:
         return
