@@ -109,8 +109,15 @@ def _single(vr: bytes, wanted: str) -> Callable[[str], bool]:
     folded = _folded(vr, wanted)
     if vr in _WILD and ("*" in wanted or "?" in wanted):
         pattern = re.compile(_expression(folded), re.DOTALL)
-        return lambda text: pattern.fullmatch(_folded(vr, text)) is not None
-    return lambda text: _folded(vr, text) == folded
+        return lambda text: any(pattern.fullmatch(one) for one in _representations(vr, text))
+    return lambda text: folded in _representations(vr, text)
+
+
+def _representations(vr: bytes, text: str) -> tuple[str, ...]:
+    """Return the texts that a key may match: of a person name, all component groups and each of them (PS3.5 6.2.1)."""
+    if vr != b"PN":
+        return (text,)
+    return (_folded(vr, text), *(_folded(vr, group) for group in text.split("=") if group))
 
 
 def _moments(wanted: str) -> Callable[[str], bool]:

@@ -85,6 +85,8 @@ class ArchiveAssociation:
         """Whether ``cancel`` was called."""
         self.moving = False
         """Whether a C-MOVE request is in progress."""
+        self.cancel_sent = False
+        """Whether C-CANCEL was sent for the current or last request."""
 
     def close(self) -> None:
         """Abort the association, if open, and close the sockets of ``cancel``."""
@@ -209,7 +211,7 @@ class ArchiveAssociation:
             priority=config.request.priority,
         )
         data = identifier.encode(context.transfer_syntax)
-        self.moving = True
+        self.moving, self.cancel_sent = True, False
         try:
             with self._ending_on_error(connection):
                 return self._exchange_responses(scu, connection, data, on_response, on_request)
@@ -236,8 +238,12 @@ class ArchiveAssociation:
             if on_response is not None:
                 on_response(response)
             if number == self._config.request.cancel_after and response.status_class is StatusClass.PENDING:
-                scu.cancel(patience)
+                self._cancel(scu, patience)
         return response
+
+    def _cancel(self, scu: MoveSCU, patience: Patience) -> None:
+        self.cancel_sent = True
+        scu.cancel(patience)
 
     def cancel(self) -> None:
         """Send C-CANCEL for the current request. Safe from any thread and from a signal handler."""
@@ -254,7 +260,7 @@ class ArchiveAssociation:
             while True:
                 if self.cancelled and not sent:
                     sent = True
-                    scu.cancel(patience)
+                    self._cancel(scu, patience)
                     patience.cancelled()
                 if connection.readable(patience.remaining(), self._wakened.fileno()):
                     return

@@ -334,6 +334,12 @@ class Client:
             address = next((association.local_address for _, association in self._idle), "")
         return address, self.port
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether an idle association is open."""
+        with self._lock:
+            return bool(self._idle)
+
     def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
         """Return an idle association of the same model, else a new one, not open."""
         while True:

@@ -11,11 +11,12 @@ import time
 
 from movescu._runtime.record import replace
 from movescu.errors import PeerError, StoreError, UsageError
-from movescu.retrieve.attempts import AttemptLoop, RequestState, joined
+from movescu.retrieve.attempts import AttemptLoop
+from movescu.retrieve.request_state import RequestState, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from queue import SimpleQueue
     from typing import Protocol, Self
 
@@ -89,6 +90,8 @@ class Retrieve:
         """State of each request, or one state of requests that share their attempts."""
         self.waited = False
         """Whether objects were awaited after a final response."""
+        self.on_leave: Callable[[ArchiveAssociation], None] | None = None
+        """Ends the association with the archive as soon as nothing is left to request. Default: the client keeps it."""
         self._judging = False
 
     @property
@@ -256,6 +259,7 @@ class Retrieve:
                 alone=alone,
                 row=self._row,
                 closing=self._client.closing and number == len(groups),
+                complete=lambda: self._leave(association),
             )
             if self.cancelled:
                 loop.cancel()
@@ -269,6 +273,10 @@ class Retrieve:
             finally:
                 self.waited |= loop.waited
                 self._loop = None
+
+    def _leave(self, association: ArchiveAssociation) -> None:
+        if self.on_leave is not None and association.is_open:
+            self.on_leave(association)
 
     def _judged(self) -> Result:
         """Flush the target and return the result."""

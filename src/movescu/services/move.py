@@ -34,7 +34,9 @@ MAXIMUM_IDENTIFIER: Final = 16 << 20
 class MoveResponse(Record):
     """A C-MOVE response (PS3.7 table 9.1-4); a count is None if the archive left it out.
 
-    ``failed_sop_instance_uids``: of a final response (PS3.4 C.4.2.1.4.2). Default: empty.
+    ``failed_sop_instance_uids``: of a final response (PS3.4 C.4.2.1.4.2). Default: empty. ``pending_completed``,
+    ``pending_failed``: of a final response: the highest counts of the pending ones before it, those with warnings among
+    the completed. Default: 0.
     """
 
     message_id: int
@@ -46,6 +48,8 @@ class MoveResponse(Record):
     error_comment: str = ""
     offending_elements: tuple[int, ...] = ()
     failed_sop_instance_uids: tuple[str, ...] = ()
+    pending_completed: int = 0
+    pending_failed: int = 0
 
     @property
     def status_class(self) -> StatusClass:
@@ -81,6 +85,8 @@ class MoveSCU:
         self._priority = priority
         self._message_id = 0
         self._counts: tuple[int | None, ...] = ()
+        self._completed = 0
+        self._failed = 0
         self._counted = 0.0
         self._uncounted = 0.0
 
@@ -93,6 +99,8 @@ class MoveSCU:
 
     def _note(self, response: CMoveRSP) -> None:
         counts = response.remaining, response.completed, response.failed, response.warning
+        self._completed = max(self._completed, (response.completed or 0) + (response.warning or 0))
+        self._failed = max(self._failed, response.failed or 0)
         if not any(count is not None for count in counts):
             self._uncounted = time.monotonic()
         elif counts != self._counts:
@@ -144,6 +152,8 @@ class MoveSCU:
                 response.error_comment or "",
                 response.offending_elements,
                 uids,
+                self._completed if final else 0,
+                self._failed if final else 0,
             )
 
     def _check(self, message: Message) -> CMoveRSP:

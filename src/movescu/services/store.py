@@ -171,7 +171,8 @@ class StorageSCP:
             )
 
     def _store(self, exchange: Exchange, incoming: Incoming) -> None:
-        request = incoming.request
+        request, connection = incoming.request, exchange.connection
+        connection.has_carried_objects = connection.is_within_message = True
         if _log.isEnabledFor(INFO):
             _log.info("received store request (MsgID %d, %s)", request.message_id, incoming.prefix)
         try:
@@ -183,6 +184,7 @@ class StorageSCP:
         self._on_received(received)
         response = encode_success(request) if received.error is None else _encode_failure(received, received.error)
         exchange.send_command(incoming.context.context_id, response, self._silence)
+        connection.is_within_message = False
         self._on_responded()
 
     def _receive(self, exchange: Exchange, incoming: Incoming) -> Received:

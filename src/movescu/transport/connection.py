@@ -81,6 +81,10 @@ class Connection:
         """When the last byte arrived, or the wait for one began, on the monotonic clock; read by other threads."""
         self.waiting = False
         """Whether the peer's next byte is awaited: only such time is the peer's silence. Read by other threads."""
+        self.has_carried_objects = False
+        """Whether a C-STORE request has arrived. Read by other threads."""
+        self.is_within_message = False
+        """Whether a C-STORE request has arrived and was not responded to yet. Read by other threads."""
 
     @property
     def peer(self) -> str:

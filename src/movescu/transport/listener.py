@@ -96,13 +96,14 @@ class Listener:
 
     @property
     def last_activity(self) -> float:
-        """When the last byte arrived over any association, on the monotonic clock, 0 for never.
+        """When the last byte arrived over an association that carries objects, on the monotonic clock, 0 for never.
 
-        Now, while an association is served: a peer that this side keeps waiting is not silent.
+        An association without any, as for C-ECHO, is no sign of life of the archive. Now, while such an association is
+        served: a peer that this side keeps waiting is not silent.
         """
         with self.changed:
             now = time.monotonic()
-            of_open = (c.last_activity if c.waiting else now for c in self._associated)
+            of_open = (c.last_activity if c.waiting else now for c in self._associated if c.has_carried_objects)
             return max(self._last_activity, *of_open, 0.0)
 
     def close(self) -> None:
@@ -170,7 +171,8 @@ class Listener:
             self._unassociated.pop(connection, None)
             if connection in self._associated:
                 del self._associated[connection]
-                self._last_activity = time.monotonic()
+                if connection.has_carried_objects:
+                    self._last_activity = time.monotonic()
             self._threads.discard(thread)
             self.changed.notify_all()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
+    from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.observer import Observer
@@ -147,6 +148,7 @@ class _Command:
         self._settings = settings
         self._accounts = accounts
         self._config: Config = config_of(settings)
+        self._unreleased: PeerError | None = None
 
     def run(self) -> int:
         """Retrieve and return the exit code. Raise errors before the first request."""
@@ -162,6 +164,7 @@ class _Command:
             client.open()
             retrieve = client.prepare([identifier for identifier in wanted for _ in range(settings.repeat)])
             signals.retrieval = retrieve
+            retrieve.on_leave = self._leave
             with _shown(progress, client):
                 result = retrieve.run()
                 diagnostics.report_retrieve(retrieve, result, client)
@@ -181,27 +184,39 @@ class _Command:
 
         return Progress(self._config, display=self._settings.progress)
 
+    def _leave(self, association: ArchiveAssociation) -> None:
+        """End an association with nothing left to request, before senders end theirs: some wait for it."""
+        if self._settings.abort:
+            _log.info("aborting association")
+            association.abort()
+            return
+        try:
+            association.release()
+        except PeerError as error:
+            self._unreleased = error
+
     def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
-        """End the association and return the resulting exit codes.
+        """End the association, unless it has ended, and return the resulting exit codes.
 
         A missing confirmation is no error if objects were awaited after the final response: the archive may have ended
         the idle association meanwhile.
         """
         if self._settings.abort:
-            _log.info("aborting association")
-            client.abort()
+            if client.is_connected:
+                _log.info("aborting association")
+                client.abort()
             return set()
         try:
             client.release()
         except PeerError as error:
-            if not retrieve.waited:
-                diagnostics.complain("association release failed", error, ExitCode.RELEASE_FAILED)
-                return {ExitCode.RELEASE_FAILED}
-            _log.info(
-                "the archive did not confirm the release, perhaps since the association was idle for long: %s",
-                error,
-            )
-        return set()
+            if retrieve.waited:
+                _log.info("the archive did not confirm the release, perhaps since the association was idle: %s", error)
+            else:
+                self._unreleased = error
+        if self._unreleased is None:
+            return set()
+        diagnostics.complain("association release failed", self._unreleased, ExitCode.RELEASE_FAILED)
+        return {ExitCode.RELEASE_FAILED}
 
 
 def _shown(progress: Observer, client: Client) -> AbstractContextManager[object]:
