@@ -106,7 +106,8 @@ def test_a_release_that_is_not_confirmed_is_told(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
-        session.respond(completed=0)
+        setting.send(setting.made[:1])
+        session.respond(completed=1)
         session.close()
 
     setting.run(script, code=67)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Final
 
+    from movescu.dimse.exchange import Exchange
     from movescu.query.identifier import Identifier
     from movescu.retrieve.config import Config
     from movescu.retrieve.observer import Observer
@@ -78,6 +79,7 @@ class ArchiveAssociation:
         self._meanwhile = meanwhile
         self._observer = observer
         self._connection: Connection | None = None
+        self._exchange: Exchange | None = None
         self._wakened, self._wake = socket.socketpair()
         self._wakened.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._wake.setblocking(False)  # noqa: FBT003 - as above
@@ -198,13 +200,12 @@ class ArchiveAssociation:
         Raise ``PeerError`` if the association ends before the final response. The association is then aborted so that
         the archive stops sending.
         """
-        from movescu.dimse.exchange import Exchange  # late: not needed to connect
-        from movescu.services.move import MoveSCU
+        from movescu.services.move import MoveSCU  # late: not needed to connect
 
         connection, context = self._ready(MODELS[self._config.request.model][1])
         config = self._config
         scu = MoveSCU(
-            Exchange(connection),
+            self._exchange_on(connection),
             context,
             config.move_destination,
             read_pending=config.request.read_pending,
@@ -278,13 +279,12 @@ class ArchiveAssociation:
 
     def echo(self) -> None:
         """Send C-ECHO (PS3.7 9.1.5). Raise ``PeerError`` unless the archive answers with success."""
-        from movescu.dimse.exchange import Exchange  # late: not needed for C-MOVE
-        from movescu.services.echo import EchoSCU
+        from movescu.services.echo import EchoSCU  # late: not needed for C-MOVE
 
         connection, context = self._ready(VERIFICATION)
         silence = Silence(self._config.timeouts.dimse or _ECHO_SECONDS, "waiting for the answer to C-ECHO")
         with self._ending_on_error(connection):
-            status = EchoSCU(Exchange(connection), context).echo(silence)
+            status = EchoSCU(self._exchange_on(connection), context).echo(silence)
         if status != SUCCESS:
             raise PeerError(f"the archive answers C-ECHO with status 0x{status:04x}", hint="check the archive's log")
 
@@ -296,14 +296,13 @@ class ArchiveAssociation:
         Read the iterator to its end before the next request. Raise ``NoPresentationContextError`` if the abstract
         syntax was not accepted, ``PeerError`` if the association ends; it is then aborted.
         """
-        from movescu.dimse.exchange import Exchange  # late: not needed for C-MOVE
-        from movescu.services.find import FindSCU
+        from movescu.services.find import FindSCU  # late: not needed for C-MOVE
 
         connection, context = self._ready(abstract_syntax)
         patience = self._patience(connection, lambda: connection.last_activity)
-        scu = FindSCU(Exchange(connection), context)
+        scu = FindSCU(self._exchange_on(connection), context)
         with self._ending_on_error(connection):
-            scu.request(identifier.encode(context.transfer_syntax), patience)
+            scu.request(identifier.encode(context.transfer_syntax), patience, next(self._message_ids))
             for response in scu.responses(patience):
                 yield response, context
 
@@ -314,6 +313,14 @@ class ArchiveAssociation:
         if self._connection is None or context is None:
             raise NoPresentationContextError(f"the archive does not offer {abstract_syntax}")
         return self._connection, context
+
+    def _exchange_on(self, connection: Connection) -> Exchange:
+        """Return the exchange of the association: it knows earlier requests, to which late responses may arrive."""
+        if self._exchange is None or self._exchange.connection is not connection:
+            from movescu.dimse.exchange import Exchange  # late: not needed to connect
+
+            self._exchange = Exchange(connection)
+        return self._exchange
 
     @contextlib.contextmanager
     def _ending_on_error(self, connection: Connection) -> Iterator[None]:

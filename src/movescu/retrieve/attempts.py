@@ -313,6 +313,7 @@ class AttemptLoop:
         def complete() -> None:
             from movescu.retrieve.judgement import judge  # late: needed after the final response
 
+            self.waited |= awaiting.waited
             if self._closing and not (judge(evidence()).reasons or state.missing or state.unlisted):
                 self._on_complete()
 

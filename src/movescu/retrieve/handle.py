@@ -275,6 +275,7 @@ class Retrieve:
                 self._loop = None
 
     def _leave(self, association: ArchiveAssociation) -> None:
+        self.waited |= self._loop is not None and self._loop.waited
         if self.on_leave is not None and association.is_open:
             self.on_leave(association)
 

@@ -92,10 +92,10 @@ class Awaiting:
 
     @property
     def _complete(self) -> bool:
-        """Whether everything counted has arrived, or everything listed if the archive does not count."""
-        if self._counted:
-            return self._round.arrived >= self.expected and not self._silent
-        return self._satisfied is True
+        """Whether everything listed has arrived, or everything counted."""
+        if self._satisfied:
+            return True
+        return self._counted and self._round.arrived >= self.expected and not self._silent
 
     @property
     def _silent(self) -> bool:
@@ -104,6 +104,11 @@ class Awaiting:
         successful = any(response.status_class is StatusClass.SUCCESS for response in one.responses)
         failed = any(response.failed or response.failed_sop_instance_uids for response in one.responses)
         return successful and not (self.elsewhere or self.expected or one.arrived or failed)
+
+    @property
+    def _is_wanting(self) -> bool:
+        """Whether counts, the list or their absence say that objects are still to come."""
+        return self._counted or self._silent or self._satisfied is False
 
     @property
     def _exceeded(self) -> bool:
@@ -121,8 +126,9 @@ class Awaiting:
         told = False
         with listener.changed:
             while not cancelled():
-                if not told and self._ended:
+                if not told and self._ended and not any(c.is_within_message for c in self._open(listener)):
                     told = True
+                    self.waited = time.monotonic() - final > _GLANCE
                     listener.changed.release()  # ``complete`` waits for the archive
                     try:
                         self._on_complete()
@@ -147,17 +153,18 @@ class Awaiting:
         limit = float("inf") if self._until is None else self._until - now
         if limit <= 0:
             return 0.0
-        if self._ended and not self._closing:
+        found = self._open(listener)
+        if self._ended and not self._closing and not any(one.is_within_message for one in found):
             return 0.0
         lost = self._round.lost
         if not self._alone:
             silent = max(final, self._round.touched) + self._config.timeouts.linger - now
             return 0.0 if lost or self._complete else min(silent, limit)
-        if found := self._open(listener):
+        if found:
             return min(limit, *(self._seconds_for(one, final, now) for one in found))
-        if not (lost or self._complete):
-            return min(max(final, listener.last_activity) + self._config.timeouts.linger - now, limit)
-        return 0.0
+        if lost or self._complete or not (self._is_wanting or listener.unassociated):
+            return 0.0
+        return min(max(final, listener.last_activity) + self._config.timeouts.linger - now, limit)
 
     def _seconds_for(self, connection: Connection, final: float, now: float) -> float:
         """Return the seconds until the next check of an open association; end it if it has gone silent."""

@@ -13,7 +13,8 @@ from movescu._runtime.record import Record
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
 from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
-from movescu.errors import AbortReason, DataSetError, ProtocolError
+from movescu.errors import AbortReason, DataSetError, ProtocolError, TimedOutError
+from movescu.transport.deadlines import Silence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.move")
 
 _FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
+_LIST_SECONDS: Final = 2.0
+"""Seconds. Silence after a final response after which the list that it announces is given up."""
 MAXIMUM_IDENTIFIER: Final = 16 << 20
 """Longest identifier of a final response that is read, in bytes; a list of 100,000 failed UIDs has 6.5 MB."""
 
@@ -112,6 +115,7 @@ class MoveSCU:
         ``message_id``: default 0, the one after the last request's.
         """
         self._message_id = message_id or self._message_id % 0xFFFF + 1
+        self._exchange.begin(self._message_id)
         message = CMoveRQ(self._context.abstract_syntax, self._message_id, self._destination, self._priority)
         self._exchange.send(self._context.context_id, message, deadline, identifier)
         _log.info("C-MOVE request sent (MsgID %d, destination %s)", self._message_id, self._destination)
@@ -136,10 +140,12 @@ class MoveSCU:
             response = self._check(message)
             self._note(response)
             final = status_class(response.status) is not StatusClass.PENDING
+            if final:
+                self._exchange.end(self._message_id)
             uids: tuple[str, ...] = ()
             if response.command_data_set_type != NO_DATA_SET:
                 if final:
-                    uids = self._failed_uids(deadline)
+                    uids = self._failed_uids()
                 else:
                     self._skip_data_set()
             yield MoveResponse(
@@ -170,13 +176,19 @@ class MoveSCU:
         if not self._read_pending:
             self._exchange.forget_data_set()
 
-    def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
+    def _failed_uids(self) -> tuple[str, ...]:
+        """Return the Failed SOP Instance UID List; a list that is announced and does not follow is not waited for."""
         from movescu.dataset.transcoder import values_of  # late: most final responses have no list
 
         identifier = bytearray()
-        for fragment in self._exchange.data_set(deadline):
-            if len(identifier) < MAXIMUM_IDENTIFIER:
-                identifier += fragment
+        try:
+            for fragment in self._exchange.data_set(Silence(_LIST_SECONDS, "waiting for the list of failed objects")):
+                if len(identifier) < MAXIMUM_IDENTIFIER:
+                    identifier += fragment
+        except TimedOutError:
+            _log.warning("a final C-MOVE response announces a list of failed objects, and none arrived")
+            self._exchange.forget_data_set()
+            return ()
         if len(identifier) >= MAXIMUM_IDENTIFIER:
             _log.warning("the archive's list of failed objects is longer than %d bytes: ignored", MAXIMUM_IDENTIFIER)
             return ()

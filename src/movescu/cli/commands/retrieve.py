@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from functools import partial
 
 from movescu._runtime.late_log import ERROR, logger_of
 from movescu.cli import streams
@@ -21,6 +22,7 @@ from movescu.retrieve.client import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import Final
 
@@ -164,7 +166,7 @@ class _Command:
             client.open()
             retrieve = client.prepare([identifier for identifier in wanted for _ in range(settings.repeat)])
             signals.retrieval = retrieve
-            retrieve.on_leave = self._leave
+            retrieve.on_leave = partial(self._leave, retrieve)
             with _shown(progress, client):
                 result = retrieve.run()
                 diagnostics.report_retrieve(retrieve, result, client)
@@ -184,35 +186,35 @@ class _Command:
 
         return Progress(self._config, display=self._settings.progress)
 
-    def _leave(self, association: ArchiveAssociation) -> None:
+    def _leave(self, retrieve: Retrieve, association: ArchiveAssociation) -> None:
         """End an association with nothing left to request, before senders end theirs: some wait for it."""
         if self._settings.abort:
             _log.info("aborting association")
             association.abort()
-            return
-        try:
-            association.release()
-        except PeerError as error:
-            self._unreleased = error
+        else:
+            self._release(retrieve, association.release)
 
-    def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
-        """End the association, unless it has ended, and return the resulting exit codes.
+    def _release(self, retrieve: Retrieve, release: Callable[[], None]) -> None:
+        """Release an association and note a missing confirmation.
 
-        A missing confirmation is no error if objects were awaited after the final response: the archive may have ended
-        the idle association meanwhile.
+        It is no error if objects were awaited after the final response: the archive may have ended the idle association
+        meanwhile.
         """
-        if self._settings.abort:
-            if client.is_connected:
-                _log.info("aborting association")
-                client.abort()
-            return set()
         try:
-            client.release()
+            release()
         except PeerError as error:
             if retrieve.waited:
                 _log.info("the archive did not confirm the release, perhaps since the association was idle: %s", error)
             else:
                 self._unreleased = error
+
+    def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
+        """End the association, unless it has ended, and return the resulting exit codes."""
+        if not self._settings.abort:
+            self._release(retrieve, client.release)
+        elif client.is_connected:
+            _log.info("aborting association")
+            client.abort()
         if self._unreleased is None:
             return set()
         diagnostics.complain("association release failed", self._unreleased, ExitCode.RELEASE_FAILED)
