@@ -7,8 +7,7 @@ association is awaited while data arrives. If a timeout ends the wait, the assoc
 
 from __future__ import annotations
 
-import time
-
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dimse.status import StatusClass
 
@@ -67,18 +66,18 @@ class Awaiting:
 
     def wait(self, listener: Listener, *, cancelled: Callable[[], bool]) -> None:
         """Wait for objects that are still on their way."""
-        final = time.monotonic()
+        final = clock.now()
         with listener.changed:
             while not cancelled() and (seconds := self._seconds(listener, final)) > 0:
                 # Bounded: a signal handler that cancels may run between the check and the wait.
                 listener.changed.wait(min(seconds, _GLANCE))
             if not (cancelled() or (self._counted and self._complete)):
                 self.cut_off = len(listener.open_associations)
-        self.waited = time.monotonic() - final > _GLANCE
+        self.waited = clock.now() - final > _GLANCE
 
     def _seconds(self, listener: Listener, final: float) -> float:
         """Return the seconds left to wait, 0 for none; end associations that have gone silent."""
-        now = time.monotonic()
+        now = clock.now()
         limit = float("inf") if self._until is None else self._until - now
         if limit <= 0:
             return 0.0
