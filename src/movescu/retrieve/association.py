@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import socket
-import time
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import VERIFICATION
@@ -19,6 +18,7 @@ from movescu.dimse.status import SUCCESS, StatusClass
 from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
 from movescu.retrieve.config import MODELS
 from movescu.retrieve.stragglers import shortest
+from movescu.transport import network
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline, Patience, Silence
 from movescu.transport.sockets import connect
@@ -80,7 +80,7 @@ class ArchiveAssociation:
         self._observer = observer
         self._connection: Connection | None = None
         self._exchange: Exchange | None = None
-        self._wakened, self._wake = socket.socketpair()
+        self._wakened, self._wake = network.socketpair()
         self._wakened.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._wake.setblocking(False)  # noqa: FBT003 - as above
         self.cancelled = False
@@ -170,7 +170,7 @@ class ArchiveAssociation:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        left = None if self._until is None else max(self._until - time.monotonic(), _FAREWELL)
+        left = None if self._until is None else max(self._until - clock.now(), _FAREWELL)
         seconds = shortest(self._config.timeouts.acse, left)
         try:
             connection.release(Deadline(seconds, "waiting for the answer to the release request"))
@@ -340,7 +340,7 @@ class ArchiveAssociation:
         """Return a timeout cut to the time left for the retrieve. Raise ``TimedOutError`` if none is left."""
         if self._until is None:
             return seconds
-        left = self._until - time.monotonic()
+        left = self._until - clock.now()
         if left <= 0:
             raise TimedOutError("timed out: the time for the whole retrieve is over")
         return left if seconds is None else min(seconds, left)

@@ -14,9 +14,7 @@ begins with one.
 
 from __future__ import annotations
 
-import threading
-import time
-
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dimse.status import CANCEL, DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN
 from movescu.errors import (
@@ -92,7 +90,7 @@ class AttemptLoop:
         self._until = until
         self._alone = alone
         self._row = row
-        self._given_up = threading.Event()
+        self._given_up = clock.Event()
         self._exact = True
         self.waited = False
         """Whether objects were awaited after a final response."""
@@ -293,8 +291,8 @@ class AttemptLoop:
         """Return a callback that passes responses to the observer, timed from now; None without one."""
         if (observer := self._observer) is None:
             return None
-        begun = time.monotonic()
-        return lambda response: observer.response(response, time.monotonic() - begun, self._row)
+        begun = clock.now()
+        return lambda response: observer.response(response, clock.now() - begun, self._row)
 
     def _askable(self, state: RequestState) -> set[str]:
         """Return the missing objects, less those that we refused for a permanent reason."""
@@ -333,7 +331,7 @@ class AttemptLoop:
 
     def _reason(self, state: RequestState) -> str:
         """Return the reason for another attempt, empty if there is none or no hope."""
-        late = self._until is not None and time.monotonic() >= self._until
+        late = self._until is not None and clock.now() >= self._until
         if self._over or late or any(response.status in _NO_MORE for response in state.last.responses):
             return ""
         if state.error is not None:
@@ -352,7 +350,7 @@ class AttemptLoop:
         longest = min(self._retry.pause * 2 ** (state.in_vain - 1), LONGEST_PAUSE)
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if self._until is not None:
-            seconds = min(seconds, max(self._until - time.monotonic(), 0.0))
+            seconds = min(seconds, max(self._until - clock.now(), 0.0))
         _log.warning("attempt %d: %s; next attempt in %.1f s", state.attempts, reason, seconds)
         if self._observer is not None:
             objects = None if state.inventory is None else len(state.missing)

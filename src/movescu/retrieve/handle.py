@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 
+from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.errors import PeerError, StoreError, UsageError
 from movescu.retrieve.attempts import AttemptLoop
@@ -80,10 +79,10 @@ class Retrieve:
         self._observers: list[Observer] = []
         self._happened: SimpleQueue[Event | None] | None = None
         self._failure: BaseException | None = None
-        self._cancelled = threading.Event()
+        self._cancelled = clock.Event()
         self._association: ArchiveAssociation | None = None
         self._loop: AttemptLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: clock.Thread | None = None
         self._result: Result | None = None
         self._error: BaseException | None = None
         self.states: list[RequestState] = []
@@ -126,16 +125,14 @@ class Retrieve:
     def abort(self) -> None:
         """Cancel, and wait for the thread for a limited time."""
         self.cancel()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and self._thread is not clock.current_thread():
             self._thread.join(10)
 
     def start(self) -> Self:
         """Start the retrieve in its own thread."""
-        import queue  # late: needed with a thread alone
-
-        self._happened = queue.SimpleQueue()
+        self._happened = clock.queue()
         self.observe(self._happened.put)
-        self._thread = threading.Thread(target=self._run_noting, name="movescu-retrieve", daemon=True)
+        self._thread = clock.Thread(target=self._run_noting, name="movescu-retrieve", daemon=True)
         self._thread.start()
         return self
 
@@ -191,7 +188,7 @@ class Retrieve:
 
     def run(self) -> Result:
         """Run the retrieve in this thread and return the result; see ``Client.retrieve``."""
-        begun = time.monotonic()
+        begun = clock.now()
         alone = self._client.begin(self)
         try:
             self._result = self._run(begun, alone=alone)
@@ -223,7 +220,7 @@ class Retrieve:
             if not ended:
                 client.end(self)
         if observer is not None:
-            observer.ended(result, time.monotonic() - begun, self._row, cancelled=self.cancelled)
+            observer.ended(result, clock.now() - begun, self._row, cancelled=self.cancelled)
         return result
 
     @contextlib.contextmanager

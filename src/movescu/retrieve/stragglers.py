@@ -11,13 +11,13 @@ Problem). What the archive counted and what C-FIND listed decide how long to wai
 - More arrived than was counted: the counts say nothing about the end, and open associations are awaited in the same
   way.
 
-Only associations that have carried an object count as open. If a timeout ends the wait, they are counted as cut off.
+An association that carried C-ECHO alone does not count as open; one that carried nothing yet gets ``linger`` seconds.
+If a timeout ends the wait, open ones are counted as cut off.
 """
 
 from __future__ import annotations
 
-import time
-
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dimse.status import StatusClass
 from movescu.retrieve.tally import delivered_of
@@ -122,13 +122,13 @@ class Awaiting:
 
     def wait(self, listener: Listener, *, cancelled: Callable[[], bool]) -> None:
         """Wait for objects that are still on their way, and for senders to end their associations."""
-        final = time.monotonic()
+        final = clock.now()
         told = False
         with listener.changed:
             while not cancelled():
                 if not told and self._ended and not any(c.is_within_message for c in self._open(listener)):
                     told = True
-                    self.waited = time.monotonic() - final > _GLANCE
+                    self.waited = clock.now() - final > _GLANCE
                     listener.changed.release()  # ``complete`` waits for the archive
                     try:
                         self._on_complete()
@@ -140,16 +140,16 @@ class Awaiting:
                 listener.changed.wait(min(seconds, _GLANCE))
             if not (cancelled() or self._complete or self._round.lost):
                 self.cut_off = len(self._open(listener))
-        self.waited = time.monotonic() - final > _GLANCE
+        self.waited = clock.now() - final > _GLANCE
 
     @staticmethod
     def _open(listener: Listener) -> list[Connection]:
-        """Return the associations that have carried an object."""
-        return [connection for connection in listener.open_associations if connection.has_carried_objects]
+        """Return the open associations, but for those that carried C-ECHO and no object."""
+        return [c for c in listener.open_associations if c.has_carried_objects or not c.has_carried_echo]
 
     def _seconds(self, listener: Listener, final: float) -> float:
         """Return the seconds left to wait, 0 for none; end associations that have gone silent."""
-        now = time.monotonic()
+        now = clock.now()
         limit = float("inf") if self._until is None else self._until - now
         if limit <= 0:
             return 0.0
@@ -171,12 +171,15 @@ class Awaiting:
         if not connection.waiting or connection.is_unread:  # waiting for our side, not for the sender
             return _GLANCE
         config, since = self._config, connection.last_activity
-        if self._round.lost:  # after the archive was lost, an idle sender is unlikely to go on
+        silence: float | None
+        if not connection.has_carried_objects:
+            silence = min(config.timeouts.linger, config.timeouts.store)
+        elif self._round.lost:  # after the archive was lost, an idle sender is unlikely to go on
             silence = shortest(config.timeouts.store, config.timeouts.dimse, config.timeouts.stall)
         else:
             silence, since = config.timeouts.store, max(since, final)
-            if self._ended and not connection.is_within_message:
-                silence = min(silence, FAREWELL)
+        if self._ended and silence is not None and not connection.is_within_message:
+            silence = min(silence, FAREWELL)
         left = float("inf") if silence is None else since + silence - now
         if left > 0:
             return left

@@ -6,9 +6,7 @@ with the objects that arrive for them. ``evidence_of`` makes ``Evidence`` from a
 
 from __future__ import annotations
 
-import threading
-import time
-
+from movescu._runtime import clock
 from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
 from movescu.retrieve.evidence import Evidence
 
@@ -47,7 +45,7 @@ class Tally:
         self.uids: set[str] | None = set() if remember else None
         """SOP instance UIDs of stored objects; None unless remembered."""
         self._again = 0
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
 
     @property
     def arrived(self) -> int:
@@ -125,7 +123,7 @@ class Round:
         self._titles = titles
         self._seen: set[int] = set()  # hashes of SOP instance UIDs
         self._again: dict[int, int] = {}
-        self._counting = threading.Lock()
+        self._counting = clock.Lock()
         self.message_ids: set[int] = set()
         self.wanted = wanted
         self.extra: set[str] = set()
@@ -144,7 +142,7 @@ class Round:
 
     def count(self, received: Received) -> None:
         """Count an object that arrived for this round."""
-        self.touched = time.monotonic()
+        self.touched = clock.now()
         self.tally.count(received)
         if self.total is not None:
             self.total.count(received)

@@ -6,8 +6,7 @@ Sends a request and yields its responses one by one, the final one with its Fail
 
 from __future__ import annotations
 
-import time
-
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import Record
 from movescu.dimse import PRIORITY_MEDIUM
@@ -105,9 +104,9 @@ class MoveSCU:
         self._completed = max(self._completed, (response.completed or 0) + (response.warning or 0))
         self._failed = max(self._failed, response.failed or 0)
         if not any(count is not None for count in counts):
-            self._uncounted = time.monotonic()
+            self._uncounted = clock.now()
         elif counts != self._counts:
-            self._counts, self._counted = counts, time.monotonic()
+            self._counts, self._counted = counts, clock.now()
 
     def request(self, identifier: bytes, deadline: Deadline, message_id: int = 0) -> int:
         """Send a C-MOVE request, and return its message ID; ``identifier`` is in the context's transfer syntax.

@@ -162,6 +162,7 @@ class StorageSCP:
             self._store(exchange, Incoming(message, context, calling_ae_title))
         elif isinstance(message, CEchoRQ):
             _log.info("received C-ECHO request (MsgID %d)", message.message_id)
+            exchange.connection.has_carried_echo = True
             response = CEchoRSP(message.message_id, codes.SUCCESS, message.affected_sop_class_uid)
             exchange.send(context_id, response, self._silence)
         else:
