@@ -289,6 +289,55 @@ def test_archive_that_counts_more_objects_than_it_lists_is_not_believed(embedded
     assert embedded.there == embedded.of_study(0)
 
 
+@pytest.mark.parametrize("mode", [[], ["--retry", 1], ["--verify"]])
+@pytest.mark.parametrize("how", ["twice", "for another title"])
+def test_object_that_nobody_asked_for_makes_up_for_no_missing_one(
+    embedded: Place, mode: list[object], how: str
+) -> None:
+    """The archive counts two objects as delivered."""
+    study = embedded.made[:1]
+    sent = study * 2 if how == "twice" else embedded.made[:2]
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        move = session.serve_finds(study)
+        assert move is not None
+        with scripted.sender(embedded.port, sent) as sender:
+            for number, one in enumerate(sent):
+                title = "SOMEBODY" if number and how != "twice" else "MOVESCU"
+                assert sender.store(one, title) == 0
+        session.respond(completed=2)
+        while session.serve_finds(study) is not None:  # --retry requests again what is missing, and that is nothing
+            session.respond(completed=0)
+
+    keys = [f"StudyInstanceUID={embedded.studies[0]}"]
+    outcome = run_scripted(embedded, script, *mode, "--linger", 0, keys=keys, code=63)
+    assert "counts 2 objects as delivered" in outcome.log
+
+
+def limited(place: Place, wishes: dict[str, object], *options: object) -> Outcome:
+    with peers.orthanc({"MOVESCU": (peers.HOST, place.port)}, wishes, tcp_nodelay=True) as peer:
+        peer.load(corpus.paths(place.made))
+        of_it = place._replace(address=peer.address, aet=peer.aet)
+        return of_it.run(*options, keys=["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={place.studies[0]}"], code=63)
+
+
+@pytest.mark.parametrize("options", [["--verify"], ["--resume"], ["--verify", "--retry", 2]])
+@pytest.mark.parametrize("limit", ["LimitFindInstances", "LimitFindResults"])
+def test_list_that_orthanc_cuts_short_does_not_stop_the_retrieve(
+    tmp_path: Path, limit: str, options: list[object]
+) -> None:
+    made_in, received = tmp_path / "made", tmp_path / "received"
+    made_in.mkdir()
+    received.mkdir()
+    made = corpus.make_study(made_in, series=3, instances=3, size=2000)
+    place = Place(("", 0), "", made, received, peers.free_port())
+    outcome = limited(place, {limit: 2}, *options)
+    assert place.there == {one.instance_uid for one in made}
+    assert "cannot be verified" in outcome.log
+    assert "status 0xfe00 (Cancel) after 2 answers" in outcome.log
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_object_that_broke_off_and_is_in_no_list_is_no_success(embedded: Place, *, lost: bool) -> None:
     """All that was listed is here; then an object of which the list knew nothing is cut, and the archive may abort."""

@@ -327,9 +327,11 @@ class Sender:
         self._exchange = Exchange(connection)
         self._message_id = 0
 
-    def store(self, instance: Instance) -> int:
-        """Send an object; gives the status of the response."""
+    def store(self, instance: Instance, originator: str | None = None) -> int:
+        """Send an object; gives the status of the response. ``originator``: the Move Originator's AE title."""
         request, context_id = self._request(instance)
+        if originator is not None:
+            request.move_originator_ae_title, request.move_originator_message_id = originator, 1
         self._exchange.send(context_id, request, soon(), data_set(instance.path))
         _, response = self._exchange.receive_response(soon())
         assert isinstance(response, CStoreRSP), response

@@ -31,7 +31,7 @@ from movescu.retrieve.tally import Round, delivered_of, evidence_of, found_nothi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Final
 
     from movescu.query.identifier import Identifier
@@ -185,13 +185,14 @@ class AttemptLoop:
         if self._listed_first or state.attempts > 1:
             self._list(identifiers[0], state)
         if state.inventory is not None:
-            one.wanted = state.inventory.objects
+            one.wanted = None if state.inventory.gaps else state.inventory.objects
             one.satisfied = lambda: not state.unlisted and state.missing <= (state.tally.uids or set())
         if state.error is None and (state.inventory is not None or self._exact):
             self._ask(identifiers, state)
         if state.asked:
             state.note(self._settled(one, state), tuple(one.responses), self._requested)
         state.attempted = True
+        state.arrived += one.arrived
         state.missing -= state.tally.uids or set()
         state.extra |= one.extra
 
@@ -270,7 +271,10 @@ class AttemptLoop:
         one, inventory = state.last, state.inventory
         wanted = self._askable(state)
         self._requested = 0 if inventory is None else len(wanted)
-        requests = identifiers if inventory is None else inventory.requests(wanted, state.batch)
+        if inventory is None:
+            requests: Iterable[Identifier] = identifiers
+        else:  # what the list leaves open is requested again only if something else failed
+            requests = inventory.requests(wanted, state.batch, gaps=bool(not state.attempted or state.last_statement))
         for request in requests:
             if self._over:
                 return
@@ -336,7 +340,7 @@ class AttemptLoop:
             return ""
         if state.error is not None:
             return str(state.error)
-        if state.unlisted:
+        if state.unlisted and (state.inventory is None or not state.inventory.gaps):
             return "" if state.hopeless else state.unlisted
         if state.inventory is not None and (wanting := self._askable(state)):
             return f"{len(wanting)} object{'' if len(wanting) == 1 else 's'} missing"

@@ -107,8 +107,10 @@ class Catalogue:
             if not found and place not in self._gaps and (uid := place.series or place.study):
                 self.hollow.append(uid)
         if self._scope.level in ("PATIENT", "STUDY"):
+            known = {gap.study for gap in self._gaps}
             for study, number in studies.items():
-                self._compare(study, study.study, number)
+                if study.study not in known:
+                    self._compare(study, study.study, number)
 
     def _parts(self, level: str, place: Place) -> list[Place]:
         """Return the entities of a level within one of the level above."""

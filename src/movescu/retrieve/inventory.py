@@ -64,35 +64,39 @@ class Inventory:
         """Whether the original request matches exactly these objects, as far as can be known."""
         return self.scope.is_exact and bool(self.objects or self.gaps) and not (self.dropped or self.unfound)
 
-    def requests(self, wanted: AbstractSet[str], batch: int = BATCH) -> Iterator[Identifier]:
+    def requests(self, wanted: AbstractSet[str], batch: int = BATCH, *, gaps: bool = True) -> Iterator[Identifier]:
         """Yield the C-MOVE identifiers for some of the objects; ``batch``: highest number of UIDs in a list.
 
         For all objects: the original request, if C-MOVE allows it. Otherwise: whole studies and series of which all
         objects are wanted, and lists of SOP instance UIDs for the rest (PS3.4 C.4.2.2.1); never above the level of the
-        request. With a batch smaller than the default: only lists. Studies and series with gaps are requested whole.
+        request. With a batch smaller than the default: only lists. ``gaps``: request studies and series that the
+        archive did not list completely, too, as a whole. Default: True.
         """
         whole_ones = batch >= BATCH
-        if len(wanted) >= len(self.objects) and whole_ones and self.is_exact:
+        if len(wanted) >= len(self.objects) and whole_ones and self.is_exact and (gaps or not self.gaps):
             yield self.scope.identifier
             return
+        gapped = frozenset(self.gaps) if gaps else frozenset[Place]()
         level, model = self.scope.level, self.scope.model
-        for place in self.gaps:
+        for place in gapped:
             yield self._request("SERIES" if place.series and model != "PSONLY" else "STUDY", place)
-        studies = _grouped(((place.patient, place.study), uid) for uid, place in self.objects.items())
+        open_ones = {uid: place for uid, place in self.objects.items() if not self._within(gapped, place)}
+        whole_ones = whole_ones and level in ("PATIENT", "STUDY")
+        studies = _grouped(((place.patient, place.study), uid) for uid, place in open_ones.items())
         for (patient, study), uids in studies.items():
-            if Place(patient, study, "") in self.gaps:
-                continue
             open_uids = [uid for uid in uids if uid in wanted]
-            whole = whole_ones and len(open_uids) == len(uids) and level in ("PATIENT", "STUDY")
+            whole = whole_ones and len(open_uids) == len(uids) and not any(gap.study == study for gap in gapped)
             if open_uids and (whole or model == "PSONLY"):
                 yield self._request("STUDY", Place(patient, study, ""))
             elif open_uids:
                 yield from self._of_series(uids, wanted, batch)
 
+    @staticmethod
+    def _within(gapped: AbstractSet[Place], place: Place) -> bool:
+        return bool(gapped) and (place in gapped or place._replace(series="") in gapped)
+
     def _of_series(self, uids: Iterable[str], wanted: AbstractSet[str], size: int) -> Iterator[Identifier]:
         for place, members in _grouped((self.objects[uid], uid) for uid in uids).items():
-            if place in self.gaps:
-                continue
             open_uids = [uid for uid in members if uid in wanted]
             if open_uids and len(open_uids) == len(members) and self.scope.level != "IMAGE" and size >= BATCH:
                 yield self._request("SERIES", place)

@@ -64,6 +64,8 @@ class RequestState:
         self.batch = BATCH
         """Highest number of UIDs in one request."""
         self.inventory: Inventory | None = None
+        self.arrived = 0
+        """Number of objects that arrived for the request, an object that arrived twice in an attempt once."""
         self.needed: set[str] = set()
         """SOP instance UIDs of the inventory that were not in the target before."""
         self.missing: set[str] = set()
@@ -161,7 +163,7 @@ def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) 
         stored=tally.stored,
         failed=tally.failed,
         size=tally.size,
-        arrived=tally.arrived,
+        arrived=sum(one.arrived for one in states),
         evidence=evidence,
         failures={uid: str(received.error or "") for uid, received in tally.failures.items()},
         rejected=rejected,
