@@ -13,16 +13,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
-from movescu.dataset.values import elements, items
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import MAXIMUM_UID_LENGTH
 from movescu.dictionary.vr import tag_text
 from movescu.errors import UsageError
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
-from movescu.query.matching import Key, key_set
+from movescu.query.matching import is_universal
 
 if TYPE_CHECKING:
     from movescu.query.identifier import Identifier
+    from movescu.query.key import Key
 
 LEVELS: Final = tuple(UNIQUE_KEYS)
 
@@ -52,16 +52,15 @@ class Scope:
     """The scope of one request. ``model``: PATIENT, STUDY or PSONLY."""
 
     def __init__(self, identifier: Identifier, model: str) -> None:
-        keys = key_set(identifier.data)
         self.identifier = identifier
         self.model = model
-        self.level = _text(keys[LEVEL].value) if LEVEL in keys else ""
+        self.level = identifier.text(LEVEL)
         """Query/Retrieve Level; empty if there is none."""
-        self.character_set = keys.get(SPECIFIC_CHARACTER_SET)
+        self.character_set = identifier.get(SPECIFIC_CHARACTER_SET)
         self._keys = {
-            tag: key
-            for tag, key in keys.items()
-            if tag not in _MODIFIERS and not (_is_creator(tag) or key.is_universal)
+            key.tag: key
+            for key in identifier
+            if key.tag & 0xFFFF and key.tag not in _MODIFIERS and not (key.is_creator or is_universal(key))
         }
 
     def unique(self, level: str) -> tuple[str, ...]:
@@ -69,7 +68,7 @@ class Scope:
         key = self._keys.get(UNIQUE_KEYS[level])
         if key is None:
             return ()
-        return (_text(key.value),) if level == "PATIENT" else listed(_text(key.value))
+        return (key.text,) if level == "PATIENT" else listed(key.text)
 
     def filters(self, level: str, *, patient_root: bool) -> dict[int, Key]:
         """Return the keys of a C-FIND at a level other than the unique ones, by tag.
@@ -129,7 +128,7 @@ class Scope:
                 )
         patient_root = "PATIENT" in levels
         filters = self.filters(self.level, patient_root=patient_root).values()
-        if not self.unique(self.level) and not any(_selects(key.vr, key.value) for key in filters):
+        if not self.unique(self.level) and not any(map(_selects, filters)):
             name = keyword(UNIQUE_KEYS[self.level])
             raise UsageError(
                 f"{name} is empty and no other key of level {self.level} has a value: everything would match",
@@ -172,18 +171,6 @@ def keyword(tag: int) -> str:
     return dictionary.keyword_of(tag) or tag_text(tag)
 
 
-def _selects(vr: bytes, value: bytes) -> bool:
-    """Return True if a value is more than wild cards and delimiters, with which an archive may match everything."""
-    if vr == b"SQ":
-        return any(_selects(nested, one) for item in items(value) for _, nested, one in elements(item))
-    return bool(value.strip(b"*?\\^=- \0"))
-
-
-def _is_creator(tag: int) -> bool:
-    """Return True for a private creator (PS3.5 7.8.1): it names a block and selects nothing."""
-    return bool(tag & 0x10000) and 0x10 <= tag & 0xFFFF <= 0xFF
-
-
-def _text(value: bytes) -> str:
-    """Return a value as text, one character per byte: it is only compared and sent back."""
-    return value.decode("latin-1").strip("\0 ")
+def _selects(key: Key) -> bool:
+    """Return True if a key is more than wild cards and delimiters, with which an archive may match everything."""
+    return any(_selects(nested) for item in key.items for nested in item) or bool(key.value.strip(b"*?\\^=- \0"))

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET, terms_of
 from movescu.dataset.transcoder import values_of
-from movescu.dataset.values import element, pad
 from movescu.dictionary.uids import STUDY_ROOT_FIND
 from movescu.dictionary.vr import LONG
 from movescu.dimse.status import StatusClass
@@ -30,6 +29,7 @@ from movescu.errors import (
     NoPresentationContextError,
 )
 from movescu.query.identifier import Identifier
+from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.matching import is_empty, matches
 from movescu.query.scope import LEVELS, Scope, is_usable, keyword, listed
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from movescu.dictionary.uids import TransferSyntax
-    from movescu.query.matching import Key
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.services.find import FindResponse
 
@@ -241,7 +240,7 @@ class _Catalogue:
         if (self._patient_root and place.patient) or (level == "STUDY" and self._scope.model != "STUDY"):
             values[_PATIENT] = place.patient
         values = {tag: value for tag, value in values.items() if tag not in filters}
-        answers = _Answers(level, values, filters)
+        answers = _Answers(level, values, filters, self._scope.identifier.terms)
         final: FindResponse | None = None
         try:
             identifier = _identifier(level, values, self._scope, filters)
@@ -265,16 +264,19 @@ class _Catalogue:
 class _Answers:
     """The answers to one C-FIND, each compared with the keys sent.
 
-    ``values``: unique keys; ``filters``: the other keys.
+    ``values``: unique keys; ``filters``: the other keys; ``terms``: their character set.
     """
 
-    def __init__(self, level: str, values: Mapping[int, str], filters: Mapping[int, Key]) -> None:
+    def __init__(
+        self, level: str, values: Mapping[int, str], filters: Mapping[int, Key], terms: tuple[str, ...]
+    ) -> None:
         self._level = level
         self._own = UNIQUE_KEYS[level]
         self._named = {
             tag: frozenset((value,) if tag == _PATIENT else listed(value)) for tag, value in values.items() if value
         }
         self._filters = filters
+        self._terms = terms
         self._nested = any(key.vr == b"SQ" for key in filters.values())
         self._number = 0
         self._silent = dict.fromkeys(filters, 0)
@@ -307,7 +309,7 @@ class _Answers:
             if is_empty(value):
                 self._silent[tag] += 1
                 unmatched.append(tag)
-            elif not matches(key, value, terms):
+            elif not matches(key, value, terms, self._terms):
                 unmatched.append(tag)
         return unmatched
 
@@ -374,14 +376,12 @@ def _values(data: bytes, syntax: TransferSyntax) -> dict[int, bytes]:
 def _identifier(
     level: str, values: Mapping[int, str], scope: Scope, filters: Mapping[int, Key] | None = None
 ) -> Identifier:
-    """Encode an identifier with unique keys and, unchanged from the request, further keys."""
-    encoded = {LEVEL: element(LEVEL, "CS", pad(level.encode("ascii"), b" "))}
-    for tag, value in values.items():
-        vr, padding = ("LO", b" ") if tag == _PATIENT else ("UI", b"\0")
-        encoded[tag] = element(tag, vr, pad(value.encode("latin-1"), padding))
-    for key in (*(filters or {}).values(), *((scope.character_set,) if scope.character_set is not None else ())):
-        encoded[key.tag] = element(key.tag, key.vr.decode("ascii"), key.value)
-    return Identifier(b"".join(encoded[tag] for tag in sorted(encoded)))
+    """Return an identifier with unique keys and, unchanged from the request, further keys."""
+    keys = [Key(LEVEL, b"CS", level.encode("ascii")), *(filters or {}).values()]
+    keys += [Key(tag, b"LO" if tag == _PATIENT else b"UI", value.encode("latin-1")) for tag, value in values.items()]
+    if scope.character_set is not None:
+        keys.append(scope.character_set)
+    return Identifier(keys)
 
 
 def _text(value: bytes) -> str:
