@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from movescu.dictionary.uids import TransferSyntax
-    from movescu.query.matching import Key
+    from movescu.query.key import Key
     from movescu.services.find import FindResponse
 
 _log: Final = logger_of("movescu.retrieve")
@@ -40,16 +40,19 @@ _NAMED: Final = 5  # dropped answers that a warning names
 class Answers:
     """The answers to one C-FIND, each compared with the keys sent.
 
-    ``values``: unique keys; ``filters``: the other keys.
+    ``values``: unique keys; ``filters``: the other keys; ``terms``: their character set.
     """
 
-    def __init__(self, level: str, values: Mapping[int, str], filters: Mapping[int, Key]) -> None:
+    def __init__(
+        self, level: str, values: Mapping[int, str], filters: Mapping[int, Key], terms: tuple[str, ...]
+    ) -> None:
         self._level = level
         self._own = UNIQUE_KEYS[level]
         self._named = {
             tag: frozenset((value,) if tag == PATIENT_ID else listed(value)) for tag, value in values.items() if value
         }
         self._filters = filters
+        self._terms = terms
         self._nested = any(key.vr == b"SQ" for key in filters.values())
         self._number = 0
         self._silent = dict.fromkeys(filters, 0)
@@ -90,7 +93,7 @@ class Answers:
             if is_empty(value):
                 self._silent[tag] += 1
                 unmatched.append(tag)
-            elif not matches(key, value, terms):
+            elif not matches(key, value, terms, self._terms):
                 unmatched.append(tag)
         return unmatched
 

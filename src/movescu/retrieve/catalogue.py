@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from movescu._runtime.late_log import logger_of
-from movescu.dataset.values import element, pad
 from movescu.dictionary.uids import STUDY_ROOT_FIND
 from movescu.dimse.status import StatusClass
 from movescu.errors import (
@@ -26,6 +25,7 @@ from movescu.errors import (
     NoPresentationContextError,
 )
 from movescu.query.identifier import Identifier
+from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.scope import LEVELS, Scope, is_usable
 from movescu.retrieve.answers import COUNTS, Answers, check_final, names
@@ -34,7 +34,6 @@ from movescu.retrieve.config import BATCH, MODELS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from movescu.query.matching import Key
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.services.find import FindResponse
 
@@ -197,7 +196,9 @@ class Catalogue:
         for match in list(self._find(level, place, own, rest)):
             entity = place._replace(**{FIELDS[level]: match[UNIQUE_KEYS[level]]})
             lower = [(_LOWER[level, tag], filters[tag]) for tag in ignored]
-            if all(list(self._find(below, entity, "", {tag: key._replace(tag=tag)})) for (below, tag), key in lower):
+            if all(
+                list(self._find(below, entity, "", {tag: Key(tag, key.vr, key.value)})) for (below, tag), key in lower
+            ):
                 yield match
 
     def _images(self, place: Place) -> Iterator[tuple[str, Place]]:
@@ -221,7 +222,7 @@ class Catalogue:
         if (self._patient_root and place.patient) or (level == "STUDY" and self._scope.model != "STUDY"):
             values[_PATIENT] = place.patient
         values = {tag: value for tag, value in values.items() if tag not in filters}
-        answers = Answers(level, values, filters)
+        answers = Answers(level, values, filters, self._scope.identifier.terms)
         identifier = identifier_for(level, values, self._scope, filters, COUNTS.get(level, 0))
         number, final = 0, None
         try:
@@ -260,16 +261,14 @@ class Catalogue:
 def identifier_for(
     level: str, values: Mapping[int, str], scope: Scope, filters: Mapping[int, Key] | None = None, count: int = 0
 ) -> Identifier:
-    """Encode an identifier with unique keys and, unchanged from the request, further keys.
+    """Return an identifier with unique keys and, unchanged from the request, further keys.
 
     ``count``: tag of a number of objects to be returned, 0 for none.
     """
-    encoded = {LEVEL: element(LEVEL, "CS", pad(level.encode("ascii"), b" "))}
+    keys = [Key(LEVEL, b"CS", level.encode("ascii")), *(filters or {}).values()]
+    keys += [Key(tag, b"LO" if tag == _PATIENT else b"UI", value.encode("latin-1")) for tag, value in values.items()]
     if count:
-        encoded[count] = element(count, "IS", b"")
-    for tag, value in values.items():
-        vr, padding = ("LO", b" ") if tag == _PATIENT else ("UI", b"\0")
-        encoded[tag] = element(tag, vr, pad(value.encode("latin-1"), padding))
-    for key in (*(filters or {}).values(), *((scope.character_set,) if scope.character_set is not None else ())):
-        encoded[key.tag] = element(key.tag, key.vr.decode("ascii"), key.value)
-    return Identifier(b"".join(encoded[tag] for tag in sorted(encoded)))
+        keys.append(Key(count, b"IS", b""))
+    if scope.character_set is not None:
+        keys.append(scope.character_set)
+    return Identifier(keys)
