@@ -105,8 +105,8 @@ class RetryEvent(_Event):
 class EndEvent(_Event):
     """A retrieve, or one entry of a list, ended.
 
-    ``outcome``: complete, incomplete, failed or cancelled. ``verified``: the objects were compared with the archive's
-    list; only then are missing and extra objects named. ``size``: bytes.
+    ``outcome``: complete, not found, incomplete, failed or cancelled. ``verified``: the objects were compared with the
+    archive's list; only then are missing and extra objects named. ``size``: bytes.
     """
 
     outcome: str

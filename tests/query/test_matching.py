@@ -88,7 +88,8 @@ def test_keys_belong_to_their_levels() -> None:
     [
         (["StudyInstanceUID=1.2.3"], True),
         (["StudyInstanceUID=1.2.3\\1.2.4"], True),
-        (["StudyInstanceUID=1.2.3", "PatientName"], True),
+        (["StudyInstanceUID=1.2.3", "PatientName"], False),  # an empty key selects nothing, but C-MOVE has none such
+        (["StudyInstanceUID=1.2.3\\\\"], False),
         (["StudyInstanceUID=1.2.3", "SpecificCharacterSet=ISO_IR 100"], True),
         (["StudyInstanceUID=1.2.3", "AccessionNumber=A1"], False),
         (["StudyInstanceUID=1.2.3", "PatientID=P1"], False),

@@ -19,7 +19,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "statuses": st.lists(STATUSES, max_size=3).map(tuple),
     **{
         name: st.integers(0, 3)
-        for name in ("failed", "remaining", "short", "not_stored", "broken_off", "cut_off", "missing")
+        for name in ("failed", "remaining", "short", "not_stored", "broken_off", "cut_off", "missing", "unfound")
     },
     **{name: st.booleans() for name in ("lost", "cancelled", "unlisted", "nothing_found", "unflushed")},
 }
@@ -39,7 +39,8 @@ ALONE = {
     Reason.CUT_OFF: (Evidence(cut_off=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.MISSING: (Evidence(missing=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.UNLISTED: (Evidence(unlisted=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
-    Reason.NOTHING_FOUND: (Evidence(nothing_found=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.NOTHING_FOUND: (Evidence(nothing_found=True), Outcome.NOT_FOUND, ExitCode.INCOMPLETE),
+    Reason.UNFOUND: (Evidence(unfound=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.UNFLUSHED: (Evidence(unflushed=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
 }
 

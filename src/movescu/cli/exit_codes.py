@@ -64,6 +64,7 @@ OF_REASONS: Final = {
     "MISSING": ExitCode.INCOMPLETE,
     "UNLISTED": ExitCode.INCOMPLETE,
     "NOTHING_FOUND": ExitCode.INCOMPLETE,
+    "UNFOUND": ExitCode.INCOMPLETE,
     "UNFLUSHED": ExitCode.INCOMPLETE,
 }
 """Exit code of each kind of evidence, by the name of its ``Reason``."""

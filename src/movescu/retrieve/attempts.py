@@ -131,8 +131,7 @@ class AttemptLoop:
 
     def _found_nothing(self, state: RequestState) -> bool:
         if state.inventory is not None:
-            empty = not (state.inventory.objects or state.inventory.gaps)
-            return empty or bool(state.inventory.unfound)
+            return not (state.inventory.objects or state.inventory.gaps)
         nothing = bool(state.responses) and found_nothing(state.responses, state.tally)
         return self._listed_first and nothing
 

@@ -21,8 +21,9 @@ class Evidence(Record):
     transfer broke off. ``cut_off``: storage associations still open when a timeout expired.
 
     Of the archive's list (C-FIND): ``missing``: objects that it has and that were not stored. ``unlisted``: a list was
-    wanted and could not be had, or not all of it. ``nothing_found``: it has nothing for the request or for one of its
-    unique keys; or, without a wanted list, the archive counted no object and none arrived.
+    wanted and could not be had, or not all of it. ``nothing_found``: it has nothing for the request; or,
+    without a wanted list, the archive counted no object and none arrived. ``unfound``: unique keys for which it has
+    nothing, while it has something for others.
 
     Of our side: ``cancelled``: we sent C-CANCEL or abandoned the retrieve. ``unflushed``: stored objects could not be
     flushed to the disk.
@@ -40,12 +41,14 @@ class Evidence(Record):
     missing: int = 0
     unlisted: bool = False
     nothing_found: bool = False
+    unfound: int = 0
     unflushed: bool = False
 
 
 def joined(evidence: Iterable[Evidence]) -> Evidence:
     """Return the combined evidence of several requests."""
     every = tuple(evidence)
+    nothing = [one.nothing_found for one in every]
     return Evidence(
         statuses=tuple(status for one in every for status in one.statuses),
         failed=sum(one.failed for one in every),
@@ -58,6 +61,7 @@ def joined(evidence: Iterable[Evidence]) -> Evidence:
         cancelled=any(one.cancelled for one in every),
         missing=sum(one.missing for one in every),
         unlisted=any(one.unlisted for one in every),
-        nothing_found=any(one.nothing_found for one in every),
+        nothing_found=bool(every) and all(nothing),
+        unfound=sum(one.unfound for one in every) + (0 if all(nothing) else sum(nothing)),
         unflushed=any(one.unflushed for one in every),
     )

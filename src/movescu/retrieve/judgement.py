@@ -31,6 +31,7 @@ class Outcome(StrEnum):
     """Outcome of a retrieve, from best to worst."""
 
     COMPLETE = "complete"
+    NOT_FOUND = "not found"
     INCOMPLETE = "incomplete"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -52,7 +53,8 @@ class Reason(Enum):
     CUT_OFF = "time over", Outcome.INCOMPLETE
     MISSING = "listed and not here", Outcome.INCOMPLETE
     UNLISTED = "no list to verify with", Outcome.INCOMPLETE
-    NOTHING_FOUND = "nothing found", Outcome.INCOMPLETE
+    NOTHING_FOUND = "nothing found", Outcome.NOT_FOUND
+    UNFOUND = "not everything found", Outcome.INCOMPLETE
     UNFLUSHED = "not flushed to the disk", Outcome.INCOMPLETE
 
     def __init__(self, words: str, outcome: Outcome) -> None:
@@ -78,6 +80,7 @@ _TESTS: Final[dict[Reason, Callable[[Evidence], object]]] = {
     Reason.MISSING: lambda e: e.missing,
     Reason.UNLISTED: lambda e: e.unlisted,
     Reason.NOTHING_FOUND: lambda e: e.nothing_found,
+    Reason.UNFOUND: lambda e: e.unfound,
     Reason.UNFLUSHED: lambda e: e.unflushed,
 }
 

@@ -149,6 +149,7 @@ class RequestState:
             missing=len(self.missing),
             unlisted=bool(self.unlisted),
             nothing_found=self.nothing_found,
+            unfound=0 if self.nothing_found or self.inventory is None else len(self.inventory.unfound),
         )
 
 

@@ -67,7 +67,7 @@ class Result(Record):
 
     @property
     def outcome(self) -> str:
-        """``complete``, ``incomplete``, ``cancelled`` or ``failed``; see ``judgement``."""
+        """``complete``, ``not found``, ``incomplete``, ``cancelled`` or ``failed``; see ``judgement``."""
         return self.judgement.outcome.value
 
     @property

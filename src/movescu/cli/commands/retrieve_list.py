@@ -23,7 +23,7 @@ from movescu.errors import StoreError
 from movescu.events import EndEvent
 from movescu.query.request_list import read_rows
 from movescu.retrieve.client import Client
-from movescu.retrieve.judgement import Reason
+from movescu.retrieve.judgement import Outcome, Reason
 
 if TYPE_CHECKING:
     from movescu.cli.options.settings import CommandSettings
@@ -82,7 +82,7 @@ class _Told:
     def __init__(self, rows: int) -> None:
         self.codes: set[ExitCode] = set()
         self._rows = rows
-        self._counts = dict.fromkeys(("complete", "incomplete", "failed", "cancelled"), 0)
+        self._counts = dict.fromkeys((outcome.value for outcome in Outcome), 0)
         self._sums = dict.fromkeys(("stored", "failed", "size", "missing", "already_there"), 0)
         self._attempts = 1
         self._verified = True
@@ -129,8 +129,10 @@ class _Told:
         """Return the event of the end of the whole list."""
         counts = self._counts
         outcome = "cancelled" if cancelled else COMPLETE
-        if outcome == COMPLETE and (self._waiting or counts["incomplete"] or counts["failed"] or counts["cancelled"]):
-            outcome = "incomplete" if counts[COMPLETE] or counts["incomplete"] else "failed"
+        others = {name for name, count in counts.items() if count and name != COMPLETE}
+        if outcome == COMPLETE and (self._waiting or others):
+            some = counts[COMPLETE] or counts["incomplete"] or len(others) > 1
+            outcome = "incomplete" if some or not others else others.pop()
         event = EndEvent(outcome=outcome, stored=0, failed=0, size=0, seconds=0.0, attempts=self._attempts)
         sums: dict[str, Any] = self._sums
         return replace(event, verified=self._verified, **sums)

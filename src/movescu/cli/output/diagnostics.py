@@ -213,9 +213,8 @@ def _report_listed(result: Result) -> None:
             "incomplete: %s that the archive lists %s missing after %d attempt%s",
             *(_objects(number), "is" if number == 1 else "are", result.attempts, "" if result.attempts == 1 else "s"),
         )
-    elif (
-        _CONTRADICTING.intersection(reason.name for reason in result.judgement.reasons)
-        and not result.evidence.nothing_found
+    elif _CONTRADICTING.intersection(reason.name for reason in result.judgement.reasons) and not (
+        result.evidence.nothing_found or result.evidence.unfound
     ):
         _log.error(
             "every object that the archive lists was stored, but the archive's status or counts contradict the list"
