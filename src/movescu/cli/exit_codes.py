@@ -32,6 +32,7 @@ class ExitCode(IntEnum):
     MOVE_WARNING = 68  # final status B000
     MOVE_FAILED = 69  # any other final status but success and cancel
     TLS_SETUP_FAILED = 70
+    COMMAND_FAILED = 71  # of --on-study or --on-series; the retrieve succeeded
     INTERNAL_ERROR = 99  # a bug of this program
     HUNG_UP = 129  # by SIGHUP, as when the terminal is closed
     INTERRUPTED = 130  # by Ctrl-C
@@ -45,6 +46,8 @@ PRECEDENCE: Final = (
     ExitCode.ASSOCIATION_LOST,
     ExitCode.ASSOCIATION_FAILED,
     ExitCode.INCOMPLETE,
+    ExitCode.COMMAND_FAILED,
+    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE,  # for the manifest
     ExitCode.RELEASE_FAILED,
 )
 """The first of these that applies is the exit code of a run: like DCMTK, a final status before all others."""

@@ -23,6 +23,7 @@ from movescu.retrieve.attempts import LONGEST_PAUSE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from movescu.cohort.hooks import Hooks
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
     from movescu.query.request_list import Row
@@ -55,10 +56,10 @@ class Runner:
     ``jobs``: entries at a time. Default: 1. ``until``: deadline, on the monotonic clock. Default: None, no limit.
     ``journal``: records the result of each entry. ``resume``: skip entries that the journal has as complete and whose
     objects are still whole. Default: False. ``window``: time of day to start entries in. Default: any. ``on_row``:
-    called with each result, in its worker's thread.
+    called with each result, in its worker's thread. ``hooks``: commands to run for complete entries. Default: none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         client: Client,
         *,
@@ -67,6 +68,7 @@ class Runner:
         journal: Journal | None = None,
         resume: bool = False,
         window: Window | None = None,
+        hooks: Hooks | None = None,
         on_row: Callable[[RowResult], None] = lambda _: None,
     ) -> None:
         self._client = client
@@ -77,6 +79,7 @@ class Runner:
         self._journal = journal
         self._resume = resume
         self._window = window
+        self._hooks = hooks
         self._on_row = on_row
         self._changed = clock.Condition()
         self._waiting: deque[tuple[Row, int]] = deque()
@@ -121,6 +124,8 @@ class Runner:
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""
         if self._journal is None or not self._resume or self._config.retry.verify:  # studies grow
+            return False
+        if self._hooks is not None and not self._hooks.is_settled(row):  # it has to be proven complete again
             return False
         objects = self._journal.objects_of(row.key(self._key))
         return objects is not None and bool(objects) and all(map(self._client.whole, objects))
@@ -219,6 +224,8 @@ class Runner:
                 self._pause = self._config.retry.pause
             self._changed.notify_all()
         self._on_row(RowResult(row, outcome, result, "" if error is None else str(error)))
+        if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
+            self._hooks.enter(retrieve.states, result, row.number)  # may wait for other commands
 
 
 def _lacks_resources(result: Result | None, error: MovescuError | None) -> bool:

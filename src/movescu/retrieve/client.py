@@ -23,7 +23,7 @@ from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from ssl import SSLContext
     from types import TracebackType
     from typing import Final, Self
@@ -99,6 +99,7 @@ class Client:
             from movescu.retrieve.event_observer import EventObserver  # late: needed for events alone
 
             observers = (EventObserver(on_event),)
+        self._on_whole: Callable[[str, str], None] | None = None
         self._prepare(config, storage_options(to), observers, closing=False, indexed=retry.resume)
 
     @classmethod
@@ -110,13 +111,16 @@ class Client:
         *,
         closing: bool = True,
         indexed: bool = False,
+        on_whole: Callable[[str, str], None] | None = None,
     ) -> Self:
         """Return a client with the command's values, unchecked.
 
         ``storage``: None without a port. ``closing``: close the port when a retrieve ends, so that no object arrives
-        after the count and the flush. ``indexed``: use the index of whole objects in the directory.
+        after the count and the flush. ``indexed``: use the index of whole objects in the directory. ``on_whole``: see
+        ``Target``.
         """
         made = object.__new__(cls)
+        made._on_whole = on_whole
         made._given_model = config.request.model
         made._prepare(config, storage, tuple(observers), closing=closing, indexed=indexed)
         return made
@@ -178,7 +182,7 @@ class Client:
             if self._storage is not None:
                 from movescu.storage.target import Target  # late: needed to receive alone
 
-                target = Target(self._storage, indexed=self._indexed)
+                target = Target(self._storage, indexed=self._indexed, on_whole=self._on_whole)
                 try:
                     self._server.target = target
                     self._server.open()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
     from movescu.retrieve.observer import Observer
+    from movescu.retrieve.parts import Part
     from movescu.retrieve.result import Result
     from movescu.retrieve.storage_server import StorageServer
     from movescu.storage.target import Target
@@ -170,6 +171,19 @@ class Retrieve:
             if self._thread is not None:
                 self._thread.join()
             self._happened.put(None)  # so that a second iteration ends too
+
+    def proven(self, level: str = "STUDY") -> Iterator[Part]:
+        """Yield the studies (or with SERIES, series) that the archive's list proves complete, after the end.
+
+        None without a list (``Retry.verify`` or ``resume``), or if the objects could not be flushed.
+        """
+        from movescu.retrieve.parts import is_complete, parts_of  # late: needed by few
+
+        if self.result().evidence.unflushed:
+            return
+        for state in self.states:
+            if state.inventory is not None and is_complete(state):
+                yield from parts_of(state.inventory, level)
 
     # -- the steps of a retrieve ---------------------------------------------------------------------------------------
 

@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 class Target:
     """Destination of objects. ``indexed``: open the index of the output directory. Default: False.
 
+    ``on_whole``: called with SOP instance UID and path, below the output directory, of each object that is stored or
+    found whole, in the thread of that. Default: None.
+
     Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError``, or ``StoreError`` if the index is unusable.
     """
 
-    def __init__(self, storage: StorageOptions, *, indexed: bool = False) -> None:
+    def __init__(
+        self, storage: StorageOptions, *, indexed: bool = False, on_whole: Callable[[str, str], None] | None = None
+    ) -> None:
         self.storage = storage
+        self._on_whole = on_whole
         self.index: Index | None = None
         """The whole objects in the output directory, if ``indexed``."""
         self._directory: OutputDirectory | None = None
@@ -69,7 +75,10 @@ class Target:
 
         with self._making:
             if self._factory is None:
-                kept = {} if self.index is None else {"on_kept": self.index.add}
+                told = self._on_whole
+                if self.index is not None:
+                    told = self.index.add if told is None else self._added
+                kept = {} if told is None else {"on_kept": told}
                 self._factory = receiver_factory(self.storage, self._directory, **kept)
 
     def expect_next(self) -> None:
@@ -79,7 +88,19 @@ class Target:
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory is known to have the whole object. Raise ``StoreError``."""
-        return self.index is not None and self.index.whole(sop_instance_uid)
+        if self.index is None or self._on_whole is None:
+            return self.index is not None and self.index.whole(sop_instance_uid)
+        path = self.index.path(sop_instance_uid)
+        if path is not None:
+            self._on_whole(sop_instance_uid, path)
+        return path is not None
+
+    def _added(self, sop_instance_uid: str, path: str) -> None:
+        """Pass an object that was stored to the index and to ``on_whole``."""
+        assert self.index is not None  # see prepare()
+        assert self._on_whole is not None
+        self.index.add(sop_instance_uid, path)
+        self._on_whole(sop_instance_uid, path)
 
     def flush(self) -> None:
         """Wait until every stored object is on the disk, if durability requires it. Raise ``StoreError``."""

@@ -22,12 +22,14 @@ from movescu.retrieve.client import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from typing import Final
 
+    from movescu.cli.commands.follow_up import FollowUp
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
+    from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
@@ -161,21 +163,36 @@ class _Command:
         seen: list[Observer] = [*observers(settings), *(() if self._accounts is None else (self._accounts.observer,))]
         progress = self._progress()
         seen.append(progress)
-        client = Client.configured(self._config, storage_of(settings), seen, indexed=settings.resume)
-        with Signals() as signals, client:
+        follow_up = self._follow_up(wanted)
+        on_whole = None if follow_up is None else follow_up.on_whole
+        storage = storage_of(settings)
+        client = Client.configured(self._config, storage, seen, indexed=settings.resume, on_whole=on_whole)
+        with Signals() as signals, client, follow_up or contextlib.nullcontext():
             client.open()
             retrieve = client.prepare([identifier for identifier in wanted for _ in range(settings.repeat)])
             signals.retrieval = retrieve
             retrieve.on_leave = partial(self._leave, retrieve)
+            if follow_up is not None:
+                follow_up.open()
+                signals.retrieval = follow_up.with_commands(retrieve)
             with _shown(progress, client):
                 result = retrieve.run()
                 diagnostics.report_retrieve(retrieve, result, client)
                 codes = codes_of(result.evidence)
                 diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
             codes |= self._end(client, retrieve)
+            if follow_up is not None:
+                codes |= follow_up.of_one(retrieve, result)
             if retrieve.cancelled:
                 codes.add(ExitCode.INTERRUPTED)
         return first_of(codes)
+
+    def _follow_up(self, wanted: Iterable[Identifier]) -> FollowUp | None:
+        if not self._settings.follows_up:
+            return None
+        from movescu.cli.commands.follow_up import FollowUp  # late: needed with a command or a manifest alone
+
+        return FollowUp(self._settings, self._config, wanted)
 
     def _progress(self) -> Observer:
         """Return the observer of responses: the progress display on a terminal, else the log."""

@@ -48,19 +48,28 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     assert storage is not None  # the option table requires --port
     told = _Told(len(rows))
     seen = [*observers(settings), ResponseLog(), *(() if accounts is None else (accounts.observer,))]
-    client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume)
+    follow_up = None
+    if settings.follows_up:
+        from movescu.cli.commands.follow_up import FollowUp  # late: needed with a command or a manifest alone
+
+        follow_up = FollowUp(settings, config, (row.identifier for row in rows))
+    on_whole = None if follow_up is None else follow_up.on_whole
+    client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume, on_whole=on_whole)
     with Signals() as signals, client, contextlib.ExitStack() as stack:
         client.open()
+        hooks = None if follow_up is None else stack.enter_context(follow_up).open()
         journal = stack.enter_context(Journal(storage.directory)) if storage.to_files else None
-        signals.retrieval = runner = Runner(
+        runner = Runner(
             client,
             jobs=settings.jobs,
             until=None if config.timeouts.total is None else clock.now() + config.timeouts.total,
             journal=journal,
             resume=settings.resume,
             window=window,
+            hooks=hooks,
             on_row=told.row,
         )
+        signals.retrieval = runner if follow_up is None else follow_up.with_commands(runner)
         waiting = runner.run(rows)
         told.end(waiting, gave_up=runner.gave_up)
         try:
@@ -69,6 +78,8 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         except StoreError as error:
             _log.critical("incomplete: %s", error)
             told.codes.add(ExitCode.INCOMPLETE)
+        if follow_up is not None:
+            told.codes |= follow_up.of_list()
         if runner.cancelled:
             told.codes.add(ExitCode.INTERRUPTED)
     if accounts is not None:

@@ -12,7 +12,7 @@ also the option's line in the menus of the shells.
 
 from __future__ import annotations
 
-from movescu.cli.options.completeness_options import ACCOUNTS, COMPLETENESS, MANY
+from movescu.cli.options.completeness_options import ACCOUNTS, AFTERWARDS, COMPLETENESS, MANY
 from movescu.cli.options.option import Group, Option, Parameter, Section, Value
 from movescu.cli.options.tls_options import TLS_SECTION
 from movescu.dictionary.uids import (
@@ -592,6 +592,7 @@ SECTIONS: Final = (
             Group("sites, checks and progress", _CONVENIENCE),
             Group("completeness", COMPLETENESS, "only with --port"),
             Group("lists of requests, and load on the archive", MANY),
+            Group("commands for complete studies, and checksums", AFTERWARDS),
             Group("output for programs", ACCOUNTS),
             Group("time limits", _TIME_LIMITS),
             Group("user identity", _USER),

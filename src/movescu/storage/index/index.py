@@ -64,6 +64,9 @@ class Index(Protocol):
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the directory has the whole object."""
 
+    def path(self, sop_instance_uid: str) -> str | None:
+        """Return the path of the whole object below the directory, None if it has none."""
+
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
 
@@ -105,27 +108,30 @@ class FlatIndex:
         for name in files.listdir(directory):
             if not name.startswith("."):
                 self._names.setdefault(name.partition(".")[2], []).append(name)
-        self._whole: dict[str, bool] = {}
+        self._paths: dict[str, str | None] = {}
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if the directory has the whole object; its file is examined once."""
-        known = self._whole.get(sop_instance_uid)
-        if known is None:
+        """Return True if the directory has the whole object."""
+        return self.path(sop_instance_uid) is not None
+
+    def path(self, sop_instance_uid: str) -> str | None:
+        """Return the file of the whole object, None if there is none; a file is examined once."""
+        if sop_instance_uid not in self._paths:
             names = self._names.get(file_name("", sop_instance_uid).partition(".")[2], ())
             found = next((n for n in names if whole_instance(n, self._directory) == sop_instance_uid), None)
-            known = self._whole[sop_instance_uid] = found is not None
+            self._paths[sop_instance_uid] = found
             if found is not None:
                 self._rely(found, files.stat(found, dir_fd=self._directory, follow_symlinks=False).st_size)
-        return known
+        return self._paths[sop_instance_uid]
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
         found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
-        return (uid for uid in sorted(found | self._whole.keys()) if self.whole(uid))
+        return (uid for uid in sorted(found | self._paths.keys()) if self.whole(uid))
 
-    def add(self, sop_instance_uid: str, path: str) -> None:  # noqa: ARG002 - see Index
-        """Add an object."""
-        self._whole[sop_instance_uid] = True
+    def add(self, sop_instance_uid: str, path: str) -> None:
+        """Add an object and its file."""
+        self._paths[sop_instance_uid] = path
 
     def flushed(self) -> None:
         """Do nothing: this index is not saved."""
@@ -232,10 +238,15 @@ class KeptIndex:
                 self._noted |= run == self._run
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if the directory has the whole object: its file is unchanged since it was noted."""
+        """Return True if the directory has the whole object."""
+        return self.path(sop_instance_uid) is not None
+
+    def path(self, sop_instance_uid: str) -> str | None:
+        """Return the file of the whole object, unchanged since it was noted; None if there is none."""
         with self._using, told_as_store_errors():
-            if any(uid == sop_instance_uid and self._state(path) for uid, path in self._added):
-                return True
+            for uid, path in self._added:
+                if uid == sop_instance_uid and self._state(path):
+                    return path
             rows = self._database.execute(
                 """SELECT folder, name, size, changed, COALESCE(flushed, 0) OR files.run = ?
                 FROM index_files AS files LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid = ?""",
@@ -245,8 +256,8 @@ class KeptIndex:
             if self._state(folder + name) == (size, changed):
                 if not flushed:
                     self._rely(os.fsdecode(folder + name), size)
-                return True
-        return False
+                return os.fsdecode(folder + name)
+        return None
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
