@@ -279,6 +279,17 @@ def test_keys_only_makes_a_query_of_an_object(model: str, level: str, tmp_path: 
     assert {key.tag for key in identifier} == KEPT[model, level]
 
 
+def test_file_with_more_elements_than_can_be_encoded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("movescu.query.query_files.MAX_OPEN", 3)
+    item = "(fffe,e000)\n(0010,0020) LO a\n{}(fffe,e00d)\n"
+    text = "(0008,0052) CS STUDY\n(0040,0100) SQ\n" + 5 * item + "(fffe,e0dd)\n"
+    assert len(make_identifier([], write(tmp_path, "a.dump", text.replace("{}", ""))).keys) == 2
+    with pytest.raises(UsageError, match="more than 3 elements"):
+        make_identifier([], write(tmp_path, "a.dump", text.replace("{}", "(0010,0010) PN b\n")))
+
+
 def test_file_without_a_key_of_a_retrieve_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "a.dump", "(0008,0016) UI [1.2]\n")
     with pytest.raises(UsageError, match=r"a\.dump' has no key"):

@@ -18,6 +18,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
+from movescu.dataset.encoder import MAX_OPEN
 from movescu.dataset.file_meta import decode_file_meta
 from movescu.dictionary.uids import (
     EXPLICIT_BIG,
@@ -75,7 +76,14 @@ def _data_set(path: str, data: bytes) -> tuple[Key, ...]:
     keys = ordered(_content(path.lower(), data))
     if not any(key.tag >= _FIRST_TAG for key in keys):
         raise DataSetError("the data set has no element that a query could have")
+    if _most_open(keys) > MAX_OPEN:
+        raise DataSetError(f"the data set has more than {MAX_OPEN} elements")
     return keys
+
+
+def _most_open(keys: tuple[Key, ...]) -> int:
+    """Return the largest number of elements in the data set and open items, which the encoder limits."""
+    return max((n + max(map(_most_open, key.items), default=0) for n, key in enumerate(keys, start=1)), default=0)
 
 
 def _content(name: str, data: bytes) -> Sequence[Key]:
