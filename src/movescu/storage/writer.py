@@ -325,7 +325,9 @@ class ObjectFile:
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes of the data set."""
         try:
-            files.pwrite(self.fd, data, self._offset + position)
+            written = files.pwrite(self.fd, data, self._offset + position)
+            while written < len(data):  # as in write_all()
+                written += files.pwrite(self.fd, data[written:], self._offset + position + written)
         except OSError as error:
             raise self._error("write to", error) from error
 
