@@ -106,6 +106,8 @@ class Disk:
         self.scheduler = scheduler
         self.unnamed = unnamed
         self.syncfs = syncfs
+        self.flush_seconds = 0.0
+        """How long each flush takes."""
         self.calls = 0
         self.names: list[str] = []
         """The calls so far."""
@@ -425,7 +427,13 @@ class Disk:
             self._change(old, {name: None})
 
     def _fsync(self, fd: int) -> None:
-        self._file(fd).inode.flush()
+        inode = self._file(fd).inode
+        self._take_time()
+        inode.flush()
+
+    def _take_time(self) -> None:
+        if self.flush_seconds:
+            self.scheduler.sleep(self.flush_seconds)
 
     def _find_syncfs(self) -> Callable[[int], None] | None:
         def syncfs(_fd: int) -> None:
@@ -436,6 +444,7 @@ class Disk:
                     inode.drop()
                 assert isinstance(self.failing, int)
                 raise OSError(self.failing, os.strerror(self.failing))
+            self._take_time()
             for inode in self._inodes():
                 inode.flush()
 

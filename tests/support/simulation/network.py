@@ -72,7 +72,7 @@ class Network:
         self.calls = 0
         self.failed = ""
         self.sockets: dict[int, Socket] = {}
-        self._listening: dict[int, Socket] = {}
+        self.listening: dict[int, Socket] = {}
         self._next_port = _FIRST_PORT
 
     # -- what the seam has -------------------------------------------------------------------------------------------
@@ -185,13 +185,13 @@ class Socket:
 
     def bind(self, address: tuple[str, int]) -> None:
         port = address[1] or self.network.port()
-        if port in self.network._listening:
+        if port in self.network.listening:
             raise OSError(errno.EADDRINUSE, "Address already in use")
         self.end.address = (address[0] or HOST, port)
 
     def listen(self, _backlog: int) -> None:
         self._listening = deque()
-        self.network._listening[self.end.address[1]] = self
+        self.network.listening[self.end.address[1]] = self
 
     def accept(self) -> tuple[Socket, tuple[str, int]]:
         self._check()
@@ -204,7 +204,7 @@ class Socket:
     def connect(self, address: tuple[str, int]) -> None:
         network = self.network
         network.scheduler.pause()
-        listening = network._listening.get(address[1])
+        listening = network.listening.get(address[1])
         if listening is None or listening._listening is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         self.end.address = (HOST, network.port())
@@ -290,7 +290,7 @@ class Socket:
         self._descriptor = -1
         self.end.handles -= 1
         if self._listening is not None:
-            self.network._listening.pop(self.end.address[1], None)
+            self.network.listening.pop(self.end.address[1], None)
             for waiting, _ in self._listening:
                 waiting.close()
         if self.end.closed:

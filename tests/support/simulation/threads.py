@@ -94,6 +94,11 @@ class Scheduler:
             finally:
                 task.ready = task.until = None
 
+    def elsewhere(self, times: int) -> None:
+        """Hand the baton on a number of times."""
+        for _ in range(times):
+            self._switch()
+
     def sleep(self, seconds: float) -> None:
         self.wait(lambda: False, seconds)
 
