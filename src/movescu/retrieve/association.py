@@ -186,6 +186,11 @@ class ArchiveAssociation:
             connection.abort()
             self._tell("aborted")
 
+    def interrupt(self) -> None:
+        """Make the thread that waits for the archive lose it. Safe from any thread."""
+        if (connection := self._connection) is not None:
+            connection.interrupt("the client is closed")
+
     # -- C-MOVE --------------------------------------------------------------------------------------------------------
 
     def move(

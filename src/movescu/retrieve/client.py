@@ -12,13 +12,12 @@ from __future__ import annotations
 import contextlib
 
 from movescu._runtime import clock
-from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
 from movescu.retrieve.association import ArchiveAssociation
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title
-from movescu.retrieve.handle import Retrieve
+from movescu.retrieve.handle import Retrieve, settle
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from ssl import SSLContext
     from types import TracebackType
-    from typing import Final, Self
+    from typing import Self
 
     from movescu.events import EventSink
     from movescu.query.identifier import Identifier
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from movescu.storage.sinks import Destination
     from movescu.storage.target import Target
     from movescu.transport.tls import TLS, TLSOptions
-
-_log: Final = logger_of("movescu.retrieve")
 
 
 class Client:
@@ -151,7 +148,8 @@ class Client:
         self._target: Target | None = None
         self._targets: dict[int, tuple[object, Target]] = {}
         self._idle: list[tuple[str, ArchiveAssociation]] = []
-        self._running: dict[int, Retrieve] = {}
+        self._running: dict[int, Retrieve] = {}  # those that receive objects
+        self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
         self._lock = clock.RLock()
         self._message_ids = _Counter()
         self._open = False
@@ -200,10 +198,11 @@ class Client:
         with self._lock:
             closed, self._closed = self._closed, True
             idle, self._idle = self._idle, []
-            running = tuple(self._running.values())
+            unfinished = tuple(self._unfinished.values())
         if closed:
             return
         with contextlib.ExitStack() as stack:  # runs every callback, last one first, even if one raises
+            stack.callback(settle, unfinished, 1.0, abort=abort)  # a long flush has ended with its target
             for _, target in self._targets.values():
                 stack.callback(target.close)
             if self._target is not None:
@@ -213,8 +212,9 @@ class Client:
                 stack.callback(association.close)
                 if not abort:
                     stack.callback(_release_quietly, association)
-            for one in running:
-                stack.callback(one.abort)
+            stack.callback(settle, unfinished, 10.0, abort=abort)
+            for one in unfinished:
+                stack.callback(one.cancel)
 
     @property
     def port(self) -> int:
@@ -406,15 +406,26 @@ class Client:
     def begin(self, one: Retrieve) -> bool:
         """Register a running retrieve. Return True if it is the only one. Raise ``UsageError`` if closed."""
         with self._lock:
-            if self._closed:
-                raise UsageError("the client is closed", hint="make a new client")
+            self.expect(one)
             self._running[id(one)] = one
             return len(self._running) == 1
 
+    def expect(self, one: Retrieve) -> None:
+        """Have ``close`` end a retrieve that is about to run. Raise ``UsageError`` if closed."""
+        with self._lock:
+            if self._closed:
+                raise UsageError("the client is closed", hint="make a new client")
+            self._unfinished[id(one)] = one
+
     def end(self, one: Retrieve) -> None:
-        """Unregister a retrieve."""
+        """Note that a retrieve receives no more objects."""
         with self._lock:
             self._running.pop(id(one), None)
+
+    def finish(self, one: Retrieve) -> None:
+        """Forget a retrieve that has ended."""
+        with self._lock:
+            self._unfinished.pop(id(one), None)
 
 
 class _Counter:

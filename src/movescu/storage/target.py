@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from movescu._runtime import clock
+from movescu.errors import StoreError
 from movescu.storage.durability import Durability
 
 TYPE_CHECKING = False
@@ -105,6 +106,8 @@ class Target:
     def flush(self) -> None:
         """Wait until every stored object is on the disk, if durability requires it. Raise ``StoreError``."""
         with self._flushing:
+            if self._closed:
+                raise StoreError("the output directory was closed before its files were flushed")
             if self._directory is not None:
                 self._directory.flush()
             if self.index is not None and self.storage.durability is not Durability.OFF:
@@ -116,7 +119,7 @@ class Target:
             closed, self._closed = self._closed, True
         if closed:
             return
-        with contextlib.ExitStack() as stack:
+        with self._flushing, contextlib.ExitStack() as stack:  # not before a flush that goes on has ended
             if self._directory is not None:
                 stack.callback(self._directory.close)
             if self.index is not None:

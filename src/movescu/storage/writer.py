@@ -76,18 +76,18 @@ class OutputDirectory:
                 hint="create the directory, or name another with --output-directory",
             )
         try:
-            self._fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _not_writable(path, error) from error
         if not files.access(path, os.W_OK | os.X_OK):
-            files.close(self._fd)
+            files.close(fd)
             raise _not_writable(path, None)
-        self._flusher = Flusher(self._fd, durability)
-        self._top = Folder(self._fd)
+        self._flusher = Flusher(fd, durability)
+        self._top = Folder(fd)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
         self._naming = clock.Lock()
         self._numbers = itertools.count(1)
-        self._lock = RunLock(self._fd)
+        self._lock = RunLock(fd)
         self._mark = self._lock.mark
         self._sweep: Sweep | None = None
         self._spare: list[int] = []  # descriptors of empty files without a name, opened ahead
@@ -95,7 +95,7 @@ class OutputDirectory:
 
     def remove_leftovers(self) -> None:
         """Start to remove the temporary files of killed runs; ``close`` waits for the end of that."""
-        self._sweep = Sweep(self._fd, self._lock)
+        self._sweep = Sweep(self._top.fd, self._lock)
 
     def create(self) -> ObjectFile:
         """Open a new file, without a name or with a temporary one. Raise ``StoreError`` if that fails."""
@@ -106,7 +106,7 @@ class OutputDirectory:
                 return ObjectFile(self, self._spare.pop(), "")
         name = "" if self._unnamed else self._temporary_name()
         try:
-            fd = files.openat(name, _CREATE, _MODE, dir_fd=self._fd) if name else self._open_unnamed()
+            fd = files.openat(name, _CREATE, _MODE, dir_fd=self._top.fd) if name else self._open_unnamed()
         except OSError as error:
             raise _store_error(f"cannot create a file in {self.path!r}", error) from error
         return ObjectFile(self, fd, name)
@@ -124,7 +124,7 @@ class OutputDirectory:
     def rely(self, path: str, size: int) -> None:
         """Have ``flush`` flush the file of an earlier run, too. Raise ``StoreError`` if it cannot be read."""
         try:
-            fd = files.openat(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
+            fd = files.openat(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._top.fd)
         except OSError as error:
             raise _store_error(f"cannot read {path!r} in {self.path!r}", error) from error
         try:
@@ -138,7 +138,7 @@ class OutputDirectory:
         return f".movescu-{self._mark}-{next(self._numbers)}.part"
 
     def _open_unnamed(self) -> int:
-        return files.openat(".", _UNNAMED, _MODE, dir_fd=self._fd)
+        return files.openat(".", _UNNAMED, _MODE, dir_fd=self._top.fd)
 
     def _try_unnamed(self) -> bool:
         """Return True if a file can be opened without a name here, and then be given one."""
@@ -156,7 +156,7 @@ class OutputDirectory:
     def _name(self, fd: int) -> str:
         """Give a file without a name a temporary one, and return it."""
         name = self._temporary_name()
-        files.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._fd)
+        files.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._top.fd)
         return name
 
     def spool(self) -> ObjectFile:
@@ -212,7 +212,7 @@ class OutputDirectory:
         finally:
             file.close()
         if outcome is Naming.SAME:
-            files.unlink(file.name, dir_fd=self._fd)
+            files.unlink(file.name, dir_fd=self._top.fd)
         else:
             self._rename(file.name, path, folder, exclusive=outcome is Naming.CREATED and alternative is not None)
         return outcome, path
@@ -226,10 +226,10 @@ class OutputDirectory:
         """Give a file its name; ``exclusive``: fail if another process has just given it to another object."""
         name = _last(path)
         try:
-            if exclusive and _link(temporary, self._fd, name, folder.fd):
-                files.unlink(temporary, dir_fd=self._fd)
+            if exclusive and _link(temporary, self._top.fd, name, folder.fd):
+                files.unlink(temporary, dir_fd=self._top.fd)
             else:
-                files.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=folder.fd)
+                files.replace(temporary, name, src_dir_fd=self._top.fd, dst_dir_fd=folder.fd)
         except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
             raise
@@ -254,7 +254,7 @@ class OutputDirectory:
         if not name:
             return
         with contextlib.suppress(OSError):
-            files.unlink(name, dir_fd=self._fd)
+            files.unlink(name, dir_fd=self._top.fd)
 
     def full_name(self, name: str) -> str:
         """Return the full path of a file in this directory, as DCMTK prints it."""
@@ -325,7 +325,9 @@ class ObjectFile:
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes of the data set."""
         try:
-            files.pwrite(self.fd, data, self._offset + position)
+            written = files.pwrite(self.fd, data, self._offset + position)
+            while written < len(data):  # as in write_all()
+                written += files.pwrite(self.fd, data[written:], self._offset + position + written)
         except OSError as error:
             raise self._error("write to", error) from error
 

@@ -2,11 +2,13 @@
 
 A file of this program with its final name is whole; one of DCMTK's may not be, as DCMTK writes under the final name. Of
 an object with native pixel data only the head is read, other objects to their end. A file without file meta (PS3.10)
-may be in any transfer syntax in which it can be parsed.
+may be in any transfer syntax in which it can be parsed. A file with a hole is not whole: nobody writes one, but a loss
+of power leaves it where a block had not been written yet, and it reads as zeros, which may be pixels.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING, Final
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _SOP_INSTANCE_UID: Final = 0x00080018
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_SEEK_HOLE: Final[int | None] = getattr(os, "SEEK_HOLE", None)
 _META: Final = 1 << 16  # limit of preamble and file meta, in bytes
 _BLOCK: Final = 1 << 20
 _CANONICAL: Final = Encoding()
@@ -68,6 +71,8 @@ def whole_instance(path: str, directory: int) -> str | None:
 
 
 def _whole(fd: int, size: int) -> str | None:
+    if _has_hole(fd, size):
+        return None
     head = files.pread(fd, _META, 0)
     start, syntaxes, announced = _begin(head, _WITHOUT_META)
     for syntax in syntaxes:
@@ -78,6 +83,15 @@ def _whole(fd: int, size: int) -> str | None:
         if uid and announced in ("", uid):
             return uid
     return None
+
+
+def _has_hole(fd: int, size: int) -> bool:
+    """Return True if blocks of a file were never written; False if the file system cannot tell."""
+    if not size or _SEEK_HOLE is None:
+        return False
+    with contextlib.suppress(OSError):
+        return files.lseek(fd, 0, _SEEK_HOLE) < size
+    return False
 
 
 def _begin(data: bytes, without_meta: tuple[TransferSyntax, ...]) -> tuple[int, tuple[TransferSyntax, ...], str]:
