@@ -365,7 +365,6 @@ def _delimiters() -> dict[str, tuple[str, bytes]]:
         "element past its item": sequence(item(el(0x00100010, "PN", b"ABCD", length=6))),
         "value cut off": (ELE, base + el(0x00100010, "PN", b"ABCD", length=6)),
         "header cut off": (ELE, base + name + b"\x10\0\x20\0LO"),
-        "bytes of zero at the end": (ELE, base + name + bytes(8)),
     }
 
 
@@ -422,6 +421,7 @@ def exceptions() -> dict[str, tuple[str, bytes]]:
             _implicit((0x00400555, b""), (0x00100010, b"AB"), (0x00290010, b"SIEMENS CSA HEADER"), (0x00291008, b"AB")),
         ),
         "sequences nested too deep": (ELE, base + _nested(70)),
+        "bytes of zero at the end": (ELE, base + name + bytes(8)),
     }
 
 

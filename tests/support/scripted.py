@@ -41,7 +41,7 @@ from movescu.transport.sockets import Transport, connect
 from movescu.ul.association import Association
 from movescu.ul.indications import AbortIndication, ProviderAbortIndication, ReleaseIndication
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
-from movescu.ul.pdu import AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
+from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -89,7 +89,10 @@ class Session:
     def accept_with(self, request: AssociateRQ, **said: Any) -> None:  # fields of UserInformation
         """Accept a request that was read, and say this in the user information."""
         reply = answer(request, AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)))
-        reply = replace(reply, user_information=replace(reply.user_information, **said))
+        self.accept_as(request, replace(reply, user_information=replace(reply.user_information, **said)))
+
+    def accept_as(self, request: AssociateRQ, reply: AssociateAC) -> None:
+        """Accept a request that was read, with an answer that need not fit it."""
         self.connection.accept(request, reply, soon())
         self._exchange = Exchange(self.connection)
 

@@ -159,7 +159,8 @@ class StorageSCP:
         """
         context = exchange.connection.contexts[context_id]
         if isinstance(message, CStoreRQ) and exchange.data_set_announced:
-            self._store(exchange, Incoming(message, context, calling_ae_title))
+            incoming = Incoming(message, context, calling_ae_title, uid_has_blanks=exchange.uid_has_blanks)
+            self._store(exchange, incoming)
         elif isinstance(message, CEchoRQ):
             _log.info("received C-ECHO request (MsgID %d)", message.message_id)
             response = CEchoRSP(message.message_id, codes.SUCCESS, message.affected_sop_class_uid)
