@@ -218,9 +218,11 @@ def test_bit_preserving_keeps_an_odd_data_set_as_it_came_with_the_warning(
 ) -> None:
     sender = station.open(bit_preserving=True)
     for number, (data, said) in enumerate(ODD.values()):
-        sandbox.exact[f"CT.1.2.6.{number}"] = data
+        # group 0002 at its start is taken for a part of the file meta information, by every reader
+        sandbox.exact[f"CT.1.2.6.{number}"] = whole(b"") if data.startswith(b"\2\0") else data
         caplog.clear()
         assert sender.store(data, instance_uid=f"1.2.6.{number}").status == 0
+        assert (station.folder / f"CT.1.2.6.{number}").read_bytes().endswith(data)
         (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
         assert said in warning
         assert f"1.2.6.{number} is stored as received" in warning

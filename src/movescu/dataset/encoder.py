@@ -59,6 +59,7 @@ MAX_OPEN: Final = 1 << 18
 
 BLANK_UID: Final = "blanks in a UID"
 """The oddity of a UID with blanks, which are removed (-up)."""
+_PADDING_LENGTH: Final = TRAILING_PADDING & 0xFFFF0000
 MAX_LENGTH: Final = 0xFFFFFFFE
 """Bytes. A longer sequence or item has undefined length, a longer group no group length (+eo of DCMTK)."""
 
@@ -362,13 +363,20 @@ class Encoder:
         if level.disordered or level.too_long:
             self._sort(level)
         if padding and self._drops_padding:
-            self._pad(self._output.position - start + before, padding)
+            self._pad(
+                self._output.position - start + before, padding, grouped=max(level.tags, default=0) == _PADDING_LENGTH
+            )
 
-    def _pad(self, size: int, multiple: int) -> None:
-        """Write Data Set Trailing Padding (PS3.10 7.2) unless ``size`` is a multiple already."""
+    def _pad(self, size: int, multiple: int, *, grouped: bool) -> None:
+        """Write Data Set Trailing Padding (PS3.10 7.2) unless ``size`` is a multiple already.
+
+        ``grouped``: the last element is the group length of the padding, and counts it.
+        """
         if size % multiple:
             head = 8 if self._implicit else 12
             count = min(-(size + head) % multiple, MAX_LENGTH)
+            if grouped:
+                self._output.patch(self._output.position - 4, self._u32(min(head + count, MAX_LENGTH)))
             self._output.write(self._header(TRAILING_PADDING, b"OB", count))
             self._output.write_zeros(count)
 

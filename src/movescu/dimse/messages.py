@@ -192,6 +192,10 @@ def _encode_text(element: int, value: str) -> bytes:
     return _element(element, data + b" " if len(data) & 1 else data)
 
 
+def _encode_title(element: int, value: str) -> bytes:
+    return _encode_text(element, value.strip(" "))  # blanks around a title are not significant (PS3.5 6.2, AE)
+
+
 def decode_ui(value: bytes) -> str:
     """Decode a UID, without its padding (PS3.5 9.1)."""
     # A UID has no blanks (PS3.5 9.1), but some peers pad with them, not only at the end.
@@ -224,7 +228,7 @@ _FIELDS: Final[Mapping[str, tuple[int, Callable[[int, Any], bytes], Callable[[by
     "command_field": (0x0100, _encode_us, _decode_us),
     "message_id": (0x0110, _encode_us, _decode_us),
     "message_id_being_responded_to": (0x0120, _encode_us, _decode_us),
-    "move_destination": (0x0600, _encode_text, _decode_text),
+    "move_destination": (0x0600, _encode_title, _decode_text),
     "priority": (0x0700, _encode_us, _decode_us),
     "command_data_set_type": (0x0800, _encode_us, _decode_us),
     "status": (0x0900, _encode_us, _decode_us),

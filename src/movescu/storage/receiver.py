@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax, Found | None], tuple[Naming, str]]
 
 _log: Final = logger_of("movescu.store")
+_defects: Final = logger_of("movescu.dataset")
 
 _LOOK: Final = 1 << 16
 """Classify a data set once this many bytes have arrived, and again each time the size doubles."""
@@ -102,7 +103,7 @@ class _FileReceiver:
         if oddities:
             uid = self._incoming.request.affected_sop_instance_uid
             found = ", ".join(f"{what} at {tag_text(tag)}" for what, tag in oddities.items())
-            _log.warning("object %s is stored%s, but has defects: %s", uid, kept, found)
+            _defects.warning("object %s is stored%s, but has defects: %s", uid, kept, found)
 
     def discard(self) -> None:
         """Remove the file."""
@@ -130,7 +131,7 @@ class BitPreservingReceiver(_FileReceiver):
         self._commit(self._file, self._incoming.context.transfer_syntax)
         if unreadable:
             uid = self._incoming.request.affected_sop_instance_uid
-            _log.warning("object %s is stored as received, but is not a valid data set: %s", uid, unreadable)
+            _defects.warning("object %s is stored as received, but is not a valid data set: %s", uid, unreadable)
         self._warn_of(oddities, kept=" as received")
 
     def _inspect(self, file: ObjectFile) -> tuple[dict[str, int], str]:

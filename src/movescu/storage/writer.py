@@ -68,19 +68,11 @@ class OutputDirectory:
 
     def __init__(self, path: str, durability: Durability = Durability.END) -> None:
         self.path = path
-        if not os.path.isdir(path):
-            what = "is not a directory" if os.path.exists(path) else "does not exist"
-            raise DirectoryNotFoundError(
-                f"output directory {what}: {path!r}",
-                hint="create the directory, or name another with --output-directory",
-            )
+        check_directory(path)
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _not_writable(path, error) from error
-        if not os.access(path, os.W_OK | os.X_OK):
-            os.close(self._fd)
-            raise _not_writable(path, None)
         self._flusher = Flusher(self._fd, durability)
         self._top = Folder(self._fd)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
@@ -378,6 +370,18 @@ class ObjectFile:
 
     def _error(self, what: str, error: OSError) -> StoreError:
         return _store_error(f"cannot {what} a file in {self._directory.path!r}", error)
+
+
+def check_directory(path: str) -> None:
+    """Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` unless objects can be stored in a directory."""
+    if not os.path.isdir(path):
+        what = "is not a directory" if os.path.exists(path) else "does not exist"
+        raise DirectoryNotFoundError(
+            f"output directory {what}: {path!r}",
+            hint="create the directory, or name another with --output-directory",
+        )
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _not_writable(path, None)
 
 
 def _last(path: str) -> str:

@@ -117,13 +117,21 @@ def _receive(settings: CommandSettings, port: int) -> Receive:
 
 
 def storage_of(settings: CommandSettings) -> StorageOptions | None:
-    """Return the options of storage, None without a port. Raise ``UsageError`` for an invalid layout."""
+    """Return the options of storage, None without a port.
+
+    Raise ``UsageError`` for an invalid layout, or for a directory that does not exist or is not writable: DCMTK checks
+    it even if nothing will be stored.
+    """
     if settings.listen_port is None:
         return None
     from movescu.dataset.encoding import Encoding, GroupLength  # late: needed to receive alone
     from movescu.storage.durability import Durability
     from movescu.storage.options import StorageOptions
 
+    if settings.ignore:  # else the directory is checked when it is opened
+        from movescu.storage.writer import check_directory
+
+        check_directory(settings.output_directory)
     return StorageOptions(
         directory=settings.output_directory,
         ignore=settings.ignore,
@@ -140,6 +148,7 @@ def storage_of(settings: CommandSettings) -> StorageOptions | None:
         ),
         durability=Durability(settings.durable),
         maximum_inflated=settings.max_inflated << 20,
+        forgive_blank_uids=settings.uid_padding,
         layout=None if settings.layout == "flat" else _layout(settings.layout),
     )
 
