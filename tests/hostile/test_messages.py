@@ -27,7 +27,13 @@ from station import (
 
 from movescu._runtime.record import replace
 from movescu.cli.logging import console_log
-from movescu.dictionary.uids import VERIFICATION
+from movescu.dataset.file_meta import decode_file_meta
+from movescu.dictionary.uids import (
+    EXPLICIT_LITTLE,
+    OTHER_TRANSFER_SYNTAXES,
+    VERIFICATION,
+    unknown_transfer_syntax,
+)
 from movescu.dimse.messages import CEchoRQ
 from movescu.storage.file_names import file_name
 from movescu.ul.pdu import Abort
@@ -207,6 +213,45 @@ def test_an_overlong_uid_is_refused_and_the_association_lives(
     assert sender.store(data_set(instance_uid=long), instance_uid=long).status == 0x0117
     assert station.files == [invariants.GOOD]
     assert sender.store(data_set()).status == 0
+
+
+@pytest.mark.row("61")
+def test_nonstandard_syntaxes_and_uids_are_stored_bit_by_bit_on_request(station: Station, sandbox: Invariants) -> None:
+    private = unknown_transfer_syntax("1.2.826.0.1.3680043.8.498.9")
+    request = association_request(syntaxes=(private,))
+    refusing = Sender(station.listen(bit_preserving=True), request)
+    assert not refusing.connection.contexts
+    refusing.release()
+    station.close()
+    port = station.listen(bit_preserving=True, syntaxes=(EXPLICIT_LITTLE, OTHER_TRANSFER_SYNTAXES))
+    sender = Sender(port, request)
+    assert {context.transfer_syntax.uid for context in sender.connection.contexts.values()} == {private.uid}
+    for length in (65, 300, 301):
+        long = "1." + "2" * (length - 2)
+        name = file_name(CT, long)
+        assert len(name) < 255
+        sandbox.exact[name] = b"anything"
+        assert sender.store(b"anything", instance_uid=long).status == 0
+        meta = decode_file_meta((station.folder / name).read_bytes())
+        assert meta is not None
+        assert (meta.transfer_syntax_uid, meta.sop_instance_uid) == (private.uid, long)
+    assert len(station.files) == 4
+    sender.release()
+
+
+@pytest.mark.row("62")
+def test_a_refusal_says_that_it_is_ours_and_names_the_way_out(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = station.open()
+    long = "1." + "2" * 63
+    assert sender.store(data_set()[:-3]).status == 0xC000
+    assert sender.store(data_set(instance_uid=long), instance_uid=long).status == 0x0117
+    assert sender.store(data_set(MR), class_uid=MR).status == 0x0122
+    said = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    ways = ("--bit-preserving (+B) stores it", "--accept-nonstandard with --bit-preserving (+B) stores it", "no option")
+    assert [way in text for way, text in zip(ways, said, strict=True)] == [True] * 3
+    assert all("refused by this program (status " in text for text in said)
 
 
 # -- UIDs and titles that mean something elsewhere ---------------------------------------------------------------------

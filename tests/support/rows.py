@@ -147,6 +147,16 @@ SITUATIONS: Final = (
         "stored without them, with a warning: readers would take them for the file meta information",
     ),
     Row("60", "any of these with `+B`", "every byte is kept, with the warning"),
+    Row(
+        "61",
+        "a transfer syntax that no table has, a UID of more than 64 characters, with `+B --accept-nonstandard`",
+        "stored, every byte of it",
+    ),
+    Row(
+        "62",
+        "an object that is refused",
+        "the log says by whom, and names the option that stores it; `--retry` does not ask for it again",
+    ),
     # File system
     Row("32", "a full disk, and a small object", "A700, no file"),
     Row("33", "an object that is there, sent again onto a full disk", "A700; the file is intact"),

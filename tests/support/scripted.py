@@ -294,8 +294,12 @@ class Sender:
 
     def store(self, instance: Instance) -> int:
         """Send an object; gives the status of the response."""
+        return self.store_bytes(instance, data_set(instance.path))
+
+    def store_bytes(self, instance: Instance, data: bytes) -> int:
+        """Send these bytes as the data set of an object; gives the status of the response."""
         request, context_id = self._request(instance)
-        self._exchange.send(context_id, request, soon(), data_set(instance.path))
+        self._exchange.send(context_id, request, soon(), data)
         _, response = self._exchange.receive_response(soon())
         assert isinstance(response, CStoreRSP), response
         assert response.message_id_being_responded_to == request.message_id

@@ -69,7 +69,10 @@ class Reader:
             raise DataSetError(f"the data set is not deflated, or corrupt: {error}") from error
         self._inflated += len(block)
         if self._inflated > self._maximum:
-            raise DataSetError(f"the data set inflates to more than {self._maximum >> 20} MiB")
+            raise DataSetError(
+                f"the data set inflates to more than {self._maximum >> 20} MiB",
+                hint="--max-inflated raises the limit, and --bit-preserving (+B) stores it without inflating",
+            )
         self.parser.feed(memoryview(block))
 
     def finish(self) -> None:

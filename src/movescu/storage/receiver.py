@@ -41,6 +41,7 @@ _defects: Final = logger_of("movescu.dataset")
 
 _LOOK: Final = 1 << 16
 """Classify a data set once this many bytes have arrived, and again each time the size doubles."""
+_WAY_OUT: Final = "--bit-preserving (+B) stores it as received"
 _WHOLE: Final = 1 << 20
 """Bytes of a data set that are held before it is re-encoded as a stream."""
 _COMMAND_UID: Final = 0x00001000  # Affected SOP Instance UID of the C-STORE request
@@ -168,11 +169,15 @@ class NormalReceiver(_FileReceiver):
 
     def write(self, *fragments: memoryview) -> None:
         """Hold, write or re-encode the bytes. Raise ``StoreError`` or ``DataSetError``."""
-        for number, fragment in enumerate(fragments):
-            if self._remaining >= 0:
-                self._pass(fragments[number:])
-                return
-            self._take(fragment)
+        try:
+            for number, fragment in enumerate(fragments):
+                if self._remaining >= 0:
+                    self._pass(fragments[number:])
+                    return
+                self._take(fragment)
+        except DataSetError as error:
+            error.hint = error.hint or _WAY_OUT
+            raise
 
     def _take(self, fragment: memoryview) -> None:
         if self._recoder is not None:
@@ -244,6 +249,13 @@ class NormalReceiver(_FileReceiver):
 
     def finish(self) -> None:
         """Complete and check the data set, and give the file its name. Raise ``StoreError`` or ``DataSetError``."""
+        try:
+            self._finish()
+        except DataSetError as error:
+            error.hint = error.hint or _WAY_OUT
+            raise
+
+    def _finish(self) -> None:
         if self._remaining > 0:
             raise DataSetError(f"the data set ends {self._remaining} bytes before its pixel data")
         if self._file is None:

@@ -12,6 +12,7 @@ from movescu._runtime.record import Record, replace
 from movescu.dictionary.uids import (
     APPLICATION_CONTEXT,
     IMPLICIT_LITTLE,
+    OTHER_TRANSFER_SYNTAXES,
     TRANSFER_SYNTAXES,
     TransferSyntax,
     unknown_transfer_syntax,
@@ -56,8 +57,9 @@ class AcceptorPolicy(Record):
     """The associations and presentation contexts that an acceptor accepts.
 
     ``abstract_syntaxes``: True for the UID of a SOP class that is accepted. ``transfer_syntaxes``: in order of
-    preference. ``maximum_length``: bytes of the longest P-DATA-TF, as announced. Default: 16384. ``calling_ae_titles``
-    and ``called_ae_titles``: those of the requests that are accepted. Default: any.
+    preference; ``OTHER_TRANSFER_SYNTAXES`` stands for those that no table has. ``maximum_length``: bytes of the longest
+    P-DATA-TF, as announced. Default: 16384. ``calling_ae_titles`` and ``called_ae_titles``: those of the requests that
+    are accepted. Default: any.
     """
 
     abstract_syntaxes: Callable[[str], bool]
@@ -65,6 +67,11 @@ class AcceptorPolicy(Record):
     maximum_length: int = 16384
     calling_ae_titles: frozenset[str] = frozenset()
     called_ae_titles: frozenset[str] = frozenset()
+
+    @property
+    def nonstandard(self) -> bool:
+        """Whether transfer syntaxes that no table has, and UIDs of any length, are accepted."""
+        return OTHER_TRANSFER_SYNTAXES in self.transfer_syntaxes
 
 
 def propose(
@@ -192,6 +199,10 @@ def _answer_context(context: ProposedContext, policy: AcceptorPolicy) -> Answere
         for syntax in policy.transfer_syntaxes:
             if syntax.uid in context.transfer_syntaxes:
                 return AnsweredContext(context.context_id, ContextResult.ACCEPTANCE, syntax.uid)
+        if policy.nonstandard and (
+            unknown := [u for u in context.transfer_syntaxes if u and u not in TRANSFER_SYNTAXES]
+        ):
+            return AnsweredContext(context.context_id, ContextResult.ACCEPTANCE, unknown[0])
         result = ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
     # The transfer syntax of a rejected context is not significant (PS3.8 9.3.3.2); DCMTK sends the default one.
     return AnsweredContext(context.context_id, result, IMPLICIT_LITTLE.uid)

@@ -7,6 +7,7 @@ import sys
 from functools import cache
 
 from movescu.cli.logging.level import shows_progress
+from movescu.dictionary.uids import OTHER_TRANSFER_SYNTAXES
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
@@ -106,7 +107,7 @@ def _receive(settings: CommandSettings, port: int) -> Receive:
     return Receive(
         port=port,
         address=settings.listen_address,
-        transfer_syntaxes=settings.preferred,
+        transfer_syntaxes=(*settings.preferred, *((OTHER_TRANSFER_SYNTAXES,) if settings.accept_nonstandard else ())),
         accept_unknown=settings.accept_unknown,
         calling_ae_titles=tuple(title.strip()[:16] for title in settings.allowed_aets),
         require_called_ae_title=settings.require_called_aet,
