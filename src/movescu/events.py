@@ -7,11 +7,11 @@ no records are made.
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from movescu._runtime import clock
 from movescu.dimse.status import C_MOVE, C_STORE, status_name
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ VERSION: Final = 1
 class _Event:
     """``time``: seconds since 1970. ``row``: number of the list's entry, from 1. Default: None, no list."""
 
-    time: float = field(default_factory=time.time)
+    time: float = field(default_factory=lambda: clock.wall())  # noqa: PLW0108 - a seam: looked up when it is called
     row: int | None = None
 
 
@@ -173,7 +173,7 @@ def fan_out(sinks: tuple[EventSink, ...]) -> EventSink | None:
     """Return several sinks as one, serialized by a lock; None without sinks."""
     if not sinks:
         return None
-    lock = threading.Lock()
+    lock = clock.Lock()
 
     def tell(event: Event) -> None:
         with lock:

@@ -237,7 +237,7 @@ def test_an_archive_whose_name_has_an_address_that_refuses_is_asked_at_its_other
     with scripted.archive(script) as archive:
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         found = [(*kind, (peers.HOST, peers.free_port())), (*kind, archive.address)]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        monkeypatch.setattr("movescu.transport.network.getaddrinfo", lambda *_: found)
         association = ArchiveAssociation(Config(AE("archive.example", archive.port)))
         with contextlib.closing(association):
             association.open()

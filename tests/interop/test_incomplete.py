@@ -106,7 +106,8 @@ def test_a_release_that_is_not_confirmed_is_told(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
-        session.respond(completed=0)
+        setting.send(setting.made[:1])
+        session.respond(completed=1)
         session.close()
 
     setting.run(script, code=67)
@@ -188,7 +189,7 @@ def test_an_object_that_is_refused_is_not_asked_for_again(setting: Setting) -> N
         session.accept()
         session.expect_move()
         with scripted.sender(setting.port, setting.made) as sender:
-            assert sender.store_bytes(first, scripted.data_set(first.path)[:-3]) == 0xC000
+            assert sender.store(first, data=scripted.data_set(first.path)[:-3]) == 0xC000
             assert [sender.store(instance) for instance in others] == [0] * len(others)
         session.respond(0xB000, completed=len(others), failed=1)
         session.expect_release()

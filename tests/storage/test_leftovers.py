@@ -167,7 +167,8 @@ def test_run_without_a_lock_stores_all_the_same(tmp_path: Path, monkeypatch: pyt
     def unsupported(*_: int) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("fcntl.flock", unsupported)  # as some network file systems have it; none is at hand here
+    # As some network file systems have it; none is at hand here.
+    monkeypatch.setattr("movescu.storage.files.flock", unsupported)
     other = OutputDirectory(str(tmp_path))
     file = other.create()
     sweep(tmp_path)
@@ -213,7 +214,7 @@ def test_lock_removed_before_it_was_held_is_made_again(tmp_path: Path, monkeypat
             lock.unlink()
         flock(fd, how)
 
-    monkeypatch.setattr("fcntl.flock", flock_after_a_sweep)
+    monkeypatch.setattr("movescu.storage.files.flock", flock_after_a_sweep)
     directory = OutputDirectory(str(tmp_path))
     held = names(tmp_path)
     assert len(held) == 1

@@ -56,6 +56,7 @@ OF_REASONS: Final = {
     "CANCELLED": ExitCode.SUCCESS,  # --cancel asked for it; a signal has a code of its own
     "STOPPED": ExitCode.INCOMPLETE,
     "COUNTED_AS_FAILED": ExitCode.INCOMPLETE,
+    "REMAINING": ExitCode.INCOMPLETE,
     "SHORT": ExitCode.INCOMPLETE,
     "NOT_STORED": ExitCode.INCOMPLETE,
     "BROKEN_OFF": ExitCode.INCOMPLETE,

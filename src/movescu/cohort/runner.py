@@ -8,12 +8,11 @@ entries in a row without an answer no more are started; the remaining ones are r
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.cohort.journal import COMPLETE
@@ -79,7 +78,7 @@ class Runner:
         self._resume = resume
         self._window = window
         self._on_row = on_row
-        self._changed = threading.Condition()
+        self._changed = clock.Condition()
         self._waiting: deque[tuple[Row, int]] = deque()
         self._busy = 0
         self._allowed = jobs
@@ -104,7 +103,7 @@ class Runner:
         self._waiting.extend((row, 0) for row in rows if not self._is_done(row))
         self.moving = True
         workers = [
-            threading.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
+            clock.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
             for number in range(min(self._jobs, len(self._waiting)))
         ]
         try:
@@ -156,8 +155,8 @@ class Runner:
             while not (self.cancelled or self.gave_up):
                 if not self._waiting and not self._busy:
                     return None
-                now = time.monotonic()
-                shut = 0.0 if self._window is None else self._window.wait(time.time())
+                now = clock.now()
+                shut = 0.0 if self._window is None else self._window.wait(clock.wall())
                 if self._waiting and self._busy < self._allowed and now >= self._not_before and not shut:
                     self._busy += 1
                     return self._waiting.popleft()
@@ -196,11 +195,11 @@ class Runner:
         with self._changed:
             self._waiting.appendleft((row, times + 1))
             self._allowed = max(self._allowed // 2, 1)
-            self._not_before = time.monotonic() + self._pause
+            self._not_before = clock.now() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             _log.warning(
                 "row %d: the archive lacks resources; continuing with %d association%s in %.1f s",
-                *(row.number, self._allowed, "" if self._allowed == 1 else "s", self._not_before - time.monotonic()),
+                *(row.number, self._allowed, "" if self._allowed == 1 else "s", self._not_before - clock.now()),
             )
 
     def _note(self, row: Row, retrieve: Retrieve, result: Result | None, error: PeerError | None) -> None:
@@ -213,7 +212,7 @@ class Runner:
             unanswered = result is None or (outcome == "failed" and not result.responses)
             self._unanswered = self._unanswered + 1 if unanswered else 0
             if unanswered:
-                self._not_before = time.monotonic() + self._pause
+                self._not_before = clock.now() + self._pause
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
             if outcome == COMPLETE:
                 self._allowed = min(self._allowed + 1, self._jobs)

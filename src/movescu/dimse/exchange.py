@@ -45,6 +45,8 @@ class Exchange:
         self._reader = CommandReader()
         self._data_set_on = _NONE  # context ID of a data set that is due
         self._optional_on = _NONE  # the same of one that may arrive or not
+        self._answered: set[int] = set()
+        self._warned_of_late = False
 
     def send(self, context_id: int, message: Message, deadline: Deadline, data_set: _Buffer | None = None) -> None:
         """Send a message, with one system call unless it is longer than a few MiB."""
@@ -151,12 +153,31 @@ class Exchange:
         return fragment
 
     def receive_response(self, deadline: Deadline) -> tuple[int, Message]:
-        """Wait for the next message where a response is due. Raise ``AssociationReleasedError`` for a release."""
-        received = self.receive(deadline)
-        if received is None:
-            self.connection.confirm_release(deadline)
-            raise AssociationReleasedError(f"{self.connection.peer} released the association before its final response")
-        return received
+        """Wait for the next message where a response is due. Raise ``AssociationReleasedError`` for a release.
+
+        A response to a request that had its final response is dropped, with one warning.
+        """
+        while True:
+            received = self.receive(deadline)
+            if received is None:
+                self.connection.confirm_release(deadline)
+                raise AssociationReleasedError(
+                    f"{self.connection.peer} released the association before its final response"
+                )
+            late = getattr(received[1], "message_id_being_responded_to", 0)
+            if late not in self._answered:
+                return received
+            if not self._warned_of_late:
+                self._warned_of_late = True
+                _log.warning("dropped a late response of %s, to message %d", self.connection.peer, late)
+
+    def begin(self, message_id: int) -> None:
+        """Note a new request; its message ID may have been used before."""
+        self._answered.discard(message_id)
+
+    def end(self, message_id: int) -> None:
+        """Note that a request had its final response."""
+        self._answered.add(message_id)
 
     def data_set(self, deadline: Deadline) -> Iterator[memoryview]:
         """Yield the fragments of the data set of the command just received; each is borrowed until the next.

@@ -1,12 +1,12 @@
-"""Query files: formats, and conversion to a data set in explicit VR little endian.
+"""Query files: their formats, and the keys in them.
 
 =========== ==================================================================== ==============================
 form        detected by                                                          read by
 =========== ==================================================================== ==============================
-DICOM file  ``DICM`` at byte 128, or group 0002 at the start (PS3.10 7.1)        this module
+DICOM file  ``DICM`` at byte 128, or group 0002 at the start (PS3.10 7.1)        ``encoded_keys``
 JSON        a name ending in ``.json``, or ``{`` or ``[`` at the start           ``json_model`` (PS3.18 annex F)
 text        a name ending in ``.dump`` or ``.txt``, or a tag or ``#`` at start   ``dump_text`` (DCMTK's dump2dcm)
-data set    everything else; VR and byte order as in the first element           this module
+data set    everything else; VR and byte order as in the first element           ``encoded_keys``
 =========== ==================================================================== ==============================
 
 The name ``-`` stands for standard input.
@@ -16,12 +16,9 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from movescu.dataset.encoding import Encoding
 from movescu.dataset.file_meta import decode_file_meta
-from movescu.dataset.transcoder import recode
-from movescu.dataset.values import elements
 from movescu.dictionary.uids import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -32,9 +29,14 @@ from movescu.dictionary.uids import (
 )
 from movescu.dictionary.vr import KNOWN
 from movescu.errors import DataSetError, UsageError
+from movescu.query.encoded_keys import keys_of
+from movescu.query.key import ordered
 
-LITTLE: Final = Encoding(transfer_syntax=EXPLICIT_LITTLE)
-"""The encoding of an ``Identifier``."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from movescu.query.key import Key
+
 STANDARD_INPUT: Final = "-"
 
 _FIRST_TAG: Final = 0x00080000  # commands and file meta information have lower ones
@@ -43,8 +45,11 @@ _TEXT: Final = rb"\s*(#|\([ \t]*(0[xX])?[ \t]*[0-9a-fA-F][0-9a-fA-F \t]*,)"
 _HINT: Final = "a query file is a DICOM file or data set, DICOM JSON, or text as dump2dcm reads it"
 
 
-def read_query_file(path: str) -> bytes:
-    """Read a query file; ``-`` is standard input. Raise ``UsageError``, which names the file, if it is invalid."""
+def read_query_file(path: str) -> tuple[Key, ...]:
+    """Return the keys of a query file in order of tags; ``-`` is standard input.
+
+    Raise ``UsageError``, which names the file, if it is invalid.
+    """
     data = _read(path)
     shown = "standard input" if path == STANDARD_INPUT else repr(path)
     compression = _compression(data)
@@ -70,18 +75,17 @@ def _read(path: str) -> bytes:
         raise UsageError(f"cannot read query file {path!r}: {reason}") from error
 
 
-def _data_set(path: str, data: bytes) -> bytes:
+def _data_set(path: str, data: bytes) -> tuple[Key, ...]:
     if not data:
         raise DataSetError("the file is empty", offset=0)
-    content = _content(path.lower(), data)
-    query = recode(content, EXPLICIT_LITTLE, LITTLE) if content else b""
-    if not any(tag >= _FIRST_TAG for tag, _, _ in elements(query)):
+    keys = ordered(_content(path.lower(), data))
+    if not any(key.tag >= _FIRST_TAG for key in keys):
         raise DataSetError("the data set has no element that a query could have")
-    return query
+    return keys
 
 
-def _content(name: str, data: bytes) -> bytes:
-    """Return the data set in explicit VR little endian, unsorted."""
+def _content(name: str, data: bytes) -> Sequence[Key]:
+    """Return the keys, unsorted."""
     if data[128:132] == b"DICM":
         return _binary(data)
     text = data.removeprefix(_BYTE_ORDER_MARK)
@@ -96,7 +100,7 @@ def _content(name: str, data: bytes) -> bytes:
     return _binary(data)
 
 
-def _binary(data: bytes) -> bytes:
+def _binary(data: bytes) -> tuple[Key, ...]:
     """Read a DICOM file or a bare data set."""
     meta = decode_file_meta(data)
     if meta is None:
@@ -108,7 +112,7 @@ def _binary(data: bytes) -> bytes:
         syntax = TRANSFER_SYNTAXES[meta.transfer_syntax_uid]
     if len(data) == position:
         raise DataSetError("the file has no data set", offset=position)
-    return recode(memoryview(data)[position:], syntax, LITTLE)
+    return keys_of(memoryview(data)[position:], syntax)
 
 
 def _compression(data: bytes) -> str:

@@ -18,9 +18,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
-from movescu.query.keys import parse_tag
+from movescu.query.key_text import parse_tag
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.scope import LEVELS, Scope, level_of
 
@@ -46,7 +47,8 @@ class Row:
 
     def key(self, archive: str) -> str:
         """Return a digest that identifies the request to ``archive``, independent of its position in a list."""
-        return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + self.identifier.data).hexdigest()
+        request = self.identifier.encode(EXPLICIT_LITTLE)
+        return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + request).hexdigest()
 
 
 def read_rows(path: str, keys: Sequence[str] = (), *, model: str | None = None) -> list[Row]:

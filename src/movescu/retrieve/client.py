@@ -10,8 +10,8 @@ Failures before an association is established are raised; later ones are in the 
 from __future__ import annotations
 
 import contextlib
-import threading
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
@@ -148,7 +148,7 @@ class Client:
         self._targets: dict[int, tuple[object, Target]] = {}
         self._idle: list[tuple[str, ArchiveAssociation]] = []
         self._running: dict[int, Retrieve] = {}
-        self._lock = threading.RLock()
+        self._lock = clock.RLock()
         self._message_ids = _Counter()
         self._open = False
         self._closed = False
@@ -334,6 +334,12 @@ class Client:
             address = next((association.local_address for _, association in self._idle), "")
         return address, self.port
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether an idle association is open."""
+        with self._lock:
+            return bool(self._idle)
+
     def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
         """Return an idle association of the same model, else a new one, not open."""
         while True:
@@ -412,7 +418,7 @@ class _Counter:
 
     def __init__(self) -> None:
         self._number = 0
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
 
     def __iter__(self) -> Self:
         return self

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 
+from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.errors import PeerError, StoreError, UsageError
-from movescu.retrieve.attempts import AttemptLoop, RequestState, joined
+from movescu.retrieve.attempts import AttemptLoop
+from movescu.retrieve.request_state import RequestState, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from queue import SimpleQueue
     from typing import Protocol, Self
 
@@ -79,16 +79,18 @@ class Retrieve:
         self._observers: list[Observer] = []
         self._happened: SimpleQueue[Event | None] | None = None
         self._failure: BaseException | None = None
-        self._cancelled = threading.Event()
+        self._cancelled = clock.Event()
         self._association: ArchiveAssociation | None = None
         self._loop: AttemptLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: clock.Thread | None = None
         self._result: Result | None = None
         self._error: BaseException | None = None
         self.states: list[RequestState] = []
         """State of each request, or one state of requests that share their attempts."""
         self.waited = False
         """Whether objects were awaited after a final response."""
+        self.on_leave: Callable[[ArchiveAssociation], None] | None = None
+        """Ends the association with the archive as soon as nothing is left to request. Default: the client keeps it."""
         self._judging = False
 
     @property
@@ -123,16 +125,14 @@ class Retrieve:
     def abort(self) -> None:
         """Cancel, and wait for the thread for a limited time."""
         self.cancel()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and self._thread is not clock.current_thread():
             self._thread.join(10)
 
     def start(self) -> Self:
         """Start the retrieve in its own thread."""
-        import queue  # late: needed with a thread alone
-
-        self._happened = queue.SimpleQueue()
+        self._happened = clock.queue()
         self.observe(self._happened.put)
-        self._thread = threading.Thread(target=self._run_noting, name="movescu-retrieve", daemon=True)
+        self._thread = clock.Thread(target=self._run_noting, name="movescu-retrieve", daemon=True)
         self._thread.start()
         return self
 
@@ -188,7 +188,7 @@ class Retrieve:
 
     def run(self) -> Result:
         """Run the retrieve in this thread and return the result; see ``Client.retrieve``."""
-        begun = time.monotonic()
+        begun = clock.now()
         alone = self._client.begin(self)
         try:
             self._result = self._run(begun, alone=alone)
@@ -220,7 +220,7 @@ class Retrieve:
             if not ended:
                 client.end(self)
         if observer is not None:
-            observer.ended(result, time.monotonic() - begun, self._row, cancelled=self.cancelled)
+            observer.ended(result, clock.now() - begun, self._row, cancelled=self.cancelled)
         return result
 
     @contextlib.contextmanager
@@ -256,6 +256,7 @@ class Retrieve:
                 alone=alone,
                 row=self._row,
                 closing=self._client.closing and number == len(groups),
+                complete=lambda: self._leave(association),
             )
             if self.cancelled:
                 loop.cancel()
@@ -269,6 +270,11 @@ class Retrieve:
             finally:
                 self.waited |= loop.waited
                 self._loop = None
+
+    def _leave(self, association: ArchiveAssociation) -> None:
+        self.waited |= self._loop is not None and self._loop.waited
+        if self.on_leave is not None and association.is_open:
+            self.on_leave(association)
 
     def _judged(self) -> Result:
         """Flush the target and return the result."""

@@ -165,6 +165,7 @@ class StorageSCP:
             self._store(exchange, incoming)
         elif isinstance(message, CEchoRQ):
             _log.info("received C-ECHO request (MsgID %d)", message.message_id)
+            exchange.connection.has_carried_echo = True
             response = CEchoRSP(message.message_id, codes.SUCCESS, message.affected_sop_class_uid)
             exchange.send(context_id, response, self._silence)
         else:
@@ -174,7 +175,8 @@ class StorageSCP:
             )
 
     def _store(self, exchange: Exchange, incoming: Incoming) -> None:
-        request = incoming.request
+        request, connection = incoming.request, exchange.connection
+        connection.has_carried_objects = connection.is_within_message = True
         if _log.isEnabledFor(INFO):
             _log.info("received store request (MsgID %d, %s)", request.message_id, incoming.prefix)
         try:
@@ -186,6 +188,7 @@ class StorageSCP:
         self._on_received(received)
         response = encode_success(request) if received.error is None else _encode_failure(received, received.error)
         exchange.send_command(incoming.context.context_id, response, self._silence)
+        connection.is_within_message = False
         self._on_responded()
 
     def _refusal(self, incoming: Incoming) -> _RefusedError | None:

@@ -7,8 +7,8 @@ complete. Several retrieves may share one.
 from __future__ import annotations
 
 import contextlib
-import threading
 
+from movescu._runtime import clock
 from movescu.storage.durability import Durability
 
 TYPE_CHECKING = False
@@ -33,8 +33,8 @@ class Target:
         """The whole objects in the output directory, if ``indexed``."""
         self._directory: OutputDirectory | None = None
         self._factory: Callable[[Incoming], ObjectReceiver] | None = None
-        self._making = threading.Lock()
-        self._flushing = threading.Lock()
+        self._making = clock.Lock()
+        self._flushing = clock.Lock()
         self._closed = False
         if storage.to_files:
             self._open(indexed=indexed)

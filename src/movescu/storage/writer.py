@@ -15,11 +15,12 @@ import errno
 import itertools
 import os
 import stat
-import threading
 from enum import Enum, auto
 
+from movescu._runtime import clock
 from movescu._runtime.record import Record
 from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
+from movescu.storage import files
 from movescu.storage.durability import Durability, Flusher
 from movescu.storage.folders import Folder, Folders
 from movescu.storage.leftovers import RunLock, Sweep
@@ -70,13 +71,13 @@ class OutputDirectory:
         self.path = path
         check_directory(path)
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _not_writable(path, error) from error
         self._flusher = Flusher(self._fd, durability)
         self._top = Folder(self._fd)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
-        self._naming = threading.Lock()
+        self._naming = clock.Lock()
         self._numbers = itertools.count(1)
         self._lock = RunLock(self._fd)
         self._mark = self._lock.mark
@@ -97,7 +98,7 @@ class OutputDirectory:
                 return ObjectFile(self, self._spare.pop(), "")
         name = "" if self._unnamed else self._temporary_name()
         try:
-            fd = os.open(name, _CREATE, _MODE, dir_fd=self._fd) if name else self._open_unnamed()
+            fd = files.openat(name, _CREATE, _MODE, dir_fd=self._fd) if name else self._open_unnamed()
         except OSError as error:
             raise _store_error(f"cannot create a file in {self.path!r}", error) from error
         return ObjectFile(self, fd, name)
@@ -115,7 +116,7 @@ class OutputDirectory:
     def rely(self, path: str, size: int) -> None:
         """Have ``flush`` flush the file of an earlier run, too. Raise ``StoreError`` if it cannot be read."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
+            fd = files.openat(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
         except OSError as error:
             raise _store_error(f"cannot read {path!r} in {self.path!r}", error) from error
         try:
@@ -123,13 +124,13 @@ class OutputDirectory:
         except OSError as error:
             raise _store_error(f"cannot flush {path!r} in {self.path!r}", error) from error
         finally:
-            os.close(fd)
+            files.close(fd)
 
     def _temporary_name(self) -> str:
         return f".movescu-{self._mark}-{next(self._numbers)}.part"
 
     def _open_unnamed(self) -> int:
-        return os.open(".", _UNNAMED, _MODE, dir_fd=self._fd)
+        return files.openat(".", _UNNAMED, _MODE, dir_fd=self._fd)
 
     def _try_unnamed(self) -> bool:
         """Return True if a file can be opened without a name here, and then be given one."""
@@ -140,14 +141,14 @@ class OutputDirectory:
             try:
                 self.remove(self._name(fd))
             finally:
-                os.close(fd)
+                files.close(fd)
             return True
         return False
 
     def _name(self, fd: int) -> str:
         """Give a file without a name a temporary one, and return it."""
         name = self._temporary_name()
-        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._fd)
+        files.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._fd)
         return name
 
     def spool(self) -> ObjectFile:
@@ -177,7 +178,7 @@ class OutputDirectory:
         """Give a file without a name its own, and close it; False if the name exists."""
         name = _last(path)
         try:
-            os.link(f"/proc/self/fd/{file.fd}", name, dst_dir_fd=folder.fd)
+            files.link(f"/proc/self/fd/{file.fd}", name, dst_dir_fd=folder.fd)
         except FileExistsError:
             return False
         except FileNotFoundError:  # someone removed the folder
@@ -203,7 +204,7 @@ class OutputDirectory:
         finally:
             file.close()
         if outcome is Naming.SAME:
-            os.unlink(file.name, dir_fd=self._fd)
+            files.unlink(file.name, dir_fd=self._fd)
         else:
             self._rename(file.name, path, folder, exclusive=outcome is Naming.CREATED and alternative is not None)
         return outcome, path
@@ -218,9 +219,9 @@ class OutputDirectory:
         name = _last(path)
         try:
             if exclusive and _link(temporary, self._fd, name, folder.fd):
-                os.unlink(temporary, dir_fd=self._fd)
+                files.unlink(temporary, dir_fd=self._fd)
             else:
-                os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=folder.fd)
+                files.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=folder.fd)
         except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
             raise
@@ -228,16 +229,16 @@ class OutputDirectory:
     def _compare(self, fd: int, path: str, where: int) -> Naming:
         """Compare a file with the one that has its name: SAME only for a regular file, links are not followed."""
         try:
-            existing = os.open(_last(path), _OPEN, dir_fd=where)
+            existing = files.openat(_last(path), _OPEN, dir_fd=where)
         except OSError:
             return Naming.REPLACED
         try:
-            status = os.fstat(existing)
+            status = files.fstat(existing)
             same = stat.S_ISREG(status.st_mode) and _same_content(existing, fd)
             if same:  # it may not have been flushed yet
                 self._flusher.written(existing, path, status.st_size)
         finally:
-            os.close(existing)
+            files.close(existing)
         return Naming.SAME if same else Naming.REPLACED
 
     def remove(self, name: str) -> None:
@@ -245,7 +246,7 @@ class OutputDirectory:
         if not name:
             return
         with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=self._fd)
+            files.unlink(name, dir_fd=self._fd)
 
     def full_name(self, name: str) -> str:
         """Return the full path of a file in this directory, as DCMTK prints it."""
@@ -268,7 +269,7 @@ class OutputDirectory:
         self._unnamed = False  # an association that still ends opens no more spare files
         while self._spare:
             with contextlib.suppress(OSError):  # nothing was written to it
-                os.close(self._spare.pop())
+                files.close(self._spare.pop())
         with contextlib.suppress(OSError):  # as above
             self._top.close()
 
@@ -305,33 +306,33 @@ class ObjectFile:
         expected = sum(map(len, buffers))
         self.size += expected
         try:
-            written = os.writev(self.fd, buffers)
+            written = files.writev(self.fd, buffers)
             if written != expected:  # a signal, the limit of 2 GiB, or a full disk: the next call tells which
                 data = memoryview(b"".join(buffers))
                 while written < expected:
-                    written += os.write(self.fd, data[written:])
+                    written += files.write(self.fd, data[written:])
         except OSError as error:
             raise self._error("write to", error) from error
 
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes of the data set."""
         try:
-            os.pwrite(self.fd, data, self._offset + position)
+            files.pwrite(self.fd, data, self._offset + position)
         except OSError as error:
             raise self._error("write to", error) from error
 
     def read(self, position: int, size: int) -> bytes:
         """Read bytes of the data set back."""
         try:
-            return os.pread(self.fd, size, self._offset + position)
+            return files.pread(self.fd, size, self._offset + position)
         except OSError as error:
             raise self._error("read back", error) from error
 
     def truncate(self, position: int) -> None:
         """Cut the data set off at a position."""
         try:
-            os.ftruncate(self.fd, self._offset + position)
-            os.lseek(self.fd, 0, os.SEEK_END)
+            files.ftruncate(self.fd, self._offset + position)
+            files.lseek(self.fd, 0, os.SEEK_END)
         except OSError as error:
             raise self._error("write to", error) from error
 
@@ -359,7 +360,7 @@ class ObjectFile:
     def close(self) -> None:
         """Close the file; its name stays. Raise ``OSError`` on an error; the file is closed nevertheless."""
         fd, self.fd = self.fd, -1
-        os.close(fd)
+        files.close(fd)
 
     def discard(self) -> None:
         """Close and remove the file, unless that was done."""
@@ -374,13 +375,13 @@ class ObjectFile:
 
 def check_directory(path: str) -> None:
     """Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` unless objects can be stored in a directory."""
-    if not os.path.isdir(path):
-        what = "is not a directory" if os.path.exists(path) else "does not exist"
+    if not files.isdir(path):
+        what = "is not a directory" if files.exists(path) else "does not exist"
         raise DirectoryNotFoundError(
             f"output directory {what}: {path!r}",
             hint="create the directory, or name another with --output-directory",
         )
-    if not os.access(path, os.W_OK | os.X_OK):
+    if not files.access(path, os.W_OK | os.X_OK):
         raise _not_writable(path, None)
 
 
@@ -391,7 +392,7 @@ def _last(path: str) -> str:
 def _link(temporary: str, directory: int, name: str, where: int) -> bool:
     """Give a file a second name; False if the file system has no links. Raise ``FileExistsError`` if it is taken."""
     try:
-        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
+        files.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -402,7 +403,7 @@ def _link(temporary: str, directory: int, name: str, where: int) -> bool:
 def _exists(name: str, where: int) -> bool:
     """Return True if anything in an open folder has the name."""
     try:
-        os.stat(name, dir_fd=where, follow_symlinks=False)
+        files.stat(name, dir_fd=where, follow_symlinks=False)
     except OSError:
         return False
     return True
@@ -411,21 +412,21 @@ def _exists(name: str, where: int) -> bool:
 def _is_taken(name: str, where: int, alternative: Alternative) -> bool:
     """Return True if another object, or anything but a file, has the name."""
     try:
-        existing = os.open(name, _OPEN, dir_fd=where)
+        existing = files.openat(name, _OPEN, dir_fd=where)
     except OSError:
         return _exists(name, where)
     try:
-        return not stat.S_ISREG(os.fstat(existing).st_mode) or alternative.is_other(existing)
+        return not stat.S_ISREG(files.fstat(existing).st_mode) or alternative.is_other(existing)
     finally:
-        os.close(existing)
+        files.close(existing)
 
 
 def _same_content(existing: int, new: int) -> bool:
-    size = os.fstat(existing).st_size
-    if size != os.fstat(new).st_size:
+    size = files.fstat(existing).st_size
+    if size != files.fstat(new).st_size:
         return False
     for position in range(0, size, _BLOCK):
-        if os.pread(existing, _BLOCK, position) != os.pread(new, _BLOCK, position):
+        if files.pread(existing, _BLOCK, position) != files.pread(new, _BLOCK, position):
             return False
     return True
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from functools import partial
 
 from movescu._runtime.late_log import ERROR, logger_of
 from movescu.cli import streams
@@ -21,11 +22,13 @@ from movescu.retrieve.client import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import Final
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
+    from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.observer import Observer
@@ -147,6 +150,7 @@ class _Command:
         self._settings = settings
         self._accounts = accounts
         self._config: Config = config_of(settings)
+        self._unreleased: PeerError | None = None
 
     def run(self) -> int:
         """Retrieve and return the exit code. Raise errors before the first request."""
@@ -162,6 +166,7 @@ class _Command:
             client.open()
             retrieve = client.prepare([identifier for identifier in wanted for _ in range(settings.repeat)])
             signals.retrieval = retrieve
+            retrieve.on_leave = partial(self._leave, retrieve)
             with _shown(progress, client):
                 result = retrieve.run()
                 diagnostics.report_retrieve(retrieve, result, client)
@@ -181,27 +186,39 @@ class _Command:
 
         return Progress(self._config, display=self._settings.progress)
 
-    def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
-        """End the association and return the resulting exit codes.
-
-        A missing confirmation is no error if objects were awaited after the final response: the archive may have ended
-        the idle association meanwhile.
-        """
+    def _leave(self, retrieve: Retrieve, association: ArchiveAssociation) -> None:
+        """End an association with nothing left to request, before senders end theirs: some wait for it."""
         if self._settings.abort:
             _log.info("aborting association")
-            client.abort()
-            return set()
+            association.abort()
+        else:
+            self._release(retrieve, association.release)
+
+    def _release(self, retrieve: Retrieve, release: Callable[[], None]) -> None:
+        """Release an association and note a missing confirmation.
+
+        It is no error if objects were awaited after the final response: the archive may have ended the idle association
+        meanwhile.
+        """
         try:
-            client.release()
+            release()
         except PeerError as error:
-            if not retrieve.waited:
-                diagnostics.complain("association release failed", error, ExitCode.RELEASE_FAILED)
-                return {ExitCode.RELEASE_FAILED}
-            _log.info(
-                "the archive did not confirm the release, perhaps since the association was idle for long: %s",
-                error,
-            )
-        return set()
+            if retrieve.waited:
+                _log.info("the archive did not confirm the release, perhaps since the association was idle: %s", error)
+            else:
+                self._unreleased = error
+
+    def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
+        """End the association, unless it has ended, and return the resulting exit codes."""
+        if not self._settings.abort:
+            self._release(retrieve, client.release)
+        elif client.is_connected:
+            _log.info("aborting association")
+            client.abort()
+        if self._unreleased is None:
+            return set()
+        diagnostics.complain("association release failed", self._unreleased, ExitCode.RELEASE_FAILED)
+        return {ExitCode.RELEASE_FAILED}
 
 
 def _shown(progress: Observer, client: Client) -> AbstractContextManager[object]:

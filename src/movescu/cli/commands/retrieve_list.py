@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
@@ -55,7 +55,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         signals.retrieval = runner = Runner(
             client,
             jobs=settings.jobs,
-            until=None if config.timeouts.total is None else time.monotonic() + config.timeouts.total,
+            until=None if config.timeouts.total is None else clock.now() + config.timeouts.total,
             journal=journal,
             resume=settings.resume,
             window=window,

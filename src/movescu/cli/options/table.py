@@ -4,7 +4,7 @@ Names, values, ranges and defaults are those of DCMTK's ``movescu``, so that a s
 sentences are our own. The parser reads here what an option takes, sets, excludes and needs; the help, the manual page,
 the page of options and the shell completions are generated from the same rows. No option has code of its own: an option
 is a row here (those of TLS in ``tls_options``, of completeness in ``completeness_options``) and a field of
-``CommandSettings``. ``configuration`` turns the fields into the library's terms, ``query.keys`` parses ``-k``.
+``CommandSettings``. ``configuration`` turns the fields into the library's terms, ``query.key_text`` parses ``-k``.
 
 An option's help is a noun phrase or an imperative, with the unit of its value. What stands before the first ``; `` is
 also the option's line in the menus of the shells.

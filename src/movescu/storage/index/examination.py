@@ -19,6 +19,7 @@ from movescu.dataset.identity import IdentityReader
 from movescu.dataset.transcoder import Reader
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 from movescu.errors import DataSetError
+from movescu.storage import files
 
 if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
@@ -37,11 +38,11 @@ def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
     ``syntax``: the transfer syntax of a file without file meta.
     """
     try:
-        start, (syntax,), uid = _begin(os.pread(fd, _META, 0), (syntax,))
+        start, (syntax,), uid = _begin(files.pread(fd, _META, 0), (syntax,))
         if uid:
             return uid
         values = read_head(
-            lambda position, size: os.pread(fd, size, start + position), syntax, frozenset((_SOP_INSTANCE_UID,))
+            lambda position, size: files.pread(fd, size, start + position), syntax, frozenset((_SOP_INSTANCE_UID,))
         )
     except (DataSetError, OSError):
         return None
@@ -54,20 +55,20 @@ def whole_instance(path: str, directory: int) -> str | None:
     ``path`` is below the open ``directory``.
     """
     try:
-        fd = os.open(path, _OPEN, dir_fd=directory)
+        fd = files.openat(path, _OPEN, dir_fd=directory)
     except OSError:
         return None
     try:
-        status = os.fstat(fd)
+        status = files.fstat(fd)
         return _whole(fd, status.st_size) if stat.S_ISREG(status.st_mode) else None
     except (DataSetError, OSError):
         return None
     finally:
-        os.close(fd)
+        files.close(fd)
 
 
 def _whole(fd: int, size: int) -> str | None:
-    head = os.pread(fd, _META, 0)
+    head = files.pread(fd, _META, 0)
     start, syntaxes, announced = _begin(head, _WITHOUT_META)
     for syntax in syntaxes:
         try:
@@ -99,7 +100,7 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax) -
     handler = IdentityReader()
     reader = Reader(syntax, handler)
     position = start
-    while block := os.pread(fd, _BLOCK, position):
+    while block := files.pread(fd, _BLOCK, position):
         reader.feed(memoryview(block))
         position += len(block)
     reader.finish()

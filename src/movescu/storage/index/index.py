@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.errors import StoreError
+from movescu.storage import files
 from movescu.storage.file_names import file_name
 from movescu.storage.index.database import Tables, open_database, told_as_store_errors, transaction
 from movescu.storage.index.examination import whole_instance
@@ -83,11 +84,11 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
     on and may not be on the disk yet. Raise ``StoreError`` if the directory or its database is unusable.
     """
     with _told_as_store_error(directory):
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = files.openat(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             return FlatIndex(fd, rely) if layout is None else KeptIndex(directory, fd, durable=durable, rely=rely)
         except BaseException:
-            os.close(fd)
+            files.close(fd)
             raise
 
 
@@ -101,7 +102,7 @@ class FlatIndex:
         self._directory = directory
         self._rely = rely
         self._names: dict[str, list[str]] = {}  # by the part after the prefix
-        for name in os.listdir(directory):
+        for name in files.listdir(directory):
             if not name.startswith("."):
                 self._names.setdefault(name.partition(".")[2], []).append(name)
         self._whole: dict[str, bool] = {}
@@ -114,7 +115,7 @@ class FlatIndex:
             found = next((n for n in names if whole_instance(n, self._directory) == sop_instance_uid), None)
             known = self._whole[sop_instance_uid] = found is not None
             if found is not None:
-                self._rely(found, os.stat(found, dir_fd=self._directory, follow_symlinks=False).st_size)
+                self._rely(found, files.stat(found, dir_fd=self._directory, follow_symlinks=False).st_size)
         return known
 
     def uids(self) -> Iterator[str]:
@@ -131,7 +132,7 @@ class FlatIndex:
 
     def close(self) -> None:
         """Close the descriptor."""
-        os.close(self._directory)
+        files.close(self._directory)
 
 
 class KeptIndex:
@@ -142,12 +143,12 @@ class KeptIndex:
         self._rely = rely
         self._durable = durable
         self._database = open_database(path, _TABLES)
-        self._using = threading.RLock()  # held to use the database
-        self._changed = threading.Condition()
+        self._using = clock.RLock()  # held to use the database
+        self._changed = clock.Condition()
         self._added: list[tuple[str, str]] = []
         self._closing = False
         self._noted = False  # whether the current run has files
-        self._keeper: threading.Thread | None = None
+        self._keeper: clock.Thread | None = None
         try:
             self._forget()
             self._found = self._begin_run(durable=False)
@@ -258,7 +259,7 @@ class KeptIndex:
 
     def _state(self, path: bytes | str) -> tuple[int, int] | None:
         try:
-            status = os.stat(path, dir_fd=self._directory, follow_symlinks=False)
+            status = files.stat(path, dir_fd=self._directory, follow_symlinks=False)
         except OSError:
             return None
         return status.st_size, status.st_mtime_ns
@@ -272,7 +273,7 @@ class KeptIndex:
             if len(self._added) in (1, _MANY):
                 self._changed.notify()
             if self._keeper is None:
-                self._keeper = threading.Thread(target=self._keep_on, name="movescu-index", daemon=True)
+                self._keeper = clock.Thread(target=self._keep_on, name="movescu-index", daemon=True)
                 self._keeper.start()
 
     def _keep_on(self) -> None:
@@ -326,19 +327,19 @@ class KeptIndex:
             self._keep()
         finally:
             self._database.close()
-            os.close(self._directory)
+            files.close(self._directory)
 
 
 @contextlib.contextmanager
 def _scan(folder: str, directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
     """List a folder below an open directory; a link that has replaced it is not followed."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(folder or ".", flags, dir_fd=directory)
+    fd = files.openat(folder or ".", flags, dir_fd=directory)
     try:
-        with os.scandir(fd) as entries:
+        with files.scandir(fd) as entries:
             yield entries
     finally:
-        os.close(fd)
+        files.close(fd)
 
 
 @contextlib.contextmanager
@@ -351,8 +352,4 @@ def _told_as_store_error(directory: str) -> Iterator[None]:
 
 def _boot() -> str:
     """Return the boot ID of the machine, a random one where there is none: then no two runs share a boot."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return os.urandom(16).hex()
+    return files.boot_id() or os.urandom(16).hex()
