@@ -221,7 +221,7 @@ def test_a_release_request_of_another_length_is_answered_with_a_warning(
             assert raw.rest() == [ReleaseRP()]
     assert station.broken_off == []
     (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert "05H" in said
+    assert "RELEASE-RQ of another length" in said
 
 
 @pytest.mark.row("7")

@@ -253,7 +253,8 @@ class Association:
         else:
             limit = _LONGEST_FIXED
             if length != _FIXED_LENGTH:
-                self.oddities[f"PDUs of type {pdu_type:02X}H of other than {_FIXED_LENGTH} bytes (PS3.8 9.3)"] = None
+                name = PDUType(pdu_type).name.replace("_", "-")
+                self.oddities[f"{name} of another length than {_FIXED_LENGTH} (PS3.8 9.3)"] = None
         if length > limit or (expected == "exactly" and length != limit):
             raise ProtocolError(
                 f"PDU type {pdu_type:02X}H of {length} bytes, {expected} {limit} are allowed",
