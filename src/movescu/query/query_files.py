@@ -53,6 +53,12 @@ def read_query_file(path: str) -> tuple[Key, ...]:
     """
     data = _read(path)
     shown = "standard input" if path == STANDARD_INPUT else repr(path)
+    compression = _compression(data)
+    if compression:
+        raise UsageError(
+            f"query file {shown} is compressed ({compression}); a request cannot be",
+            hint="decompress it first, for example with dcmdjpeg, dcmdjpls or dcmdrle, or give its keys with -k",
+        )
     try:
         return _data_set(path, data)
     except DataSetError as error:
@@ -112,11 +118,19 @@ def _binary(data: bytes) -> tuple[Key, ...]:
         if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
             raise DataSetError(f"unknown transfer syntax {meta.transfer_syntax_uid!r}")
         syntax = TRANSFER_SYNTAXES[meta.transfer_syntax_uid]
-        if syntax.encapsulated:
-            raise DataSetError(f"a query cannot have transfer syntax {uid_name(syntax.uid)}")
     if len(data) == position:
         raise DataSetError("the file has no data set", offset=position)
     return keys_of(memoryview(data)[position:], syntax)
+
+
+def _compression(data: bytes) -> str:
+    """Return the name of the transfer syntax of a compressed DICOM file, empty for anything else."""
+    try:
+        meta = decode_file_meta(data)
+    except DataSetError:
+        return ""
+    syntax = None if meta is None else TRANSFER_SYNTAXES.get(meta.transfer_syntax_uid)
+    return uid_name(syntax.uid) if syntax is not None and syntax.encapsulated else ""
 
 
 def _detect(data: bytes) -> TransferSyntax:

@@ -69,19 +69,11 @@ class OutputDirectory:
 
     def __init__(self, path: str, durability: Durability = Durability.END) -> None:
         self.path = path
-        if not files.isdir(path):
-            what = "is not a directory" if files.exists(path) else "does not exist"
-            raise DirectoryNotFoundError(
-                f"output directory {what}: {path!r}",
-                hint="create the directory, or name another with --output-directory",
-            )
+        check_directory(path)
         try:
             fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _not_writable(path, error) from error
-        if not files.access(path, os.W_OK | os.X_OK):
-            files.close(fd)
-            raise _not_writable(path, None)
         self._flusher = Flusher(fd, durability)
         self._top = Folder(fd)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
@@ -381,6 +373,18 @@ class ObjectFile:
 
     def _error(self, what: str, error: OSError) -> StoreError:
         return _store_error(f"cannot {what} a file in {self._directory.path!r}", error)
+
+
+def check_directory(path: str) -> None:
+    """Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` unless objects can be stored in a directory."""
+    if not files.isdir(path):
+        what = "is not a directory" if files.exists(path) else "does not exist"
+        raise DirectoryNotFoundError(
+            f"output directory {what}: {path!r}",
+            hint="create the directory, or name another with --output-directory",
+        )
+    if not files.access(path, os.W_OK | os.X_OK):
+        raise _not_writable(path, None)
 
 
 def _last(path: str) -> str:
