@@ -6,6 +6,7 @@ form        detected by                                                         
 DICOM file  ``DICM`` at byte 128, or group 0002 at the start (PS3.10 7.1)        ``encoded_keys``
 JSON        a name ending in ``.json``, or ``{`` or ``[`` at the start           ``json_model`` (PS3.18 annex F)
 text        a name ending in ``.dump`` or ``.txt``, or a tag or ``#`` at start   ``dump_text`` (DCMTK's dump2dcm)
+log         a line ``Find Response: 1``, as findscu -v writes it                 ``find_responses``: its one answer
 data set    everything else; VR and byte order as in the first element           ``encoded_keys``
 =========== ==================================================================== ==============================
 
@@ -42,7 +43,8 @@ STANDARD_INPUT: Final = "-"
 
 _FIRST_TAG: Final = 0x00080000  # commands and file meta information have lower ones
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_TEXT: Final = rb"\s*(#|\([ \t]*(0[xX])?[ \t]*[0-9a-fA-F][0-9a-fA-F \t]*,)"
+_TEXT: Final = rb"\s*(#|Dataset\.file_meta -|\([ \t]*(0[xX])?[ \t]*[0-9a-fA-F][0-9a-fA-F \t]*,)"
+_LOG: Final = rb"(?m)^([FEWIDT]: ?)?(Find Response: ?[0-9]|Request Identifiers:|Response Identifiers:)"
 _HINT: Final = "a query file is a DICOM file or data set, DICOM JSON, or text as dump2dcm reads it"
 
 
@@ -101,11 +103,25 @@ def _content(name: str, data: bytes) -> Sequence[Key]:
         from movescu.query.json_model import read_json  # json is imported only if used
 
         return read_json(text)
+    if re.search(_LOG, text):
+        return _answer(text)
     if name.endswith((".dump", ".txt")) or re.match(_TEXT, text):
         from movescu.query.dump_text import read_dump
 
         return read_dump(text)
     return _binary(data)
+
+
+def _answer(log: bytes) -> tuple[Key, ...]:
+    """Return the request for the one answer in a log of findscu."""
+    from movescu.query.dump_text import read_dump
+    from movescu.query.find_responses import answers_of_log
+
+    answers = list(answers_of_log(log.decode("utf-8", "surrogateescape")))
+    if len(answers) != 1:
+        found = f"{len(answers)} answers, not one" if answers else "no answers"
+        raise DataSetError(f"the log of a query has {found}", hint="retrieve the answers of a query with --list")
+    return tuple(read_dump(answers[0].dump()))
 
 
 def _binary(data: bytes) -> tuple[Key, ...]:

@@ -147,7 +147,7 @@ class Client:
         )
         self._target: Target | None = None
         self._targets: dict[int, tuple[object, Target]] = {}
-        self._idle: list[tuple[str, ArchiveAssociation]] = []
+        self._idle: list[tuple[tuple[str, bool], ArchiveAssociation]] = []
         self._running: dict[int, Retrieve] = {}  # those that receive objects
         self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
         self._lock = clock.RLock()
@@ -246,26 +246,34 @@ class Client:
         Raise ``UsageError`` for unusable keys, ``PeerError`` if no association can be opened, and any exception of
         ``on_event``.
         """
-        return self._retrieve_of(keys, to, on_event).run()
+        one = self._retrieve_of(keys, to)
+        if on_event is not None:
+            one.observe(on_event)
+        return one.run()
 
     def start(self, keys: Keys, to: Destination | None = None) -> Retrieve:
         """Start a retrieve in its own thread and return its handle; see ``retrieve``."""
-        return self._retrieve_of(keys, to, None).start()
+        return self._retrieve_of(keys, to).start()
 
     def retrieve_many(
         self, rows: Iterable[Mapping[str, object]], to: Destination | None = None, *, jobs: int = 1
     ) -> Iterator[Result | Exception]:
         """Retrieve the objects of each entry, ``jobs`` at a time, and yield results in the order of the entries.
 
-        An entry that fails with an exception yields the exception. Columns that are not keywords are ignored.
+        An entry that fails with an exception yields the exception. The columns are named by keyword, in any case, with
+        or without blanks; those that name no attribute are ignored. What an entry matches is listed first (C-FIND).
         """
         from concurrent.futures import ThreadPoolExecutor  # late: needed for many entries alone
 
         from movescu.query.python_keys import keys_of_row
 
+        columns: dict[str, int | None] = {}
+        # With an inventory, an accession number can be retrieved, and each object is attributed to its entry.
+        retry = replace(self.config.retry, resume=True)
+
         def one(row: Mapping[str, object]) -> Result | Exception:
             try:
-                return self.retrieve(keys_of_row(row), to)
+                return self._retrieve_of(keys_of_row(row, columns), to, retry).run()
             except Exception as error:  # noqa: BLE001 - yielded in place of a result
                 return error
 
@@ -273,16 +281,14 @@ class Client:
         with ThreadPoolExecutor(jobs, "movescu-job") as pool:
             yield from pool.map(one, rows)
 
-    def _retrieve_of(self, keys: Keys, to: Destination | None, on_event: EventSink | None) -> Retrieve:
+    def _retrieve_of(self, keys: Keys, to: Destination | None, retry: Retry | None = None) -> Retrieve:
         from movescu.query.python_keys import identifier_of
 
         self.open()
         identifier, model = identifier_of(keys)
         request = replace(self.config.request, model=self._given_model or model)
-        made = self.prepare((identifier,), config=replace(self.config, request=request), target=self._target_of(to))
-        if on_event is not None:
-            made.observe(on_event)
-        return made
+        config = replace(self.config, request=request, retry=retry or self.config.retry)
+        return self.prepare((identifier,), config=config, target=self._target_of(to))
 
     def _target_of(self, to: Destination | None) -> Target | None:
         """Return the open target of a destination, the same one for the same destination."""
@@ -345,10 +351,11 @@ class Client:
             return bool(self._idle)
 
     def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
-        """Return an idle association of the same model, else a new one, not open."""
+        """Return an idle association of the same contexts, else a new one, not open."""
+        own = config.request.model, config.retry.lists
         while True:
             with self._lock:
-                place = next((n for n, (model, _) in enumerate(self._idle) if model == config.request.model), None)
+                place = next((n for n, (contexts, _) in enumerate(self._idle) if contexts == own), None)
                 association = None if place is None else self._idle.pop(place)[1]
             if association is None:
                 further = (STUDY_ROOT_FIND,) if config.retry.lists else ()
@@ -363,7 +370,7 @@ class Client:
         """Keep an open association for the next retrieve."""
         with self._lock:
             if association.is_open and not self._closed:
-                self._idle.append((config.request.model, association))
+                self._idle.append(((config.request.model, config.retry.lists), association))
                 return
         association.close()
 
@@ -392,6 +399,11 @@ class Client:
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory has the whole object. Raise ``StoreError`` if the index fails."""
         return self._target is not None and self._target.whole(sop_instance_uid)
+
+    def keep(self, sop_instance_uids: Iterable[str]) -> None:
+        """Regard objects as whole from now on, so that later retrieves with an inventory do not request them again."""
+        if self._target is not None:
+            self._target.keep(sop_instance_uids)
 
     def flush(self) -> None:
         """Wait until stored objects are on the disk. Raise ``StoreError`` if they cannot be flushed."""

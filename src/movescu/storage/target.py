@@ -14,7 +14,7 @@ from movescu.storage.durability import Durability
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.index.index import Index
@@ -40,6 +40,7 @@ class Target:
         """The whole objects in the output directory, if ``indexed``."""
         self._directory: OutputDirectory | None = None
         self._factory: Callable[[Incoming], ObjectReceiver] | None = None
+        self._kept: set[str] = set()
         self._making = clock.Lock()
         self._flushing = clock.Lock()
         self._closed = False
@@ -89,6 +90,8 @@ class Target:
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory is known to have the whole object. Raise ``StoreError``."""
+        if sop_instance_uid in self._kept:
+            return True
         if self.index is None or self._on_whole is None:
             return self.index is not None and self.index.whole(sop_instance_uid)
         path = self.index.path(sop_instance_uid)
@@ -102,6 +105,11 @@ class Target:
         assert self._on_whole is not None
         self.index.add(sop_instance_uid, path)
         self._on_whole(sop_instance_uid, path)
+
+    def keep(self, sop_instance_uids: Iterable[str]) -> None:
+        """Regard objects as whole without an index: they were stored for an earlier request of the same run."""
+        if self.index is None:
+            self._kept.update(sop_instance_uids)
 
     def flush(self) -> None:
         """Wait until every stored object is on the disk, if durability requires it. Raise ``StoreError``."""
