@@ -7,11 +7,11 @@ no records are made.
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from movescu._runtime import clock
 from movescu.dimse.status import C_MOVE, C_STORE, status_name
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ VERSION: Final = 1
 class _Event:
     """``time``: seconds since 1970. ``row``: number of the list's entry, from 1. Default: None, no list."""
 
-    time: float = field(default_factory=time.time)
+    time: float = field(default_factory=lambda: clock.wall())  # noqa: PLW0108 - a seam: looked up when it is called
     row: int | None = None
 
 
@@ -105,9 +105,9 @@ class RetryEvent(_Event):
 class EndEvent(_Event):
     """A retrieve, or one entry of a list, ended.
 
-    ``outcome``: complete, incomplete, failed or cancelled. ``verified``: the objects were compared with the archive's
-    list; only then are missing and extra objects named. ``size``: bytes. ``columns``: cells of the entry that are not
-    keys, by heading. ``same_as``: number of the equal entry that was requested instead.
+    ``outcome``: complete, not found, incomplete, failed or cancelled. ``verified``: the objects were compared with the
+    archive's list; only then are missing and extra objects named. ``size``: bytes. ``columns``: cells of the entry that
+    are not keys, by heading. ``same_as``: number of the equal entry that was requested instead.
     """
 
     outcome: str
@@ -176,7 +176,7 @@ def fan_out(sinks: tuple[EventSink, ...]) -> EventSink | None:
     """Return several sinks as one, serialized by a lock; None without sinks."""
     if not sinks:
         return None
-    lock = threading.Lock()
+    lock = clock.Lock()
 
     def tell(event: Event) -> None:
         with lock:

@@ -9,12 +9,11 @@ objects are requested once, those that may overlap one after the other (``overla
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.cohort.journal import COMPLETE
@@ -26,6 +25,7 @@ from movescu.retrieve.attempts import LONGEST_PAUSE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from movescu.cohort.hooks import Hooks
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
     from movescu.query.request_list import Row
@@ -62,10 +62,10 @@ class Runner:
     ``jobs``: entries at a time. Default: 1. ``until``: deadline, on the monotonic clock. Default: None, no limit.
     ``journal``: records the result of each entry. ``resume``: skip entries that the journal has as complete and whose
     objects are still whole. Default: False. ``window``: time of day to start entries in. Default: any. ``on_row``:
-    called with each result, in its worker's thread.
+    called with each result, in its worker's thread. ``hooks``: commands to run for complete entries. Default: none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         client: Client,
         *,
@@ -74,6 +74,7 @@ class Runner:
         journal: Journal | None = None,
         resume: bool = False,
         window: Window | None = None,
+        hooks: Hooks | None = None,
         on_row: Callable[[RowResult], None] = lambda _: None,
     ) -> None:
         self._client = client
@@ -84,8 +85,9 @@ class Runner:
         self._journal = journal
         self._resume = resume
         self._window = window
+        self._hooks = hooks
         self._on_row = on_row
-        self._changed = threading.Condition()
+        self._changed = clock.Condition()
         self._waiting: deque[tuple[list[Row], int]] = deque()
         self._repeated: dict[int, list[Row]] = {}
         self._busy = 0
@@ -112,7 +114,7 @@ class Runner:
         self._waiting.extend((chain, 0) for chain in chains(wanted, self._config.request.model))
         self.moving = True
         workers = [
-            threading.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
+            clock.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
             for number in range(min(self._jobs, len(self._waiting)))
         ]
         try:
@@ -132,6 +134,8 @@ class Runner:
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""
         if self._journal is None or not self._resume or self._config.retry.verify:  # studies grow
+            return False
+        if self._hooks is not None and not self._hooks.is_settled(row):  # it has to be proven complete again
             return False
         objects = self._journal.objects_of(row.key(self._key))
         return objects is not None and bool(objects) and all(map(self._client.whole, objects))
@@ -166,8 +170,8 @@ class Runner:
             while not (self.cancelled or self.gave_up):
                 if not self._waiting and not self._busy:
                     return None
-                now = time.monotonic()
-                shut = 0.0 if self._window is None else self._window.wait(time.time())
+                now = clock.now()
+                shut = 0.0 if self._window is None else self._window.wait(clock.wall())
                 if self._waiting and self._busy < self._allowed and now >= self._not_before and not shut:
                     self._busy += 1
                     return self._waiting.popleft()
@@ -212,7 +216,7 @@ class Runner:
         with self._changed:
             self._waiting.appendleft((chain, times + 1))
             self._allowed = max(self._allowed // 2, 1)
-            self._not_before = time.monotonic() + self._pause
+            self._not_before = clock.now() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             _log.warning(
                 "entry %d: the archive lacks resources; continuing with %d association%s in %.1f s",
@@ -220,7 +224,7 @@ class Runner:
                     chain[0].number,
                     self._allowed,
                     "" if self._allowed == 1 else "s",
-                    self._not_before - time.monotonic(),
+                    self._not_before - clock.now(),
                 ),
             )
 
@@ -234,7 +238,7 @@ class Runner:
             unanswered = result is None or (outcome == "failed" and not result.responses)
             self._unanswered = self._unanswered + 1 if unanswered else 0
             if unanswered:
-                self._not_before = time.monotonic() + self._pause
+                self._not_before = clock.now() + self._pause
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
             if outcome == COMPLETE:
                 self._allowed = min(self._allowed + 1, self._jobs)
@@ -244,6 +248,8 @@ class Runner:
         self._on_row(RowResult(row, outcome, result, told))
         for repeated in self._repeated.get(row.number, ()):
             self._on_row(RowResult(repeated, outcome, result, told, same_as=row.number))
+        if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
+            self._hooks.enter(retrieve.states, result, row.number)  # may wait for other commands
 
 
 def _lacks_resources(result: Result | None, error: MovescuError | None) -> bool:

@@ -27,9 +27,10 @@ from typing import Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import EXTENDED, SPECIFIC_CHARACTER_SET, UTF_8, decode
-from movescu.dataset.values import element, encode_value, key_vr, pad, sequence
+from movescu.dataset.values import encode_value, key_vr, pad
 from movescu.dictionary.vr import KNOWN, MAX_DEPTH
 from movescu.errors import DataSetError
+from movescu.query.key import Key, key_of
 
 _log: Final = logger_of("movescu.query")
 
@@ -51,8 +52,10 @@ class _Open:
     tag: int
     line: int
     is_sequence: bool = False
-    parts: list[bytes] = field(default_factory=list)
-    """Elements, or the contents of items."""
+    keys: list[Key] = field(default_factory=list)
+    """Of a data set or item."""
+    items: list[list[Key]] = field(default_factory=list)
+    """Of a sequence."""
     extended: list[bytes] = field(default_factory=list)
     """For the data set only: text values that are not ASCII."""
 
@@ -61,8 +64,8 @@ class _LineError(Exception):
     """A line is invalid."""
 
 
-def read_dump(text: bytes) -> bytes:
-    """Return the data set, in explicit VR little endian, unsorted.
+def read_dump(text: bytes) -> list[Key]:
+    """Return the keys, unsorted.
 
     Raise ``DataSetError``, which states the line, if one is invalid.
     """
@@ -77,17 +80,16 @@ def read_dump(text: bytes) -> bytes:
     if len(levels) > 1:
         kind = "sequence" if levels[-1].is_sequence else "item"
         raise DataSetError(f"line {levels[-1].line}: the {kind} that begins here has no end")
-    return _character_set(levels[0]) + b"".join(levels[0].parts)
+    return _character_set(levels[0]) + levels[0].keys
 
 
-def _character_set(top: _Open) -> bytes:
+def _character_set(top: _Open) -> list[Key]:
     """Return Specific Character Set for UTF-8 if the text is UTF-8 and does not name a character set."""
-    header = element(SPECIFIC_CHARACTER_SET, "CS", b"")[:4]
-    if not top.extended or any(part.startswith(header) for part in top.parts):
-        return b""
+    if not top.extended or any(key.tag == SPECIFIC_CHARACTER_SET for key in top.keys):
+        return []
     if any(decode(value, (UTF_8,)) is None for value in top.extended):
-        return b""  # unknown encoding; ``advice`` will warn
-    return element(SPECIFIC_CHARACTER_SET, "CS", UTF_8.encode())
+        return []  # unknown encoding; ``advice`` will warn
+    return [Key(SPECIFIC_CHARACTER_SET, b"CS", UTF_8.encode())]
 
 
 def _take(line: bytes, number: int, levels: list[_Open]) -> None:
@@ -107,7 +109,7 @@ def _take(line: bytes, number: int, levels: list[_Open]) -> None:
         value = _value(vr, rest) if printed is None else printed[1]
         if not value.isascii() and vr.encode() in EXTENDED:
             levels[0].extended.append(value)
-        levels[-1].parts.append(_element(tag, vr, value, number))
+        levels[-1].keys.append(_key(tag, vr, value, number))
 
 
 def _delimit(tag: int, rest: bytes, number: int, levels: list[_Open]) -> None:
@@ -119,10 +121,10 @@ def _delimit(tag: int, rest: bytes, number: int, levels: list[_Open]) -> None:
         levels.append(_Open(tag, number))
     elif tag == _ITEM_END and not level.is_sequence and len(levels) > 1:
         levels.pop()
-        levels[-1].parts.append(b"".join(level.parts))
+        levels[-1].items.append(level.keys)
     elif tag == _SEQUENCE_END and level.is_sequence:
         levels.pop()
-        levels[-1].parts.append(sequence(level.tag, level.parts))
+        levels[-1].keys.append(Key(level.tag, b"SQ", items=level.items))
     else:
         raise _LineError(f"(fffe,{tag & 0xFFFF:04x}) does not belong here")
 
@@ -196,14 +198,14 @@ def _value(vr: str, rest: bytes) -> bytes:
     return rest.partition(b"#")[0].strip(_BLANKS)
 
 
-def _element(tag: int, vr: str, value: bytes, number: int) -> bytes:
+def _key(tag: int, vr: str, value: bytes, number: int) -> Key:
     try:
         if value.startswith(b"=") and vr in {"OB", "OW"}:
-            return element(tag, vr, _file(value[1:]))
+            return key_of(tag, vr, _file(value[1:]))
         encoded = encode_value(vr, value)
         if encoded.remark:
             _log.warning("line %d of the query file: %s", number, encoded.remark)
-        return element(tag, vr, encoded.data)
+        return key_of(tag, vr, encoded.data)
     except ValueError as error:
         raise _LineError(f"the value does not fit VR {vr}: {error}") from None
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from datetime import date, time
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
-from movescu.dataset.encoding import Encoding
-from movescu.dataset.transcoder import recode
-from movescu.dataset.values import element, key_vr, pad
+from movescu.dataset.values import key_vr
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
+from movescu.query.encoded_keys import keys_of
 from movescu.query.identifier import Identifier, make_identifier
+from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.list_columns import lowest_level, tag_of_column
 from movescu.query.list_values import NUMBERS, fault_of
@@ -37,18 +37,16 @@ def identifier_of(keys: Keys) -> tuple[Identifier, str]:
     Raise ``UsageError``, which names the key or file, if one is invalid or the keys have neither level nor unique key.
     """
     identifier = _made(keys)
-    values = identifier.values()
-    level = values.get(LEVEL, b"").decode("latin-1").strip("\0 ")
+    level = identifier.text(LEVEL)
     if not level:
-        given = [name for name, tag in UNIQUE_KEYS.items() if values.get(tag)]
+        given = [name for name, tag in UNIQUE_KEYS.items() if identifier.text(tag)]
         if not given:
             raise UsageError(
                 "the keys have neither a level nor a unique key",
                 hint="give PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID",
             )
         level = given[-1]
-        # _plain sorts the appended level into place.
-        identifier = _plain(identifier.data + element(LEVEL, "CS", pad(level.encode(), b" ")))
+        identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
     return identifier, _TOP if level == _TOP else "STUDY"
 
 
@@ -113,7 +111,7 @@ def _text(value: object) -> str:
 
 
 def _of_data_set(keys: Dataset) -> Identifier:
-    """Encode a data set of pydicom. Raise ``UsageError`` if pydicom cannot."""
+    """Return the keys of a data set of pydicom. Raise ``UsageError`` if pydicom cannot."""
     from pydicom.filebase import DicomBytesIO  # slow to import, and loaded already if there is a Dataset
     from pydicom.filewriter import write_dataset
 
@@ -123,8 +121,5 @@ def _of_data_set(keys: Dataset) -> Identifier:
         write_dataset(buffer, keys)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"the data set of keys cannot be encoded: {error}") from error
-    return _plain(buffer.getvalue())
-
-
-def _plain(data: bytes) -> Identifier:
-    return Identifier(recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=EXPLICIT_LITTLE)) if data else b"")
+    data = buffer.getvalue()
+    return Identifier(keys_of(data, EXPLICIT_LITTLE) if data else ())

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.values import key_vr
+from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import DataSetError, UsageError
 from movescu.query.find_responses import answers_of_json, answers_of_log, is_find_log
 from movescu.query.identifier import make_identifier
-from movescu.query.keys import parse_tag
+from movescu.query.key_text import parse_tag
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.list_columns import exact_tag, lowest_level, tag_of_column
 from movescu.query.list_text import ListRecord, read_records, read_text, shown_name
@@ -55,7 +56,8 @@ class Row:
 
     def key(self, archive: str) -> str:
         """Return a digest that identifies the request to ``archive``, independent of its position in a list."""
-        return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + self.identifier.data).hexdigest()
+        request = self.identifier.encode(EXPLICIT_LITTLE)
+        return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + request).hexdigest()
 
 
 class _Common(NamedTuple):

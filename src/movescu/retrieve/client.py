@@ -10,23 +10,22 @@ Failures before an association is established are raised; later ones are in the 
 from __future__ import annotations
 
 import contextlib
-import threading
 
-from movescu._runtime.late_log import logger_of
+from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
 from movescu.retrieve.association import ArchiveAssociation
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title
-from movescu.retrieve.handle import Retrieve
+from movescu.retrieve.handle import Retrieve, settle
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from ssl import SSLContext
     from types import TracebackType
-    from typing import Final, Self
+    from typing import Self
 
     from movescu.events import EventSink
     from movescu.query.identifier import Identifier
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from movescu.storage.sinks import Destination
     from movescu.storage.target import Target
     from movescu.transport.tls import TLS, TLSOptions
-
-_log: Final = logger_of("movescu.retrieve")
 
 
 class Client:
@@ -99,6 +96,7 @@ class Client:
             from movescu.retrieve.event_observer import EventObserver  # late: needed for events alone
 
             observers = (EventObserver(on_event),)
+        self._on_whole: Callable[[str, str], None] | None = None
         self._prepare(config, storage_options(to), observers, closing=False, indexed=retry.resume)
 
     @classmethod
@@ -110,13 +108,16 @@ class Client:
         *,
         closing: bool = True,
         indexed: bool = False,
+        on_whole: Callable[[str, str], None] | None = None,
     ) -> Self:
         """Return a client with the command's values, unchecked.
 
         ``storage``: None without a port. ``closing``: close the port when a retrieve ends, so that no object arrives
-        after the count and the flush. ``indexed``: use the index of whole objects in the directory.
+        after the count and the flush. ``indexed``: use the index of whole objects in the directory. ``on_whole``: see
+        ``Target``.
         """
         made = object.__new__(cls)
+        made._on_whole = on_whole
         made._given_model = config.request.model
         made._prepare(config, storage, tuple(observers), closing=closing, indexed=indexed)
         return made
@@ -147,8 +148,9 @@ class Client:
         self._target: Target | None = None
         self._targets: dict[int, tuple[object, Target]] = {}
         self._idle: list[tuple[tuple[str, bool], ArchiveAssociation]] = []
-        self._running: dict[int, Retrieve] = {}
-        self._lock = threading.RLock()
+        self._running: dict[int, Retrieve] = {}  # those that receive objects
+        self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
+        self._lock = clock.RLock()
         self._message_ids = _Counter()
         self._open = False
         self._closed = False
@@ -178,7 +180,7 @@ class Client:
             if self._storage is not None:
                 from movescu.storage.target import Target  # late: needed to receive alone
 
-                target = Target(self._storage, indexed=self._indexed)
+                target = Target(self._storage, indexed=self._indexed, on_whole=self._on_whole)
                 try:
                     self._server.target = target
                     self._server.open()
@@ -196,10 +198,11 @@ class Client:
         with self._lock:
             closed, self._closed = self._closed, True
             idle, self._idle = self._idle, []
-            running = tuple(self._running.values())
+            unfinished = tuple(self._unfinished.values())
         if closed:
             return
         with contextlib.ExitStack() as stack:  # runs every callback, last one first, even if one raises
+            stack.callback(settle, unfinished, 1.0, abort=abort)  # a long flush has ended with its target
             for _, target in self._targets.values():
                 stack.callback(target.close)
             if self._target is not None:
@@ -209,8 +212,9 @@ class Client:
                 stack.callback(association.close)
                 if not abort:
                     stack.callback(_release_quietly, association)
-            for one in running:
-                stack.callback(one.abort)
+            stack.callback(settle, unfinished, 10.0, abort=abort)
+            for one in unfinished:
+                stack.callback(one.cancel)
 
     @property
     def port(self) -> int:
@@ -340,6 +344,12 @@ class Client:
             address = next((association.local_address for _, association in self._idle), "")
         return address, self.port
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether an idle association is open."""
+        with self._lock:
+            return bool(self._idle)
+
     def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
         """Return an idle association of the same contexts, else a new one, not open."""
         own = config.request.model, config.retry.lists
@@ -408,15 +418,26 @@ class Client:
     def begin(self, one: Retrieve) -> bool:
         """Register a running retrieve. Return True if it is the only one. Raise ``UsageError`` if closed."""
         with self._lock:
-            if self._closed:
-                raise UsageError("the client is closed", hint="make a new client")
+            self.expect(one)
             self._running[id(one)] = one
             return len(self._running) == 1
 
+    def expect(self, one: Retrieve) -> None:
+        """Have ``close`` end a retrieve that is about to run. Raise ``UsageError`` if closed."""
+        with self._lock:
+            if self._closed:
+                raise UsageError("the client is closed", hint="make a new client")
+            self._unfinished[id(one)] = one
+
     def end(self, one: Retrieve) -> None:
-        """Unregister a retrieve."""
+        """Note that a retrieve receives no more objects."""
         with self._lock:
             self._running.pop(id(one), None)
+
+    def finish(self, one: Retrieve) -> None:
+        """Forget a retrieve that has ended."""
+        with self._lock:
+            self._unfinished.pop(id(one), None)
 
 
 class _Counter:
@@ -424,7 +445,7 @@ class _Counter:
 
     def __init__(self) -> None:
         self._number = 0
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
 
     def __iter__(self) -> Self:
         return self

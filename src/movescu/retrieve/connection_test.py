@@ -9,7 +9,6 @@ The caller shows the steps and maps failures to exit codes.
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 from dataclasses import dataclass
 from enum import Enum
@@ -33,6 +32,7 @@ from movescu.retrieve.client import Client
 from movescu.retrieve.config import MODELS
 from movescu.services.echo import EchoSCU
 from movescu.services.move import MoveSCU
+from movescu.storage import files
 from movescu.storage.durability import Durability
 from movescu.storage.options import StorageOptions
 from movescu.storage.writer import OutputDirectory
@@ -229,7 +229,7 @@ class _Way:
             except StoreError as error:
                 hint = error.hint or "free some space, or choose another directory with --output-directory"
                 raise DirectoryNotWritableError(str(error), hint=hint) from error
-            room = os.statvfs(path)
+            room = files.statvfs(path)
         return StepResult.OK, f"{path!r} can be written to, {room.f_bavail * room.f_frsize / 1e9:.1f} GB are free", ""
 
     # -- the move destination ------------------------------------------------------------------------------------------

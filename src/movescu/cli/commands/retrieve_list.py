@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import ERROR, INFO, logger_of
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
@@ -24,7 +24,7 @@ from movescu.events import EndEvent
 from movescu.query.request_list import read_rows
 from movescu.retrieve.client import Client
 from movescu.retrieve.event_observer import end_event
-from movescu.retrieve.judgement import Reason
+from movescu.retrieve.judgement import Outcome, Reason
 
 if TYPE_CHECKING:
     from movescu.cli.options.settings import CommandSettings
@@ -51,19 +51,28 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     if accounts is not None:
         accounts.columns = {row.number: dict(row.columns) for row in rows if row.columns}
     seen = [*observers(settings), ResponseLog(), *(() if accounts is None else (accounts.observer,))]
-    client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume)
+    follow_up = None
+    if settings.follows_up:
+        from movescu.cli.commands.follow_up import FollowUp  # late: needed with a command or a manifest alone
+
+        follow_up = FollowUp(settings, config, (row.identifier for row in rows))
+    on_whole = None if follow_up is None else follow_up.on_whole
+    client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume, on_whole=on_whole)
     with Signals() as signals, client, contextlib.ExitStack() as stack:
         client.open()
+        hooks = None if follow_up is None else stack.enter_context(follow_up).open()
         journal = stack.enter_context(Journal(storage.directory)) if storage.to_files else None
-        signals.retrieval = runner = Runner(
+        runner = Runner(
             client,
             jobs=settings.jobs,
-            until=None if config.timeouts.total is None else time.monotonic() + config.timeouts.total,
+            until=None if config.timeouts.total is None else clock.now() + config.timeouts.total,
             journal=journal,
             resume=settings.resume,
             window=window,
+            hooks=hooks,
             on_row=told.row,
         )
+        signals.retrieval = runner if follow_up is None else follow_up.with_commands(runner)
         waiting = runner.run(rows)
         told.end(waiting, gave_up=runner.gave_up)
         try:
@@ -72,6 +81,8 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         except StoreError as error:
             _log.critical("incomplete: %s", error)
             told.codes.add(ExitCode.INCOMPLETE)
+        if follow_up is not None:
+            told.codes |= follow_up.of_list()
         if runner.cancelled:
             told.codes.add(ExitCode.INTERRUPTED)
     if accounts is not None:
@@ -86,7 +97,7 @@ class _Told:
         self._accounts = accounts
         self.codes: set[ExitCode] = set()
         self._rows = rows
-        self._counts = dict.fromkeys(("complete", "incomplete", "failed", "cancelled"), 0)
+        self._counts = dict.fromkeys((outcome.value for outcome in Outcome), 0)
         self._sums = dict.fromkeys(("stored", "failed", "size", "missing", "already_there"), 0)
         self._attempts = 1
         self._verified = True
@@ -155,8 +166,10 @@ class _Told:
         """Return the event of the end of the whole list."""
         counts = self._counts
         outcome = "cancelled" if cancelled else COMPLETE
-        if outcome == COMPLETE and (self._waiting or counts["incomplete"] or counts["failed"] or counts["cancelled"]):
-            outcome = "incomplete" if counts[COMPLETE] or counts["incomplete"] else "failed"
+        others = {name for name, count in counts.items() if count and name != COMPLETE}
+        if outcome == COMPLETE and (self._waiting or others):
+            some = counts[COMPLETE] or counts["incomplete"] or len(others) > 1
+            outcome = "incomplete" if some or not others else others.pop()
         event = EndEvent(outcome=outcome, stored=0, failed=0, size=0, seconds=0.0, attempts=self._attempts)
         sums: dict[str, Any] = self._sums
         return replace(event, verified=self._verified, **sums)
