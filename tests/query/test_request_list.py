@@ -150,6 +150,8 @@ def test_columns_that_name_no_key_are_kept_for_the_report_with_one_warning(
         (b'PatientID,StudyInstanceUID\n"1"2,1.2\n', "line 2 "),
         (b"StudyInstanceUID;0020,000D\n1.2.3;1.2.4\n", "line 1 .* twice: columns 1 and 2"),
         (b"A1\nA2\n", "line 1 .* does not name columns: 'A1'"),
+        (b"0020,000L\n1\n", "line 1 .* does not name columns"),
+        (b"0020,0000;x\n14;1\n", "line 1 .* does not name columns"),
         (b"12345678\n12345679\n", "line 1 .* does not name columns"),
         (b"NumberOfFrames\n1\n", "none of the columns determines the level"),
         (b"QueryRetrieveLevel,StudyInstanceUID\nWARD,1.2\n", "line 2 .* 'WARD' is not a level"),

@@ -15,14 +15,18 @@ from movescu.dataset.values import key_vr
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.tags import derived
 from movescu.errors import UsageError
-from movescu.query.key_text import parse_tag
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.scope import LEVELS, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_TAG: Final = re.compile(
+    r"\(?\s*(?:0[xX])?([0-9a-fA-F]{4})\s*,\s*(?:0[xX])?([0-9a-fA-F]{4})\s*\)?\Z|([0-9a-fA-F]{8})\Z"
+)
 _POSSESSIVE: Final = re.compile(r"['\u2019]s\b")
+_OLD_POSSESSIVE: Final = re.compile(r"(?<=[a-z])s(?=[A-Z ])")
+"""As in PatientsName, a name in old dictionaries."""
 
 _MEANT: Final = {
     "PatientID": (
@@ -60,20 +64,14 @@ def exact_tag(heading: str) -> int | None:
     heading = heading.strip()
     if not heading:
         return None
-    if any(character.isdigit() for character in heading[:2].lstrip("(")):
-        try:
-            number = parse_tag(heading)
-        except UsageError:
-            return None
-        return None if key_vr(number) is None else number
+    if (match := _TAG.match(heading)) is not None:
+        number = int((match[1] or "") + (match[2] or "") + (match[3] or ""), 16)
+        return number if number & 0xFFFF and key_vr(number) is not None else None  # group lengths are no keys
     tag = dictionary.tag_of(heading)
     if tag is None:
         tag = _keywords().get(_folded(heading))
     if tag is None:
-        try:  # old names, such as PatientsName
-            tag = parse_tag(heading) if heading.isalnum() and _capitals(heading) > 1 else None
-        except UsageError:
-            tag = None
+        tag = _keywords().get(_folded(_OLD_POSSESSIVE.sub("", heading)))
     # Words such as Date, Status and Location are keywords too, but of other things than the user of a list means.
     if tag is not None and _capitals(dictionary.keyword_of(tag) or "") == 1 and not level_of(tag) and tag != LEVEL:
         return None

@@ -28,7 +28,7 @@ def is_uid(text: str) -> bool:
 
 def fault_of(vr: str, text: str, *, raw: bool = False) -> str:
     """Return what is wrong with the text of a key, empty if nothing; ``raw``: bytes that are not UTF-8 are sent."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         if not raw:
             return (
                 "the value is not UTF-8: save the list as CSV UTF-8, or name its character set by SpecificCharacterSet"

@@ -63,22 +63,30 @@ class Row:
 class _Common(NamedTuple):
     """What all entries share.
 
-    ``keys``: as after ``-k``. ``level``: of an entry without a key that states one. ``raw``: bytes that are not UTF-8
-    are sent, for a key names their character set.
+    ``keys``: as after ``-k``. ``stated``: they have a level. ``level``: of an entry without a key that states one.
+    ``raw``: bytes that are not UTF-8 are sent, for a key names their character set.
     """
 
     keys: Sequence[str]
     model: str
+    stated: bool
     level: str = ""
     raw: bool = False
 
 
 class _Column(NamedTuple):
-    """A column that is a key; ``place``: its position, from 0."""
+    """A column that is a key; ``place``: its position, from 0, ``name``: keyword or tag of the key."""
 
     place: int
     heading: str
     tag: int
+    name: str
+    vr: str
+
+    @classmethod
+    def of(cls, place: int, heading: str, tag: int) -> _Column:
+        """Return the column of a tag."""
+        return cls(place, heading, tag, keyword(tag), key_vr(tag) or "")
 
     def __str__(self) -> str:
         return f"column {self.place + 1} ({self.heading})"
@@ -98,7 +106,8 @@ def read_rows(path: str, keys: Sequence[str] = (), *, model: str | None = None) 
     Raise ``UsageError``, which names the line, if one is invalid.
     """
     text = read_text(path)
-    common = _Common(keys, model or "PATIENT", raw=any(_is_named(key, _CHARACTER_SET) for key in keys))
+    stated, raw = (any(_is_named(key, tag) for key in keys) for tag in (LEVEL, _CHARACTER_SET))
+    common = _Common(keys, model or "PATIENT", stated, raw=raw)
     if is_find_log(text) or text.lstrip()[:1] in ("[", "{"):
         rows = _of_answers(path, text, common)
     else:
@@ -153,7 +162,7 @@ def _of_records(path: str, text: str, common: _Common) -> list[Row]:
         return []
     first, rest = records[0], records[1:]
     if _is_row_of_uids(first):
-        columns, rest = _Columns([_Column(0, "StudyInstanceUID", _STUDY)], [], 1), records
+        columns, rest = _Columns([_Column.of(0, "StudyInstanceUID", _STUDY)], [], 1), records
     else:
         columns = _columns(path, first, rest)
     level = lowest_level([*(column.tag for column in columns.keys), *_tags(common.keys)], MODELS[common.model])
@@ -210,7 +219,7 @@ def _columns(path: str, first: ListRecord, rest: Sequence[ListRecord]) -> _Colum
             twice = f"the list names {heading} twice"
             raise UsageError(f"{where}: {twice}: columns {own[tag].place + 1} and {place + 1}", hint="keep one of them")
         else:
-            own[tag] = _Column(place, heading, tag)
+            own[tag] = _Column.of(place, heading, tag)
     blank = [c.tag for c in own.values() if rest and c.place not in filled and c.tag not in UNIQUE_KEYS.values()]
     if len(blank) < len(own):
         own = {tag: column for tag, column in own.items() if tag not in blank}
@@ -245,11 +254,11 @@ def _row_of_record(number: int, record: ListRecord, columns: _Columns, common: _
     own = []
     for column in columns.keys:
         value = cells[column.place]
-        fault = fault_of(key_vr(column.tag) or "", value, raw=common.raw) if value else ""
+        fault = fault_of(column.vr, value, raw=common.raw) if value else ""
         if fault:
             raise _CellError(column, fault)
         if value:
-            own.append(f"{keyword(column.tag)}={value}")
+            own.append(f"{column.name}={value}")
     blank = [column for column in columns.keys if not cells[column.place]]
     row = _row(number, own, common, blank)
     further = tuple((heading, _readable(cells[place])) for place, heading in columns.further if place < len(cells))
@@ -264,7 +273,7 @@ def _readable(cell: str) -> str:
 def _row(number: int, own: Sequence[str], common: _Common, blank: Sequence[_Column] = ()) -> Row:
     """Return an entry of its own keys and the common ones; ``blank``: columns without a value in the entry."""
     all_keys = [*own, *common.keys]
-    if not any(_is_named(key, LEVEL) for key in all_keys):
+    if not (common.stated or any(key.startswith("QueryRetrieveLevel=") for key in own)):
         if not common.level:
             raise UsageError("none of the columns determines the level", hint="give QueryRetrieveLevel with -k")
         all_keys.append(f"QueryRetrieveLevel={common.level}")
@@ -274,7 +283,7 @@ def _row(number: int, own: Sequence[str], common: _Common, blank: Sequence[_Colu
         if column.tag in UNIQUE_KEYS.values() or not scope.unique(scope.level):
             raise _CellError(
                 column,
-                f"{keyword(column.tag)} is blank: the entry would request more than the others",
+                f"{column.name} is blank: the entry would request more than the others",
                 hint="fill it in, remove the entry, or move it to a list without that column",
             )
     scope.check()
