@@ -24,8 +24,8 @@ from movescu.cli.options.sites import site_names
 from movescu.cohort.overlap import chains, distinct
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.file_meta import decode_file_meta, encode_file_meta
-from movescu.dataset.transcoder import recode
-from movescu.dataset.values import is_text
+from movescu.dataset.transcoder import recode, values_of
+from movescu.dataset.values import is_text, key_vr
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.files import use_dictionaries
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
@@ -95,8 +95,10 @@ def request_list(data: bytes) -> None:
     assert sorted(row.number for chain in chains(wanted, "STUDY") for row in chain) == [row.number for row in wanted]
     text = data.replace(b"\0", b"")
     for row in rows:
+        request = row.identifier.encode(EXPLICIT_LITTLE)
         _encode(row.identifier)
-        for value in (key.value for key in row.identifier if is_text(key.vr.decode())):
+        found = values_of(request, EXPLICIT_LITTLE)
+        for value in (value for tag, value in found.items() if is_text(key_vr(tag) or "")):
             bare = value.rstrip(b" \0")
             # In JSON, characters may be escaped; the level may follow from the columns.
             assert not bare.isascii() or bare in text or bare in LEVELS or b"{" in text, bare

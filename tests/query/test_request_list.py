@@ -365,3 +365,9 @@ def test_bytes_are_a_list_or_an_error_and_keys_are_in_the_list(folder: Path, con
         for row in entries(folder, content):
             for value in keys_of(row).values():
                 assert value.encode() in content.replace(b"\0", b"") or b"ISO_IR" in value.encode()
+
+
+def test_entry_that_begins_like_a_comment_is_no_comment(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("Ward,StudyInstanceUID\n# exported today\n#3,1.2.3\n")
+    assert [row.text for row in read_rows(str(path), model="STUDY")] == ["StudyInstanceUID=1.2.3"]

@@ -2,7 +2,8 @@
 
 Spreadsheets, databases and scripts write CSV in many ways (RFC 4180 describes one): fields in quotes may contain
 delimiters and line breaks; Excel announces its delimiter with a line ``sep=;``, marks UTF-8 and UTF-16 with a byte
-order mark, and keeps leading zeros as ``="00123"``. Lines without text and lines that begin with ``#`` are skipped.
+order mark, and keeps leading zeros as ``="00123"``. Lines without text, and lines that begin
+with ``#`` and have fewer cells than the first record, are skipped.
 """
 
 from __future__ import annotations
@@ -141,13 +142,17 @@ def _is_text(line: str) -> bool:
 
 
 def _records(path: str, lines: StringIO, delimiter: str, skipped: int) -> Iterator[ListRecord]:
-    number, begun = 0, 0
+    number, begun, width = 0, 0, 1
+
+    def is_entry(line: str) -> bool:
+        """Return True for a line that only looks like a comment: it has as many cells as the first record."""
+        return width > 1 and line.count(delimiter) >= width - 1
 
     def source() -> Iterator[str]:
         nonlocal number, begun
         for line in lines:
             number += 1
-            if begun or (_is_text(line) and number > skipped):
+            if begun or (number > skipped and (_is_text(line) or is_entry(line))):
                 begun = begun or number
                 yield line
 
@@ -165,6 +170,7 @@ def _records(path: str, lines: StringIO, delimiter: str, skipped: int) -> Iterat
                 hint="double each quote within quotes, and put one at both ends",
             ) from None
         cells = [_plain(cell) for cell in cells]
+        width = max(width, len(cells))
         if any(cell.strip(DELIMITERS) for cell in cells):  # of a list with one column, the delimiter is unknown
             yield ListRecord(begun, cells)
 

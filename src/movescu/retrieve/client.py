@@ -154,6 +154,7 @@ class Client:
         self._message_ids = _Counter()
         self._open = False
         self._closed = False
+        self._own_address = ""
 
     # -- the port ------------------------------------------------------------------------------------------------------
 
@@ -339,10 +340,8 @@ class Client:
 
     @property
     def own_address(self) -> tuple[str, int]:
-        """Our address and port as the archive sees them; empty without an association, 0 without a port."""
-        with self._lock:
-            address = next((association.local_address for _, association in self._idle), "")
-        return address, self.port
+        """Our address and port as the archive sees them; empty before the first association, 0 without a port."""
+        return self._own_address, self.port
 
     @property
     def is_connected(self) -> bool:
@@ -369,6 +368,7 @@ class Client:
     def give_back(self, association: ArchiveAssociation, config: Config) -> None:
         """Keep an open association for the next retrieve."""
         with self._lock:
+            self._own_address = association.local_address
             if association.is_open and not self._closed:
                 self._idle.append(((config.request.model, config.retry.lists), association))
                 return

@@ -155,10 +155,12 @@ def _explain_destination(what: str, client: Client) -> None:
 def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
     """Log the failures of the last attempts and missing objects, with advice."""
     for state in retrieve.states:
-        for response in state.responses:
+        for response in state.responses if not result.complete else ():  # else a later list disproved them
             _report_response(response, retrieve, client)
         if state.error is not None:
             complain("association lost before the final C-MOVE response", state.error, ExitCode.ASSOCIATION_LOST)
+            if isinstance(state.error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
+                _explain_destination("may not know", client)  # as Orthanc does with an unknown calling title
     _report_result(result, client.config, _refused(client))
 
 
