@@ -194,16 +194,16 @@ def test_series_of_a_study_in_the_same_list_is_not_moved_again(
     report = retrieve(archive, tmp_path, series, "--jobs", 2, code=63)
     assert moves_of(report) == 1
     rows = rows_of(report)
-    assert [rows[number]["outcome"] for number in (1, 2, 3)] == ["complete", "incomplete", "complete"]
+    assert [rows[number]["outcome"] for number in (1, 2, 3)] == ["complete", "not found", "complete"]
     assert report["stored"] == 2
 
 
-def test_repeated_entry_that_is_nowhere_is_as_incomplete_as_the_first(
+def test_repeated_entry_that_is_nowhere_has_the_outcome_of_the_first(
     made: list[Instance], archive: Archive, tmp_path: Path
 ) -> None:
     report = retrieve(archive, tmp_path, f"1.2.3.99\n{made[0].study_uid}\n1.2.3.99\n", code=63)
     rows = rows_of(report)
-    assert [rows[number]["outcome"] for number in (1, 2, 3)] == ["incomplete", "complete", "incomplete"]
+    assert [rows[number]["outcome"] for number in (1, 2, 3)] == ["not found", "complete", "not found"]
 
 
 def test_entries_without_an_association_are_in_the_report(made: list[Instance], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from movescu.errors import PeerError, UsageError
 from movescu.retrieve.association import ArchiveAssociation
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title
 from movescu.retrieve.handle import Retrieve, settle
+from movescu.retrieve.idle_associations import IdleAssociations, MessageIDs, release_quietly
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
@@ -147,11 +148,11 @@ class Client:
         )
         self._target: Target | None = None
         self._targets: dict[int, tuple[object, Target]] = {}
-        self._idle: list[tuple[tuple[str, bool], ArchiveAssociation]] = []
+        self._idle = IdleAssociations()
         self._running: dict[int, Retrieve] = {}  # those that receive objects
         self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
         self._lock = clock.RLock()
-        self._message_ids = _Counter()
+        self._message_ids = MessageIDs()
         self._open = False
         self._closed = False
         self._own_address = ""
@@ -198,7 +199,7 @@ class Client:
         """
         with self._lock:
             closed, self._closed = self._closed, True
-            idle, self._idle = self._idle, []
+            idle = self._idle.clear(closed=True)
             unfinished = tuple(self._unfinished.values())
         if closed:
             return
@@ -209,10 +210,10 @@ class Client:
             if self._target is not None:
                 stack.callback(self._target.close)
             stack.callback(self._server.close)
-            for _, association in idle:
+            for association in idle:
                 stack.callback(association.close)
                 if not abort:
-                    stack.callback(_release_quietly, association)
+                    stack.callback(release_quietly, association)
             stack.callback(settle, unfinished, 10.0, abort=abort)
             for one in unfinished:
                 stack.callback(one.cancel)
@@ -346,49 +347,32 @@ class Client:
     @property
     def is_connected(self) -> bool:
         """Whether an idle association is open."""
-        with self._lock:
-            return bool(self._idle)
+        return len(self._idle) > 0
 
     def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
         """Return an idle association of the same contexts, else a new one, not open."""
-        own = config.request.model, config.retry.lists
-        while True:
-            with self._lock:
-                place = next((n for n, (contexts, _) in enumerate(self._idle) if contexts == own), None)
-                association = None if place is None else self._idle.pop(place)[1]
-            if association is None:
-                further = (STUDY_ROOT_FIND,) if config.retry.lists else ()
-                association = self.association(further=further, config=config, until=until)
-            elif association.ended():  # most likely, ended by the archive
-                association.close()
-                continue
-            association.take_up(until=until, observer=observer)
-            return association
+        association = self._idle.pop(config)
+        if association is None:
+            further = (STUDY_ROOT_FIND,) if config.retry.lists else ()
+            association = self.association(further=further, config=config, until=until)
+        association.take_up(until=until, observer=observer)
+        return association
 
     def give_back(self, association: ArchiveAssociation, config: Config) -> None:
         """Keep an open association for the next retrieve."""
-        with self._lock:
-            self._own_address = association.local_address
-            if association.is_open and not self._closed:
-                self._idle.append(((config.request.model, config.retry.lists), association))
-                return
-        association.close()
+        self._own_address = association.local_address
+        self._idle.add(association, config)
 
     def release(self) -> None:
         """Release the idle associations. Raise ``PeerError`` if the archive does not confirm."""
-        for association in self._taken():
+        for association in self._idle.clear():
             with contextlib.closing(association):
                 association.release()
 
     def abort(self) -> None:
         """Abort the idle associations."""
-        for association in self._taken():
+        for association in self._idle.clear():
             association.close()
-
-    def _taken(self) -> list[ArchiveAssociation]:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        return [association for _, association in idle]
 
     def observers(self, further: Sequence[Observer]) -> Observer | None:
         """Return the client's observers and further ones as one, None if there are none."""
@@ -438,27 +422,6 @@ class Client:
         """Forget a retrieve that has ended."""
         with self._lock:
             self._unfinished.pop(id(one), None)
-
-
-class _Counter:
-    """Message IDs for several threads: 1 to 65535, then from 1 again (PS3.7 9.1.4.1.1)."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._lock = clock.Lock()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> int:
-        with self._lock:
-            self._number = self._number % 0xFFFF + 1
-            return self._number
-
-
-def _release_quietly(association: ArchiveAssociation) -> None:
-    with contextlib.suppress(PeerError):  # the objects have been stored all the same
-        association.release()
 
 
 def make_tls(options: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None, *, accepting: bool) -> TLS | None:
