@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import corpus
+import jsonschema
 import peers
 import pytest
 import scripted
@@ -96,7 +98,14 @@ def retrieve(archive: Archive, folder: Path, text: str, *options: object, code: 
     port = archive.destinations["MOVESCU"][1]
     told = ["--list", listed, "--report", report, "+P", port, *options, archive.host, archive.port]
     run("-S", *told, folder=folder / "received", code=code)
-    return dict(json.loads(report.read_text()))
+    return report_in(report)
+
+
+def report_in(path: Path) -> dict[str, Any]:
+    """Return a report that the schema allows."""
+    report: dict[str, Any] = json.loads(path.read_text())
+    jsonschema.validate(report, json.loads(files("movescu").joinpath("report/data/report.schema.json").read_bytes()))
+    return report
 
 
 def rows_of(report: dict[str, Any]) -> dict[int, dict[str, Any]]:
@@ -150,7 +159,7 @@ def test_list_with_a_line_per_series_moves_each_study_once(made: list[Instance],
         outcome = run(*options, folder=tmp_path / "received")
     assert here(tmp_path / "received") == of_studies(made, 0, 1)
     assert f"entry 2 (StudyInstanceUID={studies[0]}): complete, the same request as entry 1" in outcome.log
-    told = json.loads(report.read_text())
+    told = report_in(report)
     rows = rows_of(told)
     assert [rows[number]["outcome"] for number in (1, 2, 3, 4)] == ["complete"] * 4
     assert [rows[number].get("same_as") for number in (1, 2, 3, 4)] == [None, 1, None, 3]
