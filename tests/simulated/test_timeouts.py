@@ -80,7 +80,13 @@ def test_objects_after_the_final_response_are_awaited_for_the_linger_time(late: 
     assert seconds == pytest.approx(late if complete else HOUR, abs=10.0)
 
 
-def test_sender_that_never_releases_is_left_after_the_store_timeout() -> None:
+def test_sender_that_never_releases_is_not_awaited_once_everything_has_arrived() -> None:
     seconds, told = run(Faults(never_release=True), Timeouts(store=2 * HOUR))
     assert told.complete
+    assert seconds < 10.0
+
+
+def test_sender_that_never_releases_is_awaited_for_the_store_timeout_while_objects_are_missing() -> None:
+    seconds, told = run(Faults(never_release=True, drop_every=4), Timeouts(store=2 * HOUR))
+    assert told.outcome == "incomplete"
     assert seconds == pytest.approx(2 * HOUR, abs=10.0)
