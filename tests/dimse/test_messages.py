@@ -161,6 +161,10 @@ def test_values_lose_their_padding() -> None:
     assert decode_command(data) == CMoveRQ("1.2", 7, "DEST")
 
 
+def test_move_destination_is_sent_without_blanks_around_it() -> None:
+    assert encode_command(CMoveRQ("1.2", 7, "  DEST ")) == encode_command(CMoveRQ("1.2", 7, "DEST"))
+
+
 def test_empty_optional_element_counts_as_absent() -> None:
     data = command(code(0x8021), RESPONDED_TO, WITHOUT, SUCCESS, "0000 2110 00000000", "0000 0209 00000000")
     assert decode_command(data) == CMoveRSP(7, 0)

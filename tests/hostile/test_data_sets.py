@@ -146,6 +146,7 @@ def test_an_odd_data_set_is_stored_with_one_warning(
     assert station.open().store(data).status == 0
     assert station.files == ["CT.1.2.3", invariants.GOOD]
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert {r.name for r in caplog.records if r.levelno == logging.WARNING} == {"movescu.dataset"}
     assert len(warnings) == 1, warnings
     assert said in warnings[0]
     assert "1.2.3" in warnings[0]

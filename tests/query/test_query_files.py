@@ -16,6 +16,7 @@ import pydicom
 import pytest
 import scripted
 from command import movescu
+from dcmconv import part10
 from encoded import IDENTITY, RICH, encode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -492,3 +493,11 @@ def test_file_printed_by_pydicom_is_read_without_its_file_meta(tmp_path: Path) -
     dataset.StudyInstanceUID = "1.2.3"
     text = f"Dataset.file_meta -------------------------------\n{dataset.file_meta}\n{'-' * 49}\n{dataset}"
     assert read(write(tmp_path, "printed", text)).StudyInstanceUID == "1.2.3"
+
+
+def test_compressed_file_is_called_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "image.dcm"
+    path.write_bytes(part10("1.2.840.10008.1.2.4.50", encode(IDENTITY)))
+    with pytest.raises(UsageError, match=r"is compressed \(JPEG Baseline") as raised:
+        read_query_file(str(path))
+    assert "dcmdjpeg" in raised.value.hint

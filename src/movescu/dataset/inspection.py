@@ -34,7 +34,7 @@ def oddities_of(read: Callable[[int, int], bytes], size: int, syntax: TransferSy
     """
     if syntax.deflated or syntax.uid not in TRANSFER_SYNTAXES:
         return {}
-    head = read(0, _HEAD)
+    head = read(0, min(size, _HEAD))
     if _is_sound(head, size, syntax):
         return {}
     reader = _OddityReader()

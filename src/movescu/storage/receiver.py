@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from movescu._runtime.late_log import logger_of
+from movescu._runtime.late_log import WARNING, logger_of
 from movescu._runtime.record import Record
 from movescu.dataset.encoder import BLANK_UID
 from movescu.dataset.encoding import META_GROUPS, NO_PIXELS
@@ -137,6 +137,8 @@ class BitPreservingReceiver(_FileReceiver):
 
     def _inspect(self, file: ObjectFile) -> tuple[dict[str, int], str]:
         """Return the violations of PS3.5 in the object, and why it cannot be parsed if it cannot."""
+        if not _defects.isEnabledFor(WARNING):
+            return {}, ""
         from movescu.dataset.inspection import oddities_of  # late: needed for this mode alone
 
         try:
