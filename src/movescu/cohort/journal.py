@@ -7,13 +7,16 @@ the list.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
-from movescu.storage.index.database import Tables, open_database, told_as_store_errors, transaction
+from movescu.storage.index.database import Tables, close_database, open_database, told_as_store_errors, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    import sqlite3
+    from collections.abc import Callable, Collection
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
@@ -31,10 +34,21 @@ COMPLETE: Final = "complete"
 
 
 class Journal:
-    """The journal of an output directory; a context manager. Thread-safe. Raise ``StoreError`` if SQLite fails."""
+    """The journal of an output directory; a context manager. Thread-safe. Raise ``StoreError`` if SQLite fails.
 
-    def __init__(self, directory: str) -> None:
+    ``saving``: see ``Index.saving``; the index of the directory is saved with each entry, which takes one commit
+    instead of two. Default: nothing is saved with an entry.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        saving: Callable[[], AbstractContextManager[Callable[[sqlite3.Connection], None]]] = lambda: nullcontext(
+            lambda _: None
+        ),
+    ) -> None:
         self._database = open_database(directory, _TABLES)
+        self._saving = saving
         self._using = clock.Lock()
 
     def __enter__(self) -> Self:
@@ -43,7 +57,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._database.close()
+        close_database(self._database)
 
     def objects_of(self, row: str) -> list[str] | None:
         """Return the SOP instance UIDs of a complete entry, None if it is not recorded as complete."""
@@ -58,7 +72,8 @@ class Journal:
 
     def note(self, row: str, outcome: str, objects: Collection[str]) -> None:
         """Record the outcome of an entry; ``objects``: SOP instance UIDs of its stored objects."""
-        with self._using, transaction(self._database):
+        with self._using, self._saving() as save, transaction(self._database):
+            save(self._database)
             (number,) = self._database.execute(
                 """INSERT INTO journal_rows (row, outcome, attempts, ended) VALUES (?, ?, 1, ?)
                 ON CONFLICT (row) DO UPDATE SET outcome = excluded.outcome, attempts = attempts + 1,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dimse.messages import CStoreRQ
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
+    from movescu.storage.ledger import Ledger
     from movescu.storage.options import StorageOptions
     from movescu.storage.writer import ObjectFile, OutputDirectory
 
@@ -60,13 +61,15 @@ class _Storage(Record):
     """The common part of the receivers of all objects.
 
     ``commit`` gives a file its name. ``noted``: the tags of the elements that it needs; if the object was parsed, it
-    is called with those found. ``on_kept``: called with SOP instance UID and path of each stored object.
+    is called with those found. ``on_kept``: called with SOP instance UID and path of each stored object. ``ledger``:
+    proves them. Default: None, they are not proved.
     """
 
     directory: OutputDirectory
     commit: _Commit
     noted: frozenset[int]
     on_kept: Callable[[str, str], None]
+    ledger: Ledger | None = None
 
 
 class _FileReceiver:
@@ -85,9 +88,16 @@ class _FileReceiver:
         outcome, path = self._storage.commit(file, request, syntax, self._found)
         if outcome is Naming.SAME:
             _log.info("already stored, with the same content: %s", self._directory.full_name(path))
-        elif outcome is Naming.REPLACED:
+        elif outcome in (Naming.REPLACED, Naming.CONFLICT):
             _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(path))
         self._storage.on_kept(request.affected_sop_instance_uid, path)
+        if self._storage.ledger is not None:
+            self._storage.ledger.kept(request.affected_sop_instance_uid, path, outcome)
+
+    def _prove(self, file: ObjectFile, syntax: TransferSyntax, *, parsed: bool) -> None:
+        """Have the ledger examine a file before it gets its name. Raise ``DataSetMismatchError``."""
+        if self._storage.ledger is not None:
+            self._storage.ledger.examine(file, self._incoming.request.affected_sop_instance_uid, syntax, parsed=parsed)
 
     def discard(self) -> None:
         """Remove the file."""
@@ -111,6 +121,7 @@ class BitPreservingReceiver(_FileReceiver):
         if self._file is None:
             self.write()
         assert self._file is not None  # made by write()
+        self._prove(self._file, self._incoming.context.transfer_syntax, parsed=False)
         self._commit(self._file, self._incoming.context.transfer_syntax)
 
 
@@ -222,6 +233,8 @@ class NormalReceiver(_FileReceiver):
             oddities = self._recoder.oddities
             self._recoder = None  # it refers back: the cycle would hold the object until a garbage collection
         assert self._file is not None  # made on every path
+        if self._remaining:  # else all of its native pixel data was passed
+            self._prove(self._file, self._encoding.transfer_syntax or self._syntax, parsed=True)
         self._commit(self._file, self._encoding.transfer_syntax or self._syntax)
         self._discard_others()
         if oddities:
@@ -272,21 +285,23 @@ def receiver_factory(
     options: StorageOptions,
     directory: OutputDirectory | None,
     on_kept: Callable[[str, str], None] = lambda _uid, _path: None,
+    ledger: Ledger | None = None,
 ) -> Callable[[Incoming], ObjectReceiver]:
     """Return the function that opens the receiver of each object; without directory and sink, objects are ignored.
 
     ``on_kept``: called with the SOP instance UID of each object that has a file, and its path below the directory.
+    ``ledger``: proves each object. Default: None.
     """
     if options.sink is not None and not options.ignore:
         return options.sink
     if directory is None:
         return lambda _: IgnoringReceiver()
-    storage = _Storage(directory, _commit_flat, IDENTITY, on_kept)
+    storage = _Storage(directory, _commit_flat, IDENTITY, on_kept, ledger)
     if options.layout is not None:
         from movescu.storage.layout.placement import Placing  # late: needed for folders alone
 
         placing = Placing(options.layout)
-        storage = _Storage(directory, placing.commit, placing.noted, on_kept)
+        storage = _Storage(directory, placing.commit, placing.noted, on_kept, ledger)
 
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
         meta = _meta(incoming, options)

@@ -13,36 +13,44 @@ from movescu.storage.durability import Durability
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import sqlite3
+    from collections.abc import Callable, Iterator, Mapping
 
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.index.index import Index
+    from movescu.storage.ledger import Ledger
     from movescu.storage.options import StorageOptions
     from movescu.storage.writer import OutputDirectory
 
 
 class Target:
-    """Destination of objects. ``indexed``: open the index of the output directory. Default: False.
+    """Destination of objects.
 
-    Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError``, or ``StoreError`` if the index is unusable.
+    ``indexed``: open the index of the output directory. Default: False. ``proved``: examine objects when they are
+    stored, and again in ``check``. Default: as ``indexed``. ``grouped``: many retrieves are flushed one after the
+    other. Default: False. Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError``, or
+    ``StoreError`` if the index is unusable.
     """
 
-    def __init__(self, storage: StorageOptions, *, indexed: bool = False) -> None:
+    def __init__(
+        self, storage: StorageOptions, *, indexed: bool = False, proved: bool = False, grouped: bool = False
+    ) -> None:
         self.storage = storage
         self.index: Index | None = None
         """The whole objects in the output directory, if ``indexed``."""
         self._directory: OutputDirectory | None = None
+        self._ledger: Ledger | None = None
         self._factory: Callable[[Incoming], ObjectReceiver] | None = None
         self._making = clock.Lock()
         self._flushing = clock.Lock()
         self._closed = False
         if storage.to_files:
-            self._open(indexed=indexed)
+            self._open(indexed=indexed, proved=proved or indexed, grouped=grouped)
 
-    def _open(self, *, indexed: bool) -> None:
+    def _open(self, *, indexed: bool, proved: bool, grouped: bool) -> None:
         from movescu.storage.writer import OutputDirectory  # late: needed for files alone
 
-        directory = self._directory = OutputDirectory(self.storage.directory, self.storage.durability)
+        directory = self._directory = OutputDirectory(self.storage.directory, self.storage.durability, grouped=grouped)
         try:
             directory.remove_leftovers()
             if indexed:
@@ -52,6 +60,10 @@ class Target:
                 self.index = open_index(
                     self.storage.directory, self.storage.layout, durable=durable, rely=directory.rely
                 )
+            if proved:
+                from movescu.storage.ledger import Ledger  # late: needed to prove alone
+
+                self._ledger = Ledger(directory, self.index)
         except BaseException:
             directory.close()
             raise
@@ -69,8 +81,7 @@ class Target:
 
         with self._making:
             if self._factory is None:
-                kept = {} if self.index is None else {"on_kept": self.index.add}
-                self._factory = receiver_factory(self.storage, self._directory, **kept)
+                self._factory = receiver_factory(self.storage, self._directory, ledger=self._ledger)
 
     def expect_next(self) -> None:
         """Prepare for the next object."""
@@ -79,15 +90,36 @@ class Target:
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory is known to have the whole object. Raise ``StoreError``."""
-        return self.index is not None and self.index.whole(sop_instance_uid)
+        return self._ledger is not None and self._ledger.is_whole(sop_instance_uid)
+
+    def check(self, objects: Mapping[str, str]) -> dict[str, str]:
+        """Return those of the objects that are not whole in the directory, with the reasons, by SOP instance UID.
+
+        ``objects``: study instance UIDs, empty if unknown, by SOP instance UID. Without ``proved`` nothing is checked.
+        Raise ``StoreError`` if the index fails.
+        """
+        return {} if self._ledger is None else self._ledger.check(objects)
 
     def flush(self) -> None:
-        """Wait until every stored object is on the disk, if durability requires it. Raise ``StoreError``."""
+        """Wait until every stored object is on the disk, if durability requires it.
+
+        Raise ``StoreError`` if that fails, or if the path of the output directory no longer leads to it.
+        """
         with self._flushing:
+            batch = None if self.index is None else self.index.begin_flush()
             if self._directory is not None:
                 self._directory.flush()
             if self.index is not None and self.storage.durability is not Durability.OFF:
-                self.index.flushed()
+                self.index.flushed(batch)
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
+        """Save the index with a transaction of another user of its database; see ``Index.saving``."""
+        if self.index is None:
+            yield lambda _: None
+        else:
+            with self.index.saving() as save:
+                yield save
 
     def close(self) -> None:
         """Close everything; may be called again."""

@@ -48,10 +48,12 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     assert storage is not None  # the option table requires --port
     told = _Told(len(rows))
     seen = [*observers(settings), ResponseLog(), *(() if accounts is None else (accounts.observer,))]
-    client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume)
+    client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume, proved=True)
     with Signals() as signals, client, contextlib.ExitStack() as stack:
         client.open()
-        journal = stack.enter_context(Journal(storage.directory)) if storage.to_files else None
+        journal = None
+        if storage.to_files and client.target is not None:
+            journal = stack.enter_context(Journal(storage.directory, client.target.saving))
         signals.retrieval = runner = Runner(
             client,
             jobs=settings.jobs,

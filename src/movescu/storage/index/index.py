@@ -1,9 +1,12 @@
 """The index: which whole objects an output directory has, so that a retrieve can continue where another one stopped.
 
-In the flat layout the file names are the index, and the file of an object is examined when it is first asked for. With
-folders the index is kept in the directory's database (``database``): object, size and time of change of each file. When
-it is opened it is compared with the directory: new and changed files are examined (``examination``), missing ones are
-forgotten. So a missing or stale index costs no more than the examination of the files that it does not have.
+In the flat layout the file names are the index (``flat``), and the file of an object is examined when it is first asked
+for. With folders the index is kept in the directory's database (``database``): for each file its object and its state,
+which is size, inode, times of change and a checksum of its first bytes. An object counts as whole if its file has the
+state that was noted. A file with another state is examined (``examination``). If an object has no such file, the
+directory is compared with the index, once: folders whose own state has changed are listed, and their new and changed
+files examined. So a missing or stale index costs the examination of the files that it does not have, and the size of
+an index that is up to date costs nothing.
 
 Received objects are added in the background, many with one commit; a process that is killed loses the last of them,
 which costs their examination. After a power failure a file may have its name and size but not its content: files that
@@ -16,46 +19,51 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import unquote_to_bytes
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.errors import StoreError
 from movescu.storage import files
-from movescu.storage.file_names import file_name
-from movescu.storage.index.database import Tables, open_database, told_as_store_errors, transaction
+from movescu.storage.index.database import Tables, close_database, open_database, told_as_store_errors, transaction
 from movescu.storage.index.examination import whole_instance
+from movescu.storage.index.states import file_state, folder_state, is_settled, scan, state_of
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator
 
     from movescu.storage.layout.template import Layout
 
     Rely = Callable[[str, int], None]
+    from movescu.storage.index.states import FileState
+
+    _Row = tuple[bytes, bytes, str, FileState]  # folder, name, SOP instance UID
 
 _log: Final = logger_of("movescu.store")
 
 _TABLES: Final = Tables(
     "index",
-    1,
+    2,
     (
         # flushed: the files of this run are on the disk; boot: the boot ID of the machine during the run
         "CREATE TABLE index_runs (run INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, flushed INTEGER NOT NULL)",
         # names are the bytes that the file system has; uid is empty where a file is no whole object
         """CREATE TABLE index_files (folder BLOB NOT NULL, name BLOB NOT NULL, uid TEXT NOT NULL, size INTEGER NOT NULL,
-        changed INTEGER NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (folder, name)) WITHOUT ROWID""",
+        modified INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL, start INTEGER NOT NULL,
+        run INTEGER NOT NULL, PRIMARY KEY (folder, name)) WITHOUT ROWID""",
         "CREATE INDEX index_uids ON index_files (uid)",
+        # the state of a folder when its files were last compared; modified is -1 if it was changed since
+        """CREATE TABLE index_folders (folder BLOB PRIMARY KEY, modified INTEGER NOT NULL, inode INTEGER NOT NULL)
+        WITHOUT ROWID""",
     ),
 )
-_FORGET_RUNS: Final = """DELETE FROM index_runs WHERE (flushed OR boot != ?)
-    AND run NOT IN (SELECT run FROM index_files)"""
-_FORGET_FILES: Final = """DELETE FROM index_files
-    WHERE run NOT IN (SELECT run FROM index_runs WHERE flushed OR boot = ?)"""
-_NOTE: Final = "INSERT OR REPLACE INTO index_files VALUES (?, ?, ?, ?, ?, ?)"
-_MANY: Final = 1000  # files in one commit
-_OFTEN: Final = 2.0  # seconds after which fewer files are committed
-
-_Row = tuple[bytes, bytes, str, int, int]  # folder, name, SOP instance UID, size, time of change in ns
+_NOTE: Final = "INSERT OR REPLACE INTO index_files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FOLDER: Final = "INSERT OR REPLACE INTO index_folders VALUES (?, ?, ?)"
+_FIND: Final = """SELECT folder, name, size, modified, changed, inode, start, flushed, boot
+    FROM index_files AS files LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid = ?"""
+_MANY: Final = 5000  # files in one commit
+_OFTEN: Final = 30.0  # seconds after which fewer files are committed
+_CHANGED: Final = (-1, 0)
 
 
 class Index(Protocol):
@@ -64,21 +72,30 @@ class Index(Protocol):
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the directory has the whole object."""
 
+    def file_of(self, sop_instance_uid: str) -> str | None:
+        """Return the path below the directory of a file with the whole object, None if there is none."""
+
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
 
     def add(self, sop_instance_uid: str, path: str) -> None:
         """Add an object and its file, a path below the directory."""
 
-    def flushed(self) -> None:
-        """Note that the files of all added objects are on the disk."""
+    def begin_flush(self) -> object:
+        """Return what ``flushed`` needs: the objects added so far."""
+
+    def flushed(self, batch: object = None) -> None:
+        """Note that the files of these objects are on the disk. Default: of all added objects."""
+
+    def saving(self) -> contextlib.AbstractContextManager[Callable[[sqlite3.Connection], None]]:
+        """Save the added objects with a transaction of another user of the database, begun in the block."""
 
     def close(self) -> None:
         """Save the added objects, and end."""
 
 
 def open_index(directory: str, layout: Layout | None, *, durable: bool = False, rely: Rely = lambda *_: None) -> Index:
-    """Open the index of a directory; with folders, every file that is not in it is examined.
+    """Open the index of a directory.
 
     ``durable``: each object is flushed before it is added. ``rely``: called with path and size of a file that is relied
     on and may not be on the disk yet. Raise ``StoreError`` if the directory or its database is unusable.
@@ -86,53 +103,24 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
     with _told_as_store_error(directory):
         fd = files.openat(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return FlatIndex(fd, rely) if layout is None else KeptIndex(directory, fd, durable=durable, rely=rely)
+            if layout is None:
+                from movescu.storage.index.flat import FlatIndex  # late: one of two
+
+                return FlatIndex(fd, rely)
+            return KeptIndex(directory, fd, durable=durable, rely=rely)
         except BaseException:
             files.close(fd)
             raise
 
 
-class FlatIndex:
-    """The index of a directory in the flat layout, where a file's name has the UID of its object.
+class _Batch:
+    """Objects added between two flushes. ``run``: their run in the database, 0 before they are saved."""
 
-    Owns the descriptor of the directory.
-    """
+    __slots__ = ("flushed", "run")
 
-    def __init__(self, directory: int, rely: Rely = lambda *_: None) -> None:
-        self._directory = directory
-        self._rely = rely
-        self._names: dict[str, list[str]] = {}  # by the part after the prefix
-        for name in files.listdir(directory):
-            if not name.startswith("."):
-                self._names.setdefault(name.partition(".")[2], []).append(name)
-        self._whole: dict[str, bool] = {}
-
-    def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if the directory has the whole object; its file is examined once."""
-        known = self._whole.get(sop_instance_uid)
-        if known is None:
-            names = self._names.get(file_name("", sop_instance_uid).partition(".")[2], ())
-            found = next((n for n in names if whole_instance(n, self._directory) == sop_instance_uid), None)
-            known = self._whole[sop_instance_uid] = found is not None
-            if found is not None:
-                self._rely(found, files.stat(found, dir_fd=self._directory, follow_symlinks=False).st_size)
-        return known
-
-    def uids(self) -> Iterator[str]:
-        """Return the SOP instance UIDs of all whole objects."""
-        found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
-        return (uid for uid in sorted(found | self._whole.keys()) if self.whole(uid))
-
-    def add(self, sop_instance_uid: str, path: str) -> None:  # noqa: ARG002 - see Index
-        """Add an object."""
-        self._whole[sop_instance_uid] = True
-
-    def flushed(self) -> None:
-        """Do nothing: this index is not saved."""
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        files.close(self._directory)
+    def __init__(self, *, flushed: bool) -> None:
+        self.flushed = flushed
+        self.run = 0
 
 
 class KeptIndex:
@@ -142,134 +130,156 @@ class KeptIndex:
         self._directory = directory
         self._rely = rely
         self._durable = durable
+        self._boot = _boot()
         self._database = open_database(path, _TABLES)
         self._using = clock.RLock()  # held to use the database
         self._changed = clock.Condition()
-        self._added: list[tuple[str, str]] = []
+        self._added: dict[str, tuple[str, _Batch]] = {}
+        """Paths of the objects added and not saved, with their batch, by SOP instance UID."""
+        self._batch = _Batch(flushed=durable)
+        self._late: list[_Batch] = []
+        """Batches saved before they were flushed."""
+        self._found = _Batch(flushed=False)
+        """Files that the comparison found."""
+        self._touched: set[bytes] = set()
+        """Folders of the saved objects."""
+        self._compared = False
         self._closing = False
-        self._noted = False  # whether the current run has files
         self._keeper: clock.Thread | None = None
-        try:
-            self._forget()
-            self._found = self._begin_run(durable=False)
-            self._run = self._begin_run(durable=durable)
-            self._compare()
-        except BaseException:
-            self._database.close()
-            raise
 
     # -- objects in the directory --------------------------------------------------------------------------------------
 
-    def _forget(self) -> None:
-        """Delete the files that may have been lost in a restart of the machine, to have them examined again."""
-        boot = _boot()
-        with transaction(self._database):
-            self._database.execute(_FORGET_RUNS, (boot,))
-            self._database.execute(_FORGET_FILES, (boot,))
-
-    def _begin_run(self, *, durable: bool) -> int:
-        """Return the number of a new run, for the files noted from now on."""
-        with transaction(self._database):
-            insert = "INSERT INTO index_runs (boot, flushed) VALUES (?, ?)"
-            return self._database.execute(insert, (_boot(), durable)).lastrowid or 0
-
-    def _compare(self) -> None:
-        """Update the index to the state of the directory."""
-        folders = set()
-        new: list[_Row] = []
-        for folder in self._folders(""):
-            folders.add(os.fsencode(folder))
-            for row in self._differences(folder):
-                new.append(row)
-                if len(new) == _MANY:  # so that a process that is killed need not begin again
-                    self._note(new, self._found)
-                    new = []
-        self._note(new, self._found)
-        with told_as_store_errors():
-            known = self._database.execute("SELECT DISTINCT folder FROM index_files").fetchall()
-        with transaction(self._database):
-            gone = [row for row in known if row[0] not in folders]
-            self._database.executemany("DELETE FROM index_files WHERE folder = ?", gone)
-
-    def _folders(self, folder: str) -> Iterator[str]:
-        """Yield a folder and all below it; links are not followed."""
-        waiting = [folder]
-        while waiting:
-            folder = waiting.pop()
-            yield folder
-            with contextlib.suppress(OSError), _scan(folder, self._directory) as entries:
-                waiting += [
-                    f"{folder}{entry.name}/"
-                    for entry in entries
-                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-                ]
-
-    def _differences(self, folder: str) -> Iterator[_Row]:
-        """Delete the missing files of a folder from the index; examine and yield its new and changed ones."""
-        with told_as_store_errors():
-            rows = self._database.execute(
-                "SELECT name, size, changed FROM index_files WHERE folder = ?", (os.fsencode(folder),)
-            )
-            known = {name: (size, changed) for name, size, changed in rows}
-        there: dict[bytes, tuple[int, int]] = {}
-        with contextlib.suppress(OSError), _scan(folder, self._directory) as entries:
-            for entry in entries:
-                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    there[os.fsencode(entry.name)] = status.st_size, status.st_mtime_ns
-        if gone := [(os.fsencode(folder), name) for name in known if name not in there]:
-            with transaction(self._database):
-                self._database.executemany("DELETE FROM index_files WHERE folder = ? AND name = ?", gone)
-        for name, state in there.items():
-            if known.get(name) != state:
-                uid = whole_instance(folder + os.fsdecode(name), self._directory)
-                yield os.fsencode(folder), name, uid or "", *state
-
-    def _note(self, rows: list[_Row], run: int) -> None:
-        if rows:
-            with self._using, transaction(self._database):
-                self._database.executemany(_NOTE, [(*row, run) for row in rows])
-                self._noted |= run == self._run
-
     def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if the directory has the whole object: its file is unchanged since it was noted."""
-        with self._using, told_as_store_errors():
-            if any(uid == sop_instance_uid and self._state(path) for uid, path in self._added):
-                return True
-            rows = self._database.execute(
-                """SELECT folder, name, size, changed, COALESCE(flushed, 0) OR files.run = ?
-                FROM index_files AS files LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid = ?""",
-                (self._run, sop_instance_uid),
-            ).fetchall()
-        for folder, name, size, changed, flushed in rows if sop_instance_uid else ():
-            if self._state(folder + name) == (size, changed):
-                if not flushed:
-                    self._rely(os.fsdecode(folder + name), size)
-                return True
-        return False
+        """Return True if the directory has the whole object."""
+        return self.file_of(sop_instance_uid) is not None
+
+    def file_of(self, sop_instance_uid: str) -> str | None:
+        """Return the path of a file with the whole object: it is as it was when noted, or is whole now."""
+        if not sop_instance_uid:
+            return None
+        with self._using:
+            added = self._added.get(sop_instance_uid)
+            if added is not None and file_state(added[0], self._directory) is not None:
+                return added[0]
+            path = self._noted_file(sop_instance_uid)
+            if path is None and not self._compared:
+                self._compare()
+                path = self._noted_file(sop_instance_uid)
+            return path
+
+    def _noted_file(self, uid: str) -> str | None:
+        with told_as_store_errors():
+            rows = self._database.execute(_FIND, (uid,)).fetchall()
+        for folder, name, *noted, on_disk, boot in rows:
+            path = os.fsdecode(folder + name)
+            state = file_state(path, self._directory)
+            if state is None:
+                continue
+            trusted = list(state) == noted and (on_disk or boot == self._boot)
+            if not trusted:
+                found = whole_instance(path, self._directory) or ""
+                self._note([(folder, name, found, state)])
+                if found != uid:
+                    continue
+            if not (trusted and on_disk):
+                self._rely(path, state[0])
+            return path
+        return None
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
         self._keep()
-        with self._using, told_as_store_errors():
-            rows = self._database.execute(
-                "SELECT DISTINCT uid FROM index_files WHERE uid != '' ORDER BY uid"
-            ).fetchall()
-        return (uid for (uid,) in rows)
+        with self._using:
+            self._compare(every=True)
+            with told_as_store_errors():
+                rows = self._database.execute(
+                    """SELECT DISTINCT uid, boot, flushed FROM index_files AS files
+                    LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid != '' ORDER BY uid"""
+                ).fetchall()
+        found = dict.fromkeys(uid for uid, _, _ in rows)
+        doubtful = {uid for uid, boot, flushed in rows if not (flushed or boot == self._boot)}
+        return (uid for uid in found if uid not in doubtful or self.whole(uid))
 
-    def _state(self, path: bytes | str) -> tuple[int, int] | None:
-        try:
-            status = files.stat(path, dir_fd=self._directory, follow_symlinks=False)
-        except OSError:
-            return None
-        return status.st_size, status.st_mtime_ns
+    def _compare(self, *, every: bool = False) -> None:
+        """Update the index to the state of the directory; ``every``: list unchanged folders, too."""
+        self._compared = True
+        self._keep()
+        with told_as_store_errors():
+            known = {
+                folder: (modified, inode)
+                for folder, modified, inode in self._database.execute("SELECT * FROM index_folders")
+            }
+        below: dict[bytes, list[bytes]] = {}
+        for folder in known:
+            below.setdefault(folder[: folder.rfind(b"/", 0, -1) + 1], []).append(folder)
+        waiting = [b""]
+        left = set(known)
+        while waiting:
+            folder = waiting.pop()
+            state = folder_state(folder, self._directory)
+            if state is None:
+                continue
+            left.discard(folder)
+            if known.get(folder) == state and not every:
+                waiting += [one for one in below.get(folder, ()) if one]
+            else:
+                waiting += self._compare_folder(folder, state)
+        with transaction(self._database):
+            gone = [(folder,) for folder in left]
+            self._database.executemany("DELETE FROM index_files WHERE folder = ?", gone)
+            self._database.executemany("DELETE FROM index_folders WHERE folder = ?", gone)
+
+    def _compare_folder(self, folder: bytes, state: tuple[int, int]) -> list[bytes]:
+        """Delete the missing files of a folder from the index, examine its new and changed ones; return its folders."""
+        with told_as_store_errors():
+            rows = self._database.execute(
+                "SELECT name, size, modified, changed, inode FROM index_files WHERE folder = ?", (folder,)
+            )
+            known = {name: tuple(noted) for name, *noted in rows}
+        folders, new = [], []
+        text = os.fsdecode(folder)
+        with contextlib.suppress(OSError), scan(text, self._directory) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                if name.startswith(b"."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(folder + name + b"/")
+                elif entry.is_file(follow_symlinks=False) and known.pop(name, None) != state_of(
+                    entry.stat(follow_symlinks=False)
+                ):
+                    found = file_state(text + entry.name, self._directory)
+                    if found is not None:
+                        new.append((folder, name, whole_instance(text + entry.name, self._directory) or "", found))
+                if len(new) == _MANY:  # so that a process that is killed need not begin again
+                    self._note(new)
+                    new = []
+        self._note(new)
+        with transaction(self._database):
+            gone = [(folder, name) for name in known]
+            self._database.executemany("DELETE FROM index_files WHERE folder = ? AND name = ?", gone)
+            self._database.execute(_FOLDER, (folder, *(state if is_settled(state) else _CHANGED)))
+        return folders
+
+    def _note(self, rows: list[_Row]) -> None:
+        """Save files found in the directory, examined but perhaps not flushed."""
+        if rows:
+            with transaction(self._database):
+                self._write(self._database, rows, self._found)
+
+    def _write(self, database: sqlite3.Connection, rows: list[_Row], batch: _Batch) -> None:
+        if not batch.run:
+            insert = "INSERT INTO index_runs (boot, flushed) VALUES (?, ?)"
+            batch.run = database.execute(insert, (self._boot, batch.flushed)).lastrowid or 0
+        run = batch.run
+        database.executemany(_NOTE, [(folder, name, uid, *state, run) for folder, name, uid, state in rows])
 
     # -- objects received ----------------------------------------------------------------------------------------------
 
     def add(self, sop_instance_uid: str, path: str) -> None:
         """Add an object and its file, a path below the directory; the commit is left to a thread in the background."""
         with self._changed:
-            self._added.append((sop_instance_uid, path))
+            self._added[sop_instance_uid] = path, self._batch
             if len(self._added) in (1, _MANY):
                 self._changed.notify()
             if self._keeper is None:
@@ -290,31 +300,66 @@ class KeptIndex:
 
     def _keep(self) -> None:
         """Commit the added objects."""
+        if self._added or self._late:
+            with self.saving() as save, transaction(self._database):
+                save(self._database)
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
+        """Save the added objects with a transaction of another user of the database, begun in the block.
+
+        Yields the function that writes them. They stay added if an exception leaves the block.
+        """
         with self._using:
             with self._changed:
-                added, self._added = self._added, []
-            rows: list[_Row] = []
-            for uid, path in added:
-                state = self._state(path)
-                if state is not None:
-                    folder, slash, name = path.rpartition("/")
-                    rows.append((os.fsencode(folder + slash), os.fsencode(name), uid, *state))
+                added, self._added = self._added, {}
+                late, self._late = self._late, []
+            batches = {id(batch): batch for _, batch in added.values()}
+            new = [batch for batch in batches.values() if not batch.run]
+            folders: set[bytes] = set()
             try:
-                self._note(rows, self._run)
-            except StoreError:
+                yield lambda database: self._save(database, added, late, folders)
+            except BaseException:
                 with self._changed:
-                    self._added = added + self._added
+                    self._added = added | self._added
+                    self._late += late
+                for batch in new:  # their runs were not committed
+                    batch.run = 0
                 raise
+            self._touched |= folders
 
-    def flushed(self) -> None:
-        """Note that the files of all added objects are on the disk. Raise ``StoreError`` if that cannot be saved."""
-        with self._using:
-            self._keep()
-            if not self._noted:
-                return
-            with transaction(self._database):
-                self._database.execute("UPDATE index_runs SET flushed = 1 WHERE run = ?", (self._run,))
-            self._run, self._noted = self._begin_run(durable=self._durable), False
+    def _save(
+        self,
+        database: sqlite3.Connection,
+        added: dict[str, tuple[str, _Batch]],
+        late: list[_Batch],
+        folders: set[bytes],
+    ) -> None:
+        rows: dict[int, tuple[_Batch, list[_Row]]] = {}
+        for uid, (path, batch) in added.items():
+            state = file_state(path, self._directory)
+            if state is not None:
+                folder, slash, name = os.fsencode(path).rpartition(b"/")
+                rows.setdefault(id(batch), (batch, []))[1].append((folder + slash, name, uid, state))
+                folders.add(folder + slash)
+        for batch, of_batch in rows.values():
+            self._write(database, of_batch, batch)
+        database.executemany("UPDATE index_runs SET flushed = 1 WHERE run = ?", [(batch.run,) for batch in late])
+        database.executemany(_FOLDER, [(folder, *_CHANGED) for folder in folders])
+
+    def begin_flush(self) -> _Batch:
+        """Return what ``flushed`` needs: the objects added so far."""
+        with self._using, self._changed:
+            batch, self._batch = self._batch, _Batch(flushed=self._durable)
+            return batch
+
+    def flushed(self, batch: object = None) -> None:
+        """Note that the files of the objects added before ``begin_flush`` are on the disk, in the next commit."""
+        batch = batch if isinstance(batch, _Batch) else self.begin_flush()
+        with self._using, self._changed:
+            if batch.run and not batch.flushed:
+                self._late.append(batch)
+            batch.flushed = True
 
     def close(self) -> None:
         """Save the added objects, and end. Raise ``StoreError`` if they cannot be saved."""
@@ -325,21 +370,27 @@ class KeptIndex:
             self._keeper.join()
         try:
             self._keep()
+            self._settle()
         finally:
-            self._database.close()
+            close_database(self._database)
             files.close(self._directory)
 
-
-@contextlib.contextmanager
-def _scan(folder: str, directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """List a folder below an open directory; a link that has replaced it is not followed."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = files.openat(folder or ".", flags, dir_fd=directory)
-    try:
-        with files.scandir(fd) as entries:
-            yield entries
-    finally:
-        files.close(fd)
+    def _settle(self) -> None:
+        """Note the state of the folders of added objects if they have nothing that the index does not know."""
+        settled = []
+        for folder in self._touched:
+            state = folder_state(folder, self._directory)
+            if state is None or not is_settled(state):
+                continue
+            with told_as_store_errors():
+                sql = "SELECT name FROM index_files WHERE folder = ?"
+                names = {name for (name,) in self._database.execute(sql, (folder,))}
+            with contextlib.suppress(OSError), scan(os.fsdecode(folder), self._directory) as entries:
+                if all(os.fsencode(one.name) in names or one.name.startswith(".") for one in entries):
+                    settled.append((folder, *state))
+        if settled:
+            with transaction(self._database):
+                self._database.executemany(_FOLDER, settled)
 
 
 @contextlib.contextmanager
