@@ -13,7 +13,6 @@ from movescu._runtime.late_log import logger_of
 from movescu.errors import DataSetError
 from movescu.storage import files
 from movescu.storage.index.examination import defect_of, study_in, whole_instance_in
-from movescu.storage.writer import Naming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Ledger:
         if defect:
             _log.warning("object %s is stored, but not whole: %s", uid, defect)
 
-    def kept(self, uid: str, path: str, naming: Naming) -> None:
+    def kept(self, uid: str, path: str) -> None:
         """Note the file of an object, a path below the directory."""
         status = self._directory.status(path)
         with self._lock:
@@ -72,7 +71,8 @@ class Ledger:
                 None if status is None else _state(status),
                 0 if status is None else _changed(status),
             )
-            if naming is Naming.CONFLICT:
+            if path in self._directory.conflicts:
+                self._directory.conflicts.remove(path)
                 self._defects[uid] = _TWO
             defect = self._defects.get(uid)
         if self._index is not None and defect is None:

@@ -88,11 +88,11 @@ class _FileReceiver:
         outcome, path = self._storage.commit(file, request, syntax, self._found)
         if outcome is Naming.SAME:
             _log.info("already stored, with the same content: %s", self._directory.full_name(path))
-        elif outcome in (Naming.REPLACED, Naming.CONFLICT):
+        elif outcome is Naming.REPLACED:
             _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(path))
         self._storage.on_kept(request.affected_sop_instance_uid, path)
         if self._storage.ledger is not None:
-            self._storage.ledger.kept(request.affected_sop_instance_uid, path, outcome)
+            self._storage.ledger.kept(request.affected_sop_instance_uid, path)
 
     def _prove(self, file: ObjectFile, syntax: TransferSyntax, *, parsed: bool) -> None:
         """Have the ledger examine a file before it gets its name. Raise ``DataSetMismatchError``."""

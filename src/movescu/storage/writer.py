@@ -44,8 +44,6 @@ class Naming(Enum):
 
     CREATED = auto()
     REPLACED = auto()
-    CONFLICT = auto()
-    """As ``REPLACED``, but the file replaced was written since this directory was opened."""
     SAME = auto()
     """A file of that name had the same content already, and was kept."""
 
@@ -93,6 +91,8 @@ class OutputDirectory:
         self._sweep: Sweep | None = None
         self._spare: list[int] = []  # descriptors of empty files without a name, opened ahead
         self._unnamed: bool | None = None  # whether files can be without a name; None before the first try
+        self.conflicts: set[str] = set()
+        """Paths of files that were written since this was opened, and then replaced by others of their name."""
         self._began = 0  # when the first file was made, in ns, by the clock of the file system
 
     def remove_leftovers(self) -> None:
@@ -111,7 +111,8 @@ class OutputDirectory:
             fd = files.openat(name, _CREATE, _MODE, dir_fd=self._fd) if name else self._open_unnamed()
         except OSError as error:
             raise _store_error(f"cannot create a file in {self.path!r}", error) from error
-        self._began = self._began or files.fstat(fd).st_mtime_ns
+        with contextlib.suppress(OSError):
+            self._began = self._began or files.fstat(fd).st_mtime_ns
         return ObjectFile(self, fd, name)
 
     def prepare(self) -> None:
@@ -250,9 +251,9 @@ class OutputDirectory:
                 self._flusher.written(existing, path, status.st_size)
         finally:
             files.close(existing)
-        if same:
-            return Naming.SAME
-        return Naming.CONFLICT if self.wrote(status) else Naming.REPLACED
+        if not same and self.wrote(status):
+            self.conflicts.add(path)
+        return Naming.SAME if same else Naming.REPLACED
 
     def wrote(self, status: os.stat_result) -> bool:
         """Return True if a file was written since this directory was opened."""
