@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu.dataset.encoding import Encoding
@@ -41,6 +42,9 @@ CONTENT: Final = frozenset((PIXEL_DATA, 0x7FE00008, 0x7FE00009, 0x00287FE0, 0x00
 Encapsulated Document, Spectroscopy Data."""
 _NOTED: Final = IDENTITY | {ROWS, COLUMNS} | CONTENT
 NO_PIXELS: Final = "an image without pixel data"
+_AT_ONCE: Final = 1 << 20  # bytes of a file that is held
+_FRAGMENTS: Final = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
+_ITEM: Final = Struct("<HHI").unpack_from
 _WITHOUT_META: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
 
 
@@ -153,12 +157,14 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax, *
     ``shortly``: to its pixels, if it has any.
     """
     rest = size - start - len(head)
-    if not rest and (found := adapted(head, syntax, _CANONICAL, _NOTED)) is not None:
-        pixels = [found.found[tag][1] for tag in CONTENT if tag in found.found]
-        if any(pixels) or not (pixels and _is_image(found.found)):  # else encapsulated: the fragments decide
-            return _Walked(found.identity.sop_instance_uid, any(pixels) or not _is_image(found.found))
     if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun.missing == rest:
         return _Walked(begun.identity.sop_instance_uid, complete=True)
+    if not shortly and size <= _AT_ONCE:
+        data = head if not rest else head + files.pread(fd, rest, start + len(head))
+        if (found := adapted(data, syntax, _CANONICAL, _NOTED)) is not None:
+            noted = [value for tag, (_, value) in found.found.items() if tag in CONTENT]
+            if not noted or any(noted) or _has_fragment(data):  # else a long value, or an empty one
+                return _Walked(found.identity.sop_instance_uid, bool(noted) or not _is_image(found.found))
     handler = _ContentReader()
     reader = Reader(syntax, handler)
     position = start
@@ -168,6 +174,18 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax, *
     if not (shortly and handler.content):
         reader.finish()
     return _Walked(handler.identity().sop_instance_uid, handler.content or not handler.is_image)
+
+
+def _has_fragment(data: bytes) -> bool:
+    """Return True if a whole data set ends with encapsulated pixel data that has a fragment."""
+    position = data.rfind(_FRAGMENTS)
+    if position < 0:
+        return False
+    position += len(_FRAGMENTS)
+    for _ in range(2):  # the offset table, the first fragment
+        group, element, length = _ITEM(data, position)
+        position += 8 + length
+    return (group, element) == (0xFFFE, 0xE000) and length > 0
 
 
 def _is_image(found: Found) -> bool:

@@ -123,6 +123,21 @@ class _Batch:
         self.run = 0
 
 
+class _Changes:
+    """What a comparison found and has not saved: rows of files and folders, and the keys of those that are gone."""
+
+    def __init__(self) -> None:
+        self.files: list[_Row] = []
+        self.folders: list[tuple[bytes, int, int]] = []
+        self.gone: list[tuple[bytes, bytes]] = []
+        self.gone_folders: list[tuple[bytes]] = []
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for some in (self.files, self.folders, self.gone, self.gone_folders):
+            some.clear()
+
+
 class KeptIndex:
     """The index of a directory with folders, kept in its database. Owns the descriptor of the directory."""
 
@@ -141,6 +156,8 @@ class KeptIndex:
         """Batches saved before they were flushed."""
         self._found = _Batch(flushed=False)
         """Files that the comparison found."""
+        self._unsaved: dict[str, tuple[str, FileState]] = {}
+        """Files that were found and could not be saved, by SOP instance UID."""
         self._touched: set[bytes] = set()
         """Folders of the saved objects."""
         self._compared = False
@@ -178,11 +195,17 @@ class KeptIndex:
             trusted = list(state) == noted and (on_disk or boot == self._boot)
             if not trusted:
                 found = whole_instance(path, self._directory) or ""
-                self._note([(folder, name, found, state)])
+                changes = _Changes()
+                changes.files.append((folder, name, found, state))
+                self._commit(changes)
                 if found != uid:
                     continue
             if not (trusted and on_disk):
                 self._rely(path, state[0])
+            return path
+        path, state = self._unsaved.get(uid, ("", None))
+        if state is not None and file_state(path, self._directory) == state:
+            self._rely(path, state[0])
             return path
         return None
 
@@ -214,6 +237,7 @@ class KeptIndex:
             below.setdefault(folder[: folder.rfind(b"/", 0, -1) + 1], []).append(folder)
         waiting = [b""]
         left = set(known)
+        changes = _Changes()
         while waiting:
             folder = waiting.pop()
             state = folder_state(folder, self._directory)
@@ -223,20 +247,19 @@ class KeptIndex:
             if known.get(folder) == state and not every:
                 waiting += [one for one in below.get(folder, ()) if one]
             else:
-                waiting += self._compare_folder(folder, state)
-        with transaction(self._database):
-            gone = [(folder,) for folder in left]
-            self._database.executemany("DELETE FROM index_files WHERE folder = ?", gone)
-            self._database.executemany("DELETE FROM index_folders WHERE folder = ?", gone)
+                waiting += self._compare_folder(folder, changes)
+                changes.folders.append((folder, *(state if is_settled(state) else _CHANGED)))
+        changes.gone_folders = [(folder,) for folder in left]
+        self._commit(changes)
 
-    def _compare_folder(self, folder: bytes, state: tuple[int, int]) -> list[bytes]:
-        """Delete the missing files of a folder from the index, examine its new and changed ones; return its folders."""
+    def _compare_folder(self, folder: bytes, changes: _Changes) -> list[bytes]:
+        """Find the missing files of a folder, examine its new and changed ones; return its folders."""
         with told_as_store_errors():
             rows = self._database.execute(
                 "SELECT name, size, modified, changed, inode FROM index_files WHERE folder = ?", (folder,)
             )
             known = {name: tuple(noted) for name, *noted in rows}
-        folders, new = [], []
+        folders = []
         text = os.fsdecode(folder)
         with contextlib.suppress(OSError), scan(text, self._directory) as entries:
             for entry in entries:
@@ -250,22 +273,29 @@ class KeptIndex:
                 ):
                     found = file_state(text + entry.name, self._directory)
                     if found is not None:
-                        new.append((folder, name, whole_instance(text + entry.name, self._directory) or "", found))
-                if len(new) == _MANY:  # so that a process that is killed need not begin again
-                    self._note(new)
-                    new = []
-        self._note(new)
-        with transaction(self._database):
-            gone = [(folder, name) for name in known]
-            self._database.executemany("DELETE FROM index_files WHERE folder = ? AND name = ?", gone)
-            self._database.execute(_FOLDER, (folder, *(state if is_settled(state) else _CHANGED)))
+                        uid = whole_instance(text + entry.name, self._directory) or ""
+                        changes.files.append((folder, name, uid, found))
+                if len(changes.files) >= _MANY:  # so that a process that is killed need not begin again
+                    self._commit(changes)
+        changes.gone += [(folder, name) for name in known]
         return folders
 
-    def _note(self, rows: list[_Row]) -> None:
-        """Save files found in the directory, examined but perhaps not flushed."""
-        if rows:
-            with transaction(self._database):
-                self._write(self._database, rows, self._found)
+    def _commit(self, changes: _Changes) -> None:
+        """Save what was found in the directory, and forget it here; on a full disk, keep the objects in memory."""
+        known, database = self._found.run, self._database
+        try:
+            with transaction(database):
+                if changes.files:
+                    self._write(database, changes.files, self._found)
+                database.executemany("DELETE FROM index_files WHERE folder = ? AND name = ?", changes.gone)
+                database.executemany("DELETE FROM index_files WHERE folder = ?", changes.gone_folders)
+                database.executemany("DELETE FROM index_folders WHERE folder = ?", changes.gone_folders)
+                database.executemany(_FOLDER, changes.folders)
+        except StoreError as error:
+            self._found.run = known  # a new run was not committed
+            _log.warning("the index of the output directory is not up to date: %s", error)
+            self._unsaved |= {uid: (os.fsdecode(folder + name), state) for folder, name, uid, state in changes.files}
+        changes.clear()
 
     def _write(self, database: sqlite3.Connection, rows: list[_Row], batch: _Batch) -> None:
         if not batch.run:
@@ -389,8 +419,9 @@ class KeptIndex:
                 if all(os.fsencode(one.name) in names or one.name.startswith(".") for one in entries):
                     settled.append((folder, *state))
         if settled:
-            with transaction(self._database):
-                self._database.executemany(_FOLDER, settled)
+            changes = _Changes()
+            changes.folders += settled
+            self._commit(changes)
 
 
 @contextlib.contextmanager
