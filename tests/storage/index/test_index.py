@@ -448,3 +448,13 @@ def test_comparison_of_many_folders_takes_one_commit(tmp_path: Path) -> None:
     assert opened.whole("1.1")
     assert statements.count("COMMIT") == 1
     opened.close()
+
+
+def test_file_changed_before_it_is_saved_is_not_believed(tmp_path: Path) -> None:
+    opened = open_index(str(tmp_path), STUDY)
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    opened.add("1.1", "a/1.dcm")
+    put(tmp_path, "a/1.dcm", an_object("1.1")[:-2])
+    assert not opened.whole("1.1")
+    opened.close()
+    assert known(tmp_path) == set()

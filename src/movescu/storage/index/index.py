@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
@@ -79,7 +79,7 @@ class Index(Protocol):
         """Return the SOP instance UIDs of all whole objects."""
 
     def add(self, sop_instance_uid: str, path: str) -> None:
-        """Add an object and its file, a path below the directory."""
+        """Add an object and its file, a path below the directory, as it is now."""
 
     def begin_flush(self) -> object:
         """Return what ``flushed`` needs: the objects added so far."""
@@ -123,6 +123,14 @@ class _Batch:
         self.run = 0
 
 
+class _Added(NamedTuple):
+    """The file of an added object, with its state without the checksum."""
+
+    path: str
+    state: tuple[int, int, int, int]
+    batch: _Batch
+
+
 class _Changes:
     """What a comparison found and has not saved: rows of files and folders, and the keys of those that are gone."""
 
@@ -149,8 +157,8 @@ class KeptIndex:
         self._database = open_database(path, _TABLES)
         self._using = clock.RLock()  # held to use the database
         self._changed = clock.Condition()
-        self._added: dict[str, tuple[str, _Batch]] = {}
-        """Paths of the objects added and not saved, with their batch, by SOP instance UID."""
+        self._added: dict[str, _Added] = {}
+        """Objects added and not saved, by SOP instance UID."""
         self._batch = _Batch(flushed=durable)
         self._late: list[_Batch] = []
         """Batches saved before they were flushed."""
@@ -176,8 +184,8 @@ class KeptIndex:
             return None
         with self._using:
             added = self._added.get(sop_instance_uid)
-            if added is not None and file_state(added[0], self._directory) is not None:
-                return added[0]
+            if added is not None and self._state_of(added) is not None:
+                return added.path
             path = self._noted_file(sop_instance_uid)
             if path is None and not self._compared:
                 self._compare()
@@ -308,8 +316,12 @@ class KeptIndex:
 
     def add(self, sop_instance_uid: str, path: str) -> None:
         """Add an object and its file, a path below the directory; the commit is left to a thread in the background."""
+        try:
+            status = files.stat(path, dir_fd=self._directory, follow_symlinks=False)
+        except OSError:
+            return
         with self._changed:
-            self._added[sop_instance_uid] = path, self._batch
+            self._added[sop_instance_uid] = _Added(path, state_of(status), self._batch)
             if len(self._added) in (1, _MANY):
                 self._changed.notify()
             if self._keeper is None:
@@ -344,7 +356,7 @@ class KeptIndex:
             with self._changed:
                 added, self._added = self._added, {}
                 late, self._late = self._late, []
-            batches = {id(batch): batch for _, batch in added.values()}
+            batches = {id(one.batch): one.batch for one in added.values()}
             new = [batch for batch in batches.values() if not batch.run]
             folders: set[bytes] = set()
             try:
@@ -361,17 +373,17 @@ class KeptIndex:
     def _save(
         self,
         database: sqlite3.Connection,
-        added: dict[str, tuple[str, _Batch]],
+        added: dict[str, _Added],
         late: list[_Batch],
         folders: set[bytes],
     ) -> None:
         rows: dict[int, tuple[_Batch, list[_Row]]] = {}
-        for uid, (path, batch) in added.items():
-            state = file_state(path, self._directory)
+        for uid, one in added.items():
+            folder, slash, name = os.fsencode(one.path).rpartition(b"/")
+            folders.add(folder + slash)
+            state = self._state_of(one)
             if state is not None:
-                folder, slash, name = os.fsencode(path).rpartition(b"/")
-                rows.setdefault(id(batch), (batch, []))[1].append((folder + slash, name, uid, state))
-                folders.add(folder + slash)
+                rows.setdefault(id(one.batch), (one.batch, []))[1].append((folder + slash, name, uid, state))
         for batch, of_batch in rows.values():
             self._write(database, of_batch, batch)
         database.executemany("UPDATE index_runs SET flushed = 1 WHERE run = ?", [(batch.run,) for batch in late])
@@ -382,6 +394,11 @@ class KeptIndex:
         with self._using, self._changed:
             batch, self._batch = self._batch, _Batch(flushed=self._durable)
             return batch
+
+    def _state_of(self, added: _Added) -> FileState | None:
+        """Return the state of an object's file, None if it was changed since it was added."""
+        state = file_state(added.path, self._directory)
+        return state if state is not None and state[:-1] == added.state else None
 
     def flushed(self, batch: object = None) -> None:
         """Note that the files of the objects added before ``begin_flush`` are on the disk, in the next commit."""
