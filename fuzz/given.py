@@ -35,6 +35,8 @@ from movescu.transport.access.decision import AccessRules, ConnectingHost
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from movescu.query.identifier import Identifier
+
 DEVICES: Final = b"/dev"
 """Inputs with this are skipped: some device files never end."""
 NO_SEARCH: Final = patch("difflib.get_close_matches", lambda _word, known, **_: list(known)[:1])
@@ -57,7 +59,7 @@ def query(name: str) -> Callable[[bytes], None]:
         if DEVICES not in data:
             path = _written(name, data)
             make_identifier((), path, model="PATIENT", keys_only=True)
-            _encode(make_identifier((), path, model="STUDY").data)
+            _encode(make_identifier((), path, model="STUDY"))
 
     return read
 
@@ -79,13 +81,15 @@ def _file_meta(data: bytes) -> None:
 def keys(data: bytes) -> None:
     """Make an identifier of keys, one per line."""
     with NO_SEARCH:
-        _encode(make_identifier(os.fsdecode(data).split("\n"), model="STUDY").data)
+        _encode(make_identifier(os.fsdecode(data).split("\n"), model="STUDY"))
 
 
-def _encode(data: bytes) -> None:
-    """Encode an identifier in any transfer syntax, and require that explicit VR loses nothing."""
+def _encode(identifier: Identifier) -> None:
+    """Encode an identifier in any transfer syntax, and require that each is a data set that recoding makes as well."""
+    data = identifier.encode(EXPLICIT_LITTLE)
     for syntax in (IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE) if data else ():
-        there = recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
+        there = identifier.encode(syntax)
+        assert there.startswith(recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax)))
         assert syntax.implicit or recode(there, syntax, Encoding(transfer_syntax=EXPLICIT_LITTLE)) == data
 
 

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from corpus import Instance
 
 FLUSHES = "trace=fsync,fdatasync,syncfs"
-SERIES, IMAGE = 0x0020000E, 0x00080018
+STUDY, SERIES, IMAGE = 0x0020000D, 0x0020000E, 0x00080018
+
+
+def even(uid: str) -> str:
+    return uid + "\0" * (len(uid) & 1)
 
 
 @pytest.fixture
@@ -57,14 +61,17 @@ def run(setting: Setting, sent: list[Instance], *options: object, code: int, lis
     def script(session: scripted.Session) -> None:
         session.accept()
         if listed:
-            session.answer_find({SERIES: first.series_uid})
-            session.answer_find(*({IMAGE: uid} for uid in dict.fromkeys(one.instance_uid for one in sent)))
+            if "--verify" in options:
+                session.answer_find({STUDY: even(first.study_uid)})
+            session.answer_find({SERIES: even(first.series_uid)})
+            session.answer_find(*({IMAGE: even(uid)} for uid in dict.fromkeys(one.instance_uid for one in sent)))
         session.expect_move()
         statuses = []
         with scripted.sender(setting.port, sent) as sender:
             statuses = [sender.store(one) for one in sent]
-        completed = sum(status == 0 for status in statuses)
-        session.respond(0xB000 if completed < len(sent) else 0, completed=completed, failed=len(sent) - completed)
+        completed = len({one.instance_uid for one, status in zip(sent, statuses, strict=True) if status == 0})
+        failed = sum(status != 0 for status in statuses)
+        session.respond(0xB000 if failed else 0, completed=completed, failed=failed)
         session.expect_release()
 
     return setting.run(script, "-S", "-k", f"StudyInstanceUID={first.study_uid}", *options, code=code).log
@@ -205,9 +212,9 @@ def test_directory_renamed_or_replaced_during_the_run_is_no_success(
 
 
 @pytest.mark.row("82")
-@pytest.mark.parametrize("layout", ["flat", "study"])
+@pytest.mark.parametrize("options", [["--resume"], ["--resume", "--layout", "study"]], ids=" ".join)
 def test_object_listed_in_two_studies_of_a_list_is_no_success_of_the_second(
-    setting: Setting, tmp_path: Path, layout: str
+    setting: Setting, tmp_path: Path, options: list[str]
 ) -> None:
     """The second is left out, as the object is there: but the archive may have another one there."""
     one = setting.made[0]
@@ -216,17 +223,17 @@ def test_object_listed_in_two_studies_of_a_list_is_no_success_of_the_second(
 
     def script(session: scripted.Session) -> None:
         session.accept()
-        session.answer_find({SERIES: one.series_uid})
-        session.answer_find({IMAGE: one.instance_uid})
+        session.answer_find({SERIES: even(one.series_uid)})
+        session.answer_find({IMAGE: even(one.instance_uid)})
         session.expect_move()
         setting.send([one])
         session.respond(completed=1)
-        session.answer_find({SERIES: "1.2.3.4"})
-        session.answer_find({IMAGE: one.instance_uid})
+        session.answer_find({SERIES: even("1.2.3.4")})
+        session.answer_find({IMAGE: even(one.instance_uid)})
         session.expect_release()
 
     with scripted.archive(script) as archive:
-        arguments = ["-S", "--list", rows, "--resume", "--layout", layout, "+P", setting.port, *archive.address]
+        arguments = ["-S", "--list", rows, *options, "+P", setting.port, *archive.address]
         log = movescu(*arguments, folder=setting.received, code=63).log
     assert f"{one.instance_uid} is not whole on the disk: two different objects have this UID" in log
     assert "row 1" not in log

@@ -12,15 +12,16 @@ from __future__ import annotations
 import re
 
 from movescu.dataset import character_sets
-from movescu.dataset.values import element, elements, items
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.vr import tag_text
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Final
+
+    from movescu.query.key import Key
 
     Check = Callable[[str], str]
 
@@ -61,22 +62,15 @@ _CHECKED: Final = frozenset(
 )
 
 
-def of_values(data: bytes) -> Iterator[str]:
-    """Yield a message for each invalid value of a data set in explicit VR little endian."""
-    values = {tag: value for tag, _, value in elements(data)}
-    given = values.get(character_sets.SPECIFIC_CHARACTER_SET)
-    yield from _of_items(data, "", character_sets.terms_of(given) if given else ("",))
-
-
-def _of_items(data: bytes, path: str, terms: tuple[str, ...]) -> Iterator[str]:
-    for tag, vr, value in elements(data):
-        if vr == b"SQ":
-            for number, item in enumerate(items(value)):
-                yield from _of_items(item, f"{path}{_name(tag)}[{number}].", terms)
-        elif vr in _CHECKED and value:
-            fault = _fault(vr.decode(), value, terms)
+def of_values(keys: Iterable[Key], terms: tuple[str, ...], path: str = "") -> Iterator[str]:
+    """Yield a message for each invalid value; ``terms``: their character set, ``path``: of the item with the keys."""
+    for key in keys:
+        for number, item in enumerate(key.items):
+            yield from of_values(item, terms, f"{path}{_name(key.tag)}[{number}].")
+        if key.vr in _CHECKED and key.value:
+            fault = _fault(key.vr.decode(), key.value, terms)
             if fault:
-                yield f"{path}{_name(tag)}: {fault}"
+                yield f"{path}{_name(key.tag)}: {fault}"
 
 
 def _fault(vr: str, value: bytes, terms: tuple[str, ...]) -> str:
@@ -95,6 +89,11 @@ def _fault(vr: str, value: bytes, terms: tuple[str, ...]) -> str:
     text = text.rstrip("\0") if vr == "UI" else text
     parts = [text] if vr in _ONE_VALUE else text.split("\\")
     return next(filter(None, (_part_fault(vr, part) for part in parts)), "")
+
+
+def of_text(vr: str, text: str) -> str:
+    """Return what is wrong with a single value, empty if nothing."""
+    return _part_fault(vr, text)
 
 
 def _part_fault(vr: str, part: str) -> str:
@@ -152,9 +151,9 @@ def _days(year: int, month: int) -> int:
     return 30 if month in {4, 6, 9, 11} else 31
 
 
-def of_levels(data: bytes, model: str, *, relational: bool = False) -> Iterator[str]:
+def of_levels(keys: Iterable[Key], model: str, *, relational: bool = False) -> Iterator[str]:
     """Yield a message for each key that is missing or wrong in a query model: PATIENT, STUDY or PSONLY."""
-    values = {tag: value.rstrip(b" \0") for tag, _, value in elements(data)}
+    values = {key.tag: key.value.rstrip(b" \0") for key in keys}
     levels = MODELS[model]
     if not values.get(LEVEL):
         yield f"QueryRetrieveLevel is missing; give one of {', '.join(levels)}"
@@ -174,13 +173,13 @@ def of_levels(data: bytes, model: str, *, relational: bool = False) -> Iterator[
             yield f"{_name(UNIQUE_KEYS[other])} is a key of level {other}, below {level}"
 
 
-def keys_only(data: bytes, model: str, level: str | None) -> bytes:
-    """Return only the level, the unique keys of the model down to ``level`` and the character set of a data set."""
+def keys_only(keys: Iterable[Key], model: str, level: str) -> list[Key]:
+    """Return only the level, the unique keys of the model down to ``level`` and the character set."""
     levels = MODELS[model]
     if level in levels:
         levels = levels[: levels.index(level) + 1]
     kept = {character_sets.SPECIFIC_CHARACTER_SET, LEVEL, *(UNIQUE_KEYS[level] for level in levels)}
-    return b"".join(element(tag, vr.decode(), value) for tag, vr, value in elements(data) if tag in kept)
+    return [key for key in keys if key.tag in kept]
 
 
 def _name(tag: int) -> str:

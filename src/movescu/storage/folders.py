@@ -41,7 +41,8 @@ class Folder:
             files.close(fd)
 
     def __del__(self) -> None:
-        self.close()
+        with contextlib.suppress(OSError):  # nothing was written to it
+            self.close()
 
 
 class Folders:

@@ -47,6 +47,8 @@ class Ledger:
         """Path, state and time of status change of each object's file, by SOP instance UID."""
         self._defects: dict[str, str] = {}
         """Why objects are not whole, by SOP instance UID."""
+        self._studies: dict[str, int] = {}
+        """Hash of the study of each object that was checked, without an index."""
         self._lock = clock.Lock()
 
     def examine(self, file: ObjectFile, uid: str, syntax: TransferSyntax, *, parsed: bool) -> None:
@@ -78,9 +80,9 @@ class Ledger:
         if self._index is not None and defect is None:
             self._index.add(uid, path)
 
-    def is_whole(self, uid: str) -> bool:
-        """Return True if the index has the whole object."""
-        return uid not in self._defects and self._index is not None and self._index.whole(uid)
+    def path(self, uid: str) -> str | None:
+        """Return the path of the whole object that the index has, None if it has none."""
+        return None if uid in self._defects or self._index is None else self._index.path(uid)
 
     def check(self, objects: Mapping[str, str]) -> dict[str, str]:
         """Return those of the objects that are not whole any more, with the reasons, and forget the others.
@@ -97,6 +99,8 @@ class Ledger:
             return defect
         if noted is None:
             return self._check_indexed(uid, study)
+        if self._index is None and study:
+            self._studies[uid] = hash(study)
         path, state, changed = noted
         status = self._directory.status(path)
         if status is None:
@@ -110,8 +114,8 @@ class Ledger:
     def _check_indexed(self, uid: str, study: str) -> str:
         """Check an object that was left out because the directory had it."""
         if self._index is None:
-            return ""
-        path = self._index.file_of(uid)
+            return _OTHER_STUDY if study and self._studies.get(uid, hash(study)) != hash(study) else ""
+        path = self._index.path(uid)
         if path is None:
             return _GONE
         status = self._directory.status(path)

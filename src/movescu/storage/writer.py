@@ -68,25 +68,17 @@ class OutputDirectory:
 
     def __init__(self, path: str, durability: Durability = Durability.END, *, grouped: bool = False) -> None:
         self.path = path
-        if not files.isdir(path):
-            what = "is not a directory" if files.exists(path) else "does not exist"
-            raise DirectoryNotFoundError(
-                f"output directory {what}: {path!r}",
-                hint="create the directory, or name another with --output-directory",
-            )
+        check_directory(path)
         try:
-            self._fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _not_writable(path, error) from error
-        if not files.access(path, os.W_OK | os.X_OK):
-            files.close(self._fd)
-            raise _not_writable(path, None)
-        self._flusher = Flusher(self._fd, durability, grouped=grouped)
-        self._top = Folder(self._fd)
+        self._flusher = Flusher(fd, durability, grouped=grouped)
+        self._top = Folder(fd)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
         self._naming = clock.Lock()
         self._numbers = itertools.count(1)
-        self._lock = RunLock(self._fd)
+        self._lock = RunLock(fd)
         self._mark = self._lock.mark
         self._sweep: Sweep | None = None
         self._spare: list[int] = []  # descriptors of empty files without a name, opened ahead
@@ -97,7 +89,7 @@ class OutputDirectory:
 
     def remove_leftovers(self) -> None:
         """Start to remove the temporary files of killed runs; ``close`` waits for the end of that."""
-        self._sweep = Sweep(self._fd, self._lock)
+        self._sweep = Sweep(self._top.fd, self._lock)
 
     def create(self) -> ObjectFile:
         """Open a new file, without a name or with a temporary one. Raise ``StoreError`` if that fails."""
@@ -108,7 +100,7 @@ class OutputDirectory:
                 return ObjectFile(self, self._spare.pop(), "")
         name = "" if self._unnamed else self._temporary_name()
         try:
-            fd = files.openat(name, _CREATE, _MODE, dir_fd=self._fd) if name else self._open_unnamed()
+            fd = files.openat(name, _CREATE, _MODE, dir_fd=self._top.fd) if name else self._open_unnamed()
         except OSError as error:
             raise _store_error(f"cannot create a file in {self.path!r}", error) from error
         with contextlib.suppress(OSError):
@@ -128,7 +120,7 @@ class OutputDirectory:
     def rely(self, path: str, size: int) -> None:
         """Have ``flush`` flush the file of an earlier run, too. Raise ``StoreError`` if it cannot be read."""
         try:
-            fd = files.openat(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
+            fd = files.openat(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._top.fd)
         except OSError as error:
             raise _store_error(f"cannot read {path!r} in {self.path!r}", error) from error
         try:
@@ -142,7 +134,7 @@ class OutputDirectory:
         return f".movescu-{self._mark}-{next(self._numbers)}.part"
 
     def _open_unnamed(self) -> int:
-        return files.openat(".", _UNNAMED, _MODE, dir_fd=self._fd)
+        return files.openat(".", _UNNAMED, _MODE, dir_fd=self._top.fd)
 
     def _try_unnamed(self) -> bool:
         """Return True if a file can be opened without a name here, and then be given one."""
@@ -160,7 +152,7 @@ class OutputDirectory:
     def _name(self, fd: int) -> str:
         """Give a file without a name a temporary one, and return it."""
         name = self._temporary_name()
-        files.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._fd)
+        files.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._top.fd)
         return name
 
     def spool(self) -> ObjectFile:
@@ -216,7 +208,7 @@ class OutputDirectory:
         finally:
             file.close()
         if outcome is Naming.SAME:
-            files.unlink(file.name, dir_fd=self._fd)
+            files.unlink(file.name, dir_fd=self._top.fd)
         else:
             self._rename(file.name, path, folder, exclusive=outcome is Naming.CREATED and alternative is not None)
         return outcome, path
@@ -230,10 +222,10 @@ class OutputDirectory:
         """Give a file its name; ``exclusive``: fail if another process has just given it to another object."""
         name = _last(path)
         try:
-            if exclusive and link(temporary, self._fd, name, folder.fd):
-                files.unlink(temporary, dir_fd=self._fd)
+            if exclusive and link(temporary, self._top.fd, name, folder.fd):
+                files.unlink(temporary, dir_fd=self._top.fd)
             else:
-                files.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=folder.fd)
+                files.replace(temporary, name, src_dir_fd=self._top.fd, dst_dir_fd=folder.fd)
         except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
             raise
@@ -262,20 +254,20 @@ class OutputDirectory:
     def status(self, path: str) -> os.stat_result | None:
         """Return the status of a regular file below this directory, None if there is none."""
         with contextlib.suppress(OSError):
-            status = files.stat(path, dir_fd=self._fd, follow_symlinks=False)
+            status = files.stat(path, dir_fd=self._top.fd, follow_symlinks=False)
             return status if stat.S_ISREG(status.st_mode) else None
         return None
 
     def open_file(self, path: str) -> int:
         """Return a descriptor for reading a file below this directory. Raise ``OSError``."""
-        return files.openat(path, _OPEN, dir_fd=self._fd)
+        return files.openat(path, _OPEN, dir_fd=self._top.fd)
 
     def remove(self, name: str) -> None:
         """Remove the file of a temporary name, if it exists; nothing for an empty name."""
         if not name:
             return
         with contextlib.suppress(OSError):
-            files.unlink(name, dir_fd=self._fd)
+            files.unlink(name, dir_fd=self._top.fd)
 
     def full_name(self, name: str) -> str:
         """Return the full path of a file in this directory, as DCMTK prints it."""
@@ -291,7 +283,7 @@ class OutputDirectory:
         except OSError as error:
             raise _store_error(f"cannot flush {self.path!r} to the disk", error) from error
         try:
-            now, opened = files.stat(self.path), files.fstat(self._fd)
+            now, opened = files.stat(self.path), files.fstat(self._top.fd)
         except OSError as error:
             raise _moved(self.path, error.strerror) from error
         if (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
@@ -355,7 +347,9 @@ class ObjectFile:
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes of the data set."""
         try:
-            files.pwrite(self.fd, data, self._offset + position)
+            written = files.pwrite(self.fd, data, self._offset + position)
+            while written < len(data):  # as in write_all()
+                written += files.pwrite(self.fd, data[written:], self._offset + position + written)
         except OSError as error:
             raise self._error("write to", error) from error
 
@@ -409,6 +403,18 @@ class ObjectFile:
 
     def _error(self, what: str, error: OSError) -> StoreError:
         return _store_error(f"cannot {what} a file in {self._directory.path!r}", error)
+
+
+def check_directory(path: str) -> None:
+    """Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` unless objects can be stored in a directory."""
+    if not files.isdir(path):
+        what = "is not a directory" if files.exists(path) else "does not exist"
+        raise DirectoryNotFoundError(
+            f"output directory {what}: {path!r}",
+            hint="create the directory, or name another with --output-directory",
+        )
+    if not files.access(path, os.W_OK | os.X_OK):
+        raise _not_writable(path, None)
 
 
 def _last(path: str) -> str:

@@ -16,6 +16,7 @@ from movescu.errors import MovescuError
 from movescu.transport import network
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline
+from movescu.transport.oddities import Oddities
 from movescu.transport.sockets import Transport
 from movescu.ul.association import Association
 from movescu.ul.pdu import AssociateRJ
@@ -73,6 +74,7 @@ class Listener:
         self._threads: set[clock.Thread] = set()
         self._closing = clock.Event()
         self._closed = False
+        self._oddities = Oddities()
         self._last_activity = 0.0  # of associations that have ended
         self._port = int(sock.getsockname()[1])
         self._wake, self._wakened = network.socketpair()
@@ -96,13 +98,14 @@ class Listener:
 
     @property
     def last_activity(self) -> float:
-        """When the last byte arrived over any association, on the monotonic clock, 0 for never.
+        """When the last byte arrived over an association that carries objects, on the monotonic clock, 0 for never.
 
-        Now, while an association is served: a peer that this side keeps waiting is not silent.
+        An association without any, as for C-ECHO, is no sign of life of the archive. Now, while such an association is
+        served: a peer that this side keeps waiting is not silent.
         """
         with self.changed:
             now = clock.now()
-            of_open = (c.last_activity if c.waiting else now for c in self._associated)
+            of_open = (c.last_activity if c.waiting else now for c in self._associated if c.has_carried_objects)
             return max(self._last_activity, *of_open, 0.0)
 
     def close(self) -> None:
@@ -147,7 +150,7 @@ class Listener:
                 self._closing.wait(_EXHAUSTED_PAUSE)
             return
         transport = Transport(sock, f"{address[0]} port {address[1]}")
-        connection = Connection(transport, Association(maximum_length=self._maximum_length))
+        connection = Connection(transport, Association(maximum_length=self._maximum_length), self._oddities)
         thread = clock.Thread(target=self._run, args=(connection, transport), name="movescu-association", daemon=True)
         with self.changed:
             if len(self._unassociated) >= MAXIMUM_UNASSOCIATED:
@@ -168,7 +171,8 @@ class Listener:
             self._unassociated.pop(connection, None)
             if connection in self._associated:
                 del self._associated[connection]
-                self._last_activity = clock.now()
+                if connection.has_carried_objects:
+                    self._last_activity = clock.now()
             self._threads.discard(thread)
             self.changed.notify_all()
 

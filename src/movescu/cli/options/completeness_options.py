@@ -1,4 +1,4 @@
-"""Rows of the option table for completeness, request lists and machine-readable output."""
+"""Rows of the option table for completeness, commands for complete studies, request lists and output for programs."""
 
 from __future__ import annotations
 
@@ -62,6 +62,49 @@ COMPLETENESS: Final = (
         "pause before the first retry, in seconds; doubled before each further one, up to a minute",
         takes=(Value("SEC", "seconds", 0),),
         unset=1.0,
+    ),
+)
+
+_COMMAND: Final = (Value("CMD"),)
+_PROVING: Final = ("--verify", "--resume", "--list")
+
+AFTERWARDS: Final = (
+    Option(
+        "",
+        "--on-study",
+        "on_study",
+        "run this command for each study proven complete, without a shell; {study_uid}, {patient_id}, {directory} and "
+        "{count} are replaced, and it reads JSON on standard input",
+        takes=_COMMAND,
+        conflicts=(("--ignore",),),
+        needs=_PROVING,
+    ),
+    Option(
+        "",
+        "--on-series",
+        "on_series",
+        "run this command for each series proven complete; like --on-study, with {series_uid}",
+        takes=_COMMAND,
+        conflicts=(("--ignore",),),
+        needs=_PROVING,
+    ),
+    Option(
+        "",
+        "--on-jobs",
+        "on_jobs",
+        "run N of these commands at once",
+        takes=(Value("N", "integer", 1, 64),),
+        unset=1,
+        needs=("--on-study", "--on-series"),
+    ),
+    Option(
+        "",
+        "--manifest",
+        "manifest",
+        "write SHA-256 and path of each stored object to this file, for sha256sum -c; lines of unchanged files stay",
+        takes=_FILE,
+        conflicts=(("--ignore",),),
+        needs=("--port",),
     ),
 )
 

@@ -144,7 +144,9 @@ def _open(path: str, tables: Tables, wait: float) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, tables: Tables, path: str) -> None:
     """Make the tables unless exactly these exist. Raise ``_DamagedError`` now, if possible, and not later."""
-    size = files.lstat(path).st_size
+    size = 0
+    with contextlib.suppress(OSError):
+        size = files.lstat(path).st_size
     (pages,), (page_size,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "page_size"))
     if size < pages * page_size and size:
         raise _DamagedError("it is truncated")

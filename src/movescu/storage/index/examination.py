@@ -3,7 +3,9 @@
 A file of this program with its final name is whole; one of DCMTK's may not be, as DCMTK writes under the final name. Of
 an object with native pixel data only the head is read, other objects to their end. A file without file meta (PS3.10)
 may be in any transfer syntax in which it can be parsed. A data set that was cut between two elements can be parsed to
-its end: an image, which has Rows and Columns, is whole only with its pixels (``CONTENT``).
+its end: an image, which has Rows and Columns, is whole only with its pixels (``CONTENT``). A file with a hole is
+not whole: nobody writes one, but a loss of power leaves it where a block had not been written yet, and it reads as
+zeros, which may be pixels.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _SOP_INSTANCE_UID: Final = 0x00080018
 _STUDY: Final = 0x0020000D
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_SEEK_HOLE: Final[int | None] = getattr(os, "SEEK_HOLE", None)
 _META: Final = 1 << 16  # limit of preamble and file meta, in bytes
 _BLOCK: Final = 1 << 20
 _CANONICAL: Final = Encoding()
@@ -122,6 +125,8 @@ def defect_of(fd: int, uid: str, syntax: TransferSyntax, *, parsed: bool) -> str
 
 
 def _whole(fd: int, size: int) -> str | None:
+    if _has_hole(fd, size):
+        return None
     head = files.pread(fd, _META, 0)
     start, syntaxes, announced = _begin(head, _WITHOUT_META)
     for syntax in syntaxes:
@@ -139,6 +144,15 @@ class _Walked(NamedTuple):
 
     sop_instance_uid: str | None
     complete: bool
+
+
+def _has_hole(fd: int, size: int) -> bool:
+    """Return True if blocks of a file were never written; False if the file system cannot tell."""
+    if not size or _SEEK_HOLE is None:
+        return False
+    with contextlib.suppress(OSError):
+        return files.lseek(fd, 0, _SEEK_HOLE) < size
+    return False
 
 
 def _begin(data: bytes, without_meta: tuple[TransferSyntax, ...]) -> tuple[int, tuple[TransferSyntax, ...], str]:

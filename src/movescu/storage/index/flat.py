@@ -19,13 +19,8 @@ from movescu.storage.file_names import UNKNOWN_PREFIX, file_name
 from movescu.storage.index.examination import whole_instance
 
 if TYPE_CHECKING:
-    import os
     import sqlite3
-    from collections.abc import Callable, Iterator
-    from typing import Protocol
-
-    class _Listing(Iterator[os.DirEntry[str]], Protocol):
-        def close(self) -> None: ...
+    from collections.abc import Callable, Generator, Iterator
 
     _State = tuple[int, int, int, int]
 
@@ -39,7 +34,7 @@ class FlatIndex:
         self._directory = directory
         self._rely = rely
         self._prefixes = list(dict.fromkeys((*(one.prefix for one in storage_classes().values()), UNKNOWN_PREFIX)))
-        self._listing: _Listing | None = files.scandir(directory)
+        self._listing: Generator[str, None, None] | None = _names_in(directory)
         self._names: dict[str, list[str]] = {}
         """Names read so far, by the part after the prefix."""
         self._known: dict[str, tuple[str, _State | None] | None] = {}
@@ -47,9 +42,9 @@ class FlatIndex:
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the directory has the whole object."""
-        return self.file_of(sop_instance_uid) is not None
+        return self.path(sop_instance_uid) is not None
 
-    def file_of(self, sop_instance_uid: str) -> str | None:
+    def path(self, sop_instance_uid: str) -> str | None:
         """Return the name of the file with the whole object; it is examined again only if it has changed."""
         known = self._known.get(sop_instance_uid)
         if known is not None:
@@ -88,9 +83,9 @@ class FlatIndex:
         if self._listing is None:
             return
         end = True
-        for read, entry in enumerate(islice(self._listing, number), start=1):
-            if not entry.name.startswith("."):
-                self._names.setdefault(entry.name.partition(".")[2], []).append(entry.name)
+        for read, name in enumerate(islice(self._listing, number), start=1):
+            if not name.startswith("."):
+                self._names.setdefault(name.partition(".")[2], []).append(name)
             end = read != number
         if end:
             self._listing = None
@@ -128,3 +123,9 @@ class FlatIndex:
         if self._listing is not None:
             self._listing.close()
         files.close(self._directory)
+
+
+def _names_in(directory: int) -> Generator[str, None, None]:
+    with files.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.name

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
@@ -26,7 +26,7 @@ from movescu.errors import StoreError
 from movescu.storage import files
 from movescu.storage.index.database import Tables, close_database, open_database, told_as_store_errors, transaction
 from movescu.storage.index.examination import whole_instance
-from movescu.storage.index.states import file_state, folder_state, is_settled, scan, state_of
+from movescu.storage.index.states import Added, Batch, Changes, file_state, folder_state, is_settled, scan, state_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from movescu.storage.layout.template import Layout
 
     Rely = Callable[[str, int], None]
-    from movescu.storage.index.states import FileState
+    from movescu.storage.index.states import FileRow, FileState
 
-    _Row = tuple[bytes, bytes, str, FileState]  # folder, name, SOP instance UID
 
 _log: Final = logger_of("movescu.store")
 
@@ -72,8 +71,8 @@ class Index(Protocol):
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the directory has the whole object."""
 
-    def file_of(self, sop_instance_uid: str) -> str | None:
-        """Return the path below the directory of a file with the whole object, None if there is none."""
+    def path(self, sop_instance_uid: str) -> str | None:
+        """Return the path of the whole object below the directory, None if it has none."""
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
@@ -113,39 +112,6 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
             raise
 
 
-class _Batch:
-    """Objects added between two flushes. ``run``: their run in the database, 0 before they are saved."""
-
-    __slots__ = ("flushed", "run")
-
-    def __init__(self, *, flushed: bool) -> None:
-        self.flushed = flushed
-        self.run = 0
-
-
-class _Added(NamedTuple):
-    """The file of an added object, with its state without the checksum."""
-
-    path: str
-    state: tuple[int, int, int, int]
-    batch: _Batch
-
-
-class _Changes:
-    """What a comparison found and has not saved: rows of files and folders, and the keys of those that are gone."""
-
-    def __init__(self) -> None:
-        self.files: list[_Row] = []
-        self.folders: list[tuple[bytes, int, int]] = []
-        self.gone: list[tuple[bytes, bytes]] = []
-        self.gone_folders: list[tuple[bytes]] = []
-
-    def clear(self) -> None:
-        """Forget everything."""
-        for some in (self.files, self.folders, self.gone, self.gone_folders):
-            some.clear()
-
-
 class KeptIndex:
     """The index of a directory with folders, kept in its database. Owns the descriptor of the directory."""
 
@@ -157,12 +123,12 @@ class KeptIndex:
         self._database = open_database(path, _TABLES)
         self._using = clock.RLock()  # held to use the database
         self._changed = clock.Condition()
-        self._added: dict[str, _Added] = {}
+        self._added: dict[str, Added] = {}
         """Objects added and not saved, by SOP instance UID."""
-        self._batch = _Batch(flushed=durable)
-        self._late: list[_Batch] = []
+        self._batch = Batch(flushed=durable)
+        self._late: list[Batch] = []
         """Batches saved before they were flushed."""
-        self._found = _Batch(flushed=False)
+        self._found = Batch(flushed=False)
         """Files that the comparison found."""
         self._unsaved: dict[str, tuple[str, FileState]] = {}
         """Files that were found and could not be saved, by SOP instance UID."""
@@ -176,9 +142,9 @@ class KeptIndex:
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the directory has the whole object."""
-        return self.file_of(sop_instance_uid) is not None
+        return self.path(sop_instance_uid) is not None
 
-    def file_of(self, sop_instance_uid: str) -> str | None:
+    def path(self, sop_instance_uid: str) -> str | None:
         """Return the path of a file with the whole object: it is as it was when noted, or is whole now."""
         if not sop_instance_uid:
             return None
@@ -203,7 +169,7 @@ class KeptIndex:
             trusted = list(state) == noted and (on_disk or boot == self._boot)
             if not trusted:
                 found = whole_instance(path, self._directory) or ""
-                changes = _Changes()
+                changes = Changes()
                 changes.files.append((folder, name, found, state))
                 self._commit(changes)
                 if found != uid:
@@ -245,7 +211,7 @@ class KeptIndex:
             below.setdefault(folder[: folder.rfind(b"/", 0, -1) + 1], []).append(folder)
         waiting = [b""]
         left = set(known)
-        changes = _Changes()
+        changes = Changes()
         while waiting:
             folder = waiting.pop()
             state = folder_state(folder, self._directory)
@@ -260,7 +226,7 @@ class KeptIndex:
         changes.gone_folders = [(folder,) for folder in left]
         self._commit(changes)
 
-    def _compare_folder(self, folder: bytes, changes: _Changes) -> list[bytes]:
+    def _compare_folder(self, folder: bytes, changes: Changes) -> list[bytes]:
         """Find the missing files of a folder, examine its new and changed ones; return its folders."""
         with told_as_store_errors():
             rows = self._database.execute(
@@ -288,7 +254,7 @@ class KeptIndex:
         changes.gone += [(folder, name) for name in known]
         return folders
 
-    def _commit(self, changes: _Changes) -> None:
+    def _commit(self, changes: Changes) -> None:
         """Save what was found in the directory, and forget it here; on a full disk, keep the objects in memory."""
         known, database = self._found.run, self._database
         try:
@@ -305,7 +271,7 @@ class KeptIndex:
             self._unsaved |= {uid: (os.fsdecode(folder + name), state) for folder, name, uid, state in changes.files}
         changes.clear()
 
-    def _write(self, database: sqlite3.Connection, rows: list[_Row], batch: _Batch) -> None:
+    def _write(self, database: sqlite3.Connection, rows: list[FileRow], batch: Batch) -> None:
         if not batch.run:
             insert = "INSERT INTO index_runs (boot, flushed) VALUES (?, ?)"
             batch.run = database.execute(insert, (self._boot, batch.flushed)).lastrowid or 0
@@ -321,7 +287,7 @@ class KeptIndex:
         except OSError:
             return
         with self._changed:
-            self._added[sop_instance_uid] = _Added(path, state_of(status), self._batch)
+            self._added[sop_instance_uid] = Added(path, state_of(status), self._batch)
             if len(self._added) in (1, _MANY):
                 self._changed.notify()
             if self._keeper is None:
@@ -373,11 +339,11 @@ class KeptIndex:
     def _save(
         self,
         database: sqlite3.Connection,
-        added: dict[str, _Added],
-        late: list[_Batch],
+        added: dict[str, Added],
+        late: list[Batch],
         folders: set[bytes],
     ) -> None:
-        rows: dict[int, tuple[_Batch, list[_Row]]] = {}
+        rows: dict[int, tuple[Batch, list[FileRow]]] = {}
         for uid, one in added.items():
             folder, slash, name = os.fsencode(one.path).rpartition(b"/")
             folders.add(folder + slash)
@@ -389,20 +355,20 @@ class KeptIndex:
         database.executemany("UPDATE index_runs SET flushed = 1 WHERE run = ?", [(batch.run,) for batch in late])
         database.executemany(_FOLDER, [(folder, *_CHANGED) for folder in folders])
 
-    def begin_flush(self) -> _Batch:
+    def begin_flush(self) -> Batch:
         """Return what ``flushed`` needs: the objects added so far."""
         with self._using, self._changed:
-            batch, self._batch = self._batch, _Batch(flushed=self._durable)
+            batch, self._batch = self._batch, Batch(flushed=self._durable)
             return batch
 
-    def _state_of(self, added: _Added) -> FileState | None:
+    def _state_of(self, added: Added) -> FileState | None:
         """Return the state of an object's file, None if it was changed since it was added."""
         state = file_state(added.path, self._directory)
         return state if state is not None and state[:-1] == added.state else None
 
     def flushed(self, batch: object = None) -> None:
         """Note that the files of the objects added before ``begin_flush`` are on the disk, in the next commit."""
-        batch = batch if isinstance(batch, _Batch) else self.begin_flush()
+        batch = batch if isinstance(batch, Batch) else self.begin_flush()
         with self._using, self._changed:
             if batch.run and not batch.flushed:
                 self._late.append(batch)
@@ -436,7 +402,7 @@ class KeptIndex:
                 if all(os.fsencode(one.name) in names or one.name.startswith(".") for one in entries):
                     settled.append((folder, *state))
         if settled:
-            changes = _Changes()
+            changes = Changes()
             changes.folders += settled
             self._commit(changes)
 
