@@ -194,6 +194,14 @@ SITUATIONS: Final = (
     Row("48", "a host unknown, a connection refused, a port in use, no output directory", "DCMTK's exit codes"),
     Row("49", "a host that does not answer to SYN", "the run ends after a time-out that has a finite default"),
     Row("50", "an A-ASSOCIATE-AC of length FFFFFFFF", "A-ABORT at the header, exit code 61"),
+    # The disk, with --verify, --resume and --list
+    Row("80", "an image that was cut before its pixel data", "stored; exit code 63, which names it; never left out"),
+    Row("81", "a data set of another SOP instance than its request, with `+B`", "A900, nothing written"),
+    Row("82", "two different objects of one UID in one run", "exit code 63, which names the UID"),
+    Row("83", "a file that is deleted, changed or replaced once stored", "exit code 63, which names the object"),
+    Row("84", "an output directory that is renamed or replaced meanwhile, in each mode", "exit code 63"),
+    Row("85", "a file that is not the one that the index has noted", "examined; requested again unless it is whole"),
+    Row("86", "an index that is damaged, truncated, foreign or of another version", "made again from the files"),
 )
 """Hostile or faulty situations."""
 

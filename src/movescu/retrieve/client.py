@@ -109,18 +109,20 @@ class Client:
         *,
         closing: bool = True,
         indexed: bool = False,
+        proved: bool = False,
         on_whole: Callable[[str, str], None] | None = None,
     ) -> Self:
         """Return a client with the command's values, unchecked.
 
         ``storage``: None without a port. ``closing``: close the port when a retrieve ends, so that no object arrives
-        after the count and the flush. ``indexed``: use the index of whole objects in the directory. ``on_whole``: see
-        ``Target``.
+        after the count and the flush. ``indexed``: use the index of whole objects in the directory. ``proved``: compare
+        each retrieve's objects with the directory. Default: with ``--verify`` and ``--resume`` only.
+        ``on_whole``: see ``Target``.
         """
         made = object.__new__(cls)
         made._on_whole = on_whole
         made._given_model = config.request.model
-        made._prepare(config, storage, tuple(observers), closing=closing, indexed=indexed)
+        made._prepare(config, storage, tuple(observers), closing=closing, indexed=indexed, proved=proved)
         return made
 
     def _prepare(
@@ -131,6 +133,7 @@ class Client:
         *,
         closing: bool,
         indexed: bool,
+        proved: bool = False,
     ) -> None:
         from movescu.retrieve.observer import Observers
 
@@ -141,6 +144,7 @@ class Client:
         self._observers = Observers(observers) if observers else None
         self._closing = closing
         self._indexed = indexed
+        self._proved = proved or config.retry.verify
         self._tls = make_tls(config.tls, accepting=config.receive is not None)
         watched = self._observers is not None and self._observers.watches
         self._server = StorageServer(
@@ -180,9 +184,7 @@ class Client:
             if self._open:
                 return
             if self._storage is not None:
-                from movescu.storage.target import Target  # late: needed to receive alone
-
-                target = Target(self._storage, indexed=self._indexed, on_whole=self._on_whole)
+                target = self._open_target(self._storage)
                 try:
                     self._server.target = target
                     self._server.open()
@@ -191,6 +193,17 @@ class Client:
                     raise
                 self._target = target
             self._open = True
+
+    def _open_target(self, storage: StorageOptions) -> Target:
+        from movescu.storage.target import Target  # late: needed to receive alone
+
+        return Target(
+            storage,
+            indexed=self._indexed,
+            proved=self._proved,
+            grouped=not self._closing,
+            on_whole=self._on_whole,
+        )
 
     def close(self, *, abort: bool = False) -> None:
         """Cancel running retrieves, release the associations, close the port. Do nothing if closed.
@@ -297,7 +310,6 @@ class Client:
         if self._target is None:
             return None
         from movescu.storage.sinks import refuse_inside, storage_options
-        from movescu.storage.target import Target
 
         with self._lock:
             if to is None:
@@ -305,7 +317,7 @@ class Client:
             elif (known := self._targets.get(id(to))) is not None and known[0] is to:
                 target = known[1]
             else:
-                target = Target(storage_options(to), indexed=self._indexed)
+                target = self._open_target(storage_options(to))
                 self._targets[id(to)] = to, target
         refuse_inside(target.storage.sink)
         return target
@@ -383,6 +395,11 @@ class Client:
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory has the whole object. Raise ``StoreError`` if the index fails."""
         return self._target is not None and self._target.whole(sop_instance_uid)
+
+    @property
+    def target(self) -> Target | None:
+        """The destination of the objects by default, None before ``open`` and without a port."""
+        return self._target
 
     def keep(self, sop_instance_uids: Iterable[str]) -> None:
         """Regard objects as whole from now on, so that later retrieves with an inventory do not request them again."""

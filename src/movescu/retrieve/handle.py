@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from movescu._runtime import clock
+from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.errors import PeerError, StoreError, UsageError
 from movescu.retrieve.attempts import AttemptLoop
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
             """Return the client's observers and further ones as one, None if there are none."""
 
 
+_log: Final = logger_of("movescu.retrieve")
+
+_REPORTED: Final = 1000  # objects not whole on the disk that are reported with the reason
 _ABORT_SECONDS: Final = 10.0
 """Seconds. Wait for a cancelled retrieve before it loses the archive."""
 _LAST_SECONDS: Final = 2.0
@@ -330,17 +334,34 @@ class Retrieve:
             self.on_leave(association)
 
     def _judged(self) -> Result:
-        """Flush the target and return the result."""
+        """Flush the target, check the objects in it, and return the result."""
         result = joined(self.states, self._client.server.rejected)
         if self.cancelled and not self.states:
             result = replace(result, evidence=replace(result.evidence, cancelled=True))
         if self._target is not None:
             try:
                 self._target.flush()
+                result = self._checked(self._target, result)
             except StoreError as error:
                 evidence = replace(result.evidence, unflushed=True)
                 result = replace(result, evidence=evidence, errors=(*result.errors, str(error)))
         return result
+
+    def _checked(self, target: Target, result: Result) -> Result:
+        """Count the objects as missing that the target does not have as they were stored."""
+        objects: dict[str, str] = {}
+        for state in self.states:
+            listed = {} if state.inventory is None else state.inventory.objects
+            objects.update((uid, listed[uid].study if uid in listed else "") for uid in state.here)
+        lost = target.check(objects)
+        for uid, reason in lost.items():
+            _log.error("incomplete: SOP instance %s is not whole on the disk: %s", uid, reason)
+        if not lost:
+            return result
+        evidence = replace(result.evidence, missing=result.evidence.missing + len(lost))
+        missing = tuple(sorted({*result.missing_uids, *lost}))
+        failures = {**result.failures, **dict(list(lost.items())[:_REPORTED])}
+        return replace(result, evidence=evidence, missing_uids=missing, failures=failures)
 
 
 def settle(retrieves: Sequence[Retrieve], seconds: float, *, abort: bool) -> None:

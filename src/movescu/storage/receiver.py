@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dimse.messages import CStoreRQ
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
+    from movescu.storage.ledger import Ledger
     from movescu.storage.options import StorageOptions
     from movescu.storage.writer import ObjectFile, OutputDirectory
 
@@ -64,7 +65,8 @@ class _Storage(Record):
     """The common part of the receivers of all objects.
 
     ``commit`` gives a file its name. ``noted``: the tags of the elements that it needs; if the object was parsed, it
-    is called with those found. ``on_kept``: called with SOP instance UID and path of each stored object.
+    is called with those found. ``on_kept``: called with SOP instance UID and path of each stored object. ``ledger``:
+    proves them. Default: None, they are not proved.
     ``forgive_blank_uids``: do not warn of blanks in UIDs.
     """
 
@@ -72,6 +74,7 @@ class _Storage(Record):
     commit: _Commit
     noted: frozenset[int]
     on_kept: Callable[[str, str], None]
+    ledger: Ledger | None = None
     forgive_blank_uids: bool = False
 
 
@@ -94,6 +97,13 @@ class _FileReceiver:
         elif outcome is Naming.REPLACED:
             _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(path))
         self._storage.on_kept(request.affected_sop_instance_uid, path)
+        if self._storage.ledger is not None:
+            self._storage.ledger.kept(request.affected_sop_instance_uid, path)
+
+    def _prove(self, file: ObjectFile, syntax: TransferSyntax, *, parsed: bool) -> None:
+        """Have the ledger examine a file before it gets its name. Raise ``DataSetMismatchError``."""
+        if self._storage.ledger is not None:
+            self._storage.ledger.examine(file, self._incoming.request.affected_sop_instance_uid, syntax, parsed=parsed)
 
     def _warn_of(self, oddities: dict[str, int], *, kept: str = "") -> None:
         """Log what is wrong with an object that is stored, in one warning."""
@@ -128,6 +138,7 @@ class BitPreservingReceiver(_FileReceiver):
         if self._file is None:
             self.write()
         assert self._file is not None  # made by write()
+        self._prove(self._file, self._incoming.context.transfer_syntax, parsed=False)
         oddities, unreadable = self._inspect(self._file)
         self._commit(self._file, self._incoming.context.transfer_syntax)
         if unreadable:
@@ -268,6 +279,8 @@ class NormalReceiver(_FileReceiver):
             oddities = self._recoder.oddities
             self._recoder = None  # it refers back: the cycle would hold the object until a garbage collection
         assert self._file is not None  # made on every path
+        if self._remaining:  # else all of its native pixel data was passed
+            self._prove(self._file, self._encoding.transfer_syntax or self._syntax, parsed=True)
         self._commit(self._file, self._encoding.transfer_syntax or self._syntax)
         self._discard_others()
         if oddities or self._incoming.uid_has_blanks:
@@ -313,22 +326,24 @@ def receiver_factory(
     options: StorageOptions,
     directory: OutputDirectory | None,
     on_kept: Callable[[str, str], None] = lambda _uid, _path: None,
+    ledger: Ledger | None = None,
 ) -> Callable[[Incoming], ObjectReceiver]:
     """Return the function that opens the receiver of each object; without directory and sink, objects are ignored.
 
     ``on_kept``: called with the SOP instance UID of each object that has a file, and its path below the directory.
+    ``ledger``: proves each object. Default: None.
     """
     if options.sink is not None and not options.ignore:
         return options.sink
     if directory is None:
         return lambda _: IgnoringReceiver()
     forgive = options.forgive_blank_uids
-    storage = _Storage(directory, _commit_flat, IDENTITY, on_kept, forgive)
+    storage = _Storage(directory, _commit_flat, IDENTITY, on_kept, ledger, forgive)
     if options.layout is not None:
         from movescu.storage.layout.placement import Placing  # late: needed for folders alone
 
         placing = Placing(options.layout)
-        storage = _Storage(directory, placing.commit, placing.noted, on_kept, forgive)
+        storage = _Storage(directory, placing.commit, placing.noted, on_kept, ledger, forgive)
 
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
         meta = _meta(incoming, options)

@@ -11,7 +11,6 @@ together even if the directory is renamed during the retrieve. OS errors of file
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import stat
@@ -22,7 +21,7 @@ from movescu._runtime.record import Record
 from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
 from movescu.storage import files
 from movescu.storage.durability import Durability, Flusher
-from movescu.storage.folders import Folder, Folders
+from movescu.storage.folders import Folder, Folders, exists, is_taken, link
 from movescu.storage.leftovers import RunLock, Sweep
 
 TYPE_CHECKING = False
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Final
 
-_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -65,16 +63,17 @@ class OutputDirectory:
     """An existing directory that objects are written into.
 
     Raise ``DirectoryNotFoundError`` if it does not exist, ``DirectoryNotWritableError`` if it is not writable.
+    ``grouped``: flush even a few files together. Default: False.
     """
 
-    def __init__(self, path: str, durability: Durability = Durability.END) -> None:
+    def __init__(self, path: str, durability: Durability = Durability.END, *, grouped: bool = False) -> None:
         self.path = path
         check_directory(path)
         try:
             fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _not_writable(path, error) from error
-        self._flusher = Flusher(fd, durability)
+        self._flusher = Flusher(fd, durability, grouped=grouped)
         self._top = Folder(fd)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
         self._naming = clock.Lock()
@@ -84,6 +83,9 @@ class OutputDirectory:
         self._sweep: Sweep | None = None
         self._spare: list[int] = []  # descriptors of empty files without a name, opened ahead
         self._unnamed: bool | None = None  # whether files can be without a name; None before the first try
+        self.conflicts: set[str] = set()
+        """Paths of files that were written since this was opened, and then replaced by others of their name."""
+        self._began = 0  # when the first file was made, in ns, by the clock of the file system
 
     def remove_leftovers(self) -> None:
         """Start to remove the temporary files of killed runs; ``close`` waits for the end of that."""
@@ -101,6 +103,8 @@ class OutputDirectory:
             fd = files.openat(name, _CREATE, _MODE, dir_fd=self._top.fd) if name else self._open_unnamed()
         except OSError as error:
             raise _store_error(f"cannot create a file in {self.path!r}", error) from error
+        with contextlib.suppress(OSError):
+            self._began = self._began or files.fstat(fd).st_mtime_ns
         return ObjectFile(self, fd, name)
 
     def prepare(self) -> None:
@@ -195,9 +199,9 @@ class OutputDirectory:
         """Give a file with a temporary name its own, in place of whatever has that."""
         outcome = Naming.CREATED
         try:
-            if alternative is not None and _is_taken(_last(path), folder.fd, alternative):
+            if alternative is not None and is_taken(_last(path), folder.fd, alternative.is_other):
                 path, alternative = alternative.path, None
-            if _exists(_last(path), folder.fd):
+            if exists(_last(path), folder.fd):
                 outcome = self._compare(file.fd, path, folder.fd)
             if outcome is not Naming.SAME:
                 self._flusher.written(file.fd, path, file.size)
@@ -218,7 +222,7 @@ class OutputDirectory:
         """Give a file its name; ``exclusive``: fail if another process has just given it to another object."""
         name = _last(path)
         try:
-            if exclusive and _link(temporary, self._top.fd, name, folder.fd):
+            if exclusive and link(temporary, self._top.fd, name, folder.fd):
                 files.unlink(temporary, dir_fd=self._top.fd)
             else:
                 files.replace(temporary, name, src_dir_fd=self._top.fd, dst_dir_fd=folder.fd)
@@ -239,7 +243,24 @@ class OutputDirectory:
                 self._flusher.written(existing, path, status.st_size)
         finally:
             files.close(existing)
+        if not same and self.wrote(status):
+            self.conflicts.add(path)
         return Naming.SAME if same else Naming.REPLACED
+
+    def wrote(self, status: os.stat_result) -> bool:
+        """Return True if a file was written since this directory was opened."""
+        return 0 < self._began <= status.st_mtime_ns
+
+    def status(self, path: str) -> os.stat_result | None:
+        """Return the status of a regular file below this directory, None if there is none."""
+        with contextlib.suppress(OSError):
+            status = files.stat(path, dir_fd=self._top.fd, follow_symlinks=False)
+            return status if stat.S_ISREG(status.st_mode) else None
+        return None
+
+    def open_file(self, path: str) -> int:
+        """Return a descriptor for reading a file below this directory. Raise ``OSError``."""
+        return files.openat(path, _OPEN, dir_fd=self._top.fd)
 
     def remove(self, name: str) -> None:
         """Remove the file of a temporary name, if it exists; nothing for an empty name."""
@@ -253,11 +274,20 @@ class OutputDirectory:
         return os.path.join(self.path, name)
 
     def flush(self) -> None:
-        """Wait until every committed file is on the disk. Raise ``StoreError`` if that fails."""
+        """Wait until every committed file is on the disk. Raise ``StoreError`` if that fails.
+
+        Also if the path of this directory no longer leads to it.
+        """
         try:
             self._flusher.finish()
         except OSError as error:
             raise _store_error(f"cannot flush {self.path!r} to the disk", error) from error
+        try:
+            now, opened = files.stat(self.path), files.fstat(self._top.fd)
+        except OSError as error:
+            raise _moved(self.path, error.strerror) from error
+        if (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
+            raise _moved(self.path, "another directory has its name")
 
     def close(self) -> None:
         """Close the descriptors, and remove the lock."""
@@ -391,38 +421,6 @@ def _last(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _link(temporary: str, directory: int, name: str, where: int) -> bool:
-    """Give a file a second name; False if the file system has no links. Raise ``FileExistsError`` if it is taken."""
-    try:
-        files.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        return False
-    return True
-
-
-def _exists(name: str, where: int) -> bool:
-    """Return True if anything in an open folder has the name."""
-    try:
-        files.stat(name, dir_fd=where, follow_symlinks=False)
-    except OSError:
-        return False
-    return True
-
-
-def _is_taken(name: str, where: int, alternative: Alternative) -> bool:
-    """Return True if another object, or anything but a file, has the name."""
-    try:
-        existing = files.openat(name, _OPEN, dir_fd=where)
-    except OSError:
-        return _exists(name, where)
-    try:
-        return not stat.S_ISREG(files.fstat(existing).st_mode) or alternative.is_other(existing)
-    finally:
-        files.close(existing)
-
-
 def _same_content(existing: int, new: int) -> bool:
     size = files.fstat(existing).st_size
     if size != files.fstat(new).st_size:
@@ -435,6 +433,13 @@ def _same_content(existing: int, new: int) -> bool:
 
 def _store_error(what: str, error: OSError) -> StoreError:
     return StoreError(f"{what}: {error.strerror}", hint="check free space and permissions of the output directory")
+
+
+def _moved(path: str, why: str | None) -> StoreError:
+    return StoreError(
+        f"output directory {path!r} was moved or replaced while objects were stored in it: {why}",
+        hint="the objects are in the directory that had the name before",
+    )
 
 
 def _not_writable(path: str, error: OSError | None) -> DirectoryNotWritableError:

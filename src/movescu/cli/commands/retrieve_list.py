@@ -57,11 +57,15 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
 
         follow_up = FollowUp(settings, config, (row.identifier for row in rows))
     on_whole = None if follow_up is None else follow_up.on_whole
-    client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume, on_whole=on_whole)
+    client = Client.configured(
+        config, storage, seen, closing=False, indexed=settings.resume, proved=True, on_whole=on_whole
+    )
     with Signals() as signals, client, contextlib.ExitStack() as stack:
         client.open()
         hooks = None if follow_up is None else stack.enter_context(follow_up).open()
-        journal = stack.enter_context(Journal(storage.directory)) if storage.to_files else None
+        journal = None
+        if storage.to_files and client.target is not None:
+            journal = stack.enter_context(Journal(storage.directory, client.target.saving))
         runner = Runner(
             client,
             jobs=settings.jobs,

@@ -202,7 +202,7 @@ def _report_result(result: Result, config: Config, refused: int) -> None:
             *(evidence.cut_off, "" if evidence.cut_off == 1 else "s"),
         )
     if evidence.unflushed:
-        _log.critical("incomplete: stored objects could not be flushed to the disk: %s", result.errors[-1])
+        _log.critical("incomplete: %s", result.errors[-1])
     if result.unlisted:
         _log.error("incomplete: it cannot be verified that all objects are here: %s", result.unlisted)
 
