@@ -27,7 +27,7 @@ from movescu.dimse.exchange import MAXIMUM_COMMAND_LENGTH  # noqa: E402 - as abo
 from movescu.services.move import MAXIMUM_IDENTIFIER  # noqa: E402 - as above
 from movescu.transport.deadlines import CANCEL_SECONDS  # noqa: E402 - as above
 from movescu.transport.listener import MAXIMUM_UNASSOCIATED  # noqa: E402 - as above
-from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH  # noqa: E402 - as above
+from movescu.ul.association import LONGEST_P_DATA, MAXIMUM_ASSOCIATE_LENGTH  # noqa: E402 - as above
 from movescu.ul.items import MAXIMUM_ITEMS  # noqa: E402 - as above
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def limits() -> Iterator[tuple[str, str, str, str]]:
     constant = "constant"
     yield "association request or answer", f"{MAXIMUM_ASSOCIATE_LENGTH} bytes", constant, f"{_ABORT}, at the header"
     yield "items and sub-items of one", f"{MAXIMUM_ITEMS}", constant, _ABORT
-    yield "presentation contexts of one", "128", "PS3.8: odd IDs up to 255, each once", _ABORT
-    yield "P-DATA-TF", _default("--max-pdu", "bytes"), "`--max-pdu`", f"{_ABORT}, at the header"
+    yield "presentation contexts of one", "256", "PS3.8: IDs of one byte, each once", _ABORT
+    yield "P-DATA-TF", f"{LONGEST_P_DATA} bytes", "constant; `--max-pdu` is announced", f"{_ABORT}, at the header"
     yield "command set", f"{MAXIMUM_COMMAND_LENGTH} bytes", constant, _ABORT
     yield "list of failed objects in a final response", f"{MAXIMUM_IDENTIFIER} bytes", constant, "not read; a warning"
-    yield "SOP instance UID", f"{MAXIMUM_UID_LENGTH} characters", "PS3.5", "0117"
+    yield "SOP instance UID", f"{MAXIMUM_UID_LENGTH} characters", "PS3.5; not with `--accept-nonstandard`", "0117"
     yield "depth of nested sequences", f"{MAX_DEPTH}", constant, "C000; the error names the limit"
     yield "elements of a data set that is recoded, and of its open items", f"{MAX_OPEN}", constant, "C000; as above"
     yield "a deflated object, inflated", _default("--max-inflated", "MiB"), "`--max-inflated`", "C000; as above"
