@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
+from movescu.cohort.entries import end_of, entry_event
 from movescu.cohort.journal import COMPLETE
 from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS
 from movescu.errors import AssociationRejectedError, MovescuError, PeerError
+from movescu.events import EntryState
 from movescu.retrieve.attempts import LONGEST_PAUSE
+from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED, STOPPED_ASKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from movescu.cohort.hooks import Hooks
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
+    from movescu.events import EntryEvent
     from movescu.query.request_list import Row
     from movescu.retrieve.client import Client
     from movescu.retrieve.handle import Retrieve
@@ -90,11 +95,17 @@ class Runner:
         self._unanswered = 0
         self._current: dict[int, Retrieve] = {}
         self._held: dict[int, Result] = {}
+        self._stored: dict[int, int] = {}
+        self._observer = client.observers(())
+        self._open: dict[int, Row] = {}
+        self._telling = clock.Lock()
         self._failure: BaseException | None = None
         self.cancelled = False
         """Whether ``cancel`` was called."""
         self.moving = False
         """Whether ``cancel`` has an effect."""
+        self.opens_in = 0.0
+        """Seconds until the window opens in which entries may be started, 0 within it."""
 
     @property
     def _key(self) -> str:
@@ -103,7 +114,19 @@ class Runner:
 
     def run(self, rows: Iterable[Row]) -> list[Row]:
         """Retrieve entries; return those not started, in order. Raise ``StoreError`` if the journal or index fails."""
-        self._waiting.extend((row, 0) for row in rows if not self._is_done(row))
+        rows = tuple(rows)
+        self._open.update((row.number, row) for row in rows)
+        try:
+            return self._run(rows)
+        finally:
+            self._close()
+
+    def _run(self, rows: tuple[Row, ...]) -> list[Row]:
+        for row in rows:
+            if self._is_done(row):
+                self._tell(entry_event(row, EntryState.COMPLETE_BEFORE))
+            else:
+                self._waiting.append((row, 0))
         self.moving = True
         workers = [
             clock.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
@@ -120,6 +143,27 @@ class Runner:
         if self._failure is not None:
             raise self._failure
         return [row for row, _ in self._waiting]
+
+    def _tell(self, event: EntryEvent) -> None:
+        """Notify the observers of a state; an entry has one end."""
+        with self._telling:
+            assert event.row is not None
+            if event.row not in self._open:
+                return
+            if event.state.is_end:
+                del self._open[event.row]
+            if self._observer is not None:
+                self._observer.entry(event)
+
+    def _close(self) -> None:
+        """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
+        waiting = {row.number for row, _ in self._waiting}
+        cause = STOPPED_ASKING if self.gave_up else INTERRUPTED if self.cancelled else NOT_STARTED
+        for row in tuple(self._open.values()):
+            if row.number in waiting:
+                self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
+            else:
+                self._tell(entry_event(row, EntryState.FAILED, INTERRUPTED, attempts=1))
 
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""
@@ -162,6 +206,7 @@ class Runner:
                     return None
                 now = clock.now()
                 shut = 0.0 if self._window is None else self._window.wait(clock.wall())
+                self.opens_in = shut
                 if self._waiting and self._busy < self._allowed and now >= self._not_before and not shut:
                     self._busy += 1
                     return self._waiting.popleft()
@@ -176,6 +221,8 @@ class Runner:
     def _row(self, number: int, row: Row, times: int) -> None:
         retrieve = self._client.prepare((row.identifier,), config=self._config, row=row.number, until=self._until)
         self._current[number] = retrieve
+        self._tell(entry_event(row, EntryState.RUNNING))
+        begun = clock.now()
         if self.cancelled:
             retrieve.cancel()
         result, error = None, None
@@ -191,8 +238,14 @@ class Runner:
         if _lacks_resources(result, error) and times < _TIMES and not self.cancelled:
             if result is not None:
                 self._held[row.number] = result
+                self._stored[row.number] = self._stored.get(row.number, 0) + result.stored
+            self._tell(entry_event(row, EntryState.POSTPONED))
             self._hold_back(row, times)
             return
+        end = end_of(row, retrieve, result, error, clock.now() - begun)
+        stored = min(self._stored.pop(row.number, 0), end.already_there)  # by this run, before a postponement
+        end = changed(end, stored=end.stored + stored, already_there=end.already_there - stored)
+        self._tell(changed(end, attempts=end.attempts + times))
         self._note(row, retrieve, result, error)
 
     def _hold_back(self, row: Row, times: int) -> None:
@@ -203,7 +256,7 @@ class Runner:
             self._not_before = clock.now() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             _log.warning(
-                "row %d: the archive lacks resources; continuing with %d association%s in %.1f s",
+                "entry %d: the archive lacks resources; continuing with %d association%s in %.1f s",
                 *(row.number, self._allowed, "" if self._allowed == 1 else "s", self._not_before - clock.now()),
             )
 

@@ -39,11 +39,16 @@ _DELIMITERS: Final = "\t;,"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request of a list. ``number`` is its position, from 1; ``text`` its keys, for messages."""
+    """A request of a list. ``number`` is its position, from 1; ``text`` its keys, for messages.
+
+    ``columns``: the cells that are not keys, by heading, for the report. ``keys``: its own keys, as after ``-k``.
+    """
 
     number: int
     text: str
     identifier: Identifier
+    columns: tuple[tuple[str, str], ...] = ()
+    keys: tuple[str, ...] = ()
 
     def key(self, archive: str) -> str:
         """Return a digest that identifies the request to ``archive``, independent of its position in a list."""
@@ -128,7 +133,7 @@ def _row(number: int, cells: list[str], columns: list[str], keys: Sequence[str],
     scope = Scope(identifier, model or "PATIENT")
     _refuse_blanks(columns, cells, scope)
     scope.check()
-    return Row(number, ", ".join(own), identifier)
+    return Row(number, ", ".join(own), identifier, keys=tuple(own))
 
 
 def _refuse_blanks(columns: list[str], cells: list[str], scope: Scope) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.result import Result
+    from movescu.retrieve.tally import Tally
     from movescu.services.move import MoveResponse
     from movescu.ul.negotiation import RejectedClass
 
@@ -82,9 +83,23 @@ def complain(what: str, error: MovescuError, code: ExitCode | None = None) -> No
 class ResponseLog(Observer):
     """Logs the responses of the archive."""
 
+    def __init__(self) -> None:
+        self._last: MoveResponse | None = None
+
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
         """Log a C-MOVE response."""
+        self._last = response
         log_response(response)
+
+    def status(self, tally: Tally) -> str:
+        """Return the current progress as a line; ``tally``: of arriving objects."""
+        from movescu.cli.output.quantities import size_text  # late: needed after SIGUSR1 alone
+
+        text = f"{_objects(tally.stored)}, {size_text(tally.size)}"
+        last = self._last
+        if last is None:
+            return f"{text}; no response of the archive yet"
+        return f"{text}; the archive's last response: {_count(last.remaining)} remaining, {_counts(last)}"
 
 
 def log_response(response: MoveResponse) -> None:
@@ -152,6 +167,8 @@ def _explain_destination(what: str, client: Client) -> None:
 
 def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
     """Log the failures of the last attempts and missing objects, with advice."""
+    if result.failed:  # the archive's failures follow from it
+        _report_not_stored(result)
     for state in retrieve.states:
         for response in state.responses:
             _report_response(response, retrieve, client)
@@ -160,16 +177,18 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
     _report_result(result, client.config)
 
 
+def _report_not_stored(result: Result) -> None:
+    _log.error(
+        "incomplete: %s arrived but could not be stored; fix the cause and repeat the request",
+        _objects(result.failed),
+    )
+
+
 def _report_result(result: Result, config: Config) -> None:
     """Log missing objects, with advice."""
     evidence = result.evidence
     if config.receive is not None:
         _log.info("%s received, %d bytes, %d not stored", _objects(result.stored), result.size, result.failed)
-    if result.failed:
-        _log.error(
-            "incomplete: %s arrived but could not be stored; fix the cause and repeat the request",
-            _objects(result.failed),
-        )
     if result.verified:
         _report_listed(result)
     if evidence.short:
