@@ -163,7 +163,9 @@ class Runner:
             if row.number in waiting:
                 self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
             else:
-                self._tell(entry_event(row, EntryState.FAILED, INTERRUPTED, attempts=1))
+                tally = self._client.server.tally_of(row.number)
+                state = EntryState.PARTIAL if tally.stored else EntryState.FAILED
+                self._tell(entry_event(row, state, INTERRUPTED, attempts=1, stored=tally.stored, size=tally.size))
 
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""

@@ -16,11 +16,11 @@ from movescu.dimse.status import C_MOVE
 from movescu.events import EntryState, keys_json, status_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from movescu.events import EntryEvent
 
-_DETAIL: Final = 50  # characters of an error's own words; the errors of the report have all of them
+_DETAIL: Final = 300  # characters of an error's own words
 _MISSING: Final = 1000  # missing objects that are named
 _DANGEROUS: Final = ("=", "+", "-", "@", "\t", "\r")
 _AGAIN: Final = (EntryState.PARTIAL, EntryState.NOT_FOUND, EntryState.FAILED, EntryState.NOT_STARTED)
@@ -73,7 +73,7 @@ class EntryTable:
             reason=intern(event.reason),
             status=event.status,
             detail=intern(detail),
-            **numbers | {"seconds": round(event.seconds, 3)},
+            **numbers | {"seconds": round(event.seconds, 1)},
         )
 
     def __bool__(self) -> bool:
@@ -99,21 +99,23 @@ class EntryTable:
         used = sorted({entry.reason for entry in self._entries.values()} - {""})
         return {code: dict(zip(names, self._causes[code], strict=True)) for code in used}
 
-    def entries_json(self) -> Iterator[dict[str, Any]]:
-        """Yield the entries; numbers that are 0 and empty texts are left out."""
+    def entries_json(self, errors: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+        """Yield the entries; numbers that are 0 and empty texts are left out. ``errors``: numbers of the details."""
         for number, entry in self._in_order:
             told: dict[str, Any] = {"row": number, "state": entry.state}
-            told |= {name: getattr(entry, name) for name in _NUMBERS if getattr(entry, name)}
+            told |= {name: getattr(entry, name) for name in _BRIEF if getattr(entry, name)}
             if entry.reason:
                 told["reason"] = entry.reason
             if entry.status is not None:
                 told["status"] = f"0x{entry.status:04x}"
-            if entry.detail:
-                told["detail"] = entry.detail
-            if number in self._missing:
-                told["missing_sop_instance_uids"] = self._missing[number]
-            told |= {"keys": keys_json(entry.keys), "study_instance_uids": entry.studies}
+            if entry.detail in errors:
+                told["error"] = errors[entry.detail]
+            told |= {"keys": keys_json(entry.keys), "studies": entry.studies}
             yield told | ({"columns": dict(entry.columns)} if entry.columns else {})
+
+    def missing_json(self) -> Iterator[dict[str, Any]]:
+        """Yield the missing objects of each entry."""
+        return ({"row": number, "sop_instance_uids": uids} for number, uids in sorted(self._missing.items()))
 
     # -- CSV -----------------------------------------------------------------------------------------------------------
 
@@ -153,6 +155,13 @@ class EntryTable:
 
 
 _NUMBERS: Final = ("stored", "already_there", "missing", "failed", "size", "seconds", "attempts")
+_BRIEF: Final = (
+    "stored",
+    "already_there",
+    "missing",
+    "failed",
+    "attempts",
+)  # in JSON, which has the series beside them
 _WORDS: Final = ("reason", "words", "fault", "passing", "advice", "status", "detail")
 
 

@@ -127,7 +127,7 @@ class Summary:
         """Yield the report in pieces. The ``EndEvent`` of the run must have been added."""
         for number, (name, value) in enumerate(self._report().items()):
             yield f"{',' if number else '{'}\n  {json.dumps(name)}: "
-            if name in ("series", "entries"):
+            if name in ("series", "missing_objects", "entries"):
                 yield from _lines(value)
             else:
                 yield json.dumps(value, indent=2).replace("\n", "\n  ")
@@ -152,12 +152,17 @@ class Summary:
             "associations": self._associations,
             "rejected_contexts": [rejected_json(context) for context in self._rejected],
             "errors": list(errors),
-            **(self._of_list() if self._table else {}),
+            **(self._of_list(list(errors)) if self._table else {}),
         }
 
-    def _of_list(self) -> dict[str, Any]:
+    def _of_list(self, errors: list[str]) -> dict[str, Any]:
         table = self._table
-        return {"counts": table.counts, "reasons": table.reasons_json(), "entries": table.entries_json()}
+        return {
+            "counts": table.counts,
+            "reasons": table.reasons_json(),
+            "missing_objects": table.missing_json(),
+            "entries": table.entries_json({error: number for number, error in enumerate(errors)}),
+        }
 
     def _archive(self) -> dict[str, Any]:
         config = self._config
@@ -179,7 +184,7 @@ def _lines(values: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Yield an array with a line for each value."""
     begun = False
     for value in values:
-        yield f"{',' if begun else '['}\n    {json.dumps(value)}"
+        yield f"{',' if begun else '['}\n    {json.dumps(value, separators=(',', ':'))}"
         begun = True
     yield "\n  ]" if begun else "[]"
 

@@ -297,3 +297,8 @@ def status_of(result: Result) -> int | None:
     statuses = [status for status in result.evidence.statuses if status not in (SUCCESS, CANCEL)]
     failures = [status for status in statuses if status != SUB_OPERATIONS_WITH_FAILURES]
     return next(iter(failures or statuses), None)
+
+
+def causes_by_reason() -> dict[str, Cause]:
+    """Return the causes by the name of a ``judgement.Reason``, the most likely one first."""
+    return dict(_REASON)

@@ -204,7 +204,9 @@ class ListProgress(Observer):
             told = [f"{one.stored}{of} objects"] if one.stored or one.needed else []
             if words := one.activity.text(self._senders):
                 told.append(words)
-            yield escape(f"entry {number} ({one.text}): {', '.join(told) or 'running'}")
+            yield escape(
+                f"entry {number}: {', '.join(told) or 'running'} ({one.text})"
+            )  # a narrow terminal cuts the end
         if len(running) > _SHOWN:
             yield f"and {len(running) - _SHOWN} more running"
 
