@@ -170,6 +170,7 @@ BESIDE_THE_SEAMS = {
     "fcntl sqlite3 os shutil tempfile": (
         "movescu.cli.",
         "movescu._runtime.",
+        "movescu.cohort.hook_process",
         "movescu.dictionary.",
         "movescu.query.",
         "movescu.report.",
@@ -177,7 +178,8 @@ BESIDE_THE_SEAMS = {
         "movescu.transport.",
     ),
 }
-"""Wrapped modules -> the modules that may use them: they show progress, write the log, or read the files of options."""
+"""Wrapped modules -> the modules that may use them: they show progress, write the log, read the files of options,
+or start other programs."""
 
 
 def direct_calls(module: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from movescu._runtime import clock
 from movescu.dimse.status import C_MOVE, C_STORE, status_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 VERSION: Final = 1
 """Version of the JSON form of events and reports; it changes when old readers would misread the new form."""
@@ -107,7 +107,8 @@ class EndEvent(_Event):
     """A retrieve, or one entry of a list, ended.
 
     ``outcome``: complete, not found, incomplete, failed or cancelled. ``verified``: the objects were compared with the
-    archive's list; only then are missing and extra objects named. ``size``: bytes.
+    archive's list; only then are missing and extra objects named. ``size``: bytes. ``columns``: cells of the entry that
+    are not keys, by heading. ``same_as``: number of the equal entry that was requested instead.
     """
 
     outcome: str
@@ -123,6 +124,8 @@ class EndEvent(_Event):
     attempts: int = 1
     errors: tuple[str, ...] = ()
     exit_code: int | None = None
+    columns: Mapping[str, str] | None = None
+    same_as: int | None = None
 
 
 class EntryState(StrEnum):
@@ -172,6 +175,8 @@ class EntryEvent(_Event):
     advice: str = ""
     status: int | None = None
     detail: str = ""
+    same_as: int | None = None
+    """Number of the equal entry that was requested instead; the numbers of objects are that entry's."""
     missing_sop_instance_uids: tuple[str, ...] = ()
 
     @property

@@ -181,6 +181,27 @@ def test_an_object_that_cannot_be_stored_is_reported_to_archive_and_user(setting
     setting.assert_arrived(others)
 
 
+@pytest.mark.row("62")
+def test_an_object_that_is_refused_is_not_asked_for_again(setting: Setting) -> None:
+    first, *others = setting.made
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        with scripted.sender(setting.port, setting.made) as sender:
+            assert sender.store(first, data=scripted.data_set(first.path)[:-3]) == 0xC000
+            assert [sender.store(instance) for instance in others] == [0] * len(others)
+        session.respond(0xB000, completed=len(others), failed=1)
+        session.expect_release()
+
+    outcome = setting.run(script, code=68)
+    assert f"object {first.instance_uid} is refused by this program (status C000)" in outcome.log
+    assert "--bit-preserving (+B) stores it" in outcome.log
+    assert "1 object arrived and was refused by this program; repeating the request cannot help" in outcome.log
+    assert "request them again" not in outcome.log
+    setting.assert_arrived(others)
+
+
 @pytest.mark.row("32")
 def test_an_object_that_the_disk_does_not_take_whole_leaves_no_file(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
@@ -279,7 +300,7 @@ def test_ignore_receives_everything_and_writes_nothing(setting: Setting) -> None
         session.respond(completed=3)
         session.expect_release()
 
-    setting.run(script, "--ignore", "-od", setting.received / "none")
+    setting.run(script, "--ignore", "-od", setting.received)
     setting.assert_arrived([])
 
 

@@ -180,11 +180,11 @@ def test_a_rate_that_is_limited_brings_all_the_same(place: Place) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "has no rows"),
-        ("PatientID,NoSuchKeyword\n1,2\n", "NoSuchKeyword"),
+        ("", "has no entries"),
+        ("PatientIdd,StudyInstanceUID\n1,1.2.3\n", "PatientIdd.*\n?.*name it PatientID"),
         ("PatientID,StudyInstanceUID\n1\n", "line 2 .* 1 column, the first line has 2"),
-        ("PatientID,StudyInstanceUID\nP1,1.2.3\nP1,\n", "line 3 .* StudyInstanceUID is blank"),
-        ("StudyInstanceUID\n1.2.*\n", "does not name one entity"),
+        ("PatientID,StudyInstanceUID\nP1,1.2.3\nP1,\n", "line 3, column 2 .* StudyInstanceUID is blank"),
+        ("StudyInstanceUID\n1.2.*\n", "line 2, column 1 .* is not a UID"),
         ("StudyInstanceUID,0020000D\n1.2.3,1.2.4\n", "names 0020000D twice"),
         ("NumberOfFrames\n1\n", "none of the columns determines the level"),
     ],

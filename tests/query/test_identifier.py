@@ -212,7 +212,7 @@ ANY_KEY = st.recursive(
     lambda inner: st.builds(
         lambda tag, items: Key(tag, b"SQ", items=items), ANY_TAG, st.lists(st.lists(inner, max_size=3), max_size=2)
     ),
-    max_leaves=12,
+    max_leaves=6,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pydicom
 import pytest
 import scripted
 from command import movescu
+from dcmconv import part10
 from encoded import IDENTITY, RICH, encode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -279,6 +281,17 @@ def test_keys_only_makes_a_query_of_an_object(model: str, level: str, tmp_path: 
     assert {key.tag for key in identifier} == KEPT[model, level]
 
 
+def test_file_with_more_elements_than_can_be_encoded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("movescu.query.query_files.MAX_OPEN", 3)
+    item = "(fffe,e000)\n(0010,0020) LO a\n{}(fffe,e00d)\n"
+    text = "(0008,0052) CS STUDY\n(0040,0100) SQ\n" + 5 * item + "(fffe,e0dd)\n"
+    assert len(make_identifier([], write(tmp_path, "a.dump", text.replace("{}", ""))).keys) == 2
+    with pytest.raises(UsageError, match="more than 3 elements"):
+        make_identifier([], write(tmp_path, "a.dump", text.replace("{}", "(0010,0010) PN b\n")))
+
+
 def test_file_without_a_key_of_a_retrieve_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "a.dump", "(0008,0016) UI [1.2]\n")
     with pytest.raises(UsageError, match=r"a\.dump' has no key"):
@@ -378,3 +391,113 @@ def test_command_warns_and_continues() -> None:
     assert code == 61
     assert "W: StudyInstanceUID: the value is not a UID" in said
     assert "W: QueryRetrieveLevel is missing" in said
+
+
+# -- answers of a query, and data sets printed by pydicom --------------------------------------------------------------
+
+FOUND = """I: Find Response: {} (Pending)
+I:
+I: # Dicom-Data-Set
+I: (0008,0052) CS [STUDY ]                                 #   6, 1 QueryRetrieveLevel
+I: (0008,0054) AE [ARCHIVE ]                               #   8, 1 RetrieveAETitle
+I: (0020,000d) UI [1.2.{}\0]                                 #   6, 1 StudyInstanceUID
+I: (0020,1208) IS [3 ]                                     #   2, 1 NumberOfStudyRelatedInstances
+I:
+"""
+
+
+def test_log_of_findscu_with_one_answer_is_the_request_for_it(tmp_path: Path) -> None:
+    dataset = read(write(tmp_path, "found.txt", "I: Requesting Association\n" + FOUND.format(1, 3)))
+    assert {element.keyword: element.value for element in dataset} == {
+        "QueryRetrieveLevel": "STUDY",
+        "StudyInstanceUID": "1.2.3",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (FOUND.format(1, 3) + FOUND.format(2, 4), "2 answers, not one"),
+        ("I: Request Identifiers:\nI: (0020,000d) UI [1.2]\n", "no answers"),
+        ('[{"0020000D": {"vr": "UI", "Value": ["1.2"]}}, {}]', "one data set, not 2; retrieve the answers .* --list"),
+    ],
+)
+def test_answers_that_are_several_requests_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        read(write(tmp_path, "found", text))
+
+
+def test_answer_of_qido_is_the_request_for_it(tmp_path: Path) -> None:
+    answer = {
+        "00081190": {"vr": "UR", "Value": ["http://archive/studies/1.2.3"]},
+        "0020000D": {"vr": "UI", "Value": ["1.2.3"]},
+        "00201206": {"vr": "IS", "Value": [3]},
+    }
+    dataset = read(write(tmp_path, "found", json.dumps([answer])))
+    assert {element.keyword: element.value for element in dataset} == {
+        "QueryRetrieveLevel": "STUDY",
+        "StudyInstanceUID": "1.2.3",
+    }
+    dataset = read(write(tmp_path, "request", json.dumps(answer)))
+    assert dataset.NumberOfStudyRelatedSeries == 3
+
+
+PRINTED_VALUES = {
+    "StudyInstanceUID": st.sampled_from(["1.2.3", ["1.2.3", "1.2.4"], ""]),
+    "PatientName": st.text(st.characters(categories=("L", "P", "S"), exclude_characters="\\=^"), max_size=10),
+    "PatientID": st.text(st.characters(categories=("L", "N", "P", "S"), exclude_characters="\\"), max_size=10),
+    "ModalitiesInStudy": st.lists(st.sampled_from(["CT", "MR"]), max_size=3),
+    "NumberOfStudyRelatedInstances": st.none() | st.integers(0, 9),
+    "Rows": st.integers(0, 9) | st.just([1, 2]),
+    "StudyDate": st.sampled_from(["20200101-", "", None]),
+    "RTPlanLabel": st.sampled_from(["UI: 1.2", "it's", 'a "b"']),
+    "PatientWeight": st.sampled_from(["70.5", None]),
+}
+
+
+@given(st.fixed_dictionaries({"QueryRetrieveLevel": st.just("STUDY")}, optional=PRINTED_VALUES), st.booleans())
+def test_data_set_printed_by_pydicom_is_understood(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, object], blanks: bool
+) -> None:
+    dataset = pydicom.Dataset()
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    text = str(dataset)
+    path = write(tmp_path_factory.getbasetemp(), "printed", text if blanks else re.sub(" {2,}", " ", text))
+    again = read(path)
+    for element in dataset:
+        assert (again[element.tag].is_empty and element.is_empty) or again[element.tag] == element
+    assert {element.tag for element in again} - {0x00080005} == {element.tag for element in dataset}
+
+
+@pytest.mark.parametrize("keyword", ["SOPClassUID", "PixelData", "RequestAttributesSequence"])
+def test_printed_value_that_cannot_be_read_back_is_refused_with_its_line(tmp_path: Path, keyword: str) -> None:
+    dataset = pydicom.Dataset()
+    dataset.StudyInstanceUID = "1.2.3"
+    dataset.SOPClassUID = pydicom.uid.CTImageStorage
+    if keyword == "PixelData":
+        dataset.add_new(0x7FE00010, "OW", bytes(100))
+    elif keyword == "RequestAttributesSequence":
+        dataset.RequestAttributesSequence = [pydicom.Dataset()]
+    if keyword != "SOPClassUID":
+        del dataset.SOPClassUID
+    line = 1 if keyword == "SOPClassUID" else 2
+    with pytest.raises(UsageError, match=f"line {line}: .*Dataset.to_json"):
+        read(write(tmp_path, "printed", str(dataset)))
+
+
+def test_file_printed_by_pydicom_is_read_without_its_file_meta(tmp_path: Path) -> None:
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    dataset.StudyInstanceUID = "1.2.3"
+    text = f"Dataset.file_meta -------------------------------\n{dataset.file_meta}\n{'-' * 49}\n{dataset}"
+    assert read(write(tmp_path, "printed", text)).StudyInstanceUID == "1.2.3"
+
+
+def test_compressed_file_is_called_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "image.dcm"
+    path.write_bytes(part10("1.2.840.10008.1.2.4.50", encode(IDENTITY)))
+    with pytest.raises(UsageError, match=r"is compressed \(JPEG Baseline") as raised:
+        read_query_file(str(path))
+    assert "dcmdjpeg" in raised.value.hint

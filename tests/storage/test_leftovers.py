@@ -178,6 +178,22 @@ def test_run_without_a_lock_stores_all_the_same(tmp_path: Path, monkeypatch: pyt
     assert names(tmp_path) == ["CT.1"]
 
 
+def test_run_out_of_descriptors_is_not_swept_and_stores_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(_: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    directory = OutputDirectory(str(tmp_path))
+    monkeypatch.setattr("movescu.storage.files.dup", exhausted)
+    directory.remove_leftovers()
+    file = directory.create()
+    file.begin(b"", b"data")
+    file.commit("CT.1")
+    directory.close()
+    assert names(tmp_path) == ["CT.1"]
+
+
 def test_removed_directory_does_not_fail_the_sweep(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     directory = OutputDirectory(str(tmp_path / "out"))

@@ -42,7 +42,7 @@ from movescu.transport.sockets import Transport, connect
 from movescu.ul.association import Association
 from movescu.ul.indications import AbortIndication, ProviderAbortIndication, ReleaseIndication
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
-from movescu.ul.pdu import AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
+from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -90,7 +90,10 @@ class Session:
     def accept_with(self, request: AssociateRQ, **said: Any) -> None:  # fields of UserInformation
         """Accept a request that was read, and say this in the user information."""
         reply = answer(request, AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)))
-        reply = replace(reply, user_information=replace(reply.user_information, **said))
+        self.accept_as(request, replace(reply, user_information=replace(reply.user_information, **said)))
+
+    def accept_as(self, request: AssociateRQ, reply: AssociateAC) -> None:
+        """Accept a request that was read, with an answer that need not fit it."""
         self.connection.accept(request, reply, soon())
         self._exchange = Exchange(self.connection)
 
@@ -327,12 +330,15 @@ class Sender:
         self._exchange = Exchange(connection)
         self._message_id = 0
 
-    def store(self, instance: Instance, originator: str | None = None) -> int:
-        """Send an object; gives the status of the response. ``originator``: the Move Originator's AE title."""
+    def store(self, instance: Instance, originator: str | None = None, data: bytes | None = None) -> int:
+        """Send an object; gives the status of the response. ``originator``: the Move Originator's AE title.
+
+        ``data``: send these bytes as its data set.
+        """
         request, context_id = self._request(instance)
         if originator is not None:
             request.move_originator_ae_title, request.move_originator_message_id = originator, 1
-        self._exchange.send(context_id, request, soon(), data_set(instance.path))
+        self._exchange.send(context_id, request, soon(), data_set(instance.path) if data is None else data)
         _, response = self._exchange.receive_response(soon())
         assert isinstance(response, CStoreRSP), response
         assert response.message_id_being_responded_to == request.message_id

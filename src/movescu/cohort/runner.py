@@ -3,7 +3,8 @@
 Each worker retrieves one entry after the other through a ``Client``, which keeps an association for it. If the archive
 lacks resources (A701, A702, a transient rejection: PS3.4 table C.4-2, PS3.8 9.3.4), the number of workers is halved
 after a growing pause; each complete entry admits another worker. A failed entry does not stop the others. After five
-entries in a row without an answer no more are started; the remaining ones are returned.
+entries in a row without an answer no more are started; the remaining ones are returned. Entries that request the same
+objects are requested once, those that may overlap one after the other (``overlap``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.cohort.entries import end_of, entry_event
 from movescu.cohort.journal import COMPLETE
+from movescu.cohort.overlap import chains, distinct
 from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS
 from movescu.errors import AssociationRejectedError, MovescuError, PeerError
 from movescu.events import EntryState
@@ -47,12 +49,16 @@ _UNANSWERED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """Result of an entry; ``result`` is None without an association, for the reason in ``error``."""
+    """Result of an entry; ``result`` is None without an association, for the reason in ``error``.
+
+    ``same_as``: number of the equal entry that was requested instead. Default: None.
+    """
 
     row: Row
     outcome: str
     result: Result | None = None
     error: str = ""
+    same_as: int | None = None
 
 
 class Runner:
@@ -87,7 +93,8 @@ class Runner:
         self._hooks = hooks
         self._on_row = on_row
         self._changed = clock.Condition()
-        self._waiting: deque[tuple[Row, int]] = deque()
+        self._waiting: deque[tuple[list[Row], int]] = deque()
+        self._repeated: dict[int, list[Row]] = {}
         self._busy = 0
         self._allowed = jobs
         self._pause = self._config.retry.pause
@@ -98,6 +105,7 @@ class Runner:
         self._stored: dict[int, int] = {}
         self._observer = client.observers(())
         self._open: dict[int, Row] = {}
+        self._started: set[int] = set()
         self._telling = clock.Lock()
         self._failure: BaseException | None = None
         self.cancelled = False
@@ -122,11 +130,12 @@ class Runner:
             self._close()
 
     def _run(self, rows: tuple[Row, ...]) -> list[Row]:
-        for row in rows:
-            if self._is_done(row):
-                self._tell(entry_event(row, EntryState.COMPLETE_BEFORE))
-            else:
-                self._waiting.append((row, 0))
+        done = [row for row in rows if self._is_done(row)]
+        for row in done:
+            self._tell(entry_event(row, EntryState.COMPLETE_BEFORE))
+        before = {row.number for row in done}
+        wanted, self._repeated = distinct(row for row in rows if row.number not in before)
+        self._waiting.extend((chain, 0) for chain in chains(wanted, self._config.request.model))
         self.moving = True
         workers = [
             clock.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
@@ -142,7 +151,9 @@ class Runner:
             self.moving = False
         if self._failure is not None:
             raise self._failure
-        return [row for row, _ in self._waiting]
+        waiting = [row for chain, _ in self._waiting for row in chain]
+        waiting += [repeated for row in waiting for repeated in self._repeated.get(row.number, ())]
+        return sorted(waiting, key=lambda row: row.number)
 
     def _tell(self, event: EntryEvent) -> None:
         """Notify the observers of a state; an entry has one end."""
@@ -155,12 +166,21 @@ class Runner:
             if self._observer is not None:
                 self._observer.entry(event)
 
+    def _tell_end(self, end: EntryEvent) -> None:
+        """Notify the observers of the end of an entry, and of its repetitions, which have no numbers of their own."""
+        assert end.row is not None
+        self._tell(end)
+        none = changed(end, stored=0, already_there=0, missing=0, failed=0, size=0, missing_sop_instance_uids=())
+        for repeated in self._repeated.get(end.row, ()):
+            own = changed(none, row=repeated.number, keys=repeated.keys, columns=repeated.columns)
+            self._tell(changed(own, seconds=0.0, attempts=0, same_as=end.row))
+
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
-        waiting = {row.number for row, _ in self._waiting}
+        waiting = {chain[0].number for chain, _ in self._waiting}
         cause = STOPPED_ASKING if self.gave_up else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in tuple(self._open.values()):
-            if row.number in waiting:
+            if row.number in waiting or row.number not in self._started:
                 self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
             else:
                 tally = self._client.server.tally_of(row.number)
@@ -200,8 +220,8 @@ class Runner:
             self._failure = self._failure or error
             self.cancel()
 
-    def _next(self) -> tuple[Row, int] | None:
-        """Wait for an entry that may be started and return it, None if none is left."""
+    def _next(self) -> tuple[list[Row], int] | None:
+        """Wait for a chain whose first entry may be started and return it, None if none is left."""
         with self._changed:
             while not (self.cancelled or self.gave_up):
                 if not self._waiting and not self._busy:
@@ -220,9 +240,12 @@ class Runner:
             self._busy -= 1
             self._changed.notify_all()
 
-    def _row(self, number: int, row: Row, times: int) -> None:
+    def _row(self, number: int, chain: list[Row], times: int) -> None:
+        """Retrieve the first entry of a chain."""
+        row = chain[0]
         retrieve = self._client.prepare((row.identifier,), config=self._config, row=row.number, until=self._until)
         self._current[number] = retrieve
+        self._started.add(row.number)
         self._tell(entry_event(row, EntryState.RUNNING))
         begun = clock.now()
         if self.cancelled:
@@ -242,24 +265,33 @@ class Runner:
                 self._held[row.number] = result
                 self._stored[row.number] = self._stored.get(row.number, 0) + result.stored
             self._tell(entry_event(row, EntryState.POSTPONED))
-            self._hold_back(row, times)
+            self._hold_back(chain, times)
             return
         end = end_of(row, retrieve, result, error, clock.now() - begun)
         stored = min(self._stored.pop(row.number, 0), end.already_there)  # by this run, before a postponement
         end = changed(end, stored=end.stored + stored, already_there=end.already_there - stored)
-        self._tell(changed(end, attempts=end.attempts + times))
+        self._tell_end(changed(end, attempts=end.attempts + times))
         self._note(row, retrieve, result, error)
+        if len(chain) > 1:
+            self._client.keep(uid for state in retrieve.states for uid in state.here)
+            with self._changed:
+                self._waiting.appendleft((chain[1:], 0))
 
-    def _hold_back(self, row: Row, times: int) -> None:
-        """Postpone an entry and halve the number of associations."""
+    def _hold_back(self, chain: list[Row], times: int) -> None:
+        """Postpone an entry, with those after it in its chain, and halve the number of associations."""
         with self._changed:
-            self._waiting.appendleft((row, times + 1))
+            self._waiting.appendleft((chain, times + 1))
             self._allowed = max(self._allowed // 2, 1)
             self._not_before = clock.now() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             _log.warning(
                 "entry %d: the archive lacks resources; continuing with %d association%s in %.1f s",
-                *(row.number, self._allowed, "" if self._allowed == 1 else "s", self._not_before - clock.now()),
+                *(
+                    chain[0].number,
+                    self._allowed,
+                    "" if self._allowed == 1 else "s",
+                    self._not_before - clock.now(),
+                ),
             )
 
     def _note(self, row: Row, retrieve: Retrieve, result: Result | None, error: PeerError | None) -> None:
@@ -278,7 +310,10 @@ class Runner:
                 self._allowed = min(self._allowed + 1, self._jobs)
                 self._pause = self._config.retry.pause
             self._changed.notify_all()
-        self._on_row(RowResult(row, outcome, result, "" if error is None else str(error)))
+        told = "" if error is None else str(error)
+        self._on_row(RowResult(row, outcome, result, told))
+        for repeated in self._repeated.get(row.number, ()):
+            self._on_row(RowResult(repeated, outcome, result, told, same_as=row.number))
         if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
             self._hooks.enter(retrieve.states, result, row.number)  # may wait for other commands
 

@@ -91,6 +91,11 @@ def _fault(vr: str, value: bytes, terms: tuple[str, ...]) -> str:
     return next(filter(None, (_part_fault(vr, part) for part in parts)), "")
 
 
+def of_text(vr: str, text: str) -> str:
+    """Return what is wrong with a single value, empty if nothing."""
+    return _part_fault(vr, text)
+
+
 def _part_fault(vr: str, part: str) -> str:
     """Return what is wrong with one of the values of an element, empty if nothing."""
     if not part.strip():

@@ -14,6 +14,9 @@ An element is a line: ``(gggg,eeee)``, a VR unless the dictionary has it, a valu
 Specific Character Set is added. Lines of group 0002 are ignored. Unlike dump2dcm, this stops at the first invalid line,
 and treats two capital letters that are not a VR as an error, which they nearly always are; if nothing follows them,
 they are the value.
+
+A data set printed by pydicom is read too: ``(0020,000D) Study Instance UID  UI: 1.2.3``. Its sequences, bytes and
+UIDs shown by name cannot be read back and are errors.
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ _TAG: Final = re.compile(rb"\((?:0[xX])?([0-9a-fA-F]{1,8}),(?:0[xX])?([0-9a-fA-F
 _VR: Final = re.compile(rb"([A-Z]{2})(?![A-Za-z])")
 _INNER_VR: Final = re.compile(rb"(ox|xs|na|up|px|lt|\?\?)(?![A-Za-z])")
 _PIXEL_ITEM: Final = re.compile(rb"pi(?![A-Za-z])")
+_PRINTED: Final = re.compile(rb"(?:[A-Z\[][^:]*[ \t])?([A-Z]{2}(?: or [A-Z]{2})*):(?:[ \t]+(.*))?\Z")
+_RULE: Final = re.compile(rb"(Dataset\.file_meta )?-+\Z")
+_PRINTED_SEQUENCE: Final = re.compile(rb"[^:]*[ \t][0-9]+ item\(s\) -*\Z")
 _BLANKS: Final = b" \t\r\n\v\f"
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
@@ -66,7 +72,7 @@ def read_dump(text: bytes) -> list[Key]:
     levels = [_Open(0, 0)]
     for number, line in enumerate(text.split(b"\n"), 1):
         stripped = line.strip(_BLANKS)
-        if stripped and not stripped.startswith(b"#"):
+        if stripped and not (stripped.startswith(b"#") or _RULE.match(stripped)):
             try:
                 _take(stripped, number, levels)
             except _LineError as error:
@@ -93,13 +99,14 @@ def _take(line: bytes, number: int, levels: list[_Open]) -> None:
         return
     if levels[-1].is_sequence:
         raise _LineError("an element in place of an item (fffe,e000)")
-    vr, rest = _vr(tag, rest)
+    printed = _printed(rest) if tag >> 16 != 0x0002 else None
+    vr, rest = _vr(tag, rest) if printed is None else (printed[0], b"")
     if vr == "SQ":
         if len(levels) >= 2 * MAX_DEPTH:
             raise _LineError(f"sequences are nested deeper than {MAX_DEPTH}")
         levels.append(_Open(tag, number, is_sequence=True))
     elif tag >> 16 != 0x0002:
-        value = _value(vr, rest)
+        value = _value(vr, rest) if printed is None else printed[1]
         if not value.isascii() and vr.encode() in EXTENDED:
             levels[0].extended.append(value)
         levels[-1].keys.append(_key(tag, vr, value, number))
@@ -141,6 +148,40 @@ def _vr(tag: int, rest: bytes) -> tuple[str, bytes]:
     if match is not None and following and not following.startswith((b"#", b"\\")):
         raise _LineError(f"{match[1].decode()} is not a value representation; put a value of several words in [ ]")
     return key_vr(tag) or "UN", following if inner is not None else rest
+
+
+def _printed(rest: bytes) -> tuple[str, bytes] | None:
+    """Return VR and value of a line of a data set printed by pydicom, None for any other line."""
+    first = _VR.match(rest)
+    if first is not None and first[1] in KNOWN and not rest[2:].startswith(b":"):
+        return None
+    if _PRINTED_SEQUENCE.match(rest):
+        raise _LineError("a sequence printed by pydicom cannot be read; write the data set as JSON: Dataset.to_json()")
+    match = _PRINTED.match(rest)
+    if match is None or match[1][:2] not in KNOWN:
+        return None
+    vr = match[1].decode()
+    text = (match[2] or b"").decode("utf-8", "replace").strip()
+    return vr[:2], _literal(vr, text)
+
+
+def _literal(vr: str, text: str) -> bytes:
+    """Return a value that pydicom printed. Raise ``_LineError`` if it cannot be read back."""
+    if vr == "UI" and text[:1].isdigit():
+        return text.encode()
+    from ast import literal_eval  # late: needed for printed data sets alone
+
+    try:
+        value = literal_eval(text) if text else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = ...
+    parts = value if isinstance(value, list) else [value]
+    if "\ufffd" in text or not all(one is None or isinstance(one, (str, int, float)) for one in parts):
+        raise _LineError(
+            f"the value {text[:40]!r}, as pydicom prints it, cannot be read back; "
+            "write the data set as JSON: Dataset.to_json()"
+        )
+    return "\\".join("" if one is None else str(one) for one in parts).encode("utf-8", "surrogatepass")
 
 
 def _value(vr: str, rest: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 A file holds one data set, alone or in an array. Elements are named by tag or keyword; ``vr`` may be omitted if the
 dictionary has it. Text is encoded in the character set that the data set names, else in UTF-8. Bulk data
-(``BulkDataURI``) are not fetched.
+(``BulkDataURI``) are not fetched. An array with one answer of QIDO-RS, which has no level, becomes the request for it.
 """
 
 from __future__ import annotations
@@ -75,8 +75,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _top(model: Any) -> list[Key]:  # noqa: ANN401 - as above
     if isinstance(model, list):
         if len(model) != 1:
-            raise _ModelError(f"a query file must have one data set, not {len(model)}")
+            several = f"a query file must have one data set, not {len(model)}"
+            raise _ModelError(f"{several}; retrieve the answers of a query with --list")
         model = model[0]
+        if isinstance(model, dict):
+            from movescu.query.find_responses import request_of  # late: needed for answers of QIDO-RS alone
+
+            model = request_of(model)
     if not isinstance(model, dict):
         raise _ModelError("a data set must be an object")
     terms = _terms(model)

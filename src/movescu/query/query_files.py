@@ -6,6 +6,7 @@ form        detected by                                                         
 DICOM file  ``DICM`` at byte 128, or group 0002 at the start (PS3.10 7.1)        ``encoded_keys``
 JSON        a name ending in ``.json``, or ``{`` or ``[`` at the start           ``json_model`` (PS3.18 annex F)
 text        a name ending in ``.dump`` or ``.txt``, or a tag or ``#`` at start   ``dump_text`` (DCMTK's dump2dcm)
+log         a line ``Find Response: 1``, as findscu -v writes it                 ``find_responses``: its one answer
 data set    everything else; VR and byte order as in the first element           ``encoded_keys``
 =========== ==================================================================== ==============================
 
@@ -18,6 +19,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
+from movescu.dataset.encoder import MAX_OPEN
 from movescu.dataset.file_meta import decode_file_meta
 from movescu.dictionary.uids import (
     EXPLICIT_BIG,
@@ -41,7 +43,8 @@ STANDARD_INPUT: Final = "-"
 
 _FIRST_TAG: Final = 0x00080000  # commands and file meta information have lower ones
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_TEXT: Final = rb"\s*(#|\([ \t]*(0[xX])?[ \t]*[0-9a-fA-F][0-9a-fA-F \t]*,)"
+_TEXT: Final = rb"\s*(#|Dataset\.file_meta -|\([ \t]*(0[xX])?[ \t]*[0-9a-fA-F][0-9a-fA-F \t]*,)"
+_LOG: Final = rb"(?m)^([FEWIDT]: ?)?(Find Response: ?[0-9]|Request Identifiers:|Response Identifiers:)"
 _HINT: Final = "a query file is a DICOM file or data set, DICOM JSON, or text as dump2dcm reads it"
 
 
@@ -52,6 +55,12 @@ def read_query_file(path: str) -> tuple[Key, ...]:
     """
     data = _read(path)
     shown = "standard input" if path == STANDARD_INPUT else repr(path)
+    compression = _compression(data)
+    if compression:
+        raise UsageError(
+            f"query file {shown} is compressed ({compression}); a request cannot be",
+            hint="decompress it first, for example with dcmdjpeg, dcmdjpls or dcmdrle, or give its keys with -k",
+        )
     try:
         return _data_set(path, data)
     except DataSetError as error:
@@ -75,7 +84,14 @@ def _data_set(path: str, data: bytes) -> tuple[Key, ...]:
     keys = ordered(_content(path.lower(), data))
     if not any(key.tag >= _FIRST_TAG for key in keys):
         raise DataSetError("the data set has no element that a query could have")
+    if _most_open(keys) > MAX_OPEN:
+        raise DataSetError(f"the data set has more than {MAX_OPEN} elements")
     return keys
+
+
+def _most_open(keys: tuple[Key, ...]) -> int:
+    """Return the largest number of elements in the data set and open items, which the encoder limits."""
+    return max((n + max(map(_most_open, key.items), default=0) for n, key in enumerate(keys, start=1)), default=0)
 
 
 def _content(name: str, data: bytes) -> Sequence[Key]:
@@ -87,11 +103,25 @@ def _content(name: str, data: bytes) -> Sequence[Key]:
         from movescu.query.json_model import read_json  # json is imported only if used
 
         return read_json(text)
+    if re.search(_LOG, text):
+        return _answer(text)
     if name.endswith((".dump", ".txt")) or re.match(_TEXT, text):
         from movescu.query.dump_text import read_dump
 
         return read_dump(text)
     return _binary(data)
+
+
+def _answer(log: bytes) -> tuple[Key, ...]:
+    """Return the request for the one answer in a log of findscu."""
+    from movescu.query.dump_text import read_dump
+    from movescu.query.find_responses import answers_of_log
+
+    answers = list(answers_of_log(log.decode("utf-8", "surrogateescape")))
+    if len(answers) != 1:
+        found = f"{len(answers)} answers, not one" if answers else "no answers"
+        raise DataSetError(f"the log of a query has {found}", hint="retrieve the answers of a query with --list")
+    return tuple(read_dump(answers[0].dump()))
 
 
 def _binary(data: bytes) -> tuple[Key, ...]:
@@ -104,11 +134,19 @@ def _binary(data: bytes) -> tuple[Key, ...]:
         if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
             raise DataSetError(f"unknown transfer syntax {meta.transfer_syntax_uid!r}")
         syntax = TRANSFER_SYNTAXES[meta.transfer_syntax_uid]
-        if syntax.encapsulated:
-            raise DataSetError(f"a query cannot have transfer syntax {uid_name(syntax.uid)}")
     if len(data) == position:
         raise DataSetError("the file has no data set", offset=position)
     return keys_of(memoryview(data)[position:], syntax)
+
+
+def _compression(data: bytes) -> str:
+    """Return the name of the transfer syntax of a compressed DICOM file, empty for anything else."""
+    try:
+        meta = decode_file_meta(data)
+    except DataSetError:
+        return ""
+    syntax = None if meta is None else TRANSFER_SYNTAXES.get(meta.transfer_syntax_uid)
+    return uid_name(syntax.uid) if syntax is not None and syntax.encapsulated else ""
 
 
 def _detect(data: bytes) -> TransferSyntax:

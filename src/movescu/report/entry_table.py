@@ -44,6 +44,7 @@ class _Entry:
     reason: str
     status: int | None
     detail: str
+    same_as: int | None
 
 
 class EntryTable:
@@ -73,6 +74,7 @@ class EntryTable:
             reason=intern(event.reason),
             status=event.status,
             detail=intern(detail),
+            same_as=event.same_as,
             **numbers | {"seconds": round(event.seconds, 1)},
         )
 
@@ -110,6 +112,8 @@ class EntryTable:
                 told["status"] = f"0x{entry.status:04x}"
             if entry.detail in errors:
                 told["error"] = errors[entry.detail]
+            if entry.same_as is not None:
+                told["same_as"] = entry.same_as
             told |= {"keys": keys_json(entry.keys), "studies": entry.studies}
             yield told | ({"columns": dict(entry.columns)} if entry.columns else {})
 
@@ -133,7 +137,7 @@ class EntryTable:
                 *(further.get(name, "") for name in columns),
                 *(" ".join(entry.studies), *(str(getattr(entry, name)) for name in _NUMBERS)),
                 *(entry.reason, words, fault, ("yes" if passing else "no") if entry.reason else "", advice),
-                *(" ".join(status.values()), entry.detail),
+                *(" ".join(status.values()), entry.detail, "" if entry.same_as is None else str(entry.same_as)),
             ]
             yield _line(map(_harmless, cells))
 
@@ -162,7 +166,7 @@ _BRIEF: Final = (
     "failed",
     "attempts",
 )  # in JSON, which has the series beside them
-_WORDS: Final = ("reason", "words", "fault", "passing", "advice", "status", "detail")
+_WORDS: Final = ("reason", "words", "fault", "passing", "advice", "status", "detail", "same_as")
 
 
 def _harmless(cell: str) -> str:

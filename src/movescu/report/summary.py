@@ -84,10 +84,10 @@ class Summary:
                 pass
 
     def _response(self, event: ResponseEvent) -> None:
-        """Add a final response; of a list's entries, the first that are not successful."""
+        """Add a final response; of a list's entries, the first thousand."""
         if event.status in (PENDING, PENDING_WARNING):
             return
-        if event.row is None or (event.status != SUCCESS and len(self._responses) < _REPORTED):
+        if event.row is None or len(self._responses) < _REPORTED:
             self._responses.append(_without_envelope(event))
 
     def _entry(self, event: EntryEvent) -> None:

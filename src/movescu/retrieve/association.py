@@ -79,6 +79,7 @@ class ArchiveAssociation:
         self._meanwhile = meanwhile
         self._observer = observer
         self._connection: Connection | None = None
+        self._local_address = ""
         self._exchange: Exchange | None = None
         self._wakened, self._wake = network.socketpair()
         self._wakened.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -137,6 +138,7 @@ class ArchiveAssociation:
             seconds = self._at_most(config.timeouts.acse)
             stack.pop_all()
         self._connection = connection = Connection.request(transport, request, seconds)
+        self._local_address = connection.local_address
         for what in not_granted(
             request.user_information.extended_negotiations, connection.peer_information.extended_negotiations
         ):
@@ -158,8 +160,8 @@ class ArchiveAssociation:
 
     @property
     def local_address(self) -> str:
-        """Local address of the connection, empty without an association."""
-        return self._connection.local_address if self._connection is not None else ""
+        """Local address of the last connection, empty before the first."""
+        return self._local_address
 
     def ended(self) -> bool:
         """Return True if the archive has sent anything unasked, most likely the association's end. Do not wait."""
@@ -185,6 +187,11 @@ class ArchiveAssociation:
             connection, self._connection = self._connection, None
             connection.abort()
             self._tell("aborted")
+
+    def interrupt(self) -> None:
+        """Make the thread that waits for the archive lose it. Safe from any thread."""
+        if (connection := self._connection) is not None:
+            connection.interrupt("the client is closed")
 
     # -- C-MOVE --------------------------------------------------------------------------------------------------------
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 
 from movescu._runtime import clock
-from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
 from movescu.retrieve.association import ArchiveAssociation
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title
-from movescu.retrieve.handle import Retrieve
+from movescu.retrieve.handle import Retrieve, settle
+from movescu.retrieve.idle_associations import IdleAssociations, MessageIDs, release_quietly
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from ssl import SSLContext
     from types import TracebackType
-    from typing import Final, Self
+    from typing import Self
 
     from movescu.events import EventSink
     from movescu.query.identifier import Identifier
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from movescu.storage.sinks import Destination
     from movescu.storage.target import Target
     from movescu.transport.tls import TLS, TLSOptions
-
-_log: Final = logger_of("movescu.retrieve")
 
 
 class Client:
@@ -111,18 +109,20 @@ class Client:
         *,
         closing: bool = True,
         indexed: bool = False,
+        proved: bool = False,
         on_whole: Callable[[str, str], None] | None = None,
     ) -> Self:
         """Return a client with the command's values, unchecked.
 
         ``storage``: None without a port. ``closing``: close the port when a retrieve ends, so that no object arrives
-        after the count and the flush. ``indexed``: use the index of whole objects in the directory. ``on_whole``: see
-        ``Target``.
+        after the count and the flush. ``indexed``: use the index of whole objects in the directory. ``proved``: compare
+        each retrieve's objects with the directory. Default: with ``--verify`` and ``--resume`` only.
+        ``on_whole``: see ``Target``.
         """
         made = object.__new__(cls)
         made._on_whole = on_whole
         made._given_model = config.request.model
-        made._prepare(config, storage, tuple(observers), closing=closing, indexed=indexed)
+        made._prepare(config, storage, tuple(observers), closing=closing, indexed=indexed, proved=proved)
         return made
 
     def _prepare(
@@ -133,6 +133,7 @@ class Client:
         *,
         closing: bool,
         indexed: bool,
+        proved: bool = False,
     ) -> None:
         from movescu.retrieve.observer import Observers
 
@@ -143,6 +144,7 @@ class Client:
         self._observers = Observers(observers) if observers else None
         self._closing = closing
         self._indexed = indexed
+        self._proved = proved or config.retry.verify
         self._tls = make_tls(config.tls, accepting=config.receive is not None)
         watched = self._observers is not None and self._observers.watches
         self._server = StorageServer(
@@ -150,12 +152,14 @@ class Client:
         )
         self._target: Target | None = None
         self._targets: dict[int, tuple[object, Target]] = {}
-        self._idle: list[tuple[str, ArchiveAssociation]] = []
-        self._running: dict[int, Retrieve] = {}
+        self._idle = IdleAssociations()
+        self._running: dict[int, Retrieve] = {}  # those that receive objects
+        self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
         self._lock = clock.RLock()
-        self._message_ids = _Counter()
+        self._message_ids = MessageIDs()
         self._open = False
         self._closed = False
+        self._own_address = ""
 
     # -- the port ------------------------------------------------------------------------------------------------------
 
@@ -180,9 +184,7 @@ class Client:
             if self._open:
                 return
             if self._storage is not None:
-                from movescu.storage.target import Target  # late: needed to receive alone
-
-                target = Target(self._storage, indexed=self._indexed, on_whole=self._on_whole)
+                target = self._open_target(self._storage)
                 try:
                     self._server.target = target
                     self._server.open()
@@ -192,6 +194,17 @@ class Client:
                 self._target = target
             self._open = True
 
+    def _open_target(self, storage: StorageOptions) -> Target:
+        from movescu.storage.target import Target  # late: needed to receive alone
+
+        return Target(
+            storage,
+            indexed=self._indexed,
+            proved=self._proved,
+            grouped=not self._closing,
+            on_whole=self._on_whole,
+        )
+
     def close(self, *, abort: bool = False) -> None:
         """Cancel running retrieves, release the associations, close the port. Do nothing if closed.
 
@@ -199,22 +212,24 @@ class Client:
         """
         with self._lock:
             closed, self._closed = self._closed, True
-            idle, self._idle = self._idle, []
-            running = tuple(self._running.values())
+            idle = self._idle.clear(closed=True)
+            unfinished = tuple(self._unfinished.values())
         if closed:
             return
         with contextlib.ExitStack() as stack:  # runs every callback, last one first, even if one raises
+            stack.callback(settle, unfinished, 1.0, abort=abort)  # a long flush has ended with its target
             for _, target in self._targets.values():
                 stack.callback(target.close)
             if self._target is not None:
                 stack.callback(self._target.close)
             stack.callback(self._server.close)
-            for _, association in idle:
+            for association in idle:
                 stack.callback(association.close)
                 if not abort:
-                    stack.callback(_release_quietly, association)
-            for one in running:
-                stack.callback(one.abort)
+                    stack.callback(release_quietly, association)
+            stack.callback(settle, unfinished, 10.0, abort=abort)
+            for one in unfinished:
+                stack.callback(one.cancel)
 
     @property
     def port(self) -> int:
@@ -246,26 +261,34 @@ class Client:
         Raise ``UsageError`` for unusable keys, ``PeerError`` if no association can be opened, and any exception of
         ``on_event``.
         """
-        return self._retrieve_of(keys, to, on_event).run()
+        one = self._retrieve_of(keys, to)
+        if on_event is not None:
+            one.observe(on_event)
+        return one.run()
 
     def start(self, keys: Keys, to: Destination | None = None) -> Retrieve:
         """Start a retrieve in its own thread and return its handle; see ``retrieve``."""
-        return self._retrieve_of(keys, to, None).start()
+        return self._retrieve_of(keys, to).start()
 
     def retrieve_many(
         self, rows: Iterable[Mapping[str, object]], to: Destination | None = None, *, jobs: int = 1
     ) -> Iterator[Result | Exception]:
         """Retrieve the objects of each entry, ``jobs`` at a time, and yield results in the order of the entries.
 
-        An entry that fails with an exception yields the exception. Columns that are not keywords are ignored.
+        An entry that fails with an exception yields the exception. The columns are named by keyword, in any case, with
+        or without blanks; those that name no attribute are ignored. What an entry matches is listed first (C-FIND).
         """
         from concurrent.futures import ThreadPoolExecutor  # late: needed for many entries alone
 
         from movescu.query.python_keys import keys_of_row
 
+        columns: dict[str, int | None] = {}
+        # With an inventory, an accession number can be retrieved, and each object is attributed to its entry.
+        retry = replace(self.config.retry, resume=True)
+
         def one(row: Mapping[str, object]) -> Result | Exception:
             try:
-                return self.retrieve(keys_of_row(row), to)
+                return self._retrieve_of(keys_of_row(row, columns), to, retry).run()
             except Exception as error:  # noqa: BLE001 - yielded in place of a result
                 return error
 
@@ -273,23 +296,20 @@ class Client:
         with ThreadPoolExecutor(jobs, "movescu-job") as pool:
             yield from pool.map(one, rows)
 
-    def _retrieve_of(self, keys: Keys, to: Destination | None, on_event: EventSink | None) -> Retrieve:
+    def _retrieve_of(self, keys: Keys, to: Destination | None, retry: Retry | None = None) -> Retrieve:
         from movescu.query.python_keys import identifier_of
 
         self.open()
         identifier, model = identifier_of(keys)
         request = replace(self.config.request, model=self._given_model or model)
-        made = self.prepare((identifier,), config=replace(self.config, request=request), target=self._target_of(to))
-        if on_event is not None:
-            made.observe(on_event)
-        return made
+        config = replace(self.config, request=request, retry=retry or self.config.retry)
+        return self.prepare((identifier,), config=config, target=self._target_of(to))
 
     def _target_of(self, to: Destination | None) -> Target | None:
         """Return the open target of a destination, the same one for the same destination."""
         if self._target is None:
             return None
         from movescu.storage.sinks import refuse_inside, storage_options
-        from movescu.storage.target import Target
 
         with self._lock:
             if to is None:
@@ -297,7 +317,7 @@ class Client:
             elif (known := self._targets.get(id(to))) is not None and known[0] is to:
                 target = known[1]
             else:
-                target = Target(storage_options(to), indexed=self._indexed)
+                target = self._open_target(storage_options(to))
                 self._targets[id(to)] = to, target
         refuse_inside(target.storage.sink)
         return target
@@ -333,55 +353,38 @@ class Client:
 
     @property
     def own_address(self) -> tuple[str, int]:
-        """Our address and port as the archive sees them; empty without an association, 0 without a port."""
-        with self._lock:
-            address = next((association.local_address for _, association in self._idle), "")
-        return address, self.port
+        """Our address and port as the archive sees them; empty before the first association, 0 without a port."""
+        return self._own_address, self.port
 
     @property
     def is_connected(self) -> bool:
         """Whether an idle association is open."""
-        with self._lock:
-            return bool(self._idle)
+        return len(self._idle) > 0
 
     def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
-        """Return an idle association of the same model, else a new one, not open."""
-        while True:
-            with self._lock:
-                place = next((n for n, (model, _) in enumerate(self._idle) if model == config.request.model), None)
-                association = None if place is None else self._idle.pop(place)[1]
-            if association is None:
-                further = (STUDY_ROOT_FIND,) if config.retry.lists else ()
-                association = self.association(further=further, config=config, until=until)
-            elif association.ended():  # most likely, ended by the archive
-                association.close()
-                continue
-            association.take_up(until=until, observer=observer)
-            return association
+        """Return an idle association of the same contexts, else a new one, not open."""
+        association = self._idle.pop(config)
+        if association is None:
+            further = (STUDY_ROOT_FIND,) if config.retry.lists else ()
+            association = self.association(further=further, config=config, until=until)
+        association.take_up(until=until, observer=observer)
+        return association
 
     def give_back(self, association: ArchiveAssociation, config: Config) -> None:
         """Keep an open association for the next retrieve."""
-        with self._lock:
-            if association.is_open and not self._closed:
-                self._idle.append((config.request.model, association))
-                return
-        association.close()
+        self._own_address = association.local_address
+        self._idle.add(association, config)
 
     def release(self) -> None:
         """Release the idle associations. Raise ``PeerError`` if the archive does not confirm."""
-        for association in self._taken():
+        for association in self._idle.clear():
             with contextlib.closing(association):
                 association.release()
 
     def abort(self) -> None:
         """Abort the idle associations."""
-        for association in self._taken():
+        for association in self._idle.clear():
             association.close()
-
-    def _taken(self) -> list[ArchiveAssociation]:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        return [association for _, association in idle]
 
     def observers(self, further: Sequence[Observer]) -> Observer | None:
         """Return the client's observers and further ones as one, None if there are none."""
@@ -392,6 +395,16 @@ class Client:
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory has the whole object. Raise ``StoreError`` if the index fails."""
         return self._target is not None and self._target.whole(sop_instance_uid)
+
+    @property
+    def target(self) -> Target | None:
+        """The destination of the objects by default, None before ``open`` and without a port."""
+        return self._target
+
+    def keep(self, sop_instance_uids: Iterable[str]) -> None:
+        """Regard objects as whole from now on, so that later retrieves with an inventory do not request them again."""
+        if self._target is not None:
+            self._target.keep(sop_instance_uids)
 
     def flush(self) -> None:
         """Wait until stored objects are on the disk. Raise ``StoreError`` if they cannot be flushed."""
@@ -406,36 +419,26 @@ class Client:
     def begin(self, one: Retrieve) -> bool:
         """Register a running retrieve. Return True if it is the only one. Raise ``UsageError`` if closed."""
         with self._lock:
-            if self._closed:
-                raise UsageError("the client is closed", hint="make a new client")
+            self.expect(one)
             self._running[id(one)] = one
             return len(self._running) == 1
 
+    def expect(self, one: Retrieve) -> None:
+        """Have ``close`` end a retrieve that is about to run. Raise ``UsageError`` if closed."""
+        with self._lock:
+            if self._closed:
+                raise UsageError("the client is closed", hint="make a new client")
+            self._unfinished[id(one)] = one
+
     def end(self, one: Retrieve) -> None:
-        """Unregister a retrieve."""
+        """Note that a retrieve receives no more objects."""
         with self._lock:
             self._running.pop(id(one), None)
 
-
-class _Counter:
-    """Message IDs for several threads: 1 to 65535, then from 1 again (PS3.7 9.1.4.1.1)."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._lock = clock.Lock()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> int:
+    def finish(self, one: Retrieve) -> None:
+        """Forget a retrieve that has ended."""
         with self._lock:
-            self._number = self._number % 0xFFFF + 1
-            return self._number
-
-
-def _release_quietly(association: ArchiveAssociation) -> None:
-    with contextlib.suppress(PeerError):  # the objects have been stored all the same
-        association.release()
+            self._unfinished.pop(id(one), None)
 
 
 def make_tls(options: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None, *, accepting: bool) -> TLS | None:

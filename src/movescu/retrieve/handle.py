@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from movescu._runtime import clock
+from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.errors import PeerError, StoreError, UsageError
 from movescu.retrieve.attempts import AttemptLoop
@@ -17,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from queue import SimpleQueue
-    from typing import Protocol, Self
+    from typing import Final, Protocol, Self
 
     from movescu.events import Event, EventSink
     from movescu.query.identifier import Identifier
@@ -44,7 +45,13 @@ if TYPE_CHECKING:
             """Register a running retrieve. Return True if it is the only one."""
 
         def end(self, one: Retrieve) -> None:
-            """Unregister a retrieve."""
+            """Note that a retrieve receives no more objects."""
+
+        def expect(self, one: Retrieve) -> None:
+            """Have ``close`` end a retrieve that is about to run. Raise ``UsageError`` if closed."""
+
+        def finish(self, one: Retrieve) -> None:
+            """Forget a retrieve that has ended."""
 
         def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
             """Return an association for a retrieve."""
@@ -54,6 +61,15 @@ if TYPE_CHECKING:
 
         def observers(self, further: Sequence[Observer]) -> Observer | None:
             """Return the client's observers and further ones as one, None if there are none."""
+
+
+_log: Final = logger_of("movescu.retrieve")
+
+_REPORTED: Final = 1000  # objects not whole on the disk that are reported with the reason
+_ABORT_SECONDS: Final = 10.0
+"""Seconds. Wait for a cancelled retrieve before it loses the archive."""
+_LAST_SECONDS: Final = 2.0
+"""Seconds. Wait for it after that."""
 
 
 class Retrieve:
@@ -84,6 +100,8 @@ class Retrieve:
         self._association: ArchiveAssociation | None = None
         self._loop: AttemptLoop | None = None
         self._thread: clock.Thread | None = None
+        self._runner: clock.Thread | None = None
+        self._ended = clock.Event()
         self._result: Result | None = None
         self._error: BaseException | None = None
         self.states: list[RequestState] = []
@@ -124,17 +142,40 @@ class Retrieve:
         self._client.server.wake()
 
     def abort(self) -> None:
-        """Cancel, and wait for the thread for a limited time."""
+        """Cancel, and wait for the end for a limited time."""
         self.cancel()
-        if self._thread is not None and self._thread is not clock.current_thread():
-            self._thread.join(10)
+        self.settle(_ABORT_SECONDS)
+
+    def settle(self, seconds: float) -> None:
+        """Wait for the end, that of the flush included, for a limited time; then lose the archive.
+
+        Nothing in the retrieve's own thread.
+        """
+        if self._runner is clock.current_thread():
+            return
+        if not self._ended.wait(seconds):
+            if (association := self._association) is not None:
+                association.interrupt()
+            self._ended.wait(_LAST_SECONDS)
+        if self._thread is not None and self._ended.is_set():
+            self._thread.join()
+
+    @property
+    def started(self) -> bool:
+        """Whether the retrieve has a thread of its own."""
+        return self._thread is not None
 
     def start(self) -> Self:
         """Start the retrieve in its own thread."""
         self._happened = clock.queue()
         self.observe(self._happened.put)
+        self._client.expect(self)
         self._thread = clock.Thread(target=self._run_noting, name="movescu-retrieve", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # the system's limit of threads
+            self._client.finish(self)
+            raise
         return self
 
     def _run_noting(self) -> None:
@@ -203,14 +244,16 @@ class Retrieve:
     def run(self) -> Result:
         """Run the retrieve in this thread and return the result; see ``Client.retrieve``."""
         begun = clock.now()
-        alone = self._client.begin(self)
+        self._runner = clock.current_thread()
         try:
-            self._result = self._run(begun, alone=alone)
+            self._result = self._run(begun, alone=self._client.begin(self))
         except BaseException as error:
             self._error = error
             raise
         finally:
             self._judging = False
+            self._client.finish(self)
+            self._ended.set()
             if self._happened is not None:
                 self._happened.put(None)
         if self._failure is not None:
@@ -291,14 +334,42 @@ class Retrieve:
             self.on_leave(association)
 
     def _judged(self) -> Result:
-        """Flush the target and return the result."""
+        """Flush the target, check the objects in it, and return the result."""
         result = joined(self.states, self._client.server.rejected)
         if self.cancelled and not self.states:
             result = replace(result, evidence=replace(result.evidence, cancelled=True))
         if self._target is not None:
             try:
                 self._target.flush()
+                result = self._checked(self._target, result)
             except StoreError as error:
                 evidence = replace(result.evidence, unflushed=True)
                 result = replace(result, evidence=evidence, errors=(*result.errors, str(error)))
         return result
+
+    def _checked(self, target: Target, result: Result) -> Result:
+        """Count the objects as missing that the target does not have as they were stored."""
+        objects: dict[str, str] = {}
+        for state in self.states:
+            listed = {} if state.inventory is None else state.inventory.objects
+            objects.update((uid, listed[uid].study if uid in listed else "") for uid in state.here)
+        lost = target.check(objects)
+        for uid, reason in lost.items():
+            _log.error("incomplete: SOP instance %s is not whole on the disk: %s", uid, reason)
+        if not lost:
+            return result
+        evidence = replace(result.evidence, missing=result.evidence.missing + len(lost))
+        missing = tuple(sorted({*result.missing_uids, *lost}))
+        failures = {**result.failures, **dict(list(lost.items())[:_REPORTED])}
+        return replace(result, evidence=evidence, missing_uids=missing, failures=failures)
+
+
+def settle(retrieves: Sequence[Retrieve], seconds: float, *, abort: bool) -> None:
+    """Wait for the end of cancelled retrieves, for a limited time in all.
+
+    ``abort``: not for those in threads of the caller, who wants to end.
+    """
+    until = clock.now() + seconds
+    for one in retrieves:
+        if one.started or not abort:
+            one.settle(max(until - clock.now(), 0.0))

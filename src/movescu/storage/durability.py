@@ -3,8 +3,9 @@
 ``Durability.END``, the default, costs little while objects are received. A few files are flushed one by one at the end.
 For many files, the whole file system is flushed by ``syncfs(2)`` (which reports write errors since Linux 5.8): by a
 thread in the background whenever another 64 MiB were written, and once more at the end. An ``fsync`` for each of many
-small files would take far longer than receiving them. Without ``syncfs``, files beyond the first few are flushed when
-they are committed.
+small files would take far longer than receiving them. Where many retrieves end one after the other (``grouped``), even
+a few files are flushed so: with their folders they would take an ``fsync`` each. Without ``syncfs``, files beyond the
+first few are flushed when they are committed.
 """
 
 from __future__ import annotations
@@ -46,9 +47,14 @@ def durability_of(value: Durability | str) -> Durability:
 
 
 class Flusher:
-    """Flushes the files that are committed to one directory. Every method raises ``OSError``."""
+    """Flushes the files that are committed to one directory. Every method raises ``OSError``.
 
-    def __init__(self, directory: int, durability: Durability) -> None:
+    ``grouped``: flush even a few files together. Default: False.
+    """
+
+    def __init__(self, directory: int, durability: Durability, *, grouped: bool = False) -> None:
+        self._limit = 0 if grouped else _FEW
+        self._unflushed = False  # whether a file was committed since the last flush of the file system
         self._directory = directory
         self._durability = durability
         self._lock = clock.Lock()
@@ -86,6 +92,7 @@ class Flusher:
         ``fd``: the file, if it had no name before: btrfs does not flush an unnamed file before Linux 6.17, and reports
         success.
         """
+        self._unflushed = True  # again: a flush may have come between the file and its name
         if self._durability is Durability.OBJECT:
             if fd >= 0:
                 files.fsync(fd)
@@ -93,13 +100,15 @@ class Flusher:
 
     def _remember(self, name: str, size: int) -> bool:
         """Remember a file for ``finish``; True if it has to be flushed at once instead."""
+        self._unflushed = True
         among_few = not self._many
         if among_few:
             self._few.append(name)
-            if len(self._few) > _FEW:
+            if len(self._few) > self._limit:
                 self._many = True
                 self._syncfs = files.find_syncfs()  # without it, the first few are still flushed at the end
-        self._folders.add(name.rpartition("/")[0])
+        if self._syncfs is None:
+            self._folders.add(name.rpartition("/")[0])
         self._size += size
         if self._syncfs is not None and self._size >= _BEHIND:
             self._size = 0
@@ -137,13 +146,23 @@ class Flusher:
         if self._failure is not None:
             raise self._failure
         if self._syncfs is not None:
-            self._syncfs(self._directory)
+            self._sync_all(self._syncfs)
         elif self._few or self._many:
             for name in self._few:
                 self._flush(name)
             for name in _with_those_above(self._folders):
                 self._flush(name)
             files.fsync(self._directory)
+
+    def _sync_all(self, syncfs: Callable[[int], None]) -> None:
+        """Flush the file system, unless nothing was committed since that was last done."""
+        if self._unflushed:
+            self._unflushed = False
+            try:
+                syncfs(self._directory)
+            except OSError:
+                self._unflushed = True
+                raise
 
     def _flush(self, name: str) -> None:
         try:

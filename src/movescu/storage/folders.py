@@ -8,16 +8,21 @@ OS errors pass through; ``writer`` turns them into errors of this package.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 
 from movescu._runtime import clock
 from movescu.storage import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _KEPT: Final = 64  # open folders: one for each association at a time, far below the usual limit of descriptors
 
 
@@ -36,7 +41,8 @@ class Folder:
             files.close(fd)
 
     def __del__(self) -> None:
-        self.close()
+        with contextlib.suppress(OSError):  # nothing was written to it
+            self.close()
 
 
 class Folders:
@@ -78,3 +84,38 @@ def _open_or_make(name: str, above: int) -> int:
     with contextlib.suppress(FileExistsError):  # another process was faster
         files.mkdir(name, dir_fd=above)
     return files.openat(name, _OPEN, dir_fd=above)
+
+
+# -- names in an open folder -------------------------------------------------------------------------------------------
+
+
+def link(temporary: str, directory: int, name: str, where: int) -> bool:
+    """Give a file a second name; False if the file system has no links. Raise ``FileExistsError`` if it is taken."""
+    try:
+        files.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return False
+    return True
+
+
+def exists(name: str, where: int) -> bool:
+    """Return True if anything in an open folder has the name."""
+    try:
+        files.stat(name, dir_fd=where, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def is_taken(name: str, where: int, is_other: Callable[[int], bool]) -> bool:
+    """Return True if another object, or anything but a file, has the name."""
+    try:
+        existing = files.openat(name, _OPEN_FILE, dir_fd=where)
+    except OSError:
+        return exists(name, where)
+    try:
+        return not stat.S_ISREG(files.fstat(existing).st_mode) or is_other(existing)
+    finally:
+        files.close(existing)

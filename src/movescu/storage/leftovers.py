@@ -113,23 +113,31 @@ class Sweep:
     """Removes the leftovers in a directory, in a thread of its own: the directory may have very many names."""
 
     def __init__(self, directory: int, lock: RunLock) -> None:
-        self._directory = files.dup(directory)
-        self._boot, self._own_mark, self._now = lock.boot, lock.mark, lock.made
+        self._boot, self._own_mark = lock.boot, lock.mark
         self._removed = 0
+        self._thread: clock.Thread | None = None
+        try:
+            self._now = lock.made
+            self._directory = files.dup(directory)
+        except OSError as error:  # out of descriptors: the next run sweeps
+            _not_swept(error)
+            return
         self._thread = clock.Thread(target=self._run, name="movescu-leftovers", daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
         """Wait for the end, for a few seconds at most."""
-        self._thread.join(_JOIN_SECONDS)
+        if self._thread is not None:
+            self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
         try:
             self._sweep()
         except OSError as error:
-            _log.info("cannot look for temporary files of killed runs: %s", error.strerror)
+            _not_swept(error)
         finally:
-            files.close(self._directory)
+            with contextlib.suppress(OSError):  # nothing was written to it
+                files.close(self._directory)
         if self._removed:
             noun = "file" if self._removed == 1 else "files"
             _log.info("removed %d temporary %s of killed runs", self._removed, noun)
@@ -178,6 +186,10 @@ class Sweep:
         with contextlib.suppress(OSError):  # another run was faster, or it is another user's
             files.unlink(entry.name, dir_fd=self._directory)
             self._removed += not entry.is_lock
+
+
+def _not_swept(error: OSError) -> None:
+    _log.info("cannot look for temporary files of killed runs: %s", error.strerror)
 
 
 def _lock_name(mark: str) -> str:

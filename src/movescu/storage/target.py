@@ -9,46 +9,59 @@ from __future__ import annotations
 import contextlib
 
 from movescu._runtime import clock
+from movescu.errors import StoreError
 from movescu.storage.durability import Durability
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.index.index import Index
+    from movescu.storage.ledger import Ledger
     from movescu.storage.options import StorageOptions
     from movescu.storage.writer import OutputDirectory
 
 
 class Target:
-    """Destination of objects. ``indexed``: open the index of the output directory. Default: False.
+    """Destination of objects.
 
-    ``on_whole``: called with SOP instance UID and path, below the output directory, of each object that is stored or
-    found whole, in the thread of that. Default: None.
+    ``indexed``: open the index of the output directory. Default: False. ``proved``: examine objects when they are
+    stored, and again in ``check``. Default: as ``indexed``. ``grouped``: many retrieves are flushed one after the
+    other. Default: False. ``on_whole``: called with SOP instance UID and path, below the output directory, of each
+    object that is stored or found whole, in the thread of that. Default: None.
 
     Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError``, or ``StoreError`` if the index is unusable.
     """
 
     def __init__(
-        self, storage: StorageOptions, *, indexed: bool = False, on_whole: Callable[[str, str], None] | None = None
+        self,
+        storage: StorageOptions,
+        *,
+        indexed: bool = False,
+        proved: bool = False,
+        grouped: bool = False,
+        on_whole: Callable[[str, str], None] | None = None,
     ) -> None:
         self.storage = storage
         self._on_whole = on_whole
         self.index: Index | None = None
         """The whole objects in the output directory, if ``indexed``."""
         self._directory: OutputDirectory | None = None
+        self._ledger: Ledger | None = None
         self._factory: Callable[[Incoming], ObjectReceiver] | None = None
+        self._kept: set[str] = set()
         self._making = clock.Lock()
         self._flushing = clock.Lock()
         self._closed = False
         if storage.to_files:
-            self._open(indexed=indexed)
+            self._open(indexed=indexed, proved=proved or indexed, grouped=grouped)
 
-    def _open(self, *, indexed: bool) -> None:
+    def _open(self, *, indexed: bool, proved: bool, grouped: bool) -> None:
         from movescu.storage.writer import OutputDirectory  # late: needed for files alone
 
-        directory = self._directory = OutputDirectory(self.storage.directory, self.storage.durability)
+        directory = self._directory = OutputDirectory(self.storage.directory, self.storage.durability, grouped=grouped)
         try:
             directory.remove_leftovers()
             if indexed:
@@ -58,6 +71,10 @@ class Target:
                 self.index = open_index(
                     self.storage.directory, self.storage.layout, durable=durable, rely=directory.rely
                 )
+            if proved:
+                from movescu.storage.ledger import Ledger  # late: needed to prove alone
+
+                self._ledger = Ledger(directory, self.index)
         except BaseException:
             directory.close()
             raise
@@ -75,11 +92,8 @@ class Target:
 
         with self._making:
             if self._factory is None:
-                told = self._on_whole
-                if self.index is not None:
-                    told = self.index.add if told is None else self._added
-                kept = {} if told is None else {"on_kept": told}
-                self._factory = receiver_factory(self.storage, self._directory, **kept)
+                told = {} if self._on_whole is None else {"on_kept": self._on_whole}
+                self._factory = receiver_factory(self.storage, self._directory, **told, ledger=self._ledger)
 
     def expect_next(self) -> None:
         """Prepare for the next object."""
@@ -88,27 +102,48 @@ class Target:
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory is known to have the whole object. Raise ``StoreError``."""
-        if self.index is None or self._on_whole is None:
-            return self.index is not None and self.index.whole(sop_instance_uid)
-        path = self.index.path(sop_instance_uid)
-        if path is not None:
+        if sop_instance_uid in self._kept:
+            return True
+        path = None if self._ledger is None else self._ledger.path(sop_instance_uid)
+        if path is not None and self._on_whole is not None:
             self._on_whole(sop_instance_uid, path)
         return path is not None
 
-    def _added(self, sop_instance_uid: str, path: str) -> None:
-        """Pass an object that was stored to the index and to ``on_whole``."""
-        assert self.index is not None  # see prepare()
-        assert self._on_whole is not None
-        self.index.add(sop_instance_uid, path)
-        self._on_whole(sop_instance_uid, path)
+    def check(self, objects: Mapping[str, str]) -> dict[str, str]:
+        """Return those of the objects that are not whole in the directory, with the reasons, by SOP instance UID.
+
+        ``objects``: study instance UIDs, empty if unknown, by SOP instance UID. Without ``proved`` nothing is checked.
+        Raise ``StoreError`` if the index fails.
+        """
+        return {} if self._ledger is None else self._ledger.check(objects)
+
+    def keep(self, sop_instance_uids: Iterable[str]) -> None:
+        """Regard objects as whole without an index: they were stored for an earlier request of the same run."""
+        if self.index is None:
+            self._kept.update(sop_instance_uids)
 
     def flush(self) -> None:
-        """Wait until every stored object is on the disk, if durability requires it. Raise ``StoreError``."""
+        """Wait until every stored object is on the disk, if durability requires it.
+
+        Raise ``StoreError`` if that fails, or if the path of the output directory no longer leads to it.
+        """
         with self._flushing:
+            if self._closed:
+                raise StoreError("the output directory was closed before its files were flushed")
+            batch = None if self.index is None else self.index.begin_flush()
             if self._directory is not None:
                 self._directory.flush()
             if self.index is not None and self.storage.durability is not Durability.OFF:
-                self.index.flushed()
+                self.index.flushed(batch)
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
+        """Save the index with a transaction of another user of its database; see ``Index.saving``."""
+        if self.index is None:
+            yield lambda _: None
+        else:
+            with self.index.saving() as save:
+                yield save
 
     def close(self) -> None:
         """Close everything; may be called again."""
@@ -116,7 +151,7 @@ class Target:
             closed, self._closed = self._closed, True
         if closed:
             return
-        with contextlib.ExitStack() as stack:
+        with self._flushing, contextlib.ExitStack() as stack:  # not before a flush that goes on has ended
             if self._directory is not None:
                 stack.callback(self._directory.close)
             if self.index is not None:

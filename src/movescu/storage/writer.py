@@ -11,7 +11,6 @@ together even if the directory is renamed during the retrieve. OS errors of file
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import stat
@@ -22,7 +21,7 @@ from movescu._runtime.record import Record
 from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
 from movescu.storage import files
 from movescu.storage.durability import Durability, Flusher
-from movescu.storage.folders import Folder, Folders
+from movescu.storage.folders import Folder, Folders, exists, is_taken, link
 from movescu.storage.leftovers import RunLock, Sweep
 
 TYPE_CHECKING = False
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Final
 
-_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -65,37 +63,33 @@ class OutputDirectory:
     """An existing directory that objects are written into.
 
     Raise ``DirectoryNotFoundError`` if it does not exist, ``DirectoryNotWritableError`` if it is not writable.
+    ``grouped``: flush even a few files together. Default: False.
     """
 
-    def __init__(self, path: str, durability: Durability = Durability.END) -> None:
+    def __init__(self, path: str, durability: Durability = Durability.END, *, grouped: bool = False) -> None:
         self.path = path
-        if not files.isdir(path):
-            what = "is not a directory" if files.exists(path) else "does not exist"
-            raise DirectoryNotFoundError(
-                f"output directory {what}: {path!r}",
-                hint="create the directory, or name another with --output-directory",
-            )
+        check_directory(path)
         try:
-            self._fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _not_writable(path, error) from error
-        if not files.access(path, os.W_OK | os.X_OK):
-            files.close(self._fd)
-            raise _not_writable(path, None)
-        self._flusher = Flusher(self._fd, durability)
-        self._top = Folder(self._fd)
+        self._flusher = Flusher(fd, durability, grouped=grouped)
+        self._top = Folder(fd)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
         self._naming = clock.Lock()
         self._numbers = itertools.count(1)
-        self._lock = RunLock(self._fd)
+        self._lock = RunLock(fd)
         self._mark = self._lock.mark
         self._sweep: Sweep | None = None
         self._spare: list[int] = []  # descriptors of empty files without a name, opened ahead
         self._unnamed: bool | None = None  # whether files can be without a name; None before the first try
+        self.conflicts: set[str] = set()
+        """Paths of files that were written since this was opened, and then replaced by others of their name."""
+        self._began = 0  # when the first file was made, in ns, by the clock of the file system
 
     def remove_leftovers(self) -> None:
         """Start to remove the temporary files of killed runs; ``close`` waits for the end of that."""
-        self._sweep = Sweep(self._fd, self._lock)
+        self._sweep = Sweep(self._top.fd, self._lock)
 
     def create(self) -> ObjectFile:
         """Open a new file, without a name or with a temporary one. Raise ``StoreError`` if that fails."""
@@ -106,9 +100,11 @@ class OutputDirectory:
                 return ObjectFile(self, self._spare.pop(), "")
         name = "" if self._unnamed else self._temporary_name()
         try:
-            fd = files.openat(name, _CREATE, _MODE, dir_fd=self._fd) if name else self._open_unnamed()
+            fd = files.openat(name, _CREATE, _MODE, dir_fd=self._top.fd) if name else self._open_unnamed()
         except OSError as error:
             raise _store_error(f"cannot create a file in {self.path!r}", error) from error
+        with contextlib.suppress(OSError):
+            self._began = self._began or files.fstat(fd).st_mtime_ns
         return ObjectFile(self, fd, name)
 
     def prepare(self) -> None:
@@ -124,7 +120,7 @@ class OutputDirectory:
     def rely(self, path: str, size: int) -> None:
         """Have ``flush`` flush the file of an earlier run, too. Raise ``StoreError`` if it cannot be read."""
         try:
-            fd = files.openat(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
+            fd = files.openat(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._top.fd)
         except OSError as error:
             raise _store_error(f"cannot read {path!r} in {self.path!r}", error) from error
         try:
@@ -138,7 +134,7 @@ class OutputDirectory:
         return f".movescu-{self._mark}-{next(self._numbers)}.part"
 
     def _open_unnamed(self) -> int:
-        return files.openat(".", _UNNAMED, _MODE, dir_fd=self._fd)
+        return files.openat(".", _UNNAMED, _MODE, dir_fd=self._top.fd)
 
     def _try_unnamed(self) -> bool:
         """Return True if a file can be opened without a name here, and then be given one."""
@@ -156,7 +152,7 @@ class OutputDirectory:
     def _name(self, fd: int) -> str:
         """Give a file without a name a temporary one, and return it."""
         name = self._temporary_name()
-        files.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._fd)
+        files.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._top.fd)
         return name
 
     def spool(self) -> ObjectFile:
@@ -203,16 +199,16 @@ class OutputDirectory:
         """Give a file with a temporary name its own, in place of whatever has that."""
         outcome = Naming.CREATED
         try:
-            if alternative is not None and _is_taken(_last(path), folder.fd, alternative):
+            if alternative is not None and is_taken(_last(path), folder.fd, alternative.is_other):
                 path, alternative = alternative.path, None
-            if _exists(_last(path), folder.fd):
+            if exists(_last(path), folder.fd):
                 outcome = self._compare(file.fd, path, folder.fd)
             if outcome is not Naming.SAME:
                 self._flusher.written(file.fd, path, file.size)
         finally:
             file.close()
         if outcome is Naming.SAME:
-            files.unlink(file.name, dir_fd=self._fd)
+            files.unlink(file.name, dir_fd=self._top.fd)
         else:
             self._rename(file.name, path, folder, exclusive=outcome is Naming.CREATED and alternative is not None)
         return outcome, path
@@ -226,10 +222,10 @@ class OutputDirectory:
         """Give a file its name; ``exclusive``: fail if another process has just given it to another object."""
         name = _last(path)
         try:
-            if exclusive and _link(temporary, self._fd, name, folder.fd):
-                files.unlink(temporary, dir_fd=self._fd)
+            if exclusive and link(temporary, self._top.fd, name, folder.fd):
+                files.unlink(temporary, dir_fd=self._top.fd)
             else:
-                files.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=folder.fd)
+                files.replace(temporary, name, src_dir_fd=self._top.fd, dst_dir_fd=folder.fd)
         except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
             raise
@@ -247,25 +243,51 @@ class OutputDirectory:
                 self._flusher.written(existing, path, status.st_size)
         finally:
             files.close(existing)
+        if not same and self.wrote(status):
+            self.conflicts.add(path)
         return Naming.SAME if same else Naming.REPLACED
+
+    def wrote(self, status: os.stat_result) -> bool:
+        """Return True if a file was written since this directory was opened."""
+        return 0 < self._began <= status.st_mtime_ns
+
+    def status(self, path: str) -> os.stat_result | None:
+        """Return the status of a regular file below this directory, None if there is none."""
+        with contextlib.suppress(OSError):
+            status = files.stat(path, dir_fd=self._top.fd, follow_symlinks=False)
+            return status if stat.S_ISREG(status.st_mode) else None
+        return None
+
+    def open_file(self, path: str) -> int:
+        """Return a descriptor for reading a file below this directory. Raise ``OSError``."""
+        return files.openat(path, _OPEN, dir_fd=self._top.fd)
 
     def remove(self, name: str) -> None:
         """Remove the file of a temporary name, if it exists; nothing for an empty name."""
         if not name:
             return
         with contextlib.suppress(OSError):
-            files.unlink(name, dir_fd=self._fd)
+            files.unlink(name, dir_fd=self._top.fd)
 
     def full_name(self, name: str) -> str:
         """Return the full path of a file in this directory, as DCMTK prints it."""
         return os.path.join(self.path, name)
 
     def flush(self) -> None:
-        """Wait until every committed file is on the disk. Raise ``StoreError`` if that fails."""
+        """Wait until every committed file is on the disk. Raise ``StoreError`` if that fails.
+
+        Also if the path of this directory no longer leads to it.
+        """
         try:
             self._flusher.finish()
         except OSError as error:
             raise _store_error(f"cannot flush {self.path!r} to the disk", error) from error
+        try:
+            now, opened = files.stat(self.path), files.fstat(self._top.fd)
+        except OSError as error:
+            raise _moved(self.path, error.strerror) from error
+        if (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
+            raise _moved(self.path, "another directory has its name")
 
     def close(self) -> None:
         """Close the descriptors, and remove the lock."""
@@ -325,7 +347,9 @@ class ObjectFile:
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes of the data set."""
         try:
-            files.pwrite(self.fd, data, self._offset + position)
+            written = files.pwrite(self.fd, data, self._offset + position)
+            while written < len(data):  # as in write_all()
+                written += files.pwrite(self.fd, data[written:], self._offset + position + written)
         except OSError as error:
             raise self._error("write to", error) from error
 
@@ -381,40 +405,20 @@ class ObjectFile:
         return _store_error(f"cannot {what} a file in {self._directory.path!r}", error)
 
 
+def check_directory(path: str) -> None:
+    """Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` unless objects can be stored in a directory."""
+    if not files.isdir(path):
+        what = "is not a directory" if files.exists(path) else "does not exist"
+        raise DirectoryNotFoundError(
+            f"output directory {what}: {path!r}",
+            hint="create the directory, or name another with --output-directory",
+        )
+    if not files.access(path, os.W_OK | os.X_OK):
+        raise _not_writable(path, None)
+
+
 def _last(path: str) -> str:
     return path.rpartition("/")[2]
-
-
-def _link(temporary: str, directory: int, name: str, where: int) -> bool:
-    """Give a file a second name; False if the file system has no links. Raise ``FileExistsError`` if it is taken."""
-    try:
-        files.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        return False
-    return True
-
-
-def _exists(name: str, where: int) -> bool:
-    """Return True if anything in an open folder has the name."""
-    try:
-        files.stat(name, dir_fd=where, follow_symlinks=False)
-    except OSError:
-        return False
-    return True
-
-
-def _is_taken(name: str, where: int, alternative: Alternative) -> bool:
-    """Return True if another object, or anything but a file, has the name."""
-    try:
-        existing = files.openat(name, _OPEN, dir_fd=where)
-    except OSError:
-        return _exists(name, where)
-    try:
-        return not stat.S_ISREG(files.fstat(existing).st_mode) or alternative.is_other(existing)
-    finally:
-        files.close(existing)
 
 
 def _same_content(existing: int, new: int) -> bool:
@@ -429,6 +433,13 @@ def _same_content(existing: int, new: int) -> bool:
 
 def _store_error(what: str, error: OSError) -> StoreError:
     return StoreError(f"{what}: {error.strerror}", hint="check free space and permissions of the output directory")
+
+
+def _moved(path: str, why: str | None) -> StoreError:
+    return StoreError(
+        f"output directory {path!r} was moved or replaced while objects were stored in it: {why}",
+        hint="the objects are in the directory that had the name before",
+    )
 
 
 def _not_writable(path: str, error: OSError | None) -> DirectoryNotWritableError:

@@ -181,7 +181,8 @@ class _Sender:
         try:
             yield connection
         except GeneratorExit:
-            self._farewell(connection)
+            with contextlib.suppress(PeerError):  # nobody awaits the outcomes of the rest any more
+                self._farewell(connection)
             raise
         except BaseException:
             connection.abort()

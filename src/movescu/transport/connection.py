@@ -25,6 +25,7 @@ from movescu.errors import (
     TimedOutError,
 )
 from movescu.transport.deadlines import Deadline
+from movescu.transport.oddities import Oddities
 from movescu.ul.association import Association
 from movescu.ul.indications import (
     AbortIndication,
@@ -36,7 +37,7 @@ from movescu.ul.indications import (
     ReleaseConfirmation,
     ReleaseIndication,
 )
-from movescu.ul.negotiation import Context, agreed
+from movescu.ul.negotiation import Context, agreed, unproposed_syntaxes
 from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 from movescu.ul.state_table import State
 from movescu.ul.user_information import UserInformation
@@ -65,12 +66,13 @@ class Connection:
     """An association and its transport connection.
 
     Established by ``request``, or by ``receive_request`` and ``accept``. ``contexts``: the accepted presentation
-    contexts by ID.
+    contexts by ID. ``oddities``: of the peers of the same port. Default: of this peer alone.
     """
 
-    def __init__(self, transport: Transport, association: Association) -> None:
+    def __init__(self, transport: Transport, association: Association, oddities: Oddities | None = None) -> None:
         self._transport = transport
         self._association = association
+        self._oddities = Oddities() if oddities is None else oddities
         self._indications: deque[Indication] = deque()
         self._traced = _log.isEnabledFor(TRACE)
         self.contexts: Mapping[int, Context] = {}
@@ -103,6 +105,10 @@ class Connection:
         """Bytes of the longest P-DATA-TF that the peer accepts, without the header; 0 is unlimited."""
         return self._association.peer_maximum_length
 
+    def tolerate(self, oddities: Iterable[str]) -> None:
+        """Log what the peer does that the standard forbids and that is accepted, once for each peer."""
+        self._oddities.note(self.peer, self._transport.peer_address, oddities)
+
     def fileno(self) -> int:
         """Return the socket's descriptor, for a wait on several at once."""
         return self._transport.fileno()
@@ -130,6 +136,11 @@ class Connection:
             if isinstance(indication.answer, AssociateRJ):
                 raise _rejected(indication.answer)
             connection.contexts = agreed(request, indication.answer)
+            unproposed = unproposed_syntaxes(request, indication.answer).items()
+            connection.tolerate(
+                f"presentation context {context_id} accepted with {syntax!r}, which was not proposed; it is not used"
+                for context_id, syntax in unproposed
+            )
             connection.peer_information = indication.answer.user_information
             _log.info("association accepted by %s", connection.peer)
         return connection
@@ -209,6 +220,9 @@ class Connection:
             self._indications.extend(self._association.buffer_updated(size, now))
         else:
             self._indications.extend(self._association.transport_closed(now))
+        if self._association.oddities:
+            self.tolerate(self._association.oddities)
+            self._association.oddities.clear()
         if self._traced:
             self._trace("P-DATA-TF of", self._indications)
 

@@ -16,6 +16,7 @@ from movescu.errors import MovescuError
 from movescu.transport import network
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline
+from movescu.transport.oddities import Oddities
 from movescu.transport.sockets import Transport
 from movescu.ul.association import Association
 from movescu.ul.pdu import AssociateRJ
@@ -73,6 +74,7 @@ class Listener:
         self._threads: set[clock.Thread] = set()
         self._closing = clock.Event()
         self._closed = False
+        self._oddities = Oddities()
         self._last_activity = 0.0  # of associations that have ended
         self._port = int(sock.getsockname()[1])
         self._wake, self._wakened = network.socketpair()
@@ -148,7 +150,7 @@ class Listener:
                 self._closing.wait(_EXHAUSTED_PAUSE)
             return
         transport = Transport(sock, f"{address[0]} port {address[1]}")
-        connection = Connection(transport, Association(maximum_length=self._maximum_length))
+        connection = Connection(transport, Association(maximum_length=self._maximum_length), self._oddities)
         thread = clock.Thread(target=self._run, args=(connection, transport), name="movescu-association", daemon=True)
         with self.changed:
             if len(self._unassociated) >= MAXIMUM_UNASSOCIATED:

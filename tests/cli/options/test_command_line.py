@@ -79,6 +79,7 @@ def test_defaults_are_as_documented() -> None:
         layout="flat",
         keys_only=False,
         accept_unknown=False,
+        accept_nonstandard=False,
         allowed_aets=(),
         require_called_aet=False,
         listen_address="",
@@ -209,6 +210,7 @@ def test_defaults_are_as_documented() -> None:
         ("--durable OFF", "durable", "off"),
         ("--layout study --port 11112", "layout", "study"),
         ("--accept-unknown", "accept_unknown", True),
+        ("+B --accept-nonstandard", "accept_nonstandard", True),
     ],
 )
 def test_option_sets_its_field(words: str, field: str, value: object) -> None:

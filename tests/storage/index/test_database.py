@@ -49,6 +49,7 @@ def test_users_of_the_database_do_not_see_each_other(tmp_path: Path) -> None:
     assert words(tmp_path) == ["one"]
 
 
+@pytest.mark.row("86")
 @pytest.mark.parametrize("where", [0, 4096, 5 * 4096], ids=["header", "page", "another page"])
 def test_damaged_database_is_moved_aside_and_a_new_one_made(
     tmp_path: Path, where: int, caplog: pytest.LogCaptureFixture
@@ -64,6 +65,46 @@ def test_damaged_database_is_moved_aside_and_a_new_one_made(
     assert "damaged" in caplog.text
     add(tmp_path, "again")
     assert words(tmp_path) == ["again"]
+
+
+@pytest.mark.row("86")
+def test_truncated_database_is_moved_aside(tmp_path: Path) -> None:
+    add(tmp_path, *(f"word {number}" for number in range(5000)))
+    file = tmp_path / FILE_NAME
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    assert words(tmp_path) == []
+    assert (tmp_path / f"{FILE_NAME}.damaged").exists()
+
+
+@pytest.mark.row("86")
+def test_database_of_another_program_is_moved_aside_and_not_changed(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as other:
+        other.execute("CREATE TABLE words_all (word TEXT)")
+        other.execute("INSERT INTO words_all VALUES ('foreign')")
+        other.commit()
+    content = (tmp_path / FILE_NAME).read_bytes()
+    assert words(tmp_path) == []
+    assert (tmp_path / f"{FILE_NAME}.damaged").read_bytes() == content
+
+
+@pytest.mark.row("86")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE movescu_tables SET version = 2",
+        "DROP TABLE words_all; CREATE TABLE words_all (word TEXT, more TEXT); INSERT INTO words_all VALUES ('a', 'b')",
+        "DROP TABLE words_all; CREATE VIEW words_all AS SELECT name AS word FROM movescu_tables",
+    ],
+    ids=["newer", "other columns", "a view"],
+)
+def test_tables_of_another_version_are_made_anew(tmp_path: Path, change: str) -> None:
+    add(tmp_path, "one")
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as other:
+        other.executescript(change)
+    assert words(tmp_path) == []
+    add(tmp_path, "two")
+    assert words(tmp_path) == ["two"]
 
 
 def test_failed_transaction_leaves_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -13,13 +14,16 @@ import pytest
 
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TransferSyntax
-from movescu.storage.index import index
+from movescu.storage import files
+from movescu.storage.index import flat as flat_index
+from movescu.storage.index import index, states
 from movescu.storage.index.database import FILE_NAME
 from movescu.storage.index.examination import whole_instance
 from movescu.storage.index.index import KeptIndex, open_index
 from movescu.storage.layout.template import parse_layout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from movescu.storage.layout.template import Layout
@@ -95,6 +99,23 @@ def test_index_has_whole_objects_only(
     assert known(tmp_path, flat=flat) == {"1.2.3"}
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_file_with_a_block_that_was_never_written_is_not_whole(tmp_path: Path, *, flat: bool) -> None:
+    """A loss of power leaves it so: of the right size, and with zeros where there were pixels."""
+    data = an_object("1.2.3", 300_000)
+    with (tmp_path / "CT.1.2.3").open("wb") as file:
+        file.write(data[:65536])
+        file.seek(200_000)
+        file.write(data[200_000:])
+        file.flush()
+        if os.lseek(file.fileno(), 0, os.SEEK_HOLE) == len(data):
+            pytest.skip("this file system has no holes")
+    put(tmp_path, "CT.1.2.4", an_object("1.2.4", 300_000))
+    opened = open_index(str(tmp_path), None if flat else parse_layout("study"))
+    assert [uid for uid in ("1.2.3", "1.2.4") if opened.whole(uid)] == ["1.2.4"]
+    opened.close()
+
+
 def test_flat_name_with_another_object_is_not_believed(tmp_path: Path) -> None:
     put(tmp_path, "CT.1.2.3", an_object("1.2.4"))
     opened = open_index(str(tmp_path), None)
@@ -151,6 +172,7 @@ def test_object_with_two_files_is_whole_while_one_of_them_is(tmp_path: Path) -> 
     assert known(tmp_path) == {"1.1"}
 
 
+@pytest.mark.row("86")
 @pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"\xa5" * 5000)])
 def test_lost_or_damaged_index_is_made_again(tmp_path: Path, damage: object) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
@@ -195,13 +217,15 @@ def test_link_to_another_folder_is_not_followed(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
-from movescu.storage.index import index
+from movescu.storage import files
+from movescu.storage.index import flat as flat_index
+from movescu.storage.index import index, states
 from movescu.storage.layout.template import parse_layout
 index._OFTEN = 0.01
 folder, source = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
 opened = index.open_index(str(folder), parse_layout("study"))
-noted, note = threading.Event(), opened._note
-opened._note = lambda *what: (note(*what), noted.set())
+noted, keep = threading.Event(), opened._keep
+opened._keep = lambda: (keep(), noted.set())
 (folder / "a").mkdir()
 for number in range(300):
     (folder / "a" / f"{number}.dcm").write_bytes(source.replace(b"1.000", b"1.%03d" % number))
@@ -273,6 +297,181 @@ def test_flush_reads_no_indexed_file(tmp_path: Path) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     opened.add("1.1", "a/1.dcm")
     opened.flushed()
-    opened.close()
+    opened._keep()
     assert [one for one in statements if one.startswith("INSERT OR REPLACE INTO index_files")]
     assert not [one for one in statements if "DELETE" in one or "SELECT" in one]
+    opened.close()
+
+
+@pytest.mark.row("85")
+def test_file_changed_in_place_is_not_believed_though_size_and_time_are_those_noted(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    assert known(tmp_path) == {"1.1"}
+    file = tmp_path / "a" / "1.dcm"
+    status = file.stat()
+    file.write_bytes(bytes(status.st_size))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    opened = open_index(str(tmp_path), STUDY)
+    assert not opened.whole("1.1")
+    opened.close()
+
+
+@pytest.mark.row("85")
+def test_file_with_another_head_is_not_believed_though_its_state_is_that_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    assert known(tmp_path) == {"1.1"}
+    file = tmp_path / "a" / "1.dcm"
+    before = file.stat()
+    file.write_bytes(bytes(before.st_size))
+    monkeypatch.setattr(states, "state_of", lambda _: (before.st_size, before.st_mtime_ns, before.st_ctime_ns, 1))
+    opened = open_index(str(tmp_path), STUDY)
+    assert not opened.whole("1.1")
+    opened.close()
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_whole_objects_are_found_without_reading_the_names_in_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, flat: bool
+) -> None:
+    """A million files are not listed for one study."""
+    for number in range(3):
+        put(tmp_path, f"CT.1.{number}" if flat else f"a/{number}.dcm", an_object(f"1.{number}"))
+    known(tmp_path, flat=flat)
+    read: list[object] = []
+    scandir = files.scandir
+
+    def watched(where: int) -> Iterator[os.DirEntry[str]]:
+        for entry in scandir(where):
+            read.append(entry)
+            yield entry
+
+    monkeypatch.setattr(files, "scandir", watched if flat else read.append)
+    opened = open_index(str(tmp_path), None if flat else STUDY)
+    assert all(opened.whole(f"1.{number}") for number in range(3))
+    assert not read
+    monkeypatch.undo()
+    opened.close()
+
+
+def test_flat_object_in_a_large_directory_is_found_under_any_prefix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flat_index, "_AT_ONCE", 2)
+    for number in range(9):
+        put(tmp_path, f"{'MR' if number & 1 else 'UNKNOWN'}.1.{number}", an_object(f"1.{number}"))
+    put(tmp_path, "mine.1.99", an_object("1.99"))
+    opened = open_index(str(tmp_path), None)
+    assert [opened.whole(f"1.{number}") for number in range(12)] == [True] * 9 + [False] * 3
+    assert {*opened.uids()} >= {f"1.{number}" for number in range(9)}
+    assert opened.whole("1.99")
+    opened.close()
+
+
+def test_unchanged_folders_are_not_listed_for_an_object_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        put(tmp_path, f"{number}/x/1.dcm", an_object(f"1.{number}"))
+    for folder, below, _ in os.walk(tmp_path):
+        for one in (folder, *(os.path.join(folder, name) for name in below)):
+            os.utime(one, (1e9, 1e9))
+    known(tmp_path)
+    put(tmp_path, "1/x/2.dcm", an_object("1.9"))
+    listed: list[str] = []
+
+    def watched(folder: str, directory: int) -> object:
+        listed.append(folder)
+        return states.scan(folder, directory)
+
+    monkeypatch.setattr(index, "scan", watched)
+    opened = open_index(str(tmp_path), STUDY)
+    assert opened.whole("1.9")
+    assert not opened.whole("1.10")
+    assert listed == ["", "1/x/"], "the database changes the first"
+    opened.close()
+
+
+IMAGE = element("<", 0x280010, b"US", b"\x02\0") + element("<", 0x280011, b"US", b"\x02\0")
+LONG = struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 8) + bytes(8)
+EMPTY = struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 0)
+FRAGMENTS = struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OB", 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+FRAGMENT = struct.pack("<HHI", 0xFFFE, 0xE000, 4) + bytes(4)
+ICON = (
+    struct.pack("<HH2sxxI", 0x88, 0x200, b"SQ", len(LONG) + 8) + struct.pack("<HHI", 0xFFFE, 0xE000, len(LONG)) + LONG
+)
+BULK = struct.pack("<HH2sxxI", 0x29, 0x1010, b"OB", 200_000) + bytes(200_000)
+RLE = TransferSyntax("1.2.840.10008.1.2.5", "RLE", encapsulated=True)
+
+
+@pytest.mark.row("80")
+@pytest.mark.parametrize("bulk", [b"", BULK], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("content", "syntax", "whole"),
+    [
+        (IMAGE + LONG, EXPLICIT_LITTLE, True),
+        (IMAGE, EXPLICIT_LITTLE, False),
+        (IMAGE + EMPTY, EXPLICIT_LITTLE, False),
+        (IMAGE + ICON, EXPLICIT_LITTLE, False),
+        (IMAGE + ICON + LONG, EXPLICIT_LITTLE, True),
+        (b"", EXPLICIT_LITTLE, True),
+        (element("<", 0x280010, b"US", b"\0\0") + element("<", 0x280011, b"US", b"\0\0"), EXPLICIT_LITTLE, True),
+        (IMAGE + struct.pack("<HH2sxxI", 0x7FE0, 8, b"OF", 8) + bytes(8), EXPLICIT_LITTLE, True),
+        (IMAGE + FRAGMENTS + FRAGMENT + END, RLE, True),
+        (IMAGE + FRAGMENTS + END, RLE, False),
+        (IMAGE, RLE, False),
+    ],
+    ids=[
+        "pixels", "cut", "empty", "icon alone", "icon and pixels", "no image", "no size", "float", "fragments",
+        "no fragments", "cut encapsulated",
+    ],
+)  # fmt: skip
+def test_image_without_its_pixels_is_not_whole(
+    tmp_path: Path, content: bytes, syntax: TransferSyntax, bulk: bytes, *, whole: bool
+) -> None:
+    head = element("<", 0x80016, b"UI", CT.encode()) + element("<", 0x80018, b"UI", b"1.1")
+    put(tmp_path, "CT.1.1", encode_file_meta(CT, "1.1", syntax.uid) + head + content.replace(IMAGE, IMAGE + bulk))
+    assert known(tmp_path, flat=True) == ({"1.1"} if whole else set())
+    assert known(tmp_path) == ({"1.1"} if whole else set())
+
+
+def test_full_disk_makes_no_whole_file_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    opened = open_index(str(tmp_path), STUDY)
+    assert isinstance(opened, KeptIndex)
+    put(tmp_path, "b/c/2.dcm", an_object("1.2"))
+    monkeypatch.setattr(opened, "_write", full)
+    assert opened.whole("1.1")
+    assert opened.whole("1.2")
+    assert not opened.whole("1.3")
+    monkeypatch.undo()
+    opened.close()
+    assert known(tmp_path) == {"1.1", "1.2"}
+
+
+def full(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_comparison_of_many_folders_takes_one_commit(tmp_path: Path) -> None:
+    for number in range(30):
+        put(tmp_path, f"{number}/1.dcm", an_object(f"1.{number}"))
+    opened = open_index(str(tmp_path), STUDY)
+    assert isinstance(opened, KeptIndex)
+    statements: list[str] = []
+    opened._database.set_trace_callback(statements.append)
+    assert opened.whole("1.1")
+    assert statements.count("COMMIT") == 1
+    opened.close()
+
+
+def test_file_changed_before_it_is_saved_is_not_believed(tmp_path: Path) -> None:
+    opened = open_index(str(tmp_path), STUDY)
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    opened.add("1.1", "a/1.dcm")
+    put(tmp_path, "a/1.dcm", an_object("1.1")[:-2])
+    assert not opened.whole("1.1")
+    opened.close()
+    assert known(tmp_path) == set()

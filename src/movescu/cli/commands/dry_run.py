@@ -15,6 +15,7 @@ from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logging.console_log import escape
 from movescu.cli.options.configuration import check_scopes, identifiers
+from movescu.cohort.overlap import distinct
 from movescu.dictionary.uids import STUDY_ROOT_FIND
 from movescu.errors import InventoryError, PeerError
 from movescu.query.request_list import read_rows
@@ -22,10 +23,11 @@ from movescu.retrieve.client import Client
 from movescu.retrieve.inventory import take_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.query.identifier import Identifier
+    from movescu.query.request_list import Row
     from movescu.retrieve.config import Config
     from movescu.retrieve.inventory import Inventory
 
@@ -35,7 +37,8 @@ _log: Final = logger_of("movescu.cli")
 def run_dry(settings: CommandSettings, config: Config) -> int:
     """Query the archive, print the objects and return the exit code. Raise errors before the first request."""
     wanted = _wanted(settings)
-    total, code = 0, ExitCode.SUCCESS
+    found: set[str] = set()
+    code = ExitCode.SUCCESS
     session = Client.configured(replace(config, receive=None), None).association(further=(STUDY_ROOT_FIND,))
     with contextlib.closing(session):
         session.open()
@@ -52,8 +55,8 @@ def run_dry(settings: CommandSettings, config: Config) -> int:
             if text:
                 streams.write(sys.stdout, f"{escape(text)}\n")
             streams.write(sys.stdout, "".join(f"{escape(line)}\n" for line in _lines(inventory)))
-            total += len(inventory.objects)
-        streams.write(sys.stdout, f"{_objects(total)} in all\n")
+            found.update(inventory.objects)
+        streams.write(sys.stdout, f"{_objects(len(found))} in all\n")
         with contextlib.suppress(PeerError):  # the listing is complete
             session.release()
     return code
@@ -65,7 +68,13 @@ def _wanted(settings: CommandSettings) -> list[tuple[str, Identifier]]:
         check_scopes(wanted, settings.model)
         return [("", identifier) for identifier in wanted]
     rows = read_rows(settings.list_file, settings.keys, model=settings.model)
-    return [(f"row {row.number} ({row.text})", row.identifier) for row in rows]
+    rows, repeated = distinct(rows)
+    return [(_entry(row, repeated.get(row.number, ())), row.identifier) for row in rows]
+
+
+def _entry(row: Row, repeated: Sequence[Row]) -> str:
+    numbers = [row.number, *(one.number for one in repeated)]
+    return f"{'entry' if len(numbers) == 1 else 'entries'} {', '.join(map(str, numbers))} ({row.text})"
 
 
 def _lines(inventory: Inventory) -> Iterator[str]:

@@ -6,6 +6,7 @@ Imported with ``--list`` alone.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
@@ -24,11 +25,13 @@ from movescu.events import EndEvent, EntryState
 from movescu.query.request_list import read_rows
 from movescu.retrieve.causes import NOT_STARTED
 from movescu.retrieve.client import Client
+from movescu.retrieve.event_observer import end_event
 
 if TYPE_CHECKING:
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
     from movescu.cohort.runner import RowResult
+    from movescu.cohort.window import Window
     from movescu.retrieve.config import Config
 
 _log: Final = logger_of("movescu.cli")
@@ -38,14 +41,9 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     """Retrieve the entries and return the exit code. Raise errors before the first entry."""
     assert settings.list_file is not None  # called with --list alone
     rows = read_rows(settings.list_file, settings.keys, model=settings.model)
-    window = None
-    if settings.between is not None:
-        from movescu.cohort.window import parse_window  # late: needed with --between alone
-
-        window = parse_window(settings.between)
-    storage = storage_of(settings)
+    window, storage = _window(settings), storage_of(settings)
     assert storage is not None  # the option table requires --port
-    told = _Told()
+    told = _Told(accounts)
     if accounts is not None:
         accounts.expect(entry_event(row, EntryState.NOT_STARTED, NOT_STARTED) for row in rows)
     terminal = has_display(settings.log_level, settings.log_config)
@@ -57,11 +55,15 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
 
         follow_up = FollowUp(settings, config, (row.identifier for row in rows))
     on_whole = None if follow_up is None else follow_up.on_whole
-    client = Client.configured(config, storage, seen, closing=False, indexed=settings.resume, on_whole=on_whole)
+    client = Client.configured(
+        config, storage, seen, closing=False, indexed=settings.resume, proved=True, on_whole=on_whole
+    )
     with Signals() as signals, client, contextlib.ExitStack() as stack:
         client.open()
         hooks = None if follow_up is None else stack.enter_context(follow_up).open()
-        journal = stack.enter_context(Journal(storage.directory)) if storage.to_files else None
+        journal = None
+        if storage.to_files and client.target is not None:
+            journal = stack.enter_context(Journal(storage.directory, client.target.saving))
         runner = Runner(
             client,
             jobs=settings.jobs,
@@ -97,22 +99,47 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     return first_of(told.codes)
 
 
+def _window(settings: CommandSettings) -> Window | None:
+    if settings.between is None:
+        return None
+    from movescu.cohort.window import parse_window  # late: needed with --between alone
+
+    return parse_window(settings.between)
+
+
 class _Told:
     """Exit codes of the entries. ``row`` is called in the threads of the workers."""
 
-    def __init__(self) -> None:
+    def __init__(self, accounts: Accounts | None) -> None:
+        self._accounts = accounts
         self.codes: set[ExitCode] = set()
         self._attempts = 1
         self._verified = True
 
     def row(self, result: RowResult) -> None:
         """Add the exit code of an entry."""
+        self._account(result)
         came = result.result
         if came is not None:
             self._attempts = max(self._attempts, came.attempts)
         self._verified = self._verified and came is not None and came.verified
         if result.outcome != COMPLETE:
             self.codes.add(_code(result))
+
+    def _account(self, result: RowResult) -> None:
+        """Send the end of an entry that had no retrieve of its own, or no association."""
+        if self._accounts is None or (result.result is not None and result.same_as is None):
+            return
+        number = result.row.number
+        if result.result is None:
+            errors = (result.error,) if result.error else ()
+            event = EndEvent(row=number, outcome=result.outcome, stored=0, failed=0, size=0, seconds=0.0, errors=errors)
+        else:
+            came = result.result
+            event = replace(
+                end_event(came, row=number), stored=0, size=0, already_there=came.stored + came.already_there
+            )
+        self._accounts.entry(replace(event, same_as=result.same_as))
 
     def event(self, progress: ListProgress, *, cancelled: bool) -> EndEvent:
         """Return the event of the end of the whole list."""

@@ -113,8 +113,8 @@ MANY: Final = (
         "",
         "--list",
         "list_file",
-        "retrieve each entry of this file, CSV with keywords as column headings or Study Instance UIDs, one a line; "
-        "- is standard input",
+        "retrieve each entry of this file: CSV with keywords as column headings, Study Instance UIDs, one a line, a "
+        "log of findscu -v or an array of QIDO-RS; - is standard input",
         takes=_FILE,
         needs=("--port",),
     ),

@@ -7,6 +7,7 @@ import sys
 from functools import cache
 
 from movescu.cli.logging.level import shows_progress
+from movescu.dictionary.uids import OTHER_TRANSFER_SYNTAXES
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
@@ -70,8 +71,9 @@ def identifiers(settings: CommandSettings) -> list[Identifier]:
     """Return the identifiers of the requests. Raise ``UsageError`` for invalid keys or query files."""
     resolved = settings.dry_run or lists(settings)
     options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
+    model, level = settings.model, settings.compression_level
     files = settings.query_files or (None,)
-    return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
+    return [make_identifier(settings.keys, file, model=model, compression_level=level, **options) for file in files]
 
 
 def check_scopes(wanted: Iterable[Identifier], model: str) -> None:
@@ -106,7 +108,7 @@ def _receive(settings: CommandSettings, port: int) -> Receive:
     return Receive(
         port=port,
         address=settings.listen_address,
-        transfer_syntaxes=settings.preferred,
+        transfer_syntaxes=(*settings.preferred, *((OTHER_TRANSFER_SYNTAXES,) if settings.accept_nonstandard else ())),
         accept_unknown=settings.accept_unknown,
         calling_ae_titles=tuple(title.strip()[:16] for title in settings.allowed_aets),
         require_called_ae_title=settings.require_called_aet,
@@ -117,13 +119,21 @@ def _receive(settings: CommandSettings, port: int) -> Receive:
 
 
 def storage_of(settings: CommandSettings) -> StorageOptions | None:
-    """Return the options of storage, None without a port. Raise ``UsageError`` for an invalid layout."""
+    """Return the options of storage, None without a port.
+
+    Raise ``UsageError`` for an invalid layout, or for a directory that does not exist or is not writable: DCMTK checks
+    it even if nothing will be stored.
+    """
     if settings.listen_port is None:
         return None
     from movescu.dataset.encoding import Encoding, GroupLength  # late: needed to receive alone
     from movescu.storage.durability import Durability
     from movescu.storage.options import StorageOptions
 
+    if settings.ignore:  # else the directory is checked when it is opened
+        from movescu.storage.writer import check_directory
+
+        check_directory(settings.output_directory)
     return StorageOptions(
         directory=settings.output_directory,
         ignore=settings.ignore,
@@ -140,6 +150,7 @@ def storage_of(settings: CommandSettings) -> StorageOptions | None:
         ),
         durability=Durability(settings.durable),
         maximum_inflated=settings.max_inflated << 20,
+        forgive_blank_uids=settings.uid_padding,
         layout=None if settings.layout == "flat" else _layout(settings.layout),
     )
 

@@ -71,6 +71,7 @@ class CommandSettings(Record):
     layout: str
     keys_only: bool
     accept_unknown: bool
+    accept_nonstandard: bool
     allowed_aets: tuple[str, ...]
     require_called_aet: bool
     listen_address: str

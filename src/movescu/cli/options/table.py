@@ -395,6 +395,14 @@ _OURS: Final = (
     Option("", "--accept-unknown", "accept_unknown", "accept unknown storage SOP classes too", unset=False),
     Option(
         "",
+        "--accept-nonstandard",
+        "accept_nonstandard",
+        "accept transfer syntaxes that this program does not know, and UIDs of more than 64 characters",
+        unset=False,
+        needs=("--bit-preserving",),
+    ),
+    Option(
+        "",
         "--allow-aet",
         "allowed_aets",
         "accept senders with this AE title only; may be repeated",

@@ -61,12 +61,18 @@ class Accounts:
         self.sink: EventSink | None = fan_out(tuple(sink for sink in sinks if sink is not None))
         self.observer = _Observer(self)
         """Observer that feeds the files."""
+        self._columns: dict[int, dict[str, str]] = {}
+        """Cells of a list's entries that are not keys: by number and heading."""
         self._end = EndEvent(outcome="failed", stored=0, failed=0, size=0, seconds=0.0)
 
     def tell(self, event: Event) -> None:
         """Pass an event to the files."""
         if self.sink is not None:
             self.sink(event)
+
+    def entry(self, end: EndEvent) -> None:
+        """Send the end of an entry of a list."""
+        self.tell(replace(end, columns=self._columns.get(end.row or 0)))
 
     def concluded(self, end: EndEvent) -> None:
         """Set the end of the run; without one, ``conclude`` reports a failure."""
@@ -76,6 +82,8 @@ class Accounts:
         """Add the entries of a list, in the state that they keep if the run ends before it reaches them."""
         for event in entries:
             self._table.add(event)
+            if event.row is not None and event.columns:
+                self._columns[event.row] = dict(event.columns)
 
     def _line(self, event: Event) -> None:
         assert self._events is not None  # a sink only with a file
@@ -116,7 +124,7 @@ class _Observer(EventObserver):
         if row is None:
             self._accounts.concluded(end_event(result, cancelled=cancelled))
         else:
-            super().ended(result, seconds, row, cancelled=cancelled)
+            self._accounts.entry(replace(end_event(result, cancelled=cancelled, row=row), seconds=seconds))
 
 
 def _refuse_overwriting(settings: CommandSettings) -> None:

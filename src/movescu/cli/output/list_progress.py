@@ -247,9 +247,10 @@ class ListProgress(Observer):
 
     def _log_end(self, event: EntryEvent) -> None:
         """Log the end of an entry; the likely cause first, the advice once for each cause."""
+        same = "" if event.same_as is None else f", the same request as entry {event.same_as}"
         name = f"entry {event.row} ({event.text})"
         if event.state in _GOOD:
-            text = f"{name}: {event.state.value}{_numbers(event)}"
+            text = f"{name}: {event.state.value}{same}{_numbers(event)}"
             _log.info("%s", text)
             if self._terminal:
                 streams.write(sys.stderr, f"{escape(text)}\n")
@@ -261,7 +262,8 @@ class ListProgress(Observer):
         else:
             status = "" if event.status is None else f" (status 0x{event.status:04x})"
             detail = f": {event.detail}" if event.detail else ""
-            _log.error("%s: %s: %s%s%s%s", name, event.state.value, event.words, status, detail, _numbers(event))
+            why = f"{event.words}{status}{detail}"
+            _log.error("%s: %s%s: %s%s", name, event.state.value, same, why, _numbers(event))
         missing = event.missing_sop_instance_uids
         for uid in missing[:_NAMED]:
             _log.error("entry %d: missing: SOP instance %s", event.row, uid)

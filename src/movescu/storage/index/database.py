@@ -1,13 +1,16 @@
 """The SQLite database of an output directory, ``.movescu.sqlite``.
 
-Each user of the database (``index`` keeps the objects of the directory) has tables of its own, which are made anew when
-their version changes: their content can be found again in the directory or at the archive. For the same reason a
-damaged database is moved aside, with a warning, and a new one is made.
+Each user of the database (``index`` keeps the objects of the directory) has tables of its own, which are made anew
+unless they are those of its version, to the letter: their content can be found again in the directory or at the
+archive. For the same reason a damaged, truncated or foreign file is moved aside, with a warning, and a new database is
+made. To open a large database costs no more than a small one: only a small one is read to its end. Damage elsewhere
+shows when it is met, and is refused by the file's name.
 
 The journal is SQLite's rollback journal, not a write-ahead log, which needs memory shared by all users and so does not
 work over NFS. After a process was killed, the next one repairs the file; after a power failure everything that was
-committed is there, for each commit is flushed (``synchronous`` is FULL). That takes several ``fsync``, so the thread
-that receives objects never commits.
+committed is there, but perhaps the last commit. A commit takes two ``fsync``, of journal and file: ``synchronous`` is
+NORMAL, and the journal is truncated, which, unlike a new one, needs no flush of the directory. So the thread that
+receives objects never commits.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ _WAIT: Final = 30.0  # seconds to wait for the commit of another process or thre
 _DAMAGED: Final = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 _ASIDE: Final = ".damaged"
 _JOURNAL: Final = "-journal"
+_READ_THROUGH: Final = 4 << 20  # bytes of a database that is read to its end when it is opened
 
 
 class Tables(NamedTuple):
@@ -67,6 +71,16 @@ def open_database(directory: str, tables: Tables, *, wait: float = _WAIT) -> sql
         raise StoreError(f"cannot use {path!r}: {error}") from error
 
 
+def close_database(connection: sqlite3.Connection) -> None:
+    """Close a connection, and remove the empty journal unless another user needs it."""
+    import sqlite3
+
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+    connection.close()
+
+
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Commit the statements of the block together at its end, none of them if an exception leaves it.
@@ -91,9 +105,10 @@ def told_as_store_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(
-            f"cannot use {FILE_NAME}: {error}", hint="check free space and permissions of the output directory"
-        ) from error
+        hint = "check free space and permissions of the output directory"
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            hint = "remove the file: the next run makes it again from the files in the directory"
+        raise StoreError(f"cannot use {FILE_NAME}: {error}", hint=hint) from error
 
 
 class _DamagedError(Exception):
@@ -114,8 +129,11 @@ def _open(path: str, tables: Tables, wait: float) -> sqlite3.Connection:
     with told_as_store_errors():
         connection = files.open_sqlite(path, wait)
     try:
+        with told_as_store_errors():
+            connection.execute("PRAGMA journal_mode = TRUNCATE").fetchone()
+            connection.execute("PRAGMA synchronous = NORMAL")
         with transaction(connection):
-            _prepare(connection, tables)
+            _prepare(connection, tables, path)
     except BaseException as error:
         connection.close()
         if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
@@ -124,19 +142,31 @@ def _open(path: str, tables: Tables, wait: float) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, tables: Tables) -> None:
-    """Make the tables unless those of this version exist. Raise ``_DamagedError`` now, not at a later statement."""
-    (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if finding != "ok":
-        raise _DamagedError(finding.replace("\n", " "))
+def _prepare(connection: sqlite3.Connection, tables: Tables, path: str) -> None:
+    """Make the tables unless exactly these exist. Raise ``_DamagedError`` now, if possible, and not later."""
+    size = 0
+    with contextlib.suppress(OSError):
+        size = files.lstat(path).st_size
+    (pages,), (page_size,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "page_size"))
+    if size < pages * page_size and size:
+        raise _DamagedError("it is truncated")
+    if size <= _READ_THROUGH:
+        (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if finding != "ok":
+            raise _DamagedError(finding.replace("\n", " "))
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if names and "movescu_tables" not in names:
+        raise _DamagedError("it is the database of another program")
     connection.execute("CREATE TABLE IF NOT EXISTS movescu_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL)")
     found = connection.execute("SELECT version FROM movescu_tables WHERE name = ?", (tables.name,)).fetchone()
-    if found == (tables.version,):
-        return
     pattern = f"{tables.name}_*"
-    old = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB ?", (pattern,))
-    for (name,) in old.fetchall():
-        connection.execute(f'DROP TABLE "{name}"')
+    made = connection.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL AND tbl_name GLOB ?", (pattern,))
+    if {sql for (sql,) in made} == set(tables.statements) and found == (tables.version,):
+        return
+    old = connection.execute("SELECT type, name FROM sqlite_master WHERE tbl_name = name AND name GLOB ?", (pattern,))
+    for kind, name in old.fetchall():
+        quoted = name.replace('"', '""')
+        connection.execute(f'DROP {"VIEW" if kind == "view" else "TABLE"} "{quoted}"')
     for statement in tables.statements:
         connection.execute(statement)
     connection.execute("INSERT OR REPLACE INTO movescu_tables VALUES (?, ?)", (tables.name, tables.version))

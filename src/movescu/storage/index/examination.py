@@ -2,33 +2,52 @@
 
 A file of this program with its final name is whole; one of DCMTK's may not be, as DCMTK writes under the final name. Of
 an object with native pixel data only the head is read, other objects to their end. A file without file meta (PS3.10)
-may be in any transfer syntax in which it can be parsed.
+may be in any transfer syntax in which it can be parsed. A data set that was cut between two elements can be parsed to
+its end: an image, which has Rows and Columns, is whole only with its pixels (``CONTENT``). A file with a hole is
+not whole: nobody writes one, but a loss of power leaves it where a block had not been written yet, and it reads as
+zeros, which may be pixels.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+from struct import Struct
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from movescu.dataset.encoding import Encoding, Identity
+from movescu.dataset.encoding import Encoding
 from movescu.dataset.fast_path.scan import adapted, adapted_head
 from movescu.dataset.file_meta import decode_file_meta
 from movescu.dataset.head import read_head
-from movescu.dataset.identity import IdentityReader
+from movescu.dataset.identity import IDENTITY, IdentityReader
 from movescu.dataset.transcoder import Reader
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
-from movescu.errors import DataSetError
+from movescu.dictionary.vr import PIXEL_DATA, Buffer
+from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.storage import files
 
 if TYPE_CHECKING:
+    from movescu.dataset.fast_path.scan import Found
     from movescu.dictionary.uids import TransferSyntax
 
 _SOP_INSTANCE_UID: Final = 0x00080018
+_STUDY: Final = 0x0020000D
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_SEEK_HOLE: Final[int | None] = getattr(os, "SEEK_HOLE", None)
 _META: Final = 1 << 16  # limit of preamble and file meta, in bytes
 _BLOCK: Final = 1 << 20
 _CANONICAL: Final = Encoding()
+ROWS: Final = 0x00280010
+COLUMNS: Final = 0x00280011
+CONTENT: Final = frozenset((PIXEL_DATA, 0x7FE00008, 0x7FE00009, 0x00287FE0, 0x00420011, 0x56000020))
+"""Pixel Data, Float and Double Float Pixel Data; and what an object may have in their place: Pixel Data Provider URL,
+Encapsulated Document, Spectroscopy Data."""
+_NOTED: Final = IDENTITY | {ROWS, COLUMNS} | CONTENT
+NO_PIXELS: Final = "an image without pixel data"
+_AT_ONCE: Final = 1 << 20  # bytes of a file that is held
+_FRAGMENTS: Final = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
+_ITEM: Final = Struct("<HHI").unpack_from
 _WITHOUT_META: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
 
 
@@ -49,6 +68,20 @@ def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
     return values.get(_SOP_INSTANCE_UID)
 
 
+def study_in(fd: int) -> str | None:
+    """Return the Study Instance UID of the object in an open file, from its head alone; None if that is unreadable."""
+    with contextlib.suppress(DataSetError, OSError):
+        start, syntaxes, _ = _begin(files.pread(fd, _META, 0), _WITHOUT_META)
+        for syntax in syntaxes:
+            with contextlib.suppress(DataSetError):
+                values = read_head(
+                    lambda position, size: files.pread(fd, size, start + position), syntax, frozenset((_STUDY,))
+                )
+                if _STUDY in values:
+                    return values[_STUDY]
+    return None
+
+
 def whole_instance(path: str, directory: int) -> str | None:
     """Return the SOP instance UID of the object in a file; None if it has none, or not a whole one.
 
@@ -59,25 +92,67 @@ def whole_instance(path: str, directory: int) -> str | None:
     except OSError:
         return None
     try:
-        status = files.fstat(fd)
-        return _whole(fd, status.st_size) if stat.S_ISREG(status.st_mode) else None
+        return whole_instance_in(fd)
     except (DataSetError, OSError):
         return None
     finally:
         files.close(fd)
 
 
+def whole_instance_in(fd: int) -> str | None:
+    """Return the SOP instance UID of the whole object in an open file, None if it has none. Raise ``DataSetError``."""
+    status = files.fstat(fd)
+    return _whole(fd, status.st_size) if stat.S_ISREG(status.st_mode) else None
+
+
+def defect_of(fd: int, uid: str, syntax: TransferSyntax, *, parsed: bool) -> str:
+    """Return why an object that was received into an open file is not whole, empty if it is.
+
+    ``syntax``: its transfer syntax. ``parsed``: it was parsed when it was received, and needs not be read to its end.
+    Raise ``DataSetMismatchError`` if it is the object of another UID.
+    """
+    head = files.pread(fd, _META, 0)
+    try:
+        start, (syntax,), _ = _begin(head, (syntax,))
+        found = _walk(fd, files.fstat(fd).st_size, start, head[start:], syntax, shortly=parsed)
+    except DataSetError as error:
+        return f"its data set cannot be read: {error}"
+    if found.sop_instance_uid not in (uid, None):
+        raise DataSetMismatchError(f"SOP instance {found.sop_instance_uid} differs from the request's")
+    if found.sop_instance_uid is None and not parsed:
+        return "its data set has no SOP Instance UID"
+    return "" if found.complete else NO_PIXELS
+
+
 def _whole(fd: int, size: int) -> str | None:
+    if _has_hole(fd, size):
+        return None
     head = files.pread(fd, _META, 0)
     start, syntaxes, announced = _begin(head, _WITHOUT_META)
     for syntax in syntaxes:
         try:
-            uid = _walk(fd, size, start, head[start:], syntax).sop_instance_uid
+            found = _walk(fd, size, start, head[start:], syntax)
         except DataSetError:
             continue
-        if uid and announced in ("", uid):
-            return uid
+        if found.sop_instance_uid and announced in ("", found.sop_instance_uid):
+            return found.sop_instance_uid if found.complete else None
     return None
+
+
+class _Walked(NamedTuple):
+    """The data set of a file. ``complete``: it is no image, or has its pixels."""
+
+    sop_instance_uid: str | None
+    complete: bool
+
+
+def _has_hole(fd: int, size: int) -> bool:
+    """Return True if blocks of a file were never written; False if the file system cannot tell."""
+    if not size or _SEEK_HOLE is None:
+        return False
+    with contextlib.suppress(OSError):
+        return files.lseek(fd, 0, _SEEK_HOLE) < size
+    return False
 
 
 def _begin(data: bytes, without_meta: tuple[TransferSyntax, ...]) -> tuple[int, tuple[TransferSyntax, ...], str]:
@@ -90,18 +165,83 @@ def _begin(data: bytes, without_meta: tuple[TransferSyntax, ...]) -> tuple[int, 
     return meta.length, (TRANSFER_SYNTAXES[meta.transfer_syntax_uid],), meta.sop_instance_uid
 
 
-def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax) -> Identity:
-    """Parse a data set to its end and return its identity. Raise ``DataSetError`` if it is incomplete or invalid."""
+def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax, *, shortly: bool = False) -> _Walked:
+    """Parse a data set to its end. Raise ``DataSetError`` if it is incomplete or invalid.
+
+    ``shortly``: to its pixels, if it has any.
+    """
     rest = size - start - len(head)
-    if not rest and (found := adapted(head, syntax, _CANONICAL)) is not None:
-        return found.identity
     if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun.missing == rest:
-        return begun.identity
-    handler = IdentityReader()
+        return _Walked(begun.identity.sop_instance_uid, complete=True)
+    if not shortly and size <= _AT_ONCE:
+        data = head if not rest else head + files.pread(fd, rest, start + len(head))
+        if (found := adapted(data, syntax, _CANONICAL, _NOTED)) is not None:
+            noted = [value for tag, (_, value) in found.found.items() if tag in CONTENT]
+            if not noted or any(noted) or _has_fragment(data):  # else a long value, or an empty one
+                return _Walked(found.identity.sop_instance_uid, bool(noted) or not _is_image(found.found))
+    handler = _ContentReader()
     reader = Reader(syntax, handler)
     position = start
-    while block := files.pread(fd, _BLOCK, position):
+    while (block := files.pread(fd, _BLOCK, position)) and not (shortly and handler.content):
         reader.feed(memoryview(block))
         position += len(block)
-    reader.finish()
-    return handler.identity()
+    if not (shortly and handler.content):
+        reader.finish()
+    return _Walked(handler.identity().sop_instance_uid, handler.content or not handler.is_image)
+
+
+def _has_fragment(data: bytes) -> bool:
+    """Return True if a whole data set ends with encapsulated pixel data that has a fragment."""
+    position = data.rfind(_FRAGMENTS)
+    if position < 0:
+        return False
+    position += len(_FRAGMENTS)
+    for _ in range(2):  # the offset table, the first fragment
+        group, element, length = _ITEM(data, position)
+        position += 8 + length
+    return (group, element) == (0xFFFE, 0xE000) and length > 0
+
+
+def _is_image(found: Found) -> bool:
+    return all(tag in found and any(found[tag][1]) for tag in (ROWS, COLUMNS))
+
+
+class _ContentReader(IdentityReader):
+    """A handler that reads the identity of a data set, and whether it is an image and has its pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sides: set[int] = set()
+        self._fragments = -1  # fragments begun; -1 outside of encapsulated pixel data
+        self.content = False
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the data set has Rows and Columns, other than 0."""
+        return len(self._sides) == 2
+
+    def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: FBT001 - see Handler
+        """Note the size and the pixels."""
+        super().element(tag, vr, value, big)
+        if not self._depth:
+            if tag in (ROWS, COLUMNS) and any(value):
+                self._sides.add(tag)
+            self.content |= tag in CONTENT and len(value) > 0
+
+    def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: FBT001 - see Handler
+        """Note the pixels."""
+        super().begin(tag, vr, length, big)
+        self.content |= tag in CONTENT and not self._depth
+
+    def begin_fragments(self, tag: int) -> None:
+        """Enter encapsulated pixel data."""
+        self._fragments = 0 if tag in CONTENT and not self._depth else -1
+
+    def begin_fragment(self, length: int) -> None:
+        """Note the pixels: any fragment after the offset table."""
+        self.content |= self._fragments > 0 and length > 0
+        self._fragments += self._fragments >= 0
+
+    def end_fragments(self) -> None:
+        """Leave encapsulated pixel data."""
+        self._fragments = -1

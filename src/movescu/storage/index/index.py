@@ -1,9 +1,12 @@
 """The index: which whole objects an output directory has, so that a retrieve can continue where another one stopped.
 
-In the flat layout the file names are the index, and the file of an object is examined when it is first asked for. With
-folders the index is kept in the directory's database (``database``): object, size and time of change of each file. When
-it is opened it is compared with the directory: new and changed files are examined (``examination``), missing ones are
-forgotten. So a missing or stale index costs no more than the examination of the files that it does not have.
+In the flat layout the file names are the index (``flat``), and the file of an object is examined when it is first asked
+for. With folders the index is kept in the directory's database (``database``): for each file its object and its state,
+which is size, inode, times of change and a checksum of its first bytes. An object counts as whole if its file has the
+state that was noted. A file with another state is examined (``examination``). If an object has no such file, the
+directory is compared with the index, once: folders whose own state has changed are listed, and their new and changed
+files examined. So a missing or stale index costs the examination of the files that it does not have, and the size of
+an index that is up to date costs nothing.
 
 Received objects are added in the background, many with one commit; a process that is killed loses the last of them,
 which costs their examination. After a power failure a file may have its name and size but not its content: files that
@@ -16,46 +19,50 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import unquote_to_bytes
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.errors import StoreError
 from movescu.storage import files
-from movescu.storage.file_names import file_name
-from movescu.storage.index.database import Tables, open_database, told_as_store_errors, transaction
+from movescu.storage.index.database import Tables, close_database, open_database, told_as_store_errors, transaction
 from movescu.storage.index.examination import whole_instance
+from movescu.storage.index.states import Added, Batch, Changes, file_state, folder_state, is_settled, scan, state_of
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator
 
     from movescu.storage.layout.template import Layout
 
     Rely = Callable[[str, int], None]
+    from movescu.storage.index.states import FileRow, FileState
+
 
 _log: Final = logger_of("movescu.store")
 
 _TABLES: Final = Tables(
     "index",
-    1,
+    2,
     (
         # flushed: the files of this run are on the disk; boot: the boot ID of the machine during the run
         "CREATE TABLE index_runs (run INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, flushed INTEGER NOT NULL)",
         # names are the bytes that the file system has; uid is empty where a file is no whole object
         """CREATE TABLE index_files (folder BLOB NOT NULL, name BLOB NOT NULL, uid TEXT NOT NULL, size INTEGER NOT NULL,
-        changed INTEGER NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (folder, name)) WITHOUT ROWID""",
+        modified INTEGER NOT NULL, changed INTEGER NOT NULL, inode INTEGER NOT NULL, start INTEGER NOT NULL,
+        run INTEGER NOT NULL, PRIMARY KEY (folder, name)) WITHOUT ROWID""",
         "CREATE INDEX index_uids ON index_files (uid)",
+        # the state of a folder when its files were last compared; modified is -1 if it was changed since
+        """CREATE TABLE index_folders (folder BLOB PRIMARY KEY, modified INTEGER NOT NULL, inode INTEGER NOT NULL)
+        WITHOUT ROWID""",
     ),
 )
-_FORGET_RUNS: Final = """DELETE FROM index_runs WHERE (flushed OR boot != ?)
-    AND run NOT IN (SELECT run FROM index_files)"""
-_FORGET_FILES: Final = """DELETE FROM index_files
-    WHERE run NOT IN (SELECT run FROM index_runs WHERE flushed OR boot = ?)"""
-_NOTE: Final = "INSERT OR REPLACE INTO index_files VALUES (?, ?, ?, ?, ?, ?)"
-_MANY: Final = 1000  # files in one commit
-_OFTEN: Final = 2.0  # seconds after which fewer files are committed
-
-_Row = tuple[bytes, bytes, str, int, int]  # folder, name, SOP instance UID, size, time of change in ns
+_NOTE: Final = "INSERT OR REPLACE INTO index_files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FOLDER: Final = "INSERT OR REPLACE INTO index_folders VALUES (?, ?, ?)"
+_FIND: Final = """SELECT folder, name, size, modified, changed, inode, start, flushed, boot
+    FROM index_files AS files LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid = ?"""
+_MANY: Final = 5000  # files in one commit
+_OFTEN: Final = 30.0  # seconds after which fewer files are committed
+_CHANGED: Final = (-1, 0)
 
 
 class Index(Protocol):
@@ -71,17 +78,23 @@ class Index(Protocol):
         """Return the SOP instance UIDs of all whole objects."""
 
     def add(self, sop_instance_uid: str, path: str) -> None:
-        """Add an object and its file, a path below the directory."""
+        """Add an object and its file, a path below the directory, as it is now."""
 
-    def flushed(self) -> None:
-        """Note that the files of all added objects are on the disk."""
+    def begin_flush(self) -> object:
+        """Return what ``flushed`` needs: the objects added so far."""
+
+    def flushed(self, batch: object = None) -> None:
+        """Note that the files of these objects are on the disk. Default: of all added objects."""
+
+    def saving(self) -> contextlib.AbstractContextManager[Callable[[sqlite3.Connection], None]]:
+        """Save the added objects with a transaction of another user of the database, begun in the block."""
 
     def close(self) -> None:
         """Save the added objects, and end."""
 
 
 def open_index(directory: str, layout: Layout | None, *, durable: bool = False, rely: Rely = lambda *_: None) -> Index:
-    """Open the index of a directory; with folders, every file that is not in it is examined.
+    """Open the index of a directory.
 
     ``durable``: each object is flushed before it is added. ``rely``: called with path and size of a file that is relied
     on and may not be on the disk yet. Raise ``StoreError`` if the directory or its database is unusable.
@@ -89,56 +102,14 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
     with _told_as_store_error(directory):
         fd = files.openat(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return FlatIndex(fd, rely) if layout is None else KeptIndex(directory, fd, durable=durable, rely=rely)
+            if layout is None:
+                from movescu.storage.index.flat import FlatIndex  # late: one of two
+
+                return FlatIndex(fd, rely)
+            return KeptIndex(directory, fd, durable=durable, rely=rely)
         except BaseException:
             files.close(fd)
             raise
-
-
-class FlatIndex:
-    """The index of a directory in the flat layout, where a file's name has the UID of its object.
-
-    Owns the descriptor of the directory.
-    """
-
-    def __init__(self, directory: int, rely: Rely = lambda *_: None) -> None:
-        self._directory = directory
-        self._rely = rely
-        self._names: dict[str, list[str]] = {}  # by the part after the prefix
-        for name in files.listdir(directory):
-            if not name.startswith("."):
-                self._names.setdefault(name.partition(".")[2], []).append(name)
-        self._paths: dict[str, str | None] = {}
-
-    def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if the directory has the whole object."""
-        return self.path(sop_instance_uid) is not None
-
-    def path(self, sop_instance_uid: str) -> str | None:
-        """Return the file of the whole object, None if there is none; a file is examined once."""
-        if sop_instance_uid not in self._paths:
-            names = self._names.get(file_name("", sop_instance_uid).partition(".")[2], ())
-            found = next((n for n in names if whole_instance(n, self._directory) == sop_instance_uid), None)
-            self._paths[sop_instance_uid] = found
-            if found is not None:
-                self._rely(found, files.stat(found, dir_fd=self._directory, follow_symlinks=False).st_size)
-        return self._paths[sop_instance_uid]
-
-    def uids(self) -> Iterator[str]:
-        """Return the SOP instance UIDs of all whole objects."""
-        found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
-        return (uid for uid in sorted(found | self._paths.keys()) if self.whole(uid))
-
-    def add(self, sop_instance_uid: str, path: str) -> None:
-        """Add an object and its file."""
-        self._paths[sop_instance_uid] = path
-
-    def flushed(self) -> None:
-        """Do nothing: this index is not saved."""
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        files.close(self._directory)
 
 
 class KeptIndex:
@@ -148,139 +119,175 @@ class KeptIndex:
         self._directory = directory
         self._rely = rely
         self._durable = durable
+        self._boot = _boot()
         self._database = open_database(path, _TABLES)
         self._using = clock.RLock()  # held to use the database
         self._changed = clock.Condition()
-        self._added: list[tuple[str, str]] = []
+        self._added: dict[str, Added] = {}
+        """Objects added and not saved, by SOP instance UID."""
+        self._batch = Batch(flushed=durable)
+        self._late: list[Batch] = []
+        """Batches saved before they were flushed."""
+        self._found = Batch(flushed=False)
+        """Files that the comparison found."""
+        self._unsaved: dict[str, tuple[str, FileState]] = {}
+        """Files that were found and could not be saved, by SOP instance UID."""
+        self._touched: set[bytes] = set()
+        """Folders of the saved objects."""
+        self._compared = False
         self._closing = False
-        self._noted = False  # whether the current run has files
         self._keeper: clock.Thread | None = None
-        try:
-            self._forget()
-            self._found = self._begin_run(durable=False)
-            self._run = self._begin_run(durable=durable)
-            self._compare()
-        except BaseException:
-            self._database.close()
-            raise
 
     # -- objects in the directory --------------------------------------------------------------------------------------
-
-    def _forget(self) -> None:
-        """Delete the files that may have been lost in a restart of the machine, to have them examined again."""
-        boot = _boot()
-        with transaction(self._database):
-            self._database.execute(_FORGET_RUNS, (boot,))
-            self._database.execute(_FORGET_FILES, (boot,))
-
-    def _begin_run(self, *, durable: bool) -> int:
-        """Return the number of a new run, for the files noted from now on."""
-        with transaction(self._database):
-            insert = "INSERT INTO index_runs (boot, flushed) VALUES (?, ?)"
-            return self._database.execute(insert, (_boot(), durable)).lastrowid or 0
-
-    def _compare(self) -> None:
-        """Update the index to the state of the directory."""
-        folders = set()
-        new: list[_Row] = []
-        for folder in self._folders(""):
-            folders.add(os.fsencode(folder))
-            for row in self._differences(folder):
-                new.append(row)
-                if len(new) == _MANY:  # so that a process that is killed need not begin again
-                    self._note(new, self._found)
-                    new = []
-        self._note(new, self._found)
-        with told_as_store_errors():
-            known = self._database.execute("SELECT DISTINCT folder FROM index_files").fetchall()
-        with transaction(self._database):
-            gone = [row for row in known if row[0] not in folders]
-            self._database.executemany("DELETE FROM index_files WHERE folder = ?", gone)
-
-    def _folders(self, folder: str) -> Iterator[str]:
-        """Yield a folder and all below it; links are not followed."""
-        waiting = [folder]
-        while waiting:
-            folder = waiting.pop()
-            yield folder
-            with contextlib.suppress(OSError), _scan(folder, self._directory) as entries:
-                waiting += [
-                    f"{folder}{entry.name}/"
-                    for entry in entries
-                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-                ]
-
-    def _differences(self, folder: str) -> Iterator[_Row]:
-        """Delete the missing files of a folder from the index; examine and yield its new and changed ones."""
-        with told_as_store_errors():
-            rows = self._database.execute(
-                "SELECT name, size, changed FROM index_files WHERE folder = ?", (os.fsencode(folder),)
-            )
-            known = {name: (size, changed) for name, size, changed in rows}
-        there: dict[bytes, tuple[int, int]] = {}
-        with contextlib.suppress(OSError), _scan(folder, self._directory) as entries:
-            for entry in entries:
-                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    there[os.fsencode(entry.name)] = status.st_size, status.st_mtime_ns
-        if gone := [(os.fsencode(folder), name) for name in known if name not in there]:
-            with transaction(self._database):
-                self._database.executemany("DELETE FROM index_files WHERE folder = ? AND name = ?", gone)
-        for name, state in there.items():
-            if known.get(name) != state:
-                uid = whole_instance(folder + os.fsdecode(name), self._directory)
-                yield os.fsencode(folder), name, uid or "", *state
-
-    def _note(self, rows: list[_Row], run: int) -> None:
-        if rows:
-            with self._using, transaction(self._database):
-                self._database.executemany(_NOTE, [(*row, run) for row in rows])
-                self._noted |= run == self._run
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the directory has the whole object."""
         return self.path(sop_instance_uid) is not None
 
     def path(self, sop_instance_uid: str) -> str | None:
-        """Return the file of the whole object, unchanged since it was noted; None if there is none."""
-        with self._using, told_as_store_errors():
-            for uid, path in self._added:
-                if uid == sop_instance_uid and self._state(path):
-                    return path
-            rows = self._database.execute(
-                """SELECT folder, name, size, changed, COALESCE(flushed, 0) OR files.run = ?
-                FROM index_files AS files LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid = ?""",
-                (self._run, sop_instance_uid),
-            ).fetchall()
-        for folder, name, size, changed, flushed in rows if sop_instance_uid else ():
-            if self._state(folder + name) == (size, changed):
-                if not flushed:
-                    self._rely(os.fsdecode(folder + name), size)
-                return os.fsdecode(folder + name)
+        """Return the path of a file with the whole object: it is as it was when noted, or is whole now."""
+        if not sop_instance_uid:
+            return None
+        with self._using:
+            added = self._added.get(sop_instance_uid)
+            if added is not None and self._state_of(added) is not None:
+                return added.path
+            path = self._noted_file(sop_instance_uid)
+            if path is None and not self._compared:
+                self._compare()
+                path = self._noted_file(sop_instance_uid)
+            return path
+
+    def _noted_file(self, uid: str) -> str | None:
+        with told_as_store_errors():
+            rows = self._database.execute(_FIND, (uid,)).fetchall()
+        for folder, name, *noted, on_disk, boot in rows:
+            path = os.fsdecode(folder + name)
+            state = file_state(path, self._directory)
+            if state is None:
+                continue
+            trusted = list(state) == noted and (on_disk or boot == self._boot)
+            if not trusted:
+                found = whole_instance(path, self._directory) or ""
+                changes = Changes()
+                changes.files.append((folder, name, found, state))
+                self._commit(changes)
+                if found != uid:
+                    continue
+            if not (trusted and on_disk):
+                self._rely(path, state[0])
+            return path
+        path, state = self._unsaved.get(uid, ("", None))
+        if state is not None and file_state(path, self._directory) == state:
+            self._rely(path, state[0])
+            return path
         return None
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
         self._keep()
-        with self._using, told_as_store_errors():
-            rows = self._database.execute(
-                "SELECT DISTINCT uid FROM index_files WHERE uid != '' ORDER BY uid"
-            ).fetchall()
-        return (uid for (uid,) in rows)
+        with self._using:
+            self._compare(every=True)
+            with told_as_store_errors():
+                rows = self._database.execute(
+                    """SELECT DISTINCT uid, boot, flushed FROM index_files AS files
+                    LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid != '' ORDER BY uid"""
+                ).fetchall()
+        found = dict.fromkeys(uid for uid, _, _ in rows)
+        doubtful = {uid for uid, boot, flushed in rows if not (flushed or boot == self._boot)}
+        return (uid for uid in found if uid not in doubtful or self.whole(uid))
 
-    def _state(self, path: bytes | str) -> tuple[int, int] | None:
+    def _compare(self, *, every: bool = False) -> None:
+        """Update the index to the state of the directory; ``every``: list unchanged folders, too."""
+        self._compared = True
+        self._keep()
+        with told_as_store_errors():
+            known = {
+                folder: (modified, inode)
+                for folder, modified, inode in self._database.execute("SELECT * FROM index_folders")
+            }
+        below: dict[bytes, list[bytes]] = {}
+        for folder in known:
+            below.setdefault(folder[: folder.rfind(b"/", 0, -1) + 1], []).append(folder)
+        waiting = [b""]
+        left = set(known)
+        changes = Changes()
+        while waiting:
+            folder = waiting.pop()
+            state = folder_state(folder, self._directory)
+            if state is None:
+                continue
+            left.discard(folder)
+            if known.get(folder) == state and not every:
+                waiting += [one for one in below.get(folder, ()) if one]
+            else:
+                waiting += self._compare_folder(folder, changes)
+                changes.folders.append((folder, *(state if is_settled(state) else _CHANGED)))
+        changes.gone_folders = [(folder,) for folder in left]
+        self._commit(changes)
+
+    def _compare_folder(self, folder: bytes, changes: Changes) -> list[bytes]:
+        """Find the missing files of a folder, examine its new and changed ones; return its folders."""
+        with told_as_store_errors():
+            rows = self._database.execute(
+                "SELECT name, size, modified, changed, inode FROM index_files WHERE folder = ?", (folder,)
+            )
+            known = {name: tuple(noted) for name, *noted in rows}
+        folders = []
+        text = os.fsdecode(folder)
+        with contextlib.suppress(OSError), scan(text, self._directory) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                if name.startswith(b"."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(folder + name + b"/")
+                elif entry.is_file(follow_symlinks=False) and known.pop(name, None) != state_of(
+                    entry.stat(follow_symlinks=False)
+                ):
+                    found = file_state(text + entry.name, self._directory)
+                    if found is not None:
+                        uid = whole_instance(text + entry.name, self._directory) or ""
+                        changes.files.append((folder, name, uid, found))
+                if len(changes.files) >= _MANY:  # so that a process that is killed need not begin again
+                    self._commit(changes)
+        changes.gone += [(folder, name) for name in known]
+        return folders
+
+    def _commit(self, changes: Changes) -> None:
+        """Save what was found in the directory, and forget it here; on a full disk, keep the objects in memory."""
+        known, database = self._found.run, self._database
         try:
-            status = files.stat(path, dir_fd=self._directory, follow_symlinks=False)
-        except OSError:
-            return None
-        return status.st_size, status.st_mtime_ns
+            with transaction(database):
+                if changes.files:
+                    self._write(database, changes.files, self._found)
+                database.executemany("DELETE FROM index_files WHERE folder = ? AND name = ?", changes.gone)
+                database.executemany("DELETE FROM index_files WHERE folder = ?", changes.gone_folders)
+                database.executemany("DELETE FROM index_folders WHERE folder = ?", changes.gone_folders)
+                database.executemany(_FOLDER, changes.folders)
+        except StoreError as error:
+            self._found.run = known  # a new run was not committed
+            _log.warning("the index of the output directory is not up to date: %s", error)
+            self._unsaved |= {uid: (os.fsdecode(folder + name), state) for folder, name, uid, state in changes.files}
+        changes.clear()
+
+    def _write(self, database: sqlite3.Connection, rows: list[FileRow], batch: Batch) -> None:
+        if not batch.run:
+            insert = "INSERT INTO index_runs (boot, flushed) VALUES (?, ?)"
+            batch.run = database.execute(insert, (self._boot, batch.flushed)).lastrowid or 0
+        run = batch.run
+        database.executemany(_NOTE, [(folder, name, uid, *state, run) for folder, name, uid, state in rows])
 
     # -- objects received ----------------------------------------------------------------------------------------------
 
     def add(self, sop_instance_uid: str, path: str) -> None:
         """Add an object and its file, a path below the directory; the commit is left to a thread in the background."""
+        try:
+            status = files.stat(path, dir_fd=self._directory, follow_symlinks=False)
+        except OSError:
+            return
         with self._changed:
-            self._added.append((sop_instance_uid, path))
+            self._added[sop_instance_uid] = Added(path, state_of(status), self._batch)
             if len(self._added) in (1, _MANY):
                 self._changed.notify()
             if self._keeper is None:
@@ -301,31 +308,71 @@ class KeptIndex:
 
     def _keep(self) -> None:
         """Commit the added objects."""
+        if self._added or self._late:
+            with self.saving() as save, transaction(self._database):
+                save(self._database)
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
+        """Save the added objects with a transaction of another user of the database, begun in the block.
+
+        Yields the function that writes them. They stay added if an exception leaves the block.
+        """
         with self._using:
             with self._changed:
-                added, self._added = self._added, []
-            rows: list[_Row] = []
-            for uid, path in added:
-                state = self._state(path)
-                if state is not None:
-                    folder, slash, name = path.rpartition("/")
-                    rows.append((os.fsencode(folder + slash), os.fsencode(name), uid, *state))
+                added, self._added = self._added, {}
+                late, self._late = self._late, []
+            batches = {id(one.batch): one.batch for one in added.values()}
+            new = [batch for batch in batches.values() if not batch.run]
+            folders: set[bytes] = set()
             try:
-                self._note(rows, self._run)
-            except StoreError:
+                yield lambda database: self._save(database, added, late, folders)
+            except BaseException:
                 with self._changed:
-                    self._added = added + self._added
+                    self._added = added | self._added
+                    self._late += late
+                for batch in new:  # their runs were not committed
+                    batch.run = 0
                 raise
+            self._touched |= folders
 
-    def flushed(self) -> None:
-        """Note that the files of all added objects are on the disk. Raise ``StoreError`` if that cannot be saved."""
-        with self._using:
-            self._keep()
-            if not self._noted:
-                return
-            with transaction(self._database):
-                self._database.execute("UPDATE index_runs SET flushed = 1 WHERE run = ?", (self._run,))
-            self._run, self._noted = self._begin_run(durable=self._durable), False
+    def _save(
+        self,
+        database: sqlite3.Connection,
+        added: dict[str, Added],
+        late: list[Batch],
+        folders: set[bytes],
+    ) -> None:
+        rows: dict[int, tuple[Batch, list[FileRow]]] = {}
+        for uid, one in added.items():
+            folder, slash, name = os.fsencode(one.path).rpartition(b"/")
+            folders.add(folder + slash)
+            state = self._state_of(one)
+            if state is not None:
+                rows.setdefault(id(one.batch), (one.batch, []))[1].append((folder + slash, name, uid, state))
+        for batch, of_batch in rows.values():
+            self._write(database, of_batch, batch)
+        database.executemany("UPDATE index_runs SET flushed = 1 WHERE run = ?", [(batch.run,) for batch in late])
+        database.executemany(_FOLDER, [(folder, *_CHANGED) for folder in folders])
+
+    def begin_flush(self) -> Batch:
+        """Return what ``flushed`` needs: the objects added so far."""
+        with self._using, self._changed:
+            batch, self._batch = self._batch, Batch(flushed=self._durable)
+            return batch
+
+    def _state_of(self, added: Added) -> FileState | None:
+        """Return the state of an object's file, None if it was changed since it was added."""
+        state = file_state(added.path, self._directory)
+        return state if state is not None and state[:-1] == added.state else None
+
+    def flushed(self, batch: object = None) -> None:
+        """Note that the files of the objects added before ``begin_flush`` are on the disk, in the next commit."""
+        batch = batch if isinstance(batch, Batch) else self.begin_flush()
+        with self._using, self._changed:
+            if batch.run and not batch.flushed:
+                self._late.append(batch)
+            batch.flushed = True
 
     def close(self) -> None:
         """Save the added objects, and end. Raise ``StoreError`` if they cannot be saved."""
@@ -336,21 +383,28 @@ class KeptIndex:
             self._keeper.join()
         try:
             self._keep()
+            self._settle()
         finally:
-            self._database.close()
+            close_database(self._database)
             files.close(self._directory)
 
-
-@contextlib.contextmanager
-def _scan(folder: str, directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """List a folder below an open directory; a link that has replaced it is not followed."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = files.openat(folder or ".", flags, dir_fd=directory)
-    try:
-        with files.scandir(fd) as entries:
-            yield entries
-    finally:
-        files.close(fd)
+    def _settle(self) -> None:
+        """Note the state of the folders of added objects if they have nothing that the index does not know."""
+        settled = []
+        for folder in self._touched:
+            state = folder_state(folder, self._directory)
+            if state is None or not is_settled(state):
+                continue
+            with told_as_store_errors():
+                sql = "SELECT name FROM index_files WHERE folder = ?"
+                names = {name for (name,) in self._database.execute(sql, (folder,))}
+            with contextlib.suppress(OSError), scan(os.fsdecode(folder), self._directory) as entries:
+                if all(os.fsencode(one.name) in names or one.name.startswith(".") for one in entries):
+                    settled.append((folder, *state))
+        if settled:
+            changes = Changes()
+            changes.folders += settled
+            self._commit(changes)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,131 @@
+"""The index of a directory in the flat layout, where a file's name has the UID of its object.
+
+The prefix of the name is that of a SOP class, of which a retrieve knows nothing before it has the object; so all
+prefixes are tried, the last successful one first. The names of a large directory are not read for a few objects: each
+object that is not found pays for some of them, until all are known and no name has to be tried any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
+
+from movescu.dictionary.uids import storage_classes
+from movescu.storage import files
+from movescu.storage.file_names import UNKNOWN_PREFIX, file_name
+from movescu.storage.index.examination import whole_instance
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Generator, Iterator
+
+    _State = tuple[int, int, int, int]
+
+_AT_ONCE: Final = 512  # names that are read for an object that is not found
+
+
+class FlatIndex:
+    """The index of a directory in the flat layout. Owns the descriptor of the directory."""
+
+    def __init__(self, directory: int, rely: Callable[[str, int], None] = lambda *_: None) -> None:
+        self._directory = directory
+        self._rely = rely
+        self._prefixes = list(dict.fromkeys((*(one.prefix for one in storage_classes().values()), UNKNOWN_PREFIX)))
+        self._listing: Generator[str, None, None] | None = _names_in(directory)
+        self._names: dict[str, list[str]] = {}
+        """Names read so far, by the part after the prefix."""
+        self._known: dict[str, tuple[str, _State | None] | None] = {}
+        """Name and state of the file by SOP instance UID; None for the state of an object just received."""
+
+    def whole(self, sop_instance_uid: str) -> bool:
+        """Return True if the directory has the whole object."""
+        return self.path(sop_instance_uid) is not None
+
+    def path(self, sop_instance_uid: str) -> str | None:
+        """Return the name of the file with the whole object; it is examined again only if it has changed."""
+        known = self._known.get(sop_instance_uid)
+        if known is not None:
+            name, noted = known
+            state = self._state(name)
+            if state is not None and noted in (None, state):
+                self._known[sop_instance_uid] = name, state
+                return name
+        elif sop_instance_uid in self._known:
+            return None
+        self._known[sop_instance_uid] = found = self._find(sop_instance_uid)
+        return None if found is None else found[0]
+
+    def _find(self, uid: str) -> tuple[str, _State] | None:
+        for name in self._candidates(file_name("", uid).partition(".")[2]):
+            state = self._state(name)
+            if state is not None and whole_instance(name, self._directory) == uid:
+                self._rely(name, state[0])
+                return name, state
+        return None
+
+    def _candidates(self, ending: str) -> Iterator[str]:
+        """Yield the names that the file of an object may have."""
+        if self._listing is not None:
+            for number, prefix in enumerate(self._prefixes):
+                name = f"{prefix}.{ending}"
+                if self._state(name) is not None:
+                    self._prefixes.insert(0, self._prefixes.pop(number))
+                    yield name
+                    return
+            self._read(_AT_ONCE)
+        yield from self._names.get(ending, ())
+
+    def _read(self, number: int | None) -> None:
+        """Read some more names of the directory; None for all."""
+        if self._listing is None:
+            return
+        end = True
+        for read, name in enumerate(islice(self._listing, number), start=1):
+            if not name.startswith("."):
+                self._names.setdefault(name.partition(".")[2], []).append(name)
+            end = read != number
+        if end:
+            self._listing = None
+
+    def _state(self, name: str) -> _State | None:
+        with contextlib.suppress(OSError):
+            status = files.stat(name, dir_fd=self._directory, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+        return None
+
+    def uids(self) -> Iterator[str]:
+        """Return the SOP instance UIDs of all whole objects."""
+        self._read(None)
+        found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
+        return (uid for uid in sorted(found | self._known.keys()) if self.whole(uid))
+
+    def add(self, sop_instance_uid: str, path: str) -> None:
+        """Add an object."""
+        self._known[sop_instance_uid] = path, None
+
+    def begin_flush(self) -> None:
+        """Do nothing: this index is not saved."""
+
+    def flushed(self, batch: object = None) -> None:
+        """Do nothing: this index is not saved."""
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
+        """Do nothing: this index is not saved."""
+        yield lambda _: None
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self._listing is not None:
+            self._listing.close()
+        files.close(self._directory)
+
+
+def _names_in(directory: int) -> Generator[str, None, None]:
+    with files.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.name
