@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from movescu._runtime import clock
@@ -127,7 +128,64 @@ class EndEvent(_Event):
     same_as: int | None = None
 
 
-Event: TypeAlias = AssociationEvent | ObjectEvent | ResponseEvent | RetryEvent | EndEvent
+class EntryState(StrEnum):
+    """State of an entry; all but the first two are ends (``cohort.entries``)."""
+
+    RUNNING = "running"
+    POSTPONED = "postponed"
+    COMPLETE = "complete"
+    COMPLETE_BEFORE = "complete before"
+    PARTIAL = "partial"
+    NOT_FOUND = "not found"
+    FAILED = "failed"
+    NOT_STARTED = "not started"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether no further state follows."""
+        return self not in (EntryState.RUNNING, EntryState.POSTPONED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryEvent(_Event):
+    """An entry of a list changed its state.
+
+    ``keys``: of the entry, as after ``-k``. ``columns``: its further cells. ``study_instance_uids``: of the archive's
+    list, else of the keys. ``size``: bytes. ``reason``, ``words``, ``fault``, ``passing`` and ``advice``: the likely
+    cause of an incomplete entry (``retrieve.causes``). ``status``: its final C-MOVE status. ``detail``: the error's own
+    words.
+    """
+
+    state: EntryState
+    keys: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    study_instance_uids: tuple[str, ...] = ()
+    stored: int = 0
+    already_there: int = 0
+    missing: int = 0
+    failed: int = 0
+    size: int = 0
+    seconds: float = 0.0
+    attempts: int = 0
+    verified: bool = False
+    reason: str = ""
+    words: str = ""
+    fault: str = ""
+    passing: bool = False
+    advice: str = ""
+    status: int | None = None
+    detail: str = ""
+    same_as: int | None = None
+    """Number of the equal entry that was requested instead; the numbers of objects are that entry's."""
+    missing_sop_instance_uids: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The keys, for messages."""
+        return ", ".join(self.keys)
+
+
+Event: TypeAlias = AssociationEvent | ObjectEvent | ResponseEvent | RetryEvent | EntryEvent | EndEvent
 EventSink: TypeAlias = "Callable[[Event], None]"
 
 _NAMES: Final = {
@@ -135,9 +193,10 @@ _NAMES: Final = {
     ObjectEvent: "object",
     ResponseEvent: "response",
     RetryEvent: "retry",
+    EntryEvent: "entry",
     EndEvent: "end",
 }
-_SERVICES: Final = {ObjectEvent: C_STORE, ResponseEvent: C_MOVE}
+_SERVICES: Final = {ObjectEvent: C_STORE, ResponseEvent: C_MOVE, EntryEvent: C_MOVE}
 
 
 def as_json(event: Event) -> dict[str, Any]:
@@ -145,7 +204,13 @@ def as_json(event: Event) -> dict[str, Any]:
     result: dict[str, Any] = {"version": VERSION, "event": _NAMES[type(event)], "time": moment(event.time)}
     for name in (item.name for item in fields(event) if item.name != "time"):
         value = getattr(event, name)
-        if name == "status":
+        if isinstance(event, EntryEvent) and not value and (name != "passing" or not event.reason):
+            continue  # most numbers of an entry are 0, until its end
+        if name == "keys":
+            result[name] = keys_json(value)
+        elif name == "columns":
+            result |= {name: dict(value)} if value else {}
+        elif name == "status":
             result[name] = None if value is None else status_json(value, _SERVICES[type(event)])
         elif name == "rejected_contexts":
             result |= {name: [rejected_json(context) for context in value]} if value else {}
@@ -165,6 +230,11 @@ def moment(seconds: float) -> str:
 def status_json(status: int, service: tuple[tuple[int, int, str], ...]) -> dict[str, str]:
     """Return a status as hexadecimal code and as the name that its service gives it."""
     return {"code": f"0x{status:04x}", "name": status_name(status, service)}
+
+
+def keys_json(keys: tuple[str, ...]) -> dict[str, str]:
+    """Return keys, as after ``-k``, as values by name."""
+    return {name: value for name, _, value in (key.partition("=") for key in keys)}
 
 
 def rejected_json(context: RejectedContext) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def report_in(path: Path) -> dict[str, Any]:
 
 
 def rows_of(report: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    rows = report["rows"]
+    rows = report["entries"]
     assert isinstance(rows, list)
     assert len({row["row"] for row in rows}) == len(rows)
     return {row["row"]: row for row in rows}
@@ -161,11 +161,11 @@ def test_list_with_a_line_per_series_moves_each_study_once(made: list[Instance],
     assert f"entry 2 (StudyInstanceUID={studies[0]}): complete, the same request as entry 1" in outcome.log
     told = report_in(report)
     rows = rows_of(told)
-    assert [rows[number]["outcome"] for number in (1, 2, 3, 4)] == ["complete"] * 4
+    assert [rows[number]["state"] for number in (1, 2, 3, 4)] == ["complete"] * 4
     assert [rows[number].get("same_as") for number in (1, 2, 3, 4)] == [None, 1, None, 3]
     assert [rows[number]["columns"] for number in (1, 2)] == [{"Series No.": "0"}, {"Series No.": "1"}]
     assert (told["outcome"], told["stored"]) == ("complete", 4)
-    assert sum(int(row["stored"]) for row in rows.values()) == 4
+    assert sum(int(row.get("stored", 0)) for row in rows.values()) == 4
 
 
 @pytest.mark.parametrize("jobs", [1, 4])
@@ -179,8 +179,8 @@ def test_objects_of_entries_that_overlap_are_moved_once(
     assert moves_of(report) == 2
     assert report["stored"] == 4
     rows = rows_of(report)
-    assert {row["outcome"] for row in rows.values()} == {"complete"}
-    assert [(rows[number]["stored"], rows[number].get("already_there", 0)) for number in (1, 2, 3)] == [
+    assert [rows[number]["state"] for number in (1, 2, 3)] == ["complete", "complete", "complete before"]
+    assert [(rows[number].get("stored", 0), rows[number].get("already_there", 0)) for number in (1, 2, 3)] == [
         (2, 0),
         (2, 2),
         (0, 2),
@@ -203,7 +203,7 @@ def test_series_of_a_study_in_the_same_list_is_not_moved_again(
     report = retrieve(archive, tmp_path, series, "--jobs", 2, code=63)
     assert moves_of(report) == 1
     rows = rows_of(report)
-    assert [rows[number]["outcome"] for number in (1, 2, 3)] == ["complete", "not found", "complete"]
+    assert [rows[number]["state"] for number in (1, 2, 3)] == ["complete before", "not found", "complete"]
     assert report["stored"] == 2
 
 
@@ -212,14 +212,14 @@ def test_repeated_entry_that_is_nowhere_has_the_outcome_of_the_first(
 ) -> None:
     report = retrieve(archive, tmp_path, f"1.2.3.99\n{made[0].study_uid}\n1.2.3.99\n", code=63)
     rows = rows_of(report)
-    assert [rows[number]["outcome"] for number in (1, 2, 3)] == ["not found", "complete", "not found"]
+    assert [rows[number]["state"] for number in (1, 2, 3)] == ["not found", "complete", "not found"]
 
 
 def test_entries_without_an_association_are_in_the_report(made: list[Instance], tmp_path: Path) -> None:
     archive = Archive(None, {"MOVESCU": (peers.HOST, peers.free_port())}, port=peers.free_port())
     text = f"StudyInstanceUID,Ward\n{made[0].study_uid},7\n{made[0].study_uid},8\n"
     rows = rows_of(retrieve(archive, tmp_path, text, code=61))
-    assert [(rows[number]["outcome"], rows[number]["columns"]) for number in (1, 2)] == [
+    assert [(rows[number]["state"], rows[number]["columns"]) for number in (1, 2)] == [
         ("failed", {"Ward": "7"}),
         ("failed", {"Ward": "8"}),
     ]

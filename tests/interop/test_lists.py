@@ -108,7 +108,7 @@ def test_a_row_that_fails_is_named_and_stops_no_other(place: Place, tmp_path: Pa
     assert "entry 1 (PatientID=" in outcome.log
     assert f"missing: SOP instance {place.made[0].instance_uid}" in outcome.log
     told = json.loads(report.read_text())
-    outcomes = {row["row"]: row["outcome"] for row in told["rows"]}
+    outcomes = {entry["row"]: entry["state"] for entry in told["entries"]}
     assert sorted(number for number, word in outcomes.items() if word != "complete") == [1, 3]
     assert len(outcomes) == 13
     by_row: dict[int, int] = {}
@@ -158,7 +158,7 @@ def test_an_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> No
         outcome = command.end()
     outcome.hold_to(130)
     assert "cancelling" in outcome.log
-    assert "not requested: entry 12 (PatientID=" in outcome.log
+    assert "not requested: entry 3 (PatientID=" in outcome.log
     place.archive.faults = Faults()
     movescu(*place.arguments("--jobs", 2, "--resume"), folder=place.received)
     assert place.files().keys() == place.names()

@@ -8,6 +8,7 @@ import sys
 import threading
 
 from movescu._runtime.late_log import is_loading, logger_of
+from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 
 TYPE_CHECKING = False
@@ -39,11 +40,14 @@ class Signals:
 
     The first Ctrl-C sends C-CANCEL and awaits the archive's final response, or ends the wait for outstanding objects; a
     second one, SIGTERM and SIGHUP abort. Further signals during an abort are ignored, since they would leave temporary
-    files. The context must outlive the retrieval. A signal that is ignored stays ignored (``nohup``).
+    files. SIGUSR1 prints a status line. The context must outlive the retrieval. A signal that is ignored stays ignored
+    (``nohup``).
     """
 
     def __init__(self) -> None:
         self.retrieval: Cancellable | None = None
+        self.status: Callable[[], str] = lambda: "nothing requested yet"
+        """Returns the current progress as a line."""
         self._ending = False
         self._before: dict[int, Callable[[int, FrameType | None], object] | int] = {}
 
@@ -83,11 +87,19 @@ class Signals:
                 _log.critical("terminated by %s", signal.Signals(number).name)
             sys.exit(_BY_SIGNAL[number])
 
+    def report(self, _: int, __: FrameType | None) -> None:
+        """Print the status line to standard error."""
+        try:
+            streams.write(sys.stderr, f"{self.status()}\n")
+        except RuntimeError:  # the interrupted thread was writing: a buffered stream is not reentrant
+            return
+
 
 _HANDLERS: Final = (
     (signal.SIGINT, Signals.interrupt),
     (signal.SIGTERM, Signals.terminate),
     (signal.SIGHUP, Signals.terminate),
+    (signal.SIGUSR1, Signals.report),
 )
 _BY_SIGNAL: Final[dict[int, ExitCode]] = {
     signal.SIGTERM: ExitCode.TERMINATED,

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
+from movescu.cohort.entries import end_of, entry_event
 from movescu.cohort.journal import COMPLETE
 from movescu.cohort.overlap import chains, distinct
 from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS
 from movescu.errors import AssociationRejectedError, MovescuError, PeerError
+from movescu.events import EntryState
 from movescu.retrieve.attempts import LONGEST_PAUSE
+from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED, STOPPED_ASKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from movescu.cohort.hooks import Hooks
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
+    from movescu.events import EntryEvent
     from movescu.query.request_list import Row
     from movescu.retrieve.client import Client
     from movescu.retrieve.handle import Retrieve
@@ -97,11 +102,18 @@ class Runner:
         self._unanswered = 0
         self._current: dict[int, Retrieve] = {}
         self._held: dict[int, Result] = {}
+        self._stored: dict[int, int] = {}
+        self._observer = client.observers(())
+        self._open: dict[int, Row] = {}
+        self._started: set[int] = set()
+        self._telling = clock.Lock()
         self._failure: BaseException | None = None
         self.cancelled = False
         """Whether ``cancel`` was called."""
         self.moving = False
         """Whether ``cancel`` has an effect."""
+        self.opens_in = 0.0
+        """Seconds until the window opens in which entries may be started, 0 within it."""
 
     @property
     def _key(self) -> str:
@@ -110,7 +122,19 @@ class Runner:
 
     def run(self, rows: Iterable[Row]) -> list[Row]:
         """Retrieve entries; return those not started, in order. Raise ``StoreError`` if the journal or index fails."""
-        wanted, self._repeated = distinct(row for row in rows if not self._is_done(row))
+        rows = tuple(rows)
+        self._open.update((row.number, row) for row in rows)
+        try:
+            return self._run(rows)
+        finally:
+            self._close()
+
+    def _run(self, rows: tuple[Row, ...]) -> list[Row]:
+        done = [row for row in rows if self._is_done(row)]
+        for row in done:
+            self._tell(entry_event(row, EntryState.COMPLETE_BEFORE))
+        before = {row.number for row in done}
+        wanted, self._repeated = distinct(row for row in rows if row.number not in before)
         self._waiting.extend((chain, 0) for chain in chains(wanted, self._config.request.model))
         self.moving = True
         workers = [
@@ -130,6 +154,38 @@ class Runner:
         waiting = [row for chain, _ in self._waiting for row in chain]
         waiting += [repeated for row in waiting for repeated in self._repeated.get(row.number, ())]
         return sorted(waiting, key=lambda row: row.number)
+
+    def _tell(self, event: EntryEvent) -> None:
+        """Notify the observers of a state; an entry has one end."""
+        with self._telling:
+            assert event.row is not None
+            if event.row not in self._open:
+                return
+            if event.state.is_end:
+                del self._open[event.row]
+            if self._observer is not None:
+                self._observer.entry(event)
+
+    def _tell_end(self, end: EntryEvent) -> None:
+        """Notify the observers of the end of an entry, and of its repetitions, which have no numbers of their own."""
+        assert end.row is not None
+        self._tell(end)
+        none = changed(end, stored=0, already_there=0, missing=0, failed=0, size=0, missing_sop_instance_uids=())
+        for repeated in self._repeated.get(end.row, ()):
+            own = changed(none, row=repeated.number, keys=repeated.keys, columns=repeated.columns)
+            self._tell(changed(own, seconds=0.0, attempts=0, same_as=end.row))
+
+    def _close(self) -> None:
+        """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
+        waiting = {chain[0].number for chain, _ in self._waiting}
+        cause = STOPPED_ASKING if self.gave_up else INTERRUPTED if self.cancelled else NOT_STARTED
+        for row in tuple(self._open.values()):
+            if row.number in waiting or row.number not in self._started:
+                self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
+            else:
+                tally = self._client.server.tally_of(row.number)
+                state = EntryState.PARTIAL if tally.stored else EntryState.FAILED
+                self._tell(entry_event(row, state, INTERRUPTED, attempts=1, stored=tally.stored, size=tally.size))
 
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""
@@ -172,6 +228,7 @@ class Runner:
                     return None
                 now = clock.now()
                 shut = 0.0 if self._window is None else self._window.wait(clock.wall())
+                self.opens_in = shut
                 if self._waiting and self._busy < self._allowed and now >= self._not_before and not shut:
                     self._busy += 1
                     return self._waiting.popleft()
@@ -188,6 +245,9 @@ class Runner:
         row = chain[0]
         retrieve = self._client.prepare((row.identifier,), config=self._config, row=row.number, until=self._until)
         self._current[number] = retrieve
+        self._started.add(row.number)
+        self._tell(entry_event(row, EntryState.RUNNING))
+        begun = clock.now()
         if self.cancelled:
             retrieve.cancel()
         result, error = None, None
@@ -203,8 +263,14 @@ class Runner:
         if _lacks_resources(result, error) and times < _TIMES and not self.cancelled:
             if result is not None:
                 self._held[row.number] = result
+                self._stored[row.number] = self._stored.get(row.number, 0) + result.stored
+            self._tell(entry_event(row, EntryState.POSTPONED))
             self._hold_back(chain, times)
             return
+        end = end_of(row, retrieve, result, error, clock.now() - begun)
+        stored = min(self._stored.pop(row.number, 0), end.already_there)  # by this run, before a postponement
+        end = changed(end, stored=end.stored + stored, already_there=end.already_there - stored)
+        self._tell_end(changed(end, attempts=end.attempts + times))
         self._note(row, retrieve, result, error)
         if len(chain) > 1:
             self._client.keep(uid for state in retrieve.states for uid in state.here)

@@ -46,13 +46,14 @@ _NAMED: Final = 5  # columns that the warning names
 class Row:
     """A request of a list. ``number`` is its position, from 1; ``text`` its keys, for messages.
 
-    ``columns``: the cells that are not keys, by heading, for the report.
+    ``columns``: the cells that are not keys, by heading, for the report. ``keys``: its own keys, as after ``-k``.
     """
 
     number: int
     text: str
     identifier: Identifier
     columns: tuple[tuple[str, str], ...] = ()
+    keys: tuple[str, ...] = ()
 
     def key(self, archive: str) -> str:
         """Return a digest that identifies the request to ``archive``, independent of its position in a list."""
@@ -287,4 +288,4 @@ def _row(number: int, own: Sequence[str], common: _Common, blank: Sequence[_Colu
                 hint="fill it in, remove the entry, or move it to a list without that column",
             )
     scope.check()
-    return Row(number, ", ".join(own), identifier)
+    return Row(number, ", ".join(own), identifier, keys=tuple(own))

@@ -1,10 +1,12 @@
 """The report of a retrieve (``--report``): one JSON object, as in ``data/report.schema.json``, from its events.
 
-Memory does not grow with the number of objects: a few numbers per series, and at most 1000 failed objects.
+Memory does not grow with the number of objects: a few numbers per series and entry, and at most 1000 failed objects.
+Series and entries have a line each, which is made when it is written.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +17,7 @@ from movescu.events import (
     VERSION,
     AssociationEvent,
     EndEvent,
+    EntryEvent,
     Event,
     ObjectEvent,
     RejectedContext,
@@ -27,9 +30,12 @@ from movescu.events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from movescu.report.entry_table import EntryTable
     from movescu.retrieve.config import Config
 
-_REPORTED: Final = 1000  # failures, errors and rejected contexts that are listed
+_REPORTED: Final = 1000  # failures, errors and rejected contexts that are listed; of a list, responses and retries too
 
 
 @dataclass(slots=True)
@@ -44,16 +50,16 @@ class _Series:
 
 
 class Summary:
-    """An ``EventSink`` that makes the report."""
+    """An ``EventSink`` that makes the report; ``table``: has the entries of a list."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, table: EntryTable) -> None:
         self._config = config
+        self._table = table
         self._begun = time.time()
         self._series: dict[tuple[int | None, str, str], _Series] = {}
         self._failures: dict[str, dict[str, Any]] = {}
         self._responses: list[dict[str, Any]] = []
         self._retries: list[dict[str, Any]] = []
-        self._rows: list[dict[str, Any]] = []
         self._associations = {"archive": 0, "storage": 0}
         self._errors: dict[str, None] = {}
         self._rejected: dict[RejectedContext, None] = {}
@@ -66,16 +72,27 @@ class Summary:
                 self._object(event)
             case AssociationEvent():
                 self._association(event)
-            case ResponseEvent() if event.status not in (PENDING, PENDING_WARNING):
-                self._responses.append(_without_envelope(event))
-            case RetryEvent():
+            case ResponseEvent():
+                self._response(event)
+            case RetryEvent() if event.row is None or len(self._retries) < _REPORTED:
                 self._retries.append(_without_envelope(event))
-            case EndEvent() if event.row is not None:
-                self._rows.append(_without_envelope(event))
-            case EndEvent():
+            case EntryEvent():
+                self._entry(event)
+            case EndEvent() if event.row is None:
                 self._end = event
             case _:
                 pass
+
+    def _response(self, event: ResponseEvent) -> None:
+        """Add a final response; of a list's entries, the first thousand."""
+        if event.status in (PENDING, PENDING_WARNING):
+            return
+        if event.row is None or len(self._responses) < _REPORTED:
+            self._responses.append(_without_envelope(event))
+
+    def _entry(self, event: EntryEvent) -> None:
+        if event.detail and len(self._errors) < _REPORTED:
+            self._errors[event.detail] = None
 
     def _object(self, event: ObjectEvent) -> None:
         key = (event.row, event.study_instance_uid, event.series_instance_uid)
@@ -106,8 +123,17 @@ class Summary:
             if len(self._rejected) < _REPORTED:
                 self._rejected[context] = None
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the report. The ``EndEvent`` of the run must have been added."""
+    def texts(self) -> Iterator[str]:
+        """Yield the report in pieces. The ``EndEvent`` of the run must have been added."""
+        for number, (name, value) in enumerate(self._report().items()):
+            yield f"{',' if number else '{'}\n  {json.dumps(name)}: "
+            if name in ("series", "missing_objects", "entries"):
+                yield from _lines(value)
+            else:
+                yield json.dumps(value, indent=2).replace("\n", "\n  ")
+        yield "\n}\n"
+
+    def _report(self) -> dict[str, Any]:
         end = self._end
         assert end is not None
         told = as_json(end)
@@ -120,13 +146,22 @@ class Summary:
             "archive": self._archive(),
             **{name: value for name, value in told.items() if name not in ("version", "event", "time", "errors")},
             "responses": self._responses,
-            "series": [_series_json(*item) for item in self._series.items()],
+            "series": (_series_json(*item) for item in self._series.items()),
             "failures": list(self._failures.values()),
             "retries": self._retries,
             "associations": self._associations,
             "rejected_contexts": [rejected_json(context) for context in self._rejected],
             "errors": list(errors),
-            **({"rows": self._rows} if self._rows else {}),
+            **(self._of_list(list(errors)) if self._table else {}),
+        }
+
+    def _of_list(self, errors: list[str]) -> dict[str, Any]:
+        table = self._table
+        return {
+            "counts": table.counts,
+            "reasons": table.reasons_json(),
+            "missing_objects": table.missing_json(),
+            "entries": table.entries_json({error: number for number, error in enumerate(errors)}),
         }
 
     def _archive(self) -> dict[str, Any]:
@@ -143,6 +178,15 @@ class Summary:
 
 def _without_envelope(event: Event) -> dict[str, Any]:
     return {name: value for name, value in as_json(event).items() if name not in ("version", "event")}
+
+
+def _lines(values: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield an array with a line for each value."""
+    begun = False
+    for value in values:
+        yield f"{',' if begun else '['}\n    {json.dumps(value, separators=(',', ':'))}"
+        begun = True
+    yield "\n  ]" if begun else "[]"
 
 
 def _series_json(key: tuple[int | None, str, str], series: _Series) -> dict[str, Any]:

@@ -233,6 +233,8 @@ class AttemptLoop:
         state.inventory = inventory
         state.needed = {uid for uid in inventory.objects if not (self._target is not None and self._target.whole(uid))}
         state.missing = state.needed - (state.tally.uids or set())
+        if self._observer is not None:
+            self._observer.listed(len(inventory.objects), len(state.missing), self._row)
         if inventory.gaps:
             state.unlisted = inventory.describe_gaps()
             _log.warning("the archive's list is incomplete: %s", state.unlisted)
@@ -278,6 +280,8 @@ class AttemptLoop:
             if self._over:
                 return
             one.lost = state.asked = True
+            if self._observer is not None:
+                self._observer.requested(self._row)
             try:
                 response = self._association.move(request, self._on_response(), one.message_ids.add)
             except PeerError as error:

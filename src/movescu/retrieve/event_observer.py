@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from movescu.errors import MovescuError
-    from movescu.events import EventSink
+    from movescu.events import EntryEvent, EventSink
     from movescu.retrieve.config import Config
     from movescu.retrieve.result import Result
     from movescu.services.move import MoveResponse
@@ -130,6 +130,10 @@ class EventObserver(Observer):
     def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
         """Send the event of the end of a retrieve."""
         self._sink(replace(end_event(result, cancelled=cancelled, row=row), seconds=seconds))
+
+    def entry(self, event: EntryEvent) -> None:
+        """Send the event of a new state of a list's entry."""
+        self._sink(event)
 
     # -- requests ------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from movescu.errors import MovescuError
+    from movescu.events import EntryEvent
     from movescu.retrieve.config import Config
     from movescu.retrieve.result import Result
     from movescu.services.move import MoveResponse
@@ -54,6 +55,12 @@ class Observer:
     def archive(self, state: str, config: Config, error: MovescuError | None = None) -> None:
         """Handle a new state of the association with the archive."""
 
+    def listed(self, objects: int, missing: int, row: int | None) -> None:
+        """Handle the archive's list (C-FIND): the number of its objects, and of those that are not here."""
+
+    def requested(self, row: int | None) -> None:
+        """Handle the start of a C-MOVE request."""
+
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
         """Handle a C-MOVE response; ``seconds`` since its request."""
 
@@ -62,6 +69,9 @@ class Observer:
 
     def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
         """Handle the result of a retrieve; ``cancelled``: by us."""
+
+    def entry(self, event: EntryEvent) -> None:
+        """Handle a new state of a list's entry."""
 
     def watched(self, incoming: Incoming, receiver: ObjectReceiver) -> ObjectReceiver:
         """Return a receiver that forwards to this one and shows the data to watching observers."""
@@ -103,6 +113,16 @@ class Observers(Observer):
         for one in self._every:
             one.archive(state, config, error)
 
+    def listed(self, objects: int, missing: int, row: int | None) -> None:
+        """Notify each observer of the archive's list."""
+        for one in self._every:
+            one.listed(objects, missing, row)
+
+    def requested(self, row: int | None) -> None:
+        """Notify each observer of the start of a C-MOVE request."""
+        for one in self._every:
+            one.requested(row)
+
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
         """Notify each observer of a C-MOVE response."""
         for one in self._every:
@@ -117,6 +137,11 @@ class Observers(Observer):
         """Notify each observer of the result of a retrieve."""
         for one in self._every:
             one.ended(result, seconds, row, cancelled=cancelled)
+
+    def entry(self, event: EntryEvent) -> None:
+        """Notify each observer of a new state of a list's entry."""
+        for one in self._every:
+            one.entry(event)
 
 
 class _Watched:

@@ -176,6 +176,11 @@ class StorageServer:
             rest = tuple(other for other in self._rounds if other is not one)
             self._rounds = rest if then is None else (*rest, then)
 
+    def tally_of(self, row: int) -> Tally:
+        """Return the tally of a running entry; an empty one if it does not run."""
+        totals = (one.total for one in self._rounds if one.row == row)
+        return next((total for total in totals if total is not None), Tally())
+
     def round_of(self, incoming: Incoming) -> Round | None:
         """Return the round that an object belongs to, None if unknown."""
         rounds, request = self._rounds, incoming.request

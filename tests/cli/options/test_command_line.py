@@ -112,6 +112,7 @@ def test_defaults_are_as_documented() -> None:
         on_jobs=1,
         manifest=None,
         list_file=None,
+        failed=None,
         jobs=1,
         between=None,
         limit_rate=None,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from movescu.cli.commands.follow_up import FollowUp
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
+    from movescu.cli.output.progress import Progress
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from movescu.retrieve.observer import Observer
 
 _log: Final = logger_of("movescu.cli")
-
-_WITH_PROGRESS: Final = ("warn", "error")
-"""Log levels with a progress display on a terminal; more verbose levels log lines, quieter ones show nothing."""
 
 
 def run_command(settings: CommandSettings) -> int:
@@ -63,9 +61,9 @@ def _set_up_log(settings: CommandSettings) -> None:
 
 
 def _run(settings: CommandSettings) -> int:
-    if settings.check or (settings.report is None and settings.events is None):
+    if settings.check or (settings.report is None and settings.events is None and settings.failed is None):
         return _guarded(settings, None)[0]
-    from movescu.cli.output.accounts import Accounts  # late: needed with --report or --events alone
+    from movescu.cli.output.accounts import Accounts  # late: few runs have files for programs
 
     try:
         accounts = Accounts(settings, config_of(settings))
@@ -171,6 +169,7 @@ class _Command:
             client.open()
             retrieve = client.prepare([identifier for identifier in wanted for _ in range(settings.repeat)])
             signals.retrieval = retrieve
+            signals.status = partial(_status, progress, client)
             retrieve.on_leave = partial(self._leave, retrieve)
             if follow_up is not None:
                 follow_up.open()
@@ -194,10 +193,9 @@ class _Command:
 
         return FollowUp(self._settings, self._config, wanted)
 
-    def _progress(self) -> Observer:
+    def _progress(self) -> Progress | diagnostics.ResponseLog:
         """Return the observer of responses: the progress display on a terminal, else the log."""
-        shown = self._settings.log_level in _WITH_PROGRESS and self._settings.log_config is None
-        if not shown or sys.stderr is None or not sys.stderr.isatty():
+        if not level.has_display(self._settings.log_level, self._settings.log_config):
             return diagnostics.ResponseLog()
         from movescu.cli.output.progress import Progress  # late: needed on terminals alone
 
@@ -236,6 +234,12 @@ class _Command:
             return set()
         diagnostics.complain("association release failed", self._unreleased, ExitCode.RELEASE_FAILED)
         return {ExitCode.RELEASE_FAILED}
+
+
+def _status(progress: Progress | diagnostics.ResponseLog, client: Client) -> str:
+    if isinstance(progress, diagnostics.ResponseLog):
+        return progress.status(client.server.tally)
+    return progress.status()
 
 
 def _shown(progress: Observer, client: Client) -> AbstractContextManager[object]:

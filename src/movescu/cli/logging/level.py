@@ -22,6 +22,8 @@ LEVELS: Final = {
 }
 """Values of ``--log-level`` -> levels of ``logging``."""
 
+_WITH_DISPLAY: Final = ("warn", "error")
+
 PROGRESS: Final = "movescu.progress"
 """Logger without messages: if its level is exactly INFO, a dot is shown for each PDV."""
 
@@ -48,3 +50,8 @@ def secure_streams() -> None:
 def shows_progress() -> bool:
     """Return True if a dot is shown for each PDV received: as in DCMTK, at level INFO only."""
     return logger_of(PROGRESS).getEffectiveLevel() == INFO
+
+
+def has_display(level: str, log_config: str | None) -> bool:
+    """Return True if a terminal gets the progress display: more verbose levels log lines, quieter ones show nothing."""
+    return level in _WITH_DISPLAY and log_config is None and sys.stderr is not None and sys.stderr.isatty()

@@ -15,7 +15,7 @@ ACCOUNTS: Final = (
         "",
         "--report",
         "report",
-        "write the result to this file, as JSON; - is standard output",
+        "write the result to this file, as JSON, or for a spreadsheet if its name ends in .csv; - is standard output",
         takes=_FILE,
     ),
     Option(
@@ -117,6 +117,14 @@ MANY: Final = (
         "log of findscu -v or an array of QIDO-RS; - is standard input",
         takes=_FILE,
         needs=("--port",),
+    ),
+    Option(
+        "",
+        "--failed",
+        "failed",
+        "write the entries that are not complete to this file, as a list to run again",
+        takes=_FILE,
+        needs=("--list",),
     ),
     Option(
         "",

@@ -104,6 +104,7 @@ class CommandSettings(Record):
     on_jobs: int
     manifest: str | None
     list_file: str | None
+    failed: str | None
     jobs: int
     between: str | None
     limit_rate: str | None

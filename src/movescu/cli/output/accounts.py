@@ -1,13 +1,15 @@
-"""``--events`` and ``--report``: events and result of a run, as JSON files.
+"""``--events``, ``--report`` and ``--failed``: events and result of a run, as files.
 
-Both files are opened and truncated before the first request: a file that cannot be written is a usage error, and the
+The files are opened and truncated before the first request: a file that cannot be written is a usage error, and the
 report of an earlier run is not mistaken for this one's. Imported with one of these options alone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import sys
 import time
 from dataclasses import replace
@@ -17,12 +19,13 @@ from movescu._runtime.late_log import logger_of
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.errors import UsageError
-from movescu.events import EndEvent, as_json, fan_out
+from movescu.events import EndEvent, EntryEvent, EntryState, as_json, fan_out
+from movescu.report.entry_table import EntryTable
 from movescu.report.summary import Summary
 from movescu.retrieve.event_observer import EventObserver, end_event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
     from typing import TextIO
 
     from movescu.cli.options.settings import CommandSettings
@@ -33,42 +36,62 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.cli")
 
 STANDARD_OUTPUT: Final = "-"
+_SPREADSHEET: Final = ".csv"
+_PIECES: Final = 1000  # written at once
 
 
 class Accounts:
-    """The files of ``--events`` and ``--report``. Raise ``UsageError`` if one cannot be opened."""
+    """The files of ``--events``, ``--report`` and ``--failed``. Raise ``UsageError`` if one cannot be opened."""
 
     def __init__(self, settings: CommandSettings, options: Config) -> None:
         if settings.events == settings.report == STANDARD_OUTPUT:
             raise UsageError("only one of --events and --report can go to standard output")
+        _refuse_overwriting(settings)
         self._begun = time.monotonic()
+        self._table = EntryTable()
+        self._spreadsheet = settings.report is not None and settings.report.lower().endswith(_SPREADSHEET)
+        self._listed = settings.list_file is not None
         self._events = None if settings.events is None else _Output(settings.events)
-        self._report = None if settings.report is None else _Output(settings.report)
-        self._summary = None if self._report is None else Summary(options)
-        sinks = (None if self._events is None else self._line, self._summary)
+        # With a byte order mark, without which Excel takes UTF-8 for something else.
+        encoding = "utf-8-sig" if self._spreadsheet else "ascii"
+        self._report = None if settings.report is None else _Output(settings.report, encoding)
+        self._failed = None if settings.failed is None else _Output(settings.failed, "utf-8")
+        self._summary = None if self._report is None else Summary(options, self._table)
+        sinks = (None if self._events is None else self._line, self._summary, self._entry)
         self.sink: EventSink | None = fan_out(tuple(sink for sink in sinks if sink is not None))
         self.observer = _Observer(self)
-        """Observer that feeds both files."""
-        self.columns: Mapping[int, Mapping[str, str]] = {}
+        """Observer that feeds the files."""
+        self._columns: dict[int, dict[str, str]] = {}
         """Cells of a list's entries that are not keys: by number and heading."""
         self._end = EndEvent(outcome="failed", stored=0, failed=0, size=0, seconds=0.0)
 
     def tell(self, event: Event) -> None:
-        """Pass an event to both files."""
+        """Pass an event to the files."""
         if self.sink is not None:
             self.sink(event)
 
     def entry(self, end: EndEvent) -> None:
         """Send the end of an entry of a list."""
-        self.tell(replace(end, columns=self.columns.get(end.row or 0)))
+        self.tell(replace(end, columns=self._columns.get(end.row or 0)))
 
     def concluded(self, end: EndEvent) -> None:
         """Set the end of the run; without one, ``conclude`` reports a failure."""
         self._end = end
 
+    def expect(self, entries: Iterable[EntryEvent]) -> None:
+        """Add the entries of a list, in the state that they keep if the run ends before it reaches them."""
+        for event in entries:
+            self._table.add(event)
+            if event.row is not None and event.columns:
+                self._columns[event.row] = dict(event.columns)
+
     def _line(self, event: Event) -> None:
         assert self._events is not None  # a sink only with a file
         self._events.write(_text(as_json(event)))
+
+    def _entry(self, event: Event) -> None:
+        if isinstance(event, EntryEvent):
+            self._table.add(event)
 
     def conclude(self, code: int, error: BaseException | None = None) -> int:
         """Send the ``EndEvent``, write the report, close the files, and return the exit code of the run."""
@@ -78,8 +101,12 @@ class Accounts:
         if self.sink is not None:
             self.sink(replace(end, time=time.time(), seconds=seconds, exit_code=code, errors=errors))
         if self._summary is not None and self._report is not None:
-            self._report.write(_text(self._summary.as_json(), indent=2))
-        written = [output.close() for output in (self._events, self._report) if output is not None]
+            if self._spreadsheet and not self._listed:
+                self._table.add(_only_entry(replace(end, errors=errors, seconds=seconds)))
+            self._report.write_all(self._table.csv_lines() if self._spreadsheet else self._summary.texts())
+        if self._failed is not None:
+            self._failed.write_all(self._table.failed_lines())
+        written = [output.close() for output in (self._events, self._report, self._failed) if output is not None]
         if code == ExitCode.SUCCESS and not all(written):
             return ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE
         return code
@@ -100,21 +127,43 @@ class _Observer(EventObserver):
             self._accounts.entry(replace(end_event(result, cancelled=cancelled, row=row), seconds=seconds))
 
 
-def _text(value: dict[str, Any], indent: int | None = None) -> str:
+def _refuse_overwriting(settings: CommandSettings) -> None:
+    """Raise ``UsageError`` if an output would overwrite the list, or another output."""
+    outputs = {"--events": settings.events, "--report": settings.report, "--failed": settings.failed}
+    places = {"--list": settings.list_file, **outputs}
+    seen: dict[str, str] = {}
+    for option, path in places.items():
+        if path is not None and path != STANDARD_OUTPUT:
+            other = seen.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise UsageError(f"{other} and {option} name the same file: {path!r}", hint="name another one")
+
+
+def _only_entry(end: EndEvent) -> EntryEvent:
+    """Return a retrieve without a list as an entry, for the spreadsheet."""
+    here = end.stored + end.already_there
+    states = {"complete": EntryState.COMPLETE, "not found": EntryState.NOT_FOUND}
+    state = states.get(end.outcome, EntryState.PARTIAL if here else EntryState.FAILED)
+    names = ("stored", "already_there", "missing", "failed", "size", "seconds", "attempts")
+    numbers: dict[str, Any] = {name: getattr(end, name) for name in names}
+    return EntryEvent(row=1, state=state, detail="; ".join(end.errors), **numbers)
+
+
+def _text(value: dict[str, Any]) -> str:
     # In ASCII, so that text of the archive reaches a terminal as escapes alone.
-    return json.dumps(value, indent=indent) + "\n"
+    return json.dumps(value) + "\n"
 
 
 class _Output:
     """A text file, or standard output; write errors of the latter are ignored."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, encoding: str = "ascii") -> None:
         self._path = path
         self._file: TextIO | None = None
         self._good = True
         if path != STANDARD_OUTPUT:
             try:
-                self._file = open(path, "w", encoding="ascii")  # noqa: SIM115 - closed by close()
+                self._file = open(path, "w", encoding=encoding, errors="surrogateescape")  # noqa: SIM115 - closed by close()
             except OSError as error:
                 raise UsageError(f"cannot write {path!r}: {error.strerror}") from error
 
@@ -129,6 +178,12 @@ class _Output:
             except OSError as error:
                 self._good = False
                 _log.critical("cannot write %r: %s", self._path, error.strerror)
+
+    def write_all(self, pieces: Iterable[str]) -> None:
+        """Write pieces of a text, some at a time."""
+        pieces = iter(pieces)
+        while text := "".join(itertools.islice(pieces, _PIECES)):
+            self.write(text)
 
     def close(self) -> bool:
         """Close the file; return True if everything was written."""

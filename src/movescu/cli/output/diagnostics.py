@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.result import Result
+    from movescu.retrieve.tally import Tally
     from movescu.services.move import MoveResponse
     from movescu.ul.negotiation import RejectedClass
 
@@ -83,9 +84,23 @@ def complain(what: str, error: MovescuError, code: ExitCode | None = None) -> No
 class ResponseLog(Observer):
     """Logs the responses of the archive."""
 
+    def __init__(self) -> None:
+        self._last: MoveResponse | None = None
+
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
         """Log a C-MOVE response."""
+        self._last = response
         log_response(response)
+
+    def status(self, tally: Tally) -> str:
+        """Return the current progress as a line; ``tally``: of arriving objects."""
+        from movescu.cli.output.quantities import size_text  # late: needed after SIGUSR1 alone
+
+        text = f"{_objects(tally.stored)}, {size_text(tally.size)}"
+        last = self._last
+        if last is None:
+            return f"{text}; no response of the archive yet"
+        return f"{text}; the archive's last response: {_count(last.remaining)} remaining, {_counts(last)}"
 
 
 def log_response(response: MoveResponse) -> None:
@@ -154,6 +169,8 @@ def _explain_destination(what: str, client: Client) -> None:
 
 def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
     """Log the failures of the last attempts and missing objects, with advice."""
+    if result.failed:  # the archive's failures follow from it
+        _report_not_stored(result, _refused(client))
     for state in retrieve.states:
         for response in state.responses if not result.complete else ():  # else a later list disproved them
             _report_response(response, retrieve, client)
@@ -161,7 +178,7 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
             complain("association lost before the final C-MOVE response", state.error, ExitCode.ASSOCIATION_LOST)
             if isinstance(state.error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
                 _explain_destination("may not know", client)  # as Orthanc does with an unknown calling title
-    _report_result(result, client.config, _refused(client))
+    _report_result(result, client.config)
 
 
 def _refused(client: Client) -> int:
@@ -169,11 +186,8 @@ def _refused(client: Client) -> int:
     return sum(received.status >> 8 != OUT_OF_RESOURCES >> 8 for received in client.server.tally.failures.values())
 
 
-def _report_result(result: Result, config: Config, refused: int) -> None:
-    """Log missing objects, with advice; ``refused``: those that this program would refuse again."""
-    evidence = result.evidence
-    if config.receive is not None:
-        _log.info("%s received, %d bytes, %d not stored", _objects(result.stored), result.size, result.failed)
+def _report_not_stored(result: Result, refused: int) -> None:
+    """Log objects that were not stored, with advice; ``refused``: those that this program would refuse again."""
     if refused:
         _log.error(
             "incomplete: %s arrived and %s refused by this program; repeating the request cannot help, but the options "
@@ -185,6 +199,13 @@ def _report_result(result: Result, config: Config, refused: int) -> None:
             "incomplete: %s arrived but could not be stored; fix the cause and repeat the request",
             _objects(result.failed - refused),
         )
+
+
+def _report_result(result: Result, config: Config) -> None:
+    """Log missing objects, with advice."""
+    evidence = result.evidence
+    if config.receive is not None:
+        _log.info("%s received, %d bytes, %d not stored", _objects(result.stored), result.size, result.failed)
     if result.verified:
         _report_listed(result)
     if evidence.short:

@@ -22,29 +22,35 @@ from movescu._runtime.late_log import settle
 from movescu.cli import streams
 from movescu.cli.logging.console_log import escape
 from movescu.cli.output.diagnostics import log_response
+from movescu.cli.output.quantities import size_text, time_text
 from movescu.dictionary.uids import uid_name
 from movescu.dimse.status import StatusClass
 from movescu.retrieve.observer import Observer
 from movescu.retrieve.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
     from rich.console import Console
     from rich.segment import Segment
 
+    from movescu.errors import MovescuError
     from movescu.retrieve.config import Config
     from movescu.services.move import MoveResponse
 
 _INTERVAL: Final = 0.25  # seconds between two frames
 _WINDOW: Final = 40  # frames over which rates are averaged
 _WIDEST: Final = 100  # columns
-_STILL_TERMINALS: Final = ("", "dumb", "unknown")  # values of TERM
+STILL_TERMINALS: Final = ("", "dumb", "unknown")  # values of TERM
 
 
 class ProgressState(NamedTuple):
-    """Progress of a retrieve. ``expected``: None if unknown. ``size``: bytes, None if no object is sent to us."""
+    """Progress of a retrieve. ``expected``: None if unknown. ``size``: bytes, None if no object is sent to us.
+
+    ``lead``: texts before the numbers, each with its style. ``estimated``: not all of ``expected`` was counted.
+    ``lines``: what runs now.
+    """
 
     seconds: float
     done: int
@@ -52,6 +58,30 @@ class ProgressState(NamedTuple):
     failed: int
     size: int | None
     kind: str
+    lead: tuple[tuple[str, str], ...] = ()
+    estimated: bool = False
+    lines: tuple[str, ...] = ()
+
+
+class Activity(NamedTuple):
+    """What a request does now; ``since``: on the monotonic clock. ``connected``: words once a sender has connected."""
+
+    words: str
+    since: float
+    connected: str = ""
+
+    def text(self, senders: int) -> str:
+        """Return the words, after a second with the time; ``senders``: open storage associations."""
+        words, seconds = (senders and self.connected) or self.words, time.monotonic() - self.since
+        return f"{words} ({time_text(seconds)})" if words and seconds >= 1 else words
+
+
+def callback_of(config: Config) -> Activity:
+    """Return the wait until the archive opens an association to us, and sends; no words if it sends to another."""
+    if config.receive is None or config.move_destination != config.ae_title:
+        return Activity("", time.monotonic())
+    words = f"waiting for the archive to connect to port {config.receive.port}"
+    return Activity(words, time.monotonic(), connected="waiting for the first object")
 
 
 class Progress(Observer):
@@ -64,8 +94,12 @@ class Progress(Observer):
         self._last: MoveResponse | None = None
         self._ended: list[MoveResponse] = []
         self._begun = time.monotonic()
-        live = display and os.environ.get("TERM", "") not in _STILL_TERMINALS
-        self._display = _Display(self.state) if live else None
+        self._config = config
+        self._activity = Activity(f"connecting to {config.archive.host} port {config.archive.port}", self._begun)
+        self._senders = 0
+        self._quiet_from = sys.maxsize  # objects after which the activity is not shown: it is over then
+        live = display and os.environ.get("TERM", "") not in STILL_TERMINALS
+        self._display = Display(self.state) if live else None
 
     @contextlib.contextmanager
     def shown(self, tally: Tally) -> Iterator[None]:
@@ -80,6 +114,31 @@ class Progress(Observer):
                 self._display.stop()
         streams.write(sys.stderr, f"{self.summary()}\n")
 
+    def archive(self, state: str, config: Config, error: MovescuError | None = None) -> None:  # noqa: ARG002 - of its base
+        """Note that the association with the archive is open."""
+        if state == "opened":
+            self._do("querying the archive (C-FIND)" if config.retry.lists else "")
+
+    def requested(self, row: int | None) -> None:  # noqa: ARG002 - of its base
+        """Note that the archive has to connect now."""
+        self._activity, self._quiet_from = callback_of(self._config), self._tally.arrived
+
+    def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:  # noqa: ARG002 - of its base
+        """Note the pause before another attempt."""
+        self._do(f"attempt {attempt} begins in {pause:.0f} s")
+
+    @contextlib.contextmanager
+    def storage(self, *_: object) -> Iterator[None]:
+        """Count the open storage associations."""
+        self._senders += 1
+        try:
+            yield
+        finally:
+            self._senders -= 1
+
+    def _do(self, words: str) -> None:
+        self._activity, self._quiet_from = Activity(words, time.monotonic()), sys.maxsize
+
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
         """Log a C-MOVE response and keep its counts."""
         log_response(response)
@@ -88,6 +147,7 @@ class Progress(Observer):
         else:
             self._last = None
             self._ended.append(response)
+            self._do("waiting for objects that are on their way" if self._own else "")
 
     def state(self) -> ProgressState:
         """Return the current progress."""
@@ -107,7 +167,17 @@ class Progress(Observer):
             max(failed, tally.failed),
             tally.size if ours else None,
             kind,
+            lines=self._lines(),
         )
+
+    def _lines(self) -> tuple[str, ...]:
+        """Return what the retrieve waits for; nothing while objects arrive."""
+        arriving = self._tally.arrived > self._quiet_from
+        return (self._activity.text(self._senders),) if self._activity.words and not arriving else ()
+
+    def status(self) -> str:
+        """Return the current progress as a line."""
+        return status_text(self.state())
 
     def summary(self) -> str:
         """Return the summary line."""
@@ -122,7 +192,7 @@ class Progress(Observer):
         return f"{text}, {state.failed} failed" if state.failed else text
 
 
-class _Display:
+class Display:
     """A few lines at the bottom of a terminal, redrawn periodically."""
 
     def __init__(self, state: Callable[[], ProgressState]) -> None:
@@ -204,38 +274,21 @@ class _Display:
 
         state = self._history[-1]
         bar = ProgressBar(state.expected or None, state.done, width, pulse=not state.expected)
-        rows = [Text("  ").join(Text(text, style) for text, style in row) for row in packed(self._parts(), width)]
+        rows = [
+            Text("  ").join(Text(text, style) for text, style in row) for row in packed(parts_of(self._history), width)
+        ]
+        options = self._console.options.update(width=width, no_wrap=True)
+        rows += [Text(line, "dim", overflow="ellipsis") for line in state.lines]
         for row in rows:
             row.truncate(width, overflow="ellipsis")
-        options = self._console.options.update(width=width, no_wrap=True)
         parts: list[ProgressBar | Text] = [bar, *rows]
         return [line for part in parts for line in self._console.render_lines(part, options, pad=False)]
-
-    def _parts(self) -> list[tuple[str, str]]:
-        """Return the texts of the display, each with its style."""
-        now = self._history[-1]
-        then = next((state for state in self._history if now.done > state.done), None) or ProgressState(
-            0.0, 0, None, 0, 0, ""
-        )
-        seconds = max(now.seconds - then.seconds, _INTERVAL)
-        of = f" of {now.expected}" if now.expected else ""
-        parts = [(f"{now.done}{of} objects", "bold")]
-        if now.size is not None:
-            parts += [(size_text(now.size), ""), (f"{size_text((now.size - (then.size or 0)) / seconds)}/s", "")]
-        if now.expected and now.done > then.done:
-            left = max(now.expected - now.done - now.failed, 0) * seconds / (now.done - then.done)
-            parts.append((f"{time_text(left)} left", ""))
-        else:
-            parts.append((f"{time_text(now.seconds)} elapsed", ""))
-        if now.failed:
-            parts.append((f"{now.failed} failed", "bold red"))
-        return [*parts, (now.kind, "dim")] if now.kind else parts
 
 
 class _Above(io.TextIOBase):
     """Replaces standard error during a display: lines go above it."""
 
-    def __init__(self, display: _Display, stream: TextIO) -> None:
+    def __init__(self, display: Display, stream: TextIO) -> None:
         self._display = display
         self._stream = stream
         self._rest = ""
@@ -268,6 +321,30 @@ def _handlers_of(*outputs: TextIO | Any) -> Iterator[logging.StreamHandler[Any]]
                 yield handler
 
 
+def parts_of(history: Sequence[ProgressState]) -> list[tuple[str, str]]:
+    """Return the texts of a display, each with its style; rates are averaged over the history."""
+    now = history[-1]
+    then = next((state for state in history if now.done > state.done), None) or ProgressState(0.0, 0, None, 0, 0, "")
+    seconds = max(now.seconds - then.seconds, _INTERVAL)
+    of = f" of {'about ' if now.estimated else ''}{now.expected}" if now.expected else ""
+    parts = [*now.lead, (f"{now.done}{of} objects", "bold")]
+    if now.size is not None:
+        parts += [(size_text(now.size), ""), (f"{size_text((now.size - (then.size or 0)) / seconds)}/s", "")]
+    if now.expected and now.done > then.done:
+        left = max(now.expected - now.done - now.failed, 0) * seconds / (now.done - then.done)
+        parts.append((f"{time_text(left)} left", ""))
+    else:
+        parts.append((f"{time_text(now.seconds)} elapsed", ""))
+    if now.failed:
+        parts.append((f"{now.failed} failed", "bold red"))
+    return [*parts, (now.kind, "dim")] if now.kind else parts
+
+
+def status_text(state: ProgressState) -> str:
+    """Return a state as one line, with the average rate."""
+    return "; ".join((", ".join(text for text, _ in parts_of((state,))), *state.lines))
+
+
 def packed(parts: list[tuple[str, str]], width: int) -> list[list[tuple[str, str]]]:
     """Return rows of as many parts as fit, separated by two spaces."""
     rows: list[list[tuple[str, str]]] = [[]]
@@ -279,19 +356,3 @@ def packed(parts: list[tuple[str, str]], width: int) -> list[list[tuple[str, str
         room -= len(part[0]) + (2 if rows[-1] else 0)
         rows[-1].append(part)
     return rows
-
-
-def size_text(size: float) -> str:
-    """Return bytes with three digits: 999 B, 1.23 kB, 45.6 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.{2 - (size >= 9.995)}f} {unit}"
-        size /= 1000
-    return f"{size:.2f} TB"
-
-
-def time_text(seconds: float) -> str:
-    """Return minutes and seconds, with hours if there are any."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

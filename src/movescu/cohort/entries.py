@@ -1,0 +1,88 @@
+"""The states of a list's entries: every entry ends in exactly one, so that the counts of a list add up.
+
+``complete before``: nothing was requested, because all of its objects are here. ``partial``: some of its objects are
+here. ``not found``: the archive has nothing for its keys. ``failed``: requested, and none of its objects is here. ``not
+started``: nothing was requested for another cause.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from movescu.events import EntryEvent, EntryState
+from movescu.query.scope import Scope
+from movescu.retrieve.causes import INTERRUPTED, cause_of, status_of
+from movescu.retrieve.judgement import Outcome
+
+if TYPE_CHECKING:
+    from movescu.errors import MovescuError
+    from movescu.query.request_list import Row
+    from movescu.retrieve.causes import Cause
+    from movescu.retrieve.handle import Retrieve
+    from movescu.retrieve.result import Result
+
+
+def state_of(result: Result | None, *, cancelled: bool) -> EntryState:
+    """Return the end that a result is; ``cancelled``: by us."""
+    if result is None:
+        return EntryState.FAILED
+    here = result.stored + result.already_there
+    if result.outcome == Outcome.COMPLETE:
+        before = here and not (result.stored or result.responses)
+        return EntryState.COMPLETE_BEFORE if before else EntryState.COMPLETE
+    if here:
+        return EntryState.PARTIAL
+    if result.outcome == Outcome.NOT_FOUND:
+        return EntryState.NOT_FOUND
+    requested = result.responses or result.arrived or result.errors
+    return EntryState.NOT_STARTED if cancelled and not requested else EntryState.FAILED
+
+
+def end_of(
+    row: Row, retrieve: Retrieve, result: Result | None, error: MovescuError | None, seconds: float
+) -> EntryEvent:
+    """Return the event of an entry that was retrieved."""
+    error = error or next((state.error for state in retrieve.states if state.error is not None), None)
+    state = state_of(result, cancelled=retrieve.cancelled)
+    if result is None:
+        return entry_event(row, state, cause_of(None, error), detail="" if error is None else str(error), attempts=1)
+    listed = (state.inventory.objects.values() for state in retrieve.states if state.inventory is not None)
+    studies = tuple(sorted({place.study for places in listed for place in places}))
+    numbers = {
+        name: getattr(result, name)
+        for name in ("stored", "already_there", "missing", "failed", "size", "attempts", "verified")
+    }
+    cause, detail, status = None, "", None
+    if not result.complete:
+        cause = INTERRUPTED if state is EntryState.NOT_STARTED else cause_of(result, error)
+        status = status_of(result)
+        failures = (why for why in result.failures.values() if why)
+        detail = next((text for text in (*failures, *result.errors, result.unlisted, *_comments(result)) if text), "")
+    return entry_event(
+        *(row, state, cause),
+        study_instance_uids=studies,
+        status=status,
+        detail=detail,
+        seconds=seconds,
+        missing_sop_instance_uids=result.missing_uids,
+        **numbers,
+    )
+
+
+def _comments(result: Result) -> list[str]:
+    return [response.error_comment for response in result.responses]
+
+
+def entry_event(row: Row, state: EntryState, cause: Cause | None = None, **further: object) -> EntryEvent:
+    """Return the event of an entry, with the words of its cause; ``further``: fields of the event."""
+    if cause is not None:
+        further |= {
+            "reason": cause.code,
+            "words": cause.words,
+            "fault": cause.fault.value,
+            "passing": cause.passing,
+            "advice": cause.advice,
+        }
+    if not further.get("study_instance_uids"):
+        further["study_instance_uids"] = Scope(row.identifier, "PATIENT").unique("STUDY")
+    return EntryEvent(row=row.number, state=state, keys=row.keys, columns=row.columns, **further)  # type: ignore[arg-type] # fields of EntryEvent

@@ -1,0 +1,304 @@
+"""The likely cause of an incomplete retrieve: whose fault it is, whether it may pass by itself, and what to do.
+
+The causes are tables: by the final status of C-MOVE (PS3.4 table C.4-2, PS3.7 annex C), by the class of an error, by
+the reason of an A-ASSOCIATE-RJ (PS3.8 table 9-21), and by the ``Reason`` of the judgement. ``cause_of`` chooses: a
+retrieve that failed in several ways has the cause that explains the others. The archive warns of failed sub-operations
+because a disk is full here, for example, so the disk comes first.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from movescu import errors
+from movescu._runtime.record import Record
+from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
+
+if TYPE_CHECKING:
+    from movescu.errors import MovescuError
+    from movescu.retrieve.result import Result
+
+
+class Fault(StrEnum):
+    """Who or what has to change for the retrieve to succeed."""
+
+    ARCHIVE = "archive"
+    CONFIGURATION = "archive's configuration"
+    NETWORK = "network"
+    SENDER = "sender"
+    REQUEST = "request"
+    HERE = "this machine"
+    NOBODY = "nobody"
+
+
+class Cause(Record):
+    """A likely cause. ``code``: its name for programs. ``passing``: a later attempt may succeed without a change."""
+
+    code: str
+    words: str
+    fault: Fault
+    passing: bool
+    advice: str
+
+
+def _passing(code: str, fault: Fault, words: str, advice: str) -> Cause:
+    return Cause(code, words, fault, passing=True, advice=advice)
+
+
+def _lasting(code: str, fault: Fault, words: str, advice: str) -> Cause:
+    return Cause(code, words, fault, passing=False, advice=advice)
+
+
+_LATER: Final = "try again later, with fewer --jobs"
+_CHECK_LOG: Final = "check the archive's log"
+_LOG_AND_AGAIN: Final = "check the archive's log and request them again"
+_MODELS: Final = "try another model (-P, -S, -O)"
+_RESUME: Final = "continue with --resume"
+
+_NO_RESOURCES: Final = _passing("no-resources", Fault.ARCHIVE, "the archive lacks resources", _LATER)
+_NOT_DELIVERED: Final = _passing(
+    "some-not-delivered", Fault.ARCHIVE, "the archive could not deliver some objects", _LOG_AND_AGAIN
+)
+_DESTINATION_UNKNOWN: Final = _lasting(
+    "destination-unknown",
+    Fault.CONFIGURATION,
+    "the archive does not know the move destination",
+    "add our AE title with its address and port to the archive's configuration",
+)
+_NOT_REACHED: Final = _passing(
+    "not-reached",
+    Fault.CONFIGURATION,
+    "the archive cannot reach the move destination, or lacks resources",
+    "check the address and port of our AE title in the archive's configuration; else try again later",
+)
+_KEYS_REFUSED: Final = _lasting(
+    "keys-refused",
+    Fault.REQUEST,
+    "the archive does not accept the keys",
+    "check the level, its unique key and the model (-P, -S, -O)",
+)
+_MODEL_REFUSED: Final = _lasting(
+    "model-refused", Fault.CONFIGURATION, "the archive does not offer C-MOVE in this model", _MODELS
+)
+_NOT_AUTHORIZED: Final = _lasting(
+    "not-authorized",
+    Fault.CONFIGURATION,
+    "the archive does not authorize the request",
+    "have the archive's administrator permit our AE title or user",
+)
+_UNABLE: Final = _passing(
+    "unable-to-process",
+    Fault.ARCHIVE,
+    "the archive could not process the request",
+    "check the archive's log, and the address of our AE title in its configuration",
+)
+_REFUSED: Final = _lasting("refused", Fault.ARCHIVE, "the archive refused the request", _CHECK_LOG)
+
+_STATUS: Final = (
+    (0xA702, 0xA702, _NOT_REACHED),
+    (0xA700, 0xA7FF, _NO_RESOURCES),
+    (0xA801, 0xA801, _DESTINATION_UNKNOWN),
+    (0xA900, 0xA9FF, _KEYS_REFUSED),
+    (0x0122, 0x0122, _MODEL_REFUSED),
+    (0x0124, 0x0124, _NOT_AUTHORIZED),
+    (0x0211, 0x0211, _MODEL_REFUSED),
+    (0x0213, 0x0213, _NO_RESOURCES),
+    (0xB000, 0xB000, _NOT_DELIVERED),
+    (0xC000, 0xCFFF, _UNABLE),
+    (0x0000, 0xFFFF, _REFUSED),
+)
+"""First status, last status and cause; specific ranges before wide ones."""
+
+_REJECTION: Final = {
+    (1, 2): _lasting(
+        "wrong-service",
+        Fault.REQUEST,
+        "the application context is not supported there",
+        "check host and port: they may belong to another service",
+    ),
+    (1, 3): _lasting(
+        "calling-title-unknown",
+        Fault.CONFIGURATION,
+        "the archive does not know our AE title",
+        "check --aetitle, or have the AE title added to the archive's configuration",
+    ),
+    (1, 7): _lasting("called-title-unknown", Fault.REQUEST, "the archive has another AE title", "check --call"),
+}
+"""By source and reason/diag. of A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
+
+_REJECTED: Final = _lasting(
+    "rejected",
+    Fault.CONFIGURATION,
+    "the archive rejected the association",
+    "check AE titles (--aetitle, --call) and the archive's configuration; --check tests the connection step by step",
+)
+_BUSY: Final = _passing("busy", Fault.ARCHIVE, "the archive rejected the association for now", _LATER)
+_TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
+
+INTERRUPTED: Final = _passing("interrupted", Fault.NOBODY, "interrupted", _RESUME)
+NOT_STARTED: Final = _passing("not-started", Fault.NOBODY, "not requested", _RESUME)
+STOPPED_ASKING: Final = _passing(
+    "given-up",
+    Fault.ARCHIVE,
+    "not requested, since the archive did not answer several requests in a row",
+    "check that the archive is running, and continue with --resume",
+)
+_UNEXPLAINED: Final = _passing("incomplete", Fault.ARCHIVE, "incomplete", _CHECK_LOG)
+
+_ERROR: Final[tuple[tuple[type[MovescuError], Cause], ...]] = (
+    (
+        errors.TimedOutError,
+        _passing(
+            "timed-out",
+            Fault.NETWORK,
+            "the archive did not answer in time",
+            "check whether the archive is overloaded; -to, -ta, -td and --total-timeout set the limits",
+        ),
+    ),
+    (
+        errors.ConnectError,
+        _passing(
+            "not-connected",
+            Fault.NETWORK,
+            "the archive cannot be reached",
+            "check the archive's host and port, and the firewalls on the way to it",
+        ),
+    ),
+    (
+        errors.ConnectionLostError,
+        _passing("connection-lost", Fault.NETWORK, "the connection was lost", f"try again; {_CHECK_LOG}"),
+    ),
+    (
+        errors.AssociationAbortedError,
+        _passing("aborted", Fault.ARCHIVE, "the archive aborted the association", f"try again; {_CHECK_LOG}"),
+    ),
+    (
+        errors.AssociationReleasedError,
+        _passing(
+            "released",
+            Fault.ARCHIVE,
+            "the archive ended the association before its final response",
+            f"try again; {_CHECK_LOG}",
+        ),
+    ),
+    (errors.InterruptedConnectionError, INTERRUPTED),
+    (errors.NoPresentationContextError, _MODEL_REFUSED),
+    (
+        errors.ProtocolError,
+        _lasting("protocol-error", Fault.ARCHIVE, "the archive violated the protocol", "see the log of -d"),
+    ),
+    (errors.PeerError, _passing("association-failed", Fault.NETWORK, "the association failed", _CHECK_LOG)),
+)
+"""Class of an error and cause; subclasses first."""
+
+_REASON: Final = {
+    "CANCELLED": INTERRUPTED,
+    "UNFLUSHED": _passing(
+        "not-flushed",
+        Fault.HERE,
+        "stored objects could not be flushed to the disk",
+        "check the disk of the output directory",
+    ),
+    "NOT_STORED": _passing(
+        "not-stored",
+        Fault.HERE,
+        "objects arrived and could not be stored",
+        "free space or fix permissions in the output directory, and request them again",
+    ),
+    "NOTHING_FOUND": _lasting(
+        "not-found",
+        Fault.REQUEST,
+        "the archive has nothing for these keys, or this AE title may not have it",
+        "check the keys",
+    ),
+    "REFUSED": _UNEXPLAINED,  # by the status
+    "LOST": _UNEXPLAINED,  # by the error
+    "STOPPED": _passing(
+        "stopped",
+        Fault.ARCHIVE,
+        "the archive cancelled the retrieve on its own",
+        "check the archive's log and request it again",
+    ),
+    "CUT_OFF": _passing(
+        "time-over",
+        Fault.SENDER,
+        "a timeout expired while objects were on their way",
+        "raise --total-timeout or --linger, and request the rest with --resume",
+    ),
+    "BROKEN_OFF": _passing(
+        "broken-off",
+        Fault.SENDER,
+        "the transfer of objects broke off",
+        "request them again; check the sender's log",
+    ),
+    "SHORT": _lasting(
+        "not-arrived",
+        Fault.CONFIGURATION,
+        "the archive counts objects as delivered that did not arrive",
+        "check the address and port of our AE title in the archive's configuration, and the firewalls between",
+    ),
+    "WARNED": _NOT_DELIVERED,  # by the status
+    "COUNTED_AS_FAILED": _NOT_DELIVERED,
+    "REMAINING": _passing(
+        "some-not-tried", Fault.ARCHIVE, "the archive did not try to deliver some objects", _LOG_AND_AGAIN
+    ),
+    "UNFOUND": _lasting(
+        "some-not-found", Fault.REQUEST, "the archive lists nothing for some of the keys", "check the keys"
+    ),
+    "UNLISTED": _lasting(
+        "unverified",
+        Fault.ARCHIVE,
+        "without the archive's list (C-FIND), nothing proves the result",
+        "have C-FIND enabled for our AE title, or retrieve without --verify",
+    ),
+    "MISSING": _passing(
+        "missing",
+        Fault.ARCHIVE,
+        "the archive lists objects that it did not deliver",
+        "request them again with --resume and --retry; check the archive's log",
+    ),
+}
+"""By the name of a ``judgement.Reason``, the most likely cause first."""
+
+
+def cause_of_status(status: int) -> Cause:
+    """Return the cause of a final status that is not success."""
+    return next(cause for first, last, cause in _STATUS if first <= status <= last)
+
+
+def cause_of_error(error: MovescuError) -> Cause:
+    """Return the cause of an error that prevented or ended the association."""
+    if isinstance(error, errors.AssociationRejectedError):
+        default = _BUSY if error.result == _TRANSIENT else _REJECTED
+        return _REJECTION.get((error.source, error.reason), default)
+    return next((cause for kind, cause in _ERROR if isinstance(error, kind)), _UNEXPLAINED)
+
+
+def cause_of(result: Result | None, error: MovescuError | None = None) -> Cause:
+    """Return the likely cause of an incomplete result; ``error``: prevented or ended the association."""
+    if result is None:
+        return _UNEXPLAINED if error is None else cause_of_error(error)
+    names = {reason.name for reason in result.judgement.reasons}
+    for name, cause in _REASON.items():
+        if name not in names:
+            continue
+        if name == "LOST" and error is not None:
+            return cause_of_error(error)
+        status = status_of(result)
+        if name in ("REFUSED", "WARNED") and status is not None:
+            return cause_of_status(status)
+        return cause
+    return _UNEXPLAINED
+
+
+def status_of(result: Result) -> int | None:
+    """Return the final status that says most: of failure before warning, None if all are success or cancel."""
+    statuses = [status for status in result.evidence.statuses if status not in (SUCCESS, CANCEL)]
+    failures = [status for status in statuses if status != SUB_OPERATIONS_WITH_FAILURES]
+    return next(iter(failures or statuses), None)
+
+
+def causes_by_reason() -> dict[str, Cause]:
+    """Return the causes by the name of a ``judgement.Reason``, the most likely one first."""
+    return dict(_REASON)

@@ -1,0 +1,67 @@
+"""The likely cause of an incomplete retrieve: every kind of evidence, status and error has one."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from movescu import errors
+from movescu._runtime.record import replace
+from movescu.dimse.status import CANCEL
+from movescu.errors import AssociationRejectedError, PeerError
+from movescu.retrieve.causes import Fault, cause_of, cause_of_error, cause_of_status, causes_by_reason
+from movescu.retrieve.evidence import Evidence
+from movescu.retrieve.judgement import Reason
+from movescu.retrieve.result import Result
+
+
+def result_of(evidence: Evidence) -> Result:
+    return Result(responses=(), stored=0, failed=0, size=0, arrived=0, evidence=evidence, failures={})
+
+
+def test_each_reason_has_a_cause() -> None:
+    assert set(causes_by_reason()) == {reason.name for reason in Reason}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "passing"),
+    [
+        (0xA801, "destination-unknown", False),
+        (0xA702, "not-reached", True),
+        (0xA701, "no-resources", True),
+        (0xA900, "keys-refused", False),
+        (0xB000, "some-not-delivered", True),
+        (0xC123, "unable-to-process", True),
+        (0x0124, "not-authorized", False),
+        (0x9999, "refused", False),
+    ],
+)
+def test_each_status_has_a_cause(status: int, code: str, *, passing: bool) -> None:
+    cause = cause_of_status(status)
+    assert (cause.code, cause.passing) == (code, passing)
+
+
+def test_each_error_of_a_peer_has_a_cause_with_advice() -> None:
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, PeerError)]
+    for kind in set(kinds) - {AssociationRejectedError}:
+        error = kind.__new__(kind, "")
+        cause = cause_of_error(error)
+        assert cause.words
+        assert cause.advice
+        assert cause.code != "incomplete"
+
+
+def test_rejection_is_explained_by_its_reason() -> None:
+    unknown = AssociationRejectedError("", result=1, source=1, reason=3)
+    assert cause_of_error(unknown).fault is Fault.CONFIGURATION
+    busy = AssociationRejectedError("", result=2, source=3, reason=2)
+    assert (cause_of_error(busy).code, cause_of_error(busy).passing) == ("busy", True)
+
+
+def test_cause_that_explains_the_others_comes_first() -> None:
+    full = Evidence(statuses=(0xB000,), failed=1, not_stored=1, missing=1)
+    assert cause_of(result_of(full)).fault is Fault.HERE
+    refused = replace(full, statuses=(CANCEL, 0xB000, 0xA801), not_stored=0)
+    assert cause_of(result_of(refused)).code == "destination-unknown"
+    assert cause_of(result_of(Evidence(missing=1))).code == "missing"
