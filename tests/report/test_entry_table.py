@@ -116,7 +116,7 @@ def test_failed_list_is_read_again_exactly(tmp_path: Path) -> None:
     again = tmp_path / "again.csv"
     again.write_text("".join(table.failed_lines()))
     assert [row.identifier for row in read_rows(str(again))] == [row.identifier for row in rows]
-    assert len(rows) == 2
+    assert "PatientID==A;1" in rows[0].keys
 
 
 def test_failed_list_has_no_complete_entry() -> None:
