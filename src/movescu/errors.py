@@ -26,6 +26,7 @@ Beside each error stands whose fault it is; an error without such a note has tha
      |    +-- InventoryError               the archive's
      |         +-- FindNotOfferedError
      |         +-- IgnoredKeyError
+     |         +-- TooManyStudiesError     the caller's
      +-- DataSetError                      that of the data set's writer
      |    +-- DataSetMismatchError         the sender's
      +-- StoreError                        the file system's, or the sink's
@@ -181,6 +182,10 @@ class FindNotOfferedError(InventoryError):
 
 class IgnoredKeyError(InventoryError):
     """The archive's fault: it ignored a key of the C-FIND, so the objects that match all keys are unknown."""
+
+
+class TooManyStudiesError(InventoryError):
+    """The caller's fault: the keys match more studies than allowed; the message has the number."""
 
 
 class ListenError(MovescuError):

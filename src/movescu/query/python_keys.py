@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from movescu.dataset.encoding import Encoding
@@ -49,6 +50,22 @@ def identifier_of(keys: Keys) -> tuple[Identifier, str]:
     return identifier, _TOP if level == _TOP else "STUDY"
 
 
+def query_of(level: str, keys: Keys | None, more: Mapping[str, object]) -> Identifier:
+    """Return the identifier of a query; ``more``: keys by keyword, beside ``keys``.
+
+    Raise ``UsageError`` if a key, or the level, is invalid.
+    """
+    if level not in UNIQUE_KEYS:
+        raise UsageError(f"level {level!r} is not one of {', '.join(UNIQUE_KEYS)}")
+    data = b"" if keys is None else _made(keys).data
+    if more:
+        data = _made(more).data + data  # _plain sorts, and keeps the first of two
+    given = Identifier(data).values().get(LEVEL, b"").decode("latin-1").strip("\0 ")
+    if given and given != level:
+        raise UsageError(f"the keys have QueryRetrieveLevel {given!r}, the query level {level!r}")
+    return _plain(element(LEVEL, "CS", pad(level.encode(), b" ")) + data)
+
+
 def _made(keys: Keys) -> Identifier:
     if isinstance(keys, str | os.PathLike):
         return make_identifier((), os.fspath(keys))
@@ -77,6 +94,8 @@ def _text(value: object) -> str:
         missing = value is None or bool(value != value)  # noqa: PLR0124 - NaN is not equal to itself
     except TypeError:  # pandas' NA is neither
         missing = True
+    if not missing and isinstance(value, date):  # a date and time too
+        return value.strftime("%Y%m%d%H%M%S" if isinstance(value, datetime) else "%Y%m%d")
     return "" if missing else str(value)
 
 

@@ -16,7 +16,7 @@ from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
-from movescu.retrieve.association import ArchiveAssociation
+from movescu.retrieve.association import ArchiveAssociation, MessageIDs
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title
 from movescu.retrieve.handle import Retrieve
 from movescu.retrieve.storage_server import StorageServer
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from movescu.events import EventSink
     from movescu.query.identifier import Identifier
+    from movescu.query.match import Match
     from movescu.query.python_keys import Keys
+    from movescu.query.selection import Selection
     from movescu.retrieve.observer import Observer
     from movescu.retrieve.result import Result
     from movescu.storage.options import StorageOptions
@@ -47,10 +49,10 @@ class Client:
     ``ae``: the archive, an ``AE`` or its text (``ARCHIVE@pacs:104``). ``ae_title``: our own. Default: MOVESCU.
     ``listen``: port to receive objects on, or a ``Receive``; 0 lets the system choose. Default: None, receive nothing.
     ``to``: destination of the objects (see ``retrieve``). Default: the current directory. ``destination``: AE title
-    that the archive sends to. Default: our own. ``timeouts``, ``retry``, ``request``: see ``Timeouts``, ``Retry`` and
-    ``Request``. ``tls``: keys and certificates (PS3.15 annex B), an ``ssl.SSLContext`` for the archive, or a pair of
-    that and one for senders. Default: None. ``on_event``: called with each event of every retrieve, one call at a time,
-    in the thread of the event. Default: None.
+    that the archive sends to. Default: our own. ``timeouts``, ``retry``, ``request``, ``selection``: see
+    ``Timeouts``, ``Retry``, ``Request`` and ``Selection``. ``tls``: keys and certificates (PS3.15 annex B), an
+    ``ssl.SSLContext`` for the archive, or a pair of that and one for senders. Default: None. ``on_event``: called with
+    each event of every retrieve, one call at a time, in the thread of the event. Default: None.
 
     Raise ``UsageError`` for an unusable value. Entering opens the port, and raises ``ListenError``,
     ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` if that fails; without ``with`` the first retrieve does.
@@ -68,6 +70,7 @@ class Client:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - records do not change
         retry: Retry = Retry(),  # noqa: B008
         request: Request | None = None,
+        selection: Selection | None = None,
         tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None,
         on_event: EventSink | None = None,
     ) -> None:
@@ -93,6 +96,7 @@ class Client:
             receive=receive,
             request=Request(maximum_length=LONGEST_PDU, ip="auto") if request is None else request,
             tls=tls,
+            selection=selection,
         )
         observers: tuple[Observer, ...] = ()
         if on_event is not None:
@@ -149,7 +153,7 @@ class Client:
         self._idle: list[tuple[str, ArchiveAssociation]] = []
         self._running: dict[int, Retrieve] = {}
         self._lock = threading.RLock()
-        self._message_ids = _Counter()
+        self._message_ids = MessageIDs()
         self._open = False
         self._closed = False
 
@@ -232,6 +236,23 @@ class Client:
             with contextlib.suppress(PeerError):  # the echo has succeeded
                 association.release()
 
+    def find(
+        self, level: str = "STUDY", keys: Keys | None = None, *, count: bool = False, **more: object
+    ) -> list[Match]:
+        """Query the archive (C-FIND), and return the matches at a level: PATIENT, STUDY, SERIES or IMAGE.
+
+        ``keys``: as of ``retrieve``; more by keyword: ``find(PatientName="DOE*", StudyDate="20260101-")``. The archive
+        returns those without a value. ``count``: count series and objects that it does not count. Default: False.
+
+        Raise ``UsageError`` for unusable keys, ``TooManyStudiesError`` if more studies than ``Selection.max_studies``
+        would be queried for lower levels, ``InventoryError`` if the archive cannot answer, or another ``PeerError``.
+        """
+        from movescu.query.python_keys import query_of
+        from movescu.retrieve.search import find
+
+        with contextlib.closing(self.association(querying=True)) as association:
+            return find(association, query_of(level, keys, more), level, self.config.selection, count=count)
+
     def retrieve(self, keys: Keys, to: Destination | None = None, *, on_event: EventSink | None = None) -> Result:
         """Retrieve the objects that match the keys, and return the result.
 
@@ -313,9 +334,14 @@ class Client:
         return Retrieve(self, identifiers, config or self.config, target or self._target, row, until)
 
     def association(
-        self, *, further: Sequence[str] = (), config: Config | None = None, until: float | None = None
+        self,
+        *,
+        further: Sequence[str] = (),
+        config: Config | None = None,
+        until: float | None = None,
+        querying: bool = False,
     ) -> ArchiveAssociation:
-        """Return an association, not open; ``further``: abstract syntaxes to propose beside the model's own."""
+        """Return an association, not open; ``further``, ``querying``: see ``ArchiveAssociation``."""
         return ArchiveAssociation(
             config or self.config,
             tls=self._tls,
@@ -323,6 +349,7 @@ class Client:
             moved=lambda: self._server.last_activity,
             message_ids=self._message_ids,
             further=tuple(further),
+            querying=querying,
             meanwhile=self._server.prepare,
             observer=self._observers,
         )
@@ -341,7 +368,7 @@ class Client:
                 place = next((n for n, (model, _) in enumerate(self._idle) if model == config.request.model), None)
                 association = None if place is None else self._idle.pop(place)[1]
             if association is None:
-                further = (STUDY_ROOT_FIND,) if config.retry.lists else ()
+                further = (STUDY_ROOT_FIND,) if config.queries else ()
                 association = self.association(further=further, config=config, until=until)
             elif association.ended():  # most likely, ended by the archive
                 association.close()
@@ -405,22 +432,6 @@ class Client:
         """Unregister a retrieve."""
         with self._lock:
             self._running.pop(id(one), None)
-
-
-class _Counter:
-    """Message IDs for several threads: 1 to 65535, then from 1 again (PS3.7 9.1.4.1.1)."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._lock = threading.Lock()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> int:
-        with self._lock:
-            self._number = self._number % 0xFFFF + 1
-            return self._number
 
 
 def _release_quietly(association: ArchiveAssociation) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Final, Self
 
     from movescu.dictionary.uids import TransferSyntax
+    from movescu.query.selection import Selection
     from movescu.transport.tls import TLSOptions
     from movescu.ul.user_information import UserIdentity
 
@@ -199,7 +200,11 @@ class Request(Record):
 
 
 class Config(Record):
-    """The configuration of a retrieve. ``destination``: AE title that the archive sends to. Default: our own."""
+    """The configuration of a retrieve.
+
+    ``destination``: AE title that the archive sends to. Default: our own. ``selection``: what of the matches is
+    retrieved. Default: None, all of them, with the limits of ``Selection``.
+    """
 
     archive: AE
     ae_title: str = "MOVESCU"
@@ -209,6 +214,17 @@ class Config(Record):
     receive: Receive | None = None
     request: Request = Request()
     tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None
+    selection: Selection | None = None
+
+    @property
+    def queries(self) -> bool:
+        """Whether the archive may be queried (C-FIND) before or between the C-MOVE requests."""
+        return self.retry.lists or self.resolves
+
+    @property
+    def resolves(self) -> bool:
+        """Whether the keys of a request are matched by C-FIND before the first C-MOVE."""
+        return self.selection is not None and self.selection.resolves
 
     @property
     def move_destination(self) -> str:

@@ -33,6 +33,7 @@ from movescu.query.identifier import Identifier
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.matching import is_empty, matches
 from movescu.query.scope import LEVELS, Scope, is_usable, keyword, listed
+from movescu.query.selection import too_many_studies
 from movescu.retrieve.config import BATCH, MODELS
 
 if TYPE_CHECKING:
@@ -132,13 +133,16 @@ class Inventory:
         return _identifier(level, {tag: value for tag, value in values.items() if value}, self.scope)
 
 
-def take_inventory(session: ArchiveAssociation, identifier: Identifier, model: str) -> Inventory:
+def take_inventory(session: ArchiveAssociation, identifier: Identifier, model: str, max_studies: int = 0) -> Inventory:
     """Query the archive for the objects of a C-MOVE identifier.
 
-    Raise ``InventoryError`` if the archive cannot answer, ``PeerError`` if the association ends.
+    ``max_studies``: highest number of studies that keys other than unique ones may match; 0: no limit.
+
+    Raise ``TooManyStudiesError`` if they match more, ``InventoryError`` if the archive cannot answer, ``PeerError`` if
+    the association ends.
     """
     inventory = Inventory(Scope(identifier, model))
-    catalogue = _Catalogue(session, inventory.scope)
+    catalogue = _Catalogue(session, inventory.scope, max_studies)
     for uid, place in catalogue.objects():
         inventory.objects[uid] = place
         if len(inventory.objects) > MAXIMUM:
@@ -155,8 +159,9 @@ def take_inventory(session: ArchiveAssociation, identifier: Identifier, model: s
 class _Catalogue:
     """The queries of an inventory, level by level."""
 
-    def __init__(self, session: ArchiveAssociation, scope: Scope) -> None:
+    def __init__(self, session: ArchiveAssociation, scope: Scope, max_studies: int) -> None:
         self._session = session
+        self._max_studies = 0 if scope.is_exact else max_studies
         self._scope = scope
         own = MODELS[scope.model][0]
         classes = [uid for uid in (STUDY_ROOT_FIND, own) if session.context(uid) is not None]
@@ -178,6 +183,8 @@ class _Catalogue:
         for level in self._levels[:-1]:
             if not self._is_passed_over(level):
                 places = [below for place in places for below in self._below(level, place)]
+            if level == "STUDY" and self._max_studies and len(places) > self._max_studies:
+                raise too_many_studies(len(places), self._max_studies)
         for place in places:
             found = list(self._images(place))
             yield from found
