@@ -161,6 +161,14 @@ class Scope:
             )
 
     @property
+    def natural_level(self) -> str:
+        """Level of a query that names none: Query/Retrieve Level, else the lowest of its keys, at least STUDY."""
+        if self.level in LEVELS:
+            return self.level
+        levels = (level_of(tag) for tag in self._keys)
+        return max((*(level for level in levels if level), "STUDY"), key=LEVELS.index)
+
+    @property
     def patterns(self) -> tuple[str, ...]:
         """Keywords of the unique keys with wild cards."""
         return tuple(

@@ -59,12 +59,18 @@ def check(identifier: Identifier, model: str, selection: Selection) -> None:
 
 
 def wanted(
-    session: ArchiveAssociation, identifier: Identifier, selection: Selection, *, level: str = "", limited: bool = True
+    session: ArchiveAssociation,
+    identifier: Identifier,
+    selection: Selection,
+    *,
+    level: str = "",
+    limited: bool = True,
+    count: bool = False,
 ) -> Iterator[Match]:
     """Yield what matches a request: entities of its level or, if series are chosen, the series chosen.
 
     ``level``: of the matches. Default: that of the request. ``limited``: count the studies, and raise
-    ``TooManyStudiesError`` if there are more than allowed.
+    ``TooManyStudiesError`` if there are more than allowed. ``count``: count what the archive does not count.
     """
     maximum = selection.max_studies
     search = Search(session, identifier, level=level, patterns=selection.resolve, max_studies=maximum)
@@ -75,10 +81,11 @@ def wanted(
     else:
         found = search.matches()
     if not selection.chooses:
-        yield from found
+        yield from map(search.counted, list(found)) if count else found
         return
     every = [series for one in found for series in ([one] if one.level == "SERIES" else search.below(one, "SERIES"))]
-    yield from chosen(every, selection)
+    series_chosen = chosen(every, selection)
+    yield from map(search.counted, series_chosen) if count else series_chosen
 
 
 def _studies(search: Search, patients: Iterable[Match]) -> int:

@@ -268,7 +268,7 @@ class Search:
                 yield Match("STUDY", study.attributes | {MODALITIES_IN_STUDY: Attribute(b"CS", pad(value, b" "))})
 
 
-_NOT_RETURNED: Final = frozenset((LEVEL, SPECIFIC_CHARACTER_SET))
+_NOT_RETURNED: Final = frozenset((LEVEL, SPECIFIC_CHARACTER_SET, *UNIQUE_KEYS.values()))
 
 
 class _Answers:

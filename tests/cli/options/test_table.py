@@ -45,7 +45,7 @@ MANUAL = """
 --max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout
 --total-timeout --user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
 --layout --report --events --verify --retry --retry-pause --resume --list --jobs --between --limit-rate
---dry-run
+--dry-run --query --format --count --resolve --only --exclude --max-studies --all
 """
 
 

@@ -13,7 +13,15 @@ from movescu._runtime.late_log import ERROR, logger_of
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
 from movescu.cli.logging import level
-from movescu.cli.options.configuration import check_scopes, config_of, identifiers, lists, observers, storage_of
+from movescu.cli.options.configuration import (
+    check_scopes,
+    config_of,
+    identifiers,
+    lists,
+    observers,
+    resolves,
+    storage_of,
+)
 from movescu.cli.output import diagnostics
 from movescu.cli.signals import Signals
 from movescu.errors import MovescuError, PeerError, UsageError
@@ -88,6 +96,10 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     if settings.check:
         return _check(settings)
     _use_dictionaries()
+    if settings.query is not None:
+        from movescu.cli.commands.query import run_query  # late: needed with --query alone
+
+        return run_query(settings, config_of(settings))
     if settings.dry_run:
         from movescu.cli.commands.dry_run import run_dry  # late: needed with --dry-run alone
 
@@ -152,8 +164,8 @@ class _Command:
         """Retrieve and return the exit code. Raise errors before the first request."""
         settings = self._settings
         wanted = identifiers(settings)
-        if lists(settings):
-            check_scopes(wanted, settings.model)
+        if lists(settings) or resolves(settings):
+            check_scopes(wanted, self._config)
         seen: list[Observer] = [*observers(settings), *(() if self._accounts is None else (self._accounts.observer,))]
         progress = self._progress()
         seen.append(progress)

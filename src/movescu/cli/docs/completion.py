@@ -143,6 +143,8 @@ def _zsh_specs(option: Option) -> Iterator[str]:
         rivals = " ".join(name for other in _OFFERED if other.group == option.group for name in _names(other))
         alone = "*" if option.repeats else f"({rivals})"
     values = "".join(f":{value.metavar}:{_zsh_action(value)}" for value in option.takes)
+    if option.optional is not None:
+        values = f"::{option.optional.metavar.strip('[]')}:{_zsh_action(option.optional)}"
     for name in _names(option):
         yield f"{alone}{_zsh_escape(name, '=')}[{_zsh_escape(_sentence(option), '[]:')}]{values}"
 

@@ -179,8 +179,7 @@ def _group(group: Group, width: int) -> Iterator[str]:
 
 
 def _option(option: Option, indent: str, width: int, text: str = "") -> list[str]:
-    names = " ".join((option.long, *(value.metavar for value in option.takes)))
-    return _row(f"{indent + option.short:<{_SHORT_WIDTH}}{names}", text or _explained(option), width)
+    return _row(f"{indent + option.short:<{_SHORT_WIDTH}}{option.usage}", text or _explained(option), width)
 
 
 def _row(names: str, text: str, width: int) -> list[str]:

@@ -203,7 +203,8 @@ def _heading(section: str, group: Group) -> str:
 
 def _option(option: Option) -> str:
     names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in (option.short, option.long) if name)
-    values = "".join(f" \\fI{_roff(value.metavar)}\\fR" for value in option.takes)
+    words = option.usage.split(" ")[1:]
+    values = "".join(f" \\fI{_roff(word)}\\fR" for word in words)
     notes = notes_of(option)
     text = f"{option.help} ({'; '.join(notes)})" if notes else option.help
     return f".TP\n{names}{values}\n{_roff(text)}"

@@ -73,7 +73,7 @@ MANY: Final = (
         "retrieve each entry of this file, CSV with keywords as column headings or Study Instance UIDs, one a line; "
         "- is standard input",
         takes=_FILE,
-        needs=("--port",),
+        needs=("--port", "--query", "--dry-run"),
     ),
     Option(
         "",
