@@ -130,5 +130,7 @@ def _advise(data: bytes, query_file: str | None, model: str | None, *, relationa
     where = "" if query_file is None else f"request of {query_file}: "
     for line in advice.of_values(data):
         _log.warning("%s%s", where, line)
-    for line in advice.of_levels(data, model, relational=relational) if model is not None else ():
+    if model is None:
+        return
+    for line in (*advice.of_levels(data, model, relational=relational), *advice.of_doubts(data, model)):
         _log.warning("%s%s", where, line)

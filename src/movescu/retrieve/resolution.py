@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
 from movescu.dataset.values import element, pad
-from movescu.errors import UsageError
+from movescu.errors import IgnoredKeyError, UsageError
 from movescu.query.identifier import Identifier
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.match import Attribute, Match
@@ -96,13 +96,16 @@ def _studies(search: Search, patients: Iterable[Match]) -> int:
 
 
 def chosen(every: list[Match], selection: Selection) -> list[Match]:
-    """Return the series that meet the conditions. Warn of an attribute that no series has a value for."""
+    """Return the series that meet the conditions.
+
+    Raise ``IgnoredKeyError`` if no series has a value for one of them: most likely, the archive returns none.
+    """
     only, exclude = selection.conditions()
     for one in (*only, *exclude):
         if every and not any(series.texts(one.tag) for series in every):
-            _log.warning(
-                "no series has a value for %s: the archive may not support the attribute; %s %r",
-                *(keyword(one.tag), "nothing meets" if one in only else "nothing is excluded by", one.text),
+            raise IgnoredKeyError(
+                f"the archive ignores {keyword(one.tag)}: no series has a value to compare with {one.text!r}",
+                hint="choose series by an attribute that the archive supports, such as Modality",
             )
     return [series for series in every if _is_chosen(series, only, exclude)]
 

@@ -80,6 +80,11 @@ class Search:
         self._patient_root = self._class != STUDY_ROOT_FIND
         self._levels = LEVELS[0 if self._patient_root else 1 :]
 
+    @property
+    def patient_root(self) -> bool:
+        """Whether the queries begin with patients."""
+        return self._patient_root
+
     def _sop_class(self) -> str:
         """Return the SOP class to query with. Raise ``FindNotOfferedError`` if the archive accepted none."""
         offered = [

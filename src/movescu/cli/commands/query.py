@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.cli")
 
 
-class Query(NamedTuple):
+class NamedQuery(NamedTuple):
     """One query: its keys, and what messages call it, empty if there is but one."""
 
     text: str
@@ -65,7 +65,7 @@ def run_query(settings: CommandSettings, config: Config) -> int:
 
 
 def run_queries(
-    queries: Sequence[Query], config: Config, find: Callable[[ArchiveAssociation, Identifier], Iterable[Match]]
+    queries: Sequence[NamedQuery], config: Config, find: Callable[[ArchiveAssociation, Identifier], Iterable[Match]]
 ) -> tuple[ExitCode, list[Match]]:
     """Run queries over one association; return the exit code and all matches. Raise errors before the first query."""
     codes: set[ExitCode] = set()
@@ -96,24 +96,24 @@ def run_queries(
     return max(codes, default=ExitCode.SUCCESS), matches
 
 
-def queries_of(settings: CommandSettings) -> list[Query]:
+def queries_of(settings: CommandSettings) -> list[NamedQuery]:
     """Return the queries of the command line: one for each query file or entry of a list."""
     if settings.list_file is not None:
         rows = read_rows(settings.list_file, settings.keys, model=settings.model)
-        return [Query(f"row {row.number} ({row.text})", row.identifier) for row in rows]
+        return [NamedQuery(f"row {row.number} ({row.text})", row.identifier) for row in rows]
     if not settings.keys and not settings.query_files:
-        return [Query("", make_identifier(()))]
+        return [NamedQuery("", make_identifier(()))]
     several = len(settings.query_files) > 1
     names = settings.query_files if several else ("",)
-    return [Query(name, identifier) for name, identifier in zip(names, identifiers(settings), strict=True)]
+    return [NamedQuery(name, identifier) for name, identifier in zip(names, identifiers(settings), strict=True)]
 
 
-def further_tags(queries: Iterable[Query]) -> list[int]:
+def further_tags(queries: Iterable[NamedQuery]) -> list[int]:
     """Return the tags of all keys, to be shown beside the usual attributes."""
     return [tag for query in queries for tag in query.identifier.values() if tag & 0xFFFF]
 
 
-def _level(queries: Iterable[Query], selection: Selection) -> str:
+def _level(queries: Iterable[NamedQuery], selection: Selection) -> str:
     """Return the level of a query that names none: that of its keys, at least STUDY."""
     if selection.chooses:
         return "SERIES"

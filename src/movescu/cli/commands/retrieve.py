@@ -179,6 +179,10 @@ class _Command:
                 diagnostics.report_retrieve(retrieve, result, client)
                 codes = codes_of(result.evidence)
                 diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
+                if diagnostics.brought_nothing(result, self._config, codes) and not retrieve.cancelled:
+                    from movescu.cli.output.explanation import explain  # late: needed after a failure alone
+
+                    explain(client, wanted, result)
             codes |= self._end(client, retrieve)
             if retrieve.cancelled:
                 codes.add(ExitCode.INTERRUPTED)
