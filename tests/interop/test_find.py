@@ -461,3 +461,28 @@ def test_hostile_values_control_no_terminal(ours: Place) -> None:
             outcome = place.run("--query", "--format", how, "-k", "AccessionNumber=A1*")
         assert not [one for one in outcome.output if one != "\n" and not one.isprintable()], how
         assert len(outcome.output.splitlines()) == (3 if how == "json" else 2)
+
+
+def test_relational_query_is_one_query_if_the_archive_grants_it(ours: Place) -> None:
+    series = 0x0020000E
+
+    def script(session: scripted.Session) -> None:
+        request = session.read_request()
+        granted = request.user_information.extended_negotiations
+        assert granted
+        session.accept_with(request, extended_negotiations=granted)
+        session.answer_find({STUDY: "1.2.1", series: "1.2.1.1", ACCESSION: "A1"}, {series: "1.2.2.1", ACCESSION: "A2"})
+        session.expect_release()
+
+    with scripted.archive(script) as archive:
+        place = ours._replace(address=archive.address)
+        outcome = place.run("--query", "series", "--relational", "--format", "uids", "-k", "AccessionNumber=A1")
+    assert outcome.output == "1.2.1.1\n"
+
+
+def test_conditions_choose_series_of_the_entries_of_a_list(ours: Place) -> None:
+    rows = ours.received.parent / "conditions.csv"
+    rows.write_text("AccessionNumber\nA1\nX9\nA3\n")
+    outcome = ours.retrieve("--list", rows, "--only", "Modality=MR", code=63)
+    assert ours.there == ours.of_study(0, 2, series=(1,))
+    assert "row 2 (AccessionNumber=X9): incomplete; nothing found" in outcome.log

@@ -110,8 +110,13 @@ def _bash() -> dict[str, str]:
         f'{"|".join(places)}) compgen -W "{" ".join(value.choices or ())}" -- "$current" ;;'
         for places, value in _values("choice")
     ]
+    optional = [
+        f'{"|".join(_names(option))}) optional="{" ".join(option.optional.choices or ())}" ;;'
+        for option in _OFFERED
+        if option.optional is not None
+    ]
     names = " ".join(name for option in _OFFERED for name in _names(option))
-    return _common("|".join) | {"NAMES": names, "CHOICES": "\n        ".join(choices)}
+    return _common("|".join) | {"NAMES": names, "CHOICES": "\n        ".join(choices), "OPTIONAL": "\n".join(optional)}
 
 
 def _fish() -> dict[str, str]:

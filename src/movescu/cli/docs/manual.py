@@ -33,7 +33,8 @@ EXIT_CODES: Final = {
     ExitCode.ASSOCIATION_LOST: "The association ended before the final response: an abort, a closed connection, a "
     "timeout or a protocol error.",
     ExitCode.INCOMPLETE: "The archive counts objects as delivered that were not received, or objects were received and "
-    "could not be stored, or `--verify` finds objects missing that the archive lists.",
+    "could not be stored, or `--verify` finds objects missing that the archive lists; or nothing was found where the "
+    "archive was queried, or more studies than `--max-studies` allows.",
     ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not accept C-MOVE in this information model or in these "
     "transfer syntaxes.",
     ExitCode.RELEASE_FAILED: "The retrieve succeeded, but the archive did not confirm the release of the association.",

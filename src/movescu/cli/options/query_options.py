@@ -21,7 +21,7 @@ QUERIES: Final = (
         "of the keys, at least study",
         "",
         optional=Value("[LEVEL]", "choice", choices=_LEVELS),
-        conflicts=(("--dry-run",), ("--check",)),
+        conflicts=(("--dry-run",), ("--check",), ("--report",), ("--events",)),
     ),
     Option(
         "",

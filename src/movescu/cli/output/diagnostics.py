@@ -203,11 +203,14 @@ def _report_nothing(result: Result, config: Config) -> None:
 
 
 def brought_nothing(result: Result, config: Config, codes: Collection[ExitCode]) -> bool:
-    """Return True if the archive delivered nothing, for a reason that C-FIND may explain."""
+    """Return True if the archive delivered nothing, for a reason that C-FIND may explain.
+
+    Without a port, an archive that reports success is believed.
+    """
     if config.queries or result.arrived or result.broken_off or not result.responses or config.request.cancel_after:
         return False
     counted = any(response.completed for response in result.responses)
-    return _nothing_came(result, config) or bool(codes and not counted)
+    return (config.receive is not None and _nothing_came(result, config)) or bool(codes and not counted)
 
 
 def _report_listed(result: Result) -> None:
