@@ -58,8 +58,7 @@ def dicom_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def save(folder: Path, dataset: Dataset, uid: str, sop_class: str, syntax: str) -> None:
     parts = uid.split(".")
-    dataset.AccessionNumber, dataset.StudyDate = f"A100{parts[2]}", f"2026010{parts[2]}"
-    dataset.Modality = "CT"
+    dataset.AccessionNumber, dataset.Modality = f"A100{parts[2]}", "CT"
     dataset.PatientID = "PAT001" if parts[2] in "34" else "PAT002"
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = ".".join(parts[:3]), ".".join(parts[:4])
     dataset.SOPInstanceUID, dataset.SOPClassUID = uid, sop_class

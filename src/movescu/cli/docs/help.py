@@ -48,7 +48,6 @@ _MOST_WANTED: Final = {
         "--check": "",
         "--verbose": "",
         "--debug": "",
-        "--version": "",
     },
 }
 """Heading -> options of the short help -> their text, where the table's depends on its heading."""
