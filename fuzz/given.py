@@ -21,19 +21,24 @@ from movescu.cli.logging.dict_config import read_python
 from movescu.cli.logging.properties import Properties
 from movescu.cli.options.command_line import arguments_lines, parse
 from movescu.cli.options.sites import site_names
+from movescu.cohort.overlap import chains, distinct
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.file_meta import decode_file_meta, encode_file_meta
-from movescu.dataset.transcoder import recode
+from movescu.dataset.transcoder import recode, values_of
+from movescu.dataset.values import is_text, key_vr
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.files import use_dictionaries
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.errors import DataSetError
 from movescu.query.identifier import make_identifier
+from movescu.query.request_list import read_rows
 from movescu.transport.access import rules as access_rules
 from movescu.transport.access.decision import AccessRules, ConnectingHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from movescu.query.identifier import Identifier
 
 DEVICES: Final = b"/dev"
 """Inputs with this are skipped: some device files never end."""
@@ -57,7 +62,7 @@ def query(name: str) -> Callable[[bytes], None]:
         if DEVICES not in data:
             path = _written(name, data)
             make_identifier((), path, model="PATIENT", keys_only=True)
-            _encode(make_identifier((), path, model="STUDY").data)
+            _encode(make_identifier((), path, model="STUDY"))
 
     return read
 
@@ -79,13 +84,35 @@ def _file_meta(data: bytes) -> None:
 def keys(data: bytes) -> None:
     """Make an identifier of keys, one per line."""
     with NO_SEARCH:
-        _encode(make_identifier(os.fsdecode(data).split("\n"), model="STUDY").data)
+        _encode(make_identifier(os.fsdecode(data).split("\n"), model="STUDY"))
 
 
-def _encode(data: bytes) -> None:
-    """Encode an identifier in any transfer syntax, and require that explicit VR loses nothing."""
+def request_list(data: bytes) -> None:
+    """Read a list of requests; require that its keys are in the text, and that chains have each entry once."""
+    rows = read_rows(_written("fuzz.csv", data), model="STUDY")
+    wanted, repeated = distinct(rows)
+    assert len(wanted) + sum(map(len, repeated.values())) == len(rows)
+    assert sorted(row.number for chain in chains(wanted, "STUDY") for row in chain) == [row.number for row in wanted]
+    text = data.replace(b"\0", b"")
+    for row in rows:
+        request = row.identifier.encode(EXPLICIT_LITTLE)
+        _encode(row.identifier)
+        found = values_of(request, EXPLICIT_LITTLE)
+        for value in (value for tag, value in found.items() if is_text(key_vr(tag) or "")):
+            bare = value.rstrip(b" \0")
+            # In JSON, characters may be escaped; the level may follow from the columns.
+            assert not bare.isascii() or bare in text or bare in LEVELS or b"{" in text, bare
+
+
+LEVELS: Final = (b"PATIENT", b"STUDY", b"SERIES", b"IMAGE", b"ISO_IR 192")
+
+
+def _encode(identifier: Identifier) -> None:
+    """Encode an identifier in any transfer syntax, and require that each is a data set that recoding makes as well."""
+    data = identifier.encode(EXPLICIT_LITTLE)
     for syntax in (IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE) if data else ():
-        there = recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
+        there = identifier.encode(syntax)
+        assert there.startswith(recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax)))
         assert syntax.implicit or recode(there, syntax, Encoding(transfer_syntax=EXPLICIT_LITTLE)) == data
 
 

@@ -46,6 +46,7 @@ TARGETS: Final = {
     "query_json": Target(given.query("query.json"), _USAGE),
     "query_dump": Target(given.query("query.dump"), _USAGE),
     "keys": Target(given.keys, _USAGE, 1024),
+    "request_list": Target(given.request_list, _USAGE, 1024),
     "dictionary": Target(given.dictionary_file, _USAGE),
     "log_properties": Target(given.log_properties, _USAGE),
     "log_python": Target(given.log_python, _USAGE),

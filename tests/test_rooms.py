@@ -137,3 +137,90 @@ def test_public_class_names_are_unique() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(module)
     assert not {name: modules for name, modules in places.items() if len(modules) > 1}
+
+
+SEAMS = {
+    "movescu._runtime.clock": "time threading queue",
+    "movescu.transport.network": "socket select selectors",
+    "movescu.storage.files": "fcntl sqlite3 os shutil tempfile",
+}
+"""Seam -> the modules whose functions it wraps: a simulation replaces its attributes (``docs/architecture.md``)."""
+
+WRAPPED = {
+    "time": "monotonic monotonic_ns perf_counter sleep time time_ns",
+    "threading": "Barrier Condition Event Lock RLock Semaphore Thread Timer current_thread",
+    "queue": "LifoQueue PriorityQueue Queue SimpleQueue",
+    "socket": "create_connection create_server getaddrinfo gethostbyname getnameinfo has_dualstack_ipv6 socket "
+    "socketpair",
+    "select": "epoll kqueue poll select",
+    "selectors": "DefaultSelector PollSelector SelectSelector EpollSelector",
+    "fcntl": "flock lockf",
+    "sqlite3": "connect",
+    "os": "access chmod close dup fdatasync fdopen fstat fsync ftruncate link listdir lseek lstat makedirs mkdir open "
+    "pread preadv pwrite pwritev read readv remove rename replace rmdir scandir sendfile stat statvfs symlink sync "
+    "truncate unlink utime write writev path.exists path.getsize path.isdir path.isfile path.lexists",
+    "shutil": "copy copyfile copyfileobj move rmtree",
+    "tempfile": "NamedTemporaryFile TemporaryDirectory TemporaryFile mkdtemp mkstemp",
+}
+"""Module -> the functions and classes that only its seam may use; constants and types in annotations are free."""
+
+BESIDE_THE_SEAMS = {
+    "time threading queue": ("movescu.cli.", "movescu.report.", "movescu._runtime.late_log"),
+    "socket select selectors": ("movescu.cli.logging.", "movescu.testing.demo"),
+    "fcntl sqlite3 os shutil tempfile": (
+        "movescu.cli.",
+        "movescu._runtime.",
+        "movescu.cohort.hook_process",
+        "movescu.dictionary.",
+        "movescu.query.",
+        "movescu.report.",
+        "movescu.testing.demo",
+        "movescu.transport.",
+    ),
+}
+"""Wrapped modules -> the modules that may use them: they show progress, write the log, read the files of options,
+or start other programs."""
+
+
+def direct_calls(module: str) -> Iterator[str]:
+    """The wrapped functions that a module uses, or takes by name, outside annotations."""
+    tree = TREES[module]
+    annotations = {
+        id(inner)
+        for node in ast.walk(tree)
+        for outer in (getattr(node, "annotation", None), getattr(node, "returns", None))
+        if outer is not None
+        for inner in ast.walk(outer)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and id(node) not in annotations:
+            name, _, attribute = ast.unparse(node).partition(".")
+            if attribute in WRAPPED.get(name, "").split():
+                yield f"{name}.{attribute}"
+        elif isinstance(node, ast.ImportFrom):
+            taken = {alias.name for alias in node.names} & {*WRAPPED.get(node.module or "", "").split()}
+            yield from (f"{node.module}.{name}" for name in sorted(taken - {"SimpleQueue"}))
+
+
+def test_wrapped_functions_are_called_by_their_seam_alone() -> None:
+    direct = []
+    for seam, wrapped in SEAMS.items():
+        others = [name for name in FILES if name != seam and not name.startswith(BESIDE_THE_SEAMS[wrapped])]
+        direct += [
+            f"{name} uses {call}"
+            for name in others
+            for call in direct_calls(name)
+            if call.split(".")[0] in wrapped.split()
+        ]
+    assert not direct, "\n".join(direct)
+
+
+def test_seams_are_used_by_attribute() -> None:
+    """A name taken from a seam would be the real function in a simulation, too."""
+    taken = [
+        f"{user} takes {', '.join(alias.name for alias in node.names)} from {node.module}"
+        for user, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in SEAMS
+    ]
+    assert not taken, "\n".join(taken)

@@ -181,7 +181,14 @@ class FindNotOfferedError(InventoryError):
 
 
 class IgnoredKeyError(InventoryError):
-    """The archive's fault: it ignored a key of the C-FIND, so the objects that match all keys are unknown."""
+    """The archive's fault: it ignored keys of the C-FIND, so the objects that match all keys are unknown.
+
+    ``tags``: of the keys. Default: none.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", tags: frozenset[int] = frozenset()) -> None:
+        super().__init__(message, hint=hint)
+        self.tags = tags
 
 
 class TooManyStudiesError(InventoryError):

@@ -7,15 +7,15 @@ no records are made.
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from movescu._runtime import clock
 from movescu.dimse.status import C_MOVE, C_STORE, status_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 VERSION: Final = 1
 """Version of the JSON form of events and reports; it changes when old readers would misread the new form."""
@@ -25,7 +25,7 @@ VERSION: Final = 1
 class _Event:
     """``time``: seconds since 1970. ``row``: number of the list's entry, from 1. Default: None, no list."""
 
-    time: float = field(default_factory=time.time)
+    time: float = field(default_factory=lambda: clock.wall())  # noqa: PLW0108 - a seam: looked up when it is called
     row: int | None = None
 
 
@@ -105,8 +105,9 @@ class RetryEvent(_Event):
 class EndEvent(_Event):
     """A retrieve, or one entry of a list, ended.
 
-    ``outcome``: complete, incomplete, failed or cancelled. ``verified``: the objects were compared with the archive's
-    list; only then are missing and extra objects named. ``size``: bytes.
+    ``outcome``: complete, not found, incomplete, failed or cancelled. ``verified``: the objects were compared with the
+    archive's list; only then are missing and extra objects named. ``size``: bytes. ``columns``: cells of the entry that
+    are not keys, by heading. ``same_as``: number of the equal entry that was requested instead.
     """
 
     outcome: str
@@ -122,6 +123,8 @@ class EndEvent(_Event):
     attempts: int = 1
     errors: tuple[str, ...] = ()
     exit_code: int | None = None
+    columns: Mapping[str, str] | None = None
+    same_as: int | None = None
 
 
 Event: TypeAlias = AssociationEvent | ObjectEvent | ResponseEvent | RetryEvent | EndEvent
@@ -173,7 +176,7 @@ def fan_out(sinks: tuple[EventSink, ...]) -> EventSink | None:
     """Return several sinks as one, serialized by a lock; None without sinks."""
     if not sinks:
         return None
-    lock = threading.Lock()
+    lock = clock.Lock()
 
     def tell(event: Event) -> None:
         with lock:

@@ -15,6 +15,7 @@ import pytest
 from dcmconv import Job, convert_all
 from hypothesis import given
 from hypothesis import strategies as st
+from identifiers import sent
 
 from movescu.dataset.transcoder import Encoding, recode, scan
 from movescu.dictionary import tags as dictionary
@@ -124,7 +125,7 @@ def test_keys_have_the_keywords_of_the_dictionary_file(rows: str) -> None:
     keys = ["PatientSex=a", "OverlayRows=-1", "Other=5", '0009,01,"ACME"=1.5', "0009,1103=x"]
     with pytest.raises(UsageError, match=r"unknown tag: \(0009,1103\)"):
         make_identifier(keys)
-    assert make_identifier([*keys[:-1], "0009,1003=x"]).data == b"".join(
+    assert sent(make_identifier([*keys[:-1], "0009,1003=x"])) == b"".join(
         (
             encoded.el(0x00090010, "LO", b"ACME"),
             encoded.el(0x00091001, "DS", b"1.5 "),

@@ -22,7 +22,9 @@ from movescu.dimse.messages import (
     CStoreRSP,
     Message,
     decode_command,
+    decode_ui,
     encode_command,
+    has_blanks,
 )
 from movescu.errors import AbortReason, ProtocolError
 
@@ -164,6 +166,35 @@ def test_empty_optional_element_counts_as_absent() -> None:
     assert decode_command(data) == CMoveRSP(7, 0)
 
 
+@pytest.mark.parametrize("element", [0x0700, 0x1030, 0x1031])
+@pytest.mark.parametrize("value", [None, b"", b"\1", b"\1\0\0\0"], ids=["absent", "empty", "1", "4"])
+def test_store_request_may_lack_what_a_storage_scp_has_no_use_for(element: int, value: bytes | None) -> None:
+    elements = [e for e in elements_of(MESSAGES["C-STORE-RQ of a C-MOVE"][1]) if e[0] != element]
+    if value is not None:
+        elements = sorted([*elements, (element, value)])
+    oddities: dict[str, None] = {}
+    message = decode_command(joined(elements[1:]), oddities)
+    assert isinstance(message, CStoreRQ)
+    assert message.affected_sop_instance_uid == "1.2.34"
+    assert any(f"{element:04X})" in text for text in oddities) == (
+        element == 0x0700 or (element == 0x1031 and bool(value))
+    ), oddities
+
+
+def test_elements_of_other_groups_are_ignored_with_a_note() -> None:
+    oddities: dict[str, None] = {}
+    data = command(CLASS_UID, code(0x0030), MESSAGE_ID, WITHOUT) + bytes.fromhex("1000 1000 04000000 446f6520")
+    assert decode_command(data, oddities) == CEchoRQ("1.2", 7)
+    assert list(oddities) == ["elements of other groups than 0000 in commands (PS3.7 6.3.1)"]
+
+
+@pytest.mark.parametrize("padding", [b" ", b"\n", b"\t", b"\r\n", b"\0 ", b" \0", b"\v\f"])
+def test_white_space_behind_a_uid_is_padding(padding: bytes) -> None:
+    assert decode_ui(b"1.2.3" + padding) == "1.2.3"
+    assert has_blanks(b"1.2.3" + padding)
+    assert not has_blanks(b"1.2.3\0")
+
+
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 Element = tuple[int, bytes]
@@ -188,7 +219,7 @@ MANDATORY = {
     "C-ECHO-RSP": (0x0100, 0x0120, 0x0800, 0x0900),
     "C-FIND-RQ": (0x0002, 0x0100, 0x0110, 0x0700, 0x0800),
     "C-FIND-RSP": (0x0100, 0x0120, 0x0800, 0x0900),
-    "C-STORE-RQ": (0x0002, 0x0100, 0x0110, 0x0700, 0x0800, 0x1000),
+    "C-STORE-RQ": (0x0002, 0x0100, 0x0110, 0x0800, 0x1000),
     "C-STORE-RSP": (0x0100, 0x0120, 0x0800, 0x0900),
     "C-MOVE-RQ": (0x0002, 0x0100, 0x0110, 0x0600, 0x0700, 0x0800),
     "C-MOVE-RSP": (0x0100, 0x0120, 0x0800, 0x0900),
@@ -200,6 +231,7 @@ NUMERIC = [
     for name, (_, data) in MESSAGES.items()
     for element, _ in elements_of(data)[1:]
     if element not in (0x0002, 0x0600, 0x0902, 0x1000, 0x1030)
+    and not (name.startswith("C-STORE-RQ") and element in (0x0700, 0x1031))
 ]
 
 
@@ -241,7 +273,10 @@ BROKEN = {
     "nothing": (b"", "no command field"),
     "seven bytes": (bytes(7), "7 bytes are left over"),
     "an element longer than the rest": (bytes.fromhex("0000 0001 ffffffff 3000"), "2 are left"),
-    "an element of another group": (command(code(0x0030)) + bytes.fromhex("0800 1600 00000000"), "(0008,0016)"),
+    "an element of another group, cut off": (
+        command(code(0x0030)) + bytes.fromhex("0800 1600 04000000 0000"),
+        "(0008,0016)",
+    ),
 }
 
 

@@ -14,7 +14,8 @@ from encoded import REQUEST, UNDEFINED, deflate, el, fragments, item, item_end, 
 from station import CT, Sender, Station, association_request, data_set, uid
 
 from movescu.dataset.file_meta import decode_file_meta
-from movescu.dictionary.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES
+from movescu.dataset.transcoder import Encoding
+from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 
 if TYPE_CHECKING:
     from invariants import Invariants
@@ -94,6 +95,8 @@ def test_nesting_of_64_is_stored(station: Station, sandbox: Invariants) -> None:
 
 # -- what is stored all the same, with a word about it -----------------------------------------------------------------
 
+ID = el(0x00420010, "ST", b"ID")
+META = el(0x00020010, "UI", uid("1.2.840.10008.1.2.5"))
 ODD = {
     "29: no pixels": (whole(el(0x00280010, "US", b"\0\0") + el(0x7FE00010, "OW", b"")), "no pixels"),
     "29: an unknown VR": (whole(el(0x00100020, "ZZ", b"")[:6] + b"\0\0" + struct.pack("<I", 2) + b"ID"), "unknown VR"),
@@ -107,11 +110,33 @@ ODD = {
     "30: odd inside an item": (whole(el(REQUEST, "SQ", item(el(0x00100020, "LO", b"ODD")))), "odd length"),
     "30: odd and large": (whole(el(0x00420011, "OB", bytes(LONG + 1))), "odd length"),
     "30: odd pixels": (whole(el(0x7FE00010, "OB", bytes(LONG + 1))), "odd length"),
+    "55: a zero": (whole(b"\0"), "behind the last element"),
+    "55: two zeros": (whole(bytes(2)), "behind the last element"),
+    "55: 12 zeros": (whole(bytes(12)), "behind the last element"),
+    "55: 5000 zeros": (whole(bytes(5000)), "behind the last element"),
+    "55: blanks": (whole(b"   "), "behind the last element"),
+    "55: a zero behind much": (whole(PIXELS + b"\0"), "behind the last element"),
+    "55: 100,000 zeros behind much": (whole(PIXELS + bytes(100_000)), "behind the last element"),
+    "56: an item delimiter": (whole(el(REQUEST, "SQ", item(NAME) + item_end())), "delimiter"),
+    "56: an item delimiter within": (whole(el(REQUEST, "SQ", item(NAME + item_end()))), "delimiter"),
+    "56: a sequence delimiter": (whole(el(REQUEST, "SQ", item(NAME)) + sequence_end() + ID), "delimiter"),
+    "56: both": (whole(el(REQUEST, "SQ", item(NAME)) + item_end() + sequence_end() + ID), "delimiter"),
+    "56: behind pixels": (whole(el(0x7FE00010, "OW", bytes(8)) + sequence_end()), "delimiter"),
+    "56: behind many pixels": (whole(PIXELS + sequence_end()), "delimiter"),
+    "59: group 0002": (META + whole(b""), "group 0002"),
+    "59: group 0000": (el(0x00000002, "UI", uid(CT)) + whole(b""), "group 0000"),
+    "59: group 0002, out of order": (whole(META), "group 0002"),
+    "59: group 0002, a sequence": (el(0x00020010, "SQ", item(NAME)) + whole(b""), "group 0002"),
 }
+STRIPPED = ("55", "59")
+"""Situations in which the file has what ``whole(b"")`` has, and whatever stands in the middle."""
 
 
 @pytest.mark.row("29")
 @pytest.mark.row("30")
+@pytest.mark.row("55")
+@pytest.mark.row("56")
+@pytest.mark.row("59")
 @pytest.mark.row("CVE-2025-14607")
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_data_set_is_stored_with_one_warning(
@@ -124,6 +149,54 @@ def test_an_odd_data_set_is_stored_with_one_warning(
     assert len(warnings) == 1, warnings
     assert said in warnings[0]
     assert "1.2.3" in warnings[0]
+    if what.startswith(STRIPPED):
+        content = (station.folder / "CT.1.2.3").read_bytes()
+        meta = decode_file_meta(content)
+        assert meta is not None
+        assert content[meta.length :] == whole(PIXELS if "much" in what else b"")
+
+
+@pytest.mark.row("57")
+@pytest.mark.parametrize("missing", [8, 5])
+@pytest.mark.parametrize("size", [4, LONG])
+def test_pixel_data_without_their_last_delimiter_are_stored_with_it(
+    station: Station, sandbox: Invariants, caplog: pytest.LogCaptureFixture, missing: int, size: int
+) -> None:
+    jpeg = TRANSFER_SYNTAXES["1.2.840.10008.1.2.4.50"]
+    data = whole(fragments(b"", b"1" * size))
+    sandbox.exact["CT.1.2.3"] = data
+    sender = Sender(station.listen(syntaxes=(jpeg,)), association_request(syntaxes=(jpeg,)))
+    assert sender.store(data[:-missing]).status == 0
+    sender.release()
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "no delimiter at the end at (7FE0,0010)" in said
+
+
+@pytest.mark.row("58")
+@pytest.mark.parametrize("value", [b"text that is no item", b"AB", b"\xfe\xff\0"], ids=["text", "short", "odd"])
+def test_a_private_sequence_by_the_dictionary_that_is_none_becomes_un(
+    station: Station, sandbox: Invariants, caplog: pytest.LogCaptureFixture, value: bytes
+) -> None:
+    own = el(0x00080016, None, uid(CT)) + el(0x00080018, None, uid("1.2.3"))
+    data = own + el(0x00290010, None, b"SIEMENS MEDCOM HEADER ") + el(0x00291040, None, value)
+    encoding = Encoding(transfer_syntax=EXPLICIT_LITTLE)
+    port = station.listen(syntaxes=(IMPLICIT_LITTLE,), encoding=encoding)
+    sender = Sender(port, association_request(syntaxes=(IMPLICIT_LITTLE,)))
+    assert sender.store(data).status == 0
+    sender.release()
+    padded = value + b"\0" * (len(value) & 1)
+    before = data_set(rest=el(0x00290010, "LO", b"SIEMENS MEDCOM HEADER "))
+    sandbox.exact["CT.1.2.3"] = before + el(0x00291040, "UN", padded)
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "(0029,1040)" in said
+
+
+@pytest.mark.row("25")
+@pytest.mark.row("55")
+@pytest.mark.parametrize("behind", [b"\x10", b"\x10\0\x20\0LO", bytes(12) + NAME, b"\0\1", bytes(8) + b"\1"])
+def test_bytes_behind_a_data_set_that_are_no_padding_are_refused(station: Station, behind: bytes) -> None:
+    assert station.open().store(whole(behind)).status == 0xC000
+    assert station.files == [invariants.GOOD]
 
 
 def test_a_sound_data_set_is_stored_without_a_warning(station: Station, caplog: pytest.LogCaptureFixture) -> None:
@@ -139,11 +212,45 @@ def test_a_sound_data_set_is_stored_without_a_warning(station: Station, caplog: 
 
 @pytest.mark.row("29")
 @pytest.mark.row("30")
-def test_bit_preserving_keeps_an_odd_data_set_as_it_came(station: Station, sandbox: Invariants) -> None:
+@pytest.mark.row("60")
+def test_bit_preserving_keeps_an_odd_data_set_as_it_came_with_the_warning(
+    station: Station, sandbox: Invariants, caplog: pytest.LogCaptureFixture
+) -> None:
     sender = station.open(bit_preserving=True)
-    for number, (data, _) in enumerate(ODD.values()):
-        sandbox.exact[f"CT.1.2.6.{number}"] = data
+    for number, (data, said) in enumerate(ODD.values()):
+        # group 0002 at its start is taken for a part of the file meta information, by every reader
+        sandbox.exact[f"CT.1.2.6.{number}"] = whole(b"") if data.startswith(b"\2\0") else data
+        caplog.clear()
         assert sender.store(data, instance_uid=f"1.2.6.{number}").status == 0
+        assert (station.folder / f"CT.1.2.6.{number}").read_bytes().endswith(data)
+        (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+        assert said in warning
+        assert f"1.2.6.{number} is stored as received" in warning
+
+
+@pytest.mark.row("60")
+def test_bit_preserving_keeps_what_is_no_data_set_and_says_so(
+    station: Station, sandbox: Invariants, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = station.open(bit_preserving=True)
+    for number, data in enumerate((whole(NAME)[:-3], Random(1).randbytes(5000), b"")):
+        sandbox.exact[f"CT.1.2.6.{number}"] = data
+        caplog.clear()
+        assert sender.store(data, instance_uid=f"1.2.6.{number}").status == 0
+        (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+        assert "not a valid data set" in warning
+
+
+def test_bit_preserving_keeps_a_sound_data_set_without_a_warning(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = station.open(bit_preserving=True)
+    sequence = el(REQUEST, "SQ", item(NAME + item_end(), UNDEFINED) + sequence_end(), length=UNDEFINED)
+    for number, rest in enumerate((b"", PIXELS, el(0x00100020, "LO", b"ID  "), sequence, sequence + PIXELS)):
+        instance_uid = f"1.2.6.{number}"
+        data = data_set(instance_uid=instance_uid, rest=NAME + rest)
+        assert sender.store(data, instance_uid=instance_uid).status == 0
+    assert not [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
 
 
 @pytest.mark.row("CVE-2025-14607")

@@ -27,7 +27,13 @@ from station import (
 
 from movescu._runtime.record import replace
 from movescu.cli.logging import console_log
-from movescu.dictionary.uids import VERIFICATION
+from movescu.dataset.file_meta import decode_file_meta
+from movescu.dictionary.uids import (
+    EXPLICIT_LITTLE,
+    OTHER_TRANSFER_SYNTAXES,
+    VERIFICATION,
+    unknown_transfer_syntax,
+)
 from movescu.dimse.messages import CEchoRQ
 from movescu.storage.file_names import file_name
 from movescu.ul.pdu import Abort
@@ -65,7 +71,7 @@ UNSOUND = {
     "a request that no storage SCP takes": store_command(e0100=US(0x0021), e0600=b"ME"),
     "nothing": b"",
     "a group length alone": el(0, None, struct.pack("<I", 0)),
-    "an element of another group": store_command() + el(0x00100010, None, b"Doe "),
+    "an element of another group, cut off": store_command() + el(0x00100010, None, b"Doe ")[:-1],
     "cut off within an element": store_command()[:-3],
     "cut off within a header": store_command() + b"\0\0\0",
     "a length past the end": store_command() + struct.pack("<HHI", 0, 0x1031, 0xFFFFFFFF),
@@ -97,19 +103,67 @@ def test_a_mandatory_element_that_is_absent_or_of_a_wrong_length_is_refused(
     assert station.files == [invariants.GOOD]
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The warnings logged so far."""
+    return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+
 @pytest.mark.row("CVE-2024-34508")
+@pytest.mark.row("51")
 @pytest.mark.parametrize("element", [0x0700, 0x1030, 0x1031])
-@pytest.mark.parametrize("value", [None, b"", b"\1"], ids=["absent", "empty", "1"])
-def test_an_element_of_no_use_to_us_is_done_without_unless_the_standard_wants_it(
-    station: Station, element: int, value: bytes | None
+@pytest.mark.parametrize("value", [None, b"", b"\1", b"\1\0\0\0"], ids=["absent", "empty", "1", "4"])
+def test_an_element_of_no_use_to_us_may_be_missing_or_of_any_length(
+    station: Station, caplog: pytest.LogCaptureFixture, element: int, value: bytes | None
+) -> None:
+    port = station.listen()
+    for _ in range(2):  # a sender that opens an association for each object is warned of once
+        with Raw(port) as raw:
+            raw.associate()
+            for _ in range(2):
+                raw.send(store_message(data_set(), 1, **{f"e{element:04x}": value}))
+                assert raw.status() == 0
+            raw.release()
+    assert station.files == ["CT.1.2.3", invariants.GOOD]
+    sound = (element == 0x1030 and value != b"\1") or (
+        element == 0x1031 and not value
+    )  # optional, and any title will do
+    said = warnings(caplog)
+    assert len(said) == (0 if sound else 1), said
+    assert all("127.0.0.1" in text for text in said)
+
+
+@pytest.mark.row("51")
+def test_elements_of_other_groups_in_a_command_are_read_past(
+    station: Station, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Raw(station.listen()) as raw:
         raw.associate()
-        raw.send(store_message(data_set(), 1, **{f"e{element:04x}": value}))
-        aborted = isinstance(raw.reply(), Abort)
-    station.wait_until_idle()
-    assert station.files == ([invariants.GOOD] if aborted else ["CT.1.2.3", invariants.GOOD])
-    assert aborted == (element == 0x0700 or (element == 0x1031 and value == b"\1"))
+        for _ in range(3):
+            raw.send(pdv(1, COMMAND | LAST, store_command() + el(0x00100010, None, b"Doe ")) + pdv(1, LAST, data_set()))
+            assert raw.status() == 0
+        raw.release()
+    assert station.files == ["CT.1.2.3", invariants.GOOD]
+    (said,) = warnings(caplog)
+    assert "other groups" in said
+
+
+@pytest.mark.row("52")
+@pytest.mark.parametrize("mode", [{}, {"bit_preserving": True}, {"forgive_blank_uids": True}])
+@pytest.mark.parametrize("blanks", [b" ", b"\n", b"\t\0", b"\r\n", b"\v", b"\f"])
+def test_white_space_behind_a_uid_is_padding(
+    station: Station, caplog: pytest.LogCaptureFixture, blanks: bytes, mode: dict[str, Any]
+) -> None:
+    padded = b"1.2.3" + blanks + b"\0" * (len(blanks) % 2 == 0)
+    own = el(0x00080016, "UI", CT.encode() + b" ") + el(0x00080018, "UI", padded)
+    with Raw(station.listen(**mode)) as raw:
+        raw.associate()
+        raw.send(store_message(own + el(0x00100010, "PN", b"Doe^Jane"), e1000=padded))
+        assert raw.status() == 0
+        raw.release()
+    assert station.files == ["CT.1.2.3", invariants.GOOD]
+    said = warnings(caplog)
+    assert len(said) == (0 if mode.get("forgive_blank_uids") else 1), said
+    assert all("blanks in a UID" in text for text in said)
 
 
 @pytest.mark.row("18")
@@ -159,6 +213,45 @@ def test_an_overlong_uid_is_refused_and_the_association_lives(
     assert sender.store(data_set(instance_uid=long), instance_uid=long).status == 0x0117
     assert station.files == [invariants.GOOD]
     assert sender.store(data_set()).status == 0
+
+
+@pytest.mark.row("61")
+def test_nonstandard_syntaxes_and_uids_are_stored_bit_by_bit_on_request(station: Station, sandbox: Invariants) -> None:
+    private = unknown_transfer_syntax("1.2.826.0.1.3680043.8.498.9")
+    request = association_request(syntaxes=(private,))
+    refusing = Sender(station.listen(bit_preserving=True), request)
+    assert not refusing.connection.contexts
+    refusing.release()
+    station.close()
+    port = station.listen(bit_preserving=True, syntaxes=(EXPLICIT_LITTLE, OTHER_TRANSFER_SYNTAXES))
+    sender = Sender(port, request)
+    assert {context.transfer_syntax.uid for context in sender.connection.contexts.values()} == {private.uid}
+    for length in (65, 300, 301):
+        long = "1." + "2" * (length - 2)
+        name = file_name(CT, long)
+        assert len(name) < 255
+        sandbox.exact[name] = b"anything"
+        assert sender.store(b"anything", instance_uid=long).status == 0
+        meta = decode_file_meta((station.folder / name).read_bytes())
+        assert meta is not None
+        assert (meta.transfer_syntax_uid, meta.sop_instance_uid) == (private.uid, long)
+    assert len(station.files) == 4
+    sender.release()
+
+
+@pytest.mark.row("62")
+def test_a_refusal_says_that_it_is_ours_and_names_the_way_out(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = station.open()
+    long = "1." + "2" * 63
+    assert sender.store(data_set()[:-3]).status == 0xC000
+    assert sender.store(data_set(instance_uid=long), instance_uid=long).status == 0x0117
+    assert sender.store(data_set(MR), class_uid=MR).status == 0x0122
+    said = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    ways = ("--bit-preserving (+B) stores it", "--accept-nonstandard with --bit-preserving (+B) stores it", "no option")
+    assert [way in text for way, text in zip(ways, said, strict=True)] == [True] * 3
+    assert all("refused by this program (status " in text for text in said)
 
 
 # -- UIDs and titles that mean something elsewhere ---------------------------------------------------------------------

@@ -35,6 +35,8 @@ from movescu.ul.pdu import Abort, AssociateAC, AssociateRJ, PDataTF, Presentatio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from invariants import Invariants
+
     from movescu.ul.pdu import PDU
 
 NEXT = "1.2.77"
@@ -181,11 +183,45 @@ def test_bit_0_alone_is_tested_of_the_version(station: Station) -> None:
 
 
 @pytest.mark.row("6")
-def test_an_even_context_id_is_aborted_in_a_request_and_in_data(station: Station) -> None:
+@pytest.mark.parametrize("context_id", [0, 2, 254])
+def test_an_even_context_id_is_accepted_with_one_warning(
+    station: Station, caplog: pytest.LogCaptureFixture, context_id: int
+) -> None:
     port = station.listen()
-    assert is_abort(answer_to(port, replace(REQUEST, contexts=contexts((2, CT, ELE))).encode()), 6)
+    for _ in range(2):
+        with Raw(port) as raw:
+            raw.associate(replace(REQUEST, contexts=contexts((context_id, CT, ELE), (1, MR, ELE))))
+            raw.send(store_message(data_set(), context_id=context_id))
+            assert raw.status() == 0
+            raw.release()
+    assert station.files == ["CT.1.2.3", invariants.GOOD]
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "same content" not in r.msg]
+    assert "even presentation context IDs" in said
+
+
+@pytest.mark.row("6")
+def test_data_on_an_even_context_that_was_not_negotiated_is_aborted(station: Station) -> None:
+    port = station.listen()
     assert is_abort(answer_within(port, store_message(data_set(), context_id=2)), 6)
     still_served(port)
+
+
+@pytest.mark.row("53")
+@pytest.mark.parametrize("length", [0, 2, 5, 6, 10])
+def test_a_release_request_of_another_length_is_answered_with_a_warning(
+    station: Station, caplog: pytest.LogCaptureFixture, length: int
+) -> None:
+    port = station.listen()
+    for _ in range(2):
+        with Raw(port) as raw:
+            raw.associate()
+            raw.send(store_message(data_set()))
+            assert raw.status() == 0
+            raw.send(pdu(5, bytes(length)))
+            assert raw.rest() == [ReleaseRP()]
+    assert station.broken_off == []
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "RELEASE-RQ of another length" in said
 
 
 @pytest.mark.row("7")
@@ -259,11 +295,32 @@ def test_a_presentation_data_value_whose_length_lies_is_aborted(station: Station
 
 
 @pytest.mark.row("8")
-def test_a_pdu_longer_than_we_announced_is_aborted_at_its_header(station: Station) -> None:
+def test_a_pdu_of_more_than_128_kilobytes_is_aborted_at_its_header(station: Station) -> None:
     port = station.listen()
     assert is_abort(answer_within(port, struct.pack(">BxI", 4, 1 << 20)), 6)
-    assert is_abort(answer_within(port, struct.pack(">BxI", 4, 16385)), 6)
+    assert is_abort(answer_within(port, struct.pack(">BxI", 4, 131_073)), 6)
     still_served(port)
+
+
+@pytest.mark.row("8")
+@pytest.mark.parametrize("longest", [16385, 131_072])
+def test_a_pdu_longer_than_we_announced_is_taken_with_one_warning(
+    station: Station, sandbox: Invariants, caplog: pytest.LogCaptureFixture, longest: int
+) -> None:
+    sandbox.exact["CT.1.2.3"] = LARGE
+    room = longest - 6
+    fragments = [LARGE[at : at + room] for at in range(0, len(LARGE), room)]
+    port = station.listen()
+    for _ in range(2):
+        with Raw(port) as raw:
+            raw.associate()
+            raw.send(pdv(1, COMMAND | LAST, store_command()))
+            for number, fragment in enumerate(fragments, 1):
+                raw.send(pdv(1, LAST if number == len(fragments) else 0, fragment))
+            assert raw.status() == 0
+            raw.release()
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "16384 bytes" in said
 
 
 COMMAND_SET = pdv(1, COMMAND | LAST, store_command())

@@ -237,7 +237,7 @@ def test_an_archive_whose_name_has_an_address_that_refuses_is_asked_at_its_other
     with scripted.archive(script) as archive:
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         found = [(*kind, (peers.HOST, peers.free_port())), (*kind, archive.address)]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        monkeypatch.setattr("movescu.transport.network.getaddrinfo", lambda *_: found)
         association = ArchiveAssociation(Config(AE("archive.example", archive.port)))
         with contextlib.closing(association):
             association.open()
@@ -346,7 +346,11 @@ def test_a_class_that_came_in_one_syntax_and_was_rejected_in_another_is_named_to
 ADVICE: dict[str, tuple[tuple[str, ...], tuple[str, list[str]], str]] = {
     "implicit alone": (("+xi",), (CT, [EXPLICIT_LITTLE.uid]), "+x= or +xa accepts it"),
     "big endian where implicit alone is taken": (("+xi",), (CT, ["1.2.840.10008.1.2.2"]), "+xb or +xa accepts it"),
-    "no option": ((), (CT, ["1.2.826.0.1.3680043.8.498.9"]), "no option accepts it"),
+    "no table has it": (
+        (),
+        (CT, ["1.2.826.0.1.3680043.8.498.9"]),
+        "; --accept-nonstandard with --bit-preserving (+B) accepts it",
+    ),
     "the newest": ((), (CT, ["1.2.840.10008.1.2.4.201"]), "; +xa accepts it"),
     "unknown and compressed": ((), (PRIVATE, ["1.2.840.10008.1.2.5"]), "; --accept-unknown with +xr or +xa accepts it"),
     "several": ((), (CT, ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.70"]), "; +xs or +xr or +xa accepts it"),

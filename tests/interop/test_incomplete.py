@@ -106,7 +106,8 @@ def test_a_release_that_is_not_confirmed_is_told(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
-        session.respond(completed=0)
+        setting.send(setting.made[:1])
+        session.respond(completed=1)
         session.close()
 
     setting.run(script, code=67)
@@ -177,6 +178,27 @@ def test_an_object_that_cannot_be_stored_is_reported_to_archive_and_user(setting
     assert first.instance_uid in outcome.log
     assert "1 object arrived but could not be stored" in outcome.log
     in_the_way.rmdir()
+    setting.assert_arrived(others)
+
+
+@pytest.mark.row("62")
+def test_an_object_that_is_refused_is_not_asked_for_again(setting: Setting) -> None:
+    first, *others = setting.made
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        with scripted.sender(setting.port, setting.made) as sender:
+            assert sender.store(first, data=scripted.data_set(first.path)[:-3]) == 0xC000
+            assert [sender.store(instance) for instance in others] == [0] * len(others)
+        session.respond(0xB000, completed=len(others), failed=1)
+        session.expect_release()
+
+    outcome = setting.run(script, code=68)
+    assert f"object {first.instance_uid} is refused by this program (status C000)" in outcome.log
+    assert "--bit-preserving (+B) stores it" in outcome.log
+    assert "1 object arrived and was refused by this program; repeating the request cannot help" in outcome.log
+    assert "request them again" not in outcome.log
     setting.assert_arrived(others)
 
 

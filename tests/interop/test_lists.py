@@ -105,7 +105,7 @@ def test_a_row_that_fails_is_named_and_stops_no_other(place: Place, tmp_path: Pa
     (place.received / f"CT.{place.made[0].instance_uid}").mkdir()
     report = tmp_path / "report.json"
     outcome = movescu(*place.arguments("--jobs", 3, "--report", report, "--linger", 0), folder=place.received, code=68)
-    assert "row 1 (PatientID=" in outcome.log
+    assert "entry 1 (PatientID=" in outcome.log
     assert f"missing: SOP instance {place.made[0].instance_uid}" in outcome.log
     told = json.loads(report.read_text())
     outcomes = {row["row"]: row["outcome"] for row in told["rows"]}
@@ -158,7 +158,7 @@ def test_an_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> No
         outcome = command.end()
     outcome.hold_to(130)
     assert "cancelling" in outcome.log
-    assert "not requested: row 12 (PatientID=" in outcome.log
+    assert "not requested: entry 12 (PatientID=" in outcome.log
     place.archive.faults = Faults()
     movescu(*place.arguments("--jobs", 2, "--resume"), folder=place.received)
     assert place.files().keys() == place.names()
@@ -181,11 +181,11 @@ def test_a_rate_that_is_limited_brings_all_the_same(place: Place) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "has no rows"),
-        ("PatientID,NoSuchKeyword\n1,2\n", "NoSuchKeyword"),
+        ("", "has no entries"),
+        ("PatientIdd,StudyInstanceUID\n1,1.2.3\n", "PatientIdd.*\n?.*name it PatientID"),
         ("PatientID,StudyInstanceUID\n1\n", "line 2 .* 1 column, the first line has 2"),
-        ("PatientID,StudyInstanceUID\nP1,1.2.3\nP1,\n", "line 3 .* StudyInstanceUID is blank"),
-        ("StudyInstanceUID\n1.2.*\n", "does not name one entity"),
+        ("PatientID,StudyInstanceUID\nP1,1.2.3\nP1,\n", "line 3, column 2 .* StudyInstanceUID is blank"),
+        ("StudyInstanceUID\n1.2.*\n", "line 2, column 1 .* is not a UID"),
         ("StudyInstanceUID,0020000D\n1.2.3,1.2.4\n", "names 0020000D twice"),
         ("NumberOfFrames\n1\n", "none of the columns determines the level"),
     ],

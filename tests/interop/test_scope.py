@@ -117,12 +117,20 @@ def test_dates_and_a_patient_together_bring_what_both_match(place: Place) -> Non
 @pytest.mark.parametrize("mode", [*MODES, "dry run"])
 def test_a_key_that_the_archive_ignores_ends_the_run_and_nothing_is_retrieved(place: Place, mode: str) -> None:
     options: list[object] = ["--dry-run"] if mode == "dry run" else MODES[mode]
-    keys = ["QueryRetrieveLevel=STUDY", "ModalitiesInStudy=MR", f"PatientID={place.made[0].patient_id}"]
-    # Orthanc knows it, and finds nothing; a dry run looks at the series where the archive does not know it.
-    ignored = place.aet == "DCMQRSCP" and mode != "dry run"
+    keys = ["QueryRetrieveLevel=STUDY", "StudyStatusID=X", f"PatientID={place.made[0].patient_id}"]
+    ignored = place.aet == "DCMQRSCP"  # Orthanc knows it, and finds nothing
     outcome = place.run(*options, keys=keys, code=63)
-    assert ("the archive ignores ModalitiesInStudy at level STUDY" in outcome.log) == ignored
+    assert ("the archive ignores StudyStatusID at level STUDY" in outcome.log) == ignored
     assert not place.there
+
+
+@pytest.mark.parametrize(("modality", "found"), [("CT", True), ("MR", False)])
+def test_modalities_in_study_are_decided_by_the_series_where_the_archive_ignores_them(
+    place: Place, modality: str, *, found: bool
+) -> None:
+    keys = ["QueryRetrieveLevel=STUDY", f"ModalitiesInStudy={modality}", f"PatientID={place.made[0].patient_id}"]
+    place.run("--verify", keys=keys, code=0 if found else 63)
+    assert place.there == (place.of_study(0) | place.of_study(1) if found else set())
 
 
 @pytest.mark.parametrize("mode", [*MODES, "dry run"])
@@ -186,7 +194,7 @@ def test_a_list_names_what_is_nowhere_and_does_not_note_it_as_complete(place: Pl
     rows = write(place, ["StudyInstanceUID"], [place.studies[0]], ["1.2.3.99"])
     for _ in range(2):
         outcome = place.run("--list", rows, "--resume", code=63)
-        assert "row 2 (StudyInstanceUID=1.2.3.99): incomplete; nothing found" in outcome.log
+        assert "entry 2 (StudyInstanceUID=1.2.3.99): not found; nothing found" in outcome.log
     assert place.there == place.of_study(0)
 
 
@@ -207,57 +215,138 @@ def test_a_resumed_list_looks_at_the_files_of_what_was_complete(place: Place) ->
 SERIES, INSTANCE = 0x0020000E, 0x00080018
 
 
-def contradicting(place: Place, answer: dict[str, Any], *, listed: int) -> scripted.Script:
-    """An archive that lists objects, sends all that it lists, and then says something else."""
+def contradicting(place: Place, answer: dict[str, Any], *, later: int) -> scripted.Script:
+    """An archive that lists two objects, sends them, says something else, and then lists ``later`` objects."""
 
     def script(session: scripted.Session) -> None:
         session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
-        study = place.made[:listed]
-        session.answer_find(*({SERIES: one.series_uid} for one in study))
-        for one in study:
-            session.answer_find({INSTANCE: one.instance_uid})
-        session.expect_move()
+        study = place.made[:2]
+        assert session.serve_finds(study) is not None
         with scripted.sender(place.port, study) as sender:
             for one in study:
                 assert sender.store(one) == 0
         session.respond(**{"completed": len(study)} | answer)
-        session.expect_release()
+        assert session.serve_finds([one._replace(study_uid=place.studies[0]) for one in place.made[:later]]) is None
 
     return script
 
 
 CONTRADICTIONS: dict[str, tuple[int, dict[str, Any]]] = {
     "a failed count": (63, {"failed": 1}),
+    "a failed count among those listed": (63, {"completed": 1, "failed": 1}),
+    "a failed object that is not listed": (63, {"completed": 1, "failed": 1, "failed_uids": ["1.2.3.4"]}),
+    "a remaining count": (63, {"remaining": 1}),
     "B000": (68, {"status": 0xB000, "failed": 1}),
     "a failure": (69, {"status": 0xC000}),
     "more completed than arrived": (63, {"completed": 3}),
     "FE00 that nobody asked for": (63, {"status": 0xFE00}),
 }
+PROVEN = ("a failed count among those listed", "a failure", "FE00 that nobody asked for")
 
 
-@pytest.mark.parametrize("mode", ["verify", "resume"])
+@pytest.mark.parametrize("mode", ["plain", "verify", "resume"])
 @pytest.mark.parametrize("name", CONTRADICTIONS)
-def test_no_list_overrides_what_the_archive_says_later(embedded: Place, mode: str, name: str) -> None:
+def test_archive_that_contradicts_itself_is_no_success(embedded: Place, mode: str, name: str) -> None:
+    """Unless a list made afterwards, which only --verify asks for, accounts for what it said."""
     code, answer = CONTRADICTIONS[name]
-    with scripted.archive(contradicting(embedded, answer, listed=2)) as archive:
+    with scripted.archive(contradicting(embedded, answer, later=2)) as archive:
         place = embedded._replace(address=archive.address, aet="ARCHIVE")
         keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={place.studies[0]}"]
-        place.run(*MODES[mode], "--linger", 0, keys=keys, code=code)
+        proven = mode == "verify" and name in PROVEN
+        outcome = place.run(*MODES.get(mode, []), "--linger", 0, keys=keys, code=0 if proven else code)
+    assert ("a list made afterwards shows that all 2 objects are here" in outcome.log) == proven
     assert place.there == place.of_study(0)
 
 
-@pytest.mark.parametrize("lost", [False, True])
-def test_no_list_overrides_a_lost_association_or_an_object_broken_off(embedded: Place, *, lost: bool) -> None:
-    """All that was listed is here; then an object of which the list knew nothing is cut, and the archive may abort."""
-    unlisted = embedded.made[2]
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_list_after_a_contradiction_decides(embedded: Place, name: str) -> None:
+    """It lists one more object than came."""
+    code, answer = CONTRADICTIONS[name]
+    with scripted.archive(contradicting(embedded, answer, later=3)) as archive:
+        place = embedded._replace(address=archive.address, aet="ARCHIVE")
+        keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={place.studies[0]}"]
+        outcome = place.run("--verify", "--linger", 0, keys=keys, code=code)
+    assert f"missing: SOP instance {place.made[2].instance_uid}" in outcome.log
+
+
+@pytest.mark.parametrize("level", ["study", "series"])
+def test_archive_that_counts_more_objects_than_it_lists_is_not_believed(embedded: Place, level: str) -> None:
+    study = embedded.made[:2]
 
     def script(session: scripted.Session) -> None:
         session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
-        study = embedded.made[:2]
-        session.answer_find(*({SERIES: one.series_uid} for one in study))
-        for one in study:
-            session.answer_find({INSTANCE: one.instance_uid})
-        session.expect_move()
+        counts = {study[0].study_uid: 3} if level == "study" else {study[0].series_uid: 2}
+        assert session.serve_finds(study, counts) is not None
+        with scripted.sender(embedded.port, study) as sender:
+            for one in study:
+                assert sender.store(one) == 0
+        session.respond(completed=2)
+        assert session.serve_finds(study, counts) is None
+
+    keys = [f"StudyInstanceUID={embedded.studies[0]}"]
+    outcome = run_scripted(embedded, script, "--verify", "--linger", 0, keys=keys, code=63)
+    assert f"the archive counts {3 if level == 'study' else 2} objects in {level}" in outcome.log
+    assert embedded.there == embedded.of_study(0)
+
+
+@pytest.mark.parametrize("mode", [[], ["--retry", 1], ["--verify"]])
+@pytest.mark.parametrize("how", ["twice", "for another title"])
+def test_object_that_nobody_asked_for_makes_up_for_no_missing_one(
+    embedded: Place, mode: list[object], how: str
+) -> None:
+    """The archive counts two objects as delivered."""
+    study = embedded.made[:1]
+    sent = study * 2 if how == "twice" else embedded.made[:2]
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        move = session.serve_finds(study)
+        assert move is not None
+        with scripted.sender(embedded.port, sent) as sender:
+            for number, one in enumerate(sent):
+                title = "SOMEBODY" if number and how != "twice" else "MOVESCU"
+                assert sender.store(one, title) == 0
+        session.respond(completed=2)
+        while session.serve_finds(study) is not None:  # --retry requests again what is missing, and that is nothing
+            session.respond(completed=0)
+
+    keys = [f"StudyInstanceUID={embedded.studies[0]}"]
+    outcome = run_scripted(embedded, script, *mode, "--linger", 0, keys=keys, code=63)
+    assert "counts 2 objects as delivered" in outcome.log
+
+
+def limited(place: Place, wishes: dict[str, object], *options: object) -> Outcome:
+    with peers.orthanc({"MOVESCU": (peers.HOST, place.port)}, wishes, tcp_nodelay=True) as peer:
+        peer.load(corpus.paths(place.made))
+        of_it = place._replace(address=peer.address, aet=peer.aet)
+        return of_it.run(*options, keys=["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={place.studies[0]}"], code=63)
+
+
+@pytest.mark.parametrize("options", [["--verify"], ["--resume"], ["--verify", "--retry", 2]])
+@pytest.mark.parametrize("limit", ["LimitFindInstances", "LimitFindResults"])
+def test_list_that_orthanc_cuts_short_does_not_stop_the_retrieve(
+    tmp_path: Path, limit: str, options: list[object]
+) -> None:
+    made_in, received = tmp_path / "made", tmp_path / "received"
+    made_in.mkdir()
+    received.mkdir()
+    made = corpus.make_study(made_in, series=3, instances=3, size=2000)
+    place = Place(("", 0), "", made, received, peers.free_port())
+    outcome = limited(place, {limit: 2}, *options)
+    assert place.there == {one.instance_uid for one in made}
+    assert "cannot be verified" in outcome.log
+    assert "status 0xfe00 (Cancel) after 2 answers" in outcome.log
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_object_that_broke_off_and_is_in_no_list_is_no_success(embedded: Place, *, lost: bool) -> None:
+    """All that was listed is here; then an object of which the list knew nothing is cut, and the archive may abort."""
+    unlisted = embedded.made[2]
+    study = embedded.made[:2]
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        session.serve_finds(study)
         with scripted.sender(embedded.port, [*study, unlisted], release=False) as sender:
             for one in study:
                 assert sender.store(one) == 0
@@ -267,7 +356,7 @@ def test_no_list_overrides_a_lost_association_or_an_object_broken_off(embedded: 
             session.abort()
         else:
             session.respond(completed=2)
-            session.expect_release()
+            session.serve_finds(study)
 
     keys = [f"StudyInstanceUID={embedded.studies[0]}"]
     outcome = run_scripted(embedded, script, "--verify", "--linger", 0, keys=keys, code=62 if lost else 63)
@@ -322,6 +411,7 @@ def test_series_that_is_listed_without_an_object_is_named(embedded: Place) -> No
 
     def script(session: scripted.Session) -> None:
         session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        session.answer_find()
         session.answer_find(*({SERIES: one.series_uid} for one in study))
         session.answer_find({INSTANCE: study[0].instance_uid})
         session.answer_find()

@@ -245,11 +245,14 @@ def test_a_storage_association_that_idles_after_the_final_response_is_aborted(
             assert sender.store(setting.made[0]) == 0
             session.respond(completed=counted)
             assert sender.store(setting.made[1]) == 0
+            if counted == 2:  # complete: the archive is released first
+                session.expect_release()
             sender.expect_abort()
-        session.expect_release()
+        if counted != 2:
+            session.expect_release()
 
     outcome = setting.run(script, "--store-timeout", 1, "--linger", 1, code=code)
-    assert outcome.log.count("ended after 1 s of silence") == 1
+    assert outcome.log.count("ended after 1 s of silence") == (counted != 2)
     setting.assert_arrived(setting.made[:2])
 
 
@@ -359,8 +362,11 @@ def test_the_total_time_ends_the_wait_for_objects_too(setting: Setting, counted:
         with scripted.sender(setting.port, setting.made, release=False) as sender:
             assert sender.store(setting.made[0]) == 0
             session.respond(completed=counted)
+            if counted == 1:  # complete: the archive is released first
+                session.expect_release()
             sender.expect_abort()
-        session.expect_release()
+        if counted != 1:
+            session.expect_release()
 
     outcome = setting.run(script, "--total-timeout", 2, *LONG, code=code)
     assert ("incomplete: a timeout expired with" in outcome.log) is (code == 63)
@@ -597,12 +603,12 @@ def test_who_gives_up_while_the_disk_is_slow_keeps_whole_files(setting: Setting,
         begin_retrieve(session)
         setting.send(setting.made)
         session.respond(completed=3)
+        session.expect_release()
         command.await_log("flushing")
         command.signal(numbers[0])
         if numbers[1:]:
             command.await_log("interrupt again")
             command.signal(*numbers[1:])
-        session.expect_abort()
 
     setting.run_beside(script, code=code, prefix=[sys.executable, "-W", "error", "-c", SLOW_DISK])
     setting.assert_arrived(setting.made)
@@ -628,12 +634,12 @@ def test_cancel_counts_the_pending_responses_of_each_request(setting: Setting) -
         session.accept()
         for _ in range(2):
             request = session.expect_move()
-            for count in range(2):
+            for _ in range(2):
                 assert not session.connection.readable(0)
-                session.pending(count)
+                session.pending()
             _, cancel = session.expect_cancel()
             assert cancel.message_id_being_responded_to == request.message_id
-            session.pending(2)  # no second C-CANCEL for one request
+            session.pending()  # no second C-CANCEL for one request
             session.respond(CANCEL, completed=0)
         session.expect_release()
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from identifiers import sent, values
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -18,7 +22,12 @@ from movescu.dataset.encoding import Encoding
 from movescu.dataset.transcoder import recode, values_of
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.errors import UsageError
-from movescu.query.identifier import make_identifier
+from movescu.query.encoded_keys import keys_of
+from movescu.query.identifier import Identifier, make_identifier
+from movescu.query.key import Key
+
+if TYPE_CHECKING:
+    from movescu.dictionary.uids import TransferSyntax
 
 # a key, and the element that the archive gets in explicit VR little endian
 KEYS = {
@@ -50,13 +59,13 @@ KEYS = {
 
 @pytest.mark.parametrize("keys", [*((key,) for key in KEYS), tuple(KEYS), tuple(reversed(KEYS))])
 def test_keys_alone_are_encoded_like_a_recoded_data_set(keys: tuple[str, ...]) -> None:
-    data = make_identifier(keys).data
+    data = sent(make_identifier(keys))
     assert data == recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=EXPLICIT_LITTLE))
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_key_reaches_the_archive_with_tag_vr_and_value(key: str) -> None:
-    assert make_identifier([key]).data == KEYS[key]
+    assert sent(make_identifier([key])) == KEYS[key]
 
 
 WRONG = {
@@ -80,11 +89,11 @@ def test_invalid_key_is_refused_by_name(key: str) -> None:
 
 
 def test_left_of_two_keys_for_an_element_counts() -> None:
-    assert make_identifier(["PatientID=1", "PatientID=2"]).values() == {0x00100020: b"1 "}
+    assert values(make_identifier(["PatientID=1", "PatientID=2"])) == {0x00100020: b"1 "}
 
 
 def test_keys_are_sorted_by_tag() -> None:
-    tags = list(make_identifier(["PatientID=1", "QueryRetrieveLevel=STUDY", "StudyInstanceUID=2"]).values())
+    tags = list(values(make_identifier(["PatientID=1", "QueryRetrieveLevel=STUDY", "StudyInstanceUID=2"])))
     assert tags == [0x00080052, 0x00100020, 0x0020000D]
 
 
@@ -151,15 +160,15 @@ def read(data: bytes, uid: str) -> pydicom.Dataset:
 
 def test_key_overrides_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "query", ExplicitVRLittleEndian, part10=True)
-    values = make_identifier(["PatientID=PAT002", "PatientName="], path).values()
-    assert values[0x00100020] == b"PAT002"
-    assert values[0x00100010] == b""
-    assert values[0x00080052] == b"STUDY "
+    found = values(make_identifier(["PatientID=PAT002", "PatientName="], path))
+    assert found[0x00100020] == b"PAT002"
+    assert found[0x00100010] == b""
+    assert found[0x00080052] == b"STUDY "
 
 
 def test_file_meta_is_not_part_of_the_identifier(tmp_path: Path) -> None:
     path = write(tmp_path / "query", ExplicitVRLittleEndian, part10=True)
-    assert min(make_identifier([], path).values()) == 0x00080052
+    assert min(values(make_identifier([], path))) == 0x00080052
 
 
 NO_QUERIES = [b"", b"this is no DICOM file", bytes(128) + b"DICM", b"\xff" * 300, bytes(1000), b"\x08\0\x52\0CS\6\0STU"]
@@ -185,3 +194,51 @@ def test_received_identifier_is_read_in_any_encoding(tmp_path: Path) -> None:
     for syntax in (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE):
         assert values_of(identifier.encode(syntax), syntax)[0x0020000D] == b"1.2.3\\1.2.4\0"
     assert values_of(b"", IMPLICIT_LITTLE) == {}
+
+
+BINARY = {b"US": 2, b"FD": 8, b"OW": 2, b"UL": 4}
+ANY_TAG = st.integers(0x00080001, 0x00FFFFFF).filter(lambda tag: tag & 0xFFFF)
+ANY_VALUE = st.one_of(
+    st.tuples(st.sampled_from((b"LO", b"PN", b"UT", b"UI", b"CS", b"UN", b"OB")), st.binary(max_size=12)),
+    st.sampled_from(tuple(BINARY)).flatmap(
+        lambda vr: st.tuples(
+            st.just(vr),
+            st.integers(0, 3).flatmap(lambda n: st.binary(min_size=n * BINARY[vr], max_size=n * BINARY[vr])),
+        )
+    ),
+)
+ANY_KEY = st.recursive(
+    st.builds(lambda tag, field: Key(tag, *field), ANY_TAG, ANY_VALUE),
+    lambda inner: st.builds(
+        lambda tag, items: Key(tag, b"SQ", items=items), ANY_TAG, st.lists(st.lists(inner, max_size=3), max_size=2)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.lists(ANY_KEY, min_size=1, max_size=6))
+def test_keys_survive_every_explicit_context(keys: list[Key]) -> None:
+    identifier = Identifier(keys)
+    for syntax in (EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE):
+        assert keys_of(identifier.encode(syntax), syntax) == identifier.keys
+
+
+@given(st.lists(ANY_KEY, max_size=4), st.lists(ANY_KEY, max_size=4))
+def test_identifier_has_the_left_of_equal_keys_in_order_of_tags(left: list[Key], right: list[Key]) -> None:
+    identifier = Identifier((*left, *right))
+    tags = [key.tag for key in identifier]
+    assert tags == sorted({key.tag for key in (*left, *right)})
+    for key in identifier:
+        assert key == next(one for one in (*left, *right) if one.tag == key.tag)
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG])
+def test_group_length_is_calculated_for_the_context(syntax: TransferSyntax) -> None:
+    data = make_identifier(["0008,0000=9", "QueryRetrieveLevel=STUDY", "PatientID=1"]).encode(syntax)
+    assert int.from_bytes(data[8:12], "big" if syntax.big_endian else "little") == 14
+
+
+def test_malformed_value_of_a_file_is_sent_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "query"
+    path.write_bytes(b"\x08\0\x52\0CS\6\0STUDY \x10\0\x10\0PN\4\0\xff\xfe\xff\0\x28\0\x10\0US\3\0\1\2\3")
+    assert sent(make_identifier([], str(path))) == path.read_bytes()[:-5] + b"\4\0\1\2\3\0"

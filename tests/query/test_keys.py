@@ -13,6 +13,7 @@ import pytest
 from encoded import el, item
 from hypothesis import given
 from hypothesis import strategies as st
+from identifiers import sent, values
 
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
@@ -82,12 +83,12 @@ SENT = {
 
 @pytest.mark.parametrize("keys", SENT, ids=lambda keys: " ".join(keys).encode("unicode_escape").decode()[:60])
 def test_keys_reach_the_archive_as_intended(keys: tuple[str, ...]) -> None:
-    assert make_identifier(keys).data == SENT[keys]
+    assert sent(make_identifier(keys)) == SENT[keys]
 
 
 def test_sequence_in_a_key_is_read_as_a_sequence_by_pydicom() -> None:
     keys = ["00400100[0].Modality=CT", '00400100[0].0009,01,"ACME"=x', "00400100[1].PatientName=Gr\u00fcn"]
-    dataset = pydicom.dcmread(io.BytesIO(make_identifier(keys).data), force=True)
+    dataset = pydicom.dcmread(io.BytesIO(sent(make_identifier(keys))), force=True)
     first, second = dataset.ScheduledProcedureStepSequence
     assert (first.Modality, first.private_block(0x0009, "ACME")[0x01].value) == ("CT", "x")
     assert second.PatientName == "Gr\u00fcn"
@@ -111,7 +112,7 @@ OLD_NAMES = {
 
 @pytest.mark.parametrize("name", OLD_NAMES)
 def test_old_and_retired_names_are_understood(name: str) -> None:
-    assert list(make_identifier([f"{name}=1"]).values()) == [OLD_NAMES[name]]
+    assert list(values(make_identifier([f"{name}=1"]))) == [OLD_NAMES[name]]
 
 
 WRONG = {
@@ -139,7 +140,7 @@ def test_key_for_an_item_nested_too_deeply_is_refused_by_name(depth: int) -> Non
 
 
 def test_key_of_maximum_depth_is_sent() -> None:
-    assert b"LO\2\0001 " in make_identifier(["0040,a730[0]." * 64 + "PatientID=1"]).data
+    assert b"LO\2\0001 " in sent(make_identifier(["0040,a730[0]." * 64 + "PatientID=1"]))
 
 
 def test_long_key_is_refused_at_once() -> None:
@@ -295,11 +296,13 @@ def test_relational_retrieve_needs_no_keys_of_upper_levels(caplog: pytest.LogCap
 
 def test_retrieve_by_keys_loads_no_query_file_reader() -> None:
     script = (
-        "import sys\nfrom movescu.query.identifier import make_identifier\n"
+        "import sys\nfrom movescu.dictionary.uids import EXPLICIT_LITTLE\n"
+        "from movescu.query.identifier import make_identifier\n"
         "keys = ['QueryRetrieveLevel=STUDY', 'StudyInstanceUID=1.2', 'PatientName=Gr\u00fcn']\n"
-        "make_identifier(keys, model='STUDY')\n"
+        "make_identifier(keys, model='STUDY').encode(EXPLICIT_LITTLE)\n"
         "late = {'json', 'pydicom', 'movescu.query.json_model', 'movescu.query.dump_text', 'pathlib',\n"
-        "        'movescu.query.query_files', 'movescu.dictionary.files'}\n"
+        "        'movescu.query.query_files', 'movescu.query.encoded_keys', 'movescu.dictionary.files',\n"
+        "        'movescu.dataset.parser', 'movescu.dataset.transcoder', 'zlib'}\n"
         "assert not late & sys.modules.keys(), late & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
@@ -316,7 +319,7 @@ PIECE = st.one_of(
 @given(st.lists(st.lists(PIECE, max_size=8).map("".join), max_size=3))
 def test_keys_raise_only_usage_errors(keys: list[str]) -> None:
     with suppress(UsageError):
-        pydicom.dcmread(io.BytesIO(make_identifier(keys, model="PATIENT").data), force=True)
+        pydicom.dcmread(io.BytesIO(sent(make_identifier(keys, model="PATIENT"))), force=True)
 
 
 @given(st.binary(max_size=30), NAME)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
-from movescu.query.matching import Key, key_set, matches
+from movescu.query.key import Key
+from movescu.query.matching import is_universal, matches
 from movescu.query.scope import Scope
 
 CASES = [
@@ -50,22 +51,22 @@ def test_patient_id_is_compared_literally() -> None:
 
 
 def test_texts_are_compared_in_their_character_sets() -> None:
-    key = Key(0x00100010, b"PN", "M\u00fcller".encode("latin-1"), ("ISO_IR 100",))
-    assert matches(key, "M\u00fcller".encode(), ("ISO_IR 192",))
-    assert not matches(key, "M\u00f6ller".encode(), ("ISO_IR 192",))
+    key, terms, own = Key(0x00100010, b"PN", "M\u00fcller".encode("latin-1")), ("ISO_IR 192",), ("ISO_IR 100",)
+    assert matches(key, "M\u00fcller".encode(), terms, own)
+    assert not matches(key, "M\u00f6ller".encode(), terms, own)
 
 
 @pytest.mark.parametrize("value", ["", "*", "**", " ", "*\\*"])
 def test_universal_key_matches_everything(value: str) -> None:
     key = Key(0x00080050, b"SH", value.encode())
-    assert key.is_universal
+    assert is_universal(key)
     assert matches(key, b"")
 
 
 @given(st.binary(max_size=30), st.sampled_from((b"LO", b"PN", b"DA", b"TM", b"DT", b"IS", b"UI", b"CS", b"SH")))
 def test_value_matches_itself(value: bytes, vr: bytes) -> None:
     key = Key(0x00081030, vr, value)
-    assert key.is_universal or b"-" in value or b"\\" in value or matches(key, value)
+    assert is_universal(key) or b"-" in value or b"\\" in value or matches(key, key.value)
 
 
 def identifier(*keys: str) -> Scope:
@@ -87,7 +88,8 @@ def test_keys_belong_to_their_levels() -> None:
     [
         (["StudyInstanceUID=1.2.3"], True),
         (["StudyInstanceUID=1.2.3\\1.2.4"], True),
-        (["StudyInstanceUID=1.2.3", "PatientName"], True),
+        (["StudyInstanceUID=1.2.3", "PatientName"], False),  # an empty key selects nothing, but C-MOVE has none such
+        (["StudyInstanceUID=1.2.3\\\\"], False),
         (["StudyInstanceUID=1.2.3", "SpecificCharacterSet=ISO_IR 100"], True),
         (["StudyInstanceUID=1.2.3", "AccessionNumber=A1"], False),
         (["StudyInstanceUID=1.2.3", "PatientID=P1"], False),
@@ -99,8 +101,9 @@ def test_request_of_unique_keys_alone_is_exact(keys: list[str], *, exact: bool) 
     assert identifier("QueryRetrieveLevel=STUDY", *keys).is_exact is exact
 
 
-def test_key_set_has_no_group_lengths() -> None:
-    assert list(key_set(make_identifier(["0008,0000=4", "AccessionNumber=A"]).data)) == [0x00080050]
+def test_group_length_selects_nothing() -> None:
+    scope = identifier("QueryRetrieveLevel=STUDY", "0008,0000=4", "AccessionNumber=A")
+    assert list(scope.filters("STUDY", patient_root=False)) == [0x00080050]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from command import movescu
 from encoded import IDENTITY, RICH, encode
 from hypothesis import given
 from hypothesis import strategies as st
+from identifiers import sent, values
 
 from movescu.dataset.transcoder import Encoding, recode
 from movescu.dictionary.uids import EXPLICIT_LITTLE
@@ -56,7 +58,7 @@ def write(folder: Path, name: str, content: bytes | str) -> str:
 
 
 def read(path: str, *keys: str) -> pydicom.Dataset:
-    return pydicom.dcmread(io.BytesIO(make_identifier(keys, path).data), force=True)
+    return pydicom.dcmread(io.BytesIO(sent(make_identifier(keys, path))), force=True)
 
 
 def test_json_becomes_the_request_it_describes(tmp_path: Path) -> None:
@@ -83,8 +85,8 @@ def test_json_of_another_implementation_becomes_the_same_request_as_its_source(t
     source = recode(encode(RICH), EXPLICIT_LITTLE, Encoding(EXPLICIT_LITTLE))
     dataset = pydicom.dcmread(io.BytesIO(source), force=True)
     del dataset[0x00290010:0x00300000]  # private elements have no VR in some JSON
-    expected = make_identifier([], write(tmp_path, "query.dcm", written(dataset))).data
-    assert make_identifier([], write(tmp_path, "query.json", dataset.to_json())).data == expected
+    expected = sent(make_identifier([], write(tmp_path, "query.dcm", written(dataset))))
+    assert sent(make_identifier([], write(tmp_path, "query.json", dataset.to_json()))) == expected
 
 
 def written(dataset: pydicom.Dataset) -> bytes:
@@ -97,8 +99,8 @@ def written(dataset: pydicom.Dataset) -> bytes:
 def test_json_of_dcmtk_becomes_the_same_request_as_its_source(tmp_path: Path) -> None:
     source = write(tmp_path, "query.dcm", recode(encode(RICH), EXPLICIT_LITTLE, Encoding(EXPLICIT_LITTLE)))
     done = subprocess.run(["dcm2json", "-q", source], check=True, capture_output=True)
-    mine = make_identifier([], write(tmp_path, "query.json", done.stdout)).values()
-    theirs = make_identifier([], source).values()
+    mine = values(make_identifier([], write(tmp_path, "query.json", done.stdout)))
+    theirs = values(make_identifier([], source))
     # The text is UTF-8 there, and DS are numbers: "1.5" and "1.50" are not told apart.
     others = theirs.keys() - {0x00080005, 0x00101030}
     assert mine.keys() == theirs.keys()
@@ -111,15 +113,15 @@ def test_json_is_sent_in_the_character_set_that_it_names(tmp_path: Path) -> None
         "a.json",
         '{"00080005": {"vr": "CS", "Value": ["ISO_IR 100"]}, "PatientName": {"Value": ["Gr\u00fcn"]}}',
     )
-    assert make_identifier([], path).values()[0x00100010] == b"Gr\xfcn"
-    assert make_identifier(["PatientID=\u00fc"], path).values()[0x00100020] == b"\xfc "
+    assert values(make_identifier([], path))[0x00100010] == b"Gr\xfcn"
+    assert values(make_identifier(["PatientID=\u00fc"], path))[0x00100020] == b"\xfc "
 
 
 def test_key_is_sent_in_the_character_set_of_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "a.dump", "(0008,0005) CS [ISO_IR 144]\n(0008,0052) CS [STUDY]\n")
-    values = make_identifier(["PatientName=\u041f\u0430"], path).values()
-    assert values[0x00100010] == "\u041f\u0430".encode("iso8859_5")
-    assert values[0x00080005] == b"ISO_IR 144"
+    found = values(make_identifier(["PatientName=\u041f\u0430"], path))
+    assert found[0x00100010] == "\u041f\u0430".encode("iso8859_5")
+    assert found[0x00080005] == b"ISO_IR 144"
     with pytest.raises(UsageError) as raised:
         make_identifier(["PatientName=\u5c71"], path)
     assert "is not in ISO_IR 144" in raised.value.hint
@@ -127,8 +129,8 @@ def test_key_is_sent_in_the_character_set_of_the_file(tmp_path: Path) -> None:
 
 def test_private_key_leaves_the_blocks_of_the_file_unchanged(tmp_path: Path) -> None:
     path = write(tmp_path, "a.dump", "(0009,0010) LO [ACME]\n(0009,1001) LO [x]\n(0008,0052) CS STUDY\n")
-    values = make_identifier(['0009,01,"OTHER"=y', '0009,02,"ACME"=z'], path).values()
-    private = {tag: value for tag, value in values.items() if tag >> 16 == 0x0009}
+    found = values(make_identifier(['0009,01,"OTHER"=y', '0009,02,"ACME"=z'], path))
+    private = {tag: value for tag, value in found.items() if tag >> 16 == 0x0009}
     assert private == {
         0x00090010: b"ACME",
         0x00090011: b"OTHER ",
@@ -143,9 +145,9 @@ def test_text_in_utf_8_gets_its_character_set_unless_it_names_one(
     encoding: str, term: bytes | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(tmp_path, "a.dump", "(0008,0052) CS [STUDY]\n(0010,0010) PN [Gr\u00fcn]\n".encode(encoding))
-    values = make_identifier([], path).values()
-    assert values[0x00100010].strip() == "Gr\u00fcn".encode(encoding)
-    assert values.get(0x00080005) == term
+    found = values(make_identifier([], path))
+    assert found[0x00100010].strip() == "Gr\u00fcn".encode(encoding)
+    assert found.get(0x00080005) == term
     assert bool(caplog.messages) == (term is None)
 
 
@@ -273,14 +275,31 @@ KEPT = {
 
 @pytest.mark.parametrize(("model", "level"), KEPT)
 def test_keys_only_makes_a_query_of_an_object(model: str, level: str, tmp_path: Path) -> None:
-    path = write(tmp_path, "object", make_identifier(OBJECT).data)
+    path = write(tmp_path, "object", sent(make_identifier(OBJECT)))
     identifier = make_identifier([f"QueryRetrieveLevel={level}"], path, model=model, keys_only=True)
-    assert set(identifier.values()) == KEPT[model, level]
+    assert {key.tag for key in identifier} == KEPT[model, level]
+
+
+def test_file_with_more_elements_than_can_be_encoded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("movescu.query.query_files.MAX_OPEN", 3)
+    item = "(fffe,e000)\n(0010,0020) LO a\n{}(fffe,e00d)\n"
+    text = "(0008,0052) CS STUDY\n(0040,0100) SQ\n" + 5 * item + "(fffe,e0dd)\n"
+    assert len(make_identifier([], write(tmp_path, "a.dump", text.replace("{}", ""))).keys) == 2
+    with pytest.raises(UsageError, match="more than 3 elements"):
+        make_identifier([], write(tmp_path, "a.dump", text.replace("{}", "(0010,0010) PN b\n")))
+
+
+def test_file_without_a_key_of_a_retrieve_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.dump", "(0008,0016) UI [1.2]\n")
+    with pytest.raises(UsageError, match=r"a\.dump' has no key"):
+        make_identifier([], path, model="STUDY", keys_only=True)
 
 
 def test_keys_only_keeps_keys_from_the_command_line(tmp_path: Path) -> None:
-    path = write(tmp_path, "object", make_identifier(OBJECT).data)
-    assert 0x00080060 in make_identifier(["Modality=CT"], path, model="STUDY", keys_only=True).values()
+    path = write(tmp_path, "object", sent(make_identifier(OBJECT)))
+    assert 0x00080060 in values(make_identifier(["Modality=CT"], path, model="STUDY", keys_only=True))
 
 
 ANY_JSON = st.recursive(
@@ -359,11 +378,11 @@ def test_command_sends_only_the_keys_of_an_object(tmp_path: Path) -> None:
         session.expect_release()
 
     received: list[bytes] = []
-    path = write(tmp_path, "object", make_identifier(OBJECT).data)
+    path = write(tmp_path, "object", sent(make_identifier(OBJECT)))
     with scripted.archive(script) as archive:
         movescu("-S", "--keys-only", "-k", "QueryRetrieveLevel=STUDY", *archive.address, path, folder=tmp_path)
     expected = ["SpecificCharacterSet=ISO_IR 100", "QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2"]
-    assert received == [make_identifier(expected).data]
+    assert received == [sent(make_identifier(expected))]
 
 
 def test_command_warns_and_continues() -> None:
@@ -371,3 +390,105 @@ def test_command_warns_and_continues() -> None:
     assert code == 61
     assert "W: StudyInstanceUID: the value is not a UID" in said
     assert "W: QueryRetrieveLevel is missing" in said
+
+
+# -- answers of a query, and data sets printed by pydicom --------------------------------------------------------------
+
+FOUND = """I: Find Response: {} (Pending)
+I:
+I: # Dicom-Data-Set
+I: (0008,0052) CS [STUDY ]                                 #   6, 1 QueryRetrieveLevel
+I: (0008,0054) AE [ARCHIVE ]                               #   8, 1 RetrieveAETitle
+I: (0020,000d) UI [1.2.{}\0]                                 #   6, 1 StudyInstanceUID
+I: (0020,1208) IS [3 ]                                     #   2, 1 NumberOfStudyRelatedInstances
+I:
+"""
+
+
+def test_log_of_findscu_with_one_answer_is_the_request_for_it(tmp_path: Path) -> None:
+    dataset = read(write(tmp_path, "found.txt", "I: Requesting Association\n" + FOUND.format(1, 3)))
+    assert {element.keyword: element.value for element in dataset} == {
+        "QueryRetrieveLevel": "STUDY",
+        "StudyInstanceUID": "1.2.3",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (FOUND.format(1, 3) + FOUND.format(2, 4), "2 answers, not one"),
+        ("I: Request Identifiers:\nI: (0020,000d) UI [1.2]\n", "no answers"),
+        ('[{"0020000D": {"vr": "UI", "Value": ["1.2"]}}, {}]', "one data set, not 2; retrieve the answers .* --list"),
+    ],
+)
+def test_answers_that_are_several_requests_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        read(write(tmp_path, "found", text))
+
+
+def test_answer_of_qido_is_the_request_for_it(tmp_path: Path) -> None:
+    answer = {
+        "00081190": {"vr": "UR", "Value": ["http://archive/studies/1.2.3"]},
+        "0020000D": {"vr": "UI", "Value": ["1.2.3"]},
+        "00201206": {"vr": "IS", "Value": [3]},
+    }
+    dataset = read(write(tmp_path, "found", json.dumps([answer])))
+    assert {element.keyword: element.value for element in dataset} == {
+        "QueryRetrieveLevel": "STUDY",
+        "StudyInstanceUID": "1.2.3",
+    }
+    dataset = read(write(tmp_path, "request", json.dumps(answer)))
+    assert dataset.NumberOfStudyRelatedSeries == 3
+
+
+PRINTED_VALUES = {
+    "StudyInstanceUID": st.sampled_from(["1.2.3", ["1.2.3", "1.2.4"], ""]),
+    "PatientName": st.text(st.characters(categories=("L", "P", "S"), exclude_characters="\\=^"), max_size=10),
+    "PatientID": st.text(st.characters(categories=("L", "N", "P", "S"), exclude_characters="\\"), max_size=10),
+    "ModalitiesInStudy": st.lists(st.sampled_from(["CT", "MR"]), max_size=3),
+    "NumberOfStudyRelatedInstances": st.none() | st.integers(0, 9),
+    "Rows": st.integers(0, 9) | st.just([1, 2]),
+    "StudyDate": st.sampled_from(["20200101-", "", None]),
+    "RTPlanLabel": st.sampled_from(["UI: 1.2", "it's", 'a "b"']),
+    "PatientWeight": st.sampled_from(["70.5", None]),
+}
+
+
+@given(st.fixed_dictionaries({"QueryRetrieveLevel": st.just("STUDY")}, optional=PRINTED_VALUES), st.booleans())
+def test_data_set_printed_by_pydicom_is_understood(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, object], blanks: bool
+) -> None:
+    dataset = pydicom.Dataset()
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    text = str(dataset)
+    path = write(tmp_path_factory.getbasetemp(), "printed", text if blanks else re.sub(" {2,}", " ", text))
+    again = read(path)
+    for element in dataset:
+        assert (again[element.tag].is_empty and element.is_empty) or again[element.tag] == element
+    assert {element.tag for element in again} - {0x00080005} == {element.tag for element in dataset}
+
+
+@pytest.mark.parametrize("keyword", ["SOPClassUID", "PixelData", "RequestAttributesSequence"])
+def test_printed_value_that_cannot_be_read_back_is_refused_with_its_line(tmp_path: Path, keyword: str) -> None:
+    dataset = pydicom.Dataset()
+    dataset.StudyInstanceUID = "1.2.3"
+    dataset.SOPClassUID = pydicom.uid.CTImageStorage
+    if keyword == "PixelData":
+        dataset.add_new(0x7FE00010, "OW", bytes(100))
+    elif keyword == "RequestAttributesSequence":
+        dataset.RequestAttributesSequence = [pydicom.Dataset()]
+    if keyword != "SOPClassUID":
+        del dataset.SOPClassUID
+    line = 1 if keyword == "SOPClassUID" else 2
+    with pytest.raises(UsageError, match=f"line {line}: .*Dataset.to_json"):
+        read(write(tmp_path, "printed", str(dataset)))
+
+
+def test_file_printed_by_pydicom_is_read_without_its_file_meta(tmp_path: Path) -> None:
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    dataset.StudyInstanceUID = "1.2.3"
+    text = f"Dataset.file_meta -------------------------------\n{dataset.file_meta}\n{'-' * 49}\n{dataset}"
+    assert read(write(tmp_path, "printed", text)).StudyInstanceUID == "1.2.3"

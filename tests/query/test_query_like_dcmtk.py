@@ -15,6 +15,7 @@ import peers
 import pytest
 import scripted
 from dcmconv import data_set_of
+from identifiers import sent, values
 
 from movescu.dataset.values import elements
 from movescu.dictionary import tags as dictionary
@@ -212,7 +213,7 @@ def batches(keys: Iterable[str]) -> list[list[str]]:
     """Spread keys over as few runs as the repeated elements allow."""
     result: list[tuple[set[int], list[str]]] = []
     for key in keys:
-        (tag,) = make_identifier([key]).values()
+        (tag,) = values(make_identifier([key]))
         batch = next((batch for batch in result if tag not in batch[0]), None)
         if batch is None:
             batch = (set(), [])
@@ -230,9 +231,9 @@ def test_archive_gets_the_same_bytes_for_every_key(tmp_path: Path) -> None:
     for keys in lots:
         code, error, identifier = sent_by_dcmtk(keys, tmp_path)
         assert (code, error) == (0, "")
-        mine, theirs = (list(elements(data)) for data in (make_identifier(keys).data, identifier))
+        mine, theirs = (list(elements(data)) for data in (sent(make_identifier(keys)), identifier))
         assert [row for row in mine if row not in theirs] == [row for row in theirs if row not in mine] == []
-        assert make_identifier(keys).data == identifier
+        assert sent(make_identifier(keys)) == identifier
 
 
 def test_key_refused_by_dcmtk_is_refused_with_the_same_message(tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_listed_differences_exist(key: str, tmp_path: Path) -> None:
         assert run_dcmtk("-k", key, "127.0.0.1", "1", folder=tmp_path)[0] == 1
         theirs = None
     try:
-        mine: bytes | None = make_identifier([key]).data
+        mine: bytes | None = sent(make_identifier([key]))
     except UsageError:
         mine = None
     assert mine != theirs
@@ -266,7 +267,7 @@ def test_listed_differences_exist(key: str, tmp_path: Path) -> None:
 
 def test_left_of_equal_keys_counts_in_any_spelling(tmp_path: Path) -> None:
     keys = ["PatientID=1", "0010,0020=2", "StudyInstanceUID=3", "10,20=4", "0020,000d=5", "QueryRetrieveLevel=STUDY"]
-    assert sent_by_dcmtk(keys, tmp_path)[2] == make_identifier(keys).data
+    assert sent_by_dcmtk(keys, tmp_path)[2] == sent(make_identifier(keys))
 
 
 # Text that both read, as whole files.
@@ -355,8 +356,8 @@ def test_text_becomes_the_data_set_that_dump2dcm_makes(
     monkeypatch.chdir(tmp_path)
     source, theirs = dumped(DUMPS[name], tmp_path)
     assert theirs is not None
-    assert make_identifier([], source).data == make_identifier([], str(tmp_path / "query.dcm")).data
-    assert make_identifier([], source).values()
+    assert sent(make_identifier([], source)) == sent(make_identifier([], str(tmp_path / "query.dcm")))
+    assert values(make_identifier([], source))
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -372,7 +373,7 @@ def test_examples_of_dcmtk_are_read_as_by_dump2dcm(tmp_path: Path) -> None:
     for example in examples:
         source, theirs = dumped(example.read_text(), tmp_path)
         assert theirs is not None
-        assert make_identifier([], source).data == make_identifier([], str(tmp_path / "query.dcm")).data, example
+        assert sent(make_identifier([], source)) == sent(make_identifier([], str(tmp_path / "query.dcm"))), example
     if not examples:
         pytest.skip("DCMTK's examples are not installed")
 
@@ -383,6 +384,6 @@ LOST = ("(0008,0060) CT\n", "(0010,0010) SMITH\n", "(0010,0020) DAVID\n")
 @pytest.mark.parametrize("text", LOST)
 def test_value_of_capitals_is_not_mistaken_for_a_vr(text: str, tmp_path: Path) -> None:
     source, theirs = dumped(text, tmp_path)
-    (value,) = make_identifier([], source).values().values()
+    (value,) = values(make_identifier([], source)).values()
     assert value.decode().strip() == text.split()[1]
     assert theirs is None or value not in theirs

@@ -17,7 +17,10 @@ STATUSES = st.sampled_from((0x0000, 0xB000, 0xFE00, 0xA701, 0xA702, 0xA801, 0xA9
 RANKS = list(Outcome)
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "statuses": st.lists(STATUSES, max_size=3).map(tuple),
-    **{name: st.integers(0, 3) for name in ("failed", "short", "not_stored", "broken_off", "cut_off", "missing")},
+    **{
+        name: st.integers(0, 3)
+        for name in ("failed", "remaining", "short", "not_stored", "broken_off", "cut_off", "missing", "unfound")
+    },
     **{name: st.booleans() for name in ("lost", "cancelled", "unlisted", "nothing_found", "unflushed")},
 }
 EVIDENCE = st.fixed_dictionaries(FIELDS).map(lambda fields: Evidence(**fields))
@@ -29,13 +32,15 @@ ALONE = {
     Reason.STOPPED: (Evidence(statuses=(0xFE00,)), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.WARNED: (Evidence(statuses=(0xB000,)), Outcome.INCOMPLETE, ExitCode.MOVE_WARNING),
     Reason.COUNTED_AS_FAILED: (Evidence(failed=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.REMAINING: (Evidence(remaining=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.SHORT: (Evidence(short=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.NOT_STORED: (Evidence(not_stored=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.BROKEN_OFF: (Evidence(broken_off=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.CUT_OFF: (Evidence(cut_off=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.MISSING: (Evidence(missing=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.UNLISTED: (Evidence(unlisted=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
-    Reason.NOTHING_FOUND: (Evidence(nothing_found=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.NOTHING_FOUND: (Evidence(nothing_found=True), Outcome.NOT_FOUND, ExitCode.INCOMPLETE),
+    Reason.UNFOUND: (Evidence(unfound=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.UNFLUSHED: (Evidence(unflushed=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
 }
 

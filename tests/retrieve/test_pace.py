@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 
+from movescu._runtime import clock
 from movescu.errors import UsageError
 from movescu.retrieve.pace import Pace, parse_rate
 
@@ -32,8 +31,8 @@ def test_a_pace_makes_up_for_all_that_came_but_for_a_short_silence(monkeypatch: 
         waits.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(clock, "sleep", sleep)
+    monkeypatch.setattr(clock, "now", lambda: now[0])
     pace = Pace(1000)
     for _ in range(10):
         pace.take(500)

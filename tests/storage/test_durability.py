@@ -41,7 +41,7 @@ NAMED = NAMED_FILES + STORE
 CALLS = "trace=fsync,fdatasync,syncfs,rename,renameat,renameat2,linkat,write"
 
 
-NO_SYNCFS = "import movescu.storage.durability as d; d._find_syncfs = lambda: None\n"
+NO_SYNCFS = "import movescu.storage.files as f; f.find_syncfs = lambda: None\n"
 
 
 def trace(

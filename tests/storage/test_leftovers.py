@@ -167,13 +167,30 @@ def test_run_without_a_lock_stores_all_the_same(tmp_path: Path, monkeypatch: pyt
     def unsupported(*_: int) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("fcntl.flock", unsupported)  # as some network file systems have it; none is at hand here
+    # As some network file systems have it; none is at hand here.
+    monkeypatch.setattr("movescu.storage.files.flock", unsupported)
     other = OutputDirectory(str(tmp_path))
     file = other.create()
     sweep(tmp_path)
     file.begin(b"", b"data")
     file.commit("CT.1")
     other.close()
+    assert names(tmp_path) == ["CT.1"]
+
+
+def test_run_out_of_descriptors_is_not_swept_and_stores_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(_: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    directory = OutputDirectory(str(tmp_path))
+    monkeypatch.setattr("movescu.storage.files.dup", exhausted)
+    directory.remove_leftovers()
+    file = directory.create()
+    file.begin(b"", b"data")
+    file.commit("CT.1")
+    directory.close()
     assert names(tmp_path) == ["CT.1"]
 
 
@@ -213,7 +230,7 @@ def test_lock_removed_before_it_was_held_is_made_again(tmp_path: Path, monkeypat
             lock.unlink()
         flock(fd, how)
 
-    monkeypatch.setattr("fcntl.flock", flock_after_a_sweep)
+    monkeypatch.setattr("movescu.storage.files.flock", flock_after_a_sweep)
     directory = OutputDirectory(str(tmp_path))
     held = names(tmp_path)
     assert len(held) == 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from movescu.errors import DirectoryNotFoundError, StoreError
+from movescu.storage import files
 from movescu.storage.durability import Durability
 from movescu.storage.writer import Naming, OutputDirectory
 
@@ -56,6 +57,18 @@ def test_positions_count_from_the_start_of_the_data_set(directory: OutputDirecto
     file.write(b"end")
     file.commit("CT.1")
     assert (tmp_path / "CT.1").read_bytes() == b"meta01XY45end"
+
+
+def test_patch_of_which_the_system_writes_a_part_is_completed(
+    directory: OutputDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = files.pwrite
+    monkeypatch.setattr(files, "pwrite", lambda fd, data, position: pwrite(fd, data[:1], position))
+    file = directory.create()
+    file.begin(b"meta", b"0123456789")
+    file.patch(2, b"WXYZ")
+    file.commit("CT.1")
+    assert (tmp_path / "CT.1").read_bytes() == b"meta01WXYZ6789"
 
 
 def test_discarded_file_leaves_nothing_and_touches_nothing(directory: OutputDirectory, tmp_path: Path) -> None:

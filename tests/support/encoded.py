@@ -142,6 +142,7 @@ RICH = [
 """An object that canonical bytes can be had of in each encoding: every VR is the one that implicit VR finds again."""
 
 _PADDING = Node(0xFFFCFFFC, "OB", bytes(6))
+_PADDING_LENGTH = Node(0xFFFC0000, "UL", b"\7\0\0\0")
 _LENGTHS = [
     Node(0x00080000, "UL", b"\7\0\0\0"),
     *IDENTITY,
@@ -365,7 +366,6 @@ def _delimiters() -> dict[str, tuple[str, bytes]]:
         "element past its item": sequence(item(el(0x00100010, "PN", b"ABCD", length=6))),
         "value cut off": (ELE, base + el(0x00100010, "PN", b"ABCD", length=6)),
         "header cut off": (ELE, base + name + b"\x10\0\x20\0LO"),
-        "bytes of zero at the end": (ELE, base + name + bytes(8)),
     }
 
 
@@ -377,6 +377,12 @@ def objects() -> dict[str, tuple[str, bytes]]:
         "group lengths of other VRs": (
             ELE,
             encode([*IDENTITY, Node(0x00100000, "US", b"\1\0"), NAME, Node(0x00200000, "UN", b"abcd")]),
+        ),
+        "group length of the padding": (ELE, encode([*IDENTITY, _PADDING_LENGTH, _PADDING])),
+        "group length of the padding alone": (ELE, encode([*IDENTITY, _PADDING_LENGTH])),
+        "group length of the padding of an item": (
+            ELE,
+            encode([*IDENTITY, Node(REQUEST, "SQ", [[NAME, _PADDING_LENGTH, _PADDING], [NAME, _PADDING_LENGTH]])]),
         ),
         "group lengths without groups": (ELE, encode([Node(0x00070000, "UL", bytes(4)), *IDENTITY, _LENGTHS[-2]])),
     }
@@ -422,6 +428,7 @@ def exceptions() -> dict[str, tuple[str, bytes]]:
             _implicit((0x00400555, b""), (0x00100010, b"AB"), (0x00290010, b"SIEMENS CSA HEADER"), (0x00291008, b"AB")),
         ),
         "sequences nested too deep": (ELE, base + _nested(70)),
+        "bytes of zero at the end": (ELE, base + name + bytes(8)),
     }
 
 

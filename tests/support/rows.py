@@ -47,7 +47,7 @@ PUBLISHED: Final = (
     Row(
         "CVE-2024-34508",
         "each element of a command missing, empty or of a wrong length",
-        "A-ABORT, or a status that says so",
+        "A-ABORT, or a status that says so; what a storage SCP has no use for may be missing or of any length",
     ),
     Row("CVE-2025-14607", "odd text lengths, wrong VRs, sequence tags that are none", "no exception gets out"),
     Row("IC-DCMTK-0003", "100,000 sequences in each other", "C000; no stack overflows"),
@@ -75,9 +75,19 @@ SITUATIONS: Final = (
     ),
     Row("4", "protocol version 0, or 2", "rejected with 1/2/2: bit 0 is tested, and no other"),
     Row("5", "a PDV longer than its PDU, of length 0, 80000010 or FFFFFFFF", "A-ABORT"),
-    Row("6", "an even presentation context ID", "A-ABORT"),
+    Row(
+        "6",
+        "an even presentation context ID",
+        "accepted, with one warning a sender: toolkits in the field send them, and an ID is but a name; A-ABORT on one "
+        "that was not negotiated",
+    ),
     Row("7", "presentation context IDs that occur twice; no presentation contexts", "A-ABORT"),
-    Row("8", "a PDU of 1 MB where 16 KB were negotiated", "A-ABORT at the header"),
+    Row(
+        "8",
+        "a PDU of 1 MB where 16 KB were negotiated",
+        "up to 128 KB taken, with one warning a sender: that much can be held for any peer; beyond, A-ABORT at the "
+        "header",
+    ),
     Row("9", "a command fragment inside a data set", "A-ABORT, no file"),
     Row("10", "a command where a data set is due", "A-ABORT, no file"),
     Row("11", "a data set on another presentation context than its command", "A-ABORT, no file"),
@@ -95,6 +105,18 @@ SITUATIONS: Final = (
     Row("15", "a second association while the first is busy", "served beside it"),
     Row("16", "release requests that cross", "states Sta9 to Sta12 of PS3.8 table 9-10"),
     # DIMSE
+    Row(
+        "51",
+        "a command without Priority, with a Move Originator of another length, with elements of other groups",
+        "the object is stored, with one warning a sender",
+    ),
+    Row("52", "white space of any kind behind a UID", "stored, with a warning, without it with `-up`"),
+    Row("53", "an A-RELEASE-RQ of another length than 4", "answered, with one warning a sender"),
+    Row(
+        "54",
+        "an acceptance of a transfer syntax that was not proposed, on a context that is not used",
+        "the retrieve goes on, with a warning",
+    ),
     Row("17", "no message ID, no SOP instance UID, an unknown command", "A-ABORT"),
     Row("18", "a C-STORE request that announces no data set", "A-ABORT"),
     Row("19", "a command group length that lies", "tolerated, with a warning"),
@@ -115,6 +137,26 @@ SITUATIONS: Final = (
     Row("29", "no pixels, unknown VRs, tags out of order", "stored, with a warning"),
     Row("30", "a value of odd length", "stored, with a warning"),
     Row("31", "an empty data set, or random bytes", "C000, no file"),
+    Row("55", "bytes of padding behind a complete data set", "stored without them, with a warning"),
+    Row("56", "a delimiter behind a sequence, an item or pixel data of defined length", "stored, with a warning"),
+    Row("57", "compressed pixel data whose last delimiter is missing", "stored with it, with a warning"),
+    Row("58", "implicit VR: a private element that is a sequence by the dictionary alone", "UN, with a warning"),
+    Row(
+        "59",
+        "elements of group 0000 or 0002 in a data set",
+        "stored without them, with a warning: readers would take them for the file meta information",
+    ),
+    Row("60", "any of these with `+B`", "every byte is kept, with the warning"),
+    Row(
+        "61",
+        "a transfer syntax that no table has, a UID of more than 64 characters, with `+B --accept-nonstandard`",
+        "stored, every byte of it",
+    ),
+    Row(
+        "62",
+        "an object that is refused",
+        "the log says by whom, and names the option that stores it; `--retry` does not ask for it again",
+    ),
     # File system
     Row("32", "a full disk, and a small object", "A700, no file"),
     Row("33", "an object that is there, sent again onto a full disk", "A700; the file is intact"),

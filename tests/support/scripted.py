@@ -19,6 +19,7 @@ import invariants
 
 from movescu._runtime.record import replace
 from movescu.dataset.file_meta import decode_file_meta
+from movescu.dataset.transcoder import values_of
 from movescu.dictionary.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.messages import (
@@ -41,10 +42,10 @@ from movescu.transport.sockets import Transport, connect
 from movescu.ul.association import Association
 from movescu.ul.indications import AbortIndication, ProviderAbortIndication, ReleaseIndication
 from movescu.ul.negotiation import AcceptorPolicy, answer, propose, user_information
-from movescu.ul.pdu import AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
+from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from corpus import Instance
@@ -89,7 +90,10 @@ class Session:
     def accept_with(self, request: AssociateRQ, **said: Any) -> None:  # fields of UserInformation
         """Accept a request that was read, and say this in the user information."""
         reply = answer(request, AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)))
-        reply = replace(reply, user_information=replace(reply.user_information, **said))
+        self.accept_as(request, replace(reply, user_information=replace(reply.user_information, **said)))
+
+    def accept_as(self, request: AssociateRQ, reply: AssociateAC) -> None:
+        """Accept a request that was read, with an answer that need not fit it."""
         self.connection.accept(request, reply, soon())
         self._exchange = Exchange(self.connection)
 
@@ -107,11 +111,34 @@ class Session:
         self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
         return message
 
+    def serve_finds(self, listed: Sequence[Instance], counts: Mapping[str, int] | None = None) -> CMoveRQ | None:
+        """Answer C-FIND requests about objects until the C-MOVE request, or until the release, which is confirmed.
+
+        ``counts``: numbers of objects by UID of the study or series, returned beside the matches.
+        """
+        while (received := self._exchange.receive(soon())) is not None:
+            self._context_id, request = received
+            self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
+            if isinstance(request, CMoveRQ):
+                self._message_id, self._move_class = request.message_id, request.affected_sop_class_uid
+                return request
+            assert isinstance(request, CFindRQ), request
+            keys = values_of(self.identifier, self.connection.contexts[self._context_id].transfer_syntax)
+            texts = {tag: value.decode("latin-1").strip("\0 ") for tag, value in keys.items()}
+            self._send_matches(request, _matches(texts, listed, counts or {}), SUCCESS)
+        self.connection.confirm_release(soon())
+        return None
+
     def answer_find(self, *matches: Mapping[int, str], status: int = SUCCESS) -> None:
         """Wait for a C-FIND request and answer it with these values by tag; ``status`` is the final one."""
         context_id, request = self._receive()
         assert isinstance(request, CFindRQ), request
+        self._context_id = context_id
         self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
+        self._send_matches(request, matches, status)
+
+    def _send_matches(self, request: CFindRQ, matches: Iterable[Mapping[int, str]], status: int) -> None:
+        context_id = self._context_id
         syntax = self.connection.contexts[context_id].transfer_syntax
         for match in matches:
             values = {tag: value.encode() + b" " * (len(value) & 1) for tag, value in match.items()}
@@ -223,6 +250,20 @@ class Session:
         return received
 
 
+def _matches(keys: Mapping[int, str], listed: Sequence[Instance], counts: Mapping[str, int]) -> list[dict[int, str]]:
+    """Give what an archive of these objects answers to a C-FIND of a study, a series, or objects."""
+    level = keys[0x00080052]
+    found: dict[str, dict[int, str]] = {}
+    for one in listed:
+        own = {0x0020000D: one.study_uid, 0x0020000E: one.series_uid, 0x00080018: one.instance_uid}
+        if all(not keys.get(tag) or value in keys[tag].split("\\") for tag, value in own.items()):
+            tag = {"STUDY": 0x0020000D, "SERIES": 0x0020000E, "IMAGE": 0x00080018}[level]
+            found[own[tag]] = {name: value for name, value in own.items() if name in keys}
+            if (number := counts.get(own[tag])) is not None:
+                found[own[tag]][0x00201208 if level == "STUDY" else 0x00201209] = str(number)
+    return list(found.values())
+
+
 class Archive:
     """A scripted archive that is listening; ``AET`` is what it wants to be called, though it takes any name."""
 
@@ -289,10 +330,15 @@ class Sender:
         self._exchange = Exchange(connection)
         self._message_id = 0
 
-    def store(self, instance: Instance) -> int:
-        """Send an object; gives the status of the response."""
+    def store(self, instance: Instance, originator: str | None = None, data: bytes | None = None) -> int:
+        """Send an object; gives the status of the response. ``originator``: the Move Originator's AE title.
+
+        ``data``: send these bytes as its data set.
+        """
         request, context_id = self._request(instance)
-        self._exchange.send(context_id, request, soon(), data_set(instance.path))
+        if originator is not None:
+            request.move_originator_ae_title, request.move_originator_message_id = originator, 1
+        self._exchange.send(context_id, request, soon(), data_set(instance.path) if data is None else data)
         _, response = self._exchange.receive_response(soon())
         assert isinstance(response, CStoreRSP), response
         assert response.message_id_being_responded_to == request.message_id

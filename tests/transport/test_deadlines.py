@@ -24,17 +24,17 @@ class Clock:
     """The monotonic clock, and when something last moved on it."""
 
     def __init__(self) -> None:
-        self.now = START
+        self.time = START
         self.moved = 0.0
 
-    def monotonic(self) -> float:
-        return self.now
+    def now(self) -> float:
+        return self.time
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "clock", clock)
     return clock
 
 
@@ -48,7 +48,7 @@ def limits(
 
 def test_wait_without_limits_has_no_end(clock: Clock) -> None:
     patience = limits(clock)
-    clock.now += 1e9
+    clock.time += 1e9
     assert patience.remaining() is None
     assert not patience.over()
 
@@ -69,9 +69,9 @@ def test_first_timeout_ends_the_wait_and_is_named(
 ) -> None:
     patience = limits(clock, silence=silence, stall=stall, until=until)
     assert patience.remaining() == left
-    clock.now += left - 0.5
+    clock.time += left - 0.5
     assert not patience.over()
-    clock.now += 0.5
+    clock.time += 0.5
     with pytest.raises(TimedOutError, match=f"timed out: .*{message}"):
         patience.over()
     with pytest.raises(TimedOutError, match=message):
@@ -82,23 +82,23 @@ def test_first_timeout_ends_the_wait_and_is_named(
 def test_progress_restarts_silence_and_stall_timeouts(clock: Clock, kind: str) -> None:
     patience = limits(clock, silence=5.0) if kind == "silence" else limits(clock, stall=5.0)
     for _ in range(10):
-        clock.now += 4
-        clock.moved = clock.now - 1
+        clock.time += 4
+        clock.moved = clock.time - 1
         assert patience.remaining() == 4.0
 
 
 def test_bytes_without_progress_restart_the_silence_timeout_only(clock: Clock) -> None:
-    patience = Patience(silence=2.0, stall=5.0, until=None, moved=lambda: clock.now, progressed=lambda: START)
-    clock.now += 4
+    patience = Patience(silence=2.0, stall=5.0, until=None, moved=lambda: clock.time, progressed=lambda: START)
+    clock.time += 4
     assert patience.remaining() == 1.0
-    clock.now += 1
+    clock.time += 1
     with pytest.raises(TimedOutError, match="no object has arrived"):
         patience.remaining()
 
 
 def test_total_timeout_is_never_restarted(clock: Clock) -> None:
     patience = limits(clock, until=START + 5)
-    clock.now = clock.moved = START + 5
+    clock.time = clock.moved = START + 5
     with pytest.raises(TimedOutError, match="the whole retrieve"):
         patience.remaining()
 

@@ -14,6 +14,7 @@ import pytest
 from wire import WAIT, WatchedSocket, black_hole, loopback, read_all, read_exactly, soon
 
 from movescu.errors import ConnectError, ConnectionLostError, ListenError, PrivilegesError, TimedOutError
+from movescu.transport import network
 from movescu.transport.deadlines import Deadline, Silence
 from movescu.transport.sockets import Transport, connect, listen, resolve
 
@@ -63,7 +64,7 @@ def test_resolver_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) 
         over.wait(WAIT)
         raise socket.gaierror
 
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(network, "getaddrinfo", slow)
     try:
         with pytest.raises(TimedOutError, match="connecting to archive"):
             connect("archive.example.org", 104, 0.05)
@@ -88,7 +89,7 @@ def test_next_address_is_tried_if_the_first_fails(monkeypatch: pytest.MonkeyPatc
             (socket.AF_INET, *kind, (HOST, closed)),
             (socket.AF_INET, *kind, (HOST, port)),
         ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        monkeypatch.setattr(network, "getaddrinfo", lambda *_: found)
         transport = connect("somewhere", port, WAIT)
         assert transport.peer == f"somewhere port {port}"
         assert transport.local_address == HOST

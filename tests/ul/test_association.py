@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wire import COMMAND, LAST, Plain, acceptance, feed, machines, p_data, request
 
 from movescu.errors import AbortReason, ProtocolError
-from movescu.ul.association import MAXIMUM_ASSOCIATE_LENGTH, PART, Association
+from movescu.ul.association import LONGEST_P_DATA, MAXIMUM_ASSOCIATE_LENGTH, PART, Association
 from movescu.ul.indications import Fragment, ProviderAbortIndication
 from movescu.ul.pdu import PDU, Abort, AssociateRJ, ReleaseRP, ReleaseRQ
 from movescu.ul.state_table import State
@@ -395,17 +395,44 @@ def test_pdu_of_four_gigabytes_is_refused_at_the_header(state: State, kind: int)
     assert machine.data_to_send() == Abort(2, 6).encode()
 
 
-@pytest.mark.parametrize("length", [0, 3, 5])
-@pytest.mark.parametrize("kind", [3, 5, 6, 7])
-def test_pdu_of_fixed_length_is_refused_with_any_other(kind: int, length: int) -> None:
+@pytest.mark.parametrize(("kind", "length"), [(3, 0), (3, 3), (3, 5), (5, 1025), (6, 1025), (7, 1025)])
+def test_pdu_of_fixed_length_is_refused_without_its_fields_or_with_too_many(kind: int, length: int) -> None:
     _, machine = machines()
     assert feed(machine, header(kind, length)) == [aborted(INVALID)]
 
 
-def test_p_data_longer_than_announced_is_refused_at_the_header() -> None:
+@pytest.mark.parametrize("length", [0, 3, 5, 1024])
+@pytest.mark.parametrize(("kind", "indication"), [(5, "ReleaseIndication"), (7, "AbortIndication")])
+def test_pdu_that_carries_nothing_may_have_another_length(kind: int, indication: str, length: int) -> None:
+    _, machine = machines()
+    assert [name for name, *_ in feed(machine, header(kind, length) + bytes(length))] == [indication]
+    assert len(machine.oddities) == 1
+
+
+def test_release_response_may_have_another_length() -> None:
+    machine, _ = machines()
+    machine.release_request()
+    assert feed(machine, header(6, 3) + bytes(3)) == [("ReleaseConfirmation",)]
+    assert machine.oddities
+
+
+def test_p_data_longer_than_announced_is_taken_up_to_128_kilobytes() -> None:
     _, machine = machines(maximum_length=4096)
     assert feed(machine, p_data((1, 2, bytes(4090))).encode()) == [("Fragment", 1, 2, bytes(4090))]
-    assert feed(machine, header(4, 4097)) == [aborted(INVALID)]
+    assert not machine.oddities
+    for size in (4091, LONGEST_P_DATA - 6):
+        data = p_data((1, 2, bytes(size))).encode()
+        assert messages(feed(machine, data * 3, 5000)) == [(0, bytes(size))] * 3
+    (said,) = machine.oddities
+    assert "4096 bytes" in said
+    assert feed(machine, header(4, LONGEST_P_DATA + 1)) == [aborted(INVALID)]
+
+
+def test_p_data_before_the_association_is_judged_by_what_will_be_announced() -> None:
+    machine = acceptor(State.STA2)
+    feed(machine, header(4, 16385))
+    assert machine.state is State.STA13
+    assert not machine.oddities
 
 
 def test_data_on_a_context_that_was_not_accepted_is_refused() -> None:

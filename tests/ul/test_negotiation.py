@@ -27,6 +27,7 @@ from movescu.ul.negotiation import (
     propose,
     rejected_classes,
     retrieval_negotiation,
+    unproposed_syntaxes,
     user_information,
 )
 from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRQ, ContextResult, ProposedContext, decode_pdu
@@ -125,6 +126,13 @@ def test_answer_with_an_unproposed_context_is_a_protocol_error(lie: AnsweredCont
     with pytest.raises(ProtocolError, match="was not proposed") as raised:
         agreed(request, answered(lie))
     assert raised.value.abort_reason is AbortReason.INVALID_PDU_PARAMETER_VALUE
+
+
+def test_unproposed_syntax_on_one_of_several_contexts_leaves_that_one_out() -> None:
+    request = asked(ProposedContext(1, VERIFICATION, (IMPLICIT,)), ProposedContext(3, VERIFICATION, (IMPLICIT,)))
+    reply = replace(answered(), contexts=(AnsweredContext(1, 0, EXPLICIT), AnsweredContext(3, 0, IMPLICIT)))
+    assert list(agreed(request, reply)) == [3]
+    assert unproposed_syntaxes(request, reply) == {1: EXPLICIT}
 
 
 def test_refused_context_may_name_any_transfer_syntax() -> None:

@@ -32,6 +32,7 @@ class ExitCode(IntEnum):
     MOVE_WARNING = 68  # final status B000
     MOVE_FAILED = 69  # any other final status but success and cancel
     TLS_SETUP_FAILED = 70
+    COMMAND_FAILED = 71  # of --on-study or --on-series; the retrieve succeeded
     INTERNAL_ERROR = 99  # a bug of this program
     HUNG_UP = 129  # by SIGHUP, as when the terminal is closed
     INTERRUPTED = 130  # by Ctrl-C
@@ -45,6 +46,8 @@ PRECEDENCE: Final = (
     ExitCode.ASSOCIATION_LOST,
     ExitCode.ASSOCIATION_FAILED,
     ExitCode.INCOMPLETE,
+    ExitCode.COMMAND_FAILED,
+    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE,  # for the manifest
     ExitCode.RELEASE_FAILED,
 )
 """The first of these that applies is the exit code of a run: like DCMTK, a final status before all others."""
@@ -56,6 +59,7 @@ OF_REASONS: Final = {
     "CANCELLED": ExitCode.SUCCESS,  # --cancel asked for it; a signal has a code of its own
     "STOPPED": ExitCode.INCOMPLETE,
     "COUNTED_AS_FAILED": ExitCode.INCOMPLETE,
+    "REMAINING": ExitCode.INCOMPLETE,
     "SHORT": ExitCode.INCOMPLETE,
     "NOT_STORED": ExitCode.INCOMPLETE,
     "BROKEN_OFF": ExitCode.INCOMPLETE,
@@ -63,6 +67,7 @@ OF_REASONS: Final = {
     "MISSING": ExitCode.INCOMPLETE,
     "UNLISTED": ExitCode.INCOMPLETE,
     "NOTHING_FOUND": ExitCode.INCOMPLETE,
+    "UNFOUND": ExitCode.INCOMPLETE,
     "UNFLUSHED": ExitCode.INCOMPLETE,
 }
 """Exit code of each kind of evidence, by the name of its ``Reason``."""

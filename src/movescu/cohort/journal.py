@@ -7,10 +7,9 @@ the list.
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu.storage.index.database import Tables, open_database, told_as_store_errors, transaction
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Journal:
 
     def __init__(self, directory: str) -> None:
         self._database = open_database(directory, _TABLES)
-        self._using = threading.Lock()
+        self._using = clock.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +63,7 @@ class Journal:
                 """INSERT INTO journal_rows (row, outcome, attempts, ended) VALUES (?, ?, 1, ?)
                 ON CONFLICT (row) DO UPDATE SET outcome = excluded.outcome, attempts = attempts + 1,
                 ended = excluded.ended RETURNING number""",
-                (row, outcome, time.time()),
+                (row, outcome, clock.wall()),
             ).fetchone()
             self._database.execute("DELETE FROM journal_objects WHERE number = ?", (number,))
             self._database.executemany(

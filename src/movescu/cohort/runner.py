@@ -3,20 +3,21 @@
 Each worker retrieves one entry after the other through a ``Client``, which keeps an association for it. If the archive
 lacks resources (A701, A702, a transient rejection: PS3.4 table C.4-2, PS3.8 9.3.4), the number of workers is halved
 after a growing pause; each complete entry admits another worker. A failed entry does not stop the others. After five
-entries in a row without an answer no more are started; the remaining ones are returned.
+entries in a row without an answer no more are started; the remaining ones are returned. Entries that request the same
+objects are requested once, those that may overlap one after the other (``overlap``).
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.cohort.journal import COMPLETE
+from movescu.cohort.overlap import chains, distinct
 from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS
 from movescu.errors import AssociationRejectedError, MovescuError, PeerError
 from movescu.retrieve.attempts import LONGEST_PAUSE
@@ -24,6 +25,7 @@ from movescu.retrieve.attempts import LONGEST_PAUSE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from movescu.cohort.hooks import Hooks
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
     from movescu.query.request_list import Row
@@ -42,12 +44,16 @@ _UNANSWERED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """Result of an entry; ``result`` is None without an association, for the reason in ``error``."""
+    """Result of an entry; ``result`` is None without an association, for the reason in ``error``.
+
+    ``same_as``: number of the equal entry that was requested instead. Default: None.
+    """
 
     row: Row
     outcome: str
     result: Result | None = None
     error: str = ""
+    same_as: int | None = None
 
 
 class Runner:
@@ -56,10 +62,10 @@ class Runner:
     ``jobs``: entries at a time. Default: 1. ``until``: deadline, on the monotonic clock. Default: None, no limit.
     ``journal``: records the result of each entry. ``resume``: skip entries that the journal has as complete and whose
     objects are still whole. Default: False. ``window``: time of day to start entries in. Default: any. ``on_row``:
-    called with each result, in its worker's thread.
+    called with each result, in its worker's thread. ``hooks``: commands to run for complete entries. Default: none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         client: Client,
         *,
@@ -68,6 +74,7 @@ class Runner:
         journal: Journal | None = None,
         resume: bool = False,
         window: Window | None = None,
+        hooks: Hooks | None = None,
         on_row: Callable[[RowResult], None] = lambda _: None,
     ) -> None:
         self._client = client
@@ -78,9 +85,11 @@ class Runner:
         self._journal = journal
         self._resume = resume
         self._window = window
+        self._hooks = hooks
         self._on_row = on_row
-        self._changed = threading.Condition()
-        self._waiting: deque[tuple[Row, int]] = deque()
+        self._changed = clock.Condition()
+        self._waiting: deque[tuple[list[Row], int]] = deque()
+        self._repeated: dict[int, list[Row]] = {}
         self._busy = 0
         self._allowed = jobs
         self._pause = self._config.retry.pause
@@ -101,10 +110,11 @@ class Runner:
 
     def run(self, rows: Iterable[Row]) -> list[Row]:
         """Retrieve entries; return those not started, in order. Raise ``StoreError`` if the journal or index fails."""
-        self._waiting.extend((row, 0) for row in rows if not self._is_done(row))
+        wanted, self._repeated = distinct(row for row in rows if not self._is_done(row))
+        self._waiting.extend((chain, 0) for chain in chains(wanted, self._config.request.model))
         self.moving = True
         workers = [
-            threading.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
+            clock.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
             for number in range(min(self._jobs, len(self._waiting)))
         ]
         try:
@@ -117,11 +127,15 @@ class Runner:
             self.moving = False
         if self._failure is not None:
             raise self._failure
-        return [row for row, _ in self._waiting]
+        waiting = [row for chain, _ in self._waiting for row in chain]
+        waiting += [repeated for row in waiting for repeated in self._repeated.get(row.number, ())]
+        return sorted(waiting, key=lambda row: row.number)
 
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""
         if self._journal is None or not self._resume or self._config.retry.verify:  # studies grow
+            return False
+        if self._hooks is not None and not self._hooks.is_settled(row):  # it has to be proven complete again
             return False
         objects = self._journal.objects_of(row.key(self._key))
         return objects is not None and bool(objects) and all(map(self._client.whole, objects))
@@ -150,14 +164,14 @@ class Runner:
             self._failure = self._failure or error
             self.cancel()
 
-    def _next(self) -> tuple[Row, int] | None:
-        """Wait for an entry that may be started and return it, None if none is left."""
+    def _next(self) -> tuple[list[Row], int] | None:
+        """Wait for a chain whose first entry may be started and return it, None if none is left."""
         with self._changed:
             while not (self.cancelled or self.gave_up):
                 if not self._waiting and not self._busy:
                     return None
-                now = time.monotonic()
-                shut = 0.0 if self._window is None else self._window.wait(time.time())
+                now = clock.now()
+                shut = 0.0 if self._window is None else self._window.wait(clock.wall())
                 if self._waiting and self._busy < self._allowed and now >= self._not_before and not shut:
                     self._busy += 1
                     return self._waiting.popleft()
@@ -169,7 +183,9 @@ class Runner:
             self._busy -= 1
             self._changed.notify_all()
 
-    def _row(self, number: int, row: Row, times: int) -> None:
+    def _row(self, number: int, chain: list[Row], times: int) -> None:
+        """Retrieve the first entry of a chain."""
+        row = chain[0]
         retrieve = self._client.prepare((row.identifier,), config=self._config, row=row.number, until=self._until)
         self._current[number] = retrieve
         if self.cancelled:
@@ -187,20 +203,29 @@ class Runner:
         if _lacks_resources(result, error) and times < _TIMES and not self.cancelled:
             if result is not None:
                 self._held[row.number] = result
-            self._hold_back(row, times)
+            self._hold_back(chain, times)
             return
         self._note(row, retrieve, result, error)
+        if len(chain) > 1:
+            self._client.keep(uid for state in retrieve.states for uid in state.here)
+            with self._changed:
+                self._waiting.appendleft((chain[1:], 0))
 
-    def _hold_back(self, row: Row, times: int) -> None:
-        """Postpone an entry and halve the number of associations."""
+    def _hold_back(self, chain: list[Row], times: int) -> None:
+        """Postpone an entry, with those after it in its chain, and halve the number of associations."""
         with self._changed:
-            self._waiting.appendleft((row, times + 1))
+            self._waiting.appendleft((chain, times + 1))
             self._allowed = max(self._allowed // 2, 1)
-            self._not_before = time.monotonic() + self._pause
+            self._not_before = clock.now() + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             _log.warning(
-                "row %d: the archive lacks resources; continuing with %d association%s in %.1f s",
-                *(row.number, self._allowed, "" if self._allowed == 1 else "s", self._not_before - time.monotonic()),
+                "entry %d: the archive lacks resources; continuing with %d association%s in %.1f s",
+                *(
+                    chain[0].number,
+                    self._allowed,
+                    "" if self._allowed == 1 else "s",
+                    self._not_before - clock.now(),
+                ),
             )
 
     def _note(self, row: Row, retrieve: Retrieve, result: Result | None, error: PeerError | None) -> None:
@@ -213,13 +238,18 @@ class Runner:
             unanswered = result is None or (outcome == "failed" and not result.responses)
             self._unanswered = self._unanswered + 1 if unanswered else 0
             if unanswered:
-                self._not_before = time.monotonic() + self._pause
+                self._not_before = clock.now() + self._pause
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
             if outcome == COMPLETE:
                 self._allowed = min(self._allowed + 1, self._jobs)
                 self._pause = self._config.retry.pause
             self._changed.notify_all()
-        self._on_row(RowResult(row, outcome, result, "" if error is None else str(error)))
+        told = "" if error is None else str(error)
+        self._on_row(RowResult(row, outcome, result, told))
+        for repeated in self._repeated.get(row.number, ()):
+            self._on_row(RowResult(repeated, outcome, result, told, same_as=row.number))
+        if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
+            self._hooks.enter(retrieve.states, result, row.number)  # may wait for other commands
 
 
 def _lacks_resources(result: Result | None, error: MovescuError | None) -> bool:

@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 MAX_OPEN: Final = 1 << 18
 """Maximum number of elements in all open levels; their positions, 12 bytes each, are kept until the level ends."""
 
+BLANK_UID: Final = "blanks in a UID"
+"""The oddity of a UID with blanks, which are removed (-up)."""
+_PADDING_LENGTH: Final = TRAILING_PADDING & 0xFFFF0000
 MAX_LENGTH: Final = 0xFFFFFFFE
 """Bytes. A longer sequence or item has undefined length, a longer group no group length (+eo of DCMTK)."""
 
@@ -104,7 +107,10 @@ class _Value:
 
 
 class Encoder:
-    """Writes elements to ``output``; ``spool`` makes a scratch file in case a large level has to be sorted."""
+    """Writes elements to ``output``; ``spool`` makes a scratch file in case a large level has to be sorted.
+
+    ``left_out``: groups that are not written, of the top level. Default: none.
+    """
 
     def __init__(
         self,
@@ -113,6 +119,7 @@ class Encoder:
         output: Output,
         *,
         file_offset: int,
+        left_out: frozenset[int] = frozenset(),
         spool: Callable[[], ByteSink],
     ) -> None:
         self._output = output
@@ -120,6 +127,8 @@ class Encoder:
         self._syntax = syntax
         self._spool = spool
         self._file_offset = file_offset
+        self._left_out = left_out
+        self._drop_from = -1  # position of a sequence that is left out, while it is open
         self._implicit = syntax.implicit
         self._big = syntax.big_endian
         order = ">" if syntax.big_endian else "<"
@@ -164,7 +173,11 @@ class Encoder:
             if len(value) & 1:
                 value += b" "
         elif vr == b"UI":
-            value = bytes(value).translate(None, BLANKS).rstrip(b"\0")
+            whole = bytes(value)
+            value = whole.translate(None, BLANKS)
+            if len(value) != len(whole):
+                self.oddities.setdefault(BLANK_UID, tag)
+            value = value.rstrip(b"\0")
         if len(value) & 1:
             value = bytes(value) + b"\0"
         unit = self._unit(vr, len(value), big) if big or self._big else 1
@@ -237,6 +250,9 @@ class Encoder:
         """Note the beginning of an element; return False if the caller must not write it."""
         level = self._level
         group = tag >> 16
+        if group in self._left_out and level is self._levels[0]:
+            self.oddities.setdefault(f"elements of group {group:04X}, left out,", tag)
+            return False
         if not tag & 0xFFFF:
             if self._group_length is GroupLength.RECALCULATE:
                 self._write_group_length(tag)
@@ -301,14 +317,20 @@ class Encoder:
 
     def begin_sequence(self, tag: int) -> None:
         """Write the header of a sequence."""
-        if not self._admit(tag):  # only (FFFC,FFFC) as a sequence
-            self._place(self._level, tag)
+        if not self._admit(tag):
+            if tag >> 16 in self._left_out and self._level is self._levels[0]:
+                self._drop_from = self._output.position
+            else:  # (FFFC,FFFC) as a sequence
+                self._place(self._level, tag)
         self._output.write(self._header(tag, b"SQ", UNDEFINED))
         self._lengths.append(self._output.position)
 
     def end_sequence(self) -> None:
         """Set the length of the sequence, or write its delimiter (PS3.5 7.5.1)."""
         self._end_length(SEQUENCE_END)
+        if self._drop_from >= 0 and self._level is self._levels[0]:
+            self._output.truncate(self._drop_from)
+            self._drop_from = -1
 
     def begin_item(self) -> None:
         """Write the header of an item."""
@@ -341,13 +363,20 @@ class Encoder:
         if level.disordered or level.too_long:
             self._sort(level)
         if padding and self._drops_padding:
-            self._pad(self._output.position - start + before, padding)
+            self._pad(
+                self._output.position - start + before, padding, grouped=max(level.tags, default=0) == _PADDING_LENGTH
+            )
 
-    def _pad(self, size: int, multiple: int) -> None:
-        """Write Data Set Trailing Padding (PS3.10 7.2) unless ``size`` is a multiple already."""
+    def _pad(self, size: int, multiple: int, *, grouped: bool) -> None:
+        """Write Data Set Trailing Padding (PS3.10 7.2) unless ``size`` is a multiple already.
+
+        ``grouped``: the last element is the group length of the padding, and counts it.
+        """
         if size % multiple:
             head = 8 if self._implicit else 12
             count = min(-(size + head) % multiple, MAX_LENGTH)
+            if grouped:
+                self._output.patch(self._output.position - 4, self._u32(min(head + count, MAX_LENGTH)))
             self._output.write(self._header(TRAILING_PADDING, b"OB", count))
             self._output.write_zeros(count)
 

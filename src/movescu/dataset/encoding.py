@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 MAX_INFLATED: Final = 1 << 30
 """Bytes. Default maximum to which a deflated data set may inflate on its way to a file."""
+META_GROUPS: Final = frozenset((0x0000, 0x0002))
+"""Groups of command sets and file meta information, which no data set may have (PS3.5 7.1)."""
+NO_PIXELS: Final = tuple(b"\xe0\x7f\x10\x00" + rest for rest in (b"OW" + bytes(6), b"OB" + bytes(6), bytes(4)))
+"""Last bytes of a small data set with empty pixel data, in little endian."""
 SINCE_1993: Final = frozenset((b"OD", b"OF", b"OL", b"OV", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 """VRs added to PS3.5 since 1993, which -u avoids."""
 

@@ -5,9 +5,11 @@ is small, with the parts of large values, with sequences, items and the fragment
 A.4). It holds at most one small value and the stack of open levels, never recurses, and raises only ``DataSetError``.
 The VRs are in ``dictionary.vr``; ``transcoder`` inflates deflated data sets.
 
-Tolerated, because peers send it and DCMTK reads it: tags out of order or repeated, odd lengths, unknown VRs, a
-delimiter with a length, a delimiter at the very end of a level of explicit length, an item of undefined length that
-ends with the enclosing sequence of explicit length.
+Tolerated, because peers send it and most programs read it: tags out of order or repeated, odd lengths, unknown VRs, a
+delimiter with a length, an item of undefined length that ends with the enclosing sequence of explicit length. With a
+note in ``oddities``: a delimiter at the end of, or behind, a sequence, an item or pixel data of explicit length; pixel
+data whose last delimiter is missing; padding behind the data set, of one byte repeated; in implicit VR a private
+element that is a sequence by the dictionary and has no items, which becomes UN. No byte of a value is lost by that.
 """
 
 from __future__ import annotations
@@ -42,6 +44,12 @@ _EXPLICIT_SHORT: Final = {True: Struct(">HH2sH"), False: Struct("<HH2sH")}
 _IMPLICIT: Final = {True: Struct(">HHI"), False: Struct("<HHI")}
 _LENGTH: Final = {True: Struct(">I"), False: Struct("<I")}
 _FAR: Final = 1 << 62  # the end of a level that only the end of the data set limits
+_PADS: Final = {0x0000: b"\0", 0x2020: b" ", 0xFFFF: b"\xff"}
+"""Bytes that peers put behind a data set, by their value as a group or an element number."""
+_SPECIAL: Final = frozenset((ITEM >> 16, *_PADS))
+"""Groups that may be something else than an element."""
+_PADDINGS: Final = frozenset(pad * size for pad in _PADS.values() for size in range(1, 8))
+"""Padding that is too short for the header of an element."""
 
 
 class Handler(Protocol):
@@ -111,16 +119,25 @@ class Parser:
         self._handler = handler
         self._encapsulated = syntax.encapsulated
         self._levels: list[_Level] = []
+        self._level: _Level
         self._open(_ITEM, 0, _FAR, undefined=False, implicit=syntax.implicit, big=syntax.big_endian)  # the data set
         self._tail = bytearray()  # received bytes of an incomplete header or small value
         self._need = 0  # bytes the tail must have before parsing can continue
         self._left = 0  # remaining bytes of a large value
         self._empty = True
+        self._last = 0  # tag of the last element header
+        self._behind = -1  # offset behind something of explicit length, where a delimiter closes nothing
+        self._fragments = 0  # items of pixel data, the offset table included
+        self._pad = b""  # byte of the padding behind the data set that is being read
         self.oddities: dict[str, int] = {}
         """Tolerated violations of PS3.5, in words, and the first tag with each."""
 
     def feed(self, data: memoryview) -> None:
         """Parse the next bytes. Raise ``DataSetError`` if they are malformed."""
+        if self._pad:
+            self._skip_padding(data)
+            self.offset += len(data)
+            return
         if self._tail:
             self._tail += data
             if len(self._tail) < self._need:
@@ -131,11 +148,36 @@ class Parser:
 
     def finish(self) -> None:
         """End the data set. Raise ``DataSetError`` if it is incomplete or empty."""
+        if len(self._levels) == 2 and self._level.kind == _FRAGMENTS and not self._left:
+            self._end_undelimited()
+        elif len(self._levels) == 1 and not self._empty and bytes(self._tail) in _PADDINGS:
+            self.note_padding()
+            self._tail.clear()
         if self._left or self._tail or len(self._levels) > 1:
             where = "" if len(self._levels) == 1 else f" inside {tag_text(self._level.tag)}"
             raise self._error(f"the data set ends{where} before it is complete", self.offset)
         if self._empty:
             raise self._error("the data set is empty", 0)
+
+    def _end_undelimited(self) -> None:
+        """End pixel data at the end of the data set, if nothing but its delimiter, or a part of that, is missing."""
+        delimiter = _IMPLICIT[self._level.big].pack(SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
+        if self._fragments > 1 and delimiter.startswith(self._tail):
+            self.oddities.setdefault("no delimiter at the end", PIXEL_DATA)
+            self._tail.clear()
+            self._levels.pop()
+            self._level = self._levels[-1]
+            self._handler.end_fragments()
+
+    def note_padding(self) -> None:
+        """Note padding behind the data set."""
+        self.oddities.setdefault("bytes behind the last element,", self._last)
+
+    def _skip_padding(self, data: memoryview) -> None:
+        """Skip bytes of the padding behind the data set. Raise ``DataSetError`` for anything else."""
+        rest = bytes(data).lstrip(self._pad)
+        if rest:
+            raise self._error("bytes that are no element follow the data set", self.offset + len(data) - len(rest))
 
     def _run(self, data: memoryview) -> int:
         """Parse as much as possible; return the number of bytes consumed."""
@@ -186,10 +228,13 @@ class Parser:
         else:
             group, element, vr, length = _EXPLICIT_SHORT[level.big].unpack_from(data, position)
         tag, head = group << 16 | element, 8
-        if group == 0xFFFE:
-            return self._delimiter(tag, level)
+        if group in _SPECIAL and (used := self._special(data, position, tag, level)):
+            return used
+        self._last = tag
         if level.vocabulary is not None:
             vr = level.vocabulary.vr(tag)
+            if vr == b"SQ" and group & 1:
+                vr = self._private_vr(data, position, tag, length)
         else:
             if vr in LONG or (vr not in KNOWN and vr.isalpha() and vr.isupper()):
                 if len(data) - position < 12:
@@ -199,8 +244,12 @@ class Parser:
             if vr not in KNOWN:
                 self.oddities.setdefault("unknown VR", tag)
                 vr = b"UN"
-        if not element:
-            vr = b"UL"
+        return self._found(data, position, tag, vr if element else b"UL", head, length, level) if vr else 0
+
+    def _found(
+        self, data: memoryview, position: int, tag: int, vr: bytes, head: int, length: int, level: _Level
+    ) -> int:
+        """Handle an element whose header of ``head`` bytes was read."""
         undefined = length == UNDEFINED
         end = level.end if undefined else self.offset + head + length
         if end > level.end:
@@ -210,12 +259,42 @@ class Parser:
             return head
         return self._value(data, position, tag, vr, head, length, level)
 
+    def _special(self, data: memoryview, position: int, tag: int, level: _Level) -> int:
+        """Handle a delimiter, or padding behind the data set; 0 for an element."""
+        if tag >> 16 == ITEM >> 16:
+            return self._delimiter(tag, level)
+        return len(data) - position if self._is_padding(data, position, tag >> 16) else 0
+
+    def _is_padding(self, data: memoryview, position: int, group: int) -> bool:
+        """Return True if there is no element but padding behind the data set, which is then skipped."""
+        pad = _PADS.get(group, b"")
+        if not pad or self._empty or len(self._levels) > 1 or data[position : position + 8] != 8 * pad:
+            return False
+        self._pad = pad
+        self._skip_padding(data[position:])
+        self.note_padding()
+        return True
+
+    def _private_vr(self, data: memoryview, position: int, tag: int, length: int) -> bytes:
+        """Return the VR of a private element in implicit VR that is SQ by the dictionary; empty if more must come."""
+        if length in (0, UNDEFINED):
+            return b"SQ"
+        if length >= 8 and len(data) - position < 16:
+            self._need = 16
+            return b""
+        if length >= 8 and _IMPLICIT[self._level.big].unpack_from(data, position + 8)[0] == ITEM >> 16:
+            return b"SQ"
+        self.oddities.setdefault("a private sequence without items, taken as UN,", tag)
+        return b"UN"
+
     def _value(
         self, data: memoryview, position: int, tag: int, vr: bytes, head: int, length: int, level: _Level
     ) -> int:
         """Handle a small value, or the beginning of a large one."""
-        if tag == PIXEL_DATA and self._encapsulated and vr in LONG and len(self._levels) == 1:
-            raise self._error("(7FE0,0010): pixel data of defined length in an encapsulated transfer syntax")
+        if tag == PIXEL_DATA:
+            if self._encapsulated and vr in LONG and len(self._levels) == 1:
+                raise self._error("(7FE0,0010): pixel data of defined length in an encapsulated transfer syntax")
+            self._behind = self.offset + head + length
         if length > SMALL:
             self._handler.begin(tag, vr, length, level.big)
             self._left = length
@@ -242,6 +321,7 @@ class Parser:
             self._open(_SEQUENCE, tag, end, undefined=undefined, implicit=implicit, big=big)
         elif tag == PIXEL_DATA and vr in {b"OB", b"OW"} and self._encapsulated and not level.implicit:
             self._handler.begin_fragments(tag)
+            self._fragments = 0
             self._open(_FRAGMENTS, tag, end, undefined=True, implicit=False, big=level.big)
         else:
             raise self._error(f"{tag_text(tag)}: undefined length in VR {vr.decode()}, which requires a defined one")
@@ -255,6 +335,8 @@ class Parser:
         """Close a level at its end; of levels of undefined length, only an item may end without a delimiter."""
         if level.undefined and level.kind != _ITEM:
             raise self._error(f"{tag_text(level.tag)}: a sequence of undefined length has no delimiter", level.end)
+        if not level.undefined:
+            self._behind = level.end
         self._close()
 
     def _close(self) -> None:
@@ -266,18 +348,32 @@ class Parser:
             self._handler.end_sequence()
 
     def _delimiter(self, tag: int, level: _Level) -> int:
-        """Handle a tag of group FFFE in place of an element: the end of this item, else an error."""
-        if tag != ITEM_END or len(self._levels) == 1 or not (level.undefined or self.offset + 8 == level.end):
+        """Handle a tag of group FFFE in place of an element: the end of this item, or a stray delimiter."""
+        if tag == ITEM_END and len(self._levels) > 1 and (level.undefined or self.offset + 8 == level.end):
+            if not level.undefined:
+                self._note_stray(level.tag)
+            self._close()
+        elif tag in (ITEM_END, SEQUENCE_END) and self.offset == self._behind:
+            self._note_stray(self._last)
+        else:
             raise self._error(f"{tag_text(tag)} found where an element belongs")
-        self._close()
         return 8
+
+    def _note_stray(self, tag: int) -> None:
+        """Note a delimiter that closes nothing; another may follow it."""
+        self.oddities.setdefault("a delimiter without need", tag)
+        self._behind = self.offset + 8
 
     def _item(self, data: memoryview, position: int, level: _Level) -> int:
         """Parse an item header or the delimiter of a sequence (PS3.5 7.5)."""
         group, element, length = _IMPLICIT[level.big].unpack_from(data, position)
         tag = group << 16 | element
         if tag == SEQUENCE_END and (level.undefined or self.offset + 8 == level.end):
+            if not level.undefined:
+                self._note_stray(level.tag)
             self._close()
+        elif tag == ITEM_END and self.offset == self._behind:
+            self._note_stray(level.tag)
         elif tag == ITEM:
             undefined = length == UNDEFINED
             end = level.end if undefined else self.offset + 8 + length
@@ -299,6 +395,7 @@ class Parser:
             self._handler.end_fragments()
         elif tag == ITEM and length != UNDEFINED and self.offset + 8 + length <= level.end:
             self._handler.begin_fragment(length)
+            self._fragments += 1
             self._left = length
             if not length:
                 self._handler.end()

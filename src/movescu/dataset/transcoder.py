@@ -44,6 +44,7 @@ class Reader:
         self._maximum = maximum
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if syntax.deflated else None
         self._inflated = 0
+        self._behind = 0  # bytes after the end of the deflated data
 
     def feed(self, chunk: memoryview) -> None:
         """Feed the next bytes as received. Raise ``DataSetError`` if they are malformed."""
@@ -52,9 +53,13 @@ class Reader:
             self.parser.feed(chunk)
             return
         pending: Buffer = chunk
-        while pending and not inflater.eof:  # bytes after the end are padding (PS3.5 A.5)
+        while pending and not inflater.eof:
             self._inflate(pending)
             pending = inflater.unconsumed_tail
+        if inflater.eof:  # bytes after the end are padding, of one byte (PS3.5 A.5)
+            self._behind += len(pending) or len(inflater.unused_data)
+            if self._behind > 1:
+                self.parser.note_padding()
 
     def _inflate(self, data: Buffer) -> None:
         assert self._inflater is not None  # only called for deflated data sets
@@ -64,7 +69,10 @@ class Reader:
             raise DataSetError(f"the data set is not deflated, or corrupt: {error}") from error
         self._inflated += len(block)
         if self._inflated > self._maximum:
-            raise DataSetError(f"the data set inflates to more than {self._maximum >> 20} MiB")
+            raise DataSetError(
+                f"the data set inflates to more than {self._maximum >> 20} MiB",
+                hint="--max-inflated raises the limit, and --bit-preserving (+B) stores it without inflating",
+            )
         self.parser.feed(memoryview(block))
 
     def finish(self) -> None:
@@ -83,8 +91,9 @@ class Recoder:
 
     ``file_offset`` is the number of bytes before the data set in its file, for +p. ``spool`` makes an empty scratch
     sink: one for output to be deflated (beyond 4 MiB), and one for each large level that has to be sorted. Memory stays
-    within a few MiB whatever the object. ``maximum_inflated`` limits the bytes of an inflated data set. All methods
-    raise ``DataSetError`` if the data set is malformed; errors of the sink pass through.
+    within a few MiB whatever the object. ``maximum_inflated`` limits the bytes of an inflated data set. ``left_out``:
+    groups that are not written, of the top level. Default: none. All methods raise ``DataSetError`` if the data set is
+    malformed; errors of the sink pass through.
     """
 
     def __init__(
@@ -95,6 +104,7 @@ class Recoder:
         *,
         file_offset: int = 0,
         maximum_inflated: int = MAX_INFLATED,
+        left_out: frozenset[int] = frozenset(),
         spool: Callable[[], ByteSink],
     ) -> None:
         target = encoding.transfer_syntax or syntax
@@ -102,7 +112,7 @@ class Recoder:
         self._level = encoding.compression_level
         self._plain = SpoolingSink(spool) if target.deflated else None  # lengths can only be patched before deflating
         output = Output(self._plain or sink)
-        self._encoder = Encoder(target, encoding, output, file_offset=file_offset, spool=spool)
+        self._encoder = Encoder(target, encoding, output, file_offset=file_offset, left_out=left_out, spool=spool)
         self._reader = Reader(syntax, self._encoder, maximum_inflated)
 
     @property

@@ -1,10 +1,9 @@
-r"""Encoding of values written as text, and of the elements that hold them (PS3.5 sections 6.2 and 7.1).
+r"""Encoding of values written as text (PS3.5 section 6.2), and the elements of a recoded data set (7.1).
 
 Keys (``-k``) and the text form of ``dump2dcm`` share this syntax: components separated by ``\``, numbers in decimal,
 OB, OW and UN in hexadecimal, AT as ``(gggg,eeee)``, UIDs also as ``=Name``. The bytes equal those of DCMTK 3.6.7,
 which takes the number at the beginning of a component and truncates it to the VR. If that changes the value,
-``encode_value`` says so in a remark for the caller to show. All bytes are explicit VR little endian; ``recode`` sorts
-the elements.
+``encode_value`` says so in a remark for the caller to show. All bytes are explicit VR little endian.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import struct
 
 from movescu._runtime.record import Record
 from movescu.dictionary import tags as dictionary
-from movescu.dictionary.vr import BLANKS, ITEM, KNOWN, LONG, TEXT, Vocabulary
+from movescu.dictionary.vr import BLANKS, LONG, TEXT, Vocabulary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import Final
 
 INTEGERS: Final = {"US": 16, "SS": 16, "UL": 32, "SL": 32, "OL": 32, "UV": 64, "SV": 64, "OV": 64}
@@ -27,8 +26,6 @@ SIGNED: Final = frozenset(("SS", "SL", "SV"))
 FLOATS: Final = {"FL": "<f", "OF": "<f", "FD": "<d", "OD": "<d"}
 HEXADECIMAL: Final = {"OB": 1, "UN": 1, "OW": 2}
 """VRs of hexadecimal numbers -> size in bytes."""
-MAX_SHORT: Final = 0xFFFE
-"""Bytes. Longest value of even length in a VR with a 16-bit length."""
 
 _INTEGER: Final = r"[ \t\r\n\v\f]*([+-]?[0-9]+)"
 _FLOAT: Final = (
@@ -52,22 +49,6 @@ def key_vr(tag: int) -> str | None:
     """
     vr = dictionary.search_vr(tag) or dictionary.vr_of(tag)
     return vr if vr is None or len(vr) == 2 else Vocabulary().vr(tag).decode()
-
-
-def element(tag: int, vr: str, data: bytes) -> bytes:
-    """Encode an element. Raise ``ValueError`` if the value is too long for its VR."""
-    code = vr.encode()
-    if code in LONG or code not in KNOWN:
-        return struct.pack("<HH2sxxI", tag >> 16, tag & 0xFFFF, code, len(data)) + data
-    if len(data) > MAX_SHORT:
-        raise ValueError(f"is longer than {MAX_SHORT} bytes")
-    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, code, len(data)) + data
-
-
-def sequence(tag: int, items: Iterable[bytes]) -> bytes:
-    """Encode a sequence of items whose content is already encoded."""
-    content = b"".join(struct.pack("<HHI", ITEM >> 16, ITEM & 0xFFFF, len(item)) + item for item in items)
-    return element(tag, "SQ", content)
 
 
 def elements(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:

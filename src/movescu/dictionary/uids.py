@@ -117,6 +117,15 @@ TRANSFER_SYNTAXES: Final[dict[str, TransferSyntax]] = {
 """The transfer syntaxes that a Storage SCP may be sent, by UID."""
 
 
+OTHER_TRANSFER_SYNTAXES: Final = TransferSyntax("*", "transfer syntaxes unknown to this program", encapsulated=True)
+"""Stands for all that are not in the table, among those that an acceptor accepts (``--accept-nonstandard``)."""
+
+
+def unknown_transfer_syntax(uid: str) -> TransferSyntax:
+    """Return a transfer syntax that no table has: nothing but its UID is known, so its data sets are not parsed."""
+    return TransferSyntax(uid, uid, encapsulated=True)
+
+
 class StorageClass(Record):
     """A storage SOP class (PS3.4 B.5); the names of its files begin with ``prefix``."""
 

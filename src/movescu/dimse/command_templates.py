@@ -19,7 +19,7 @@ from movescu.dimse.messages import (
     decode_command,
     decode_ui,
     encode_command,
-    tells_its_length,
+    has_blanks,
     values_of_command,
 )
 from movescu.dimse.status import SUCCESS
@@ -34,12 +34,17 @@ _CLASSES: Final = 64  # pairs of a SOP class and a length of UIDs
 class CommandReader:
     """Decoder of one peer's command sets, like ``decode_command``, but fast for a C-STORE-RQ like the last one."""
 
-    __slots__ = ("_first", "_last", "_length", "_middle", "_request", "_uid", "_until_id", "_until_uid", "lengths_lie")
+    __slots__ = (
+        *("_first", "_last", "_length", "_middle", "_request", "_uid", "_until_id", "_until_uid"),
+        *("blanks", "oddities"),
+    )
 
     def __init__(self) -> None:
         self._length = -1
-        self.lengths_lie = False
-        """Whether a command set had a wrong group length, or none."""
+        self.blanks = False
+        """Whether the Affected SOP Instance UID of the last command, a C-STORE-RQ, had blanks."""
+        self.oddities: dict[str, None] = {}
+        """What was tolerated in command sets, in words, in order; the caller may clear it."""
 
     def decode(self, data: bytes) -> Message:
         """Decode a command set. Raise ``ProtocolError`` if it is invalid."""
@@ -48,8 +53,9 @@ class CommandReader:
             and data[: self._until_id] == self._first
             and data[self._until_id + 2 : self._until_uid] == self._middle
             and data[self._uid.stop :] == self._last
-            and (uid := decode_ui(data[self._uid]))
+            and (uid := decode_ui(raw := data[self._uid]))
         ):
+            self.blanks = has_blanks(raw)
             like, at = self._request, self._until_id
             return CStoreRQ(
                 like.affected_sop_class_uid,
@@ -60,8 +66,8 @@ class CommandReader:
                 like.move_originator_message_id,
                 like.command_data_set_type,
             )
-        message = decode_command(data)
-        self.lengths_lie = self.lengths_lie or not tells_its_length(data)
+        message = decode_command(data, self.oddities)
+        self.blanks = False
         if isinstance(message, CStoreRQ):
             self._learn(data, message)
         return message
@@ -69,6 +75,7 @@ class CommandReader:
     def _learn(self, data: bytes, request: CStoreRQ) -> None:
         places = {element: slice(start, end) for element, start, end in values_of_command(data)}
         number, uid = places[MESSAGE_ID], places[AFFECTED_SOP_INSTANCE_UID]
+        self.blanks = has_blanks(data[uid])
         if number.start > uid.start:  # elements out of order (PS3.7 6.3.1): no template
             self._length = -1
             return

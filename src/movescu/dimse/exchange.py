@@ -28,6 +28,7 @@ MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
 
 _COMMAND: Final = 1  # message control header, bit 0 (PS3.8 E.2)
 _LAST: Final = 2  # bit 1
+_NONE: Final = -1  # in place of a presentation context ID
 _PDV_OVERHEAD: Final = 6  # PDV length, context ID, message control header
 _UNLIMITED_PDU: Final = 128 * 1024  # longest P-DATA-TF sent to a peer that sets no limit
 _BATCH: Final = 4 << 20  # bytes of a data set that are encoded as PDUs and sent at once
@@ -42,9 +43,10 @@ class Exchange:
         self.connection = connection
         self._fragment = _fragment_length(connection.peer_maximum_length)
         self._reader = CommandReader()
-        self._data_set_on = 0  # context ID of a data set that is due, 0 for none
-        self._optional_on = 0  # the same of one that may arrive or not
-        self._warned = False
+        self._data_set_on = _NONE  # context ID of a data set that is due
+        self._optional_on = _NONE  # the same of one that may arrive or not
+        self._answered: set[int] = set()
+        self._warned_of_late = False
 
     def send(self, context_id: int, message: Message, deadline: Deadline, data_set: _Buffer | None = None) -> None:
         """Send a message, with one system call unless it is longer than a few MiB."""
@@ -79,23 +81,28 @@ class Exchange:
         data set, if it was not read, is dropped. Raise ``ProtocolError`` if anything but a command arrives, or another
         ``PeerError``.
         """
-        if self._data_set_on:
+        if self._data_set_on != _NONE:
             for _ in self.data_set(deadline.within):
                 pass
         indication = self.connection.next(deadline)
         if isinstance(indication, ReleaseIndication):
             return None
         fragment = self.connection.fragment(indication)
-        if self._optional_on:
+        if self._optional_on != _NONE:
             fragment = self._skip_optional(fragment, deadline)
         context_id, message = fragment.context_id, self._reader.decode(self._command(fragment, deadline.within))
-        if self._reader.lengths_lie and not self._warned:
-            self._warned = True
-            _log.warning("the group length of the commands of %s is wrong or missing", self.connection.peer)
-        self._data_set_on = context_id if message.command_data_set_type != NO_DATA_SET else 0
+        if self._reader.oddities:
+            self.connection.tolerate(self._reader.oddities)
+            self._reader.oddities.clear()
+        self._data_set_on = context_id if message.command_data_set_type != NO_DATA_SET else _NONE
         if _log.isEnabledFor(DEBUG):
             self._show("of", context_id, message)
         return context_id, message
+
+    @property
+    def uid_has_blanks(self) -> bool:
+        """Whether the SOP instance UID of the C-STORE request just received had blanks, which were removed."""
+        return self._reader.blanks
 
     @property
     def has_message(self) -> bool:
@@ -140,18 +147,37 @@ class Exchange:
     def _skip_optional(self, fragment: Fragment, deadline: Deadline) -> Fragment:
         while fragment.context_id == self._optional_on and not fragment.control & _COMMAND:
             if fragment.control & _LAST:
-                self._optional_on = 0
+                self._optional_on = _NONE
             fragment = self.connection.next_fragment(deadline)
-        self._optional_on = 0
+        self._optional_on = _NONE
         return fragment
 
     def receive_response(self, deadline: Deadline) -> tuple[int, Message]:
-        """Wait for the next message where a response is due. Raise ``AssociationReleasedError`` for a release."""
-        received = self.receive(deadline)
-        if received is None:
-            self.connection.confirm_release(deadline)
-            raise AssociationReleasedError(f"{self.connection.peer} released the association before its final response")
-        return received
+        """Wait for the next message where a response is due. Raise ``AssociationReleasedError`` for a release.
+
+        A response to a request that had its final response is dropped, with one warning.
+        """
+        while True:
+            received = self.receive(deadline)
+            if received is None:
+                self.connection.confirm_release(deadline)
+                raise AssociationReleasedError(
+                    f"{self.connection.peer} released the association before its final response"
+                )
+            late = getattr(received[1], "message_id_being_responded_to", 0)
+            if late not in self._answered:
+                return received
+            if not self._warned_of_late:
+                self._warned_of_late = True
+                _log.warning("dropped a late response of %s, to message %d", self.connection.peer, late)
+
+    def begin(self, message_id: int) -> None:
+        """Note a new request; its message ID may have been used before."""
+        self._answered.discard(message_id)
+
+    def end(self, message_id: int) -> None:
+        """Note that a request had its final response."""
+        self._answered.add(message_id)
 
     def data_set(self, deadline: Deadline) -> Iterator[memoryview]:
         """Yield the fragments of the data set of the command just received; each is borrowed until the next.
@@ -164,14 +190,14 @@ class Exchange:
     def data_set_batches(self, deadline: Deadline) -> Iterator[list[memoryview]]:
         """Yield the same in lists, one for each receive, so that each can be written to a file with one system call."""
         context_id, connection = self._data_set_on, self.connection
-        while self._data_set_on:
+        while self._data_set_on != _NONE:
             batch = []
             fragment: Fragment | None = connection.next_fragment(deadline)
             while fragment is not None:
                 self._check(fragment, context_id, 0)
                 batch.append(fragment.data)
                 if fragment.control & _LAST:
-                    self._data_set_on = 0
+                    self._data_set_on = _NONE
                     break
                 fragment = connection.fragment_at_hand()
             yield batch
@@ -179,11 +205,11 @@ class Exchange:
     @property
     def data_set_announced(self) -> bool:
         """Whether the data set of the command just received is due."""
-        return self._data_set_on != 0
+        return self._data_set_on != _NONE
 
     def forget_data_set(self) -> None:
         """Do not wait for the data set that the last command announced, and drop it if it arrives."""
-        self._optional_on, self._data_set_on = self._data_set_on, 0
+        self._optional_on, self._data_set_on = self._data_set_on, _NONE
 
     def _check(self, fragment: Fragment, context_id: int, kind: int) -> None:
         if fragment.control & _COMMAND != kind:

@@ -24,6 +24,8 @@ NO_DATA_SET: Final = 0x0101
 DATA_SET_PRESENT: Final = 0x0001
 
 _ELEMENT: Final = struct.Struct("<HHI")
+PADDING: Final = b"\0 \t\n\v\f\r"
+"""Characters that peers put behind a UID."""
 _US_ELEMENT: Final = struct.Struct("<HHIH")
 _GROUP_LENGTH: Final = struct.Struct("<HHII")
 
@@ -190,10 +192,19 @@ def _encode_text(element: int, value: str) -> bytes:
     return _element(element, data + b" " if len(data) & 1 else data)
 
 
+def _encode_title(element: int, value: str) -> bytes:
+    return _encode_text(element, value.strip(" "))  # blanks around a title are not significant (PS3.5 6.2, AE)
+
+
 def decode_ui(value: bytes) -> str:
     """Decode a UID, without its padding (PS3.5 9.1)."""
     # A UID has no blanks (PS3.5 9.1), but some peers pad with them, not only at the end.
-    return value.rstrip(b"\0 ").replace(b" ", b"").decode("latin-1")
+    return value.rstrip(PADDING).replace(b" ", b"").decode("latin-1")
+
+
+def has_blanks(value: bytes) -> bool:
+    """Return True if a UID has blanks, at its end or inside."""
+    return b" " in value or value.rstrip(b"\0") != value.rstrip(PADDING)
 
 
 def _decode_text(value: bytes) -> str:
@@ -217,7 +228,7 @@ _FIELDS: Final[Mapping[str, tuple[int, Callable[[int, Any], bytes], Callable[[by
     "command_field": (0x0100, _encode_us, _decode_us),
     "message_id": (0x0110, _encode_us, _decode_us),
     "message_id_being_responded_to": (0x0120, _encode_us, _decode_us),
-    "move_destination": (0x0600, _encode_text, _decode_text),
+    "move_destination": (0x0600, _encode_title, _decode_text),
     "priority": (0x0700, _encode_us, _decode_us),
     "command_data_set_type": (0x0800, _encode_us, _decode_us),
     "status": (0x0900, _encode_us, _decode_us),
@@ -249,6 +260,8 @@ _OPTIONAL: Final = frozenset(
         "move_originator_message_id",
     }
 )
+_UNUSED: Final = frozenset({"priority", "move_originator_ae_title", "move_originator_message_id"})
+"""Attributes of a C-STORE-RQ that a Storage SCP does not need: what is wrong with them is noted, not refused."""
 
 
 def _required(message: type[Struct]) -> frozenset[str]:
@@ -256,6 +269,8 @@ def _required(message: type[Struct]) -> frozenset[str]:
     names = frozenset(names_of(message)) - _OPTIONAL
     if getattr(message, "command_field", 0) & 0x8000:
         names -= {"affected_sop_class_uid", "affected_sop_instance_uid"}
+    if message is CStoreRQ:
+        names -= _UNUSED
     return names
 
 
@@ -297,22 +312,29 @@ def encode_command(message: Message) -> bytes:
     return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
 
 
-def values_of_command(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the number of each element of a command set, and where its value begins and ends.
+_FOREIGN: Final = {"elements of other groups than 0000 in commands (PS3.7 6.3.1)": None}
 
-    Raise ``ProtocolError`` if the bytes are not a command set.
+
+def values_of_command(data: bytes, oddities: dict[str, None] | None = None) -> Iterator[tuple[int, int, int]]:
+    """Yield the number of each element of group 0000, and where its value begins and ends.
+
+    ``oddities``: takes what is tolerated, in words. Raise ``ProtocolError`` if the bytes are not a command set.
     """
+    noted = {} if oddities is None else oddities
     position, end = 0, len(data)
     while position < end:
         if end - position < 8:
             raise _broken(f"{end - position} bytes are left over")
         group, element, length = _ELEMENT.unpack_from(data, position)
         position += 8
-        if group:
-            raise _broken(f"element ({group:04X},{element:04X}) does not belong to a command")
         if length > end - position:
-            raise _broken(f"element (0000,{element:04X}) of {length} bytes, {end - position} are left")
-        yield element, position, position + length
+            raise _broken(f"element ({group:04X},{element:04X}) of {length} bytes, {end - position} are left")
+        if group:
+            noted |= _FOREIGN
+        else:
+            if length & 1:
+                noted["values of odd length in commands (PS3.5 7.1.1)"] = None
+            yield element, position, position + length
         position += length
 
 
@@ -320,19 +342,23 @@ def _broken(what: str) -> ProtocolError:
     return ProtocolError(f"command set: {what}", abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE)
 
 
-def tells_its_length(data: bytes) -> bool:
+def _tells_its_length(data: bytes) -> bool:
     """Return True if a command set begins with the correct group length (PS3.7 6.3.1)."""
     return data[:12] == _ELEMENT.pack(0, 0, 4) + (len(data) - 12).to_bytes(4, "little", signed=True)
 
 
-def decode_command(data: bytes) -> Message:
+def decode_command(data: bytes, oddities: dict[str, None] | None = None) -> Message:
     """Decode the command set of a message.
 
-    Elements that the message does not have are ignored, and so is the group length, which some peers get wrong. Raise
-    ``ProtocolError`` for an unknown command, for an element that is missing, empty or of the wrong length, and for
-    bytes that are not a command set.
+    Elements that the message does not have are ignored, and so is the group length, which some peers get wrong; one
+    that nobody here needs may be missing or of any length. ``oddities``: takes what is tolerated, in words. Raise
+    ``ProtocolError`` for an unknown command, for another element that is missing, empty or of the wrong length, and
+    for bytes that are not a command set.
     """
-    elements = {element: data[start:end] for element, start, end in values_of_command(data)}
+    noted = {} if oddities is None else oddities
+    elements = {element: data[start:end] for element, start, end in values_of_command(data, noted)}
+    if noted.keys().isdisjoint(_FOREIGN) and not _tells_its_length(data):
+        noted["commands whose group length is wrong or missing (PS3.7 6.3.1)"] = None
     try:
         command_field = _decode_us(elements[_COMMAND_FIELD])
     except (KeyError, ValueError):
@@ -347,7 +373,13 @@ def decode_command(data: bytes) -> Message:
         try:
             if raw:
                 value = decode(raw)
+            elif name == "priority" and kind is CStoreRQ:
+                noted[f"{kind.name} without Priority (0000,0700)"] = None
         except ValueError as error:
+            if name in _UNUSED and kind is CStoreRQ:
+                noted[f"{kind.name} with (0000,{element:04X}) of another length"] = None
+                values.append(value)
+                continue
             raise _broken(f"{kind.name}, {name} (0000,{element:04X}) of {len(raw or b'')} bytes: {error}") from None
         if required and (not raw or value == ""):
             raise _broken(f"{kind.name} without {name} (0000,{element:04X})")

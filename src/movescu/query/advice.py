@@ -12,15 +12,16 @@ from __future__ import annotations
 import re
 
 from movescu.dataset import character_sets
-from movescu.dataset.values import element, elements, items
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.vr import tag_text
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Final
+
+    from movescu.query.key import Key
 
     Check = Callable[[str], str]
 
@@ -61,22 +62,15 @@ _CHECKED: Final = frozenset(
 )
 
 
-def of_values(data: bytes) -> Iterator[str]:
-    """Yield a message for each invalid value of a data set in explicit VR little endian."""
-    values = {tag: value for tag, _, value in elements(data)}
-    given = values.get(character_sets.SPECIFIC_CHARACTER_SET)
-    yield from _of_items(data, "", character_sets.terms_of(given) if given else ("",))
-
-
-def _of_items(data: bytes, path: str, terms: tuple[str, ...]) -> Iterator[str]:
-    for tag, vr, value in elements(data):
-        if vr == b"SQ":
-            for number, item in enumerate(items(value)):
-                yield from _of_items(item, f"{path}{_name(tag)}[{number}].", terms)
-        elif vr in _CHECKED and value:
-            fault = _fault(vr.decode(), value, terms)
+def of_values(keys: Iterable[Key], terms: tuple[str, ...], path: str = "") -> Iterator[str]:
+    """Yield a message for each invalid value; ``terms``: their character set, ``path``: of the item with the keys."""
+    for key in keys:
+        for number, item in enumerate(key.items):
+            yield from of_values(item, terms, f"{path}{_name(key.tag)}[{number}].")
+        if key.vr in _CHECKED and key.value:
+            fault = _fault(key.vr.decode(), key.value, terms)
             if fault:
-                yield f"{path}{_name(tag)}: {fault}"
+                yield f"{path}{_name(key.tag)}: {fault}"
 
 
 def _fault(vr: str, value: bytes, terms: tuple[str, ...]) -> str:
@@ -95,6 +89,11 @@ def _fault(vr: str, value: bytes, terms: tuple[str, ...]) -> str:
     text = text.rstrip("\0") if vr == "UI" else text
     parts = [text] if vr in _ONE_VALUE else text.split("\\")
     return next(filter(None, (_part_fault(vr, part) for part in parts)), "")
+
+
+def of_text(vr: str, text: str) -> str:
+    """Return what is wrong with a single value, empty if nothing."""
+    return _part_fault(vr, text)
 
 
 def _part_fault(vr: str, part: str) -> str:
@@ -152,9 +151,9 @@ def _days(year: int, month: int) -> int:
     return 30 if month in {4, 6, 9, 11} else 31
 
 
-def of_levels(data: bytes, model: str, *, relational: bool = False) -> Iterator[str]:
+def of_levels(keys: Iterable[Key], model: str, *, relational: bool = False) -> Iterator[str]:
     """Yield a message for each key that is missing or wrong in a query model: PATIENT, STUDY or PSONLY."""
-    values = {tag: value.rstrip(b" \0") for tag, _, value in elements(data)}
+    values = {key.tag: key.value.rstrip(b" \0") for key in keys}
     levels = MODELS[model]
     if not values.get(LEVEL):
         yield f"QueryRetrieveLevel is missing; give one of {', '.join(levels)}"
@@ -174,9 +173,10 @@ def of_levels(data: bytes, model: str, *, relational: bool = False) -> Iterator[
             yield f"{_name(UNIQUE_KEYS[other])} is a key of level {other}, below {level}"
 
 
-def of_doubts(data: bytes, model: str) -> Iterator[str]:
+def of_doubts(keys: Iterable[Key], model: str) -> Iterator[str]:
     """Yield a message for each key of a C-MOVE that an archive may take for more than it names."""
-    values = {tag: value.strip(b" \0") for tag, _, value in elements(data) if tag & 0xFFFF}
+    given = {key.tag: key for key in keys if key.tag & 0xFFFF}
+    values = {tag: key.value.strip(b" \0") for tag, key in given.items()}
     if values.get(LEVEL, b"").decode("latin-1") not in MODELS[model]:
         return
     if b"\\" in values.get(UNIQUE_KEYS["PATIENT"], b""):
@@ -189,7 +189,7 @@ def of_doubts(data: bytes, model: str) -> Iterator[str]:
                 f"{_name(tag)} has wild cards: an archive may send every {entity} that matches, or none; --resolve "
                 "matches it by C-FIND first"
             )
-    others = [_name(tag) for tag, value in values.items() if value and not _is_key(tag)]
+    others = [_name(tag) for tag, key in given.items() if (values[tag] or key.items) and not _is_key(key)]
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         kind = "no key of a C-MOVE" if len(others) == 1 else "no keys of a C-MOVE"
@@ -199,23 +199,22 @@ def of_doubts(data: bytes, model: str) -> Iterator[str]:
         )
 
 
-def _is_key(tag: int) -> bool:
+def _is_key(key: Key) -> bool:
     """Return True for what a C-MOVE identifier has: unique keys, and what qualifies them."""
-    creator = bool(tag & 0x10000) and 0x10 <= tag & 0xFFFF <= 0xFF
-    return creator or tag in _QUALIFIERS or tag in UNIQUE_KEYS.values()
+    return key.is_creator or key.tag in _QUALIFIERS or key.tag in UNIQUE_KEYS.values()
 
 
 _QUALIFIERS: Final = frozenset((character_sets.SPECIFIC_CHARACTER_SET, LEVEL, 0x00080053, 0x00080054, 0x00080201))
 """Elements of an identifier that select nothing."""
 
 
-def keys_only(data: bytes, model: str, level: str | None) -> bytes:
-    """Return only the level, the unique keys of the model down to ``level`` and the character set of a data set."""
+def keys_only(keys: Iterable[Key], model: str, level: str) -> list[Key]:
+    """Return only the level, the unique keys of the model down to ``level`` and the character set."""
     levels = MODELS[model]
     if level in levels:
         levels = levels[: levels.index(level) + 1]
     kept = {character_sets.SPECIFIC_CHARACTER_SET, LEVEL, *(UNIQUE_KEYS[level] for level in levels)}
-    return b"".join(element(tag, vr.decode(), value) for tag, vr, value in elements(data) if tag in kept)
+    return [key for key in keys if key.tag in kept]
 
 
 def _name(tag: int) -> str:

@@ -14,6 +14,9 @@ An element is a line: ``(gggg,eeee)``, a VR unless the dictionary has it, a valu
 Specific Character Set is added. Lines of group 0002 are ignored. Unlike dump2dcm, this stops at the first invalid line,
 and treats two capital letters that are not a VR as an error, which they nearly always are; if nothing follows them,
 they are the value.
+
+A data set printed by pydicom is read too: ``(0020,000D) Study Instance UID  UI: 1.2.3``. Its sequences, bytes and
+UIDs shown by name cannot be read back and are errors.
 """
 
 from __future__ import annotations
@@ -24,9 +27,10 @@ from typing import Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import EXTENDED, SPECIFIC_CHARACTER_SET, UTF_8, decode
-from movescu.dataset.values import element, encode_value, key_vr, pad, sequence
+from movescu.dataset.values import encode_value, key_vr, pad
 from movescu.dictionary.vr import KNOWN, MAX_DEPTH
 from movescu.errors import DataSetError
+from movescu.query.key import Key, key_of
 
 _log: Final = logger_of("movescu.query")
 
@@ -34,6 +38,9 @@ _TAG: Final = re.compile(rb"\((?:0[xX])?([0-9a-fA-F]{1,8}),(?:0[xX])?([0-9a-fA-F
 _VR: Final = re.compile(rb"([A-Z]{2})(?![A-Za-z])")
 _INNER_VR: Final = re.compile(rb"(ox|xs|na|up|px|lt|\?\?)(?![A-Za-z])")
 _PIXEL_ITEM: Final = re.compile(rb"pi(?![A-Za-z])")
+_PRINTED: Final = re.compile(rb"(?:[A-Z\[][^:]*[ \t])?([A-Z]{2}(?: or [A-Z]{2})*):(?:[ \t]+(.*))?\Z")
+_RULE: Final = re.compile(rb"(Dataset\.file_meta )?-+\Z")
+_PRINTED_SEQUENCE: Final = re.compile(rb"[^:]*[ \t][0-9]+ item\(s\) -*\Z")
 _BLANKS: Final = b" \t\r\n\v\f"
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
@@ -45,8 +52,10 @@ class _Open:
     tag: int
     line: int
     is_sequence: bool = False
-    parts: list[bytes] = field(default_factory=list)
-    """Elements, or the contents of items."""
+    keys: list[Key] = field(default_factory=list)
+    """Of a data set or item."""
+    items: list[list[Key]] = field(default_factory=list)
+    """Of a sequence."""
     extended: list[bytes] = field(default_factory=list)
     """For the data set only: text values that are not ASCII."""
 
@@ -55,15 +64,15 @@ class _LineError(Exception):
     """A line is invalid."""
 
 
-def read_dump(text: bytes) -> bytes:
-    """Return the data set, in explicit VR little endian, unsorted.
+def read_dump(text: bytes) -> list[Key]:
+    """Return the keys, unsorted.
 
     Raise ``DataSetError``, which states the line, if one is invalid.
     """
     levels = [_Open(0, 0)]
     for number, line in enumerate(text.split(b"\n"), 1):
         stripped = line.strip(_BLANKS)
-        if stripped and not stripped.startswith(b"#"):
+        if stripped and not (stripped.startswith(b"#") or _RULE.match(stripped)):
             try:
                 _take(stripped, number, levels)
             except _LineError as error:
@@ -71,17 +80,16 @@ def read_dump(text: bytes) -> bytes:
     if len(levels) > 1:
         kind = "sequence" if levels[-1].is_sequence else "item"
         raise DataSetError(f"line {levels[-1].line}: the {kind} that begins here has no end")
-    return _character_set(levels[0]) + b"".join(levels[0].parts)
+    return _character_set(levels[0]) + levels[0].keys
 
 
-def _character_set(top: _Open) -> bytes:
+def _character_set(top: _Open) -> list[Key]:
     """Return Specific Character Set for UTF-8 if the text is UTF-8 and does not name a character set."""
-    header = element(SPECIFIC_CHARACTER_SET, "CS", b"")[:4]
-    if not top.extended or any(part.startswith(header) for part in top.parts):
-        return b""
+    if not top.extended or any(key.tag == SPECIFIC_CHARACTER_SET for key in top.keys):
+        return []
     if any(decode(value, (UTF_8,)) is None for value in top.extended):
-        return b""  # unknown encoding; ``advice`` will warn
-    return element(SPECIFIC_CHARACTER_SET, "CS", UTF_8.encode())
+        return []  # unknown encoding; ``advice`` will warn
+    return [Key(SPECIFIC_CHARACTER_SET, b"CS", UTF_8.encode())]
 
 
 def _take(line: bytes, number: int, levels: list[_Open]) -> None:
@@ -91,16 +99,17 @@ def _take(line: bytes, number: int, levels: list[_Open]) -> None:
         return
     if levels[-1].is_sequence:
         raise _LineError("an element in place of an item (fffe,e000)")
-    vr, rest = _vr(tag, rest)
+    printed = _printed(rest) if tag >> 16 != 0x0002 else None
+    vr, rest = _vr(tag, rest) if printed is None else (printed[0], b"")
     if vr == "SQ":
         if len(levels) >= 2 * MAX_DEPTH:
             raise _LineError(f"sequences are nested deeper than {MAX_DEPTH}")
         levels.append(_Open(tag, number, is_sequence=True))
     elif tag >> 16 != 0x0002:
-        value = _value(vr, rest)
+        value = _value(vr, rest) if printed is None else printed[1]
         if not value.isascii() and vr.encode() in EXTENDED:
             levels[0].extended.append(value)
-        levels[-1].parts.append(_element(tag, vr, value, number))
+        levels[-1].keys.append(_key(tag, vr, value, number))
 
 
 def _delimit(tag: int, rest: bytes, number: int, levels: list[_Open]) -> None:
@@ -112,10 +121,10 @@ def _delimit(tag: int, rest: bytes, number: int, levels: list[_Open]) -> None:
         levels.append(_Open(tag, number))
     elif tag == _ITEM_END and not level.is_sequence and len(levels) > 1:
         levels.pop()
-        levels[-1].parts.append(b"".join(level.parts))
+        levels[-1].items.append(level.keys)
     elif tag == _SEQUENCE_END and level.is_sequence:
         levels.pop()
-        levels[-1].parts.append(sequence(level.tag, level.parts))
+        levels[-1].keys.append(Key(level.tag, b"SQ", items=level.items))
     else:
         raise _LineError(f"(fffe,{tag & 0xFFFF:04x}) does not belong here")
 
@@ -141,6 +150,40 @@ def _vr(tag: int, rest: bytes) -> tuple[str, bytes]:
     return key_vr(tag) or "UN", following if inner is not None else rest
 
 
+def _printed(rest: bytes) -> tuple[str, bytes] | None:
+    """Return VR and value of a line of a data set printed by pydicom, None for any other line."""
+    first = _VR.match(rest)
+    if first is not None and first[1] in KNOWN and not rest[2:].startswith(b":"):
+        return None
+    if _PRINTED_SEQUENCE.match(rest):
+        raise _LineError("a sequence printed by pydicom cannot be read; write the data set as JSON: Dataset.to_json()")
+    match = _PRINTED.match(rest)
+    if match is None or match[1][:2] not in KNOWN:
+        return None
+    vr = match[1].decode()
+    text = (match[2] or b"").decode("utf-8", "replace").strip()
+    return vr[:2], _literal(vr, text)
+
+
+def _literal(vr: str, text: str) -> bytes:
+    """Return a value that pydicom printed. Raise ``_LineError`` if it cannot be read back."""
+    if vr == "UI" and text[:1].isdigit():
+        return text.encode()
+    from ast import literal_eval  # late: needed for printed data sets alone
+
+    try:
+        value = literal_eval(text) if text else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = ...
+    parts = value if isinstance(value, list) else [value]
+    if "\ufffd" in text or not all(one is None or isinstance(one, (str, int, float)) for one in parts):
+        raise _LineError(
+            f"the value {text[:40]!r}, as pydicom prints it, cannot be read back; "
+            "write the data set as JSON: Dataset.to_json()"
+        )
+    return "\\".join("" if one is None else str(one) for one in parts).encode("utf-8", "surrogatepass")
+
+
 def _value(vr: str, rest: bytes) -> bytes:
     """Return the text of the value without brackets and comment."""
     if rest.startswith(b"["):
@@ -155,14 +198,14 @@ def _value(vr: str, rest: bytes) -> bytes:
     return rest.partition(b"#")[0].strip(_BLANKS)
 
 
-def _element(tag: int, vr: str, value: bytes, number: int) -> bytes:
+def _key(tag: int, vr: str, value: bytes, number: int) -> Key:
     try:
         if value.startswith(b"=") and vr in {"OB", "OW"}:
-            return element(tag, vr, _file(value[1:]))
+            return key_of(tag, vr, _file(value[1:]))
         encoded = encode_value(vr, value)
         if encoded.remark:
             _log.warning("line %d of the query file: %s", number, encoded.remark)
-        return element(tag, vr, encoded.data)
+        return key_of(tag, vr, encoded.data)
     except ValueError as error:
         raise _LineError(f"the value does not fit VR {vr}: {error}") from None
 

@@ -1,10 +1,10 @@
-"""Identifiers of C-MOVE requests, from ``-k`` keys and query files: PS3.4 C.4.2.1.4.1.
+"""Identifiers of C-MOVE and C-FIND requests: PS3.4 C.4.1.1.3, C.4.2.1.4.1.
 
-An identifier is held as the bytes of a data set in explicit VR little endian. The keys precede the elements of the
-query file; recoding sorts by tag and keeps the first of equal tags. So a key replaces an element of the file, and of
-two keys for an element the left one counts, as with DCMTK. ``keys`` defines the syntax of keys, ``query_files`` the
-formats of files. Likely mistakes that ``advice`` finds are logged as warnings to ``movescu.query``; the request is sent
-nevertheless.
+An identifier is a tuple of keys (``key``) in order of tags. Keys precede the elements of a query file, and the first of
+equal tags counts. So a key replaces an element of the file, and of two keys for an element the left one counts, as with
+DCMTK. ``key_text`` defines the syntax of ``-k``, ``query_files`` the formats of files. Nothing is encoded before the
+transfer syntax of the presentation context is known. Likely mistakes that ``advice`` finds are logged as warnings to
+``movescu.query``; the request is sent nevertheless.
 """
 
 from __future__ import annotations
@@ -13,34 +13,79 @@ from movescu._runtime.late_log import WARNING, logger_of
 from movescu._runtime.record import Record
 from movescu.dataset import character_sets
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.values import elements
-from movescu.dictionary.uids import EXPLICIT_LITTLE
-from movescu.query.keys import KeySet
+from movescu.errors import UsageError
+from movescu.query.key import ordered
+from movescu.query.key_text import KeySet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Final
 
+    from movescu.dataset.encoder import Encoder
     from movescu.dictionary.uids import TransferSyntax
+    from movescu.query.key import Key
 
-_LITTLE: Final = Encoding(transfer_syntax=EXPLICIT_LITTLE)
 _log: Final = logger_of("movescu.query")
 
 
 class Identifier(Record):
-    """The data set of a C-MOVE request, in explicit VR little endian."""
+    """The keys of one request, in order of tags, each tag once; of equal tags given, the first counts."""
 
-    data: bytes
+    keys: tuple[Key, ...]
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self.__dict__["keys"] = ordered(keys)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.keys)
+
+    def get(self, tag: int) -> Key | None:
+        """Return the key of a tag at the top level, None if there is none."""
+        return next((key for key in self.keys if key.tag == tag), None)
+
+    def text(self, tag: int) -> str:
+        """Return the text of the key of a tag, empty if there is none."""
+        key = self.get(tag)
+        return "" if key is None else key.text
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The defined terms of Specific Character Set, an empty one if there are none."""
+        key = self.get(character_sets.SPECIFIC_CHARACTER_SET)
+        return character_sets.terms_of(key.value) if key is not None and key.value else ("",)
 
     def encode(self, syntax: TransferSyntax) -> bytes:
         """Return the identifier in the transfer syntax of a presentation context, padded to even length."""
-        data = _recode(self.data, EXPLICIT_LITTLE, Encoding(transfer_syntax=syntax))
+        from movescu.dataset.encoder import Encoder  # not needed before the association is established
+        from movescu.dataset.output import MemorySink, Output
+
+        sink = MemorySink()
+        encoding = Encoding(transfer_syntax=syntax)
+        encoder = Encoder(syntax, encoding, Output(sink), file_offset=0, spool=MemorySink)
+        _write(self.keys, encoder)
+        encoder.finish()
+        if not syntax.deflated:
+            return bytes(sink.data)
+        import zlib  # hardly any archive accepts a deflated context
+
+        deflater = zlib.compressobj(encoding.compression_level, zlib.DEFLATED, -zlib.MAX_WBITS)
+        data = deflater.compress(sink.data) + deflater.flush()
         return data + b"\0" * (len(data) & 1)  # only deflated data can be odd (PS3.5 A.5)
 
-    def values(self) -> dict[int, bytes]:
-        """Return the top-level values by tag."""
-        return {tag: value for tag, _, value in elements(self.data)}
+
+def _write(keys: Iterable[Key], encoder: Encoder) -> None:
+    """Encode keys in order."""
+    for key in keys:
+        if key.vr == b"SQ":
+            encoder.begin_sequence(key.tag)
+            for item in key.items:
+                encoder.begin_item()
+                _write(item, encoder)
+                encoder.end_item()
+            encoder.end_sequence()
+        else:
+            encoder.element(key.tag, key.vr, key.value, big=False)
 
 
 def make_identifier(
@@ -59,78 +104,59 @@ def make_identifier(
     ``keys_only`` drops from a file all but the keys of the model. Raise ``UsageError``, which names the key or file,
     if one is invalid.
     """
-    keys = tuple(keys)
-    from_file = _from_file(query_file) if query_file is not None else b""
-    from_keys = _from_keys(keys, from_file)
-    if keys_only and from_file:
-        from_file = _reduced(from_file, from_keys, model or "PATIENT")
-    data = from_keys + from_file
-    in_order = not from_file and _is_in_order(from_keys)
-    identifier = Identifier(data if in_order else _recode(data, EXPLICIT_LITTLE, _LITTLE))
-    _advise(identifier.data, query_file, None if resolved else model, relational=relational)
+    of_file = Identifier(_from_file(query_file) if query_file is not None else ())
+    own = _from_keys(tuple(keys), of_file)
+    identifier = Identifier((*own, *of_file))
+    if keys_only and of_file.keys:
+        identifier = Identifier((*own, *_reduced(of_file, identifier, model or "PATIENT")))
+        if not identifier.keys:
+            raise UsageError(f"query file {query_file!r} has no key of a retrieve", hint="give the keys with -k")
+    _advise(identifier, query_file, None if resolved else model, relational=relational)
     return identifier
 
 
-def _is_in_order(from_keys: bytes) -> bool:
-    """Return True if recoding would change nothing, which saves loading the transcoder.
-
-    Keys are encoded in order of tags, so only group lengths, repeated padding and sequences need recoding.
-    """
-    return all(
-        tag & 0xFFFF and vr != b"SQ" and not value.endswith((b"  ", b"\0\0") if vr == b"UI" else b"  ")
-        for tag, vr, value in elements(from_keys)
-    )
-
-
-def _recode(data: bytes | bytearray, syntax: TransferSyntax, encoding: Encoding) -> bytes:
-    from movescu.dataset.transcoder import recode  # usually not needed before the association is established
-
-    return recode(data, syntax, encoding)
-
-
-def _from_file(name: str) -> bytes:
+def _from_file(name: str) -> tuple[Key, ...]:
     from movescu.query.query_files import read_query_file  # most requests have no query file
 
     return read_query_file(name)
 
 
-def _from_keys(keys: tuple[str, ...], from_file: bytes) -> bytes:
-    """Encode the keys, with the character set and private blocks of the file."""
+def _from_keys(keys: tuple[str, ...], of_file: Identifier) -> tuple[Key, ...]:
+    """Parse the keys, with the character set and private blocks of the file."""
     if not keys:
-        return b""
-    values = {tag: value for tag, _, value in elements(from_file)}
-    creators = {
-        tag: value.decode("latin-1").rstrip(" \0")
-        for tag, value in values.items()
-        if tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF
-    }
-    character_set = values.get(character_sets.SPECIFIC_CHARACTER_SET)
+        return ()
+    creators = {key.tag: key.value.decode("latin-1").rstrip(" \0") for key in of_file if key.is_creator}
+    character_set = of_file.get(character_sets.SPECIFIC_CHARACTER_SET)
 
     def remark(key: str, text: str) -> None:
         _log.warning("key %s: %s", key, text)
 
-    return KeySet(keys, creators=creators, character_set=character_set, remark=remark).encode()
+    return KeySet(
+        keys,
+        creators=creators,
+        character_set=None if character_set is None else character_set.value,
+        remark=remark,
+    ).keys()
 
 
-def _reduced(from_file: bytes, from_keys: bytes, model: str) -> bytes:
+def _reduced(of_file: Identifier, identifier: Identifier, model: str) -> Iterable[Key]:
     from movescu.query.advice import keys_only
     from movescu.query.levels import LEVEL
 
-    values = Identifier(_recode(from_keys + from_file, EXPLICIT_LITTLE, _LITTLE)).values()
-    level = values.get(LEVEL, b"").decode("latin-1").strip()
-    return keys_only(from_file, model, level)
+    return keys_only(of_file, model, identifier.text(LEVEL))
 
 
-def _advise(data: bytes, query_file: str | None, model: str | None, *, relational: bool) -> None:
+def _advise(identifier: Identifier, query_file: str | None, model: str | None, *, relational: bool) -> None:
     """Log warnings about likely mistakes."""
     if not _log.isEnabledFor(WARNING):
         return
     from movescu.query import advice  # only loaded if warnings are logged
 
     where = "" if query_file is None else f"request of {query_file}: "
-    for line in advice.of_values(data):
+    for line in advice.of_values(identifier, identifier.terms):
         _log.warning("%s%s", where, line)
     if model is None:
         return
-    for line in (*advice.of_levels(data, model, relational=relational), *advice.of_doubts(data, model)):
+    doubts = advice.of_doubts(identifier, model)
+    for line in (*advice.of_levels(identifier, model, relational=relational), *doubts):
         _log.warning("%s%s", where, line)

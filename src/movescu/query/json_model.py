@@ -2,7 +2,7 @@
 
 A file holds one data set, alone or in an array. Elements are named by tag or keyword; ``vr`` may be omitted if the
 dictionary has it. Text is encoded in the character set that the data set names, else in UTF-8. Bulk data
-(``BulkDataURI``) are not fetched.
+(``BulkDataURI``) are not fetched. An array with one answer of QIDO-RS, which has no level, becomes the request for it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from movescu.dataset import character_sets
-from movescu.dataset.values import FLOATS, INTEGERS, SIGNED, element, is_text, key_vr, pad, sequence
+from movescu.dataset.values import FLOATS, INTEGERS, SIGNED, is_text, key_vr, pad
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.vr import KNOWN, MAX_DEPTH
 from movescu.errors import DataSetError
+from movescu.query.key import Key, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +38,8 @@ class _ModelError(Exception):
         self.path = path
 
 
-def read_json(data: bytes) -> bytes:
-    """Return the data set, in explicit VR little endian, unsorted.
+def read_json(data: bytes) -> list[Key]:
+    """Return the keys, unsorted.
 
     Raise ``DataSetError``, which states the line, if it is not valid DICOM JSON.
     """
@@ -71,20 +72,23 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _top(model: Any) -> bytes:  # noqa: ANN401 - as above
+def _top(model: Any) -> list[Key]:  # noqa: ANN401 - as above
     if isinstance(model, list):
         if len(model) != 1:
-            raise _ModelError(f"a query file must have one data set, not {len(model)}")
+            several = f"a query file must have one data set, not {len(model)}"
+            raise _ModelError(f"{several}; retrieve the answers of a query with --list")
         model = model[0]
+        if isinstance(model, dict):
+            from movescu.query.find_responses import request_of  # late: needed for answers of QIDO-RS alone
+
+            model = request_of(model)
     if not isinstance(model, dict):
         raise _ModelError("a data set must be an object")
     terms = _terms(model)
-    added = b""
+    added: list[Key] = []
     if terms is None and not json.dumps(model, ensure_ascii=False).isascii():
-        terms, added = (
-            (character_sets.UTF_8,),
-            element(character_sets.SPECIFIC_CHARACTER_SET, "CS", character_sets.UTF_8.encode()),
-        )
+        terms = (character_sets.UTF_8,)
+        added = [Key(character_sets.SPECIFIC_CHARACTER_SET, b"CS", character_sets.UTF_8.encode())]
     return added + _data_set(model, terms or ("",), 0)
 
 
@@ -97,22 +101,22 @@ def _terms(model: dict[str, Any]) -> tuple[str, ...] | None:
     return tuple("" if value is None else str(value) for value in values)
 
 
-def _data_set(model: Any, terms: tuple[str, ...], depth: int) -> bytes:  # noqa: ANN401 - as above
+def _data_set(model: Any, terms: tuple[str, ...], depth: int) -> list[Key]:  # noqa: ANN401 - as above
     if not isinstance(model, dict):
         raise _ModelError("an item must be an object")
     if depth > MAX_DEPTH:
         raise _ModelError(f"sequences are nested deeper than {MAX_DEPTH}")
-    parts = []
+    keys = []
     for name, content in model.items():
         try:
             tag = _tag(name)
             if tag >> 16 != 0x0002:
-                parts.append(_element(tag, content, terms, depth))
+                keys.append(_key(tag, content, terms, depth))
         except _ModelError as error:
             raise _ModelError(str(error), (name, *error.path)) from None
         except (ValueError, OverflowError, struct.error) as error:
             raise _ModelError(f"the value does not fit: {error}", (name,)) from None
-    return b"".join(parts)
+    return keys
 
 
 def _tag(name: str) -> int:
@@ -124,7 +128,7 @@ def _tag(name: str) -> int:
     return tag
 
 
-def _element(tag: int, content: Any, terms: tuple[str, ...], depth: int) -> bytes:  # noqa: ANN401 - as above
+def _key(tag: int, content: Any, terms: tuple[str, ...], depth: int) -> Key:  # noqa: ANN401 - as above
     if not isinstance(content, dict):
         raise _ModelError("an element must be an object")
     unknown = content.keys() - _CHILDREN
@@ -138,13 +142,13 @@ def _element(tag: int, content: Any, terms: tuple[str, ...], depth: int) -> byte
     if "BulkDataURI" in content:
         raise _ModelError("bulk data are not supported (BulkDataURI)")
     if "InlineBinary" in content:
-        return element(tag, vr, _inline(vr, content["InlineBinary"]))
+        return key_of(tag, vr, _inline(vr, content["InlineBinary"]))
     values = content.get("Value", [])
     if not isinstance(values, list):
         raise _ModelError("Value must be an array")
     if vr == "SQ":
-        return sequence(tag, [_data_set(item or {}, terms, depth + 1) for item in values])
-    return element(tag, vr, _encode(vr, values, terms))
+        return Key(tag, b"SQ", items=[_data_set(item or {}, terms, depth + 1) for item in values])
+    return key_of(tag, vr, _encode(vr, values, terms))
 
 
 def _inline(vr: str, text: Any) -> bytes:  # noqa: ANN401 - as above

@@ -6,14 +6,16 @@ attributes of the entities above it too: a series those of its study.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu.dataset.character_sets import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.transcoder import recode
-from movescu.dataset.values import element, elements
+from movescu.dataset.values import elements
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import EXPLICIT_LITTLE
+from movescu.dictionary.vr import KNOWN, LONG
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.scope import LEVELS, keyword
 
@@ -238,7 +240,7 @@ class Match:
         found = self.attributes | {LEVEL: Attribute(b"CS", self.level.encode() + b" " * (len(self.level) & 1))}
         own = found.get(UNIQUE_KEYS[self.level], Attribute(b"UI", b"")).terms
         data = b"".join(
-            element(tag, one.vr.decode("latin-1"), one.value)
+            _element(tag, one.vr, one.value)
             for tag, one in sorted(found.items())
             if one.vr not in EXTENDED or one.value.isascii() or one.terms == own
         )
@@ -253,6 +255,13 @@ def _plain(vr: bytes, text: str) -> object:
         except ValueError:
             return text
     return text
+
+
+def _element(tag: int, vr: bytes, value: bytes) -> bytes:
+    """Encode an element in explicit VR little endian."""
+    if vr in LONG or vr not in KNOWN:
+        return struct.pack("<HH2sxxI", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
 
 
 def attributes_of(data: bytes, syntax: TransferSyntax) -> dict[int, Attribute]:

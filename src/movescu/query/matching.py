@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from movescu.dataset.character_sets import EXTENDED, SPECIFIC_CHARACTER_SET, decode, terms_of
+from movescu.dataset.character_sets import EXTENDED, decode
 from movescu.dataset.values import elements, items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from movescu.query.key import Key
 
 PATIENT_ID: Final = 0x00100020
 
@@ -30,40 +32,26 @@ _TEXT: Final = _RANGES | _NUMBERS | _WILD | {b"UI", b"AS"}
 _ONE_VALUE: Final = frozenset((b"LT", b"ST", b"UR", b"UT"))
 
 
-class Key(NamedTuple):
-    """A key of a request: VR and value, in explicit VR little endian; ``terms``: its Specific Character Set."""
-
-    tag: int
-    vr: bytes
-    value: bytes
-    terms: tuple[str, ...] = ("",)
-
-    @property
-    def is_literal(self) -> bool:
-        """Whether the key names single entities, so that wild cards in it are literal."""
-        return self.vr == b"UI" or self.tag == PATIENT_ID
-
-    @property
-    def is_universal(self) -> bool:
-        """Whether the key matches everything: it is empty, or made of wild cards alone (PS3.4 C.2.2.2.3)."""
-        if self.vr == b"SQ":
-            return all(not value for item in items(self.value) for _, _, value in elements(item))
-        text = self.value.strip(b" \0")
-        return not text.strip(b"*\\ ") or (self.vr in _RANGES and text == b"-")
+def is_universal(key: Key) -> bool:
+    """Return True if a key matches everything: it is empty, or made of wild cards alone (PS3.4 C.2.2.2.3)."""
+    if key.vr == b"SQ":
+        return not any(nested.value or nested.items for item in key.items for nested in item)
+    text = key.value.strip(b" \0")
+    return not text.strip(b"*\\ ") or (key.vr in _RANGES and text == b"-")
 
 
-def matches(key: Key, value: bytes, terms: tuple[str, ...] = ("",)) -> bool:
-    """Return True if an element's value matches a key; ``terms``: the character set of the value.
+def matches(key: Key, value: bytes, terms: tuple[str, ...] = ("",), own: tuple[str, ...] = ("",)) -> bool:
+    """Return True if an element's value matches a key; ``terms``: the character set of the value, ``own``: of the key.
 
     An element with several values matches if one of them does, as Modalities in Study has it (PS3.4 C.6.2.1.3).
     """
-    if key.is_universal:
+    if is_universal(key):
         return True
     if key.vr == b"SQ":
-        return _sequence_matches(key, value, terms)
+        return _sequence_matches(key, value, terms, own)
     if key.vr not in _TEXT:
         return value == key.value
-    test = _test_of(key)
+    test = _test_of(key, own)
     return any(test(part) for part in _parts(key.vr, value, terms))
 
 
@@ -72,11 +60,11 @@ def is_empty(value: bytes) -> bool:
     return not value.strip(b" \0")
 
 
-def _sequence_matches(key: Key, value: bytes, terms: tuple[str, ...]) -> bool:
+def _sequence_matches(key: Key, value: bytes, terms: tuple[str, ...], own: tuple[str, ...]) -> bool:
     """Return True if an item matches all keys of the item in the key (PS3.4 C.2.2.2.6)."""
-    wanted = [Key(*element, key.terms) for item in items(key.value) for element in elements(item)]
+    wanted = [nested for item in key.items for nested in item]
     return any(
-        all(matches(one, found.get(one.tag, b""), terms) for one in wanted)
+        all(matches(one, found.get(one.tag, b""), terms, own) for one in wanted)
         for found in ({tag: content for tag, _, content in elements(item)} for item in items(value))
     )
 
@@ -90,12 +78,12 @@ def _parts(vr: bytes, value: bytes, terms: tuple[str, ...]) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def _test_of(key: Key) -> Callable[[str], bool]:
+def _test_of(key: Key, own: tuple[str, ...]) -> Callable[[str], bool]:
     """Return the test that a single value has to pass."""
     if key.tag == PATIENT_ID:  # a backslash in it is a mistake, not a list separator
-        literal = _parts(b"LT", key.value, key.terms)[0]
+        literal = _parts(b"LT", key.value, own)[0]
         return lambda text: text == literal
-    tests = [_single(key.vr, part) for part in _parts(key.vr, key.value, key.terms)]
+    tests = [_single(key.vr, part) for part in _parts(key.vr, key.value, own)]
     return lambda text: any(test(text) for test in tests)
 
 
@@ -109,8 +97,15 @@ def _single(vr: bytes, wanted: str) -> Callable[[str], bool]:
     folded = _folded(vr, wanted)
     if vr in _WILD and ("*" in wanted or "?" in wanted):
         pattern = re.compile(_expression(folded), re.DOTALL)
-        return lambda text: pattern.fullmatch(_folded(vr, text)) is not None
-    return lambda text: _folded(vr, text) == folded
+        return lambda text: any(pattern.fullmatch(one) for one in _representations(vr, text))
+    return lambda text: folded in _representations(vr, text)
+
+
+def _representations(vr: bytes, text: str) -> tuple[str, ...]:
+    """Return the texts that a key may match: of a person name, all component groups and each of them (PS3.5 6.2.1)."""
+    if vr != b"PN":
+        return (text,)
+    return (_folded(vr, text), *(_folded(vr, group) for group in text.split("=") if group))
 
 
 def _moments(wanted: str) -> Callable[[str], bool]:
@@ -147,11 +142,3 @@ def _folded(vr: bytes, text: str) -> str:
 
 def _expression(wanted: str) -> str:
     return "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in wanted)
-
-
-def key_set(data: bytes) -> Mapping[int, Key]:
-    """Return the keys of an identifier by tag, in its order, without group lengths."""
-    values = {tag: (vr, value) for tag, vr, value in elements(data) if tag & 0xFFFF}
-    _, character_set = values.get(SPECIFIC_CHARACTER_SET, (b"", b""))
-    terms = terms_of(character_set) if character_set else ("",)
-    return {tag: Key(tag, vr, value, terms) for tag, (vr, value) in values.items()}

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
-from movescu.dataset.encoding import Encoding
-from movescu.dataset.transcoder import recode
-from movescu.dataset.values import element, pad
-from movescu.dictionary.tags import tag_of
+from movescu.dataset.values import key_vr
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
+from movescu.query.encoded_keys import keys_of
 from movescu.query.identifier import Identifier, make_identifier
+from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
+from movescu.query.list_columns import lowest_level, tag_of_column
+from movescu.query.list_values import NUMBERS, fault_of
+from movescu.query.scope import keyword
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -35,18 +37,16 @@ def identifier_of(keys: Keys) -> tuple[Identifier, str]:
     Raise ``UsageError``, which names the key or file, if one is invalid or the keys have neither level nor unique key.
     """
     identifier = _made(keys)
-    values = identifier.values()
-    level = values.get(LEVEL, b"").decode("latin-1").strip("\0 ")
+    level = identifier.text(LEVEL)
     if not level:
-        given = [name for name, tag in UNIQUE_KEYS.items() if values.get(tag)]
+        given = [name for name, tag in UNIQUE_KEYS.items() if identifier.text(tag)]
         if not given:
             raise UsageError(
                 "the keys have neither a level nor a unique key",
                 hint="give PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID",
             )
         level = given[-1]
-        # _plain sorts the appended level into place.
-        identifier = _plain(identifier.data + element(LEVEL, "CS", pad(level.encode(), b" ")))
+        identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
     return identifier, _TOP if level == _TOP else "STUDY"
 
 
@@ -57,13 +57,10 @@ def query_of(level: str, keys: Keys | None, more: Mapping[str, object]) -> Ident
     """
     if level not in UNIQUE_KEYS:
         raise UsageError(f"level {level!r} is not one of {', '.join(UNIQUE_KEYS)}")
-    data = b"" if keys is None else _made(keys).data
-    if more:
-        data = _made(more).data + data  # _plain sorts, and keeps the first of two
-    given = Identifier(data).values().get(LEVEL, b"").decode("latin-1").strip("\0 ")
-    if given and given != level:
-        raise UsageError(f"the keys have QueryRetrieveLevel {given!r}, the query level {level!r}")
-    return _plain(element(LEVEL, "CS", pad(level.encode(), b" ")) + data)
+    given = Identifier((*(_made(more) if more else ()), *(() if keys is None else _made(keys))))
+    if given.text(LEVEL) not in ("", level):
+        raise UsageError(f"the keys have QueryRetrieveLevel {given.text(LEVEL)!r}, the query level {level!r}")
+    return Identifier((Key(LEVEL, b"CS", level.encode()), *given))
 
 
 def _made(keys: Keys) -> Identifier:
@@ -74,16 +71,45 @@ def _made(keys: Keys) -> Identifier:
     return _of_data_set(cast("Dataset", keys))
 
 
-def keys_of_row(row: Mapping[str, object]) -> dict[str, object]:
-    """Return the keys of a row of a table, such as one of pandas: columns that are no keywords are left out.
+def keys_of_row(row: Mapping[str, object], columns: dict[str, int | None]) -> dict[str, object]:
+    """Return the keys of an entry of a table, such as a row of pandas: columns that name no attribute are left out.
 
-    Raises ``UsageError`` if a unique key is blank, for the row would match more than the others.
+    ``columns``: the tags of headings, to be kept for the next entry. Without a unique key, the level is the lowest to
+    which a key belongs. Raise ``UsageError`` if a unique key is blank, for the entry would match more than the others,
+    and if a heading or value is damaged (``list_columns``, ``list_values``).
     """
-    keys = {str(name): value for name, value in row.items() if tag_of(str(name)) is not None}
-    for name, value in keys.items():
-        if tag_of(name) in UNIQUE_KEYS.values() and not _text(value):
-            raise UsageError(f"{name} is blank: the row would match more than the others")
-    return keys
+    keys: dict[int, str] = {}
+    for heading, value in row.items():
+        name = str(heading)
+        if name not in columns:
+            columns[name] = tag_of_column(name)
+        tag = columns[name]
+        if tag is None:
+            continue
+        if tag in keys:
+            raise UsageError(f"the entry names {keyword(tag)} twice", hint="keep one column of it")
+        keys[tag] = _cell(tag, value)
+    given = [tag for tag, text in keys.items() if text]
+    if LEVEL not in given and not any(tag in given for tag in UNIQUE_KEYS.values()):
+        keys[LEVEL] = lowest_level(given, tuple(UNIQUE_KEYS))
+    return {keyword(tag): text for tag, text in keys.items() if text or tag != LEVEL}
+
+
+def _cell(tag: int, value: object) -> str:
+    """Return the text of a cell. Raise ``UsageError`` if it is blank and must not be, or damaged."""
+    vr, name = key_vr(tag) or "", keyword(tag)
+    if isinstance(value, float) and value == value and vr not in NUMBERS:  # noqa: PLR0124 - NaN is not equal to itself
+        raise UsageError(f"{name} is the number {value}", hint="read the table's columns as text, as with dtype=str")
+    form = {"DA": "%Y%m%d", "TM": "%H%M%S", "DT": "%Y%m%d%H%M%S"}.get(vr)
+    text = _text(value).strip()
+    if text and form is not None and isinstance(value, date | time):
+        text = value.strftime(form)
+    fault = fault_of(vr, text) if text else ""
+    if fault:
+        raise UsageError(f"{name}: {fault}")
+    if not text and tag in UNIQUE_KEYS.values():
+        raise UsageError(f"{name} is blank: the entry would match more than the others")
+    return text
 
 
 def _text(value: object) -> str:
@@ -100,7 +126,7 @@ def _text(value: object) -> str:
 
 
 def _of_data_set(keys: Dataset) -> Identifier:
-    """Encode a data set of pydicom. Raise ``UsageError`` if pydicom cannot."""
+    """Return the keys of a data set of pydicom. Raise ``UsageError`` if pydicom cannot."""
     from pydicom.filebase import DicomBytesIO  # slow to import, and loaded already if there is a Dataset
     from pydicom.filewriter import write_dataset
 
@@ -110,8 +136,5 @@ def _of_data_set(keys: Dataset) -> Identifier:
         write_dataset(buffer, keys)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"the data set of keys cannot be encoded: {error}") from error
-    return _plain(buffer.getvalue())
-
-
-def _plain(data: bytes) -> Identifier:
-    return Identifier(recode(data, EXPLICIT_LITTLE, Encoding(transfer_syntax=EXPLICIT_LITTLE)) if data else b"")
+    data = buffer.getvalue()
+    return Identifier(keys_of(data, EXPLICIT_LITTLE) if data else ())

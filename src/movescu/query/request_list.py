@@ -1,146 +1,290 @@
-"""Lists of requests (``--list``): the rows of a CSV file, or lines of text, as identifiers.
+"""Lists of requests (``--list``): the entries of a CSV file, lines of text, or the answers of a query, as identifiers.
 
-The first line names the columns by keyword or tag, separated by commas, semicolons or tabs. Without such a line, the
-file is a list of Study Instance UIDs, one per line. Empty rows, rows that begin with ``#`` and the line ``sep=;`` that
-Excel writes are skipped. Keys common to all rows are given separately.
+The first record names the columns by keyword or tag (``list_columns``); without such a record, the file is a list of
+Study Instance UIDs, one per line. ``list_text`` has the forms of CSV, ``find_responses`` the answers of C-FIND and
+QIDO-RS that are lists too. Columns that name no attribute are kept for the report. Keys common to all entries are given
+separately.
 
-Unless a column states it, the level of the rows is the lowest to which a column belongs (``scope``): a row with an
-accession number and a patient ID requests a study. A blank cell that leaves a row without its unique key is an error,
-because the row would request more than the others.
+Unless a column states it, the level of the entries is the lowest to which a column belongs (``scope``): an entry with
+an accession number and a patient ID requests a study. A blank cell that leaves an entry without its unique key is an
+error, because the entry would request more than the others; so is a value that a spreadsheet has damaged
+(``list_values``). Every entry is checked before the first is requested.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import re
-import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from movescu.errors import UsageError
+from movescu._runtime.late_log import logger_of
+from movescu.dataset.values import key_vr
+from movescu.dictionary.uids import EXPLICIT_LITTLE
+from movescu.errors import DataSetError, UsageError
+from movescu.query.find_responses import answers_of_json, answers_of_log, is_find_log
 from movescu.query.identifier import make_identifier
-from movescu.query.keys import parse_tag
+from movescu.query.key_text import parse_tag
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
-from movescu.query.scope import LEVELS, Scope, level_of
+from movescu.query.list_columns import exact_tag, lowest_level, tag_of_column
+from movescu.query.list_text import ListRecord, read_records, read_text, shown_name
+from movescu.query.list_values import fault_of, is_uid
+from movescu.query.scope import Scope, keyword
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from movescu.query.identifier import Identifier
 
-STANDARD_INPUT: Final = "-"
+_log: Final = logger_of("movescu.query")
 
-_SEP: Final = re.compile(r"(?i)sep=(.)\s*\Z")
-_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+\Z")
-_DELIMITERS: Final = "\t;,"
+_CHARACTER_SET: Final = 0x00080005
+_STUDY: Final = UNIQUE_KEYS["STUDY"]
+_NAMED: Final = 5  # columns that the warning names
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request of a list. ``number`` is its position, from 1; ``text`` its keys, for messages."""
+    """A request of a list. ``number`` is its position, from 1; ``text`` its keys, for messages.
+
+    ``columns``: the cells that are not keys, by heading, for the report.
+    """
 
     number: int
     text: str
     identifier: Identifier
+    columns: tuple[tuple[str, str], ...] = ()
 
     def key(self, archive: str) -> str:
         """Return a digest that identifies the request to ``archive``, independent of its position in a list."""
-        return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + self.identifier.data).hexdigest()
+        request = self.identifier.encode(EXPLICIT_LITTLE)
+        return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + request).hexdigest()
+
+
+class _Common(NamedTuple):
+    """What all entries share.
+
+    ``keys``: as after ``-k``. ``stated``: they have a level. ``level``: of an entry without a key that states one.
+    ``raw``: bytes that are not UTF-8 are sent, for a key names their character set.
+    """
+
+    keys: Sequence[str]
+    model: str
+    stated: bool
+    level: str = ""
+    raw: bool = False
+
+
+class _Column(NamedTuple):
+    """A column that is a key; ``place``: its position, from 0, ``name``: keyword or tag of the key."""
+
+    place: int
+    heading: str
+    tag: int
+    name: str
+    vr: str
+
+    @classmethod
+    def of(cls, place: int, heading: str, tag: int) -> _Column:
+        """Return the column of a tag."""
+        return cls(place, heading, tag, keyword(tag), key_vr(tag) or "")
+
+    def __str__(self) -> str:
+        return f"column {self.place + 1} ({self.heading})"
+
+
+class _Columns(NamedTuple):
+    """The columns of a list: keys, and those for the report by position."""
+
+    keys: list[_Column]
+    further: list[tuple[int, str]]
+    width: int
 
 
 def read_rows(path: str, keys: Sequence[str] = (), *, model: str | None = None) -> list[Row]:
-    """Read a list; ``keys``, as after ``-k``, are added to each row that does not have them.
+    """Read a list; ``keys``, as after ``-k``, are added to each entry that does not have them.
 
     Raise ``UsageError``, which names the line, if one is invalid.
     """
-    lines = [(number, line) for number, line in enumerate(_lines(path), start=1) if line.strip() and line[0] != "#"]
-    delimiter = ""
-    if lines and (match := _SEP.match(lines[0][1])):
-        delimiter, lines = match[1], lines[1:]
-    if not lines:
-        raise UsageError(f"the list {path!r} has no rows")
-    delimiter = delimiter or next((mark for mark in _DELIMITERS if mark in lines[0][1]), ",")
-    columns, rest = _columns(_cells(lines[0][1], delimiter)), lines[1:]
-    if columns is None:
-        columns, rest = ["StudyInstanceUID"], lines
-    level = _level([*columns, *(key for key in keys if key.partition("=")[2])], MODELS[model or "PATIENT"])
-    full = ((line, cells) for line, text in rest if any(cells := _cells(text, delimiter)))
-    rows = []
-    for number, (line, cells) in enumerate(full, start=1):
-        try:
-            rows.append(_row(number, cells, columns, keys, level, model))
-        except UsageError as error:
-            raise UsageError(f"line {line} of {path!r}: {error}", hint=error.hint) from error
+    text = read_text(path)
+    stated, raw = (any(_is_named(key, tag) for key in keys) for tag in (LEVEL, _CHARACTER_SET))
+    common = _Common(keys, model or "PATIENT", stated, raw=raw)
+    if is_find_log(text) or text.lstrip()[:1] in ("[", "{"):
+        rows = _of_answers(path, text, common)
+    else:
+        rows = _of_records(path, text, common)
     if not rows:
-        raise UsageError(f"the list {path!r} has no rows")
+        raise UsageError(f"the list {shown_name(path)} has no entries")
     return rows
 
 
-def _lines(path: str) -> Iterable[str]:
+def _is_named(key: str, tag: int) -> bool:
+    name, _, value = key.partition("=")
     try:
-        if path == STANDARD_INPUT:
-            return sys.stdin.read().splitlines() if sys.stdin is not None else []
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            return file.read().splitlines()
-    except OSError as error:
-        raise UsageError(f"cannot read the list {path!r}: {error.strerror}") from error
+        return bool(value) and parse_tag(name) == tag
+    except UsageError:  # the path of an item, or a mistake that make_identifier tells
+        return False
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
+# -- answers of a query ------------------------------------------------------------------------------------------------
 
 
-def _columns(cells: list[str]) -> list[str] | None:
-    """Return the names of the columns; None if this is a row of UIDs. Raise ``UsageError`` if a name is unknown."""
-    if len(cells) == 1 and _UID.match(cells[0]):
-        return None
-    tags: set[int] = set()
-    for cell in cells:
+def _of_answers(path: str, text: str, common: _Common) -> list[Row]:
+    """Return the entries of a log of findscu, or of an array of QIDO-RS."""
+    stated = next((key.partition("=")[2].strip() for key in common.keys if _is_named(key, LEVEL)), "")
+    rows = []
+    try:
+        for number, answer in enumerate((answers_of_log if is_find_log(text) else answers_of_json)(text), start=1):
+            try:
+                own = answer.keys(MODELS[common.model], stated)
+                _check_keys(own)
+                rows.append(_row(number, own, common))
+            except (DataSetError, UsageError) as error:
+                raise UsageError(f"line {answer.line} of {shown_name(path)}: {error}", hint=error.hint) from error
+    except DataSetError as error:
+        raise UsageError(f"{shown_name(path)}: {error}", hint=error.hint) from error
+    return rows
+
+
+def _check_keys(own: Sequence[str]) -> None:
+    raw = any(_is_named(key, _CHARACTER_SET) for key in own)
+    for name, _, value in (key.partition("=") for key in own):
+        fault = fault_of(key_vr(parse_tag(name)) or "", value, raw=raw)
+        if fault:
+            raise UsageError(f"{name}: {fault}")
+
+
+# -- records -----------------------------------------------------------------------------------------------------------
+
+
+def _of_records(path: str, text: str, common: _Common) -> list[Row]:
+    records = read_records(path, text, lambda cell: exact_tag(cell) is not None)
+    if not records:
+        return []
+    first, rest = records[0], records[1:]
+    if _is_row_of_uids(first):
+        columns, rest = _Columns([_Column.of(0, "StudyInstanceUID", _STUDY)], [], 1), records
+    else:
+        columns = _columns(path, first, rest)
+    level = lowest_level([*(column.tag for column in columns.keys), *_tags(common.keys)], MODELS[common.model])
+    raw = common.raw or any(column.tag == _CHARACTER_SET for column in columns.keys)
+    common = common._replace(level=level, raw=raw)
+    rows = []
+    for number, record in enumerate(rest, start=1):
         try:
-            tag = parse_tag(cell)
+            rows.append(_row_of_record(number, record, columns, common))
         except UsageError as error:
-            raise UsageError(
-                f"the first line of the list does not name columns: {cell!r}: {error}",
-                hint="name the columns by keyword, as in PatientID,StudyInstanceUID",
-            ) from error
-        if tag in tags:
-            raise UsageError(f"the first line of the list names {cell} twice", hint="keep one column of it")
-        tags.add(tag)
-    return cells
+            place = f"line {record.line}{error.column}" if isinstance(error, _CellError) else f"line {record.line}"
+            raise UsageError(f"{place} of {shown_name(path)}: {error}", hint=error.hint) from error
+    return rows
 
 
-def _row(number: int, cells: list[str], columns: list[str], keys: Sequence[str], level: str, model: str | None) -> Row:
-    if len(cells) != len(columns):
+class _CellError(UsageError):
+    """A cell is invalid; ``column`` names its column."""
+
+    def __init__(self, column: _Column, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.column = f", {column}"
+
+
+def _is_row_of_uids(record: ListRecord) -> bool:
+    return is_uid(record.cells[0]) and not any(record.cells[1:])
+
+
+def _tags(keys: Iterable[str]) -> list[int]:
+    """Return the tags of keys with values; the path of an item has none."""
+    names = (name for name, _, value in (key.partition("=") for key in keys) if value and "[" not in name)
+    return [parse_tag(name) for name in names]
+
+
+def _columns(path: str, first: ListRecord, rest: Sequence[ListRecord]) -> _Columns:
+    """Return the columns that the first record names. Raise ``UsageError`` if one probably is a key by another name."""
+    own: dict[int, _Column] = {}
+    further = []
+    where = f"line {first.line} of {shown_name(path)}"
+    filled = {place for record in rest for place, cell in enumerate(record.cells) if cell}
+    for place, cell in enumerate(first.cells):
+        heading = " ".join(cell.split())
+        if not heading:
+            if place in filled:
+                further.append((place, f"column {place + 1}"))
+            continue
+        try:
+            tag = tag_of_column(heading)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}", hint=error.hint) from error
+        if tag is None:
+            taken = any(heading == other for _, other in further)
+            further.append((place, f"{heading} ({place + 1})" if taken else heading))
+        elif tag in own:
+            twice = f"the list names {heading} twice"
+            raise UsageError(f"{where}: {twice}: columns {own[tag].place + 1} and {place + 1}", hint="keep one of them")
+        else:
+            own[tag] = _Column.of(place, heading, tag)
+    blank = [c.tag for c in own.values() if rest and c.place not in filled and c.tag not in UNIQUE_KEYS.values()]
+    if len(blank) < len(own):
+        own = {tag: column for tag, column in own.items() if tag not in blank}
+    if not own:
+        shown = ", ".join(repr(cell[:40]) for cell in first.cells[:_NAMED])
         raise UsageError(
-            f"the row has {len(cells)} column{'' if len(cells) == 1 else 's'}, the first line has {len(columns)}"
+            f"{where}: the first line does not name columns: {shown}",
+            hint="name the columns by keyword, as in PatientID,StudyInstanceUID; for a list of accession numbers, "
+            "put the line AccessionNumber first",
         )
-    own = [f"{name}={value}" for name, value in zip(columns, cells, strict=True) if value]
-    all_keys = [*own, *keys]
-    given = {parse_tag(name) for name, _, value in (key.partition("=") for key in all_keys) if value}
-    if LEVEL not in given:
-        if not level:
+    if further:
+        names = [repr(heading) for _, heading in further]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        _log.warning(
+            "%s: %s%s %s: kept for the report, not sent",
+            *(shown_name(path), ", ".join(names[:_NAMED]), more),
+            "names no key" if len(names) == 1 else "name no keys",
+        )
+    return _Columns(list(own.values()), further, max(1, *(c.place + 1 for c in own.values())))
+
+
+def _row_of_record(number: int, record: ListRecord, columns: _Columns, common: _Common) -> Row:
+    cells = record.cells
+    known = {column.place for column in columns.keys} | {place for place, _ in columns.further}
+    surplus = next((place for place, cell in enumerate(cells) if cell and place not in known), None)
+    if len(cells) < columns.width or surplus is not None:
+        width = max(columns.width, max(known) + 1)
+        raise UsageError(
+            f"the entry has {len(cells)} column{'' if len(cells) == 1 else 's'}, the first line has {width}",
+            hint="put a value that contains the delimiter in quotes",
+        )
+    own = []
+    for column in columns.keys:
+        value = cells[column.place]
+        fault = fault_of(column.vr, value, raw=common.raw) if value else ""
+        if fault:
+            raise _CellError(column, fault)
+        if value:
+            own.append(f"{column.name}={value}")
+    blank = [column for column in columns.keys if not cells[column.place]]
+    row = _row(number, own, common, blank)
+    further = tuple((heading, _readable(cells[place])) for place, heading in columns.further if place < len(cells))
+    return replace(row, columns=further) if further else row
+
+
+def _readable(cell: str) -> str:
+    """Return a cell for the report, with bytes that are not UTF-8 replaced."""
+    return cell if cell.isascii() else cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _row(number: int, own: Sequence[str], common: _Common, blank: Sequence[_Column] = ()) -> Row:
+    """Return an entry of its own keys and the common ones; ``blank``: columns without a value in the entry."""
+    all_keys = [*own, *common.keys]
+    if not (common.stated or any(key.startswith("QueryRetrieveLevel=") for key in own)):
+        if not common.level:
             raise UsageError("none of the columns determines the level", hint="give QueryRetrieveLevel with -k")
-        all_keys.append(f"QueryRetrieveLevel={level}")
+        all_keys.append(f"QueryRetrieveLevel={common.level}")
     identifier = make_identifier(all_keys)
-    scope = Scope(identifier, model or "PATIENT")
-    _refuse_blanks(columns, cells, scope)
+    scope = Scope(identifier, common.model)
+    for column in blank:  # without a unique key of its level, any blank matches more
+        if column.tag in UNIQUE_KEYS.values() or not scope.unique(scope.level):
+            raise _CellError(
+                column,
+                f"{column.name} is blank: the entry would request more than the others",
+                hint="fill it in, remove the entry, or move it to a list without that column",
+            )
     scope.check()
     return Row(number, ", ".join(own), identifier)
-
-
-def _refuse_blanks(columns: list[str], cells: list[str], scope: Scope) -> None:
-    """Raise ``UsageError`` for a blank unique key, or any blank in a row without one: it would match everything."""
-    for name, value in zip(columns, cells, strict=True):
-        if not value and (parse_tag(name) in UNIQUE_KEYS.values() or not scope.unique(scope.level)):
-            raise UsageError(
-                f"{name} is blank: the row would request more than the others",
-                hint="fill it in, remove the row, or move it to a list without that column",
-            )
-
-
-def _level(names: Iterable[str], levels_of_model: Sequence[str]) -> str:
-    """Return the lowest level to which keys belong, limited to the model; empty if none has a known level."""
-    levels = {level_of(parse_tag(name.partition("=")[0])) for name in names} - {""}
-    lowest = max(levels, key=LEVELS.index, default="")
-    return lowest if lowest in levels_of_model or not lowest else levels_of_model[0 if lowest == "PATIENT" else -1]

@@ -13,16 +13,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
-from movescu.dataset.values import elements, items
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import MAXIMUM_UID_LENGTH
 from movescu.dictionary.vr import tag_text
 from movescu.errors import UsageError
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
-from movescu.query.matching import Key, key_set
+from movescu.query.matching import is_universal
 
 if TYPE_CHECKING:
     from movescu.query.identifier import Identifier
+    from movescu.query.key import Key
 
 LEVELS: Final = tuple(UNIQUE_KEYS)
 
@@ -52,24 +52,21 @@ class Scope:
     """The scope of one request. ``model``: PATIENT, STUDY or PSONLY."""
 
     def __init__(self, identifier: Identifier, model: str) -> None:
-        keys = key_set(identifier.data)
         self.identifier = identifier
         self.model = model
-        self.level = _text(keys[LEVEL].value) if LEVEL in keys else ""
+        self.level = identifier.text(LEVEL)
         """Query/Retrieve Level; empty if there is none."""
-        self.character_set = keys.get(SPECIFIC_CHARACTER_SET)
-        self._keys = {
-            tag: key
-            for tag, key in keys.items()
-            if tag not in _MODIFIERS and not (_is_creator(tag) or key.is_universal)
-        }
+        self.character_set = identifier.get(SPECIFIC_CHARACTER_SET)
+        given = (key for key in identifier if key.tag & 0xFFFF and not (key.tag in _MODIFIERS or key.is_creator))
+        self._given = {key.tag: key for key in given}
+        self._keys = {tag: key for tag, key in self._given.items() if not is_universal(key)}
 
     def unique(self, level: str) -> tuple[str, ...]:
         """Return the values of the unique key of a level, none if it is empty."""
         key = self._keys.get(UNIQUE_KEYS[level])
         if key is None:
             return ()
-        return (_text(key.value),) if level == "PATIENT" else listed(_text(key.value))
+        return (key.text,) if level == "PATIENT" else listed(key.text)
 
     def filters(self, level: str, *, patient_root: bool) -> dict[int, Key]:
         """Return the keys of a C-FIND at a level other than the unique ones, by tag.
@@ -95,14 +92,16 @@ class Scope:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the keys can go into a C-MOVE unchanged: unique keys that each name one entity, and no others."""
+        """Whether the keys can go into a C-MOVE unchanged: unique keys that each name one entity, and no others.
+
+        An empty key of a lower level, or an empty member of a list, might select more.
+        """
         if self.level not in MODELS[self.model] or not self.unique(self.level):
             return False
         own = MODELS[self.model]
         unique = {UNIQUE_KEYS[level] for level in own[: own.index(self.level) + 1]}
-        return self._keys.keys() <= unique and all(
-            is_usable(value) for level in own if UNIQUE_KEYS[level] in self._keys for value in self.unique(level)
-        )
+        values = (value for tag in unique if tag in self._keys for value in self._keys[tag].text.split("\\"))
+        return self._given.keys() <= unique and all(is_usable(value.strip()) for value in values)
 
     def check(self, *, patterns: bool = False, everything: bool = False) -> None:
         """Raise ``UsageError`` unless the keys select something definite.
@@ -131,7 +130,7 @@ class Scope:
                 )
         patient_root = "PATIENT" in levels
         filters = self.filters(self.level, patient_root=patient_root).values()
-        selects = any(map(_names, self.unique(self.level))) or any(_selects(key.vr, key.value) for key in filters)
+        selects = any(map(_names, self.unique(self.level))) or any(map(_selects, filters))
         if not selects and not everything:
             name = keyword(UNIQUE_KEYS[self.level])
             raise UsageError(
@@ -154,7 +153,7 @@ class Scope:
                 )
         if everything or any(_names(value) for level in LEVELS for value in self.unique(level)):
             return
-        if not any(_selects(key.vr, key.value) for key in self._keys.values()):
+        if not any(map(_selects, self._keys.values())):
             raise UsageError(
                 "no key has a value: everything in the archive would match",
                 hint="give a key with a value, as in -k PatientID=123, or --all if everything is meant",
@@ -218,18 +217,6 @@ def _names(value: str) -> bool:
     return bool(value.strip("*?. "))
 
 
-def _selects(vr: bytes, value: bytes) -> bool:
-    """Return True if a value is more than wild cards and delimiters, with which an archive may match everything."""
-    if vr == b"SQ":
-        return any(_selects(nested, one) for item in items(value) for _, nested, one in elements(item))
-    return bool(value.strip(b"*?\\^=- \0"))
-
-
-def _is_creator(tag: int) -> bool:
-    """Return True for a private creator (PS3.5 7.8.1): it names a block and selects nothing."""
-    return bool(tag & 0x10000) and 0x10 <= tag & 0xFFFF <= 0xFF
-
-
-def _text(value: bytes) -> str:
-    """Return a value as text, one character per byte: it is only compared and sent back."""
-    return value.decode("latin-1").strip("\0 ")
+def _selects(key: Key) -> bool:
+    """Return True if a key is more than wild cards and delimiters, with which an archive may match everything."""
+    return any(_selects(nested) for item in key.items for nested in item) or bool(key.value.strip(b"*?\\^=- \0"))

@@ -12,8 +12,9 @@ from __future__ import annotations
 from movescu._runtime.record import Record
 from movescu.dataset.values import encode_value, key_vr
 from movescu.errors import TooManyStudiesError, UsageError
-from movescu.query.keys import parse_tag
-from movescu.query.matching import Key, matches
+from movescu.query.key import Key
+from movescu.query.key_text import parse_tag
+from movescu.query.matching import matches
 from movescu.query.scope import keyword, level_of
 
 TYPE_CHECKING = False
@@ -101,7 +102,7 @@ class Condition(Record):
         parts = series.texts(self.tag)
         if self.contains:
             parts = tuple(part.casefold() for part in parts)
-        return any(part and matches(self.key, part.encode(), UTF_8) for part in parts)
+        return any(part and matches(self.key, part.encode(), UTF_8, UTF_8) for part in parts)
 
 
 def parse_condition(text: str) -> Condition:
@@ -126,12 +127,17 @@ def parse_condition(text: str) -> Condition:
             data = value.encode() if vr in _CODED else encode_value(vr, value.encode()).data
         except ValueError as error:
             raise UsageError(f"{text!r}: {error}") from None
-        return Condition(text, tag, Key(tag, vr.encode(), data, UTF_8), contains=False)
+        return Condition(text, tag, Key(tag, vr.encode(), data), contains=False)
     pattern = "\\".join(f"*{part}*" for part in value.casefold().split("\\"))
-    # LO: wild cards and lists, whatever the VR of the attribute.
-    return Condition(text, tag, Key(0, b"LO", pattern.encode(), UTF_8), contains=True)
+    return Condition(text, tag, pattern_of(pattern.encode()), contains=True)
 
 
+def pattern_of(value: bytes) -> Key:
+    """Return a key that matches as text does, with wild cards and lists, whatever the attribute."""
+    return Key(_SOME_TEXT, b"LO", value)
+
+
+_SOME_TEXT: Final = 0x00081030
 _SERIES_UID: Final = 0x0020000E
 _CODED: Final = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT"))
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import socket
-import threading
-import time
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import VERIFICATION
@@ -20,6 +18,7 @@ from movescu.dimse.status import SUCCESS, StatusClass
 from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
 from movescu.retrieve.config import MODELS
 from movescu.retrieve.stragglers import shortest
+from movescu.transport import network
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline, Patience, Silence
 from movescu.transport.sockets import connect
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Final, Self
 
+    from movescu.dimse.exchange import Exchange
     from movescu.query.identifier import Identifier
     from movescu.retrieve.config import Config
     from movescu.retrieve.observer import Observer
@@ -81,13 +81,17 @@ class ArchiveAssociation:
         self._meanwhile = meanwhile
         self._observer = observer
         self._connection: Connection | None = None
-        self._wakened, self._wake = socket.socketpair()
+        self._local_address = ""
+        self._exchange: Exchange | None = None
+        self._wakened, self._wake = network.socketpair()
         self._wakened.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._wake.setblocking(False)  # noqa: FBT003 - as above
         self.cancelled = False
         """Whether ``cancel`` was called."""
         self.moving = False
         """Whether a C-MOVE request is in progress."""
+        self.cancel_sent = False
+        """Whether C-CANCEL was sent for the current or last request."""
 
     def close(self) -> None:
         """Abort the association, if open, and close the sockets of ``cancel``."""
@@ -136,6 +140,7 @@ class ArchiveAssociation:
             seconds = self._at_most(config.timeouts.acse)
             stack.pop_all()
         self._connection = connection = Connection.request(transport, request, seconds)
+        self._local_address = connection.local_address
         for what in not_granted(
             request.user_information.extended_negotiations, connection.peer_information.extended_negotiations
         ):
@@ -173,8 +178,8 @@ class ArchiveAssociation:
 
     @property
     def local_address(self) -> str:
-        """Local address of the connection, empty without an association."""
-        return self._connection.local_address if self._connection is not None else ""
+        """Local address of the last connection, empty before the first."""
+        return self._local_address
 
     def ended(self) -> bool:
         """Return True if the archive has sent anything unasked, most likely the association's end. Do not wait."""
@@ -185,7 +190,7 @@ class ArchiveAssociation:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        left = None if self._until is None else max(self._until - time.monotonic(), _FAREWELL)
+        left = None if self._until is None else max(self._until - clock.now(), _FAREWELL)
         seconds = shortest(self._config.timeouts.acse, left)
         try:
             connection.release(Deadline(seconds, "waiting for the answer to the release request"))
@@ -201,6 +206,11 @@ class ArchiveAssociation:
             connection.abort()
             self._tell("aborted")
 
+    def interrupt(self) -> None:
+        """Make the thread that waits for the archive lose it. Safe from any thread."""
+        if (connection := self._connection) is not None:
+            connection.interrupt("the client is closed")
+
     # -- C-MOVE --------------------------------------------------------------------------------------------------------
 
     def move(
@@ -215,20 +225,19 @@ class ArchiveAssociation:
         Raise ``PeerError`` if the association ends before the final response. The association is then aborted so that
         the archive stops sending.
         """
-        from movescu.dimse.exchange import Exchange  # late: not needed to connect
-        from movescu.services.move import MoveSCU
+        from movescu.services.move import MoveSCU  # late: not needed to connect
 
         connection, context = self._ready(MODELS[self._config.request.model][1])
         config = self._config
         scu = MoveSCU(
-            Exchange(connection),
+            self._exchange_on(connection),
             context,
             config.move_destination,
             read_pending=config.request.read_pending,
             priority=config.request.priority,
         )
         data = identifier.encode(context.transfer_syntax)
-        self.moving = True
+        self.moving, self.cancel_sent = True, False
         try:
             with self._ending_on_error(connection):
                 return self._exchange_responses(scu, connection, data, on_response, on_request)
@@ -255,8 +264,12 @@ class ArchiveAssociation:
             if on_response is not None:
                 on_response(response)
             if number == self._config.request.cancel_after and response.status_class is StatusClass.PENDING:
-                scu.cancel(patience)
+                self._cancel(scu, patience)
         return response
+
+    def _cancel(self, scu: MoveSCU, patience: Patience) -> None:
+        self.cancel_sent = True
+        scu.cancel(patience)
 
     def cancel(self) -> None:
         """Send C-CANCEL for the current request. Safe from any thread and from a signal handler."""
@@ -273,7 +286,7 @@ class ArchiveAssociation:
             while True:
                 if self.cancelled and not sent:
                     sent = True
-                    scu.cancel(patience)
+                    self._cancel(scu, patience)
                     patience.cancelled()
                 if connection.readable(patience.remaining(), self._wakened.fileno()):
                     return
@@ -291,13 +304,12 @@ class ArchiveAssociation:
 
     def echo(self) -> None:
         """Send C-ECHO (PS3.7 9.1.5). Raise ``PeerError`` unless the archive answers with success."""
-        from movescu.dimse.exchange import Exchange  # late: not needed for C-MOVE
-        from movescu.services.echo import EchoSCU
+        from movescu.services.echo import EchoSCU  # late: not needed for C-MOVE
 
         connection, context = self._ready(VERIFICATION)
         silence = Silence(self._config.timeouts.dimse or _ECHO_SECONDS, "waiting for the answer to C-ECHO")
         with self._ending_on_error(connection):
-            status = EchoSCU(Exchange(connection), context).echo(silence)
+            status = EchoSCU(self._exchange_on(connection), context).echo(silence)
         if status != SUCCESS:
             raise PeerError(f"the archive answers C-ECHO with status 0x{status:04x}", hint="check the archive's log")
 
@@ -309,14 +321,13 @@ class ArchiveAssociation:
         Read the iterator to its end before the next request. Raise ``NoPresentationContextError`` if the abstract
         syntax was not accepted, ``PeerError`` if the association ends; it is then aborted.
         """
-        from movescu.dimse.exchange import Exchange  # late: not needed for C-MOVE
-        from movescu.services.find import FindSCU
+        from movescu.services.find import FindSCU  # late: not needed for C-MOVE
 
         connection, context = self._ready(abstract_syntax)
         patience = self._patience(connection, lambda: connection.last_activity)
-        scu = FindSCU(Exchange(connection), context)
+        scu = FindSCU(self._exchange_on(connection), context)
         with self._ending_on_error(connection):
-            scu.request(identifier.encode(context.transfer_syntax), patience)
+            scu.request(identifier.encode(context.transfer_syntax), patience, next(self._message_ids))
             for response in scu.responses(patience):
                 yield response, context
 
@@ -327,6 +338,14 @@ class ArchiveAssociation:
         if self._connection is None or context is None:
             raise NoPresentationContextError(f"the archive does not offer {abstract_syntax}")
         return self._connection, context
+
+    def _exchange_on(self, connection: Connection) -> Exchange:
+        """Return the exchange of the association: it knows earlier requests, to which late responses may arrive."""
+        if self._exchange is None or self._exchange.connection is not connection:
+            from movescu.dimse.exchange import Exchange  # late: not needed to connect
+
+            self._exchange = Exchange(connection)
+        return self._exchange
 
     @contextlib.contextmanager
     def _ending_on_error(self, connection: Connection) -> Iterator[None]:
@@ -346,7 +365,7 @@ class ArchiveAssociation:
         """Return a timeout cut to the time left for the retrieve. Raise ``TimedOutError`` if none is left."""
         if self._until is None:
             return seconds
-        left = self._until - time.monotonic()
+        left = self._until - clock.now()
         if left <= 0:
             raise TimedOutError("timed out: the time for the whole retrieve is over")
         return left if seconds is None else min(seconds, left)
@@ -367,7 +386,7 @@ class MessageIDs:
 
     def __init__(self) -> None:
         self._number = 0
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
 
     def __iter__(self) -> Self:
         return self

@@ -7,18 +7,15 @@ requests only objects that are listed and missing. Permanent failures, by their 
 are not requested again. Only attempts without progress count: the loop continues while new objects arrive. The pause
 between attempts grows and is randomized, so that the clients of an overloaded archive do not all return at once.
 
-The evidence of an attempt stands until a later attempt replaces it (``judgement``). An attempt with nothing left to
-request replaces none of the archive's statuses and counts: its new list proves only that a lost association or an
-expired timeout left nothing out.
+The evidence of an attempt stands until a list made after it accounts for it (``request_state``). With ``verify`` an
+attempt that failed although everything listed is here is followed by such a list at once; otherwise the next attempt
+begins with one.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu._runtime.record import replace
 from movescu.dimse.status import CANCEL, DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN
 from movescu.errors import (
     AssociationRejectedError,
@@ -29,27 +26,23 @@ from movescu.errors import (
     PeerError,
     TooManyStudiesError,
 )
-from movescu.retrieve.config import BATCH
-from movescu.retrieve.evidence import Evidence
-from movescu.retrieve.evidence import joined as joined_evidence
-from movescu.retrieve.result import Result
+from movescu.retrieve.request_state import RequestState
 from movescu.retrieve.stragglers import Awaiting
-from movescu.retrieve.tally import Round, Tally, evidence_of, found_nothing
+from movescu.retrieve.tally import Round, delivered_of, evidence_of, found_nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
     from typing import Final
 
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
-    from movescu.retrieve.inventory import Inventory
+    from movescu.retrieve.evidence import Evidence
     from movescu.retrieve.observer import Observer
     from movescu.retrieve.storage_server import StorageServer
     from movescu.services.move import MoveResponse
     from movescu.storage.target import Target
-    from movescu.ul.negotiation import RejectedClass
 
 _log: Final = logger_of("movescu.retrieve")
 
@@ -65,83 +58,13 @@ _OUT_OF_RESOURCES: Final = 0xA7  # first byte of our C-STORE status if the disk 
 _TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
 
 
-class RequestState:
-    """State of one request, or of several that share their attempts."""
-
-    def __init__(self, *, remember: bool = False, error: PeerError | None = None) -> None:
-        self.last = Round()
-        """Round of the last attempt."""
-        self.tally = Tally(remember=remember)
-        """Objects of all attempts."""
-        self.attempts = 0
-        self.in_vain = 0
-        """Attempts since an object last arrived, that attempt included."""
-        self.attempted = False
-        """Whether any attempt had an association."""
-        self.responses: tuple[MoveResponse, ...] = ()
-        """Final responses of the last attempt that sent a request."""
-        self.asked = False
-        """Whether the last attempt sent a request."""
-        self.batch = BATCH
-        """Highest number of UIDs in one request."""
-        self.inventory: Inventory | None = None
-        self.needed: set[str] = set()
-        """SOP instance UIDs of the inventory that were not in the target before."""
-        self.missing: set[str] = set()
-        """Those of ``needed`` that have not been stored."""
-        self.failed_uids: set[str] = set()
-        """SOP instance UIDs that the archive reported as failed in any attempt."""
-        self.extra: set[str] = set()
-        """SOP instance UIDs of objects that arrived without being in the inventory; at most 1000."""
-        self.standing = Evidence()
-        """Evidence of the last attempt that sent a request."""
-        self.error = error
-        """The error that ended the last attempt before its final response."""
-        self.cancelled = False
-        """Whether we cancelled the request."""
-        self.unlisted = ""
-        """Why a wanted inventory could not be queried, else empty."""
-        self.hopeless = False
-        """Whether there is no inventory and another attempt would not get one."""
-        self.nothing_found = False
-        """Whether an inventory was wanted and the archive has nothing for the keys."""
-
-    @property
-    def already_there(self) -> int:
-        """Number of listed objects that were in the target before."""
-        return 0 if self.inventory is None else len(self.inventory.objects) - len(self.needed)
-
-    @property
-    def here(self) -> set[str]:
-        """SOP instance UIDs of the objects known to be in the target."""
-        listed = set() if self.inventory is None else self.inventory.objects.keys() - self.missing
-        return listed | (self.tally.uids or set())
-
-    @property
-    def evidence(self) -> Evidence:
-        """Evidence of the request, over all of its attempts."""
-        obeyed = self.standing.cancelled
-        failed = self.failed_uids - (self.tally.uids or set())
-        return replace(
-            self.standing,
-            failed=max(self.standing.failed, len(failed)),
-            not_stored=self.tally.failed,
-            broken_off=0 if obeyed else len(self.tally.broken_off),
-            lost=self.standing.lost or self.error is not None,
-            cancelled=obeyed or self.cancelled,
-            missing=len(self.missing),
-            unlisted=bool(self.unlisted),
-            nothing_found=self.nothing_found,
-        )
-
-
 class AttemptLoop:
     """The attempts at one request, or at several together, over one association.
 
     ``server``: receives the objects. ``target``: stores them. Default: the server's own. ``observer``: notified of
     responses and of new attempts. ``until``: deadline, on the monotonic clock. ``alone``: no other retrieve uses the
     server. ``row``: see ``events``. ``closing``: close the port at the end, so that no object arrives after the count
-    and the flush.
+    and the flush. ``complete``: called once nothing is left to request, before senders are awaited.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
@@ -156,8 +79,11 @@ class AttemptLoop:
         alone: bool = True,
         row: int | None = None,
         closing: bool = False,
+        complete: Callable[[], None] = lambda: None,
     ) -> None:
         self._closing = closing
+        self._on_complete = complete
+        self._requested = 0
         self._config = config
         self._retry = config.retry
         self._server = server
@@ -167,7 +93,7 @@ class AttemptLoop:
         self._until = until
         self._alone = alone
         self._row = row
-        self._given_up = threading.Event()
+        self._given_up = clock.Event()
         self._exact = True
         self.waited = False
         """Whether objects were awaited after a final response."""
@@ -192,7 +118,7 @@ class AttemptLoop:
             scope.check()
             self._exact = scope.is_exact
         state = RequestState(remember=self._retry.lists)
-        state.last = Round(row=self._row, total=state.tally, target=self._target, observer=self._observer)
+        state.last = self._round(state)
         self._server.begin(state.last)
         try:
             self._loop(identifiers, state)
@@ -208,7 +134,7 @@ class AttemptLoop:
 
     def _found_nothing(self, state: RequestState) -> bool:
         if state.inventory is not None:
-            return not state.inventory.objects or bool(state.inventory.unfound)
+            return not (state.inventory.objects or state.inventory.gaps)
         nothing = bool(state.responses) and found_nothing(state.responses, state.tally)
         return self._listed_first and nothing
 
@@ -224,12 +150,15 @@ class AttemptLoop:
                 state.error = error
                 if not state.attempted and _is_final(error):
                     raise
-            wanted = state.inventory is None or len(state.missing) < missing or not missing
+            # Without a list it is unknown what is wanted, and an archive may send without end.
+            wanted = state.inventory is not None and (len(state.missing) < missing or not missing)
             if state.tally.stored > stored and wanted:  # what nobody requested is no progress
                 state.in_vain = 1
             if missing and len(state.missing) > missing // 2:
                 # Some archives abandon a request at the first failed object: a smaller batch loses fewer objects.
                 state.batch = max(state.batch // 4, 1)
+            if self._is_contested(state):
+                self._list_again(identifiers[0], state)
             reason = self._reason(state)
             if _refuses_lists(state):
                 state.batch, reason = 1, "the archive may not accept lists of UIDs"
@@ -250,36 +179,49 @@ class AttemptLoop:
     # -- one attempt ---------------------------------------------------------------------------------------------------
 
     def _attempt(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
-        one = Round(row=self._row, total=state.tally, target=self._target, observer=self._observer)
+        one = self._round(state)
         self._server.end(state.last, then=one)
         state.last, state.error, state.asked = one, None, False
         if not self._association.is_open:
             self._association.open()
-        fresh = False
         if self._listed_first or state.attempts > 1:
-            fresh = self._list(identifiers[0], state)
+            self._list(identifiers[0], state)
         if state.inventory is not None:
-            one.wanted = state.inventory.objects
-            one.satisfied = lambda: state.missing <= (state.tally.uids or set())
+            one.wanted = None if state.inventory.gaps else state.inventory.objects
+            one.satisfied = lambda: not state.unlisted and state.missing <= (state.tally.uids or set())
         if state.error is None and (state.inventory is not None or self._exact):
             self._ask(identifiers, state)
         if state.asked:
-            state.standing, state.responses = self._settled(one), tuple(one.responses)
-        elif fresh:
-            state.standing = replace(state.standing, lost=False, cut_off=0)
+            state.note(self._settled(one, state), tuple(one.responses), self._requested)
         state.attempted = True
+        state.arrived += one.arrived
         state.missing -= state.tally.uids or set()
         state.extra |= one.extra
 
-    def _list(self, identifier: Identifier, state: RequestState) -> bool:
-        """Query the inventory and work out which objects are missing. Return True if the query succeeded."""
+    def _round(self, state: RequestState) -> Round:
+        config = self._config
+        titles = (config.ae_title, config.move_destination, config.archive.title)
+        return Round(
+            row=self._row,
+            total=state.tally,
+            target=self._target,
+            observer=self._observer,
+            titles=frozenset(title.strip() for title in titles),
+        )
+
+    def _list(self, identifier: Identifier, state: RequestState) -> None:
+        """Query the inventory and work out which objects are missing."""
         from movescu.query.selection import most_studies  # late: needed with an inventory alone
         from movescu.retrieve.inventory import take_inventory
 
         state.unlisted = ""
         try:
             inventory = take_inventory(
-                self._association, identifier, self._config.request.model, most_studies(self._config.selection)
+                self._association,
+                identifier,
+                self._config.request.model,
+                counted=self._retry.verify,
+                max_studies=most_studies(self._config.selection),
             )
         except InventoryError as error:
             state.hopeless = isinstance(error, _NO_LIST) and not self._exact
@@ -289,23 +231,57 @@ class AttemptLoop:
             optional = isinstance(error, FindNotOfferedError) or not self._listed_first
             state.unlisted = "" if optional and self._exact and not self._retry.verify else str(error)
             _log.warning("%s%s", error, "" if not self._exact else "; requesting everything")
-            return False
+            return
         except PeerError as error:
             state.unlisted, state.error, state.last.lost = str(error), error, True
-            return False
+            return
         if state.inventory is not None:  # what was listed once and is not listed now has not been explained away
             for uid, place in state.inventory.objects.items():
                 inventory.objects.setdefault(uid, place)
         state.inventory = inventory
         state.needed = {uid for uid in inventory.objects if not (self._target is not None and self._target.whole(uid))}
         state.missing = state.needed - (state.tally.uids or set())
-        return True
+        if inventory.gaps:
+            state.unlisted = inventory.describe_gaps()
+            _log.warning("the archive's list is incomplete: %s", state.unlisted)
+        else:
+            state.compare()
+
+    def _is_contested(self, state: RequestState) -> bool:
+        """Return True if everything listed is here and the archive's last statement says that something failed."""
+        stated = state.last_statement is not None and not state.is_accounted_for
+        listed = state.inventory is not None and not (state.missing or state.unlisted)
+        return self._retry.verify and stated and listed and not self._over
+
+    def _list_again(self, identifier: Identifier, state: RequestState) -> None:
+        """Query the inventory once more, for a list that was made after the archive's last statement."""
+        assert state.last_statement is not None
+        from movescu.retrieve.judgement import judge  # late: needed after the final response
+
+        words = ", ".join(reason.words for reason in judge(state.last_statement.evidence).reasons)
+        try:
+            if not self._association.is_open:
+                self._association.open()
+            self._list(identifier, state)
+        except PeerError as error:
+            state.unlisted = str(error)
+            return
+        if state.is_accounted_for and not (state.missing or state.unlisted):
+            state.error = None
+            _log.warning(
+                "the archive reported: %s; but a list made afterwards shows that all %d objects are here",
+                *(words, len(state.inventory.objects if state.inventory is not None else ())),
+            )
 
     def _ask(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
         """Send the requests of one attempt."""
         one, inventory = state.last, state.inventory
         wanted = self._askable(state)
-        requests = identifiers if inventory is None else inventory.requests(wanted, state.batch)
+        self._requested = 0 if inventory is None else len(wanted)
+        if inventory is None:
+            requests: Iterable[Identifier] = identifiers
+        else:  # what the list leaves open is requested again only if something else failed
+            requests = inventory.requests(wanted, state.batch, gaps=bool(not state.attempted or state.last_statement))
         for request in requests:
             if self._over:
                 return
@@ -316,6 +292,7 @@ class AttemptLoop:
                 state.error = error
                 return
             one.lost = False
+            one.cancel_sent |= self._association.cancel_sent
             one.responses.append(response)
             state.failed_uids.update(response.failed_sop_instance_uids)
             if response.status in _FOR_GOOD and self._retry.lists:
@@ -325,8 +302,8 @@ class AttemptLoop:
         """Return a callback that passes responses to the observer, timed from now; None without one."""
         if (observer := self._observer) is None:
             return None
-        begun = time.monotonic()
-        return lambda response: observer.response(response, time.monotonic() - begun, self._row)
+        begun = clock.now()
+        return lambda response: observer.response(response, clock.now() - begun, self._row)
 
     def _askable(self, state: RequestState) -> set[str]:
         """Return the missing objects, less those that we refused for a permanent reason."""
@@ -334,40 +311,49 @@ class AttemptLoop:
         refused = {uid for uid, received in failures.items() if received.status >> 8 != _OUT_OF_RESOURCES}
         return state.missing - refused
 
-    def _settled(self, one: Round) -> Evidence:
+    def _settled(self, one: Round, state: RequestState) -> Evidence:
         """Wait for objects still on their way, and return the evidence of the round."""
-        awaiting = Awaiting(self._config, one, self._until, alone=self._alone)
+
+        def evidence() -> Evidence:
+            asked = self._over or one.cancel_sent
+            expected = awaiting.expected if listener is not None else 0
+            return evidence_of(one, expected=expected, cut_off=awaiting.cut_off, cancelled=asked)
+
+        def complete() -> None:
+            from movescu.retrieve.judgement import judge  # late: needed after the final response
+
+            self.waited |= awaiting.waited
+            if self._closing and not (judge(evidence()).reasons or state.missing or state.unlisted):
+                self._on_complete()
+
+        awaiting = Awaiting(self._config, one, self._until, alone=self._alone, closing=self._closing, complete=complete)
         listener = self._server.listener
         if listener is not None:
             awaiting.wait(listener, cancelled=lambda: self._over)
             self.waited |= awaiting.waited
-        return evidence_of(
-            one.responses,
-            one.tally,
-            expected=awaiting.expected if listener is not None else 0,
-            cut_off=awaiting.cut_off,
-            lost=one.lost,
-            cancelled=self._over or bool(self._config.request.cancel_after),
-        )
+            if awaiting.elsewhere and any(map(delivered_of, one.responses)):
+                _log.warning(
+                    "the archive counts %d objects as sent to %s and none arrived here: its counts cannot be checked",
+                    *(sum(map(delivered_of, one.responses)), self._config.move_destination),
+                )
+        return evidence()
 
     # -- between two attempts ------------------------------------------------------------------------------------------
 
     def _reason(self, state: RequestState) -> str:
         """Return the reason for another attempt, empty if there is none or no hope."""
-        late = self._until is not None and time.monotonic() >= self._until
+        late = self._until is not None and clock.now() >= self._until
         if self._over or late or any(response.status in _NO_MORE for response in state.last.responses):
             return ""
         if state.error is not None:
             return str(state.error)
-        if state.unlisted:
+        if state.unlisted and (state.inventory is None or not state.inventory.gaps):
             return "" if state.hopeless else state.unlisted
         if state.inventory is not None and (wanting := self._askable(state)):
             return f"{len(wanting)} object{'' if len(wanting) == 1 else 's'} missing"
         from movescu.retrieve.judgement import judge  # late: needed after the final response
 
-        if not state.asked or not (reasons := judge(state.standing).reasons):
-            return ""
-        return ", ".join(reason.words for reason in reasons)
+        return ", ".join(reason.words for reason in judge(state.standing).reasons)
 
     def _pause(self, state: RequestState, reason: str) -> None:
         import random  # late: slow to load, needed for another attempt alone
@@ -375,7 +361,7 @@ class AttemptLoop:
         longest = min(self._retry.pause * 2 ** (state.in_vain - 1), LONGEST_PAUSE)
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if self._until is not None:
-            seconds = min(seconds, max(self._until - time.monotonic(), 0.0))
+            seconds = min(seconds, max(self._until - clock.now(), 0.0))
         _log.warning("attempt %d: %s; next attempt in %.1f s", state.attempts, reason, seconds)
         if self._observer is not None:
             objects = None if state.inventory is None else len(state.missing)
@@ -396,30 +382,3 @@ def _is_final(error: PeerError) -> bool:
     if isinstance(error, AssociationRejectedError):
         return error.result != _TRANSIENT
     return isinstance(error, NoPresentationContextError)
-
-
-def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) -> Result:
-    """Return the combined result of several requests; ``rejected``: see ``Result``."""
-    tally = Tally()
-    for one in states:
-        tally.add(one.tally)
-    evidence = joined_evidence(one.evidence for one in states)
-    return Result(
-        responses=tuple(response for one in states for response in one.responses),
-        stored=tally.stored,
-        failed=tally.failed,
-        size=tally.size,
-        arrived=tally.arrived,
-        evidence=evidence,
-        failures={uid: str(received.error or "") for uid, received in tally.failures.items()},
-        rejected=rejected,
-        broken_off=tuple(sorted(tally.broken_off)) if evidence.broken_off else (),
-        verified=all(one.inventory is not None for one in states),
-        missing_uids=tuple(sorted(uid for one in states for uid in one.missing)),
-        extra_uids=tuple(sorted(uid for one in states for uid in one.extra)),
-        already_there=sum(one.already_there for one in states),
-        attempts=max((one.attempts for one in states), default=1),
-        unlisted=next((one.unlisted for one in states if one.unlisted), ""),
-        errors=tuple(str(one.error) for one in states if one.error is not None),
-        unfound=tuple(uid for one in states if one.inventory is not None for uid in one.inventory.unfound),
-    )

@@ -10,23 +10,22 @@ Failures before an association is established are raised; later ones are in the 
 from __future__ import annotations
 
 import contextlib
-import threading
 
-from movescu._runtime.late_log import logger_of
+from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
 from movescu.retrieve.association import ArchiveAssociation, MessageIDs
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title
-from movescu.retrieve.handle import Retrieve
+from movescu.retrieve.handle import Retrieve, settle
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from ssl import SSLContext
     from types import TracebackType
-    from typing import Final, Self
+    from typing import Self
 
     from movescu.events import EventSink
     from movescu.query.identifier import Identifier
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from movescu.storage.sinks import Destination
     from movescu.storage.target import Target
     from movescu.transport.tls import TLS, TLSOptions
-
-_log: Final = logger_of("movescu.retrieve")
 
 
 class Client:
@@ -103,6 +100,7 @@ class Client:
             from movescu.retrieve.event_observer import EventObserver  # late: needed for events alone
 
             observers = (EventObserver(on_event),)
+        self._on_whole: Callable[[str, str], None] | None = None
         self._prepare(config, storage_options(to), observers, closing=False, indexed=retry.resume)
 
     @classmethod
@@ -114,13 +112,16 @@ class Client:
         *,
         closing: bool = True,
         indexed: bool = False,
+        on_whole: Callable[[str, str], None] | None = None,
     ) -> Self:
         """Return a client with the command's values, unchecked.
 
         ``storage``: None without a port. ``closing``: close the port when a retrieve ends, so that no object arrives
-        after the count and the flush. ``indexed``: use the index of whole objects in the directory.
+        after the count and the flush. ``indexed``: use the index of whole objects in the directory. ``on_whole``: see
+        ``Target``.
         """
         made = object.__new__(cls)
+        made._on_whole = on_whole
         made._given_model = config.request.model
         made._prepare(config, storage, tuple(observers), closing=closing, indexed=indexed)
         return made
@@ -150,12 +151,14 @@ class Client:
         )
         self._target: Target | None = None
         self._targets: dict[int, tuple[object, Target]] = {}
-        self._idle: list[tuple[str, ArchiveAssociation]] = []
-        self._running: dict[int, Retrieve] = {}
-        self._lock = threading.RLock()
+        self._idle: list[tuple[tuple[str, bool], ArchiveAssociation]] = []
+        self._running: dict[int, Retrieve] = {}  # those that receive objects
+        self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
+        self._lock = clock.RLock()
         self._message_ids = MessageIDs()
         self._open = False
         self._closed = False
+        self._own_address = ""
 
     # -- the port ------------------------------------------------------------------------------------------------------
 
@@ -182,7 +185,7 @@ class Client:
             if self._storage is not None:
                 from movescu.storage.target import Target  # late: needed to receive alone
 
-                target = Target(self._storage, indexed=self._indexed)
+                target = Target(self._storage, indexed=self._indexed, on_whole=self._on_whole)
                 try:
                     self._server.target = target
                     self._server.open()
@@ -200,10 +203,11 @@ class Client:
         with self._lock:
             closed, self._closed = self._closed, True
             idle, self._idle = self._idle, []
-            running = tuple(self._running.values())
+            unfinished = tuple(self._unfinished.values())
         if closed:
             return
         with contextlib.ExitStack() as stack:  # runs every callback, last one first, even if one raises
+            stack.callback(settle, unfinished, 1.0, abort=abort)  # a long flush has ended with its target
             for _, target in self._targets.values():
                 stack.callback(target.close)
             if self._target is not None:
@@ -213,8 +217,9 @@ class Client:
                 stack.callback(association.close)
                 if not abort:
                     stack.callback(_release_quietly, association)
-            for one in running:
-                stack.callback(one.abort)
+            stack.callback(settle, unfinished, 10.0, abort=abort)
+            for one in unfinished:
+                stack.callback(one.cancel)
 
     @property
     def port(self) -> int:
@@ -263,26 +268,34 @@ class Client:
         Raise ``UsageError`` for unusable keys, ``PeerError`` if no association can be opened, and any exception of
         ``on_event``.
         """
-        return self._retrieve_of(keys, to, on_event).run()
+        one = self._retrieve_of(keys, to)
+        if on_event is not None:
+            one.observe(on_event)
+        return one.run()
 
     def start(self, keys: Keys, to: Destination | None = None) -> Retrieve:
         """Start a retrieve in its own thread and return its handle; see ``retrieve``."""
-        return self._retrieve_of(keys, to, None).start()
+        return self._retrieve_of(keys, to).start()
 
     def retrieve_many(
         self, rows: Iterable[Mapping[str, object]], to: Destination | None = None, *, jobs: int = 1
     ) -> Iterator[Result | Exception]:
         """Retrieve the objects of each entry, ``jobs`` at a time, and yield results in the order of the entries.
 
-        An entry that fails with an exception yields the exception. Columns that are not keywords are ignored.
+        An entry that fails with an exception yields the exception. The columns are named by keyword, in any case, with
+        or without blanks; those that name no attribute are ignored. What an entry matches is listed first (C-FIND).
         """
         from concurrent.futures import ThreadPoolExecutor  # late: needed for many entries alone
 
         from movescu.query.python_keys import keys_of_row
 
+        columns: dict[str, int | None] = {}
+        # With an inventory, an accession number can be retrieved, and each object is attributed to its entry.
+        retry = replace(self.config.retry, resume=True)
+
         def one(row: Mapping[str, object]) -> Result | Exception:
             try:
-                return self.retrieve(keys_of_row(row), to)
+                return self._retrieve_of(keys_of_row(row, columns), to, retry).run()
             except Exception as error:  # noqa: BLE001 - yielded in place of a result
                 return error
 
@@ -290,16 +303,14 @@ class Client:
         with ThreadPoolExecutor(jobs, "movescu-job") as pool:
             yield from pool.map(one, rows)
 
-    def _retrieve_of(self, keys: Keys, to: Destination | None, on_event: EventSink | None) -> Retrieve:
+    def _retrieve_of(self, keys: Keys, to: Destination | None, retry: Retry | None = None) -> Retrieve:
         from movescu.query.python_keys import identifier_of
 
         self.open()
         identifier, model = identifier_of(keys)
         request = replace(self.config.request, model=self._given_model or model)
-        made = self.prepare((identifier,), config=replace(self.config, request=request), target=self._target_of(to))
-        if on_event is not None:
-            made.observe(on_event)
-        return made
+        config = replace(self.config, request=request, retry=retry or self.config.retry)
+        return self.prepare((identifier,), config=config, target=self._target_of(to))
 
     def _target_of(self, to: Destination | None) -> Target | None:
         """Return the open target of a destination, the same one for the same destination."""
@@ -356,16 +367,21 @@ class Client:
 
     @property
     def own_address(self) -> tuple[str, int]:
-        """Our address and port as the archive sees them; empty without an association, 0 without a port."""
+        """Our address and port as the archive sees them; empty before the first association, 0 without a port."""
+        return self._own_address, self.port
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether an idle association is open."""
         with self._lock:
-            address = next((association.local_address for _, association in self._idle), "")
-        return address, self.port
+            return bool(self._idle)
 
     def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
-        """Return an idle association of the same model, else a new one, not open."""
+        """Return an idle association of the same contexts, else a new one, not open."""
+        own = config.request.model, config.retry.lists
         while True:
             with self._lock:
-                place = next((n for n, (model, _) in enumerate(self._idle) if model == config.request.model), None)
+                place = next((n for n, (contexts, _) in enumerate(self._idle) if contexts == own), None)
                 association = None if place is None else self._idle.pop(place)[1]
             if association is None:
                 further = (STUDY_ROOT_FIND,) if config.queries else ()
@@ -379,8 +395,9 @@ class Client:
     def give_back(self, association: ArchiveAssociation, config: Config) -> None:
         """Keep an open association for the next retrieve."""
         with self._lock:
+            self._own_address = association.local_address
             if association.is_open and not self._closed:
-                self._idle.append((config.request.model, association))
+                self._idle.append(((config.request.model, config.retry.lists), association))
                 return
         association.close()
 
@@ -410,6 +427,11 @@ class Client:
         """Return True if the output directory has the whole object. Raise ``StoreError`` if the index fails."""
         return self._target is not None and self._target.whole(sop_instance_uid)
 
+    def keep(self, sop_instance_uids: Iterable[str]) -> None:
+        """Regard objects as whole from now on, so that later retrieves with an inventory do not request them again."""
+        if self._target is not None:
+            self._target.keep(sop_instance_uids)
+
     def flush(self) -> None:
         """Wait until stored objects are on the disk. Raise ``StoreError`` if they cannot be flushed."""
         if self._target is not None:
@@ -423,15 +445,26 @@ class Client:
     def begin(self, one: Retrieve) -> bool:
         """Register a running retrieve. Return True if it is the only one. Raise ``UsageError`` if closed."""
         with self._lock:
-            if self._closed:
-                raise UsageError("the client is closed", hint="make a new client")
+            self.expect(one)
             self._running[id(one)] = one
             return len(self._running) == 1
 
+    def expect(self, one: Retrieve) -> None:
+        """Have ``close`` end a retrieve that is about to run. Raise ``UsageError`` if closed."""
+        with self._lock:
+            if self._closed:
+                raise UsageError("the client is closed", hint="make a new client")
+            self._unfinished[id(one)] = one
+
     def end(self, one: Retrieve) -> None:
-        """Unregister a retrieve."""
+        """Note that a retrieve receives no more objects."""
         with self._lock:
             self._running.pop(id(one), None)
+
+    def finish(self, one: Retrieve) -> None:
+        """Forget a retrieve that has ended."""
+        with self._lock:
+            self._unfinished.pop(id(one), None)
 
 
 def _release_quietly(association: ArchiveAssociation) -> None:

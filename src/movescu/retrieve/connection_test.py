@@ -9,7 +9,6 @@ The caller shows the steps and maps failures to exit codes.
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +18,7 @@ from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, SUCCESS
 from movescu.errors import (
+    AssociationAbortedError,
     ConnectError,
     DestinationUnknownError,
     DirectoryNotWritableError,
@@ -33,6 +33,7 @@ from movescu.retrieve.client import Client
 from movescu.retrieve.config import MODELS
 from movescu.services.echo import EchoSCU
 from movescu.services.move import MoveSCU
+from movescu.storage import files
 from movescu.storage.durability import Durability
 from movescu.storage.options import StorageOptions
 from movescu.storage.writer import OutputDirectory
@@ -171,6 +172,9 @@ class _Way:
         return StepResult.OK, f"{config.archive.title} accepts {config.ae_title}", ""
 
     def _release(self, connection: Connection) -> None:
+        if self._connection is None:
+            connection.close()
+            return
         with contextlib.suppress(MovescuError):  # the steps are over
             connection.release(Deadline(self._config.timeouts.acse or _PATIENCE, "releasing the association"))
 
@@ -229,7 +233,7 @@ class _Way:
             except StoreError as error:
                 hint = error.hint or "free some space, or choose another directory with --output-directory"
                 raise DirectoryNotWritableError(str(error), hint=hint) from error
-            room = os.statvfs(path)
+            room = files.statvfs(path)
         return StepResult.OK, f"{path!r} can be written to, {room.f_bavail * room.f_frsize / 1e9:.1f} GB are free", ""
 
     # -- the move destination ------------------------------------------------------------------------------------------
@@ -240,7 +244,13 @@ class _Way:
         Many archives look for the study first and give both the same answer.
         """
         archive, title = self._config.archive.title, self._config.move_destination
-        response = self._ask_for_nothing(title)
+        try:
+            response = self._ask_for_nothing(title)
+        except AssociationAbortedError as error:  # as Orthanc does with a calling title that it does not know
+            raise DestinationUnknownError(
+                f"{archive} aborts the association on C-MOVE: it may not know {title}",
+                hint=f"add to the archive's configuration: {self._own or f'{title} with its address and port'}",
+            ) from error
         if response.status == MOVE_DESTINATION_UNKNOWN:
             raise DestinationUnknownError(
                 f"{archive} does not know {title}: {_answer(response)}",
@@ -265,7 +275,11 @@ class _Way:
         silence = self._silence("the answer to C-MOVE")
         scu = MoveSCU(self._exchange, context, destination)
         scu.request(make_identifier(keys).encode(context.transfer_syntax), silence)
-        *_, response = scu.responses(silence)
+        try:
+            *_, response = scu.responses(silence)
+        except PeerError:
+            self._connection = None  # it has ended, or is out of step: nothing is left to release
+            raise
         return response
 
     # -- common to several steps ---------------------------------------------------------------------------------------

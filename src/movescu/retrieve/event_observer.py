@@ -6,10 +6,10 @@ Study and series of an object are read from the start of its data set while it a
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu.dataset.peek import Peek
 from movescu.events import AssociationEvent, EndEvent, ObjectEvent, RejectedContext, ResponseEvent, RetryEvent
 from movescu.retrieve.observer import Observer
@@ -74,7 +74,7 @@ class EventObserver(Observer):
                 study_instance_uid=uids.get(_STUDY, ""),
                 series_instance_uid=uids.get(_SERIES, ""),
                 size=size,
-                seconds=0.0 if peeking is None else time.monotonic() - peeking.begun,
+                seconds=0.0 if peeking is None else clock.now() - peeking.begun,
                 status=status,
                 error=error,
             )
@@ -160,7 +160,7 @@ class _Peeking:
 
     def __init__(self, incoming: Incoming) -> None:
         self.peek = Peek(incoming.context.transfer_syntax, (_STUDY, _SERIES))
-        self.begun = time.monotonic()
+        self.begun = clock.now()
 
 
 def end_event(result: Result, *, cancelled: bool = False, row: int | None = None) -> EndEvent:

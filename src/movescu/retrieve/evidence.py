@@ -12,18 +12,26 @@ if TYPE_CHECKING:
 class Evidence(Record):
     """Evidence of a retrieve. Every field is evidence of failure; a retrieve with none of them is complete.
 
-    ``statuses``: of the final responses. ``failed``: sub-operations that the archive counts or lists as failed.
-    ``short``: objects that the archive counts as delivered to us, less those that arrived. ``not_stored``: objects that
-    arrived but were refused or could not be written. ``broken_off``: objects whose transfer broke off. ``cut_off``:
-    storage associations still open when a timeout expired. ``lost``: the association with the archive ended before a
-    final response. ``cancelled``: we sent C-CANCEL or abandoned the retrieve. ``missing``: objects that C-FIND listed
-    and that were not stored. ``unlisted``: C-FIND failed where a list was wanted. ``nothing_found``: C-FIND listed
-    nothing for the request or for one of its unique keys; or, without a wanted list, the archive counted no object and
-    none arrived. ``unflushed``: stored objects could not be flushed to the disk.
+    Of the archive's responses: ``statuses``: of the final responses. ``failed``: sub-operations that the archive counts
+    or lists as failed. ``remaining``: sub-operations that a final response counts as not carried out, unless we
+    cancelled. ``lost``: the association with the archive ended before a final response.
+
+    Of the objects: ``short``: objects that the archive counts as delivered to us, less those that arrived.
+    ``not_stored``: objects that arrived but were refused or could not be written. ``broken_off``: objects whose
+    transfer broke off. ``cut_off``: storage associations still open when a timeout expired.
+
+    Of the archive's list (C-FIND): ``missing``: objects that it has and that were not stored. ``unlisted``: a list was
+    wanted and could not be had, or not all of it. ``nothing_found``: it has nothing for the request; or,
+    without a wanted list, the archive counted no object and none arrived. ``unfound``: unique keys for which it has
+    nothing, while it has something for others.
+
+    Of our side: ``cancelled``: we sent C-CANCEL or abandoned the retrieve. ``unflushed``: stored objects could not be
+    flushed to the disk.
     """
 
     statuses: tuple[int, ...] = ()
     failed: int = 0
+    remaining: int = 0
     short: int = 0
     not_stored: int = 0
     broken_off: int = 0
@@ -33,15 +41,18 @@ class Evidence(Record):
     missing: int = 0
     unlisted: bool = False
     nothing_found: bool = False
+    unfound: int = 0
     unflushed: bool = False
 
 
 def joined(evidence: Iterable[Evidence]) -> Evidence:
     """Return the combined evidence of several requests."""
     every = tuple(evidence)
+    nothing = [one.nothing_found for one in every]
     return Evidence(
         statuses=tuple(status for one in every for status in one.statuses),
         failed=sum(one.failed for one in every),
+        remaining=sum(one.remaining for one in every),
         short=sum(one.short for one in every),
         not_stored=sum(one.not_stored for one in every),
         broken_off=sum(one.broken_off for one in every),
@@ -50,6 +61,7 @@ def joined(evidence: Iterable[Evidence]) -> Evidence:
         cancelled=any(one.cancelled for one in every),
         missing=sum(one.missing for one in every),
         unlisted=any(one.unlisted for one in every),
-        nothing_found=any(one.nothing_found for one in every),
+        nothing_found=bool(every) and all(nothing),
+        unfound=sum(one.unfound for one in every) + (0 if all(nothing) else sum(nothing)),
         unflushed=any(one.unflushed for one in every),
     )

@@ -6,24 +6,25 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 
+from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.errors import InventoryError, PeerError, StoreError, UsageError
-from movescu.retrieve.attempts import AttemptLoop, RequestState, joined
+from movescu.retrieve.attempts import AttemptLoop
+from movescu.retrieve.request_state import RequestState, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from queue import SimpleQueue
-    from typing import Protocol, Self
+    from typing import Final, Protocol, Self
 
     from movescu.events import Event, EventSink
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
     from movescu.retrieve.observer import Observer
+    from movescu.retrieve.parts import Part
     from movescu.retrieve.result import Result
     from movescu.retrieve.storage_server import StorageServer
     from movescu.storage.target import Target
@@ -43,7 +44,13 @@ if TYPE_CHECKING:
             """Register a running retrieve. Return True if it is the only one."""
 
         def end(self, one: Retrieve) -> None:
-            """Unregister a retrieve."""
+            """Note that a retrieve receives no more objects."""
+
+        def expect(self, one: Retrieve) -> None:
+            """Have ``close`` end a retrieve that is about to run. Raise ``UsageError`` if closed."""
+
+        def finish(self, one: Retrieve) -> None:
+            """Forget a retrieve that has ended."""
 
         def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
             """Return an association for a retrieve."""
@@ -53,6 +60,12 @@ if TYPE_CHECKING:
 
         def observers(self, further: Sequence[Observer]) -> Observer | None:
             """Return the client's observers and further ones as one, None if there are none."""
+
+
+_ABORT_SECONDS: Final = 10.0
+"""Seconds. Wait for a cancelled retrieve before it loses the archive."""
+_LAST_SECONDS: Final = 2.0
+"""Seconds. Wait for it after that."""
 
 
 class Retrieve:
@@ -79,16 +92,20 @@ class Retrieve:
         self._observers: list[Observer] = []
         self._happened: SimpleQueue[Event | None] | None = None
         self._failure: BaseException | None = None
-        self._cancelled = threading.Event()
+        self._cancelled = clock.Event()
         self._association: ArchiveAssociation | None = None
         self._loop: AttemptLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: clock.Thread | None = None
+        self._runner: clock.Thread | None = None
+        self._ended = clock.Event()
         self._result: Result | None = None
         self._error: BaseException | None = None
         self.states: list[RequestState] = []
         """State of each request, or one state of requests that share their attempts."""
         self.waited = False
         """Whether objects were awaited after a final response."""
+        self.on_leave: Callable[[ArchiveAssociation], None] | None = None
+        """Ends the association with the archive as soon as nothing is left to request. Default: the client keeps it."""
         self._judging = False
 
     @property
@@ -121,19 +138,40 @@ class Retrieve:
         self._client.server.wake()
 
     def abort(self) -> None:
-        """Cancel, and wait for the thread for a limited time."""
+        """Cancel, and wait for the end for a limited time."""
         self.cancel()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(10)
+        self.settle(_ABORT_SECONDS)
+
+    def settle(self, seconds: float) -> None:
+        """Wait for the end, that of the flush included, for a limited time; then lose the archive.
+
+        Nothing in the retrieve's own thread.
+        """
+        if self._runner is clock.current_thread():
+            return
+        if not self._ended.wait(seconds):
+            if (association := self._association) is not None:
+                association.interrupt()
+            self._ended.wait(_LAST_SECONDS)
+        if self._thread is not None and self._ended.is_set():
+            self._thread.join()
+
+    @property
+    def started(self) -> bool:
+        """Whether the retrieve has a thread of its own."""
+        return self._thread is not None
 
     def start(self) -> Self:
         """Start the retrieve in its own thread."""
-        import queue  # late: needed with a thread alone
-
-        self._happened = queue.SimpleQueue()
+        self._happened = clock.queue()
         self.observe(self._happened.put)
-        self._thread = threading.Thread(target=self._run_noting, name="movescu-retrieve", daemon=True)
-        self._thread.start()
+        self._client.expect(self)
+        self._thread = clock.Thread(target=self._run_noting, name="movescu-retrieve", daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:  # the system's limit of threads
+            self._client.finish(self)
+            raise
         return self
 
     def _run_noting(self) -> None:
@@ -171,6 +209,19 @@ class Retrieve:
                 self._thread.join()
             self._happened.put(None)  # so that a second iteration ends too
 
+    def proven(self, level: str = "STUDY") -> Iterator[Part]:
+        """Yield the studies (or with SERIES, series) that the archive's list proves complete, after the end.
+
+        None without a list (``Retry.verify`` or ``resume``), or if the objects could not be flushed.
+        """
+        from movescu.retrieve.parts import is_complete, parts_of  # late: needed by few
+
+        if self.result().evidence.unflushed:
+            return
+        for state in self.states:
+            if state.inventory is not None and is_complete(state):
+                yield from parts_of(state.inventory, level)
+
     # -- the steps of a retrieve ---------------------------------------------------------------------------------------
 
     def observe(self, sink: EventSink) -> None:
@@ -188,15 +239,17 @@ class Retrieve:
 
     def run(self) -> Result:
         """Run the retrieve in this thread and return the result; see ``Client.retrieve``."""
-        begun = time.monotonic()
-        alone = self._client.begin(self)
+        begun = clock.now()
+        self._runner = clock.current_thread()
         try:
-            self._result = self._run(begun, alone=alone)
+            self._result = self._run(begun, alone=self._client.begin(self))
         except BaseException as error:
             self._error = error
             raise
         finally:
             self._judging = False
+            self._client.finish(self)
+            self._ended.set()
             if self._happened is not None:
                 self._happened.put(None)
         if self._failure is not None:
@@ -220,7 +273,7 @@ class Retrieve:
             if not ended:
                 client.end(self)
         if observer is not None:
-            observer.ended(result, time.monotonic() - begun, self._row, cancelled=self.cancelled)
+            observer.ended(result, clock.now() - begun, self._row, cancelled=self.cancelled)
         return result
 
     @contextlib.contextmanager
@@ -258,6 +311,7 @@ class Retrieve:
                 alone=alone,
                 row=self._row,
                 closing=self._client.closing and number == len(groups),
+                complete=lambda: self._leave(association),
             )
             if self.cancelled:
                 loop.cancel()
@@ -300,6 +354,11 @@ class Retrieve:
                 return ()
         return tuple(resolved)
 
+    def _leave(self, association: ArchiveAssociation) -> None:
+        self.waited |= self._loop is not None and self._loop.waited
+        if self.on_leave is not None and association.is_open:
+            self.on_leave(association)
+
     def _judged(self) -> Result:
         """Flush the target and return the result."""
         result = joined(self.states, self._client.server.rejected)
@@ -312,3 +371,14 @@ class Retrieve:
                 evidence = replace(result.evidence, unflushed=True)
                 result = replace(result, evidence=evidence, errors=(*result.errors, str(error)))
         return result
+
+
+def settle(retrieves: Sequence[Retrieve], seconds: float, *, abort: bool) -> None:
+    """Wait for the end of cancelled retrieves, for a limited time in all.
+
+    ``abort``: not for those in threads of the caller, who wants to end.
+    """
+    until = clock.now() + seconds
+    for one in retrieves:
+        if one.started or not abort:
+            one.settle(max(until - clock.now(), 0.0))

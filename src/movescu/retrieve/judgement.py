@@ -5,9 +5,11 @@ that arrived, were stored or broke off, and the archive's list (C-FIND). ``judge
 of evidence of failure is a ``Reason`` with the best outcome that it leaves possible; the outcome of a retrieve is the
 worst of these. The judgement is therefore monotone: more evidence of failure never makes an outcome better.
 
-In particular, a list never overrides a later statement of the archive. That every object of an older list was stored
-does not undo a final status, a failed count or a broken-off object: the archive may have objects that its list did not.
-Only another attempt undoes them, with a list made after them (``attempts``): its evidence then replaces theirs.
+An archive contradicts its own list by a final status, a failed or remaining count, objects counted and not arrived,
+or by ending the association. A list made before such a statement never overrides it: the archive may have objects that
+this list did not. A list made after it decides, together with the stored objects: ``request_state.Statement`` says when
+a list accounts for a statement, which is then no evidence any more. Nothing undoes that objects are missing, that there
+was no list, or that the disk failed.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class Outcome(StrEnum):
     """Outcome of a retrieve, from best to worst."""
 
     COMPLETE = "complete"
+    NOT_FOUND = "not found"
     INCOMPLETE = "incomplete"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -43,13 +46,15 @@ class Reason(Enum):
     STOPPED = "the archive cancelled, unasked", Outcome.INCOMPLETE
     WARNED = "final status of warning", Outcome.INCOMPLETE
     COUNTED_AS_FAILED = "failed sub-operations", Outcome.INCOMPLETE
+    REMAINING = "sub-operations not carried out", Outcome.INCOMPLETE
     SHORT = "counted as delivered and not arrived", Outcome.INCOMPLETE
     NOT_STORED = "arrived and not stored", Outcome.INCOMPLETE
     BROKEN_OFF = "transfer broke off", Outcome.INCOMPLETE
     CUT_OFF = "time over", Outcome.INCOMPLETE
     MISSING = "listed and not here", Outcome.INCOMPLETE
     UNLISTED = "no list to verify with", Outcome.INCOMPLETE
-    NOTHING_FOUND = "nothing found", Outcome.INCOMPLETE
+    NOTHING_FOUND = "nothing found", Outcome.NOT_FOUND
+    UNFOUND = "not everything found", Outcome.INCOMPLETE
     UNFLUSHED = "not flushed to the disk", Outcome.INCOMPLETE
 
     def __init__(self, words: str, outcome: Outcome) -> None:
@@ -67,6 +72,7 @@ _TESTS: Final[dict[Reason, Callable[[Evidence], object]]] = {
     Reason.STOPPED: lambda e: CANCEL in e.statuses and not e.cancelled,
     Reason.WARNED: lambda e: SUB_OPERATIONS_WITH_FAILURES in e.statuses,
     Reason.COUNTED_AS_FAILED: lambda e: e.failed,
+    Reason.REMAINING: lambda e: e.remaining,
     Reason.SHORT: lambda e: e.short,
     Reason.NOT_STORED: lambda e: e.not_stored,
     Reason.BROKEN_OFF: lambda e: e.broken_off,
@@ -74,6 +80,7 @@ _TESTS: Final[dict[Reason, Callable[[Evidence], object]]] = {
     Reason.MISSING: lambda e: e.missing,
     Reason.UNLISTED: lambda e: e.unlisted,
     Reason.NOTHING_FOUND: lambda e: e.nothing_found,
+    Reason.UNFOUND: lambda e: e.unfound,
     Reason.UNFLUSHED: lambda e: e.unflushed,
 }
 

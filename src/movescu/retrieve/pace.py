@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu.errors import UsageError
 from movescu.retrieve.observer import Observer
 
@@ -28,7 +27,7 @@ class Pace(Observer):
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
         self._next = 0.0
 
     def fragments(self, incoming: Incoming, fragments: tuple[memoryview, ...]) -> None:  # noqa: ARG002 - of its base
@@ -38,11 +37,11 @@ class Pace(Observer):
     def take(self, size: int) -> None:
         """Wait until ``size`` more bytes are within the rate."""
         with self._lock:
-            now = time.monotonic()
+            now = clock.now()
             self._next = max(self._next, now - _BURST) + size / self._rate
             left = self._next - now
         if left > 0:
-            time.sleep(left)
+            clock.sleep(left)
 
 
 def parse_rate(text: str) -> float:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
-from movescu.dataset.values import element, pad
 from movescu.errors import IgnoredKeyError, UsageError
 from movescu.query.identifier import Identifier
+from movescu.query.key import Key
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
-from movescu.query.match import Attribute, Match
 from movescu.query.scope import LEVELS, Scope, keyword
 from movescu.query.selection import Selection
 from movescu.retrieve.search import Search
@@ -22,6 +21,7 @@ from movescu.retrieve.search import Search
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from movescu.query.match import Match
     from movescu.query.selection import Condition
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
@@ -127,23 +127,18 @@ def _requests(matches: Iterable[Match], model: str) -> Iterator[Identifier]:
 
 def _request(members: list[Match], model: str) -> Identifier:
     first = members[0]
-    values = {LEVEL: Attribute(b"CS", pad(first.level.encode(), b" "))}
+    keys = [Key(LEVEL, b"CS", first.level.encode())]
     own = MODELS[model]
     for level in (name for name in own if LEVELS.index(name) <= LEVELS.index(first.level)):
         tag = UNIQUE_KEYS[level]
         if level == first.level and level != "PATIENT":
-            values[tag] = Attribute(
-                b"UI", pad("\\".join(one.uid for one in members).encode("latin-1", "replace"), b"\0")
-            )
+            keys.append(Key(tag, b"UI", "\\".join(one.uid for one in members).encode("latin-1", "replace")))
         elif first.texts(tag):
-            values[tag] = first.attributes[tag]
-    patient = values.get(UNIQUE_KEYS["PATIENT"])
-    if patient is not None and not patient.value.isascii() and patient.terms != ("",):
-        terms = "\\".join(patient.terms).encode()
-        values[SPECIFIC_CHARACTER_SET] = Attribute(b"CS", pad(terms, b" "))
-    return Identifier(
-        b"".join(element(tag, one.vr.decode("latin-1"), one.value) for tag, one in sorted(values.items()))
-    )
+            keys.append(Key(tag, first.attributes[tag].vr, first.attributes[tag].value))
+            if not keys[-1].value.isascii() and first.attributes[tag].terms != ("",):
+                terms = "\\".join(first.attributes[tag].terms).encode()
+                keys.append(Key(SPECIFIC_CHARACTER_SET, b"CS", terms))
+    return Identifier(keys)
 
 
 _PLURALS: Final = {"PATIENT": "patients", "STUDY": "studies", "SERIES": "series", "IMAGE": "objects"}

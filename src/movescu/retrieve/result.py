@@ -17,7 +17,7 @@ class Result(Record):
     """Result of a retrieve: final responses, objects that arrived, and the evidence for ``judgement``.
 
     ``stored``, ``failed``: objects that arrived and were stored, or not. ``size``: bytes of their data sets.
-    ``arrived``: objects that arrived, repetitions included.
+    ``arrived``: objects that arrived for the request, stored or not; one that arrived twice for a request counts once.
     """
 
     responses: tuple[MoveResponse, ...]
@@ -67,7 +67,7 @@ class Result(Record):
 
     @property
     def outcome(self) -> str:
-        """``complete``, ``incomplete``, ``cancelled`` or ``failed``; see ``judgement``."""
+        """``complete``, ``not found``, ``incomplete``, ``cancelled`` or ``failed``; see ``judgement``."""
         return self.judgement.outcome.value
 
     @property

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
-from movescu.dataset.values import element, key_vr, pad
+from movescu.dataset.values import key_vr, pad
 from movescu.dictionary.uids import PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
 from movescu.dimse.status import StatusClass
 from movescu.errors import (
@@ -30,11 +30,12 @@ from movescu.errors import (
     PeerError,
 )
 from movescu.query.identifier import Identifier
+from movescu.query.key import Key
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.match import COUNTS, RETURN_KEYS, Attribute, Match, attributes_of, count_attribute
-from movescu.query.matching import PATIENT_ID, Key, is_empty, key_set, matches
+from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
 from movescu.query.scope import LEVELS, Scope, is_usable, keyword, level_of
-from movescu.query.selection import most_studies, too_many_studies
+from movescu.query.selection import most_studies, pattern_of, too_many_studies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -75,7 +76,8 @@ class Search:
         self._scope.level = self.level = level or self._scope.level
         self._patterns = patterns
         self._max_studies = max_studies
-        self._given = key_set(identifier.data)
+        self._given = {key.tag: key for key in identifier if key.tag & 0xFFFF}
+        self._terms = identifier.terms
         self._class = self._sop_class()
         self._patient_root = self._class != STUDY_ROOT_FIND
         self._levels = LEVELS[0 if self._patient_root else 1 :]
@@ -170,7 +172,7 @@ class Search:
             known = above.text(tag) if above is not None and name != level else ""
             if known and not relational:
                 keys[tag] = _unique_key(tag, known, above)
-            elif tag in self._given and not self._given[tag].is_universal:
+            elif tag in self._given and not is_universal(self._given[tag]):
                 keys[tag] = self._given[tag]
             else:
                 keys[tag] = _unique_key(tag, "\\".join(values))
@@ -204,7 +206,10 @@ class Search:
         own = [
             tag
             for tag, key in self._given.items()
-            if is_empty(key.value) and (level_of(tag) or self.level) in names and tag not in _NOT_RETURNED
+            if is_empty(key.value)
+            and not key.items
+            and (level_of(tag) or self.level) in names
+            and tag not in _NOT_RETURNED
         ]
         return tuple(dict.fromkeys((*tags, *own)))
 
@@ -213,7 +218,7 @@ class Search:
     ) -> Iterator[Match]:
         """Send one C-FIND and yield the matches among its answers."""
         upper = frozenset(UNIQUE_KEYS[name] for name in self._levels[: self._levels.index(level)])
-        answers = _Answers(level, {tag: self._test(key) for tag, key in keys.items()}, above, upper)
+        answers = _Answers(level, {tag: self._test(key) for tag, key in keys.items()}, above, upper, self._terms)
         identifier = self._identifier(level, keys, wanted)
         final: FindResponse | None = None
         try:
@@ -236,23 +241,23 @@ class Search:
 
     def _test(self, key: Key) -> Key:
         """Return the key that answers are compared with: a pattern, where patterns are meant."""
-        return Key(0, b"LO", key.value.strip(b"\0 "), key.terms) if self._is_pattern(key) else key
+        return pattern_of(key.value) if self._is_pattern(key) else key
 
     def _is_pattern(self, key: Key) -> bool:
-        return self._patterns and key.is_literal and (b"*" in key.value or b"?" in key.value)
+        literal = key.vr == b"UI" or key.tag == PATIENT_ID
+        return self._patterns and literal and (b"*" in key.value or b"?" in key.value)
 
     def _identifier(self, level: str, keys: Mapping[int, Key], wanted: Iterable[int]) -> Identifier:
-        encoded = {LEVEL: element(LEVEL, "CS", pad(level.encode("ascii"), b" "))}
-        character_set = self._scope.character_set
-        for key in (*keys.values(), *((character_set,) if character_set is not None else ())):
-            # No archive matches wild cards in UIDs (PS3.4 C.2.2.2.1): all are requested, and matched here.
-            value = b"" if key.vr == b"UI" and self._is_pattern(key) else key.value
-            encoded[key.tag] = element(key.tag, key.vr.decode("ascii"), value)
-        for tag in wanted:
-            given = self._given.get(tag)
-            vr = key_vr(tag) or "UN" if given is None else given.vr.decode("ascii")
-            encoded.setdefault(tag, element(tag, vr, b""))
-        return Identifier(b"".join(encoded[tag] for tag in sorted(encoded)))
+        # No archive matches wild cards in UIDs (PS3.4 C.2.2.2.1): all are requested, and matched here.
+        sent = [Key(key.tag, key.vr) if key.vr == b"UI" and self._is_pattern(key) else key for key in keys.values()]
+        if self._scope.character_set is not None:
+            sent.append(self._scope.character_set)
+        returned = (Key(tag, self._vr(tag)) for tag in wanted)
+        return Identifier((Key(LEVEL, b"CS", level.encode()), *sent, *returned))
+
+    def _vr(self, tag: int) -> bytes:
+        given = self._given.get(tag)
+        return (key_vr(tag) or "UN").encode() if given is None else given.vr
 
     # -- Modalities in Study, of archives that do not know it --------------------------------------------------------
 
@@ -279,17 +284,26 @@ _NOT_RETURNED: Final = frozenset((LEVEL, SPECIFIC_CHARACTER_SET, *UNIQUE_KEYS.va
 class _Answers:
     """The answers to one C-FIND, each compared with the keys sent.
 
-    ``upper``: tags of the unique keys of the levels above, which answers need not have.
+    ``upper``: tags of the unique keys of the levels above, which answers need not have. ``terms``: character set of
+    the keys.
     """
 
-    def __init__(self, level: str, keys: Mapping[int, Key], above: Match | None, upper: frozenset[int]) -> None:
+    def __init__(
+        self,
+        level: str,
+        keys: Mapping[int, Key],
+        above: Match | None,
+        upper: frozenset[int],
+        terms: tuple[str, ...],
+    ) -> None:
         self._level = level
         self._own = UNIQUE_KEYS[level]
-        self._keys = {tag: key for tag, key in keys.items() if not (key.is_universal and tag != self._own)}
+        self._keys = {tag: key for tag, key in keys.items() if not (is_universal(key) and tag != self._own)}
         self._above = {} if above is None else above.attributes
         self._seen: set[str] = set()
         self._number = 0
         self._upper = upper
+        self._terms = terms
         self._silent = dict.fromkeys((tag for tag in self._keys if tag != self._own and tag not in upper), 0)
         self._dropped: list[str] = []
         self._contradicted: dict[int, None] = {}
@@ -318,11 +332,14 @@ class _Answers:
     def _agrees(self, tag: int, found: Attribute | None) -> bool:
         """Return True if an answer matches a key; unique keys of the levels above may be missing from it."""
         key, value = self._keys[tag], b"" if found is None else found.value
-        if is_empty(value) and not key.is_universal:
+        if is_empty(value) and not is_universal(key):
             if tag in self._silent:
                 self._silent[tag] += 1
             return tag in self._upper
-        return matches(key, value, ("",) if found is None else found.terms)
+        terms = ("",) if found is None else found.terms
+        if tag in self._upper and found is not None and not value.isascii():  # the bytes of the level above, sent back
+            return is_universal(key) or key.value == value.strip(b"\0 ")
+        return matches(key, value, terms, self._terms)
 
     def end(self) -> None:
         """Warn of dropped answers. Raise ``IgnoredKeyError`` if no answer had a value for a key."""
@@ -346,8 +363,8 @@ def _unique_key(tag: int, value: str, match: Match | None = None) -> Key:
     """Return a unique key; the bytes of a match's own value are sent back unchanged."""
     vr = b"LO" if tag == PATIENT_ID else b"UI"
     if match is not None and value and (known := match.attributes.get(tag)) is not None:
-        return Key(tag, vr, known.value, known.terms)
-    return Key(tag, vr, pad(value.encode("latin-1", "replace"), b" " if vr == b"LO" else b"\0"))
+        return Key(tag, vr, known.value.strip(b"\0 "))
+    return Key(tag, vr, value.encode("latin-1", "replace"))
 
 
 def _names(tags: Iterable[int]) -> str:

@@ -9,8 +9,8 @@ object arrives and none is counted.
 from __future__ import annotations
 
 import contextlib
-import threading
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import VERIFICATION, may_be_storage, storage_classes
 from movescu.errors import StoreError
@@ -63,9 +63,9 @@ class StorageServer:
         self.tally = Tally()
         """Objects of all rounds."""
         self._rounds: tuple[Round, ...] = ()
-        self._changing = threading.Lock()
+        self._changing = clock.Lock()
         self._scp: StorageSCP | None = None
-        self._serving = threading.Lock()
+        self._serving = clock.Lock()
         self.listener: Listener | None = None
 
     def open(self) -> None:

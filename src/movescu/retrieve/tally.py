@@ -6,10 +6,8 @@ with the objects that arrive for them. ``evidence_of`` makes ``Evidence`` from a
 
 from __future__ import annotations
 
-import threading
-import time
-
-from movescu.dimse.status import CANCEL, SUCCESS
+from movescu._runtime import clock
+from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
 from movescu.retrieve.evidence import Evidence
 
 TYPE_CHECKING = False
@@ -47,7 +45,7 @@ class Tally:
         self.uids: set[str] | None = set() if remember else None
         """SOP instance UIDs of stored objects; None unless remembered."""
         self._again = 0
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
 
     @property
     def arrived(self) -> int:
@@ -99,11 +97,14 @@ class Round:
 
     ``tally``: of this round. Default: a new one. ``wanted``: SOP instance UIDs of the requested objects. Default: None,
     unknown. ``row``: see ``events``. ``total``: tally of all attempts. ``target``: stores the objects. Default: the
-    server's. ``observer``: notified of the objects. ``satisfied``: returns whether all wanted objects are stored,
-    whatever the archive counts.
+    server's. ``observer``: notified of the objects. ``satisfied``: returns whether all listed objects are stored.
+    Default: None, without a list. ``titles``: AE titles that a Move Originator of this round may have. Default: any.
+
+    What belongs to a round is defined here: an object whose Move Originator is one of ``titles`` or absent (PS3.7
+    9.1.1.1.6). An object that arrives twice for one request counts once: it makes up for no other.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, each with a default
         self,
         tally: Tally | None = None,
         *,
@@ -112,16 +113,25 @@ class Round:
         total: Tally | None = None,
         target: Target | None = None,
         observer: Observer | None = None,
-        satisfied: Callable[[], bool] = lambda: False,
+        satisfied: Callable[[], bool] | None = None,
+        titles: frozenset[str] = frozenset(),
     ) -> None:
         self.tally = Tally() if tally is None else tally
         self.responses: list[MoveResponse] = []
+        self.arrived = 0
+        """Number of objects of this round that arrived, stored or not; a repetition counts once per request."""
+        self._titles = titles
+        self._seen: set[int] = set()  # hashes of SOP instance UIDs
+        self._again: dict[int, int] = {}
+        self._counting = clock.Lock()
         self.message_ids: set[int] = set()
         self.wanted = wanted
         self.extra: set[str] = set()
         """SOP instance UIDs of objects that arrived unwanted; at most 1000."""
         self.lost = False
         """Whether the association with the archive ended before a final response."""
+        self.cancel_sent = False
+        """Whether C-CANCEL was sent for one of the requests."""
         self.row = row
         self.total = total
         self.target = target
@@ -132,13 +142,32 @@ class Round:
 
     def count(self, received: Received) -> None:
         """Count an object that arrived for this round."""
-        self.touched = time.monotonic()
+        self.touched = clock.now()
         self.tally.count(received)
         if self.total is not None:
             self.total.count(received)
         uid = received.incoming.request.affected_sop_instance_uid
+        if self.belongs(received.incoming) and self._is_new(hash(uid)):
+            self.arrived += 1
         if self.wanted is not None and uid not in self.wanted and len(self.extra) < _REPORTED:
             self.extra.add(uid)
+
+    def belongs(self, incoming: Incoming) -> bool:
+        """Return True if the object may have been requested by this round."""
+        originator = (incoming.request.move_originator_ae_title or "").strip()
+        return not originator or not self._titles or originator in self._titles
+
+    def _is_new(self, uid: int) -> bool:
+        """Return True if the object had not arrived, or less often than there were requests, which may overlap."""
+        with self._counting:
+            if uid not in self._seen:
+                self._seen.add(uid)
+                return True
+            times = self._again.get(uid, 1)
+            if times >= len(self.message_ids):
+                return False
+            self._again[uid] = times + 1
+            return True
 
     def count_broken_off(self, incoming: Incoming) -> None:
         """Record an object of this round whose transfer broke off."""
@@ -147,27 +176,41 @@ class Round:
             self.total.count_broken_off(incoming)
 
 
-def evidence_of(
-    responses: Sequence[MoveResponse], tally: Tally, *, expected: int, cut_off: int, lost: bool, cancelled: bool
-) -> Evidence:
+def evidence_of(one: Round, *, expected: int, cut_off: int, cancelled: bool) -> Evidence:
     """Return the evidence of the requests of one attempt.
 
-    ``cancelled``: we sent C-CANCEL, so that the final status FE00 is what we asked for (PS3.4 table C.4-2).
+    ``expected``: objects that the archive counts as delivered to us. ``cancelled``: we sent C-CANCEL, so that a final
+    status FE00 or B000 and its remaining sub-operations are what we asked for (PS3.4 table C.4-2).
     """
-    obeyed = cancelled and any(response.status == CANCEL for response in responses)
+    obeyed = cancelled and any(response.status in _CANCELLED for response in one.responses)
+    statuses = tuple(response.status for response in one.responses)
     return Evidence(
-        statuses=tuple(response.status for response in responses),
-        failed=sum(max(response.failed or 0, len(response.failed_sop_instance_uids)) for response in responses),
-        short=max(expected - tally.arrived, 0),
-        not_stored=tally.failed,
-        broken_off=0 if obeyed else len(tally.broken_off),
+        statuses=tuple(CANCEL if status in _CANCELLED else status for status in statuses) if obeyed else statuses,
+        failed=sum(failed_of(response) for response in one.responses),
+        remaining=0 if obeyed else sum(response.remaining or 0 for response in one.responses),
+        short=max(expected - one.arrived, 0),
+        not_stored=one.tally.failed,
+        broken_off=0 if obeyed else len(one.tally.broken_off),
         cut_off=cut_off,
-        lost=lost,
+        lost=one.lost,
         cancelled=obeyed,
     )
 
 
+_CANCELLED: Final = (CANCEL, SUB_OPERATIONS_WITH_FAILURES)
+
+
+def failed_of(response: MoveResponse) -> int:
+    """Return the number of sub-operations that a final response, or a pending one before it, reports as failed."""
+    return max(response.failed or 0, response.pending_failed, len(response.failed_sop_instance_uids))
+
+
+def delivered_of(response: MoveResponse) -> int:
+    """Return the number of objects that a final response, or a pending one before it, counts as delivered."""
+    return max((response.completed or 0) + (response.warning or 0), response.pending_completed)
+
+
 def found_nothing(responses: Sequence[MoveResponse], tally: Tally) -> bool:
     """Return True if every request succeeded, the archive counted no object and none arrived."""
-    counted = any(one.completed or one.warning or one.failed for one in responses)
+    counted = any(delivered_of(one) or failed_of(one) for one in responses)
     return all(one.status == SUCCESS for one in responses) and not (counted or tally.arrived or tally.broken_off)

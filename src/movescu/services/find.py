@@ -59,9 +59,13 @@ class FindSCU:
         self._context = context
         self._message_id = 0
 
-    def request(self, identifier: bytes, deadline: Deadline) -> int:
-        """Send a C-FIND request, and return its message ID; ``identifier`` is in the context's transfer syntax."""
-        self._message_id = self._message_id % 0xFFFF + 1
+    def request(self, identifier: bytes, deadline: Deadline, message_id: int = 0) -> int:
+        """Send a C-FIND request, and return its message ID; ``identifier`` is in the context's transfer syntax.
+
+        ``message_id``: default 0, the one after the last request's.
+        """
+        self._message_id = message_id or self._message_id % 0xFFFF + 1
+        self._exchange.begin(self._message_id)
         message = CFindRQ(self._context.abstract_syntax, self._message_id)
         self._exchange.send(self._context.context_id, message, deadline, identifier)
         _log.info("C-FIND request sent (MsgID %d)", self._message_id)
@@ -83,6 +87,8 @@ class FindSCU:
             _, message = self._exchange.receive_response(deadline)
             response = self._check(message)
             final = status_class(response.status) is not StatusClass.PENDING
+            if final:
+                self._exchange.end(self._message_id)
             yield FindResponse(
                 response.message_id_being_responded_to,
                 response.status,

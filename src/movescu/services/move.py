@@ -6,14 +6,14 @@ Sends a request and yields its responses one by one, the final one with its Fail
 
 from __future__ import annotations
 
-import time
-
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import Record
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
 from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
-from movescu.errors import AbortReason, DataSetError, ProtocolError
+from movescu.errors import AbortReason, DataSetError, ProtocolError, TimedOutError
+from movescu.transport.deadlines import Silence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.move")
 
 _FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
+_LIST_SECONDS: Final = 2.0
+"""Seconds. Silence after a final response after which the list that it announces is given up."""
 MAXIMUM_IDENTIFIER: Final = 16 << 20
 """Longest identifier of a final response that is read, in bytes; a list of 100,000 failed UIDs has 6.5 MB."""
 
@@ -34,7 +36,9 @@ MAXIMUM_IDENTIFIER: Final = 16 << 20
 class MoveResponse(Record):
     """A C-MOVE response (PS3.7 table 9.1-4); a count is None if the archive left it out.
 
-    ``failed_sop_instance_uids``: of a final response (PS3.4 C.4.2.1.4.2). Default: empty.
+    ``failed_sop_instance_uids``: of a final response (PS3.4 C.4.2.1.4.2). Default: empty. ``pending_completed``,
+    ``pending_failed``: of a final response: the highest counts of the pending ones before it, those with warnings among
+    the completed. Default: 0.
     """
 
     message_id: int
@@ -46,6 +50,8 @@ class MoveResponse(Record):
     error_comment: str = ""
     offending_elements: tuple[int, ...] = ()
     failed_sop_instance_uids: tuple[str, ...] = ()
+    pending_completed: int = 0
+    pending_failed: int = 0
 
     @property
     def status_class(self) -> StatusClass:
@@ -81,6 +87,8 @@ class MoveSCU:
         self._priority = priority
         self._message_id = 0
         self._counts: tuple[int | None, ...] = ()
+        self._completed = 0
+        self._failed = 0
         self._counted = 0.0
         self._uncounted = 0.0
 
@@ -93,10 +101,12 @@ class MoveSCU:
 
     def _note(self, response: CMoveRSP) -> None:
         counts = response.remaining, response.completed, response.failed, response.warning
+        self._completed = max(self._completed, (response.completed or 0) + (response.warning or 0))
+        self._failed = max(self._failed, response.failed or 0)
         if not any(count is not None for count in counts):
-            self._uncounted = time.monotonic()
+            self._uncounted = clock.now()
         elif counts != self._counts:
-            self._counts, self._counted = counts, time.monotonic()
+            self._counts, self._counted = counts, clock.now()
 
     def request(self, identifier: bytes, deadline: Deadline, message_id: int = 0) -> int:
         """Send a C-MOVE request, and return its message ID; ``identifier`` is in the context's transfer syntax.
@@ -104,6 +114,7 @@ class MoveSCU:
         ``message_id``: default 0, the one after the last request's.
         """
         self._message_id = message_id or self._message_id % 0xFFFF + 1
+        self._exchange.begin(self._message_id)
         message = CMoveRQ(self._context.abstract_syntax, self._message_id, self._destination, self._priority)
         self._exchange.send(self._context.context_id, message, deadline, identifier)
         _log.info("C-MOVE request sent (MsgID %d, destination %s)", self._message_id, self._destination)
@@ -128,10 +139,12 @@ class MoveSCU:
             response = self._check(message)
             self._note(response)
             final = status_class(response.status) is not StatusClass.PENDING
+            if final:
+                self._exchange.end(self._message_id)
             uids: tuple[str, ...] = ()
             if response.command_data_set_type != NO_DATA_SET:
                 if final:
-                    uids = self._failed_uids(deadline)
+                    uids = self._failed_uids()
                 else:
                     self._skip_data_set()
             yield MoveResponse(
@@ -144,6 +157,8 @@ class MoveSCU:
                 response.error_comment or "",
                 response.offending_elements,
                 uids,
+                self._completed if final else 0,
+                self._failed if final else 0,
             )
 
     def _check(self, message: Message) -> CMoveRSP:
@@ -160,13 +175,19 @@ class MoveSCU:
         if not self._read_pending:
             self._exchange.forget_data_set()
 
-    def _failed_uids(self, deadline: Deadline) -> tuple[str, ...]:
+    def _failed_uids(self) -> tuple[str, ...]:
+        """Return the Failed SOP Instance UID List; a list that is announced and does not follow is not waited for."""
         from movescu.dataset.transcoder import values_of  # late: most final responses have no list
 
         identifier = bytearray()
-        for fragment in self._exchange.data_set(deadline):
-            if len(identifier) < MAXIMUM_IDENTIFIER:
-                identifier += fragment
+        try:
+            for fragment in self._exchange.data_set(Silence(_LIST_SECONDS, "waiting for the list of failed objects")):
+                if len(identifier) < MAXIMUM_IDENTIFIER:
+                    identifier += fragment
+        except TimedOutError:
+            _log.warning("a final C-MOVE response announces a list of failed objects, and none arrived")
+            self._exchange.forget_data_set()
+            return ()
         if len(identifier) >= MAXIMUM_IDENTIFIER:
             _log.warning("the archive's list of failed objects is longer than %d bytes: ignored", MAXIMUM_IDENTIFIER)
             return ()

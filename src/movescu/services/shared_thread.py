@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import select
-import threading
-import time
+
+from movescu._runtime import clock
+from movescu.transport import network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ _WHILE: Final = 1.0  # seconds
 class _Seat:
     """An association; ``serve`` serves its next message, and returns True if there may be another."""
 
-    def __init__(self, exchange: Exchange, serve: Callable[[], bool], lock: threading.Lock) -> None:
+    def __init__(self, exchange: Exchange, serve: Callable[[], bool], lock: clock.Lock) -> None:
         self.exchange = exchange
         self.connection = exchange.connection
         self.serve = serve
-        self.changed = threading.Condition(lock)
+        self.changed = clock.Condition(lock)
         self.shared = False  # its own thread waits until it is given back
         self.alone = 0  # messages that its own thread still serves
         self.next_alone = _FEWEST
@@ -54,7 +55,7 @@ class Turns:
     """The storage associations of one SCP, and the thread that serves the shared ones."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
         self._seats: dict[int, _Seat] = {}  # by descriptor
         self._server: _Seat | None = None  # its thread serves the shared ones
         self._poll: select.epoll | None = None
@@ -89,15 +90,16 @@ class Turns:
         """Return when this thread has to serve the next message. Raise the error that the shared thread got."""
         if len(self._seats) < 2:
             return
-        if seat.alone or seat.connection.has_more or time.monotonic() < self._not_before:
+        if seat.alone or seat.connection.has_more or clock.now() < self._not_before:
             seat.alone = max(seat.alone - 1, 0)
             return
         with self._lock:
-            seat.connection.leave(time.monotonic())
+            seat.connection.leave(clock.now())
             seat.shared = True  # from here on the shared thread may serve it
             try:
                 if self._poll is None:
-                    self._poll = select.epoll()
+                    assert network.epoll is not None  # it has the constants above, too
+                    self._poll = network.epoll()
                 self._poll.register(seat.connection, _ASKED)
             except OSError:  # out of descriptors or memory
                 seat.shared = False
@@ -132,7 +134,7 @@ class Turns:
 
     def _is_served(self, seat: _Seat, events: int) -> bool:
         """Serve the message that has arrived, if no wait is needed; False if the association has to be given back."""
-        begun = time.monotonic()
+        begun = clock.now()
         if begun < self._not_before:
             return False
         if events != _READY:  # a newly registered socket is reported as writable, which is not a message
@@ -143,7 +145,7 @@ class Turns:
         except BaseException as error:  # noqa: BLE001 - raised again in the association's own thread
             seat.error = error
             return False
-        now = time.monotonic()
+        now = clock.now()
         if now - begun > _SLOW:
             self._not_before = now + _WHILE
         seat.connection.leave(now)

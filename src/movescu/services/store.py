@@ -68,8 +68,8 @@ _STATUS: Final = (
 class _RefusedError(MovescuError):
     """A C-STORE request is refused because of its command set."""
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, status: int, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
         self.status = status
 
 
@@ -130,7 +130,9 @@ class StorageSCP:
             try:
                 self._serve_messages(exchange, request.calling_ae_title)
             except PeerError as error:
-                if not isinstance(error, InterruptedConnectionError):
+                if isinstance(error, ProtocolError):
+                    _log.warning("storage association with %s aborted by this program: %s", connection.peer, error)
+                elif not isinstance(error, InterruptedConnectionError):
                     _log.warning("storage association with %s: %s", connection.peer, error)
                 raise
             connection.confirm_release(self._silence)
@@ -159,9 +161,11 @@ class StorageSCP:
         """
         context = exchange.connection.contexts[context_id]
         if isinstance(message, CStoreRQ) and exchange.data_set_announced:
-            self._store(exchange, Incoming(message, context, calling_ae_title))
+            incoming = Incoming(message, context, calling_ae_title, uid_has_blanks=exchange.uid_has_blanks)
+            self._store(exchange, incoming)
         elif isinstance(message, CEchoRQ):
             _log.info("received C-ECHO request (MsgID %d)", message.message_id)
+            exchange.connection.has_carried_echo = True
             response = CEchoRSP(message.message_id, codes.SUCCESS, message.affected_sop_class_uid)
             exchange.send(context_id, response, self._silence)
         else:
@@ -171,25 +175,44 @@ class StorageSCP:
             )
 
     def _store(self, exchange: Exchange, incoming: Incoming) -> None:
-        request = incoming.request
+        request, connection = incoming.request, exchange.connection
+        connection.has_carried_objects = connection.is_within_message = True
         if _log.isEnabledFor(INFO):
             _log.info("received store request (MsgID %d, %s)", request.message_id, incoming.prefix)
         try:
             received = self._receive(exchange, incoming)
         except PeerError:
-            if _refusal(incoming) is None:
+            if self._refusal(incoming) is None:
                 self._on_broken_off(incoming)
             raise
         self._on_received(received)
         response = encode_success(request) if received.error is None else _encode_failure(received, received.error)
         exchange.send_command(incoming.context.context_id, response, self._silence)
+        connection.is_within_message = False
         self._on_responded()
+
+    def _refusal(self, incoming: Incoming) -> _RefusedError | None:
+        """Return the refusal of an invalid command set (PS3.7 9.1.1.1.9), None for a valid one."""
+        request, abstract_syntax = incoming.request, incoming.context.abstract_syntax
+        if abstract_syntax == VERIFICATION or request.affected_sop_class_uid != abstract_syntax:
+            return _RefusedError(
+                "SOP class differs from that of its presentation context",
+                codes.SOP_CLASS_NOT_SUPPORTED,
+                hint="the sender has to use the presentation context of its class; no option accepts it",
+            )
+        if len(request.affected_sop_instance_uid) > MAXIMUM_UID_LENGTH and not self._policy.nonstandard:
+            return _RefusedError(
+                "SOP instance UID is longer than 64 characters",
+                codes.INVALID_SOP_INSTANCE,
+                hint="--accept-nonstandard with --bit-preserving (+B) stores it",
+            )
+        return None
 
     def _receive(self, exchange: Exchange, incoming: Incoming) -> Received:
         batches = exchange.data_set_batches(self._silence)
         size = 0
         try:
-            if unsound := _refusal(incoming):
+            if unsound := self._refusal(incoming):
                 raise unsound
             receiver = self._open_receiver(incoming)
             try:
@@ -208,7 +231,11 @@ class StorageSCP:
 
 def _encode_failure(received: Received, error: MovescuError) -> bytes:
     request = received.incoming.request
-    _log.error("object %s: %s", request.affected_sop_instance_uid, error)
+    refused = "not stored" if isinstance(error, StoreError) else "refused by this program"
+    hint = f"; {error.hint}" if error.hint else ""
+    _log.error(
+        "object %s is %s (status %04X): %s%s", request.affected_sop_instance_uid, refused, received.status, error, hint
+    )
     return encode_command(
         CStoreRSP(
             request.message_id,
@@ -233,16 +260,6 @@ def _status(error: MovescuError) -> int:
     if isinstance(error, _RefusedError):
         return error.status
     return next(status for kind, status in _STATUS if isinstance(error, kind))
-
-
-def _refusal(incoming: Incoming) -> _RefusedError | None:
-    """Return the refusal of an invalid command set (PS3.7 9.1.1.1.9), None for a valid one."""
-    request, abstract_syntax = incoming.request, incoming.context.abstract_syntax
-    if abstract_syntax == VERIFICATION or request.affected_sop_class_uid != abstract_syntax:
-        return _RefusedError("SOP class differs from that of its presentation context", codes.SOP_CLASS_NOT_SUPPORTED)
-    if len(request.affected_sop_instance_uid) > MAXIMUM_UID_LENGTH:
-        return _RefusedError("SOP instance UID is longer than 64 characters", codes.INVALID_SOP_INSTANCE)
-    return None
 
 
 def _comment(error: MovescuError) -> str:

@@ -10,11 +10,11 @@ they are committed.
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from enum import Enum
 
+from movescu._runtime import clock
 from movescu.errors import UsageError
+from movescu.storage import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,26 +51,26 @@ class Flusher:
     def __init__(self, directory: int, durability: Durability) -> None:
         self._directory = directory
         self._durability = durability
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
         self._few: list[str] = []
         self._folders: set[str] = set()
         self._many = False
         self._size = 0  # bytes since the last flush in the background
-        self._wake = threading.Event()
+        self._wake = clock.Event()
         self._finished = False
-        self._thread: threading.Thread | None = None
+        self._thread: clock.Thread | None = None
         self._failure: OSError | None = None
         self._syncfs: Callable[[int], None] | None = None
 
     def written(self, fd: int, name: str, size: int) -> None:
         """Note that a file of ``size`` bytes is about to get its name, a path below the directory."""
         if self._durability is Durability.OBJECT:
-            os.fsync(fd)
+            files.fsync(fd)
         elif self._durability is Durability.END:
             with self._lock:
                 alone = self._remember(name, size)
             if alone:
-                os.fsync(fd)
+                files.fsync(fd)
 
     def relied_on(self, fd: int, name: str, size: int) -> None:
         """Note a file of an earlier run, which may have ended before it was flushed."""
@@ -78,7 +78,7 @@ class Flusher:
             with self._lock:
                 alone = self._remember(name, size)
             if alone:
-                os.fsync(fd)
+                files.fsync(fd)
 
     def named(self, folder: int, fd: int = -1) -> None:
         """Note that a file was given its name in ``folder``, an open folder that is itself flushed.
@@ -88,8 +88,8 @@ class Flusher:
         """
         if self._durability is Durability.OBJECT:
             if fd >= 0:
-                os.fsync(fd)
-            os.fsync(folder)
+                files.fsync(fd)
+            files.fsync(folder)
 
     def _remember(self, name: str, size: int) -> bool:
         """Remember a file for ``finish``; True if it has to be flushed at once instead."""
@@ -98,13 +98,13 @@ class Flusher:
             self._few.append(name)
             if len(self._few) > _FEW:
                 self._many = True
-                self._syncfs = _find_syncfs()  # without it, the first few are still flushed at the end
+                self._syncfs = files.find_syncfs()  # without it, the first few are still flushed at the end
         self._folders.add(name.rpartition("/")[0])
         self._size += size
         if self._syncfs is not None and self._size >= _BEHIND:
             self._size = 0
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="movescu-flusher", daemon=True)
+                self._thread = clock.Thread(target=self._run, name="movescu-flusher", daemon=True)
                 self._thread.start()
             self._wake.set()
         return not among_few and self._syncfs is None
@@ -143,17 +143,17 @@ class Flusher:
                 self._flush(name)
             for name in _with_those_above(self._folders):
                 self._flush(name)
-            os.fsync(self._directory)
+            files.fsync(self._directory)
 
     def _flush(self, name: str) -> None:
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._directory)
+            fd = files.openat(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._directory)
         except FileNotFoundError:
             return  # someone has removed the file meanwhile: nothing is left to flush
         try:
-            os.fsync(fd)
+            files.fsync(fd)
         finally:
-            os.close(fd)
+            files.close(fd)
 
 
 def _with_those_above(folders: set[str]) -> set[str]:
@@ -164,21 +164,3 @@ def _with_those_above(folders: set[str]) -> set[str]:
             result.add(folder)
             folder = folder.rpartition("/")[0]  # noqa: PLW2901 - the next one up
     return result
-
-
-def _find_syncfs() -> Callable[[int], None] | None:
-    """Return Linux's ``syncfs``, which Python's ``os`` lacks; None if there is none."""
-    if not sys.platform.startswith("linux"):
-        return None
-    import ctypes  # late: slow to load, and needed for many files alone
-
-    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if function is None:
-        return None
-
-    def syncfs(fd: int) -> None:
-        if function(fd) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-
-    return syncfs

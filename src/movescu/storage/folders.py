@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
+
+from movescu._runtime import clock
+from movescu.storage import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,10 +33,11 @@ class Folder:
         """Close the descriptor."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
-            os.close(fd)
+            files.close(fd)
 
     def __del__(self) -> None:
-        self.close()
+        with contextlib.suppress(OSError):  # nothing was written to it
+            self.close()
 
 
 class Folders:
@@ -44,7 +47,7 @@ class Folders:
         self._directory = directory
         self._flushed = flushed
         self._kept: dict[str, Folder] = {}  # by path, least recently used first
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
 
     def get(self, path: str) -> Folder:
         """Return the folder of a path with ``/``; it and its parents are made if missing."""
@@ -65,14 +68,14 @@ class Folders:
         for part in path.split("/"):
             folder = Folder(_open_or_make(part, above.fd))
             if self._flushed:
-                os.fsync(above.fd)
+                files.fsync(above.fd)
             above = folder
         return above
 
 
 def _open_or_make(name: str, above: int) -> int:
     with contextlib.suppress(FileNotFoundError):
-        return os.open(name, _OPEN, dir_fd=above)
+        return files.openat(name, _OPEN, dir_fd=above)
     with contextlib.suppress(FileExistsError):  # another process was faster
-        os.mkdir(name, dir_fd=above)
-    return os.open(name, _OPEN, dir_fd=above)
+        files.mkdir(name, dir_fd=above)
+    return files.openat(name, _OPEN, dir_fd=above)

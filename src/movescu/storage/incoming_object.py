@@ -32,16 +32,23 @@ class ObjectReceiver(Protocol):
 
 
 class Incoming(Struct):
-    """An object about to be received: its request, its presentation context, and its sender's AE title."""
+    """An object about to be received: its request, its presentation context, and its sender's AE title.
+
+    ``uid_has_blanks``: the request's SOP instance UID had blanks, which were removed. Default: False.
+    """
 
     request: CStoreRQ
     context: Context
     calling_ae_title: str
+    uid_has_blanks: bool = False
 
-    def __init__(self, request: CStoreRQ, context: Context, calling_ae_title: str) -> None:
+    def __init__(
+        self, request: CStoreRQ, context: Context, calling_ae_title: str, *, uid_has_blanks: bool = False
+    ) -> None:
         self.request = request
         self.context = context
         self.calling_ae_title = calling_ae_title
+        self.uid_has_blanks = uid_has_blanks
 
     @property
     def sop_class_uid(self) -> str:

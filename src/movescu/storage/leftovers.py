@@ -26,10 +26,11 @@ import contextlib
 import fcntl
 import os
 import re
-import threading
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import Record
+from movescu.storage import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.store")
 
-_BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _NO_BOOT_ID: Final = "none"
 _HEX: Final = "0123456789abcdef"
 _PREFIX: Final = ".movescu-"
@@ -81,10 +81,10 @@ class RunLock:
         return f"{self.boot}-{os.getpid()}-{os.urandom(4).hex()}"
 
     def _hold(self) -> bool:
-        self._fd = os.open(_lock_name(self.mark), _MAKE, 0o666, dir_fd=self._directory)
+        self._fd = files.openat(_lock_name(self.mark), _MAKE, 0o666, dir_fd=self._directory)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            if os.fstat(self._fd).st_nlink:
+            files.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if files.fstat(self._fd).st_nlink:
                 return True
         except BlockingIOError:
             pass
@@ -97,15 +97,15 @@ class RunLock:
     @property
     def made(self) -> float | None:
         """When the lock was made, in seconds by the clock of the file system; None without a lock."""
-        return os.fstat(self._fd).st_mtime if self._fd >= 0 else None
+        return files.fstat(self._fd).st_mtime if self._fd >= 0 else None
 
     def release(self) -> None:
         """Release the lock, and remove its file."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
-                os.unlink(_lock_name(self.mark), dir_fd=self._directory)
+                files.unlink(_lock_name(self.mark), dir_fd=self._directory)
             with contextlib.suppress(OSError):
-                os.close(self._fd)
+                files.close(self._fd)
             self._fd = -1
 
 
@@ -113,23 +113,31 @@ class Sweep:
     """Removes the leftovers in a directory, in a thread of its own: the directory may have very many names."""
 
     def __init__(self, directory: int, lock: RunLock) -> None:
-        self._directory = os.dup(directory)
-        self._boot, self._own_mark, self._now = lock.boot, lock.mark, lock.made
+        self._boot, self._own_mark = lock.boot, lock.mark
         self._removed = 0
-        self._thread = threading.Thread(target=self._run, name="movescu-leftovers", daemon=True)
+        self._thread: clock.Thread | None = None
+        try:
+            self._now = lock.made
+            self._directory = files.dup(directory)
+        except OSError as error:  # out of descriptors: the next run sweeps
+            _not_swept(error)
+            return
+        self._thread = clock.Thread(target=self._run, name="movescu-leftovers", daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
         """Wait for the end, for a few seconds at most."""
-        self._thread.join(_JOIN_SECONDS)
+        if self._thread is not None:
+            self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
         try:
             self._sweep()
         except OSError as error:
-            _log.info("cannot look for temporary files of killed runs: %s", error.strerror)
+            _not_swept(error)
         finally:
-            os.close(self._directory)
+            with contextlib.suppress(OSError):  # nothing was written to it
+                files.close(self._directory)
         if self._removed:
             noun = "file" if self._removed == 1 else "files"
             _log.info("removed %d temporary %s of killed runs", self._removed, noun)
@@ -151,7 +159,7 @@ class Sweep:
 
     def _names(self) -> list[_Found]:
         """Return the files and locks of other runs in the directory."""
-        with os.scandir(self._directory) as entries:
+        with files.scandir(self._directory) as entries:
             names = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
         others = (name for name in names if not name.startswith(f"{_PREFIX}{self._own_mark}"))  # mostly none
         matches = (re.compile(_OURS).fullmatch(name) for name in others)
@@ -160,24 +168,28 @@ class Sweep:
     def _take(self, name: str, stack: contextlib.ExitStack) -> bool:
         """Hold the lock of a run until the stack ends; False if the run holds it, or that is unknown."""
         try:
-            fd = os.open(name, _OPEN, dir_fd=self._directory)
-            stack.callback(os.close, fd)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fd = files.openat(name, _OPEN, dir_fd=self._directory)
+            stack.callback(files.close, fd)
+            files.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
         return True
 
     def _is_untouched(self, name: str) -> bool:
         try:
-            written = os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mtime
+            written = files.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mtime
         except OSError:
             return False
         return self._now is not None and self._now - written > _UNTOUCHED
 
     def _remove(self, entry: _Found) -> None:
         with contextlib.suppress(OSError):  # another run was faster, or it is another user's
-            os.unlink(entry.name, dir_fd=self._directory)
+            files.unlink(entry.name, dir_fd=self._directory)
             self._removed += not entry.is_lock
+
+
+def _not_swept(error: OSError) -> None:
+    _log.info("cannot look for temporary files of killed runs: %s", error.strerror)
 
 
 def _lock_name(mark: str) -> str:
@@ -186,9 +198,5 @@ def _lock_name(mark: str) -> str:
 
 def _boot() -> str:
     """Return the first 8 digits of the machine's boot ID, which Linux alone has, else ``none``."""
-    try:
-        with open(_BOOT_ID, encoding="ascii") as file:
-            boot = file.read(8)
-    except (OSError, ValueError):
-        return _NO_BOOT_ID
+    boot = files.boot_id()[:8]
     return boot if len(boot) == 8 and not boot.strip(_HEX) else _NO_BOOT_ID

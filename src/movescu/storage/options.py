@@ -23,8 +23,9 @@ class StorageOptions(Record):
     ``directory``: an existing one. Default: the current directory. ``ignore``: store nothing. ``bit_preserving``: write
     each data set as received; ``encoding`` is then ignored. ``file_format``: write preamble and file meta. Default:
     True. ``maximum_inflated``: bytes that a deflated data set may have when inflated; with ``bit_preserving`` none is.
-    ``layout``: folders and names in the directory. Default: None, flat. ``sink``: returns the receiver of each object
-    instead (``storage.sinks``); of the other options, only ``ignore`` then has an effect.
+    ``forgive_blank_uids``: do not warn of blanks in UIDs, which are removed. Default: False. ``layout``: folders and
+    names in the directory. Default: None, flat. ``sink``: returns the receiver of each object instead
+    (``storage.sinks``); of the other options, only ``ignore`` then has an effect.
     """
 
     directory: str = "."
@@ -34,6 +35,7 @@ class StorageOptions(Record):
     encoding: Encoding = Encoding()
     durability: Durability = Durability.END
     maximum_inflated: int = MAX_INFLATED
+    forgive_blank_uids: bool = False
     layout: Layout | None = None
     sink: Callable[[Incoming], ObjectReceiver] | None = None
 

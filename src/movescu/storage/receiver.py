@@ -3,7 +3,8 @@
 - Normal. The data set is parsed, re-encoded if the output options or its own encoding require it, and checked against
   its request. If nothing has to change, the received bytes themselves are written. A small object is parsed when it is
   whole; a large one is written while it arrives.
-- Bit preserving (``+B``). The received bytes are written unparsed, after a file meta made from the request.
+- Bit preserving (``+B``). The received bytes are written unparsed, after a file meta made from the request. They are
+  inspected afterwards, for a warning alone.
 - Ignoring (``--ignore``). The object is neither parsed nor stored.
 """
 
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import Record
+from movescu.dataset.encoder import BLANK_UID
+from movescu.dataset.encoding import META_GROUPS, NO_PIXELS
 from movescu.dataset.fast_path.scan import Found, adapted, adapted_head
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dataset.identity import IDENTITY
@@ -34,13 +37,14 @@ if TYPE_CHECKING:
     _Commit = Callable[[ObjectFile, CStoreRQ, TransferSyntax, Found | None], tuple[Naming, str]]
 
 _log: Final = logger_of("movescu.store")
+_defects: Final = logger_of("movescu.dataset")
 
 _LOOK: Final = 1 << 16
 """Classify a data set once this many bytes have arrived, and again each time the size doubles."""
+_WAY_OUT: Final = "--bit-preserving (+B) stores it as received"
 _WHOLE: Final = 1 << 20
 """Bytes of a data set that are held before it is re-encoded as a stream."""
-_NO_PIXELS: Final = tuple(b"\xe0\x7f\x10\x00" + rest for rest in (b"OW" + bytes(6), b"OB" + bytes(6), bytes(4)))
-"""Last bytes of a small data set with empty pixel data, in little endian."""
+_COMMAND_UID: Final = 0x00001000  # Affected SOP Instance UID of the C-STORE request
 
 
 class IgnoringReceiver:
@@ -61,12 +65,14 @@ class _Storage(Record):
 
     ``commit`` gives a file its name. ``noted``: the tags of the elements that it needs; if the object was parsed, it
     is called with those found. ``on_kept``: called with SOP instance UID and path of each stored object.
+    ``forgive_blank_uids``: do not warn of blanks in UIDs.
     """
 
     directory: OutputDirectory
     commit: _Commit
     noted: frozenset[int]
     on_kept: Callable[[str, str], None]
+    forgive_blank_uids: bool = False
 
 
 class _FileReceiver:
@@ -88,6 +94,17 @@ class _FileReceiver:
         elif outcome is Naming.REPLACED:
             _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(path))
         self._storage.on_kept(request.affected_sop_instance_uid, path)
+
+    def _warn_of(self, oddities: dict[str, int], *, kept: str = "") -> None:
+        """Log what is wrong with an object that is stored, in one warning."""
+        if self._incoming.uid_has_blanks:
+            oddities = {BLANK_UID: _COMMAND_UID} | oddities
+        if self._storage.forgive_blank_uids and BLANK_UID in oddities:
+            oddities = {what: tag for what, tag in oddities.items() if what != BLANK_UID}
+        if oddities:
+            uid = self._incoming.request.affected_sop_instance_uid
+            found = ", ".join(f"{what} at {tag_text(tag)}" for what, tag in oddities.items())
+            _defects.warning("object %s is stored%s, but has defects: %s", uid, kept, found)
 
     def discard(self) -> None:
         """Remove the file."""
@@ -111,7 +128,22 @@ class BitPreservingReceiver(_FileReceiver):
         if self._file is None:
             self.write()
         assert self._file is not None  # made by write()
+        oddities, unreadable = self._inspect(self._file)
         self._commit(self._file, self._incoming.context.transfer_syntax)
+        if unreadable:
+            uid = self._incoming.request.affected_sop_instance_uid
+            _defects.warning("object %s is stored as received, but is not a valid data set: %s", uid, unreadable)
+        self._warn_of(oddities, kept=" as received")
+
+    def _inspect(self, file: ObjectFile) -> tuple[dict[str, int], str]:
+        """Return the violations of PS3.5 in the object, and why it cannot be parsed if it cannot."""
+        from movescu.dataset.inspection import oddities_of  # late: needed for this mode alone
+
+        try:
+            syntax = self._incoming.context.transfer_syntax
+            return oddities_of(file.read, file.size - len(self._meta), syntax), ""
+        except DataSetError as error:
+            return {}, str(error)
 
 
 class NormalReceiver(_FileReceiver):
@@ -137,11 +169,15 @@ class NormalReceiver(_FileReceiver):
 
     def write(self, *fragments: memoryview) -> None:
         """Hold, write or re-encode the bytes. Raise ``StoreError`` or ``DataSetError``."""
-        for number, fragment in enumerate(fragments):
-            if self._remaining >= 0:
-                self._pass(fragments[number:])
-                return
-            self._take(fragment)
+        try:
+            for number, fragment in enumerate(fragments):
+                if self._remaining >= 0:
+                    self._pass(fragments[number:])
+                    return
+                self._take(fragment)
+        except DataSetError as error:
+            error.hint = error.hint or _WAY_OUT
+            raise
 
     def _take(self, fragment: memoryview) -> None:
         if self._recoder is not None:
@@ -202,6 +238,7 @@ class NormalReceiver(_FileReceiver):
             self._file,
             file_offset=len(self._meta),
             maximum_inflated=self._maximum_inflated,
+            left_out=META_GROUPS,
             spool=self._spool,
         )
         return self._recoder
@@ -212,11 +249,18 @@ class NormalReceiver(_FileReceiver):
 
     def finish(self) -> None:
         """Complete and check the data set, and give the file its name. Raise ``StoreError`` or ``DataSetError``."""
+        try:
+            self._finish()
+        except DataSetError as error:
+            error.hint = error.hint or _WAY_OUT
+            raise
+
+    def _finish(self) -> None:
         if self._remaining > 0:
             raise DataSetError(f"the data set ends {self._remaining} bytes before its pixel data")
         if self._file is None:
             self._take_whole()
-        oddities = {"no pixels": PIXEL_DATA} if self._data.endswith(_NO_PIXELS) else {}
+        oddities = {"no pixels": PIXEL_DATA} if self._data.endswith(NO_PIXELS) else {}
         if self._recoder is not None:
             check_identity(self._recoder.finish(), self._incoming.request)
             oddities = self._recoder.oddities
@@ -224,13 +268,8 @@ class NormalReceiver(_FileReceiver):
         assert self._file is not None  # made on every path
         self._commit(self._file, self._encoding.transfer_syntax or self._syntax)
         self._discard_others()
-        if oddities:
+        if oddities or self._incoming.uid_has_blanks:
             self._warn_of(oddities)
-
-    def _warn_of(self, oddities: dict[str, int]) -> None:
-        uid = self._incoming.request.affected_sop_instance_uid
-        found = ", ".join(f"{what} at {tag_text(tag)}" for what, tag in oddities.items())
-        _log.warning("object %s is stored, but has defects: %s", uid, found)
 
     def _take_whole(self) -> None:
         whole = adapted(self._data, self._syntax, self._encoding, self._storage.noted)
@@ -281,12 +320,13 @@ def receiver_factory(
         return options.sink
     if directory is None:
         return lambda _: IgnoringReceiver()
-    storage = _Storage(directory, _commit_flat, IDENTITY, on_kept)
+    forgive = options.forgive_blank_uids
+    storage = _Storage(directory, _commit_flat, IDENTITY, on_kept, forgive)
     if options.layout is not None:
         from movescu.storage.layout.placement import Placing  # late: needed for folders alone
 
         placing = Placing(options.layout)
-        storage = _Storage(directory, placing.commit, placing.noted, on_kept)
+        storage = _Storage(directory, placing.commit, placing.noted, on_kept, forgive)
 
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
         meta = _meta(incoming, options)

@@ -15,6 +15,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
+from movescu._runtime import clock
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dataset.transcoder import scan
@@ -85,9 +86,7 @@ class OnBytes:
     def __init__(self, call: Callable[[bytes], object], *, concurrent: bool = False) -> None:
         _refuse_coroutine(call)
         self._call = call
-        self._turn: contextlib.AbstractContextManager[object] = (
-            contextlib.nullcontext() if concurrent else threading.Lock()
-        )
+        self._turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext() if concurrent else clock.Lock()
 
     def open_receiver(self, incoming: Incoming) -> ObjectReceiver:
         """Return the receiver of an object."""

@@ -15,11 +15,12 @@ import errno
 import itertools
 import os
 import stat
-import threading
 from enum import Enum, auto
 
+from movescu._runtime import clock
 from movescu._runtime.record import Record
 from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
+from movescu.storage import files
 from movescu.storage.durability import Durability, Flusher
 from movescu.storage.folders import Folder, Folders
 from movescu.storage.leftovers import RunLock, Sweep
@@ -68,25 +69,17 @@ class OutputDirectory:
 
     def __init__(self, path: str, durability: Durability = Durability.END) -> None:
         self.path = path
-        if not os.path.isdir(path):
-            what = "is not a directory" if os.path.exists(path) else "does not exist"
-            raise DirectoryNotFoundError(
-                f"output directory {what}: {path!r}",
-                hint="create the directory, or name another with --output-directory",
-            )
+        check_directory(path)
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _not_writable(path, error) from error
-        if not os.access(path, os.W_OK | os.X_OK):
-            os.close(self._fd)
-            raise _not_writable(path, None)
-        self._flusher = Flusher(self._fd, durability)
-        self._top = Folder(self._fd)
+        self._flusher = Flusher(fd, durability)
+        self._top = Folder(fd)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
-        self._naming = threading.Lock()
+        self._naming = clock.Lock()
         self._numbers = itertools.count(1)
-        self._lock = RunLock(self._fd)
+        self._lock = RunLock(fd)
         self._mark = self._lock.mark
         self._sweep: Sweep | None = None
         self._spare: list[int] = []  # descriptors of empty files without a name, opened ahead
@@ -94,7 +87,7 @@ class OutputDirectory:
 
     def remove_leftovers(self) -> None:
         """Start to remove the temporary files of killed runs; ``close`` waits for the end of that."""
-        self._sweep = Sweep(self._fd, self._lock)
+        self._sweep = Sweep(self._top.fd, self._lock)
 
     def create(self) -> ObjectFile:
         """Open a new file, without a name or with a temporary one. Raise ``StoreError`` if that fails."""
@@ -105,7 +98,7 @@ class OutputDirectory:
                 return ObjectFile(self, self._spare.pop(), "")
         name = "" if self._unnamed else self._temporary_name()
         try:
-            fd = os.open(name, _CREATE, _MODE, dir_fd=self._fd) if name else self._open_unnamed()
+            fd = files.openat(name, _CREATE, _MODE, dir_fd=self._top.fd) if name else self._open_unnamed()
         except OSError as error:
             raise _store_error(f"cannot create a file in {self.path!r}", error) from error
         return ObjectFile(self, fd, name)
@@ -123,7 +116,7 @@ class OutputDirectory:
     def rely(self, path: str, size: int) -> None:
         """Have ``flush`` flush the file of an earlier run, too. Raise ``StoreError`` if it cannot be read."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
+            fd = files.openat(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._top.fd)
         except OSError as error:
             raise _store_error(f"cannot read {path!r} in {self.path!r}", error) from error
         try:
@@ -131,13 +124,13 @@ class OutputDirectory:
         except OSError as error:
             raise _store_error(f"cannot flush {path!r} in {self.path!r}", error) from error
         finally:
-            os.close(fd)
+            files.close(fd)
 
     def _temporary_name(self) -> str:
         return f".movescu-{self._mark}-{next(self._numbers)}.part"
 
     def _open_unnamed(self) -> int:
-        return os.open(".", _UNNAMED, _MODE, dir_fd=self._fd)
+        return files.openat(".", _UNNAMED, _MODE, dir_fd=self._top.fd)
 
     def _try_unnamed(self) -> bool:
         """Return True if a file can be opened without a name here, and then be given one."""
@@ -148,14 +141,14 @@ class OutputDirectory:
             try:
                 self.remove(self._name(fd))
             finally:
-                os.close(fd)
+                files.close(fd)
             return True
         return False
 
     def _name(self, fd: int) -> str:
         """Give a file without a name a temporary one, and return it."""
         name = self._temporary_name()
-        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._fd)
+        files.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self._top.fd)
         return name
 
     def spool(self) -> ObjectFile:
@@ -185,7 +178,7 @@ class OutputDirectory:
         """Give a file without a name its own, and close it; False if the name exists."""
         name = _last(path)
         try:
-            os.link(f"/proc/self/fd/{file.fd}", name, dst_dir_fd=folder.fd)
+            files.link(f"/proc/self/fd/{file.fd}", name, dst_dir_fd=folder.fd)
         except FileExistsError:
             return False
         except FileNotFoundError:  # someone removed the folder
@@ -211,7 +204,7 @@ class OutputDirectory:
         finally:
             file.close()
         if outcome is Naming.SAME:
-            os.unlink(file.name, dir_fd=self._fd)
+            files.unlink(file.name, dir_fd=self._top.fd)
         else:
             self._rename(file.name, path, folder, exclusive=outcome is Naming.CREATED and alternative is not None)
         return outcome, path
@@ -225,10 +218,10 @@ class OutputDirectory:
         """Give a file its name; ``exclusive``: fail if another process has just given it to another object."""
         name = _last(path)
         try:
-            if exclusive and _link(temporary, self._fd, name, folder.fd):
-                os.unlink(temporary, dir_fd=self._fd)
+            if exclusive and _link(temporary, self._top.fd, name, folder.fd):
+                files.unlink(temporary, dir_fd=self._top.fd)
             else:
-                os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=folder.fd)
+                files.replace(temporary, name, src_dir_fd=self._top.fd, dst_dir_fd=folder.fd)
         except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
             raise
@@ -236,16 +229,16 @@ class OutputDirectory:
     def _compare(self, fd: int, path: str, where: int) -> Naming:
         """Compare a file with the one that has its name: SAME only for a regular file, links are not followed."""
         try:
-            existing = os.open(_last(path), _OPEN, dir_fd=where)
+            existing = files.openat(_last(path), _OPEN, dir_fd=where)
         except OSError:
             return Naming.REPLACED
         try:
-            status = os.fstat(existing)
+            status = files.fstat(existing)
             same = stat.S_ISREG(status.st_mode) and _same_content(existing, fd)
             if same:  # it may not have been flushed yet
                 self._flusher.written(existing, path, status.st_size)
         finally:
-            os.close(existing)
+            files.close(existing)
         return Naming.SAME if same else Naming.REPLACED
 
     def remove(self, name: str) -> None:
@@ -253,7 +246,7 @@ class OutputDirectory:
         if not name:
             return
         with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=self._fd)
+            files.unlink(name, dir_fd=self._top.fd)
 
     def full_name(self, name: str) -> str:
         """Return the full path of a file in this directory, as DCMTK prints it."""
@@ -276,7 +269,7 @@ class OutputDirectory:
         self._unnamed = False  # an association that still ends opens no more spare files
         while self._spare:
             with contextlib.suppress(OSError):  # nothing was written to it
-                os.close(self._spare.pop())
+                files.close(self._spare.pop())
         with contextlib.suppress(OSError):  # as above
             self._top.close()
 
@@ -313,33 +306,35 @@ class ObjectFile:
         expected = sum(map(len, buffers))
         self.size += expected
         try:
-            written = os.writev(self.fd, buffers)
+            written = files.writev(self.fd, buffers)
             if written != expected:  # a signal, the limit of 2 GiB, or a full disk: the next call tells which
                 data = memoryview(b"".join(buffers))
                 while written < expected:
-                    written += os.write(self.fd, data[written:])
+                    written += files.write(self.fd, data[written:])
         except OSError as error:
             raise self._error("write to", error) from error
 
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes of the data set."""
         try:
-            os.pwrite(self.fd, data, self._offset + position)
+            written = files.pwrite(self.fd, data, self._offset + position)
+            while written < len(data):  # as in write_all()
+                written += files.pwrite(self.fd, data[written:], self._offset + position + written)
         except OSError as error:
             raise self._error("write to", error) from error
 
     def read(self, position: int, size: int) -> bytes:
         """Read bytes of the data set back."""
         try:
-            return os.pread(self.fd, size, self._offset + position)
+            return files.pread(self.fd, size, self._offset + position)
         except OSError as error:
             raise self._error("read back", error) from error
 
     def truncate(self, position: int) -> None:
         """Cut the data set off at a position."""
         try:
-            os.ftruncate(self.fd, self._offset + position)
-            os.lseek(self.fd, 0, os.SEEK_END)
+            files.ftruncate(self.fd, self._offset + position)
+            files.lseek(self.fd, 0, os.SEEK_END)
         except OSError as error:
             raise self._error("write to", error) from error
 
@@ -367,7 +362,7 @@ class ObjectFile:
     def close(self) -> None:
         """Close the file; its name stays. Raise ``OSError`` on an error; the file is closed nevertheless."""
         fd, self.fd = self.fd, -1
-        os.close(fd)
+        files.close(fd)
 
     def discard(self) -> None:
         """Close and remove the file, unless that was done."""
@@ -380,6 +375,18 @@ class ObjectFile:
         return _store_error(f"cannot {what} a file in {self._directory.path!r}", error)
 
 
+def check_directory(path: str) -> None:
+    """Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` unless objects can be stored in a directory."""
+    if not files.isdir(path):
+        what = "is not a directory" if files.exists(path) else "does not exist"
+        raise DirectoryNotFoundError(
+            f"output directory {what}: {path!r}",
+            hint="create the directory, or name another with --output-directory",
+        )
+    if not files.access(path, os.W_OK | os.X_OK):
+        raise _not_writable(path, None)
+
+
 def _last(path: str) -> str:
     return path.rpartition("/")[2]
 
@@ -387,7 +394,7 @@ def _last(path: str) -> str:
 def _link(temporary: str, directory: int, name: str, where: int) -> bool:
     """Give a file a second name; False if the file system has no links. Raise ``FileExistsError`` if it is taken."""
     try:
-        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
+        files.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -398,7 +405,7 @@ def _link(temporary: str, directory: int, name: str, where: int) -> bool:
 def _exists(name: str, where: int) -> bool:
     """Return True if anything in an open folder has the name."""
     try:
-        os.stat(name, dir_fd=where, follow_symlinks=False)
+        files.stat(name, dir_fd=where, follow_symlinks=False)
     except OSError:
         return False
     return True
@@ -407,21 +414,21 @@ def _exists(name: str, where: int) -> bool:
 def _is_taken(name: str, where: int, alternative: Alternative) -> bool:
     """Return True if another object, or anything but a file, has the name."""
     try:
-        existing = os.open(name, _OPEN, dir_fd=where)
+        existing = files.openat(name, _OPEN, dir_fd=where)
     except OSError:
         return _exists(name, where)
     try:
-        return not stat.S_ISREG(os.fstat(existing).st_mode) or alternative.is_other(existing)
+        return not stat.S_ISREG(files.fstat(existing).st_mode) or alternative.is_other(existing)
     finally:
-        os.close(existing)
+        files.close(existing)
 
 
 def _same_content(existing: int, new: int) -> bool:
-    size = os.fstat(existing).st_size
-    if size != os.fstat(new).st_size:
+    size = files.fstat(existing).st_size
+    if size != files.fstat(new).st_size:
         return False
     for position in range(0, size, _BLOCK):
-        if os.pread(existing, _BLOCK, position) != os.pread(new, _BLOCK, position):
+        if files.pread(existing, _BLOCK, position) != files.pread(new, _BLOCK, position):
             return False
     return True
 

@@ -7,11 +7,11 @@ answers C-MOVE, ``suboperations`` sends, ``services.store`` receives, and ``faul
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dictionary.uids import (
@@ -117,7 +117,7 @@ class Archive:
         self._received = None if received_folder is None else Path(received_folder)
         self._index = StoredObjects(stored_tags())
         self._outgoing = Outgoing()
-        self._background: list[threading.Thread] = []
+        self._background: list[clock.Thread] = []
         self._resources = contextlib.ExitStack()
         self._storage = StorageSCP(self._policy(NO_FAULTS), self._open_receiver, self._on_received, store_timeout=30.0)
         self._open_file: Callable[[Incoming], ObjectReceiver] | None = None
@@ -257,7 +257,7 @@ class Archive:
             self._outgoing.ended.wait(seconds)
             deque(outcomes, maxlen=0)
 
-        thread = threading.Thread(target=run, name="movescu-testing-later", daemon=True)
+        thread = clock.Thread(target=run, name="movescu-testing-later", daemon=True)
         self._background.append(thread)
         thread.start()
 

@@ -6,7 +6,6 @@ of different places can be combined. Counts of sub-operations begin at 1.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, assert_never
 
 from movescu.errors import InterruptedConnectionError
+from movescu.transport import network
 from movescu.transport.deadlines import Deadline
 from movescu.ul.pdu import PDataTF, PresentationDataValue
 
@@ -120,14 +120,14 @@ def end(connection: Connection, ending: Ending) -> None:
 
 def reset(connection: Connection) -> None:
     """Close a connection by a TCP RST: the peer loses the bytes that it has not read yet."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+    with network.duplicate(connection.fileno()) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def hold_open(connection: Connection) -> socket.socket:
     """Return a second handle, which keeps the connection open, for the peer too, when ``connection`` closes."""
-    return socket.socket(fileno=os.dup(connection.fileno()))
+    return network.duplicate(connection.fileno())
 
 
 def break_off(exchange: Exchange, context_id: int, request: CStoreRQ, data_set: memoryview, ending: Ending) -> None:

@@ -8,13 +8,13 @@ them.
 from __future__ import annotations
 
 import mmap
-import threading
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.file_meta import decode_file_meta
 from movescu.dictionary.uids import TRANSFER_SYNTAXES
@@ -83,7 +83,7 @@ class StoredObjects:
     def __init__(self, tags: Iterable[int]) -> None:
         self._tags = sorted({*tags, *_UIDS, SPECIFIC_CHARACTER_SET})
         self._entries: dict[str, Entry] = {}
-        self._lock = threading.Lock()
+        self._lock = clock.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)

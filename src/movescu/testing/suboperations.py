@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import queue
-import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.transcoder import recode
@@ -30,6 +29,7 @@ from movescu.ul.pdu import AssociateRQ, ProposedContext
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+    from queue import SimpleQueue
 
     from movescu.testing.stored_objects import Entry
     from movescu.ul.negotiation import Context
@@ -71,8 +71,8 @@ class Outgoing:
     """The open connections of an archive to destinations, which end with it. Safe in any thread."""
 
     def __init__(self) -> None:
-        self.ended = threading.Event()
-        self._lock = threading.Lock()
+        self.ended = clock.Event()
+        self._lock = clock.Lock()
         self._connections: set[Connection] = set()
         self._held = contextlib.ExitStack()
 
@@ -118,8 +118,8 @@ def sub_operations(
 
 def _merged(parts: Sequence[Generator[SubOperationOutcome]]) -> Generator[SubOperationOutcome]:
     """Run each generator in a thread, and yield their outcomes."""
-    outcomes: queue.SimpleQueue[SubOperationOutcome | None] = queue.SimpleQueue()
-    stopped = threading.Event()
+    outcomes: SimpleQueue[SubOperationOutcome | None] = clock.queue()
+    stopped = clock.Event()
 
     def run(part: Generator[SubOperationOutcome]) -> None:
         with contextlib.closing(part):
@@ -129,7 +129,7 @@ def _merged(parts: Sequence[Generator[SubOperationOutcome]]) -> Generator[SubOpe
                     break
         outcomes.put(None)
 
-    threads = [threading.Thread(target=run, args=(part,), name="movescu-testing-sender", daemon=True) for part in parts]
+    threads = [clock.Thread(target=run, args=(part,), name="movescu-testing-sender", daemon=True) for part in parts]
     for thread in threads:
         thread.start()
     try:
@@ -181,7 +181,8 @@ class _Sender:
         try:
             yield connection
         except GeneratorExit:
-            self._farewell(connection)
+            with contextlib.suppress(PeerError):  # nobody awaits the outcomes of the rest any more
+                self._farewell(connection)
             raise
         except BaseException:
             connection.abort()

@@ -7,9 +7,9 @@ thread at a time; only ``interrupt`` may be called from another. Every wait has 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import deque
 
+from movescu._runtime import clock
 from movescu._runtime.hex_dump import TRACE, hex_text
 from movescu._runtime.late_log import DEBUG, logger_of
 from movescu.errors import (
@@ -25,6 +25,7 @@ from movescu.errors import (
     TimedOutError,
 )
 from movescu.transport.deadlines import Deadline
+from movescu.transport.oddities import Oddities
 from movescu.ul.association import Association
 from movescu.ul.indications import (
     AbortIndication,
@@ -36,7 +37,7 @@ from movescu.ul.indications import (
     ReleaseConfirmation,
     ReleaseIndication,
 )
-from movescu.ul.negotiation import Context, agreed
+from movescu.ul.negotiation import Context, agreed, unproposed_syntaxes
 from movescu.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ, PDataTF, PresentationDataValue
 from movescu.ul.state_table import State
 from movescu.ul.user_information import UserInformation
@@ -65,22 +66,29 @@ class Connection:
     """An association and its transport connection.
 
     Established by ``request``, or by ``receive_request`` and ``accept``. ``contexts``: the accepted presentation
-    contexts by ID.
+    contexts by ID. ``oddities``: of the peers of the same port. Default: of this peer alone.
     """
 
-    def __init__(self, transport: Transport, association: Association) -> None:
+    def __init__(self, transport: Transport, association: Association, oddities: Oddities | None = None) -> None:
         self._transport = transport
         self._association = association
+        self._oddities = Oddities() if oddities is None else oddities
         self._indications: deque[Indication] = deque()
         self._traced = _log.isEnabledFor(TRACE)
         self.contexts: Mapping[int, Context] = {}
         self.peer_information = UserInformation()
         """The acceptor's user information, on the requestor's side."""
         self._interrupted = ""
-        self.last_activity = time.monotonic()
+        self.last_activity = clock.now()
         """When the last byte arrived, or the wait for one began, on the monotonic clock; read by other threads."""
         self.waiting = False
         """Whether the peer's next byte is awaited: only such time is the peer's silence. Read by other threads."""
+        self.has_carried_objects = False
+        """Whether a C-STORE request has arrived. Read by other threads."""
+        self.has_carried_echo = False
+        """Whether a C-ECHO request has arrived. Read by other threads."""
+        self.is_within_message = False
+        """Whether a C-STORE request has arrived and was not responded to yet. Read by other threads."""
 
     @property
     def peer(self) -> str:
@@ -96,6 +104,10 @@ class Connection:
     def peer_maximum_length(self) -> int:
         """Bytes of the longest P-DATA-TF that the peer accepts, without the header; 0 is unlimited."""
         return self._association.peer_maximum_length
+
+    def tolerate(self, oddities: Iterable[str]) -> None:
+        """Log what the peer does that the standard forbids and that is accepted, once for each peer."""
+        self._oddities.note(self.peer, self._transport.peer_address, oddities)
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for a wait on several at once."""
@@ -114,7 +126,7 @@ class Connection:
         with connection.closing_on_error():
             connection._show("to", request)
             association.associate_request(request)
-            association.transport_connected(time.monotonic())
+            association.transport_connected(clock.now())
             deadline = Deadline(seconds, "waiting for the answer to the association request")
             connection._flush(deadline)
             indication = connection.next(deadline)
@@ -124,6 +136,11 @@ class Connection:
             if isinstance(indication.answer, AssociateRJ):
                 raise _rejected(indication.answer)
             connection.contexts = agreed(request, indication.answer)
+            unproposed = unproposed_syntaxes(request, indication.answer).items()
+            connection.tolerate(
+                f"presentation context {context_id} accepted with {syntax!r}, which was not proposed; it is not used"
+                for context_id, syntax in unproposed
+            )
             connection.peer_information = indication.answer.user_information
             _log.info("association accepted by %s", connection.peer)
         return connection
@@ -131,12 +148,12 @@ class Connection:
     def receive_request(self, seconds: float) -> AssociateRQ:
         """Wait for the peer's A-ASSOCIATE-RQ; ARTIM runs for ``seconds``. Raise ``PeerError`` if none arrives."""
         self._association.artim_timeout = seconds
-        self._association.transport_connected(time.monotonic())
+        self._association.transport_connected(clock.now())
         with self.closing_on_error():
             try:
                 indication = self.next(Deadline(seconds, "waiting for an association request"))
             except TimedOutError:
-                self._association.artim_expired(time.monotonic())
+                self._association.artim_expired(clock.now())
                 raise
             if not isinstance(indication, AssociateIndication):
                 raise self._error(indication)
@@ -157,7 +174,7 @@ class Connection:
         with self.closing_on_error():
             self._require(State.STA3)
             self._show("to", answer)
-            self._association.associate_reject(answer, time.monotonic())
+            self._association.associate_reject(answer, clock.now())
         self._say_farewell()
 
     # -- data transfer -------------------------------------------------------------------------------------------
@@ -180,7 +197,7 @@ class Connection:
         association = self._association
         while not self._indications:
             limit = deadline.within if association.unfinished else deadline
-            self.last_activity = time.monotonic()
+            self.last_activity = clock.now()
             self.waiting = True
             try:
                 size = self._transport.receive_into(association.get_buffer(), limit)
@@ -196,13 +213,16 @@ class Connection:
 
     def _take_in(self, size: int) -> None:
         """Let the association decode the bytes just received; ``size`` 0 is the end of the connection."""
-        now = self.last_activity = time.monotonic()
+        now = self.last_activity = clock.now()
         if self._interrupted:
             raise InterruptedConnectionError(self._interrupted)
         if size:
             self._indications.extend(self._association.buffer_updated(size, now))
         else:
             self._indications.extend(self._association.transport_closed(now))
+        if self._association.oddities:
+            self.tolerate(self._association.oddities)
+            self._association.oddities.clear()
         if self._traced:
             self._trace("P-DATA-TF of", self._indications)
 
@@ -309,14 +329,14 @@ class Connection:
         if not isinstance(indication, ReleaseIndication | ReleaseConfirmation):
             raise self._error(indication)
         if state in (State.STA8, State.STA9, State.STA12):
-            self._association.release_response(time.monotonic())
+            self._association.release_response(clock.now())
             self._flush(deadline)
         return state is State.STA8 or isinstance(indication, ReleaseConfirmation)
 
     def confirm_release(self, deadline: Deadline) -> None:
         """Answer the peer's release request and end the connection."""
         with contextlib.suppress(PeerError, LocalProtocolError):  # the association has ended anyway
-            self._association.release_response(time.monotonic())
+            self._association.release_response(clock.now())
             _log.debug("A-RELEASE-RP to %s", self.peer)
             self._flush(deadline)
         self._say_farewell()
@@ -324,7 +344,7 @@ class Connection:
     def abort(self, error: ProtocolError | None = None) -> None:
         """Abort the association and end the connection; ``error``: the peer's violation of the protocol, if any."""
         with contextlib.suppress(LocalProtocolError):  # there may be no association left to abort
-            self._association.abort_request(time.monotonic(), error)
+            self._association.abort_request(clock.now(), error)
             _log.debug("A-ABORT to %s", self.peer)
         self._say_farewell()
 
@@ -365,9 +385,9 @@ class Connection:
                 size = self._transport.receive_into(association.get_buffer(), deadline)
                 if not size:
                     break
-                association.buffer_updated(size, time.monotonic())
+                association.buffer_updated(size, clock.now())
                 self._flush(deadline)
-        association.transport_closed(time.monotonic())
+        association.transport_closed(clock.now())
         self.close()
 
     def _show(self, way: str, pdu: AssociateRQ | AssociateAC | AssociateRJ, request: AssociateRQ | None = None) -> None:

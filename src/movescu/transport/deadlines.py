@@ -9,8 +9,7 @@ begins and when it ends.
 
 from __future__ import annotations
 
-import time
-
+from movescu._runtime import clock
 from movescu.errors import TimedOutError
 
 TYPE_CHECKING = False
@@ -32,14 +31,14 @@ class Deadline:
     __slots__ = ("at", "what")
 
     def __init__(self, seconds: float | None, what: str) -> None:
-        self.at = None if seconds is None else time.monotonic() + seconds
+        self.at = None if seconds is None else clock.now() + seconds
         self.what = what
 
     def remaining(self) -> float | None:
         """Return the seconds left, None for no limit. Raise ``TimedOutError`` if none are left."""
         if self.at is None:
             return None
-        left = self.at - time.monotonic()
+        left = self.at - clock.now()
         if left <= 0:
             raise self.expired()
         return left
@@ -101,7 +100,7 @@ class Patience(Deadline):
         progressed: Callable[[], float],
     ) -> None:
         super().__init__(None, "waiting for the archive")
-        self._begun = time.monotonic()
+        self._begun = clock.now()
         self._silence, self._stall, self._until = silence, stall, until
         self._moved, self._progressed = moved, progressed
         self._cancelled: float | None = None
@@ -111,11 +110,11 @@ class Patience(Deadline):
 
         An archive that honours C-CANCEL responds soon; the objects of one that does not are still received.
         """
-        self._cancelled = time.monotonic()
+        self._cancelled = clock.now()
 
     def remaining(self) -> float | None:
         """Return the seconds until the first of the timeouts. Raise ``TimedOutError`` if one has expired."""
-        now = time.monotonic()
+        now = clock.now()
         moved = max(self._begun, self._moved())
         limits = []
         if self._silence is not None:

@@ -8,21 +8,22 @@ rejected, transiently, as local limit exceeded (PS3.8 table 9-21). The service i
 from __future__ import annotations
 
 import errno
-import selectors
-import socket
-import threading
-import time
+import select
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.errors import MovescuError
+from movescu.transport import network
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline
+from movescu.transport.oddities import Oddities
 from movescu.transport.sockets import Transport
 from movescu.ul.association import Association
 from movescu.ul.pdu import AssociateRJ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from typing import Final
 
@@ -67,16 +68,17 @@ class Listener:
         self._maximum_length = maximum_length
         self._artim_timeout = artim_timeout
         self._prepare = prepare
-        self.changed = threading.Condition()
+        self.changed = clock.Condition()
         self._associated: dict[Connection, None] = {}
         self._unassociated: dict[Connection, None] = {}
-        self._threads: set[threading.Thread] = set()
-        self._closing = threading.Event()
+        self._threads: set[clock.Thread] = set()
+        self._closing = clock.Event()
         self._closed = False
+        self._oddities = Oddities()
         self._last_activity = 0.0  # of associations that have ended
         self._port = int(sock.getsockname()[1])
-        self._wake, self._wakened = socket.socketpair()
-        self._accepting = threading.Thread(target=self._accept, name="movescu-listener", daemon=True)
+        self._wake, self._wakened = network.socketpair()
+        self._accepting = clock.Thread(target=self._accept, name="movescu-listener", daemon=True)
         self._accepting.start()
 
     @property
@@ -96,13 +98,14 @@ class Listener:
 
     @property
     def last_activity(self) -> float:
-        """When the last byte arrived over any association, on the monotonic clock, 0 for never.
+        """When the last byte arrived over an association that carries objects, on the monotonic clock, 0 for never.
 
-        Now, while an association is served: a peer that this side keeps waiting is not silent.
+        An association without any, as for C-ECHO, is no sign of life of the archive. Now, while such an association is
+        served: a peer that this side keeps waiting is not silent.
         """
         with self.changed:
-            now = time.monotonic()
-            of_open = (c.last_activity if c.waiting else now for c in self._associated)
+            now = clock.now()
+            of_open = (c.last_activity if c.waiting else now for c in self._associated if c.has_carried_objects)
             return max(self._last_activity, *of_open, 0.0)
 
     def close(self) -> None:
@@ -119,9 +122,9 @@ class Listener:
             for connection in (*self._unassociated, *self._associated):
                 connection.interrupt("the listener is closed")
             threads = tuple(self._threads)
-        until = time.monotonic() + _JOIN_SECONDS
+        until = clock.now() + _JOIN_SECONDS
         for thread in threads:
-            thread.join(max(until - time.monotonic(), 0.0))
+            thread.join(max(until - clock.now(), 0.0))
         self._closed = True
         for sock in (self._socket, self._wake, self._wakened):
             sock.close()
@@ -129,14 +132,14 @@ class Listener:
     def _accept(self) -> None:
         # A second descriptor wakes the loop: closing a socket does not wake a thread that waits on it.
         self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
-            selector.register(self._wakened, selectors.EVENT_READ)
-            while True:
-                selector.select()
-                if self._closing.is_set():
-                    return
-                self._accept_one()
+        poll = network.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(self._wakened, select.POLLIN)
+        while True:
+            poll.poll()
+            if self._closing.is_set():
+                return
+            self._accept_one()
 
     def _accept_one(self) -> None:
         try:
@@ -147,10 +150,8 @@ class Listener:
                 self._closing.wait(_EXHAUSTED_PAUSE)
             return
         transport = Transport(sock, f"{address[0]} port {address[1]}")
-        connection = Connection(transport, Association(maximum_length=self._maximum_length))
-        thread = threading.Thread(
-            target=self._run, args=(connection, transport), name="movescu-association", daemon=True
-        )
+        connection = Connection(transport, Association(maximum_length=self._maximum_length), self._oddities)
+        thread = clock.Thread(target=self._run, args=(connection, transport), name="movescu-association", daemon=True)
         with self.changed:
             if len(self._unassociated) >= MAXIMUM_UNASSOCIATED:
                 oldest = next(iter(self._unassociated))
@@ -164,13 +165,14 @@ class Listener:
             _log.warning("cannot serve %s: %s", connection.peer, error)
             self._end(connection, thread)
 
-    def _end(self, connection: Connection, thread: threading.Thread) -> None:
+    def _end(self, connection: Connection, thread: clock.Thread) -> None:
         connection.close()
         with self.changed:
             self._unassociated.pop(connection, None)
             if connection in self._associated:
                 del self._associated[connection]
-                self._last_activity = time.monotonic()
+                if connection.has_carried_objects:
+                    self._last_activity = clock.now()
             self._threads.discard(thread)
             self.changed.notify_all()
 
@@ -186,7 +188,7 @@ class Listener:
             _log.exception("unexpected exception while serving %s", connection.peer)
             connection.abort()
         finally:
-            self._end(connection, threading.current_thread())
+            self._end(connection, clock.current_thread())
 
     def _serve_one(self, connection: Connection, seconds: float) -> None:
         request = connection.receive_request(seconds)

@@ -17,9 +17,8 @@ import select
 import socket
 import struct
 import sys
-import threading
-import time
 
+from movescu._runtime import clock
 from movescu.errors import (
     ConnectError,
     ConnectionLostError,
@@ -27,6 +26,7 @@ from movescu.errors import (
     PeerError,
     PrivilegesError,
 )
+from movescu.transport import network
 from movescu.transport.deadlines import Deadline
 
 TYPE_CHECKING = False
@@ -71,7 +71,7 @@ class Transport:
         """Address and port of the peer, as messages have them."""
         self._limited: float | None = None  # seconds after which a system call on the socket times out
         self._acknowledging = False  # the system may be delaying an ACK
-        self._ending = threading.Lock()
+        self._ending = clock.Lock()
         sock.settimeout(None)
         with contextlib.suppress(OSError):  # the peer may have closed already: the first receive raises that
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -105,7 +105,7 @@ class Transport:
 
         Raise ``TimedOutError``, or ``ConnectionLostError`` for a reset.
         """
-        begun = time.monotonic()
+        begun = clock.now()
         try:
             self._acknowledge()
             while True:
@@ -140,7 +140,7 @@ class Transport:
 
         Not by ``sendall``, whose timeout is for all of the data: a peer that accepts some of it is not silent.
         """
-        begun = time.monotonic()
+        begun = clock.now()
         self._acknowledging = False
         rest, left = data, len(data)
         try:
@@ -155,7 +155,7 @@ class Transport:
                 left -= size
                 if left:
                     rest = memoryview(rest)[size:]
-                    begun = time.monotonic()
+                    begun = clock.now()
         except OSError as error:
             raise self._lost(error) from error
 
@@ -185,7 +185,7 @@ class Transport:
         """Prepare another wait after one that timed out. Raise ``TimedOutError`` if no time is left."""
         if isinstance(error, TimeoutError) and error.errno is not None:  # ETIMEDOUT: TCP itself gave up
             raise error
-        left = None if seconds is None else seconds - (time.monotonic() - begun)
+        left = None if seconds is None else seconds - (clock.now() - begun)
         if left is not None and left <= 0:
             if deadline.over():
                 raise deadline.expired() from error
@@ -207,7 +207,7 @@ class Transport:
     @property
     def is_unread(self) -> bool:
         """Whether the system holds bytes that were not received yet. Safe from any thread."""
-        poll = select.poll()
+        poll = network.poll()
         with self._ending:  # a descriptor that is closed meanwhile may already belong to another connection
             if (descriptor := self._socket.fileno()) < 0:
                 return False
@@ -223,7 +223,7 @@ class Transport:
             return True
         with contextlib.suppress(OSError):  # a lost connection is readable: the receive raises the error
             self._acknowledge()
-        poll = select.poll()
+        poll = network.poll()
         poll.register(self._socket, select.POLLIN)
         if wake >= 0:
             poll.register(wake, select.POLLIN)
@@ -249,7 +249,7 @@ class Transport:
         """Shut down the incoming direction, which wakes a thread that is blocked on it. Safe from any thread."""
         # The lock: a descriptor that is closed meanwhile may already belong to another connection.
         with self._ending, contextlib.suppress(OSError):
-            socket.socket.shutdown(self._socket, socket.SHUT_RD)  # the method of a TLS socket is not thread-safe
+            network.shutdown(self._socket, socket.SHUT_RD)
 
     def close(self) -> None:
         """Close the socket."""
@@ -266,9 +266,9 @@ def resolve(host: str, ip: str = "auto", seconds: float | None = None) -> tuple[
 def _resolve(host: str, port: int, ip: str, deadline: Deadline) -> Sequence[_AddressInfo]:
     name = _name_of(host)
     with contextlib.suppress(OSError, UnicodeError):  # a numeric address needs no resolver, and so no thread
-        return socket.getaddrinfo(name, port, FAMILIES[ip], socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+        return network.getaddrinfo(name, port, FAMILIES[ip], socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
     try:
-        return _within(deadline, lambda: socket.getaddrinfo(name, port, FAMILIES[ip], socket.SOCK_STREAM))
+        return _within(deadline, lambda: network.getaddrinfo(name, port, FAMILIES[ip], socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:
         raise ConnectError(
             f"host name {host} cannot be resolved: {_reason(error)}",
@@ -293,7 +293,7 @@ def _within(deadline: Deadline, ask: Callable[[], Sequence[_AddressInfo]]) -> Se
         except (OSError, UnicodeError) as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run, name="movescu-resolver", daemon=True)
+    thread = clock.Thread(target=run, name="movescu-resolver", daemon=True)
     thread.start()
     thread.join(deadline.remaining())
     if errors:
@@ -307,7 +307,7 @@ def own_addresses(ip: str = "auto") -> tuple[str, ...]:
     """Return the addresses of this machine that its routes to the outside start from; nothing is sent."""
     addresses = []
     for family, somewhere in _SOMEWHERE:
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        with contextlib.suppress(OSError), network.socket(family, socket.SOCK_DGRAM) as sock:
             if FAMILIES[ip] in (family, socket.AF_UNSPEC):
                 sock.connect((somewhere, 9))
                 addresses.append(str(sock.getsockname()[0]))
@@ -324,7 +324,7 @@ def connect(host: str, port: int, seconds: float | None, ip: str = "auto") -> Tr
     for family, kind, protocol, _, address in _resolve(host, port, ip, deadline):
         seconds = deadline.remaining()
         try:
-            sock = socket.socket(family, kind, protocol)
+            sock = network.socket(family, kind, protocol)
         except OSError as error:  # the system does not support the address family
             failure = error
             continue
@@ -333,7 +333,7 @@ def connect(host: str, port: int, seconds: float | None, ip: str = "auto") -> Tr
             sock.connect(address)
         except TimeoutError as error:
             sock.close()
-            if deadline.at is not None and time.monotonic() >= deadline.at:
+            if deadline.at is not None and clock.now() >= deadline.at:
                 raise deadline.expired() from None
             failure = error
         except OSError as error:
@@ -356,10 +356,10 @@ def listen(address: str, port: int, ip: str = "4") -> socket.socket:
     ``ip`` is a key of ``FAMILIES``; ``auto`` listens on both versions where the system can. Raise ``PrivilegesError``
     if the user may not listen on the port, else ``ListenError``.
     """
-    both = ip == "auto" and not address and socket.has_dualstack_ipv6()
+    both = ip == "auto" and not address and network.has_dualstack_ipv6()
     family = socket.AF_INET6 if both or ip == "6" or ":" in address else socket.AF_INET
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = network.socket(family, socket.SOCK_STREAM)
     except OSError as error:
         raise ListenError(f"cannot listen on port {port}: {_reason(error)}", hint="try -i4") from error
     try:

@@ -14,6 +14,9 @@ Fast path. In Sta6 both DT-1 and DT-2 lead back to Sta6, so P-DATA-TFs bypass th
 header alone is checked, and its fragments are returned as views of the receive buffer, borrowed until the next
 ``get_buffer``. A fragment of a data set that has arrived in large part is returned in parts, as if the peer had sent
 smaller ones: little is moved within the buffer, and the disk works while the network does.
+
+What a peer does that PS3.8 forbids, and that neither endangers memory nor confuses the state machine, is accepted and
+noted in ``oddities``: even context IDs, P-DATA-TFs longer than announced, A-RELEASE and A-ABORT of another length.
 """
 
 from __future__ import annotations
@@ -57,6 +60,9 @@ if TYPE_CHECKING:
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1 << 20
 """Longest A-ASSOCIATE PDU accepted, in bytes; 128 contexts of 50 transfer syntaxes each take 200 KB."""
 
+LONGEST_P_DATA: Final = 128 * 1024
+"""Longest P-DATA-TF accepted on an association whatever was announced, in bytes, without its header."""
+
 PART: Final = 32 * 1024
 """Smallest part of an unfinished fragment that is returned, in bytes."""
 
@@ -64,6 +70,7 @@ _ASSOCIATED_BUFFER: Final = 128 * 1024  # room for several PDUs of 16 KB: fewer 
 _COMMAND_SIZE: Final = 512  # of a C-STORE-RQ, so that one receive can take it and four whole PDUs of its data set
 _UNASSOCIATED_BUFFER: Final = 4 * 1024
 _FIXED_LENGTH: Final = 4  # of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT
+_LONGEST_FIXED: Final = 1024  # bytes accepted of these but the first, whose fields say why
 _VERSION_1: Final = 0x0001
 _CONTROL_BITS: Final = 0x03  # of the message control header: command, last (PS3.8 E.2)
 _COMMAND: Final = 0x01
@@ -105,7 +112,10 @@ class Association:
         """IDs of the accepted presentation contexts."""
         self.peer_maximum_length = 0
         """Bytes of the longest P-DATA-TF that the peer accepts, without the header, as announced; 0 is unlimited."""
+        self.oddities: dict[str, None] = {}
+        """Violations of PS3.8 by the peer that were accepted, in words, in order; the caller may clear it."""
         self._request: AssociateRQ | None = None
+        self._accepted_length = maximum_length  # of a P-DATA-TF; grows when the peer first exceeds it
         pdus = 4 * (maximum_length + HEADER_LENGTH) + _COMMAND_SIZE
         self._buffer_size = max(buffer_size, _ASSOCIATED_BUFFER, pdus)
         # A small buffer until the association is established: opening a connection costs a peer nothing.
@@ -169,7 +179,7 @@ class Association:
     def _take_p_data(self) -> None:
         """Indicate the fragments of the whole P-DATA-TFs at the front of the buffer: DT-2, past the table."""
         view, position, end = self._view, self._start, self._end
-        contexts, limit, indications = self.contexts, self.maximum_length, self._indications
+        contexts, limit, indications = self.contexts, self._accepted_length, self._indications
         header, pdv_header = _HEADER.unpack_from, _PDV_HEADER.unpack_from
         while end - position >= HEADER_LENGTH:
             pdu_type, length = header(view, position)
@@ -220,6 +230,8 @@ class Association:
             pdu = decode_pdu(pdu_type, self._view[first : first + length])
             if isinstance(pdu, PDataTF) and self.state in _P_DATA_STATES:
                 self._check_contexts(pdu)
+            elif isinstance(pdu, AssociateRQ) and any(context.context_id % 2 == 0 for context in pdu.contexts):
+                self.oddities["even presentation context IDs (PS3.8 9.3.2.2)"] = None
         except ProtocolError as error:
             self._deaf = True
             self._perform(Event.INVALID_PDU, error=error)
@@ -229,19 +241,36 @@ class Association:
 
     def _check_length(self, pdu_type: int, length: int) -> None:
         # Checked as soon as the header is there: no byte of a PDU that will be refused is waited for or held.
-        if pdu_type in (PDUType.ASSOCIATE_RQ, PDUType.ASSOCIATE_AC):
-            limit, expected = MAXIMUM_ASSOCIATE_LENGTH, "at most"
-        elif pdu_type == PDUType.P_DATA_TF:
-            limit, expected = self.maximum_length, "at most"
-        else:
-            limit, expected = _FIXED_LENGTH, "exactly"
         if pdu_type not in _PDU_EVENTS:
             raise ProtocolError(f"PDU type {pdu_type:02X}H is unknown", abort_reason=AbortReason.UNRECOGNIZED_PDU)
+        expected = "at most"
+        if pdu_type in (PDUType.ASSOCIATE_RQ, PDUType.ASSOCIATE_AC):
+            limit = MAXIMUM_ASSOCIATE_LENGTH
+        elif pdu_type == PDUType.P_DATA_TF:
+            limit = self._longest_p_data(length)
+        elif pdu_type == PDUType.ASSOCIATE_RJ:
+            limit, expected = _FIXED_LENGTH, "exactly"
+        else:
+            limit = _LONGEST_FIXED
+            if length != _FIXED_LENGTH:
+                name = PDUType(pdu_type).name.replace("_", "-")
+                self.oddities[f"{name} of another length than {_FIXED_LENGTH} (PS3.8 9.3)"] = None
         if length > limit or (expected == "exactly" and length != limit):
             raise ProtocolError(
                 f"PDU type {pdu_type:02X}H of {length} bytes, {expected} {limit} are allowed",
                 abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
             )
+
+    def _longest_p_data(self, length: int) -> int:
+        """Return the length that a P-DATA-TF may have; note one that is longer than announced."""
+        if self.state not in _P_DATA_STATES:  # it will be refused: hold as little of it as possible
+            return self.maximum_length
+        longest = max(self.maximum_length, LONGEST_P_DATA)
+        if self._accepted_length < length <= longest:
+            self._accepted_length = longest
+            what = f"P-DATA-TF of more than the {self.maximum_length} bytes that were announced to it (PS3.8 D.1)"
+            self.oddities[what] = None
+        return longest
 
     def _check_contexts(self, pdu: PDataTF) -> None:
         for value in pdu.values:

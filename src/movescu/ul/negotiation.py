@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from movescu._runtime import version
 from movescu._runtime.record import Record, replace
-from movescu.dictionary.uids import APPLICATION_CONTEXT, IMPLICIT_LITTLE, TRANSFER_SYNTAXES, TransferSyntax
+from movescu.dictionary.uids import (
+    APPLICATION_CONTEXT,
+    IMPLICIT_LITTLE,
+    OTHER_TRANSFER_SYNTAXES,
+    TRANSFER_SYNTAXES,
+    TransferSyntax,
+    unknown_transfer_syntax,
+)
 from movescu.errors import AbortReason, ProtocolError
 from movescu.ul.pdu import AnsweredContext, AssociateAC, AssociateRJ, AssociateRQ, ContextResult, ProposedContext
 from movescu.ul.user_information import ExtendedNegotiation, RoleSelection, UserInformation
@@ -50,8 +57,9 @@ class AcceptorPolicy(Record):
     """The associations and presentation contexts that an acceptor accepts.
 
     ``abstract_syntaxes``: True for the UID of a SOP class that is accepted. ``transfer_syntaxes``: in order of
-    preference. ``maximum_length``: bytes of the longest P-DATA-TF, as announced. Default: 16384. ``calling_ae_titles``
-    and ``called_ae_titles``: those of the requests that are accepted. Default: any.
+    preference; ``OTHER_TRANSFER_SYNTAXES`` stands for those that no table has. ``maximum_length``: bytes of the longest
+    P-DATA-TF, as announced. Default: 16384. ``calling_ae_titles`` and ``called_ae_titles``: those of the requests that
+    are accepted. Default: any.
     """
 
     abstract_syntaxes: Callable[[str], bool]
@@ -59,6 +67,11 @@ class AcceptorPolicy(Record):
     maximum_length: int = 16384
     calling_ae_titles: frozenset[str] = frozenset()
     called_ae_titles: frozenset[str] = frozenset()
+
+    @property
+    def nonstandard(self) -> bool:
+        """Whether transfer syntaxes that no table has, and UIDs of any length, are accepted."""
+        return OTHER_TRANSFER_SYNTAXES in self.transfer_syntaxes
 
 
 def propose(
@@ -186,6 +199,10 @@ def _answer_context(context: ProposedContext, policy: AcceptorPolicy) -> Answere
         for syntax in policy.transfer_syntaxes:
             if syntax.uid in context.transfer_syntaxes:
                 return AnsweredContext(context.context_id, ContextResult.ACCEPTANCE, syntax.uid)
+        if policy.nonstandard and (
+            unknown := [u for u in context.transfer_syntaxes if u and u not in TRANSFER_SYNTAXES]
+        ):
+            return AnsweredContext(context.context_id, ContextResult.ACCEPTANCE, unknown[0])
         result = ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
     # The transfer syntax of a rejected context is not significant (PS3.8 9.3.3.2); DCMTK sends the default one.
     return AnsweredContext(context.context_id, result, IMPLICIT_LITTLE.uid)
@@ -194,20 +211,37 @@ def _answer_context(context: ProposedContext, policy: AcceptorPolicy) -> Answere
 def agreed(request: AssociateRQ, answer: AssociateAC) -> Mapping[int, Context]:
     """Return the accepted contexts by ID, the same on both sides.
 
-    Raise ``ProtocolError`` if the answer has a context or a transfer syntax that was not proposed.
+    One whose transfer syntax was not proposed is left out: it harms nobody unless it is used. Raise ``ProtocolError``
+    if the answer has a context that was not proposed, or no other context than such.
     """
     proposed = {context.context_id: context for context in request.contexts}
     contexts: dict[int, Context] = {}
+    unusable = ""
     for answered in answer.contexts:
         context_id, syntax = answered.context_id, answered.transfer_syntax
         if context_id not in proposed:
             raise _not_proposed(f"presentation context {context_id}")
         if answered.result != ContextResult.ACCEPTANCE:
             continue
-        if syntax not in proposed[context_id].transfer_syntaxes or syntax not in TRANSFER_SYNTAXES:
-            raise _not_proposed(f"transfer syntax {syntax!r} on presentation context {context_id}")
-        contexts[context_id] = Context(context_id, proposed[context_id].abstract_syntax, TRANSFER_SYNTAXES[syntax])
+        if syntax not in proposed[context_id].transfer_syntaxes:
+            unusable = f"transfer syntax {syntax!r} on presentation context {context_id}"
+            continue
+        known = TRANSFER_SYNTAXES.get(syntax) or unknown_transfer_syntax(syntax)
+        contexts[context_id] = Context(context_id, proposed[context_id].abstract_syntax, known)
+    if unusable and not contexts:
+        raise _not_proposed(unusable)
     return contexts
+
+
+def unproposed_syntaxes(request: AssociateRQ, answer: AssociateAC) -> dict[int, str]:
+    """Return the transfer syntaxes by context ID that an answer accepts and the request does not propose."""
+    proposed = {context.context_id: context.transfer_syntaxes for context in request.contexts}
+    return {
+        answered.context_id: answered.transfer_syntax
+        for answered in answer.contexts
+        if answered.result == ContextResult.ACCEPTANCE
+        and answered.transfer_syntax not in proposed.get(answered.context_id, ())
+    }
 
 
 def _not_proposed(what: str) -> ProtocolError:

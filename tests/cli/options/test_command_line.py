@@ -79,6 +79,7 @@ def test_defaults_are_as_documented() -> None:
         layout="flat",
         keys_only=False,
         accept_unknown=False,
+        accept_nonstandard=False,
         allowed_aets=(),
         require_called_aet=False,
         listen_address="",
@@ -106,6 +107,10 @@ def test_defaults_are_as_documented() -> None:
         retries=0,
         resume=False,
         retry_pause=1.0,
+        on_study=None,
+        on_series=None,
+        on_jobs=1,
+        manifest=None,
         list_file=None,
         jobs=1,
         between=None,
@@ -211,6 +216,7 @@ def test_defaults_are_as_documented() -> None:
         ("--durable OFF", "durable", "off"),
         ("--layout study --port 11112", "layout", "study"),
         ("--accept-unknown", "accept_unknown", True),
+        ("+B --accept-nonstandard", "accept_nonstandard", True),
     ],
 )
 def test_option_sets_its_field(words: str, field: str, value: object) -> None:

@@ -41,11 +41,12 @@ MANUAL = """
 -ic --ignore-peer-cert +px --profile-bcp195 +py --profile-bcp195-nd +pg --profile-8996 +pm --profile-8996-mod
 +pz --profile-bcp195-ex +pb --profile-basic +pa --profile-aes +pn --profile-null +cs --cipher +ph --list-profiles
 +cc --list-ciphers +dp --dhparam +rs --seed +ws --write-seed +wf --write-seed-file --no-sni --request-sni --expect-sni
---no-host-check --durable --keys-only --accept-unknown --allow-aet --require-called-aet --listen --max-associations
---max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout
+--no-host-check --durable --keys-only --accept-unknown --accept-nonstandard --allow-aet --require-called-aet --listen
+--max-associations --max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout
 --total-timeout --user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
 --layout --report --events --verify --retry --retry-pause --resume --list --jobs --between --limit-rate
---dry-run --query --format --count --resolve --only --exclude --max-studies --all
+--dry-run --on-study --on-series --on-jobs --manifest
+--query --format --count --resolve --only --exclude --max-studies --all
 """
 
 

@@ -95,6 +95,23 @@ def test_index_has_whole_objects_only(
     assert known(tmp_path, flat=flat) == {"1.2.3"}
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_file_with_a_block_that_was_never_written_is_not_whole(tmp_path: Path, *, flat: bool) -> None:
+    """A loss of power leaves it so: of the right size, and with zeros where there were pixels."""
+    data = an_object("1.2.3", 300_000)
+    with (tmp_path / "CT.1.2.3").open("wb") as file:
+        file.write(data[:65536])
+        file.seek(200_000)
+        file.write(data[200_000:])
+        file.flush()
+        if os.lseek(file.fileno(), 0, os.SEEK_HOLE) == len(data):
+            pytest.skip("this file system has no holes")
+    put(tmp_path, "CT.1.2.4", an_object("1.2.4", 300_000))
+    opened = open_index(str(tmp_path), None if flat else parse_layout("study"))
+    assert [uid for uid in ("1.2.3", "1.2.4") if opened.whole(uid)] == ["1.2.4"]
+    opened.close()
+
+
 def test_flat_name_with_another_object_is_not_believed(tmp_path: Path) -> None:
     put(tmp_path, "CT.1.2.3", an_object("1.2.4"))
     opened = open_index(str(tmp_path), None)

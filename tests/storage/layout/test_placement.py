@@ -20,6 +20,7 @@ from movescu.dataset.file_meta import decode_file_meta
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 from movescu.dimse.messages import CStoreRQ
 from movescu.errors import StoreError
+from movescu.storage import files
 from movescu.storage.durability import Durability
 from movescu.storage.incoming_object import Incoming
 from movescu.storage.layout.template import parse_layout
@@ -161,7 +162,7 @@ def test_values_are_found_wherever_they_stand_in_the_data_set(store: Store, pixe
 def test_parsed_object_is_not_read_back(
     store: Store, syntax: TransferSyntax, pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(os, "pread")
+    monkeypatch.delattr(files, "pread")
     store.receive(encoded(syntax, pixels=pixels), syntax)
     assert store.files == ["Ü 1/007/0012.dcm"]
 
@@ -247,7 +248,7 @@ def test_objects_of_equal_name_are_both_kept_without_hard_links(store: Store, mo
             both.wait(0.2)  # whether the other one has come as far, having seen that the name is free
         raise PermissionError(1, "Operation not permitted")  # as vfat has it
 
-    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(files, "link", link)
     objects = {uid: encoded(uid=uid) for uid in ("1.2.3", "1.2.4")}
     threads = [
         threading.Thread(target=store.receive, args=(data,), kwargs={"uid": uid}) for uid, data in objects.items()
@@ -259,19 +260,19 @@ def test_objects_of_equal_name_are_both_kept_without_hard_links(store: Store, mo
     assert sorted(str(dcmread(store.folder / file).SOPInstanceUID) for file in store.files) == sorted(objects)
 
 
-@pytest.mark.parametrize("files", ["named", "unnamed"])
+@pytest.mark.parametrize("state", ["named", "unnamed"])
 def test_object_that_another_process_writes_at_the_same_moment_is_not_replaced(
-    store: Store, monkeypatch: pytest.MonkeyPatch, files: str
+    store: Store, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    named = files == "named"
-    link = os.link
+    named = state == "named"
+    link = files.link
 
     def late(source: str, name: str, **where: Any) -> None:  # the folders of both
         if name == "0012.dcm":
             (store.folder / "Ü 1" / "007" / name).write_text("of the other process")
         link(source, name, **where)
 
-    monkeypatch.setattr(os, "link", late)
+    monkeypatch.setattr(files, "link", late)
     if named:
         monkeypatch.setattr("movescu.storage.writer._UNNAMED", 0)
     with pytest.raises(StoreError, match="File exists") if named else contextlib.nullcontext():
@@ -349,13 +350,13 @@ def test_new_folder_is_flushed_before_an_object_in_it_is_acknowledged(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[str] = []
-    fsync = os.fsync
+    fsync = files.fsync
 
     def watched(fd: int) -> None:
         flushed.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), store.folder))  # no path
         fsync(fd)
 
-    monkeypatch.setattr(os, "fsync", watched)
+    monkeypatch.setattr(files, "fsync", watched)
     store.open("study", durability=Durability.OBJECT)
     store.receive(encoded(StudyInstanceUID="1", SeriesInstanceUID="2"))
     assert {".", "1", "1/2"} <= set(flushed)
@@ -370,19 +371,19 @@ def test_files_and_folders_are_flushed_before_the_end_without_syncfs(
     store: Store, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     flushed: set[str] = set()
-    fsync = os.fsync
+    fsync = files.fsync
 
     def watched(fd: int) -> None:
         flushed.add(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), store.folder))  # no path
         fsync(fd)
 
-    monkeypatch.setattr(os, "fsync", watched)
-    monkeypatch.setattr("movescu.storage.durability._find_syncfs", lambda: None)
+    monkeypatch.setattr(files, "fsync", watched)
+    monkeypatch.setattr("movescu.storage.files.find_syncfs", lambda: None)
     store.open("study")
     for number in range(count):
         uid = f"1.{number}"
         store.receive(encoded(uid=uid, StudyInstanceUID=f"{number}", SeriesInstanceUID="2"), uid=uid)
     store.flush()
     assert {".", *(str(number) for number in range(count)), *(f"{number}/2" for number in range(count))} <= flushed
-    files = {name for name in flushed if name.endswith((".dcm", ".part", " (deleted)"))}
-    assert len(files) == count
+    of_objects = {name for name in flushed if name.endswith((".dcm", ".part", " (deleted)"))}
+    assert len(of_objects) == count

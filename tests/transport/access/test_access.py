@@ -13,6 +13,7 @@ import rulefiles
 from hypothesis import given
 from hypothesis import strategies as st
 
+from movescu.transport import network
 from movescu.transport.access.decision import AccessRules, ConnectingHost, Verdict, look_up
 from movescu.transport.access.rules import parse
 
@@ -417,8 +418,8 @@ def resolver(monkeypatch: pytest.MonkeyPatch, name: str, addresses: list[str], c
         names = [canonical or name] + [""] * len(addresses)
         return [(0, 0, 0, names.pop(0), (address, 0)) for address in addresses]
 
-    monkeypatch.setattr(socket, "getnameinfo", getnameinfo)
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(network, "getnameinfo", getnameinfo)
+    monkeypatch.setattr(network, "getaddrinfo", getaddrinfo)
     return asked
 
 

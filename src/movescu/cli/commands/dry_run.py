@@ -35,7 +35,8 @@ def run_dry(settings: CommandSettings, config: Config) -> int:
     def found(session: ArchiveAssociation, identifier: Identifier) -> Iterable[Match]:
         return wanted(session, identifier, selection, count=True)
 
-    code, matches = run_queries(queries, config, found)
+    code, listed = run_queries(queries, config, found)
+    matches = list({(match.level, match.uid): match for match in listed}.values())  # entries of a list may overlap
     for level in dict.fromkeys(match.level for match in matches):
         same = [match for match in matches if match.level == level]
         show(same, level, settings.format, further_tags(queries))

@@ -15,6 +15,7 @@ from movescu._runtime.record import replace
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.options.configuration import identifiers, note_patterns
 from movescu.cli.output.listing import show
+from movescu.cohort.overlap import distinct
 from movescu.errors import CommandLineError, InventoryError, PeerError
 from movescu.query.identifier import Identifier, make_identifier
 from movescu.query.request_list import read_rows
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.query.match import Match
+    from movescu.query.request_list import Row
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
 
@@ -99,8 +101,8 @@ def run_queries(
 def queries_of(settings: CommandSettings) -> list[NamedQuery]:
     """Return the queries of the command line: one for each query file or entry of a list."""
     if settings.list_file is not None:
-        rows = read_rows(settings.list_file, settings.keys, model=settings.model)
-        return [NamedQuery(f"row {row.number} ({row.text})", row.identifier) for row in rows]
+        rows, repeated = distinct(read_rows(settings.list_file, settings.keys, model=settings.model))
+        return [NamedQuery(_entry(row, repeated.get(row.number, ())), row.identifier) for row in rows]
     if not settings.keys and not settings.query_files:
         return [NamedQuery("", make_identifier(()))]
     several = len(settings.query_files) > 1
@@ -108,9 +110,14 @@ def queries_of(settings: CommandSettings) -> list[NamedQuery]:
     return [NamedQuery(name, identifier) for name, identifier in zip(names, identifiers(settings), strict=True)]
 
 
+def _entry(row: Row, repeated: Sequence[Row]) -> str:
+    numbers = [row.number, *(one.number for one in repeated)]
+    return f"{'entry' if len(numbers) == 1 else 'entries'} {', '.join(map(str, numbers))} ({row.text})"
+
+
 def further_tags(queries: Iterable[NamedQuery]) -> list[int]:
     """Return the tags of all keys, to be shown beside the usual attributes."""
-    return [tag for query in queries for tag in query.identifier.values() if tag & 0xFFFF]
+    return [key.tag for query in queries for key in query.identifier if key.tag & 0xFFFF and not key.is_creator]
 
 
 def _level(queries: Iterable[NamedQuery], selection: Selection) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from functools import partial
 
 from movescu._runtime.late_log import ERROR, logger_of
 from movescu.cli import streams
@@ -29,11 +30,15 @@ from movescu.retrieve.client import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from typing import Final
 
+    from movescu.cli.commands.follow_up import FollowUp
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
+    from movescu.query.identifier import Identifier
+    from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.observer import Observer
@@ -159,6 +164,7 @@ class _Command:
         self._settings = settings
         self._accounts = accounts
         self._config: Config = config_of(settings)
+        self._unreleased: PeerError | None = None
 
     def run(self) -> int:
         """Retrieve and return the exit code. Raise errors before the first request."""
@@ -169,11 +175,18 @@ class _Command:
         seen: list[Observer] = [*observers(settings), *(() if self._accounts is None else (self._accounts.observer,))]
         progress = self._progress()
         seen.append(progress)
-        client = Client.configured(self._config, storage_of(settings), seen, indexed=settings.resume)
-        with Signals() as signals, client:
+        follow_up = self._follow_up(wanted)
+        on_whole = None if follow_up is None else follow_up.on_whole
+        storage = storage_of(settings)
+        client = Client.configured(self._config, storage, seen, indexed=settings.resume, on_whole=on_whole)
+        with Signals() as signals, client, follow_up or contextlib.nullcontext():
             client.open()
             retrieve = client.prepare([identifier for identifier in wanted for _ in range(settings.repeat)])
             signals.retrieval = retrieve
+            retrieve.on_leave = partial(self._leave, client, retrieve)
+            if follow_up is not None:
+                follow_up.open()
+                signals.retrieval = follow_up.with_commands(retrieve)
             with _shown(progress, client):
                 result = retrieve.run()
                 diagnostics.report_retrieve(retrieve, result, client)
@@ -184,9 +197,18 @@ class _Command:
 
                     explain(client, wanted, result)
             codes |= self._end(client, retrieve)
+            if follow_up is not None:
+                codes |= follow_up.of_one(retrieve, result)
             if retrieve.cancelled:
                 codes.add(ExitCode.INTERRUPTED)
         return first_of(codes)
+
+    def _follow_up(self, wanted: Iterable[Identifier]) -> FollowUp | None:
+        if not self._settings.follows_up:
+            return None
+        from movescu.cli.commands.follow_up import FollowUp  # late: needed with a command or a manifest alone
+
+        return FollowUp(self._settings, self._config, wanted)
 
     def _progress(self) -> Observer:
         """Return the observer of responses: the progress display on a terminal, else the log."""
@@ -197,27 +219,44 @@ class _Command:
 
         return Progress(self._config, display=self._settings.progress)
 
-    def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
-        """End the association and return the resulting exit codes.
+    def _leave(self, client: Client, retrieve: Retrieve, association: ArchiveAssociation) -> None:
+        """End an association with nothing left to request, before senders end theirs: some wait for it.
 
-        A missing confirmation is no error if objects were awaited after the final response: the archive may have ended
-        the idle association meanwhile.
+        Not if nothing arrived: the archive will be asked why.
         """
+        if not client.server.tally.arrived and not self._config.queries:
+            return
         if self._settings.abort:
             _log.info("aborting association")
-            client.abort()
-            return set()
+            association.abort()
+        else:
+            self._release(retrieve, association.release)
+
+    def _release(self, retrieve: Retrieve, release: Callable[[], None]) -> None:
+        """Release an association and note a missing confirmation.
+
+        It is no error if objects were awaited after the final response: the archive may have ended the idle association
+        meanwhile.
+        """
         try:
-            client.release()
+            release()
         except PeerError as error:
-            if not retrieve.waited:
-                diagnostics.complain("association release failed", error, ExitCode.RELEASE_FAILED)
-                return {ExitCode.RELEASE_FAILED}
-            _log.info(
-                "the archive did not confirm the release, perhaps since the association was idle for long: %s",
-                error,
-            )
-        return set()
+            if retrieve.waited:
+                _log.info("the archive did not confirm the release, perhaps since the association was idle: %s", error)
+            else:
+                self._unreleased = error
+
+    def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
+        """End the association, unless it has ended, and return the resulting exit codes."""
+        if not self._settings.abort:
+            self._release(retrieve, client.release)
+        elif client.is_connected:
+            _log.info("aborting association")
+            client.abort()
+        if self._unreleased is None:
+            return set()
+        diagnostics.complain("association release failed", self._unreleased, ExitCode.RELEASE_FAILED)
+        return {ExitCode.RELEASE_FAILED}
 
 
 def _shown(progress: Observer, client: Client) -> AbstractContextManager[object]:

@@ -14,5 +14,13 @@ def banner() -> str:
 
 def version_text() -> str:
     """Return the version and what else a bug report needs, with a line end."""
+    import zlib  # late: needed for this text alone
+
     python = ".".join(str(part) for part in sys.version_info[:3])
-    return f"{banner()}\nPython {python} on {sys.platform}\nimplementation class UID {version.CLASS_UID}\n"
+    lines = (
+        f"Python {python} on {sys.platform}",
+        f"implementation class UID {version.CLASS_UID}",
+        f"ZLIB, version {zlib.ZLIB_RUNTIME_VERSION} (deflated transfer syntax)",
+        "TCP wrapper: built in, as LIBWRAP (--access-control, hosts.allow, hosts.deny)",
+    )
+    return f"{banner()}\n" + "".join(f"{line}\n" for line in lines)

@@ -25,8 +25,8 @@ EXIT_CODES: Final = {
     "or a request ended because of `--cancel`.",
     ExitCode.USAGE: "The command line, a key, a query file or a dictionary is invalid. Nothing was sent.",
     ExitCode.INSUFFICIENT_PRIVILEGES: "The system denies the port of `--port`, as it does to most users below 1024.",
-    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report` or `--events`, is not "
-    "writable.",
+    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report`, `--events` or "
+    "`--manifest`, is not writable.",
     ExitCode.OUTPUT_DIRECTORY_NOT_FOUND: "The output directory does not exist, or is not a directory.",
     ExitCode.CANNOT_LISTEN: "The port of `--port` is in use, or cannot be opened.",
     ExitCode.ASSOCIATION_FAILED: "No association: the archive is unreachable, rejected it, or closed the connection.",
@@ -42,6 +42,8 @@ EXIT_CODES: Final = {
     ExitCode.MOVE_FAILED: "The archive refused the request or failed (any other status, such as A801: move destination "
     "unknown).",
     ExitCode.TLS_SETUP_FAILED: "TLS cannot be set up: a key, a certificate or a cipher suite is not usable.",
+    ExitCode.COMMAND_FAILED: "The retrieve succeeded, but a command of `--on-study` or `--on-series` failed or could "
+    "not be run.",
     ExitCode.INTERNAL_ERROR: "A bug in this program. Please report it, with the log of `--debug`.",
     ExitCode.HUNG_UP: "Ended by SIGHUP, as when the terminal is closed.",
     ExitCode.INTERRUPTED: "Ended by Ctrl-C.",

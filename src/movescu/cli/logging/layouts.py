@@ -182,7 +182,12 @@ def _when(option: str, *, local: bool) -> Convert:
 def _full_name() -> str:
     import socket  # loaded for this conversion only; it may query a name server
 
-    return socket.getfqdn()
+    # As log4cplus: the canonical name of the host's name. ``getfqdn`` may find another name of one of its addresses.
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None, flags=socket.AI_CANONNAME)
+    except (OSError, UnicodeError):
+        return socket.gethostname()
+    return found[0][3] or socket.gethostname()
 
 
 _CONVERSIONS: Final[dict[str, Callable[[str], Convert]]] = {

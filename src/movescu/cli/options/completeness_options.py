@@ -1,4 +1,4 @@
-"""Rows of the option table for completeness, request lists and machine-readable output."""
+"""Rows of the option table for completeness, commands for complete studies, request lists and output for programs."""
 
 from __future__ import annotations
 
@@ -65,13 +65,56 @@ COMPLETENESS: Final = (
     ),
 )
 
+_COMMAND: Final = (Value("CMD"),)
+_PROVING: Final = ("--verify", "--resume", "--list")
+
+AFTERWARDS: Final = (
+    Option(
+        "",
+        "--on-study",
+        "on_study",
+        "run this command for each study proven complete, without a shell; {study_uid}, {patient_id}, {directory} and "
+        "{count} are replaced, and it reads JSON on standard input",
+        takes=_COMMAND,
+        conflicts=(("--ignore",),),
+        needs=_PROVING,
+    ),
+    Option(
+        "",
+        "--on-series",
+        "on_series",
+        "run this command for each series proven complete; like --on-study, with {series_uid}",
+        takes=_COMMAND,
+        conflicts=(("--ignore",),),
+        needs=_PROVING,
+    ),
+    Option(
+        "",
+        "--on-jobs",
+        "on_jobs",
+        "run N of these commands at once",
+        takes=(Value("N", "integer", 1, 64),),
+        unset=1,
+        needs=("--on-study", "--on-series"),
+    ),
+    Option(
+        "",
+        "--manifest",
+        "manifest",
+        "write SHA-256 and path of each stored object to this file, for sha256sum -c; lines of unchanged files stay",
+        takes=_FILE,
+        conflicts=(("--ignore",),),
+        needs=("--port",),
+    ),
+)
+
 MANY: Final = (
     Option(
         "",
         "--list",
         "list_file",
-        "retrieve each entry of this file, CSV with keywords as column headings or Study Instance UIDs, one a line; "
-        "- is standard input",
+        "retrieve each entry of this file: CSV with keywords as column headings, Study Instance UIDs, one a line, a "
+        "log of findscu -v or an array of QIDO-RS; - is standard input",
         takes=_FILE,
         needs=("--port", "--query", "--dry-run"),
     ),

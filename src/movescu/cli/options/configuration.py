@@ -8,6 +8,7 @@ from functools import cache
 
 from movescu._runtime.late_log import logger_of
 from movescu.cli.logging.level import shows_progress
+from movescu.dictionary.uids import OTHER_TRANSFER_SYNTAXES
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
@@ -142,7 +143,7 @@ def _receive(settings: CommandSettings, port: int) -> Receive:
     return Receive(
         port=port,
         address=settings.listen_address,
-        transfer_syntaxes=settings.preferred,
+        transfer_syntaxes=(*settings.preferred, *((OTHER_TRANSFER_SYNTAXES,) if settings.accept_nonstandard else ())),
         accept_unknown=settings.accept_unknown,
         calling_ae_titles=tuple(title.strip()[:16] for title in settings.allowed_aets),
         require_called_ae_title=settings.require_called_aet,
@@ -153,13 +154,21 @@ def _receive(settings: CommandSettings, port: int) -> Receive:
 
 
 def storage_of(settings: CommandSettings) -> StorageOptions | None:
-    """Return the options of storage, None without a port. Raise ``UsageError`` for an invalid layout."""
+    """Return the options of storage, None without a port.
+
+    Raise ``UsageError`` for an invalid layout, or for a directory that does not exist or is not writable: DCMTK checks
+    it even if nothing will be stored.
+    """
     if settings.listen_port is None:
         return None
     from movescu.dataset.encoding import Encoding, GroupLength  # late: needed to receive alone
     from movescu.storage.durability import Durability
     from movescu.storage.options import StorageOptions
 
+    if settings.ignore:  # else the directory is checked when it is opened
+        from movescu.storage.writer import check_directory
+
+        check_directory(settings.output_directory)
     return StorageOptions(
         directory=settings.output_directory,
         ignore=settings.ignore,
@@ -176,6 +185,7 @@ def storage_of(settings: CommandSettings) -> StorageOptions | None:
         ),
         durability=Durability(settings.durable),
         maximum_inflated=settings.max_inflated << 20,
+        forgive_blank_uids=settings.uid_padding,
         layout=None if settings.layout == "flat" else _layout(settings.layout),
     )
 

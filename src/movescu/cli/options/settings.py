@@ -72,6 +72,7 @@ class CommandSettings(Record):
     layout: str
     keys_only: bool
     accept_unknown: bool
+    accept_nonstandard: bool
     allowed_aets: tuple[str, ...]
     require_called_aet: bool
     listen_address: str
@@ -99,6 +100,10 @@ class CommandSettings(Record):
     retries: int
     resume: bool
     retry_pause: float
+    on_study: str | None
+    on_series: str | None
+    on_jobs: int
+    manifest: str | None
     list_file: str | None
     jobs: int
     between: str | None
@@ -126,6 +131,11 @@ class CommandSettings(Record):
     tls_expected_name: str | None
 
     warnings: tuple[str, ...] = ()
+
+    @property
+    def follows_up(self) -> bool:
+        """Whether commands or a manifest follow a retrieve."""
+        return not (self.on_study is None and self.on_series is None and self.manifest is None)
 
     @property
     def file_padding(self) -> int:

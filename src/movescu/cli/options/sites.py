@@ -40,13 +40,7 @@ _DEFAULTS: Final = "defaults"
 _PARAMETERS: Final = {parameter.name: parameter for parameter in PARAMETERS}
 _ALIASES: Final = {"listen-port": "--port"}
 _MODELS: Final = {option.long.removeprefix("--"): option for option in OPTIONS if option.field == "model"}
-_NOT_IN_A_SITE: Final = (
-    "site",
-    "check",
-    "query",
-    "show_arguments",
-    "",
-)  # fields; "" is the field of --help and its like
+_NOT_IN_A_SITE: Final = ("site", "check", "show_arguments", "")  # fields; "" is the field of --help and its like
 _PATHS: Final = ("file", "directory")
 _MOST_BITS: Final = 64  # of whole numbers (TOML 1.0, "Integer")
 

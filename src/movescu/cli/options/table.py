@@ -4,7 +4,7 @@ Names, values, ranges and defaults are those of DCMTK's ``movescu``, so that a s
 sentences are our own. The parser reads here what an option takes, sets, excludes and needs; the help, the manual page,
 the page of options and the shell completions are generated from the same rows. No option has code of its own: an option
 is a row here (some in ``tls_options``, ``completeness_options`` and ``query_options``) and a field of
-``CommandSettings``. ``configuration`` turns the fields into the library's terms, ``query.keys`` parses ``-k``.
+``CommandSettings``. ``configuration`` turns the fields into the library's terms, ``query.key_text`` parses ``-k``.
 
 An option's help is a noun phrase or an imperative, with the unit of its value. What stands before the first ``; `` is
 also the option's line in the menus of the shells.
@@ -12,7 +12,7 @@ also the option's line in the menus of the shells.
 
 from __future__ import annotations
 
-from movescu.cli.options.completeness_options import ACCOUNTS, COMPLETENESS, MANY
+from movescu.cli.options.completeness_options import ACCOUNTS, AFTERWARDS, COMPLETENESS, MANY
 from movescu.cli.options.option import Group, Option, Parameter, Section, Value
 from movescu.cli.options.query_options import QUERIES
 from movescu.cli.options.tls_options import TLS_SECTION
@@ -396,6 +396,14 @@ _OURS: Final = (
     Option("", "--accept-unknown", "accept_unknown", "accept unknown storage SOP classes too", unset=False),
     Option(
         "",
+        "--accept-nonstandard",
+        "accept_nonstandard",
+        "accept transfer syntaxes that this program does not know, and UIDs of more than 64 characters",
+        unset=False,
+        needs=("--bit-preserving",),
+    ),
+    Option(
+        "",
         "--allow-aet",
         "allowed_aets",
         "accept senders with this AE title only; may be repeated",
@@ -594,6 +602,7 @@ SECTIONS: Final = (
             Group("queries, and the choice of studies and series", QUERIES),
             Group("completeness", COMPLETENESS, "only with --port"),
             Group("lists of requests, and load on the archive", MANY),
+            Group("commands for complete studies, and checksums", AFTERWARDS),
             Group("output for programs", ACCOUNTS),
             Group("time limits", _TIME_LIMITS),
             Group("user identity", _USER),

@@ -22,6 +22,7 @@ from movescu.report.summary import Summary
 from movescu.retrieve.event_observer import EventObserver, end_event
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
     from movescu.cli.options.settings import CommandSettings
@@ -48,12 +49,18 @@ class Accounts:
         self.sink: EventSink | None = fan_out(tuple(sink for sink in sinks if sink is not None))
         self.observer = _Observer(self)
         """Observer that feeds both files."""
+        self.columns: Mapping[int, Mapping[str, str]] = {}
+        """Cells of a list's entries that are not keys: by number and heading."""
         self._end = EndEvent(outcome="failed", stored=0, failed=0, size=0, seconds=0.0)
 
     def tell(self, event: Event) -> None:
         """Pass an event to both files."""
         if self.sink is not None:
             self.sink(event)
+
+    def entry(self, end: EndEvent) -> None:
+        """Send the end of an entry of a list."""
+        self.tell(replace(end, columns=self.columns.get(end.row or 0)))
 
     def concluded(self, end: EndEvent) -> None:
         """Set the end of the run; without one, ``conclude`` reports a failure."""
@@ -90,7 +97,7 @@ class _Observer(EventObserver):
         if row is None:
             self._accounts.concluded(end_event(result, cancelled=cancelled))
         else:
-            super().ended(result, seconds, row, cancelled=cancelled)
+            self._accounts.entry(replace(end_event(result, cancelled=cancelled, row=row), seconds=seconds))
 
 
 def _text(value: dict[str, Any], indent: int | None = None) -> str:

@@ -6,11 +6,12 @@ from movescu import errors
 from movescu._runtime.late_log import INFO, WARNING, logger_of
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.options.table import OPTIONS
-from movescu.dictionary.uids import may_be_storage, uid_name
+from movescu.dictionary.uids import TRANSFER_SYNTAXES, may_be_storage, uid_name
 from movescu.dimse.status import (
     CANCEL,
     DATA_SET_DOES_NOT_MATCH,
     MOVE_DESTINATION_UNKNOWN,
+    OUT_OF_RESOURCES,
     OUT_OF_RESOURCES_SUB_OPERATIONS,
     SUB_OPERATIONS_WITH_FAILURES,
     SUCCESS,
@@ -122,7 +123,8 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
             "the archive does not accept these keys: check QueryRetrieveLevel, its unique key, the model (-P, -S, -O)"
         )
     code = ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED
-    _log.warning("%s", _ADVICE[code])
+    if code is ExitCode.MOVE_FAILED or not _refused(client):  # else the cause is here, and another request is in vain
+        _log.warning("%s", _ADVICE[code])
 
 
 def _report_details(response: MoveResponse) -> None:
@@ -154,22 +156,35 @@ def _explain_destination(what: str, client: Client) -> None:
 def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
     """Log the failures of the last attempts and missing objects, with advice."""
     for state in retrieve.states:
-        for response in state.responses:
+        for response in state.responses if not result.complete else ():  # else a later list disproved them
             _report_response(response, retrieve, client)
         if state.error is not None:
             complain("association lost before the final C-MOVE response", state.error, ExitCode.ASSOCIATION_LOST)
-    _report_result(result, client.config)
+            if isinstance(state.error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
+                _explain_destination("may not know", client)  # as Orthanc does with an unknown calling title
+    _report_result(result, client.config, _refused(client))
 
 
-def _report_result(result: Result, config: Config) -> None:
-    """Log missing objects, with advice."""
+def _refused(client: Client) -> int:
+    """Return the number of objects that this program refused, whatever the disk: they would be refused again."""
+    return sum(received.status >> 8 != OUT_OF_RESOURCES >> 8 for received in client.server.tally.failures.values())
+
+
+def _report_result(result: Result, config: Config, refused: int) -> None:
+    """Log missing objects, with advice; ``refused``: those that this program would refuse again."""
     evidence = result.evidence
     if config.receive is not None:
         _log.info("%s received, %d bytes, %d not stored", _objects(result.stored), result.size, result.failed)
-    if result.failed:
+    if refused:
+        _log.error(
+            "incomplete: %s arrived and %s refused by this program; repeating the request cannot help, but the options "
+            "named above can",
+            *(_objects(refused), "was" if refused == 1 else "were"),
+        )
+    if result.failed > refused:
         _log.error(
             "incomplete: %s arrived but could not be stored; fix the cause and repeat the request",
-            _objects(result.failed),
+            _objects(result.failed - refused),
         )
     if result.verified:
         _report_listed(result)
@@ -225,9 +240,8 @@ def _report_listed(result: Result) -> None:
             "incomplete: %s that the archive lists %s missing after %d attempt%s",
             *(_objects(number), "is" if number == 1 else "are", result.attempts, "" if result.attempts == 1 else "s"),
         )
-    elif (
-        _CONTRADICTING.intersection(reason.name for reason in result.judgement.reasons)
-        and not result.evidence.nothing_found
+    elif _CONTRADICTING.intersection(reason.name for reason in result.judgement.reasons) and not (
+        result.evidence.nothing_found or result.evidence.unfound
     ):
         _log.error(
             "every object that the archive lists was stored, but the archive's status or counts contradict the list"
@@ -277,8 +291,10 @@ def _advice(entry: RejectedClass, accepted: frozenset[str]) -> str:
     if known and not accepted.isdisjoint(entry.offered):
         return f"{known} accepts it"
     preferences = _accepting_preferences(frozenset(entry.offered))
-    if not preferences:
+    if not preferences and not TRANSFER_SYNTAXES.keys().isdisjoint(entry.offered):
         return "no option accepts it"
+    if not preferences:
+        preferences = ["--accept-nonstandard with --bit-preserving (+B)"]
     return f"{known and f'{known} with '}{' or '.join(preferences)} accepts it"
 
 

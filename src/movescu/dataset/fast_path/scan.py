@@ -68,6 +68,7 @@ _IN_ITEM: Final = (-1, -1, -1)
 _EXPLICIT_HEADER: Final = {order: Struct(order + "HH2sH").unpack_from for order in "<>"}
 _LONG_LENGTH: Final = {order: Struct(order + "I").unpack_from for order in "<>"}
 _PAIR: Final = b"  "
+_LAST_OF_META: Final = 0x0002  # groups up to it do not belong into a data set
 _HEAD: Final = 1 << 15  # bytes; the pixel data of most objects begins in them, and copying more would be slow
 
 
@@ -132,6 +133,8 @@ def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: froze
         or encoding.file_padding
         or encoding.item_padding
     ):
+        return None
+    if int.from_bytes(data[:2], "big" if syntax.big_endian else "little") <= _LAST_OF_META:
         return None
     walk = _implicit if syntax.implicit else _explicit
     try:

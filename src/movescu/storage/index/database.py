@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu._runtime.late_log import logger_of
 from movescu.errors import StoreError
+from movescu.storage import files
 
 if TYPE_CHECKING:
     import sqlite3
@@ -102,7 +103,7 @@ class _DamagedError(Exception):
 def _check_place(path: str) -> None:
     """Raise ``StoreError`` for a link, which might lead out of the directory, and anything else but a file."""
     try:
-        mode = os.lstat(path).st_mode
+        mode = files.lstat(path).st_mode
     except OSError:
         return
     if not stat.S_ISREG(mode):
@@ -110,10 +111,8 @@ def _check_place(path: str) -> None:
 
 
 def _open(path: str, tables: Tables, wait: float) -> sqlite3.Connection:
-    import sqlite3
-
     with told_as_store_errors():
-        connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
+        connection = files.open_sqlite(path, wait)
     try:
         with transaction(connection):
             _prepare(connection, tables)
@@ -147,4 +146,4 @@ def _move_aside(path: str) -> None:
     """Move a damaged file aside, with its journal, which SQLite would apply to the new one."""
     for suffix in ("", _JOURNAL):
         with contextlib.suppress(FileNotFoundError):
-            os.replace(path + suffix, path + _ASIDE + suffix)
+            files.replace(path + suffix, path + _ASIDE + suffix)

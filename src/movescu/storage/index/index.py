@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.errors import StoreError
+from movescu.storage import files
 from movescu.storage.file_names import file_name
 from movescu.storage.index.database import Tables, open_database, told_as_store_errors, transaction
 from movescu.storage.index.examination import whole_instance
@@ -63,6 +64,9 @@ class Index(Protocol):
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the directory has the whole object."""
 
+    def path(self, sop_instance_uid: str) -> str | None:
+        """Return the path of the whole object below the directory, None if it has none."""
+
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
 
@@ -83,11 +87,11 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
     on and may not be on the disk yet. Raise ``StoreError`` if the directory or its database is unusable.
     """
     with _told_as_store_error(directory):
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = files.openat(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             return FlatIndex(fd, rely) if layout is None else KeptIndex(directory, fd, durable=durable, rely=rely)
         except BaseException:
-            os.close(fd)
+            files.close(fd)
             raise
 
 
@@ -101,37 +105,40 @@ class FlatIndex:
         self._directory = directory
         self._rely = rely
         self._names: dict[str, list[str]] = {}  # by the part after the prefix
-        for name in os.listdir(directory):
+        for name in files.listdir(directory):
             if not name.startswith("."):
                 self._names.setdefault(name.partition(".")[2], []).append(name)
-        self._whole: dict[str, bool] = {}
+        self._paths: dict[str, str | None] = {}
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if the directory has the whole object; its file is examined once."""
-        known = self._whole.get(sop_instance_uid)
-        if known is None:
+        """Return True if the directory has the whole object."""
+        return self.path(sop_instance_uid) is not None
+
+    def path(self, sop_instance_uid: str) -> str | None:
+        """Return the file of the whole object, None if there is none; a file is examined once."""
+        if sop_instance_uid not in self._paths:
             names = self._names.get(file_name("", sop_instance_uid).partition(".")[2], ())
             found = next((n for n in names if whole_instance(n, self._directory) == sop_instance_uid), None)
-            known = self._whole[sop_instance_uid] = found is not None
+            self._paths[sop_instance_uid] = found
             if found is not None:
-                self._rely(found, os.stat(found, dir_fd=self._directory, follow_symlinks=False).st_size)
-        return known
+                self._rely(found, files.stat(found, dir_fd=self._directory, follow_symlinks=False).st_size)
+        return self._paths[sop_instance_uid]
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
         found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
-        return (uid for uid in sorted(found | self._whole.keys()) if self.whole(uid))
+        return (uid for uid in sorted(found | self._paths.keys()) if self.whole(uid))
 
-    def add(self, sop_instance_uid: str, path: str) -> None:  # noqa: ARG002 - see Index
-        """Add an object."""
-        self._whole[sop_instance_uid] = True
+    def add(self, sop_instance_uid: str, path: str) -> None:
+        """Add an object and its file."""
+        self._paths[sop_instance_uid] = path
 
     def flushed(self) -> None:
         """Do nothing: this index is not saved."""
 
     def close(self) -> None:
         """Close the descriptor."""
-        os.close(self._directory)
+        files.close(self._directory)
 
 
 class KeptIndex:
@@ -142,12 +149,12 @@ class KeptIndex:
         self._rely = rely
         self._durable = durable
         self._database = open_database(path, _TABLES)
-        self._using = threading.RLock()  # held to use the database
-        self._changed = threading.Condition()
+        self._using = clock.RLock()  # held to use the database
+        self._changed = clock.Condition()
         self._added: list[tuple[str, str]] = []
         self._closing = False
         self._noted = False  # whether the current run has files
-        self._keeper: threading.Thread | None = None
+        self._keeper: clock.Thread | None = None
         try:
             self._forget()
             self._found = self._begin_run(durable=False)
@@ -231,10 +238,15 @@ class KeptIndex:
                 self._noted |= run == self._run
 
     def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if the directory has the whole object: its file is unchanged since it was noted."""
+        """Return True if the directory has the whole object."""
+        return self.path(sop_instance_uid) is not None
+
+    def path(self, sop_instance_uid: str) -> str | None:
+        """Return the file of the whole object, unchanged since it was noted; None if there is none."""
         with self._using, told_as_store_errors():
-            if any(uid == sop_instance_uid and self._state(path) for uid, path in self._added):
-                return True
+            for uid, path in self._added:
+                if uid == sop_instance_uid and self._state(path):
+                    return path
             rows = self._database.execute(
                 """SELECT folder, name, size, changed, COALESCE(flushed, 0) OR files.run = ?
                 FROM index_files AS files LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid = ?""",
@@ -244,8 +256,8 @@ class KeptIndex:
             if self._state(folder + name) == (size, changed):
                 if not flushed:
                     self._rely(os.fsdecode(folder + name), size)
-                return True
-        return False
+                return os.fsdecode(folder + name)
+        return None
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
@@ -258,7 +270,7 @@ class KeptIndex:
 
     def _state(self, path: bytes | str) -> tuple[int, int] | None:
         try:
-            status = os.stat(path, dir_fd=self._directory, follow_symlinks=False)
+            status = files.stat(path, dir_fd=self._directory, follow_symlinks=False)
         except OSError:
             return None
         return status.st_size, status.st_mtime_ns
@@ -272,7 +284,7 @@ class KeptIndex:
             if len(self._added) in (1, _MANY):
                 self._changed.notify()
             if self._keeper is None:
-                self._keeper = threading.Thread(target=self._keep_on, name="movescu-index", daemon=True)
+                self._keeper = clock.Thread(target=self._keep_on, name="movescu-index", daemon=True)
                 self._keeper.start()
 
     def _keep_on(self) -> None:
@@ -326,19 +338,19 @@ class KeptIndex:
             self._keep()
         finally:
             self._database.close()
-            os.close(self._directory)
+            files.close(self._directory)
 
 
 @contextlib.contextmanager
 def _scan(folder: str, directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
     """List a folder below an open directory; a link that has replaced it is not followed."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(folder or ".", flags, dir_fd=directory)
+    fd = files.openat(folder or ".", flags, dir_fd=directory)
     try:
-        with os.scandir(fd) as entries:
+        with files.scandir(fd) as entries:
             yield entries
     finally:
-        os.close(fd)
+        files.close(fd)
 
 
 @contextlib.contextmanager
@@ -351,8 +363,4 @@ def _told_as_store_error(directory: str) -> Iterator[None]:
 
 def _boot() -> str:
     """Return the boot ID of the machine, a random one where there is none: then no two runs share a boot."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return os.urandom(16).hex()
+    return files.boot_id() or os.urandom(16).hex()

@@ -22,6 +22,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from movescu.transport import network
 from movescu.transport.access.patterns import (
     UNKNOWN,
     canonical,
@@ -86,14 +87,14 @@ def look_up(address: str, *, host_lookup: bool) -> ConnectingHost:
 
 def _name_of(address: str) -> str:
     try:
-        name = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
+        name = network.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
     except (OSError, ValueError):  # the name may be undecodable, or not one that can be looked up
         return UNKNOWN
     if is_address(name):  # a PTR record that poses as an address
         return PARANOID
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        found = socket.getaddrinfo(name, None, family, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)
+        found = network.getaddrinfo(name, None, family, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)
     except (OSError, ValueError):  # as above
         return PARANOID
     if lower(name) not in {"localhost", *(lower(entry[3]) for entry in found[:1])}:

@@ -1,4 +1,4 @@
-"""Keys (``-k``): syntax, and encoding as a data set in explicit VR little endian.
+"""Keys as text (``-k``): syntax, and the keys that they stand for.
 
 ============================================= ==================================================================
 ``gggg,eeee=value``                           as in DCMTK: short numbers, ``0x``, text before the ``=``
@@ -21,10 +21,11 @@ import os
 import re
 
 from movescu.dataset import character_sets as charset
-from movescu.dataset.values import element, encode_value, is_text, key_vr, sequence
+from movescu.dataset.values import encode_value, is_text, key_vr
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.vr import MAX_DEPTH, TRAILING_PADDING, Vocabulary
 from movescu.errors import UsageError
+from movescu.query.key import Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,16 +68,17 @@ class _Level:
         self.sequences: dict[int, dict[int, _Level]] = {}
         self.creators = {} if creators is None else creators
 
-    def encode(self, name: str = "") -> bytes:
-        """Encode the elements in order of tags. Raise ``UsageError`` if an item is missing."""
-        data = {tag: element(tag, vr, value) for tag, (vr, value) in self.values.items()}
+    def keys(self, name: str = "") -> tuple[Key, ...]:
+        """Return the keys in order of tags. Raise ``UsageError`` if an item is missing."""
+        keys = {tag: Key(tag, vr.encode(), value) for tag, (vr, value) in self.values.items()}
         for tag, numbered in self.sequences.items():
             gap = next((n for n in range(len(numbered)) if n not in numbered), None)
             path = f"{name}{_name_of(tag)}"
             if gap is not None:
                 raise UsageError(f"there are keys for items after {path}[{gap}], but none for this item")
-            data[tag] = sequence(tag, (numbered[n].encode(f"{path}[{n}].") for n in range(len(numbered))))
-        return b"".join(data[tag] for tag in sorted(data))
+            items = [numbered[n].keys(f"{path}[{n}].") for n in range(len(numbered))]
+            keys[tag] = Key(tag, b"SQ", items=items)
+        return tuple([keys[tag] for tag in sorted(keys)])
 
 
 class KeySet:
@@ -102,11 +104,11 @@ class KeySet:
                 if _is_creator(name) == reserving:
                     self._add(key, steps, name, value)
 
-    def encode(self) -> bytes:
-        """Return the data set in order of tags. Raise ``UsageError`` if an item of a sequence is missing."""
+    def keys(self) -> tuple[Key, ...]:
+        """Return the keys in order of tags. Raise ``UsageError`` if an item of a sequence is missing."""
         if self._extended and self._terms is None:
             self._top.values[charset.SPECIFIC_CHARACTER_SET] = ("CS", charset.UTF_8.encode())
-        return self._top.encode()
+        return self._top.keys()
 
     def _add(self, key: str, steps: list[tuple[str, int]], name: str | None, value: str) -> None:
         if len(steps) > MAX_DEPTH:

@@ -1,0 +1,263 @@
+"""The commands that run when a study or series is proven complete (``--on-study``, ``--on-series``).
+
+They run beside the retrieve, in threads of their own, in the order in which studies are completed. The queue is
+bounded: if commands are slower than the archive, the entry that fills it waits before the next one is requested; the
+objects that arrive never wait. Each command is recorded (``hook_journal``) before it runs and after, so each runs at
+least once for a complete study, and not again with ``--resume`` if it succeeded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime import clock
+from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import Record
+from movescu.cohort.hook_document import document_of, keys_of, values_of_part
+from movescu.cohort.hook_journal import FAILED, SUCCEEDED, HookKey, digest_of
+from movescu.cohort.hook_process import HookProcess
+from movescu.errors import StoreError, UsageError
+from movescu.query.request_list import Row
+from movescu.retrieve.parts import PROVES, is_complete, level_of_request, parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from movescu.cohort.command_template import CommandTemplate
+    from movescu.cohort.hook_journal import HookJournal
+    from movescu.query.identifier import Identifier
+    from movescu.retrieve.parts import Part
+    from movescu.retrieve.request_state import RequestState
+    from movescu.retrieve.result import Result
+
+_log: Final = logger_of("movescu.retrieve")
+
+_WAITING: Final = 200
+"""Commands that may wait; what fills the queue waits itself."""
+_END: Final = 10.0
+"""Seconds to wait for commands that are being ended."""
+
+
+def check_levels(commands: Iterable[CommandTemplate], identifiers: Iterable[Identifier]) -> None:
+    """Raise ``UsageError`` for a request that cannot prove complete what a command runs for."""
+    every = tuple(commands)
+    for level in dict.fromkeys(map(level_of_request, identifiers)):
+        for command in every:
+            proving = PROVES[command.level]
+            if level not in proving:
+                what = command.level.lower()
+                instead = ", or use --on-series" if level == "SERIES" else ""
+                raise UsageError(
+                    f"{command.option} not allowed with requests at level {level}, which prove no {what} complete",
+                    hint=f"give QueryRetrieveLevel={' or '.join(proving)}{instead}",
+                )
+
+
+class HookTask(Record):
+    """A command to run for a study or series. ``row``: number of the list's entry. Default: None, no list."""
+
+    command: CommandTemplate
+    key: HookKey
+    part: Part
+    identifier: Identifier
+    row: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+        return f"{self.command.option} for {self.part.level.lower()} {self.part.uid}"
+
+
+class Hooks:
+    """Runs commands; a context manager, which ends those that still run if an exception leaves the block.
+
+    ``file_of``: returns the absolute path of a stored object, by SOP instance UID. ``archive``: its text, as in the
+    journal of lists. ``jobs``: commands at a time. Default: 1. ``resume``: do not run again what succeeded in an
+    earlier run. ``before``: called before each command, in its thread.
+    """
+
+    def __init__(
+        self,
+        commands: Sequence[CommandTemplate],
+        journal: HookJournal,
+        file_of: Callable[[str], str],
+        *,
+        archive: str,
+        jobs: int = 1,
+        resume: bool = False,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._commands = commands
+        self._journal = journal
+        self._file_of = file_of
+        self._archive = archive
+        self._jobs = jobs
+        self._resume = resume
+        self._before = before
+        self._changed = clock.Condition()
+        self._waiting: deque[HookTask] = deque()
+        self._known: set[HookKey] = set()
+        self._threads: list[clock.Thread] = []
+        self._running = 0
+        self._closing = False
+        self._stopping = False
+        self._failure: BaseException | None = None
+        self.failed = 0
+        """Number of commands that failed or could not be run."""
+        self.unproven = 0
+        """Number of requests whose objects arrived, but that no list of the archive proves complete."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cancel()
+        for thread in self._threads:
+            thread.join(_END)
+
+    def is_settled(self, row: Row) -> bool:
+        """Return True if every command has succeeded for an entry."""
+        return self._journal.is_settled(row.key(self._archive), [command.digest for command in self._commands])
+
+    # -- during the retrieve -------------------------------------------------------------------------------------------
+
+    def enter(self, states: Iterable[RequestState], result: Result, row: int | None = None) -> None:
+        """Have the commands run for the studies and series that a retrieve proved complete, and flushed.
+
+        Wait while the queue is full. Raise ``StoreError`` if the journal fails.
+        """
+        for state in () if result.evidence.unflushed else states:
+            if not is_complete(state):
+                continue
+            if state.inventory is None:
+                self._tell_unproven(row)
+                continue
+            tasks = self._tasks(state, row)
+            keys = list(tasks)
+            settled = [key for key in keys if key in self._known or (self._resume and self._journal.has_succeeded(key))]
+            identifier = state.inventory.scope.identifier
+            entry = Row(0, "", identifier).key(self._archive)
+            for key in self._journal.enter(entry, keys, settled):
+                self._put(tasks[key])
+
+    def _tasks(self, state: RequestState, row: int | None) -> dict[HookKey, HookTask]:
+        assert state.inventory is not None  # checked by enter()
+        tasks = {}
+        for command in self._commands:
+            for part in parts_of(state.inventory, command.level):
+                key = HookKey(command.digest, part.uid, digest_of(part.sop_instance_uids))
+                tasks[key] = HookTask(command, key, part, state.inventory.scope.identifier, row)
+        return tasks
+
+    def _tell_unproven(self, row: int | None) -> None:
+        self.unproven += 1
+        _log.error(
+            "%s%s not run: the archive offers no list (C-FIND) that proves the objects complete",
+            *("" if row is None else f"row {row}: ", " and ".join(command.option for command in self._commands)),
+        )
+
+    def _put(self, task: HookTask) -> None:
+        with self._changed:
+            while len(self._waiting) >= _WAITING and not self._stopping:
+                self._changed.wait(0.5)  # in slices, so that a signal handler can stop it
+            if self._stopping or task.key in self._known:
+                return
+            self._known.add(task.key)
+            self._waiting.append(task)
+            if len(self._threads) < min(self._jobs, self._running + len(self._waiting)):
+                self._threads.append(clock.Thread(target=self._work, name="movescu-hooks", daemon=True))
+                self._threads[-1].start()
+            self._changed.notify()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether ``cancel`` has an effect."""
+        return bool(self._running or self._waiting)
+
+    def cancel(self) -> None:
+        """End the commands that run, and start no others. Safe from any thread and from a signal handler."""
+        self._stopping = True
+
+    def finish(self) -> None:
+        """Wait until all commands have ended. Raise ``StoreError`` if the journal failed."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            while thread.is_alive():  # in slices, so that signal handlers can run
+                thread.join(0.5)
+        if self._failure is not None:
+            raise self._failure
+        if self._waiting:
+            number = len(self._waiting)
+            _log.error("%d command%s not run; continue with --resume", number, " was" if number == 1 else "s were")
+
+    # -- the threads ---------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (task := self._next()) is not None:
+            try:
+                self._run(task)
+            except StoreError as error:
+                self._fail(task, str(error))
+            except BaseException as error:  # noqa: BLE001 - raised by finish(), in the caller's thread
+                self._failure = self._failure or error
+                self.cancel()
+            finally:
+                with self._changed:
+                    self._running -= 1
+
+    def _next(self) -> HookTask | None:
+        with self._changed:
+            while not self._stopping:
+                if self._waiting:
+                    self._running += 1
+                    task = self._waiting.popleft()
+                    self._changed.notify_all()
+                    return task
+                if self._closing:
+                    return None
+                self._changed.wait(0.5)
+            return None
+
+    def _run(self, task: HookTask) -> None:
+        """Run a command and record its outcome; one that was ended by ``cancel`` stays waiting."""
+        self._before()
+        files = [self._file_of(uid) for uid in task.part.sop_instance_uids]
+        values = values_of_part(task.part, files)
+        document = document_of(
+            task.part, files, values, archive=self._archive, keys=keys_of(task.identifier), row=task.row
+        )
+        arguments = task.command.arguments(values)
+        _log.info("%s: running", task.name)
+        _log.debug("%s: arguments %s", task.name, arguments)
+        try:
+            process = HookProcess(arguments, document, task.name)
+        except (OSError, ValueError) as error:
+            self._settle(task, FAILED)
+            self._fail(task, f"cannot run {arguments[0]!r}: {getattr(error, 'strerror', None) or error}")
+            return
+        status = process.wait(lambda: self._stopping)
+        if status and self._stopping:
+            _log.error("%s: ended; continue with --resume", task.name)
+            return
+        self._settle(task, FAILED if status else SUCCEEDED)
+        if status:
+            told = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
+            self._fail(task, "; ".join([told, *process.last]))
+        else:
+            _log.info("%s: succeeded", task.name)
+
+    def _settle(self, task: HookTask, outcome: str) -> None:
+        self._journal.settle(task.key, outcome)
+
+    def _fail(self, task: HookTask, why: str) -> None:
+        self.failed += 1
+        _log.error("%s failed: %s", task.name, why)

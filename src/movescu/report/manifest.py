@@ -1,0 +1,164 @@
+"""The manifest (``--manifest``): SHA-256 and path of each stored object, as ``sha256sum -c`` reads them.
+
+Files are hashed from their path after they got it, by a thread beside the retrieve, while the system still has them in
+memory: what is patched into a file at its end is hashed, too, and the thread that receives does nothing but to note the
+path. The manifest is written to a temporary file, flushed, and renamed.
+
+Lines of an existing manifest are kept for files that were not changed since it was written; changed ones are hashed
+anew, and missing ones are left out, with a warning. So a manifest grows with its directory over several runs, and after
+a run that was killed the next one with ``--resume`` adds the objects that it finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import stat
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime.late_log import logger_of
+from movescu.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+_log: Final = logger_of("movescu.store")
+
+_LINE: Final = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)\Z", re.DOTALL)
+_ESCAPES: Final = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
+_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
+_UNESCAPED: Final = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
+_INTERVAL: Final = 0.2
+"""Seconds between two looks at the paths noted; the receiving threads wake nobody."""
+
+
+class Manifest:
+    """The manifest of the objects in an output directory; a context manager.
+
+    ``path``: of the manifest. Raise ``UsageError`` if it cannot be written there, or has something else.
+    """
+
+    def __init__(self, path: str, directory: str) -> None:
+        self._path = os.path.realpath(path)
+        folder = os.path.dirname(self._path)
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"cannot write {path!r}: its directory does not exist or is not writable")
+        self._folder = folder
+        self._prefix = os.fsencode(os.path.relpath(os.path.realpath(directory), folder))
+        self._known, self._written = _read(self._path)
+        self._lines: dict[bytes, bytes] = {}
+        """Digest by path relative to the manifest."""
+        self._noted: deque[str] = deque()
+        self._hashing = threading.Lock()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="movescu-manifest", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def add(self, path: str) -> None:
+        """Note a stored object, by its path below the output directory. Safe from any thread."""
+        self._noted.append(path)
+
+    def _work(self) -> None:
+        while not self._closing.wait(_INTERVAL):
+            self.settle(self._closing.is_set)
+
+    def settle(self, ended: Callable[[], bool] = lambda: False) -> None:
+        """Hash the files noted so far, in this thread; ``ended``: stop early."""
+        with self._hashing:
+            while self._noted and not ended():
+                path = os.path.normpath(os.path.join(self._prefix, os.fsencode(self._noted.popleft())))
+                self._enter(path)
+
+    def _enter(self, path: bytes) -> None:
+        """Take over the digest of an unchanged file, or hash it."""
+        full = os.path.join(os.fsencode(self._folder), path)
+        try:
+            known = self._known.get(path)
+            if known is None or os.stat(full).st_ctime_ns >= self._written:
+                with open(full, "rb") as file:
+                    known = hashlib.file_digest(file, "sha256").hexdigest().encode()
+            self._lines[path] = known
+        except OSError as error:
+            self._lines.pop(path, None)
+            _log.warning("left out of the manifest: %s: %s", os.fsdecode(path), error.strerror)
+
+    def write(self) -> None:
+        """Write the manifest. Raise ``StoreError`` if that fails."""
+        self.settle()
+        for path in self._known.keys() - self._lines.keys():
+            self._enter(path)
+        temporary = os.path.join(self._folder, f".{os.path.basename(self._path)}.{os.getpid()}.part")
+        try:
+            try:
+                with open(temporary, "wb") as file:
+                    file.writelines(_line(path, self._lines[path]) for path in sorted(self._lines))
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, self._path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+            _flush_folder(self._folder)
+        except OSError as error:
+            raise StoreError(f"cannot write {self._path!r}: {error.strerror}") from error
+        number = len(self._lines)
+        _log.info("manifest %s: %d object%s", self._path, number, "" if number == 1 else "s")
+
+
+def _read(path: str) -> tuple[dict[bytes, bytes], int]:
+    """Return digests by path of an existing manifest, and when it was written, in ns; nothing if there is none."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"cannot write {path!r}: not a regular file")
+            return dict(_parsed(path, file.read())), status.st_mtime_ns
+    except FileNotFoundError:
+        return {}, 0
+    except OSError as error:
+        raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
+
+
+def _parsed(path: str, content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for line in content.split(b"\n"):
+        if not line:
+            continue
+        match = _LINE.match(line)
+        if match is None:
+            raise UsageError(
+                f"{path!r} exists and is not a manifest of SHA-256 digests", hint="name another file with --manifest"
+            )
+        escaped, digest, name = match.groups()
+        yield (_ESCAPED.sub(lambda found: _UNESCAPED.get(found[1], found[0]), name) if escaped else name), digest
+
+
+def _line(path: bytes, digest: bytes) -> bytes:
+    """Return a line; a name with a backslash or line end is escaped, as ``sha256sum`` does."""
+    name = path
+    for character, escape in _ESCAPES:
+        name = name.replace(character, escape)
+    return b"%b%b  %b\n" % (b"" if name == path else b"\\", digest, name)
+
+
+def _flush_folder(folder: str) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,174 @@
+"""Answers to C-FIND, each compared with the keys that were sent (PS3.4 C.2.2.2, C.4.1.1.4).
+
+An answer that contradicts a key is dropped, and named in a warning. A key without a value in any answer was ignored by
+the archive: what matches the request is unknown then. So it is if an answer has no usable unique key.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from struct import error as struct_error
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime.late_log import logger_of
+from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET, terms_of
+from movescu.dataset.transcoder import values_of
+from movescu.dictionary.vr import LONG
+from movescu.dimse.status import StatusClass
+from movescu.errors import DataSetError, IgnoredKeyError, InventoryError
+from movescu.query.levels import UNIQUE_KEYS
+from movescu.query.matching import PATIENT_ID, is_empty, matches
+from movescu.query.scope import is_usable, keyword, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from movescu.dictionary.uids import TransferSyntax
+    from movescu.query.key import Key
+    from movescu.services.find import FindResponse
+
+_log: Final = logger_of("movescu.retrieve")
+
+COUNTS: Final = {"STUDY": 0x00201208, "SERIES": 0x00201209}
+"""Number of Study Related Instances and Number of Series Related Instances, by level (PS3.4 C.6.1.1)."""
+
+_RETURNED: Final = (*UNIQUE_KEYS.values(), *COUNTS.values())
+_LONG_LENGTH: Final = Struct("<I").unpack_from
+_NAMED: Final = 5  # dropped answers that a warning names
+
+
+class Answers:
+    """The answers to one C-FIND, each compared with the keys sent.
+
+    ``values``: unique keys; ``filters``: the other keys; ``terms``: their character set.
+    """
+
+    def __init__(
+        self, level: str, values: Mapping[int, str], filters: Mapping[int, Key], terms: tuple[str, ...]
+    ) -> None:
+        self._level = level
+        self._own = UNIQUE_KEYS[level]
+        self._named = {
+            tag: frozenset((value,) if tag == PATIENT_ID else listed(value)) for tag, value in values.items() if value
+        }
+        self._filters = filters
+        self._terms = terms
+        self._nested = any(key.vr == b"SQ" for key in filters.values())
+        self._number = 0
+        self._silent = dict.fromkeys(filters, 0)
+        self._unusable = 0
+        self._dropped: list[str] = []
+        self._contradicted: dict[int, None] = {}
+
+    def take(self, data: bytes | None, syntax: TransferSyntax) -> dict[int, str] | None:
+        """Return the unique keys and counts of an answer by tag, None if dropped or unusable.
+
+        What an unreadable answer stands for is unknown, as if it had no unique key.
+        """
+        try:
+            found = values_of(data or b"", syntax) if self._nested else _values(data or b"", syntax)
+        except DataSetError as error:
+            _log.warning("an answer to C-FIND at level %s cannot be read: %s", self._level, error)
+            found = {}
+        self._number += 1
+        match = {tag: _text(found[tag]) for tag in _RETURNED if tag in found}
+        contradicted = [tag for tag, named in self._named.items() if match.get(tag) and match[tag] not in named]
+        contradicted += self._unmatched(found) if self._filters else ()
+        if contradicted:
+            self._contradicted.update(dict.fromkeys(contradicted))
+            self._dropped.append(match.get(self._own, ""))
+            return None
+        if not is_usable(match.get(self._own, "") or "\\", patient=self._own == PATIENT_ID):
+            self._unusable += 1
+            return None
+        return match
+
+    def _unmatched(self, found: Mapping[int, bytes]) -> list[int]:
+        """Return the keys that an answer does not match; an absent value matches no key."""
+        character_set = found.get(SPECIFIC_CHARACTER_SET, b"")
+        terms = terms_of(character_set) if character_set else ("",)
+        unmatched = []
+        for tag, key in self._filters.items():
+            value = found.get(tag, b"")
+            if is_empty(value):
+                self._silent[tag] += 1
+                unmatched.append(tag)
+            elif not matches(key, value, terms, self._terms):
+                unmatched.append(tag)
+        return unmatched
+
+    @property
+    def dropped(self) -> int:
+        """Number of answers that contradict a key."""
+        return len(self._dropped)
+
+    def end(self) -> None:
+        """Warn of dropped answers. Raise ``IgnoredKeyError`` if no answer had a value for a key.
+
+        Raise ``InventoryError`` for answers without a usable unique key: what they stand for is unknown.
+        """
+        ignored = [tag for tag, number in self._silent.items() if self._number and number == self._number]
+        if ignored:
+            raise IgnoredKeyError(
+                f"the archive ignores {names(ignored)} at level {self._level}: the matches of the request are unknown",
+                hint="leave the key out, or use one that the archive supports",
+                tags=frozenset(ignored),
+            )
+        if self._dropped:
+            named = ", ".join(uid for uid in self._dropped[:_NAMED] if uid)
+            more = f" ... and {len(self._dropped) - _NAMED} more" if len(self._dropped) > _NAMED else ""
+            number = len(self._dropped)
+            _log.warning(
+                "dropped %d answer%s to C-FIND at level %s that contradict%s %s: %s%s",
+                *(number, "" if number == 1 else "s", self._level, "s" if number == 1 else ""),
+                *(names(self._contradicted), named, more),
+            )
+        if self._unusable:
+            number = self._unusable
+            raise InventoryError(
+                f"{number} answer{'' if number == 1 else 's'} to C-FIND at level {self._level} "
+                f"ha{'s' if number == 1 else 've'} no usable {keyword(self._own)}"
+            )
+
+
+def names(tags: Iterable[int]) -> str:
+    """Return the keywords of tags as text."""
+    return " and ".join(map(keyword, tags))
+
+
+def check_final(response: FindResponse, level: str, number: int) -> None:
+    """Raise ``InventoryError`` for a final response other than success after a number of answers."""
+    if response.status_class is not StatusClass.SUCCESS:
+        comment = f": {response.error_comment}" if response.error_comment else ""
+        after = f" after {number} answer{'' if number == 1 else 's'}" if number else ""
+        raise InventoryError(
+            f"the archive answers C-FIND at level {level} with status 0x{response.status:04x} "
+            f"({response.status_name}{comment}){after}"
+        )
+
+
+def _values(data: bytes, syntax: TransferSyntax) -> dict[int, bytes]:
+    """Return the values of an answer by tag: by a fast loop if it is plain, as most are, else by the parser.
+
+    Raise ``DataSetError`` if the answer is malformed.
+    """
+    values: dict[int, bytes] = {}
+    position, short = 0, Struct("<HHI" if syntax.implicit else "<HH2sH").unpack_from
+    try:
+        while position < len(data):
+            group, number, *vr, length = short(data, position)
+            position += 8
+            if vr and vr[0] in LONG:
+                (length,) = _LONG_LENGTH(data, position)
+                position += 4
+            values[group << 16 | number] = data[position : position + length]
+            position += length
+    except struct_error:
+        position = -1
+    plain = position == len(data) and not (syntax.big_endian or syntax.deflated)
+    return values if plain else values_of(data, syntax)
+
+
+def _text(value: bytes) -> str:
+    """Return a value decoded byte by byte: it is only compared and sent back."""
+    return value.decode("latin-1").strip("\0 ")

@@ -1,0 +1,284 @@
+"""The queries of an inventory, level by level (PS3.4 C.4.1.2.1, C.4.1.3.1).
+
+The queries are hierarchical: with the unique keys of the levels above, as archives without relational queries require.
+Down to the request's level, C-FIND carries the keys of each level (``query.scope``), and each answer is compared with
+them (``answers``). A level whose entities the request names by unique keys alone is skipped: a study costs one query
+for its series and one for the objects of each. A key that the archive ignores is decided one level lower where that
+works (``_LOWER``). Study Root is preferred whatever the model of the C-MOVE, as a study then needs no patient.
+
+A query that fails below the request's level leaves a gap: the objects of that study or series are unknown, those of
+others are not. So does a number of objects that the archive states and does not list, and a number of answers that
+equals the highest that the archive gave before it cut an answer short.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from movescu._runtime.late_log import logger_of
+from movescu.dictionary.uids import STUDY_ROOT_FIND
+from movescu.dimse.status import StatusClass
+from movescu.errors import (
+    FindNotOfferedError,
+    IgnoredKeyError,
+    InventoryError,
+    NoPresentationContextError,
+)
+from movescu.query.identifier import Identifier
+from movescu.query.key import Key
+from movescu.query.levels import LEVEL, UNIQUE_KEYS
+from movescu.query.scope import LEVELS, Scope, is_usable
+from movescu.query.selection import too_many_studies
+from movescu.retrieve.answers import COUNTS, Answers, check_final, names
+from movescu.retrieve.config import BATCH, MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from movescu.retrieve.association import ArchiveAssociation
+    from movescu.services.find import FindResponse
+
+_log: Final = logger_of("movescu.retrieve")
+
+MAXIMUM: Final = 1_000_000
+"""Highest number of objects in an inventory and of answers to a query: some archives never stop."""
+
+_PATIENT, _STUDY, _SERIES, _IMAGE = UNIQUE_KEYS.values()
+_MODALITIES_IN_STUDY: Final = 0x00080061
+_MODALITY: Final = 0x00080060
+_LOWER: Final = {("STUDY", _MODALITIES_IN_STUDY): ("SERIES", _MODALITY)}
+"""Where a key that an archive ignores is decided instead: level and attribute."""
+_T = TypeVar("_T")
+
+
+class Place(NamedTuple):
+    """Patient, study and series of an object; ``patient`` is empty where no request needs it."""
+
+    patient: str
+    study: str
+    series: str
+
+
+FIELDS: Final = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series"}
+"""Field of ``Place`` for the unique key of each level."""
+
+
+class Catalogue:
+    """The queries of an inventory, level by level."""
+
+    def __init__(
+        self,
+        session: ArchiveAssociation,
+        scope: Scope,
+        gaps: dict[Place, str],
+        *,
+        counted: bool = False,
+        max_studies: int = 0,
+    ) -> None:
+        self._session = session
+        self._max_studies = 0 if scope.is_exact else max_studies
+        self._scope = scope
+        self._gaps = gaps
+        self._counted = counted
+        self._counts: dict[str, int] = {}  # numbers of objects that the archive states, by UID of study or series
+        self._cap = 0  # highest number of answers that the archive gives to a query, 0 if unknown
+        own = MODELS[scope.model][0]
+        classes = [uid for uid in (STUDY_ROOT_FIND, own) if session.context(uid) is not None]
+        if not classes:
+            raise FindNotOfferedError("the archive cannot be queried: the archive does not offer C-FIND")
+        if scope.level not in LEVELS:
+            raise InventoryError("the archive cannot be queried: the request has no QueryRetrieveLevel")
+        self._class = classes[0]
+        self._patient_root = self._class != STUDY_ROOT_FIND
+        self._levels = LEVELS[0 if self._patient_root else 1 :]
+        self.hollow: list[str] = []
+        """UIDs of studies and series without any object."""
+        self.dropped = 0
+        """Number of answers that contradict a key of the request."""
+
+    def objects(self) -> Iterator[tuple[str, Place]]:
+        """Yield every object and its place."""
+        places: list[Place] = [Place("" if self._patient_root else self._patient, "", "")]
+        for level in self._levels[:-1]:
+            if not self._is_passed_over(level):
+                places = [below for place in places for below in self._parts(level, place)]
+            if level == "STUDY" and self._max_studies and len(places) > self._max_studies:
+                raise too_many_studies(len(places), self._max_studies)
+        studies: dict[Place, int] = {}
+        for place in places:
+            found = self._under_gap(place, self._images(place))
+            yield from found
+            if self._scope.level == "IMAGE":
+                continue
+            study = Place(place.patient, place.study, "")
+            studies[study] = studies.get(study, 0) + len(found)
+            self._compare(place, place.series, len(found))
+            if not found and place not in self._gaps and (uid := place.series or place.study):
+                self.hollow.append(uid)
+        if self._scope.level in ("PATIENT", "STUDY"):
+            known = {gap.study for gap in self._gaps}
+            for study, number in studies.items():
+                if study.study not in known:
+                    self._compare(study, study.study, number)
+
+    def _parts(self, level: str, place: Place) -> list[Place]:
+        """Return the entities of a level within one of the level above."""
+        if self._counted and level == "SERIES" and place.study and place.study not in self._counts:
+            self._count(place)
+        below = LEVELS.index(level) > LEVELS.index(self._scope.level)
+        return self._under_gap(place, self._below(level, place)) if below else list(self._below(level, place))
+
+    def _under_gap(self, place: Place, entities: Iterator[_T]) -> list[_T]:
+        """Return the entities that a query lists; if it fails within a known study, note a gap."""
+        found: list[_T] = []
+        try:
+            found.extend(entities)
+        except InventoryError as error:
+            if not place.study or self._scope.level == "IMAGE" or isinstance(error, IgnoredKeyError):
+                raise
+            self._gaps[place] = str(error)
+        return found
+
+    def _count(self, place: Place) -> None:
+        """Query the number of a study's objects. An archive that cannot tell leaves it out."""
+        try:
+            for _ in self._find("STUDY", place._replace(series=""), place.study, {}):
+                pass
+        except InventoryError as error:
+            _log.info("the archive does not tell the number of objects of study %s: %s", place.study, error)
+
+    def _compare(self, place: Place, uid: str, number: int) -> None:
+        """Note a gap if the archive lists fewer objects of a study or series than it counts."""
+        counted = self._counts.get(uid, 0)
+        if counted > number and place not in self._gaps:
+            what = "series" if place.series else "study"
+            self._cap = max(self._cap, number)
+            self._gaps[place] = f"the archive counts {counted} objects in {what} {uid} and lists {number}"
+
+    @property
+    def _patient(self) -> str:
+        return next(iter(self._scope.unique("PATIENT")), "")
+
+    def _is_passed_over(self, level: str) -> bool:
+        """Return True for a level without keys above a level with unique keys: a relational query."""
+        names_below = any(self._scope.unique(name) for name in LEVELS[LEVELS.index(level) + 1 :])
+        return names_below and not self._scope.unique(level) and not self._filters(level) and not self._named(level)
+
+    def _named(self, level: str) -> bool:
+        """Return True if the request has unique keys of a level above."""
+        return any(self._scope.unique(name) for name in LEVELS[1 : LEVELS.index(level)])
+
+    def _filters(self, level: str) -> dict[int, Key]:
+        return self._scope.filters(level, patient_root=self._patient_root)
+
+    def _given(self, level: str) -> tuple[str, ...]:
+        """Return the values of a level's unique key in the request; none below the request's level."""
+        if LEVELS.index(level) > LEVELS.index(self._scope.level):
+            return ()
+        return self._scope.unique(level)
+
+    def _below(self, level: str, place: Place) -> Iterator[Place]:
+        """Yield the entities of a level within one of the level above."""
+        given, field, filters = self._given(level), FIELDS[level], self._filters(level)
+        if given and not filters and all(is_usable(one, patient=level == "PATIENT") for one in given):
+            yield from (place._replace(**{field: one}) for one in given)
+            return
+        found = False
+        for match in self._matching(level, place, "\\".join(given), filters):
+            found = True
+            entity = place._replace(**{field: match[UNIQUE_KEYS[level]]})
+            yield entity if entity.patient else entity._replace(patient=match.get(_PATIENT, ""))
+        if not (found or given or filters) and place.study:
+            self.hollow.append(place.study)
+
+    def _matching(self, level: str, place: Place, own: str, filters: Mapping[int, Key]) -> Iterator[dict[int, str]]:
+        """Yield the matches of a query; decide keys that the archive ignores one level lower if possible."""
+        try:
+            yield from self._find(level, place, own, filters)
+        except IgnoredKeyError as error:
+            if not all((level, tag) in _LOWER for tag in error.tags):
+                raise
+            ignored = error.tags
+        else:
+            return
+        _log.info("the archive ignores %s at level %s: querying one level lower", names(ignored), level)
+        rest = {tag: key for tag, key in filters.items() if tag not in ignored}
+        for match in list(self._find(level, place, own, rest)):
+            entity = place._replace(**{FIELDS[level]: match[UNIQUE_KEYS[level]]})
+            lower = [(_LOWER[level, tag], filters[tag]) for tag in ignored]
+            if all(
+                list(self._find(below, entity, "", {tag: Key(tag, key.vr, key.value)})) for (below, tag), key in lower
+            ):
+                yield match
+
+    def _images(self, place: Place) -> Iterator[tuple[str, Place]]:
+        wanted = frozenset(self._given("IMAGE"))
+        key = "\\".join(wanted) if len(wanted) <= BATCH else ""
+        for match in self._find("IMAGE", place, key, self._filters("IMAGE")):
+            uid = match[_IMAGE]
+            if not wanted or uid in wanted:
+                study, series = place.study or match.get(_STUDY, ""), place.series or match.get(_SERIES, "")
+                yield uid, place if (study, series) == place[1:] else Place(place.patient, study, series)
+
+    def _find(self, level: str, place: Place, own: str, filters: Mapping[int, Key]) -> Iterator[dict[int, str]]:
+        """Yield the unique keys of the matches, by tag.
+
+        ``own``: value of the level's unique key. ``filters``: other keys. Read the iterator to its end before the next
+        query. Raise ``InventoryError`` after the last match if there may be more.
+        """
+        uids = {_STUDY: place.study, _SERIES: place.series, UNIQUE_KEYS[level]: own}
+        above = LEVELS[: LEVELS.index(level) + 1]
+        values = {tag: uids.get(tag, "") for name in above if (tag := UNIQUE_KEYS[name]) in uids}
+        if (self._patient_root and place.patient) or (level == "STUDY" and self._scope.model != "STUDY"):
+            values[_PATIENT] = place.patient
+        values = {tag: value for tag, value in values.items() if tag not in filters}
+        answers = Answers(level, values, filters, self._scope.identifier.terms)
+        identifier = identifier_for(level, values, self._scope, filters, COUNTS.get(level, 0))
+        number, final = 0, None
+        try:
+            for number, (response, context) in enumerate(self._session.find(self._class, identifier)):
+                if number >= MAXIMUM:
+                    raise InventoryError(f"the archive sends more than {MAXIMUM} answers to one C-FIND")
+                if response.status_class is not StatusClass.PENDING:
+                    final = response  # raised after the loop: leaving it early aborts the association
+                elif match := answers.take(response.identifier, context.transfer_syntax):
+                    self._note_count(level, match)
+                    yield match
+        except NoPresentationContextError as error:
+            raise InventoryError(str(error)) from error
+        if final is not None:
+            self._check(final, level, number, named=len(own.split("\\")) if own else 0)
+        answers.end()
+        self.dropped += answers.dropped
+
+    def _check(self, final: FindResponse, level: str, number: int, *, named: int) -> None:
+        """Raise ``InventoryError`` for a failure, or if there may be more matches than the answers.
+
+        ``number``: of answers. ``named``: number of unique key values in the query.
+        """
+        if final.status_class is not StatusClass.SUCCESS:
+            self._cap = max(self._cap, number)
+        check_final(final, level, number)
+        if number and number == self._cap and number != named:
+            raise InventoryError(f"the archive gives at most {number} answers to a query, as it did at level {level}")
+
+    def _note_count(self, level: str, match: Mapping[int, str]) -> None:
+        number = match.get(COUNTS.get(level, 0), "").strip()
+        if number.isdecimal() and (uid := match.get(UNIQUE_KEYS[level])):
+            self._counts[uid] = int(number)
+
+
+def identifier_for(
+    level: str, values: Mapping[int, str], scope: Scope, filters: Mapping[int, Key] | None = None, count: int = 0
+) -> Identifier:
+    """Return an identifier with unique keys and, unchanged from the request, further keys.
+
+    ``count``: tag of a number of objects to be returned, 0 for none.
+    """
+    keys = [Key(LEVEL, b"CS", level.encode("ascii")), *(filters or {}).values()]
+    keys += [Key(tag, b"LO" if tag == _PATIENT else b"UI", value.encode("latin-1")) for tag, value in values.items()]
+    if count:
+        keys.append(Key(count, b"IS", b""))
+    if scope.character_set is not None:
+        keys.append(scope.character_set)
+    return Identifier(keys)

@@ -1,0 +1,68 @@
+"""The studies and series of a request that were proven complete: by the archive's list, all of it stored and flushed.
+
+A request proves whole studies only if its level is PATIENT or STUDY, and whole series unless its level is IMAGE: its
+list has nothing of what is beside them in the archive.
+"""
+
+from __future__ import annotations
+
+from movescu._runtime.record import Record
+from movescu.query.levels import LEVEL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
+    from movescu.query.identifier import Identifier
+    from movescu.retrieve.catalogue import Place
+    from movescu.retrieve.inventory import Inventory
+    from movescu.retrieve.request_state import RequestState
+
+PROVES: Final = {"STUDY": ("PATIENT", "STUDY"), "SERIES": ("PATIENT", "STUDY", "SERIES")}
+"""Level of a part -> levels of the requests that prove it whole."""
+
+
+class Part(Record):
+    """A study or series of a request. ``level``: STUDY or SERIES; the series of a study's ``place`` is empty."""
+
+    level: str
+    place: Place
+    sop_instance_uids: tuple[str, ...]
+    series: tuple[tuple[str, int], ...]
+    """UID and number of objects of each series."""
+
+    @property
+    def uid(self) -> str:
+        """Its Study or Series Instance UID."""
+        return self.place.study if self.level == "STUDY" else self.place.series
+
+
+def level_of_request(identifier: Identifier) -> str:
+    """Return the Query/Retrieve Level, empty if there is none."""
+    return identifier.text(LEVEL)
+
+
+def is_complete(state: RequestState) -> bool:
+    """Return True if nothing speaks against a request; without an inventory that is no proof."""
+    from movescu.retrieve.judgement import judge  # late: needed after the final response
+
+    return not judge(state.evidence).reasons
+
+
+def parts_of(inventory: Inventory, level: str) -> Iterator[Part]:
+    """Yield the studies or series of an inventory, in the archive's order."""
+    from movescu.retrieve.catalogue import Place  # late: needed with an inventory alone
+
+    if inventory.scope.level not in PROVES[level]:
+        return
+    groups: dict[Place, list[str]] = {}
+    for uid, place in inventory.objects.items():
+        key = place if level == "SERIES" else Place(place.patient, place.study, "")
+        groups.setdefault(key, []).append(uid)
+    for place, uids in groups.items():
+        counts: dict[str, int] = {}
+        for uid in uids:
+            series = inventory.objects[uid].series
+            counts[series] = counts.get(series, 0) + 1
+        yield Part(level, place, tuple(uids), tuple(counts.items()))

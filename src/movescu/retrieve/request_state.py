@@ -1,0 +1,180 @@
+"""State of a request over its attempts, and the combined result of several requests (see ``attempts``).
+
+Each attempt whose evidence says that something failed leaves a ``Statement``. A list that is made after it, without a
+gap, accounts for it if it has room for every sub-operation that the archive counted and has every object that the
+archive named as failed. An attempt is disproved once such a list was made and all of its objects are stored; until
+then, its evidence stands, whatever later attempts bring.
+"""
+
+from __future__ import annotations
+
+from movescu._runtime.record import Record, replace
+from movescu.retrieve.config import BATCH
+from movescu.retrieve.evidence import Evidence
+from movescu.retrieve.evidence import joined as joined_evidence
+from movescu.retrieve.result import Result
+from movescu.retrieve.tally import Round, Tally, delivered_of, failed_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from movescu.errors import PeerError
+    from movescu.retrieve.inventory import Inventory
+    from movescu.services.move import MoveResponse
+    from movescu.ul.negotiation import RejectedClass
+
+
+class Statement(Record):
+    """What the archive said in an attempt that failed, and what a list has to have to account for it.
+
+    ``counted``: sub-operations that its responses count. ``requested``: listed objects that the attempt requested.
+    ``listed``: objects in the list then, 0 without one. ``named``: SOP instance UIDs that it reports as failed.
+    """
+
+    evidence: Evidence
+    counted: int
+    requested: int
+    listed: int
+    named: frozenset[str]
+
+    def is_accounted_for(self, listed: Mapping[str, object]) -> bool:
+        """Return True if a later list can have every object that the archive counted or named."""
+        grown = max(len(listed) - self.listed, 0)
+        return self.counted <= self.requested + grown and self.named <= listed.keys()
+
+
+class RequestState:
+    """State of one request, or of several that share their attempts."""
+
+    def __init__(self, *, remember: bool = False, error: PeerError | None = None) -> None:
+        self.last = Round()
+        """Round of the last attempt."""
+        self.tally = Tally(remember=remember)
+        """Objects of all attempts."""
+        self.attempts = 0
+        self.in_vain = 0
+        """Attempts since a wanted object last arrived, that attempt included."""
+        self.attempted = False
+        """Whether any attempt had an association."""
+        self.responses: tuple[MoveResponse, ...] = ()
+        """Final responses of the last attempt that sent a request."""
+        self.asked = False
+        """Whether the last attempt sent a request."""
+        self.batch = BATCH
+        """Highest number of UIDs in one request."""
+        self.inventory: Inventory | None = None
+        self.arrived = 0
+        """Number of objects that arrived for the request, an object that arrived twice in an attempt once."""
+        self.needed: set[str] = set()
+        """SOP instance UIDs of the inventory that were not in the target before."""
+        self.missing: set[str] = set()
+        """Those of ``needed`` that have not been stored."""
+        self.failed_uids: set[str] = set()
+        """SOP instance UIDs that the archive reported as failed in any attempt."""
+        self.extra: set[str] = set()
+        """SOP instance UIDs of objects that arrived without being in the inventory; at most 1000."""
+        self.statements: list[Statement] = []
+        """Statements that no later list accounts for, except the last attempt's."""
+        self.last_statement: Statement | None = None
+        """The statement of the last attempt that sent a request, None if nothing failed in it."""
+        self.is_accounted_for = False
+        """Whether a later list accounts for the last statement."""
+        self.error = error
+        """The error that ended the last attempt before its final response."""
+        self.cancelled = False
+        """Whether we cancelled the request."""
+        self.unlisted = ""
+        """Why a wanted inventory could not be queried, or not completely; else empty."""
+        self.hopeless = False
+        """Whether there is no inventory and another attempt would not get one."""
+        self.nothing_found = False
+        """Whether an inventory was wanted and the archive has nothing for the keys."""
+
+    @property
+    def already_there(self) -> int:
+        """Number of listed objects that were in the target before."""
+        return 0 if self.inventory is None else len(self.inventory.objects) - len(self.needed)
+
+    @property
+    def here(self) -> set[str]:
+        """SOP instance UIDs of the objects known to be in the target."""
+        listed = set() if self.inventory is None else self.inventory.objects.keys() - self.missing
+        return listed | (self.tally.uids or set())
+
+    def note(self, evidence: Evidence, responses: tuple[MoveResponse, ...], requested: int) -> None:
+        """Record the evidence of an attempt that sent a request; see ``Statement``."""
+        from movescu.retrieve.judgement import judge  # late: needed after the final response
+
+        if self.last_statement is not None and not self.is_accounted_for:
+            self.statements.append(self.last_statement)
+        self.responses, self.is_accounted_for, self.last_statement = responses, False, None
+        if judge(evidence).reasons:
+            counted = sum(delivered_of(one) + failed_of(one) + (one.remaining or 0) for one in responses)
+            named = frozenset(uid for one in responses for uid in one.failed_sop_instance_uids)
+            listed = 0 if self.inventory is None else len(self.inventory.objects)
+            self.last_statement = Statement(evidence, counted, requested, listed, named)
+
+    def compare(self) -> None:
+        """Find out which statements the inventory that was just taken accounts for."""
+        assert self.inventory is not None
+        listed = self.inventory.objects
+        self.statements = [one for one in self.statements if not one.is_accounted_for(listed)]
+        if self.last_statement is not None:
+            self.is_accounted_for = self.last_statement.is_accounted_for(listed)
+
+    @property
+    def standing(self) -> Evidence:
+        """The evidence of the archive's statements that are not disproved."""
+        last = self.last_statement
+        disproved = self.is_accounted_for and not (self.missing or self.unlisted)
+        return joined_evidence(
+            (*(one.evidence for one in self.statements), *(() if disproved or not last else (last.evidence,)))
+        )
+
+    @property
+    def evidence(self) -> Evidence:
+        """Evidence of the request, over all of its attempts."""
+        standing, here = self.standing, self.here
+        obeyed, tally = standing.cancelled, self.tally
+        failed = len(self.failed_uids - here)
+        refused = max(tally.failed - len(tally.failures), 0) + len(tally.failures.keys() - here)
+        return replace(
+            standing,
+            failed=max(standing.failed, failed),
+            not_stored=refused,
+            broken_off=0 if obeyed else len(tally.broken_off - here),
+            lost=standing.lost or self.error is not None,
+            cancelled=obeyed or self.cancelled,
+            missing=len(self.missing),
+            unlisted=bool(self.unlisted),
+            nothing_found=self.nothing_found,
+            unfound=0 if self.nothing_found or self.inventory is None else len(self.inventory.unfound),
+        )
+
+
+def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) -> Result:
+    """Return the combined result of several requests; ``rejected``: see ``Result``."""
+    tally = Tally()
+    for one in states:
+        tally.add(one.tally)
+    evidence = joined_evidence(one.evidence for one in states)
+    return Result(
+        responses=tuple(response for one in states for response in one.responses),
+        stored=tally.stored,
+        failed=tally.failed,
+        size=tally.size,
+        arrived=sum(one.arrived for one in states),
+        evidence=evidence,
+        failures={uid: str(received.error or "") for uid, received in tally.failures.items()},
+        rejected=rejected,
+        broken_off=tuple(sorted(tally.broken_off)) if evidence.broken_off else (),
+        verified=all(one.inventory is not None for one in states),
+        missing_uids=tuple(sorted(uid for one in states for uid in one.missing)),
+        extra_uids=tuple(sorted(uid for one in states for uid in one.extra)),
+        already_there=sum(one.already_there for one in states),
+        attempts=max((one.attempts for one in states), default=1),
+        unlisted=next((one.unlisted for one in states if one.unlisted), ""),
+        errors=tuple(str(one.error) for one in states if one.error is not None),
+        unfound=tuple(uid for one in states if one.inventory is not None for uid in one.inventory.unfound),
+    )
