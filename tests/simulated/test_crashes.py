@@ -26,7 +26,7 @@ STATES = int(os.environ.get("MOVESCU_SIMULATE", "0")) or 3
 """States of the disk that are tried for each crash, if there are more."""
 
 SETTINGS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
-    "end": ({"count": 4}, {}),
+    "end": ({"count": 3}, {}),
     "object": ({"count": 2}, {"durability": "object"}),
     "named": ({"count": 2, "unnamed": False}, {}),
     "folders": ({"count": 2}, {"layout": "study", "retry": RESUME}),

@@ -38,7 +38,7 @@ def scene(seed: int) -> tuple[World, dict[str, Any]]:
     )
     world = World(
         seed,
-        count=choice.choice((1, 5, 9, 80)),
+        count=choice.choice((1, 5, 9, 40)),
         large=choice.choice((0, 0, 1)),
         associations=choice.choice((1, 2, 2, 3, 4)),
         switching=choice.choice((0.02, 0.1, 0.4)),

@@ -30,12 +30,17 @@ _log: Final = logger_of("movescu.query")
 
 
 class Identifier(Record):
-    """The keys of one request, in order of tags, each tag once; of equal tags given, the first counts."""
+    """The keys of one request, in order of tags, each tag once; of equal tags given, the first counts.
+
+    ``compression_level``: of zlib, 0 to 9, for a deflated transfer syntax (``+cl``). Default: 6.
+    """
 
     keys: tuple[Key, ...]
+    compression_level: int = 6
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    def __init__(self, keys: Iterable[Key], compression_level: int = 6) -> None:
         self.__dict__["keys"] = ordered(keys)
+        self.__dict__["compression_level"] = compression_level
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self.keys)
@@ -69,7 +74,7 @@ class Identifier(Record):
             return bytes(sink.data)
         import zlib  # hardly any archive accepts a deflated context
 
-        deflater = zlib.compressobj(encoding.compression_level, zlib.DEFLATED, -zlib.MAX_WBITS)
+        deflater = zlib.compressobj(self.compression_level, zlib.DEFLATED, -zlib.MAX_WBITS)
         data = deflater.compress(sink.data) + deflater.flush()
         return data + b"\0" * (len(data) & 1)  # only deflated data can be odd (PS3.5 A.5)
 
@@ -96,13 +101,14 @@ def make_identifier(
     relational: bool = False,
     keys_only: bool = False,
     resolved: bool = False,
+    compression_level: int = 6,
 ) -> Identifier:
     """Return the identifier of one request; ``keys`` as after ``-k``, ``query_file`` is ``-`` for standard input.
 
     With a query model (PATIENT, STUDY or PSONLY) the keys are checked against its levels, except those of upper levels
     if ``relational`` retrieval was negotiated, and not at all if ``resolved``: then C-FIND supplies missing ones.
-    ``keys_only`` drops from a file all but the keys of the model. Raise ``UsageError``, which names the key or file,
-    if one is invalid.
+    ``keys_only`` drops from a file all but the keys of the model. ``compression_level``: see ``Identifier``. Raise
+    ``UsageError``, which names the key or file, if one is invalid.
     """
     of_file = Identifier(_from_file(query_file) if query_file is not None else ())
     own = _from_keys(tuple(keys), of_file)
@@ -111,6 +117,7 @@ def make_identifier(
         identifier = Identifier((*own, *_reduced(of_file, identifier, model or "PATIENT")))
         if not identifier.keys:
             raise UsageError(f"query file {query_file!r} has no key of a retrieve", hint="give the keys with -k")
+    identifier = Identifier(identifier, compression_level)
     _advise(identifier, query_file, None if resolved else model, relational=relational)
     return identifier
 

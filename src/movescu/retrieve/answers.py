@@ -72,7 +72,7 @@ class Answers:
             found = {}
         self._number += 1
         match = {tag: _text(found[tag]) for tag in _RETURNED if tag in found}
-        contradicted = [tag for tag, named in self._named.items() if match.get(tag) and match[tag] not in named]
+        contradicted = [tag for tag, named in self._named.items() if self._contradicts(match.get(tag, ""), named)]
         contradicted += self._unmatched(found) if self._filters else ()
         if contradicted:
             self._contradicted.update(dict.fromkeys(contradicted))
@@ -82,6 +82,11 @@ class Answers:
             self._unusable += 1
             return None
         return match
+
+    @staticmethod
+    def _contradicts(value: str, named: frozenset[str]) -> bool:
+        """Return True if a unique key is none of those sent, or is absent where wild cards may have matched others."""
+        return value not in named if value else any("*" in one or "?" in one for one in named)
 
     def _unmatched(self, found: Mapping[int, bytes]) -> list[int]:
         """Return the keys that an answer does not match; an absent value matches no key."""

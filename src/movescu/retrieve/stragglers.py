@@ -138,7 +138,7 @@ class Awaiting:
                     break
                 # Bounded: a signal handler that cancels may run between the check and the wait.
                 listener.changed.wait(min(seconds, _GLANCE))
-            if not (cancelled() or self._complete or self._round.lost):
+            if self._alone and not (cancelled() or self._complete or self._round.lost):
                 self.cut_off = len(self._open(listener))
         self.waited = clock.now() - final > _GLANCE
 

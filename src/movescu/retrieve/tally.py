@@ -202,7 +202,8 @@ _CANCELLED: Final = (CANCEL, SUB_OPERATIONS_WITH_FAILURES)
 
 def failed_of(response: MoveResponse) -> int:
     """Return the number of sub-operations that a final response, or a pending one before it, reports as failed."""
-    return max(response.failed or 0, response.pending_failed, len(response.failed_sop_instance_uids))
+    named = max(len(response.failed_sop_instance_uids), int(response.has_unread_list))
+    return max(response.failed or 0, response.pending_failed, named)
 
 
 def delivered_of(response: MoveResponse) -> int:

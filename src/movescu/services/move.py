@@ -38,7 +38,7 @@ class MoveResponse(Record):
 
     ``failed_sop_instance_uids``: of a final response (PS3.4 C.4.2.1.4.2). Default: empty. ``pending_completed``,
     ``pending_failed``: of a final response: the highest counts of the pending ones before it, those with warnings among
-    the completed. Default: 0.
+    the completed. Default: 0. ``has_unread_list``: a list of failed objects arrived that is too long or malformed.
     """
 
     message_id: int
@@ -52,6 +52,7 @@ class MoveResponse(Record):
     failed_sop_instance_uids: tuple[str, ...] = ()
     pending_completed: int = 0
     pending_failed: int = 0
+    has_unread_list: bool = False
 
     @property
     def status_class(self) -> StatusClass:
@@ -141,7 +142,7 @@ class MoveSCU:
             final = status_class(response.status) is not StatusClass.PENDING
             if final:
                 self._exchange.end(self._message_id)
-            uids: tuple[str, ...] = ()
+            uids: tuple[str, ...] | None = ()
             if response.command_data_set_type != NO_DATA_SET:
                 if final:
                     uids = self._failed_uids()
@@ -156,9 +157,10 @@ class MoveSCU:
                 response.warning,
                 response.error_comment or "",
                 response.offending_elements,
-                uids,
+                uids or (),
                 self._completed if final else 0,
                 self._failed if final else 0,
+                uids is None,
             )
 
     def _check(self, message: Message) -> CMoveRSP:
@@ -175,8 +177,11 @@ class MoveSCU:
         if not self._read_pending:
             self._exchange.forget_data_set()
 
-    def _failed_uids(self) -> tuple[str, ...]:
-        """Return the Failed SOP Instance UID List; a list that is announced and does not follow is not waited for."""
+    def _failed_uids(self) -> tuple[str, ...] | None:
+        """Return the Failed SOP Instance UID List, None if it cannot be read.
+
+        A list that is announced and does not follow is not waited for.
+        """
         from movescu.dataset.transcoder import values_of  # late: most final responses have no list
 
         identifier = bytearray()
@@ -189,14 +194,14 @@ class MoveSCU:
             self._exchange.forget_data_set()
             return ()
         if len(identifier) >= MAXIMUM_IDENTIFIER:
-            _log.warning("the archive's list of failed objects is longer than %d bytes: ignored", MAXIMUM_IDENTIFIER)
-            return ()
+            _log.warning("the archive's list of failed objects is longer than %d bytes: not read", MAXIMUM_IDENTIFIER)
+            return None
         self._exchange.show_identifier(identifier, self._context.context_id)
         try:
             value = values_of(identifier, self._context.transfer_syntax).get(_FAILED_SOP_INSTANCE_UID_LIST, b"")
         except DataSetError as error:
             _log.warning("the archive's list of failed objects cannot be read: %s", error)
-            return ()
+            return None
         text = value.decode("latin-1")
         return tuple(uid for part in text.split("\\") if (uid := part.strip("\0 ")))
 

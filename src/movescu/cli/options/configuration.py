@@ -87,8 +87,9 @@ def identifiers(settings: CommandSettings) -> list[Identifier]:
     """Return the identifiers of the requests. Raise ``UsageError`` for invalid keys or query files."""
     resolved = settings.dry_run or settings.query is not None or lists(settings) or resolves(settings)
     options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
+    model, level = settings.model, settings.compression_level
     files = settings.query_files or (None,)
-    return [make_identifier(settings.keys, file, model=settings.model, **options) for file in files]
+    return [make_identifier(settings.keys, file, model=model, compression_level=level, **options) for file in files]
 
 
 def check_scopes(wanted: Iterable[Identifier], config: Config) -> None:
