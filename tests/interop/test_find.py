@@ -486,3 +486,12 @@ def test_conditions_choose_series_of_the_entries_of_a_list(ours: Place) -> None:
     outcome = ours.retrieve("--list", rows, "--only", "Modality=MR", code=63)
     assert ours.there == ours.of_study(0, 2, series=(1,))
     assert "entry 2 (AccessionNumber=X9): not found" in outcome.log
+
+
+def test_answer_without_a_uid_leaves_the_matches_unknown_and_shows_the_others(ours: Place) -> None:
+    answers = {STUDY: "1.2.1", ACCESSION: "A1"}, {STUDY: "", ACCESSION: "A1"}
+    with scripted.archive(find_of(*answers)) as archive:
+        place = ours._replace(address=archive.address)
+        outcome = place.run("--query", "--format", "uids", "-k", "AccessionNumber=A1", code=63)
+    assert outcome.output == "1.2.1\n"
+    assert "1 answer to C-FIND at level STUDY has no usable StudyInstanceUID" in outcome.log

@@ -6,9 +6,9 @@ most: an archive that has failed may not answer.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import Record
 from movescu.errors import InventoryError, PeerError
@@ -41,7 +41,7 @@ def ask(client: Client, identifier: Identifier) -> Finding | None:
     scope = Scope(identifier, client.config.request.model)
     if scope.level not in LEVELS or not scope.is_exact:
         return None
-    association = client.take(client.config, time.monotonic() + _SECONDS, None)
+    association = client.take(client.config, clock.now() + _SECONDS, None)
     try:
         return _asked(association, identifier, scope) if association.is_open else None
     except PeerError as error:

@@ -305,6 +305,7 @@ class _Answers:
         self._upper = upper
         self._terms = terms
         self._silent = dict.fromkeys((tag for tag in self._keys if tag != self._own and tag not in upper), 0)
+        self._unusable = 0
         self._dropped: list[str] = []
         self._contradicted: dict[int, None] = {}
 
@@ -322,7 +323,7 @@ class _Answers:
             self._dropped.append(match.uid)
             return None
         if not is_usable(match.uid or "\\", patient=self._own == PATIENT_ID):
-            _log.warning("an answer to C-FIND at level %s has no usable UID", self._level)
+            self._unusable += 1
             return None
         if match.uid in self._seen:
             return None
@@ -342,7 +343,10 @@ class _Answers:
         return matches(key, value, terms, self._terms)
 
     def end(self) -> None:
-        """Warn of dropped answers. Raise ``IgnoredKeyError`` if no answer had a value for a key."""
+        """Warn of dropped answers. Raise ``IgnoredKeyError`` if no answer had a value for a key.
+
+        Raise ``InventoryError`` for answers without a usable unique key: what they stand for is unknown.
+        """
         ignored = [tag for tag, number in self._silent.items() if self._number and number == self._number]
         if ignored:
             raise IgnoredKeyError(
@@ -356,6 +360,11 @@ class _Answers:
                 "dropped %d answer%s to C-FIND at level %s that contradict%s %s: %s%s",
                 *(number, "" if number == 1 else "s", self._level, "s" if number == 1 else ""),
                 *(_names(self._contradicted), named, more),
+            )
+        if number := self._unusable:
+            raise InventoryError(
+                f"{number} answer{'' if number == 1 else 's'} to C-FIND at level {self._level} "
+                f"ha{'s' if number == 1 else 've'} no usable {keyword(self._own)}"
             )
 
 

@@ -78,9 +78,11 @@ def run_queries(
         session.open()
         for query in queries:
             which = query.text and f"{query.text}: "
+            found: list[Match] = []
             try:
-                found = list(find(session, query.identifier))
+                found.extend(find(session, query.identifier))
             except InventoryError as error:
+                matches += found
                 _log.error("%s%s", which, error)
                 if error.hint:
                     _log.error("%s", error.hint)
