@@ -381,6 +381,12 @@ class ArchiveAssociation:
         )
 
 
+def release_quietly(association: ArchiveAssociation) -> None:
+    """Release an association whose work is done: a missing confirmation changes nothing."""
+    with contextlib.suppress(PeerError):
+        association.release()
+
+
 class MessageIDs:
     """Message IDs for several threads: 1 to 65535, then from 1 again (PS3.7 9.1.4.1.1)."""
 

@@ -15,8 +15,9 @@ from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
-from movescu.retrieve.association import ArchiveAssociation, MessageIDs
-from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title
+from movescu.retrieve.association import ArchiveAssociation, MessageIDs, release_quietly
+from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title, make_tls
+from movescu.retrieve.destinations import Destinations
 from movescu.retrieve.handle import Retrieve, settle
 from movescu.retrieve.storage_server import StorageServer
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from movescu.storage.options import StorageOptions
     from movescu.storage.sinks import Destination
     from movescu.storage.target import Target
-    from movescu.transport.tls import TLS, TLSOptions
+    from movescu.transport.tls import TLSOptions
 
 
 class Client:
@@ -150,7 +151,7 @@ class Client:
             config, tls=self._tls, observer=self._observers, side_by_side=watched or not closing
         )
         self._target: Target | None = None
-        self._targets: dict[int, tuple[object, Target]] = {}
+        self._destinations = Destinations(indexed=indexed)
         self._idle: list[tuple[tuple[str, bool], ArchiveAssociation]] = []
         self._running: dict[int, Retrieve] = {}  # those that receive objects
         self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
@@ -208,7 +209,7 @@ class Client:
             return
         with contextlib.ExitStack() as stack:  # runs every callback, last one first, even if one raises
             stack.callback(settle, unfinished, 1.0, abort=abort)  # a long flush has ended with its target
-            for _, target in self._targets.values():
+            for target in self._destinations.targets:
                 stack.callback(target.close)
             if self._target is not None:
                 stack.callback(self._target.close)
@@ -216,7 +217,7 @@ class Client:
             for _, association in idle:
                 stack.callback(association.close)
                 if not abort:
-                    stack.callback(_release_quietly, association)
+                    stack.callback(release_quietly, association)
             stack.callback(settle, unfinished, 10.0, abort=abort)
             for one in unfinished:
                 stack.callback(one.cancel)
@@ -246,17 +247,14 @@ class Client:
     ) -> list[Match]:
         """Query the archive (C-FIND), and return the matches at a level: PATIENT, STUDY, SERIES or IMAGE.
 
-        ``keys``: as of ``retrieve``; more by keyword: ``find(PatientName="DOE*", StudyDate="20260101-")``. The archive
-        returns those without a value. ``count``: count series and objects that it does not count. Default: False.
-
-        Raise ``UsageError`` for unusable keys, ``TooManyStudiesError`` if more studies than ``Selection.max_studies``
-        would be queried for lower levels, ``InventoryError`` if the archive cannot answer, or another ``PeerError``.
+        ``keys``: as of ``retrieve``; more by keyword: ``find(PatientName="DOE*")``. The archive returns those without a
+        value. ``count``: count series and objects that it does not count. Default: False. Raise ``UsageError`` for
+        unusable keys, ``TooManyStudiesError`` beyond ``Selection.max_studies``, or another ``PeerError``.
         """
-        from movescu.query.python_keys import query_of
         from movescu.retrieve.search import find
 
         with contextlib.closing(self.association(querying=True)) as association:
-            return find(association, query_of(level, keys, more), level, self.config.selection, count=count)
+            return find(association, (level, keys, more), self.config.selection, count=count)
 
     def retrieve(self, keys: Keys, to: Destination | None = None, *, on_event: EventSink | None = None) -> Result:
         """Retrieve the objects that match the keys, and return the result.
@@ -310,25 +308,9 @@ class Client:
         identifier, model = identifier_of(keys)
         request = replace(self.config.request, model=self._given_model or model)
         config = replace(self.config, request=request, retry=retry or self.config.retry)
-        return self.prepare((identifier,), config=config, target=self._target_of(to))
-
-    def _target_of(self, to: Destination | None) -> Target | None:
-        """Return the open target of a destination, the same one for the same destination."""
-        if self._target is None:
-            return None
-        from movescu.storage.sinks import refuse_inside, storage_options
-        from movescu.storage.target import Target
-
-        with self._lock:
-            if to is None:
-                target = self._target
-            elif (known := self._targets.get(id(to))) is not None and known[0] is to:
-                target = known[1]
-            else:
-                target = Target(storage_options(to), indexed=self._indexed)
-                self._targets[id(to)] = to, target
-        refuse_inside(target.storage.sink)
-        return target
+        return self.prepare(
+            (identifier,), config=config, target=self._target and self._destinations.target_of(to, self._target)
+        )
 
     # -- for the command and for lists ---------------------------------------------------------------------------------
 
@@ -465,17 +447,3 @@ class Client:
         """Forget a retrieve that has ended."""
         with self._lock:
             self._unfinished.pop(id(one), None)
-
-
-def _release_quietly(association: ArchiveAssociation) -> None:
-    with contextlib.suppress(PeerError):  # the objects have been stored all the same
-        association.release()
-
-
-def make_tls(options: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None, *, accepting: bool) -> TLS | None:
-    """Return the TLS of our connections, None without. Raise ``TLSError`` or ``UsageError`` for unusable options."""
-    if options is None:
-        return None
-    from movescu.transport.tls import make  # late: slow to load, and needed for TLS alone
-
-    return make(options, accepting=accepting)

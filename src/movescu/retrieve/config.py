@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from movescu.dictionary.uids import TransferSyntax
     from movescu.query.selection import Selection
-    from movescu.transport.tls import TLSOptions
+    from movescu.transport.tls import TLS, TLSOptions
     from movescu.ul.user_information import UserIdentity
 
 MODELS: Final = {
@@ -230,6 +230,15 @@ class Config(Record):
     def move_destination(self) -> str:
         """Move Destination of the C-MOVE requests (PS3.7 9.1.4.1)."""
         return self.ae_title if self.destination is None else self.destination
+
+
+def make_tls(options: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None, *, accepting: bool) -> TLS | None:
+    """Return the TLS of our connections, None without. Raise ``TLSError`` or ``UsageError`` for unusable options."""
+    if options is None:
+        return None
+    from movescu.transport.tls import make  # late: slow to load, and needed for TLS alone
+
+    return make(options, accepting=accepting)
 
 
 def check_title(name: str, title: object) -> None:

@@ -34,12 +34,14 @@ from movescu.query.key import Key
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.match import COUNTS, RETURN_KEYS, Attribute, Match, attributes_of, count_attribute
 from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
+from movescu.query.python_keys import query_of
 from movescu.query.scope import LEVELS, Scope, is_usable, keyword, level_of
 from movescu.query.selection import most_studies, pattern_of, too_many_studies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from movescu.query.python_keys import Keys
     from movescu.query.selection import Selection
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.services.find import FindResponse
@@ -391,13 +393,21 @@ def _check(response: FindResponse, level: str) -> None:
 
 
 def find(
-    session: ArchiveAssociation, identifier: Identifier, level: str, selection: Selection | None, *, count: bool
+    session: ArchiveAssociation,
+    query: tuple[str, Keys | None, Mapping[str, object]],
+    selection: Selection | None,
+    *,
+    count: bool,
 ) -> list[Match]:
-    """Open the association and return the matches of a query for a program. Raise as ``Client.find`` does."""
+    """Open the association and return the matches of a query for a program. Raise as ``Client.find`` does.
+
+    ``query``: level, keys, and more keys by keyword.
+    """
+    identifier = query_of(*query)
     most = most_studies(selection)
     Scope(identifier, "PATIENT").check_query(everything=most == 0)
     session.open()
-    search = Search(session, identifier, level=level, patterns=True, max_studies=most)
+    search = Search(session, identifier, patterns=True, max_studies=most)
     found = list(search.matches())
     if count:
         found = [search.counted(one) for one in found]
