@@ -58,6 +58,7 @@ def dicom_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def save(folder: Path, dataset: Dataset, uid: str, sop_class: str, syntax: str) -> None:
     parts = uid.split(".")
+    dataset.AccessionNumber, dataset.Modality = f"A100{parts[2]}", "CT"
     dataset.PatientID = "PAT001" if parts[2] in "34" else "PAT002"
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = ".".join(parts[:3]), ".".join(parts[:4])
     dataset.SOPInstanceUID, dataset.SOPClassUID = uid, sop_class
@@ -125,7 +126,9 @@ def test_the_examples_of_a_page_do_what_it_says(page: Path, surroundings: Surrou
 
 
 def test_the_pages_that_teach_have_examples_that_run() -> None:
-    assert {"README.md", "index.md", "recipes.md", "troubleshooting.md"} <= {page.name for page in PAGES_WITH_EXAMPLES}
+    assert {"README.md", "index.md", "recipes.md", "find.md", "troubleshooting.md"} <= {
+        page.name for page in PAGES_WITH_EXAMPLES
+    }
 
 
 # -- command lines and options -------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ PAGE: Final = ROOT / "docs" / "api.md"
 
 PLACES: Final = (
     ("Retrieving", "movescu", "retrieve.client", ("Client",)),
+    ("Finding", "movescu", "query.match", ("Match",)),
+    ("Choosing what is retrieved", "movescu", "query.selection", ("Selection",)),
     ("A retrieve under way", "movescu", "retrieve.handle", ("Retrieve",)),
     ("On asyncio", "movescu", "retrieve.async_client", ("AsyncClient", "AsyncRetrieve")),
     ("Settings", "movescu", "retrieve.config", ("AE", "Timeouts", "Retry", "Receive", "Request")),

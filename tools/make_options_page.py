@@ -50,10 +50,9 @@ def _group(group: Group) -> Iterator[str]:
 
 def _row(option: Option) -> str:
     short = f"`{option.short}`" if option.short else ""
-    long = " ".join((option.long, *(value.metavar for value in option.takes)))
     notes = notes_of(option)
     text = f"{option.help} ({'; '.join(notes)})" if notes else option.help
-    return f"| {short} | `{long}` | {_text(text)} |\n"
+    return f"| {short} | `{option.usage}` | {_text(text)} |\n"
 
 
 def _text(text: str) -> str:

@@ -9,7 +9,9 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from movescu import errors, events, testing
+    from movescu.query.match import Match
     from movescu.query.python_keys import Keys
+    from movescu.query.selection import Selection
     from movescu.retrieve.async_client import AsyncClient, AsyncRetrieve
     from movescu.retrieve.client import Client
     from movescu.retrieve.config import AE, Receive, Request, Retry, Timeouts
@@ -31,6 +33,7 @@ __all__ = [
     "Durability",
     "Incoming",
     "Keys",
+    "Match",
     "Memory",
     "ObjectReceiver",
     "OnBytes",
@@ -42,6 +45,7 @@ __all__ = [
     "Result",
     "Retrieve",
     "Retry",
+    "Selection",
     "Sink",
     "TLSOptions",
     "Timeouts",
@@ -60,6 +64,7 @@ _PLACES = {
     "Durability": "storage.durability",
     "Incoming": "storage.incoming_object",
     "Keys": "query.python_keys",
+    "Match": "query.match",
     "Memory": "storage.sinks",
     "ObjectReceiver": "storage.incoming_object",
     "OnBytes": "storage.sinks",
@@ -71,6 +76,7 @@ _PLACES = {
     "Result": "retrieve.result",
     "Retrieve": "retrieve.handle",
     "Retry": "retrieve.config",
+    "Selection": "query.selection",
     "Sink": "storage.sinks",
     "TLSOptions": "transport.tls",
     "Timeouts": "retrieve.config",

@@ -26,6 +26,7 @@ Beside each error stands whose fault it is; an error without such a note has tha
      |    +-- InventoryError               the archive's
      |         +-- FindNotOfferedError
      |         +-- IgnoredKeyError
+     |         +-- TooManyStudiesError     the caller's
      +-- DataSetError                      that of the data set's writer
      |    +-- DataSetMismatchError         the sender's
      +-- StoreError                        the file system's, or the sink's
@@ -188,6 +189,10 @@ class IgnoredKeyError(InventoryError):
     def __init__(self, message: str, *, hint: str = "", tags: frozenset[int] = frozenset()) -> None:
         super().__init__(message, hint=hint)
         self.tags = tags
+
+
+class TooManyStudiesError(InventoryError):
+    """The caller's fault: the keys match more studies than allowed; the message has the number."""
 
 
 class ListenError(MovescuError):

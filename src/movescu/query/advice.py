@@ -173,6 +173,41 @@ def of_levels(keys: Iterable[Key], model: str, *, relational: bool = False) -> I
             yield f"{_name(UNIQUE_KEYS[other])} is a key of level {other}, below {level}"
 
 
+def of_doubts(keys: Iterable[Key], model: str) -> Iterator[str]:
+    """Yield a message for each key of a C-MOVE that an archive may take for more than it names."""
+    given = {key.tag: key for key in keys if key.tag & 0xFFFF}
+    values = {tag: key.value.strip(b" \0") for tag, key in given.items()}
+    if values.get(LEVEL, b"").decode("latin-1") not in MODELS[model]:
+        return
+    if b"\\" in values.get(UNIQUE_KEYS["PATIENT"], b""):
+        yield "PatientID has a backslash: an archive may take its parts for several patients, or match none"
+    for level, tag in UNIQUE_KEYS.items():
+        text = values.get(tag, b"")
+        if b"*" in text or b"?" in text:
+            entity = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series", "IMAGE": "object"}[level]
+            yield (
+                f"{_name(tag)} has wild cards: an archive may send every {entity} that matches, or none; --resolve "
+                "matches it by C-FIND first"
+            )
+    others = [_name(tag) for tag, key in given.items() if (values[tag] or key.items) and not _is_key(key)]
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        kind = "no key of a C-MOVE" if len(others) == 1 else "no keys of a C-MOVE"
+        yield (
+            f"{', '.join(others[:3])}{more}: {kind}; an archive may ignore what it does not expect and send all that "
+            "the unique keys match; --resolve matches every key by C-FIND first"
+        )
+
+
+def _is_key(key: Key) -> bool:
+    """Return True for what a C-MOVE identifier has: unique keys, and what qualifies them."""
+    return key.is_creator or key.tag in _QUALIFIERS or key.tag in UNIQUE_KEYS.values()
+
+
+_QUALIFIERS: Final = frozenset((character_sets.SPECIFIC_CHARACTER_SET, LEVEL, 0x00080053, 0x00080054, 0x00080201))
+"""Elements of an identifier that select nothing."""
+
+
 def keys_only(keys: Iterable[Key], model: str, level: str) -> list[Key]:
     """Return only the level, the unique keys of the model down to ``level`` and the character set."""
     levels = MODELS[model]

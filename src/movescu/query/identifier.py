@@ -162,5 +162,8 @@ def _advise(identifier: Identifier, query_file: str | None, model: str | None, *
     where = "" if query_file is None else f"request of {query_file}: "
     for line in advice.of_values(identifier, identifier.terms):
         _log.warning("%s%s", where, line)
-    for line in advice.of_levels(identifier, model, relational=relational) if model is not None else ():
+    if model is None:
+        return
+    doubts = advice.of_doubts(identifier, model)
+    for line in (*advice.of_levels(identifier, model, relational=relational), *doubts):
         _log.warning("%s%s", where, line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import date, time
+from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from movescu.dataset.values import key_vr
@@ -48,6 +48,19 @@ def identifier_of(keys: Keys) -> tuple[Identifier, str]:
         level = given[-1]
         identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
     return identifier, _TOP if level == _TOP else "STUDY"
+
+
+def query_of(level: str, keys: Keys | None, more: Mapping[str, object]) -> Identifier:
+    """Return the identifier of a query; ``more``: keys by keyword, beside ``keys``.
+
+    Raise ``UsageError`` if a key, or the level, is invalid.
+    """
+    if level not in UNIQUE_KEYS:
+        raise UsageError(f"level {level!r} is not one of {', '.join(UNIQUE_KEYS)}")
+    given = Identifier((*(_made(more) if more else ()), *(() if keys is None else _made(keys))))
+    if given.text(LEVEL) not in ("", level):
+        raise UsageError(f"the keys have QueryRetrieveLevel {given.text(LEVEL)!r}, the query level {level!r}")
+    return Identifier((Key(LEVEL, b"CS", level.encode()), *given))
 
 
 def _made(keys: Keys) -> Identifier:
@@ -107,6 +120,8 @@ def _text(value: object) -> str:
         missing = value is None or bool(value != value)  # noqa: PLR0124 - NaN is not equal to itself
     except TypeError:  # pandas' NA is neither
         missing = True
+    if not missing and isinstance(value, date):  # a date and time too
+        return value.strftime("%Y%m%d%H%M%S" if isinstance(value, datetime) else "%Y%m%d")
     return "" if missing else str(value)
 
 

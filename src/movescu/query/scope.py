@@ -103,11 +103,12 @@ class Scope:
         values = (value for tag in unique if tag in self._keys for value in self._keys[tag].text.split("\\"))
         return self._given.keys() <= unique and all(is_usable(value.strip()) for value in values)
 
-    def check(self) -> None:
+    def check(self, *, patterns: bool = False, everything: bool = False) -> None:
         """Raise ``UsageError`` unless the keys select something definite.
 
         A wild card in a UID, or a backslash in a Patient ID, would request more than it names. An empty unique key
-        without another key of its level would request everything, which is a mistake.
+        without another key of its level would request everything, which is a mistake. ``patterns``: wild cards in
+        unique keys are meant. ``everything``: everything is meant.
         """
         levels = MODELS[self.model]
         if self.level not in levels:
@@ -115,7 +116,8 @@ class Scope:
             raise UsageError(f"QueryRetrieveLevel {what}", hint=f"give one of {', '.join(levels)}")
         for level in LEVELS:
             for value in self.unique(level):
-                if not is_usable(value, patient=level == "PATIENT"):
+                usable = "\\" not in value if patterns else is_usable(value, patient=level == "PATIENT")
+                if not usable:
                     raise UsageError(
                         f"{keyword(UNIQUE_KEYS[level])} {value[:80]!r} does not name one entity",
                         hint="give it without wild cards and backslashes; other keys may have them",
@@ -128,12 +130,51 @@ class Scope:
                 )
         patient_root = "PATIENT" in levels
         filters = self.filters(self.level, patient_root=patient_root).values()
-        if not self.unique(self.level) and not any(map(_selects, filters)):
+        selects = any(map(_names, self.unique(self.level))) or any(map(_selects, filters))
+        if not selects and not everything:
             name = keyword(UNIQUE_KEYS[self.level])
             raise UsageError(
                 f"{name} is empty and no other key of level {self.level} has a value: everything would match",
                 hint=_SLIPS[self.level],
             )
+
+    def check_query(self, *, everything: bool = False) -> None:
+        """Raise ``UsageError`` unless the keys are those of a query that selects something at some level.
+
+        ``everything``: everything is meant.
+        """
+        if any("\\" in value for value in self.unique("PATIENT")):
+            raise UsageError("PatientID has a backslash: it would be a list of patients", hint="query each by itself")
+        for level in LEVELS[LEVELS.index(self.level) + 1 :]:
+            if UNIQUE_KEYS[level] in self._keys:
+                raise UsageError(
+                    f"{keyword(UNIQUE_KEYS[level])} is a key of level {level}, below {self.level}",
+                    hint=f"query level {level}",
+                )
+        if everything or any(_names(value) for level in LEVELS for value in self.unique(level)):
+            return
+        if not any(map(_selects, self._keys.values())):
+            raise UsageError(
+                "no key has a value: everything in the archive would match",
+                hint="give a key with a value, as in -k PatientID=123, or --all if everything is meant",
+            )
+
+    @property
+    def natural_level(self) -> str:
+        """Level of a query that names none: Query/Retrieve Level, else the lowest of its keys, at least STUDY."""
+        if self.level in LEVELS:
+            return self.level
+        levels = (level_of(tag) for tag in self._keys)
+        return max((*(level for level in levels if level), "STUDY"), key=LEVELS.index)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Keywords of the unique keys with wild cards."""
+        return tuple(
+            keyword(UNIQUE_KEYS[level])
+            for level in LEVELS
+            if any("*" in value or "?" in value for value in self.unique(level))
+        )
 
 
 _SLIPS: Final = {
@@ -169,6 +210,11 @@ def listed(value: str) -> tuple[str, ...]:
 def keyword(tag: int) -> str:
     """Return the keyword of an attribute, or its tag."""
     return dictionary.keyword_of(tag) or tag_text(tag)
+
+
+def _names(value: str) -> bool:
+    """Return True if a unique key's value is more than wild cards."""
+    return bool(value.strip("*?. "))
 
 
 def _selects(key: Key) -> bool:

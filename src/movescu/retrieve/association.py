@@ -28,7 +28,7 @@ from movescu.ul.pdu import AssociateRQ
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Final
+    from typing import Final, Self
 
     from movescu.dimse.exchange import Exchange
     from movescu.query.identifier import Identifier
@@ -55,7 +55,7 @@ class ArchiveAssociation:
     storage association; an archive that is sending objects is not silent. ``message_ids``: for C-MOVE requests; shared
     by associations whose message IDs must differ. ``further``: abstract syntaxes to propose beside the model's own.
     ``meanwhile``: called after each C-MOVE request is sent, while the archive works on it. ``observer``: notified when
-    the association opens and ends.
+    the association opens and ends. ``querying``: for C-FIND alone; C-MOVE is not proposed.
     """
 
     def __init__(  # noqa: PLR0913 - options of a retrieve, each with a default
@@ -69,7 +69,9 @@ class ArchiveAssociation:
         further: tuple[str, ...] = (),
         meanwhile: Callable[[], None] = lambda: None,
         observer: Observer | None = None,
+        querying: bool = False,
     ) -> None:
+        self._querying = querying
         self._config = config
         self._tls = tls
         self._until = until
@@ -120,7 +122,7 @@ class ArchiveAssociation:
 
     def _open(self) -> None:
         config = self._config
-        request = association_request(config, *self._further)
+        request = query_request(config) if self._querying else association_request(config, *self._further)
         _log.info(
             "requesting association with %s at %s port %d",
             config.archive.title,
@@ -146,7 +148,13 @@ class ArchiveAssociation:
         identity, reply = config.request.user_identity, connection.peer_information
         if identity is not None and identity.positive_response_requested and reply.user_identity_response is None:
             _log.warning("the archive did not acknowledge the user identity: it may not support user identities")
-        if self.context(MODELS[config.request.model][1]) is None:
+        if self._querying:
+            if not connection.contexts:
+                raise NoPresentationContextError(
+                    f"no acceptable presentation context: the archive does not offer C-FIND to {config.ae_title!r}",
+                    hint="check the archive's configuration for this AE title, or try other transfer syntaxes (-xi)",
+                )
+        elif self.context(MODELS[config.request.model][1]) is None:
             raise NoPresentationContextError(
                 "no acceptable presentation context: the archive does not offer C-MOVE in the "
                 f"{config.request.model} model to {config.ae_title!r}",
@@ -157,6 +165,16 @@ class ArchiveAssociation:
         """Return the accepted presentation context of an abstract syntax, None if there is none."""
         contexts = self._connection.contexts.values() if self._connection is not None else ()
         return next((context for context in contexts if context.abstract_syntax == abstract_syntax), None)
+
+    def grants_relational(self, abstract_syntax: str) -> bool:
+        """Return True if the archive accepted relational queries with a C-FIND class (PS3.4 C.5.1.1)."""
+        if self._connection is None or not self._querying:
+            return False
+        granted = self._connection.peer_information.extended_negotiations
+        return any(
+            one.sop_class_uid == abstract_syntax and one.service_class_application_information[:1] == b"\1"
+            for one in granted
+        )
 
     @property
     def local_address(self) -> str:
@@ -363,6 +381,28 @@ class ArchiveAssociation:
         )
 
 
+def release_quietly(association: ArchiveAssociation) -> None:
+    """Release an association whose work is done: a missing confirmation changes nothing."""
+    with contextlib.suppress(PeerError):
+        association.release()
+
+
+class MessageIDs:
+    """Message IDs for several threads: 1 to 65535, then from 1 again (PS3.7 9.1.4.1.1)."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._lock = clock.Lock()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> int:
+        with self._lock:
+            self._number = self._number % 0xFFFF + 1
+            return self._number
+
+
 def association_request(config: Config, *further: str) -> AssociateRQ:
     """Return the A-ASSOCIATE-RQ of a retrieve; ``further``: abstract syntaxes to propose beside the model's own."""
     model = MODELS[config.request.model]
@@ -375,6 +415,26 @@ def association_request(config: Config, *further: str) -> AssociateRQ:
             user_information(config.request.maximum_length),
             extended_negotiations=retrieval_negotiation(
                 model[1], relational=config.request.relational, enhanced_conversion=config.request.enhanced_conversion
+            ),
+            user_identity=config.request.user_identity,
+        ),
+    )
+
+
+def query_request(config: Config) -> AssociateRQ:
+    """Return the A-ASSOCIATE-RQ of a query: the C-FIND classes of all models."""
+    classes = tuple(find for find, _ in MODELS.values())
+    relational = config.request.relational
+    return AssociateRQ(
+        called_ae_title=config.archive.title,
+        calling_ae_title=config.ae_title,
+        contexts=propose(classes, config.request.transfer_syntaxes),
+        user_information=replace(
+            user_information(config.request.maximum_length),
+            extended_negotiations=tuple(
+                one
+                for uid in classes
+                for one in retrieval_negotiation(uid, relational=relational, enhanced_conversion=False)
             ),
             user_identity=config.request.user_identity,
         ),

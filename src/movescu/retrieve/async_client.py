@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from movescu.events import Event
+    from movescu.query.match import Match
     from movescu.query.python_keys import Keys
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.result import Result
@@ -46,6 +47,12 @@ class AsyncClient:
     async def echo(self) -> None:
         """Send C-ECHO; see ``Client.echo``."""
         await asyncio.to_thread(self._client.echo)
+
+    async def find(
+        self, level: str = "STUDY", keys: Keys | None = None, *, count: bool = False, **more: object
+    ) -> list[Match]:
+        """Query the archive (C-FIND) and return the matches; see ``Client.find``."""
+        return await asyncio.to_thread(self._client.find, level, keys, count=count, **more)
 
     async def retrieve(self, keys: Keys, to: Destination | None = None) -> Result:
         """Retrieve matching objects; see ``Client.retrieve``. Cancelling the task cancels the retrieve."""

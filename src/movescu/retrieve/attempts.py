@@ -24,6 +24,7 @@ from movescu.errors import (
     InventoryError,
     NoPresentationContextError,
     PeerError,
+    TooManyStudiesError,
 )
 from movescu.retrieve.request_state import RequestState
 from movescu.retrieve.stragglers import Awaiting
@@ -50,6 +51,8 @@ LONGEST_PAUSE: Final = 60.0
 
 _FOR_GOOD: Final = frozenset((MOVE_DESTINATION_UNKNOWN, DATA_SET_DOES_NOT_MATCH, 0x0122, 0x0124, 0x0211))
 """Final statuses that another attempt would not change (PS3.4 table C.4-2, PS3.7 annex C)."""
+_NO_LIST: Final = (IgnoredKeyError, FindNotOfferedError, TooManyStudiesError)
+"""Errors of a query that another attempt would not change."""
 _NO_MORE: Final = _FOR_GOOD | {CANCEL}
 _OUT_OF_RESOURCES: Final = 0xA7  # first byte of our C-STORE status if the disk is full (PS3.4 table B.2-1)
 _TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
@@ -208,15 +211,20 @@ class AttemptLoop:
 
     def _list(self, identifier: Identifier, state: RequestState) -> None:
         """Query the inventory and work out which objects are missing."""
-        from movescu.retrieve.inventory import take_inventory  # late: needed with an inventory alone
+        from movescu.query.selection import most_studies  # late: needed with an inventory alone
+        from movescu.retrieve.inventory import take_inventory
 
         state.unlisted = ""
         try:
             inventory = take_inventory(
-                self._association, identifier, self._config.request.model, counted=self._retry.verify
+                self._association,
+                identifier,
+                self._config.request.model,
+                counted=self._retry.verify,
+                max_studies=most_studies(self._config.selection),
             )
         except InventoryError as error:
-            state.hopeless = isinstance(error, (IgnoredKeyError, FindNotOfferedError)) and not self._exact
+            state.hopeless = isinstance(error, _NO_LIST) and not self._exact
             if isinstance(error, IgnoredKeyError):
                 self._exact = False  # C-MOVE might deliver more than the request matches
                 state.hopeless = True

@@ -28,6 +28,7 @@ from movescu.query.identifier import Identifier
 from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.scope import LEVELS, Scope, is_usable
+from movescu.query.selection import too_many_studies
 from movescu.retrieve.answers import COUNTS, Answers, check_final, names
 from movescu.retrieve.config import BATCH, MODELS
 
@@ -66,9 +67,16 @@ class Catalogue:
     """The queries of an inventory, level by level."""
 
     def __init__(
-        self, session: ArchiveAssociation, scope: Scope, gaps: dict[Place, str], *, counted: bool = False
+        self,
+        session: ArchiveAssociation,
+        scope: Scope,
+        gaps: dict[Place, str],
+        *,
+        counted: bool = False,
+        max_studies: int = 0,
     ) -> None:
         self._session = session
+        self._max_studies = 0 if scope.is_exact else max_studies
         self._scope = scope
         self._gaps = gaps
         self._counted = counted
@@ -94,6 +102,8 @@ class Catalogue:
         for level in self._levels[:-1]:
             if not self._is_passed_over(level):
                 places = [below for place in places for below in self._parts(level, place)]
+            if level == "STUDY" and self._max_studies and len(places) > self._max_studies:
+                raise too_many_studies(len(places), self._max_studies)
         studies: dict[Place, int] = {}
         for place in places:
             found = self._under_gap(place, self._images(place))

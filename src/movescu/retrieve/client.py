@@ -15,10 +15,11 @@ from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
-from movescu.retrieve.association import ArchiveAssociation
-from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title
+from movescu.retrieve.association import ArchiveAssociation, MessageIDs, release_quietly
+from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title, make_tls
+from movescu.retrieve.destinations import Destinations
 from movescu.retrieve.handle import Retrieve, settle
-from movescu.retrieve.idle_associations import IdleAssociations, MessageIDs, release_quietly
+from movescu.retrieve.idle_associations import IdleAssociations
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
 
     from movescu.events import EventSink
     from movescu.query.identifier import Identifier
+    from movescu.query.match import Match
     from movescu.query.python_keys import Keys
+    from movescu.query.selection import Selection
     from movescu.retrieve.observer import Observer
     from movescu.retrieve.result import Result
     from movescu.storage.options import StorageOptions
     from movescu.storage.sinks import Destination
     from movescu.storage.target import Target
-    from movescu.transport.tls import TLS, TLSOptions
+    from movescu.transport.tls import TLSOptions
 
 
 class Client:
@@ -45,10 +48,10 @@ class Client:
     ``ae``: the archive, an ``AE`` or its text (``ARCHIVE@pacs:104``). ``ae_title``: our own. Default: MOVESCU.
     ``listen``: port to receive objects on, or a ``Receive``; 0 lets the system choose. Default: None, receive nothing.
     ``to``: destination of the objects (see ``retrieve``). Default: the current directory. ``destination``: AE title
-    that the archive sends to. Default: our own. ``timeouts``, ``retry``, ``request``: see ``Timeouts``, ``Retry`` and
-    ``Request``. ``tls``: keys and certificates (PS3.15 annex B), an ``ssl.SSLContext`` for the archive, or a pair of
-    that and one for senders. Default: None. ``on_event``: called with each event of every retrieve, one call at a time,
-    in the thread of the event. Default: None.
+    that the archive sends to. Default: our own. ``timeouts``, ``retry``, ``request``, ``selection``: see
+    ``Timeouts``, ``Retry``, ``Request`` and ``Selection``. ``tls``: keys and certificates (PS3.15 annex B), an
+    ``ssl.SSLContext`` for the archive, or a pair of that and one for senders. Default: None. ``on_event``: called with
+    each event of every retrieve, one call at a time, in the thread of the event. Default: None.
 
     Raise ``UsageError`` for an unusable value. Entering opens the port, and raises ``ListenError``,
     ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` if that fails; without ``with`` the first retrieve does.
@@ -66,6 +69,7 @@ class Client:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - records do not change
         retry: Retry = Retry(),  # noqa: B008
         request: Request | None = None,
+        selection: Selection | None = None,
         tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None,
         on_event: EventSink | None = None,
     ) -> None:
@@ -91,6 +95,7 @@ class Client:
             receive=receive,
             request=Request(maximum_length=LONGEST_PDU, ip="auto") if request is None else request,
             tls=tls,
+            selection=selection,
         )
         observers: tuple[Observer, ...] = ()
         if on_event is not None:
@@ -151,7 +156,7 @@ class Client:
             config, tls=self._tls, observer=self._observers, side_by_side=watched or not closing
         )
         self._target: Target | None = None
-        self._targets: dict[int, tuple[object, Target]] = {}
+        self._destinations = Destinations(self._open_target)
         self._idle = IdleAssociations()
         self._running: dict[int, Retrieve] = {}  # those that receive objects
         self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
@@ -218,7 +223,7 @@ class Client:
             return
         with contextlib.ExitStack() as stack:  # runs every callback, last one first, even if one raises
             stack.callback(settle, unfinished, 1.0, abort=abort)  # a long flush has ended with its target
-            for _, target in self._targets.values():
+            for target in self._destinations.targets:
                 stack.callback(target.close)
             if self._target is not None:
                 stack.callback(self._target.close)
@@ -250,6 +255,20 @@ class Client:
             association.echo()
             with contextlib.suppress(PeerError):  # the echo has succeeded
                 association.release()
+
+    def find(
+        self, level: str = "STUDY", keys: Keys | None = None, *, count: bool = False, **more: object
+    ) -> list[Match]:
+        """Query the archive (C-FIND), and return the matches at a level: PATIENT, STUDY, SERIES or IMAGE.
+
+        ``keys``: as of ``retrieve``; more by keyword: ``find(PatientName="DOE*")``. The archive returns those without a
+        value. ``count``: count series and objects that it does not count. Default: False. Raise ``UsageError`` for
+        unusable keys, ``TooManyStudiesError`` beyond ``Selection.max_studies``, or another ``PeerError``.
+        """
+        from movescu.retrieve.search import find
+
+        with contextlib.closing(self.association(querying=True)) as association:
+            return find(association, (level, keys, more), self.config.selection, count=count)
 
     def retrieve(self, keys: Keys, to: Destination | None = None, *, on_event: EventSink | None = None) -> Result:
         """Retrieve the objects that match the keys, and return the result.
@@ -303,24 +322,9 @@ class Client:
         identifier, model = identifier_of(keys)
         request = replace(self.config.request, model=self._given_model or model)
         config = replace(self.config, request=request, retry=retry or self.config.retry)
-        return self.prepare((identifier,), config=config, target=self._target_of(to))
-
-    def _target_of(self, to: Destination | None) -> Target | None:
-        """Return the open target of a destination, the same one for the same destination."""
-        if self._target is None:
-            return None
-        from movescu.storage.sinks import refuse_inside, storage_options
-
-        with self._lock:
-            if to is None:
-                target = self._target
-            elif (known := self._targets.get(id(to))) is not None and known[0] is to:
-                target = known[1]
-            else:
-                target = self._open_target(storage_options(to))
-                self._targets[id(to)] = to, target
-        refuse_inside(target.storage.sink)
-        return target
+        return self.prepare(
+            (identifier,), config=config, target=self._target and self._destinations.target_of(to, self._target)
+        )
 
     # -- for the command and for lists ---------------------------------------------------------------------------------
 
@@ -337,9 +341,14 @@ class Client:
         return Retrieve(self, identifiers, config or self.config, target or self._target, row, until)
 
     def association(
-        self, *, further: Sequence[str] = (), config: Config | None = None, until: float | None = None
+        self,
+        *,
+        further: Sequence[str] = (),
+        config: Config | None = None,
+        until: float | None = None,
+        querying: bool = False,
     ) -> ArchiveAssociation:
-        """Return an association, not open; ``further``: abstract syntaxes to propose beside the model's own."""
+        """Return an association, not open; ``further``, ``querying``: see ``ArchiveAssociation``."""
         return ArchiveAssociation(
             config or self.config,
             tls=self._tls,
@@ -347,6 +356,7 @@ class Client:
             moved=lambda: self._server.last_activity,
             message_ids=self._message_ids,
             further=tuple(further),
+            querying=querying,
             meanwhile=self._server.prepare,
             observer=self._observers,
         )
@@ -365,7 +375,7 @@ class Client:
         """Return an idle association of the same contexts, else a new one, not open."""
         association = self._idle.pop(config)
         if association is None:
-            further = (STUDY_ROOT_FIND,) if config.retry.lists else ()
+            further = (STUDY_ROOT_FIND,) if config.queries else ()
             association = self.association(further=further, config=config, until=until)
         association.take_up(until=until, observer=observer)
         return association
@@ -377,9 +387,7 @@ class Client:
 
     def release(self) -> None:
         """Release the idle associations. Raise ``PeerError`` if the archive does not confirm."""
-        for association in self._idle.clear():
-            with contextlib.closing(association):
-                association.release()
+        self._idle.release()
 
     def abort(self) -> None:
         """Abort the idle associations."""
@@ -439,12 +447,3 @@ class Client:
         """Forget a retrieve that has ended."""
         with self._lock:
             self._unfinished.pop(id(one), None)
-
-
-def make_tls(options: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None, *, accepting: bool) -> TLS | None:
-    """Return the TLS of our connections, None without. Raise ``TLSError`` or ``UsageError`` for unusable options."""
-    if options is None:
-        return None
-    from movescu.transport.tls import make  # late: slow to load, and needed for TLS alone
-
-    return make(options, accepting=accepting)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from typing import Final, Self
 
     from movescu.dictionary.uids import TransferSyntax
-    from movescu.transport.tls import TLSOptions
+    from movescu.query.selection import Selection
+    from movescu.transport.tls import TLS, TLSOptions
     from movescu.ul.user_information import UserIdentity
 
 MODELS: Final = {
@@ -199,7 +200,11 @@ class Request(Record):
 
 
 class Config(Record):
-    """The configuration of a retrieve. ``destination``: AE title that the archive sends to. Default: our own."""
+    """The configuration of a retrieve.
+
+    ``destination``: AE title that the archive sends to. Default: our own. ``selection``: what of the matches is
+    retrieved. Default: None, all of them, with the limits of ``Selection``.
+    """
 
     archive: AE
     ae_title: str = "MOVESCU"
@@ -209,11 +214,31 @@ class Config(Record):
     receive: Receive | None = None
     request: Request = Request()
     tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None
+    selection: Selection | None = None
+
+    @property
+    def queries(self) -> bool:
+        """Whether the archive may be queried (C-FIND) before or between the C-MOVE requests."""
+        return self.retry.lists or self.resolves
+
+    @property
+    def resolves(self) -> bool:
+        """Whether the keys of a request are matched by C-FIND before the first C-MOVE."""
+        return self.selection is not None and self.selection.resolves
 
     @property
     def move_destination(self) -> str:
         """Move Destination of the C-MOVE requests (PS3.7 9.1.4.1)."""
         return self.ae_title if self.destination is None else self.destination
+
+
+def make_tls(options: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None, *, accepting: bool) -> TLS | None:
+    """Return the TLS of our connections, None without. Raise ``TLSError`` or ``UsageError`` for unusable options."""
+    if options is None:
+        return None
+    from movescu.transport.tls import make  # late: slow to load, and needed for TLS alone
+
+    return make(options, accepting=accepting)
 
 
 def check_title(name: str, title: object) -> None:

@@ -10,7 +10,7 @@ import contextlib
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
-from movescu.errors import PeerError, StoreError, UsageError
+from movescu.errors import InventoryError, PeerError, StoreError, UsageError
 from movescu.retrieve.attempts import AttemptLoop
 from movescu.retrieve.request_state import RequestState, joined
 
@@ -299,7 +299,9 @@ class Retrieve:
     def _request(self, association: ArchiveAssociation, observer: Observer | None, *, alone: bool) -> None:
         """Run the attempt loop: once for all requests or, with an inventory, once per request."""
         every = tuple(self._identifiers)
-        groups = [(one,) for one in every] if self._config.retry.lists else [every]
+        if self._config.resolves:
+            every = self._resolved(association)
+        groups = [(one,) for one in every] if self._config.retry.lists else [every] if every else []
         for number, group in enumerate(groups, start=1):
             if self.cancelled:
                 break
@@ -327,6 +329,34 @@ class Retrieve:
             finally:
                 self.waited |= loop.waited
                 self._loop = None
+
+    def _resolved(self, association: ArchiveAssociation) -> tuple[Identifier, ...]:
+        """Match the keys of the requests by C-FIND, and return requests by unique keys.
+
+        A request without a match, or that cannot be matched, has a state without attempts.
+        """
+        from movescu.retrieve.resolution import resolve  # late: needed with keys to resolve alone
+
+        if not association.is_open:
+            association.open()
+        resolved: list[Identifier] = []
+        for identifier in self._identifiers:
+            state = RequestState()
+            if self.cancelled:
+                break
+            try:
+                found = resolve(association, identifier, self._config)
+            except InventoryError as error:
+                state.unlisted, found = str(error), []
+            except PeerError as error:
+                state.unlisted, state.error, found = str(error), error, []
+            state.nothing_found = not (found or state.unlisted)
+            if not found:
+                self.states.append(state)
+            resolved += found
+            if state.error is not None:
+                return ()
+        return tuple(resolved)
 
     def _leave(self, association: ArchiveAssociation) -> None:
         self.waited |= self._loop is not None and self._loop.waited

@@ -1,16 +1,13 @@
-"""Associations with the archive between two retrieves, and the message IDs that all of them share."""
+"""Associations with the archive between two retrieves."""
 
 from __future__ import annotations
 
 import contextlib
 
 from movescu._runtime import clock
-from movescu.errors import PeerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
-
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
 
@@ -49,6 +46,12 @@ class IdleAssociations:
                 return
         association.close()
 
+    def release(self) -> None:
+        """Release all associations. Raise ``PeerError`` if the archive does not confirm."""
+        for association in self.clear():
+            with contextlib.closing(association):
+                association.release()
+
     def clear(self, *, closed: bool = False) -> list[ArchiveAssociation]:
         """Remove and return all associations; ``closed``: keep none from now on. Default: False."""
         with self._lock:
@@ -57,28 +60,6 @@ class IdleAssociations:
         return [association for _, association in idle]
 
 
-class MessageIDs:
-    """Message IDs for several threads: 1 to 65535, then from 1 again (PS3.7 9.1.4.1.1)."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._lock = clock.Lock()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> int:
-        with self._lock:
-            self._number = self._number % 0xFFFF + 1
-            return self._number
-
-
-def release_quietly(association: ArchiveAssociation) -> None:
-    """Release an association; an archive that does not confirm is ignored, for the objects have been stored."""
-    with contextlib.suppress(PeerError):
-        association.release()
-
-
 def _contexts(config: Config) -> Contexts:
     """Return the part of a configuration on which the proposed contexts depend: the model, and whether to query."""
-    return config.request.model, config.retry.lists
+    return config.request.model, config.queries

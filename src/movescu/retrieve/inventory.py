@@ -113,16 +113,17 @@ class Inventory:
 
 
 def take_inventory(
-    session: ArchiveAssociation, identifier: Identifier, model: str, *, counted: bool = False
+    session: ArchiveAssociation, identifier: Identifier, model: str, *, counted: bool = False, max_studies: int = 0
 ) -> Inventory:
     """Query the archive for the objects of a C-MOVE identifier.
 
-    ``counted``: query the number of objects of each study, too, to compare. Default: False.
+    ``counted``: query the number of objects of each study, too, to compare. Default: False. ``max_studies``: highest
+    number of studies that keys other than unique ones may match. Default: 0, no limit.
 
     Raise ``InventoryError`` if the archive cannot tell what matches the request, ``PeerError`` if the association ends.
     """
     inventory = Inventory(Scope(identifier, model))
-    catalogue = Catalogue(session, inventory.scope, inventory.gaps, counted=counted)
+    catalogue = Catalogue(session, inventory.scope, inventory.gaps, counted=counted, max_studies=max_studies)
     for uid, place in catalogue.objects():
         if inventory.objects.setdefault(uid, place) != place:
             inventory.gaps[place] = f"SOP instance {uid} is listed in two series"

@@ -49,6 +49,14 @@ TYPED = {
 }
 """A line -> the line after TAB; unchanged where there are no candidates."""
 
+TYPED_IN_BASH = {
+    "movescu --query ser": "movescu --query series ",
+    "movescu --query archive.ex": "movescu --query archive.example.org ",
+    "movescu --query series archive.ex": "movescu --query series archive.example.org ",
+    "movescu --query series archive 104 quer": "movescu --query series archive 104 query.dcm ",
+}
+"""The same, of an option that a word may follow."""
+
 LISTED = {
     "movescu -ll ": {"fatal", "error", "warn", "info", "debug", "trace", "off"},
     "movescu -k QueryRetrieveLevel=": {"PATIENT", "STUDY", "SERIES", "IMAGE"},
@@ -136,6 +144,12 @@ def test_completion_script_has_no_placeholder_left(shell: str) -> None:
 @pytest.mark.parametrize("line", TYPED)
 def test_tab_completes_the_word(press: Press, line: str) -> None:
     assert press(line).line == TYPED[line]
+
+
+@pytest.mark.parametrize("line", TYPED_IN_BASH)
+def test_tab_completes_the_word_that_may_follow_an_option(folder: Path, line: str) -> None:
+    with Shell(installed("bash"), folder) as shell:
+        assert shell.press_tab(line).line == TYPED_IN_BASH[line]
 
 
 @pytest.mark.parametrize("line", LISTED)

@@ -117,6 +117,13 @@ def test_defaults_are_as_documented() -> None:
         between=None,
         limit_rate=None,
         dry_run=False,
+        query=None,
+        format="table",
+        count=False,
+        resolve=False,
+        only=(),
+        exclude=(),
+        max_studies=100,
         tls=None,
         tls_password=None,
         tls_key_format="pem",
@@ -433,3 +440,30 @@ def test_command_line_is_accepted_or_refused_without_other_errors(words: list[st
     assert settings.query_files or settings.keys
     assert settings.log_level in ("off", "fatal", "error", "warn", "info", "debug", "trace")
     assert not (settings.bit_preserving and settings.write_syntax)
+
+
+@pytest.mark.parametrize(
+    ("words", "level"),
+    [
+        (["--query", "host", "104"], ""),
+        (["--query", "series", "host", "104"], "SERIES"),
+        (["--query", "STUDY", "host", "104"], "STUDY"),
+        (["host", "104", "--query"], ""),
+        (["host", "104", "--query", "image"], "IMAGE"),
+        (["--query", "--count", "host", "104"], ""),
+        (["host", "104"], None),
+    ],
+)
+def test_query_takes_a_level_if_one_follows(words: list[str], level: str | None) -> None:
+    settings = parse([*words, "-k", "PatientID=1"])
+    assert (settings.query, settings.peer, settings.port) == (level, "host", 104)
+
+
+def test_query_of_everything_needs_no_keys() -> None:
+    assert parse(["--query", "--all", "host", "104"]).max_studies == 0
+
+
+@pytest.mark.parametrize("words", [["--format", "csv"], ["--count"], ["--query", "--dry-run"], ["--max-studies", "0"]])
+def test_query_options_in_wrong_company_are_refused(words: list[str]) -> None:
+    with pytest.raises(CommandLineError):
+        parse([*words, "-k", "PatientID=1", "host", "104"])

@@ -14,7 +14,15 @@ from movescu._runtime.late_log import ERROR, logger_of
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
 from movescu.cli.logging import level
-from movescu.cli.options.configuration import check_scopes, config_of, identifiers, lists, observers, storage_of
+from movescu.cli.options.configuration import (
+    check_scopes,
+    config_of,
+    identifiers,
+    lists,
+    observers,
+    resolves,
+    storage_of,
+)
 from movescu.cli.output import diagnostics
 from movescu.cli.signals import Signals
 from movescu.errors import MovescuError, PeerError, UsageError
@@ -91,6 +99,10 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     if settings.check:
         return _check(settings)
     _use_dictionaries()
+    if settings.query is not None:
+        from movescu.cli.commands.query import run_query  # late: needed with --query alone
+
+        return run_query(settings, config_of(settings))
     if settings.dry_run:
         from movescu.cli.commands.dry_run import run_dry  # late: needed with --dry-run alone
 
@@ -156,8 +168,8 @@ class _Command:
         """Retrieve and return the exit code. Raise errors before the first request."""
         settings = self._settings
         wanted = identifiers(settings)
-        if lists(settings):
-            check_scopes(wanted, settings.model)
+        if lists(settings) or resolves(settings):
+            check_scopes(wanted, self._config)
         seen: list[Observer] = [*observers(settings), *(() if self._accounts is None else (self._accounts.observer,))]
         progress = self._progress()
         seen.append(progress)
@@ -170,7 +182,7 @@ class _Command:
             retrieve = client.prepare([identifier for identifier in wanted for _ in range(settings.repeat)])
             signals.retrieval = retrieve
             signals.status = partial(_status, progress, client)
-            retrieve.on_leave = partial(self._leave, retrieve)
+            retrieve.on_leave = partial(self._leave, client, retrieve)
             if follow_up is not None:
                 follow_up.open()
                 signals.retrieval = follow_up.with_commands(retrieve)
@@ -179,6 +191,10 @@ class _Command:
                 diagnostics.report_retrieve(retrieve, result, client)
                 codes = codes_of(result.evidence)
                 diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
+                if diagnostics.brought_nothing(result, self._config, codes) and not retrieve.cancelled:
+                    from movescu.cli.output.explanation import explain  # late: needed after a failure alone
+
+                    explain(client, wanted, result)
             codes |= self._end(client, retrieve)
             if follow_up is not None:
                 codes |= follow_up.of_one(retrieve, result)
@@ -201,8 +217,13 @@ class _Command:
 
         return Progress(self._config, display=self._settings.progress)
 
-    def _leave(self, retrieve: Retrieve, association: ArchiveAssociation) -> None:
-        """End an association with nothing left to request, before senders end theirs: some wait for it."""
+    def _leave(self, client: Client, retrieve: Retrieve, association: ArchiveAssociation) -> None:
+        """End an association with nothing left to request, before senders end theirs: some wait for it.
+
+        Not if nothing arrived: the archive will be asked why.
+        """
+        if not client.server.tally.arrived and not self._config.queries:
+            return
         if self._settings.abort:
             _log.info("aborting association")
             association.abort()

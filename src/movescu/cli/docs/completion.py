@@ -110,8 +110,13 @@ def _bash() -> dict[str, str]:
         f'{"|".join(places)}) compgen -W "{" ".join(value.choices or ())}" -- "$current" ;;'
         for places, value in _values("choice")
     ]
+    optional = [
+        f'{"|".join(_names(option))}) optional="{" ".join(option.optional.choices or ())}" ;;'
+        for option in _OFFERED
+        if option.optional is not None
+    ]
     names = " ".join(name for option in _OFFERED for name in _names(option))
-    return _common("|".join) | {"NAMES": names, "CHOICES": "\n        ".join(choices)}
+    return _common("|".join) | {"NAMES": names, "CHOICES": "\n        ".join(choices), "OPTIONAL": "\n".join(optional)}
 
 
 def _fish() -> dict[str, str]:
@@ -143,6 +148,8 @@ def _zsh_specs(option: Option) -> Iterator[str]:
         rivals = " ".join(name for other in _OFFERED if other.group == option.group for name in _names(other))
         alone = "*" if option.repeats else f"({rivals})"
     values = "".join(f":{value.metavar}:{_zsh_action(value)}" for value in option.takes)
+    if option.optional is not None:
+        values = f"::{option.optional.metavar.strip('[]')}:{_zsh_action(option.optional)}"
     for name in _names(option):
         yield f"{alone}{_zsh_escape(name, '=')}[{_zsh_escape(_sentence(option), '[]:')}]{values}"
 

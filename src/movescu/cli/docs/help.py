@@ -30,7 +30,7 @@ _TEXT_COLUMN: Final = 34
 USAGE: Final = "movescu [options] peer port [query-file...]"
 
 _MOST_WANTED: Final = {
-    "what to retrieve": {"--key": "", "--study": "use the Study Root model"},
+    "what to retrieve": {"--key": "", "--study": "use the Study Root model", "--query": "list what the keys match"},
     "the archive, and where objects go": {
         "--call": "",
         "--aetitle": "",
@@ -48,7 +48,6 @@ _MOST_WANTED: Final = {
         "--check": "",
         "--verbose": "",
         "--debug": "",
-        "--version": "",
     },
 }
 """Heading -> options of the short help -> their text, where the table's depends on its heading."""
@@ -179,8 +178,7 @@ def _group(group: Group, width: int) -> Iterator[str]:
 
 
 def _option(option: Option, indent: str, width: int, text: str = "") -> list[str]:
-    names = " ".join((option.long, *(value.metavar for value in option.takes)))
-    return _row(f"{indent + option.short:<{_SHORT_WIDTH}}{names}", text or _explained(option), width)
+    return _row(f"{indent + option.short:<{_SHORT_WIDTH}}{option.usage}", text or _explained(option), width)
 
 
 def _row(names: str, text: str, width: int) -> list[str]:

@@ -33,7 +33,8 @@ EXIT_CODES: Final = {
     ExitCode.ASSOCIATION_LOST: "The association ended before the final response: an abort, a closed connection, a "
     "timeout or a protocol error.",
     ExitCode.INCOMPLETE: "The archive counts objects as delivered that were not received, or objects were received and "
-    "could not be stored, or `--verify` finds objects missing that the archive lists.",
+    "could not be stored, or `--verify` finds objects missing that the archive lists; or nothing was found where the "
+    "archive was queried, or more studies than `--max-studies` allows.",
     ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not accept C-MOVE in this information model or in these "
     "transfer syntaxes.",
     ExitCode.RELEASE_FAILED: "The retrieve succeeded, but the archive did not confirm the release of the association.",
@@ -205,7 +206,8 @@ def _heading(section: str, group: Group) -> str:
 
 def _option(option: Option) -> str:
     names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in (option.short, option.long) if name)
-    values = "".join(f" \\fI{_roff(value.metavar)}\\fR" for value in option.takes)
+    words = option.usage.split(" ")[1:]
+    values = "".join(f" \\fI{_roff(word)}\\fR" for word in words)
     notes = notes_of(option)
     text = f"{option.help} ({'; '.join(notes)})" if notes else option.help
     return f".TP\n{names}{values}\n{_roff(text)}"

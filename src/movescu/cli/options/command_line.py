@@ -136,11 +136,19 @@ def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ..
     Raises ``CommandLineError`` for an unknown option or a missing value.
     """
     remaining = iter(words)
-    for word in remaining:
+    following: str | None = None
+    while (word := following if following is not None else next(remaining, None)) is not None:
+        following = None
         if not _is_option(word):
             yield None, (word,)
             continue
         option = NAMES.get(word) or _unknown(word)
+        if option.optional is not None:
+            following = next(remaining, None)
+            level = () if following is None or _choice(following, option.optional)[1] else (following,)
+            following = None if level else following
+            yield option, level
+            continue
         values = tuple(value for _, value in zip(option.takes, remaining, strict=False))
         if len(values) < len(option.takes):
             raise CommandLineError(
@@ -185,7 +193,7 @@ def _has(words: Iterable[str], part: str) -> bool:
 
 
 def _usage(option: Option) -> str:
-    return " ".join((option.long, *(value.metavar for value in option.takes)))
+    return option.usage
 
 
 def _sentence(option: Option) -> str:
@@ -240,7 +248,8 @@ def _settled(parameters: Sequence[str], winners: Winners) -> CommandSettings:
     try:
         fields |= _fields(SECTIONS[1:], winners)
         if not fields["check"]:
-            _require_query(query_files, fields["keys"], fields["list_file"])
+            everything = fields["query"] is not None and fields["max_studies"] == 0
+            _require_query(query_files, fields["keys"], fields["list_file"], everything=everything)
     except CommandLineError as error:
         error.early = False
         error.silent = fields["log_level"] in ("off", "fatal")
@@ -264,10 +273,12 @@ def _is_cut(title: str) -> bool:
     return bool(title[_LONGEST_TITLE:].strip())  # blanks at the end are no part of a title
 
 
-def _require_query(query_files: tuple[str, ...], keys: tuple[str, ...], list_file: str | None) -> None:
+def _require_query(
+    query_files: tuple[str, ...], keys: tuple[str, ...], list_file: str | None, *, everything: bool
+) -> None:
     if query_files and list_file is not None:
         raise CommandLineError("--list not allowed with query files")
-    if not query_files and not keys and list_file is None:
+    if not query_files and not keys and list_file is None and not everything:
         raise CommandLineError(
             "either query file or override keys (or both) must be specified",
             hint="Name what to retrieve, as in -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3.",
@@ -313,7 +324,7 @@ def _require_available(winners: Winners) -> None:
 
 def _value(option: Option, texts: tuple[str, ...]) -> object:
     if not option.takes:
-        return option.value
+        return _option_value(option, texts[0], option.optional) if texts and option.optional else option.value
     if option.repeats:
         return texts
     values = tuple(_option_value(option, text, value) for text, value in zip(texts, option.takes, strict=True))

@@ -116,7 +116,7 @@ MANY: Final = (
         "retrieve each entry of this file: CSV with keywords as column headings, Study Instance UIDs, one a line, a "
         "log of findscu -v or an array of QIDO-RS; - is standard input",
         takes=_FILE,
-        needs=("--port",),
+        needs=("--port", "--query", "--dry-run"),
     ),
     Option(
         "",

@@ -6,6 +6,7 @@ import os
 import sys
 from functools import cache
 
+from movescu._runtime.late_log import logger_of
 from movescu.cli.logging.level import shows_progress
 from movescu.dictionary.uids import OTHER_TRANSFER_SYNTAXES
 from movescu.errors import UsageError
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.query.identifier import Identifier
+    from movescu.query.selection import Selection
     from movescu.retrieve.observer import Observer
     from movescu.storage.layout.template import Layout
     from movescu.storage.options import StorageOptions
     from movescu.transport.tls import TLSOptions
 
+_log: Final = logger_of("movescu.cli")
+
+MOST_STUDIES: Final = 100
+"""Default of ``--max-studies``."""
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
 
 # The sub-items of the user information share 65535 bytes (PS3.8 9.3.2.3); our others take some 200.
@@ -64,24 +70,54 @@ def config_of(settings: CommandSettings) -> Config:
             ip=settings.ip,
         ),
         tls=_tls(settings),
+        selection=_selection(settings),
     )
+
+
+def _selection(settings: CommandSettings) -> Selection | None:
+    """Return what is selected of the matches, None if nothing was said of it."""
+    if not (settings.resolve or settings.only or settings.exclude) and settings.max_studies == MOST_STUDIES:
+        return None
+    from movescu.query.selection import Selection  # late: few select anything
+
+    return Selection(settings.resolve, settings.only, settings.exclude, settings.max_studies)
 
 
 def identifiers(settings: CommandSettings) -> list[Identifier]:
     """Return the identifiers of the requests. Raise ``UsageError`` for invalid keys or query files."""
-    resolved = settings.dry_run or lists(settings)
+    resolved = settings.dry_run or settings.query is not None or lists(settings) or resolves(settings)
     options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
     model, level = settings.model, settings.compression_level
     files = settings.query_files or (None,)
     return [make_identifier(settings.keys, file, model=model, compression_level=level, **options) for file in files]
 
 
-def check_scopes(wanted: Iterable[Identifier], model: str) -> None:
-    """Raise ``UsageError`` for a request whose keys name no object or cannot be listed; see ``scope``."""
-    from movescu.query.scope import Scope  # late: needed with an inventory alone
+def check_scopes(wanted: Iterable[Identifier], config: Config) -> None:
+    """Raise ``UsageError`` for a request whose keys name no object or cannot be listed; see ``scope``.
 
+    Warn of unique keys that are taken as patterns.
+    """
+    from movescu.query.selection import Selection  # late: needed with an inventory alone
+    from movescu.retrieve.resolution import check
+
+    selection = config.selection or Selection()
     for identifier in wanted:
-        Scope(identifier, model).check()
+        check(identifier, config.request.model, selection)
+        if selection.resolve:
+            note_patterns(identifier)
+
+
+def note_patterns(identifier: Identifier) -> None:
+    """Warn of unique keys that are taken as patterns."""
+    from movescu.query.scope import Scope
+
+    for name in Scope(identifier, "PATIENT").patterns:
+        _log.warning("%s is taken as a pattern: * stands for any characters, ? for one", name)
+
+
+def resolves(settings: CommandSettings) -> bool:
+    """Return True if the keys of a request are matched by C-FIND before the first C-MOVE."""
+    return settings.resolve or bool(settings.only or settings.exclude)
 
 
 def observers(settings: CommandSettings) -> list[Observer]:

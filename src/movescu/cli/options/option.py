@@ -43,6 +43,8 @@ class Option(Record):
     the whole group. Of the long names in ``needs`` one must be in force. An option is in force if it wins among those
     that exclude each other, or if it is the default and none of them is given.
 
+    ``optional`` is a word that may follow an option without arguments, and replaces ``value``.
+
     ``missing`` is the default shown in the help where ``unset`` has no words for it. An option with a ``refusal`` is
     parsed and then refused with these words.
     """
@@ -61,6 +63,13 @@ class Option(Record):
     needs: tuple[str, ...] = ()
     missing: str = ""
     refusal: str = ""
+    optional: Value | None = None
+
+    @property
+    def usage(self) -> str:
+        """The long name and the arguments."""
+        values = (*self.takes, *(() if self.optional is None else (self.optional,)))
+        return " ".join((self.long, *(value.metavar for value in values)))
 
     @property
     def group(self) -> str:

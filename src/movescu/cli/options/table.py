@@ -3,7 +3,7 @@
 Names, values, ranges and defaults are those of DCMTK's ``movescu``, so that a script can call either program; the
 sentences are our own. The parser reads here what an option takes, sets, excludes and needs; the help, the manual page,
 the page of options and the shell completions are generated from the same rows. No option has code of its own: an option
-is a row here (those of TLS in ``tls_options``, of completeness in ``completeness_options``) and a field of
+is a row here (some in ``tls_options``, ``completeness_options`` and ``query_options``) and a field of
 ``CommandSettings``. ``configuration`` turns the fields into the library's terms, ``query.key_text`` parses ``-k``.
 
 An option's help is a noun phrase or an imperative, with the unit of its value. What stands before the first ``; `` is
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from movescu.cli.options.completeness_options import ACCOUNTS, AFTERWARDS, COMPLETENESS, MANY
 from movescu.cli.options.option import Group, Option, Parameter, Section, Value
+from movescu.cli.options.query_options import QUERIES
 from movescu.cli.options.tls_options import TLS_SECTION
 from movescu.dictionary.uids import (
     DEFLATED_LITTLE,
@@ -598,6 +599,7 @@ SECTIONS: Final = (
         (
             Group("", _OURS),
             Group("sites, checks and progress", _CONVENIENCE),
+            Group("queries, and the choice of studies and series", QUERIES),
             Group("completeness", COMPLETENESS, "only with --port"),
             Group("lists of requests, and load on the archive", MANY),
             Group("commands for complete studies, and checksums", AFTERWARDS),

@@ -23,6 +23,7 @@ from movescu.retrieve.observer import Observer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Final
 
     from movescu.cli.options.option import Option
@@ -235,6 +236,17 @@ def _report_nothing(result: Result, config: Config) -> None:
         _log.error("nothing found: the archive has nothing for these keys, or this AE title may not have it")
     elif _nothing_came(result, config):
         _log.warning("the archive had nothing to send: check the keys, or whether this AE title may have it")
+
+
+def brought_nothing(result: Result, config: Config, codes: Collection[ExitCode]) -> bool:
+    """Return True if the archive delivered nothing, for a reason that C-FIND may explain.
+
+    Without a port, an archive that reports success is believed.
+    """
+    if config.queries or result.arrived or result.broken_off or not result.responses or config.request.cancel_after:
+        return False
+    counted = any(response.completed for response in result.responses)
+    return (config.receive is not None and _nothing_came(result, config)) or bool(codes and not counted)
 
 
 def _report_listed(result: Result) -> None:

@@ -85,7 +85,7 @@ _movescu_words() {
 }
 
 _movescu() {
-    local words current option="" pending=0 number=0 place=0 word
+    local words current option="" pending=0 number=0 place=0 word optional="" # words that may follow the option
     _movescu_words
     current=${words[${#words[@]} - 1]}
     for word in "${words[@]:1:${#words[@]}-2}"; do
@@ -95,9 +95,15 @@ _movescu() {
             option=$word number=1
             _movescu_counts "$word"
             [[ $word != --site ]] || ((place += 2)) # a site has peer and port
-        else
+            case $word in
+                @OPTIONAL@
+                *) optional="" ;;
+            esac
+            continue
+        elif [[ " $optional " != *" $word "* ]]; then
             ((place++))
         fi
+        optional=""
     done
 
     # bash replaces only what follows the last split: the candidates must not repeat the rest.
@@ -109,7 +115,10 @@ _movescu() {
     COMPREPLY=()
     while IFS= read -r candidate; do
         COMPREPLY+=("${candidate#"$cut"}")
-    done < <(if ((pending)); then _movescu_value "${words[0]}" "$option:$number"; else _movescu_parameter "$place"; fi)
+    done < <(if ((pending)); then _movescu_value "${words[0]}" "$option:$number"; else
+        [[ -z $optional ]] || compgen -W "$optional" -- "$current"
+        _movescu_parameter "$place"
+    fi)
 
     # No blank after a keyword, which needs its value; compopt -o filenames lets a directory be continued.
     if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= && $pending != 0 ]]; then

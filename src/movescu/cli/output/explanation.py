@@ -1,0 +1,49 @@
+"""The command's message about a retrieve that brought nothing: whether the archive has what was requested.
+
+Imported after such a retrieve alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime.late_log import WARNING, logger_of
+from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN
+from movescu.retrieve.explanation import Finding, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from movescu.query.identifier import Identifier
+    from movescu.retrieve.client import Client
+    from movescu.retrieve.result import Result
+
+_log: Final = logger_of("movescu.cli")
+
+_NOUNS: Final = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series", "IMAGE": "object"}
+
+
+def explain(client: Client, wanted: Sequence[Identifier], result: Result) -> None:
+    """Log whether the archive has the first thing requested, and whether it connected to our port.
+
+    The archive is not asked if its status says that it does not know the move destination.
+    """
+    told = any(response.status == MOVE_DESTINATION_UNKNOWN for response in result.responses)
+    if told or not _log.isEnabledFor(WARNING):
+        return
+    finding = ask(client, wanted[0])
+    if finding is not None:
+        _log.warning("%s", _sentence(finding, client, result))
+
+
+def _sentence(finding: Finding, client: Client, result: Result) -> str:
+    title, config = client.config.archive.title, client.config
+    what = f"{_NOUNS[finding.level]} {finding.uid}"
+    if not finding.there:
+        return f"{title} has no {what}, or this AE title may not have it"
+    count = "" if finding.objects is None else f" ({finding.objects} object{'' if finding.objects == 1 else 's'})"
+    if config.receive is None:
+        return f"{title} has {what}{count} but did not send it to {config.move_destination}"
+    if client.server.last_activity or result.rejected:
+        return f"{title} has {what}{count} and connected to port {client.port}, but delivered nothing"
+    return f"{title} has {what}{count} but did not connect to port {config.receive.port}"
