@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import peers
 import pytest
 import scripted
 from command import movescu as run
+from command import running
 from pydicom import dcmread
 
 import movescu
@@ -223,6 +225,36 @@ def test_entries_without_an_association_are_in_the_report(made: list[Instance], 
         ("failed", {"Ward": "7"}),
         ("failed", {"Ward": "8"}),
     ]
+
+
+def test_entry_interrupted_while_the_archive_lacks_resources_keeps_what_it_stored(
+    made: list[Instance], tmp_path: Path
+) -> None:
+    study, other = studies_of(made)[:2]
+    objects, port = [one for one in made if one.study_uid == study], peers.free_port()
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        assert session.serve_finds(objects) is not None
+        with scripted.sender(port, objects) as sender:
+            assert sender.store(objects[0]) == 0
+        session.respond(0xA702, completed=1, failed=1, remaining=0)
+        session.expect_end_or_release()
+
+    listed, report = tmp_path / "list.csv", tmp_path / "report.json"
+    listed.write_text(f"{study}\n{other}\n{study}\n")
+    with scripted.archive(script) as archive:
+        options = ["-S", "--list", listed, "--report", report, "+P", port, "-v", *archive.address]
+        with running(*options, folder=tmp_path / "received") as command:
+            command.await_log("the archive lacks resources")
+            command.signal(signal.SIGINT)
+            outcome = command.end()
+    outcome.hold_to(130)
+    told = report_in(report)
+    rows = rows_of(told)
+    assert [rows[number]["state"] for number in (1, 2, 3)] == ["partial", "not started", "partial"]
+    assert [rows[number].get("same_as") for number in (1, 2, 3)] == [None, None, 1]
+    assert told["stored"] == rows[1]["stored"] == 1
 
 
 def test_dry_run_lists_equal_entries_once(archive: Archive, tmp_path: Path) -> None:

@@ -144,6 +144,11 @@ def test_columns_that_name_no_key_are_kept_for_the_report_with_one_warning(
         ("PatientID\nP\u200b1\n".encode(), r"line 2, column 1 \(PatientID\) .*U\+200B"),
         (b"PatientID,StudyInstanceUID\nP1,1.2.3\nP1,\n", "line 3, column 2 .* StudyInstanceUID is blank"),
         (b"AccessionNumber,StudyDate\nA1,20200101\nA2,\n", "line 3, column 2 .* StudyDate is blank"),
+        (b"PatientID,StudyInstanceUID\nP1,1.2.3\n,1.2.4\n", "line 3, column 1 .* PatientID is blank"),
+        (
+            b"QueryRetrieveLevel,PatientID,StudyInstanceUID\nSTUDY,P1,1.2.3\nSTUDY,P1,\n",
+            "line 3, column 3 .* StudyInstanceUID is blank",
+        ),
         (b"PatientID,StudyInstanceUID\n1\n", "line 2 .* 1 column, the first line has 2"),
         (b"PatientID,StudyInstanceUID\n1,1.2,3\n", "line 2 .* 3 columns, the first line has 2"),
         (b'PatientID,StudyInstanceUID\n1,1.2\n"2,1.3\n3,1.4\n', "line 3 .* a quoted field does not end"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from movescu.dictionary.tags import tag_of
 from movescu.events import EndEvent, EntryEvent, EntryState, ObjectEvent, ResponseEvent
 from movescu.query.request_list import read_rows
 from movescu.report.entry_table import EntryTable
@@ -117,6 +118,23 @@ def test_failed_list_is_read_again_exactly(tmp_path: Path) -> None:
     again.write_text("".join(table.failed_lines()))
     assert [row.identifier for row in read_rows(str(again))] == [row.identifier for row in rows]
     assert "PatientID==A;1" in rows[0].keys
+
+
+def test_failed_list_of_answers_with_different_keys_is_read_again_exactly(tmp_path: Path) -> None:
+    found = [
+        {"QueryRetrieveLevel": "STUDY", "PatientID": "P1", "StudyInstanceUID": "1.2.3"},
+        {"QueryRetrieveLevel": "STUDY", "PatientID": "", "StudyInstanceUID": "1.2.4"},
+        {"QueryRetrieveLevel": "SERIES", "PatientID": "P1", "StudyInstanceUID": "1.2.5", "SeriesInstanceUID": "1.2.6"},
+    ]
+    first = tmp_path / "found.json"
+    first.write_text(json.dumps([{f"{tag_of(name):08X}": {"Value": [v]} for name, v in one.items()} for one in found]))
+    rows = read_rows(str(first))
+    table = EntryTable()
+    for row in rows:
+        table.add(EntryEvent(row=row.number, state=EntryState.FAILED, keys=row.keys))
+    again = tmp_path / "again.csv"
+    again.write_text("".join(table.failed_lines()))
+    assert [row.identifier for row in read_rows(str(again))] == [row.identifier for row in rows]
 
 
 def test_failed_list_has_no_complete_entry() -> None:

@@ -180,12 +180,15 @@ class Runner:
         waiting = {chain[0].number for chain, _ in self._waiting}
         cause = STOPPED_ASKING if self.gave_up else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in tuple(self._open.values()):
-            if row.number in waiting or row.number not in self._started:
+            stored = self._stored.get(row.number, 0)
+            if row.number in waiting and stored:  # postponed, after the archive had delivered some objects
+                self._tell_end(entry_event(row, EntryState.PARTIAL, cause, attempts=1, stored=stored))
+            elif row.number in waiting or row.number not in self._started:
                 self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
             else:
                 tally = self._client.server.tally_of(row.number)
                 state = EntryState.PARTIAL if tally.stored else EntryState.FAILED
-                self._tell(entry_event(row, state, INTERRUPTED, attempts=1, stored=tally.stored, size=tally.size))
+                self._tell_end(entry_event(row, state, INTERRUPTED, attempts=1, stored=tally.stored, size=tally.size))
 
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""

@@ -28,7 +28,7 @@ from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.list_columns import exact_tag, lowest_level, tag_of_column
 from movescu.query.list_text import ListRecord, read_records, read_text, shown_name
 from movescu.query.list_values import fault_of, is_uid
-from movescu.query.scope import Scope, keyword
+from movescu.query.scope import LEVELS, Scope, keyword
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -274,14 +274,18 @@ def _readable(cell: str) -> str:
 def _row(number: int, own: Sequence[str], common: _Common, blank: Sequence[_Column] = ()) -> Row:
     """Return an entry of its own keys and the common ones; ``blank``: columns without a value in the entry."""
     all_keys = [*own, *common.keys]
-    if not (common.stated or any(key.startswith("QueryRetrieveLevel=") for key in own)):
+    own_level = any(key.startswith("QueryRetrieveLevel=") for key in own)
+    if not (common.stated or own_level):
         if not common.level:
             raise UsageError("none of the columns determines the level", hint="give QueryRetrieveLevel with -k")
         all_keys.append(f"QueryRetrieveLevel={common.level}")
     identifier = make_identifier(all_keys)
     scope = Scope(identifier, common.model)
-    for column in blank:  # without a unique key of its level, any blank matches more
-        if column.tag in UNIQUE_KEYS.values() or not scope.unique(scope.level):
+    # Without a unique key of its level, any blank matches more. With one, an entry that states its level is complete:
+    # in the list of --failed, a study without a patient ID stands beside others, or beside a series.
+    alone = scope.level in LEVELS and bool(scope.unique(scope.level))
+    for column in blank:
+        if not alone or (column.tag in UNIQUE_KEYS.values() and not own_level):
             raise _CellError(
                 column,
                 f"{column.name} is blank: the entry would request more than the others",

@@ -16,7 +16,10 @@ import pytest
 from command import movescu, running
 from terminal import Screen, Terminal
 
+from movescu.cli.output.list_progress import ListProgress
+from movescu.events import EntryEvent, EntryState
 from movescu.query.request_list import read_rows
+from movescu.retrieve.config import AE, Config
 from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:
@@ -153,6 +156,16 @@ def test_status_line_is_printed_on_sigusr1(place: Place) -> None:
     outcome.hold_to(63)
     [line] = [line for line in outcome.log.splitlines() if "of 4 entries, " in line]
     assert re.search(r"1 of 4 entries, 1 not found, \d+.* objects, .*; entry 2: .*\(StudyInstanceUID=", line)
+
+
+def test_estimate_takes_the_rest_of_a_list_to_repeat_studies_as_its_beginning_does() -> None:
+    progress = ListProgress(Config(AE("archive.example.org", 104)), 8, terminal=False, display=False)
+    progress.entry(EntryEvent(row=1, state=EntryState.RUNNING))
+    progress.listed(100, 100, 1)
+    progress.entry(EntryEvent(row=1, state=EntryState.COMPLETE, stored=100))
+    for number in (2, 3, 4):
+        progress.entry(EntryEvent(row=number, state=EntryState.COMPLETE, same_as=1))
+    assert progress.state().expected == 200
 
 
 def test_quiet_list_prints_nothing(place: Place) -> None:

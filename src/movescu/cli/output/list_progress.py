@@ -123,6 +123,8 @@ class ListProgress(Observer):
         if event.state.is_end:
             if event.state in (EntryState.COMPLETE_BEFORE, EntryState.NOT_STARTED):
                 self._needed.pop(event.row, None)
+            if event.same_as is not None:
+                self._needed[event.row] = 0  # the other repetitions will need nothing either
             self.counts[event.state] += 1
             self.totals = self.totals.plus(event)
             self._log_end(event)
