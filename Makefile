@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: test prepared lint typecheck docs pages demo bench fuzz soak venv clean python3-venv peers debian-packages
+.PHONY: test prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
 
 # Two workers for each processor: the tests wait for their peers half the time.
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
@@ -69,10 +69,17 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/run.py $(TARGETS) --seconds $(FUZZ_SECONDS)
 
+# Half an hour: change the modules that decide, one expression at a time, and see whether a test fails (pyproject.toml
+# names modules and tests). Prints the changes that no test noticed.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet 'mutmut>=3.8,<4'
+	$(BIN)/mutmut run
+	@$(BIN)/mutmut results
+
 venv: $(VENV)/.dev
 
 clean:
-	rm -rf $(VENV) build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) mutants build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # pip compiles what it copies; without this, each start takes three times as long where Python cannot write bytecode.

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
+from movescu.query import matching
 from movescu.query.identifier import make_identifier
 from movescu.query.key import Key
 from movescu.query.matching import is_universal, matches
@@ -19,7 +21,9 @@ CASES = [
     (b"LO", "H?AD", ["HEAD", "HXAD"], ["HAD"]),
     (b"LO", "a.c", ["a.c"], ["abc"]),
     (b"LO", "one\\two", ["two", "zero\\one"], ["three"]),
-    (b"PN", "doe^jane", ["Doe^Jane", "DOE^JANE^^"], ["Doe^John"]),
+    (b"PN", "doe^jane", ["Doe^Jane", "DOE^JANE^^", "Doe^Jane=X^Y", "X^Y=Doe^Jane"], ["Doe^John", "Doe^Jane^Z"]),
+    (b"PN", "doe*", ["Doe^Jane", "X=DOE"], ["A^Doe", "X=A^Doe"]),
+    (b"PN", "a=b", ["A=B", "a=b^"], ["a", "b"]),
     (b"DA", "20200101", ["20200101", "2020.01.01"], ["20200102", ""]),
     (b"DA", "20200101-20201231", ["20200101", "20201231", "20200615"], ["20191231", "20210101", ""]),
     (b"DA", "20200101-", ["20200101", "20991231"], ["20191231"]),
@@ -35,6 +39,12 @@ CASES = [
     (b"UI", "1.2.3\\1.2.4", ["1.2.4"], ["1.2.5"]),
     (b"US", "\x01\x00", ["\x01\x00"], ["\x02\x00"]),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    """Compile each key anew: a test kept from before would hide a change."""
+    matching._test_of.cache_clear()
 
 
 @pytest.mark.parametrize(("vr", "key", "good", "bad"), CASES, ids=[f"{vr.decode()} {key!r}" for vr, key, *_ in CASES])
@@ -119,3 +129,30 @@ def test_group_length_selects_nothing() -> None:
 def test_request_that_names_nothing_is_refused(keys: list[str]) -> None:
     with pytest.raises(UsageError):
         identifier(*keys).check()
+
+
+def sequence(*items: tuple[Key, ...]) -> Key:
+    return Key(0x00400275, b"SQ", items=items)
+
+
+def encoded(*keys: Key) -> bytes:
+    """Return the value field of a sequence of one item with these keys."""
+    from movescu.dataset.values import elements
+    from movescu.query.identifier import Identifier
+
+    ((_, _, value),) = elements(Identifier([sequence(keys)]).encode(EXPLICIT_LITTLE))
+    return bytes(value)
+
+
+def test_sequence_matches_if_an_item_matches_all_of_its_keys() -> None:
+    first, second = Key(0x00400007, b"LO", b"HEAD*"), Key(0x00400009, b"SH", b"1")
+    wanted = sequence((first, second))
+    assert matches(wanted, encoded(Key(0x00400007, b"LO", b"HEAD CT"), Key(0x00400009, b"SH", b"1")))
+    assert not matches(wanted, encoded(Key(0x00400007, b"LO", b"HEAD CT"), Key(0x00400009, b"SH", b"2")))
+    assert not matches(wanted, encoded(Key(0x00400007, b"LO", b"HEAD CT")))
+    assert not matches(wanted, b"")
+
+
+@pytest.mark.parametrize(("value", "empty"), [(b"", True), (b"  ", True), (b"\0\0", True), (b" 0", False)])
+def test_value_of_padding_alone_is_empty(value: bytes, *, empty: bool) -> None:
+    assert matching.is_empty(value) == empty

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
+from movescu._runtime.record import replace
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.messages import CStoreRQ
-from movescu.retrieve.tally import Tally
+from movescu.dimse.status import SUCCESS
+from movescu.retrieve.tally import Round, Tally, delivered_of, evidence_of, failed_of, found_nothing
+from movescu.services.move import MoveResponse
 from movescu.services.store import Received
 from movescu.storage.incoming_object import Incoming
 from movescu.ul.negotiation import Context
@@ -10,8 +15,13 @@ from movescu.ul.negotiation import Context
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def incoming(uid: str) -> Incoming:
-    return Incoming(CStoreRQ(CT, 1, uid), Context(1, CT, EXPLICIT_LITTLE), "SENDER")
+def incoming(uid: str, originator: str | None = None) -> Incoming:
+    request = CStoreRQ(CT, 1, uid, move_originator_ae_title=originator)
+    return Incoming(request, Context(1, CT, EXPLICIT_LITTLE), "SENDER")
+
+
+def stored(uid: str, originator: str | None = None) -> Received:
+    return Received(incoming(uid, originator), 10, SUCCESS)
 
 
 def test_an_object_that_failed_and_came_again_is_no_failure() -> None:
@@ -40,3 +50,95 @@ def test_a_flood_of_failures_does_not_fill_the_memory() -> None:
         tally.count_broken_off(incoming(f"2.{number}"))
     assert tally.failed == 3000
     assert len(tally.failures) == len(tally.broken_off) == 1000
+
+
+def test_tallies_of_several_requests_add_up() -> None:
+    first, second, both = Tally(remember=True), Tally(), Tally()
+    for uid in ("1.1", "1.1", "1.2"):
+        first.count(stored(uid))
+    second.count(Received(incoming("1.3"), 5, 0xA700))
+    second.count_broken_off(incoming("1.4"))
+    for one in (first, second):
+        both.add(one)
+    assert (both.stored, both.failed, both.size, both.arrived) == (2, 1, 35, 4)
+    assert (list(both.failures), both.broken_off) == (["1.3"], {"1.4"})
+
+
+def test_object_counts_once_for_a_request_and_twice_for_two() -> None:
+    one = Round()
+    one.message_ids.add(1)
+    for uid in ("1.1", "1.1", "1.2"):
+        one.count(stored(uid))
+    assert one.arrived == 2
+    one.message_ids.add(2)
+    for uid in ("1.1", "1.1", "1.1", "1.2"):
+        one.count(stored(uid))
+    assert one.arrived == 4
+
+
+def test_object_that_somebody_else_asked_for_is_stored_and_does_not_count() -> None:
+    one = Round(titles=frozenset(("US", "ARCHIVE")))
+    for uid, originator in (("1.1", "US"), ("1.2", "ARCHIVE "), ("1.3", None), ("1.4", " "), ("1.5", "SOMEBODY")):
+        one.count(stored(uid, originator))
+    assert (one.arrived, one.tally.stored) == (4, 5)
+
+
+def test_round_notes_what_nobody_wanted_and_feeds_the_tally_of_all_attempts() -> None:
+    total = Tally()
+    one = Round(wanted={"1.1"}, total=total)
+    one.count(stored("1.1"))
+    one.count(stored("1.2"))
+    one.count_broken_off(incoming("1.3"))
+    assert (one.extra, total.stored, total.broken_off, one.tally.broken_off) == ({"1.2"}, 2, {"1.3"}, {"1.3"})
+    assert one.touched > 0
+
+
+def response(status: int = SUCCESS, *, completed: int | None = 0, **more: int) -> MoveResponse:
+    made = MoveResponse(1, status, more.get("remaining"), completed, more.get("failed", 0), more.get("warning", 0))
+    fields = {name: more[name] for name in ("pending_completed", "pending_failed") if name in more}
+    return replace(made, **fields)
+
+
+@pytest.mark.parametrize(
+    ("said", "nothing"),
+    [
+        (response(), True),
+        (response(completed=None), True),
+        (response(0xB000), False),
+        (response(completed=1), False),
+        (response(warning=1), False),
+        (response(failed=1), False),
+        (response(pending_completed=1), False),
+    ],
+)
+def test_nothing_was_found_if_a_success_counts_nothing(said: MoveResponse, *, nothing: bool) -> None:
+    assert found_nothing([said], Tally()) == nothing
+    assert not found_nothing([said, response(0xC000)], Tally())
+
+
+def test_something_was_found_if_an_object_arrived_or_broke_off() -> None:
+    arrived, broken = Tally(), Tally()
+    arrived.count(stored("1.1"))
+    broken.count_broken_off(incoming("1.1"))
+    assert not found_nothing([response()], arrived)
+    assert not found_nothing([response()], broken)
+
+
+def test_highest_counts_of_pending_responses_are_evidence() -> None:
+    assert delivered_of(response(completed=2, warning=1)) == 3
+    assert delivered_of(response(completed=None, pending_completed=4)) == 4
+    assert failed_of(response(failed=1, pending_failed=2)) == 2
+    assert failed_of(replace(response(), failed_sop_instance_uids=("1", "2", "3"))) == 3
+    assert failed_of(replace(response(), has_unread_list=True)) == 1
+
+
+@pytest.mark.parametrize("status", [0xFE00, 0xB000])
+def test_end_that_we_asked_for_is_a_cancel(status: int) -> None:
+    one = Round()
+    one.responses.append(response(status, completed=1, remaining=3))
+    one.count_broken_off(incoming("1.1"))
+    obeyed = evidence_of(one, expected=1, cut_off=2, cancelled=True)
+    assert (obeyed.statuses, obeyed.cancelled, obeyed.remaining, obeyed.broken_off) == ((0xFE00,), True, 0, 0)
+    unasked = evidence_of(one, expected=1, cut_off=2, cancelled=False)
+    assert (unasked.statuses, unasked.cancelled, unasked.remaining, unasked.broken_off) == ((status,), False, 3, 1)
+    assert (unasked.short, unasked.cut_off) == (1, 2)

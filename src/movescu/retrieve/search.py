@@ -37,6 +37,7 @@ from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
 from movescu.query.python_keys import query_of
 from movescu.query.scope import LEVELS, Scope, is_usable, keyword, level_of
 from movescu.query.selection import most_studies, pattern_of, too_many_studies
+from movescu.retrieve.answers import check_final, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -223,6 +224,7 @@ class Search:
         answers = _Answers(level, {tag: self._test(key) for tag, key in keys.items()}, above, upper, self._terms)
         identifier = self._identifier(level, keys, wanted)
         final: FindResponse | None = None
+        number = 0
         try:
             for number, (response, context) in enumerate(self._session.find(self._class, identifier), start=1):
                 if number > MOST_ANSWERS:
@@ -238,7 +240,7 @@ class Search:
         except NoPresentationContextError as error:
             raise InventoryError(str(error)) from error
         if final is not None:
-            _check(final, level)
+            check_final(final, level, number - 1)
         answers.end()
 
     def _test(self, key: Key) -> Key:
@@ -352,7 +354,7 @@ class _Answers:
         ignored = [tag for tag, number in self._silent.items() if self._number and number == self._number]
         if ignored:
             raise IgnoredKeyError(
-                f"the archive ignores {_names(ignored)} at level {self._level}: the matches of the request are unknown",
+                f"the archive ignores {names(ignored)} at level {self._level}: the matches of the request are unknown",
                 hint="leave the key out, or use one that the archive supports",
             )
         if number := len(self._dropped):
@@ -361,7 +363,7 @@ class _Answers:
             _log.warning(
                 "dropped %d answer%s to C-FIND at level %s that contradict%s %s: %s%s",
                 *(number, "" if number == 1 else "s", self._level, "s" if number == 1 else ""),
-                *(_names(self._contradicted), named, more),
+                *(names(self._contradicted), named, more),
             )
         if number := self._unusable:
             raise InventoryError(
@@ -376,20 +378,6 @@ def _unique_key(tag: int, value: str, match: Match | None = None) -> Key:
     if match is not None and value and (known := match.attributes.get(tag)) is not None:
         return Key(tag, vr, known.value.strip(b"\0 "))
     return Key(tag, vr, value.encode("latin-1", "replace"))
-
-
-def _names(tags: Iterable[int]) -> str:
-    return " and ".join(map(keyword, tags))
-
-
-def _check(response: FindResponse, level: str) -> None:
-    """Raise ``InventoryError`` for a final response other than success."""
-    if response.status_class is not StatusClass.SUCCESS:
-        comment = f": {response.error_comment}" if response.error_comment else ""
-        raise InventoryError(
-            f"the archive answers C-FIND at level {level} with status 0x{response.status:04x} "
-            f"({response.status_name}{comment})"
-        )
 
 
 def find(
