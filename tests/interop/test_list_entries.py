@@ -259,13 +259,12 @@ def test_entry_interrupted_while_the_archive_lacks_resources_keeps_what_it_store
 
 def test_dry_run_lists_equal_entries_once(archive: Archive, tmp_path: Path) -> None:
     listed = tmp_path / "list.csv"
-    listed.write_text("AccessionNumber\nA1\nA2\nA1\n")
-    port = archive.destinations["MOVESCU"][1]
-    outcome = run(
-        "-S", "--list", listed, "--dry-run", "+P", port, archive.host, archive.port, folder=tmp_path / "received"
-    )
-    assert "entries 1, 3 (AccessionNumber=A1)\n" in outcome.output
+    listed.write_text("AccessionNumber\nA1\nA2\nA1\nNONE\nNONE\n")
+    options = ["-S", "--list", listed, "--dry-run", "+P", archive.destinations["MOVESCU"][1]]
+    outcome = run(*options, archive.host, archive.port, folder=tmp_path / "received", code=63)
+    assert [line.split().count("A1") for line in outcome.output.splitlines()] == [0, 1, 0, 0]
     assert outcome.output.endswith("4 objects in all\n")
+    assert outcome.log.count("entries 4, 5 (AccessionNumber=NONE): nothing found") == 1
 
 
 def test_table_of_accession_numbers_is_retrieved_by_a_program(
