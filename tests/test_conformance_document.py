@@ -50,11 +50,11 @@ def rows(heading: str) -> dict[str, str]:
     return {line[0]: line[1] for line in lines if len(line) > 1}
 
 
-def test_the_tables_are_those_of_the_program() -> None:
+def test_tables_are_those_of_the_program() -> None:
     assert generator().updated(TEXT) == TEXT, "run python tools/conformance_tables.py"
 
 
-def test_a_table_that_has_lost_its_place_is_missed() -> None:
+def test_table_that_has_lost_its_place_is_missed() -> None:
     with pytest.raises(ValueError, match="storage classes has 0 places"):
         generator().updated(TEXT.replace("begin: storage classes", ""))
 
@@ -64,7 +64,7 @@ def test_every_class_that_is_taken_stands_in_the_table_once() -> None:
         assert len(re.findall(rf"[| (]{re.escape(uid)}[ |)]", section("3.3.1 SOP classes"))) == 1, uid
 
 
-def test_the_policies_are_those_that_hold_without_options() -> None:
+def test_policies_are_those_that_hold_without_options() -> None:
     policies = rows("3.2.2 Association policies")
     assert policies["application context"] == APPLICATION_CONTEXT
     assert policies["implementation class UID"] == version.CLASS_UID
@@ -86,7 +86,7 @@ def test_the_policies_are_those_that_hold_without_options() -> None:
     assert policies["waiting for a response"] == "no limit; `--dimse-timeout`"
 
 
-def test_the_range_of_pdus_is_the_options() -> None:
+def test_range_of_pdus_is_the_options() -> None:
     [value] = NAMES["--max-pdu"].takes
     assert value.choices is not None
     words = rows("3.2.2 Association policies")["maximum length received, announced"]
@@ -99,14 +99,14 @@ def test_every_option_that_is_named_exists() -> None:
     assert named <= set(NAMES)
 
 
-def test_the_statuses_of_c_store_are_those_that_can_be_sent() -> None:
+def test_statuses_of_c_store_are_those_that_can_be_sent() -> None:
     sent = {codes.SUCCESS, codes.SOP_CLASS_NOT_SUPPORTED, codes.INVALID_SOP_INSTANCE}
     errors = (StoreError("x"), DataSetError("x"), DataSetMismatchError("x"))
     sent |= {store._status(error) for error in errors}
     assert {int(code, 16) for code in rows("3.3.4 C-STORE") if re.fullmatch("[0-9A-F]{4}", code)} == sent
 
 
-def test_the_rejections_are_those_of_the_code() -> None:
+def test_rejections_are_those_of_the_code() -> None:
     text = section("3.3.3 Association acceptance")
     for rejection in (CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED):
         assert re.search(rf"\({rejection.result}\) .*\({rejection.source}\) .*\({rejection.reason}\)", text)

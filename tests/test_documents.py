@@ -117,7 +117,7 @@ def surroundings(tmp_path: Path, dicom_files: Path) -> Iterator[Surroundings]:
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES, ids=page_name)
-def test_the_examples_of_a_page_do_what_it_says(page: Path, surroundings: Surroundings) -> None:
+def test_examples_of_a_page_do_what_it_says(page: Path, surroundings: Surroundings) -> None:
     for block, pieces in documents.runnable(page):
         ran = surroundings.run(block)
         assert ran.returncode == block.code, f"{block.text}\n{ran.stdout}"
@@ -125,7 +125,7 @@ def test_the_examples_of_a_page_do_what_it_says(page: Path, surroundings: Surrou
         assert not missing, f"{block.text}\n{ran.stdout}"
 
 
-def test_the_pages_that_teach_have_examples_that_run() -> None:
+def test_pages_that_teach_have_examples_that_run() -> None:
     assert {"README.md", "index.md", "recipes.md", "find.md", "troubleshooting.md"} <= {
         page.name for page in PAGES_WITH_EXAMPLES
     }
@@ -152,12 +152,12 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
     assert documents.options_named(page) <= set(NAMES)
 
 
-def test_the_page_of_options_is_up_to_date() -> None:
+def test_page_of_options_is_up_to_date() -> None:
     page = documents.ROOT / "docs" / "options.md"
     assert page.read_text(encoding="utf-8") == tool("make_options_page").page(), "run tools/make_options_page.py"
 
 
-def test_the_page_of_the_library_is_up_to_date() -> None:
+def test_page_of_the_library_is_up_to_date() -> None:
     page = documents.ROOT / "docs" / "api.md"
     assert page.read_text(encoding="utf-8") == tool("make_api_page").page(), "run tools/make_api_page.py"
 
@@ -196,7 +196,7 @@ def test_every_page_can_be_reached_from_the_contents() -> None:
 MANUAL = documents.ROOT / "docs" / "movescu.1"
 
 
-def test_the_manual_page_is_up_to_date() -> None:
+def test_manual_page_is_up_to_date() -> None:
     assert MANUAL.read_text(encoding="utf-8") == manual_page(), "run tools/make_manual.py"
 
 
@@ -209,7 +209,7 @@ def test_the_manual_page_is_up_to_date() -> None:
     ],
     ids=lambda reader: reader[0],
 )
-def test_a_reader_of_manual_pages_has_no_complaint(reader: tuple[str, ...]) -> None:
+def test_reader_of_manual_pages_has_no_complaint(reader: tuple[str, ...]) -> None:
     if shutil.which(reader[0]) is None:
         pytest.skip(f"{reader[0]} is not installed")
     ran = subprocess.run([*reader, str(MANUAL)], check=False, capture_output=True, text=True)
@@ -217,7 +217,7 @@ def test_a_reader_of_manual_pages_has_no_complaint(reader: tuple[str, ...]) -> N
     assert not [line for line in complaints.splitlines() if "missing date" not in line]
 
 
-def test_the_manual_page_shows_every_option_as_it_is_typed() -> None:
+def test_manual_page_shows_every_option_as_it_is_typed() -> None:
     if shutil.which("groff") is None:
         pytest.skip("groff is not installed")
     ran = subprocess.run(["groff", "-man", "-Tascii", "-P-c", str(MANUAL)], check=True, capture_output=True, text=True)
@@ -227,7 +227,7 @@ def test_the_manual_page_shows_every_option_as_it_is_typed() -> None:
         assert re.search(rf"^ +{re.escape(names)}(?= |$)", shown, re.MULTILINE), names
 
 
-def test_the_manual_page_is_installed_with_the_package(tmp_path: Path) -> None:
+def test_manual_page_is_installed_with_the_package(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=documents.ROOT, check=True, capture_output=True)

@@ -44,9 +44,7 @@ def run(name: str, archive: Archive, *arguments: object, more: tuple[object, ...
     return ran.stdout
 
 
-def test_a_cohort_comes_into_folders_and_is_gone_on_with(
-    archive: Archive, made: list[Instance], tmp_path: Path
-) -> None:
+def test_cohort_comes_into_folders_and_is_gone_on_with(archive: Archive, made: list[Instance], tmp_path: Path) -> None:
     cohort, images = tmp_path / "cohort.csv", tmp_path / "images"
     images.mkdir()
     studies = dict.fromkeys(f"{one.patient_id},{one.study_uid}" for one in made)
@@ -58,13 +56,13 @@ def test_a_cohort_comes_into_folders_and_is_gone_on_with(
     assert "0 came, 6 were there" in run("cohort", archive, cohort, images)
 
 
-def test_a_series_is_an_array_without_any_file(archive: Archive, made: list[Instance], tmp_path: Path) -> None:
+def test_series_is_an_array_without_any_file(archive: Archive, made: list[Instance], tmp_path: Path) -> None:
     told = run("arrays", archive, made[0].study_uid, made[0].series_uid)
     assert told.startswith("(3, 32, 32) uint16")
     assert {path.name for path in tmp_path.iterdir()} == {"archive"}
 
 
-def test_a_proxy_brings_a_study_from_one_archive_into_another(archive: Archive, made: list[Instance]) -> None:
+def test_proxy_brings_a_study_from_one_archive_into_another(archive: Archive, made: list[Instance]) -> None:
     with Archive(ae_title="OTHER") as other:
         told = run("forward", archive, made[0].study_uid, more=("--to", "OTHER", other.host, other.port))
         assert told == "complete: 6 objects are in OTHER\n"

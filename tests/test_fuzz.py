@@ -36,7 +36,7 @@ def test_every_corpus_has_a_target_and_they_are_small() -> None:
     assert sum(path.stat().st_size for path in CORPUS.rglob("*") if path.is_file()) < 1 << 20
 
 
-def test_a_short_run_of_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
+def test_short_run_of_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="there is no wheel of atheris for this interpreter")
     command = [sys.executable, str(FUZZ / "run.py"), "--seconds", "1", "--seed", str(SEED), "--corpus", str(tmp_path)]
     ran = subprocess.run(

@@ -33,6 +33,6 @@ def test_every_row_has_a_test_and_every_mark_a_row() -> None:
     assert not sorted(marks.keys() - set(ids)), "marks of rows that there are not"
 
 
-def test_the_tables_are_up_to_date() -> None:
+def test_tables_are_up_to_date() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     assert text == generator().updated(text), "run tools/make_reliability_table.py"

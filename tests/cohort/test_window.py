@@ -26,7 +26,7 @@ def at(hour: int, minute: int) -> float:
         ("00:00-00:00", 12, 0, 0),
     ],
 )
-def test_a_window_may_go_over_midnight(window: str, hour: int, minute: int, minutes: int) -> None:
+def test_window_may_go_over_midnight(window: str, hour: int, minute: int, minutes: int) -> None:
     assert parse_window(window).wait(at(hour, minute)) == minutes * 60
 
 

@@ -139,9 +139,7 @@ STRIPPED = ("55", "59")
 @pytest.mark.row("59")
 @pytest.mark.row("CVE-2025-14607")
 @pytest.mark.parametrize("what", ODD)
-def test_an_odd_data_set_is_stored_with_one_warning(
-    station: Station, what: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_odd_data_set_is_stored_with_one_warning(station: Station, what: str, caplog: pytest.LogCaptureFixture) -> None:
     data, said = ODD[what]
     assert station.open().store(data).status == 0
     assert station.files == ["CT.1.2.3", invariants.GOOD]
@@ -175,7 +173,7 @@ def test_pixel_data_without_their_last_delimiter_are_stored_with_it(
 
 @pytest.mark.row("58")
 @pytest.mark.parametrize("value", [b"text that is no item", b"AB", b"\xfe\xff\0"], ids=["text", "short", "odd"])
-def test_a_private_sequence_by_the_dictionary_that_is_none_becomes_un(
+def test_private_sequence_by_the_dictionary_that_is_none_becomes_un(
     station: Station, sandbox: Invariants, caplog: pytest.LogCaptureFixture, value: bytes
 ) -> None:
     own = el(0x00080016, None, uid(CT)) + el(0x00080018, None, uid("1.2.3"))
@@ -200,7 +198,7 @@ def test_bytes_behind_a_data_set_that_are_no_padding_are_refused(station: Statio
     assert station.files == [invariants.GOOD]
 
 
-def test_a_sound_data_set_is_stored_without_a_warning(station: Station, caplog: pytest.LogCaptureFixture) -> None:
+def test_sound_data_set_is_stored_without_a_warning(station: Station, caplog: pytest.LogCaptureFixture) -> None:
     sender = station.open()
     assert sender.store(whole(el(REQUEST, "SQ", item(NAME), length=UNDEFINED) + b"")).status == 0xC000
     caplog.clear()
@@ -292,7 +290,7 @@ def bomb(size: int) -> bytes:
 
 @pytest.mark.row("28")
 @pytest.mark.row("CVE-2026-3650")
-def test_a_bomb_takes_no_memory_and_no_more_disk_than_is_allowed(station: Station, sandbox: Invariants) -> None:
+def test_bomb_takes_no_memory_and_no_more_disk_than_is_allowed(station: Station, sandbox: Invariants) -> None:
     sandbox.keeps = False
     large = bomb(300 << 20)
     assert len(large) < 400_000
@@ -372,7 +370,7 @@ def test_pixel_data_are_never_decoded(station: Station, sandbox: Invariants) -> 
 
 @pytest.mark.row("CVE-2019-11687")
 @pytest.mark.parametrize("mode", [{}, {"bit_preserving": True}])
-def test_the_preamble_is_zeros_whatever_is_sent(station: Station, sandbox: Invariants, mode: dict[str, bool]) -> None:
+def test_preamble_is_zeros_whatever_is_sent(station: Station, sandbox: Invariants, mode: dict[str, bool]) -> None:
     """There is no way for a preamble over the network but one: a file sent in place of a data set."""
     sender = station.open(**mode)
     assert sender.store(data_set()).status == 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.row("37")
-def test_a_process_that_is_killed_amid_an_object_leaves_a_temporary_file_at_most(
+def test_process_that_is_killed_amid_an_object_leaves_a_temporary_file_at_most(
     setting: Setting, sandbox: Invariants
 ) -> None:
     def script(session: scripted.Session) -> None:

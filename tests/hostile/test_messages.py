@@ -81,7 +81,7 @@ UNSOUND = {
 @pytest.mark.row("17")
 @pytest.mark.row("CVE-2024-34508")
 @pytest.mark.parametrize("what", UNSOUND)
-def test_an_unsound_command_is_aborted(station: Station, what: str) -> None:
+def test_unsound_command_is_aborted(station: Station, what: str) -> None:
     reply = answer(station, UNSOUND[what])
     assert isinstance(reply, Abort)
     assert reply.source == 2
@@ -90,7 +90,7 @@ def test_an_unsound_command_is_aborted(station: Station, what: str) -> None:
 @pytest.mark.row("CVE-2024-34508")
 @pytest.mark.parametrize("value", [None, b"", b"\1", b"\1\2\3", bytes(70)], ids=["absent", "empty", "1", "3", "70"])
 @pytest.mark.parametrize("element", [0x0002, 0x0100, 0x0110, 0x0800, 0x1000])
-def test_a_mandatory_element_that_is_absent_or_of_a_wrong_length_is_refused(
+def test_mandatory_element_that_is_absent_or_of_a_wrong_length_is_refused(
     station: Station, element: int, value: bytes | None
 ) -> None:
     with Raw(station.listen()) as raw:
@@ -112,7 +112,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.row("51")
 @pytest.mark.parametrize("element", [0x0700, 0x1030, 0x1031])
 @pytest.mark.parametrize("value", [None, b"", b"\1", b"\1\0\0\0"], ids=["absent", "empty", "1", "4"])
-def test_an_element_of_no_use_to_us_may_be_missing_or_of_any_length(
+def test_element_of_no_use_to_us_may_be_missing_or_of_any_length(
     station: Station, caplog: pytest.LogCaptureFixture, element: int, value: bytes | None
 ) -> None:
     port = station.listen()
@@ -167,13 +167,13 @@ def test_white_space_behind_a_uid_is_padding(
 
 
 @pytest.mark.row("18")
-def test_a_store_request_that_announces_no_data_set_is_aborted(station: Station) -> None:
+def test_store_request_that_announces_no_data_set_is_aborted(station: Station) -> None:
     reply = answer(station, store_command(e0800=US(0x0101)))
     assert reply == Abort(2, 5)
 
 
 @pytest.mark.row("19")
-def test_a_group_length_that_lies_is_tolerated_with_one_warning(
+def test_group_length_that_lies_is_tolerated_with_one_warning(
     station: Station, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Raw(station.listen()) as raw:
@@ -185,7 +185,7 @@ def test_a_group_length_that_lies_is_tolerated_with_one_warning(
 
 
 @pytest.mark.row("20")
-def test_an_object_on_a_verification_context_is_refused(station: Station) -> None:
+def test_object_on_a_verification_context_is_refused(station: Station) -> None:
     sender = station.open()
     assert sender.store(data_set(), context_id=5).status == 0x0122
     assert sender.store(data_set(VERIFICATION), class_uid=VERIFICATION, context_id=5).status == 0x0122
@@ -195,7 +195,7 @@ def test_an_object_on_a_verification_context_is_refused(station: Station) -> Non
 
 @pytest.mark.row("21")
 @pytest.mark.parametrize("mode", [{}, {"bit_preserving": True}])
-def test_a_class_that_is_not_that_of_its_context_is_refused(station: Station, mode: dict[str, bool]) -> None:
+def test_class_that_is_not_that_of_its_context_is_refused(station: Station, mode: dict[str, bool]) -> None:
     sender = station.open(**mode)
     assert sender.store(data_set(MR), class_uid=MR, context_id=1).status == 0x0122
     assert station.files == [invariants.GOOD]
@@ -205,7 +205,7 @@ def test_a_class_that_is_not_that_of_its_context_is_refused(station: Station, mo
 @pytest.mark.row("22")
 @pytest.mark.parametrize("mode", [{}, {"bit_preserving": True}])
 @pytest.mark.parametrize("length", [65, 1000])
-def test_an_overlong_uid_is_refused_and_the_association_lives(
+def test_overlong_uid_is_refused_and_the_association_lives(
     station: Station, length: int, mode: dict[str, bool]
 ) -> None:
     long = "1." + "2" * (length - 2)
@@ -240,9 +240,7 @@ def test_nonstandard_syntaxes_and_uids_are_stored_bit_by_bit_on_request(station:
 
 
 @pytest.mark.row("62")
-def test_a_refusal_says_that_it_is_ours_and_names_the_way_out(
-    station: Station, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refusal_says_that_it_is_ours_and_names_the_way_out(station: Station, caplog: pytest.LogCaptureFixture) -> None:
     sender = station.open()
     long = "1." + "2" * 63
     assert sender.store(data_set()[:-3]).status == 0xC000
@@ -339,7 +337,7 @@ def test_control_characters_and_shells_words_make_files_of_their_own(
 
 @pytest.mark.row("23")
 @pytest.mark.row("CVE-2026-5663")
-def test_the_log_escapes_what_a_peer_says(station: Station, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_escapes_what_a_peer_says(station: Station, caplog: pytest.LogCaptureFixture) -> None:
     hostile = "1\n2\x1b[2J\x9b"
     request = replace(association_request(calling="A\x1b[2J\nB"), called_ae_title="C\x07")
     caplog.set_level(logging.DEBUG, "movescu")
@@ -357,7 +355,7 @@ def test_the_log_escapes_what_a_peer_says(station: Station, caplog: pytest.LogCa
 
 @pytest.mark.row("24")
 @pytest.mark.parametrize("rest", [b"", el(0x7FE00010, "OW", bytes(2 << 20))], ids=["small", "large"])
-def test_a_data_set_of_another_object_is_refused_before_anything_is_overwritten(station: Station, rest: bytes) -> None:
+def test_data_set_of_another_object_is_refused_before_anything_is_overwritten(station: Station, rest: bytes) -> None:
     sender = station.open()
     assert sender.store(data_set()).status == 0
     good = (station.folder / "CT.1.2.3").read_bytes()

@@ -104,7 +104,7 @@ BROKEN_REQUESTS = {
 
 @pytest.mark.row("1")
 @pytest.mark.parametrize("what", BROKEN_REQUESTS)
-def test_a_request_that_is_cut_off_is_aborted(station: Station, what: str) -> None:
+def test_request_that_is_cut_off_is_aborted(station: Station, what: str) -> None:
     port = station.listen()
     assert is_abort(answer_to(port, BROKEN_REQUESTS[what]), 6)
     still_served(port)
@@ -125,7 +125,7 @@ BROKEN_SUB_ITEMS = {
 
 @pytest.mark.row("DCMTK-69f67a781")
 @pytest.mark.parametrize("what", BROKEN_SUB_ITEMS)
-def test_a_sub_item_that_is_too_short_is_aborted(station: Station, what: str) -> None:
+def test_sub_item_that_is_too_short_is_aborted(station: Station, what: str) -> None:
     port = station.listen()
     assert is_abort(answer_to(port, request_of(CONTEXT, BROKEN_SUB_ITEMS[what])), 6)
     still_served(port)
@@ -133,7 +133,7 @@ def test_a_sub_item_that_is_too_short_is_aborted(station: Station, what: str) ->
 
 @pytest.mark.row("CVE-2015-8979")
 @pytest.mark.parametrize("length", [len(CONTEXT), 0x7FFF, 0xFFFF])
-def test_a_presentation_context_longer_than_its_pdu_is_aborted(station: Station, length: int) -> None:
+def test_presentation_context_longer_than_its_pdu_is_aborted(station: Station, length: int) -> None:
     port = station.listen()
     assert is_abort(answer_to(port, request_of(item(0x20, CONTEXT[4:], length))), 6)
     still_served(port)
@@ -151,7 +151,7 @@ def test_four_gigabytes_are_refused_at_the_header(station: Station, kind: int, a
 
 
 @pytest.mark.row("3")
-def test_an_unknown_type_and_data_before_an_association_are_aborted(station: Station) -> None:
+def test_unknown_type_and_data_before_an_association_are_aborted(station: Station) -> None:
     port = station.listen()
     assert is_abort(answer_to(port, pdu(0x55, bytes(4))), 1)
     assert isinstance(answer_to(port, store_message(data_set())), Abort)
@@ -184,7 +184,7 @@ def test_bit_0_alone_is_tested_of_the_version(station: Station) -> None:
 
 @pytest.mark.row("6")
 @pytest.mark.parametrize("context_id", [0, 2, 254])
-def test_an_even_context_id_is_accepted_with_one_warning(
+def test_even_context_id_is_accepted_with_one_warning(
     station: Station, caplog: pytest.LogCaptureFixture, context_id: int
 ) -> None:
     port = station.listen()
@@ -208,7 +208,7 @@ def test_data_on_an_even_context_that_was_not_negotiated_is_aborted(station: Sta
 
 @pytest.mark.row("53")
 @pytest.mark.parametrize("length", [0, 2, 5, 6, 10])
-def test_a_release_request_of_another_length_is_answered_with_a_warning(
+def test_release_request_of_another_length_is_answered_with_a_warning(
     station: Station, caplog: pytest.LogCaptureFixture, length: int
 ) -> None:
     port = station.listen()
@@ -233,7 +233,7 @@ def test_context_ids_that_occur_twice_and_none_at_all_are_aborted(station: Stati
 
 
 @pytest.mark.row("CVE-2024-23912")
-def test_an_application_context_of_64_kilobytes_is_no_harm(station: Station) -> None:
+def test_application_context_of_64_kilobytes_is_no_harm(station: Station) -> None:
     with Raw(station.listen()) as raw:
         raw.associate(replace(REQUEST, application_context="1." + "2" * 0xFFFD))
         raw.send(store_message(data_set()))
@@ -288,14 +288,14 @@ BROKEN_VALUES = {
 @pytest.mark.row("5")
 @pytest.mark.row("DCMTK-69f67a781")
 @pytest.mark.parametrize("what", BROKEN_VALUES)
-def test_a_presentation_data_value_whose_length_lies_is_aborted(station: Station, what: str) -> None:
+def test_presentation_data_value_whose_length_lies_is_aborted(station: Station, what: str) -> None:
     port = station.listen()
     assert is_abort(answer_within(port, BROKEN_VALUES[what]), 6)
     still_served(port)
 
 
 @pytest.mark.row("8")
-def test_a_pdu_of_more_than_128_kilobytes_is_aborted_at_its_header(station: Station) -> None:
+def test_pdu_of_more_than_128_kilobytes_is_aborted_at_its_header(station: Station) -> None:
     port = station.listen()
     assert is_abort(answer_within(port, struct.pack(">BxI", 4, 1 << 20)), 6)
     assert is_abort(answer_within(port, struct.pack(">BxI", 4, 131_073)), 6)
@@ -304,7 +304,7 @@ def test_a_pdu_of_more_than_128_kilobytes_is_aborted_at_its_header(station: Stat
 
 @pytest.mark.row("8")
 @pytest.mark.parametrize("longest", [16385, 131_072])
-def test_a_pdu_longer_than_we_announced_is_taken_with_one_warning(
+def test_pdu_longer_than_we_announced_is_taken_with_one_warning(
     station: Station, sandbox: Invariants, caplog: pytest.LogCaptureFixture, longest: int
 ) -> None:
     sandbox.exact["CT.1.2.3"] = LARGE
@@ -339,7 +339,7 @@ OUT_OF_PLACE = {
 @pytest.mark.row("11")
 @pytest.mark.parametrize("what", OUT_OF_PLACE)
 @pytest.mark.parametrize("together", [False, True])
-def test_a_fragment_out_of_place_is_aborted_and_leaves_no_file(
+def test_fragment_out_of_place_is_aborted_and_leaves_no_file(
     station: Station, what: str, together: bool
 ) -> None:  # a parameter
     port = station.listen()
@@ -400,7 +400,7 @@ def test_whoever_leaves_amid_a_data_set_leaves_the_good_copy(station: Station, m
 
 
 @pytest.mark.row("12")
-def test_a_release_amid_a_data_set_is_confirmed(station: Station) -> None:
+def test_release_amid_a_data_set_is_confirmed(station: Station) -> None:
     with Raw(station.listen()) as raw:
         raw.associate()
         raw.send(pdv(1, COMMAND | LAST, store_command()) + pdv(1, 0, data_set()[:30]) + ReleaseRQ().encode())
@@ -440,7 +440,7 @@ def test_silence_amid_a_message_ends_the_association(station: Station, at: str) 
 
 
 @pytest.mark.row("15")
-def test_a_second_association_is_served_while_the_first_is_amid_an_object(station: Station) -> None:
+def test_second_association_is_served_while_the_first_is_amid_an_object(station: Station) -> None:
     port = station.listen()
     with Raw(port) as first:
         first.associate()
@@ -451,7 +451,7 @@ def test_a_second_association_is_served_while_the_first_is_amid_an_object(statio
 
 
 @pytest.mark.row("16")
-def test_a_release_request_that_crosses_ours_ends_in_a_release(station: Station) -> None:
+def test_release_request_that_crosses_ours_ends_in_a_release(station: Station) -> None:
     """Ours is the acceptor here, Sta9 to Sta12 of the requestor are in ``tests/transport/test_connection.py``."""
     sender = station.open()
     with sender.connection.closing_on_error():

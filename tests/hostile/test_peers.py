@@ -47,7 +47,7 @@ def begin(session: scripted.Session) -> None:
 
 @pytest.mark.row("39")
 @pytest.mark.parametrize("limit", ["dimse_timeout", "stall_timeout", "total_timeout"])
-def test_a_silent_archive_is_given_up(setting: Setting, limit: str) -> None:
+def test_silent_archive_is_given_up(setting: Setting, limit: str) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
         setting.send(setting.made[:1])
@@ -85,7 +85,7 @@ def test_pending_responses_that_count_on_nothing_are_a_standstill(setting: Setti
 
 
 @pytest.mark.row("40")
-def test_an_archive_that_counts_on_or_sends_does_not_stand_still(setting: Setting) -> None:
+def test_archive_that_counts_on_or_sends_does_not_stand_still(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
         for number in range(25):  # thrice as long as the limit
@@ -131,7 +131,7 @@ def test_what_comes_behind_the_final_response_is_kept(setting: Setting, answered
 
 @pytest.mark.row("43")
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_storage_client_that_never_ends_is_aborted_and_the_archive_released(
+def test_storage_client_that_never_ends_is_aborted_and_the_archive_released(
     setting: Setting, begun: bool
 ) -> None:  # a parameter
     def script(session: scripted.Session) -> None:
@@ -194,7 +194,7 @@ ANSWERS: dict[str, Callable[[scripted.Session], bytes]] = {
 @pytest.mark.row("46")
 @pytest.mark.row("CVE-2024-34508")
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_response_that_says_nothing_is_no_success(setting: Setting, answer: str) -> None:
+def test_response_that_says_nothing_is_no_success(setting: Setting, answer: str) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
         setting.send(setting.made[:1])
@@ -207,7 +207,7 @@ def test_a_response_that_says_nothing_is_no_success(setting: Setting, answer: st
 
 
 @pytest.mark.row("46")
-def test_a_response_to_another_message_is_no_success(setting: Setting) -> None:
+def test_response_to_another_message_is_no_success(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
         session.respond(completed=0, message_id=99)
@@ -217,7 +217,7 @@ def test_a_response_to_another_message_is_no_success(setting: Setting) -> None:
 
 
 @pytest.mark.row("45")
-def test_a_list_of_failures_without_end_takes_no_memory_and_is_told(setting: Setting) -> None:
+def test_list_of_failures_without_end_takes_no_memory_and_is_told(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
         response = CMoveRSP(
@@ -242,7 +242,7 @@ ACCEPTANCES = {
 
 @pytest.mark.row("47")
 @pytest.mark.parametrize("what", ACCEPTANCES)
-def test_an_acceptance_of_what_was_not_proposed_ends_at_once(setting: Setting, what: str) -> None:
+def test_acceptance_of_what_was_not_proposed_ends_at_once(setting: Setting, what: str) -> None:
     head, said = ACCEPTANCES[what]
     syntax = b"1.2.3.4.5.6.7.8.9"
     contexts = (head + b"\x40\0\0\x11" + syntax) * (2 if "twice" in what else 1)
@@ -257,7 +257,7 @@ def test_an_acceptance_of_what_was_not_proposed_ends_at_once(setting: Setting, w
 
 
 @pytest.mark.row("54")
-def test_an_unproposed_syntax_on_a_context_that_is_not_used_is_let_pass(setting: Setting) -> None:
+def test_unproposed_syntax_on_a_context_that_is_not_used_is_let_pass(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         request = session.read_request()
         reply = answer(request, AcceptorPolicy(lambda _: True, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)))
@@ -274,7 +274,7 @@ def test_an_unproposed_syntax_on_a_context_that_is_not_used_is_let_pass(setting:
 
 @pytest.mark.row("50")
 @pytest.mark.parametrize("header", [b"\2\0\xff\xff\xff\xff", b"\4\0\xff\xff\xff\xff", b"\3\0\0\0\0\5", b"HTTP/1.0 400"])
-def test_an_answer_of_four_gigabytes_is_refused_at_its_header(setting: Setting, header: bytes) -> None:
+def test_answer_of_four_gigabytes_is_refused_at_its_header(setting: Setting, header: bytes) -> None:
     def script(session: scripted.Session) -> None:
         session.read_request()
         session.send_bytes(header)
@@ -285,7 +285,7 @@ def test_an_answer_of_four_gigabytes_is_refused_at_its_header(setting: Setting, 
 
 
 @pytest.mark.row("49")
-def test_a_host_that_does_not_answer_is_given_up(setting: Setting) -> None:
+def test_host_that_does_not_answer_is_given_up(setting: Setting) -> None:
     with black_hole() as port:
         outcome = here("-k", KEY, peers.HOST, port, folder=setting.received, code=61, connect_timeout=0.2)
     assert f"timed out: connecting to {peers.HOST} port {port}" in outcome.log
@@ -296,7 +296,7 @@ def test_a_host_that_does_not_answer_is_given_up(setting: Setting) -> None:
 
 @pytest.mark.row("38")
 @pytest.mark.parametrize("mode", [{}, {"bit_preserving": True}])
-def test_an_object_twice_is_no_error_and_of_two_versions_the_last_stays(
+def test_object_twice_is_no_error_and_of_two_versions_the_last_stays(
     station: Station, caplog: pytest.LogCaptureFixture, mode: dict[str, bool]
 ) -> None:
     sender = station.open(**mode)
@@ -336,7 +336,7 @@ def retrieve(setting: Setting, main: tuple[Way, Way], storage: tuple[Way, Way], 
 
 @pytest.mark.row("12")
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_network_that_splits_and_delays_changes_nothing(small: Setting, network: str) -> None:
+def test_network_that_splits_and_delays_changes_nothing(small: Setting, network: str) -> None:
     way = NETWORKS[network]
     retrieve(small, (way, way), (way, way), code=0)
     small.assert_arrived(small.made)
@@ -357,7 +357,7 @@ def small(setting: Setting) -> Setting:
 @pytest.mark.parametrize("end", ["close", "reset", "half-close", "stall"])
 @pytest.mark.parametrize("where", ["archive's answers", "our requests", "objects", "our responses"])
 @pytest.mark.parametrize("after", [3, 300, 5000])
-def test_a_network_that_breaks_off_anywhere_is_no_success_or_no_loss(
+def test_network_that_breaks_off_anywhere_is_no_success_or_no_loss(
     setting: Setting, where: str, end: str, after: int
 ) -> None:
     way, plain = Way(after=after, end=end), Way()

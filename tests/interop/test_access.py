@@ -77,7 +77,7 @@ def is_let_in(setting: Guarded, *options: object) -> bool:
 
 
 @pytest.mark.parametrize(("completed", "code"), [(None, 0), (0, 0), (3, 63)])
-def test_a_denied_sender_sees_no_pdu_and_what_it_was_to_send_is_missed(
+def test_denied_sender_sees_no_pdu_and_what_it_was_to_send_is_missed(
     setting: Guarded, completed: int | None, code: int
 ) -> None:
     answers: list[bytes] = []
@@ -119,7 +119,7 @@ def _name() -> str:
         ("", "movescu: ALL: allow", ["+ac"], True),
     ],
 )
-def test_the_rules_decide_where_they_are_asked_for(
+def test_rules_decide_where_they_are_asked_for(
     setting: Guarded, allow: str, deny: str, options: Sequence[str], *, let_in: bool
 ) -> None:
     setting.rule(allow=f"{allow}\n", deny=f"{deny}\n")
@@ -135,7 +135,7 @@ def test_rules_with_names_match_no_more_where_names_are_not_looked_up(
     assert is_let_in(setting, *options) is let_in
 
 
-def test_a_rule_that_changes_in_mid_retrieve_counts_at_once(setting: Guarded) -> None:
+def test_rule_that_changes_in_mid_retrieve_counts_at_once(setting: Guarded) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -150,7 +150,7 @@ def test_a_rule_that_changes_in_mid_retrieve_counts_at_once(setting: Guarded) ->
     setting.assert_arrived(setting.made)
 
 
-def test_a_broken_rule_is_warned_of_once(setting: Guarded) -> None:
+def test_broken_rule_is_warned_of_once(setting: Guarded) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -167,7 +167,7 @@ def test_a_broken_rule_is_warned_of_once(setting: Guarded) -> None:
 
 
 @pytest.mark.parametrize(("severity", "level"), [("err", "E"), ("daemon.warning", "W"), ("crit", "F"), ("debug", "")])
-def test_a_rule_says_how_loud_a_denied_connection_is_told(setting: Guarded, severity: str, level: str) -> None:
+def test_rule_says_how_loud_a_denied_connection_is_told(setting: Guarded, severity: str, level: str) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()

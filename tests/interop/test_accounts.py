@@ -40,7 +40,7 @@ def report_of(setting: Setting) -> dict[str, Any]:
     return held_to("report", (setting.received.parent / "report.json").read_text())
 
 
-def test_the_report_and_the_events_tell_what_came_what_did_not_and_why(setting: Setting) -> None:
+def test_report_and_the_events_tell_what_came_what_did_not_and_why(setting: Setting) -> None:
     first, second, third = setting.made
     (setting.received / f"CT.{second.instance_uid}").mkdir()
 
@@ -83,7 +83,7 @@ def test_the_report_and_the_events_tell_what_came_what_did_not_and_why(setting: 
     assert (report["stored"], report["failed"], report["exit_code"]) == (1, 1, 68)
 
 
-def test_an_object_that_broke_off_and_a_lost_association_are_in_the_report(setting: Setting) -> None:
+def test_object_that_broke_off_and_a_lost_association_are_in_the_report(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -99,7 +99,7 @@ def test_an_object_that_broke_off_and_a_lost_association_are_in_the_report(setti
     assert any("abort" in error for error in report["errors"])
 
 
-def test_a_signal_leaves_a_report_that_says_so(setting: Setting) -> None:
+def test_signal_leaves_a_report_that_says_so(setting: Setting) -> None:
     def script(session: scripted.Session, command: Running) -> None:
         session.accept()
         session.expect_move()
@@ -110,7 +110,7 @@ def test_a_signal_leaves_a_report_that_says_so(setting: Setting) -> None:
     assert report_of(setting)["exit_code"] == 143
 
 
-def test_an_archive_that_is_not_there_is_in_the_report(setting: Setting) -> None:
+def test_archive_that_is_not_there_is_in_the_report(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.reject(1, 1, 3)
 
@@ -121,14 +121,14 @@ def test_an_archive_that_is_not_there_is_in_the_report(setting: Setting) -> None
 
 
 @pytest.mark.parametrize("arguments", [("--report", "/nowhere/report.json"), ("--report", "-", "--events", "-")])
-def test_a_report_that_cannot_be_written_is_told_before_anything_is_asked_for(
+def test_report_that_cannot_be_written_is_told_before_anything_is_asked_for(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     nobody = (peers.HOST, peers.free_port())
     movescu("-k", KEY, *arguments, *nobody, folder=tmp_path, code=1)
 
 
-def test_a_disk_that_is_full_is_no_success_if_the_report_was_to_go_there(setting: Setting) -> None:
+def test_disk_that_is_full_is_no_success_if_the_report_was_to_go_there(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()

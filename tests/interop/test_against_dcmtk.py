@@ -78,7 +78,7 @@ RETRIEVES = {
 
 
 @pytest.mark.parametrize("what", RETRIEVES)
-def test_a_retrieve_has_the_same_exit_code_names_and_data_sets(shelf: Shelf, what: str, tmp_path: Path) -> None:
+def test_retrieve_has_the_same_exit_code_names_and_data_sets(shelf: Shelf, what: str, tmp_path: Path) -> None:
     oracle, ours = shelf.both(tmp_path, *RETRIEVES[what].split(), *shelf.address())
     assert oracle.code == 0
     if what != "cancelled":  # how much comes before the cancel arrives is chance
@@ -105,7 +105,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("what", FAILURES)
-def test_a_failure_has_the_same_exit_code(shelf: Shelf, what: str, tmp_path: Path) -> None:
+def test_failure_has_the_same_exit_code(shelf: Shelf, what: str, tmp_path: Path) -> None:
     code, template = FAILURES[what]
     archive = shelf.archive
     line = template.format(

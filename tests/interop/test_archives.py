@@ -191,7 +191,7 @@ def test_files_go_to_a_third_party_without_a_port_of_our_own(shelf: Shelf, tmp_p
 
 
 @on(group)
-def test_a_third_party_gets_the_files_and_an_idle_port_of_ours_is_no_failure(shelf: Shelf, tmp_path: Path) -> None:
+def test_third_party_gets_the_files_and_an_idle_port_of_ours_is_no_failure(shelf: Shelf, tmp_path: Path) -> None:
     outcome = movescu(
         *keys(shelf.made[0], "-P", "IMAGE"), "-aem", "THIRD", "+P", peers.free_port(), "-aec", shelf.archive.aet,
         *shelf.archive.address, folder=tmp_path,

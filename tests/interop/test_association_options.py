@@ -116,7 +116,7 @@ TITLES = {
 
 
 @pytest.mark.parametrize("what", TITLES)
-def test_a_sender_under_a_wrong_title_is_rejected_with_the_reason_and_stores_nothing(
+def test_sender_under_a_wrong_title_is_rejected_with_the_reason_and_stores_nothing(
     what: str, folder: Path, ct: Instance
 ) -> None:
     options, calling, called, reason = TITLES[what]
@@ -206,7 +206,7 @@ def test_senders_find_us_on_the_addresses_asked_for_and_on_no_others(
 
 
 @needs_ipv6
-def test_an_archive_of_ipv6_is_asked_and_sends_over_ipv6_alone(folder: Path) -> None:
+def test_archive_of_ipv6_is_asked_and_sends_over_ipv6_alone(folder: Path) -> None:
     port = peers.free_port()
     found: dict[str, bool] = {}
 
@@ -222,12 +222,12 @@ def test_an_archive_of_ipv6_is_asked_and_sends_over_ipv6_alone(folder: Path) -> 
     assert found == {"127.0.0.1": False, "::1": True}
 
 
-def test_an_address_that_is_not_ours_ends_the_run_with_the_code_of_a_port_in_use(folder: Path) -> None:
+def test_address_that_is_not_ours_ends_the_run_with_the_code_of_a_port_in_use(folder: Path) -> None:
     outcome = movescu("--listen", "192.0.2.1", "+P", peers.free_port(), *KEY, "127.0.0.1", 4, folder=folder, code=60)
     assert "192.0.2.1 must be an address of this machine" in outcome.log
 
 
-def test_an_archive_whose_name_has_an_address_that_refuses_is_asked_at_its_other_one(
+def test_archive_whose_name_has_an_address_that_refuses_is_asked_at_its_other_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def script(session: scripted.Session) -> None:
@@ -300,7 +300,7 @@ COMPRESSED = {
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
-def test_a_compressed_object_that_could_not_come_is_named_and_comes_by_each_option_that_is_named(
+def test_compressed_object_that_could_not_come_is_named_and_comes_by_each_option_that_is_named(
     name: str, folder: Path
 ) -> None:
     [instance] = [instance for instance in corpus.bundled() if instance.path.name == name]
@@ -331,7 +331,7 @@ def test_a_compressed_object_that_could_not_come_is_named_and_comes_by_each_opti
     assert [line[:3] for line in rejections(run("-v", code=0, status=0))] == ["I: "]
 
 
-def test_a_class_that_came_in_one_syntax_and_was_rejected_in_another_is_named_too(folder: Path, ct: Instance) -> None:
+def test_class_that_came_in_one_syntax_and_was_rejected_in_another_is_named_too(folder: Path, ct: Instance) -> None:
     def during(port: int) -> None:
         code, log = tool("storescu", "-xs", "-v", peers.HOST, port, ct.path)  # proposes JPEG lossless, and native ones
         assert code == 0, log
@@ -359,7 +359,7 @@ ADVICE: dict[str, tuple[tuple[str, ...], tuple[str, list[str]], str]] = {
 
 
 @pytest.mark.parametrize("what", ADVICE)
-def test_the_advice_is_one_that_helps(what: str, folder: Path) -> None:
+def test_advice_is_one_that_helps(what: str, folder: Path) -> None:
     options, context, advice = ADVICE[what]
     [request] = requests([context])
     answers: list[object] = []
@@ -372,7 +372,7 @@ def test_the_advice_is_one_that_helps(what: str, folder: Path) -> None:
 
 
 @pytest.mark.pynetdicom_sender
-def test_a_sender_that_negotiates_its_role_stores(folder: Path, ct: Instance) -> None:
+def test_sender_that_negotiates_its_role_stores(folder: Path, ct: Instance) -> None:
     statuses: list[int] = []
 
     def during(port: int) -> None:
@@ -390,7 +390,7 @@ def test_a_sender_that_negotiates_its_role_stores(folder: Path, ct: Instance) ->
 
 
 @pytest.mark.parametrize("window", [20, 0], ids=["20", "unlimited"])
-def test_a_sender_may_be_20_requests_ahead_of_our_responses_which_come_in_order(
+def test_sender_may_be_20_requests_ahead_of_our_responses_which_come_in_order(
     window: int, tmp_path: Path, folder: Path
 ) -> None:
     (tmp_path / "made").mkdir()

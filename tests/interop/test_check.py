@@ -131,7 +131,7 @@ def test_orthanc_does_not_tell_and_that_is_what_is_said(tmp_path: Path) -> None:
 # -- each step failing -------------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_nobody_knows(tmp_path: Path) -> None:
+def test_name_that_nobody_knows(tmp_path: Path) -> None:
     steps = check(tmp_path, "+P", peers.free_port(), "archive.invalid", 104, code=61)
     assert "host name archive.invalid cannot be resolved" in steps["name lookup"].text
     assert "check the spelling" in steps["name lookup"].advice
@@ -139,7 +139,7 @@ def test_a_name_that_nobody_knows(tmp_path: Path) -> None:
     assert steps["own port"].result == steps["output directory"].result == "ok"  # which need no archive
 
 
-def test_a_port_where_nobody_listens(tmp_path: Path) -> None:
+def test_port_where_nobody_listens(tmp_path: Path) -> None:
     port = peers.free_port()
     steps = check(tmp_path, peers.HOST, port, code=61)
     assert steps["connection"].text == f"cannot connect to 127.0.0.1 port {port}: Connection refused"
@@ -154,14 +154,14 @@ def test_keys_and_certificates_that_cannot_be_used(archive: Archive, tmp_path: P
     assert steps["TLS"] == ("skipped", "not possible without: TLS setup", "")
 
 
-def test_an_archive_that_speaks_no_tls(archive: Archive, tmp_path: Path) -> None:
+def test_archive_that_speaks_no_tls(archive: Archive, tmp_path: Path) -> None:
     steps = check(tmp_path, "+tla", "-ic", "-aec", archive.ae_title, archive.host, archive.port, code=61)
     assert steps["TLS setup"].result == "ok"
     assert "cannot secure the connection" in steps["TLS"].text
     assert "check that the archive speaks TLS on this port" in steps["TLS"].advice
 
 
-def test_a_rejected_association(archive: Archive, tmp_path: Path) -> None:
+def test_rejected_association(archive: Archive, tmp_path: Path) -> None:
     archive.faults = Faults(reject=(1, 1, 3))
     steps = check(tmp_path, *at(archive), code=61)
     archive.faults = Faults()
@@ -170,7 +170,7 @@ def test_a_rejected_association(archive: Archive, tmp_path: Path) -> None:
     assert steps["own port"].result == "ok"
 
 
-def test_an_archive_that_breaks_off_when_it_is_asked(tmp_path: Path) -> None:
+def test_archive_that_breaks_off_when_it_is_asked(tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.abort()
@@ -182,7 +182,7 @@ def test_an_archive_that_breaks_off_when_it_is_asked(tmp_path: Path) -> None:
     assert steps["move destination"].result == "failed"
 
 
-def test_an_archive_without_verification_is_good_enough(tmp_path: Path) -> None:
+def test_archive_without_verification_is_good_enough(tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept(lambda uid: uid != VERIFICATION)
         session.expect_move()
@@ -197,7 +197,7 @@ def test_an_archive_without_verification_is_good_enough(tmp_path: Path) -> None:
     assert steps["move destination"].advice == "add to the archive's configuration: MOVESCU with its address and port"
 
 
-def test_a_model_that_the_archive_does_not_offer(tmp_path: Path) -> None:
+def test_model_that_the_archive_does_not_offer(tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept(lambda uid: uid == STUDY_ROOT_MOVE)
         session.expect_release()
@@ -208,7 +208,7 @@ def test_a_model_that_the_archive_does_not_offer(tmp_path: Path) -> None:
     assert steps["C-MOVE context"].advice == "the archive offers: Study Root (-S)"
 
 
-def test_an_archive_that_offers_no_model(archive: Archive, tmp_path: Path) -> None:
+def test_archive_that_offers_no_model(archive: Archive, tmp_path: Path) -> None:
     archive.faults = Faults(accept_no_context=True)
     steps = check(tmp_path, *at(archive), code=66)
     archive.faults = Faults()
@@ -216,7 +216,7 @@ def test_an_archive_that_offers_no_model(archive: Archive, tmp_path: Path) -> No
     assert "allow this AE title to retrieve" in steps["C-MOVE context"].advice
 
 
-def test_a_port_of_ours_that_is_taken(archive: Archive, tmp_path: Path) -> None:
+def test_port_of_ours_that_is_taken(archive: Archive, tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         steps = check(tmp_path, *at(archive, "+P", port), code=60)
@@ -225,25 +225,25 @@ def test_a_port_of_ours_that_is_taken(archive: Archive, tmp_path: Path) -> None:
     assert steps["move destination"].result == "ok"
 
 
-def test_a_port_that_needs_privileges(archive: Archive, tmp_path: Path) -> None:
+def test_port_that_needs_privileges(archive: Archive, tmp_path: Path) -> None:
     steps = check(tmp_path, *at(archive, "+P", 104), code=2, prefix=without_privileges())
     assert "ports below 1024" in steps["own port"].advice
 
 
-def test_a_directory_that_is_not_there_and_the_first_failure_gives_the_code(archive: Archive, tmp_path: Path) -> None:
+def test_directory_that_is_not_there_and_the_first_failure_gives_the_code(archive: Archive, tmp_path: Path) -> None:
     steps = check(tmp_path, *at(archive, "-aem", "YOU", "-od", tmp_path / "none"), code=45)
     assert "create the directory, or name another with --output-directory" in steps["output directory"].advice
     assert steps["move destination"].result == "failed"
 
 
-def test_a_directory_that_cannot_be_written_to(archive: Archive, tmp_path: Path) -> None:
+def test_directory_that_cannot_be_written_to(archive: Archive, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)
     steps = check(tmp_path, *at(archive, "-od", closed), code=40, prefix=without_privileges())
     assert "name another with --output-directory" in steps["output directory"].advice
 
 
-def test_a_destination_that_the_archive_does_not_know(archive: Archive, tmp_path: Path) -> None:
+def test_destination_that_the_archive_does_not_know(archive: Archive, tmp_path: Path) -> None:
     port = archive.destinations["ME"][1]
     steps = check(tmp_path, *at(archive, "-aet", "YOU"), code=69)
     assert "ARCHIVE does not know YOU: 0xa801" in steps["move destination"].text

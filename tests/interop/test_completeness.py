@@ -109,7 +109,7 @@ ARCHIVES: dict[str, Callable[[dict[str, tuple[str, int]]], AbstractContextManage
     ids=["dropped", "refused", "all ways"],
 )
 @pytest.mark.parametrize("name", ["Orthanc", "dcmqrscp"])
-def test_a_third_of_the_objects_lost_at_random_ends_with_all_or_names_the_missing(
+def test_third_of_the_objects_lost_at_random_ends_with_all_or_names_the_missing(
     study: Study, name: str, losses: unreliable.Losses
 ) -> None:
     with unreliable.proxy(study.port, losses) as port, ARCHIVES[name]({"MOVESCU": (peers.HOST, port)}) as peer:
@@ -174,7 +174,7 @@ def test_retry_alone_finds_out_by_itself_what_is_missing_and_asks_for_no_more_th
 
 
 @pytest.mark.parametrize("ending", [Ending.ABORT, Ending.CLOSE])
-def test_a_lost_association_is_opened_again(study: Study, archive: Archive, ending: Ending) -> None:
+def test_lost_association_is_opened_again(study: Study, archive: Archive, ending: Ending) -> None:
     archive.faults = Faults(main_ends_by=ending, main_ends_after=3)
     result = study.retrieve(study.options(address(archive)), Retry(retries=6, pause=0.0))
     assert result.complete
@@ -182,7 +182,7 @@ def test_a_lost_association_is_opened_again(study: Study, archive: Archive, endi
     assert result.attempts > 2
 
 
-def test_a_busy_archive_is_asked_again_and_one_that_does_not_want_us_is_not(study: Study, archive: Archive) -> None:
+def test_busy_archive_is_asked_again_and_one_that_does_not_want_us_is_not(study: Study, archive: Archive) -> None:
     busy, unknown = Faults(reject=(2, 3, 2)), Faults(reject=(1, 1, 3))
     attempts: list[Event] = []
 
@@ -213,7 +213,7 @@ def test_what_the_disk_refused_is_asked_for_again(study: Study, archive: Archive
     assert (result.complete, result.attempts) == (True, 2)
 
 
-def test_an_archive_without_c_find_is_no_verified_success(study: Study) -> None:
+def test_archive_without_c_find_is_no_verified_success(study: Study) -> None:
     def script(session: scripted.Session) -> None:
         session.accept(lambda uid: uid == STUDY_ROOT_MOVE)
         session.expect_move()
@@ -227,7 +227,7 @@ def test_an_archive_without_c_find_is_no_verified_success(study: Study) -> None:
     assert "cannot be verified" in outcome.log
 
 
-def test_a_uid_that_would_ask_for_more_than_itself_is_not_asked_for(study: Study) -> None:
+def test_uid_that_would_ask_for_more_than_itself_is_not_asked_for(study: Study) -> None:
     odd = f"{study.made[0].instance_uid[:-1]}*"
     data = study.made[0].path.read_bytes()
     study.made[0].path.write_bytes(data.replace(study.made[0].instance_uid.encode(), odd.encode()))
@@ -237,7 +237,7 @@ def test_a_uid_that_would_ask_for_more_than_itself_is_not_asked_for(study: Study
     assert set(result.missing_uids) <= study.uids - {study.made[0].instance_uid}
 
 
-def test_an_archive_that_takes_no_lists_is_asked_for_one_object_after_the_other(study: Study, archive: Archive) -> None:
+def test_archive_that_takes_no_lists_is_asked_for_one_object_after_the_other(study: Study, archive: Archive) -> None:
     archive.faults = Faults(takes_no_lists=True, fail_every=3)
 
     def relent(event: Event) -> None:
@@ -259,13 +259,13 @@ def test_nothing_is_waited_for_when_all_that_is_listed_is_there(study: Study, ar
     assert [result.judgement.reasons for result in results] == [(Reason.SHORT,)], "what is counted is no list's to deny"
 
 
-def test_an_archive_that_never_recovers_is_not_asked_beyond_the_time_for_all(study: Study) -> None:
+def test_archive_that_never_recovers_is_not_asked_beyond_the_time_for_all(study: Study) -> None:
     options = replace(study.options((peers.HOST, peers.free_port())), timeouts=Timeouts(total=0.3))
     with pytest.raises(PeerError):
         study.retrieve(options, Retry(retries=1000, pause=0.01))
 
 
-def test_an_unknown_destination_is_not_asked_for_again(study: Study, archive: Archive) -> None:
+def test_unknown_destination_is_not_asked_for_again(study: Study, archive: Archive) -> None:
     options = replace(study.options(address(archive)), ae_title="NOBODY")
     result = study.retrieve(options, Retry(verify=True, retries=5, pause=0.0))
     assert (result.attempts, result.outcome) == (1, "failed")

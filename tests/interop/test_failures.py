@@ -60,20 +60,20 @@ def unreachable() -> tuple[str, int]:
 
 
 @pytest.mark.row("48")
-def test_a_missing_output_directory_is_reported_before_the_archive_is_asked(tmp_path: Path) -> None:
+def test_missing_output_directory_is_reported_before_the_archive_is_asked(tmp_path: Path) -> None:
     arguments = ["+P", peers.free_port(), "-od", tmp_path / "none"]
     outcome = movescu(*KEYS, *arguments, *unreachable(), folder=tmp_path, code=45)
     assert f"{tmp_path / 'none'}" in outcome.log
     assert "create the directory, or name another with --output-directory" in outcome.log
 
 
-def test_a_file_in_place_of_the_output_directory_is_none(tmp_path: Path) -> None:
+def test_file_in_place_of_the_output_directory_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     arguments = ["+P", peers.free_port(), "-od", tmp_path / "file"]
     movescu(*KEYS, *arguments, *unreachable(), folder=tmp_path, code=45)
 
 
-def test_an_output_directory_that_cannot_be_written_to_is_reported_before_the_archive_is_asked(tmp_path: Path) -> None:
+def test_output_directory_that_cannot_be_written_to_is_reported_before_the_archive_is_asked(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)
     arguments = ["+P", peers.free_port(), "-od", closed]
@@ -83,7 +83,7 @@ def test_an_output_directory_that_cannot_be_written_to_is_reported_before_the_ar
 
 
 @pytest.mark.row("48")
-def test_a_port_in_use_is_reported_before_the_archive_is_asked(tmp_path: Path) -> None:
+def test_port_in_use_is_reported_before_the_archive_is_asked(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         outcome = movescu(*KEYS, "+P", port, *unreachable(), folder=tmp_path, code=60)
@@ -91,7 +91,7 @@ def test_a_port_in_use_is_reported_before_the_archive_is_asked(tmp_path: Path) -
     assert "choose another with --port" in outcome.log
 
 
-def test_a_privileged_port_needs_privileges(tmp_path: Path) -> None:
+def test_privileged_port_needs_privileges(tmp_path: Path) -> None:
     outcome = movescu(
         *KEYS, "+P", 104, *unreachable(), folder=tmp_path, code=2, prefix=without_privileges()
     )  # fmt: skip
@@ -102,7 +102,7 @@ def test_a_privileged_port_needs_privileges(tmp_path: Path) -> None:
 
 
 @pytest.mark.row("48")
-def test_a_refused_connection_names_host_and_port(tmp_path: Path) -> None:
+def test_refused_connection_names_host_and_port(tmp_path: Path) -> None:
     host, port = unreachable()
     outcome = movescu(*KEYS, host, port, folder=tmp_path, code=61)
     assert f"cannot connect to {host} port {port}: Connection refused" in outcome.log
@@ -110,7 +110,7 @@ def test_a_refused_connection_names_host_and_port(tmp_path: Path) -> None:
 
 
 @pytest.mark.row("48")
-def test_an_unknown_host_is_named(tmp_path: Path) -> None:
+def test_unknown_host_is_named(tmp_path: Path) -> None:
     outcome = movescu(*KEYS, "archive.invalid", 104, folder=tmp_path, code=61)  # RFC 2606: never a host
     assert "host name archive.invalid cannot be resolved" in outcome.log
     assert "check the spelling" in outcome.log
@@ -138,7 +138,7 @@ REJECTIONS = {
 
 
 @pytest.mark.parametrize("rejection", REJECTIONS)
-def test_a_rejected_association_tells_why_and_what_to_do(rejection: tuple[int, int, int], tmp_path: Path) -> None:
+def test_rejected_association_tells_why_and_what_to_do(rejection: tuple[int, int, int], tmp_path: Path) -> None:
     reason, advice = REJECTIONS[rejection]
     with scripted.archive(lambda session: session.reject(*rejection)) as archive:
         outcome = movescu(*KEYS, *archive.address, folder=tmp_path, code=61)
@@ -163,7 +163,7 @@ def aborts(session: scripted.Session) -> None:
 
 
 @pytest.mark.parametrize("script", [silent, closes, aborts])
-def test_an_archive_that_does_not_answer_the_association_request_is_no_success(
+def test_archive_that_does_not_answer_the_association_request_is_no_success(
     script: scripted.Script, tmp_path: Path
 ) -> None:
     with scripted.archive(script) as archive:
@@ -174,7 +174,7 @@ def test_an_archive_that_does_not_answer_the_association_request_is_no_success(
 # -- no context ----------------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_orthanc_does_not_serve_is_reported(orthanc: peers.Orthanc, tmp_path: Path) -> None:
+def test_model_that_orthanc_does_not_serve_is_reported(orthanc: peers.Orthanc, tmp_path: Path) -> None:
     keys = ["-O", "-k", "QueryRetrieveLevel=STUDY"]
     outcome = movescu(*keys, "-aec", orthanc.aet, *orthanc.address, folder=tmp_path, code=66)
     assert "the archive does not offer C-MOVE" in outcome.log
@@ -182,7 +182,7 @@ def test_a_model_that_orthanc_does_not_serve_is_reported(orthanc: peers.Orthanc,
 
 
 @pytest.mark.parametrize("accepted", [(), (PATIENT_ROOT_FIND,)])
-def test_an_archive_that_finds_but_does_not_move_is_reported(accepted: tuple[str, ...], tmp_path: Path) -> None:
+def test_archive_that_finds_but_does_not_move_is_reported(accepted: tuple[str, ...], tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept(lambda uid: uid in accepted)
         session.expect_abort()
@@ -204,7 +204,7 @@ def test_dcmqrscp_that_does_not_know_us_gets_an_explanation_for_its_administrato
     assert f"AE title STRANGER, address 127.0.0.1 (as seen from here), port {port}" in outcome.log
 
 
-def test_an_unknown_third_party_is_named(dcmqrscp: peers.DcmQrScp, tmp_path: Path) -> None:
+def test_unknown_third_party_is_named(dcmqrscp: peers.DcmQrScp, tmp_path: Path) -> None:
     arguments = ["-aem", "NOWHERE", "-aec", dcmqrscp.aet]
     outcome = movescu(*KEYS, *arguments, *dcmqrscp.address, folder=tmp_path, code=69)
     assert "AE title NOWHERE" in outcome.log
@@ -229,7 +229,7 @@ def test_qrscp_that_does_not_know_us_gets_an_explanation_for_its_administrator(t
 
 
 @pytest.mark.parametrize("launch", [peers.dcmqrscp, peers.orthanc])
-def test_an_archive_that_knows_us_at_a_wrong_port_is_told_the_right_one(
+def test_archive_that_knows_us_at_a_wrong_port_is_told_the_right_one(
     launch: Launcher, made: corpus.Instance, tmp_path: Path
 ) -> None:
     port, wrong = peers.free_port(), peers.free_port()
@@ -252,7 +252,7 @@ def test_who_asks_for_what_is_not_there_is_told_so(dcmqrscp: peers.DcmQrScp, tmp
     )
 
 
-def test_an_archive_that_fails_for_want_of_a_match_is_not_taken_at_its_word(
+def test_archive_that_fails_for_want_of_a_match_is_not_taken_at_its_word(
     orthanc: peers.Orthanc, tmp_path: Path
 ) -> None:
     keys = ["-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3"]
@@ -274,5 +274,5 @@ def test_keys_that_the_archive_does_not_take_are_named_as_the_fault(dcmqrscp: pe
         ("-k PatientID=1 host", "(The command needs host and port of the archive, or --site. See --help.)"),
     ],
 )
-def test_a_slip_of_the_hand_is_answered_with_what_was_meant(arguments: str, hint: str, tmp_path: Path) -> None:
+def test_slip_of_the_hand_is_answered_with_what_was_meant(arguments: str, hint: str, tmp_path: Path) -> None:
     assert hint in movescu(*arguments.split(), folder=tmp_path, code=1).log

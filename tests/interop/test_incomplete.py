@@ -67,7 +67,7 @@ ENDS: dict[str, Callable[[scripted.Session], None]] = {
 @pytest.mark.row("44")
 @pytest.mark.row("46")
 @pytest.mark.parametrize("end", ENDS)
-def test_an_archive_that_breaks_off_is_no_success_and_what_came_is_kept(setting: Setting, end: str) -> None:
+def test_archive_that_breaks_off_is_no_success_and_what_came_is_kept(setting: Setting, end: str) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -91,7 +91,7 @@ def test_requests_after_a_lost_association_are_not_taken_for_done(setting: Setti
     setting.run(script, "--repeat", 2, code=62)
 
 
-def test_a_bad_status_before_the_loss_is_what_the_exit_code_tells_as_with_dcmtk(setting: Setting) -> None:
+def test_bad_status_before_the_loss_is_what_the_exit_code_tells_as_with_dcmtk(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -102,7 +102,7 @@ def test_a_bad_status_before_the_loss_is_what_the_exit_code_tells_as_with_dcmtk(
     setting.run(script, "--repeat", 2, code=69)
 
 
-def test_a_release_that_is_not_confirmed_is_told(setting: Setting) -> None:
+def test_release_that_is_not_confirmed_is_told(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -117,7 +117,7 @@ def test_a_release_that_is_not_confirmed_is_told(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [(0xB000, 68), (0xA702, 69), (0xC001, 69), (0x0122, 69), (0x1234, 69)])
-def test_a_bad_final_status_is_told_with_the_archives_own_words(setting: Setting, status: int, code: int) -> None:
+def test_bad_final_status_is_told_with_the_archives_own_words(setting: Setting, status: int, code: int) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -161,7 +161,7 @@ def test_success_with_fewer_objects_than_the_archive_counts_is_incomplete(settin
     setting.assert_arrived(setting.made[:2])
 
 
-def test_an_object_that_cannot_be_stored_is_reported_to_archive_and_user(setting: Setting) -> None:
+def test_object_that_cannot_be_stored_is_reported_to_archive_and_user(setting: Setting) -> None:
     first, *others = setting.made
     in_the_way = setting.received / f"CT.{first.instance_uid}"
     in_the_way.mkdir()
@@ -182,7 +182,7 @@ def test_an_object_that_cannot_be_stored_is_reported_to_archive_and_user(setting
 
 
 @pytest.mark.row("62")
-def test_an_object_that_is_refused_is_not_asked_for_again(setting: Setting) -> None:
+def test_object_that_is_refused_is_not_asked_for_again(setting: Setting) -> None:
     first, *others = setting.made
 
     def script(session: scripted.Session) -> None:
@@ -203,7 +203,7 @@ def test_an_object_that_is_refused_is_not_asked_for_again(setting: Setting) -> N
 
 
 @pytest.mark.row("32")
-def test_an_object_that_the_disk_does_not_take_whole_leaves_no_file(setting: Setting) -> None:
+def test_object_that_the_disk_does_not_take_whole_leaves_no_file(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -248,7 +248,7 @@ def test_objects_that_come_after_the_final_response_are_waited_for(setting: Sett
 
 
 @pytest.mark.row("41")
-def test_a_storage_association_that_outlasts_the_final_response_is_served_to_its_end(setting: Setting) -> None:
+def test_storage_association_that_outlasts_the_final_response_is_served_to_its_end(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -264,7 +264,7 @@ def test_a_storage_association_that_outlasts_the_final_response_is_served_to_its
 
 
 @pytest.mark.row("12")
-def test_a_sender_that_aborts_inside_an_object_leaves_no_file_and_others_are_served(setting: Setting) -> None:
+def test_sender_that_aborts_inside_an_object_leaves_no_file_and_others_are_served(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -281,7 +281,7 @@ def test_a_sender_that_aborts_inside_an_object_leaves_no_file_and_others_are_ser
     setting.assert_arrived([setting.made[0], setting.made[2]])
 
 
-def test_an_archive_that_checks_our_port_by_c_echo_gets_its_answer(setting: Setting) -> None:
+def test_archive_that_checks_our_port_by_c_echo_gets_its_answer(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -405,9 +405,7 @@ def test_who_interrupts_before_an_answer_gets_out_at_once(setting: Setting) -> N
 
 @pytest.mark.row("43")
 @pytest.mark.parametrize("falls_silent", ["between objects", "within an object"])
-def test_a_storage_client_that_never_ends_does_not_keep_the_program_for_ever(
-    setting: Setting, falls_silent: str
-) -> None:
+def test_storage_client_that_never_ends_does_not_keep_the_program_for_ever(setting: Setting, falls_silent: str) -> None:
     within_an_object = falls_silent == "within an object"
     whole = setting.made[:2] if within_an_object else setting.made
 

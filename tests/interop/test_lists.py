@@ -78,7 +78,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(archive, made, rows, received, port)
 
 
-def test_a_list_killed_at_random_moments_and_resumed_gives_the_files_of_one_clean_run(
+def test_list_killed_at_random_moments_and_resumed_gives_the_files_of_one_clean_run(
     place: Place, tmp_path: Path
 ) -> None:
     chance = random.Random(2)
@@ -99,7 +99,7 @@ def test_a_list_killed_at_random_moments_and_resumed_gives_the_files_of_one_clea
     assert json.loads(report.read_text())["associations"]["archive"] == 0, "the journal has them all as complete"
 
 
-def test_a_row_that_fails_is_named_and_stops_no_other(place: Place, tmp_path: Path) -> None:
+def test_row_that_fails_is_named_and_stops_no_other(place: Place, tmp_path: Path) -> None:
     lines = place.rows.read_text().splitlines()
     place.rows.write_text("\n".join([*lines[:3], "NOBODY,1.2.3", *lines[3:]]) + "\n")
     (place.received / f"CT.{place.made[0].instance_uid}").mkdir()
@@ -127,7 +127,7 @@ def test_what_comes_for_rows_side_by_side_is_told_apart_by_what_they_want(place:
         assert (result.outcome, result.result.stored, len(result.result.missing_uids)) == ("incomplete", 3, 1)
 
 
-def test_a_busy_archive_is_asked_with_fewer_associations_until_it_recovers(place: Place) -> None:
+def test_busy_archive_is_asked_with_fewer_associations_until_it_recovers(place: Place) -> None:
     place.archive.faults = Faults(reject=(2, 3, 2))
     timer = threading.Timer(0.1, lambda: setattr(place.archive, "faults", Faults()))
     timer.start()
@@ -138,7 +138,7 @@ def test_a_busy_archive_is_asked_with_fewer_associations_until_it_recovers(place
     assert place.files().keys() == place.names()
 
 
-def test_an_archive_that_lets_one_row_after_the_other_down_is_left_alone(place: Place) -> None:
+def test_archive_that_lets_one_row_after_the_other_down_is_left_alone(place: Place) -> None:
     dead = replace_port(place, peers.free_port())
     results, waiting = dead.run()
     assert len(results) == 5
@@ -150,7 +150,7 @@ def replace_port(place: Place, port: int) -> Place:
     return place._replace(archive=dead)
 
 
-def test_an_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> None:
+def test_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> None:
     place.archive.faults = Faults(pause=0.05)
     with running(*place.arguments("--jobs", 2, "-v"), folder=place.received) as command:
         command.await_log("received store request", 2)
@@ -164,7 +164,7 @@ def test_an_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> No
     assert place.files().keys() == place.names()
 
 
-def test_a_dry_run_tells_what_would_come_and_retrieves_nothing(place: Place) -> None:
+def test_dry_run_tells_what_would_come_and_retrieves_nothing(place: Place) -> None:
     outcome = movescu(*place.arguments("--dry-run"), folder=place.received)
     [row] = [line.split() for line in outcome.output.splitlines() if line.endswith(place.made[0].study_uid)]
     assert row[-3:-1] == ["1", "4"]
@@ -172,7 +172,7 @@ def test_a_dry_run_tells_what_would_come_and_retrieves_nothing(place: Place) -> 
     assert not place.files()
 
 
-def test_a_rate_that_is_limited_brings_all_the_same(place: Place) -> None:
+def test_rate_that_is_limited_brings_all_the_same(place: Place) -> None:
     place.rows.write_text(f"{place.made[0].study_uid}\n")
     movescu(*place.arguments("--limit-rate", "100K"), folder=place.received)
     assert len(place.files()) == 4
@@ -190,7 +190,7 @@ def test_a_rate_that_is_limited_brings_all_the_same(place: Place) -> None:
         ("NumberOfFrames\n1\n", "none of the columns determines the level"),
     ],
 )
-def test_a_list_that_cannot_be_read_is_told_before_anything_is_asked(place: Place, text: str, complaint: str) -> None:
+def test_list_that_cannot_be_read_is_told_before_anything_is_asked(place: Place, text: str, complaint: str) -> None:
     place.rows.write_text(text)
     place.archive.faults = Faults(reject=(1, 1, 1))
     outcome = movescu(*place.arguments(), folder=place.received, code=1)

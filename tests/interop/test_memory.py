@@ -29,7 +29,7 @@ def small() -> int:
 
 
 @pytest.mark.parametrize(("shape", "mode"), CASES)
-def test_a_giant_does_not_fill_the_memory(
+def test_giant_does_not_fill_the_memory(
     shape: Callable[[int], Iterator[bytes]], mode: tuple[str, ...], small: int
 ) -> None:
     assert giant.peak(shape, _SIZE, *mode) < small + _MAY_GROW

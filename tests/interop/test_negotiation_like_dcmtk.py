@@ -129,7 +129,7 @@ def test_every_class_in_every_transfer_syntax_is_answered_as_dcmtks_answers_it(
     assert_alike(asked, *both(tmp_path, asked, *options), all_syntaxes=bool(options))
 
 
-def test_a_short_and_a_long_name_of_a_preference_are_the_same_to_both(tmp_path: Path) -> None:
+def test_short_and_a_long_name_of_a_preference_are_the_same_to_both(tmp_path: Path) -> None:
     asked = requests((CT, [syntax]) for syntax in OFFERED)
     long = answers(movescu, asked, "--prefer-lossless", folder=tmp_path)
     assert_alike(asked, answers(dcmtk, asked, "--prefer-lossless", folder=tmp_path), long)
@@ -194,7 +194,7 @@ def test_what_else_a_request_brings_changes_nothing_about_its_contexts(tmp_path:
     }
 
 
-def test_a_context_that_offers_more_transfer_syntaxes_than_dcmtk_reads_is_answered(tmp_path: Path) -> None:
+def test_context_that_offers_more_transfer_syntaxes_than_dcmtk_reads_is_answered(tmp_path: Path) -> None:
     [fifty] = requests([(CT, OFFERED[:50])])
     [more] = requests([(CT, OFFERED[:51])])
     theirs, ours = both(tmp_path, [fifty, more])
@@ -204,7 +204,7 @@ def test_a_context_that_offers_more_transfer_syntaxes_than_dcmtk_reads_is_answer
 
 
 @pytest.mark.parametrize("size", [4096, 16384, 131072])
-def test_the_largest_pdu_is_announced_to_senders_as_dcmtks_announces_it(size: int, tmp_path: Path) -> None:
+def test_largest_pdu_is_announced_to_senders_as_dcmtks_announces_it(size: int, tmp_path: Path) -> None:
     asked = requests([(CT, [EXPLICIT_LITTLE.uid])])
     [[their], [our]] = both(tmp_path, asked, "-pdu", str(size))
     assert isinstance(their, AssociateAC)
@@ -238,7 +238,7 @@ PROPOSALS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("what", PROPOSALS)
-def test_an_archive_is_asked_as_dcmtks_asks_it(what: str, tmp_path: Path) -> None:
+def test_archive_is_asked_as_dcmtks_asks_it(what: str, tmp_path: Path) -> None:
     options = (*KEY, *PROPOSALS[what])
     theirs, ours = catch(dcmtk, *options, folder=tmp_path), catch(movescu, *options, folder=tmp_path)
     assert ours.request.user_information.implementation_class_uid == version.CLASS_UID
@@ -262,7 +262,7 @@ def inflated(identifier: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("word", "value"), [("low", 2), ("medium", 0), ("high", 1)])
-def test_an_archive_is_told_the_priority(word: str, value: int, tmp_path: Path) -> None:
+def test_archive_is_told_the_priority(word: str, value: int, tmp_path: Path) -> None:
     command = catch(movescu, *KEY, "--priority", word, folder=tmp_path).command
     usual = catch(movescu, *KEY, folder=tmp_path).command
     priority = bytes.fromhex("0000 0007 02000000".replace(" ", ""))
@@ -270,7 +270,7 @@ def test_an_archive_is_told_the_priority(word: str, value: int, tmp_path: Path) 
     assert command.replace(priority + value.to_bytes(2, "little"), priority + bytes(2)) == usual
 
 
-def test_the_fastest_pdu_is_announced_on_both_sides_when_asked_for(tmp_path: Path) -> None:
+def test_fastest_pdu_is_announced_on_both_sides_when_asked_for(tmp_path: Path) -> None:
     assert catch(movescu, *KEY, "-pdu", "auto", folder=tmp_path).request.user_information.maximum_length == 131072
     [answer] = answers(movescu, requests([(CT, [EXPLICIT_BIG.uid])]), "--max-pdu", "auto", folder=tmp_path)
     assert isinstance(answer, AssociateAC)

@@ -69,7 +69,7 @@ def meeting_place(port: int, associations: int) -> Iterator[threading.Barrier]:
 
 
 @pytest.mark.parametrize("launch", ARCHIVES)
-def test_an_archive_takes_a_study_answers_a_move_and_leaves_no_process(launch: Launcher, tmp_path: Path) -> None:
+def test_archive_takes_a_study_answers_a_move_and_leaves_no_process(launch: Launcher, tmp_path: Path) -> None:
     port = peers.free_port()
     made = corpus.make_study(tmp_path, instances=3, size=20_000)
     received = tmp_path / "received"
@@ -130,19 +130,19 @@ def test_storescp_takes_every_bundled_file_as_it_is() -> None:
     assert {instance.is_compressed for instance in bundled} == {True, False}
 
 
-def test_a_server_that_does_not_start_is_reported_with_its_log() -> None:
+def test_server_that_does_not_start_is_reported_with_its_log() -> None:
     with pytest.raises(peers.PeerError, match="Unknown option --nonsense"), peers.dcmqrscp(flags=["--nonsense"]):
         pass
     assert peers.running == []
 
 
-def test_a_failure_inside_the_block_carries_the_log() -> None:
+def test_failure_inside_the_block_carries_the_log() -> None:
     with pytest.raises(RuntimeError) as failure, peers.orthanc():
         raise RuntimeError
     assert "Orthanc has started" in "".join(failure.value.__notes__)
 
 
-def test_a_server_dies_with_a_killed_test_process(tmp_path: Path) -> None:
+def test_server_dies_with_a_killed_test_process(tmp_path: Path) -> None:
     script = "import peers, sys\nwith peers.storescp() as server:\n print(server.process.pid, flush=True)\n input()"
     environment = {**os.environ, "PYTHONPATH": str(Path(peers.__file__).parent), "TMPDIR": str(tmp_path)}
     pipe = subprocess.PIPE
@@ -156,7 +156,7 @@ def test_a_server_dies_with_a_killed_test_process(tmp_path: Path) -> None:
         os.close(server)
 
 
-def test_a_reserved_port_refuses_until_a_server_takes_it() -> None:
+def test_reserved_port_refuses_until_a_server_takes_it() -> None:
     ports = {peers.free_port() for _ in range(20)}
     assert len(ports) == 20
     port = ports.pop()
@@ -173,21 +173,21 @@ def test_made_studies_have_the_counts_and_sizes_asked_for(tmp_path: Path) -> Non
     corpus.check_readable(corpus.paths(made))
 
 
-def test_a_huge_instance_takes_no_disk(tmp_path: Path) -> None:
+def test_huge_instance_takes_no_disk(tmp_path: Path) -> None:
     [huge] = corpus.make_study(tmp_path, size=300_000_000)
     status = huge.path.stat()
     assert status.st_size > 299_000_000
     assert status.st_blocks * 512 < 1_000_000
 
 
-def test_a_difference_is_named(tmp_path: Path) -> None:
+def test_difference_is_named(tmp_path: Path) -> None:
     first, second = corpus.make_study(tmp_path, instances=2, size=2048)
     with pytest.raises(AssertionError, match=r"3 elements differ(.|\n)*InstanceNumber: '1' and '2'"):
         corpus.dataset_equal(first.path, second.path)
     assert corpus.dataset_equal(first.path, second.path, ignore=(0x00080018, 0x00200013, 0x7FE00010))
 
 
-def test_a_file_cut_short_is_not_readable(tmp_path: Path) -> None:
+def test_file_cut_short_is_not_readable(tmp_path: Path) -> None:
     [instance] = corpus.make_study(tmp_path, size=2048)
     instance.path.write_bytes(instance.path.read_bytes()[:-100])
     with pytest.raises(AssertionError, match="dcmdump ends with 1"):

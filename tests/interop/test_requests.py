@@ -120,7 +120,7 @@ def test_keys_replace_and_add_to_what_a_query_file_says(shelf: Shelf, kind: str,
 
 @pytest.mark.xdist_group("requests")
 @pytest.mark.parametrize("proposed", ["-x=", "-xe", "-xb", "-xi"])
-def test_a_request_is_understood_in_every_transfer_syntax_that_can_be_proposed(
+def test_request_is_understood_in_every_transfer_syntax_that_can_be_proposed(
     shelf: Shelf, proposed: str, tmp_path: Path
 ) -> None:
     _, made, _ = shelf
@@ -159,7 +159,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_an_archive_that_keeps_a_list_of_titles_sees_those_of_the_command_line(model: str, tmp_path: Path) -> None:
+def test_archive_that_keeps_a_list_of_titles_sees_those_of_the_command_line(model: str, tmp_path: Path) -> None:
     requests: list[AssociateRQ] = []
 
     def script(session: scripted.Session) -> None:
@@ -191,7 +191,7 @@ def test_without_a_destination_the_archive_is_told_our_own_title(tmp_path: Path)
         movescu("-aet", "ME", "-k", "QueryRetrieveLevel=STUDY", *archive.address, folder=tmp_path)
 
 
-def test_a_key_longer_than_the_archives_pdu_arrives_whole(tmp_path: Path) -> None:
+def test_key_longer_than_the_archives_pdu_arrives_whole(tmp_path: Path) -> None:
     uids = "\\".join(f"1.2.826.0.1.3680043.8.498.{number}" for number in range(1000, 2000))
 
     def script(session: scripted.Session) -> None:
@@ -207,7 +207,7 @@ def test_a_key_longer_than_the_archives_pdu_arrives_whole(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("option", ["-pi", "-pr"])
-def test_a_data_set_that_a_pending_response_brings_against_the_standard_is_dropped(option: str, tmp_path: Path) -> None:
+def test_data_set_that_a_pending_response_brings_against_the_standard_is_dropped(option: str, tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -219,7 +219,7 @@ def test_a_data_set_that_a_pending_response_brings_against_the_standard_is_dropp
         movescu(option, "-k", "QueryRetrieveLevel=STUDY", *archive.address, folder=tmp_path)
 
 
-def test_a_data_set_that_a_pending_response_announces_and_that_never_comes_is_not_waited_for(tmp_path: Path) -> None:
+def test_data_set_that_a_pending_response_announces_and_that_never_comes_is_not_waited_for(tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -231,7 +231,7 @@ def test_a_data_set_that_a_pending_response_announces_and_that_never_comes_is_no
         movescu("-k", "QueryRetrieveLevel=STUDY", *archive.address, folder=tmp_path)
 
 
-def test_a_cancel_names_the_request_and_a_cancelled_retrieve_is_no_failure(tmp_path: Path) -> None:
+def test_cancel_names_the_request_and_a_cancelled_retrieve_is_no_failure(tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -270,7 +270,7 @@ UNUSABLE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", UNUSABLE)
-def test_a_query_file_that_cannot_be_used_ends_the_run_before_anything_is_sent(kind: str, tmp_path: Path) -> None:
+def test_query_file_that_cannot_be_used_ends_the_run_before_anything_is_sent(kind: str, tmp_path: Path) -> None:
     good, bad = by_dump2dcm(tmp_path / "good.dcm", "1.2.3"), tmp_path / "bad.dcm"
     UNUSABLE[kind](bad)
     refused = peers.free_port()  # a connection would end with 61

@@ -103,7 +103,7 @@ MODES: dict[str, list[object]] = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_accession_number_brings_its_study_and_no_other(place: Place, mode: str) -> None:
+def test_accession_number_brings_its_study_and_no_other(place: Place, mode: str) -> None:
     place.run(*MODES[mode], keys=["QueryRetrieveLevel=STUDY", "AccessionNumber=A2"])
     assert place.there == place.of_study(1)
 
@@ -115,7 +115,7 @@ def test_dates_and_a_patient_together_bring_what_both_match(place: Place) -> Non
 
 
 @pytest.mark.parametrize("mode", [*MODES, "dry run"])
-def test_a_key_that_the_archive_ignores_ends_the_run_and_nothing_is_retrieved(place: Place, mode: str) -> None:
+def test_key_that_the_archive_ignores_ends_the_run_and_nothing_is_retrieved(place: Place, mode: str) -> None:
     options: list[object] = ["--dry-run"] if mode == "dry run" else MODES[mode]
     keys = ["QueryRetrieveLevel=STUDY", "StudyStatusID=X", f"PatientID={place.made[0].patient_id}"]
     ignored = place.aet == "DCMQRSCP"  # Orthanc knows it, and finds nothing
@@ -166,7 +166,7 @@ def test_one_of_two_studies_that_is_nowhere_is_named(place: Place) -> None:
     assert place.there == place.of_study(0)
 
 
-def test_a_patient_id_with_a_wild_card_is_one_patient_id(place: Place) -> None:
+def test_patient_id_with_a_wild_card_is_one_patient_id(place: Place) -> None:
     outcome = place.run("--verify", keys=["QueryRetrieveLevel=STUDY", "PatientID=PATIENT*"], code=63)
     assert "nothing found" in outcome.log
     assert not place.there
@@ -182,7 +182,7 @@ def write(place: Place, *rows: Sequence[str]) -> Path:
     return path
 
 
-def test_a_list_of_accession_numbers_brings_their_studies(place: Place) -> None:
+def test_list_of_accession_numbers_brings_their_studies(place: Place) -> None:
     rows = write(
         place, ["PatientID", "AccessionNumber"], [place.made[0].patient_id, "A1"], [place.made[-1].patient_id, "A4"]
     )
@@ -190,7 +190,7 @@ def test_a_list_of_accession_numbers_brings_their_studies(place: Place) -> None:
     assert place.there == place.of_study(0) | place.of_study(3)
 
 
-def test_a_list_names_what_is_nowhere_and_does_not_note_it_as_complete(place: Place) -> None:
+def test_list_names_what_is_nowhere_and_does_not_note_it_as_complete(place: Place) -> None:
     rows = write(place, ["StudyInstanceUID"], [place.studies[0]], ["1.2.3.99"])
     for _ in range(2):
         outcome = place.run("--list", rows, "--resume", code=63)
@@ -198,7 +198,7 @@ def test_a_list_names_what_is_nowhere_and_does_not_note_it_as_complete(place: Pl
     assert place.there == place.of_study(0)
 
 
-def test_a_resumed_list_looks_at_the_files_of_what_was_complete(place: Place) -> None:
+def test_resumed_list_looks_at_the_files_of_what_was_complete(place: Place) -> None:
     rows = write(place, ["StudyInstanceUID"], *([study] for study in place.studies))
     place.run("--list", rows, "--resume")
     gone, cut, *_ = sorted(path for path in place.received.iterdir() if path.name[0] != ".")
@@ -381,7 +381,7 @@ def run_scripted(embedded: Place, script: scripted.Script, *options: object, key
         return place.run(*options, keys=["QueryRetrieveLevel=STUDY", *keys], code=code)
 
 
-def test_a_list_that_ends_in_failure_is_no_list(embedded: Place) -> None:
+def test_list_that_ends_in_failure_is_no_list(embedded: Place) -> None:
     """An accession number cannot be asked for without one."""
     study = {0x0020000D: embedded.studies[0], 0x00080050: "A1"}
     script = script_of_finds(lambda session: session.answer_find(study, status=0xA700))
@@ -390,7 +390,7 @@ def test_a_list_that_ends_in_failure_is_no_list(embedded: Place) -> None:
     assert not embedded.there
 
 
-def test_an_answer_that_contradicts_a_key_is_dropped_and_not_retrieved(embedded: Place) -> None:
+def test_answer_that_contradicts_a_key_is_dropped_and_not_retrieved(embedded: Place) -> None:
     other = {0x0020000D: embedded.studies[1], 0x00080050: "A2"}
     script = script_of_finds(lambda session: session.answer_find(other))
     outcome = run_scripted(embedded, script, "--verify", "--retry", 0, keys=["AccessionNumber=A1"], code=63)
@@ -399,7 +399,7 @@ def test_an_answer_that_contradicts_a_key_is_dropped_and_not_retrieved(embedded:
     )
 
 
-def test_a_key_that_no_answer_has_a_value_for_was_ignored(embedded: Place) -> None:
+def test_key_that_no_answer_has_a_value_for_was_ignored(embedded: Place) -> None:
     studies = [{0x0020000D: study} for study in embedded.studies]
     script = script_of_finds(lambda session: session.answer_find(*studies))
     outcome = run_scripted(embedded, script, "--retry", 3, keys=["AccessionNumber=A1"], code=63)

@@ -63,14 +63,14 @@ def begin_retrieve(session: scripted.Session) -> None:
 
 
 @pytest.mark.row("49")
-def test_a_host_that_does_not_answer_is_given_up_by_to(tmp_path: Path) -> None:
+def test_host_that_does_not_answer_is_given_up_by_to(tmp_path: Path) -> None:
     with black_hole() as port:
         outcome = movescu("-k", KEY, "-to", 1, peers.HOST, port, folder=tmp_path, code=61)
     assert f"timed out: connecting to {peers.HOST} port {port}" in outcome.log
 
 
 @pytest.mark.parametrize("option", ["-ta", "--total-timeout"])
-def test_an_archive_that_answers_no_association_request_is_given_up(setting: Setting, option: str) -> None:
+def test_archive_that_answers_no_association_request_is_given_up(setting: Setting, option: str) -> None:
     def script(session: scripted.Session) -> None:
         session.read_request()
         session.expect_abort()
@@ -80,7 +80,7 @@ def test_an_archive_that_answers_no_association_request_is_given_up(setting: Set
 
 
 @pytest.mark.parametrize("option", ["-ta", "--total-timeout"])
-def test_an_archive_that_answers_no_release_request_is_given_up(setting: Setting, option: str) -> None:
+def test_archive_that_answers_no_release_request_is_given_up(setting: Setting, option: str) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
         setting.send(setting.made)
@@ -94,7 +94,7 @@ def test_an_archive_that_answers_no_release_request_is_given_up(setting: Setting
 
 
 @pytest.mark.row("13")
-def test_a_connection_to_our_port_that_asks_for_nothing_is_ended_by_ta(setting: Setting) -> None:
+def test_connection_to_our_port_that_asks_for_nothing_is_ended_by_ta(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
         silent = connect(peers.HOST, setting.port, scripted.PATIENCE)
@@ -120,7 +120,7 @@ def test_a_connection_to_our_port_that_asks_for_nothing_is_ended_by_ta(setting: 
         ("--total-timeout", "the time for the whole retrieve is over"),
     ],
 )
-def test_an_archive_that_falls_silent_is_aborted_though_its_storage_association_stays(
+def test_archive_that_falls_silent_is_aborted_though_its_storage_association_stays(
     setting: Setting, option: str, message: str
 ) -> None:
     def script(session: scripted.Session) -> None:
@@ -155,7 +155,7 @@ def trickle(setting: Setting, session: scripted.Session, *, associations: int = 
 
 
 @pytest.mark.parametrize("option", ["-td", "--stall-timeout", "--store-timeout"])
-def test_an_archive_that_sends_objects_and_says_nothing_is_not_silent(setting: Setting, option: str) -> None:
+def test_archive_that_sends_objects_and_says_nothing_is_not_silent(setting: Setting, option: str) -> None:
     setting.run(lambda session: trickle(setting, session, associations=2), option, 1)
     setting.assert_arrived(setting.made)
 
@@ -199,7 +199,7 @@ SILENCES: dict[str, Callable[[scripted.Sender, corpus.Instance], None]] = {
 @pytest.mark.row("14")
 @pytest.mark.parametrize("option", ["-td", "--store-timeout"])
 @pytest.mark.parametrize("silence", SILENCES)
-def test_a_sender_that_stops_in_a_message_loses_its_association_and_no_other(
+def test_sender_that_stops_in_a_message_loses_its_association_and_no_other(
     setting: Setting, silence: str, option: str
 ) -> None:
     def script(session: scripted.Session) -> None:
@@ -218,7 +218,7 @@ def test_a_sender_that_stops_in_a_message_loses_its_association_and_no_other(
     setting.assert_arrived(setting.made)
 
 
-def test_a_storage_association_that_idles_before_the_final_response_is_left_alone(setting: Setting) -> None:
+def test_storage_association_that_idles_before_the_final_response_is_left_alone(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
         with scripted.sender(setting.port, setting.made) as sender:
@@ -236,7 +236,7 @@ def test_a_storage_association_that_idles_before_the_final_response_is_left_alon
 
 
 @pytest.mark.parametrize(("counted", "code"), [(None, 0), (2, 0), (3, 63)])
-def test_a_storage_association_that_idles_after_the_final_response_is_aborted(
+def test_storage_association_that_idles_after_the_final_response_is_aborted(
     setting: Setting, counted: int | None, code: int
 ) -> None:
     def script(session: scripted.Session) -> None:
@@ -257,7 +257,7 @@ def test_a_storage_association_that_idles_after_the_final_response_is_aborted(
 
 
 @pytest.mark.parametrize("counted", [None, 1, 2])
-def test_an_object_that_breaks_off_after_the_final_response_is_told_whatever_was_counted(
+def test_object_that_breaks_off_after_the_final_response_is_told_whatever_was_counted(
     setting: Setting, counted: int | None
 ) -> None:
     def script(session: scripted.Session) -> None:
@@ -274,7 +274,7 @@ def test_an_object_that_breaks_off_after_the_final_response_is_told_whatever_was
     setting.assert_arrived(setting.made[:1])
 
 
-def test_an_object_that_broke_off_and_came_again_is_not_missing(setting: Setting) -> None:
+def test_object_that_broke_off_and_came_again_is_not_missing(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
         with scripted.sender(setting.port, setting.made, release=False) as sender:
@@ -338,7 +338,7 @@ def test_lingering_counts_from_the_last_sign_of_life_not_from_the_last_object(se
     setting.assert_arrived(setting.made)
 
 
-def test_a_connection_that_stands_at_the_final_response_is_heard_where_the_archive_counts_nothing(
+def test_connection_that_stands_at_the_final_response_is_heard_where_the_archive_counts_nothing(
     setting: Setting,
 ) -> None:
     def script(session: scripted.Session) -> None:
@@ -356,7 +356,7 @@ def test_a_connection_that_stands_at_the_final_response_is_heard_where_the_archi
 
 
 @pytest.mark.parametrize(("counted", "code"), [(None, 63), (2, 63), (1, 0)])
-def test_the_total_time_ends_the_wait_for_objects_too(setting: Setting, counted: int | None, code: int) -> None:
+def test_total_time_ends_the_wait_for_objects_too(setting: Setting, counted: int | None, code: int) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
         with scripted.sender(setting.port, setting.made, release=False) as sender:
@@ -373,7 +373,7 @@ def test_the_total_time_ends_the_wait_for_objects_too(setting: Setting, counted:
     setting.assert_arrived(setting.made[:1])
 
 
-def test_an_object_that_the_total_time_breaks_off_leaves_nothing_partial(setting: Setting) -> None:
+def test_object_that_the_total_time_breaks_off_leaves_nothing_partial(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
         with scripted.sender(setting.port, setting.made, release=False) as sender:
@@ -388,7 +388,7 @@ def test_an_object_that_the_total_time_breaks_off_leaves_nothing_partial(setting
     setting.assert_arrived(setting.made[:1])
 
 
-def test_an_archive_that_leaves_while_its_objects_still_come_has_not_failed(setting: Setting) -> None:
+def test_archive_that_leaves_while_its_objects_still_come_has_not_failed(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
         with scripted.sender(setting.port, setting.made) as sender:
@@ -459,7 +459,7 @@ def test_objects_in_flight_when_the_archive_is_lost_come_in_whole(setting: Setti
     setting.assert_arrived(setting.made)
 
 
-def test_a_sender_that_stops_after_its_archive_was_lost_is_not_waited_for_for_ever(setting: Setting) -> None:
+def test_sender_that_stops_after_its_archive_was_lost_is_not_waited_for_for_ever(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin_retrieve(session)
         with scripted.sender(setting.port, setting.made, release=False) as sender:
@@ -535,7 +535,7 @@ def test_four_associations_in_mid_object_leave_nothing_partial(setting: Setting,
     setting.assert_arrived(setting.made[:1])
 
 
-def test_the_archive_may_pass_over_the_wish_to_cancel(setting: Setting) -> None:
+def test_archive_may_pass_over_the_wish_to_cancel(setting: Setting) -> None:
     def script(session: scripted.Session, command: Running) -> None:
         begin_retrieve(session)
         command.signal(signal.SIGINT)
@@ -646,7 +646,7 @@ def test_cancel_counts_the_pending_responses_of_each_request(setting: Setting) -
     setting.run(script, "--cancel", 2, "--repeat", 2)
 
 
-def test_a_request_that_ends_before_it_would_be_cancelled_is_not(setting: Setting) -> None:
+def test_request_that_ends_before_it_would_be_cancelled_is_not(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         for _ in range(2):
@@ -736,7 +736,7 @@ def hold_whole(outcome: Outcome, many: list[corpus.Instance]) -> None:
 
 
 @pytest.mark.parametrize("launch", [peers.dcmqrscp, peers.orthanc])
-def test_an_archive_that_is_killed_in_mid_move_is_no_success(
+def test_archive_that_is_killed_in_mid_move_is_no_success(
     setting: Setting, many: list[corpus.Instance], launch: Callable[..., contextlib.AbstractContextManager[peers.Peer]]
 ) -> None:
     with launch({"MOVESCU": (peers.HOST, setting.port)}) as archive:
@@ -750,7 +750,7 @@ def test_an_archive_that_is_killed_in_mid_move_is_no_success(
     hold_whole(outcome, many)
 
 
-def test_the_exit_code_tells_whether_orthanc_sent_all_before_it_was_shut_down(
+def test_exit_code_tells_whether_orthanc_sent_all_before_it_was_shut_down(
     setting: Setting, many: list[corpus.Instance]
 ) -> None:
     with peers.orthanc({"MOVESCU": (peers.HOST, setting.port)}) as archive:

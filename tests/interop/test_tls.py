@@ -108,7 +108,7 @@ def test_objects_come_with_every_option(
     assert set(retrieve(shelf, made[0], *WORKS[options](pki), folder=tmp_path).files) == names(made)
 
 
-def test_an_object_of_30_mb_arrives_whole(shelf: Shelf, pki: Certificates, tmp_path: Path) -> None:
+def test_object_of_30_mb_arrives_whole(shelf: Shelf, pki: Certificates, tmp_path: Path) -> None:
     (tmp_path / "received").mkdir()
     [big] = corpus.make_study(tmp_path, size=30 << 20, seed=7)
     shelf[0].load([big.path])
@@ -143,7 +143,7 @@ def test_who_has_no_certificate_where_orthanc_wants_one_learns_that(
     assert "--enable-tls" in outcome.log
 
 
-def test_a_third_party_needs_no_certificate_of_ours(
+def test_third_party_needs_no_certificate_of_ours(
     pki: Certificates, made: list[corpus.Instance], tmp_path: Path
 ) -> None:
     with (
@@ -207,7 +207,7 @@ REFUSED: dict[str, tuple[Callable[[Certificates], Pair], Change, str, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_an_archive_that_cannot_be_trusted_is_refused_with_advice(pki: Certificates, case: str, tmp_path: Path) -> None:
+def test_archive_that_cannot_be_trusted_is_refused_with_advice(pki: Certificates, case: str, tmp_path: Path) -> None:
     theirs, options, reason, advice = REFUSED[case]
     outcome = ask(pki, theirs(pki), *ours(pki), *options(pki), folder=tmp_path, code=61)
     assert reason in outcome.log
@@ -225,12 +225,12 @@ BORNE: dict[str, tuple[Callable[[Certificates], Pair], Change]] = {
 
 
 @pytest.mark.parametrize("case", BORNE)
-def test_an_archive_is_trusted_where_the_user_says_so(pki: Certificates, case: str, tmp_path: Path) -> None:
+def test_archive_is_trusted_where_the_user_says_so(pki: Certificates, case: str, tmp_path: Path) -> None:
     theirs, options = BORNE[case]
     ask(pki, theirs(pki), *ours(pki), *options(pki), folder=tmp_path)
 
 
-def test_an_archive_of_an_authority_that_the_system_trusts_needs_no_option(
+def test_archive_of_an_authority_that_the_system_trusts_needs_no_option(
     pki: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(pki.authority))
@@ -247,7 +247,7 @@ ASKED: dict[tuple[str, ...], str | None] = {
 
 
 @pytest.mark.parametrize("words", ASKED)
-def test_the_archive_is_asked_for_a_name(pki: Certificates, words: tuple[str, ...], tmp_path: Path) -> None:
+def test_archive_is_asked_for_a_name(pki: Certificates, words: tuple[str, ...], tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.reject(1, 1, 1)
 
@@ -278,14 +278,14 @@ def test_old_archives_are_spoken_to_as_the_profile_and_the_user_allow(
 # -- what is no TLS ----------------------------------------------------------------------------------------------------
 
 
-def test_an_archive_that_speaks_no_tls_is_named_as_that(pki: Certificates, tmp_path: Path) -> None:
+def test_archive_that_speaks_no_tls_is_named_as_that(pki: Certificates, tmp_path: Path) -> None:
     with peers.dcmqrscp() as archive:
         outcome = movescu(*KEYS, *ours(pki), *archive.address, folder=tmp_path, code=61)
     assert "cannot secure the connection to 127.0.0.1" in outcome.log
     assert "speaks TLS" in outcome.log
 
 
-def test_an_archive_that_says_nothing_is_given_up(pki: Certificates, tmp_path: Path) -> None:
+def test_archive_that_says_nothing_is_given_up(pki: Certificates, tmp_path: Path) -> None:
     with socket.create_server((peers.HOST, 0)) as silent:
         arguments = [*KEYS, *ours(pki), "-ta", 1, *silent.getsockname()]
         outcome = movescu(*arguments, folder=tmp_path, code=61)
@@ -308,7 +308,7 @@ def test_objects_come_from_pynetdicom(pki: Certificates, made: list[corpus.Insta
 # -- an association over TLS is one like any other ---------------------------------------------------------------------
 
 
-def test_a_cancel_goes_out_between_two_responses(pki: Certificates, tmp_path: Path) -> None:
+def test_cancel_goes_out_between_two_responses(pki: Certificates, tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()
@@ -339,7 +339,7 @@ def test_who_interrupts_cancels_while_the_archive_says_nothing(pki: Certificates
         outcome.hold_to(130)
 
 
-def test_an_archive_that_is_cut_off_is_no_success(pki: Certificates, tmp_path: Path) -> None:
+def test_archive_that_is_cut_off_is_no_success(pki: Certificates, tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_move()

@@ -235,7 +235,7 @@ def test_who_does_not_come_to_the_point_is_shut_out_in_time(pki: Certificates, s
     assert "timed out" in outcome.log
 
 
-def test_a_sender_that_never_ends_gets_an_abort_over_tls_too(pki: Certificates, tmp_path: Path) -> None:
+def test_sender_that_never_ends_gets_an_abort_over_tls_too(pki: Certificates, tmp_path: Path) -> None:
     senders: list[ssl.SSLSocket] = []
 
     def sends(port: int) -> None:

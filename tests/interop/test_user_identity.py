@@ -123,7 +123,7 @@ def arguments(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> li
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_an_archive_is_told_who_asks_and_the_log_does_not_tell_the_secret(
+def test_archive_is_told_who_asks_and_the_log_does_not_tell_the_secret(
     what: str, archive: Archive, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = CASES[what]
@@ -139,7 +139,7 @@ def test_an_archive_is_told_who_asks_and_the_log_does_not_tell_the_secret(
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_the_sub_item_is_that_of_the_standard_byte_for_byte(
+def test_sub_item_is_that_of_the_standard_byte_for_byte(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = CASES[what]
@@ -173,7 +173,7 @@ def identified(tmp_path: Path, archive: Archive, folder: Path, kind: str, code: 
 
 
 @pytest.mark.parametrize("kind", ["--kerberos", "--saml", "--jwt"])
-def test_an_archive_that_confirms_the_identity_is_believed(
+def test_archive_that_confirms_the_identity_is_believed(
     kind: str, archive: Archive, tmp_path: Path, folder: Path
 ) -> None:
     archive.answer = (True, b"your ticket")
@@ -181,14 +181,14 @@ def test_an_archive_that_confirms_the_identity_is_believed(
 
 
 @pytest.mark.parametrize("kind", ["--user", "--kerberos", "--saml", "--jwt"])
-def test_an_archive_that_does_not_confirm_the_identity_may_not_have_read_it(
+def test_archive_that_does_not_confirm_the_identity_may_not_have_read_it(
     kind: str, archive: Archive, tmp_path: Path, folder: Path
 ) -> None:
     assert DOUBT in identified(tmp_path, archive, folder, kind, 0)
 
 
 @pytest.mark.parametrize("kind", ["--user", "--kerberos", "--saml", "--jwt"])
-def test_an_archive_that_does_not_know_the_user_rejects_the_association(
+def test_archive_that_does_not_know_the_user_rejects_the_association(
     kind: str, archive: Archive, tmp_path: Path, folder: Path
 ) -> None:
     archive.answer = (False, None)
@@ -198,7 +198,7 @@ def test_an_archive_that_does_not_know_the_user_rejects_the_association(
     assert len(archive.told) == 1
 
 
-def test_a_name_is_confirmed_by_an_answer_that_says_nothing(folder: Path) -> None:
+def test_name_is_confirmed_by_an_answer_that_says_nothing(folder: Path) -> None:
     def script(session: scripted.Session) -> None:
         request = session.read_request()
         assert request.user_information.user_identity == UserIdentity(1, b"someone", positive_response_requested=True)
@@ -224,7 +224,7 @@ UNUSABLE: dict[str, tuple[tuple[str, ...], bytes | None, str]] = {
 
 
 @pytest.mark.parametrize("what", UNUSABLE)
-def test_a_secret_that_cannot_be_sent_ends_the_run_before_anything_is_sent(
+def test_secret_that_cannot_be_sent_ends_the_run_before_anything_is_sent(
     what: str, tmp_path: Path, folder: Path
 ) -> None:
     options, content, words = UNUSABLE[what]
@@ -236,7 +236,7 @@ def test_a_secret_that_cannot_be_sent_ends_the_run_before_anything_is_sent(
     assert SECRET.decode() not in outcome.log
 
 
-def test_an_empty_name_is_no_identity(folder: Path) -> None:
+def test_empty_name_is_no_identity(folder: Path) -> None:
     assert "is empty" in movescu(*KEY, "--user", "", peers.HOST, peers.free_port(), folder=folder, code=1).log
 
 

@@ -44,7 +44,7 @@ def name(instance: Instance) -> str:
 
 
 @pytest.mark.parametrize("launch", [peers.dcmqrscp, peers.orthanc])
-def test_a_study_of_a_thousand_objects_arrives_whole(launch: Launcher, tmp_path: Path) -> None:
+def test_study_of_a_thousand_objects_arrives_whole(launch: Launcher, tmp_path: Path) -> None:
     folder, received = folders(tmp_path)
     made = corpus.make_study(folder, instances=1000, size=2048)
     port = peers.free_port()
@@ -60,7 +60,7 @@ def test_a_study_of_a_thousand_objects_arrives_whole(launch: Launcher, tmp_path:
         assert scripted.data_set(instance.path) == scripted.data_set(file) or corpus.dataset_equal(instance.path, file)
 
 
-def test_an_object_of_300_megabytes_arrives_in_little_memory(tmp_path: Path) -> None:
+def test_object_of_300_megabytes_arrives_in_little_memory(tmp_path: Path) -> None:
     folder, received = folders(tmp_path)
     [huge] = corpus.make_study(folder, size=300 * MEGABYTE)
     port = peers.free_port()
@@ -108,7 +108,7 @@ def test_four_associations_of_orthanc_bring_all_their_objects(tmp_path: Path) ->
     assert outcome.log.count("storage association with") == 8, "four are accepted and released"
 
 
-def test_an_orthanc_that_says_success_before_it_sends_loses_nothing(tmp_path: Path) -> None:
+def test_orthanc_that_says_success_before_it_sends_loses_nothing(tmp_path: Path) -> None:
     folder, received = folders(tmp_path)
     made = corpus.make_study(folder, studies=4, instances=5)
     queries = []
@@ -179,7 +179,7 @@ def test_strangers_that_only_connect_keep_no_sender_out_and_the_65th_sender_is_t
     assert set(outcome.files) == set(map(name, made))
 
 
-def test_a_sender_with_128_presentation_contexts_may_use_each(tmp_path: Path) -> None:
+def test_sender_with_128_presentation_contexts_may_use_each(tmp_path: Path) -> None:
     folder, received = folders(tmp_path)
     classes = [uid for uid, entry in storage_classes().items() if not entry.retired][:128]
     made = corpus.make_objects(folder, dict.fromkeys(classes, "OT"))

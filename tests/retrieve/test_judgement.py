@@ -45,7 +45,7 @@ ALONE = {
 }
 
 
-def test_a_retrieve_without_evidence_of_failure_is_complete() -> None:
+def test_retrieve_without_evidence_of_failure_is_complete() -> None:
     assert judge(Evidence(statuses=(0x0000,))).outcome is Outcome.COMPLETE
     assert first_of(codes_of(Evidence(statuses=(0x0000,)))) == 0
 

@@ -23,7 +23,7 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
         parse_rate(text)
 
 
-def test_a_pace_makes_up_for_all_that_came_but_for_a_short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pace_makes_up_for_all_that_came_but_for_a_short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     now = [100.0]
 

@@ -24,7 +24,7 @@ def stored(uid: str, originator: str | None = None) -> Received:
     return Received(incoming(uid, originator), 10, SUCCESS)
 
 
-def test_an_object_that_failed_and_came_again_is_no_failure() -> None:
+def test_object_that_failed_and_came_again_is_no_failure() -> None:
     tally = Tally()
     tally.count(Received(incoming("1.1"), 10, 0xA700))
     tally.count(Received(incoming("1.1"), 10, 0xA700))
@@ -43,7 +43,7 @@ def test_what_broke_off_and_came_again_is_whole() -> None:
     assert tally.broken_off == {"1.2"}
 
 
-def test_a_flood_of_failures_does_not_fill_the_memory() -> None:
+def test_flood_of_failures_does_not_fill_the_memory() -> None:
     tally = Tally()
     for number in range(3000):
         tally.count(Received(incoming(f"1.{number}"), 10, 0xA700))
