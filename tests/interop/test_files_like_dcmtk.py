@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _IMPLEMENTATION = re.compile(rb"\x02\0\x12\0UI..[\d.]+\0?\x02\0\x13\0SH..[A-Z0-9_. ]+", re.DOTALL)
 _FILE_PADDING = re.compile(rb"(\xfc\xff\xfc\xff|\xff\xfc\xff\xfc)(OB\0\0)?.{4}\0*\Z", re.DOTALL)
+_PADDING_GROUP = re.compile(rb"(\xfc\xff|\xff\xfc)\0\0(UL\x04\0|UL\0\x04|\x04\0\0\0).{4}", re.DOTALL)
 _COMPRESSIBLE = ("+te", "+tb", "+ti", "+td")  # not with the acceptance of compressed transfer syntaxes
 
 REFUSED_BY_DCMTK = {
@@ -38,11 +39,15 @@ REFUSED_BY_DCMTK = {
 }
 """Objects that DCMTK does not store, and why: there is nothing to compare ours with. All others are compared."""
 
+DIFFERENT = {"group 0002 in the data set": "left out: readers take it for the file meta information"}
+"""Objects whose files differ, and why; docs/differences.md has a row for each."""
+
 
 def masked(file: Path, multiple: int) -> bytes:
     """The bytes of a file, without what each implementation says of itself, and held to its ``+p``.
 
-    The padding at the end of a file counts the file meta, whose length is each implementation's own.
+    The padding at the end of a file counts the file meta, whose length is each implementation's own; the length of its
+    group, if the object has one, counts the padding.
     """
     data = file.read_bytes()
     if data[128:132] != b"DICM":
@@ -52,7 +57,7 @@ def masked(file: Path, multiple: int) -> bytes:
     if multiple:
         body = zlib.decompress(body, -15) if encoded.DEFLATED.encode() in meta else body
         assert (end + len(body)) % multiple == 0, file.name
-        body = _FILE_PADDING.sub(b"", body)
+        body = _PADDING_GROUP.sub(b"(padding)", _FILE_PADDING.sub(b"", body))
     return data[:140] + _IMPLEMENTATION.sub(b"(implementation)", meta) + body
 
 
@@ -75,7 +80,7 @@ def compare(tmp_path: Path, objects: list[delivery.Delivered], options: tuple[st
     ]
     counts = f"{len(stored)} files compared, {len(stored) - len(different)} equal"
     print(f"\n{' '.join(options)}: {counts}")  # noqa: T201 - the counts are asked for
-    assert not different
+    assert set(different) <= DIFFERENT.keys()
 
 
 def file_of(thing: delivery.Delivered, result: delivery.Delivery) -> Path:
