@@ -100,8 +100,8 @@ class Round:
     server's. ``observer``: notified of the objects. ``satisfied``: returns whether all listed objects are stored.
     Default: None, without a list. ``titles``: AE titles that a Move Originator of this round may have. Default: any.
 
-    What belongs to a round is defined here: an object whose Move Originator is one of ``titles`` or absent (PS3.7
-    9.1.1.1.6). An object that arrives twice for one request counts once: it makes up for no other.
+    What belongs to a round is defined here: an object whose Move Originator is one of ``titles``, the sender itself, or
+    absent (PS3.7 9.1.1.1.6). An object that arrives twice for one request counts once: it makes up for no other.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators, each with a default
@@ -153,9 +153,13 @@ class Round:
             self.extra.add(uid)
 
     def belongs(self, incoming: Incoming) -> bool:
-        """Return True if the object may have been requested by this round."""
+        """Return True if the object may have been requested by this round.
+
+        Some archives name themselves as the Move Originator, whoever requested.
+        """
         originator = (incoming.request.move_originator_ae_title or "").strip()
-        return not originator or not self._titles or originator in self._titles
+        ours = not self._titles or originator in self._titles or originator == incoming.calling_ae_title.strip()
+        return not originator or ours
 
     def _is_new(self, uid: int) -> bool:
         """Return True if the object had not arrived, or less often than there were requests, which may overlap."""
