@@ -247,8 +247,8 @@ def test_who_asks_for_what_is_not_there_is_told_so(dcmqrscp: peers.DcmQrScp, tmp
     keys = ["-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3"]
     outcome = movescu(*keys, "+P", peers.free_port(), "-aec", dcmqrscp.aet, *dcmqrscp.address, folder=tmp_path)
     assert outcome.log == (
-        "W: the archive had nothing to send: check the keys, or whether this AE title may have it\n"
-        f"W: {dcmqrscp.aet} has no study 1.2.3, or this AE title may not have it\n"
+        "W: the archive had nothing to send: check the keys, and whether it lets this AE title retrieve them\n"
+        f"W: {dcmqrscp.aet} has no study 1.2.3, or does not show it to this AE title\n"
     )
 
 

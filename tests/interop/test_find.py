@@ -284,7 +284,7 @@ def test_keys_that_match_too_many_studies_are_allowed_by_all(ours: Place) -> Non
 def test_plain_retrieve_warns_of_keys_that_an_archive_may_take_for_more(ours: Place) -> None:
     uid = f"StudyInstanceUID={ours.studies[0]}"
     outcome = ours.retrieve("-k", "QueryRetrieveLevel=STUDY", "-k", uid, "-k", "PatientName=nobody")
-    assert "PatientName: no key of a C-MOVE; an archive may ignore" in outcome.log
+    assert "PatientName: not a key of C-MOVE; an archive may ignore" in outcome.log
     assert ours.there == ours.of_study(0)
 
 

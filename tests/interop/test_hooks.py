@@ -319,7 +319,7 @@ def test_study_without_a_list_is_not_proven_complete(place: Place) -> None:
         host, port = archive.address
         arguments = place.study_arguments("--resume", "--on-study", place.command())[:-2]
         outcome = movescu(*arguments, host, port, folder=place.received, code=63)
-    assert "--on-study not run: the archive offers no list (C-FIND)" in outcome.log
+    assert "--on-study not run: the archive does not offer C-FIND" in outcome.log
     assert not place.calls()
 
 

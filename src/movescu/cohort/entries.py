@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def state_of(result: Result | None, *, cancelled: bool) -> EntryState:
-    """Return the end that a result is; ``cancelled``: by us."""
+    """Return the final state of an entry with a result; ``cancelled``: by us."""
     if result is None:
         return EntryState.FAILED
     here = result.stored + result.already_there

@@ -1,4 +1,4 @@
-"""What a command of ``--on-study`` or ``--on-series`` is told: values of its placeholders, and a JSON document.
+"""Input of a command of ``--on-study`` or ``--on-series``: the values of its placeholders, and a JSON document.
 
 The document is the command's standard input. It is ASCII: bytes of a path that are not UTF-8 are lone surrogates, as in
 Python's ``os.fsdecode``. The Patient ID is that of the first object, as the answers of an archive need not have it.

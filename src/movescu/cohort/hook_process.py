@@ -1,4 +1,4 @@
-"""The process of one command: JSON on its standard input, its output into the log, and an end when that is wanted.
+"""The process of one command: JSON on its standard input, its output in the log, and its end on request.
 
 The command leads a session of its own: Ctrl-C on the terminal does not reach it, so that it is this program that ends
 it, with all of its process group, by SIGTERM and then by SIGKILL. Standard input is a file without a name rather than a

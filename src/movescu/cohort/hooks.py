@@ -157,8 +157,8 @@ class Hooks:
     def _tell_unproven(self, row: int | None) -> None:
         self.unproven += 1
         _log.error(
-            "%s%s not run: the archive offers no list (C-FIND) that proves the objects complete",
-            *("" if row is None else f"row {row}: ", " and ".join(command.option for command in self._commands)),
+            "%s%s not run: the archive does not offer C-FIND, so nothing proves the objects complete",
+            *("" if row is None else f"entry {row}: ", " and ".join(command.option for command in self._commands)),
         )
 
     def _put(self, task: HookTask) -> None:

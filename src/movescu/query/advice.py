@@ -192,7 +192,7 @@ def of_doubts(keys: Iterable[Key], model: str) -> Iterator[str]:
     others = [_name(tag) for tag, key in given.items() if (values[tag] or key.items) and not _is_key(key)]
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        kind = "no key of a C-MOVE" if len(others) == 1 else "no keys of a C-MOVE"
+        kind = "not a key of C-MOVE" if len(others) == 1 else "not keys of C-MOVE"
         yield (
             f"{', '.join(others[:3])}{more}: {kind}; an archive may ignore what it does not expect and send all that "
             "the unique keys match; --resolve matches every key by C-FIND first"

@@ -1,4 +1,4 @@
-"""Keys of a request as values: what every reader makes, and what is encoded last (PS3.4 C.2.2.1, C.4.2.1.4.1).
+"""Keys of a request as values: made by every reader, encoded last (PS3.4 C.2.2.1, C.4.2.1.4.1).
 
 ``key_text`` makes keys of ``-k``; ``dump_text``, ``json_model`` and ``encoded_keys`` make them of query files,
 ``python_keys`` of a program's mappings and data sets. ``identifier`` puts them in order and encodes them.

@@ -1,4 +1,4 @@
-"""The values of a request list: what spreadsheets and tables do to identifiers.
+"""The values of a request list: damage that spreadsheets and tables do to identifiers.
 
 A spreadsheet takes a long number for a quantity and rounds it (``1.23457E+11``), a table pads a column of integers with
 missing values to decimals (``12345.0``), and both write dates in a form of their own. Such a value would be sent as a

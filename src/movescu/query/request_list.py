@@ -62,7 +62,7 @@ class Row:
 
 
 class _Common(NamedTuple):
-    """What all entries share.
+    """Properties common to all entries.
 
     ``keys``: as after ``-k``. ``stated``: they have a level. ``level``: of an entry without a key that states one.
     ``raw``: bytes that are not UTF-8 are sent, for a key names their character set.

@@ -144,7 +144,9 @@ class Scope:
         ``everything``: everything is meant.
         """
         if any("\\" in value for value in self.unique("PATIENT")):
-            raise UsageError("PatientID has a backslash: it would be a list of patients", hint="query each by itself")
+            raise UsageError(
+                "PatientID has a backslash: it would be a list of patients", hint="query each patient separately"
+            )
         for level in LEVELS[LEVELS.index(self.level) + 1 :]:
             if UNIQUE_KEYS[level] in self._keys:
                 raise UsageError(

@@ -1,4 +1,4 @@
-"""What of the matches is wanted: resolution of keys by C-FIND, limits, and the choice of series (PS3.4 C.2.2.2, C.6).
+"""Selection among the matches: resolution of keys by C-FIND, limits, and the choice of series (PS3.4 C.2.2.2, C.6).
 
 A C-MOVE takes unique keys alone; with a ``Selection`` that resolves, all other keys, and patterns in unique keys, are
 matched by C-FIND first. ``only`` and ``exclude`` are conditions on the attributes of series::
@@ -31,7 +31,7 @@ _UNWANTED_LEVELS: Final = frozenset(("PATIENT", "STUDY", "IMAGE"))
 
 
 class Selection(Record):
-    """What of the matches of a request is retrieved.
+    """Which of a request's matches are retrieved.
 
     ``resolve``: match all keys by C-FIND first; Patient ID and UIDs may be patterns. Default: False. ``only``: retrieve
     series that meet every one of these conditions (``Modality=CT``, ``SeriesDescription~axial``). Default: none.
@@ -82,9 +82,9 @@ def most_studies(selection: Selection | None) -> int:
 
 
 def too_many_studies(number: int, most: int) -> TooManyStudiesError:
-    """Return the error that so many studies match the keys of a request."""
+    """Return the error for a request whose keys match too many studies."""
     return TooManyStudiesError(
-        f"{number} studies match the keys and max-studies allows {most}: nothing is requested",
+        f"{number} studies match the keys and max-studies allows {most}: nothing was requested",
         hint="give keys that select fewer, a higher --max-studies, or --all if all of them are meant",
     )
 

@@ -260,7 +260,10 @@ class Catalogue:
             self._cap = max(self._cap, number)
         check_final(final, level, number)
         if number and number == self._cap and number != named:
-            raise InventoryError(f"the archive gives at most {number} answers to a query, as it did at level {level}")
+            raise InventoryError(
+                f"the archive seems to send at most {number} answers to a query: its list at level {level} may "
+                "be cut short"
+            )
 
     def _note_count(self, level: str, match: Mapping[int, str]) -> None:
         number = match.get(COUNTS.get(level, 0), "").strip()

@@ -209,7 +209,7 @@ _REASON: Final = {
     "NOTHING_FOUND": _lasting(
         "not-found",
         Fault.REQUEST,
-        "the archive has nothing for these keys, or this AE title may not have it",
+        "the archive has nothing for these keys, or does not show it to this AE title",
         "check the keys",
     ),
     "REFUSED": _UNEXPLAINED,  # by the status

@@ -1,6 +1,6 @@
-"""Why a retrieve brought nothing: whether the archive has what was requested, by C-FIND (PS3.4 C.4.1).
+"""Why a retrieve delivered nothing: whether the archive has the requested entity, by C-FIND (PS3.4 C.4.1).
 
-Asked over the association of the retrieve, if it is still open and has a context for C-FIND, and for a few seconds at
+Queried over the association of the retrieve, if that is still open and has a context for C-FIND, for a few seconds at
 most: an archive that has failed may not answer.
 """
 
@@ -37,7 +37,7 @@ class Finding(Record):
 
 
 def ask(client: Client, identifier: Identifier) -> Finding | None:
-    """Return what the archive says of the first entity that a request names; None if it cannot be asked."""
+    """Query the first entity that a request names and return the finding; None if the archive cannot be queried."""
     scope = Scope(identifier, client.config.request.model)
     if scope.level not in LEVELS or not scope.is_exact:
         return None

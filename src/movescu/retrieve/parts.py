@@ -44,7 +44,7 @@ def level_of_request(identifier: Identifier) -> str:
 
 
 def is_complete(state: RequestState) -> bool:
-    """Return True if nothing speaks against a request; without an inventory that is no proof."""
+    """Return True if there is no evidence of failure for a request; without an inventory, that proves nothing."""
     from movescu.retrieve.judgement import judge  # late: needed after the final response
 
     return not judge(state.evidence).reasons

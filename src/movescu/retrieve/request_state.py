@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Statement(Record):
-    """What the archive said in an attempt that failed, and what a list has to have to account for it.
+    """The archive's statement in an attempt that failed, and the conditions on which a list accounts for it.
 
     ``counted``: sub-operations that its responses count. ``requested``: listed objects that the attempt requested.
     ``listed``: objects in the list then, 0 without one. ``named``: SOP instance UIDs that it reports as failed.

@@ -41,10 +41,8 @@ def resolve(session: ArchiveAssociation, identifier: Identifier, config: Config)
     check(identifier, config.request.model, selection)
     matches = list(wanted(session, identifier, selection))
     requests = list(_requests(matches, config.request.model))
-    _log.info(
-        "the keys match %d %s",
-        *(len(matches), _PLURALS[matches[0].level] if matches else "entities"),
-    )
+    noun = _NOUNS[matches[0].level][len(matches) > 1] if matches else "entities"
+    _log.info("the keys match %d %s", len(matches), noun)
     return requests
 
 
@@ -141,4 +139,10 @@ def _request(members: list[Match], model: str) -> Identifier:
     return Identifier(keys)
 
 
-_PLURALS: Final = {"PATIENT": "patients", "STUDY": "studies", "SERIES": "series", "IMAGE": "objects"}
+_NOUNS: Final = {
+    "PATIENT": ("patient", "patients"),
+    "STUDY": ("study", "studies"),
+    "SERIES": ("series", "series"),
+    "IMAGE": ("object", "objects"),
+}
+"""Level -> singular and plural."""

@@ -274,7 +274,7 @@ class Search:
         others = {tag: one for tag, one in keys.items() if tag != MODALITIES_IN_STUDY}
         studies = list(self._asked("STUDY", others, (*wanted, MODALITIES_IN_STUDY), above))
         self.limit(len(studies))
-        _log.info("the archive ignores ModalitiesInStudy; querying the series of %d studies", len(studies))
+        _log.info("the archive ignores ModalitiesInStudy; querying the series of each study (%d)", len(studies))
         for study in studies:
             found = dict.fromkeys(one["Modality"] for one in self._within("SERIES", study) if one["Modality"])
             value = "\\".join(found).encode("latin-1", "replace")

@@ -1,4 +1,4 @@
-"""The ledger of an output directory: what a run stored in it, so that it can be proved before it counts as whole.
+"""The ledger of an output directory: the objects that a run stored, to be checked before they count as whole.
 
 An object is examined before its file gets its name, unless its pixel data was passed as received; an image without
 pixels, which a plain retrieve stores with success, like DCMTK, is stored here too, but not whole: an archive that has

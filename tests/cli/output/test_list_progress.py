@@ -140,7 +140,7 @@ def test_display_says_that_the_time_of_between_is_awaited(place: Place) -> None:
     hour = (time.localtime().tm_hour + 12) % 24
     between = f"{hour:02}:00-{hour:02}:30"
     with Terminal("--between", between, *place.arguments, folder=place.received, columns=200) as terminal:
-        terminal.read_until(r"waiting for the time of --between, in 1?\d:\d\d:\d\d")
+        terminal.read_until(r"waiting for the time of --between, 1?\d:\d\d:\d\d left")
         terminal.process.send_signal(signal.SIGINT)
         output = terminal.finish(130)
     assert hold_to_counts(place, output.rstrip().rpartition("\n")[2], 4) == {"not started": 4}

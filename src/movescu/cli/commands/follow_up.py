@@ -1,4 +1,4 @@
-"""What follows a retrieve: commands for complete studies (``--on-study``, ``--on-series``) and the ``--manifest``.
+"""Follow-up of a retrieve: commands for complete studies (``--on-study``, ``--on-series``) and the ``--manifest``.
 
 Imported with one of these options alone. The options of commands do not imply ``--verify`` but require a list of the
 archive: queries that nobody asked for would surprise the archive, and change what the exit code means.

@@ -1,4 +1,4 @@
-"""``--query``: lists what the keys match, by C-FIND alone (PS3.4 C.4.1), and retrieves nothing.
+"""``--query``: lists the matches of the keys, by C-FIND alone (PS3.4 C.4.1), and retrieves nothing.
 
 Patient ID and UIDs may be patterns. Exit code: 0 with matches, 63 without, or if the archive cannot answer. Imported
 with ``--query`` alone. ``run_queries`` serves ``--dry-run`` too.

@@ -240,7 +240,9 @@ class _Command:
             release()
         except PeerError as error:
             if retrieve.waited:
-                _log.info("the archive did not confirm the release, perhaps since the association was idle: %s", error)
+                _log.info(
+                    "the archive did not confirm the release, perhaps because the association was idle: %s", error
+                )
             else:
                 self._unreleased = error
 

@@ -30,7 +30,7 @@ _TEXT_COLUMN: Final = 34
 USAGE: Final = "movescu [options] peer port [query-file...]"
 
 _MOST_WANTED: Final = {
-    "what to retrieve": {"--key": "", "--study": "use the Study Root model", "--query": "list what the keys match"},
+    "what to retrieve": {"--key": "", "--study": "use the Study Root model", "--query": "list the matches of the keys"},
     "the archive, and where objects go": {
         "--call": "",
         "--aetitle": "",

@@ -25,8 +25,8 @@ EXIT_CODES: Final = {
     "or a request ended because of `--cancel`.",
     ExitCode.USAGE: "The command line, a key, a query file or a dictionary is invalid. Nothing was sent.",
     ExitCode.INSUFFICIENT_PRIVILEGES: "The system denies the port of `--port`, as it does to most users below 1024.",
-    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report`, `--events` or "
-    "`--manifest`, is not writable.",
+    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report`, `--events`, "
+    "`--failed` or `--manifest`, is not writable.",
     ExitCode.OUTPUT_DIRECTORY_NOT_FOUND: "The output directory does not exist, or is not a directory.",
     ExitCode.CANNOT_LISTEN: "The port of `--port` is in use, or cannot be opened.",
     ExitCode.ASSOCIATION_FAILED: "No association: the archive is unreachable, rejected it, or closed the connection.",
@@ -35,8 +35,8 @@ EXIT_CODES: Final = {
     ExitCode.INCOMPLETE: "The archive counts objects as delivered that were not received, or objects were received and "
     "could not be stored, or `--verify` finds objects missing that the archive lists; or nothing was found where the "
     "archive was queried, or more studies than `--max-studies` allows.",
-    ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not accept C-MOVE in this information model or in these "
-    "transfer syntaxes.",
+    ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not accept C-MOVE (or C-FIND, with `--query` and `--dry-run`) "
+    "in this information model or in these transfer syntaxes.",
     ExitCode.RELEASE_FAILED: "The retrieve succeeded, but the archive did not confirm the release of the association.",
     ExitCode.MOVE_WARNING: "The archive could not deliver some of the objects (status B000).",
     ExitCode.MOVE_FAILED: "The archive refused the request or failed (any other status, such as A801: move destination "

@@ -113,7 +113,7 @@ MANY: Final = (
         "",
         "--list",
         "list_file",
-        "retrieve each entry of this file: CSV with keywords as column headings, Study Instance UIDs, one a line, a "
+        "retrieve each entry of this file: CSV with keywords as column headings, Study Instance UIDs, one per line, a "
         "log of findscu -v or an array of QIDO-RS; - is standard input",
         takes=_FILE,
         needs=("--port", "--query", "--dry-run"),

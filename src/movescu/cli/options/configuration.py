@@ -75,7 +75,7 @@ def config_of(settings: CommandSettings) -> Config:
 
 
 def _selection(settings: CommandSettings) -> Selection | None:
-    """Return what is selected of the matches, None if nothing was said of it."""
+    """Return the selection among the matches, None without options for it."""
     if not (settings.resolve or settings.only or settings.exclude) and settings.max_studies == MOST_STUDIES:
         return None
     from movescu.query.selection import Selection  # late: few select anything

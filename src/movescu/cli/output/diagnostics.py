@@ -50,7 +50,7 @@ AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
     (errors.PrivilegesError, ExitCode.INSUFFICIENT_PRIVILEGES, "cannot receive"),
     (errors.ListenError, ExitCode.CANNOT_LISTEN, "cannot receive"),
     (errors.TLSError, ExitCode.TLS_SETUP_FAILED, "cannot set up TLS"),
-    (NoPresentationContextError, ExitCode.NO_PRESENTATION_CONTEXT, "cannot ask"),
+    (NoPresentationContextError, ExitCode.NO_PRESENTATION_CONTEXT, "cannot send requests"),
     (PeerError, ExitCode.ASSOCIATION_FAILED, "association request failed"),
 )
 
@@ -100,7 +100,7 @@ class ResponseLog(Observer):
         text = f"{_objects(tally.stored)}, {size_text(tally.size)}"
         last = self._last
         if last is None:
-            return f"{text}; no response of the archive yet"
+            return f"{text}; no response from the archive yet"
         return f"{text}; the archive's last response: {_count(last.remaining)} remaining, {_counts(last)}"
 
 
@@ -138,7 +138,9 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
             "the archive does not accept these keys: check QueryRetrieveLevel, its unique key, the model (-P, -S, -O)"
         )
     code = ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED
-    if code is ExitCode.MOVE_FAILED or not _refused(client):  # else the cause is here, and another request is in vain
+    if code is ExitCode.MOVE_FAILED or not _refused(
+        client
+    ):  # else the cause is here, and another request would not help
         _log.warning("%s", _ADVICE[code])
 
 
@@ -226,16 +228,16 @@ def _report_result(result: Result, config: Config) -> None:
     if evidence.unflushed:
         _log.critical("incomplete: %s", result.errors[-1])
     if result.unlisted:
-        _log.error("incomplete: it cannot be verified that all objects are here: %s", result.unlisted)
+        _log.error("incomplete: %s; so it cannot be verified that all objects are here", result.unlisted)
 
 
 def _report_nothing(result: Result, config: Config) -> None:
     if result.unfound:
         _log.error("nothing found: the archive lists nothing for %s", _some(result.unfound))
     elif result.evidence.nothing_found:
-        _log.error("nothing found: the archive has nothing for these keys, or this AE title may not have it")
+        _log.error("nothing found: the archive has nothing for these keys, or does not show it to this AE title")
     elif _nothing_came(result, config):
-        _log.warning("the archive had nothing to send: check the keys, or whether this AE title may have it")
+        _log.warning("the archive had nothing to send: check the keys, and whether it lets this AE title retrieve them")
 
 
 def brought_nothing(result: Result, config: Config, codes: Collection[ExitCode]) -> bool:

@@ -1,4 +1,4 @@
-"""The command's message about a retrieve that brought nothing: whether the archive has what was requested.
+"""The command's message about a retrieve that delivered nothing: whether the archive has the requested entity.
 
 Imported after such a retrieve alone.
 """
@@ -24,9 +24,9 @@ _NOUNS: Final = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series", "IM
 
 
 def explain(client: Client, wanted: Sequence[Identifier], result: Result) -> None:
-    """Log whether the archive has the first thing requested, and whether it connected to our port.
+    """Log whether the archive has the first entity requested, and whether it connected to our port.
 
-    The archive is not asked if its status says that it does not know the move destination.
+    The archive is not queried if its status says that it does not know the move destination.
     """
     told = any(response.status == MOVE_DESTINATION_UNKNOWN for response in result.responses)
     if told or not _log.isEnabledFor(WARNING):
@@ -40,7 +40,7 @@ def _sentence(finding: Finding, client: Client, result: Result) -> str:
     title, config = client.config.archive.title, client.config
     what = f"{_NOUNS[finding.level]} {finding.uid}"
     if not finding.there:
-        return f"{title} has no {what}, or this AE title may not have it"
+        return f"{title} has no {what}, or does not show it to this AE title"
     count = "" if finding.objects is None else f" ({finding.objects} object{'' if finding.objects == 1 else 's'})"
     if config.receive is None:
         return f"{title} has {what}{count} but did not send it to {config.move_destination}"

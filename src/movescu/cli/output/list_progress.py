@@ -200,7 +200,7 @@ class ListProgress(Observer):
 
     def _lines(self, running: list[tuple[int, _Running]]) -> Iterator[str]:
         if not running and self._runner is not None and (seconds := self._runner.opens_in):
-            yield f"waiting for the time of --between, in {time_text(seconds)}"
+            yield f"waiting for the time of --between, {time_text(seconds)} left"
         for number, one in running[:_SHOWN]:
             of = "" if one.needed is None else f" of {one.needed}"
             told = [f"{one.stored}{of} objects"] if one.stored or one.needed else []
