@@ -92,9 +92,9 @@ class Timeouts(Record):
     ``connect``: for the connection to the archive. Default: 30. ``acse``: for the answer to an association or release
     request. Default: 30. ``dimse``: for silence of the archive while a response is due, storage associations included,
     and of a sender within a message. Default: None. ``linger``: for silence after the final response while objects that
-    the archive counted are missing. Default: 10. ``store``: for silence of a sender within a message or after the final
-    response. Default: 60. ``stall``: without an object arriving or a count of the archive changing. Default: 3600.
-    ``total``: for the whole retrieve. Default: None.
+    the archive counted are missing. Default: 10, but 2 after a success that counted no object if none arrived.
+    ``store``: for silence of a sender within a message or after the final response. Default: 60. ``stall``: without an
+    object arriving or a count of the archive changing. Default: 3600. ``total``: for the whole retrieve. Default: None.
     """
 
     connect: float | None = 30.0

@@ -478,8 +478,8 @@ _TIME_LIMITS: Final = (
         "",
         "--linger",
         "linger",
-        "wait for objects that the archive counted, or announced without counting, and that have not arrived; give up "
-        "after SEC seconds of silence",
+        "wait for objects that the archive counted and that have not arrived; give up after SEC seconds of silence; "
+        "after a success that counted no object and with none arrived, 2 unless set",
         takes=(Value("SEC", "seconds", 0),),
         unset=10.0,
     ),
