@@ -236,7 +236,7 @@ def test_object_listed_in_two_studies_of_a_list_is_no_success_of_the_second(
         arguments = ["-S", "--list", rows, *options, "+P", setting.port, *archive.address]
         log = movescu(*arguments, folder=setting.received, code=63).log
     assert f"{one.instance_uid} is not whole on the disk: two different objects have this UID" in log
-    assert "row 1" not in log
+    assert "entry 1" not in log
 
 
 def test_entry_of_a_list_takes_three_flushes_at_most(serve: Callable[[], Archive], tmp_path: Path) -> None:

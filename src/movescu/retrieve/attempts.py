@@ -136,7 +136,7 @@ class AttemptLoop:
         if state.inventory is not None:
             return not (state.inventory.objects or state.inventory.gaps)
         nothing = bool(state.responses) and found_nothing(state.responses, state.tally)
-        return self._listed_first and nothing
+        return (self._listed_first or self._retry.retries > 0) and nothing
 
     def _loop(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
         """Repeat attempts until there is no reason for another, or no hope."""

@@ -92,15 +92,17 @@ class Timeouts(Record):
     ``connect``: for the connection to the archive. Default: 30. ``acse``: for the answer to an association or release
     request. Default: 30. ``dimse``: for silence of the archive while a response is due, storage associations included,
     and of a sender within a message. Default: None. ``linger``: for silence after the final response while objects that
-    the archive counted are missing. Default: 10, but 2 after a success that counted no object if none arrived.
-    ``store``: for silence of a sender within a message or after the final response. Default: 60. ``stall``: without an
-    object arriving or a count of the archive changing. Default: 3600. ``total``: for the whole retrieve. Default: None.
+    the archive counted are missing. Default: 10. ``unannounced``: for the same after a success that counted no object,
+    if none arrived. Default: 2. ``store``: for silence of a sender within a message or after the final response.
+    Default: 60. ``stall``: without an object arriving or a count of the archive changing. Default: 3600. ``total``: for
+    the whole retrieve. Default: None.
     """
 
     connect: float | None = 30.0
     acse: float | None = 30.0
     dimse: float | None = None
     linger: float = 10.0
+    unannounced: float = 2.0
     store: float = 60.0
     stall: float | None = 3600.0
     total: float | None = None
@@ -109,7 +111,7 @@ class Timeouts(Record):
         """Raise ``UsageError`` for an invalid value."""
         for name in self._names:
             value = getattr(self, name)
-            needed = name in ("linger", "store")
+            needed = name in ("linger", "unannounced", "store")
             if value is None and not needed:
                 continue
             if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:

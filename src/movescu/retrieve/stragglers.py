@@ -7,8 +7,8 @@ Problem). What the archive counted and what C-FIND listed decide how long to wai
   awaited. If the port is about to close, senders get ``FAREWELL`` seconds of silence to end their associations, after
   ``complete`` was called, so that the archive's own association is released first. Otherwise they are left alone.
 - Objects are missing, or nothing was counted and nothing has arrived: until ``linger`` seconds of silence without a
-  storage association (by default 10, and 2 if nothing was counted); with one, until its sender has been silent for
-  ``store`` seconds.
+  storage association (``unannounced`` if nothing was counted: mostly, there is nothing); with one, until its sender has
+  been silent for ``store`` seconds.
 - More arrived than was counted: the counts say nothing about the end, and open associations are awaited in the same
   way.
 
@@ -21,7 +21,6 @@ from __future__ import annotations
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dimse.status import StatusClass
-from movescu.retrieve.config import Timeouts
 from movescu.retrieve.tally import delivered_of
 
 TYPE_CHECKING = False
@@ -38,8 +37,6 @@ _log: Final = logger_of("movescu.retrieve")
 
 FAREWELL: Final = 2.0
 """Seconds. Silence between messages after which a sender's association is ended once everything has arrived."""
-_UNANNOUNCED: Final = 2.0
-"""Seconds. Default of ``linger`` after a success that neither counted nor brought an object: mostly, there is none."""
 _GLANCE: Final = 1.0
 """Seconds. Longest interval between two checks of the wait."""
 
@@ -117,8 +114,8 @@ class Awaiting:
     @property
     def _linger(self) -> float:
         """Seconds to wait for the next object: less than by default if none was announced."""
-        linger = self._config.timeouts.linger
-        return _UNANNOUNCED if self._silent and linger == Timeouts.linger else linger
+        timeouts = self._config.timeouts
+        return timeouts.unannounced if self._silent else timeouts.linger
 
     @property
     def _exceeded(self) -> bool:

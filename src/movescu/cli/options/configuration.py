@@ -50,7 +50,7 @@ def config_of(settings: CommandSettings) -> Config:
             connect=settings.connect_timeout,
             acse=settings.acse_timeout,
             dimse=settings.dimse_timeout,
-            linger=settings.linger,
+            **({} if settings.linger is None else {"linger": settings.linger, "unannounced": settings.linger}),
             store=settings.store_timeout,
             stall=settings.stall_timeout or None,
             total=settings.total_timeout or None,
