@@ -280,6 +280,7 @@ class ArchiveAssociation:
     def _attendant(self, scu: MoveSCU, connection: Connection, patience: Patience) -> Callable[[], None]:
         """Return a function that waits for the archive's next message, and sends C-CANCEL once if asked meanwhile."""
         sent = False
+        awake = self._config.request.cancel_after > 0 or self._config.receive is None  # nothing to spare a thread
 
         def attend() -> None:
             nonlocal sent
@@ -288,6 +289,8 @@ class ArchiveAssociation:
                     sent = True
                     self._cancel(scu, patience)
                     patience.cancelled()
+                if not (connection.at_hand or self.cancelled or awake) and (seconds := scu.rest()):
+                    connection.rest(seconds, self._wakened.fileno())
                 if connection.readable(patience.remaining(), self._wakened.fileno()):
                     return
                 with contextlib.suppress(BlockingIOError):

@@ -65,6 +65,33 @@ class MoveResponse(Record):
         return status_name(self.status, C_MOVE)
 
 
+class ResponsePace:
+    """How long pending responses are left in the socket while objects arrive fast.
+
+    An archive sends one after each object. A thread that wakes for each takes the interpreter from the thread that
+    stores. So it rests for at most ``LONGEST`` seconds, and for no more than half of the time that the remaining
+    objects will take: the final response is never late.
+    """
+
+    LONGEST: Final = 0.02
+    SHORTEST: Final = 0.002
+    FEWEST: Final = 32
+    """Remaining objects below which it does not rest."""
+
+    def __init__(self) -> None:
+        self._time, self._completed = 0.0, 0
+
+    def rest(self, completed: int, remaining: int | None) -> float:
+        """Return the seconds to rest, 0 for none, by the counts of the last response."""
+        now = clock.now()
+        objects, seconds = completed - self._completed, now - self._time
+        self._time, self._completed = now, completed
+        if remaining is None or remaining < self.FEWEST or objects <= 0 or seconds >= objects * self.SHORTEST:
+            return 0.0
+        rest = min(self.LONGEST, remaining / 2 * seconds / objects)
+        return rest if rest >= self.SHORTEST else 0.0
+
+
 class MoveSCU:
     """Query/Retrieve SCU: sends C-MOVE requests on one presentation context, one after the other.
 
@@ -90,6 +117,7 @@ class MoveSCU:
         self._counts: tuple[int | None, ...] = ()
         self._completed = 0
         self._failed = 0
+        self._pace = ResponsePace()
         self._counted = 0.0
         self._uncounted = 0.0
 
@@ -108,6 +136,10 @@ class MoveSCU:
             self._uncounted = clock.now()
         elif counts != self._counts:
             self._counts, self._counted = counts, clock.now()
+
+    def rest(self) -> float:
+        """Return for how many seconds pending responses may be left in the socket; see ``ResponsePace``."""
+        return self._pace.rest(self._completed, self._counts[0] if self._counts else None)
 
     def request(self, identifier: bytes, deadline: Deadline, message_id: int = 0) -> int:
         """Send a C-MOVE request, and return its message ID; ``identifier`` is in the context's transfer syntax.

@@ -270,6 +270,10 @@ class Connection:
         """
         return bool(self._indications) or self._transport.readable(seconds, wake)
 
+    def rest(self, seconds: float, wake: int) -> None:
+        """Receive nothing for some seconds, or until the descriptor ``wake`` is readable."""
+        self._transport.rest(seconds, wake)
+
     def next_fragment(self, deadline: Deadline) -> Fragment:
         """Wait for the next fragment. Raise the error that any other indication means."""
         return self.fragment(self.next(deadline))

@@ -230,6 +230,17 @@ class Transport:
         ready = poll.poll(None if seconds is None else seconds * 1000)
         return any(fd == self._socket.fileno() for fd, _ in ready)
 
+    def rest(self, seconds: float, wake: int) -> None:
+        """Leave what arrives in the socket for some seconds, or until the descriptor ``wake`` is readable.
+
+        The ACK leaves before: without it, the peer's next small message may be held back (Nagle's algorithm).
+        """
+        with contextlib.suppress(OSError):  # a lost connection: the next receive raises the error
+            self._acknowledge()
+        poll = network.poll()
+        poll.register(wake, select.POLLIN)
+        poll.poll(seconds * 1000)
+
     def secure(self, wrap: Callable[[socket.socket], SSLSocket], deadline: Deadline) -> None:
         """Replace the socket with the one that ``wrap`` returns, and perform the TLS handshake.
 
