@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.retrieve")
 
-_SECONDS: Final = 10.0
+_SECONDS: Final = 3.0
 """Upper limit of the queries."""
 
 
