@@ -81,7 +81,7 @@ class CommandSettings(Record):
     priority: int
     relational: bool
     enhanced_conversion: bool
-    linger: float | None
+    linger: float
     store_timeout: float
     stall_timeout: float
     total_timeout: float

@@ -478,9 +478,10 @@ _TIME_LIMITS: Final = (
         "",
         "--linger",
         "linger",
-        "wait for objects that the archive counted and that have not arrived; give up after SEC seconds of silence "
-        "(default: 10; 2 after a success that counted no object, if none arrived)",
+        "wait for objects that the archive counted and that have not arrived; give up after SEC seconds of silence; "
+        "by default only 2 after a success that counted no object, if none arrived",
         takes=(Value("SEC", "seconds", 0),),
+        unset=10.0,
     ),
     Option(
         "",
