@@ -399,6 +399,15 @@ def test_answer_that_contradicts_a_key_is_dropped_and_not_retrieved(embedded: Pl
     )
 
 
+@pytest.mark.parametrize("answer", [{0x00080052: "STUDY"}, {0x00080050: "A1"}])
+def test_answer_without_a_uid_leaves_the_matches_unknown(embedded: Place, answer: dict[int, str]) -> None:
+    study = {0x0020000D: embedded.studies[0], 0x00080050: "A1"}
+    script = script_of_finds(lambda session: session.answer_find(study, answer))
+    outcome = run_scripted(embedded, script, "--verify", keys=["AccessionNumber=A1"], code=63)
+    assert "1 answer to C-FIND at level STUDY has no usable StudyInstanceUID" in outcome.log
+    assert not embedded.there
+
+
 def test_key_that_no_answer_has_a_value_for_was_ignored(embedded: Place) -> None:
     studies = [{0x0020000D: study} for study in embedded.studies]
     script = script_of_finds(lambda session: session.answer_find(*studies))

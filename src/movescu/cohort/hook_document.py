@@ -110,7 +110,7 @@ class _PatientReader(IdentityReader):
         self.character_set = b""
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Note the two values."""
+        """Record the two values."""
         if self._depth:
             return
         if tag == SPECIFIC_CHARACTER_SET:

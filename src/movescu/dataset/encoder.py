@@ -247,7 +247,7 @@ class Encoder:
             output.write(header + text)
 
     def _admit(self, tag: int) -> bool:
-        """Note the beginning of an element; return False if the caller must not write it."""
+        """Record the beginning of an element; return False if the caller must not write it."""
         level = self._level
         group = tag >> 16
         if group in self._left_out and level is self._levels[0]:

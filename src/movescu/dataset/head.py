@@ -143,7 +143,7 @@ def _implicit(data: bytes, plan: _Plan, *, whole: bool) -> Found | None:
 
 
 def _note(found: Found, tag: int, vr: bytes, data: bytes, end: int, length: int) -> None:
-    """Note an element. Raise ``IndexError`` if its tag is repeated, it is a sequence, or it exceeds the data."""
+    """Record an element. Raise ``IndexError`` if its tag is repeated, it is a sequence, or it exceeds the data."""
     if tag in found or vr == b"SQ" or end > len(data):
         raise IndexError
     found[tag] = vr, data[end - length : end]

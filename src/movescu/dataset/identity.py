@@ -27,7 +27,7 @@ class IdentityReader:
         return Identity(self._uids.get(CLASS_UID), self._uids.get(INSTANCE_UID))
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Note the value of a UID."""
+        """Record the value of a UID."""
         if not self._depth and tag in IDENTITY:
             self._uids.setdefault(tag, uid_text(value))
 

@@ -170,7 +170,7 @@ class Parser:
             self._handler.end_fragments()
 
     def note_padding(self) -> None:
-        """Note padding behind the data set."""
+        """Record padding behind the data set."""
         self.oddities.setdefault("bytes behind the last element,", self._last)
 
     def _skip_padding(self, data: memoryview) -> None:
@@ -360,7 +360,7 @@ class Parser:
         return 8
 
     def _note_stray(self, tag: int) -> None:
-        """Note a delimiter that closes nothing; another may follow it."""
+        """Record a delimiter that closes nothing; another may follow it."""
         self.oddities.setdefault("a delimiter without need", tag)
         self._behind = self.offset + 8
 

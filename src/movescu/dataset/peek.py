@@ -41,7 +41,7 @@ class Peek(IdentityReader):
             self._reader = None
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: ARG002, FBT001 - see Handler
-        """Note a requested UID."""
+        """Record a requested UID."""
         if self._depth:
             return
         if tag in self._tags:

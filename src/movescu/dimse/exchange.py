@@ -172,11 +172,11 @@ class Exchange:
                 _log.warning("dropped a late response of %s, to message %d", self.connection.peer, late)
 
     def begin(self, message_id: int) -> None:
-        """Note a new request; its message ID may have been used before."""
+        """Record a new request; its message ID may have been used before."""
         self._answered.discard(message_id)
 
     def end(self, message_id: int) -> None:
-        """Note that a request had its final response."""
+        """Record that a request had its final response."""
         self._answered.add(message_id)
 
     def data_set(self, deadline: Deadline) -> Iterator[memoryview]:

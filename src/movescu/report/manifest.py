@@ -70,7 +70,7 @@ class Manifest:
         self._thread.join()
 
     def add(self, path: str) -> None:
-        """Note a stored object, by its path below the output directory. Safe from any thread."""
+        """Record a stored object, by its path below the output directory. Safe from any thread."""
         self._noted.append(path)
 
     def _work(self) -> None:

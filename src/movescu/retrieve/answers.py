@@ -1,7 +1,8 @@
 """Answers to C-FIND, each compared with the keys that were sent (PS3.4 C.2.2.2, C.4.1.1.4).
 
-An answer that contradicts a key is dropped, and named in a warning. A key without a value in any answer was ignored by
-the archive: what matches the request is unknown then. So it is if an answer has no usable unique key.
+An answer that contradicts a key is dropped, and named in a warning. If no answer has a value for a key, the archive
+ignores the key, and the matches of the request are unknown; so they are if an answer has no usable unique key.
+``Responses`` and ``Doubts`` serve every query; ``Answers`` reads the plain answers of an inventory.
 """
 
 from __future__ import annotations
@@ -15,20 +16,24 @@ from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET, terms_of
 from movescu.dataset.transcoder import values_of
 from movescu.dictionary.vr import LONG
 from movescu.dimse.status import StatusClass
-from movescu.errors import DataSetError, IgnoredKeyError, InventoryError
+from movescu.errors import DataSetError, IgnoredKeyError, InventoryError, NoPresentationContextError
 from movescu.query.levels import UNIQUE_KEYS
 from movescu.query.matching import PATIENT_ID, is_empty, matches
 from movescu.query.scope import is_usable, keyword, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from movescu.dictionary.uids import TransferSyntax
+    from movescu.query.identifier import Identifier
     from movescu.query.key import Key
+    from movescu.retrieve.association import ArchiveAssociation
     from movescu.services.find import FindResponse
 
 _log: Final = logger_of("movescu.retrieve")
 
+MAXIMUM: Final = 1_000_000
+"""Highest number of answers to a query, and of objects in an inventory: some archives never stop."""
 COUNTS: Final = {"STUDY": 0x00201208, "SERIES": 0x00201209}
 """Number of Study Related Instances and Number of Series Related Instances, by level (PS3.4 C.6.1.1)."""
 
@@ -37,70 +42,71 @@ _LONG_LENGTH: Final = Struct("<I").unpack_from
 _NAMED: Final = 5  # dropped answers that a warning names
 
 
-class Answers:
-    """The answers to one C-FIND, each compared with the keys sent.
+class Responses:
+    """The pending responses to one C-FIND; read them to their end before the next request.
 
-    ``values``: unique keys; ``filters``: the other keys; ``terms``: their character set.
+    ``number`` and ``final``: how many there were, and the final response, once they have been read.
     """
 
-    def __init__(
-        self, level: str, values: Mapping[int, str], filters: Mapping[int, Key], terms: tuple[str, ...]
-    ) -> None:
+    def __init__(self, session: ArchiveAssociation, sop_class_uid: str, identifier: Identifier) -> None:
+        self._responses = session.find(sop_class_uid, identifier)
+        self.number = 0
+        self.final: FindResponse | None = None
+
+    def __iter__(self) -> Iterator[tuple[bytes, TransferSyntax]]:
+        """Yield the identifiers with their transfer syntaxes. Raise ``InventoryError`` if there are too many."""
+        try:
+            for response, context in self._responses:
+                if response.status_class is not StatusClass.PENDING:
+                    self.final = response  # judged after the loop: leaving it early aborts the association
+                elif self.number >= MAXIMUM:
+                    raise InventoryError(f"the archive sends more than {MAXIMUM} answers to one C-FIND")
+                else:
+                    self.number += 1
+                    yield response.identifier or b"", context.transfer_syntax
+        except NoPresentationContextError as error:
+            raise InventoryError(str(error)) from error
+
+    def check(self, level: str) -> None:
+        """Raise ``InventoryError`` for a final response other than success."""
+        response, number = self.final, self.number
+        if response is not None and response.status_class is not StatusClass.SUCCESS:
+            comment = f": {response.error_comment}" if response.error_comment else ""
+            after = f" after {number} answer{'' if number == 1 else 's'}" if number else ""
+            raise InventoryError(
+                f"the archive answers C-FIND at level {level} with status 0x{response.status:04x} "
+                f"({response.status_name}{comment}){after}"
+            )
+
+
+class Doubts:
+    """What speaks against the answers to one C-FIND. ``keys``: tags that each answer should have a value for."""
+
+    def __init__(self, level: str, keys: Iterable[int]) -> None:
         self._level = level
-        self._own = UNIQUE_KEYS[level]
-        self._named = {
-            tag: frozenset((value,) if tag == PATIENT_ID else listed(value)) for tag, value in values.items() if value
-        }
-        self._filters = filters
-        self._terms = terms
-        self._nested = any(key.vr == b"SQ" for key in filters.values())
         self._number = 0
-        self._silent = dict.fromkeys(filters, 0)
+        self._silent = dict.fromkeys(keys, 0)
         self._unusable = 0
         self._dropped: list[str] = []
         self._contradicted: dict[int, None] = {}
 
-    def take(self, data: bytes | None, syntax: TransferSyntax) -> dict[int, str] | None:
-        """Return the unique keys and counts of an answer by tag, None if dropped or unusable.
-
-        What an unreadable answer stands for is unknown, as if it had no unique key.
-        """
-        try:
-            found = values_of(data or b"", syntax) if self._nested else _values(data or b"", syntax)
-        except DataSetError as error:
-            _log.warning("an answer to C-FIND at level %s cannot be read: %s", self._level, error)
-            found = {}
+    def count(self) -> None:
+        """Count an answer."""
         self._number += 1
-        match = {tag: _text(found[tag]) for tag in _RETURNED if tag in found}
-        contradicted = [tag for tag, named in self._named.items() if self._contradicts(match.get(tag, ""), named)]
-        contradicted += self._unmatched(found) if self._filters else ()
-        if contradicted:
-            self._contradicted.update(dict.fromkeys(contradicted))
-            self._dropped.append(match.get(self._own, ""))
-            return None
-        if not is_usable(match.get(self._own, "") or "\\", patient=self._own == PATIENT_ID):
-            self._unusable += 1
-            return None
-        return match
 
-    @staticmethod
-    def _contradicts(value: str, named: frozenset[str]) -> bool:
-        """Return True if a unique key is none of those sent, or is absent where wild cards may have matched others."""
-        return value not in named if value else any("*" in one or "?" in one for one in named)
+    def count_silent(self, tag: int) -> None:
+        """Count an answer without a value for a key; a tag that is not of ``keys`` does not count."""
+        if tag in self._silent:
+            self._silent[tag] += 1
 
-    def _unmatched(self, found: Mapping[int, bytes]) -> list[int]:
-        """Return the keys that an answer does not match; an absent value matches no key."""
-        character_set = found.get(SPECIFIC_CHARACTER_SET, b"")
-        terms = terms_of(character_set) if character_set else ("",)
-        unmatched = []
-        for tag, key in self._filters.items():
-            value = found.get(tag, b"")
-            if is_empty(value):
-                self._silent[tag] += 1
-                unmatched.append(tag)
-            elif not matches(key, value, terms, self._terms):
-                unmatched.append(tag)
-        return unmatched
+    def drop(self, uid: str, contradicted: Iterable[int]) -> None:
+        """Record an answer that contradicts keys."""
+        self._contradicted.update(dict.fromkeys(contradicted))
+        self._dropped.append(uid)
+
+    def count_unusable(self) -> None:
+        """Count an answer without a usable unique key."""
+        self._unusable += 1
 
     @property
     def dropped(self) -> int:
@@ -119,37 +125,85 @@ class Answers:
                 hint="leave the key out, or use one that the archive supports",
                 tags=frozenset(ignored),
             )
-        if self._dropped:
+        if number := len(self._dropped):
             named = ", ".join(uid for uid in self._dropped[:_NAMED] if uid)
-            more = f" ... and {len(self._dropped) - _NAMED} more" if len(self._dropped) > _NAMED else ""
-            number = len(self._dropped)
+            more = f" ... and {number - _NAMED} more" if number > _NAMED else ""
             _log.warning(
                 "dropped %d answer%s to C-FIND at level %s that contradict%s %s: %s%s",
                 *(number, "" if number == 1 else "s", self._level, "s" if number == 1 else ""),
                 *(names(self._contradicted), named, more),
             )
-        if self._unusable:
-            number = self._unusable
+        if number := self._unusable:
             raise InventoryError(
                 f"{number} answer{'' if number == 1 else 's'} to C-FIND at level {self._level} "
-                f"ha{'s' if number == 1 else 've'} no usable {keyword(self._own)}"
+                f"ha{'s' if number == 1 else 've'} no usable {keyword(UNIQUE_KEYS[self._level])}"
             )
+
+
+class Answers:
+    """The answers to one C-FIND of an inventory, each compared with the keys sent.
+
+    ``values``: unique keys; ``filters``: the other keys; ``terms``: their character set.
+    """
+
+    def __init__(
+        self, level: str, values: Mapping[int, str], filters: Mapping[int, Key], terms: tuple[str, ...]
+    ) -> None:
+        self._level = level
+        self._own = UNIQUE_KEYS[level]
+        self._named = {
+            tag: frozenset((value,) if tag == PATIENT_ID else listed(value)) for tag, value in values.items() if value
+        }
+        self._filters = filters
+        self._terms = terms
+        self._nested = any(key.vr == b"SQ" for key in filters.values())
+        self.doubts = Doubts(level, filters)
+
+    def take(self, data: bytes, syntax: TransferSyntax) -> dict[int, str] | None:
+        """Return the unique keys and counts of an answer by tag, None if dropped or unusable.
+
+        What an unreadable answer stands for is unknown, as if it had no unique key.
+        """
+        try:
+            found = values_of(data, syntax) if self._nested else _values(data, syntax)
+        except DataSetError as error:
+            _log.warning("an answer to C-FIND at level %s cannot be read: %s", self._level, error)
+            found = {}
+        self.doubts.count()
+        match = {tag: _text(found[tag]) for tag in _RETURNED if tag in found}
+        contradicted = [tag for tag, named in self._named.items() if self._contradicts(match.get(tag, ""), named)]
+        contradicted += self._unmatched(found) if self._filters else ()
+        if not is_usable(match.get(self._own, "") or "\\", patient=self._own == PATIENT_ID):
+            self.doubts.count_unusable()
+            return None
+        if contradicted:
+            self.doubts.drop(match[self._own], contradicted)
+            return None
+        return match
+
+    @staticmethod
+    def _contradicts(value: str, named: frozenset[str]) -> bool:
+        """Return True if a unique key is none of those sent, or is absent where wild cards may have matched others."""
+        return value not in named if value else any("*" in one or "?" in one for one in named)
+
+    def _unmatched(self, found: Mapping[int, bytes]) -> list[int]:
+        """Return the keys that an answer does not match; an absent value matches no key."""
+        character_set = found.get(SPECIFIC_CHARACTER_SET, b"")
+        terms = terms_of(character_set) if character_set else ("",)
+        unmatched = []
+        for tag, key in self._filters.items():
+            value = found.get(tag, b"")
+            if is_empty(value):
+                self.doubts.count_silent(tag)
+                unmatched.append(tag)
+            elif not matches(key, value, terms, self._terms):
+                unmatched.append(tag)
+        return unmatched
 
 
 def names(tags: Iterable[int]) -> str:
     """Return the keywords of tags as text."""
     return " and ".join(map(keyword, tags))
-
-
-def check_final(response: FindResponse, level: str, number: int) -> None:
-    """Raise ``InventoryError`` for a final response other than success after a number of answers."""
-    if response.status_class is not StatusClass.SUCCESS:
-        comment = f": {response.error_comment}" if response.error_comment else ""
-        after = f" after {number} answer{'' if number == 1 else 's'}" if number else ""
-        raise InventoryError(
-            f"the archive answers C-FIND at level {level} with status 0x{response.status:04x} "
-            f"({response.status_name}{comment}){after}"
-        )
 
 
 def _values(data: bytes, syntax: TransferSyntax) -> dict[int, bytes]:

@@ -18,30 +18,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import STUDY_ROOT_FIND
 from movescu.dimse.status import StatusClass
-from movescu.errors import (
-    FindNotOfferedError,
-    IgnoredKeyError,
-    InventoryError,
-    NoPresentationContextError,
-)
+from movescu.errors import FindNotOfferedError, IgnoredKeyError, InventoryError
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.scope import LEVELS, Scope, is_usable
 from movescu.query.selection import too_many_studies
-from movescu.retrieve.answers import COUNTS, Answers, check_final, names
+from movescu.retrieve.answers import COUNTS, Answers, Responses, names
 from movescu.retrieve.config import BATCH, MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from movescu.retrieve.association import ArchiveAssociation
-    from movescu.services.find import FindResponse
 
 _log: Final = logger_of("movescu.retrieve")
-
-MAXIMUM: Final = 1_000_000
-"""Highest number of objects in an inventory and of answers to a query: some archives never stop."""
 
 _PATIENT, _STUDY, _SERIES, _IMAGE = UNIQUE_KEYS.values()
 _MODALITIES_IN_STUDY: Final = 0x00080061
@@ -148,7 +139,7 @@ class Catalogue:
             _log.info("the archive does not tell the number of objects of study %s: %s", place.study, error)
 
     def _compare(self, place: Place, uid: str, number: int) -> None:
-        """Note a gap if the archive lists fewer objects of a study or series than it counts."""
+        """Record a gap if the archive lists fewer objects of a study or series than it counts."""
         counted = self._counts.get(uid, 0)
         if counted > number and place not in self._gaps:
             what = "series" if place.series else "study"
@@ -234,31 +225,24 @@ class Catalogue:
         values = {tag: value for tag, value in values.items() if tag not in filters}
         answers = Answers(level, values, filters, self._scope.identifier.terms)
         identifier = identifier_for(level, values, self._scope, filters, COUNTS.get(level, 0))
-        number, final = 0, None
-        try:
-            for number, (response, context) in enumerate(self._session.find(self._class, identifier)):
-                if number >= MAXIMUM:
-                    raise InventoryError(f"the archive sends more than {MAXIMUM} answers to one C-FIND")
-                if response.status_class is not StatusClass.PENDING:
-                    final = response  # raised after the loop: leaving it early aborts the association
-                elif match := answers.take(response.identifier, context.transfer_syntax):
-                    self._note_count(level, match)
-                    yield match
-        except NoPresentationContextError as error:
-            raise InventoryError(str(error)) from error
-        if final is not None:
-            self._check(final, level, number, named=len(own.split("\\")) if own else 0)
-        answers.end()
-        self.dropped += answers.dropped
+        responses = Responses(self._session, self._class, identifier)
+        for data, syntax in responses:
+            if match := answers.take(data, syntax):
+                self._note_count(level, match)
+                yield match
+        self._check(responses, level, named=len(own.split("\\")) if own else 0)
+        answers.doubts.end()
+        self.dropped += answers.doubts.dropped
 
-    def _check(self, final: FindResponse, level: str, number: int, *, named: int) -> None:
+    def _check(self, responses: Responses, level: str, *, named: int) -> None:
         """Raise ``InventoryError`` for a failure, or if there may be more matches than the answers.
 
-        ``number``: of answers. ``named``: number of unique key values in the query.
+        ``named``: number of unique key values in the query.
         """
-        if final.status_class is not StatusClass.SUCCESS:
+        number, final = responses.number, responses.final
+        if final is not None and final.status_class is not StatusClass.SUCCESS:
             self._cap = max(self._cap, number)
-        check_final(final, level, number)
+        responses.check(level)
         if number and number == self._cap and number != named:
             raise InventoryError(
                 f"the archive seems to send at most {number} answers to a query: its list at level {level} may "

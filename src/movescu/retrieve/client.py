@@ -439,7 +439,7 @@ class Client:
             self._unfinished[id(one)] = one
 
     def end(self, one: Retrieve) -> None:
-        """Note that a retrieve receives no more objects."""
+        """Record that a retrieve receives no more objects."""
         with self._lock:
             self._running.pop(id(one), None)
 

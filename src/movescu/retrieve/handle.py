@@ -45,7 +45,7 @@ if TYPE_CHECKING:
             """Register a running retrieve. Return True if it is the only one."""
 
         def end(self, one: Retrieve) -> None:
-            """Note that a retrieve receives no more objects."""
+            """Record that a retrieve receives no more objects."""
 
         def expect(self, one: Retrieve) -> None:
             """Have ``close`` end a retrieve that is about to run. Raise ``UsageError`` if closed."""

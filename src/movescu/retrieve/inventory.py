@@ -11,7 +11,8 @@ from movescu._runtime.late_log import logger_of
 from movescu.errors import InventoryError
 from movescu.query.levels import UNIQUE_KEYS
 from movescu.query.scope import Scope
-from movescu.retrieve.catalogue import FIELDS, MAXIMUM, Catalogue, Place, identifier_for
+from movescu.retrieve.answers import MAXIMUM
+from movescu.retrieve.catalogue import FIELDS, Catalogue, Place, identifier_for
 from movescu.retrieve.config import BATCH
 
 if TYPE_CHECKING:

@@ -20,13 +20,10 @@ from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
 from movescu.dataset.values import key_vr, pad
 from movescu.dictionary.uids import PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
-from movescu.dimse.status import StatusClass
 from movescu.errors import (
     DataSetError,
     FindNotOfferedError,
     IgnoredKeyError,
-    InventoryError,
-    NoPresentationContextError,
     PeerError,
 )
 from movescu.query.identifier import Identifier
@@ -35,25 +32,22 @@ from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.match import COUNTS, RETURN_KEYS, Attribute, Match, attributes_of, count_attribute
 from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
 from movescu.query.python_keys import query_of
-from movescu.query.scope import LEVELS, Scope, is_usable, keyword, level_of
+from movescu.query.scope import LEVELS, Scope, is_usable, level_of
 from movescu.query.selection import most_studies, pattern_of, too_many_studies
-from movescu.retrieve.answers import check_final, names
+from movescu.retrieve.answers import Doubts, Responses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from movescu.dictionary.uids import TransferSyntax
     from movescu.query.python_keys import Keys
     from movescu.query.selection import Selection
     from movescu.retrieve.association import ArchiveAssociation
-    from movescu.services.find import FindResponse
 
 _log: Final = logger_of("movescu.retrieve")
 
-MOST_ANSWERS: Final = 1_000_000
-"""Highest number of answers to one query: some archives never stop."""
 MODALITIES_IN_STUDY: Final = 0x00080061
 
-_NAMED: Final = 5  # dropped answers that a warning names
 _MODEL_OF: Final = {PATIENT_ROOT_FIND: "PATIENT", STUDY_ROOT_FIND: "STUDY", PATIENT_STUDY_ONLY_FIND: "PSONLY"}
 _ORDER: Final = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND)
 
@@ -221,27 +215,14 @@ class Search:
     ) -> Iterator[Match]:
         """Send one C-FIND and yield the matches among its answers."""
         upper = frozenset(UNIQUE_KEYS[name] for name in self._levels[: self._levels.index(level)])
-        answers = _Answers(level, {tag: self._test(key) for tag, key in keys.items()}, above, upper, self._terms)
+        answers = _Matches(level, {tag: self._test(key) for tag, key in keys.items()}, above, upper, self._terms)
         identifier = self._identifier(level, keys, wanted)
-        final: FindResponse | None = None
-        number = 0
-        try:
-            for number, (response, context) in enumerate(self._session.find(self._class, identifier), start=1):
-                if number > MOST_ANSWERS:
-                    raise InventoryError(f"the archive sends more than {MOST_ANSWERS} answers to one C-FIND")
-                if response.status_class is not StatusClass.PENDING:
-                    final = response  # raised after the loop: leaving it early aborts the association
-                elif response.identifier and (
-                    match := answers.take(attributes_of(response.identifier, context.transfer_syntax))
-                ):
-                    yield match
-        except DataSetError as error:
-            raise InventoryError(f"an answer to C-FIND at level {level} cannot be read: {error}") from error
-        except NoPresentationContextError as error:
-            raise InventoryError(str(error)) from error
-        if final is not None:
-            check_final(final, level, number - 1)
-        answers.end()
+        responses = Responses(self._session, self._class, identifier)
+        for data, syntax in responses:
+            if match := answers.take(data, syntax):
+                yield match
+        responses.check(level)
+        answers.doubts.end()
 
     def _test(self, key: Key) -> Key:
         """Return the key that answers are compared with: a pattern, where patterns are meant."""
@@ -285,8 +266,8 @@ class Search:
 _NOT_RETURNED: Final = frozenset((LEVEL, SPECIFIC_CHARACTER_SET, *UNIQUE_KEYS.values()))
 
 
-class _Answers:
-    """The answers to one C-FIND, each compared with the keys sent.
+class _Matches:
+    """The answers to one C-FIND as matches, each compared with the keys sent.
 
     ``upper``: tags of the unique keys of the levels above, which answers need not have. ``terms``: character set of
     the keys.
@@ -305,29 +286,29 @@ class _Answers:
         self._keys = {tag: key for tag, key in keys.items() if not (is_universal(key) and tag != self._own)}
         self._above = {} if above is None else above.attributes
         self._seen: set[str] = set()
-        self._number = 0
         self._upper = upper
         self._terms = terms
-        self._silent = dict.fromkeys((tag for tag in self._keys if tag != self._own and tag not in upper), 0)
-        self._unusable = 0
-        self._dropped: list[str] = []
-        self._contradicted: dict[int, None] = {}
+        self.doubts = Doubts(level, (tag for tag in self._keys if tag != self._own and tag not in upper))
 
-    def take(self, found: Mapping[int, Attribute]) -> Match | None:
-        """Return the match of an answer, None if it is dropped."""
-        self._number += 1
+    def take(self, data: bytes, syntax: TransferSyntax) -> Match | None:
+        """Return the match of an answer, None if it is dropped; an unreadable answer has no unique key."""
+        try:
+            found = attributes_of(data, syntax)
+        except DataSetError as error:
+            _log.warning("an answer to C-FIND at level %s cannot be read: %s", self._level, error)
+            found = {}
+        self.doubts.count()
         contradicted = [tag for tag in self._keys if not self._agrees(tag, found.get(tag))]
         attributes = {**self._above, **found}
         for tag in self._above:  # an entity's own empty attribute hides none of the entity above
             if tag in found and is_empty(found[tag].value):
                 attributes[tag] = self._above[tag]
         match = Match(self._level, attributes)
-        if contradicted:
-            self._contradicted.update(dict.fromkeys(contradicted))
-            self._dropped.append(match.uid)
-            return None
         if not is_usable(match.uid or "\\", patient=self._own == PATIENT_ID):
-            self._unusable += 1
+            self.doubts.count_unusable()
+            return None
+        if contradicted:
+            self.doubts.drop(match.uid, contradicted)
             return None
         if match.uid in self._seen:
             return None
@@ -338,38 +319,12 @@ class _Answers:
         """Return True if an answer matches a key; unique keys of the levels above may be missing from it."""
         key, value = self._keys[tag], b"" if found is None else found.value
         if is_empty(value) and not is_universal(key):
-            if tag in self._silent:
-                self._silent[tag] += 1
+            self.doubts.count_silent(tag)
             return tag in self._upper
         terms = ("",) if found is None else found.terms
         if tag in self._upper and found is not None and not value.isascii():  # the bytes of the level above, sent back
             return is_universal(key) or key.value == value.strip(b"\0 ")
         return matches(key, value, terms, self._terms)
-
-    def end(self) -> None:
-        """Warn of dropped answers. Raise ``IgnoredKeyError`` if no answer had a value for a key.
-
-        Raise ``InventoryError`` for answers without a usable unique key: what they stand for is unknown.
-        """
-        ignored = [tag for tag, number in self._silent.items() if self._number and number == self._number]
-        if ignored:
-            raise IgnoredKeyError(
-                f"the archive ignores {names(ignored)} at level {self._level}: the matches of the request are unknown",
-                hint="leave the key out, or use one that the archive supports",
-            )
-        if number := len(self._dropped):
-            named = ", ".join(uid for uid in self._dropped[:_NAMED] if uid)
-            more = f" ... and {number - _NAMED} more" if number > _NAMED else ""
-            _log.warning(
-                "dropped %d answer%s to C-FIND at level %s that contradict%s %s: %s%s",
-                *(number, "" if number == 1 else "s", self._level, "s" if number == 1 else ""),
-                *(names(self._contradicted), named, more),
-            )
-        if number := self._unusable:
-            raise InventoryError(
-                f"{number} answer{'' if number == 1 else 's'} to C-FIND at level {self._level} "
-                f"ha{'s' if number == 1 else 've'} no usable {keyword(self._own)}"
-            )
 
 
 def _unique_key(tag: int, value: str, match: Match | None = None) -> Key:

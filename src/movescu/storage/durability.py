@@ -69,7 +69,7 @@ class Flusher:
         self._syncfs: Callable[[int], None] | None = None
 
     def written(self, fd: int, name: str, size: int) -> None:
-        """Note that a file of ``size`` bytes is about to get its name, a path below the directory."""
+        """Record that a file of ``size`` bytes is about to get its name, a path below the directory."""
         if self._durability is Durability.OBJECT:
             files.fsync(fd)
         elif self._durability is Durability.END:
@@ -79,7 +79,7 @@ class Flusher:
                 files.fsync(fd)
 
     def relied_on(self, fd: int, name: str, size: int) -> None:
-        """Note a file of an earlier run, which may have ended before it was flushed."""
+        """Record a file of an earlier run, which may have ended before it was flushed."""
         if self._durability is not Durability.OFF:
             with self._lock:
                 alone = self._remember(name, size)
@@ -87,7 +87,7 @@ class Flusher:
                 files.fsync(fd)
 
     def named(self, folder: int, fd: int = -1) -> None:
-        """Note that a file was given its name in ``folder``, an open folder that is itself flushed.
+        """Record that a file was given its name in ``folder``, an open folder that is itself flushed.
 
         ``fd``: the file, if it had no name before: btrfs does not flush an unnamed file before Linux 6.17, and reports
         success.

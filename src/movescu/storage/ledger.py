@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu.errors import DataSetError
 from movescu.storage import files
 from movescu.storage.index.examination import defect_of, study_in, whole_instance_in
 
@@ -65,7 +64,7 @@ class Ledger:
             _log.warning("object %s is stored, but not whole: %s", uid, defect)
 
     def kept(self, uid: str, path: str) -> None:
-        """Note the file of an object, a path below the directory."""
+        """Record the file of an object, a path below the directory."""
         status = self._directory.status(path)
         with self._lock:
             self._files[uid] = (
@@ -135,12 +134,7 @@ class Ledger:
             fd = self._directory.open_file(path)
         except OSError:
             return None
-        try:
-            return whole_instance_in(fd)
-        except (DataSetError, OSError):
-            return None
-        finally:
-            files.close(fd)
+        return whole_instance_in(fd)
 
 
 def _state(status: os.stat_result) -> _State:

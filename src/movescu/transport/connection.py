@@ -227,7 +227,7 @@ class Connection:
             self._trace("P-DATA-TF of", self._indications)
 
     def leave(self, now: float) -> None:
-        """Note that another thread awaits the peer's next byte, and will ``take`` it."""
+        """Record that another thread awaits the peer's next byte, and will ``take`` it."""
         self.last_activity = now
         self.waiting = True
 

@@ -106,7 +106,7 @@ class Patience(Deadline):
         self._cancelled: float | None = None
 
     def cancelled(self) -> None:
-        """Note that C-CANCEL was sent; from now on the archive may be silent for ``CANCEL_SECONDS`` only.
+        """Record that C-CANCEL was sent; from now on the archive may be silent for ``CANCEL_SECONDS`` only.
 
         An archive that honours C-CANCEL responds soon; the objects of one that does not are still received.
         """

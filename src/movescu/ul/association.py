@@ -283,7 +283,7 @@ class Association:
     # -- the transport connection and the timer --------------------------------------------------------------------
 
     def transport_connected(self, now: float) -> None:
-        """Note that the connection is open: confirmed (Evt2) after ``associate_request``, else indicated (Evt5)."""
+        """Record that the connection is open: confirmed (Evt2) after ``associate_request``, else indicated (Evt5)."""
         self._now = now
         if self.state is State.STA4:
             self._perform(Event.TRANSPORT_CONFIRMATION, pdu=self._request)  # AE-2
@@ -291,7 +291,7 @@ class Association:
             self._perform(Event.TRANSPORT_INDICATION)  # AE-5
 
     def transport_closed(self, now: float) -> list[Indication]:
-        """Note that the connection was closed or lost (Evt17)."""
+        """Record that the connection was closed or lost (Evt17)."""
         self._now = now
         if self.state is not State.STA1:
             self._perform(Event.TRANSPORT_CLOSED)  # AA-4, AA-5, AR-5
@@ -299,7 +299,7 @@ class Association:
         return self._take_indications()
 
     def artim_expired(self, now: float) -> list[Indication]:
-        """Note that ``artim_deadline`` has passed (Evt18)."""
+        """Record that ``artim_deadline`` has passed (Evt18)."""
         self._now = now
         self._perform(Event.ARTIM_EXPIRED)  # AA-2
         return self._take_indications()

@@ -110,7 +110,7 @@ class FollowUp:
         return os.path.join(self._directory, self._paths[sop_instance_uid])
 
     def on_whole(self, sop_instance_uid: str, path: str) -> None:
-        """Note an object that was stored or found whole; see ``Target``."""
+        """Record an object that was stored or found whole; see ``Target``."""
         if self._commands:
             self._paths[sop_instance_uid] = path
         if self._manifest is not None:

@@ -22,6 +22,7 @@ from movescu.cli.output.progress import (
     Display,
     ProgressState,
     callback_of,
+    shown,
     status_text,
 )
 from movescu.cli.output.quantities import entries_text, objects_text, size_text, time_text
@@ -102,13 +103,10 @@ class ListProgress(Observer):
     def shown(self, runner: Runner) -> Iterator[None]:
         """Show the display during the block, and the summary after it."""
         self._runner = runner
-        if self._display is not None:
-            self._display.start()
         try:
-            yield
+            with shown(self._display):
+                yield
         finally:
-            if self._display is not None:
-                self._display.stop()
             self._conclude()
 
     # -- what happens --------------------------------------------------------------------------------------------------
@@ -130,12 +128,12 @@ class ListProgress(Observer):
             self._log_end(event)
 
     def listed(self, objects: int, missing: int, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Note how many objects an entry needs; a later list counts from what is stored."""
+        """Record how many objects an entry needs; a later list counts from those stored."""
         if row is not None and (running := self._running.get(row)) is not None:
             running.needed = self._needed[row] = missing + running.stored
 
     def requested(self, row: int | None) -> None:
-        """Note that the archive has to connect now."""
+        """Show the wait for the archive to connect."""
         if row is not None and (running := self._running.get(row)) is not None:
             running.activity = callback_of(self._config)
 
@@ -162,12 +160,12 @@ class ListProgress(Observer):
                 running.do("")
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Note a final response."""
+        """Record a final response."""
         if response.status_class is not StatusClass.PENDING:
             self._do(row, "waiting for objects that are on their way")
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Note the pause before another attempt."""
+        """Show the pause before another attempt."""
         self._do(row, f"attempt {attempt} begins in {pause:.0f} s")
 
     def _do(self, row: int | None, words: str) -> None:

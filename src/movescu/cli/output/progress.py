@@ -105,26 +105,21 @@ class Progress(Observer):
     def shown(self, tally: Tally) -> Iterator[None]:
         """Show the display during the block and the summary line after it; ``tally``: of arriving objects."""
         self._tally = tally
-        if self._display is not None:
-            self._display.start()
-        try:
+        with shown(self._display):
             yield
-        finally:
-            if self._display is not None:
-                self._display.stop()
         streams.write(sys.stderr, f"{self.summary()}\n")
 
     def archive(self, state: str, config: Config, error: MovescuError | None = None) -> None:  # noqa: ARG002 - of its base
-        """Note that the association with the archive is open."""
+        """Show that the association with the archive is open."""
         if state == "opened":
             self._do("querying the archive (C-FIND)" if config.retry.lists else "")
 
     def requested(self, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Note that the archive has to connect now."""
+        """Show the wait for the archive to connect."""
         self._activity, self._quiet_from = callback_of(self._config), self._tally.arrived
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Note the pause before another attempt."""
+        """Show the pause before another attempt."""
         self._do(f"attempt {attempt} begins in {pause:.0f} s")
 
     @contextlib.contextmanager
@@ -190,6 +185,19 @@ class Progress(Observer):
             if state.size and state.seconds:
                 text += f" ({size_text(state.size / state.seconds)}/s)"
         return f"{text}, {state.failed} failed" if state.failed else text
+
+
+@contextlib.contextmanager
+def shown(display: Display | None) -> Iterator[None]:
+    """Show a display, if there is one, during the block."""
+    if display is None:
+        yield
+        return
+    display.start()
+    try:
+        yield
+    finally:
+        display.stop()
 
 
 class Display:

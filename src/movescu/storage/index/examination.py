@@ -91,18 +91,18 @@ def whole_instance(path: str, directory: int) -> str | None:
         fd = files.openat(path, _OPEN, dir_fd=directory)
     except OSError:
         return None
+    return whole_instance_in(fd)
+
+
+def whole_instance_in(fd: int) -> str | None:
+    """Return the SOP instance UID of the object in an open file, None as ``whole_instance``, and close the file."""
     try:
-        return whole_instance_in(fd)
+        status = files.fstat(fd)
+        return _whole(fd, status.st_size) if stat.S_ISREG(status.st_mode) else None
     except (DataSetError, OSError):
         return None
     finally:
         files.close(fd)
-
-
-def whole_instance_in(fd: int) -> str | None:
-    """Return the SOP instance UID of the whole object in an open file, None if it has none. Raise ``DataSetError``."""
-    status = files.fstat(fd)
-    return _whole(fd, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
 
 def defect_of(fd: int, uid: str, syntax: TransferSyntax, *, parsed: bool) -> str:
@@ -221,7 +221,7 @@ class _ContentReader(IdentityReader):
         return len(self._sides) == 2
 
     def element(self, tag: int, vr: bytes, value: Buffer, big: bool) -> None:  # noqa: FBT001 - see Handler
-        """Note the size and the pixels."""
+        """Record the size and the pixels."""
         super().element(tag, vr, value, big)
         if not self._depth:
             if tag in (ROWS, COLUMNS) and any(value):
@@ -229,7 +229,7 @@ class _ContentReader(IdentityReader):
             self.content |= tag in CONTENT and len(value) > 0
 
     def begin(self, tag: int, vr: bytes, length: int, big: bool) -> None:  # noqa: FBT001 - see Handler
-        """Note the pixels."""
+        """Record the pixels."""
         super().begin(tag, vr, length, big)
         self.content |= tag in CONTENT and not self._depth
 
@@ -238,7 +238,7 @@ class _ContentReader(IdentityReader):
         self._fragments = 0 if tag in CONTENT and not self._depth else -1
 
     def begin_fragment(self, length: int) -> None:
-        """Note the pixels: any fragment after the offset table."""
+        """Record the pixels: any fragment after the offset table."""
         self.content |= self._fragments > 0 and length > 0
         self._fragments += self._fragments >= 0
 

@@ -84,7 +84,7 @@ class Index(Protocol):
         """Return what ``flushed`` needs: the objects added so far."""
 
     def flushed(self, batch: object = None) -> None:
-        """Note that the files of these objects are on the disk. Default: of all added objects."""
+        """Record that the files of these objects are on the disk. Default: of all added objects."""
 
     def saving(self) -> contextlib.AbstractContextManager[Callable[[sqlite3.Connection], None]]:
         """Save the added objects with a transaction of another user of the database, begun in the block."""
@@ -367,7 +367,7 @@ class KeptIndex:
         return state if state is not None and state[:-1] == added.state else None
 
     def flushed(self, batch: object = None) -> None:
-        """Note that the files of the objects added before ``begin_flush`` are on the disk, in the next commit."""
+        """Record that the files of the objects added before ``begin_flush`` are on the disk, in the next commit."""
         batch = batch if isinstance(batch, Batch) else self.begin_flush()
         with self._using, self._changed:
             if batch.run and not batch.flushed:
@@ -389,7 +389,7 @@ class KeptIndex:
             files.close(self._directory)
 
     def _settle(self) -> None:
-        """Note the state of the folders of added objects if they have nothing that the index does not know."""
+        """Record the state of the folders of added objects if they have nothing that the index does not know."""
         settled = []
         for folder in self._touched:
             state = folder_state(folder, self._directory)
