@@ -50,6 +50,7 @@ pages: $(VENV)/.run
 	$(BIN)/python tools/make_manual.py
 	$(BIN)/python tools/make_options_page.py
 	$(BIN)/python tools/make_reliability_table.py
+	$(BIN)/python tools/make_matrix_table.py
 	$(BIN)/python tools/make_api_page.py
 
 demo: $(VENV)/.run

@@ -128,8 +128,8 @@ def running(*arguments: object, folder: Path, prefix: Sequence[str] = (), progra
         handle.kill()
 
 
-def movescu(*arguments: object, folder: Path, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
-    """Run our command in ``folder`` and hold it to its exit code; ``prefix`` is a command that runs it."""
+def movescu(*arguments: object, folder: Path, code: int | None = 0, prefix: Sequence[str] = ()) -> Outcome:
+    """Run our command in ``folder``, hold it to its exit code, None for any; ``prefix`` is a command that runs it."""
     with open(os.memfd_create("output"), "w+b") as output, open(os.memfd_create("log"), "w+b") as log:
         process = _start(OURS, arguments, folder, prefix, output.fileno(), log.fileno())
         try:
