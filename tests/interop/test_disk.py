@@ -109,6 +109,14 @@ def test_image_without_its_pixels_is_requested_again_and_not_believed(
     run(setting, [setting.made[0]], "--layout", layout, "--resume", code=0)
 
 
+def test_command_for_a_study_does_not_run_if_an_object_is_not_whole_on_the_disk(
+    setting: Setting, tmp_path: Path
+) -> None:
+    cut, ran = changed(setting.made[0], tmp_path, cut_before_pixels), tmp_path / "ran"
+    run(setting, [cut], "--verify", "--on-study", f"touch {ran}", code=63)
+    assert not ran.exists()
+
+
 @pytest.mark.row("81")
 def test_object_of_another_uid_is_refused_with_verify_in_bit_preserving_mode(setting: Setting) -> None:
     claimed, other = setting.made[0], setting.made[1]

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from movescu.query.identifier import Identifier
     from movescu.retrieve.parts import Part
     from movescu.retrieve.request_state import RequestState
-    from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.retrieve")
 
@@ -126,12 +125,12 @@ class Hooks:
 
     # -- during the retrieve -------------------------------------------------------------------------------------------
 
-    def enter(self, states: Iterable[RequestState], result: Result, row: int | None = None) -> None:
+    def enter(self, states: Iterable[RequestState], row: int | None = None) -> None:
         """Have the commands run for the studies and series that a retrieve proved complete, and flushed.
 
         Wait while the queue is full. Raise ``StoreError`` if the journal fails.
         """
-        for state in () if result.evidence.unflushed else states:
+        for state in states:
             if not is_complete(state):
                 continue
             if state.inventory is None:

@@ -318,7 +318,7 @@ class Runner:
         for repeated in self._repeated.get(row.number, ()):
             self._on_row(RowResult(repeated, outcome, result, told, same_as=row.number))
         if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
-            self._hooks.enter(retrieve.states, result, row.number)  # may wait for other commands
+            self._hooks.enter(retrieve.states, row.number)  # may wait for other commands
 
 
 def _lacks_resources(result: Result | None, error: MovescuError | None) -> bool:

@@ -64,8 +64,6 @@ if TYPE_CHECKING:
 
 
 _log: Final = logger_of("movescu.retrieve")
-
-_REPORTED: Final = 1000  # objects not whole on the disk that are reported with the reason
 _ABORT_SECONDS: Final = 10.0
 """Seconds. Wait for a cancelled retrieve before it loses the archive."""
 _LAST_SECONDS: Final = 2.0
@@ -220,8 +218,7 @@ class Retrieve:
         """
         from movescu.retrieve.parts import is_complete, parts_of  # late: needed by few
 
-        if self.result().evidence.unflushed:
-            return
+        self.result()  # raises the error of a retrieve that has failed
         for state in self.states:
             if state.inventory is not None and is_complete(state):
                 yield from parts_of(state.inventory, level)
@@ -365,33 +362,27 @@ class Retrieve:
 
     def _judged(self) -> Result:
         """Flush the target, check the objects in it, and return the result."""
+        failure = None if self._target is None else self._check_disk(self._target)
         result = joined(self.states, self._client.server.rejected)
-        if self.cancelled and not self.states:
-            result = replace(result, evidence=replace(result.evidence, cancelled=True))
-        if self._target is not None:
-            try:
-                self._target.flush()
-                result = self._checked(self._target, result)
-            except StoreError as error:
-                evidence = replace(result.evidence, unflushed=True)
-                result = replace(result, evidence=evidence, errors=(*result.errors, str(error)))
-        return result
+        if not self.states:  # cancelled before the first request
+            evidence = replace(result.evidence, cancelled=self.cancelled, unflushed=failure is not None)
+            result = replace(result, evidence=evidence)
+        return result if failure is None else replace(result, errors=(*result.errors, str(failure)))
 
-    def _checked(self, target: Target, result: Result) -> Result:
-        """Count the objects as missing that the target does not have as they were stored."""
-        objects: dict[str, str] = {}
-        for state in self.states:
-            listed = {} if state.inventory is None else state.inventory.objects
-            objects.update((uid, listed[uid].study if uid in listed else "") for uid in state.here)
-        lost = target.check(objects)
-        for uid, reason in lost.items():
-            _log.error("incomplete: SOP instance %s is not whole on the disk: %s", uid, reason)
-        if not lost:
-            return result
-        evidence = replace(result.evidence, missing=result.evidence.missing + len(lost))
-        missing = tuple(sorted({*result.missing_uids, *lost}))
-        failures = {**result.failures, **dict(list(lost.items())[:_REPORTED])}
-        return replace(result, evidence=evidence, missing_uids=missing, failures=failures)
+    def _check_disk(self, target: Target) -> StoreError | None:
+        """Flush the target and find objects that it does not have as they were stored; return the error of the disk."""
+        try:
+            target.flush()
+            for state in self.states:
+                listed = {} if state.inventory is None else state.inventory.objects
+                state.lost = target.check({uid: listed[uid].study if uid in listed else "" for uid in state.here})
+                for uid, reason in state.lost.items():
+                    _log.error("incomplete: SOP instance %s is not whole on the disk: %s", uid, reason)
+        except StoreError as error:
+            for state in self.states:
+                state.unflushed = True
+            return error
+        return None
 
 
 def settle(retrieves: Sequence[Retrieve], seconds: float, *, abort: bool) -> None:

@@ -8,6 +8,8 @@ then, its evidence stands, whatever later attempts bring.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from movescu._runtime.record import Record, replace
 from movescu.retrieve.config import BATCH
 from movescu.retrieve.evidence import Evidence
@@ -18,11 +20,14 @@ from movescu.retrieve.tally import Round, Tally, delivered_of, failed_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Final
 
     from movescu.errors import PeerError
     from movescu.retrieve.inventory import Inventory
     from movescu.services.move import MoveResponse
     from movescu.ul.negotiation import RejectedClass
+
+_REPORTED: Final = 1000  # objects of a request that are not whole any more and are reported with the reason
 
 
 class Statement(Record):
@@ -88,6 +93,10 @@ class RequestState:
         """Why a wanted inventory could not be queried, or not completely; else empty."""
         self.hopeless = False
         """Whether there is no inventory and another attempt would not get one."""
+        self.lost: dict[str, str] = {}
+        """Why objects are not whole in the target any more, by SOP instance UID; known at the end."""
+        self.unflushed = False
+        """Whether stored objects could not be flushed to the disk."""
         self.nothing_found = False
         """Whether an inventory was wanted and the archive has nothing for the keys."""
 
@@ -100,7 +109,12 @@ class RequestState:
     def here(self) -> set[str]:
         """SOP instance UIDs of the objects known to be in the target."""
         listed = set() if self.inventory is None else self.inventory.objects.keys() - self.missing
-        return listed | (self.tally.uids or set())
+        return (listed | (self.tally.uids or set())) - self.lost.keys()
+
+    @property
+    def missing_uids(self) -> set[str]:
+        """SOP instance UIDs of the objects that were not stored, or are not whole any more."""
+        return self.missing | self.lost.keys()
 
     def note(self, evidence: Evidence, responses: tuple[MoveResponse, ...], requested: int) -> None:
         """Record the evidence of an attempt that sent a request; see ``Statement``."""
@@ -127,7 +141,7 @@ class RequestState:
     def standing(self) -> Evidence:
         """The evidence of the archive's statements that are not disproved."""
         last = self.last_statement
-        disproved = self.is_accounted_for and not (self.missing or self.unlisted)
+        disproved = self.is_accounted_for and not (self.missing_uids or self.unlisted)
         return joined_evidence(
             (*(one.evidence for one in self.statements), *(() if disproved or not last else (last.evidence,)))
         )
@@ -146,9 +160,10 @@ class RequestState:
             broken_off=0 if obeyed else len(tally.broken_off - here),
             lost=standing.lost or self.error is not None,
             cancelled=obeyed or self.cancelled,
-            missing=len(self.missing),
+            missing=len(self.missing_uids),
             unlisted=bool(self.unlisted),
             nothing_found=self.nothing_found,
+            unflushed=self.unflushed,
             unfound=0 if self.nothing_found or self.inventory is None else len(self.inventory.unfound),
         )
 
@@ -166,11 +181,14 @@ def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) 
         size=tally.size,
         arrived=sum(one.arrived for one in states),
         evidence=evidence,
-        failures={uid: str(received.error or "") for uid, received in tally.failures.items()},
+        failures={
+            **{uid: str(received.error or "") for uid, received in tally.failures.items()},
+            **{uid: reason for one in states for uid, reason in islice(one.lost.items(), _REPORTED)},
+        },
         rejected=rejected,
         broken_off=tuple(sorted(tally.broken_off)) if evidence.broken_off else (),
         verified=all(one.inventory is not None for one in states),
-        missing_uids=tuple(sorted(uid for one in states for uid in one.missing)),
+        missing_uids=tuple(sorted(uid for one in states for uid in one.missing_uids)),
         extra_uids=tuple(sorted(uid for one in states for uid in one.extra)),
         already_there=sum(one.already_there for one in states),
         attempts=max((one.attempts for one in states), default=1),

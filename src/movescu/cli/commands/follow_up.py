@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from movescu.report.manifest import Manifest
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
-    from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.cli")
 
@@ -116,11 +115,11 @@ class FollowUp:
         if self._manifest is not None:
             self._manifest.add(path)
 
-    def of_one(self, retrieve: Retrieve, result: Result) -> set[ExitCode]:
+    def of_one(self, retrieve: Retrieve) -> set[ExitCode]:
         """Finish after a single retrieve; return the resulting exit codes."""
         codes = self._write()
         if self.hooks is not None and not retrieve.cancelled:
-            self.hooks.enter(retrieve.states, result)
+            self.hooks.enter(retrieve.states)
         return codes | self._wait()
 
     def of_list(self) -> set[ExitCode]:

@@ -197,7 +197,7 @@ class _Command:
                     explain(client, wanted, result)
             codes |= self._end(client, retrieve)
             if follow_up is not None:
-                codes |= follow_up.of_one(retrieve, result)
+                codes |= follow_up.of_one(retrieve)
             if retrieve.cancelled:
                 codes.add(ExitCode.INTERRUPTED)
         return first_of(codes)
