@@ -18,6 +18,7 @@ from pydicom import dcmread
 
 from movescu import AE, AsyncClient, Client, Selection
 from movescu.dictionary.uids import PATIENT_ROOT_FIND, STUDY_ROOT_FIND, STUDY_ROOT_MOVE
+from movescu.dimse.status import PENDING, PENDING_WARNING
 from movescu.errors import FindNotOfferedError, IgnoredKeyError, TooManyStudiesError, UsageError
 from movescu.testing import Archive
 
@@ -390,12 +391,10 @@ def test_client_refuses_to_search_too_many_studies(ours: Place) -> None:
 STUDY, ACCESSION, PATIENT = 0x0020000D, 0x00080050, 0x00100020
 
 
-def find_of(
-    *answers: dict[int, str], uids: tuple[str, ...] = (STUDY_ROOT_FIND,), status: int = 0, release: bool = True
-) -> scripted.Script:
+def find_of(*answers: dict[int, str], pending: int = PENDING, status: int = 0, release: bool = True) -> scripted.Script:
     def script(session: scripted.Session) -> None:
-        session.accept(lambda uid: uid in uids)
-        session.answer_find(*answers, status=status)
+        session.accept(lambda uid: uid == STUDY_ROOT_FIND)
+        session.answer_find(*answers, status=status, pending=pending)
         if release:
             session.expect_release()
         else:
@@ -410,6 +409,16 @@ def test_answer_that_contradicts_a_key_is_dropped(ours: Place) -> None:
         outcome = ours._replace(address=archive.address).run("--query", "--format", "uids", "-k", "AccessionNumber=A*")
     assert outcome.output == "1.2.1\n"
     assert "contradicts AccessionNumber: 1.2.2" in outcome.log
+
+
+@pytest.mark.parametrize(("pending", "ignored"), [(PENDING, False), (PENDING_WARNING, True)])
+def test_answer_without_a_value_may_match_a_key_that_the_archive_does_not_support(
+    ours: Place, pending: int, *, ignored: bool
+) -> None:
+    with scripted.archive(find_of({STUDY: "1.2.1", ACCESSION: "A1"}, {STUDY: "1.2.2"}, pending=pending)) as archive:
+        of_it = ours._replace(address=archive.address)
+        outcome = of_it.run("--query", "-k", "AccessionNumber=A1", code=63 if ignored else 0)
+    assert ("the archive ignores AccessionNumber at level STUDY" in outcome.log) == ignored
 
 
 def test_patient_id_that_the_archive_ignores_is_no_match(ours: Place) -> None:

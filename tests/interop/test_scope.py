@@ -290,13 +290,15 @@ def test_archive_that_counts_more_objects_than_it_lists_is_not_believed(embedded
 
 
 @pytest.mark.parametrize("mode", [[], ["--retry", 1], ["--verify"]])
-@pytest.mark.parametrize("how", ["twice", "for another title"])
+@pytest.mark.parametrize("how", ["twice", "for another title", "of another study"])
 def test_object_that_nobody_asked_for_makes_up_for_no_missing_one(
     embedded: Place, mode: list[object], how: str
 ) -> None:
     """The archive counts two objects as delivered."""
     study = embedded.made[:1]
-    sent = study * 2 if how == "twice" else embedded.made[:2]
+    other = next(one for one in embedded.made if one.study_uid != embedded.studies[0])
+    sent = [*study, {"twice": study[0], "for another title": embedded.made[1], "of another study": other}[how]]
+    titles = {"twice": "MOVESCU", "for another title": "SOMEBODY", "of another study": None}
 
     def script(session: scripted.Session) -> None:
         session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
@@ -304,8 +306,7 @@ def test_object_that_nobody_asked_for_makes_up_for_no_missing_one(
         assert move is not None
         with scripted.sender(embedded.port, sent) as sender:
             for number, one in enumerate(sent):
-                title = "SOMEBODY" if number and how != "twice" else "MOVESCU"
-                assert sender.store(one, title) == 0
+                assert sender.store(one, titles[how] if number else "MOVESCU") == 0
         session.respond(completed=2)
         while session.serve_finds(study) is not None:  # --retry requests again what is missing, and that is nothing
             session.respond(completed=0)
@@ -413,6 +414,14 @@ def test_key_that_no_answer_has_a_value_for_was_ignored(embedded: Place) -> None
     script = script_of_finds(lambda session: session.answer_find(*studies))
     outcome = run_scripted(embedded, script, "--retry", 3, keys=["AccessionNumber=A1"], code=63)
     assert "the archive ignores AccessionNumber at level STUDY" in outcome.log
+
+
+def test_key_without_a_value_in_an_answer_that_warns_of_keys_was_ignored(embedded: Place) -> None:
+    answers = {0x0020000D: embedded.studies[0], 0x00080050: "A1"}, {0x0020000D: embedded.studies[1]}
+    script = script_of_finds(lambda session: session.answer_find(*answers, pending=0xFF01))
+    outcome = run_scripted(embedded, script, "--resume", keys=["AccessionNumber=A1"], code=63)
+    assert "the archive ignores AccessionNumber at level STUDY" in outcome.log
+    assert not embedded.there
 
 
 def test_series_that_is_listed_without_an_object_is_named(embedded: Place) -> None:

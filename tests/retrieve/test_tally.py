@@ -6,6 +6,10 @@ from movescu._runtime.record import replace
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.messages import CStoreRQ
 from movescu.dimse.status import SUCCESS
+from movescu.query.identifier import Identifier
+from movescu.query.key import Key
+from movescu.query.levels import UNIQUE_KEYS
+from movescu.retrieve.belonging import Belonging
 from movescu.retrieve.tally import Round, Tally, delivered_of, evidence_of, failed_of, found_nothing
 from movescu.services.move import MoveResponse
 from movescu.services.store import Received
@@ -77,11 +81,44 @@ def test_object_counts_once_for_a_request_and_twice_for_two() -> None:
 
 
 def test_object_that_somebody_else_asked_for_is_stored_and_does_not_count() -> None:
-    one = Round(titles=frozenset(("US", "ARCHIVE")))
+    one = Round(belonging=Belonging(frozenset(("US", "ARCHIVE"))))
     one.count(stored("1.0", "SENDER"))  # an archive that names itself
     for uid, originator in (("1.1", "US"), ("1.2", "ARCHIVE "), ("1.3", None), ("1.4", " "), ("1.5", "SOMEBODY")):
         one.count(stored(uid, originator))
     assert (one.arrived, one.tally.stored) == (5, 6)
+
+
+def request(**keys: str) -> Identifier:
+    return Identifier(Key(UNIQUE_KEYS[level], b"UI", value.encode()) for level, value in keys.items())
+
+
+@pytest.mark.parametrize(
+    ("requests", "place", "counts"),
+    [
+        ([request(STUDY="1.1")], {"1.1", "1.1.1"}, True),
+        ([request(STUDY="1.1")], {"1.2", "1.2.1"}, False),
+        ([request(STUDY="1.1", SERIES="1.1.1")], {"1.1", "1.1.2"}, False),
+        ([request(STUDY="1.1", SERIES="1.1.1\\1.1.2")], {"1.1", "1.1.2"}, True),
+        ([request(STUDY="1.1"), request(STUDY="1.2")], {"1.2", "1.2.1"}, True),
+        ([request(STUDY="1.1"), request(PATIENT="7")], {"1.2", "1.2.1"}, True),
+        ([request(PATIENT="7"), request(STUDY="1.1")], {"1.2", "1.2.1"}, True),
+        ([request(STUDY="1.*")], {"1.2", "1.2.1"}, True),
+        ([request(STUDY="1.1")], set(), True),
+        ([], {"1.1", "1.1.1"}, True),
+    ],
+)
+def test_object_without_a_move_originator_counts_if_its_study_or_series_was_requested(
+    requests: list[Identifier], place: set[str], *, counts: bool
+) -> None:
+    belonging = Belonging(frozenset(("US",)))
+    for one in requests:
+        belonging.add(one)
+    object_ = incoming("1.1.1.1")
+    object_.place = frozenset(place)
+    assert belonging.has(object_) == counts
+    named = incoming("1.1.1.1", "US")
+    named.place = object_.place
+    assert belonging.has(named)
 
 
 def test_round_notes_what_nobody_wanted_and_feeds_the_tally_of_all_attempts() -> None:

@@ -141,7 +141,7 @@ class Cell(NamedTuple):
     @property
     def left_out(self) -> str:
         """The reason why the archive cannot do it; empty if it can."""
-        asks_for_both = self.kind.name == "studies" and not (self.mode.listed or self.mode.resumed)
+        asks_for_both = self.kind.name == "studies" and self.mode.name == "plain"
         if asks_for_both and not self.archive.uid_lists:
             return "the archive fails if one request names two UIDs"
         return ""

@@ -129,20 +129,22 @@ class Session:
         self.connection.confirm_release(soon())
         return None
 
-    def answer_find(self, *matches: Mapping[int, str], status: int = SUCCESS) -> None:
+    def answer_find(self, *matches: Mapping[int, str], status: int = SUCCESS, pending: int = PENDING) -> None:
         """Wait for a C-FIND request and answer it with these values by tag; ``status`` is the final one."""
         context_id, request = self._receive()
         assert isinstance(request, CFindRQ), request
         self._context_id = context_id
         self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
-        self._send_matches(request, matches, status)
+        self._send_matches(request, matches, status, pending)
 
-    def _send_matches(self, request: CFindRQ, matches: Iterable[Mapping[int, str]], status: int) -> None:
+    def _send_matches(
+        self, request: CFindRQ, matches: Iterable[Mapping[int, str]], status: int, pending: int = PENDING
+    ) -> None:
         context_id = self._context_id
         syntax = self.connection.contexts[context_id].transfer_syntax
         for match in matches:
             values = {tag: value.encode() + b" " * (len(value) & 1) for tag, value in match.items()}
-            response = CFindRSP(request.message_id, PENDING, command_data_set_type=DATA_SET_PRESENT)
+            response = CFindRSP(request.message_id, pending, command_data_set_type=DATA_SET_PRESENT)
             self._exchange.send(context_id, response, soon(), encode_identifier(values, syntax))
         self._exchange.send(context_id, CFindRSP(request.message_id, status), soon())
 

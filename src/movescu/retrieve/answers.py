@@ -1,7 +1,8 @@
 """Answers to C-FIND, each compared with the keys that were sent (PS3.4 C.2.2.2, C.4.1.1.4).
 
-An answer that contradicts a key is dropped, and named in a warning. If no answer has a value for a key, the archive
-ignores the key, and the matches of the request are unknown; so they are if an answer has no usable unique key.
+An answer that contradicts a key is dropped, and named in a warning. If no answer has a value for a key, or one
+without a value comes with status FF01 (PS3.4 table C.4-1), the archive ignores the key, and the matches of the request
+are unknown; so they are if an answer has no usable unique key.
 ``Responses`` and ``Doubts`` serve every query; ``Answers`` reads the plain answers of an inventory.
 """
 
@@ -9,13 +10,13 @@ from __future__ import annotations
 
 from struct import Struct
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET, terms_of
 from movescu.dataset.transcoder import values_of
 from movescu.dictionary.vr import LONG
-from movescu.dimse.status import StatusClass
+from movescu.dimse.status import PENDING_WARNING, StatusClass
 from movescu.errors import DataSetError, IgnoredKeyError, InventoryError, NoPresentationContextError
 from movescu.query.levels import UNIQUE_KEYS
 from movescu.query.matching import PATIENT_ID, is_empty, matches
@@ -42,6 +43,14 @@ _LONG_LENGTH: Final = Struct("<I").unpack_from
 _NAMED: Final = 5  # dropped answers that a warning names
 
 
+class Answer(NamedTuple):
+    """A match as received. ``warned``: some keys are not supported (status FF01); which ones is not said."""
+
+    data: bytes
+    syntax: TransferSyntax
+    warned: bool
+
+
 class Responses:
     """The pending responses to one C-FIND; read them to their end before the next request.
 
@@ -53,8 +62,8 @@ class Responses:
         self.number = 0
         self.final: FindResponse | None = None
 
-    def __iter__(self) -> Iterator[tuple[bytes, TransferSyntax]]:
-        """Yield the identifiers with their transfer syntaxes. Raise ``InventoryError`` if there are too many."""
+    def __iter__(self) -> Iterator[Answer]:
+        """Yield the answers. Raise ``InventoryError`` if there are too many."""
         try:
             for response, context in self._responses:
                 if response.status_class is not StatusClass.PENDING:
@@ -63,7 +72,8 @@ class Responses:
                     raise InventoryError(f"the archive sends more than {MAXIMUM} answers to one C-FIND")
                 else:
                     self.number += 1
-                    yield response.identifier or b"", context.transfer_syntax
+                    warned = response.status == PENDING_WARNING
+                    yield Answer(response.identifier or b"", context.transfer_syntax, warned)
         except NoPresentationContextError as error:
             raise InventoryError(str(error)) from error
 
@@ -86,6 +96,7 @@ class Doubts:
         self._level = level
         self._number = 0
         self._silent = dict.fromkeys(keys, 0)
+        self._unsupported: dict[int, None] = {}
         self._unusable = 0
         self._dropped: list[str] = []
         self._contradicted: dict[int, None] = {}
@@ -94,10 +105,15 @@ class Doubts:
         """Count an answer."""
         self._number += 1
 
-    def count_silent(self, tag: int) -> None:
-        """Count an answer without a value for a key; a tag that is not of ``keys`` does not count."""
+    def count_silent(self, tag: int, *, warned: bool) -> None:
+        """Count an answer without a value for a key; a tag that is not of ``keys`` does not count.
+
+        ``warned``: see ``Answer``.
+        """
         if tag in self._silent:
             self._silent[tag] += 1
+            if warned:
+                self._unsupported[tag] = None
 
     def drop(self, uid: str, contradicted: Iterable[int]) -> None:
         """Record an answer that contradicts keys."""
@@ -114,11 +130,12 @@ class Doubts:
         return len(self._dropped)
 
     def end(self) -> None:
-        """Warn of dropped answers. Raise ``IgnoredKeyError`` if no answer had a value for a key.
+        """Warn of dropped answers. Raise ``IgnoredKeyError`` if the archive ignores a key.
 
         Raise ``InventoryError`` for answers without a usable unique key: what they stand for is unknown.
         """
-        ignored = [tag for tag, number in self._silent.items() if self._number and number == self._number]
+        never = (tag for tag, number in self._silent.items() if self._number and number == self._number)
+        ignored = tuple(dict.fromkeys((*never, *self._unsupported)))
         if ignored:
             raise IgnoredKeyError(
                 f"the archive ignores {names(ignored)} at level {self._level}: the matches of the request are unknown",
@@ -159,20 +176,20 @@ class Answers:
         self._nested = any(key.vr == b"SQ" for key in filters.values())
         self.doubts = Doubts(level, filters)
 
-    def take(self, data: bytes, syntax: TransferSyntax) -> dict[int, str] | None:
+    def take(self, answer: Answer) -> dict[int, str] | None:
         """Return the unique keys and counts of an answer by tag, None if dropped or unusable.
 
         What an unreadable answer stands for is unknown, as if it had no unique key.
         """
         try:
-            found = values_of(data, syntax) if self._nested else _values(data, syntax)
+            found = (values_of if self._nested else _values)(answer.data, answer.syntax)
         except DataSetError as error:
             _log.warning("an answer to C-FIND at level %s cannot be read: %s", self._level, error)
             found = {}
         self.doubts.count()
         match = {tag: _text(found[tag]) for tag in _RETURNED if tag in found}
         contradicted = [tag for tag, named in self._named.items() if self._contradicts(match.get(tag, ""), named)]
-        contradicted += self._unmatched(found) if self._filters else ()
+        contradicted += self._unmatched(found, warned=answer.warned) if self._filters else ()
         if not is_usable(match.get(self._own, "") or "\\", patient=self._own == PATIENT_ID):
             self.doubts.count_unusable()
             return None
@@ -186,7 +203,7 @@ class Answers:
         """Return True if a unique key is none of those sent, or is absent where wild cards may have matched others."""
         return value not in named if value else any("*" in one or "?" in one for one in named)
 
-    def _unmatched(self, found: Mapping[int, bytes]) -> list[int]:
+    def _unmatched(self, found: Mapping[int, bytes], *, warned: bool) -> list[int]:
         """Return the keys that an answer does not match; an absent value matches no key."""
         character_set = found.get(SPECIFIC_CHARACTER_SET, b"")
         terms = terms_of(character_set) if character_set else ("",)
@@ -194,7 +211,7 @@ class Answers:
         for tag, key in self._filters.items():
             value = found.get(tag, b"")
             if is_empty(value):
-                self.doubts.count_silent(tag)
+                self.doubts.count_silent(tag, warned=warned)
                 unmatched.append(tag)
             elif not matches(key, value, terms, self._terms):
                 unmatched.append(tag)

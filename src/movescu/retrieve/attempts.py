@@ -26,6 +26,8 @@ from movescu.errors import (
     PeerError,
     TooManyStudiesError,
 )
+from movescu.retrieve.belonging import Belonging
+from movescu.retrieve.config import BATCH
 from movescu.retrieve.request_state import RequestState
 from movescu.retrieve.stragglers import Awaiting
 from movescu.retrieve.tally import Round, delivered_of, evidence_of, found_nothing
@@ -160,8 +162,9 @@ class AttemptLoop:
             if self._is_contested(state):
                 self._list_again(identifiers[0], state)
             reason = self._reason(state)
-            if _refuses_lists(state):
-                state.batch, reason = 1, "the archive may not accept lists of UIDs"
+            if _refuses_lists(state, identifiers):
+                reason = "the archive may not accept lists of UIDs"
+                state.batch = 1 if state.inventory is not None else BATCH
             if not reason or not self._retry.retries or state.in_vain > self._retry.retries:
                 return
             self._pause(state, reason)
@@ -206,7 +209,7 @@ class AttemptLoop:
             total=state.tally,
             target=self._target,
             observer=self._observer,
-            titles=frozenset(title.strip() for title in titles),
+            belonging=Belonging(frozenset(title.strip() for title in titles)),
         )
 
     def _list(self, identifier: Identifier, state: RequestState) -> None:
@@ -288,6 +291,7 @@ class AttemptLoop:
             if self._over:
                 return
             one.lost = state.asked = True
+            one.belonging.add(request)
             if self._observer is not None:
                 self._observer.requested(self._row)
             try:
@@ -375,10 +379,17 @@ class AttemptLoop:
         self.pausing = False
 
 
-def _refuses_lists(state: RequestState) -> bool:
-    """Return True if the archive rejected a possible list of UIDs (PS3.4 C.2.2.2.2)."""
+def _refuses_lists(state: RequestState, identifiers: tuple[Identifier, ...]) -> bool:
+    """Return True if the archive rejected a possible list of UIDs (PS3.4 C.2.2.2.2).
+
+    Without an inventory, requests go out as given; pynetdicom's qrscp answers A801 to a list. With one, studies and
+    series are requested separately, and objects in lists.
+    """
     statuses = {response.status for response in state.last.responses}
-    return state.inventory is not None and state.batch > 1 and DATA_SET_DOES_NOT_MATCH in statuses
+    if state.inventory is not None:
+        return state.batch > 1 and DATA_SET_DOES_NOT_MATCH in statuses
+    listed = any(b"\\" in key.value for one in identifiers for key in one if key.vr == b"UI")
+    return listed and not statuses.isdisjoint((DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN))
 
 
 def _is_final(error: PeerError) -> bool:

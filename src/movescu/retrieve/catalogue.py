@@ -226,8 +226,8 @@ class Catalogue:
         answers = Answers(level, values, filters, self._scope.identifier.terms)
         identifier = identifier_for(level, values, self._scope, filters, COUNTS.get(level, 0))
         responses = Responses(self._session, self._class, identifier)
-        for data, syntax in responses:
-            if match := answers.take(data, syntax):
+        for answer in responses:
+            if match := answers.take(answer):
                 self._note_count(level, match)
                 yield match
         self._check(responses, level, named=len(own.split("\\")) if own else 0)

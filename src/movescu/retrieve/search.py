@@ -34,12 +34,11 @@ from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
 from movescu.query.python_keys import query_of
 from movescu.query.scope import LEVELS, Scope, is_usable, level_of
 from movescu.query.selection import most_studies, pattern_of, too_many_studies
-from movescu.retrieve.answers import Doubts, Responses
+from movescu.retrieve.answers import Answer, Doubts, Responses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from movescu.dictionary.uids import TransferSyntax
     from movescu.query.python_keys import Keys
     from movescu.query.selection import Selection
     from movescu.retrieve.association import ArchiveAssociation
@@ -218,8 +217,8 @@ class Search:
         answers = _Matches(level, {tag: self._test(key) for tag, key in keys.items()}, above, upper, self._terms)
         identifier = self._identifier(level, keys, wanted)
         responses = Responses(self._session, self._class, identifier)
-        for data, syntax in responses:
-            if match := answers.take(data, syntax):
+        for answer in responses:
+            if match := answers.take(answer):
                 yield match
         responses.check(level)
         answers.doubts.end()
@@ -290,15 +289,15 @@ class _Matches:
         self._terms = terms
         self.doubts = Doubts(level, (tag for tag in self._keys if tag != self._own and tag not in upper))
 
-    def take(self, data: bytes, syntax: TransferSyntax) -> Match | None:
+    def take(self, answer: Answer) -> Match | None:
         """Return the match of an answer, None if it is dropped; an unreadable answer has no unique key."""
         try:
-            found = attributes_of(data, syntax)
+            found = attributes_of(answer.data, answer.syntax)
         except DataSetError as error:
             _log.warning("an answer to C-FIND at level %s cannot be read: %s", self._level, error)
             found = {}
         self.doubts.count()
-        contradicted = [tag for tag in self._keys if not self._agrees(tag, found.get(tag))]
+        contradicted = [tag for tag in self._keys if not self._agrees(tag, found.get(tag), warned=answer.warned)]
         attributes = {**self._above, **found}
         for tag in self._above:  # an entity's own empty attribute hides none of the entity above
             if tag in found and is_empty(found[tag].value):
@@ -315,11 +314,11 @@ class _Matches:
         self._seen.add(match.uid)
         return match
 
-    def _agrees(self, tag: int, found: Attribute | None) -> bool:
+    def _agrees(self, tag: int, found: Attribute | None, *, warned: bool) -> bool:
         """Return True if an answer matches a key; unique keys of the levels above may be missing from it."""
         key, value = self._keys[tag], b"" if found is None else found.value
         if is_empty(value) and not is_universal(key):
-            self.doubts.count_silent(tag)
+            self.doubts.count_silent(tag, warned=warned)
             return tag in self._upper
         terms = ("",) if found is None else found.terms
         if tag in self._upper and found is not None and not value.isascii():  # the bytes of the level above, sent back

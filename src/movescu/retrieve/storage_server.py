@@ -14,6 +14,7 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import VERIFICATION, may_be_storage, storage_classes
 from movescu.errors import StoreError
+from movescu.retrieve.belonging import PlaceReader
 from movescu.retrieve.stragglers import shortest
 from movescu.retrieve.tally import Round, Tally
 
@@ -132,6 +133,8 @@ class StorageServer:
         if target is None:
             raise StoreError("no running retrieve requested the object")
         receiver, observer = target.receiver(incoming), self._observer_of(one)
+        if one is not None and one.belonging.depends_on_place(incoming):
+            receiver = PlaceReader(incoming, receiver)
         return receiver if observer is None else observer.watched(incoming, receiver)
 
     def _observer_of(self, one: Round | None) -> Observer | None:

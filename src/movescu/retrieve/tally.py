@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from movescu._runtime import clock
 from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
+from movescu.retrieve.belonging import Belonging
 from movescu.retrieve.evidence import Evidence
 
 TYPE_CHECKING = False
@@ -98,10 +99,8 @@ class Round:
     ``tally``: of this round. Default: a new one. ``wanted``: SOP instance UIDs of the requested objects. Default: None,
     unknown. ``row``: see ``events``. ``total``: tally of all attempts. ``target``: stores the objects. Default: the
     server's. ``observer``: notified of the objects. ``satisfied``: returns whether all listed objects are stored.
-    Default: None, without a list. ``titles``: AE titles that a Move Originator of this round may have. Default: any.
-
-    What belongs to a round is defined here: an object whose Move Originator is one of ``titles``, the sender itself, or
-    absent (PS3.7 9.1.1.1.6). An object that arrives twice for one request counts once: it makes up for no other.
+    Default: None, without a list. ``belonging``: tells which objects make up for those that the archive counts.
+    Default: all. An object that arrives twice for one request counts once: it makes up for no other.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators, each with a default
@@ -114,13 +113,13 @@ class Round:
         target: Target | None = None,
         observer: Observer | None = None,
         satisfied: Callable[[], bool] | None = None,
-        titles: frozenset[str] = frozenset(),
+        belonging: Belonging | None = None,
     ) -> None:
         self.tally = Tally() if tally is None else tally
         self.responses: list[MoveResponse] = []
         self.arrived = 0
         """Number of objects of this round that arrived, stored or not; a repetition counts once per request."""
-        self._titles = titles
+        self.belonging = Belonging() if belonging is None else belonging
         self._seen: set[int] = set()  # hashes of SOP instance UIDs
         self._again: dict[int, int] = {}
         self._counting = clock.Lock()
@@ -147,19 +146,10 @@ class Round:
         if self.total is not None:
             self.total.count(received)
         uid = received.incoming.request.affected_sop_instance_uid
-        if self.belongs(received.incoming) and self._is_new(hash(uid)):
+        if self.belonging.has(received.incoming) and self._is_new(hash(uid)):
             self.arrived += 1
         if self.wanted is not None and uid not in self.wanted and len(self.extra) < _REPORTED:
             self.extra.add(uid)
-
-    def belongs(self, incoming: Incoming) -> bool:
-        """Return True if the object may have been requested by this round.
-
-        Some archives name themselves as the Move Originator, whoever requested.
-        """
-        originator = (incoming.request.move_originator_ae_title or "").strip()
-        ours = not self._titles or originator in self._titles or originator == incoming.calling_ae_title.strip()
-        return not originator or ours
 
     def _is_new(self, uid: int) -> bool:
         """Return True if the object had not arrived, or less often than there were requests, which may overlap."""

@@ -34,13 +34,15 @@ class ObjectReceiver(Protocol):
 class Incoming(Struct):
     """An object about to be received: its request, its presentation context, and its sender's AE title.
 
-    ``uid_has_blanks``: the request's SOP instance UID had blanks, which were removed. Default: False.
+    ``uid_has_blanks``: the request's SOP instance UID had blanks, which were removed. Default: False. ``place``: Study
+    and Series Instance UID of its data set. Default: none, they were not read.
     """
 
     request: CStoreRQ
     context: Context
     calling_ae_title: str
     uid_has_blanks: bool = False
+    place: frozenset[str] = frozenset()
 
     def __init__(
         self, request: CStoreRQ, context: Context, calling_ae_title: str, *, uid_has_blanks: bool = False
@@ -49,6 +51,7 @@ class Incoming(Struct):
         self.context = context
         self.calling_ae_title = calling_ae_title
         self.uid_has_blanks = uid_has_blanks
+        self.place = frozenset()
 
     @property
     def sop_class_uid(self) -> str:
