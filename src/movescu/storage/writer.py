@@ -34,6 +34,7 @@ _UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE | os.
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE: Final = 0o666  # less the umask, as with fopen()
 _BLOCK: Final = 1 << 20
+_LARGE_DIRECTORY: Final = 4 << 20  # bytes of a directory, with some 50,000 names
 _MOST_BUFFERS: Final = 512  # for one system call; the usual limit is 1024 (IOV_MAX)
 
 _Buffer = bytes | bytearray | memoryview
@@ -88,8 +89,22 @@ class OutputDirectory:
         self._began = 0  # when the first file was made, in ns, by the clock of the file system
 
     def remove_leftovers(self) -> None:
-        """Start to remove the temporary files of killed runs; ``close`` waits for the end of that."""
-        self._sweep = Sweep(self._top.fd, self._lock)
+        """Start to remove the temporary files of killed runs; ``close`` waits for the end of that.
+
+        A directory of very many names is swept only if this run needs temporary names, too: reading a million names
+        takes a second, and files without a name leave nothing behind.
+        """
+        if self._unnamed is None:
+            self._unnamed = self._try_unnamed()
+        with contextlib.suppress(OSError):
+            if self._unnamed and files.fstat(self._top.fd).st_size > _LARGE_DIRECTORY:
+                return
+        self._sweep_once()
+
+    def _sweep_once(self) -> None:
+        with self._naming:
+            if self._sweep is None:
+                self._sweep = Sweep(self._top.fd, self._lock)
 
     def create(self) -> ObjectFile:
         """Open a new file, without a name or with a temporary one. Raise ``StoreError`` if that fails."""
@@ -172,6 +187,7 @@ class OutputDirectory:
             self._flusher.written(file.fd, path, file.size)
             if self._name_new(file, path, folder):
                 return Naming.CREATED, path
+            self._sweep_once()
             file.name = self._name(file.fd)
         with contextlib.nullcontext() if alternative is None else self._naming:
             outcome, path = self._name_in_place(file, path, folder, alternative)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     _State = tuple[int, int, int, int]
 
-_AT_ONCE: Final = 512  # names that are read for an object that is not found
+_AT_ONCE: Final = 128  # names that are read for an object that is not found
 
 
 class FlatIndex:
