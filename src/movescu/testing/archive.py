@@ -217,7 +217,7 @@ class Archive:
 
     def _send_matches(self, exchange: Exchange, context: Context, request: CFindRQ, query: Query) -> bool:
         """Send a pending response for each match. Return False if a C-CANCEL ended that."""
-        for values, supported in find(self._index.entries(), query, self.ae_title):
+        for values, supported in find(self._index.entries(query.studies), query, self.ae_title):
             if exchange.connection.readable(0):
                 received = exchange.receive_response(_SILENCE)
                 if isinstance(received[1], CCancelRQ):
@@ -245,7 +245,7 @@ class Archive:
             destination = Destination(
                 request.move_destination, host, port, self.ae_title, calling_ae_title, request.message_id
             )
-            entries = select(self._index.entries(), query)
+            entries = select(self._index.entries(query.studies), query)
             return Plan(entries, sub_operations(entries, destination, faults, self._outgoing, self.associations))
 
         MoveSCP(exchange, context, request, faults).serve(plan, self._carry_out_later)

@@ -115,6 +115,12 @@ class Query:
     levels: tuple[str, ...]
     keys: Mapping[int, bytes]
 
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """The studies that it names; none if it may match others."""
+        wanted = _text(self.keys.get(STUDY_INSTANCE_UID, b""))
+        return tuple(wanted.split("\\")) if wanted.strip("*") else ()
+
 
 def read_query(identifier: bytes, syntax: TransferSyntax, sop_class_uid: str) -> Query:
     """Parse an identifier as received. Raise ``IdentifierError`` if that fails or its level is not the model's."""

@@ -83,15 +83,19 @@ class StoredObjects:
     def __init__(self, tags: Iterable[int]) -> None:
         self._tags = sorted({*tags, *_UIDS, SPECIFIC_CHARACTER_SET})
         self._entries: dict[str, Entry] = {}
+        self._studies: dict[str, dict[str, Entry]] = {}
         self._lock = clock.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def entries(self) -> tuple[Entry, ...]:
-        """Return all objects, in order of arrival."""
+    def entries(self, studies: Iterable[str] = ()) -> tuple[Entry, ...]:
+        """Return the objects of some studies, in order of arrival. Default: all objects."""
         with self._lock:
-            return tuple(self._entries.values())
+            wanted = tuple(studies)
+            if not wanted:
+                return tuple(self._entries.values())
+            return tuple(entry for uid in dict.fromkeys(wanted) for entry in self._studies.get(uid, {}).values())
 
     def add_folder(self, folder: Path) -> None:
         """Add every DICOM file of a folder and its subfolders, in order of their names.
@@ -104,7 +108,8 @@ class StoredObjects:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and (entry := self._read(path)) is not None:
                 with self._lock:
-                    self._entries.setdefault(entry.sop_instance_uid, entry)
+                    if entry.sop_instance_uid not in self._entries:
+                        self._put(entry)
 
     def add(self, source: Path | bytes) -> None:
         """Add one object, or replace the one with its SOP instance UID. Raise ``DataSetError`` if it lacks a UID."""
@@ -112,7 +117,14 @@ class StoredObjects:
         if entry is None:
             raise DataSetError("not a DICOM file with SOP class, SOP instance, series and study UID")
         with self._lock:
-            self._entries[entry.sop_instance_uid] = entry
+            self._put(entry)
+
+    def _put(self, entry: Entry) -> None:
+        uid = entry.sop_instance_uid
+        if (replaced := self._entries.get(uid)) is not None:
+            del self._studies[replaced.text(STUDY_INSTANCE_UID)][uid]
+        self._entries[uid] = entry
+        self._studies.setdefault(entry.text(STUDY_INSTANCE_UID), {})[uid] = entry
 
     def _read(self, source: Path | bytes) -> Entry | None:
         try:
