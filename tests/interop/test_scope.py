@@ -13,6 +13,7 @@ from command import movescu
 from pydicom import dcmread
 
 from movescu.dictionary.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
+from movescu.dimse.status import PENDING
 from movescu.testing import Archive
 
 if TYPE_CHECKING:
@@ -225,7 +226,10 @@ def contradicting(place: Place, answer: dict[str, Any], *, later: int) -> script
         with scripted.sender(place.port, study) as sender:
             for one in study:
                 assert sender.store(one) == 0
-        session.respond(**{"completed": len(study)} | answer)
+        said = {"completed": len(study)} | answer
+        if (pending := said.pop("pending", None)) is not None:
+            session.respond(PENDING, **pending)
+        session.respond(**said)
         assert session.serve_finds([one._replace(study_uid=place.studies[0]) for one in place.made[:later]]) is None
 
     return script
@@ -240,6 +244,12 @@ CONTRADICTIONS: dict[str, tuple[int, dict[str, Any]]] = {
     "a failure": (69, {"status": 0xC000}),
     "more completed than arrived": (63, {"completed": 3}),
     "FE00 that nobody asked for": (63, {"status": 0xFE00}),
+    "more counted while pending": (63, {"failed": 0, "pending": {"completed": 2, "remaining": 1, "failed": 0}}),
+    "more counted while pending, and no final count": (
+        63,
+        {"completed": None, "pending": {"completed": 2, "remaining": 1, "failed": 0}},
+    ),
+    "failed while pending": (63, {"failed": 0, "pending": {"completed": 2, "remaining": 0, "failed": 1}}),
 }
 PROVEN = ("a failed count among those listed", "a failure", "FE00 that nobody asked for")
 
@@ -267,6 +277,100 @@ def test_list_after_a_contradiction_decides(embedded: Place, name: str) -> None:
         keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={place.studies[0]}"]
         outcome = place.run("--verify", "--linger", 0, keys=keys, code=code)
     assert f"missing: SOP instance {place.made[2].instance_uid}" in outcome.log
+
+
+@pytest.mark.parametrize("mode", [["--verify"], ["--retry", 1], ["--verify", "--retry", 1]])
+@pytest.mark.parametrize("counts", [{"completed": 2, "remaining": 1}, {"completed": 3}, {"completed": 1, "failed": 2}])
+def test_archive_that_counts_more_than_it_lists_and_is_lost_is_no_success(
+    embedded: Place, counts: dict[str, Any], mode: list[object]
+) -> None:
+    study = embedded.made[:2]
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        assert session.serve_finds(study) is not None
+        with scripted.sender(embedded.port, study) as sender:
+            for one in study:
+                assert sender.store(one) == 0
+        session.respond(PENDING, **counts)
+        session.abort()
+
+    def again(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        assert session.serve_finds(study) is None
+
+    keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={embedded.studies[0]}"]
+    with scripted.archive(script, again) as archive:
+        place = embedded._replace(address=archive.address, aet="ARCHIVE")
+        place.run(*mode, "--linger", 0, keys=keys, code=62)
+    assert place.there == {one.instance_uid for one in study}
+
+
+@pytest.mark.parametrize("mode", [["--verify"], ["--verify", "--resume"]])
+def test_answer_given_twice_counts_once(embedded: Place, mode: list[object]) -> None:
+    """The archive counts 4 objects in the study, and lists one of its two series twice."""
+    one, other = embedded.made[:2]
+    study = {0x0020000D: one.study_uid}
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        session.answer_find(study | {0x00201208: "2"})
+        session.answer_find(*(study | {SERIES: one.series_uid},) * 2)
+        session.answer_find({INSTANCE: one.instance_uid}, {INSTANCE: one.instance_uid})
+        session.expect_move()
+        with scripted.sender(embedded.port, [one, other]) as sender:
+            assert sender.store(one) == 0
+        session.respond(completed=1)
+        session.expect_release()
+
+    outcome = run_scripted(embedded, script, *mode, "--linger", 0, keys=[f"StudyInstanceUID={one.study_uid}"], code=63)
+    assert f"the archive counts 2 objects in study {one.study_uid} and lists 1" in outcome.log
+
+
+def test_series_that_is_requested_alone_is_compared_with_its_total(embedded: Place) -> None:
+    one = embedded.made[0]
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        assert session.serve_finds([one], {one.series_uid: 2}) is not None
+        with scripted.sender(embedded.port, [one]) as sender:
+            assert sender.store(one) == 0
+        session.respond(completed=1)
+        session.expect_release()
+
+    keys = ["QueryRetrieveLevel=SERIES", f"StudyInstanceUID={one.study_uid}", f"SeriesInstanceUID={one.series_uid}"]
+    with scripted.archive(script) as archive:
+        place = embedded._replace(address=archive.address, aet="ARCHIVE")
+        outcome = place.run("--verify", "--linger", 0, keys=keys, code=63)
+    assert f"the archive counts 2 objects in series {one.series_uid} and lists 1" in outcome.log
+
+
+@pytest.mark.parametrize("first", ["a total", "a query cut short"])
+def test_what_an_archive_stated_once_is_not_forgotten_in_the_next_attempt(embedded: Place, first: str) -> None:
+    study = embedded.made[:2]
+    cut_short = first == "a query cut short"
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        keys = {0x0020000D: study[0].study_uid, 0x00080050: "A1"}
+        if cut_short:
+            session.answer_find(keys, status=0xA700)
+            session.answer_find(keys)
+        else:
+            session.answer_find(keys)
+            assert session.serve_finds(study, {study[0].study_uid: 3}) is not None
+            with scripted.sender(embedded.port, study) as sender:
+                for one in study:
+                    assert sender.store(one) == 0
+            session.respond(0xA702, completed=2)
+            session.answer_find(keys)
+            assert session.serve_finds(study) is not None
+            session.respond(completed=0)
+        session.expect_release()
+
+    keys, code = ["AccessionNumber=A1"], 63 if cut_short else 69
+    outcome = run_scripted(embedded, script, "--verify", "--retry", 1, "--linger", 0, keys=keys, code=code)
+    assert ("seems to send at most 1 answers" if cut_short else "the archive counts 3 objects in study") in outcome.log
 
 
 @pytest.mark.parametrize("level", ["study", "series"])

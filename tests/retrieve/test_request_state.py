@@ -49,7 +49,7 @@ def stated(said: MoveResponse, *, before: tuple[str, ...] = ("1", "2"), requeste
     one.responses.append(said)
     one.arrived = len(before)
     delivered = (said.completed or 0) + (said.warning or 0)
-    state.note(evidence_of(one, expected=delivered, cut_off=0, cancelled=False), (said,), requested)
+    state.note(evidence_of(one, expected=delivered, cut_off=0, cancelled=False), one, requested)
     state.failed_uids.update(said.failed_sop_instance_uids)
     return state
 
@@ -105,8 +105,9 @@ def test_clean_request_for_a_part_does_not_replace_an_unexplained_statement() ->
     state = stated(response(0xB000, completed=1, failed=2))
     listed(state, inventory("1", "2"), {"1"})
     one = Round()
+    one.responses.append(response(completed=1))
     one.arrived = 1
-    state.note(evidence_of(one, expected=1, cut_off=0, cancelled=False), (response(completed=1),), 1)
+    state.note(evidence_of(one, expected=1, cut_off=0, cancelled=False), one, 1)
     state.missing = set()
     assert judge(state.evidence).outcome is not Outcome.COMPLETE
 

@@ -19,13 +19,13 @@ from movescu.ul.negotiation import Context
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def incoming(uid: str, originator: str | None = None) -> Incoming:
-    request = CStoreRQ(CT, 1, uid, move_originator_ae_title=originator)
+def incoming(uid: str, originator: str | None = None, number: int | None = None) -> Incoming:
+    request = CStoreRQ(CT, 1, uid, move_originator_ae_title=originator, move_originator_message_id=number)
     return Incoming(request, Context(1, CT, EXPLICIT_LITTLE), "SENDER")
 
 
-def stored(uid: str, originator: str | None = None) -> Received:
-    return Received(incoming(uid, originator), 10, SUCCESS)
+def stored(uid: str, originator: str | None = None, number: int | None = None) -> Received:
+    return Received(incoming(uid, originator, number), 10, SUCCESS)
 
 
 def test_object_that_failed_and_came_again_is_no_failure() -> None:
@@ -71,13 +71,33 @@ def test_tallies_of_several_requests_add_up() -> None:
 def test_object_counts_once_for_a_request_and_twice_for_two() -> None:
     one = Round()
     one.message_ids.add(1)
+    one.belonging.add(request(STUDY="1"))
     for uid in ("1.1", "1.1", "1.2"):
         one.count(stored(uid))
     assert one.arrived == 2
     one.message_ids.add(2)
+    one.belonging.add(request(SERIES="1.9"))
     for uid in ("1.1", "1.1", "1.1", "1.2"):
         one.count(stored(uid))
     assert one.arrived == 4
+
+
+def test_object_that_is_sent_again_for_the_same_request_or_one_of_another_study_makes_up_for_nothing() -> None:
+    one = Round()
+    one.message_ids |= {1, 2}
+    for study in ("1", "2"):
+        one.belonging.add(request(STUDY=study))
+    one.count(stored("1.1", "US", 1))
+    one.count(stored("1.1", "US", 1))
+    assert one.arrived == 1
+    one.count(stored("1.1", "US", 2))
+    assert one.arrived == 2
+    for _ in range(2):
+        again = stored("1.2", "US", 7)
+        again.incoming.place = frozenset(("1",))
+        assert one.depends_on_place(again.incoming)
+        one.count(again)
+    assert one.arrived == 3
 
 
 def test_object_that_somebody_else_asked_for_is_stored_and_does_not_count() -> None:

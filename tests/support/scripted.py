@@ -271,8 +271,8 @@ class Archive:
 
     AET = "SCRIPTED"
 
-    def __init__(self, script: Script, host: str = HOST) -> None:
-        self._script = script
+    def __init__(self, *scripts: Script, host: str = HOST) -> None:
+        self._scripts = scripts
         self._listening = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._listening.settimeout(PATIENCE)
         self.port: int = self._listening.getsockname()[1]
@@ -304,17 +304,20 @@ class Archive:
     def _run(self) -> None:
         try:
             with self._listening:
+                for script in self._scripts[:-1]:
+                    with self._listening.accept()[0] as sock:
+                        script(Session(sock))
                 sock, _ = self._listening.accept()
             with sock:
-                self._script(Session(sock))
+                self._scripts[-1](Session(sock))
         except BaseException as error:  # noqa: BLE001 - it is raised in the test's own thread
             self._error = error
 
 
 @contextmanager
-def archive(script: Script, host: str = HOST) -> Iterator[Archive]:
-    """Run a script against the first association."""
-    running = Archive(script, host)
+def archive(*scripts: Script, host: str = HOST) -> Iterator[Archive]:
+    """Run a script against the first association, and others against those that follow."""
+    running = Archive(*scripts, host=host)
     running.start()
     try:
         yield running

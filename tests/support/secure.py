@@ -81,7 +81,7 @@ class Archive(scripted.Archive):
                 sock, _ = self._listening.accept()
             sock.settimeout(PATIENCE)
             with sock, self._context.wrap_socket(sock, server_side=True) as secured:
-                self._script(scripted.Session(secured))
+                self._scripts[0](scripted.Session(secured))
         except BaseException as error:  # noqa: BLE001 - it is raised in the test's own thread
             self._error = error
 

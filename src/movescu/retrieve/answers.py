@@ -43,7 +43,7 @@ _LONG_LENGTH: Final = Struct("<I").unpack_from
 _NAMED: Final = 5  # dropped answers that a warning names
 
 
-class Answer(NamedTuple):
+class FindAnswer(NamedTuple):
     """A match as received. ``warned``: some keys are not supported (status FF01); which ones is not said."""
 
     data: bytes
@@ -62,7 +62,7 @@ class Responses:
         self.number = 0
         self.final: FindResponse | None = None
 
-    def __iter__(self) -> Iterator[Answer]:
+    def __iter__(self) -> Iterator[FindAnswer]:
         """Yield the answers. Raise ``InventoryError`` if there are too many."""
         try:
             for response, context in self._responses:
@@ -73,7 +73,7 @@ class Responses:
                 else:
                     self.number += 1
                     warned = response.status == PENDING_WARNING
-                    yield Answer(response.identifier or b"", context.transfer_syntax, warned)
+                    yield FindAnswer(response.identifier or b"", context.transfer_syntax, warned)
         except NoPresentationContextError as error:
             raise InventoryError(str(error)) from error
 
@@ -108,7 +108,7 @@ class Doubts:
     def count_silent(self, tag: int, *, warned: bool) -> None:
         """Count an answer without a value for a key; a tag that is not of ``keys`` does not count.
 
-        ``warned``: see ``Answer``.
+        ``warned``: see ``FindAnswer``.
         """
         if tag in self._silent:
             self._silent[tag] += 1
@@ -176,7 +176,7 @@ class Answers:
         self._nested = any(key.vr == b"SQ" for key in filters.values())
         self.doubts = Doubts(level, filters)
 
-    def take(self, answer: Answer) -> dict[int, str] | None:
+    def take(self, answer: FindAnswer) -> dict[int, str] | None:
         """Return the unique keys and counts of an answer by tag, None if dropped or unusable.
 
         What an unreadable answer stands for is unknown, as if it had no unique key.

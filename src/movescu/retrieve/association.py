@@ -89,6 +89,8 @@ class ArchiveAssociation:
         self.cancelled = False
         """Whether ``cancel`` was called."""
         self.moving = False
+        self.unfinished: MoveResponse | None = None
+        """What the archive counted for a request whose final response is missing."""
         """Whether a C-MOVE request is in progress."""
         self.cancel_sent = False
         """Whether C-CANCEL was sent for the current or last request."""
@@ -222,8 +224,8 @@ class ArchiveAssociation:
         """Send a C-MOVE request and return its final response (PS3.7 9.1.4).
 
         ``on_response`` is called with each response, ``on_request`` with the message ID before the request is sent.
-        Raise ``PeerError`` if the association ends before the final response. The association is then aborted so that
-        the archive stops sending.
+        Raise ``PeerError`` if the association ends before the final response; ``unfinished`` then has what the archive
+        counted until then. The association is aborted so that the archive stops sending.
         """
         from movescu.services.move import MoveSCU  # late: not needed to connect
 
@@ -237,10 +239,13 @@ class ArchiveAssociation:
             priority=config.request.priority,
         )
         data = identifier.encode(context.transfer_syntax)
-        self.moving, self.cancel_sent = True, False
+        self.moving, self.cancel_sent, self.unfinished = True, False, None
         try:
             with self._ending_on_error(connection):
                 return self._exchange_responses(scu, connection, data, on_response, on_request)
+        except PeerError:
+            self.unfinished = scu.unfinished
+            raise
         finally:
             self.moving = False
 

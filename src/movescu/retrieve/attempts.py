@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
+    from movescu.retrieve.catalogue import ListSizes
     from movescu.retrieve.config import Config
     from movescu.retrieve.evidence import Evidence
     from movescu.retrieve.observer import Observer
@@ -97,6 +98,7 @@ class AttemptLoop:
         self._row = row
         self._given_up = clock.Event()
         self._exact = True
+        self._sizes: ListSizes | None = None
         self.waited = False
         """Whether objects were awaited after a final response."""
         self.pausing = False
@@ -195,7 +197,7 @@ class AttemptLoop:
         if state.error is None and (state.inventory is not None or self._exact):
             self._ask(identifiers, state)
         if state.asked:
-            state.note(self._settled(one, state), tuple(one.responses), self._requested)
+            state.note(self._settled(one, state), one, self._requested)
         state.attempted = True
         state.arrived += one.arrived
         state.missing -= state.tally.uids or set()
@@ -215,14 +217,17 @@ class AttemptLoop:
     def _list(self, identifier: Identifier, state: RequestState) -> None:
         """Query the inventory and work out which objects are missing."""
         from movescu.query.selection import most_studies  # late: needed with an inventory alone
+        from movescu.retrieve.catalogue import ListSizes
         from movescu.retrieve.inventory import take_inventory
 
         state.unlisted = ""
         try:
+            self._sizes = self._sizes or ListSizes()
             inventory = take_inventory(
                 self._association,
                 identifier,
                 self._config.request.model,
+                sizes=self._sizes,
                 counted=self._retry.verify,
                 max_studies=most_studies(self._config.selection),
             )
@@ -297,7 +302,7 @@ class AttemptLoop:
             try:
                 response = self._association.move(request, self._on_response(), one.message_ids.add)
             except PeerError as error:
-                state.error = error
+                state.error, one.unfinished = error, self._association.unfinished
                 return
             one.lost = False
             one.cancel_sent |= self._association.cancel_sent

@@ -25,25 +25,29 @@ class Belonging:
 
     def __init__(self, titles: frozenset[str] = frozenset()) -> None:
         self._titles = titles
-        self._places: frozenset[str] | None = frozenset()
-        """Study and Series Instance UIDs of the requests; None if one of them names neither."""
+        self._requests: list[frozenset[str]] = []
+        """Study or Series Instance UIDs of each request; empty if it names neither."""
 
     def add(self, request: Identifier) -> None:
         """Add the study or series that a request names."""
         named = request.text(_SERIES) or request.text(_STUDY)
-        uids = frozenset(uid for part in named.split("\\") if (uid := part.strip()))
-        definite = uids and not any(mark in named for mark in "*?")
-        self._places = self._places | uids if definite and self._places is not None else None
+        uids = () if "*" in named or "?" in named else (part.strip() for part in named.split("\\"))
+        self._requests.append(frozenset(uid for uid in uids if uid))
 
     def depends_on_place(self, incoming: Incoming) -> bool:
         """Return True if an object's study and series decide whether it belongs."""
-        return bool(self._places) and not _originator(incoming)
+        return not _originator(incoming) and any(self._requests)
+
+    def requests_of(self, incoming: Incoming) -> int:
+        """Return the number of requests that an object may belong to by its study and series."""
+        place = incoming.place
+        return sum(not (place and requested) or not requested.isdisjoint(place) for requested in self._requests)
 
     def has(self, incoming: Incoming) -> bool:
         """Return True if an object belongs to the requests, as far as is known of it."""
         if originator := _originator(incoming):
             return not self._titles or originator in self._titles or originator == incoming.calling_ae_title.strip()
-        return not (self._places and incoming.place) or not self._places.isdisjoint(incoming.place)
+        return self.requests_of(incoming) > 0 or not self._requests
 
 
 def _originator(incoming: Incoming) -> str:

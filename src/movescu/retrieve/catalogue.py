@@ -54,14 +54,29 @@ FIELDS: Final = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series"}
 """Field of ``Place`` for the unique key of each level."""
 
 
+class ListSizes:
+    """What an archive stated about the size of its lists, over all queries for a request."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        """Highest number of objects stated, by UID of study or series."""
+        self.cap = 0
+        """Highest number of answers that the archive gave to a query before it broke off, 0 if unknown."""
+
+    def note(self, uid: str, number: int) -> None:
+        """Record a number of objects."""
+        self.counts[uid] = max(self.counts.get(uid, 0), number)
+
+
 class Catalogue:
-    """The queries of an inventory, level by level."""
+    """The queries of an inventory, level by level. ``sizes``: of earlier queries for the same request, too."""
 
     def __init__(
         self,
         session: ArchiveAssociation,
         scope: Scope,
         gaps: dict[Place, str],
+        sizes: ListSizes,
         *,
         counted: bool = False,
         max_studies: int = 0,
@@ -71,8 +86,8 @@ class Catalogue:
         self._scope = scope
         self._gaps = gaps
         self._counted = counted
-        self._counts: dict[str, int] = {}  # numbers of objects that the archive states, by UID of study or series
-        self._cap = 0  # highest number of answers that the archive gives to a query, 0 if unknown
+        self._sizes = sizes
+        self._stated: set[str] = set()  # studies and series whose number of objects was stated in these queries
         own = MODELS[scope.model][0]
         classes = [uid for uid in (STUDY_ROOT_FIND, own) if session.context(uid) is not None]
         if not classes:
@@ -96,14 +111,14 @@ class Catalogue:
             if level == "STUDY" and self._max_studies and len(places) > self._max_studies:
                 raise too_many_studies(len(places), self._max_studies)
         studies: dict[Place, int] = {}
-        for place in places:
+        for place in dict.fromkeys(places):
             found = self._under_gap(place, self._images(place))
             yield from found
             if self._scope.level == "IMAGE":
                 continue
-            study = Place(place.patient, place.study, "")
-            studies[study] = studies.get(study, 0) + len(found)
-            self._compare(place, place.series, len(found))
+            study, number = Place(place.patient, place.study, ""), len({uid for uid, _ in found})
+            studies[study] = studies.get(study, 0) + number
+            self._compare(place, place.series, number)
             if not found and place not in self._gaps and (uid := place.series or place.study):
                 self.hollow.append(uid)
         if self._scope.level in ("PATIENT", "STUDY"):
@@ -114,7 +129,7 @@ class Catalogue:
 
     def _parts(self, level: str, place: Place) -> list[Place]:
         """Return the entities of a level within one of the level above."""
-        if self._counted and level == "SERIES" and place.study and place.study not in self._counts:
+        if self._counted and level == "SERIES" and place.study:
             self._count(place)
         below = LEVELS.index(level) > LEVELS.index(self._scope.level)
         return self._under_gap(place, self._below(level, place)) if below else list(self._below(level, place))
@@ -131,19 +146,23 @@ class Catalogue:
         return found
 
     def _count(self, place: Place) -> None:
-        """Query the number of a study's objects. An archive that cannot tell leaves it out."""
+        """Query the number of objects of a study, or of the requested series. An archive may leave it out."""
+        series = "\\".join(self._given("SERIES"))
+        if place.study in self._stated or (series and self._filters("SERIES")):  # asked for with those keys
+            return
+        level, own = ("SERIES", series) if series else ("STUDY", place.study)
         try:
-            for _ in self._find("STUDY", place._replace(series=""), place.study, {}):
+            for _ in self._find(level, place._replace(series=""), own, {}):
                 pass
         except InventoryError as error:
             _log.info("the archive does not tell the number of objects of study %s: %s", place.study, error)
 
     def _compare(self, place: Place, uid: str, number: int) -> None:
         """Record a gap if the archive lists fewer objects of a study or series than it counts."""
-        counted = self._counts.get(uid, 0)
+        counted = self._sizes.counts.get(uid, 0)
         if counted > number and place not in self._gaps:
             what = "series" if place.series else "study"
-            self._cap = max(self._cap, number)
+            self._sizes.cap = max(self._sizes.cap, number)
             self._gaps[place] = f"the archive counts {counted} objects in {what} {uid} and lists {number}"
 
     @property
@@ -241,9 +260,9 @@ class Catalogue:
         """
         number, final = responses.number, responses.final
         if final is not None and final.status_class is not StatusClass.SUCCESS:
-            self._cap = max(self._cap, number)
+            self._sizes.cap = max(self._sizes.cap, number)
         responses.check(level)
-        if number and number == self._cap and number != named:
+        if number and number == self._sizes.cap and number != named:
             raise InventoryError(
                 f"the archive seems to send at most {number} answers to a query: its list at level {level} may "
                 "be cut short"
@@ -252,7 +271,8 @@ class Catalogue:
     def _note_count(self, level: str, match: Mapping[int, str]) -> None:
         number = match.get(COUNTS.get(level, 0), "").strip()
         if number.isdecimal() and (uid := match.get(UNIQUE_KEYS[level])):
-            self._counts[uid] = int(number)
+            self._stated.add(uid)
+            self._sizes.note(uid, int(number))
 
 
 def identifier_for(

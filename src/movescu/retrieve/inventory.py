@@ -12,7 +12,7 @@ from movescu.errors import InventoryError
 from movescu.query.levels import UNIQUE_KEYS
 from movescu.query.scope import Scope
 from movescu.retrieve.answers import MAXIMUM
-from movescu.retrieve.catalogue import FIELDS, Catalogue, Place, identifier_for
+from movescu.retrieve.catalogue import FIELDS, Catalogue, ListSizes, Place, identifier_for
 from movescu.retrieve.config import BATCH
 
 if TYPE_CHECKING:
@@ -119,17 +119,25 @@ class Inventory:
 
 
 def take_inventory(
-    session: ArchiveAssociation, identifier: Identifier, model: str, *, counted: bool = False, max_studies: int = 0
+    session: ArchiveAssociation,
+    identifier: Identifier,
+    model: str,
+    *,
+    sizes: ListSizes | None = None,
+    counted: bool = False,
+    max_studies: int = 0,
 ) -> Inventory:
     """Query the archive for the objects of a C-MOVE identifier.
 
-    ``counted``: query the number of objects of each study, too, to compare. Default: False. ``max_studies``: highest
-    number of studies that keys other than unique ones may match. Default: 0, no limit.
+    ``sizes``: of earlier queries for the request; what the archive states is added. Default: none. ``counted``: query
+    the number of objects of each study, too, to compare. Default: False. ``max_studies``: highest number of studies
+    that keys other than unique ones may match. Default: 0, no limit.
 
     Raise ``InventoryError`` if the archive cannot tell what matches the request, ``PeerError`` if the association ends.
     """
     inventory = Inventory(Scope(identifier, model))
-    catalogue = Catalogue(session, inventory.scope, inventory.gaps, counted=counted, max_studies=max_studies)
+    sizes = ListSizes() if sizes is None else sizes
+    catalogue = Catalogue(session, inventory.scope, inventory.gaps, sizes, counted=counted, max_studies=max_studies)
     for uid, place in catalogue.objects():
         if inventory.objects.setdefault(uid, place) != place:
             inventory.gaps[place] = f"SOP instance {uid} is listed in two series"

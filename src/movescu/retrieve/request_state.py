@@ -15,7 +15,7 @@ from movescu.retrieve.config import BATCH
 from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.evidence import joined as joined_evidence
 from movescu.retrieve.result import Result
-from movescu.retrieve.tally import Round, Tally, delivered_of, failed_of
+from movescu.retrieve.tally import Round, Tally, counted_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,16 +116,16 @@ class RequestState:
         """SOP instance UIDs of the objects that were not stored, or are not whole any more."""
         return self.missing | self.lost.keys()
 
-    def note(self, evidence: Evidence, responses: tuple[MoveResponse, ...], requested: int) -> None:
-        """Record the evidence of an attempt that sent a request; see ``Statement``."""
+    def note(self, evidence: Evidence, one: Round, requested: int) -> None:
+        """Record the evidence of an attempt that sent a request, with its round; see ``Statement``."""
         from movescu.retrieve.judgement import judge  # late: needed after the final response
 
         if self.last_statement is not None and not self.is_accounted_for:
             self.statements.append(self.last_statement)
-        self.responses, self.is_accounted_for, self.last_statement = responses, False, None
+        self.responses, self.is_accounted_for, self.last_statement = tuple(one.responses), False, None
         if judge(evidence).reasons:
-            counted = sum(delivered_of(one) + failed_of(one) + (one.remaining or 0) for one in responses)
-            named = frozenset(uid for one in responses for uid in one.failed_sop_instance_uids)
+            counted = sum(map(counted_of, one.statements))
+            named = frozenset(uid for said in one.responses for uid in said.failed_sop_instance_uids)
             listed = 0 if self.inventory is None else len(self.inventory.objects)
             self.last_statement = Statement(evidence, counted, requested, listed, named)
 

@@ -34,7 +34,7 @@ from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
 from movescu.query.python_keys import query_of
 from movescu.query.scope import LEVELS, Scope, is_usable, level_of
 from movescu.query.selection import most_studies, pattern_of, too_many_studies
-from movescu.retrieve.answers import Answer, Doubts, Responses
+from movescu.retrieve.answers import Doubts, FindAnswer, Responses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -289,7 +289,7 @@ class _Matches:
         self._terms = terms
         self.doubts = Doubts(level, (tag for tag in self._keys if tag != self._own and tag not in upper))
 
-    def take(self, answer: Answer) -> Match | None:
+    def take(self, answer: FindAnswer) -> Match | None:
         """Return the match of an answer, None if it is dropped; an unreadable answer has no unique key."""
         try:
             found = attributes_of(answer.data, answer.syntax)

@@ -133,7 +133,7 @@ class StorageServer:
         if target is None:
             raise StoreError("no running retrieve requested the object")
         receiver, observer = target.receiver(incoming), self._observer_of(one)
-        if one is not None and one.belonging.depends_on_place(incoming):
+        if one is not None and one.depends_on_place(incoming):
             receiver = PlaceReader(incoming, receiver)
         return receiver if observer is None else observer.watched(incoming, receiver)
 

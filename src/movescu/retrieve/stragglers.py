@@ -78,7 +78,7 @@ class Awaiting:
     @property
     def expected(self) -> int:
         """Number of objects that the archive counts as delivered to us."""
-        return 0 if self.elsewhere else sum(map(delivered_of, self._round.responses))
+        return 0 if self.elsewhere else sum(map(delivered_of, self._round.statements))
 
     @property
     def _counted(self) -> bool:

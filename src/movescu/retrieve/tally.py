@@ -7,7 +7,7 @@ with the objects that arrive for them. ``evidence_of`` makes ``Evidence`` from a
 from __future__ import annotations
 
 from movescu._runtime import clock
-from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
+from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS, StatusClass
 from movescu.retrieve.belonging import Belonging
 from movescu.retrieve.evidence import Evidence
 
@@ -117,11 +117,14 @@ class Round:
     ) -> None:
         self.tally = Tally() if tally is None else tally
         self.responses: list[MoveResponse] = []
+        """Final responses."""
+        self.unfinished: MoveResponse | None = None
+        """What the archive counted for a request that it did not respond to finally; None without any count."""
         self.arrived = 0
         """Number of objects of this round that arrived, stored or not; a repetition counts once per request."""
         self.belonging = Belonging() if belonging is None else belonging
-        self._seen: set[int] = set()  # hashes of SOP instance UIDs
-        self._again: dict[int, int] = {}
+        self._seen: dict[int, int] = {}  # hash of the SOP instance UID -> message ID of the request, as the sender says
+        self._again: dict[int, list[int]] = {}  # the same of objects that arrived again
         self._counting = clock.Lock()
         self.message_ids: set[int] = set()
         self.wanted = wanted
@@ -139,6 +142,17 @@ class Round:
         self.touched = 0.0
         """When an object last arrived, on the monotonic clock."""
 
+    @property
+    def statements(self) -> tuple[MoveResponse, ...]:
+        """What the archive counted: final responses, and ``unfinished``."""
+        return (*self.responses, *(() if self.unfinished is None else (self.unfinished,)))
+
+    def depends_on_place(self, incoming: Incoming) -> bool:
+        """Return True if study and series of an object decide whether it counts."""
+        number = incoming.request.move_originator_message_id
+        unnumbered = len(self.message_ids) > 1 and number not in self.message_ids
+        return unnumbered or self.belonging.depends_on_place(incoming)
+
     def count(self, received: Received) -> None:
         """Count an object that arrived for this round."""
         self.touched = clock.now()
@@ -146,21 +160,28 @@ class Round:
         if self.total is not None:
             self.total.count(received)
         uid = received.incoming.request.affected_sop_instance_uid
-        if self.belonging.has(received.incoming) and self._is_new(hash(uid)):
+        if self.belonging.has(received.incoming) and self._is_new(received.incoming):
             self.arrived += 1
         if self.wanted is not None and uid not in self.wanted and len(self.extra) < _REPORTED:
             self.extra.add(uid)
 
-    def _is_new(self, uid: int) -> bool:
-        """Return True if the object had not arrived, or less often than there were requests, which may overlap."""
+    def _is_new(self, incoming: Incoming) -> bool:
+        """Return True if an object arrives for the first time, or again for another request, as they may overlap.
+
+        If the sender does not say for which request, it counts less often than there are requests for its study or
+        series.
+        """
+        request = incoming.request
+        uid, number = hash(request.affected_sop_instance_uid), request.move_originator_message_id or 0
         with self._counting:
             if uid not in self._seen:
-                self._seen.add(uid)
+                self._seen[uid] = number
                 return True
-            times = self._again.get(uid, 1)
-            if times >= len(self.message_ids):
+            numbers = self._again.setdefault(uid, [self._seen[uid]])
+            again = number not in numbers or number not in self.message_ids
+            if not again or len(numbers) >= min(len(self.message_ids), self.belonging.requests_of(incoming)):
                 return False
-            self._again[uid] = times + 1
+            numbers.append(number)
             return True
 
     def count_broken_off(self, incoming: Incoming) -> None:
@@ -180,8 +201,8 @@ def evidence_of(one: Round, *, expected: int, cut_off: int, cancelled: bool) -> 
     statuses = tuple(response.status for response in one.responses)
     return Evidence(
         statuses=tuple(CANCEL if status in _CANCELLED else status for status in statuses) if obeyed else statuses,
-        failed=sum(failed_of(response) for response in one.responses),
-        remaining=0 if obeyed else sum(response.remaining or 0 for response in one.responses),
+        failed=sum(map(failed_of, one.statements)),
+        remaining=0 if obeyed else sum(response.remaining or 0 for response in one.responses) + _unexplained(one),
         short=max(expected - one.arrived, 0),
         not_stored=one.tally.failed,
         broken_off=0 if obeyed else len(one.tally.broken_off),
@@ -189,6 +210,13 @@ def evidence_of(one: Round, *, expected: int, cut_off: int, cancelled: bool) -> 
         lost=one.lost,
         cancelled=obeyed,
     )
+
+
+def _unexplained(one: Round) -> int:
+    """Return the number of sub-operations that only pending responses count, less those whose objects arrived."""
+    totals = sum(response.pending_total for response in one.responses)
+    counted = sum(_sum_of(response) for response in one.responses if response.pending_total)
+    return max(min(totals - counted, totals - one.arrived), 0)
 
 
 _CANCELLED: Final = (CANCEL, SUB_OPERATIONS_WITH_FAILURES)
@@ -203,6 +231,16 @@ def failed_of(response: MoveResponse) -> int:
 def delivered_of(response: MoveResponse) -> int:
     """Return the number of objects that a final response, or a pending one before it, counts as delivered."""
     return max((response.completed or 0) + (response.warning or 0), response.pending_completed)
+
+
+def counted_of(response: MoveResponse) -> int:
+    """Return the number of sub-operations that a final response, or a pending one before it, counts."""
+    return max(_sum_of(response), response.pending_total)
+
+
+def _sum_of(response: MoveResponse) -> int:
+    pending = response.status_class is StatusClass.PENDING  # its remaining ones may be counted wrongly
+    return delivered_of(response) + failed_of(response) + (0 if pending else response.remaining or 0)
 
 
 def found_nothing(responses: Sequence[MoveResponse], tally: Tally) -> bool:

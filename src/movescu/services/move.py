@@ -11,7 +11,7 @@ from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import Record
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
-from movescu.dimse.status import C_MOVE, StatusClass, status_class, status_name
+from movescu.dimse.status import C_MOVE, PENDING, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, DataSetError, ProtocolError, TimedOutError
 from movescu.transport.deadlines import Silence
 
@@ -29,6 +29,7 @@ _log: Final = logger_of("movescu.move")
 _FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
 _LIST_SECONDS: Final = 2.0
 """Seconds. Silence after a final response after which the list that it announces is given up."""
+_DIFFERENT: Final = 2
 MAXIMUM_IDENTIFIER: Final = 16 << 20
 """Longest identifier of a final response that is read, in bytes; a list of 100,000 failed UIDs has 6.5 MB."""
 
@@ -38,7 +39,9 @@ class MoveResponse(Record):
 
     ``failed_sop_instance_uids``: of a final response (PS3.4 C.4.2.1.4.2). Default: empty. ``pending_completed``,
     ``pending_failed``: of a final response: the highest counts of the pending ones before it, those with warnings among
-    the completed. Default: 0. ``has_unread_list``: a list of failed objects arrived that is too long or malformed.
+    the completed. Default: 0. ``pending_total``: the sum of all counts in each pending response before it, if that
+    never changed; else 0, as the archive does not count what remains. ``has_unread_list``: a list of failed objects
+    arrived that is too long or malformed.
     """
 
     message_id: int
@@ -52,6 +55,7 @@ class MoveResponse(Record):
     failed_sop_instance_uids: tuple[str, ...] = ()
     pending_completed: int = 0
     pending_failed: int = 0
+    pending_total: int = 0
     has_unread_list: bool = False
 
     @property
@@ -114,9 +118,10 @@ class MoveSCU:
         self._read_pending = read_pending
         self._priority = priority
         self._message_id = 0
-        self._counts: tuple[int | None, ...] = ()
+        self._counts: tuple[int | None, int | None, int | None, int | None] | None = None
         self._completed = 0
         self._failed = 0
+        self._totals: set[int] = set()  # sums of all counts in pending responses: none, one, or two that differ
         self._pace = ResponsePace()
         self._counted = 0.0
         self._uncounted = 0.0
@@ -132,10 +137,34 @@ class MoveSCU:
         counts = response.remaining, response.completed, response.failed, response.warning
         self._completed = max(self._completed, (response.completed or 0) + (response.warning or 0))
         self._failed = max(self._failed, response.failed or 0)
+        if response.remaining is not None and len(self._totals) < _DIFFERENT and _is_pending(response):
+            self._totals.add(sum(count or 0 for count in counts))
         if not any(count is not None for count in counts):
             self._uncounted = clock.now()
         elif counts != self._counts:
             self._counts, self._counted = counts, clock.now()
+
+    @property
+    def unfinished(self) -> MoveResponse | None:
+        """What the pending responses to the last request counted, for want of a final one; None without any count."""
+        if self._counts is None:
+            return None
+        remaining, completed, failed, warning = self._counts
+        return MoveResponse(
+            self._message_id,
+            PENDING,
+            remaining,
+            completed,
+            failed,
+            warning,
+            pending_completed=self._completed,
+            pending_failed=self._failed,
+            pending_total=self._total,
+        )
+
+    @property
+    def _total(self) -> int:
+        return next(iter(self._totals)) if len(self._totals) == 1 else 0
 
     def rest(self) -> float:
         """Return for how many seconds pending responses may be left in the socket; see ``ResponsePace``."""
@@ -171,7 +200,7 @@ class MoveSCU:
             _, message = self._exchange.receive_response(deadline)
             response = self._check(message)
             self._note(response)
-            final = status_class(response.status) is not StatusClass.PENDING
+            final = not _is_pending(response)
             if final:
                 self._exchange.end(self._message_id)
             uids: tuple[str, ...] | None = ()
@@ -192,6 +221,7 @@ class MoveSCU:
                 uids or (),
                 self._completed if final else 0,
                 self._failed if final else 0,
+                self._total if final else 0,
                 uids is None,
             )
 
@@ -236,6 +266,10 @@ class MoveSCU:
             return None
         text = value.decode("latin-1")
         return tuple(uid for part in text.split("\\") if (uid := part.strip("\0 ")))
+
+
+def _is_pending(response: CMoveRSP) -> bool:
+    return status_class(response.status) is StatusClass.PENDING
 
 
 def _unexpected(what: str) -> ProtocolError:

@@ -18,8 +18,9 @@ from enum import Enum, auto
 
 from movescu._runtime import clock
 from movescu._runtime.record import Record
-from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
+from movescu.errors import StoreError
 from movescu.storage import files
+from movescu.storage.directory_check import check_directory, not_writable
 from movescu.storage.durability import Durability, Flusher
 from movescu.storage.folders import Folder, Folders, exists, is_taken, link
 from movescu.storage.leftovers import RunLock, Sweep
@@ -73,7 +74,7 @@ class OutputDirectory:
         try:
             fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise _not_writable(path, error) from error
+            raise not_writable(path, error) from error
         self._flusher = Flusher(fd, durability, grouped=grouped)
         self._top = Folder(fd)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
@@ -421,18 +422,6 @@ class ObjectFile:
         return _store_error(f"cannot {what} a file in {self._directory.path!r}", error)
 
 
-def check_directory(path: str) -> None:
-    """Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` unless objects can be stored in a directory."""
-    if not files.isdir(path):
-        what = "is not a directory" if files.exists(path) else "does not exist"
-        raise DirectoryNotFoundError(
-            f"output directory {what}: {path!r}",
-            hint="create the directory, or name another with --output-directory",
-        )
-    if not files.access(path, os.W_OK | os.X_OK):
-        raise _not_writable(path, None)
-
-
 def _last(path: str) -> str:
     return path.rpartition("/")[2]
 
@@ -455,11 +444,4 @@ def _moved(path: str, why: str | None) -> StoreError:
     return StoreError(
         f"output directory {path!r} was moved or replaced while objects were stored in it: {why}",
         hint="the objects are in the directory that had the name before",
-    )
-
-
-def _not_writable(path: str, error: OSError | None) -> DirectoryNotWritableError:
-    why = error.strerror if error else "permission denied, or a read-only file system"
-    return DirectoryNotWritableError(
-        f"output directory is not writable: {path!r}: {why}", hint="name another with --output-directory"
     )

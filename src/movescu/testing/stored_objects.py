@@ -119,6 +119,12 @@ class StoredObjects:
         with self._lock:
             self._put(entry)
 
+    def add_all(self, other: StoredObjects) -> None:
+        """Add the objects of another archive, without reading them again."""
+        for entry in other.entries():
+            with self._lock:
+                self._put(entry)
+
     def _put(self, entry: Entry) -> None:
         uid = entry.sop_instance_uid
         if (replaced := self._entries.get(uid)) is not None:

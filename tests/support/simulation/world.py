@@ -71,11 +71,11 @@ def study(count: int, large: int = 1) -> Mapping[str, bytes]:
 
 
 @cache
-def entries(count: int, large: int) -> Mapping[str, Any]:
+def stored(count: int, large: int) -> StoredObjects:
     index = StoredObjects(stored_tags())
     for uid, data in study(count, large).items():
         index.add(encode_file_meta(CLASS_UID, uid, ELE) + data)
-    return index._entries
+    return index
 
 
 class Told:
@@ -122,7 +122,7 @@ class World:
         self.acknowledged: list[str] = []
         """SOP instance UIDs of the objects for which the sender got a response of success."""
         self.objects = study(count, large)
-        self._entries = entries(count, large)
+        self._stored = stored(count, large)
         self._associations = associations
         self.faults = faults or Faults()
         self._seed = seed
@@ -172,7 +172,7 @@ class World:
         archive = Archive(
             None, {"MOVESCU": (HOST, PORT)}, host=HOST, associations=self._associations, faults=self.faults
         )
-        archive._index._entries.update(self._entries)
+        archive._index.add_all(self._stored)
         with archive:
             yield archive
 

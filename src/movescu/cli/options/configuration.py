@@ -168,7 +168,7 @@ def storage_of(settings: CommandSettings) -> StorageOptions | None:
     from movescu.storage.options import StorageOptions
 
     if settings.ignore:  # else the directory is checked when it is opened
-        from movescu.storage.writer import check_directory
+        from movescu.storage.directory_check import check_directory
 
         check_directory(settings.output_directory)
     return StorageOptions(

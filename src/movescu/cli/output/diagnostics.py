@@ -217,6 +217,12 @@ def _report_result(result: Result, config: Config) -> None:
             "for this AE title, and repeat the request",
             *(_objects(result.expected), result.arrived),
         )
+    if evidence.remaining and not any(evidence.statuses):  # else the status was told
+        _log.error(
+            "incomplete: the archive reports success, but counted %d more sub-operation%s than it carried out; check "
+            "the archive's log, and repeat the request",
+            *(evidence.remaining, "" if evidence.remaining == 1 else "s"),
+        )
     _report_nothing(result, config)
     for uid in result.broken_off:
         _log.error("incomplete: the transfer of SOP instance %s broke off; repeat the request", uid)
@@ -271,7 +277,7 @@ def _report_listed(result: Result) -> None:
         )
 
 
-_CONTRADICTING: Final = frozenset(("REFUSED", "WARNED", "STOPPED", "COUNTED_AS_FAILED", "SHORT"))
+_CONTRADICTING: Final = frozenset(("REFUSED", "WARNED", "STOPPED", "COUNTED_AS_FAILED", "REMAINING", "SHORT"))
 """Names of reasons by which an archive contradicts its own list, if every listed object was stored."""
 
 
