@@ -335,14 +335,15 @@ class Sender:
         self._exchange = Exchange(connection)
         self._message_id = 0
 
-    def store(self, instance: Instance, originator: str | None = None, data: bytes | None = None) -> int:
+    def store(self, instance: Instance, originator: str | None = Archive.AET, data: bytes | None = None) -> int:
         """Send an object; gives the status of the response. ``originator``: the Move Originator's AE title.
+
+        As some archives do, it names itself by default.
 
         ``data``: send these bytes as its data set.
         """
         request, context_id = self._request(instance)
-        if originator is not None:
-            request.move_originator_ae_title, request.move_originator_message_id = originator, 1
+        request.move_originator_ae_title = originator
         self._exchange.send(context_id, request, soon(), data_set(instance.path) if data is None else data)
         _, response = self._exchange.receive_response(soon())
         assert isinstance(response, CStoreRSP), response
@@ -384,7 +385,14 @@ class Sender:
         self._message_id += 1
         contexts = self.connection.contexts.values()
         context = next(c for c in contexts if c.abstract_syntax == instance.sop_class_uid)
-        return CStoreRQ(instance.sop_class_uid, self._message_id, instance.instance_uid), context.context_id
+        request = CStoreRQ(
+            instance.sop_class_uid,
+            self._message_id,
+            instance.instance_uid,
+            move_originator_ae_title=Archive.AET,
+            move_originator_message_id=1,
+        )
+        return request, context.context_id
 
 
 def _expect_abort(connection: Connection) -> None:
