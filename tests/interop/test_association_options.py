@@ -422,7 +422,10 @@ def pipelined(made: Sequence[Instance]) -> list[PDataTF]:
     """All requests with their data sets, on context 1, as they go over the line without a look at a response."""
     pdus = []
     for number, instance in enumerate(made, start=1):
-        command = encode_command(CStoreRQ(instance.sop_class_uid, number, instance.instance_uid))
+        originator = scripted.Archive.AET
+        command = encode_command(
+            CStoreRQ(instance.sop_class_uid, number, instance.instance_uid, move_originator_ae_title=originator)
+        )
         pdus.append(PDataTF((PresentationDataValue(1, 3, command),)))
         data = scripted.data_set(instance.path)
         for start in range(0, len(data), 16000):

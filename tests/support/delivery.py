@@ -82,7 +82,7 @@ def _send(
     exchange = Exchange(connection)
     for number, thing in enumerate(remaining):
         deadline = Deadline(_PATIENCE, f"the response to {thing.name}")
-        command = CStoreRQ(thing.sop_class_uid, number + 1, thing.sop_instance_uid)
+        command = CStoreRQ(thing.sop_class_uid, number + 1, thing.sop_instance_uid, move_originator_ae_title="SCRIPTED")
         try:
             exchange.send(ids[thing.sop_class_uid, thing.transfer_syntax_uid], command, deadline, thing.data)
             _, response = exchange.receive_response(deadline)

@@ -91,7 +91,8 @@ def _store(port: int, data: Iterator[bytes]) -> None:
     request = AssociateRQ("MOVESCU", "GIANT", (context,), user_information(0))
     connection = Connection.request(connect(peers.HOST, port, 60.0), request, 60.0)
     exchange = Exchange(connection)
-    exchange.send(1, CStoreRQ(encoded.CLASS_UID, 1, encoded.INSTANCE_UID), _PATIENCE)
+    command = CStoreRQ(encoded.CLASS_UID, 1, encoded.INSTANCE_UID, move_originator_ae_title="GIANT")
+    exchange.send(1, command, _PATIENCE)
     room = connection.peer_maximum_length - 6
     for part in data:
         pieces = (part[at : at + room] for at in range(0, len(part), room))
