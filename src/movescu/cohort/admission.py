@@ -1,0 +1,242 @@
+"""When an archive is sent its next request: slots, refusals and absences. No I/O, and time is an argument.
+
+Theory. An archive serves some number of requests at once, which it does not tell: it refuses the others, by a status
+(A701, or A702 without failed sub-operations), a transient rejection, or silence (PS3.4 table C.4-2, PS3.8 9.3.4). A
+refusal while ``n`` requests were under way, the refused one included, shows that there were fewer than ``n`` slots; so
+the ceiling becomes ``max(1, n - 1)``, and never more: other clients of the archive take slots, too, and give them back.
+A ceiling that was learned is therefore probed: after ``PROBE_AFTER`` good requests or ``PROBE_SECONDS`` without a
+refusal it is raised by one. Each probe costs one refusal at most, so that of ``N`` requests by ``J`` workers at most
+``J + N / PROBE_AFTER`` are refused by an archive whose slots do not change. A ceiling that was given is not exceeded.
+
+A refused request is no failure of its entry: it goes back, and is sent once another request has ended. If none other
+was under way, the archive refuses this entry by itself, or serves somebody else. Then it is sent again after a pause,
+which doubles from ``PAUSE`` to ``LONGEST_PAUSE`` seconds, and the refusal counts against it (``Ending.REFUSED_ALONE``).
+
+An archive that cannot be reached is away. After ``BREAKS_AFTER`` such failures without an answer in between nothing is
+sent any more; one probe (a C-ECHO) after ``FIRST_ECHO`` seconds, and further ones at growing intervals up to
+``LONGEST_ECHO`` seconds, find out when it is back. The entries go back unharmed. If it stays away for ``patience``
+seconds, or if it never accepted an association, the cohort stops: an archive that was never there is most likely a
+mistake.
+
+``Sends`` that end in ``Ending.UNREACHED`` were carried out by the archive, which could not connect to our port. After
+``STOPS_AFTER`` of these in a row, without any object, the cohort stops, as each further one would fail in the same way.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROBE_AFTER: Final = 50
+"""Good requests after which a learned ceiling is raised by one."""
+PROBE_SECONDS: Final = 300.0
+PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 60.0
+BREAKS_AFTER: Final = 3
+FIRST_ECHO: Final = 5.0
+LONGEST_ECHO: Final = 60.0
+STOPS_AFTER: Final = 3
+PATIENCE: Final = 12 * 3600.0
+"""Seconds that an archive may be away by default."""
+
+
+class Ending(Enum):
+    """How a request ended, as far as it says something about the archive."""
+
+    GOOD = auto()
+    """The archive carried it out."""
+    FAILED = auto()
+    """The archive answered, and the request failed for a reason of its own."""
+    REFUSED = auto()
+    """The archive has no slot for it: a status, a transient rejection, or silence while others were under way."""
+    AWAY = auto()
+    """No association could be had, or it was lost before anything was answered."""
+    UNREACHED = auto()
+    """The archive could not connect to our port: sub-operations failed and nothing connected."""
+    HOPELESS = auto()
+    """No other request would be answered either: an unknown host, a permanent rejection."""
+
+
+class Fate(Enum):
+    """What becomes of the entry of a request that ended."""
+
+    DONE = auto()
+    """Its result counts."""
+    AGAIN = auto()
+    """It goes back, unharmed."""
+    AGAIN_COUNTED = auto()
+    """It goes back, and the refusal counts against it: nothing else was under way."""
+
+
+class Stop(StrEnum):
+    """Why no more requests are sent."""
+
+    AWAY = "the archive cannot be reached"
+    UNREACHED = "the archive cannot connect to our port"
+    HOPELESS = "the archive does not accept our requests"
+
+
+class Advice(NamedTuple):
+    """What to do next: send a request or a C-ECHO, wait, or stop.
+
+    ``seconds``: how long to wait at most, unless a request ends before; infinite if only that can change the advice.
+    """
+
+    send: bool = False
+    echo: bool = False
+    seconds: float = 0.0
+    stop: Stop | None = None
+
+
+class Admission:
+    """Admission of requests to one archive.
+
+    ``jobs``: highest number of requests at once. ``slots``: that the archive is known to have. Default: None, they are
+    learned. ``patience``: seconds that the archive may be away once it was there. ``answered``: whether it was
+    there in an earlier run. Default: False. ``jitter``: factor on each pause. Default: 1.
+    """
+
+    def __init__(
+        self,
+        jobs: int,
+        *,
+        slots: int | None = None,
+        patience: float = PATIENCE,
+        answered: bool = False,
+        jitter: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self._most = jobs if slots is None else min(jobs, slots)
+        self.ceiling = self._most
+        """Requests that may be under way at once."""
+        self._alone: dict[int, bool] = {}  # requests under way; whether no other was, as long as they have been
+        self._number = 0
+        self.refusals = 0
+        """Refusals so far."""
+        self.away_since: float | None = None
+        """Since when the archive has been away; None while it is there."""
+        self.next_echo = 0.0
+        """When the next probe of an absent archive is due."""
+        self.stop: Stop | None = None
+        """Why no more requests are sent; None while they are."""
+        self._patience = patience
+        self._answered = answered
+        self._jitter = jitter
+        self._good = 0  # requests since the ceiling last changed
+        self._changed: float | None = None  # when that was
+        self._lost = 0  # failures to reach the archive without an answer in between
+        self._unreached = 0
+        self._pause = PAUSE
+        self._not_before = 0.0
+        self._echoing = False
+        self._echo_pause = FIRST_ECHO
+
+    @property
+    def deadline(self) -> float:
+        """When an absent archive is given up; infinite while it is there."""
+        return float("inf") if self.away_since is None else self.away_since + self._patience
+
+    def advice(self, now: float) -> Advice:
+        """Return what to do now; ``started`` or ``echo_started`` records that it was done."""
+        if self.stop is None and now >= self.deadline:
+            self.stop = Stop.AWAY
+        if self.stop is not None:
+            return Advice(stop=self.stop)
+        if self.away_since is not None:
+            due = self.deadline if self._echoing else min(self.next_echo, self.deadline)
+            return Advice(echo=due <= now, seconds=max(due - now, 0.0))
+        self._probe(now)
+        full = self.under_way >= self.ceiling or (self._lost and not self._answered)
+        wait = self._until_probe(now) if full else self._not_before - now
+        return Advice(send=wait <= 0, seconds=max(wait, 0.0))
+
+    def _probe(self, now: float) -> None:
+        """Raise a learned ceiling by one, if that is due."""
+        if self.ceiling < self._most and (self._good >= PROBE_AFTER or self._until_probe(now) <= 0):
+            self._set_ceiling(self.ceiling + 1, now)
+
+    def _until_probe(self, now: float) -> float:
+        if self.ceiling >= self._most or self._changed is None:
+            return float("inf")
+        return self._changed + PROBE_SECONDS - now
+
+    def _set_ceiling(self, ceiling: int, now: float) -> None:
+        self.ceiling, self._good, self._changed = ceiling, 0, now
+
+    @property
+    def under_way(self) -> int:
+        """Number of requests sent and not ended."""
+        return len(self._alone)
+
+    def started(self) -> int:
+        """Record that a request is sent, and return its number."""
+        self._number += 1
+        alone = not self._alone
+        if not alone:
+            self._alone = dict.fromkeys(self._alone, False)
+        self._alone[self._number] = alone
+        return self._number
+
+    def accepted(self) -> None:
+        """Record that the archive accepted an association: if it goes away now, it is worth waiting for."""
+        self._answered = True
+
+    def ended(self, number: int, ending: Ending, now: float) -> Fate:
+        """Record the end of a request, and return what becomes of its entry."""
+        alone = self._alone.pop(number)
+        if ending in (Ending.GOOD, Ending.FAILED, Ending.REFUSED, Ending.UNREACHED):
+            self._is_back()
+        if ending is Ending.HOPELESS:
+            self.stop = self.stop or Stop.HOPELESS
+        elif ending is Ending.AWAY:
+            return self._lose(now)
+        elif ending is Ending.REFUSED:
+            return self._refuse(now, alone=alone)
+        elif ending is Ending.UNREACHED:
+            self._unreached += 1
+            if self._unreached >= STOPS_AFTER:
+                self.stop = self.stop or Stop.UNREACHED
+        elif ending is Ending.GOOD:
+            self._good += 1
+            self._unreached, self._pause = 0, PAUSE
+        return Fate.DONE
+
+    def _refuse(self, now: float, *, alone: bool) -> Fate:
+        self.refusals += 1
+        self._set_ceiling(min(self.ceiling, max(1, self.under_way)), now)
+        if not alone:
+            return Fate.AGAIN
+        self._not_before = now + self._pause * self._jitter()
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        return Fate.AGAIN_COUNTED
+
+    def _lose(self, now: float) -> Fate:
+        self._lost += 1
+        if not self._answered:
+            if self.under_way == 0 or self._lost >= BREAKS_AFTER:
+                self.stop = self.stop or Stop.AWAY
+            return Fate.DONE
+        if self.away_since is None and self._lost >= BREAKS_AFTER:
+            self.away_since, self._echo_pause = now, FIRST_ECHO
+            self.next_echo = now + self._echo_pause * self._jitter()
+        elif self.away_since is None:
+            self._not_before = max(self._not_before, now + PAUSE * self._jitter())
+        return Fate.AGAIN
+
+    def _is_back(self) -> None:
+        self._answered, self._lost, self.away_since = True, 0, None
+
+    def echo_started(self) -> None:
+        """Record that the probe of an absent archive is sent."""
+        self._echoing = True
+
+    def echo_ended(self, now: float, *, answered: bool) -> None:
+        """Record whether the archive answered the probe."""
+        self._echoing = False
+        if answered:
+            self._is_back()
+            return
+        self._echo_pause = min(2 * self._echo_pause, LONGEST_ECHO)
+        self.next_echo = now + self._echo_pause * self._jitter()
