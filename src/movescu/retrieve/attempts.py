@@ -106,8 +106,8 @@ class AttemptLoop:
         """Stop before the next attempt and end the pause. Safe from any thread and from a signal handler."""
         self._given_up.set()
 
-    def run(self, *identifiers: Identifier) -> RequestState:
-        """Run the attempts and return the state of the requests.
+    def run(self, *identifiers: Identifier, earlier: RequestState | None = None) -> RequestState:
+        """Run the attempts and return the state of the requests; ``earlier``: of a retrieve that this one continues.
 
         With an inventory there is exactly one identifier. Raise ``UsageError`` if its keys name no object or cannot be
         listed, ``PeerError`` if no association can be opened.
@@ -120,6 +120,8 @@ class AttemptLoop:
             scope.check()
             self._exact = scope.is_exact
         state = RequestState(remember=self._retry.lists)
+        if earlier is not None:
+            state.continue_from(earlier)
         state.last = self._round(state)
         self._server.begin(state.last)
         try:

@@ -129,6 +129,19 @@ class RequestState:
             listed = 0 if self.inventory is None else len(self.inventory.objects)
             self.last_statement = Statement(evidence, counted, requested, listed, named)
 
+    def continue_from(self, earlier: RequestState) -> None:
+        """Take over from an earlier retrieve of the request: its list, what was missing, and what stands against it."""
+        last = earlier.last_statement
+        self.inventory = earlier.inventory
+        self.needed, self.missing = set(earlier.missing), set(earlier.missing)
+        self.failed_uids |= earlier.failed_uids
+        self.statements += earlier.statements
+        if last is not None and not earlier.is_accounted_for:
+            self.statements.append(last)
+        self.tally.failures |= earlier.tally.failures
+        self.tally.failed += len(earlier.tally.failures)
+        self.tally.broken_off |= earlier.tally.broken_off
+
     def compare(self) -> None:
         """Find out which statements the inventory that was just taken accounts for."""
         assert self.inventory is not None
