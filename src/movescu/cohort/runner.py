@@ -272,6 +272,7 @@ class Runner:
             if result is not None:
                 self._held[row.number] = result
                 self._states[row.number] = retrieve.states
+                self._client.keep(uid for state in retrieve.states for uid in state.here)
                 self._stored[row.number] = self._stored.get(row.number, 0) + result.stored
             self._tell(entry_event(row, EntryState.POSTPONED))
             self._hold_back(chain, times)
@@ -306,7 +307,7 @@ class Runner:
                     chain[0].number,
                     self._allowed,
                     "" if self._allowed == 1 else "s",
-                    self._not_before - clock.now(),
+                    max(self._not_before - clock.now(), 0.0),
                 ),
             )
 
