@@ -176,6 +176,22 @@ def test_totals_of_a_study_prove_that_its_series_are_listed(
     assert place.there == {one.instance_uid for one in place.made[:2]}
 
 
+def test_number_of_studies_of_a_patient_proves_that_they_are_listed(make: Callable[..., Place]) -> None:
+    place = make(studies=2)
+    first = place.made[0]
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.answer_find({PATIENT_ID: first.patient_id, STUDIES_OF_PATIENT: "2"})
+        session.answer_find({PATIENT_ID: first.patient_id, STUDY: first.study_uid})
+        session.answer_find({SERIES: first.series_uid, MODALITY: "CT"})
+        place.serve_moves(session)
+
+    options = ("-P", "--verify", "--only", "Modality=CT", *keys("PATIENT", f"PatientID={first.patient_id}"))
+    outcome = place.against(script, *options, code=63)
+    assert "the archive counts 2 studies of a patient and lists 1" in outcome.log
+
+
 @pytest.mark.parametrize("sent", [0, 1])
 def test_study_that_is_listed_and_not_sent_is_named(make: Callable[..., Place], sent: int) -> None:
     place = make(studies=2)
@@ -350,6 +366,28 @@ def test_object_that_was_listed_before_an_entry_was_postponed_stays_wanted(
     [entry] = json.loads(report.read_text())["entries"]
     assert (entry["state"], entry.get("missing", 0)) == (("complete", 0) if listed == 5 else ("partial", 1))
     assert place.there == {one.instance_uid for one in place.made[:listed]}
+
+
+def test_entry_with_a_study_that_is_nowhere_is_postponed_and_completed_as_far_as_possible(
+    make: Callable[..., Place], tmp_path: Path
+) -> None:
+    place, rows, report = make(instances=2), tmp_path / "rows.csv", tmp_path / "report.json"
+    rows.write_text(f"StudyInstanceUID\n{place.made[0].study_uid}\\{ABSENT}\n")
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.serve_finds(place.made)
+        session.respond(0xA702)
+        assert session.serve_finds(place.made) is not None
+        place.send(place.made)
+        session.respond(completed=2)
+        assert session.serve_finds(place.made) is None
+
+    options = ("-S", "--list", rows, "--resolve", "--retry-pause", 0, "--report", report)
+    place.against(script, *options, code=63)
+    [entry] = json.loads(report.read_text())["entries"]
+    assert (entry["state"], entry["reason"], entry["stored"]) == ("partial", "some-not-found", 2)
+    assert place.there == {one.instance_uid for one in place.made}
 
 
 def test_entry_that_another_list_completes_after_it_was_postponed_is_complete(

@@ -72,7 +72,7 @@ class Selection(Record):
 
     @property
     def text(self) -> str:
-        """What tells the matches retrieved from those of the same keys without a selection; empty if nothing does."""
+        """The selection as text, the same for equal ones; empty if everything that the keys match is retrieved."""
         if not self.resolves:
             return ""
         return repr((self.resolve, sorted(set(self.only)), sorted(set(self.exclude))))

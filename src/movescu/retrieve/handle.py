@@ -92,8 +92,10 @@ class Retrieve:
         self._target = target
         self._row = row
         self._until = until
-        listed = (state for state in earlier if state.inventory is not None and state.inventory.scope.level)
-        self._earlier = {state.inventory.scope.identifier: state for state in listed if state.inventory is not None}
+        self._earlier: dict[Identifier, RequestState] = {}
+        for state in earlier:
+            if state.inventory is not None and (state.inventory.objects or state.inventory.gaps):
+                self._earlier[state.inventory.scope.identifier] = state
         self._observers: list[Observer] = []
         self._happened: SimpleQueue[Event | None] | None = None
         self._failure: BaseException | None = None

@@ -74,6 +74,14 @@ class Shortfall:
             if value not in uids and not (test and any(matches(test, uid.encode()) for uid in uids)):
                 self.unfound.append(value)
 
+    def compare_studies(self, patient: Match, studies: Collection[Match]) -> None:
+        """Note a patient without a study, or with more than the archive lists."""
+        if not studies:
+            self.hollow.append(patient.uid)
+        elif self._counted and (patient.count("STUDY") or 0) > len(studies):
+            number = patient.count("STUDY")
+            self.gaps.append(f"the archive counts {number} studies of a patient and lists {len(studies)}")
+
     def compare_series(self, study: Match, series: Collection[Match]) -> None:
         """Note a study without a series, or one whose totals are higher than what its series amount to."""
         if not series:
@@ -169,9 +177,10 @@ def _series(search: Search, found: Iterable[Match], shortfall: Shortfall) -> Ite
         if one.level == "SERIES":
             yield one
             continue
-        studies = list(search.below(one, "STUDY")) if one.level == "PATIENT" else [one]
-        if not studies:
-            shortfall.hollow.append(one.uid)
+        studies = [one]
+        if one.level == "PATIENT":
+            studies = list(search.below(one, "STUDY"))
+            shortfall.compare_studies(one, studies)
         for study in studies:
             series = list(search.below(study, "SERIES"))
             shortfall.compare_series(study, series)
