@@ -14,8 +14,8 @@ from movescu.cohort.admission import (
     STOPS_AFTER,
     Admission,
     Advice,
-    Ending,
     Fate,
+    RequestEnd,
     Stop,
 )
 
@@ -44,18 +44,18 @@ def test_slots_that_are_given_back_are_used_again() -> None:
 def test_refused_entry_goes_back_unharmed_while_others_are_under_way() -> None:
     admission = Admission(3)
     first, second, third = (admission.started() for _ in range(3))
-    assert admission.ended(third, Ending.REFUSED, 1.0) is Fate.AGAIN
+    assert admission.ended(third, RequestEnd.REFUSED, 1.0) is Fate.AGAIN
     assert (admission.ceiling, admission.advice(1.0).send) == (2, False)
-    assert admission.ended(first, Ending.GOOD, 2.0) is Fate.DONE
+    assert admission.ended(first, RequestEnd.GOOD, 2.0) is Fate.DONE
     assert admission.advice(2.0).send
-    assert admission.ended(second, Ending.REFUSED, 3.0) is Fate.AGAIN  # the others were there when it was sent
+    assert admission.ended(second, RequestEnd.REFUSED, 3.0) is Fate.AGAIN  # the others were there when it was sent
 
 
 def test_entry_that_is_refused_alone_waits_longer_each_time() -> None:
     admission = Admission(1)
     now, pauses = 0.0, []
     for _ in range(8):
-        assert admission.ended(admission.started(), Ending.REFUSED, now) is Fate.AGAIN_COUNTED
+        assert admission.ended(admission.started(), RequestEnd.REFUSED, now) is Fate.AGAIN_COUNTED
         pauses.append(admission.advice(now).seconds)
         now += pauses[-1]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
@@ -92,26 +92,32 @@ def test_archive_that_cannot_connect_to_us_is_not_asked_for_ever() -> None:
     admission = Admission(2)
     for _ in range(STOPS_AFTER):
         assert admission.advice(0.0).stop is None
-        assert admission.ended(admission.started(), Ending.UNREACHED, 0.0) is Fate.DONE
+        assert admission.ended(admission.started(), RequestEnd.UNREACHED, 0.0) is Fate.DONE
     assert admission.advice(0.0) == Advice(stop=Stop.UNREACHED)
 
 
 def test_one_object_that_came_shows_that_we_can_be_reached() -> None:
     admission = Admission(1)
-    for ending in (Ending.UNREACHED, Ending.UNREACHED, Ending.GOOD, Ending.UNREACHED, Ending.UNREACHED):
+    for ending in (
+        RequestEnd.UNREACHED,
+        RequestEnd.UNREACHED,
+        RequestEnd.GOOD,
+        RequestEnd.UNREACHED,
+        RequestEnd.UNREACHED,
+    ):
         admission.ended(admission.started(), ending, 0.0)
     assert admission.advice(0.0).stop is None
 
 
 def test_permanent_rejection_stops_the_cohort() -> None:
     admission = Admission(4, answered=True)
-    admission.ended(admission.started(), Ending.HOPELESS, 0.0)
+    admission.ended(admission.started(), RequestEnd.HOPELESS, 0.0)
     assert admission.advice(0.0).stop is Stop.HOPELESS
 
 
 def test_failures_to_reach_the_archive_with_answers_in_between_are_not_an_absence() -> None:
     admission = Admission(1, answered=True)
-    for ending in (Ending.AWAY, Ending.AWAY, Ending.FAILED) * BREAKS_AFTER:
+    for ending in (RequestEnd.AWAY, RequestEnd.AWAY, RequestEnd.FAILED) * BREAKS_AFTER:
         admission.ended(admission.started(), ending, 0.0)
     assert admission.away_since is None
 

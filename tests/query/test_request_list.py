@@ -20,6 +20,7 @@ from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
 from movescu.query.python_keys import keys_of_row
 from movescu.query.request_list import Row, read_rows
+from movescu.query.selection import Selection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -376,3 +377,12 @@ def test_entry_that_begins_like_a_comment_is_no_comment(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("Ward,StudyInstanceUID\n# exported today\n#3,1.2.3\n")
     assert [row.text for row in read_rows(str(path), model="STUDY")] == ["StudyInstanceUID=1.2.3"]
+
+
+def test_selection_is_part_of_what_identifies_an_entry_and_none_leaves_old_journals_valid(tmp_path: Path) -> None:
+    [row] = entries(tmp_path, "1.2.3\n")
+    assert row.key("A") == row.key("A", Selection()) == row.key("A", Selection(max_studies=5))
+    selections = [Selection(resolve=True), Selection(only=("Modality=CT",)), Selection(exclude=("Modality=CT",))]
+    assert len({row.key("A"), *(row.key("A", one) for one in selections)}) == 4
+    twice = Selection(only=("Modality=CT", "Modality=C*", "Modality=CT"))
+    assert row.key("A", twice) == row.key("A", Selection(only=("Modality=C*", "Modality=CT")))

@@ -11,7 +11,7 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
-from movescu.cohort.admission import Admission, Ending, Fate, Stop
+from movescu.cohort.admission import Admission, Fate, RequestEnd, Stop
 
 
 @dataclass
@@ -126,9 +126,9 @@ class _Cohort:
             self.admission.echo_ended(self.now, answered=not self.world.is_away(self.now))
             return
         self.serving -= what in ("good", "lost")
-        ending = {"good": Ending.GOOD, "refused": Ending.REFUSED}.get(what, Ending.AWAY)
+        ending = {"good": RequestEnd.GOOD, "refused": RequestEnd.REFUSED}.get(what, RequestEnd.AWAY)
         fate = self.admission.ended(self.tickets.pop(entry), ending, self.now)
-        if ending is Ending.GOOD:
+        if ending is RequestEnd.GOOD:
             self.course.done.append(entry)
             self.course.ended = self.now
         elif fate is Fate.DONE:

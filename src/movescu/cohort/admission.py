@@ -10,7 +10,7 @@ refusal it is raised by one. Each probe costs one refusal at most, so that of ``
 
 A refused request is no failure of its entry: it goes back, and is sent once another request has ended. If none other
 was under way, the archive refuses this entry by itself, or serves somebody else. Then it is sent again after a pause,
-which doubles from ``PAUSE`` to ``LONGEST_PAUSE`` seconds, and the refusal counts against it (``Ending.REFUSED_ALONE``).
+which doubles from ``PAUSE`` to ``LONGEST_PAUSE`` seconds, and the refusal counts against it.
 
 An archive that cannot be reached is away. After ``BREAKS_AFTER`` such failures without an answer in between nothing is
 sent any more; one probe (a C-ECHO) after ``FIRST_ECHO`` seconds, and further ones at growing intervals up to
@@ -18,8 +18,8 @@ sent any more; one probe (a C-ECHO) after ``FIRST_ECHO`` seconds, and further on
 seconds, or if it never accepted an association, the cohort stops: an archive that was never there is most likely a
 mistake.
 
-``Sends`` that end in ``Ending.UNREACHED`` were carried out by the archive, which could not connect to our port. After
-``STOPS_AFTER`` of these in a row, without any object, the cohort stops, as each further one would fail in the same way.
+A request that ends as ``UNREACHED`` was carried out by the archive, which could not connect to our port. After
+``STOPS_AFTER`` of these in a row the cohort stops, as each further one would fail in the same way.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PATIENCE: Final = 12 * 3600.0
 """Seconds that an archive may be away by default."""
 
 
-class Ending(Enum):
+class RequestEnd(Enum):
     """How a request ended, as far as it says something about the archive."""
 
     GOOD = auto()
@@ -183,22 +183,22 @@ class Admission:
         """Record that the archive accepted an association: if it goes away now, it is worth waiting for."""
         self._answered = True
 
-    def ended(self, number: int, ending: Ending, now: float) -> Fate:
+    def ended(self, number: int, ending: RequestEnd, now: float) -> Fate:
         """Record the end of a request, and return what becomes of its entry."""
         alone = self._alone.pop(number)
-        if ending in (Ending.GOOD, Ending.FAILED, Ending.REFUSED, Ending.UNREACHED):
+        if ending in (RequestEnd.GOOD, RequestEnd.FAILED, RequestEnd.REFUSED, RequestEnd.UNREACHED):
             self._is_back()
-        if ending is Ending.HOPELESS:
+        if ending is RequestEnd.HOPELESS:
             self.stop = self.stop or Stop.HOPELESS
-        elif ending is Ending.AWAY:
+        elif ending is RequestEnd.AWAY:
             return self._lose(now)
-        elif ending is Ending.REFUSED:
+        elif ending is RequestEnd.REFUSED:
             return self._refuse(now, alone=alone)
-        elif ending is Ending.UNREACHED:
+        elif ending is RequestEnd.UNREACHED:
             self._unreached += 1
             if self._unreached >= STOPS_AFTER:
                 self.stop = self.stop or Stop.UNREACHED
-        elif ending is Ending.GOOD:
+        elif ending is RequestEnd.GOOD:
             self._good += 1
             self._unreached, self._pause = 0, PAUSE
         return Fate.DONE

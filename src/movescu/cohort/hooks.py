@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from movescu.cohort.command_template import CommandTemplate
     from movescu.cohort.hook_journal import HookJournal
     from movescu.query.identifier import Identifier
+    from movescu.query.selection import Selection
     from movescu.retrieve.parts import Part
     from movescu.retrieve.request_state import RequestState
 
@@ -74,17 +75,19 @@ class Hooks:
     """Runs commands; a context manager, which ends those that still run if an exception leaves the block.
 
     ``file_of``: returns the absolute path of a stored object, by SOP instance UID. ``archive``: its text, as in the
-    journal of lists. ``jobs``: commands at a time. Default: 1. ``resume``: do not run again what succeeded in an
-    earlier run. ``before``: called before each command, in its thread.
+    journal of lists. ``selection``: what of the matches of an entry is retrieved. Default: all. ``jobs``: commands at a
+    time. Default: 1. ``resume``: do not run again what succeeded in an earlier run. ``before``: called before each
+    command, in its thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         commands: Sequence[CommandTemplate],
         journal: HookJournal,
         file_of: Callable[[str], str],
         *,
         archive: str,
+        selection: Selection | None = None,
         jobs: int = 1,
         resume: bool = False,
         before: Callable[[], None] = lambda: None,
@@ -93,6 +96,7 @@ class Hooks:
         self._journal = journal
         self._file_of = file_of
         self._archive = archive
+        self._selection = selection
         self._jobs = jobs
         self._resume = resume
         self._before = before
@@ -121,26 +125,33 @@ class Hooks:
 
     def is_settled(self, row: Row) -> bool:
         """Return True if every command has succeeded for an entry."""
-        return self._journal.is_settled(row.key(self._archive), [command.digest for command in self._commands])
+        key = row.key(self._archive, self._selection)
+        return self._journal.is_settled(key, [command.digest for command in self._commands])
 
     # -- during the retrieve -------------------------------------------------------------------------------------------
 
-    def enter(self, states: Iterable[RequestState], row: int | None = None) -> None:
+    def enter(self, states: Iterable[RequestState], row: Row | None = None) -> None:
         """Have the commands run for the studies and series that a retrieve proved complete, and flushed.
 
-        Wait while the queue is full. Raise ``StoreError`` if the journal fails.
+        ``row``: the list's entry, which may have been resolved to several requests. Default: None, no list. Wait while
+        the queue is full. Raise ``StoreError`` if the journal fails.
         """
+        number = None if row is None else row.number
+        entries: dict[str, dict[HookKey, HookTask]] = {}
         for state in states:
             if not is_complete(state):
                 continue
             if state.inventory is None:
-                self._tell_unproven(row)
+                self._tell_unproven(number)
                 continue
-            tasks = self._tasks(state, row)
+            if row is None:
+                entry = Row(0, "", state.inventory.scope.identifier).key(self._archive)
+            else:
+                entry = row.key(self._archive, self._selection)
+            entries.setdefault(entry, {}).update(self._tasks(state, number))
+        for entry, tasks in entries.items():
             keys = list(tasks)
             settled = [key for key in keys if key in self._known or (self._resume and self._journal.has_succeeded(key))]
-            identifier = state.inventory.scope.identifier
-            entry = Row(0, "", identifier).key(self._archive)
             for key in self._journal.enter(entry, keys, settled):
                 self._put(tasks[key])
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from movescu.query.request_list import Row
     from movescu.retrieve.client import Client
     from movescu.retrieve.handle import Retrieve
+    from movescu.retrieve.request_state import RequestState
     from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.retrieve")
@@ -102,6 +103,7 @@ class Runner:
         self._unanswered = 0
         self._current: dict[int, Retrieve] = {}
         self._held: dict[int, Result] = {}
+        self._states: dict[int, list[RequestState]] = {}
         self._stored: dict[int, int] = {}
         self._observer = client.observers(())
         self._open: dict[int, Row] = {}
@@ -115,10 +117,10 @@ class Runner:
         self.opens_in = 0.0
         """Seconds until the window opens in which entries may be started, 0 within it."""
 
-    @property
-    def _key(self) -> str:
+    def _key(self, row: Row) -> str:
+        """Return the key of an entry in the journal: its request, the archive, and the selection among the matches."""
         archive = self._config.archive
-        return f"{archive.title}@{archive.host}:{archive.port}"
+        return row.key(f"{archive.title}@{archive.host}:{archive.port}", self._config.selection)
 
     def run(self, rows: Iterable[Row]) -> list[Row]:
         """Retrieve entries; return those not started, in order. Raise ``StoreError`` if the journal or index fails."""
@@ -196,7 +198,7 @@ class Runner:
             return False
         if self._hooks is not None and not self._hooks.is_settled(row):  # it has to be proven complete again
             return False
-        objects = self._journal.objects_of(row.key(self._key))
+        objects = self._journal.objects_of(self._key(row))
         return objects is not None and bool(objects) and all(map(self._client.whole, objects))
 
     def cancel(self) -> None:
@@ -246,7 +248,13 @@ class Runner:
     def _row(self, number: int, chain: list[Row], times: int) -> None:
         """Retrieve the first entry of a chain."""
         row = chain[0]
-        retrieve = self._client.prepare((row.identifier,), config=self._config, row=row.number, until=self._until)
+        retrieve = self._client.prepare(
+            (row.identifier,),
+            config=self._config,
+            row=row.number,
+            until=self._until,
+            earlier=self._states.get(row.number, ()),
+        )
         self._current[number] = retrieve
         self._started.add(row.number)
         self._tell(entry_event(row, EntryState.RUNNING))
@@ -260,16 +268,22 @@ class Runner:
             error = peer_error
         finally:
             del self._current[number]
-        held = self._held.pop(row.number, None)
-        if result is not None and held is not None and not result.responses:
-            result = held  # nothing was requested since: what the archive said stands
         if _lacks_resources(result, error) and times < _TIMES and not self.cancelled:
             if result is not None:
                 self._held[row.number] = result
+                self._states[row.number] = retrieve.states
+                self._client.keep(uid for state in retrieve.states for uid in state.here)
                 self._stored[row.number] = self._stored.get(row.number, 0) + result.stored
             self._tell(entry_event(row, EntryState.POSTPONED))
             self._hold_back(chain, times)
             return
+        for hint in dict.fromkeys(retrieve.hints):
+            _log.warning("entry %d: %s", row.number, hint)
+        held, earlier = self._held.pop(row.number, None), self._states.pop(row.number, ())
+        if result is not None and held is not None and not result.responses:
+            # Nothing was requested since. What the archive said stands, unless a list made afterwards accounts for it.
+            listed = any(state.inventory is not None for state in earlier)
+            result = replace(result, responses=held.responses) if listed else held
         end = end_of(row, retrieve, result, error, clock.now() - begun)
         stored = min(self._stored.pop(row.number, 0), end.already_there)  # by this run, before a postponement
         end = changed(end, stored=end.stored + stored, already_there=end.already_there - stored)
@@ -293,7 +307,7 @@ class Runner:
                     chain[0].number,
                     self._allowed,
                     "" if self._allowed == 1 else "s",
-                    self._not_before - clock.now(),
+                    max(self._not_before - clock.now(), 0.0),
                 ),
             )
 
@@ -302,7 +316,7 @@ class Runner:
         outcome = "failed" if result is None else result.outcome
         if self._journal is not None:
             here = {uid for state in retrieve.states for uid in state.here}
-            self._journal.note(row.key(self._key), outcome, here)
+            self._journal.note(self._key(row), outcome, here)
         with self._changed:
             unanswered = result is None or (outcome == "failed" and not result.responses)
             self._unanswered = self._unanswered + 1 if unanswered else 0
@@ -318,7 +332,7 @@ class Runner:
         for repeated in self._repeated.get(row.number, ()):
             self._on_row(RowResult(repeated, outcome, result, told, same_as=row.number))
         if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
-            self._hooks.enter(retrieve.states, row.number)  # may wait for other commands
+            self._hooks.enter(retrieve.states, row)  # may wait for other commands
 
 
 def _lacks_resources(result: Result | None, error: MovescuError | None) -> bool:

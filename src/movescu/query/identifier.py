@@ -118,7 +118,7 @@ def make_identifier(
         if not identifier.keys:
             raise UsageError(f"query file {query_file!r} has no key of a retrieve", hint="give the keys with -k")
     identifier = Identifier(identifier, compression_level)
-    _advise(identifier, query_file, None if resolved else model, relational=relational)
+    _advise(identifier, query_file, model, relational=relational, resolved=resolved)
     return identifier
 
 
@@ -153,16 +153,22 @@ def _reduced(of_file: Identifier, identifier: Identifier, model: str) -> Iterabl
     return keys_only(of_file, model, identifier.text(LEVEL))
 
 
-def _advise(identifier: Identifier, query_file: str | None, model: str | None, *, relational: bool) -> None:
-    """Log warnings about likely mistakes."""
+def _advise(
+    identifier: Identifier, query_file: str | None, model: str | None, *, relational: bool, resolved: bool
+) -> None:
+    """Log warnings about likely mistakes; where keys are resolved, wild cards in unique keys are refused or meant."""
     if not _log.isEnabledFor(WARNING):
         return
     from movescu.query import advice  # only loaded if warnings are logged
+    from movescu.query.levels import UNIQUE_KEYS
 
     where = "" if query_file is None else f"request of {query_file}: "
-    for line in advice.of_values(identifier, identifier.terms):
+    patterns = [key for key in identifier if b"*" in key.value or b"?" in key.value]
+    meant = {key.tag for key in patterns if resolved and key.tag in UNIQUE_KEYS.values()}
+    checked = (key for key in identifier if key.tag not in meant)
+    for line in advice.of_values(checked, identifier.terms):
         _log.warning("%s%s", where, line)
-    if model is None:
+    if model is None or resolved:
         return
     doubts = advice.of_doubts(identifier, model)
     for line in (*advice.of_levels(identifier, model, relational=relational), *doubts):

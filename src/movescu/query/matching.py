@@ -52,7 +52,8 @@ def matches(key: Key, value: bytes, terms: tuple[str, ...] = ("",), own: tuple[s
     if key.vr not in _TEXT:
         return value == key.value
     test = _test_of(key, own)
-    return any(test(part) for part in _parts(key.vr, value, terms))
+    vr = b"LT" if key.tag == PATIENT_ID else key.vr  # a backslash in a Patient ID separates no values
+    return any(test(part) for part in _parts(vr, value, terms))
 
 
 def is_empty(value: bytes) -> bool:

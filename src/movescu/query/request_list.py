@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from movescu.query.identifier import Identifier
+    from movescu.query.selection import Selection
 
 _log: Final = logger_of("movescu.query")
 
@@ -55,10 +56,16 @@ class Row:
     columns: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] = ()
 
-    def key(self, archive: str) -> str:
-        """Return a digest that identifies the request to ``archive``, independent of its position in a list."""
+    def key(self, archive: str, selection: Selection | None = None) -> str:
+        """Return a digest that identifies the request to ``archive``, independent of its position in a list.
+
+        ``selection``: what of the matches is retrieved. Default: all.
+        """
         request = self.identifier.encode(EXPLICIT_LITTLE)
-        return hashlib.sha256(archive.encode("utf-8", "surrogateescape") + b"\0" + request).hexdigest()
+        whole = archive.encode("utf-8", "surrogateescape") + b"\0" + request
+        if selection is not None and (chosen := selection.text):
+            whole += b"\0" + chosen.encode("utf-8", "surrogateescape")
+        return hashlib.sha256(whole).hexdigest()
 
 
 class _Common(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from movescu._runtime.record import Record
 from movescu.dataset.values import encode_value, key_vr
-from movescu.errors import TooManyStudiesError, UsageError
+from movescu.errors import InventoryError, TooManyStudiesError, UsageError
 from movescu.query.key import Key
 from movescu.query.key_text import parse_tag
 from movescu.query.matching import matches
@@ -70,6 +70,13 @@ class Selection(Record):
         """Whether series are chosen by their attributes."""
         return bool(self.only or self.exclude)
 
+    @property
+    def text(self) -> str:
+        """The selection as text, the same for equal ones; empty if everything that the keys match is retrieved."""
+        if not self.resolves:
+            return ""
+        return repr((self.resolve, sorted(set(self.only)), sorted(set(self.exclude))))
+
     def conditions(self) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
         """Return the conditions to meet and those not to meet. Raise ``UsageError`` if one is invalid."""
         only, exclude = (tuple(map(parse_condition, texts)) for texts in (self.only, self.exclude))
@@ -86,6 +93,14 @@ def too_many_studies(number: int, most: int) -> TooManyStudiesError:
     return TooManyStudiesError(
         f"{number} studies match the keys and max-studies allows {most}: nothing was requested",
         hint="give keys that select fewer, a higher --max-studies, or --all if all of them are meant",
+    )
+
+
+def shared_patient_id() -> InventoryError:
+    """Return the error for a patient whose Patient ID is also that of one whom the keys do not match."""
+    return InventoryError(
+        "another patient, whom the keys do not match, has the same PatientID: nothing was requested",
+        hint="list the studies with --query study, and request them by StudyInstanceUID",
     )
 
 
@@ -132,9 +147,9 @@ def parse_condition(text: str) -> Condition:
     return Condition(text, tag, pattern_of(pattern.encode()), contains=True)
 
 
-def pattern_of(value: bytes) -> Key:
-    """Return a key that matches as text does, with wild cards and lists, whatever the attribute."""
-    return Key(_SOME_TEXT, b"LO", value)
+def pattern_of(value: bytes, *, listed: bool = True) -> Key:
+    """Return a key that matches as text does, with wild cards, whatever the attribute; ``listed``: and with lists."""
+    return Key(_SOME_TEXT, b"LO" if listed else b"LT", value)
 
 
 _SOME_TEXT: Final = 0x00081030

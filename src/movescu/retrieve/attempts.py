@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
-    from movescu.retrieve.catalogue import ListSizes
     from movescu.retrieve.config import Config
     from movescu.retrieve.evidence import Evidence
     from movescu.retrieve.observer import Observer
@@ -98,7 +97,6 @@ class AttemptLoop:
         self._row = row
         self._given_up = clock.Event()
         self._exact = True
-        self._sizes: ListSizes | None = None
         self.waited = False
         """Whether objects were awaited after a final response."""
         self.pausing = False
@@ -108,8 +106,8 @@ class AttemptLoop:
         """Stop before the next attempt and end the pause. Safe from any thread and from a signal handler."""
         self._given_up.set()
 
-    def run(self, *identifiers: Identifier) -> RequestState:
-        """Run the attempts and return the state of the requests.
+    def run(self, *identifiers: Identifier, earlier: RequestState | None = None) -> RequestState:
+        """Run the attempts and return the state of the requests; ``earlier``: of a retrieve that this one continues.
 
         With an inventory there is exactly one identifier. Raise ``UsageError`` if its keys name no object or cannot be
         listed, ``PeerError`` if no association can be opened.
@@ -122,6 +120,8 @@ class AttemptLoop:
             scope.check()
             self._exact = scope.is_exact
         state = RequestState(remember=self._retry.lists)
+        if earlier is not None:
+            state.continue_from(earlier)
         state.last = self._round(state)
         self._server.begin(state.last)
         try:
@@ -222,12 +222,12 @@ class AttemptLoop:
 
         state.unlisted = ""
         try:
-            self._sizes = self._sizes or ListSizes()
+            state.sizes = state.sizes or ListSizes()
             inventory = take_inventory(
                 self._association,
                 identifier,
                 self._config.request.model,
-                sizes=self._sizes,
+                sizes=state.sizes,
                 counted=self._retry.verify,
                 max_studies=most_studies(self._config.selection),
             )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from movescu.query.python_keys import Keys
     from movescu.query.selection import Selection
     from movescu.retrieve.observer import Observer
+    from movescu.retrieve.request_state import RequestState
     from movescu.retrieve.result import Result
     from movescu.storage.options import StorageOptions
     from movescu.storage.sinks import Destination
@@ -322,9 +323,8 @@ class Client:
         identifier, model = identifier_of(keys)
         request = replace(self.config.request, model=self._given_model or model)
         config = replace(self.config, request=request, retry=retry or self.config.retry)
-        return self.prepare(
-            (identifier,), config=config, target=self._target and self._destinations.target_of(to, self._target)
-        )
+        target = self._target and self._destinations.target_of(to, self._target)
+        return self.prepare((identifier,), config=config, target=target)
 
     # -- for the command and for lists ---------------------------------------------------------------------------------
 
@@ -336,9 +336,10 @@ class Client:
         target: Target | None = None,
         row: int | None = None,
         until: float | None = None,
+        earlier: Sequence[RequestState] = (),
     ) -> Retrieve:
-        """Return a retrieve of identifiers, not started."""
-        return Retrieve(self, identifiers, config or self.config, target or self._target, row, until)
+        """Return a retrieve of identifiers, not started; ``earlier``: states of one that it continues."""
+        return Retrieve(self, identifiers, config or self.config, target or self._target, row, until, earlier)
 
     def association(
         self,

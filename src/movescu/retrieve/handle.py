@@ -84,6 +84,7 @@ class Retrieve:
         target: Target | None,
         row: int | None,
         until: float | None,
+        earlier: Sequence[RequestState] = (),
     ) -> None:
         self._client = client
         self._identifiers = identifiers
@@ -91,6 +92,10 @@ class Retrieve:
         self._target = target
         self._row = row
         self._until = until
+        self._earlier: dict[Identifier, RequestState] = {}
+        for state in earlier:
+            if state.inventory is not None and (state.inventory.objects or state.inventory.gaps):
+                self._earlier[state.inventory.scope.identifier] = state
         self._observers: list[Observer] = []
         self._happened: SimpleQueue[Event | None] | None = None
         self._failure: BaseException | None = None
@@ -104,6 +109,9 @@ class Retrieve:
         self._error: BaseException | None = None
         self.states: list[RequestState] = []
         """State of each request, or one state of requests that share their attempts."""
+        self.hints: list[str] = []
+        """Advice on keys that could not be resolved."""
+        self._skipped = False
         self.waited = False
         """Whether objects were awaited after a final response."""
         self.on_leave: Callable[[ArchiveAssociation], None] | None = None
@@ -294,13 +302,14 @@ class Retrieve:
         client.give_back(association, self._config)
 
     def _request(self, association: ArchiveAssociation, observer: Observer | None, *, alone: bool) -> None:
-        """Run the attempt loop: once for all requests or, with an inventory, once per request."""
-        every = tuple(self._identifiers)
-        if self._config.resolves:
+        """Run the attempt loop: once for all requests or, resolved or with an inventory, once per request."""
+        every, resolves = tuple(self._identifiers), self._config.resolves
+        if resolves:
             every = self._resolved(association)
-        groups = [(one,) for one in every] if self._config.retry.lists else [every] if every else []
+        groups = [(one,) for one in every] if self._config.retry.lists or resolves else [every] if every else []
         for number, group in enumerate(groups, start=1):
             if self.cancelled:
+                self._skipped = True
                 break
             loop = self._loop = AttemptLoop(
                 self._config,
@@ -317,7 +326,10 @@ class Retrieve:
             if self.cancelled:
                 loop.cancel()
             try:
-                self.states.append(loop.run(*group))
+                state = loop.run(*group, earlier=self._earlier.get(group[0]))
+                self.states.append(state)
+                if resolves and not (state.nothing_found or state.cancelled):
+                    state.nothing_found = self._delivered_nothing(group[0], state)
             except PeerError as error:
                 if not self.states:
                     raise
@@ -332,28 +344,37 @@ class Retrieve:
 
         A request without a match, or that cannot be matched, has a state without attempts.
         """
-        from movescu.retrieve.resolution import resolve  # late: needed with keys to resolve alone
+        from movescu.query.scope import Scope  # late: needed with keys to resolve alone
+        from movescu.retrieve.resolution import Resolution, resolve, state_of
 
         if not association.is_open:
             association.open()
         resolved: list[Identifier] = []
         for identifier in self._identifiers:
-            state = RequestState()
             if self.cancelled:
+                self._skipped = True
                 break
+            found = Resolution()
             try:
                 found = resolve(association, identifier, self._config)
-            except InventoryError as error:
-                state.unlisted, found = str(error), []
+                state = state_of(found, Scope(identifier, self._config.request.model))
             except PeerError as error:
-                state.unlisted, state.error, found = str(error), error, []
-            state.nothing_found = not (found or state.unlisted)
-            if not found:
+                state = RequestState(error=None if isinstance(error, InventoryError) else error)
+                state.unlisted = str(error)
+                if error.hint:
+                    self.hints.append(error.hint)
+            if state is not None:
                 self.states.append(state)
-            resolved += found
-            if state.error is not None:
+            resolved += found.requests
+            if state is not None and state.error is not None:
                 return ()
-        return tuple(resolved)
+        # What was listed once stays wanted.
+        return tuple(dict.fromkeys((*resolved, *self._earlier)))
+
+    def _delivered_nothing(self, request: Identifier, state: RequestState) -> bool:
+        from movescu.retrieve.resolution import delivered_nothing  # late: needed with keys to resolve alone
+
+        return delivered_nothing(request, state, self._config)
 
     def _leave(self, association: ArchiveAssociation) -> None:
         self.waited |= self._loop is not None and self._loop.waited
@@ -364,8 +385,9 @@ class Retrieve:
         """Flush the target, check the objects in it, and return the result."""
         failure = None if self._target is None else self._check_disk(self._target)
         result = joined(self.states, self._client.server.rejected)
-        if not self.states:  # cancelled before the first request
-            evidence = replace(result.evidence, cancelled=self.cancelled, unflushed=failure is not None)
+        if not self.states or self._skipped:  # cancelled before the first request, or between two of them
+            unflushed = result.evidence.unflushed or failure is not None
+            evidence = replace(result.evidence, cancelled=self.cancelled, unflushed=unflushed)
             result = replace(result, evidence=evidence)
         return result if failure is None else replace(result, errors=(*result.errors, str(failure)))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from movescu.errors import PeerError
+    from movescu.retrieve.catalogue import ListSizes
     from movescu.retrieve.inventory import Inventory
     from movescu.services.move import MoveResponse
     from movescu.ul.negotiation import RejectedClass
@@ -69,6 +70,8 @@ class RequestState:
         self.batch = BATCH
         """Highest number of UIDs in one request."""
         self.inventory: Inventory | None = None
+        self.sizes: ListSizes | None = None
+        """What the archive stated about the size of its lists; None before the first."""
         self.arrived = 0
         """Number of objects that arrived for the request, an object that arrived twice in an attempt once."""
         self.needed: set[str] = set()
@@ -128,6 +131,19 @@ class RequestState:
             named = frozenset(uid for said in one.responses for uid in said.failed_sop_instance_uids)
             listed = 0 if self.inventory is None else len(self.inventory.objects)
             self.last_statement = Statement(evidence, counted, requested, listed, named)
+
+    def continue_from(self, earlier: RequestState) -> None:
+        """Take over from an earlier retrieve of the request: its list, what was missing, and what stands against it."""
+        last = earlier.last_statement
+        self.inventory = earlier.inventory
+        self.needed, self.missing = set(earlier.missing), set(earlier.missing)
+        self.failed_uids |= earlier.failed_uids
+        self.statements += earlier.statements
+        if last is not None and not earlier.is_accounted_for:
+            self.statements.append(last)
+        self.tally.failures |= earlier.tally.failures
+        self.tally.failed += len(earlier.tally.failures)
+        self.tally.broken_off |= earlier.tally.broken_off
 
     def compare(self) -> None:
         """Find out which statements the inventory that was just taken accounts for."""

@@ -9,17 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import Record
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
+from movescu.dictionary.uids import STUDY_ROOT_FIND
 from movescu.errors import IgnoredKeyError, UsageError
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
+from movescu.query.matching import matches
 from movescu.query.scope import LEVELS, Scope, keyword
-from movescu.query.selection import Selection
+from movescu.query.selection import Selection, pattern_of
+from movescu.retrieve.inventory import Inventory
+from movescu.retrieve.request_state import RequestState
 from movescu.retrieve.search import Search
+from movescu.retrieve.tally import found_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from movescu.query.match import Match
     from movescu.query.selection import Condition
@@ -31,7 +37,67 @@ _log: Final = logger_of("movescu.retrieve")
 _BATCH: Final = 100  # objects in one request
 
 
-def resolve(session: ArchiveAssociation, identifier: Identifier, config: Config) -> list[Identifier]:
+class Resolution(Record):
+    """What the keys of a request match.
+
+    ``requests``: by unique keys. ``unfound``: values of the request's unique key without a match. ``hollow``: UIDs of
+    studies that the archive lists without a series. ``gaps``: contradictions between the archive's totals and its list.
+    """
+
+    requests: tuple[Identifier, ...] = ()
+    unfound: tuple[str, ...] = ()
+    hollow: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+
+class Shortfall:
+    """What a resolution does not find. ``counted``: compare the totals of studies with their series."""
+
+    def __init__(self, *, counted: bool = False) -> None:
+        self._counted = counted
+        self.unfound: list[str] = []
+        """Values of the request's unique key without a match."""
+        self.hollow: list[str] = []
+        """UIDs of studies that the archive lists without a series."""
+        self.gaps: list[str] = []
+        """Contradictions between the totals and the list."""
+
+    def compare_keys(self, scope: Scope, found: Collection[Match], *, patterns: bool) -> None:
+        """Note the values of the request's unique key that no match has."""
+        values = scope.unique(scope.level)
+        if scope.level == "PATIENT":
+            self.unfound += () if found else values
+            return
+        uids = {one.text(UNIQUE_KEYS[scope.level]) for one in found}
+        for value in values:
+            test = pattern_of(value.encode("latin-1", "replace")) if patterns else None
+            if value not in uids and not (test and any(matches(test, uid.encode()) for uid in uids)):
+                self.unfound.append(value)
+
+    def compare_studies(self, patient: Match, studies: Collection[Match]) -> None:
+        """Note a patient without a study, or with more than the archive lists."""
+        if not studies:
+            self.hollow.append(patient.uid)
+        elif self._counted and (patient.count("STUDY") or 0) > len(studies):
+            number = patient.count("STUDY")
+            self.gaps.append(f"the archive counts {number} studies of a patient and lists {len(studies)}")
+
+    def compare_series(self, study: Match, series: Collection[Match]) -> None:
+        """Note a study without a series, or one whose totals are higher than what its series amount to."""
+        if not series:
+            self.hollow.append(study.uid)
+            return
+        number, objects = study.count("SERIES"), study.count("IMAGE")
+        counts = [one.count("IMAGE") for one in series]
+        if not self._counted:
+            return
+        if number is not None and number > len(series):
+            self.gaps.append(f"the archive counts {number} series in study {study.uid} and lists {len(series)}")
+        elif objects is not None and None not in counts and objects > (total := sum(one or 0 for one in counts)):
+            self.gaps.append(f"the archive counts {objects} objects in study {study.uid} and {total} in its series")
+
+
+def resolve(session: ArchiveAssociation, identifier: Identifier, config: Config) -> Resolution:
     """Return the requests by unique keys for what a request matches; none if the archive has nothing.
 
     Raise ``UsageError`` for keys that cannot be resolved, ``InventoryError`` if the archive cannot answer,
@@ -39,11 +105,12 @@ def resolve(session: ArchiveAssociation, identifier: Identifier, config: Config)
     """
     selection = config.selection or Selection()
     check(identifier, config.request.model, selection)
-    matches = list(wanted(session, identifier, selection))
-    requests = list(_requests(matches, config.request.model))
-    noun = _NOUNS[matches[0].level][len(matches) > 1] if matches else "entities"
-    _log.info("the keys match %d %s", len(matches), noun)
-    return requests
+    shortfall = Shortfall(counted=config.retry.verify)
+    found = list(wanted(session, identifier, selection, shortfall=shortfall))
+    noun = _NOUNS[found[0].level][len(found) > 1] if found else "entities"
+    _log.info("the keys match %d %s", len(found), noun)
+    lacking = (tuple(one) for one in (shortfall.unfound, shortfall.hollow, shortfall.gaps))
+    return Resolution(tuple(_requests(found, config.request.model)), *lacking)
 
 
 def check(identifier: Identifier, model: str, selection: Selection) -> None:
@@ -64,33 +131,60 @@ def wanted(
     level: str = "",
     limited: bool = True,
     count: bool = False,
+    shortfall: Shortfall | None = None,
 ) -> Iterator[Match]:
     """Yield what matches a request: entities of its level or, if series are chosen, the series chosen.
 
     ``level``: of the matches. Default: that of the request. ``limited``: count the studies, and raise
     ``TooManyStudiesError`` if there are more than allowed. ``count``: count what the archive does not count.
+    ``shortfall``: takes what was not found. Default: nothing is noted.
     """
-    maximum = selection.max_studies
+    maximum, scope = selection.max_studies, Scope(identifier, "PATIENT")
+    more = scope.level == "PATIENT" and bool(scope.filters("PATIENT", patient_root=True))
+    if more and not level and session.context(STUDY_ROOT_FIND) is not None:
+        level = "STUDY"  # of patients, C-MOVE names Patient ID alone: others may have it
     search = Search(session, identifier, level=level, patterns=selection.resolve, max_studies=maximum)
-    if limited and maximum and search.level in ("PATIENT", "STUDY"):
-        listed = list(search.matches())
-        search.limit(_studies(search, listed) if search.level == "PATIENT" else len(listed))
-        found: Iterable[Match] = listed
-    else:
-        found = search.matches()
+    found: Iterable[Match] = search.matches()
+    if limited and search.level in ("PATIENT", "STUDY"):
+        found = list(found)
+        if search.level == "STUDY":
+            search.limit(len(found))
+        else:
+            search.check_patients(found)
+            if maximum and search.is_vague:
+                _limit_studies(search, found)
+    if shortfall is not None:
+        found = list(found)
+        shortfall.compare_keys(scope, found, patterns=selection.resolve)
     if not selection.chooses:
         yield from map(search.counted, list(found)) if count else found
         return
-    every = [series for one in found for series in ([one] if one.level == "SERIES" else search.below(one, "SERIES"))]
-    series_chosen = chosen(every, selection)
+    series_chosen = chosen(list(_series(search, found, shortfall or Shortfall())), selection)
     yield from map(search.counted, series_chosen) if count else series_chosen
 
 
-def _studies(search: Search, patients: Iterable[Match]) -> int:
-    known = [one.count("STUDY") for one in patients]
-    if None not in known:
-        return sum(number or 0 for number in known)
-    return sum(len(list(search.below(one, "STUDY"))) for one in patients)
+def _limit_studies(search: Search, patients: Collection[Match]) -> None:
+    """Raise ``TooManyStudiesError`` if patients have too many studies, by the archive's numbers or by its list."""
+    stated = [max(one.count("STUDY") or 0, 1) for one in patients]
+    search.limit(sum(stated))
+    listed = (len(list(search.below(one, "STUDY"))) for one in patients)
+    search.limit(sum(map(max, stated, listed)))
+
+
+def _series(search: Search, found: Iterable[Match], shortfall: Shortfall) -> Iterator[Match]:
+    """Yield the series of matches of any level above that of objects."""
+    for one in found:
+        if one.level == "SERIES":
+            yield one
+            continue
+        studies = [one]
+        if one.level == "PATIENT":
+            studies = list(search.below(one, "STUDY"))
+            shortfall.compare_studies(one, studies)
+        for study in studies:
+            series = list(search.below(study, "SERIES"))
+            shortfall.compare_series(study, series)
+            yield from series
 
 
 def chosen(every: list[Match], selection: Selection) -> list[Match]:
@@ -137,6 +231,40 @@ def _request(members: list[Match], model: str) -> Identifier:
                 terms = "\\".join(first.attributes[tag].terms).encode()
                 keys.append(Key(SPECIFIC_CHARACTER_SET, b"CS", terms))
     return Identifier(keys)
+
+
+def state_of(found: Resolution, request: Scope) -> RequestState | None:
+    """Return the state of what a request did not resolve to, None if that is nothing."""
+    lacking = found.unfound or found.hollow
+    if found.requests and not (lacking or found.gaps):
+        return None
+    state = RequestState()
+    state.nothing_found = bool(lacking or not found.requests)
+    state.unlisted = "; ".join(found.gaps)
+    if lacking:  # it has an inventory without an object, which names what was not found
+        tag = UNIQUE_KEYS[request.level]
+        own = request.identifier.get(tag)
+        keys = [Key(LEVEL, b"CS", request.level.encode())]
+        if found.unfound and own is not None:
+            keys.append(Key(tag, own.vr, "\\".join(found.unfound).encode("latin-1", "replace")))
+        state.inventory = Inventory(Scope(Identifier(keys), request.model))
+        state.inventory.hollow = found.hollow
+    return state
+
+
+def delivered_nothing(request: Identifier, state: RequestState, config: Config) -> bool:
+    """Return True if the archive delivers nothing for a request to which keys were resolved, and log an error.
+
+    An archive that counts nothing is believed where the objects go elsewhere.
+    """
+    here = config.receive is not None and config.move_destination.strip() == config.ae_title.strip()
+    counted = here or all(one.completed is not None for one in state.responses)
+    if not (state.responses and counted and found_nothing(state.responses, state.tally)):
+        return False
+    level = request.text(LEVEL)
+    named = request.text(UNIQUE_KEYS[level])
+    _log.error("incomplete: the archive lists %s %s and sends no object of it", _NOUNS[level][0], named)
+    return True
 
 
 _NOUNS: Final = {

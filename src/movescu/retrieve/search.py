@@ -33,7 +33,7 @@ from movescu.query.match import COUNTS, RETURN_KEYS, Attribute, Match, attribute
 from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
 from movescu.query.python_keys import query_of
 from movescu.query.scope import LEVELS, Scope, is_usable, level_of
-from movescu.query.selection import most_studies, pattern_of, too_many_studies
+from movescu.query.selection import most_studies, pattern_of, shared_patient_id, too_many_studies
 from movescu.retrieve.answers import Doubts, FindAnswer, Responses
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ class Search:
         for level in self._levels[: self._levels.index(self.level)]:
             if not self._is_passed_over(level):
                 above = [match for one in above for match in self._query(level, one)]
+            if level == "PATIENT":
+                self.check_patients(filter(None, above))
             if level == "STUDY":
                 self.limit(len(above))
         for one in above:
@@ -116,8 +118,35 @@ class Search:
 
     def limit(self, studies: int) -> None:
         """Raise ``TooManyStudiesError`` if there are more studies than allowed."""
-        if self._max_studies and studies > self._max_studies and self._is_vague:
+        if self._max_studies and studies > self._max_studies and self.is_vague:
             raise too_many_studies(studies, self._max_studies)
+
+    def check_patients(self, patients: Iterable[Match]) -> None:
+        """Raise ``InventoryError`` if another patient, whom the keys do not match, has the Patient ID of one of these.
+
+        Below the level of patients, requests have the Patient ID alone.
+        """
+        filters = self._filters("PATIENT")
+        for patient in patients if filters else ():
+            own = _unique_key(PATIENT_ID, patient.patient_id, patient)
+            responses = Responses(self._session, self._class, self._identifier("PATIENT", {PATIENT_ID: own}, filters))
+            others = [self._is_other(answer, own, filters) for answer in responses]
+            responses.check("PATIENT")
+            if any(others):
+                raise shared_patient_id()
+
+    def _is_other(self, answer: FindAnswer, own: Key, filters: Mapping[int, Key]) -> bool:
+        """Return True if an answer has a Patient ID, and contradicts one of the other keys."""
+        try:
+            found = attributes_of(answer.data, answer.syntax)
+        except DataSetError:
+            return True
+        nothing = Attribute(b"LO", b"")
+        patient_id = found.get(PATIENT_ID, nothing)
+        if patient_id.value.strip(b"\0 ") != own.value.strip(b"\0 "):
+            return False
+        values = ((key, found.get(tag, nothing)) for tag, key in filters.items())
+        return not all(matches(key, one.value, one.terms, self._terms) for key, one in values)
 
     def below(self, match: Match, level: str) -> Iterator[Match]:
         """Yield the entities of a level within a match, whatever the keys of the level."""
@@ -144,7 +173,7 @@ class Search:
         return Match(match.level, match.attributes | counts)
 
     @property
-    def _is_vague(self) -> bool:
+    def is_vague(self) -> bool:
         """Whether any key but unique keys, without patterns, decides what matches."""
         filters = {tag for level in self._levels for tag in self._filters(level)} - {PATIENT_ID}
         named = any(self._scope.unique(level) for level in LEVELS)
@@ -225,7 +254,7 @@ class Search:
 
     def _test(self, key: Key) -> Key:
         """Return the key that answers are compared with: a pattern, where patterns are meant."""
-        return pattern_of(key.value) if self._is_pattern(key) else key
+        return pattern_of(key.value, listed=key.tag != PATIENT_ID) if self._is_pattern(key) else key
 
     def _is_pattern(self, key: Key) -> bool:
         literal = key.vr == b"UI" or key.tag == PATIENT_ID

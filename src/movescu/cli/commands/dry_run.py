@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from movescu.cli import streams
 from movescu.cli.commands.query import further_tags, queries_of, run_queries
 from movescu.cli.options.configuration import check_scopes
+from movescu.cli.output.diagnostics import some
 from movescu.cli.output.listing import show
+from movescu.errors import InventoryError
 from movescu.query.selection import Selection
-from movescu.retrieve.resolution import wanted
+from movescu.retrieve.resolution import Shortfall, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +35,10 @@ def run_dry(settings: CommandSettings, config: Config) -> int:
     selection = config.selection or Selection()
 
     def found(session: ArchiveAssociation, identifier: Identifier) -> Iterable[Match]:
-        return wanted(session, identifier, selection, count=True)
+        shortfall = Shortfall()
+        yield from wanted(session, identifier, selection, count=True, shortfall=shortfall)
+        if lacking := (*shortfall.unfound, *shortfall.hollow):
+            raise InventoryError(f"nothing found: the archive lists nothing for {some(lacking)}")
 
     code, listed = run_queries(queries, config, found)
     matches = list({(match.level, match.uid): match for match in listed}.values())  # entries of a list may overlap

@@ -89,6 +89,7 @@ class FollowUp:
             journal,
             self._file_of,
             archive=f"{archive.title}@{archive.host}:{archive.port}",
+            selection=self._config.selection,
             jobs=settings.on_jobs,
             resume=settings.resume,
             before=(lambda: None) if self._manifest is None else self._manifest.settle,

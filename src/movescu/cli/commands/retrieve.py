@@ -69,9 +69,19 @@ def _set_up_log(settings: CommandSettings) -> None:
 
 
 def _run(settings: CommandSettings) -> int:
-    if settings.check or (settings.report is None and settings.events is None and settings.failed is None):
+    told = not (settings.report is None and settings.events is None and settings.failed is None)
+    if settings.check or not (told or settings.manifest is not None):
         return _guarded(settings, None)[0]
-    from movescu.cli.output.accounts import Accounts  # late: few runs have files for programs
+    from movescu.cli.options.output_files import check_output_files  # late: few runs have files for programs
+
+    try:
+        check_output_files(settings)
+    except UsageError as error:
+        print_usage_error(error)
+        return ExitCode.USAGE
+    if not told:
+        return _guarded(settings, None)[0]
+    from movescu.cli.output.accounts import Accounts
 
     try:
         accounts = Accounts(settings, config_of(settings))
@@ -188,13 +198,15 @@ class _Command:
                 signals.retrieval = follow_up.with_commands(retrieve)
             with _shown(progress, client):
                 result = retrieve.run()
-                diagnostics.report_retrieve(retrieve, result, client)
-                codes = codes_of(result.evidence)
-                diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
+                codes, why = codes_of(result.evidence), ""
                 if diagnostics.brought_nothing(result, self._config, codes) and not retrieve.cancelled:
-                    from movescu.cli.output.explanation import explain  # late: needed after a failure alone
+                    from movescu.cli.output.explanation import explanation  # late: needed after a failure alone
 
-                    explain(client, wanted, result)
+                    why = explanation(client, wanted, result)
+                diagnostics.report_retrieve(retrieve, result, client, explained=bool(why))
+                diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
+                if why:
+                    _log.warning("%s", why)
             codes |= self._end(client, retrieve)
             if follow_up is not None:
                 codes |= follow_up.of_one(retrieve)

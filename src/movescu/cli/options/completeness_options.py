@@ -76,7 +76,7 @@ AFTERWARDS: Final = (
         "run this command for each study proven complete, without a shell; {study_uid}, {patient_id}, {directory} and "
         "{count} are replaced, and it reads JSON on standard input",
         takes=_COMMAND,
-        conflicts=(("--ignore",),),
+        conflicts=(("--ignore",), ("--only", "--exclude")),
         needs=_PROVING,
     ),
     Option(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import sys
 import time
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from movescu._runtime.late_log import logger_of
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
+from movescu.cli.options.output_files import STANDARD_OUTPUT
 from movescu.errors import UsageError
 from movescu.events import EndEvent, EntryEvent, EntryState, as_json, fan_out
 from movescu.report.entry_table import EntryTable
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.cli")
 
-STANDARD_OUTPUT: Final = "-"
 _SPREADSHEET: Final = ".csv"
 _PIECES: Final = 1000  # written at once
 
@@ -44,9 +43,6 @@ class Accounts:
     """The files of ``--events``, ``--report`` and ``--failed``. Raise ``UsageError`` if one cannot be opened."""
 
     def __init__(self, settings: CommandSettings, options: Config) -> None:
-        if settings.events == settings.report == STANDARD_OUTPUT:
-            raise UsageError("only one of --events and --report can go to standard output")
-        _refuse_overwriting(settings)
         self._begun = time.monotonic()
         self._table = EntryTable()
         self._spreadsheet = settings.report is not None and settings.report.lower().endswith(_SPREADSHEET)
@@ -125,18 +121,6 @@ class _Observer(EventObserver):
             self._accounts.concluded(end_event(result, cancelled=cancelled))
         else:
             self._accounts.entry(replace(end_event(result, cancelled=cancelled, row=row), seconds=seconds))
-
-
-def _refuse_overwriting(settings: CommandSettings) -> None:
-    """Raise ``UsageError`` if an output would overwrite the list, or another output."""
-    outputs = {"--events": settings.events, "--report": settings.report, "--failed": settings.failed}
-    places = {"--list": settings.list_file, **outputs}
-    seen: dict[str, str] = {}
-    for option, path in places.items():
-        if path is not None and path != STANDARD_OUTPUT:
-            other = seen.setdefault(os.path.realpath(path), option)
-            if other != option:
-                raise UsageError(f"{other} and {option} name the same file: {path!r}", hint="name another one")
 
 
 def _only_entry(end: EndEvent) -> EntryEvent:

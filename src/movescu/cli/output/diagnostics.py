@@ -23,7 +23,7 @@ from movescu.retrieve.observer import Observer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from typing import Final
 
     from movescu.cli.options.option import Option
@@ -170,8 +170,11 @@ def _explain_destination(what: str, client: Client) -> None:
         )
 
 
-def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
-    """Log the failures of the last attempts and missing objects, with advice."""
+def report_retrieve(retrieve: Retrieve, result: Result, client: Client, *, explained: bool = False) -> None:
+    """Log the failures of the last attempts and missing objects, with advice.
+
+    ``explained``: another message will say why the archive had nothing to send.
+    """
     if result.failed:  # the archive's failures follow from it
         _report_not_stored(result, _refused(client))
     for state in retrieve.states:
@@ -181,7 +184,9 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
             complain("association lost before the final C-MOVE response", state.error, ExitCode.ASSOCIATION_LOST)
             if isinstance(state.error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
                 _explain_destination("may not know", client)  # as Orthanc does with an unknown calling title
-    _report_result(result, client.config)
+    _report_result(result, client.config, explained=explained)
+    for hint in dict.fromkeys(retrieve.hints):
+        _log.error("%s", hint)
 
 
 def _refused(client: Client) -> int:
@@ -204,7 +209,7 @@ def _report_not_stored(result: Result, refused: int) -> None:
         )
 
 
-def _report_result(result: Result, config: Config) -> None:
+def _report_result(result: Result, config: Config, *, explained: bool) -> None:
     """Log missing objects, with advice."""
     evidence = result.evidence
     if config.receive is not None:
@@ -223,7 +228,7 @@ def _report_result(result: Result, config: Config) -> None:
             "the archive's log, and repeat the request",
             *(evidence.remaining, "" if evidence.remaining == 1 else "s"),
         )
-    _report_nothing(result, config)
+    _report_nothing(result, config, explained=explained)
     for uid in result.broken_off:
         _log.error("incomplete: the transfer of SOP instance %s broke off; repeat the request", uid)
     if evidence.cut_off:
@@ -237,12 +242,14 @@ def _report_result(result: Result, config: Config) -> None:
         _log.error("incomplete: %s; so it cannot be verified that all objects are here", result.unlisted)
 
 
-def _report_nothing(result: Result, config: Config) -> None:
+def _report_nothing(result: Result, config: Config, *, explained: bool) -> None:
     if result.unfound:
-        _log.error("nothing found: the archive lists nothing for %s", _some(result.unfound))
+        _log.error("nothing found: the archive lists nothing for %s", some(result.unfound))
+    elif result.evidence.nothing_found and config.resolves and result.responses:
+        _log.error("check whether the archive lets this AE title retrieve")  # the requests were named
     elif result.evidence.nothing_found:
         _log.error("nothing found: the archive has nothing for these keys, or does not show it to this AE title")
-    elif _nothing_came(result, config):
+    elif _nothing_came(result, config) and not explained:
         _log.warning("the archive had nothing to send: check the keys, and whether it lets this AE title retrieve them")
 
 
@@ -285,7 +292,7 @@ def _objects(number: int) -> str:
     return f"{number} object{'' if number == 1 else 's'}"
 
 
-def _some(names: tuple[str, ...]) -> str:
+def some(names: Sequence[str]) -> str:
     """Return the first five names and the number of the others."""
     more = f" ... and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more

@@ -23,17 +23,17 @@ _log: Final = logger_of("movescu.cli")
 _NOUNS: Final = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series", "IMAGE": "object"}
 
 
-def explain(client: Client, wanted: Sequence[Identifier], result: Result) -> None:
-    """Log whether the archive has the first entity requested, and whether it connected to our port.
+def explanation(client: Client, wanted: Sequence[Identifier], result: Result) -> str:
+    """Return whether the archive has the first entity requested, and whether it connected to our port.
 
-    The archive is not queried if its status says that it does not know the move destination.
+    Return an empty text if that is unknown, or would not be logged. The archive is not queried if its status says that
+    it does not know the move destination.
     """
     told = any(response.status == MOVE_DESTINATION_UNKNOWN for response in result.responses)
     if told or not _log.isEnabledFor(WARNING):
-        return
+        return ""
     finding = ask(client, wanted[0])
-    if finding is not None:
-        _log.warning("%s", _sentence(finding, client, result))
+    return "" if finding is None else _sentence(finding, client, result)
 
 
 def _sentence(finding: Finding, client: Client, result: Result) -> str:

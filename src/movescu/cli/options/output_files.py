@@ -1,0 +1,44 @@
+"""The files that a run writes: no two of them, and none that it reads, may be the same."""
+
+from __future__ import annotations
+
+import os
+
+from movescu.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from movescu.cli.options.settings import CommandSettings
+
+STANDARD_OUTPUT: Final = "-"
+
+
+def check_output_files(settings: CommandSettings) -> None:
+    """Raise ``UsageError`` if an output would overwrite the list, a query file or another output."""
+    if settings.events == settings.report == STANDARD_OUTPUT:
+        raise UsageError("only one of --events and --report can go to standard output")
+    inputs = [("--list", settings.list_file), *(("the query file", path) for path in settings.query_files)]
+    outputs = [
+        ("--events", settings.events),
+        ("--report", settings.report),
+        ("--failed", settings.failed),
+        ("--manifest", settings.manifest),
+    ]
+    seen = {_file(path): option for option, path in inputs if path is not None and path != STANDARD_OUTPUT}
+    for option, path in outputs:
+        if path is None or (path == STANDARD_OUTPUT and option != "--manifest"):
+            continue
+        other = seen.setdefault(_file(path), option)
+        if other != option:
+            raise UsageError(f"{other} and {option} name the same file: {path!r}", hint="name another one")
+
+
+def _file(path: str) -> object:
+    """Return what two names of one file have in common, hard links included."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # it does not exist yet
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
