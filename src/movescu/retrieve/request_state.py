@@ -135,7 +135,7 @@ class RequestState:
     def continue_from(self, earlier: RequestState) -> None:
         """Take over from an earlier retrieve of the request: its list, what was missing, and what stands against it."""
         last = earlier.last_statement
-        self.inventory = earlier.inventory
+        self.inventory, self.sizes = earlier.inventory, earlier.sizes
         self.needed, self.missing = set(earlier.missing), set(earlier.missing)
         self.failed_uids |= earlier.failed_uids
         self.statements += earlier.statements
