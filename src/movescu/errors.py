@@ -153,7 +153,14 @@ class ConnectionLostError(PeerError):
 
 
 class ConnectError(PeerError):
-    """The fault of the network or of the peer: no connection was made (unknown host, refused, unreachable, TLS)."""
+    """The fault of the network or of the peer: no connection was made (unknown host, refused, unreachable, TLS).
+
+    ``unknown_host``: there is no such host name.
+    """
+
+    def __init__(self, message: str, *, unknown_host: bool = False, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.unknown_host = unknown_host
 
 
 class AccessDeniedError(PeerError):

@@ -1,14 +1,16 @@
 """The runner of a list: many requests, several at a time, over one port.
 
-Each worker retrieves one entry after the other through a ``Client``, which keeps an association for it. If the archive
-lacks resources (A701, A702, a transient rejection: PS3.4 table C.4-2, PS3.8 9.3.4), the number of workers is halved
-after a growing pause; each complete entry admits another worker. A failed entry does not stop the others. After five
-entries in a row without an answer no more are started; the remaining ones are returned. Entries that request the same
-objects are requested once, those that may overlap one after the other (``overlap``).
+Each worker retrieves one entry after the other through a ``Client``, which keeps an association for it; ``admission``
+decides when the archive is sent the next one. A failed entry does not stop the others. If the archive goes away, the
+entries wait; if it cannot be reached at all, or cannot reach us, no more are started, and the remaining ones are
+returned. Entries that request the same objects are requested once, those that may overlap one after the other
+(``overlap``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import random
 from collections import deque
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -17,18 +19,19 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
+from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd
 from movescu.cohort.entries import end_of, entry_event
 from movescu.cohort.journal import COMPLETE
 from movescu.cohort.overlap import chains, distinct
-from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS
-from movescu.errors import AssociationRejectedError, MovescuError, PeerError
+from movescu.cohort.request_end import end_of_error, end_of_result
+from movescu.errors import PeerError
 from movescu.events import EntryState
-from movescu.retrieve.attempts import LONGEST_PAUSE
 from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED, STOPPED_ASKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from movescu.cohort.admission import Stop
     from movescu.cohort.hooks import Hooks
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
@@ -41,11 +44,8 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.retrieve")
 
-_NO_RESOURCES: Final = (0xA701, OUT_OF_RESOURCES_SUB_OPERATIONS)
 _TIMES: Final = 3
-"""Highest number of times that an entry is postponed because the archive lacks resources."""
-_UNANSWERED: Final = 5
-"""Entries in a row without an answer after which no more are started."""
+"""Highest number of times that an entry is refused with no other request under way; after that, it has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ class RowResult:
 class Runner:
     """Retrieves the entries of a list.
 
-    ``jobs``: entries at a time. Default: 1. ``until``: deadline, on the monotonic clock. Default: None, no limit.
+    ``jobs``: entries at a time. Default: 1. ``slots``: requests that the archive serves at once. Default: None, that is
+    learned. ``patience``: seconds that the archive may be away once it was there. Default: 12 h. ``until``: deadline, on
+    the monotonic clock. Default: None, no limit.
     ``journal``: records the result of each entry. ``resume``: skip entries that the journal has as complete and whose
     objects are still whole. Default: False. ``window``: time of day to start entries in. Default: any. ``on_row``:
     called with each result, in its worker's thread. ``hooks``: commands to run for complete entries. Default: none.
@@ -76,6 +78,8 @@ class Runner:
         client: Client,
         *,
         jobs: int = 1,
+        slots: int | None = None,
+        patience: float = PATIENCE,
         until: float | None = None,
         journal: Journal | None = None,
         resume: bool = False,
@@ -87,6 +91,7 @@ class Runner:
         # With an inventory, each object is attributed to its entry.
         self._config = replace(client.config, retry=replace(client.config.retry, resume=True))
         self._jobs = jobs
+        self._slots, self._patience = slots, patience
         self._until = until
         self._journal = journal
         self._resume = resume
@@ -96,11 +101,8 @@ class Runner:
         self._changed = clock.Condition()
         self._waiting: deque[tuple[list[Row], int]] = deque()
         self._repeated: dict[int, list[Row]] = {}
-        self._busy = 0
-        self._allowed = jobs
-        self._pause = self._config.retry.pause
-        self._not_before = 0.0
-        self._unanswered = 0
+        self.admission = Admission(jobs)
+        """Decides when the archive is sent the next request."""
         self._current: dict[int, Retrieve] = {}
         self._held: dict[int, Result] = {}
         self._states: dict[int, list[RequestState]] = {}
@@ -133,6 +135,13 @@ class Runner:
 
     def _run(self, rows: tuple[Row, ...]) -> list[Row]:
         done = [row for row in rows if self._is_done(row)]
+        self.admission = Admission(
+            self._jobs,
+            slots=self._slots,
+            patience=self._patience,
+            answered=bool(done),
+            jitter=lambda: random.uniform(0.8, 1.2),  # noqa: S311 - no secret
+        )
         for row in done:
             self._tell(entry_event(row, EntryState.COMPLETE_BEFORE))
         before = {row.number for row in done}
@@ -180,7 +189,7 @@ class Runner:
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
         waiting = {chain[0].number for chain, _ in self._waiting}
-        cause = STOPPED_ASKING if self.gave_up else INTERRUPTED if self.cancelled else NOT_STARTED
+        cause = STOPPED_ASKING if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in tuple(self._open.values()):
             stored = self._stored.get(row.number, 0)
             if row.number in waiting and stored:  # postponed, after the archive had delivered some objects
@@ -208,45 +217,80 @@ class Runner:
             retrieve.cancel()
 
     @property
-    def gave_up(self) -> bool:
-        """Whether no more entries were started because several in a row got no answer."""
-        return self._unanswered >= _UNANSWERED
+    def stop(self) -> Stop | None:
+        """Why no more entries were started, None if that is not the archive's fault."""
+        return self.admission.stop
 
     # -- the workers ---------------------------------------------------------------------------------------------------
 
     def _work(self, number: int) -> None:
         try:
             while (taken := self._next()) is not None:
-                try:
-                    self._row(number, *taken)
-                finally:
-                    self._free()
+                self._row(number, *taken)
         except BaseException as error:  # noqa: BLE001 - raised by run(), in the caller's thread
             self._failure = self._failure or error
             self.cancel()
 
-    def _next(self) -> tuple[list[Row], int] | None:
-        """Wait for a chain whose first entry may be started and return it, None if none is left."""
+    def _next(self) -> tuple[list[Row], int, int] | None:
+        """Wait for a chain whose first entry may be requested; return it, how often that was refused, and the request.
+
+        Return None if none is left, or no more are requested.
+        """
         with self._changed:
-            while not (self.cancelled or self.gave_up):
-                if not self._waiting and not self._busy:
+            while not self.cancelled and (self._waiting or self.admission.under_way):
+                now, late = clock.now(), self._until is not None and clock.now() >= self._until
+                advice = self.admission.advice(now)
+                if advice.stop is not None or late:
                     return None
-                now = clock.now()
                 shut = 0.0 if self._window is None else self._window.wait(clock.wall())
                 self.opens_in = shut
-                if self._waiting and self._busy < self._allowed and now >= self._not_before and not shut:
-                    self._busy += 1
-                    return self._waiting.popleft()
-                self._changed.wait(min(max(self._not_before - now, shut, 0.05), 0.5))
+                if not shut and advice.send and self._waiting:
+                    return *self._waiting.popleft(), self.admission.started()
+                if not shut and advice.echo:
+                    self._echo()
+                    continue
+                self._changed.wait(min(max(advice.seconds, shut, 0.05), 0.5))
             return None
 
-    def _free(self) -> None:
-        with self._changed:
-            self._busy -= 1
+    def _echo(self) -> None:
+        """Find out whether an absent archive is back; the lock is held, and given back meanwhile."""
+        self.admission.echo_started()
+        self._changed.release()
+        answered = False
+        try:
+            with contextlib.suppress(PeerError):
+                self._client.echo()
+                answered = True
+        finally:
+            self._changed.acquire()
+            self.admission.echo_ended(clock.now(), answered=answered)
+            if answered:
+                _log.warning("the archive is back")
             self._changed.notify_all()
 
-    def _row(self, number: int, chain: list[Row], times: int) -> None:
-        """Retrieve the first entry of a chain."""
+    def _judge(self, request: int, end: RequestEnd, number: int) -> Fate:
+        """Record the end of a request, and return what becomes of its entry; log what changed."""
+        with self._changed:
+            admission = self.admission
+            ceiling, away = admission.ceiling, admission.away_since
+            fate = admission.ended(request, end, clock.now())
+            self._changed.notify_all()
+            if end is RequestEnd.REFUSED and admission.ceiling < ceiling:
+                _log.warning(
+                    "entry %d: the archive lacks resources; continuing with %d request%s at a time",
+                    *(number, admission.ceiling, "" if admission.ceiling == 1 else "s"),
+                )
+            elif end is RequestEnd.REFUSED:
+                _log.warning("entry %d: the archive lacks resources; the request is repeated later", number)
+            if away is None and admission.away_since is not None:
+                _log.warning("the archive is away; it is asked again from time to time, for %g s", self._patience)
+        if end is RequestEnd.REFUSED:  # each idle association may take one of the archive's slots
+            with contextlib.suppress(PeerError):
+                self._client.release()
+        return fate
+
+    def _row(self, number: int, chain: list[Row], times: int, request: int) -> None:
+        """Retrieve the first entry of a chain; ``times``: how often it was refused alone."""
         row = chain[0]
         retrieve = self._client.prepare(
             (row.identifier,),
@@ -261,21 +305,31 @@ class Runner:
         begun = clock.now()
         if self.cancelled:
             retrieve.cancel()
-        result, error = None, None
+        result, error, end_of_request = None, None, RequestEnd.FAILED
         try:
             result = retrieve.run()
+            reached = not self._client.port or self._client.server.last_activity >= begun
+            end_of_request = end_of_result(result, reached=reached)
+            self.admission.accepted()
         except PeerError as peer_error:
             error = peer_error
+            end_of_request = end_of_error(error, alone=self.admission.under_way == 1)
         finally:
             del self._current[number]
-        if _lacks_resources(result, error) and times < _TIMES and not self.cancelled:
+            if self.cancelled:
+                end_of_request = RequestEnd.FAILED
+            fate = self._judge(request, end_of_request, row.number)
+        counted = fate is Fate.AGAIN_COUNTED
+        if fate is Fate.AGAIN or (counted and times < _TIMES):
             if result is not None:
                 self._held[row.number] = result
                 self._states[row.number] = retrieve.states
                 self._client.keep(uid for state in retrieve.states for uid in state.here)
                 self._stored[row.number] = self._stored.get(row.number, 0) + result.stored
             self._tell(entry_event(row, EntryState.POSTPONED))
-            self._hold_back(chain, times)
+            with self._changed:
+                self._waiting.appendleft((chain, times + counted))
+                self._changed.notify_all()
             return
         for hint in dict.fromkeys(retrieve.hints):
             _log.warning("entry %d: %s", row.number, hint)
@@ -294,48 +348,15 @@ class Runner:
             with self._changed:
                 self._waiting.appendleft((chain[1:], 0))
 
-    def _hold_back(self, chain: list[Row], times: int) -> None:
-        """Postpone an entry, with those after it in its chain, and halve the number of associations."""
-        with self._changed:
-            self._waiting.appendleft((chain, times + 1))
-            self._allowed = max(self._allowed // 2, 1)
-            self._not_before = clock.now() + self._pause
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            _log.warning(
-                "entry %d: the archive lacks resources; continuing with %d association%s in %.1f s",
-                *(
-                    chain[0].number,
-                    self._allowed,
-                    "" if self._allowed == 1 else "s",
-                    max(self._not_before - clock.now(), 0.0),
-                ),
-            )
-
     def _note(self, row: Row, retrieve: Retrieve, result: Result | None, error: PeerError | None) -> None:
         """Record the result of an entry."""
         outcome = "failed" if result is None else result.outcome
         if self._journal is not None:
             here = {uid for state in retrieve.states for uid in state.here}
             self._journal.note(self._key(row), outcome, here)
-        with self._changed:
-            unanswered = result is None or (outcome == "failed" and not result.responses)
-            self._unanswered = self._unanswered + 1 if unanswered else 0
-            if unanswered:
-                self._not_before = clock.now() + self._pause
-                self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            if outcome == COMPLETE:
-                self._allowed = min(self._allowed + 1, self._jobs)
-                self._pause = self._config.retry.pause
-            self._changed.notify_all()
         told = "" if error is None else str(error)
         self._on_row(RowResult(row, outcome, result, told))
         for repeated in self._repeated.get(row.number, ()):
             self._on_row(RowResult(repeated, outcome, result, told, same_as=row.number))
         if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
             self._hooks.enter(retrieve.states, row)  # may wait for other commands
-
-
-def _lacks_resources(result: Result | None, error: MovescuError | None) -> bool:
-    if isinstance(error, AssociationRejectedError):
-        return error.result == 2  # transient (PS3.8 9.3.4)
-    return result is not None and any(response.status in _NO_RESOURCES for response in result.responses)

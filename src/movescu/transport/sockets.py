@@ -283,6 +283,7 @@ def _resolve(host: str, port: int, ip: str, deadline: Deadline) -> Sequence[_Add
     except (OSError, UnicodeError) as error:
         raise ConnectError(
             f"host name {host} cannot be resolved: {_reason(error)}",
+            unknown_host=getattr(error, "errno", None) != socket.EAI_AGAIN,
             hint="check the spelling of the peer's name, or give its IP address"
             + ("" if ip == "auto" else "; addresses of the other IP version need -i0"),
         ) from error

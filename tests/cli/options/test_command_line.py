@@ -114,6 +114,8 @@ def test_defaults_are_as_documented() -> None:
         list_file=None,
         failed=None,
         jobs=1,
+        slots=None,
+        wait_for_archive=43200,
         between=None,
         limit_rate=None,
         dry_run=False,

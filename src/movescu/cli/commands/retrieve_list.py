@@ -17,6 +17,7 @@ from movescu.cli.options.configuration import observers, storage_of
 from movescu.cli.output.diagnostics import ResponseLog
 from movescu.cli.output.list_progress import ListProgress
 from movescu.cli.signals import Signals
+from movescu.cohort.admission import Stop
 from movescu.cohort.entries import entry_event
 from movescu.cohort.journal import COMPLETE, Journal
 from movescu.cohort.runner import Runner
@@ -67,6 +68,8 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         runner = Runner(
             client,
             jobs=settings.jobs,
+            slots=settings.slots,
+            patience=float(settings.wait_for_archive),
             until=None if config.timeouts.total is None else clock.now() + config.timeouts.total,
             journal=journal,
             resume=settings.resume,
@@ -84,8 +87,8 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
                     accounts.concluded(told.event(progress, cancelled=runner.cancelled))
         if waiting:
             told.codes.add(ExitCode.INCOMPLETE)
-        if runner.gave_up:
-            _log.critical("stopping: 5 requests in a row got no answer; continue with --resume")
+        if runner.stop is not None:
+            _tell_stop(runner.stop, client)
         try:
             client.server.close()
             client.flush()
@@ -97,6 +100,19 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         if runner.cancelled:
             told.codes.add(ExitCode.INTERRUPTED)
     return first_of(told.codes)
+
+
+def _tell_stop(stop: Stop, client: Client) -> None:
+    """Log why no more entries were requested."""
+    if stop is Stop.UNREACHED:
+        (address, port), title = client.own_address, client.config.move_destination
+        _log.critical(
+            "stopping: the archive cannot connect to %s port %d: check the address and port of the AE title %s in its "
+            "configuration, and the firewalls between; then continue with --resume",
+            *(address, port, title),
+        )
+        return
+    _log.critical("stopping: %s; continue with --resume once that is mended", stop)
 
 
 def _window(settings: CommandSettings) -> Window | None:

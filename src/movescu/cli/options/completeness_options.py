@@ -137,6 +137,23 @@ MANY: Final = (
     ),
     Option(
         "",
+        "--slots",
+        "slots",
+        "never have more than N requests under way at the archive; by default, its limit is learned",
+        takes=(Value("N", "integer", 1, 64),),
+        needs=("--list",),
+    ),
+    Option(
+        "",
+        "--wait-for-archive",
+        "wait_for_archive",
+        "seconds that the archive may be away in the middle of a list",
+        takes=(Value("SECONDS", "integer", 0),),
+        unset=43200,
+        needs=("--list",),
+    ),
+    Option(
+        "",
         "--between",
         "between",
         "start entries only at this time of day, such as 20:00-06:00",

@@ -107,6 +107,8 @@ class CommandSettings(Record):
     list_file: str | None
     failed: str | None
     jobs: int
+    slots: int | None
+    wait_for_archive: int
     between: str | None
     limit_rate: str | None
     dry_run: bool

@@ -1,0 +1,53 @@
+"""What the end of a request says about its archive: from result or error to ``admission.RequestEnd``.
+
+The statuses are those of PS3.4 table C.4-2, the results of A-ASSOCIATE-RJ those of PS3.8 9.3.4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from movescu.cohort.admission import RequestEnd
+from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS
+from movescu.errors import (
+    AccessDeniedError,
+    AssociationRejectedError,
+    ConnectError,
+    NoPresentationContextError,
+    TimedOutError,
+)
+from movescu.retrieve.tally import failed_of
+
+if TYPE_CHECKING:
+    from movescu.errors import PeerError
+    from movescu.retrieve.result import Result
+
+_OUT_OF_RESOURCES: Final = 0xA701
+_TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
+
+
+def end_of_error(error: PeerError, *, alone: bool) -> RequestEnd:
+    """Return how a request without an association ended; ``alone``: no other request was under way.
+
+    Some archives do not answer an association request for which they have no slot; then silence is a refusal.
+    """
+    if isinstance(error, AssociationRejectedError):
+        return RequestEnd.REFUSED if error.result == _TRANSIENT else RequestEnd.HOPELESS
+    if isinstance(error, NoPresentationContextError | AccessDeniedError):
+        return RequestEnd.HOPELESS
+    if isinstance(error, ConnectError) and error.unknown_host:
+        return RequestEnd.HOPELESS
+    return RequestEnd.REFUSED if isinstance(error, TimedOutError) and not alone else RequestEnd.AWAY
+
+
+def end_of_result(result: Result, *, reached: bool) -> RequestEnd:
+    """Return how a request ended; ``reached``: anything connected to our port meanwhile, or there is none."""
+    statuses = {response.status for response in result.responses}
+    if _OUT_OF_RESOURCES in statuses:
+        return RequestEnd.REFUSED
+    if OUT_OF_RESOURCES_SUB_OPERATIONS in statuses:
+        failed = any(map(failed_of, result.responses))
+        return RequestEnd.UNREACHED if failed and not (reached or result.arrived) else RequestEnd.REFUSED
+    if result.evidence.lost and not result.responses:
+        return RequestEnd.AWAY
+    return RequestEnd.GOOD if result.complete or result.arrived else RequestEnd.FAILED
