@@ -188,9 +188,9 @@ class _Command:
                 signals.retrieval = follow_up.with_commands(retrieve)
             with _shown(progress, client):
                 result = retrieve.run()
-                diagnostics.report_retrieve(retrieve, result, client)
                 codes = codes_of(result.evidence)
                 diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
+                diagnostics.report_retrieve(retrieve, result, client)
                 if diagnostics.brought_nothing(result, self._config, codes) and not retrieve.cancelled:
                     from movescu.cli.output.explanation import explain  # late: needed after a failure alone
 
@@ -255,7 +255,8 @@ class _Command:
             client.abort()
         if self._unreleased is None:
             return set()
-        diagnostics.complain("association release failed", self._unreleased, ExitCode.RELEASE_FAILED)
+        kept = "stored objects were kept; only the end of the association was not confirmed"
+        diagnostics.complain("association release failed", self._unreleased, self._unreleased.hint or kept)
         return {ExitCode.RELEASE_FAILED}
 
 

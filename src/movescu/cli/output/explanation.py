@@ -33,10 +33,29 @@ def explain(client: Client, wanted: Sequence[Identifier], result: Result) -> Non
         return
     finding = ask(client, wanted[0])
     if finding is not None:
-        _log.warning("%s", _sentence(finding, client, result))
+        _log.warning("%s", _sentence(finding, client))
+    elif is_unreached(client):
+        report_unreached(client)
 
 
-def _sentence(finding: Finding, client: Client, result: Result) -> str:
+def is_unreached(client: Client) -> bool:
+    """Return True if nobody has connected to our port, and the objects were to come to it."""
+    config = client.config
+    ours = config.receive is not None and config.move_destination == config.ae_title
+    return ours and not client.server.was_reached
+
+
+def report_unreached(client: Client) -> None:
+    """Log the port at which nobody has connected."""
+    address, port = client.own_address
+    _log.warning(
+        "nothing connected to port %d: check that the archive has address %s and port %d for %s, and that no firewall "
+        "is in the way",
+        *(port, address, port, client.config.move_destination),
+    )
+
+
+def _sentence(finding: Finding, client: Client) -> str:
     title, config = client.config.archive.title, client.config
     what = f"{_NOUNS[finding.level]} {finding.uid}"
     if not finding.there:
@@ -44,6 +63,6 @@ def _sentence(finding: Finding, client: Client, result: Result) -> str:
     count = "" if finding.objects is None else f" ({finding.objects} object{'' if finding.objects == 1 else 's'})"
     if config.receive is None:
         return f"{title} has {what}{count} but did not send it to {config.move_destination}"
-    if client.server.last_activity or result.rejected:
+    if client.server.was_reached:
         return f"{title} has {what}{count} and connected to port {client.port}, but delivered nothing"
-    return f"{title} has {what}{count} but did not connect to port {config.receive.port}"
+    return f"{title} has {what}{count} but did not connect to port {client.port}"
