@@ -15,11 +15,12 @@ from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
-from movescu.retrieve.association import ArchiveAssociation, MessageIDs, release_quietly
+from movescu.retrieve.association import ArchiveAssociation, release_quietly
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title, make_tls
 from movescu.retrieve.destinations import Destinations
 from movescu.retrieve.handle import Retrieve, settle
 from movescu.retrieve.idle_associations import IdleAssociations
+from movescu.retrieve.message_ids import MessageIDs
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False

@@ -28,9 +28,11 @@ from movescu.errors import (
     StoreError,
 )
 from movescu.query.identifier import make_identifier
-from movescu.retrieve.association import association_request
+from movescu.retrieve.causes import advice_for
 from movescu.retrieve.client import Client
 from movescu.retrieve.config import MODELS
+from movescu.retrieve.foreign_port import explained
+from movescu.retrieve.proposals import association_request
 from movescu.services.echo import EchoSCU
 from movescu.services.move import MoveSCU
 from movescu.storage import files
@@ -98,6 +100,9 @@ def check(config: Config, storage: StorageOptions | None) -> Iterator[Step]:
 def _taken(name: str, way: _Way, take: Callable[[_Way], _Found]) -> Step:
     try:
         return Step(name, *take(way))
+    except PeerError as error:
+        advice = advice_for(error, associated=way.is_associated)
+        return Step(name, StepResult.FAILED, str(error), advice, error)
     except MovescuError as error:
         return Step(name, StepResult.FAILED, str(error), error.hint, error)
 
@@ -114,6 +119,11 @@ class _Way:
         self._transport: Transport | None = None
         self._connection: Connection | None = None
         self._own = ""  # our entry in the archive's configuration
+
+    @property
+    def is_associated(self) -> bool:
+        """Whether an association was established."""
+        return self._connection is not None
 
     # -- to the archive ------------------------------------------------------------------------------------------------
 
@@ -167,7 +177,10 @@ class _Way:
         config = self._config
         others = (uid for model in MODELS.values() for uid in model if uid not in MODELS[config.request.model])
         request = association_request(config, VERIFICATION, *others)
-        self._connection = Connection.request(self._transport, request, config.timeouts.acse or _PATIENCE)
+        try:
+            self._connection = Connection.request(self._transport, request, config.timeouts.acse or _PATIENCE)
+        except PeerError as error:
+            raise explained(error, config) from error
         self._stack.callback(self._release, self._connection)
         return StepResult.OK, f"{config.archive.title} accepts {config.ae_title}", ""
 

@@ -91,7 +91,7 @@ def _guarded(settings: CommandSettings, accounts: Accounts | None) -> tuple[int,
     try:
         return _chosen(settings, accounts), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - last resort: a traceback at debug level alone
-        return _code_of(error), error
+        return _code_of(error, settings), error
 
 
 def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
@@ -114,11 +114,15 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     return _Command(settings, accounts).run()
 
 
-def _code_of(error: BaseException) -> ExitCode:
+def _code_of(error: BaseException, settings: CommandSettings) -> ExitCode:
     """Log the error that ended the run and return its exit code."""
     if isinstance(error, KeyboardInterrupt):
         _log.critical("interrupted")
         return ExitCode.INTERRUPTED
+    if isinstance(error, PeerError):
+        from movescu.retrieve.foreign_port import explained  # late: needed after a failure alone
+
+        error = explained(error, config_of(settings))
     if isinstance(error, MovescuError) and (code := diagnostics.code_at_start(error)) is not None:
         return code
     if isinstance(error, UsageError):
