@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from movescu import errors
 from movescu._runtime.record import Record, replace
-from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
+from movescu.dimse.status import (
+    CANCEL,
+    OUT_OF_RESOURCES_SUB_OPERATIONS,
+    SUB_OPERATIONS_WITH_FAILURES,
+    SUCCESS,
+    UNABLE_TO_PROCESS,
+)
 from movescu.transport.rejection import TRANSIENT
 
 if TYPE_CHECKING:
@@ -73,6 +79,12 @@ _NOT_REACHED: Final = _passing(
     "the archive cannot reach the move destination, or lacks resources",
     "check the address and port of our AE title in the archive's configuration; else try again later",
 )
+NOT_SENT: Final = _passing(
+    "not-sent",
+    Fault.ARCHIVE,
+    "the archive connected and sent nothing",
+    "check the archive's log: it may not offer the transfer syntax in which it has the objects",
+)
 _KEYS_REFUSED: Final = _lasting(
     "keys-refused",
     Fault.REQUEST,
@@ -107,6 +119,9 @@ _NOT_ACCEPTED: Final = _lasting(
     "use the option that the log names; +xa accepts all transfer syntaxes, --accept-unknown other SOP classes",
 )
 _REFUSED: Final = _lasting("refused", Fault.ARCHIVE, "the archive refused the request", _CHECK_LOG)
+
+NOT_DELIVERED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
+"""Statuses beside A801 of archives that do not know or cannot reach the destination, or cannot send."""
 
 _STATUS: Final = (
     (0xA702, 0xA702, _NOT_REACHED),

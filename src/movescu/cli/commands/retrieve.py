@@ -142,7 +142,11 @@ def _use_dictionaries() -> None:
 def _check(settings: CommandSettings) -> int:
     from movescu.cli.commands.check import run_check  # late: needed with --check alone
 
-    return run_check(config_of(settings), storage_of(settings))
+    wanted: Identifier | None = None
+    if settings.keys or settings.query_files:
+        _use_dictionaries()
+        wanted = identifiers(settings)[0]
+    return run_check(config_of(settings), storage_of(settings), wanted)
 
 
 def print_usage_error(error: MovescuError) -> None:

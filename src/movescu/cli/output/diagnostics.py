@@ -11,9 +11,7 @@ from movescu.dimse.status import (
     CANCEL,
     MOVE_DESTINATION_UNKNOWN,
     OUT_OF_RESOURCES,
-    OUT_OF_RESOURCES_SUB_OPERATIONS,
     SUCCESS,
-    UNABLE_TO_PROCESS,
     StatusClass,
 )
 from movescu.errors import NoPresentationContextError, PeerError
@@ -36,10 +34,6 @@ if TYPE_CHECKING:
     from movescu.ul.negotiation import RejectedClass
 
 _log: Final = logger_of("movescu.cli")
-
-_NOT_REACHED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
-"""Statuses beside A801 of archives that do not know or cannot reach the destination (PS3.4 table C.4-2)."""
-
 
 # Errors before the first request: exit code and attempted action; subclasses first. --check uses the same codes.
 AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
@@ -127,17 +121,17 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
 
 def _advise(response: MoveResponse, client: Client) -> None:
     """Log the likely cause of a final status and what to do; nothing if the cause is here, and is logged already."""
+    from movescu.retrieve.causes import NOT_DELIVERED, NOT_SENT, cause_of_status  # late: needed after a failure alone
+
     server = client.server
     if response.status == MOVE_DESTINATION_UNKNOWN:
         _explain_destination("does not know", client)
     elif server.has_turned_away or (server.rejected and not server.tally.arrived) or _refused(client):
         return
-    elif response.status not in _NOT_REACHED:
-        from movescu.retrieve.causes import cause_of_status  # late: needed after a failure alone
-
-        cause = cause_of_status(response.status)
+    elif response.status not in NOT_DELIVERED or (server.was_reached and not server.tally.arrived):
+        cause = NOT_SENT if response.status in NOT_DELIVERED else cause_of_status(response.status)
         _log.warning("%s: %s", cause.words, cause.advice)
-    elif server.was_reached or response.completed:
+    elif response.completed or server.tally.arrived:
         _log.warning("check the archive's log")
     else:
         nothing = "" if response.failed else "may have nothing for these keys, or "
