@@ -11,18 +11,12 @@ import contextlib
 import itertools
 from functools import partial
 
+from movescu import errors
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.status import SUCCESS, StatusClass
-from movescu.errors import (
-    AssociationAbortedError,
-    AssociationReleasedError,
-    ConnectionLostError,
-    NoPresentationContextError,
-    PeerError,
-    TimedOutError,
-)
+from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
 from movescu.retrieve.config import MODELS
 from movescu.retrieve.proposals import association_request, query_request
 from movescu.retrieve.stragglers import shortest
@@ -51,7 +45,7 @@ _log: Final = logger_of("movescu.retrieve")
 _FAREWELL: Final = 1.0
 """Seconds. Wait for A-RELEASE-RP once the total timeout has expired."""
 
-_ENDED: Final = (AssociationAbortedError, AssociationReleasedError, ConnectionLostError)
+_ENDED: Final = (errors.AssociationAbortedError, errors.AssociationReleasedError, errors.ConnectionLostError)
 """Ends of an association by which some archives refuse a second request on it."""
 
 _ECHO_SECONDS: Final = 30.0
@@ -62,10 +56,11 @@ class ArchiveAssociation:
     """An association with the archive; it can be opened again after it was lost.
 
     ``until``: deadline of the whole retrieve, on the monotonic clock. ``moved``: returns when a byte last arrived on a
-    storage association; an archive that is sending objects is not silent. ``message_ids``: for C-MOVE requests; shared
-    by associations whose message IDs must differ. ``further``: abstract syntaxes to propose beside the model's own.
-    ``meanwhile``: called after each C-MOVE request is sent, while the archive works on it. ``observer``: notified when
-    the association opens and ends. ``querying``: for C-FIND alone; C-MOVE is not proposed.
+    storage association; an archive that is sending objects is not silent. ``arrived``: number of objects.
+    ``message_ids``: for C-MOVE requests; shared by associations whose message IDs must differ. ``further``: abstract
+    syntaxes to propose beside the model's own. ``meanwhile``: called after each C-MOVE request is sent, while the
+    archive works on it. ``observer``: notified when the association opens and ends. ``querying``: for C-FIND alone;
+    C-MOVE is not proposed.
     """
 
     def __init__(  # noqa: PLR0913 - options of a retrieve, each with a default
@@ -75,6 +70,7 @@ class ArchiveAssociation:
         tls: TLS | None = None,
         until: float | None = None,
         moved: Callable[[], float] = lambda: 0.0,
+        arrived: Callable[[], int] = lambda: 0,
         message_ids: Iterator[int] | None = None,
         further: tuple[str, ...] = (),
         meanwhile: Callable[[], None] = lambda: None,
@@ -86,6 +82,7 @@ class ArchiveAssociation:
         self._tls = tls
         self._until = until
         self._moved = moved
+        self._arrived = arrived
         self._message_ids = message_ids if message_ids is not None else itertools.cycle(range(1, 0x10000))
         self._further = further
         self._meanwhile = meanwhile
@@ -245,11 +242,11 @@ class ArchiveAssociation:
             if on_response is not None:
                 on_response(response)
 
-        served, begun = self._served, clock.now()
+        served, arrived = self._served, self._arrived()
         try:
             return self._move(identifier, noted, on_request)
         except _ENDED as error:
-            if not served or responded or self._moved() > begun:
+            if not served or responded or self._arrived() > arrived:
                 raise
             self._open_again(error)
             return self._move(identifier, on_response, on_request)

@@ -163,8 +163,7 @@ class Client:
         self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
         self._lock = clock.RLock()
         self._message_ids = MessageIDs()
-        self._open = False
-        self._closed = False
+        self._open = self._closed = False
         self._own_address = ""
 
     # -- the port ------------------------------------------------------------------------------------------------------
@@ -355,6 +354,7 @@ class Client:
             tls=self._tls,
             until=until,
             moved=lambda: self._server.last_activity,
+            arrived=lambda: self._server.tally.arrived,
             message_ids=self._message_ids,
             further=tuple(further),
             querying=querying,
