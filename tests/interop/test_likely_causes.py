@@ -68,7 +68,6 @@ def test_abort_in_answer_to_the_request_ends_a_check_with_the_same_advice(tmp_pa
         session.accept(lambda uid: uid != VERIFICATION)
         session.expect_move()
         session.abort()
-        session.await_close()
 
     port = peers.free_port()
     with scripted.archive(script) as archive:
