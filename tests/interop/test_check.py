@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +18,11 @@ from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN
 from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    Launcher = Callable[[dict[str, peers.Address]], AbstractContextManager[peers.Peer]]
 
 STEPS = [
     "name lookup",
@@ -31,6 +35,7 @@ STEPS = [
     "output directory",
     "move destination",
 ]
+TRIAL = ["query", "callback", "object", "final response"]
 
 
 class Said(NamedTuple):
@@ -55,7 +60,7 @@ def check(folder: Path, *arguments: object, code: int = 0, prefix: list[str] | N
     found = re.findall(pattern, outcome.output, re.MULTILINE)
     steps = {name: Said(result, text, advice) for result, name, text, advice in found}
     assert len(outcome.output.splitlines()) == len(found) + sum(bool(said.advice) for said in steps.values())
-    assert list(steps) in (STEPS, ["TLS setup", *STEPS])
+    assert [name for name in steps if name not in TRIAL] in (STEPS, ["TLS setup", *STEPS])
     assert not [path for path in folder.iterdir() if path.is_file()]
     return steps
 
@@ -251,7 +256,78 @@ def test_destination_that_the_archive_does_not_know(archive: Archive, tmp_path: 
     assert steps["move destination"].advice == advice
 
 
-def test_nothing_is_retrieved(archive: Archive, tmp_path: Path) -> None:
+# -- a trial retrieve --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> list[corpus.Instance]:
+    """A study of three objects."""
+    return corpus.make_study(tmp_path_factory.mktemp("made"), instances=3, size=2048)
+
+
+def trial(
+    folder: Path, peer: peers.Peer, port: int, made: corpus.Instance, *options: object, code: int = 0
+) -> dict[str, Said]:
+    """Run a check with the key of a study."""
+    keys = ["-k", f"StudyInstanceUID={made.study_uid}"]
+    return check(folder, *keys, "-aec", peer.aet, "+P", port, *options, *peer.address, code=code)
+
+
+@pytest.mark.row("66")
+@pytest.mark.parametrize("model", ["-P", "-S"])
+@pytest.mark.parametrize("launch", [peers.dcmqrscp, peers.orthanc])
+def test_one_object_is_retrieved_to_nowhere(
+    launch: Launcher, model: str, made: list[corpus.Instance], tmp_path: Path
+) -> None:
+    port = peers.free_port()
+    with launch({"MOVESCU": (peers.HOST, port)}) as peer:
+        peer.load(corpus.paths(made))
+        steps = trial(tmp_path, peer, port, made[0], model)
+    assert [steps[name].result for name in TRIAL] == ["ok"] * 4
+    assert steps["query"].text.removeprefix(f"{peer.aet} has object ") in {one.instance_uid for one in made}
+    assert steps["callback"].text == f"{peer.aet} connected to port {port}"
+    assert re.match(r"1 object of \d+ bytes arrived in", steps["object"].text)
+
+
+@pytest.mark.row("66")
+@pytest.mark.parametrize("launch", [peers.dcmqrscp, peers.orthanc])
+def test_port_that_the_archive_does_not_reach_is_the_step_that_fails(
+    launch: Launcher, made: list[corpus.Instance], tmp_path: Path
+) -> None:
+    port = peers.free_port()
+    with launch({"MOVESCU": (peers.HOST, peers.free_port())}) as peer:
+        peer.load(corpus.paths(made))
+        steps = trial(tmp_path, peer, port, made[0], "-S", code=69)
+    assert [steps[name].result for name in TRIAL] == ["ok", "failed", "skipped", "skipped"]
+    assert steps["callback"].text.startswith(f"nothing connected to port {port}; {peer.aet} ended C-MOVE with 0x")
+    assert f"AE title MOVESCU, address 127.0.0.1 (as seen from here), port {port}" in steps["callback"].advice
+
+
+@pytest.mark.row("66")
+def test_keys_that_match_nothing_are_the_step_that_fails(made: list[corpus.Instance], tmp_path: Path) -> None:
+    port = peers.free_port()
+    with peers.dcmqrscp({"MOVESCU": (peers.HOST, port)}) as peer:
+        steps = trial(tmp_path, peer, port, made[0], "-S", code=63)
+    assert [steps[name].result for name in TRIAL] == ["failed", *["skipped"] * 3]
+    assert "has nothing for these keys" in steps["query"].text
+
+
+@pytest.mark.row("66")
+def test_transfer_syntax_that_is_refused_is_the_step_that_fails(tmp_path: Path) -> None:
+    [jpeg] = [one for one in corpus.bundled() if one.is_compressed][:1]
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    shutil.copy(jpeg.path, folder)
+    out = tmp_path / "out"
+    out.mkdir()
+    with Archive(folder, {"ME": (peers.HOST, peers.free_port())}) as peer:
+        steps = check(out, *at(peer, "-S", "-k", f"StudyInstanceUID={jpeg.study_uid}"), code=63)
+    assert [steps[name].result for name in TRIAL] == ["ok", "ok", "failed", "skipped"]
+    assert "which this program does not accept" in steps["object"].text
+    assert "--accept-all (+xa)" in steps["object"].advice
+
+
+def test_nothing_is_stored_by_a_trial(archive: Archive, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     folder.mkdir()
     [made] = corpus.make_study(folder, size=2048)
@@ -259,6 +335,6 @@ def test_nothing_is_retrieved(archive: Archive, tmp_path: Path) -> None:
         out = tmp_path / "out"
         out.mkdir()
         keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={made.study_uid}"]
-        check(out, *at(full, "-S", *keys))
+        assert check(out, *at(full, "-S", *keys))["object"].result == "ok"
         assert list(out.iterdir()) == []
         assert len(movescu(*at(full, "-S", *keys), folder=out).files) == 1

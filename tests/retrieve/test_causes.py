@@ -14,6 +14,7 @@ from movescu.retrieve.causes import Fault, cause_of, cause_of_error, cause_of_st
 from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.judgement import Reason
 from movescu.retrieve.result import Result
+from movescu.ul.negotiation import RejectedClass
 
 
 def result_of(evidence: Evidence) -> Result:
@@ -65,3 +66,16 @@ def test_cause_that_explains_the_others_comes_first() -> None:
     refused = replace(full, statuses=(CANCEL, 0xB000, 0xA801), not_stored=0)
     assert cause_of(result_of(refused)).code == "destination-unknown"
     assert cause_of(result_of(Evidence(missing=1))).code == "missing"
+
+
+def test_abort_in_answer_to_the_request_points_to_the_title() -> None:
+    aborted = errors.AssociationAbortedError("", source=0, reason=0)
+    assert cause_of(result_of(Evidence(lost=True)), aborted).code == "aborted-at-once"
+    some = replace(result_of(Evidence(lost=True)), arrived=1)
+    assert cause_of(some, aborted).code == "aborted"
+
+
+def test_classes_refused_here_explain_a_failure_without_an_object() -> None:
+    refused = replace(result_of(Evidence(statuses=(0xA702,))), rejected=(RejectedClass("1.2", ("1.2.3",), known=True),))
+    assert cause_of(refused).code == "not-accepted-here"
+    assert not cause_of(refused).passing

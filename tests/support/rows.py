@@ -194,6 +194,24 @@ SITUATIONS: Final = (
     Row("48", "a host unknown, a connection refused, a port in use, no output directory", "DCMTK's exit codes"),
     Row("49", "a host that does not answer to SYN", "the run ends after a time-out that has a finite default"),
     Row("50", "an A-ASSOCIATE-AC of length FFFFFFFF", "A-ABORT at the header, exit code 61"),
+    # Configurations that do not fit; the likely cause comes first
+    Row("63", "an A-ABORT as the first answer to C-MOVE", "the advice of status A801; `--check` ends at once"),
+    Row("64", "a transient rejection of the association", "the archive is said to be busy; `--retry` repeats it"),
+    Row(
+        "65",
+        "a transfer syntax that is not accepted here",
+        "the option that accepts it comes first, and nothing about the move destination",
+    ),
+    Row("66", "`--check` with keys", "one object is received and discarded; the failed step is named"),
+    Row("67", "TLS or HTTP at our plain port", "refused with a warning that names it, once for each host"),
+    Row(
+        "68",
+        "the port of a web server, or one that requires TLS, given as the archive's",
+        "exit code 61, which names it",
+    ),
+    Row("69", "a retrieve without an object, and without a connection to our port", "the port is named"),
+    Row("70", "an archive that serves one request an association", "the next request goes over a new association"),
+    Row("71", "final responses before the objects, over a slow line", "all objects arrive, exit code 0"),
     # The disk, with --verify, --resume and --list
     Row("80", "an image that was cut before its pixel data", "stored; exit code 63, which names it; never left out"),
     Row("81", "a data set of another SOP instance than its request, with `+B`", "A900, nothing written"),

@@ -66,8 +66,8 @@ class Runner:
     """Retrieves the entries of a list.
 
     ``jobs``: entries at a time. Default: 1. ``slots``: requests that the archive serves at once. Default: None, that is
-    learned. ``patience``: seconds that the archive may be away once it was there. Default: 12 h. ``until``: deadline, on
-    the monotonic clock. Default: None, no limit.
+    learned. ``patience``: seconds that the archive may be away once it was there. Default: 12 h. ``until``: deadline,
+    on the monotonic clock. Default: None, no limit.
     ``journal``: records the result of each entry. ``resume``: skip entries that the journal has as complete and whose
     objects are still whole. Default: False. ``window``: time of day to start entries in. Default: any. ``on_row``:
     called with each result, in its worker's thread. ``hooks``: commands to run for complete entries. Default: none.
@@ -308,7 +308,7 @@ class Runner:
         result, error, end_of_request = None, None, RequestEnd.FAILED
         try:
             result = retrieve.run()
-            reached = not self._client.port or self._client.server.last_activity >= begun
+            reached = not self._client.port or self._client.server.was_reached
             end_of_request = end_of_result(result, reached=reached)
             self.admission.accepted()
         except PeerError as peer_error:

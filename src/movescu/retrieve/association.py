@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from functools import partial
 
+from movescu import errors
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu._runtime.record import replace
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.status import SUCCESS, StatusClass
 from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
 from movescu.retrieve.config import MODELS
+from movescu.retrieve.proposals import association_request, query_request
 from movescu.retrieve.stragglers import shortest
 from movescu.transport import network
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline, Patience, Silence
 from movescu.transport.sockets import connect
-from movescu.ul.negotiation import not_granted, propose, retrieval_negotiation, user_information
-from movescu.ul.pdu import AssociateRQ
+from movescu.ul.negotiation import not_granted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Final, Self
+    from typing import Final
 
     from movescu.dimse.exchange import Exchange
     from movescu.query.identifier import Identifier
@@ -44,6 +45,9 @@ _log: Final = logger_of("movescu.retrieve")
 _FAREWELL: Final = 1.0
 """Seconds. Wait for A-RELEASE-RP once the total timeout has expired."""
 
+_ENDED: Final = (errors.AssociationAbortedError, errors.AssociationReleasedError, errors.ConnectionLostError)
+"""Ends of an association by which some archives refuse a second request on it."""
+
 _ECHO_SECONDS: Final = 30.0
 """Seconds. Wait for the C-ECHO response if no DIMSE timeout is set."""
 
@@ -52,10 +56,11 @@ class ArchiveAssociation:
     """An association with the archive; it can be opened again after it was lost.
 
     ``until``: deadline of the whole retrieve, on the monotonic clock. ``moved``: returns when a byte last arrived on a
-    storage association; an archive that is sending objects is not silent. ``message_ids``: for C-MOVE requests; shared
-    by associations whose message IDs must differ. ``further``: abstract syntaxes to propose beside the model's own.
-    ``meanwhile``: called after each C-MOVE request is sent, while the archive works on it. ``observer``: notified when
-    the association opens and ends. ``querying``: for C-FIND alone; C-MOVE is not proposed.
+    storage association; an archive that is sending objects is not silent. ``arrived``: number of objects.
+    ``message_ids``: for C-MOVE requests; shared by associations whose message IDs must differ. ``further``: abstract
+    syntaxes to propose beside the model's own. ``meanwhile``: called after each C-MOVE request is sent, while the
+    archive works on it. ``observer``: notified when the association opens and ends. ``querying``: for C-FIND alone;
+    C-MOVE is not proposed.
     """
 
     def __init__(  # noqa: PLR0913 - options of a retrieve, each with a default
@@ -65,6 +70,7 @@ class ArchiveAssociation:
         tls: TLS | None = None,
         until: float | None = None,
         moved: Callable[[], float] = lambda: 0.0,
+        arrived: Callable[[], int] = lambda: 0,
         message_ids: Iterator[int] | None = None,
         further: tuple[str, ...] = (),
         meanwhile: Callable[[], None] = lambda: None,
@@ -76,6 +82,7 @@ class ArchiveAssociation:
         self._tls = tls
         self._until = until
         self._moved = moved
+        self._arrived = arrived
         self._message_ids = message_ids if message_ids is not None else itertools.cycle(range(1, 0x10000))
         self._further = further
         self._meanwhile = meanwhile
@@ -83,6 +90,7 @@ class ArchiveAssociation:
         self._connection: Connection | None = None
         self._local_address = ""
         self._exchange: Exchange | None = None
+        self._served = 0  # requests that the archive answered on this association
         self._wakened, self._wake = network.socketpair()
         self._wakened.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._wake.setblocking(False)  # noqa: FBT003 - as above
@@ -141,6 +149,7 @@ class ArchiveAssociation:
                 self._tls.secure_request(transport, config.archive.host, Deadline(seconds, "securing the connection"))
             seconds = self._at_most(config.timeouts.acse)
             stack.pop_all()
+        self._served = 0
         self._connection = connection = Connection.request(transport, request, seconds)
         self._local_address = connection.local_address
         for what in not_granted(
@@ -227,6 +236,29 @@ class ArchiveAssociation:
         Raise ``PeerError`` if the association ends before the final response; ``unfinished`` then has what the archive
         counted until then. The association is aborted so that the archive stops sending.
         """
+        responded = False
+
+        def noted(response: MoveResponse) -> None:
+            nonlocal responded
+            responded = True
+            if on_response is not None:
+                on_response(response)
+
+        served, arrived = self._served, self._arrived()
+        try:
+            return self._move(identifier, noted, on_request)
+        except _ENDED as error:
+            if not served or responded or self._arrived() > arrived:
+                raise
+            self._open_again(error)
+            return self._move(identifier, on_response, on_request)
+
+    def _move(
+        self,
+        identifier: Identifier,
+        on_response: Callable[[MoveResponse], None] | None,
+        on_request: Callable[[int], None] | None,
+    ) -> MoveResponse:
         from movescu.services.move import MoveSCU  # late: not needed to connect
 
         connection, context = self._ready(MODELS[self._config.request.model][1])
@@ -242,7 +274,9 @@ class ArchiveAssociation:
         self.moving, self.cancel_sent, self.unfinished = True, False, None
         try:
             with self._ending_on_error(connection):
-                return self._exchange_responses(scu, connection, data, on_response, on_request)
+                response = self._exchange_responses(scu, connection, data, on_response, on_request)
+                self._served += 1
+                return response
         except PeerError:
             self.unfinished = scu.unfinished
             raise
@@ -331,13 +365,35 @@ class ArchiveAssociation:
         """
         from movescu.services.find import FindSCU  # late: not needed for C-MOVE
 
-        connection, context = self._ready(abstract_syntax)
-        patience = self._patience(connection, lambda: connection.last_activity)
-        scu = FindSCU(self._exchange_on(connection), context)
-        with self._ending_on_error(connection):
-            scu.request(identifier.encode(context.transfer_syntax), patience, next(self._message_ids))
-            for response in scu.responses(patience):
-                yield response, context
+        served, responded = self._served, False
+        while True:
+            connection, context = self._ready(abstract_syntax)
+            patience = self._patience(connection, partial(getattr, connection, "last_activity"))
+            scu = FindSCU(self._exchange_on(connection), context)
+            try:
+                with self._ending_on_error(connection):
+                    scu.request(identifier.encode(context.transfer_syntax), patience, next(self._message_ids))
+                    for response in scu.responses(patience):
+                        responded = True
+                        yield response, context
+            except _ENDED as error:
+                if not served or responded:
+                    raise
+                served = 0
+                self._open_again(error)
+            else:
+                self._served += 1
+                return
+
+    def _open_again(self, error: PeerError) -> None:
+        """Open an association instead of one that ended without a response; raise its error if there can be none."""
+        if self.cancelled:
+            raise error
+        _log.info("%s instead of a response; asking again on a new association", error)
+        try:
+            self.open()
+        except PeerError:
+            raise error from None
 
     # -- common to all services --------------------------------------------------------------------------------------
 
@@ -393,57 +449,3 @@ def release_quietly(association: ArchiveAssociation) -> None:
     """Release an association whose work is done: a missing confirmation changes nothing."""
     with contextlib.suppress(PeerError):
         association.release()
-
-
-class MessageIDs:
-    """Message IDs for several threads: 1 to 65535, then from 1 again (PS3.7 9.1.4.1.1)."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._lock = clock.Lock()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> int:
-        with self._lock:
-            self._number = self._number % 0xFFFF + 1
-            return self._number
-
-
-def association_request(config: Config, *further: str) -> AssociateRQ:
-    """Return the A-ASSOCIATE-RQ of a retrieve; ``further``: abstract syntaxes to propose beside the model's own."""
-    model = MODELS[config.request.model]
-    others = (uid for uid in further if uid not in model)
-    return AssociateRQ(
-        called_ae_title=config.archive.title,
-        calling_ae_title=config.ae_title,
-        contexts=propose((*model, *others), config.request.transfer_syntaxes),
-        user_information=replace(
-            user_information(config.request.maximum_length),
-            extended_negotiations=retrieval_negotiation(
-                model[1], relational=config.request.relational, enhanced_conversion=config.request.enhanced_conversion
-            ),
-            user_identity=config.request.user_identity,
-        ),
-    )
-
-
-def query_request(config: Config) -> AssociateRQ:
-    """Return the A-ASSOCIATE-RQ of a query: the C-FIND classes of all models."""
-    classes = tuple(find for find, _ in MODELS.values())
-    relational = config.request.relational
-    return AssociateRQ(
-        called_ae_title=config.archive.title,
-        calling_ae_title=config.ae_title,
-        contexts=propose(classes, config.request.transfer_syntaxes),
-        user_information=replace(
-            user_information(config.request.maximum_length),
-            extended_negotiations=tuple(
-                one
-                for uid in classes
-                for one in retrieval_negotiation(uid, relational=relational, enhanced_conversion=False)
-            ),
-            user_identity=config.request.user_identity,
-        ),
-    )

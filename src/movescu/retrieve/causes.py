@@ -12,8 +12,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from movescu import errors
-from movescu._runtime.record import Record
-from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
+from movescu._runtime.record import Record, replace
+from movescu.dimse.status import (
+    CANCEL,
+    OUT_OF_RESOURCES_SUB_OPERATIONS,
+    SUB_OPERATIONS_WITH_FAILURES,
+    SUCCESS,
+    UNABLE_TO_PROCESS,
+)
+from movescu.transport.rejection import TRANSIENT
 
 if TYPE_CHECKING:
     from movescu.errors import MovescuError
@@ -72,11 +79,17 @@ _NOT_REACHED: Final = _passing(
     "the archive cannot reach the move destination, or lacks resources",
     "check the address and port of our AE title in the archive's configuration; else try again later",
 )
+NOT_SENT: Final = _passing(
+    "not-sent",
+    Fault.ARCHIVE,
+    "the archive connected and sent nothing",
+    "check the archive's log: it may not offer the transfer syntax in which it has the objects",
+)
 _KEYS_REFUSED: Final = _lasting(
     "keys-refused",
     Fault.REQUEST,
-    "the archive does not accept the keys",
-    "check the level, its unique key and the model (-P, -S, -O)",
+    "the archive does not accept these keys",
+    "check QueryRetrieveLevel, its unique key, the model (-P, -S, -O)",
 )
 _MODEL_REFUSED: Final = _lasting(
     "model-refused", Fault.CONFIGURATION, "the archive does not offer C-MOVE in this model", _MODELS
@@ -93,7 +106,22 @@ _UNABLE: Final = _passing(
     "the archive could not process the request",
     "check the archive's log, and the address of our AE title in its configuration",
 )
+_ABORTED_AT_ONCE: Final = _passing(
+    "aborted-at-once",
+    Fault.CONFIGURATION,
+    "the archive aborted the association in answer to C-MOVE: it may not know our AE title",
+    "add our AE title with its address and port to the archive's configuration; else check the archive's log",
+)
+_NOT_ACCEPTED: Final = _lasting(
+    "not-accepted-here",
+    Fault.HERE,
+    "this program accepts none of the transfer syntaxes in which the archive offers the objects",
+    "use the option that the log names; +xa accepts all transfer syntaxes, --accept-unknown other SOP classes",
+)
 _REFUSED: Final = _lasting("refused", Fault.ARCHIVE, "the archive refused the request", _CHECK_LOG)
+
+NOT_DELIVERED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
+"""Statuses beside A801 of archives that do not know or cannot reach the destination, or cannot send."""
 
 _STATUS: Final = (
     (0xA702, 0xA702, _NOT_REACHED),
@@ -111,30 +139,14 @@ _STATUS: Final = (
 """First status, last status and cause; specific ranges before wide ones."""
 
 _REJECTION: Final = {
-    (1, 2): _lasting(
-        "wrong-service",
-        Fault.REQUEST,
-        "the application context is not supported there",
-        "check host and port: they may belong to another service",
-    ),
-    (1, 3): _lasting(
-        "calling-title-unknown",
-        Fault.CONFIGURATION,
-        "the archive does not know our AE title",
-        "check --aetitle, or have the AE title added to the archive's configuration",
-    ),
-    (1, 7): _lasting("called-title-unknown", Fault.REQUEST, "the archive has another AE title", "check --call"),
+    (1, 2): _lasting("wrong-service", Fault.REQUEST, "the application context is not supported there", ""),
+    (1, 3): _lasting("calling-title-unknown", Fault.CONFIGURATION, "the archive does not know our AE title", ""),
+    (1, 7): _lasting("called-title-unknown", Fault.REQUEST, "the archive has another AE title", ""),
 }
-"""By source and reason/diag. of A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
+"""By source and reason/diag. of A-ASSOCIATE-RJ (PS3.8 table 9-21); the advice is the hint of the error."""
 
-_REJECTED: Final = _lasting(
-    "rejected",
-    Fault.CONFIGURATION,
-    "the archive rejected the association",
-    "check AE titles (--aetitle, --call) and the archive's configuration; --check tests the connection step by step",
-)
-_BUSY: Final = _passing("busy", Fault.ARCHIVE, "the archive rejected the association for now", _LATER)
-_TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
+_REJECTED: Final = _lasting("rejected", Fault.CONFIGURATION, "the archive rejected the association", "")
+_BUSY: Final = _passing("busy", Fault.ARCHIVE, "the archive is busy: it rejected the association for now", _LATER)
 
 INTERRUPTED: Final = _passing("interrupted", Fault.NOBODY, "interrupted", _RESUME)
 NOT_STARTED: Final = _passing("not-started", Fault.NOBODY, "not requested", _RESUME)
@@ -144,6 +156,11 @@ STOPPED_ASKING: Final = _passing(
     "not requested, since the archive did not answer several requests in a row",
     "check that the archive is running, and continue with --resume",
 )
+_NO_ANSWER: Final = (
+    "check the archive's DICOM port and AE title (--call), that the archive knows our AE title (--aetitle), and "
+    "whether the archive requires TLS; --check tests the connection step by step"
+)
+"""Advice for an association request without an answer: the archive may not even have understood it."""
 _UNEXPLAINED: Final = _passing("incomplete", Fault.ARCHIVE, "incomplete", _CHECK_LOG)
 
 _ERROR: Final[tuple[tuple[type[MovescuError], Cause], ...]] = (
@@ -270,9 +287,21 @@ def cause_of_status(status: int) -> Cause:
 def cause_of_error(error: MovescuError) -> Cause:
     """Return the cause of an error that prevented or ended the association."""
     if isinstance(error, errors.AssociationRejectedError):
-        default = _BUSY if error.result == _TRANSIENT else _REJECTED
-        return _REJECTION.get((error.source, error.reason), default)
+        if error.result == TRANSIENT:
+            return _BUSY
+        cause = _REJECTION.get((error.source, error.reason), _REJECTED)
+        return replace(cause, advice=error.hint or _CHECK_LOG)
     return next((cause for kind, cause in _ERROR if isinstance(error, kind)), _UNEXPLAINED)
+
+
+def advice_for(error: MovescuError, *, associated: bool) -> str:
+    """Return what the user can do about an error that prevented or ended the association: its hint, else its cause's.
+
+    ``associated``: an association was established.
+    """
+    if error.hint:
+        return error.hint
+    return cause_of_error(error).advice if associated else _NO_ANSWER
 
 
 def cause_of(result: Result | None, error: MovescuError | None = None) -> Cause:
@@ -284,8 +313,11 @@ def cause_of(result: Result | None, error: MovescuError | None = None) -> Cause:
         if name not in names:
             continue
         if name == "LOST" and error is not None:
-            return cause_of_error(error)
+            aborted = isinstance(error, errors.AssociationAbortedError)
+            return _ABORTED_AT_ONCE if aborted and not (result.responses or result.arrived) else cause_of_error(error)
         status = status_of(result)
+        if name in ("REFUSED", "WARNED") and result.rejected and not result.arrived and status != 0xA801:
+            return _NOT_ACCEPTED
         if name in ("REFUSED", "WARNED") and status is not None:
             return cause_of_status(status)
         return cause

@@ -15,11 +15,12 @@ from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
-from movescu.retrieve.association import ArchiveAssociation, MessageIDs, release_quietly
+from movescu.retrieve.association import ArchiveAssociation, release_quietly
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title, make_tls
 from movescu.retrieve.destinations import Destinations
 from movescu.retrieve.handle import Retrieve, settle
 from movescu.retrieve.idle_associations import IdleAssociations
+from movescu.retrieve.message_ids import MessageIDs
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
@@ -163,8 +164,7 @@ class Client:
         self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
         self._lock = clock.RLock()
         self._message_ids = MessageIDs()
-        self._open = False
-        self._closed = False
+        self._open = self._closed = False
         self._own_address = ""
 
     # -- the port ------------------------------------------------------------------------------------------------------
@@ -355,6 +355,7 @@ class Client:
             tls=self._tls,
             until=until,
             moved=lambda: self._server.last_activity,
+            arrived=lambda: self._server.tally.arrived,
             message_ids=self._message_ids,
             further=tuple(further),
             querying=querying,

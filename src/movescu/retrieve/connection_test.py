@@ -1,9 +1,10 @@
-"""The connection test: each step of a retrieve in turn, without retrieving anything.
+"""The connection test: each step of a retrieve in turn, without storing anything.
 
 ``check`` proceeds from the archive's host name to its C-MOVE presentation context, then to our own port and directory,
 and last requests a study that cannot exist: an archive that checks the destination first answers A801 if it does not
-know it (PS3.4 table C.4-2). Nothing is left behind. After a failed step, the steps that do not need it are still taken.
-The caller shows the steps and maps failures to exit codes.
+know it (PS3.4 table C.4-2). With keys, one object that they match is then received and discarded (``trial``). Nothing
+is left behind. After a failed step, the steps that do not need it are still taken. The caller shows the steps and maps
+failures to exit codes.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from movescu.errors import (
     StoreError,
 )
 from movescu.query.identifier import make_identifier
-from movescu.retrieve.association import association_request
+from movescu.retrieve.causes import advice_for
 from movescu.retrieve.client import Client
 from movescu.retrieve.config import MODELS
+from movescu.retrieve.foreign_port import explained
+from movescu.retrieve.proposals import association_request
+from movescu.retrieve.trial import Trial
 from movescu.services.echo import EchoSCU
 from movescu.services.move import MoveSCU
 from movescu.storage import files
@@ -44,6 +48,7 @@ from movescu.transport.sockets import connect, own_addresses, resolve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from movescu.query.identifier import Identifier
     from movescu.retrieve.config import Config
     from movescu.services.move import MoveResponse
     from movescu.transport.sockets import Transport
@@ -78,12 +83,17 @@ class Step:
     error: MovescuError | None = None
 
 
-def check(config: Config, storage: StorageOptions | None) -> Iterator[Step]:
-    """Take the steps and yield each when done. A failure is in its step, not raised."""
+def check(config: Config, storage: StorageOptions | None, identifier: Identifier | None = None) -> Iterator[Step]:
+    """Take the steps and yield each when done. A failure is in its step, not raised.
+
+    ``identifier``: keys of a trial retrieve to our own port. Default: None, no trial.
+    """
+    ours = config.receive is not None and config.move_destination == config.ae_title
+    steps = _STEPS if identifier is None or not ours else _STEPS + _TRIAL
     with contextlib.ExitStack() as stack:
-        way = _Way(config, storage, stack)
+        way = _Way(config, storage, stack, identifier)
         missing: set[str] = set()
-        for name, take, needs in _STEPS[config.tls is None :]:
+        for name, take, needs in steps[config.tls is None :]:
             lacking = next((need for need in needs if need in missing), "")
             if lacking:
                 missing.add(name)
@@ -98,6 +108,9 @@ def check(config: Config, storage: StorageOptions | None) -> Iterator[Step]:
 def _taken(name: str, way: _Way, take: Callable[[_Way], _Found]) -> Step:
     try:
         return Step(name, *take(way))
+    except PeerError as error:
+        advice = advice_for(error, associated=way.is_associated)
+        return Step(name, StepResult.FAILED, str(error), advice, error)
     except MovescuError as error:
         return Step(name, StepResult.FAILED, str(error), error.hint, error)
 
@@ -105,7 +118,16 @@ def _taken(name: str, way: _Way, take: Callable[[_Way], _Found]) -> Step:
 class _Way:
     """The steps and the state that they share; each returns its result or raises its error."""
 
-    def __init__(self, config: Config, storage: StorageOptions | None, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        config: Config,
+        storage: StorageOptions | None,
+        stack: contextlib.ExitStack,
+        identifier: Identifier | None,
+    ) -> None:
+        self._identifier = identifier
+        self._client: Client | None = None
+        self._trial: Trial | None = None
         self._config = config
         self._storage = storage
         self._stack = stack
@@ -114,6 +136,11 @@ class _Way:
         self._transport: Transport | None = None
         self._connection: Connection | None = None
         self._own = ""  # our entry in the archive's configuration
+
+    @property
+    def is_associated(self) -> bool:
+        """Whether an association was established."""
+        return self._connection is not None
 
     # -- to the archive ------------------------------------------------------------------------------------------------
 
@@ -140,7 +167,7 @@ class _Way:
         if self._transport is None:
             raise ConnectError(
                 "; ".join(said),
-                hint="check host and port, that the archive is running, and that no firewall is in the way",
+                hint="check host and port, that the archive is running, and that no firewall blocks the connection",
             )
         return StepResult.OK, "; ".join(said), ""
 
@@ -167,7 +194,10 @@ class _Way:
         config = self._config
         others = (uid for model in MODELS.values() for uid in model if uid not in MODELS[config.request.model])
         request = association_request(config, VERIFICATION, *others)
-        self._connection = Connection.request(self._transport, request, config.timeouts.acse or _PATIENCE)
+        try:
+            self._connection = Connection.request(self._transport, request, config.timeouts.acse or _PATIENCE)
+        except PeerError as error:
+            raise explained(error, config) from error
         self._stack.callback(self._release, self._connection)
         return StepResult.OK, f"{config.archive.title} accepts {config.ae_title}", ""
 
@@ -210,7 +240,7 @@ class _Way:
         if own is None:
             third = f"the objects go to {title}" + (", our own title" if title == config.ae_title else "")
             return StepResult.SKIPPED, f"nothing is received here without --port: {third}", ""
-        client = self._stack.enter_context(Client.configured(config, StorageOptions(ignore=True)))
+        self._client = client = self._stack.enter_context(Client.configured(config, StorageOptions(ignore=True)))
         addresses = " or ".join(self._own_addresses(own.address))
         port = client.port
         self._own = f"AE title {title}, address {addresses} (as seen from here), port {port}"
@@ -282,6 +312,31 @@ class _Way:
             raise
         return response
 
+    # -- the trial -----------------------------------------------------------------------------------------------------
+
+    def choose(self) -> _Found:
+        """Find an object to retrieve. The association is released before: some archives accept one at a time."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with contextlib.suppress(MovescuError):  # the retrieve has associations of its own
+                connection.release(Deadline(self._config.timeouts.acse or _PATIENCE, "releasing the association"))
+        assert self._client is not None  # needed by this step
+        assert self._identifier is not None  # else there is no trial
+        self._trial = Trial(self._client, self._identifier, self._own)
+        return StepResult.OK, self._trial.choose(), ""
+
+    def call_back(self) -> _Found:
+        assert self._trial is not None  # needed by this step
+        return StepResult.OK, self._trial.call_back(), ""
+
+    def receive(self) -> _Found:
+        assert self._trial is not None  # needed by this step
+        return StepResult.OK, self._trial.receive(), ""
+
+    def end(self) -> _Found:
+        assert self._trial is not None  # needed by this step
+        return StepResult.OK, self._trial.end(), ""
+
     # -- common to several steps ---------------------------------------------------------------------------------------
 
     @property
@@ -319,3 +374,11 @@ _STEPS: Final[tuple[tuple[str, Callable[[_Way], _Found], tuple[str, ...]], ...]]
     ("move destination", _Way.ask, ("C-MOVE context",)),
 )
 """The steps in order: name, method, and the steps that it needs. The first is left out without TLS."""
+
+_TRIAL: Final[tuple[tuple[str, Callable[[_Way], _Found], tuple[str, ...]], ...]] = (
+    ("query", _Way.choose, ("C-MOVE context", "own port")),
+    ("callback", _Way.call_back, ("query",)),
+    ("object", _Way.receive, ("callback",)),
+    ("final response", _Way.end, ("object",)),
+)
+"""The steps of a trial retrieve, as above."""

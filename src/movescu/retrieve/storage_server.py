@@ -227,6 +227,17 @@ class StorageServer:
         """SOP classes with presentation contexts that we did not accept."""
         return tuple(self._scp.rejected) if self._scp is not None else ()
 
+    @property
+    def was_reached(self) -> bool:
+        """Whether anyone has connected in order to store: requested an association for that, or been turned away."""
+        return self.has_turned_away or (self._scp is not None and self._scp.requested > 0)
+
+    @property
+    def has_turned_away(self) -> bool:
+        """Whether we have refused a connection, or an association; the log has the reason."""
+        refused = self._scp is not None and self._scp.refused > 0
+        return refused or (self.listener is not None and bool(self.listener.turned_away))
+
     def wake(self) -> None:
         """Wake every thread that waits for a change of the listener."""
         if self.listener is not None:

@@ -101,6 +101,8 @@ class StorageSCP:
         self._on_responded = on_responded
         self.rejected: dict[RejectedClass, None] = {}
         """The SOP classes with rejected contexts, in order, over all associations."""
+        self.requested = self.refused = 0
+        """Numbers of associations requested for storage, and of all that were rejected."""
         self._turns = None if side_by_side else Turns()
         self._silence = Silence(store_timeout, "the sender is silent in the middle of a message")
         self._idle = Silence(None, "waiting for a storage request", within=self._silence)
@@ -111,12 +113,15 @@ class StorageSCP:
 
     def serve(self, connection: Connection, request: AssociateRQ) -> None:
         """Serve one association to its end. Raise ``MovescuError`` if it does not end by release."""
+        if any(context.abstract_syntax != VERIFICATION for context in request.contexts):  # else it is a C-ECHO
+            self.requested += 1
         rejection = refusal(request, self._policy)
         if rejection is not None:
             _log.error(
                 "storage association of %s (%s calling %s) rejected: %s",
                 *(connection.peer, request.calling_ae_title, request.called_ae_title, rejection.describe()),
             )
+            self.refused += 1
             connection.reject(rejection)
             return
         reply = answer(request, self._policy)

@@ -14,7 +14,6 @@ from movescu._runtime.hex_dump import TRACE, hex_text
 from movescu._runtime.late_log import DEBUG, logger_of
 from movescu.errors import (
     AssociationAbortedError,
-    AssociationRejectedError,
     AssociationReleasedError,
     ConnectionLostError,
     InterruptedConnectionError,
@@ -53,13 +52,6 @@ _log: Final = logger_of("movescu.net")
 
 _FAREWELL: Final = 1.0
 """Seconds that a peer has to close the connection after an A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP (ARTIM in Sta13)."""
-
-_REJECT_HINTS: Final = {
-    (1, 3): "the archive does not know the calling AE title: have it added there, or set another with --aetitle",
-    (1, 7): "the archive has another AE title: set it with --call",
-    (3, 1): "the archive is busy: try again later",
-    (3, 2): "the archive has too many associations: try again later",
-}
 
 
 class Connection:
@@ -134,7 +126,9 @@ class Connection:
                 raise connection._error(indication)
             connection._show("of", indication.answer, request)
             if isinstance(indication.answer, AssociateRJ):
-                raise _rejected(indication.answer)
+                from movescu.transport.rejection import rejected  # late: few associations are
+
+                raise rejected(indication.answer)
             connection.contexts = agreed(request, indication.answer)
             unproposed = unproposed_syntaxes(request, indication.answer).items()
             connection.tolerate(
@@ -208,8 +202,11 @@ class Connection:
                 return
             if association.state in (State.STA13, State.STA1):
                 # PS3.8 has no indication for this: the peer closed, or sent no acceptable request (AA-1, AA-5, AE-6).
+                refused = association.state is State.STA13
                 self._say_farewell()
-                raise ConnectionLostError(f"no association with {self.peer}: no valid association request was received")
+                if refused:
+                    raise association.violation or ProtocolError("no valid association request was received")
+                raise ConnectionLostError(f"no association with {self.peer}: no association request was received")
 
     def _take_in(self, size: int) -> None:
         """Let the association decode the bytes just received; ``size`` 0 is the end of the connection."""
@@ -433,13 +430,3 @@ class Connection:
             self.confirm_release(Deadline(_FAREWELL, "answering the release request"))
             return AssociationReleasedError(f"{self.peer} released the association")
         return ProtocolError(f"{type(indication).__name__} was not expected")
-
-
-def _rejected(answer: AssociateRJ) -> AssociationRejectedError:
-    return AssociationRejectedError(
-        f"association {answer.describe()}",
-        result=answer.result,
-        source=answer.source,
-        reason=answer.reason,
-        hint=_REJECT_HINTS.get((answer.source, answer.reason), ""),
-    )

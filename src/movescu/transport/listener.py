@@ -12,7 +12,7 @@ import select
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu.errors import MovescuError
+from movescu.errors import MovescuError, ProtocolError
 from movescu.transport import network
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline
@@ -35,6 +35,9 @@ MAXIMUM_UNASSOCIATED: Final = 256
 """Limit of connections whose A-ASSOCIATE-RQ has not arrived."""
 
 LOCAL_LIMIT_EXCEEDED: Final = AssociateRJ(result=2, source=3, reason=2)
+
+_MOST_TURNED_AWAY: Final = 256
+"""Limit of the refusals remembered; further ones are not logged."""
 
 _JOIN_SECONDS: Final = 5.0
 
@@ -76,6 +79,8 @@ class Listener:
         self._closed = False
         self._oddities = Oddities()
         self._last_activity = 0.0  # of associations that have ended
+        self.turned_away: dict[tuple[str, str], None] = {}
+        """Addresses whose connections were refused before an association request, each with the reason."""
         self._port = int(sock.getsockname()[1])
         self._wake, self._wakened = network.socketpair()
         self._accepting = clock.Thread(target=self._accept, name="movescu-listener", daemon=True)
@@ -165,6 +170,14 @@ class Listener:
             _log.warning("cannot serve %s: %s", connection.peer, error)
             self._end(connection, thread)
 
+    def _turn_away(self, address: str, error: MovescuError) -> bool:
+        """Record a connection that is refused; return True for the first one of an address and a reason."""
+        key = (address, str(error))
+        is_new = key not in self.turned_away and len(self.turned_away) < _MOST_TURNED_AWAY
+        if is_new:
+            self.turned_away[key] = None
+        return is_new
+
     def _end(self, connection: Connection, thread: clock.Thread) -> None:
         connection.close()
         with self.changed:
@@ -180,8 +193,9 @@ class Listener:
         until = Deadline(self._artim_timeout, "preparing a connection that a peer opened")
         try:
             if self._prepare is not None:
-                self._prepare(transport, until)
-            self._serve_one(connection, until.remaining() or 0.0)
+                self._prepare_one(transport, self._prepare, until)
+            request = self._request_of(connection, transport, until.remaining() or 0.0)
+            self._serve_one(connection, request)
         except MovescuError as error:
             _log.debug("%s: %s", connection.peer, error)
         except Exception:  # noqa: BLE001 - one association's failure must not end the others, and is logged whole
@@ -190,8 +204,27 @@ class Listener:
         finally:
             self._end(connection, clock.current_thread())
 
-    def _serve_one(self, connection: Connection, seconds: float) -> None:
-        request = connection.receive_request(seconds)
+    def _prepare_one(
+        self, transport: Transport, prepare: Callable[[Transport, Deadline], None], until: Deadline
+    ) -> None:
+        address = transport.peer_address  # unknown once the connection is closed
+        try:
+            prepare(transport, until)
+        except MovescuError as error:  # logged by whoever raised it
+            self._turn_away(address, error)
+            raise
+
+    def _request_of(self, connection: Connection, transport: Transport, seconds: float) -> AssociateRQ:
+        address = transport.peer_address
+        try:
+            return connection.receive_request(seconds)
+        except ProtocolError as error:
+            if self._turn_away(address, error):  # a monitoring system may come again and again
+                hint = f"; {error.hint}" if error.hint else ""
+                _log.warning("connection from %s refused by this program: %s%s", connection.peer, error, hint)
+            raise
+
+    def _serve_one(self, connection: Connection, request: AssociateRQ) -> None:
         with self.changed:
             full = len(self._associated) >= self._maximum_associations
             if not full:  # a rejected one still counts as a connection without an association

@@ -114,6 +114,8 @@ class Association:
         """Bytes of the longest P-DATA-TF that the peer accepts, without the header, as announced; 0 is unlimited."""
         self.oddities: dict[str, None] = {}
         """Violations of PS3.8 by the peer that were accepted, in words, in order; the caller may clear it."""
+        self.violation: ProtocolError | None = None
+        """The error of the peer's PDU that could not be decoded, if one could not."""
         self._request: AssociateRQ | None = None
         self._accepted_length = maximum_length  # of a P-DATA-TF; grows when the peer first exceeds it
         pdus = 4 * (maximum_length + HEADER_LENGTH) + _COMMAND_SIZE
@@ -233,7 +235,7 @@ class Association:
             elif isinstance(pdu, AssociateRQ) and any(context.context_id % 2 == 0 for context in pdu.contexts):
                 self.oddities["even presentation context IDs (PS3.8 9.3.2.2)"] = None
         except ProtocolError as error:
-            self._deaf = True
+            self._deaf, self.violation = True, error
             self._perform(Event.INVALID_PDU, error=error)
         else:
             self._perform(_PDU_EVENTS[PDUType(pdu_type)], pdu=pdu)
@@ -242,7 +244,10 @@ class Association:
     def _check_length(self, pdu_type: int, length: int) -> None:
         # Checked as soon as the header is there: no byte of a PDU that will be refused is waited for or held.
         if pdu_type not in _PDU_EVENTS:
-            raise ProtocolError(f"PDU type {pdu_type:02X}H is unknown", abort_reason=AbortReason.UNRECOGNIZED_PDU)
+            from movescu.ul.foreign import unknown_pdu  # late: needed for peers that do not speak DICOM
+
+            size = HEADER_LENGTH if self.state in (State.STA2, State.STA5) else 1  # later, the peer has spoken DICOM
+            raise unknown_pdu(self._view[self._start : self._start + size], requestor=self.requestor)
         expected = "at most"
         if pdu_type in (PDUType.ASSOCIATE_RQ, PDUType.ASSOCIATE_AC):
             limit = MAXIMUM_ASSOCIATE_LENGTH

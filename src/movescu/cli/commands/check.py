@@ -12,25 +12,30 @@ from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logging.console_log import escape
 from movescu.cli.output.diagnostics import AT_START
-from movescu.errors import DestinationUnknownError
+from movescu.errors import DestinationUnknownError, IncompleteError
 from movescu.retrieve.connection_test import StepResult, check
 
 if TYPE_CHECKING:
     from movescu.errors import MovescuError
+    from movescu.query.identifier import Identifier
     from movescu.retrieve.config import Config
     from movescu.retrieve.connection_test import Step
     from movescu.storage.options import StorageOptions
 
 _CODES: Final[tuple[tuple[type[MovescuError], ExitCode], ...]] = (
     (DestinationUnknownError, ExitCode.MOVE_FAILED),
+    (IncompleteError, ExitCode.INCOMPLETE),
     *((kind, code) for kind, code, _ in AT_START),
 )
 
 
-def run_check(config: Config, storage: StorageOptions | None) -> ExitCode:
-    """Run the connection test, print each step as it ends, and return the exit code."""
+def run_check(config: Config, storage: StorageOptions | None, identifier: Identifier | None = None) -> ExitCode:
+    """Run the connection test, print each step as it ends, and return the exit code.
+
+    ``identifier``: keys of a trial retrieve. Default: None, no trial.
+    """
     failed: list[Step] = []
-    for step in check(config, storage):
+    for step in check(config, storage, identifier):
         if step.result is StepResult.FAILED:
             failed.append(step)
         streams.write(sys.stdout, _lines(step))

@@ -101,7 +101,7 @@ def _guarded(settings: CommandSettings, accounts: Accounts | None) -> tuple[int,
     try:
         return _chosen(settings, accounts), None
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - last resort: a traceback at debug level alone
-        return _code_of(error), error
+        return _code_of(error, settings), error
 
 
 def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
@@ -124,11 +124,15 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     return _Command(settings, accounts).run()
 
 
-def _code_of(error: BaseException) -> ExitCode:
+def _code_of(error: BaseException, settings: CommandSettings) -> ExitCode:
     """Log the error that ended the run and return its exit code."""
     if isinstance(error, KeyboardInterrupt):
         _log.critical("interrupted")
         return ExitCode.INTERRUPTED
+    if isinstance(error, PeerError):
+        from movescu.retrieve.foreign_port import explained  # late: needed after a failure alone
+
+        error = explained(error, config_of(settings))
     if isinstance(error, MovescuError) and (code := diagnostics.code_at_start(error)) is not None:
         return code
     if isinstance(error, UsageError):
@@ -148,7 +152,11 @@ def _use_dictionaries() -> None:
 def _check(settings: CommandSettings) -> int:
     from movescu.cli.commands.check import run_check  # late: needed with --check alone
 
-    return run_check(config_of(settings), storage_of(settings))
+    wanted: Identifier | None = None
+    if settings.keys or settings.query_files:
+        _use_dictionaries()
+        wanted = identifiers(settings)[0]
+    return run_check(config_of(settings), storage_of(settings), wanted)
 
 
 def print_usage_error(error: MovescuError) -> None:
@@ -199,12 +207,12 @@ class _Command:
             with _shown(progress, client):
                 result = retrieve.run()
                 codes, why = codes_of(result.evidence), ""
+                diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
                 if diagnostics.brought_nothing(result, self._config, codes) and not retrieve.cancelled:
                     from movescu.cli.output.explanation import explanation  # late: needed after a failure alone
 
                     why = explanation(client, wanted, result)
                 diagnostics.report_retrieve(retrieve, result, client, explained=bool(why))
-                diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
                 if why:
                     _log.warning("%s", why)
             codes |= self._end(client, retrieve)
@@ -267,7 +275,8 @@ class _Command:
             client.abort()
         if self._unreleased is None:
             return set()
-        diagnostics.complain("association release failed", self._unreleased, ExitCode.RELEASE_FAILED)
+        kept = "stored objects were kept; only the end of the association was not confirmed"
+        diagnostics.complain("association release failed", self._unreleased, self._unreleased.hint or kept)
         return {ExitCode.RELEASE_FAILED}
 
 

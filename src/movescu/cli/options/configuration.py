@@ -86,7 +86,8 @@ def _selection(settings: CommandSettings) -> Selection | None:
 
 def identifiers(settings: CommandSettings) -> list[Identifier]:
     """Return the identifiers of the requests. Raise ``UsageError`` for invalid keys or query files."""
-    resolved = settings.dry_run or settings.query is not None or lists(settings) or resolves(settings)
+    queried = settings.dry_run or settings.check or settings.query is not None
+    resolved = queried or lists(settings) or resolves(settings)
     options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
     model, level = settings.model, settings.compression_level
     files = settings.query_files or (None,)

@@ -555,7 +555,7 @@ _CONVENIENCE: Final = (
         "",
         "--check",
         "check",
-        "test the connection step by step, without retrieving anything",
+        "test the connection step by step; with keys and --port, retrieve one object and discard it",
         unset=False,
     ),
     Option("", "--no-progress", "progress", "do not show live progress on a terminal", value=False, unset=True),

@@ -9,13 +9,9 @@ from movescu.cli.options.table import OPTIONS
 from movescu.dictionary.uids import TRANSFER_SYNTAXES, may_be_storage, uid_name
 from movescu.dimse.status import (
     CANCEL,
-    DATA_SET_DOES_NOT_MATCH,
     MOVE_DESTINATION_UNKNOWN,
     OUT_OF_RESOURCES,
-    OUT_OF_RESOURCES_SUB_OPERATIONS,
-    SUB_OPERATIONS_WITH_FAILURES,
     SUCCESS,
-    UNABLE_TO_PROCESS,
     StatusClass,
 )
 from movescu.errors import NoPresentationContextError, PeerError
@@ -31,16 +27,13 @@ if TYPE_CHECKING:
     from movescu.retrieve.client import Client
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
+    from movescu.retrieve.request_state import RequestState
     from movescu.retrieve.result import Result
     from movescu.retrieve.tally import Tally
     from movescu.services.move import MoveResponse
     from movescu.ul.negotiation import RejectedClass
 
 _log: Final = logger_of("movescu.cli")
-
-_NOT_REACHED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
-"""Statuses beside A801 of archives that do not know or cannot reach the destination (PS3.4 table C.4-2)."""
-
 
 # Errors before the first request: exit code and attempted action; subclasses first. --check uses the same codes.
 AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
@@ -59,27 +52,22 @@ def code_at_start(error: MovescuError) -> ExitCode | None:
     """Log an error before the first request and return its exit code, None if it has none."""
     for kind, code, what in AT_START:
         if isinstance(error, kind):
-            complain(what, error, code)
+            complain(what, error, _advice_at_start(error) if isinstance(error, PeerError) else error.hint)
             return code
     return None
 
 
-_ADVICE: Final = {
-    ExitCode.ASSOCIATION_FAILED: "check the archive's DICOM port and AE title (--call), that the archive knows our "
-    "AE title (--aetitle), and whether the archive requires TLS; --check tests the connection step by step",
-    ExitCode.ASSOCIATION_LOST: "stored objects are whole and were kept; check the archive's log and repeat the request",
-    ExitCode.RELEASE_FAILED: "stored objects were kept; only the end of the association was not confirmed",
-    ExitCode.MOVE_WARNING: "some objects were not delivered: check the archive's log and request them again",
-    ExitCode.MOVE_FAILED: "check the archive's log",
-}
-"""Advice for errors without a hint."""
+def _advice_at_start(error: PeerError) -> str:
+    from movescu.retrieve.causes import advice_for  # late: needed after a failure alone
+
+    return advice_for(error, associated=False)
 
 
-def complain(what: str, error: MovescuError, code: ExitCode | None = None) -> None:
-    """Log the failed action, the error, and its hint, else the advice for the exit code."""
+def complain(what: str, error: MovescuError, advice: str) -> None:
+    """Log the failed action, the error, and what to do about it."""
     _log.critical("%s: %s", what, error)
-    if hint := error.hint or _ADVICE.get(code or ExitCode.SUCCESS, ""):
-        _log.critical("%s", hint)
+    if advice:
+        _log.critical("%s", advice)
 
 
 class ResponseLog(Observer):
@@ -128,20 +116,27 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
     text = "C-MOVE ended with status 0x%04x (%s): %s"
     _log.warning(text, response.status, response.status_name, _counts(response))
     _report_details(response)
+    _advise(response, client)
+
+
+def _advise(response: MoveResponse, client: Client) -> None:
+    """Log the likely cause of a final status and what to do; nothing if the cause is here, and is logged already."""
+    from movescu.retrieve.causes import NOT_DELIVERED, NOT_SENT, cause_of_status  # late: needed after a failure alone
+
+    server = client.server
     if response.status == MOVE_DESTINATION_UNKNOWN:
         _explain_destination("does not know", client)
-    elif response.status in _NOT_REACHED and not response.completed and not client.server.tally.arrived:
+    elif server.has_turned_away or (server.rejected and not server.tally.arrived) or _refused(client):
+        return
+    elif response.status not in NOT_DELIVERED or (server.was_reached and not server.tally.arrived):
+        cause = NOT_SENT if response.status in NOT_DELIVERED else cause_of_status(response.status)
+        _log.warning("%s: %s", cause.words, cause.advice)
+    elif response.completed or server.tally.arrived:
+        _log.warning("check the archive's log")
+    else:
         nothing = "" if response.failed else "may have nothing for these keys, or "
         _explain_destination(f"{nothing}may not know, or not reach,", client)
-    elif response.status == DATA_SET_DOES_NOT_MATCH:
-        _log.warning(
-            "the archive does not accept these keys: check QueryRetrieveLevel, its unique key, the model (-P, -S, -O)"
-        )
-    code = ExitCode.MOVE_WARNING if response.status == SUB_OPERATIONS_WITH_FAILURES else ExitCode.MOVE_FAILED
-    if code is ExitCode.MOVE_FAILED or not _refused(
-        client
-    ):  # else the cause is here, and another request would not help
-        _log.warning("%s", _ADVICE[code])
+        _log.warning("else check the archive's log")
 
 
 def _report_details(response: MoveResponse) -> None:
@@ -181,12 +176,29 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client, *, expla
         for response in state.responses if not result.complete else ():  # else a later list disproved them
             _report_response(response, retrieve, client)
         if state.error is not None:
-            complain("association lost before the final C-MOVE response", state.error, ExitCode.ASSOCIATION_LOST)
-            if isinstance(state.error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
-                _explain_destination("may not know", client)  # as Orthanc does with an unknown calling title
+            _report_lost(state, result, state.error, client)
     _report_result(result, client.config, explained=explained)
     for hint in dict.fromkeys(retrieve.hints):
         _log.error("%s", hint)
+    timed_out = any(isinstance(state.error, errors.TimedOutError) for state in retrieve.states)
+    if not result.arrived and (timed_out or result.evidence.short):
+        from movescu.cli.output.explanation import is_unreached, report_unreached  # late: as above
+
+        if is_unreached(client):
+            report_unreached(client)
+
+
+def _report_lost(state: RequestState, result: Result, error: MovescuError, client: Client) -> None:
+    """Log the error that ended the association, with its likely cause."""
+    what = "association lost before the final C-MOVE response"
+    if isinstance(error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
+        complain(what, error, error.hint)
+        _explain_destination("may not know this AE title, or", client)  # as Orthanc with an unknown calling title
+        return
+    from movescu.retrieve.causes import advice_for  # late: needed after a failure alone
+
+    kept = "stored objects are whole and were kept; " if result.stored else ""
+    complain(what, error, f"{kept}{advice_for(error, associated=True)}")
 
 
 def _refused(client: Client) -> int:

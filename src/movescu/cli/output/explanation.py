@@ -33,10 +33,32 @@ def explanation(client: Client, wanted: Sequence[Identifier], result: Result) ->
     if told or not _log.isEnabledFor(WARNING):
         return ""
     finding = ask(client, wanted[0])
-    return "" if finding is None else _sentence(finding, client, result)
+    if finding is None:
+        return _unreached(client) if is_unreached(client) else ""
+    return _sentence(finding, client)
 
 
-def _sentence(finding: Finding, client: Client, result: Result) -> str:
+def is_unreached(client: Client) -> bool:
+    """Return True if nobody has connected to our port, and the objects were to come to it."""
+    config = client.config
+    ours = config.receive is not None and config.move_destination == config.ae_title
+    return ours and not client.server.was_reached
+
+
+def report_unreached(client: Client) -> None:
+    """Log the port at which nobody has connected."""
+    _log.warning("%s", _unreached(client))
+
+
+def _unreached(client: Client) -> str:
+    address, port = client.own_address
+    return (
+        f"nothing connected to port {port}: check that the archive has address {address} and port {port} for "
+        f"{client.config.move_destination}, and that no firewall blocks the connection"
+    )
+
+
+def _sentence(finding: Finding, client: Client) -> str:
     title, config = client.config.archive.title, client.config
     what = f"{_NOUNS[finding.level]} {finding.uid}"
     if not finding.there:
@@ -44,6 +66,6 @@ def _sentence(finding: Finding, client: Client, result: Result) -> str:
     count = "" if finding.objects is None else f" ({finding.objects} object{'' if finding.objects == 1 else 's'})"
     if config.receive is None:
         return f"{title} has {what}{count} but did not send it to {config.move_destination}"
-    if client.server.last_activity or result.rejected:
+    if client.server.was_reached:
         return f"{title} has {what}{count} and connected to port {client.port}, but delivered nothing"
-    return f"{title} has {what}{count} but did not connect to port {config.receive.port}"
+    return f"{title} has {what}{count} but did not connect to port {client.port}"
