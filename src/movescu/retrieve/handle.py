@@ -373,9 +373,9 @@ class Retrieve:
         """Flush the target and find objects that it does not have as they were stored; return the error of the disk."""
         try:
             target.flush()
-            for state in self.states:
-                listed = {} if state.inventory is None else state.inventory.objects
-                state.lost = target.check({uid: listed[uid].study if uid in listed else "" for uid in state.here})
+            parts = [{uid: _place(state, uid) for uid in state.here} for state in self.states]
+            for state, lost in zip(self.states, target.check(parts, self._row), strict=True):
+                state.lost = lost
                 for uid, reason in state.lost.items():
                     _log.error("incomplete: SOP instance %s is not whole on the disk: %s", uid, reason)
         except StoreError as error:
@@ -383,6 +383,12 @@ class Retrieve:
                 state.unflushed = True
             return error
         return None
+
+
+def _place(state: RequestState, uid: str) -> tuple[str, str]:
+    """Return the study and series in which the archive lists an object, empty if it does not."""
+    place = None if state.inventory is None else state.inventory.objects.get(uid)
+    return ("", "") if place is None else (place.study, place.series)
 
 
 def settle(retrieves: Sequence[Retrieve], seconds: float, *, abort: bool) -> None:

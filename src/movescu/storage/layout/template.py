@@ -98,7 +98,8 @@ class Layout:
     """A parsed template, made by ``parse_layout``.
 
     ``template``: its text. ``folder_tags``, ``name_tags``: the tags of the values in its folders and its file name.
-    ``tags``: both. ``distinct``: no two objects have the same path.
+    ``tags``: both. ``distinct``: no two objects have the same path, because the SOP instance UID is the only value in
+    one part of it: beside another value, which may end or begin like a UID, it would not be.
     """
 
     def __init__(self, template: str, parts: tuple[tuple[str | Field, ...], ...]) -> None:
@@ -108,7 +109,7 @@ class Layout:
         self.tags = frozenset(field.tag for field in fields)
         self.folder_tags = frozenset(p.tag for part in self._folders for p in part if isinstance(p, Field))
         self.name_tags = frozenset(p.tag for p in self._name if isinstance(p, Field))
-        self.distinct = any(f.tag == _SOP_INSTANCE_UID and not f.spec and not f.hashed for f in fields)
+        self.distinct = any(_is_uid_alone(part) for part in parts)
 
     def folder(self, values: Mapping[int, str]) -> str:
         """Return the folders of an object, each followed by ``/``.
@@ -143,12 +144,16 @@ def parse_layout(text: str) -> Layout | None:
     return layout
 
 
-def apart(path: str, sop_instance_uid: str) -> str:
-    """Return the path of an object whose own path another object has: with its UID before the extension."""
+def apart(path: str, sop_instance_uid: str, number: int = 1) -> str:
+    """Return the path of an object whose own path another object has: with its UID before the extension.
+
+    ``number``: of the alternative; from the second on, it follows the UID. Default: 1.
+    """
     folder, slash, name = path.rpartition("/")
     found = _EXTENSION.search(name)
     extension = found[0] if found else ""
-    return f"{folder}{slash}{_fitted(f'{name.removesuffix(extension)}.{_safe(sop_instance_uid)}{extension}')}"
+    mark = _safe(sop_instance_uid) + (f"_{number}" if number > 1 else "")
+    return f"{folder}{slash}{_fitted(f'{name.removesuffix(extension)}.{mark}{extension}')}"
 
 
 def short_hash(value: str) -> str:
@@ -156,6 +161,12 @@ def short_hash(value: str) -> str:
     from hashlib import sha256  # late: needed for hashes alone
 
     return sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _is_uid_alone(part: tuple[str | Field, ...]) -> bool:
+    """Return True if the SOP instance UID, as it is, is the only value in a part of a template."""
+    fields = [piece for piece in part if isinstance(piece, Field)]
+    return len(fields) == 1 and fields[0].tag == _SOP_INSTANCE_UID and not (fields[0].spec or fields[0].hashed)
 
 
 # -- from values to parts ----------------------------------------------------------------------------------------------
