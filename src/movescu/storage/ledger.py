@@ -38,7 +38,7 @@ NOWHERE: Final[Place] = ("", "")
 _GONE: Final = "its file was deleted after it was stored"
 _CHANGED: Final = "its file was changed after it was stored"
 _TWO: Final = "two different objects have this UID"
-_ELSEWHERE: Final = "its file is of another study or series than the one in which the archive lists it"
+_ELSEWHERE: Final = "its file is not the object that the archive lists, but one of another study or series"
 
 
 class _File(NamedTuple):
