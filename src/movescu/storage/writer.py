@@ -20,7 +20,7 @@ from movescu.errors import StoreError
 from movescu.storage import files
 from movescu.storage.directory_check import check_directory, not_writable
 from movescu.storage.durability import Durability, Flusher
-from movescu.storage.folders import Folder, Folders, exists, link
+from movescu.storage.folders import Folder, Folders, exists, link, rename_new
 from movescu.storage.leftovers import RunLock, Sweep
 from movescu.storage.naming import Alternative, Naming, check_replacement, has_same_content, last_part, untaken
 
@@ -227,7 +227,7 @@ class OutputDirectory:
         try:
             if exclusive and link(temporary, self._top.fd, name, folder.fd):
                 files.unlink(temporary, dir_fd=self._top.fd)
-            else:
+            elif not (exclusive and rename_new(temporary, self._top.fd, name, folder.fd)):
                 files.replace(temporary, name, src_dir_fd=self._top.fd, dst_dir_fd=folder.fd)
         except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
