@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +22,7 @@ from pydicom.uid import JPEGBaseline8Bit
 
 from movescu.dictionary.uids import TRANSFER_SYNTAXES
 from movescu.storage.layout.template import apart
+from movescu.testing import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -397,3 +401,16 @@ def test_alternative_name_that_another_object_has_is_not_taken(room: Room) -> No
     for _ in range(2):  # an object that is received again has the name that it had
         room.retrieve(sent, sent, "--layout", "{ImageComments}", code=0)
         assert sorted(room.files) == ["slice", alternative, f"{alternative}_2"]
+
+
+def test_layout_makes_names_in_utf_8_whatever_the_locale(room: Room) -> None:
+    one = room.with_values(room.make()[0], SpecificCharacterSet="ISO_IR 100", PatientName="Müller")
+    (room.made / "served").mkdir()
+    one.path.rename(room.made / "served" / "one.dcm")
+    with Archive(room.made / "served", {"MOVESCU": (peers.HOST, room.port)}) as archive:
+        command = [sys.executable, "-m", "movescu", "-S", "+P", room.port, "--layout", "{PatientName}/{SOPInstanceUID}"]
+        keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={one.study_uid}"]
+        environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        arguments = list(map(str, [*command, *keys, archive.host, archive.port]))
+        subprocess.run(arguments, cwd=room.received, env=environment, check=True, timeout=60)
+    assert os.listdir(os.fsencode(room.received)) == ["Müller".encode()]

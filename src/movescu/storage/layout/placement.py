@@ -8,6 +8,8 @@ object that is received again has the name it had.
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.store")
 
+_IN_UTF_8: Final = sys.getfilesystemencoding() == "utf-8"
 _KEPT: Final = 64  # folders in the cache: one for each association at a time
 _ALTERNATIVES: Final = 9  # names that are tried before an object is refused
 _SHORT: Final = 1024  # bytes of the values of a cached folder: a peer may send 64 KiB for each value
@@ -68,9 +71,9 @@ class Placing:
                 return file.commit(flat)
         path = self._path(found, request, big=syntax.big_endian)
         if self._layout.distinct:
-            return file.commit(path)
-        others = (apart(path, uid, number) for number in range(1, _ALTERNATIVES + 1))
-        return file.commit(path, Alternative(lambda: others, lambda fd: instance_in(fd, syntax) != uid))
+            return file.commit(_on_disk(path))
+        others = (_on_disk(apart(path, uid, number)) for number in range(1, _ALTERNATIVES + 1))
+        return file.commit(_on_disk(path), Alternative(lambda: others, lambda fd: instance_in(fd, syntax) != uid))
 
     def _path(self, found: Found, request: CStoreRQ, *, big: bool) -> str:
         # The UIDs of the request, which are those that are retrieved and counted; in a valid object both are the same.
@@ -87,3 +90,8 @@ class Placing:
             if sum(len(value[1]) for value in values if value) <= _SHORT:
                 self._folders[key] = folder
         return folder + self._layout.name(texts(found, self._name_tags, big=big) | identity)
+
+
+def _on_disk(path: str) -> str:
+    """Return a path as the functions of ``os`` take it for a name in UTF-8, whatever the locale."""
+    return path if path.isascii() or _IN_UTF_8 else os.fsdecode(path.encode("utf-8", "surrogatepass"))

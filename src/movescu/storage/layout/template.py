@@ -14,8 +14,9 @@ r"""Templates of layouts: the folders and names of received objects, from the at
 No value leads out of its part of the path, and different values are written differently: characters that a file name
 cannot or should not have (control characters, ``/ \ < > : " | ? *``), and ``%``, are escaped as ``%XX`` for each byte
 of UTF-8, and so is a dot at the beginning of a part, which would make a hidden file, ``..`` or a temporary file of this
-program. A part of more than 255 bytes is cut, and ends with a hash of the whole. Nothing here touches a file:
-``storage.folders`` makes the folders, and ``storage.layout.placement`` resolves equal paths.
+program, a dot or space at the end, and the first character of a name that Windows reserves (``CON``). A part of more
+than 255 bytes is cut, and ends with a hash of the whole. Nothing here touches a file: ``storage.folders`` makes the
+folders, and ``storage.layout.placement`` resolves equal paths.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ PRESETS: Final = {
     FLAT: "",
     "study": "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm",
     "patient": "{PatientID}/{StudyDate}_{StudyInstanceUID}/{SeriesNumber:04}_{SeriesInstanceUID}/{SOPInstanceUID}.dcm",
-    "bids-source": "sourcedata/sub-{PatientID}/ses-{StudyDate}/{SeriesNumber:03}-{SeriesDescription}/"
-    "{SOPInstanceUID}.dcm",
+    "bids-source": "sourcedata/sub-{PatientID}/ses-{StudyDate}{hash:StudyInstanceUID:.6}/"
+    "{SeriesNumber:03}-{SeriesDescription}/{SOPInstanceUID}.dcm",
 }
 """Layouts by name; ``flat`` has no template: its names are those of ``storage.file_names``."""
 
@@ -68,6 +69,8 @@ _PIECE: Final = re.compile(
 )
 _LONG_NUMBER: Final = re.compile(r"\d{4}")
 _UNSAFE: Final = re.compile(r'[%/\\<>:"|?*]')
+_WHOLE_NUMBER: Final = re.compile(r"\A\s*([+-]?\d+)\.0*\s*\Z")  # as some senders write an IS
+_RESERVED: Final = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d) *(?:\.|\Z)", re.IGNORECASE)
 _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
 
@@ -88,8 +91,9 @@ class Field(NamedTuple):
             return format(short_hash(value), self.spec)
         if self.kind is str:
             return format(value, self.spec)
+        first = value.partition("\\")[0]
         try:
-            return format(self.kind(value.partition("\\")[0]), self.spec)
+            return format(self.kind(first if self.kind is float else _WHOLE_NUMBER.sub(r"\1", first)), self.spec)
         except (ValueError, OverflowError):
             return self.default
 
@@ -174,8 +178,10 @@ def _is_uid_alone(part: tuple[str | Field, ...]) -> bool:
 
 def _part(pieces: tuple[str | Field, ...], values: Mapping[int, str]) -> str:
     text = "".join([p if isinstance(p, str) else _safe(p.text(values.get(p.tag))) for p in pieces]) or UNKNOWN
-    if text[0] == ".":
-        text = f"%2E{text[1:]}"
+    if text[0] == "." or _RESERVED.match(text):
+        text = f"{_escaped(text[0])}{text[1:]}"
+    if text[-1] in ". ":
+        text = f"{text[:-1]}{_escaped(text[-1])}"
     return _fitted(text) if len(text) > MAXIMUM_PART // 4 else text  # a character has up to 4 bytes
 
 
