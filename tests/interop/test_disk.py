@@ -243,7 +243,7 @@ def test_object_listed_in_two_studies_of_a_list_is_no_success_of_the_second(
     with scripted.archive(script) as archive:
         arguments = ["-S", "--list", rows, *options, "+P", setting.port, *archive.address]
         log = movescu(*arguments, folder=setting.received, code=63).log
-    assert f"{one.instance_uid} is not whole on the disk: two different objects have this UID" in log
+    assert f"{one.instance_uid} is not whole on the disk: its file is not the object that the archive lists" in log
     assert "entry 1" not in log
 
 

@@ -114,6 +114,20 @@ def test_lines_of_unchanged_files_are_kept_and_those_of_changed_files_made_anew(
     assert f"left out of the manifest: {third}: No such file" in outcome.log
 
 
+def test_files_of_a_folder_that_was_renamed_into_place_are_hashed_anew(place: Place, tmp_path: Path) -> None:
+    options = ["--layout", "study", "--manifest", tmp_path / "sums", "--resume"]
+    movescu(*place.arguments(0, *options[:2]), folder=place.received)
+    study = place.received / place.made[0].study_uid
+    other = study.rename(tmp_path / "other")  # before the manifest was written, unlike the folder's rename
+    for path in other.rglob("*.dcm"):
+        path.write_bytes(path.read_bytes().replace(b"Test^Patient", b"Real^Patient"))
+    movescu(*place.arguments(0, *options), folder=place.received)
+    study.rename(tmp_path / "first")
+    other.rename(study)
+    movescu(*place.arguments(0, *options), folder=place.received)
+    assert checked(tmp_path / "sums") == {f"received/{name}" for name in place.files()}
+
+
 def test_manifest_elsewhere_has_paths_from_its_own_directory(place: Place, tmp_path: Path) -> None:
     movescu(*place.arguments(0, "--manifest", tmp_path / "sums"), folder=place.received)
     assert checked(tmp_path / "sums") == {f"received/{name}" for name in place.files()}

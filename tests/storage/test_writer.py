@@ -14,7 +14,8 @@ import pytest
 from movescu.errors import DirectoryNotFoundError, StoreError
 from movescu.storage import files
 from movescu.storage.durability import Durability
-from movescu.storage.writer import Naming, OutputDirectory
+from movescu.storage.naming import Naming
+from movescu.storage.writer import OutputDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,7 +230,7 @@ def test_error_in_the_comparison_leaves_no_temporary_file(
         raise MemoryError
 
     store(directory, "CT.1", b"good")
-    monkeypatch.setattr("movescu.storage.writer._same_content", exhausted)
+    monkeypatch.setattr("movescu.storage.writer.has_same_content", exhausted)
     with pytest.raises(MemoryError):
         store(directory, "CT.1", b"other")
     assert names(tmp_path) == ["CT.1"]

@@ -215,7 +215,25 @@ SITUATIONS: Final = (
     # The disk, with --verify, --resume and --list
     Row("80", "an image that was cut before its pixel data", "stored; exit code 63, which names it; never left out"),
     Row("81", "a data set of another SOP instance than its request, with `+B`", "A900, nothing written"),
-    Row("82", "two different objects of one UID in one run", "exit code 63, which names the UID"),
+    Row(
+        "82",
+        "two different objects of one UID in one run, also in two SOP classes, studies or series",
+        "exit code 63, which names the UID",
+    ),
+    Row(
+        "110",
+        "a file, or an object with `--verify`, that was cut between two fragments, or before its last elements",
+        "requested again; exit code 63 if it arrives so, or if nothing else arrives",
+    ),
+    Row("111", "an object cut before its pixel data, for a file that is whole", "C000; the file is kept"),
+    Row(
+        "112",
+        "with `--jobs`, an object for an entry that has ended, or for none",
+        "exit code 63, and that entry is incomplete, if it replaces another one; a warning for objects of no entry",
+    ),
+    Row("113", "a file deleted or cut between two entries that rely on it", "requested again by the second"),
+    Row("114", "an object of the right UID in the data set of another study or series", "exit code 63 with `--verify`"),
+    Row("115", "objects to which a layout gives one name", "each has a file of its own"),
     Row("83", "a file that is deleted, changed or replaced once stored", "exit code 63, which names the object"),
     Row("84", "an output directory that is renamed or replaced meanwhile, in each mode", "exit code 63"),
     Row("85", "a file that is not the one that the index has noted", "examined; requested again unless it is whole"),

@@ -26,7 +26,9 @@ from movescu.cohort.overlap import chains, distinct
 from movescu.cohort.request_end import end_of_error, end_of_result
 from movescu.errors import PeerError
 from movescu.events import EntryState
-from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED, STOPPED_ASKING
+from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED, STOPPED_ASKING, cause_of
+from movescu.retrieve.evidence import Evidence
+from movescu.retrieve.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,12 +42,13 @@ if TYPE_CHECKING:
     from movescu.retrieve.client import Client
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.request_state import RequestState
-    from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.retrieve")
 
 _TIMES: Final = 3
 """Highest number of times that an entry is refused with no other request under way; after that, it has failed."""
+_NAMED: Final = 5
+"""Objects that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ class Runner:
         self._stored: dict[int, int] = {}
         self._observer = client.observers(())
         self._open: dict[int, Row] = {}
+        self._ends: dict[int, tuple[Row, EntryEvent]] = {}
+        """Ends of entries that may have to be corrected, by number."""
         self._started: set[int] = set()
         self._telling = clock.Lock()
         self._failure: BaseException | None = None
@@ -162,6 +167,8 @@ class Runner:
             self.moving = False
         if self._failure is not None:
             raise self._failure
+        self._client.server.close()  # what arrives later would be stored unseen
+        self._correct(done)
         waiting = [row for chain, _ in self._waiting for row in chain]
         waiting += [repeated for row in waiting for repeated in self._repeated.get(row.number, ())]
         return sorted(waiting, key=lambda row: row.number)
@@ -173,7 +180,9 @@ class Runner:
             if event.row not in self._open:
                 return
             if event.state.is_end:
-                del self._open[event.row]
+                row = self._open.pop(event.row)
+                if event.state in (EntryState.COMPLETE, EntryState.COMPLETE_BEFORE) and event.same_as is None:
+                    self._ends[event.row] = row, event
             if self._observer is not None:
                 self._observer.entry(event)
 
@@ -185,6 +194,69 @@ class Runner:
         for repeated in self._repeated.get(end.row, ()):
             own = changed(none, row=repeated.number, keys=repeated.keys, columns=repeated.columns)
             self._tell(changed(own, seconds=0.0, attempts=0, same_as=end.row))
+
+    # -- after the last entry ------------------------------------------------------------------------------------------
+
+    def _correct(self, done: Iterable[Row]) -> None:
+        """Correct the ends of entries whose objects others have replaced since, and report what nobody requested.
+
+        ``done``: entries that an earlier run has completed.
+        """
+        target = self._client.target
+        if target is None:
+            return
+        late = target.late()
+        if self._journal is not None and target.superseded:
+            for row in done:
+                lost = target.superseded.intersection(self._journal.objects_of(self._key(row)) or ())
+                if lost:
+                    late[row.number] = dict.fromkeys(sorted(lost), "another object of this UID has replaced it")
+        for number, reasons in late.items():
+            if number in self._ends:
+                self._retract(*self._ends.pop(number), reasons)
+        unclaimed = [uid for uid in sorted(self._client.server.unclaimed) if not target.relied_on(uid)]
+        if unclaimed:
+            named = ", ".join(unclaimed[:_NAMED])
+            _log.warning(
+                "%d object%s arrived that no running entry had requested: SOP instance%s %s",
+                *(len(unclaimed), *(2 * ("" if len(unclaimed) == 1 else "s",))),
+                named + (f" ... and {len(unclaimed) - _NAMED} more" if len(unclaimed) > _NAMED else ""),
+            )
+
+    def _retract(self, row: Row, end: EntryEvent, reasons: dict[str, str]) -> None:
+        """Correct the end of an entry: some of its objects are not whole any more."""
+        for uid, reason in tuple(reasons.items())[:_NAMED]:
+            _log.error("entry %d: incomplete: SOP instance %s is not whole on the disk: %s", row.number, uid, reason)
+        missing = tuple(dict.fromkeys((*end.missing_sop_instance_uids, *reasons)))
+        result = Result(
+            *((), end.stored, end.failed, end.size, end.stored + end.failed, Evidence(missing=len(missing)), reasons),
+            verified=end.verified,
+            missing_uids=missing,
+            already_there=end.already_there,
+            attempts=end.attempts,
+        )
+        cause = cause_of(result)
+        told = changed(
+            end,
+            state=EntryState.PARTIAL,
+            reason=cause.code,
+            words=cause.words,
+            fault=cause.fault.value,
+            passing=cause.passing,
+            advice=cause.advice,
+            detail=next(iter(reasons.values())),
+            missing=len(missing),
+            missing_sop_instance_uids=missing,
+        )
+        self._open[row.number] = row
+        self._open.update((repeated.number, repeated) for repeated in self._repeated.get(row.number, ()))
+        self._tell_end(told)
+        key = self._key(row)
+        if self._journal is not None and (objects := self._journal.objects_of(key)) is not None:
+            self._journal.note(key, result.outcome, set(objects) - reasons.keys())
+        self._on_row(RowResult(row, result.outcome, result))
+        for repeated in self._repeated.get(row.number, ()):
+            self._on_row(RowResult(repeated, result.outcome, result, same_as=row.number))
 
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""

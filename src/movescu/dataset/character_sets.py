@@ -38,6 +38,11 @@ _CODECS: Final = {
     "GB18030": "gb18030",
     "GBK": "gbk",
 }
+# Other spellings that senders use, in capitals and without blanks and marks -> codec.
+_MISSPELT: Final = {term.replace("_", "").replace(" ", ""): codec for term, codec in _CODECS.items() if term} | {
+    "UTF8": "utf_8",
+    "ISO88591": "latin_1",
+}
 # Multi-byte sets with code extensions: codec, and the escape sequence unless the codec writes it (PS3.3 table C.12-4).
 _EXTENSIONS: Final = {
     "ISO 2022 IR 87": ("iso2022_jp", b""),
@@ -93,9 +98,9 @@ def encode(text: str, terms: tuple[str, ...]) -> bytes:
 
 
 def decode(value: bytes, terms: tuple[str, ...]) -> str | None:
-    """Decode text; return None if it is invalid in these sets."""
+    """Decode text; return None if it is invalid in these sets. Terms may be misspelt, as in ``ISO IR 192``."""
     try:
-        codec = _codec(terms[0])
+        codec = _MISSPELT.get("".join(filter(str.isalnum, terms[0].upper()))) or _codec(terms[0])
         if len(terms) == 1:
             return value.decode(codec)
         first, *rest = re.compile(_escape_pattern()).split(value)

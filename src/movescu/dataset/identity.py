@@ -13,6 +13,9 @@ from movescu.dictionary.vr import Buffer, uid_text
 CLASS_UID: Final = 0x00080016
 INSTANCE_UID: Final = 0x00080018
 IDENTITY: Final = frozenset((CLASS_UID, INSTANCE_UID))
+STUDY: Final = 0x0020000D
+SERIES: Final = 0x0020000E
+PLACE: Final = frozenset((STUDY, SERIES))
 
 
 class IdentityReader:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 SMALL: Final = 65_536
 """Bytes. Values up to this size reach the handler whole, larger ones in parts."""
+NO_DELIMITER: Final = "no delimiter at the end"
+"""The oddity of pixel data whose last delimiter is missing."""
 PART: Final = 1 << 20
 """Bytes. Largest part of a value, which bounds the memory of a handler that copies it."""
 
@@ -163,7 +165,7 @@ class Parser:
         """End pixel data at the end of the data set, if nothing but its delimiter, or a part of that, is missing."""
         delimiter = _IMPLICIT[self._level.big].pack(SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
         if self._fragments > 1 and delimiter.startswith(self._tail):
-            self.oddities.setdefault("no delimiter at the end", PIXEL_DATA)
+            self.oddities.setdefault(NO_DELIMITER, PIXEL_DATA)
             self._tail.clear()
             self._levels.pop()
             self._level = self._levels[-1]

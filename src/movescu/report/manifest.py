@@ -4,8 +4,9 @@ Files are hashed from their path after they got it, by a thread beside the retri
 memory: what is patched into a file at its end is hashed, too, and the thread that receives does nothing but to note the
 path. The manifest is written to a temporary file, flushed, and renamed.
 
-Lines of an existing manifest are kept for files that were not changed since it was written; changed ones are hashed
-anew, and missing ones are left out, with a warning. So a manifest grows with its directory over several runs, and after
+Lines of an existing manifest are kept for files that were not changed since it was written, in folders that were not
+changed either, as one may have been renamed into the place of another; the other files are hashed anew, and missing
+ones are left out, with a warning. So a manifest grows with its directory over several runs, and after
 a run that was killed the next one with ``--resume`` adds the objects that it finds.
 """
 
@@ -52,6 +53,8 @@ class Manifest:
         self._folder = folder
         self._prefix = os.fsencode(os.path.relpath(os.path.realpath(directory), folder))
         self._known, self._written = _read(self._path)
+        self._unchanged = {folder: self._is_unchanged(folder) for folder in set(map(os.path.dirname, self._known))}
+        """Whether folders with known files are those that had their names when the manifest was written."""
         self._lines: dict[bytes, bytes] = {}
         """Digest by path relative to the manifest."""
         self._noted: deque[str] = deque()
@@ -84,12 +87,25 @@ class Manifest:
                 path = os.path.normpath(os.path.join(self._prefix, os.fsencode(self._noted.popleft())))
                 self._enter(path)
 
+    def _is_unchanged(self, folder: bytes) -> bool:
+        """Return True if no folder from this one up to the output directory was changed since the last manifest."""
+        while folder not in (b"", b"/", self._prefix):
+            try:
+                status = os.stat(os.path.join(os.fsencode(self._folder), folder))
+            except OSError:
+                return False
+            if status.st_ctime_ns >= self._written:
+                return False
+            folder = os.path.dirname(folder)
+        return True
+
     def _enter(self, path: bytes) -> None:
         """Take over the digest of an unchanged file, or hash it."""
         full = os.path.join(os.fsencode(self._folder), path)
         try:
             known = self._known.get(path)
-            if known is None or os.stat(full).st_ctime_ns >= self._written:
+            kept = known is not None and self._unchanged.get(os.path.dirname(path), False)
+            if known is None or not kept or os.stat(full).st_ctime_ns >= self._written:
                 with open(full, "rb") as file:
                     known = hashlib.file_digest(file, "sha256").hexdigest().encode()
             self._lines[path] = known

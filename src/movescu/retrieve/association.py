@@ -443,9 +443,3 @@ class ArchiveAssociation:
             moved=lambda: max(connection.last_activity, self._moved()),
             progressed=progressed,
         )
-
-
-def release_quietly(association: ArchiveAssociation) -> None:
-    """Release an association whose work is done: a missing confirmation changes nothing."""
-    with contextlib.suppress(PeerError):
-        association.release()

@@ -15,12 +15,13 @@ from movescu._runtime import clock
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
-from movescu.retrieve.association import ArchiveAssociation, release_quietly
+from movescu.retrieve.association import ArchiveAssociation
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title, make_tls
 from movescu.retrieve.destinations import Destinations
 from movescu.retrieve.handle import Retrieve, settle
-from movescu.retrieve.idle_associations import IdleAssociations
+from movescu.retrieve.idle_associations import IdleAssociations, release_quietly
 from movescu.retrieve.message_ids import MessageIDs
+from movescu.retrieve.running import RunningRetrieves
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
@@ -160,8 +161,8 @@ class Client:
         self._target: Target | None = None
         self._destinations = Destinations(self._open_target)
         self._idle = IdleAssociations()
-        self._running: dict[int, Retrieve] = {}  # those that receive objects
-        self._unfinished: dict[int, Retrieve] = {}  # those too that have not begun, or whose files are flushed
+        self.retrieves = RunningRetrieves()
+        """The retrieves that have not ended."""
         self._lock = clock.RLock()
         self._message_ids = MessageIDs()
         self._open = self._closed = False
@@ -219,7 +220,7 @@ class Client:
         with self._lock:
             closed, self._closed = self._closed, True
             idle = self._idle.clear(closed=True)
-            unfinished = tuple(self._unfinished.values())
+            unfinished = self.retrieves.close()
         if closed:
             return
         with contextlib.ExitStack() as stack:  # runs every callback, last one first, even if one raises
@@ -425,27 +426,3 @@ class Client:
     def closing(self) -> bool:
         """Whether the port closes when a retrieve ends."""
         return self._closing
-
-    def begin(self, one: Retrieve) -> bool:
-        """Register a running retrieve. Return True if it is the only one. Raise ``UsageError`` if closed."""
-        with self._lock:
-            self.expect(one)
-            self._running[id(one)] = one
-            return len(self._running) == 1
-
-    def expect(self, one: Retrieve) -> None:
-        """Have ``close`` end a retrieve that is about to run. Raise ``UsageError`` if closed."""
-        with self._lock:
-            if self._closed:
-                raise UsageError("the client is closed", hint="make a new client")
-            self._unfinished[id(one)] = one
-
-    def end(self, one: Retrieve) -> None:
-        """Record that a retrieve receives no more objects."""
-        with self._lock:
-            self._running.pop(id(one), None)
-
-    def finish(self, one: Retrieve) -> None:
-        """Forget a retrieve that has ended."""
-        with self._lock:
-            self._unfinished.pop(id(one), None)

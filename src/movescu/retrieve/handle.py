@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.observer import Observer
     from movescu.retrieve.parts import Part
     from movescu.retrieve.result import Result
+    from movescu.retrieve.running import RunningRetrieves
     from movescu.retrieve.storage_server import StorageServer
     from movescu.storage.target import Target
 
@@ -41,17 +42,9 @@ if TYPE_CHECKING:
         def closing(self) -> bool:
             """Whether the port closes when the retrieve ends."""
 
-        def begin(self, one: Retrieve) -> bool:
-            """Register a running retrieve. Return True if it is the only one."""
-
-        def end(self, one: Retrieve) -> None:
-            """Record that a retrieve receives no more objects."""
-
-        def expect(self, one: Retrieve) -> None:
-            """Have ``close`` end a retrieve that is about to run. Raise ``UsageError`` if closed."""
-
-        def finish(self, one: Retrieve) -> None:
-            """Forget a retrieve that has ended."""
+        @property
+        def retrieves(self) -> RunningRetrieves:
+            """The retrieves that have not ended."""
 
         def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
             """Return an association for a retrieve."""
@@ -175,12 +168,12 @@ class Retrieve:
         """Start the retrieve in its own thread."""
         self._happened = clock.queue()
         self.observe(self._happened.put)
-        self._client.expect(self)
+        self._client.retrieves.expect(self)
         self._thread = clock.Thread(target=self._run_noting, name="movescu-retrieve", daemon=True)
         try:
             self._thread.start()
         except BaseException:  # the system's limit of threads
-            self._client.finish(self)
+            self._client.retrieves.finish(self)
             raise
         return self
 
@@ -251,13 +244,13 @@ class Retrieve:
         begun = clock.now()
         self._runner = clock.current_thread()
         try:
-            self._result = self._run(begun, alone=self._client.begin(self))
+            self._result = self._run(begun, alone=self._client.retrieves.begin(self))
         except BaseException as error:
             self._error = error
             raise
         finally:
             self._judging = False
-            self._client.finish(self)
+            self._client.retrieves.finish(self)
             self._ended.set()
             if self._happened is not None:
                 self._happened.put(None)
@@ -275,12 +268,12 @@ class Retrieve:
         try:
             with self._an_association(observer) as association:
                 self._request(association, observer, alone=alone)
-            client.end(self)
+            client.retrieves.end(self)
             ended = self._judging = True
             result = self._judged()
         finally:
             if not ended:
-                client.end(self)
+                client.retrieves.end(self)
         if observer is not None:
             observer.ended(result, clock.now() - begun, self._row, cancelled=self.cancelled)
         return result
@@ -395,9 +388,9 @@ class Retrieve:
         """Flush the target and find objects that it does not have as they were stored; return the error of the disk."""
         try:
             target.flush()
-            for state in self.states:
-                listed = {} if state.inventory is None else state.inventory.objects
-                state.lost = target.check({uid: listed[uid].study if uid in listed else "" for uid in state.here})
+            parts = [{uid: _place(state, uid) for uid in state.here} for state in self.states]
+            for state, lost in zip(self.states, target.check(parts, self._row), strict=True):
+                state.lost = lost
                 for uid, reason in state.lost.items():
                     _log.error("incomplete: SOP instance %s is not whole on the disk: %s", uid, reason)
         except StoreError as error:
@@ -405,6 +398,12 @@ class Retrieve:
                 state.unflushed = True
             return error
         return None
+
+
+def _place(state: RequestState, uid: str) -> tuple[str, str]:
+    """Return the study and series in which the archive lists an object, empty if it does not."""
+    place = None if state.inventory is None else state.inventory.objects.get(uid)
+    return ("", "") if place is None else (place.study, place.series)
 
 
 def settle(retrieves: Sequence[Retrieve], seconds: float, *, abort: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from movescu._runtime import clock
+from movescu.errors import PeerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,3 +64,9 @@ class IdleAssociations:
 def _contexts(config: Config) -> Contexts:
     """Return the part of a configuration on which the proposed contexts depend: the model, and whether to query."""
     return config.request.model, config.queries
+
+
+def release_quietly(association: ArchiveAssociation) -> None:
+    """Release an association whose work is done: a missing confirmation changes nothing."""
+    with contextlib.suppress(PeerError):
+        association.release()

@@ -13,6 +13,7 @@ import contextlib
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import VERIFICATION, may_be_storage, storage_classes
+from movescu.dimse.status import SUCCESS
 from movescu.errors import StoreError
 from movescu.retrieve.belonging import PlaceReader
 from movescu.retrieve.stragglers import shortest
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.retrieve")
 
+_UNCLAIMED: Final = 10_000
+
 
 class StorageServer:
     """Serves storage associations while open.
@@ -63,6 +66,8 @@ class StorageServer:
         """Stores objects whose round has no target; None to refuse them."""
         self.tally = Tally()
         """Objects of all rounds."""
+        self.unclaimed: set[str] = set()
+        """SOP instance UIDs of stored objects that no running retrieve had requested; at most 10,000."""
         self._rounds: tuple[Round, ...] = ()
         self._changing = clock.Lock()
         self._scp: StorageSCP | None = None
@@ -199,6 +204,8 @@ class StorageServer:
         one = self.round_of(received.incoming) if self._rounds else None
         if one is not None:
             one.count(received)
+        elif received.status == SUCCESS and len(self.unclaimed) < _UNCLAIMED:
+            self.unclaimed.add(received.incoming.request.affected_sop_instance_uid)
         if (observer := self._observer_of(one)) is not None:
             observer.received(received, None if one is None else one.row)
 

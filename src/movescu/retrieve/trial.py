@@ -87,7 +87,7 @@ class Trial:
         said = self._ending(result)
         raise DestinationUnknownError(
             f"nothing connected to port {server.port}; {said}",
-            hint=f"make sure that the archive's configuration has: {self._own}, and that no firewall blocks the connection",
+            hint=f"make sure that the archive's configuration has: {self._own}, and that no firewall blocks it",
         )
 
     @property

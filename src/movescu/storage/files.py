@@ -46,6 +46,7 @@ __all__ = [
     "close",
     "dup",
     "exists",
+    "find_rename_new",
     "find_syncfs",
     "flock",
     "fstat",
@@ -70,7 +71,29 @@ __all__ = [
     "writev",
 ]
 
+_NEW_NAME: Final = 1  # RENAME_NOREPLACE
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+
+
+def find_rename_new() -> Callable[[str, str, int, int], None] | None:
+    """Return Linux's ``renameat2`` for names that must be new, which Python's ``os`` lacks; None if there is none.
+
+    It takes both names and then the descriptors of their folders, and raises ``FileExistsError``.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes  # late: slow to load, and needed without hard links alone
+
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is None:
+        return None
+
+    def rename_new(source: str, name: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if function(src_dir_fd, os.fsencode(source), dst_dir_fd, os.fsencode(name), _NEW_NAME) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return rename_new
 
 
 def find_syncfs() -> Callable[[int], None] | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_NO_RENAMES: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _KEPT: Final = 64  # open folders: one for each association at a time, far below the usual limit of descriptors
 
 
@@ -95,6 +96,20 @@ def link(temporary: str, directory: int, name: str, where: int) -> bool:
         files.link(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
     except OSError as error:
         if error.errno not in _NO_LINKS:
+            raise
+        return False
+    return True
+
+
+def rename_new(temporary: str, directory: int, name: str, where: int) -> bool:
+    """Rename a file; False if the system cannot do so only to a new name. Raise ``FileExistsError`` if it is taken."""
+    function = files.find_rename_new()
+    if function is None:
+        return False
+    try:
+        function(temporary, name, directory, where)
+    except OSError as error:
+        if error.errno not in _NO_RENAMES:
             raise
         return False
     return True

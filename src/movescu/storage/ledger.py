@@ -3,34 +3,52 @@
 An object is examined before its file gets its name, unless its pixel data was passed as received; an image without
 pixels, which a plain retrieve stores with success, like DCMTK, is stored here too, but not whole: an archive that has
 no more of it has lost it. Before a retrieve ends, its objects are compared with the directory: their files are those
-that were written, and no two different objects had one name.
+that were written, no two different objects had one UID, and each is of the study and series in which it is listed.
+
+Objects that entries of a list rely on stay in the ledger after that: what arrives later for one of them, whoever sends
+it, is compared with its file, and ``late`` returns what the entries could not know when they ended. If a file was
+changed or deleted by others, the object that arrives in its place repairs it.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.storage import files
-from movescu.storage.index.examination import defect_of, study_in, whole_instance_in
+from movescu.storage.index.examination import UNDELIMITED, defect_of, place_in, whole_instance_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Final
 
     from movescu.dictionary.uids import TransferSyntax
     from movescu.storage.index.index import Index
     from movescu.storage.writer import ObjectFile, OutputDirectory
 
-    _State = tuple[int, int, int]
+    Place = tuple[str, str]
 
 _log: Final = logger_of("movescu.store")
 
+NOWHERE: Final[Place] = ("", "")
+"""Study and series instance UIDs of an object of which neither is known."""
 _GONE: Final = "its file was deleted after it was stored"
 _CHANGED: Final = "its file was changed after it was stored"
-_TWO: Final = "two different objects have this UID; the second has replaced the first"
-_OTHER_STUDY: Final = "two different objects have this UID; the file is that of another study"
+_TWO: Final = "two different objects have this UID"
+_ELSEWHERE: Final = "its file is not the object that the archive lists, but one of another study or series"
+
+
+class _File(NamedTuple):
+    """The file of an object when it was stored or checked; ``state``: hash of size, time of change and inode."""
+
+    path: str
+    state: int
+    changed: int
+    """Time of status change in ns."""
+    place: Place
 
 
 class Ledger:
@@ -41,93 +59,139 @@ class Ledger:
 
     def __init__(self, directory: OutputDirectory, index: Index | None = None) -> None:
         self._directory = directory
+        directory.replaced = {}
         self._index = index
-        self._files: dict[str, tuple[str, _State | None, int]] = {}
-        """Path, state and time of status change of each object's file, by SOP instance UID."""
+        self._files: dict[str, _File] = {}
+        """By SOP instance UID, as the following."""
         self._defects: dict[str, str] = {}
-        """Why objects are not whole, by SOP instance UID."""
-        self._studies: dict[str, int] = {}
-        """Hash of the study of each object that was checked, without an index."""
+        """Why the stored files are not whole."""
+        self._conflicts: set[str] = set()
+        """Objects of which two different ones arrived, whichever has the file now."""
+        self._relying: dict[str, tuple[int, ...]] = {}
+        """Numbers of the entries that ended with the object whole."""
+        self.superseded: set[str] = set()
+        """Objects of earlier runs that others of their UID have replaced, without an entry that relies on them."""
+        self._places: dict[Place, Place] = {}
+        """Each place once: many objects share it."""
         self._lock = clock.Lock()
 
-    def examine(self, file: ObjectFile, uid: str, syntax: TransferSyntax, *, parsed: bool) -> None:
-        """Examine an object before its file gets its name. ``parsed``: it was parsed when it was received.
+    def examine(self, file: ObjectFile, uid: str, syntax: TransferSyntax, *, parsed: bool, undelimited: bool) -> str:
+        """Examine an object before its file gets its name, and return why it is not whole, empty if it is.
 
-        Raise ``DataSetMismatchError`` if it is the object of another UID.
+        ``parsed``: it was parsed when it was received. ``undelimited``: and its pixel data had no delimiter. Raise
+        ``DataSetMismatchError`` if it is the object of another UID.
         """
-        defect = defect_of(file.fd, uid, syntax, parsed=parsed)
+        return defect_of(file.fd, uid, syntax, parsed=parsed) or (UNDELIMITED if undelimited else "")
+
+    def kept(self, uid: str, path: str, place: Place = NOWHERE, defect: str = "") -> None:
+        """Record the file of an object, a path below the directory.
+
+        ``place``: its study and series. ``defect``: as ``examine`` returns it.
+        """
+        status = self._directory.status(path)
+        replaced = self._directory.replaced
+        other = None if replaced is None else replaced.pop(path, None)
         with self._lock:
-            self._defects.pop(uid, None)
+            if uid not in self._defects and self._is_second(uid, other, path):
+                self._conflicts.add(uid)
+            elif other is not None and not self._directory.wrote(other):
+                self.superseded.add(uid)
+            self._files[uid] = self._noted(path, status, place)
             if defect:
                 self._defects[uid] = defect
+            else:
+                self._defects.pop(uid, None)
+            whole = not defect and uid not in self._conflicts
         if defect:
             _log.warning("object %s is stored, but not whole: %s", uid, defect)
-
-    def kept(self, uid: str, path: str) -> None:
-        """Record the file of an object, a path below the directory."""
-        status = self._directory.status(path)
-        with self._lock:
-            self._files[uid] = (
-                path,
-                None if status is None else _state(status),
-                0 if status is None else _changed(status),
-            )
-            if path in self._directory.conflicts:
-                self._directory.conflicts.remove(path)
-                self._defects[uid] = _TWO
-            defect = self._defects.get(uid)
-        if self._index is not None and defect is None:
+        if self._index is not None and whole:
             self._index.add(uid, path)
 
-    def path(self, uid: str) -> str | None:
-        """Return the path of the whole object that the index has, None if it has none."""
-        return None if uid in self._defects or self._index is None else self._index.path(uid)
+    def _noted(self, path: str, status: os.stat_result | None, place: Place) -> _File:
+        place = self._places.setdefault(place, place)
+        return _File(path, 0, 0, place) if status is None else _File(path, _state(status), status.st_ctime_ns, place)
 
-    def check(self, objects: Mapping[str, str]) -> dict[str, str]:
-        """Return those of the objects that are not whole any more, with the reasons, and forget the others.
+    def _is_second(self, uid: str, replaced: os.stat_result | None, path: str) -> bool:
+        """Return True if an object that has got a file is not the one that was here.
 
-        ``objects``: the study instance UID, empty if unknown, by SOP instance UID.
+        ``replaced``: the file in whose place it is.
         """
-        return {uid: reason for uid, study in objects.items() if (reason := self._check(uid, study))}
+        before = self._files.get(uid)
+        if before is None:
+            return replaced is not None and (self._directory.wrote(replaced) or uid in self._relying)
+        if before.path == path:
+            return replaced is not None and _state(replaced) == before.state
+        status = self._directory.status(before.path)
+        return status is not None and _state(status) == before.state and not self._directory.is_same(before.path, path)
 
-    def _check(self, uid: str, study: str) -> str:
+    def path(self, uid: str) -> str | None:
+        """Return the path of the whole object, None if the directory is not known to have it."""
         with self._lock:
-            noted = self._files.pop(uid, None)
-            defect = self._defects.get(uid, "")
+            noted = self._files.get(uid)
+            if uid in self._defects or uid in self._conflicts:
+                return None
+        if self._index is not None:
+            return self._index.path(uid)
+        return None if noted is None or self._fault_of(uid, noted) else noted.path
+
+    def check(self, objects: Sequence[Mapping[str, Place]], row: int | None = None) -> list[dict[str, str]]:
+        """Return those of each request's objects that are not whole any more, with the reasons.
+
+        ``objects``: where the archive lists them, by SOP instance UID. ``row``: the entry that relies on the others.
+        Default: None; they are forgotten.
+        """
+        found = [{uid: reason for uid, place in one.items() if (reason := self._check(uid, place))} for one in objects]
+        first = () if row is None else (row,)
+        with self._lock:
+            for uid in {uid for one in objects for uid in one}:
+                if row is None:
+                    self._files.pop(uid, None)
+                    self._conflicts.discard(uid)
+                elif not any(uid in one for one in found):
+                    others = self._relying.get(uid)
+                    self._relying[uid] = first if others is None else (*others, row)
+        return found
+
+    def _check(self, uid: str, listed: Place) -> str:
+        with self._lock:
+            noted = self._files.get(uid)
+            defect = _TWO if uid in self._conflicts else self._defects.get(uid, "")
         if defect:
             return defect
         if noted is None:
-            return self._check_indexed(uid, study)
-        if self._index is None and study:
-            self._studies[uid] = hash(study)
-        path, state, changed = noted
-        status = self._directory.status(path)
+            noted = self._find(uid)
+            if noted is None:
+                return "" if self._index is None else _GONE
+        return self._fault_of(uid, noted) or (_ELSEWHERE if _differ(noted.place, listed) else "")
+
+    def _fault_of(self, uid: str, noted: _File) -> str:
+        """Return why a file is not the one that was noted, empty if it is."""
+        status = self._directory.status(noted.path)
         if status is None:
             return _GONE
-        if _state(status) != state:
+        if _state(status) != noted.state:
             return _CHANGED
-        if _changed(status) != changed and self._look(path) != uid:  # perhaps only its owner or mode
+        if status.st_ctime_ns != noted.changed and self._look(noted.path) != uid:  # perhaps only its owner or mode
             return _CHANGED
         return ""
 
-    def _check_indexed(self, uid: str, study: str) -> str:
-        """Check an object that was left out because the directory had it."""
-        if self._index is None:
-            return _OTHER_STUDY if study and self._studies.get(uid, hash(study)) != hash(study) else ""
-        path = self._index.path(uid)
-        if path is None:
-            return _GONE
-        status = self._directory.status(path)
-        if not study or status is None or not self._directory.wrote(status):
-            return ""  # archives file old objects in other studies: only those of this run are compared
-        try:
-            fd = self._directory.open_file(path)
-        except OSError:
-            return _GONE
-        try:
-            return _OTHER_STUDY if study_in(fd) not in (study, None) else ""
-        finally:
-            files.close(fd)
+    def _find(self, uid: str) -> _File | None:
+        """Note the file of an object that was left out because the index has it."""
+        path = None if self._index is None else self._index.path(uid)
+        status = None if path is None else self._directory.status(path)
+        if path is None or status is None:
+            return None
+        place = NOWHERE
+        if self._directory.wrote(status):  # archives file old objects in other studies: these are not compared
+            try:
+                fd = self._directory.open_file(path)
+            except OSError:
+                return None
+            try:
+                place = place_in(fd)
+            finally:
+                files.close(fd)
+        return self._noted(path, status, place)
 
     def _look(self, path: str) -> str | None:
         try:
@@ -136,10 +200,23 @@ class Ledger:
             return None
         return whole_instance_in(fd)
 
+    def late(self) -> dict[int, dict[str, str]]:
+        """Return the objects that are not what entries relied on any more, with the reasons, by entry."""
+        found: dict[int, dict[str, str]] = {}
+        with self._lock:
+            for uid, reason in (self._defects | dict.fromkeys(self._conflicts, _TWO)).items():
+                for row in self._relying.get(uid, ()):
+                    found.setdefault(row, {})[uid] = reason
+        return found
 
-def _state(status: os.stat_result) -> _State:
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    def relied_on(self, uid: str) -> bool:
+        """Return True if an entry relies on an object."""
+        return uid in self._relying
 
 
-def _changed(status: os.stat_result) -> int:
-    return status.st_ctime_ns
+def _state(status: os.stat_result) -> int:
+    return hash((status.st_size, status.st_mtime_ns, status.st_ino))
+
+
+def _differ(place: Place, listed: Place) -> bool:
+    return any(own and other and own != other for own, other in zip(place, listed, strict=True))

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from struct import pack
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import WARNING, logger_of
@@ -18,15 +19,16 @@ from movescu.dataset.encoder import BLANK_UID
 from movescu.dataset.encoding import META_GROUPS, NO_PIXELS
 from movescu.dataset.fast_path.scan import Found, adapted, adapted_head
 from movescu.dataset.file_meta import encode_file_meta
-from movescu.dataset.identity import IDENTITY
+from movescu.dataset.identity import IDENTITY, PLACE, SERIES, STUDY
+from movescu.dataset.parser import NO_DELIMITER
 from movescu.dataset.transcoder import Encoding, Identity, Recoder
-from movescu.dictionary.vr import PIXEL_DATA, tag_text
+from movescu.dictionary.vr import PIXEL_DATA, SEQUENCE_END, tag_text, uid_text
 from movescu.errors import DataSetError, DataSetMismatchError
 from movescu.storage.file_names import file_name
-from movescu.storage.writer import Naming
+from movescu.storage.naming import Naming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dimse.messages import CStoreRQ
@@ -45,6 +47,8 @@ _LOOK: Final = 1 << 16
 _WAY_OUT: Final = "--bit-preserving (+B) stores it as received"
 _WHOLE: Final = 1 << 20
 """Bytes of a data set that are held before it is re-encoded as a stream."""
+_END: Final = pack("<HHI", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
+"""The last delimiter of encapsulated pixel data, which is in little endian (PS3.5 A.4)."""
 _COMMAND_UID: Final = 0x00001000  # Affected SOP Instance UID of the C-STORE request
 
 
@@ -89,21 +93,27 @@ class _FileReceiver:
         self._file: ObjectFile | None = None
         self._found: Found | None = None
 
-    def _commit(self, file: ObjectFile, syntax: TransferSyntax) -> None:
-        request = self._incoming.request
+    def _commit(self, file: ObjectFile, syntax: TransferSyntax, defect: str = "") -> None:
+        request, ledger = self._incoming.request, self._storage.ledger
+        place = ("", "") if ledger is None else _place(self._found, file)
         outcome, path = self._storage.commit(file, request, syntax, self._found)
         if outcome is Naming.SAME:
             _log.info("already stored, with the same content: %s", self._directory.full_name(path))
         elif outcome is Naming.REPLACED:
             _log.warning("DICOM file already exists, overwriting: %s", self._directory.full_name(path))
         self._storage.on_kept(request.affected_sop_instance_uid, path)
-        if self._storage.ledger is not None:
-            self._storage.ledger.kept(request.affected_sop_instance_uid, path)
+        if ledger is not None:
+            ledger.kept(request.affected_sop_instance_uid, path, place, defect)
 
-    def _prove(self, file: ObjectFile, syntax: TransferSyntax, *, parsed: bool) -> None:
-        """Have the ledger examine a file before it gets its name. Raise ``DataSetMismatchError``."""
-        if self._storage.ledger is not None:
-            self._storage.ledger.examine(file, self._incoming.request.affected_sop_instance_uid, syntax, parsed=parsed)
+    def _prove(self, file: ObjectFile, syntax: TransferSyntax, *, parsed: bool, oddities: Container[str] = ()) -> str:
+        """Have the ledger examine a file before it gets its name, and return why it is not whole.
+
+        ``oddities``: of the data set, as far as they are known. Raise ``DataSetMismatchError``.
+        """
+        if self._storage.ledger is None:
+            return ""
+        uid, undelimited = self._incoming.request.affected_sop_instance_uid, NO_DELIMITER in oddities
+        return self._storage.ledger.examine(file, uid, syntax, parsed=parsed, undelimited=undelimited)
 
     def _warn_of(self, oddities: dict[str, int], *, kept: str = "") -> None:
         """Log what is wrong with an object that is stored, in one warning."""
@@ -138,9 +148,9 @@ class BitPreservingReceiver(_FileReceiver):
         if self._file is None:
             self.write()
         assert self._file is not None  # made by write()
-        self._prove(self._file, self._incoming.context.transfer_syntax, parsed=False)
+        defect = self._prove(self._file, self._incoming.context.transfer_syntax, parsed=False)
         oddities, unreadable = self._inspect(self._file)
-        self._commit(self._file, self._incoming.context.transfer_syntax)
+        self._commit(self._file, self._incoming.context.transfer_syntax, defect)
         if unreadable:
             uid = self._incoming.request.affected_sop_instance_uid
             _defects.warning("object %s is stored as received, but is not a valid data set: %s", uid, unreadable)
@@ -279,12 +289,21 @@ class NormalReceiver(_FileReceiver):
             oddities = self._recoder.oddities
             self._recoder = None  # it refers back: the cycle would hold the object until a garbage collection
         assert self._file is not None  # made on every path
+        syntax, defect = self._encoding.transfer_syntax or self._syntax, ""
         if self._remaining:  # else all of its native pixel data was passed
-            self._prove(self._file, self._encoding.transfer_syntax or self._syntax, parsed=True)
-        self._commit(self._file, self._encoding.transfer_syntax or self._syntax)
+            if NO_DELIMITER in oddities and self._storage.ledger is not None:
+                self._undelimit(self._file)
+            defect = self._prove(self._file, syntax, parsed=True, oddities=oddities)
+        self._commit(self._file, syntax, defect)
         self._discard_others()
         if oddities or self._incoming.uid_has_blanks:
             self._warn_of(oddities)
+
+    def _undelimit(self, file: ObjectFile) -> None:
+        """Remove a delimiter that was not received: with it, a later run would take the file for a whole object."""
+        end = file.size - len(self._meta) - len(_END)
+        if file.read(end, len(_END)) == _END:
+            file.truncate(end)
 
     def _take_whole(self) -> None:
         whole = adapted(self._data, self._syntax, self._encoding, self._storage.noted)
@@ -338,12 +357,13 @@ def receiver_factory(
     if directory is None:
         return lambda _: IgnoringReceiver()
     forgive = options.forgive_blank_uids
-    storage = _Storage(directory, _commit_flat, IDENTITY, on_kept, ledger, forgive)
+    proved = frozenset[int]() if ledger is None else PLACE
+    storage = _Storage(directory, _commit_flat, IDENTITY | proved, on_kept, ledger, forgive)
     if options.layout is not None:
         from movescu.storage.layout.placement import Placing  # late: needed for folders alone
 
         placing = Placing(options.layout)
-        storage = _Storage(directory, placing.commit, placing.noted, on_kept, ledger, forgive)
+        storage = _Storage(directory, placing.commit, placing.noted | proved, on_kept, ledger, forgive)
 
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
         meta = _meta(incoming, options)
@@ -352,6 +372,16 @@ def receiver_factory(
         return NormalReceiver(storage, incoming, meta, options.encoding, options.maximum_inflated)
 
     return open_receiver
+
+
+def _place(found: Found | None, file: ObjectFile) -> tuple[str, str]:
+    """Return the study and series instance UIDs of an object, from the elements noted, else from its file."""
+    if found is None:
+        from movescu.storage.index.examination import place_in  # late: needed to prove alone
+
+        return place_in(file.fd)
+    study, series = (uid_text(found[tag][1]) if tag in found else "" for tag in (STUDY, SERIES))
+    return study, series
 
 
 def _commit_flat(

@@ -15,7 +15,7 @@ from movescu.storage.durability import Durability
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.index.index import Index
@@ -102,20 +102,34 @@ class Target:
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory is known to have the whole object. Raise ``StoreError``."""
-        if sop_instance_uid in self._kept:
-            return True
+        if self.index is None and (self._ledger is None or sop_instance_uid not in self._kept):
+            return sop_instance_uid in self._kept
         path = None if self._ledger is None else self._ledger.path(sop_instance_uid)
-        if path is not None and self._on_whole is not None:
+        if path is not None and self._on_whole is not None and sop_instance_uid not in self._kept:
             self._on_whole(sop_instance_uid, path)
         return path is not None
 
-    def check(self, objects: Mapping[str, str]) -> dict[str, str]:
-        """Return those of the objects that are not whole in the directory, with the reasons, by SOP instance UID.
+    def check(self, objects: Sequence[Mapping[str, tuple[str, str]]], row: int | None = None) -> list[dict[str, str]]:
+        """Return those of each request's objects that are not whole in the directory, with the reasons.
 
-        ``objects``: study instance UIDs, empty if unknown, by SOP instance UID. Without ``proved`` nothing is checked.
+        ``objects``: study and series instance UIDs in which they are listed, empty if unknown, by SOP instance UID.
+        ``row``: the entry of a list that relies on the others. Default: None. Without ``proved`` nothing is checked.
         Raise ``StoreError`` if the index fails.
         """
-        return {} if self._ledger is None else self._ledger.check(objects)
+        return [{} for _ in objects] if self._ledger is None else self._ledger.check(objects, row)
+
+    @property
+    def superseded(self) -> set[str]:
+        """Objects of earlier runs that others of their UID have replaced, without an entry that relies on them."""
+        return set() if self._ledger is None else self._ledger.superseded
+
+    def late(self) -> dict[int, dict[str, str]]:
+        """Return the objects that are not whole any more although entries rely on them, with the reasons, by entry."""
+        return {} if self._ledger is None else self._ledger.late()
+
+    def relied_on(self, sop_instance_uid: str) -> bool:
+        """Return True if an entry relies on an object."""
+        return self._ledger is not None and self._ledger.relied_on(sop_instance_uid)
 
     def keep(self, sop_instance_uids: Iterable[str]) -> None:
         """Regard objects as whole without an index: they were stored for an earlier request of the same run."""

@@ -14,51 +14,29 @@ import contextlib
 import itertools
 import os
 import stat
-from enum import Enum, auto
 
 from movescu._runtime import clock
-from movescu._runtime.record import Record
 from movescu.errors import StoreError
 from movescu.storage import files
 from movescu.storage.directory_check import check_directory, not_writable
 from movescu.storage.durability import Durability, Flusher
-from movescu.storage.folders import Folder, Folders, exists, is_taken, link
+from movescu.storage.folders import Folder, Folders, exists, link, rename_new
 from movescu.storage.leftovers import RunLock, Sweep
+from movescu.storage.naming import Alternative, Naming, check_replacement, has_same_content, last_part, untaken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Final
 
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE: Final = 0o666  # less the umask, as with fopen()
-_BLOCK: Final = 1 << 20
 _LARGE_DIRECTORY: Final = 4 << 20  # bytes of a directory, with some 50,000 names
 _MOST_BUFFERS: Final = 512  # for one system call; the usual limit is 1024 (IOV_MAX)
 
 _Buffer = bytes | bytearray | memoryview
-
-
-class Naming(Enum):
-    """Effect of a commit on the name of the file."""
-
-    CREATED = auto()
-    REPLACED = auto()
-    SAME = auto()
-    """A file of that name had the same content already, and was kept."""
-
-
-class Alternative(Record):
-    """The name of a file whose own name another object has.
-
-    ``path``: in the same folder. ``is_other``: called with the descriptor of the file that has the name; True if it is
-    another object.
-    """
-
-    path: str
-    is_other: Callable[[int], bool]
 
 
 class OutputDirectory:
@@ -85,8 +63,8 @@ class OutputDirectory:
         self._sweep: Sweep | None = None
         self._spare: list[int] = []  # descriptors of empty files without a name, opened ahead
         self._unnamed: bool | None = None  # whether files can be without a name; None before the first try
-        self.conflicts: set[str] = set()
-        """Paths of files that were written since this was opened, and then replaced by others of their name."""
+        self.replaced: dict[str, os.stat_result] | None = None
+        """Status of files that others of their name have replaced, by path, for the ledger; None without one."""
         self._began = 0  # when the first file was made, in ns, by the clock of the file system
 
     def remove_leftovers(self) -> None:
@@ -181,7 +159,7 @@ class OutputDirectory:
         """Close a whole file and give it its name, unless a file of that name has the same content.
 
         ``path`` is below this directory; its folders are made. Return the effect, and the path that the file has, which
-        may be that of the alternative.
+        may be an alternative. Raise ``DataSetError`` if it is not whole and would replace a whole one.
         """
         folder = self._folder(path)
         if not file.name:
@@ -190,14 +168,22 @@ class OutputDirectory:
                 return Naming.CREATED, path
             self._sweep_once()
             file.name = self._name(file.fd)
-        with contextlib.nullcontext() if alternative is None else self._naming:
-            outcome, path = self._name_in_place(file, path, folder, alternative)
+        while True:
+            locked = alternative is not None or exists(last_part(path), folder.fd)
+            with self._naming if locked else contextlib.nullcontext():
+                try:
+                    outcome, path = self._name_in_place(file, path, folder, alternative)
+                    break
+                except FileExistsError:
+                    if file.fd >= 0:
+                        raise
+            file.fd = self.open_file(file.name)  # another run has just made a file of that name: compare it
         self._flusher.named(folder.fd)  # also for SAME: the existing name may not be on the disk yet
         return outcome, path
 
     def _name_new(self, file: ObjectFile, path: str, folder: Folder) -> bool:
         """Give a file without a name its own, and close it; False if the name exists."""
-        name = _last(path)
+        name = last_part(path)
         try:
             files.link(f"/proc/self/fd/{file.fd}", name, dst_dir_fd=folder.fd)
         except FileExistsError:
@@ -216,9 +202,9 @@ class OutputDirectory:
         """Give a file with a temporary name its own, in place of whatever has that."""
         outcome = Naming.CREATED
         try:
-            if alternative is not None and is_taken(_last(path), folder.fd, alternative.is_other):
-                path, alternative = alternative.path, None
-            if exists(_last(path), folder.fd):
+            if alternative is not None:
+                path = untaken(path, folder, alternative)
+            if exists(last_part(path), folder.fd):
                 outcome = self._compare(file.fd, path, folder.fd)
             if outcome is not Naming.SAME:
                 self._flusher.written(file.fd, path, file.size)
@@ -227,7 +213,7 @@ class OutputDirectory:
         if outcome is Naming.SAME:
             files.unlink(file.name, dir_fd=self._top.fd)
         else:
-            self._rename(file.name, path, folder, exclusive=outcome is Naming.CREATED and alternative is not None)
+            self._rename(file.name, path, folder, exclusive=outcome is Naming.CREATED)
         return outcome, path
 
     def _folder(self, path: str) -> Folder:
@@ -236,12 +222,12 @@ class OutputDirectory:
         return self._folders.get(folder) if folder else self._top
 
     def _rename(self, temporary: str, path: str, folder: Folder, *, exclusive: bool) -> None:
-        """Give a file its name; ``exclusive``: fail if another process has just given it to another object."""
-        name = _last(path)
+        """Give a file its name; ``exclusive``: fail if another process has just given it to another file."""
+        name = last_part(path)
         try:
             if exclusive and link(temporary, self._top.fd, name, folder.fd):
                 files.unlink(temporary, dir_fd=self._top.fd)
-            else:
+            elif not (exclusive and rename_new(temporary, self._top.fd, name, folder.fd)):
                 files.replace(temporary, name, src_dir_fd=self._top.fd, dst_dir_fd=folder.fd)
         except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
@@ -250,19 +236,30 @@ class OutputDirectory:
     def _compare(self, fd: int, path: str, where: int) -> Naming:
         """Compare a file with the one that has its name: SAME only for a regular file, links are not followed."""
         try:
-            existing = files.openat(_last(path), _OPEN, dir_fd=where)
+            existing = files.openat(last_part(path), _OPEN, dir_fd=where)
         except OSError:
             return Naming.REPLACED
         try:
             status = files.fstat(existing)
-            same = stat.S_ISREG(status.st_mode) and _same_content(existing, fd)
+            same = stat.S_ISREG(status.st_mode) and has_same_content(existing, fd)
             if same:  # it may not have been flushed yet
                 self._flusher.written(existing, path, status.st_size)
+            else:
+                check_replacement(existing, fd, path)
         finally:
             files.close(existing)
-        if not same and self.wrote(status):
-            self.conflicts.add(path)
+        if not same and self.replaced is not None:
+            self.replaced[path] = status
         return Naming.SAME if same else Naming.REPLACED
+
+    def is_same(self, path: str, other: str) -> bool:
+        """Return True if two files have the same content."""
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            fds = [self.open_file(one) for one in (path, other)]
+            for fd in fds:
+                stack.callback(files.close, fd)
+            return has_same_content(*fds)
+        return False
 
     def wrote(self, status: os.stat_result) -> bool:
         """Return True if a file was written since this directory was opened."""
@@ -388,9 +385,10 @@ class ObjectFile:
     def commit(self, path: str, alternative: Alternative | None = None) -> tuple[Naming, str]:
         """Close the file and give it its name, in place of whatever has that; return the effect and the file's path.
 
-        ``path`` is below the output directory. With an ``alternative``, the file gets that name if another object has
-        its own. Raise ``StoreError`` on an error, and remove the file; only if each object is flushed, and flushing the
-        name itself fails, the file may keep its name.
+        ``path`` is below the output directory. With an ``alternative``, the file gets another name if another object
+        has its own. Raise ``DataSetError`` if a whole object would be replaced by one that is not, ``StoreError`` on an
+        error, and remove the file; only if each object is flushed, and flushing the name itself fails, the file may
+        keep its name.
         """
         try:
             return self._directory.commit(self, path, alternative)
@@ -420,20 +418,6 @@ class ObjectFile:
 
     def _error(self, what: str, error: OSError) -> StoreError:
         return _store_error(f"cannot {what} a file in {self._directory.path!r}", error)
-
-
-def _last(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
-def _same_content(existing: int, new: int) -> bool:
-    size = files.fstat(existing).st_size
-    if size != files.fstat(new).st_size:
-        return False
-    for position in range(0, size, _BLOCK):
-        if files.pread(existing, _BLOCK, position) != files.pread(new, _BLOCK, position):
-            return False
-    return True
 
 
 def _store_error(what: str, error: OSError) -> StoreError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from io import BytesIO
@@ -264,7 +265,6 @@ def test_objects_of_equal_name_are_both_kept_without_hard_links(store: Store, mo
 def test_object_that_another_process_writes_at_the_same_moment_is_not_replaced(
     store: Store, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    named = state == "named"
     link = files.link
 
     def late(source: str, name: str, **where: Any) -> None:  # the folders of both
@@ -273,14 +273,30 @@ def test_object_that_another_process_writes_at_the_same_moment_is_not_replaced(
         link(source, name, **where)
 
     monkeypatch.setattr(files, "link", late)
-    if named:
+    if state == "named":
         monkeypatch.setattr("movescu.storage.writer._UNNAMED", 0)
-    with pytest.raises(StoreError, match="File exists") if named else contextlib.nullcontext():
-        store.receive(encoded())
+    store.receive(encoded())
     assert (store.folder / "Ü 1" / "007" / "0012.dcm").read_text() == "of the other process"
-    assert len(store.files) == 2 - named
     monkeypatch.undo()
     store.receive(encoded())  # asked for again
+    assert store.files == ["Ü 1/007/0012.1.2.3.dcm", "Ü 1/007/0012.dcm"]
+
+
+def test_file_of_another_run_is_not_replaced_where_there_are_no_hard_links(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run has just named its file, between our look and our rename."""
+    other = store.folder / "Ü 1" / "007" / "0012.dcm"
+
+    def no_link(_source: str, name: str, **_where: Any) -> None:
+        if name == other.name and not other.exists():
+            other.write_text("of the other run")
+        raise PermissionError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(files, "link", no_link)
+    monkeypatch.setattr("movescu.storage.writer._UNNAMED", 0)
+    store.receive(encoded())
+    assert other.read_text() == "of the other run"
     assert store.files == ["Ü 1/007/0012.1.2.3.dcm", "Ü 1/007/0012.dcm"]
 
 

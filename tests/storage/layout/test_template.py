@@ -48,7 +48,7 @@ def path(template: str, **values: str) -> str:
     [
         ("study", "1.2/1.2.3/1.2.3.4.dcm"),
         ("patient", "PAT1/20240131_1.2/0007_1.2.3/1.2.3.4.dcm"),
-        ("bids-source", "sourcedata/sub-PAT1/ses-20240131/007-T1%2FT2 %2Anew%2A/1.2.3.4.dcm"),
+        ("bids-source", "sourcedata/sub-PAT1/ses-2024013177ac31/007-T1%2FT2 %2Anew%2A/1.2.3.4.dcm"),
         ("{PatientID:.2}-{PatientID:>6}/{SOPInstanceUID}", "PA-  PAT1/1.2.3.4"),
         ("{SeriesNumber:04}/{InstanceNumber:+d}.dcm", "0007/+12.dcm"),
         ("{SliceLocation:.1f}/{Rows:x}_{SOPInstanceUID}", "-3.2/200_1.2.3.4"),
@@ -60,6 +60,22 @@ def path(template: str, **values: str) -> str:
 )
 def test_layout_makes_a_path_from_values(template: str, expected: str) -> None:
     assert path(template) == expected
+
+
+@pytest.mark.parametrize("value", ["CON", "nul", "Lpt1", "aux.x", "A.", "A ", "."])
+def test_name_that_windows_cannot_open_is_escaped(value: str) -> None:
+    assert "%" in path("{PatientID}/{SOPInstanceUID}", PatientID=value).partition("/")[0]
+    assert "%" not in path("{PatientID}x/{SOPInstanceUID}", PatientID=f"x{value}").partition("/")[0]
+
+
+@pytest.mark.parametrize("value", ["7.0", "7.", "+7.00"])
+def test_integer_with_a_point_is_a_number(value: str) -> None:
+    assert path("{SeriesNumber:04}/{InstanceNumber}", SeriesNumber=value) == "0007/12"
+
+
+def test_two_studies_of_a_day_have_folders_of_their_own_for_bids() -> None:
+    first, second = (path("bids-source", StudyInstanceUID=uid).split("/")[2] for uid in ("1.2", "1.3"))
+    assert first != second
 
 
 def test_flat_layout_has_no_template() -> None:

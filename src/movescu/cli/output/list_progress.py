@@ -58,9 +58,9 @@ class Totals(NamedTuple):
     failed: int = 0
     size: int = 0
 
-    def plus(self, event: EntryEvent) -> Totals:
-        """Return the sums with those of another entry."""
-        return Totals(*(value + getattr(event, name) for name, value in zip(self._fields, self, strict=True)))
+    def plus(self, event: EntryEvent, sign: int = 1) -> Totals:
+        """Return the sums with those of another entry; ``sign``: -1 to subtract them."""
+        return Totals(*(value + sign * getattr(event, name) for name, value in zip(self._fields, self, strict=True)))
 
 
 class _Running:
@@ -92,6 +92,8 @@ class ListProgress(Observer):
         self.counts = dict.fromkeys((state for state in EntryState if state.is_end), 0)
         """Number of entries by their end."""
         self.totals = Totals()
+        self._good: dict[int, EntryEvent] = {}
+        """Ends of complete entries, which may be corrected."""
         self._advised: set[str] = set()
         self._runner: Runner | None = None
         self._senders = 0
@@ -123,8 +125,13 @@ class ListProgress(Observer):
                 self._needed.pop(event.row, None)
             if event.same_as is not None:
                 self._needed[event.row] = 0  # the other repetitions will need nothing either
+            if (before := self._good.pop(event.row, None)) is not None:  # it is corrected
+                self.counts[before.state] -= 1
+                self.totals = self.totals.plus(before, -1)
             self.counts[event.state] += 1
             self.totals = self.totals.plus(event)
+            if event.state in _GOOD:
+                self._good[event.row] = event
             self._log_end(event)
 
     def listed(self, objects: int, missing: int, row: int | None) -> None:  # noqa: ARG002 - of its base

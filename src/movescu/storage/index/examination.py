@@ -3,9 +3,10 @@
 A file of this program with its final name is whole; one of DCMTK's may not be, as DCMTK writes under the final name. Of
 an object with native pixel data only the head is read, other objects to their end. A file without file meta (PS3.10)
 may be in any transfer syntax in which it can be parsed. A data set that was cut between two elements can be parsed to
-its end: an image, which has Rows and Columns, is whole only with its pixels (``CONTENT``). A file with a hole is
-not whole: nobody writes one, but a loss of power leaves it where a block had not been written yet, and it reads as
-zeros, which may be pixels.
+its end: an image, which has Rows and Columns, is whole only with its pixels (``CONTENT``), and encapsulated pixel data
+only with its delimiter, without which fragments may be missing. Of other objects nothing tells a cut between two
+elements of the top level. A file with a hole is not whole: nobody writes one, but a loss of power leaves it where a
+block had not been written yet, and it reads as zeros, which may be pixels.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from movescu.dataset.encoding import Encoding
 from movescu.dataset.fast_path.scan import adapted, adapted_head
 from movescu.dataset.file_meta import decode_file_meta
 from movescu.dataset.head import read_head
-from movescu.dataset.identity import IDENTITY, IdentityReader
+from movescu.dataset.identity import IDENTITY, PLACE, SERIES, STUDY, IdentityReader
+from movescu.dataset.parser import NO_DELIMITER
 from movescu.dataset.transcoder import Reader
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 from movescu.dictionary.vr import PIXEL_DATA, Buffer
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
 
 _SOP_INSTANCE_UID: Final = 0x00080018
-_STUDY: Final = 0x0020000D
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _SEEK_HOLE: Final[int | None] = getattr(os, "SEEK_HOLE", None)
 _META: Final = 1 << 16  # limit of preamble and file meta, in bytes
@@ -45,6 +46,7 @@ CONTENT: Final = frozenset((PIXEL_DATA, 0x7FE00008, 0x7FE00009, 0x00287FE0, 0x00
 Encapsulated Document, Spectroscopy Data."""
 _NOTED: Final = IDENTITY | {ROWS, COLUMNS} | CONTENT
 NO_PIXELS: Final = "an image without pixel data"
+UNDELIMITED: Final = "its pixel data ends without a delimiter: fragments may be missing"
 _AT_ONCE: Final = 1 << 20  # bytes of a file that is held
 _FRAGMENTS: Final = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
 _ITEM: Final = Struct("<HHI").unpack_from
@@ -68,18 +70,16 @@ def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
     return values.get(_SOP_INSTANCE_UID)
 
 
-def study_in(fd: int) -> str | None:
-    """Return the Study Instance UID of the object in an open file, from its head alone; None if that is unreadable."""
+def place_in(fd: int) -> tuple[str, str]:
+    """Return the study and series instance UIDs of the object in an open file, from its head; empty where unknown."""
     with contextlib.suppress(DataSetError, OSError):
         start, syntaxes, _ = _begin(files.pread(fd, _META, 0), _WITHOUT_META)
         for syntax in syntaxes:
             with contextlib.suppress(DataSetError):
-                values = read_head(
-                    lambda position, size: files.pread(fd, size, start + position), syntax, frozenset((_STUDY,))
-                )
-                if _STUDY in values:
-                    return values[_STUDY]
-    return None
+                values = read_head(lambda position, size: files.pread(fd, size, start + position), syntax, PLACE)
+                if values:
+                    return values.get(STUDY, ""), values.get(SERIES, "")
+    return "", ""
 
 
 def whole_instance(path: str, directory: int) -> str | None:
@@ -97,12 +97,18 @@ def whole_instance(path: str, directory: int) -> str | None:
 def whole_instance_in(fd: int) -> str | None:
     """Return the SOP instance UID of the object in an open file, None as ``whole_instance``, and close the file."""
     try:
+        return whole_in(fd)
+    finally:
+        files.close(fd)
+
+
+def whole_in(fd: int) -> str | None:
+    """Return the SOP instance UID of the object in an open file, None as ``whole_instance``, and leave it open."""
+    try:
         status = files.fstat(fd)
         return _whole(fd, status.st_size) if stat.S_ISREG(status.st_mode) else None
     except (DataSetError, OSError):
         return None
-    finally:
-        files.close(fd)
 
 
 def defect_of(fd: int, uid: str, syntax: TransferSyntax, *, parsed: bool) -> str:
@@ -121,7 +127,7 @@ def defect_of(fd: int, uid: str, syntax: TransferSyntax, *, parsed: bool) -> str
         raise DataSetMismatchError(f"SOP instance {found.sop_instance_uid} differs from the request's")
     if found.sop_instance_uid is None and not parsed:
         return "its data set has no SOP Instance UID"
-    return "" if found.complete else NO_PIXELS
+    return found.defect
 
 
 def _whole(fd: int, size: int) -> str | None:
@@ -135,15 +141,15 @@ def _whole(fd: int, size: int) -> str | None:
         except DataSetError:
             continue
         if found.sop_instance_uid and announced in ("", found.sop_instance_uid):
-            return found.sop_instance_uid if found.complete else None
+            return None if found.defect else found.sop_instance_uid
     return None
 
 
 class _Walked(NamedTuple):
-    """The data set of a file. ``complete``: it is no image, or has its pixels."""
+    """The data set of a file. ``defect``: why it is not whole, empty if it is."""
 
     sop_instance_uid: str | None
-    complete: bool
+    defect: str = ""
 
 
 def _has_hole(fd: int, size: int) -> bool:
@@ -172,13 +178,14 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax, *
     """
     rest = size - start - len(head)
     if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun.missing == rest:
-        return _Walked(begun.identity.sop_instance_uid, complete=True)
+        return _Walked(begun.identity.sop_instance_uid)
     if not shortly and size <= _AT_ONCE:
         data = head if not rest else head + files.pread(fd, rest, start + len(head))
         if (found := adapted(data, syntax, _CANONICAL, _NOTED)) is not None:
             noted = [value for tag, (_, value) in found.found.items() if tag in CONTENT]
             if not noted or any(noted) or _has_fragment(data):  # else a long value, or an empty one
-                return _Walked(found.identity.sop_instance_uid, bool(noted) or not _is_image(found.found))
+                bare = not noted and _is_image(found.found)
+                return _Walked(found.identity.sop_instance_uid, NO_PIXELS if bare else "")
     handler = _ContentReader()
     reader = Reader(syntax, handler)
     position = start
@@ -187,7 +194,10 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax, *
         position += len(block)
     if not (shortly and handler.content):
         reader.finish()
-    return _Walked(handler.identity().sop_instance_uid, handler.content or not handler.is_image)
+    defect = NO_PIXELS if handler.is_image and not handler.content else ""
+    if not defect and NO_DELIMITER in reader.parser.oddities:
+        defect = UNDELIMITED
+    return _Walked(handler.identity().sop_instance_uid, defect)
 
 
 def _has_fragment(data: bytes) -> bool:

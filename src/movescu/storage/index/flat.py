@@ -38,7 +38,7 @@ class FlatIndex:
         self._names: dict[str, list[str]] = {}
         """Names read so far, by the part after the prefix."""
         self._known: dict[str, tuple[str, _State | None] | None] = {}
-        """Name and state of the file by SOP instance UID; None for the state of an object just received."""
+        """Name and state of the file by SOP instance UID; None for an object that is not whole here."""
 
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the directory has the whole object."""
@@ -50,9 +50,11 @@ class FlatIndex:
         if known is not None:
             name, noted = known
             state = self._state(name)
-            if state is not None and noted in (None, state):
-                self._known[sop_instance_uid] = name, state
+            if state is not None and state == noted:
                 return name
+            if state is not None and noted is not None and state[0] < noted[0]:  # cut since, even if it can be parsed
+                self._known[sop_instance_uid] = None
+                return None
         elif sop_instance_uid in self._known:
             return None
         self._known[sop_instance_uid] = found = self._find(sop_instance_uid)
@@ -105,7 +107,7 @@ class FlatIndex:
 
     def add(self, sop_instance_uid: str, path: str) -> None:
         """Add an object."""
-        self._known[sop_instance_uid] = path, None
+        self._known[sop_instance_uid] = path, self._state(path)
 
     def begin_flush(self) -> None:
         """Do nothing: this index is not saved."""

@@ -5,8 +5,9 @@ for. With folders the index is kept in the directory's database (``database``): 
 which is size, inode, times of change and a checksum of its first bytes. An object counts as whole if its file has the
 state that was noted. A file with another state is examined (``examination``). If an object has no such file, the
 directory is compared with the index, once: folders whose own state has changed are listed, and their new and changed
-files examined. So a missing or stale index costs the examination of the files that it does not have, and the size of
-an index that is up to date costs nothing.
+files examined. A file that is smaller than noted was cut, even if what is left can be parsed. So a missing or stale
+index costs the examination of the files that it does not have, and the size of an index that is up to date costs
+nothing.
 
 Received objects are added in the background, many with one commit; a process that is killed loses the last of them,
 which costs their examination. After a power failure a file may have its name and size but not its content: files that
@@ -168,7 +169,8 @@ class KeptIndex:
                 continue
             trusted = list(state) == noted and (on_disk or boot == self._boot)
             if not trusted:
-                found = whole_instance(path, self._directory) or ""
+                cut = state[0] < noted[0]
+                found = "" if cut else whole_instance(path, self._directory) or ""
                 changes = Changes()
                 changes.files.append((folder, name, found, state))
                 self._commit(changes)
@@ -230,9 +232,9 @@ class KeptIndex:
         """Find the missing files of a folder, examine its new and changed ones; return its folders."""
         with told_as_store_errors():
             rows = self._database.execute(
-                "SELECT name, size, modified, changed, inode FROM index_files WHERE folder = ?", (folder,)
+                "SELECT name, uid, size, modified, changed, inode FROM index_files WHERE folder = ?", (folder,)
             )
-            known = {name: tuple(noted) for name, *noted in rows}
+            known = {name: (uid, tuple(noted)) for name, uid, *noted in rows}
         folders = []
         text = os.fsdecode(folder)
         with contextlib.suppress(OSError), scan(text, self._directory) as entries:
@@ -242,12 +244,14 @@ class KeptIndex:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(folder + name + b"/")
-                elif entry.is_file(follow_symlinks=False) and known.pop(name, None) != state_of(
-                    entry.stat(follow_symlinks=False)
-                ):
+                elif entry.is_file(follow_symlinks=False):
+                    before, noted = known.pop(name, ("", ()))
+                    if noted == state_of(entry.stat(follow_symlinks=False)):
+                        continue
                     found = file_state(text + entry.name, self._directory)
                     if found is not None:
-                        uid = whole_instance(text + entry.name, self._directory) or ""
+                        cut = before and found[0] < noted[0]
+                        uid = "" if cut else whole_instance(text + entry.name, self._directory) or ""
                         changes.files.append((folder, name, uid, found))
                 if len(changes.files) >= _MANY:  # so that a process that is killed need not begin again
                     self._commit(changes)

@@ -2,11 +2,14 @@
 
 The values that a layout needs are noted when the data set is parsed. If it was not parsed, as in bit preserving mode,
 its head is read back from the whole file; the names are the same. If the layout gives two objects the same path, the
-file of the second has its SOP instance UID in its name; an object that is received again has the name it had.
+file of the second has its SOP instance UID in its name, with a number if a third object has that name for its own; an
+object that is received again has the name it had.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
@@ -16,18 +19,21 @@ from movescu.errors import DataSetError
 from movescu.storage.file_names import file_name
 from movescu.storage.index.examination import instance_in
 from movescu.storage.layout.template import apart
-from movescu.storage.writer import Alternative
+from movescu.storage.naming import Alternative
 
 if TYPE_CHECKING:
     from movescu.dataset.fast_path.scan import Found
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dimse.messages import CStoreRQ
     from movescu.storage.layout.template import Layout
-    from movescu.storage.writer import Naming, ObjectFile
+    from movescu.storage.naming import Naming
+    from movescu.storage.writer import ObjectFile
 
 _log: Final = logger_of("movescu.store")
 
+_IN_UTF_8: Final = sys.getfilesystemencoding() == "utf-8"
 _KEPT: Final = 64  # folders in the cache: one for each association at a time
+_ALTERNATIVES: Final = 9  # names that are tried before an object is refused
 _SHORT: Final = 1024  # bytes of the values of a cached folder: a peer may send 64 KiB for each value
 _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018
@@ -65,8 +71,9 @@ class Placing:
                 return file.commit(flat)
         path = self._path(found, request, big=syntax.big_endian)
         if self._layout.distinct:
-            return file.commit(path)
-        return file.commit(path, Alternative(apart(path, uid), lambda fd: instance_in(fd, syntax) != uid))
+            return file.commit(_on_disk(path))
+        others = (_on_disk(apart(path, uid, number)) for number in range(1, _ALTERNATIVES + 1))
+        return file.commit(_on_disk(path), Alternative(lambda: others, lambda fd: instance_in(fd, syntax) != uid))
 
     def _path(self, found: Found, request: CStoreRQ, *, big: bool) -> str:
         # The UIDs of the request, which are those that are retrieved and counted; in a valid object both are the same.
@@ -83,3 +90,8 @@ class Placing:
             if sum(len(value[1]) for value in values if value) <= _SHORT:
                 self._folders[key] = folder
         return folder + self._layout.name(texts(found, self._name_tags, big=big) | identity)
+
+
+def _on_disk(path: str) -> str:
+    """Return a path as the functions of ``os`` take it for a name in UTF-8, whatever the locale."""
+    return path if path.isascii() or _IN_UTF_8 else os.fsdecode(path.encode("utf-8", "surrogatepass"))

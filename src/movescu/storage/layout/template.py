@@ -14,8 +14,9 @@ r"""Templates of layouts: the folders and names of received objects, from the at
 No value leads out of its part of the path, and different values are written differently: characters that a file name
 cannot or should not have (control characters, ``/ \ < > : " | ? *``), and ``%``, are escaped as ``%XX`` for each byte
 of UTF-8, and so is a dot at the beginning of a part, which would make a hidden file, ``..`` or a temporary file of this
-program. A part of more than 255 bytes is cut, and ends with a hash of the whole. Nothing here touches a file:
-``storage.folders`` makes the folders, and ``storage.layout.placement`` resolves equal paths.
+program, a dot or space at the end, and the first character of a name that Windows reserves (``CON``). A part of more
+than 255 bytes is cut, and ends with a hash of the whole. Nothing here touches a file: ``storage.folders`` makes the
+folders, and ``storage.layout.placement`` resolves equal paths.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ PRESETS: Final = {
     FLAT: "",
     "study": "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm",
     "patient": "{PatientID}/{StudyDate}_{StudyInstanceUID}/{SeriesNumber:04}_{SeriesInstanceUID}/{SOPInstanceUID}.dcm",
-    "bids-source": "sourcedata/sub-{PatientID}/ses-{StudyDate}/{SeriesNumber:03}-{SeriesDescription}/"
-    "{SOPInstanceUID}.dcm",
+    "bids-source": "sourcedata/sub-{PatientID}/ses-{StudyDate}{hash:StudyInstanceUID:.6}/"
+    "{SeriesNumber:03}-{SeriesDescription}/{SOPInstanceUID}.dcm",
 }
 """Layouts by name; ``flat`` has no template: its names are those of ``storage.file_names``."""
 
@@ -68,6 +69,8 @@ _PIECE: Final = re.compile(
 )
 _LONG_NUMBER: Final = re.compile(r"\d{4}")
 _UNSAFE: Final = re.compile(r'[%/\\<>:"|?*]')
+_WHOLE_NUMBER: Final = re.compile(r"\A\s*([+-]?\d+)\.0*\s*\Z")  # as some senders write an IS
+_RESERVED: Final = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d) *(?:\.|\Z)", re.IGNORECASE)
 _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
 
@@ -88,8 +91,9 @@ class Field(NamedTuple):
             return format(short_hash(value), self.spec)
         if self.kind is str:
             return format(value, self.spec)
+        first = value.partition("\\")[0]
         try:
-            return format(self.kind(value.partition("\\")[0]), self.spec)
+            return format(self.kind(first if self.kind is float else _WHOLE_NUMBER.sub(r"\1", first)), self.spec)
         except (ValueError, OverflowError):
             return self.default
 
@@ -98,7 +102,8 @@ class Layout:
     """A parsed template, made by ``parse_layout``.
 
     ``template``: its text. ``folder_tags``, ``name_tags``: the tags of the values in its folders and its file name.
-    ``tags``: both. ``distinct``: no two objects have the same path.
+    ``tags``: both. ``distinct``: no two objects have the same path, because the SOP instance UID is the only value in
+    one part of it: beside another value, which may end or begin like a UID, it would not be.
     """
 
     def __init__(self, template: str, parts: tuple[tuple[str | Field, ...], ...]) -> None:
@@ -108,7 +113,7 @@ class Layout:
         self.tags = frozenset(field.tag for field in fields)
         self.folder_tags = frozenset(p.tag for part in self._folders for p in part if isinstance(p, Field))
         self.name_tags = frozenset(p.tag for p in self._name if isinstance(p, Field))
-        self.distinct = any(f.tag == _SOP_INSTANCE_UID and not f.spec and not f.hashed for f in fields)
+        self.distinct = any(_is_uid_alone(part) for part in parts)
 
     def folder(self, values: Mapping[int, str]) -> str:
         """Return the folders of an object, each followed by ``/``.
@@ -143,12 +148,16 @@ def parse_layout(text: str) -> Layout | None:
     return layout
 
 
-def apart(path: str, sop_instance_uid: str) -> str:
-    """Return the path of an object whose own path another object has: with its UID before the extension."""
+def apart(path: str, sop_instance_uid: str, number: int = 1) -> str:
+    """Return the path of an object whose own path another object has: with its UID before the extension.
+
+    ``number``: of the alternative; from the second on, it follows the UID. Default: 1.
+    """
     folder, slash, name = path.rpartition("/")
     found = _EXTENSION.search(name)
     extension = found[0] if found else ""
-    return f"{folder}{slash}{_fitted(f'{name.removesuffix(extension)}.{_safe(sop_instance_uid)}{extension}')}"
+    mark = _safe(sop_instance_uid) + (f"_{number}" if number > 1 else "")
+    return f"{folder}{slash}{_fitted(f'{name.removesuffix(extension)}.{mark}{extension}')}"
 
 
 def short_hash(value: str) -> str:
@@ -158,13 +167,21 @@ def short_hash(value: str) -> str:
     return sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def _is_uid_alone(part: tuple[str | Field, ...]) -> bool:
+    """Return True if the SOP instance UID, as it is, is the only value in a part of a template."""
+    fields = [piece for piece in part if isinstance(piece, Field)]
+    return len(fields) == 1 and fields[0].tag == _SOP_INSTANCE_UID and not (fields[0].spec or fields[0].hashed)
+
+
 # -- from values to parts ----------------------------------------------------------------------------------------------
 
 
 def _part(pieces: tuple[str | Field, ...], values: Mapping[int, str]) -> str:
     text = "".join([p if isinstance(p, str) else _safe(p.text(values.get(p.tag))) for p in pieces]) or UNKNOWN
-    if text[0] == ".":
-        text = f"%2E{text[1:]}"
+    if text[0] == "." or _RESERVED.match(text):
+        text = f"{_escaped(text[0])}{text[1:]}"
+    if text[-1] in ". ":
+        text = f"{text[:-1]}{_escaped(text[-1])}"
     return _fitted(text) if len(text) > MAXIMUM_PART // 4 else text  # a character has up to 4 bytes
 
 
