@@ -44,8 +44,8 @@ MANUAL = """
 --no-host-check --durable --keys-only --accept-unknown --accept-nonstandard --allow-aet --require-called-aet --listen
 --max-associations --max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout
 --total-timeout --user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
---layout --report --events --failed --verify --retry --retry-pause --resume --list --jobs --slots --wait-for-archive --between --limit-rate
---dry-run --on-study --on-series --on-jobs --manifest
+--layout --report --events --failed --verify --retry --retry-pause --resume --list --jobs --slots --wait-for-archive
+--between --limit-rate --dry-run --on-study --on-series --on-jobs --manifest
 --query --format --count --resolve --only --exclude --max-studies --all
 """
 

@@ -8,6 +8,8 @@ import sqlite3
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -367,6 +369,17 @@ def test_flat_object_in_a_large_directory_is_found_under_any_prefix(
     assert {*opened.uids()} >= {f"1.{number}" for number in range(9)}
     assert opened.whole("1.99")
     opened.close()
+
+
+def test_several_threads_find_every_object_of_a_large_flat_directory(tmp_path: Path) -> None:
+    uids = [f"1.2.{number}" for number in range(1500)]
+    for number, uid in enumerate(uids):
+        put(tmp_path, f"{('CT', 'MR', 'OT', 'unknown')[number % 4]}.{uid}", an_object(uid))
+    absent = [f"1.3.{number}" for number in range(300)]
+    directory = open_index(str(tmp_path), None)
+    with closing(directory), ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(directory.whole, [*uids, *absent]))
+    assert found == [True] * len(uids) + [False] * len(absent)
 
 
 def test_unchanged_folders_are_not_listed_for_an_object_that_is_missing(
