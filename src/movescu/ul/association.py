@@ -54,7 +54,7 @@ from movescu.ul.state_table import ACTIONS, TRANSITIONS, Effect, Event, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Final
 
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1 << 20
@@ -74,6 +74,8 @@ _LONGEST_FIXED: Final = 1024  # bytes accepted of these but the first, whose fie
 _VERSION_1: Final = 0x0001
 _CONTROL_BITS: Final = 0x03  # of the message control header: command, last (PS3.8 E.2)
 _COMMAND: Final = 0x01
+_LAST: Final = 0x02
+_EMPTY: Final = 6  # length of a P-DATA-TF of one empty fragment, which says nothing unless it is the last one
 _PDV_DATA: Final = 12  # bytes of a P-DATA-TF before the data of its first presentation data value
 _P_DATA_STATES: Final = (State.STA6, State.STA7)
 
@@ -114,6 +116,7 @@ class Association:
         """Bytes of the longest P-DATA-TF that the peer accepts, without the header, as announced; 0 is unlimited."""
         self.oddities: dict[str, None] = {}
         """Violations of PS3.8 by the peer that were accepted, in words, in order; the caller may clear it."""
+        self.on_growth: Callable[[int], None] | None = None  # called with the new size of the receive buffer
         self._request: AssociateRQ | None = None
         self._accepted_length = maximum_length  # of a P-DATA-TF; grows when the peer first exceeds it
         pdus = 4 * (maximum_length + HEADER_LENGTH) + _COMMAND_SIZE
@@ -149,6 +152,8 @@ class Association:
         # Grown as bytes arrive, not by the length that a header claims: a false one costs the peer its bandwidth,
         # not this side its memory.
         size = max(self._wanted_size(), 2 * len(self._buffer) if self._end == len(self._buffer) else 0)
+        if self.on_growth is not None:
+            self.on_growth(size)
         buffer = bytearray(size)
         buffer[: self._end] = self._view[: self._end]
         self._buffer, self._view = buffer, memoryview(buffer)
@@ -196,7 +201,8 @@ class Association:
                     self._rest, self._rest_of = behind - end, (context_id, control & _CONTROL_BITS)
                     position = end
                 break
-            indications.append(Fragment(context_id, control & _CONTROL_BITS, view[position + _PDV_DATA : behind]))
+            if length > _EMPTY or control & _LAST:
+                indications.append(Fragment(context_id, control & _CONTROL_BITS, view[position + _PDV_DATA : behind]))
             position = behind
         self._start = position
 
@@ -401,7 +407,7 @@ class Association:
 
     def _indicate(self, pdu: PDU | None) -> None:
         if isinstance(pdu, PDataTF):  # DT-2, AR-6
-            self._indications += [Fragment(*_fields(value)) for value in pdu.values]
+            self._indications += [Fragment(*_fields(one)) for one in pdu.values if len(one.data) or one.control & _LAST]
         elif isinstance(pdu, AssociateAC | AssociateRJ):  # AE-3, AE-4
             self._indications.append(AssociateConfirmation(pdu))
             if isinstance(pdu, AssociateAC):
