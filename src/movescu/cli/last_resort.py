@@ -18,6 +18,7 @@ import threading
 from time import monotonic
 
 from movescu.cli.exit_codes import ExitCode
+from movescu.transport import network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class LastResort:
             os.close(self._write)
 
     def _watch(self) -> None:
-        poll = select.poll()
+        poll = network.poll()
         poll.register(self._read, select.POLLIN)
         while True:
             seconds = self._judge(monotonic())
@@ -129,7 +130,7 @@ def answer() -> None:
 
 def quieten() -> None:
     """Stop logging if standard error cannot take a line now: who wants to end does not wait for a reader."""
-    poll = select.poll()
+    poll = network.poll()
     poll.register(2, select.POLLOUT)
     if not poll.poll(0):
         if (logging := sys.modules.get("logging")) is not None:
