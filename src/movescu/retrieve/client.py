@@ -361,6 +361,7 @@ class Client:
             further=tuple(further),
             querying=querying,
             meanwhile=self._server.prepare,
+            on_connected=self._server.note_archive,
             observer=self._observers,
         )
 

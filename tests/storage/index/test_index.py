@@ -17,6 +17,7 @@ import pytest
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TransferSyntax
 from movescu.storage import files
+from movescu.storage.file_names import UNKNOWN_PREFIX
 from movescu.storage.index import flat as flat_index
 from movescu.storage.index import index, states
 from movescu.storage.index.database import FILE_NAME
@@ -220,6 +221,7 @@ KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
 from movescu.storage import files
+from movescu.storage.file_names import UNKNOWN_PREFIX
 from movescu.storage.index import flat as flat_index
 from movescu.storage.index import index, states
 from movescu.storage.layout.template import parse_layout
@@ -374,7 +376,7 @@ def test_flat_object_in_a_large_directory_is_found_under_any_prefix(
 def test_several_threads_find_every_object_of_a_large_flat_directory(tmp_path: Path) -> None:
     uids = [f"1.2.{number}" for number in range(1500)]
     for number, uid in enumerate(uids):
-        put(tmp_path, f"{('CT', 'MR', 'OT', 'unknown')[number % 4]}.{uid}", an_object(uid))
+        put(tmp_path, f"{('CT', 'MR', 'US', UNKNOWN_PREFIX)[number % 4]}.{uid}", an_object(uid))
     absent = [f"1.3.{number}" for number in range(300)]
     directory = open_index(str(tmp_path), None)
     with closing(directory), ThreadPoolExecutor(8) as pool:
