@@ -1,4 +1,4 @@
-"""The association with the archive: the requester's side of C-FIND and C-MOVE (PS3.4 C.4.1, C.4.2).
+"""The association with the archive: the requester's side of C-FIND, C-MOVE and C-GET (PS3.4 C.4.1 to C.4.3).
 
 Opens the association, sends one request after the other and waits for the responses within the limits of
 ``transport.deadlines``; another thread can cancel the request. The receiving side is in ``storage_server``; ``handle``
@@ -9,33 +9,40 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from functools import partial
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu._runtime.record import replace
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.status import SUCCESS, StatusClass
 from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
-from movescu.retrieve.config import MODELS
+from movescu.retrieve.association_request import (
+    MOST_STORAGE_CONTEXTS,
+    association_request,
+    query_request,
+    warn_of_missing,
+)
+from movescu.retrieve.config import GET_CLASSES, MODELS
+from movescu.retrieve.service_choice import ServiceChoice
 from movescu.retrieve.stragglers import shortest
 from movescu.transport import network
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline, Patience, Silence
 from movescu.transport.sockets import connect
-from movescu.ul.negotiation import not_granted, propose, retrieval_negotiation, user_information
-from movescu.ul.pdu import AssociateRQ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Final, Self
+    from typing import Final
 
     from movescu.dimse.exchange import Exchange
     from movescu.query.identifier import Identifier
+    from movescu.retrieve.association_request import StorageContext
     from movescu.retrieve.config import Config
     from movescu.retrieve.observer import Observer
     from movescu.services.find import FindResponse
     from movescu.services.move import MoveResponse, MoveSCU
+    from movescu.services.store import StorageSCP
     from movescu.transport.tls import TLS
     from movescu.ul.negotiation import Context
 
@@ -55,7 +62,8 @@ class ArchiveAssociation:
     storage association; an archive that is sending objects is not silent. ``message_ids``: for C-MOVE requests; shared
     by associations whose message IDs must differ. ``further``: abstract syntaxes to propose beside the model's own.
     ``meanwhile``: called after each C-MOVE request is sent, while the archive works on it. ``observer``: notified when
-    the association opens and ends. ``querying``: for C-FIND alone; C-MOVE is not proposed.
+    the association opens and ends. ``querying``: for C-FIND alone; nothing that retrieves is
+    proposed. ``service``: C-MOVE or C-GET. Default: as configured.
     """
 
     def __init__(  # noqa: PLR0913 - options of a retrieve, each with a default
@@ -70,7 +78,14 @@ class ArchiveAssociation:
         meanwhile: Callable[[], None] = lambda: None,
         observer: Observer | None = None,
         querying: bool = False,
+        service: ServiceChoice | None = None,
     ) -> None:
+        self.service = ServiceChoice(config) if service is None else service
+        """The service that retrieves."""
+        self.storage: tuple[StorageContext, ...] = ()
+        """Presentation contexts for the objects of C-GET, proposed by ``open``. Default: common ones."""
+        self.answered = False
+        """Whether the archive sent anything for the last C-GET request."""
         self._querying = querying
         self._config = config
         self._tls = tls
@@ -92,6 +107,7 @@ class ArchiveAssociation:
         """Whether a C-MOVE request is in progress."""
         self.cancel_sent = False
         """Whether C-CANCEL was sent for the current or last request."""
+        self._cancel_asked = False  # the same, but for ``Request.cancel_after``
 
     def close(self) -> None:
         """Abort the association, if open, and close the sockets of ``cancel``."""
@@ -122,7 +138,11 @@ class ArchiveAssociation:
 
     def _open(self) -> None:
         config = self._config
-        request = query_request(config) if self._querying else association_request(config, *self._further)
+        if self._querying:
+            request = query_request(config)
+        else:
+            classes, storage = self.service.classes(config.request.model), self._storage_contexts()
+            request = association_request(config, *self._further, retrieving=classes, storage=storage)
         _log.info(
             "requesting association with %s at %s port %d",
             config.archive.title,
@@ -141,25 +161,24 @@ class ArchiveAssociation:
             stack.pop_all()
         self._connection = connection = Connection.request(transport, request, seconds)
         self._local_address = connection.local_address
-        for what in not_granted(
-            request.user_information.extended_negotiations, connection.peer_information.extended_negotiations
-        ):
-            _log.warning("the archive does not grant %s", what)
-        identity, reply = config.request.user_identity, connection.peer_information
-        if identity is not None and identity.positive_response_requested and reply.user_identity_response is None:
-            _log.warning("the archive did not acknowledge the user identity: it may not support user identities")
+        warn_of_missing(request.user_information, connection.peer_information)
         if self._querying:
             if not connection.contexts:
                 raise NoPresentationContextError(
                     f"no acceptable presentation context: the archive does not offer C-FIND to {config.ae_title!r}",
                     hint="check the archive's configuration for this AE title, or try other transfer syntaxes (-xi)",
                 )
-        elif self.context(MODELS[config.request.model][1]) is None:
-            raise NoPresentationContextError(
-                "no acceptable presentation context: the archive does not offer C-MOVE in the "
-                f"{config.request.model} model to {config.ae_title!r}",
-                hint="try another model (-P, -S, -O) or other transfer syntaxes (-xi)",
-            )
+        else:
+            self.service.require(config, frozenset(one.abstract_syntax for one in connection.contexts.values()))
+
+    def _storage_contexts(self) -> tuple[StorageContext, ...]:
+        if not self.service.gets or self._config.receive is None:
+            return ()
+        if not self.storage:
+            from movescu.retrieve.storage_plan import filled  # late: needed for C-GET alone
+
+            self.storage = filled((), self._config.receive, MOST_STORAGE_CONTEXTS)
+        return self.storage
 
     def context(self, abstract_syntax: str) -> Context | None:
         """Return the accepted presentation context of an abstract syntax, None if there is none."""
@@ -211,7 +230,7 @@ class ArchiveAssociation:
         if (connection := self._connection) is not None:
             connection.interrupt("the client is closed")
 
-    # -- C-MOVE --------------------------------------------------------------------------------------------------------
+    # -- C-MOVE and C-GET ----------------------------------------------------------------------------------------------
 
     def move(
         self,
@@ -236,15 +255,43 @@ class ArchiveAssociation:
             read_pending=config.request.read_pending,
             priority=config.request.priority,
         )
-        data = identifier.encode(context.transfer_syntax)
-        self.moving, self.cancel_sent = True, False
-        try:
-            with self._ending_on_error(connection):
-                return self._exchange_responses(scu, connection, data, on_response, on_request)
-        finally:
-            self.moving = False
+        return self._carry_out(scu, connection, identifier.encode(context.transfer_syntax), on_response, on_request)
 
-    def _exchange_responses(
+    def get(
+        self,
+        identifier: Identifier,
+        scp_within: Callable[[Deadline], StorageSCP],
+        on_response: Callable[[MoveResponse], None] | None = None,
+        on_request: Callable[[int], None] | None = None,
+    ) -> MoveResponse:
+        """Send a C-GET request, store what arrives, and return its final response (PS3.7 9.1.3); see ``move``.
+
+        ``scp_within`` returns the SCP of the objects; it is called with the limit on the archive within a message.
+        """
+        from movescu.services.get import GetSCU  # late: not needed to connect
+
+        connection, context = self._ready(GET_CLASSES[self._config.request.model])
+        config, limits = self._config, self._config.timeouts
+        within = self._patience(
+            connection,
+            lambda: connection.last_activity,
+            silence=shortest(limits.store, limits.dimse),
+            silent_where="in the middle of an object",
+        )
+        scu = GetSCU(
+            self._exchange_on(connection),
+            context,
+            scp_within(within),
+            config.archive.title,
+            read_pending=config.request.read_pending,
+            priority=config.request.priority,
+        )
+        try:
+            return self._carry_out(scu, connection, identifier.encode(context.transfer_syntax), on_response, on_request)
+        finally:
+            self.answered = scu.answered
+
+    def _carry_out(
         self,
         scu: MoveSCU,
         connection: Connection,
@@ -252,20 +299,29 @@ class ArchiveAssociation:
         on_response: Callable[[MoveResponse], None] | None,
         on_request: Callable[[int], None] | None,
     ) -> MoveResponse:
-        uncounted = self._config.receive is None
-        patience = self._patience(connection, lambda: max(scu.progressed(uncounted=uncounted), self._moved()))
-        message_id = next(self._message_ids)
-        if on_request is not None:
-            on_request(message_id)
-        scu.request(identifier, patience, message_id)
-        self._meanwhile()
-        attendant = self._attendant(scu, connection, patience)
-        for number, response in enumerate(scu.responses(patience, attendant), start=1):
-            if on_response is not None:
-                on_response(response)
-            if number == self._config.request.cancel_after and response.status_class is StatusClass.PENDING:
-                self._cancel(scu, patience)
-        return response
+        self.moving, self.cancel_sent, self._cancel_asked = True, False, False
+        try:
+            with self._ending_on_error(connection):
+                uncounted = self._config.receive is None
+                patience = self._patience(
+                    connection,
+                    lambda: max(scu.progressed(uncounted=uncounted), self._moved()),
+                    silent_where=f"where a {scu.service} response is due",
+                )
+                message_id = next(self._message_ids)
+                if on_request is not None:
+                    on_request(message_id)
+                scu.request(identifier, patience, message_id)
+                self._meanwhile()
+                attend = partial(self._attend, scu, connection, patience)
+                for number, response in enumerate(scu.responses(patience, attend), start=1):
+                    if on_response is not None:
+                        on_response(response)
+                    if number == self._config.request.cancel_after and response.status_class is StatusClass.PENDING:
+                        self._cancel(scu, patience)
+                return response
+        finally:
+            self.moving = False
 
     def _cancel(self, scu: MoveSCU, patience: Patience) -> None:
         self.cancel_sent = True
@@ -277,27 +333,23 @@ class ArchiveAssociation:
         with contextlib.suppress(OSError):  # full: already woken; closed: nothing to wake
             self._wake.send(b"\0")
 
-    def _attendant(self, scu: MoveSCU, connection: Connection, patience: Patience) -> Callable[[], None]:
-        """Return a function that waits for the archive's next message, and sends C-CANCEL once if asked meanwhile."""
-        sent = False
-        awake = self._config.request.cancel_after > 0 or self._config.receive is None  # nothing to spare a thread
-
-        def attend() -> None:
-            nonlocal sent
-            while True:
-                if self.cancelled and not sent:
-                    sent = True
-                    self._cancel(scu, patience)
-                    patience.cancelled()
-                if not (connection.at_hand or self.cancelled or awake) and (seconds := scu.rest()):
-                    connection.rest(seconds, self._wakened.fileno())
-                if connection.readable(patience.remaining(), self._wakened.fileno()):
-                    return
-                with contextlib.suppress(BlockingIOError):
-                    self._wakened.recv(64)
-                patience.over()
-
-        return attend
+    def _attend(self, scu: MoveSCU, connection: Connection, patience: Patience) -> None:
+        """Wait for the archive's next message, and send C-CANCEL once if asked meanwhile."""
+        config = self._config
+        # Nothing to spare a thread: none stores, or this one does.
+        awake = config.request.cancel_after > 0 or not config.listens or self.service.gets
+        while True:
+            if self.cancelled and not self._cancel_asked:
+                self._cancel_asked = True
+                self._cancel(scu, patience)
+                patience.cancelled()
+            if not (connection.at_hand or self.cancelled or awake) and (seconds := scu.rest()):
+                connection.rest(seconds, self._wakened.fileno())
+            if connection.readable(patience.remaining(), self._wakened.fileno()):
+                return
+            with contextlib.suppress(BlockingIOError):
+                self._wakened.recv(64)
+            patience.over()
 
     def take_up(self, *, until: float | None, observer: Observer | None) -> None:
         """Reset the association for the next retrieve."""
@@ -373,14 +425,22 @@ class ArchiveAssociation:
             raise TimedOutError("timed out: the time for the whole retrieve is over")
         return left if seconds is None else min(seconds, left)
 
-    def _patience(self, connection: Connection, progressed: Callable[[], float]) -> Patience:
+    def _patience(
+        self,
+        connection: Connection,
+        progressed: Callable[[], float],
+        *,
+        silence: float | None = None,
+        silent_where: str = "where a C-FIND response is due",
+    ) -> Patience:
         config = self._config
         return Patience(
-            silence=config.timeouts.dimse,
+            silence=config.timeouts.dimse if silence is None else silence,
             stall=config.timeouts.stall,
             until=self._until,
             moved=lambda: max(connection.last_activity, self._moved()),
             progressed=progressed,
+            silent_where=silent_where,
         )
 
 
@@ -388,57 +448,3 @@ def release_quietly(association: ArchiveAssociation) -> None:
     """Release an association whose work is done: a missing confirmation changes nothing."""
     with contextlib.suppress(PeerError):
         association.release()
-
-
-class MessageIDs:
-    """Message IDs for several threads: 1 to 65535, then from 1 again (PS3.7 9.1.4.1.1)."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._lock = clock.Lock()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> int:
-        with self._lock:
-            self._number = self._number % 0xFFFF + 1
-            return self._number
-
-
-def association_request(config: Config, *further: str) -> AssociateRQ:
-    """Return the A-ASSOCIATE-RQ of a retrieve; ``further``: abstract syntaxes to propose beside the model's own."""
-    model = MODELS[config.request.model]
-    others = (uid for uid in further if uid not in model)
-    return AssociateRQ(
-        called_ae_title=config.archive.title,
-        calling_ae_title=config.ae_title,
-        contexts=propose((*model, *others), config.request.transfer_syntaxes),
-        user_information=replace(
-            user_information(config.request.maximum_length),
-            extended_negotiations=retrieval_negotiation(
-                model[1], relational=config.request.relational, enhanced_conversion=config.request.enhanced_conversion
-            ),
-            user_identity=config.request.user_identity,
-        ),
-    )
-
-
-def query_request(config: Config) -> AssociateRQ:
-    """Return the A-ASSOCIATE-RQ of a query: the C-FIND classes of all models."""
-    classes = tuple(find for find, _ in MODELS.values())
-    relational = config.request.relational
-    return AssociateRQ(
-        called_ae_title=config.archive.title,
-        calling_ae_title=config.ae_title,
-        contexts=propose(classes, config.request.transfer_syntaxes),
-        user_information=replace(
-            user_information(config.request.maximum_length),
-            extended_negotiations=tuple(
-                one
-                for uid in classes
-                for one in retrieval_negotiation(uid, relational=relational, enhanced_conversion=False)
-            ),
-            user_identity=config.request.user_identity,
-        ),
-    )

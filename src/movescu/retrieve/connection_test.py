@@ -28,7 +28,7 @@ from movescu.errors import (
     StoreError,
 )
 from movescu.query.identifier import make_identifier
-from movescu.retrieve.association import association_request
+from movescu.retrieve.association_request import association_request
 from movescu.retrieve.client import Client
 from movescu.retrieve.config import MODELS
 from movescu.services.echo import EchoSCU

@@ -89,7 +89,7 @@ class ResponseLog(Observer):
         self._last: MoveResponse | None = None
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Log a C-MOVE response."""
+        """Log a response."""
         self._last = response
         log_response(response)
 
@@ -105,11 +105,14 @@ class ResponseLog(Observer):
 
 
 def log_response(response: MoveResponse) -> None:
-    """Log a C-MOVE response."""
+    """Log a C-MOVE or C-GET response."""
     if response.status_class is StatusClass.PENDING:
-        _log.info("received C-MOVE response: %s remaining, %s", _count(response.remaining), _counts(response))
+        _log.info(
+            "received %s response: %s remaining, %s",
+            *(response.service, _count(response.remaining), _counts(response)),
+        )
     else:
-        _log.info("received final C-MOVE response (%s)", response.status_name)
+        _log.info("received final %s response (%s)", response.service, response.status_name)
 
 
 def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client) -> None:
@@ -125,12 +128,16 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
         if response.failed:
             _log.error("incomplete: the archive reports success but counts %s as failed", _objects(response.failed))
         return
-    text = "C-MOVE ended with status 0x%04x (%s): %s"
-    _log.warning(text, response.status, response.status_name, _counts(response))
+    text = "%s ended with status 0x%04x (%s): %s"
+    _log.warning(text, response.service, response.status, response.status_name, _counts(response))
     _report_details(response)
     if response.status == MOVE_DESTINATION_UNKNOWN:
         _explain_destination("does not know", client)
-    elif response.status in _NOT_REACHED and not response.completed and not client.server.tally.arrived:
+    elif (
+        response.status in _NOT_REACHED
+        and not (response.completed or client.server.tally.arrived)
+        and not client.service.gets
+    ):
         nothing = "" if response.failed else "may have nothing for these keys, or "
         _explain_destination(f"{nothing}may not know, or not reach,", client)
     elif response.status == DATA_SET_DOES_NOT_MATCH:
@@ -178,9 +185,14 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client) -> None:
         for response in state.responses if not result.complete else ():  # else a later list disproved them
             _report_response(response, retrieve, client)
         if state.error is not None:
-            complain("association lost before the final C-MOVE response", state.error, ExitCode.ASSOCIATION_LOST)
-            if isinstance(state.error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
-                _explain_destination("may not know", client)  # as Orthanc does with an unknown calling title
+            what = f"association lost before the final {client.service.name} response"
+            complain(what, state.error, ExitCode.ASSOCIATION_LOST)
+            aborted = isinstance(state.error, errors.AssociationAbortedError)
+            if aborted and not (state.responses or result.arrived):  # as Orthanc does with an unknown calling title
+                if client.service.gets:
+                    _log.warning("%s may not permit C-GET to %s", client.config.archive.title, client.config.ae_title)
+                else:
+                    _explain_destination("may not know", client)
     _report_result(result, client.config)
 
 
