@@ -1,8 +1,10 @@
 """The connection test: each step of a retrieve in turn, without retrieving anything.
 
 ``check`` proceeds from the archive's host name to its C-MOVE presentation context, then to our own port and directory,
-and last requests a study that cannot exist: an archive that checks the destination first answers A801 if it does not
-know it (PS3.4 table C.4-2). Nothing is left behind. After a failed step, the steps that do not need it are still taken.
+and then requests a study that cannot exist: an archive that checks the destination first answers A801 if it does not
+know it (PS3.4 table C.4-2). Last, it requests one by C-GET, over an association of its own, as some archives end that
+where C-GET is not permitted. What the configured service does not need is no failure. Nothing is left behind. After a
+failed step, the steps that do not need it are still taken.
 The caller shows the steps and maps failures to exit codes.
 """
 
@@ -12,14 +14,17 @@ import contextlib
 import uuid
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime.record import replace
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.exchange import Exchange
 from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, SUCCESS
 from movescu.errors import (
     AssociationAbortedError,
     ConnectError,
+    ConnectionLostError,
     DestinationUnknownError,
     DirectoryNotWritableError,
     MovescuError,
@@ -28,9 +33,12 @@ from movescu.errors import (
     StoreError,
 )
 from movescu.query.identifier import make_identifier
+from movescu.retrieve.association import release_quietly
 from movescu.retrieve.association_request import association_request
 from movescu.retrieve.client import Client
-from movescu.retrieve.config import MODELS
+from movescu.retrieve.config import MODELS, Receive, RetrieveBy
+from movescu.retrieve.requests import NOT_SERVED
+from movescu.retrieve.tally import Round
 from movescu.services.echo import EchoSCU
 from movescu.services.move import MoveSCU
 from movescu.storage import files
@@ -44,6 +52,7 @@ from movescu.transport.sockets import connect, own_addresses, resolve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from movescu.query.identifier import Identifier
     from movescu.retrieve.config import Config
     from movescu.services.move import MoveResponse
     from movescu.transport.sockets import Transport
@@ -114,6 +123,8 @@ class _Way:
         self._transport: Transport | None = None
         self._connection: Connection | None = None
         self._own = ""  # our entry in the archive's configuration
+        self._moves = True
+        """Whether no step of C-MOVE has failed."""
 
     # -- to the archive ------------------------------------------------------------------------------------------------
 
@@ -188,6 +199,19 @@ class _Way:
         return StepResult.OK, "the archive answers", ""
 
     def find_move_context(self) -> _Found:
+        return self._unless_get(self._find_move_context)
+
+    def _unless_get(self, take: Callable[[], _Found]) -> _Found:
+        """Take a step of C-MOVE; its failure is none where C-GET may retrieve."""
+        try:
+            return take()
+        except PeerError as error:
+            self._moves = False
+            if self._config.retrieve_by is RetrieveBy.MOVE:
+                raise
+            return StepResult.SKIPPED, f"{error}; C-GET does not need it", ""
+
+    def _find_move_context(self) -> _Found:
         config = self._config
         context = self._context(MODELS[config.request.model][1])
         if context is not None:
@@ -207,6 +231,8 @@ class _Way:
         """Open the port until the end of the test; objects are discarded."""
         own, config = self._config.receive, self._config
         title = config.move_destination
+        if own is not None and own.port is None:
+            return StepResult.SKIPPED, "C-GET needs no port", ""
         if own is None:
             third = f"the objects go to {title}" + (", our own title" if title == config.ae_title else "")
             return StepResult.SKIPPED, f"nothing is received here without --port: {third}", ""
@@ -239,6 +265,11 @@ class _Way:
     # -- the move destination ------------------------------------------------------------------------------------------
 
     def ask(self) -> _Found:
+        if self._context(MODELS[self._config.request.model][1]) is None:
+            return StepResult.SKIPPED, "not possible without: C-MOVE context", ""
+        return self._unless_get(self._ask)
+
+    def _ask(self) -> _Found:
         """Request a non-existent study, for our destination and then for a non-existent one.
 
         Many archives look for the study first and give both the same answer.
@@ -266,21 +297,47 @@ class _Way:
         )
 
     def _ask_for_nothing(self, destination: str) -> MoveResponse:
-        config = self._config
-        context = self._context(MODELS[config.request.model][1])
+        context = self._context(MODELS[self._config.request.model][1])
         assert context is not None  # needed by this step
-        keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID=2.25.{uuid.uuid4().int}"]
-        if config.request.model != "STUDY":
-            keys.append("PatientID=MOVESCU-CHECK")
         silence = self._silence("the answer to C-MOVE")
         scu = MoveSCU(self._exchange, context, destination)
-        scu.request(make_identifier(keys).encode(context.transfer_syntax), silence)
+        scu.request(_nothing(self._config).encode(context.transfer_syntax), silence)
         try:
             *_, response = scu.responses(silence)
         except PeerError:
             self._connection = None  # it has ended, or is out of step: nothing is left to release
             raise
         return response
+
+    def get(self) -> _Found:
+        """Request a non-existent study by C-GET."""
+        by = self._config.retrieve_by
+        try:
+            response = self._get_nothing()
+        except PeerError as error:
+            if by is RetrieveBy.GET or (by is RetrieveBy.AUTO and not self._moves):
+                raise
+            return StepResult.SKIPPED, f"{error}; C-MOVE does not need it", ""
+        advice = "" if by is not RetrieveBy.MOVE else "--retrieve get needs no port, and no entry in the archive for it"
+        return StepResult.OK, f"{self._config.archive.title} answers C-GET with {_answer(response)}", advice
+
+    def _get_nothing(self) -> MoveResponse:
+        config = self._config
+        receive = config.receive or Receive(None)
+        config = replace(config, retrieve_by=RetrieveBy.GET, receive=replace(receive, port=None))
+        with Client.configured(config, StorageOptions(ignore=True)) as client:
+            association = client.association()
+            with contextlib.closing(association):
+                association.open()
+                try:
+                    return _served(association.get(_nothing(config), partial(client.server.scp_of, Round())))
+                except (AssociationAbortedError, ConnectionLostError) as error:
+                    raise NoPresentationContextError(
+                        f"{config.archive.title} may not permit C-GET to {config.ae_title}: {error}",
+                        hint=f"permit C-GET to {config.ae_title} in the archive's configuration",
+                    ) from error
+                finally:
+                    release_quietly(association)
 
     # -- common to several steps ---------------------------------------------------------------------------------------
 
@@ -296,6 +353,21 @@ class _Way:
 
     def _silence(self, what: str) -> Silence:
         return Silence(self._config.timeouts.dimse or _PATIENCE, f"waiting for {what}")
+
+
+def _nothing(config: Config) -> Identifier:
+    """Return a request for a study that cannot exist."""
+    keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID=2.25.{uuid.uuid4().int}"]
+    if config.request.model != "STUDY":
+        keys.append("PatientID=MOVESCU-CHECK")
+    return make_identifier(keys)
+
+
+def _served(response: MoveResponse) -> MoveResponse:
+    """Return the response to C-GET. Raise ``NoPresentationContextError`` if the archive does not serve it."""
+    if response.status in NOT_SERVED:
+        raise NoPresentationContextError(f"the archive answers C-GET with {_answer(response)}")
+    return response
 
 
 def _answer(response: MoveResponse) -> str:
@@ -317,5 +389,6 @@ _STEPS: Final[tuple[tuple[str, Callable[[_Way], _Found], tuple[str, ...]], ...]]
     ("own port", _Way.listen, ("TLS setup",)),
     ("output directory", _Way.write, ()),
     ("move destination", _Way.ask, ("C-MOVE context",)),
+    ("C-GET", _Way.get, ("association",)),
 )
 """The steps in order: name, method, and the steps that it needs. The first is left out without TLS."""

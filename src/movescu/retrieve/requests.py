@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.retrieve")
 
-_NOT_SERVED: Final = frozenset((0x0122, 0x0211))
+NOT_SERVED: Final = frozenset((0x0122, 0x0211))
 """Final statuses of an archive without C-GET: SOP class not supported, unrecognized operation (PS3.7 annex C)."""
 _ENDED: Final = (AssociationAbortedError, AssociationReleasedError, ConnectionLostError)
 _SUB_OPERATIONS_FAILED: Final = frozenset((SUCCESS, SUB_OPERATIONS_WITH_FAILURES, OUT_OF_RESOURCES_SUB_OPERATIONS))
@@ -95,7 +95,7 @@ class Requests:
                 raise
             why = f"the archive ended the association without an answer to C-GET: {error}"
         else:
-            if response.status not in _NOT_SERVED or not service.may_fall_back:
+            if response.status not in NOT_SERVED or not service.may_fall_back:
                 return response
             why = f"the archive answers C-GET with status 0x{response.status:04x} ({response.status_name})"
         one.message_ids.intersection_update(earlier)
