@@ -17,7 +17,6 @@ from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
 from movescu.retrieve.association import ArchiveAssociation, release_quietly
 from movescu.retrieve.association_request import MessageIDs
-from movescu.retrieve.client_config import config_of
 from movescu.retrieve.config import AE, Config, Receive, Request, RetrieveBy, Retry, Timeouts, make_tls
 from movescu.retrieve.destinations import Destinations
 from movescu.retrieve.handle import Retrieve, settle
@@ -79,7 +78,8 @@ class Client:
         on_event: EventSink | None = None,
         retrieve: str = RetrieveBy.MOVE,
     ) -> None:
-        from movescu.storage.sinks import storage_options  # late: needed by programs alone
+        from movescu.retrieve.client_config import config_of  # late: needed by programs alone
+        from movescu.storage.sinks import storage_options
 
         self._given_model = None if request is None else request.model
         config = config_of(
