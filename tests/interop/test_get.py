@@ -174,6 +174,17 @@ def test_ten_classes_with_private_ones_arrive_if_unknown_ones_are_accepted(tmp_p
         assert len(by_get) == len(made) == 10
 
 
+def test_archive_that_tells_no_classes_is_offered_all_in_turn(tmp_path: Path) -> None:
+    """Dcmqrscp answers neither SOP Classes in Study nor SOP Class UID nor Modality."""
+    rare = "1.2.840.10008.5.1.4.1.1.481.9"
+    made = corpus.make_objects(tmp_path, {"1.2.840.10008.5.1.4.1.1.2": "CT", rare: "RTRECORD"})
+    got, _ = folders(tmp_path)
+    with peers.dcmqrscp() as archive:
+        archive.load(corpus.paths(made))
+        outcome = Shelf(archive, made, 0).get("-v", "-S", *keys(made[0], "-S", "STUDY"), folder=got)
+    assert set(outcome.files) == names(made)
+
+
 def test_compressed_objects_arrive_as_they_are_if_all_syntaxes_are_accepted(tmp_path: Path) -> None:
     """Orthanc takes one transfer syntax for each context, so each compressed one needs its own."""
     compressed = [one for one in corpus.bundled() if one.is_compressed]

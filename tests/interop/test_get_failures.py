@@ -163,6 +163,37 @@ def test_killed_and_resumed_it_ends_with_the_same_files(place: Place, moment: in
     assert len(whole) == OBJECTS
 
 
+RARE = "1.2.840.10008.5.1.4.1.1.601.1"
+"""A storage class that is not among those of the first association."""
+
+
+def test_objects_of_rare_classes_are_requested_again_with_contexts_for_them(tmp_path: Path) -> None:
+    source, folder = tmp_path / "archive", tmp_path / "received"
+    source.mkdir()
+    folder.mkdir()
+    made = corpus.make_objects(source, {"1.2.840.10008.5.1.4.1.1.2": "CT", RARE: "OT"})
+    with Archive(source) as archive:
+        place = Place(archive, made, folder, 0)
+        outcome = place.run("-v", "--report", tmp_path / "report.json")
+    assert len(outcome.files) == 2
+    assert outcome.log.count("C-GET request sent") == 2
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["outcome"], report["stored"], report["associations"]["archive"]) == ("complete", 2, 2)
+
+
+def test_what_fails_for_another_reason_stays_a_failure_over_the_rounds(tmp_path: Path) -> None:
+    source, folder = tmp_path / "archive", tmp_path / "received"
+    source.mkdir()
+    folder.mkdir()
+    made = corpus.make_objects(
+        source, {"1.2.840.10008.5.1.4.1.1.2": "CT", "1.2.840.10008.5.1.4.1.1.4": "MR", RARE: "OT"}
+    )
+    with Archive(source, faults=Faults(fail_every=2)) as archive:
+        outcome = Place(archive, made, folder, 0).run(code=68)
+    assert len(outcome.files) == 2
+    assert outcome.log.count("not delivered: SOP instance") == 1
+
+
 FALLS_BACK = {
     "the context is rejected": Faults(accept_no_get=True),
     "SOP class not supported": Faults(get_status=0x0122),
