@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.cli.options.table import OPTIONS
 from movescu.dictionary.uids import TRANSFER_SYNTAXES, TransferSyntax, storage_classes, uid_name
-from movescu.retrieve.config import MODELS
+from movescu.retrieve.config import GET_CLASSES, MODELS
 from movescu.ul.pdu import REJECT_REASONS, REJECT_RESULTS, REJECT_SOURCES
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def tables() -> dict[str, str]:
     return {
         "storage classes": _table(("SOP class", "UID", "SCU", "SCP"), _storage_rows()),
         "move classes": _table(("SOP class", "UID", "SCU", "SCP", "option"), _move_rows()),
+        "get classes": _table(("SOP class", "UID", "SCU", "SCP", "option"), _get_rows()),
         "transfer syntaxes": _table(("transfer syntax", "UID", "accepted with"), _syntax_rows()),
         "preferences": _table(("option", "transfer syntaxes, in order of preference"), _preference_rows("preferred")),
         "proposals": _table(("option", "transfer syntaxes, in the order proposed"), _preference_rows("proposed")),
@@ -67,6 +68,12 @@ def _storage_rows() -> Iterator[tuple[str, ...]]:
 def _move_rows() -> Iterator[tuple[str, ...]]:
     short = {option.value: option.short for option in OPTIONS if option.field == "model"}
     for model, (_, uid) in MODELS.items():
+        yield uid_name(uid), uid, "yes", "no", f"`{short[model]}`"
+
+
+def _get_rows() -> Iterator[tuple[str, ...]]:
+    short = {option.value: option.short for option in OPTIONS if option.field == "model"}
+    for model, uid in GET_CLASSES.items():
         yield uid_name(uid), uid, "yes", "no", f"`{short[model]}`"
 
 

@@ -75,7 +75,10 @@ class ObjectEvent(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseEvent(_Event):
-    """A C-MOVE response arrived; counts that the archive left out are None (PS3.7 table 9.1-4)."""
+    """A C-MOVE or C-GET response arrived; counts that the archive left out are None (PS3.7 tables 9.1-4, 9.1-3).
+
+    ``service``: ``C-GET`` for a response to that. Default: empty, C-MOVE.
+    """
 
     message_id: int
     status: int
@@ -87,6 +90,14 @@ class ResponseEvent(_Event):
     failed_sop_instance_uids: tuple[str, ...] = ()
     seconds: float = 0.0
     """Seconds since the request."""
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackEvent(_Event):
+    """C-MOVE replaces C-GET for the rest of the run, for a ``reason``."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +119,8 @@ class EndEvent(_Event):
 
     ``outcome``: complete, not found, incomplete, failed or cancelled. ``verified``: the objects were compared with the
     archive's list; only then are missing and extra objects named. ``size``: bytes. ``columns``: cells of the entry that
-    are not keys, by heading. ``same_as``: number of the equal entry that was requested instead.
+    are not keys, by heading. ``same_as``: number of the equal entry that was requested instead. ``fallback``: why
+    C-MOVE replaced C-GET. Default: empty, it did not.
     """
 
     outcome: str
@@ -126,6 +138,7 @@ class EndEvent(_Event):
     exit_code: int | None = None
     columns: Mapping[str, str] | None = None
     same_as: int | None = None
+    fallback: str = ""
 
 
 class EntryState(StrEnum):
@@ -185,13 +198,14 @@ class EntryEvent(_Event):
         return ", ".join(self.keys)
 
 
-Event: TypeAlias = AssociationEvent | ObjectEvent | ResponseEvent | RetryEvent | EntryEvent | EndEvent
+Event: TypeAlias = AssociationEvent | ObjectEvent | ResponseEvent | FallbackEvent | RetryEvent | EntryEvent | EndEvent
 EventSink: TypeAlias = "Callable[[Event], None]"
 
 _NAMES: Final = {
     AssociationEvent: "association",
     ObjectEvent: "object",
     ResponseEvent: "response",
+    FallbackEvent: "fallback",
     RetryEvent: "retry",
     EntryEvent: "entry",
     EndEvent: "end",

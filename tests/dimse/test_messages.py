@@ -268,7 +268,7 @@ def test_uid_of_nothing_but_padding_is_refused() -> None:
     assert "affected_sop_class_uid" in refused(command("0000 0200 02000000 0000", code(0x0030), MESSAGE_ID, WITHOUT))
 
 
-@pytest.mark.parametrize("number", [0x0000, 0x0010, 0x0100, 0x0140, 0xFFFF])
+@pytest.mark.parametrize("number", [0x0000, 0x0011, 0x0100, 0x0140, 0xFFFF])
 def test_unknown_command_is_refused_with_its_number(number: int) -> None:
     assert f"{number:04X}H" in refused(command(CLASS_UID, code(number), MESSAGE_ID, WITHOUT))
 

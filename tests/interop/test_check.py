@@ -34,6 +34,7 @@ STEPS = [
     "own port",
     "output directory",
     "move destination",
+    "C-GET",
 ]
 TRIAL = ["query", "callback", "object", "final response"]
 
@@ -98,6 +99,38 @@ def test_without_a_port_nothing_here_is_checked(archive: Archive, tmp_path: Path
     assert steps["own port"] == ("skipped", "nothing is received here without --port: the objects go to ME", "")
     assert steps["output directory"].result == "skipped"
     assert steps["move destination"].result == "ok"
+
+
+# -- C-GET -----------------------------------------------------------------------------------------------------------
+
+
+def test_get_needs_neither_port_nor_move(archive: Archive, tmp_path: Path) -> None:
+    steps = check(tmp_path, "--retrieve", "get", "-aec", archive.ae_title, archive.host, archive.port)
+    assert steps["own port"] == ("skipped", "C-GET needs no port", "")
+    assert steps["output directory"].result == "ok"
+    assert steps["C-GET"].result == "ok"
+    assert "does not know MOVESCU" in steps["move destination"].text
+    assert steps["move destination"].result == "skipped"
+
+
+@pytest.mark.parametrize("faults", [Faults(accept_no_get=True), Faults(get_status=0x0122)])
+def test_archive_without_get_fails_the_check_of_get_alone(tmp_path: Path, faults: Faults) -> None:
+    port = peers.free_port()
+    with Archive(destinations={"ME": (peers.HOST, port)}, faults=faults) as archive:
+        to = ("-aet", "ME", "-aec", archive.ae_title, archive.host, archive.port)
+        by_move = check(tmp_path, "+P", port, *to)
+        by_auto = check(tmp_path, "--retrieve", "auto", "+P", port, *to)
+        by_get = check(tmp_path, "--retrieve", "get", *to, code=66)
+    assert [steps["C-GET"].result for steps in (by_move, by_auto, by_get)] == ["skipped", "skipped", "failed"]
+
+
+def test_orthanc_says_whether_it_permits_get(tmp_path: Path) -> None:
+    with peers.orthanc() as peer:
+        refused = check(tmp_path, "--retrieve", "get", "-aec", peer.aet, *peer.address, code=66)
+    with peers.orthanc(overrides={"DicomAlwaysAllowGet": True}) as peer:
+        permitted = check(tmp_path, "--retrieve", "get", "-aec", peer.aet, *peer.address)
+    assert "ORTHANC may not permit C-GET to MOVESCU" in refused["C-GET"].text
+    assert permitted["C-GET"].result == "ok"
 
 
 # -- real archives ---------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ from movescu.dimse.messages import (
     CCancelRQ,
     CFindRQ,
     CFindRSP,
+    CGetRQ,
+    CGetRSP,
     CMoveRQ,
     CMoveRSP,
     CStoreRQ,
@@ -70,6 +72,7 @@ class Session:
         self._message_id = 0
         self._context_id = 0
         self._move_class = ""
+        self._response: type[CMoveRSP | CGetRSP] = CMoveRSP
         self.identifier = b""
         """The data set of the C-MOVE request last read."""
 
@@ -110,6 +113,20 @@ class Session:
         self._move_class = message.affected_sop_class_uid
         self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
         return message
+
+    def expect_get(self) -> CGetRQ:
+        """Wait for a C-GET request, with its identifier; ``sender`` sends over its association."""
+        context_id, message = self._receive()
+        assert isinstance(message, CGetRQ), message
+        self._context_id, self._message_id = context_id, message.message_id
+        self._move_class, self._response = message.affected_sop_class_uid, CGetRSP
+        self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
+        return message
+
+    @property
+    def sender(self) -> Sender:
+        """A storage client over this association, for C-GET."""
+        return Sender(self.connection)
 
     def serve_finds(self, listed: Sequence[Instance], counts: Mapping[str, int] | None = None) -> CMoveRQ | None:
         """Answer C-FIND requests about objects until the C-MOVE request, or until the release, which is confirmed.
@@ -174,7 +191,7 @@ class Session:
 
         ``announce_data_set``: say that a data set follows, and send none.
         """
-        message = CMoveRSP(
+        message = self._response(
             self._message_id if message_id is None else message_id,
             status,
             self._move_class,

@@ -26,6 +26,9 @@ STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
 PATIENT_STUDY_ONLY_FIND: Final = "1.2.840.10008.5.1.4.1.2.3.1"
 PATIENT_STUDY_ONLY_MOVE: Final = "1.2.840.10008.5.1.4.1.2.3.2"
+PATIENT_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.1.3"
+STUDY_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
+PATIENT_STUDY_ONLY_GET: Final = "1.2.840.10008.5.1.4.1.2.3.3"
 
 MAXIMUM_UID_LENGTH: Final = 64
 """Characters of a UID (PS3.5 9.1)."""
@@ -178,4 +181,7 @@ _NAMES: Final = {
     STUDY_ROOT_MOVE: "StudyRootQueryRetrieveInformationModelMove",
     PATIENT_STUDY_ONLY_FIND: "PatientStudyOnlyQueryRetrieveInformationModelFind",
     PATIENT_STUDY_ONLY_MOVE: "PatientStudyOnlyQueryRetrieveInformationModelMove",
+    PATIENT_ROOT_GET: "PatientRootQueryRetrieveInformationModelGet",
+    STUDY_ROOT_GET: "StudyRootQueryRetrieveInformationModelGet",
+    PATIENT_STUDY_ONLY_GET: "PatientStudyOnlyQueryRetrieveInformationModelGet",
 }

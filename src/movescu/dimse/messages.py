@@ -1,6 +1,6 @@
 """DIMSE messages and the command set that carries them: PS3.7 sections 6.3, 9.3 and annex E.
 
-One class per message of C-ECHO, C-FIND, C-STORE, C-MOVE and C-CANCEL. A command set is always implicit VR little
+One class per message of C-ECHO, C-FIND, C-STORE, C-GET, C-MOVE and C-CANCEL. A command set is always implicit VR little
 endian (PS3.7 6.3.1). ``_FIELDS`` pairs each attribute with its element; the elements of an attribute that is not in
 ``_OPTIONAL`` are required. ``exchange`` sends messages as fragments, and assembles them.
 """
@@ -122,6 +122,34 @@ class CStoreRSP(Struct):
     command_data_set_type: int = NO_DATA_SET
 
 
+class CGetRQ(Struct):
+    """C-GET-RQ (PS3.7 9.3.3.1)."""
+
+    command_field: ClassVar[int] = 0x0010
+    name: ClassVar[str] = "C-GET-RQ"
+    affected_sop_class_uid: str
+    message_id: int
+    priority: int = PRIORITY_MEDIUM
+    command_data_set_type: int = DATA_SET_PRESENT
+
+
+class CGetRSP(Struct):
+    """C-GET-RSP (PS3.7 9.3.3.2); a count of sub-operations is None if the archive left it out."""
+
+    command_field: ClassVar[int] = 0x8010
+    name: ClassVar[str] = "C-GET-RSP"
+    message_id_being_responded_to: int
+    status: int
+    affected_sop_class_uid: str | None = None
+    remaining: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    warning: int | None = None
+    offending_elements: tuple[int, ...] = ()
+    error_comment: str | None = None
+    command_data_set_type: int = NO_DATA_SET
+
+
 class CMoveRQ(Struct):
     """C-MOVE-RQ (PS3.7 9.3.4.1)."""
 
@@ -152,7 +180,7 @@ class CMoveRSP(Struct):
 
 
 class CCancelRQ(Struct):
-    """C-CANCEL-RQ (PS3.7 9.3.2.3, 9.3.4.3)."""
+    """C-CANCEL-RQ (PS3.7 9.3.2.3, 9.3.3.3, 9.3.4.3)."""
 
     command_field: ClassVar[int] = 0x0FFF
     name: ClassVar[str] = "C-CANCEL-RQ"
@@ -160,11 +188,16 @@ class CCancelRQ(Struct):
     command_data_set_type: int = NO_DATA_SET
 
 
-Message: TypeAlias = CEchoRQ | CEchoRSP | CFindRQ | CFindRSP | CStoreRQ | CStoreRSP | CMoveRQ | CMoveRSP | CCancelRQ
+Message: TypeAlias = (
+    CEchoRQ | CEchoRSP | CFindRQ | CFindRSP | CStoreRQ | CStoreRSP | CGetRQ | CGetRSP | CMoveRQ | CMoveRSP | CCancelRQ
+)
 
 _MESSAGES: Final[dict[int, type[Message]]] = {
     message.command_field: message
-    for message in (CEchoRQ, CEchoRSP, CFindRQ, CFindRSP, CStoreRQ, CStoreRSP, CMoveRQ, CMoveRSP, CCancelRQ)
+    for message in (
+        *(CEchoRQ, CEchoRSP, CFindRQ, CFindRSP, CStoreRQ, CStoreRSP),
+        *(CGetRQ, CGetRSP, CMoveRQ, CMoveRSP, CCancelRQ),
+    )
 }
 
 

@@ -99,7 +99,7 @@ C_MOVE: Final = (
     (0xC000, 0xCFFF, "Failed: UnableToProcess"),
     *_GENERAL,
 )
-"""PS3.4 table C.4-2."""
+"""PS3.4 tables C.4-2 and C.4-3: C-GET has the same statuses, less A801."""
 
 C_FIND: Final = (
     (0xA700, 0xA700, "Refused: OutOfResources"),

@@ -29,6 +29,7 @@ from movescu.errors import (
 from movescu.retrieve.belonging import Belonging
 from movescu.retrieve.config import BATCH
 from movescu.retrieve.request_state import RequestState
+from movescu.retrieve.requests import Requests
 from movescu.retrieve.stragglers import Awaiting
 from movescu.retrieve.tally import Round, delivered_of, evidence_of, found_nothing
 
@@ -90,6 +91,7 @@ class AttemptLoop:
         self._retry = config.retry
         self._server = server
         self._association = association
+        self._requests = Requests(config, server, association)
         self._target = target
         self._observer = observer
         self._until = until
@@ -300,7 +302,7 @@ class AttemptLoop:
             if self._observer is not None:
                 self._observer.requested(self._row)
             try:
-                response = self._association.move(request, self._on_response(), one.message_ids.add)
+                response = self._requests.request(request, one, self._on_response())
             except PeerError as error:
                 state.error, one.unfinished = error, self._association.unfinished
                 return
@@ -329,7 +331,10 @@ class AttemptLoop:
 
         def evidence() -> Evidence:
             asked = self._over or one.cancel_sent
-            expected = awaiting.expected if listener is not None else 0
+            if self._requests.gets:
+                expected = sum(map(delivered_of, one.statements))
+            else:
+                expected = awaiting.expected if listener is not None else 0
             return evidence_of(one, expected=expected, cut_off=awaiting.cut_off, cancelled=asked)
 
         def complete() -> None:
@@ -341,7 +346,7 @@ class AttemptLoop:
 
         awaiting = Awaiting(self._config, one, self._until, alone=self._alone, closing=self._closing, complete=complete)
         listener = self._server.listener
-        if listener is not None:
+        if listener is not None and not self._requests.gets:  # the final response of C-GET follows all objects
             awaiting.wait(listener, cancelled=lambda: self._over)
             self.waited |= awaiting.waited
             if awaiting.elsewhere and any(map(delivered_of, one.responses)):

@@ -16,12 +16,13 @@ from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
 from movescu.retrieve.association import ArchiveAssociation
-from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title, make_tls
+from movescu.retrieve.config import AE, Config, Receive, Request, RetrieveBy, Retry, Timeouts, make_tls
 from movescu.retrieve.destinations import Destinations
 from movescu.retrieve.handle import Retrieve
 from movescu.retrieve.idle_associations import IdleAssociations, release_quietly
 from movescu.retrieve.message_ids import MessageIDs
 from movescu.retrieve.running import RunningRetrieves, settle
+from movescu.retrieve.service_choice import ServiceChoice
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
@@ -54,7 +55,9 @@ class Client:
     that the archive sends to. Default: our own. ``timeouts``, ``retry``, ``request``, ``selection``: see
     ``Timeouts``, ``Retry``, ``Request`` and ``Selection``. ``tls``: keys and certificates (PS3.15 annex B), an
     ``ssl.SSLContext`` for the archive, or a pair of that and one for senders. Default: None. ``on_event``: called with
-    each event of every retrieve, one call at a time, in the thread of the event. Default: None.
+    each event of every retrieve, one call at a time, in the thread of the event. Default: None. ``retrieve``: ``move``
+    (C-MOVE), ``get`` (C-GET; needs no port) or ``auto`` (C-GET where the archive accepts it, else C-MOVE with a port).
+    Default: ``move``.
 
     Raise ``UsageError`` for an unusable value. Entering opens the port, and raises ``ListenError``,
     ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` if that fails; without ``with`` the first retrieve does.
@@ -75,30 +78,23 @@ class Client:
         selection: Selection | None = None,
         tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None,
         on_event: EventSink | None = None,
+        retrieve: str = RetrieveBy.MOVE,
     ) -> None:
-        from movescu.storage.sinks import storage_options  # late: needed by programs alone
+        from movescu.retrieve.client_config import config_of  # late: needed by programs alone
+        from movescu.storage.sinks import storage_options
 
-        archive = AE.parse(ae) if isinstance(ae, str) else ae
-        check_title("ae_title", ae_title)
-        if destination is not None:
-            check_title("destination", destination)
-        for name, value, kind in (("timeouts", timeouts, Timeouts), ("retry", retry, Retry)):
-            if not isinstance(value, kind):
-                raise UsageError(f"{name} {value!r} is not a {kind.__name__}")
         self._given_model = None if request is None else request.model
-        receive = Receive(listen) if isinstance(listen, int) and not isinstance(listen, bool) else listen
-        if receive is not None and not isinstance(receive, Receive):
-            raise UsageError(f"listen {listen!r} is neither a port number nor a Receive")
-        config = Config(
-            archive=archive,
+        config = config_of(
+            ae,
             ae_title=ae_title,
+            listen=listen,
             destination=destination,
             timeouts=timeouts,
             retry=retry,
-            receive=receive,
-            request=Request(maximum_length=LONGEST_PDU, ip="auto") if request is None else request,
-            tls=tls,
+            request=request,
             selection=selection,
+            tls=tls,
+            retrieve=retrieve,
         )
         observers: tuple[Observer, ...] = ()
         if on_event is not None:
@@ -153,7 +149,9 @@ class Client:
         self._closing = closing
         self._indexed = indexed
         self._proved = proved or config.retry.verify
-        self._tls = make_tls(config.tls, accepting=config.receive is not None)
+        self.service = ServiceChoice(config, self._observers)
+        """The service that retrieves: C-MOVE or C-GET."""
+        self._tls = make_tls(config.tls, accepting=config.listens)
         watched = self._observers is not None and self._observers.watches
         self._server = StorageServer(
             config, tls=self._tls, observer=self._observers, side_by_side=watched or not closing
@@ -363,6 +361,7 @@ class Client:
             meanwhile=self._server.prepare,
             on_connected=self._server.note_archive,
             observer=self._observers,
+            service=self.service,
         )
 
     @property

@@ -8,13 +8,18 @@ command truncates titles and passes them on as DCMTK does, with unchecked values
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from movescu._runtime.record import Record
 from movescu.dictionary.uids import (
     PATIENT_ROOT_FIND,
+    PATIENT_ROOT_GET,
     PATIENT_ROOT_MOVE,
     PATIENT_STUDY_ONLY_FIND,
+    PATIENT_STUDY_ONLY_GET,
     PATIENT_STUDY_ONLY_MOVE,
     STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
     UNCOMPRESSED,
 )
@@ -37,6 +42,21 @@ MODELS: Final = {
     "PSONLY": (PATIENT_STUDY_ONLY_FIND, PATIENT_STUDY_ONLY_MOVE),
 }
 """FIND and MOVE SOP class of each information model (PS3.4 C.6)."""
+
+GET_CLASSES: Final = {"PATIENT": PATIENT_ROOT_GET, "STUDY": STUDY_ROOT_GET, "PSONLY": PATIENT_STUDY_ONLY_GET}
+"""GET SOP class of each information model."""
+
+
+class RetrieveBy(StrEnum):
+    """The service that retrieves."""
+
+    MOVE = "move"
+    """C-MOVE: the archive connects to a port."""
+    GET = "get"
+    """C-GET: the objects arrive over the association of the request."""
+    AUTO = "auto"
+    """C-GET where the archive accepts it, else C-MOVE."""
+
 
 LONGEST_PDU: Final = 131072
 """Bytes. Maximum Length we negotiate (PS3.8 D.1): the fastest; archives may send shorter PDUs."""
@@ -148,9 +168,10 @@ class Retry(Record):
 class Receive(Record):
     """Our own Storage SCP (PS3.4 annex B).
 
-    ``port``: 0 lets the system choose. ``address``: to listen on. Default: all. ``transfer_syntaxes``: to accept, the
-    preferred one first. Default: the uncompressed ones. ``accept_unknown``: accept storage classes missing from our
-    table. Default: False. ``calling_ae_titles``: of senders that may store. Default: any. ``require_called_ae_title``:
+    ``port``: 0 lets the system choose; None opens none, for C-GET. ``address``: to listen on. Default: all.
+    ``transfer_syntaxes``: to accept, the preferred one first. Default: the uncompressed ones. ``accept_unknown``:
+    accept storage classes missing from our table. Default: False. ``calling_ae_titles``: of senders that may store.
+    Default: any. ``require_called_ae_title``:
     reject senders that do not call the move destination's AE title. Default: False. ``access_rules``: apply hosts.allow
     and hosts.deny. Default: False. ``host_lookup``: look up host names for them. Default: True.
     ``accept_from``: hosts and networks that may connect, as names, addresses or ``192.168.1.0/24``. Default: any.
@@ -158,7 +179,7 @@ class Receive(Record):
     same time. Default: 64.
     """
 
-    port: int
+    port: int | None
     address: str = ""
     transfer_syntaxes: tuple[TransferSyntax, ...] = UNCOMPRESSED
     accept_unknown: bool = False
@@ -172,7 +193,8 @@ class Receive(Record):
 
     def check(self) -> None:
         """Raise ``UsageError`` for an invalid value."""
-        check_port("listen", self.port, lowest=0)
+        if self.port is not None:
+            check_port("listen", self.port, lowest=0)
         if not isinstance(self.maximum_associations, int) or self.maximum_associations < 1:
             raise UsageError(f"maximum_associations {self.maximum_associations!r} is not a number of associations")
 
@@ -209,7 +231,8 @@ class Config(Record):
     """The configuration of a retrieve.
 
     ``destination``: AE title that the archive sends to. Default: our own. ``selection``: what of the matches is
-    retrieved. Default: None, all of them, with the limits of ``Selection``.
+    retrieved. Default: None, all of them, with the limits of ``Selection``. ``retrieve_by``: the service that
+    retrieves. Default: C-MOVE.
     """
 
     archive: AE
@@ -221,6 +244,12 @@ class Config(Record):
     request: Request = Request()
     tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None
     selection: Selection | None = None
+    retrieve_by: RetrieveBy = RetrieveBy.MOVE
+
+    @property
+    def listens(self) -> bool:
+        """Whether objects are received on a port."""
+        return self.receive is not None and self.receive.port is not None
 
     @property
     def queries(self) -> bool:

@@ -1,10 +1,11 @@
 """The connection test: each step of a retrieve in turn, without storing anything.
 
 ``check`` proceeds from the archive's host name to its C-MOVE presentation context, then to our own port and directory,
-and last requests a study that cannot exist: an archive that checks the destination first answers A801 if it does not
-know it (PS3.4 table C.4-2). With keys, one object that they match is then received and discarded (``trial``). Nothing
-is left behind. After a failed step, the steps that do not need it are still taken. The caller shows the steps and maps
-failures to exit codes.
+and then requests a study that cannot exist: an archive that checks the destination first answers A801 if it does not
+know it (PS3.4 table C.4-2). The same is requested by C-GET, over an association of its own, as some archives end that
+where C-GET is not permitted. With keys, one object that they match is last received and discarded (``trial``). What the
+configured service does not need is no failure. Nothing is left behind. After a failed step, the steps that do not need
+it are still taken. The caller shows the steps and maps failures to exit codes.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from movescu.errors import (
     PeerError,
     StoreError,
 )
-from movescu.query.identifier import make_identifier
+from movescu.retrieve.association_request import association_request
 from movescu.retrieve.causes import advice_for
 from movescu.retrieve.client import Client
-from movescu.retrieve.config import MODELS
+from movescu.retrieve.config import MODELS, RetrieveBy
 from movescu.retrieve.foreign_port import explained
-from movescu.retrieve.proposals import association_request
+from movescu.retrieve.request_for_nothing import answer_text, get_nothing, request_for_nothing
 from movescu.retrieve.trial import Trial
 from movescu.services.echo import EchoSCU
 from movescu.services.move import MoveSCU
@@ -136,6 +137,8 @@ class _Way:
         self._transport: Transport | None = None
         self._connection: Connection | None = None
         self._own = ""  # our entry in the archive's configuration
+        self._moves = True
+        """Whether no step of C-MOVE has failed."""
 
     @property
     def is_associated(self) -> bool:
@@ -218,6 +221,19 @@ class _Way:
         return StepResult.OK, "the archive answers", ""
 
     def find_move_context(self) -> _Found:
+        return self._unless_get(self._find_move_context)
+
+    def _unless_get(self, take: Callable[[], _Found]) -> _Found:
+        """Take a step of C-MOVE; its failure is none where C-GET may retrieve."""
+        try:
+            return take()
+        except PeerError as error:
+            self._moves = False
+            if self._config.retrieve_by is RetrieveBy.MOVE:
+                raise
+            return StepResult.SKIPPED, f"{error}; C-GET does not need it", ""
+
+    def _find_move_context(self) -> _Found:
         config = self._config
         context = self._context(MODELS[config.request.model][1])
         if context is not None:
@@ -237,6 +253,8 @@ class _Way:
         """Open the port until the end of the test; objects are discarded."""
         own, config = self._config.receive, self._config
         title = config.move_destination
+        if own is not None and own.port is None:
+            return StepResult.SKIPPED, "C-GET needs no port", ""
         if own is None:
             third = f"the objects go to {title}" + (", our own title" if title == config.ae_title else "")
             return StepResult.SKIPPED, f"nothing is received here without --port: {third}", ""
@@ -269,6 +287,11 @@ class _Way:
     # -- the move destination ------------------------------------------------------------------------------------------
 
     def ask(self) -> _Found:
+        if self._context(MODELS[self._config.request.model][1]) is None:
+            return StepResult.SKIPPED, "not possible without: C-MOVE context", ""
+        return self._unless_get(self._ask)
+
+    def _ask(self) -> _Found:
         """Request a non-existent study, for our destination and then for a non-existent one.
 
         Many archives look for the study first and give both the same answer.
@@ -283,7 +306,7 @@ class _Way:
             ) from error
         if response.status == MOVE_DESTINATION_UNKNOWN:
             raise DestinationUnknownError(
-                f"{archive} does not know {title}: {_answer(response)}",
+                f"{archive} does not know {title}: {answer_text(response)}",
                 hint=f"add to the archive's configuration: {self._own or f'{title} with its address and port'}",
             )
         if self._ask_for_nothing(f"X{uuid.uuid4().hex[:15].upper()}").status == MOVE_DESTINATION_UNKNOWN:
@@ -291,20 +314,16 @@ class _Way:
             return StepResult.OK, text, ""
         return (
             StepResult.UNCLEAR,
-            f"unknown: {archive} answers {_answer(response)} for a non-existent study, whatever the destination",
+            f"unknown: {archive} answers {answer_text(response)} for a non-existent study, whatever the destination",
             f"make sure that the archive's configuration has: {self._own or f'{title} with its address and port'}",
         )
 
     def _ask_for_nothing(self, destination: str) -> MoveResponse:
-        config = self._config
-        context = self._context(MODELS[config.request.model][1])
+        context = self._context(MODELS[self._config.request.model][1])
         assert context is not None  # needed by this step
-        keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID=2.25.{uuid.uuid4().int}"]
-        if config.request.model != "STUDY":
-            keys.append("PatientID=MOVESCU-CHECK")
         silence = self._silence("the answer to C-MOVE")
         scu = MoveSCU(self._exchange, context, destination)
-        scu.request(make_identifier(keys).encode(context.transfer_syntax), silence)
+        scu.request(request_for_nothing(self._config).encode(context.transfer_syntax), silence)
         try:
             *_, response = scu.responses(silence)
         except PeerError:
@@ -337,6 +356,18 @@ class _Way:
         assert self._trial is not None  # needed by this step
         return StepResult.OK, self._trial.end(), ""
 
+    def get(self) -> _Found:
+        """Request a non-existent study by C-GET."""
+        by = self._config.retrieve_by
+        try:
+            response = get_nothing(self._config)
+        except PeerError as error:
+            if by is RetrieveBy.GET or (by is RetrieveBy.AUTO and not self._moves):
+                raise
+            return StepResult.SKIPPED, f"{error}; C-MOVE does not need it", ""
+        advice = "" if by is not RetrieveBy.MOVE else "--retrieve get needs no port, and no entry in the archive for it"
+        return StepResult.OK, f"{self._config.archive.title} answers C-GET with {answer_text(response)}", advice
+
     # -- common to several steps ---------------------------------------------------------------------------------------
 
     @property
@@ -353,11 +384,6 @@ class _Way:
         return Silence(self._config.timeouts.dimse or _PATIENCE, f"waiting for {what}")
 
 
-def _answer(response: MoveResponse) -> str:
-    comment = f": {response.error_comment}" if response.error_comment else ""
-    return f"0x{response.status:04x} ({response.status_name}{comment})"
-
-
 _Found = tuple[StepResult, str, str]
 """Result, text and advice of a step."""
 
@@ -372,6 +398,7 @@ _STEPS: Final[tuple[tuple[str, Callable[[_Way], _Found], tuple[str, ...]], ...]]
     ("own port", _Way.listen, ("TLS setup",)),
     ("output directory", _Way.write, ()),
     ("move destination", _Way.ask, ("C-MOVE context",)),
+    ("C-GET", _Way.get, ("association",)),
 )
 """The steps in order: name, method, and the steps that it needs. The first is left out without TLS."""
 

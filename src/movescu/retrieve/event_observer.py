@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu.dataset.peek import Peek
-from movescu.events import AssociationEvent, EndEvent, ObjectEvent, RejectedContext, ResponseEvent, RetryEvent
+from movescu.events import (
+    AssociationEvent,
+    EndEvent,
+    FallbackEvent,
+    ObjectEvent,
+    RejectedContext,
+    ResponseEvent,
+    RetryEvent,
+)
 from movescu.retrieve.observer import Observer
 from movescu.ul.negotiation import rejected_classes
 
@@ -138,7 +146,7 @@ class EventObserver(Observer):
     # -- requests ------------------------------------------------------------------------------------------------------
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
-        """Send the event of a C-MOVE response."""
+        """Send the event of a response."""
         self._sink(
             ResponseEvent(
                 row=row,
@@ -151,8 +159,13 @@ class EventObserver(Observer):
                 error_comment=response.error_comment,
                 failed_sop_instance_uids=response.failed_sop_instance_uids,
                 seconds=seconds,
+                service="" if response.service == "C-MOVE" else response.service,
             )
         )
+
+    def fell_back(self, reason: str) -> None:
+        """Send the event of the change to C-MOVE."""
+        self._sink(FallbackEvent(reason=reason))
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:
         """Send the event of another attempt."""
@@ -183,4 +196,5 @@ def end_event(result: Result, *, cancelled: bool = False, row: int | None = None
         already_there=result.already_there,
         attempts=result.attempts,
         errors=(*result.errors, *((result.unlisted,) if result.unlisted else ())),
+        fallback=result.fallback,
     )

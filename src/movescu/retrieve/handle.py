@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.parts import Part
     from movescu.retrieve.result import Result
     from movescu.retrieve.running import RunningRetrieves
+    from movescu.retrieve.service_choice import ServiceChoice
     from movescu.retrieve.storage_server import StorageServer
     from movescu.storage.target import Target
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
         @property
         def server(self) -> StorageServer:
             """Our Storage SCP."""
+
+        @property
+        def service(self) -> ServiceChoice:
+            """The service that retrieves."""
 
         @property
         def closing(self) -> bool:
@@ -377,7 +382,7 @@ class Retrieve:
     def _judged(self) -> Result:
         """Flush the target, check the objects in it, and return the result."""
         failure = None if self._target is None else self._check_disk(self._target)
-        result = joined(self.states, self._client.server.rejected)
+        result = replace(joined(self.states, self._client.server.rejected), fallback=self._client.service.reason)
         if not self.states or self._skipped:  # cancelled before the first request, or between two of them
             unflushed = result.evidence.unflushed or failure is not None
             evidence = replace(result.evidence, cancelled=self.cancelled, unflushed=unflushed)

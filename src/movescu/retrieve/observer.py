@@ -59,10 +59,13 @@ class Observer:
         """Handle the archive's list (C-FIND): the number of its objects, and of those that are not here."""
 
     def requested(self, row: int | None) -> None:
-        """Handle the start of a C-MOVE request."""
+        """Handle the start of a request."""
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:
-        """Handle a C-MOVE response; ``seconds`` since its request."""
+        """Handle a C-MOVE or C-GET response; ``seconds`` since its request."""
+
+    def fell_back(self, reason: str) -> None:
+        """Handle the change from C-GET to C-MOVE."""
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:
         """Handle the start of the pause before another attempt."""
@@ -119,7 +122,7 @@ class Observers(Observer):
             one.listed(objects, missing, row)
 
     def requested(self, row: int | None) -> None:
-        """Notify each observer of the start of a C-MOVE request."""
+        """Notify each observer of the start of a request."""
         for one in self._every:
             one.requested(row)
 
@@ -127,6 +130,11 @@ class Observers(Observer):
         """Notify each observer of a C-MOVE response."""
         for one in self._every:
             one.response(response, seconds, row)
+
+    def fell_back(self, reason: str) -> None:
+        """Notify each observer of the change from C-GET to C-MOVE."""
+        for one in self._every:
+            one.fell_back(reason)
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:
         """Notify each observer of another attempt."""

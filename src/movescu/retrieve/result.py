@@ -47,6 +47,8 @@ class Result(Record):
     """Errors that ended the association with the archive before a final response."""
     unfound: tuple[str, ...] = ()
     """Unique key values of the requests for which the archive lists nothing."""
+    fallback: str = ""
+    """Why C-MOVE replaced C-GET, else empty."""
 
     @property
     def expected(self) -> int:
@@ -94,6 +96,7 @@ class Result(Record):
             **{name: getattr(self, name) for name in ("stored", "failed", "size", "expected", "missing", "verified")},
             "already_there": self.already_there,
             "attempts": self.attempts,
+            **({"fallback": self.fallback} if self.fallback else {}),
             "statuses": [f"0x{response.status:04x}" for response in self.responses],
             "missing_sop_instance_uids": list(self.missing_uids),
             "extra_sop_instance_uids": list(self.extra_uids),

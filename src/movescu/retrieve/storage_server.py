@@ -2,13 +2,15 @@
 
 The port opens before the first request and serves any number of concurrent requests. An object belongs to the ``Round``
 that requested it: the only round; else the one that wants its SOP Instance UID; else, without an inventory, the one
-with the sender's Move Originator Message ID (PS3.7 9.1.1.1). The target of that round stores it. Without a port no
-object arrives and none is counted.
+with the sender's Move Originator Message ID (PS3.7 9.1.1.1). What arrives over the association of a C-GET belongs to
+its round (``scp_of``). The target of the round stores it. Without a port, and without C-GET, no object arrives and none
+is counted.
 """
 
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
@@ -78,7 +80,7 @@ class StorageServer:
     def open(self) -> None:
         """Open the port, if configured. Raise ``ListenError`` if that fails."""
         own, config = self._config.receive, self._config
-        if own is None or self.listener is not None:
+        if own is None or own.port is None or self.listener is not None:
             return
         from movescu.transport.listener import Listener  # late: needed to receive alone
         from movescu.transport.sockets import listen
@@ -142,14 +144,18 @@ class StorageServer:
         """Return the receiver of an object: its target's, shown to watching observers."""
         self._check_requested(incoming)
         one = self.round_of(incoming) if self._rounds else None
-        target = self.target if one is None or one.target is None else one.target
-        if target is None:
-            raise StoreError("no running retrieve requested the object")
-        receiver, observer = target.receiver(incoming), self._observer_of(one)
+        receiver = self._receiver_in(one, incoming)
         deciding = self._rounds if self._only_requested else () if one is None else (one,)
         if any(other.depends_on_place(incoming) for other in deciding):
             receiver = PlaceReader(incoming, receiver, self._check_requested)
+        observer = self._observer_of(one)
         return receiver if observer is None else observer.watched(incoming, receiver)
+
+    def _receiver_in(self, one: Round | None, incoming: Incoming) -> ObjectReceiver:
+        target = self.target if one is None or one.target is None else one.target
+        if target is None:
+            raise StoreError("no running retrieve requested the object")
+        return target.receiver(incoming)
 
     @property
     def _only_requested(self) -> bool:
@@ -229,23 +235,61 @@ class StorageServer:
         numbered = (one for one in named or rounds if message_id in one.message_ids)
         return next(numbered, named[0] if named else None)
 
+    def scp_of(self, one: Round, within: Deadline, wanted: set[str] | None = None) -> StorageSCP:
+        """Return the Storage SCP of a C-GET: all that arrives over its association belongs to its round.
+
+        ``within``: the limit on the archive within a message. ``wanted``: SOP instance UIDs to store, less those that
+        were; other objects are dropped. Default: None, all.
+        """
+        from movescu.services.store import StorageSCP
+
+        def drops(incoming: Incoming) -> bool:
+            return wanted is not None and incoming.request.affected_sop_instance_uid not in wanted
+
+        def receiver(incoming: Incoming) -> ObjectReceiver:
+            if drops(incoming):
+                from movescu.storage.receiver import IgnoringReceiver
+
+                return IgnoringReceiver()
+            made, observer = self._receiver_in(one, incoming), self._observer_of(one)
+            return made if observer is None else observer.watched(incoming, made)
+
+        def received(received: Received) -> None:
+            if not drops(received.incoming):
+                self._count(received, one, is_own=True)
+                if wanted is not None and received.status == SUCCESS:
+                    wanted.discard(received.incoming.request.affected_sop_instance_uid)
+
+        def responded() -> None:
+            if (target := one.target or self.target) is not None:
+                target.expect_next()
+
+        assert self._config.receive is not None  # checked with the configuration
+        policy = _policy(self._config, self._config.receive)
+        broken_off = partial(self._count_broken_off, one=one)
+        return StorageSCP(
+            policy, receiver, received, on_broken_off=broken_off, on_responded=responded, store_timeout=within
+        )
+
     def _received(self, received: Received) -> None:
-        if isinstance(received.error, NotRequestedError):
-            return  # a stranger's object is no failure of the retrieve
+        if not isinstance(received.error, NotRequestedError):  # a stranger's object is no failure of the retrieve
+            self._count(received, self.round_of(received.incoming) if self._rounds else None)
+
+    def _count(self, received: Received, one: Round | None, *, is_own: bool = False) -> None:
         self.tally.count(received)
-        one = self.round_of(received.incoming) if self._rounds else None
         if one is not None:
-            one.count(received)
+            one.count(received, is_own=is_own)
         elif received.status == SUCCESS and len(self.unclaimed) < _UNCLAIMED:
             self.unclaimed.add(received.incoming.request.affected_sop_instance_uid)
         if (observer := self._observer_of(one)) is not None:
             observer.received(received, None if one is None else one.row)
 
     def _broken_off(self, incoming: Incoming) -> None:
-        if self._only_requested and not self._is_requested(incoming):
-            return
+        if not self._only_requested or self._is_requested(incoming):
+            self._count_broken_off(incoming, self.round_of(incoming) if self._rounds else None)
+
+    def _count_broken_off(self, incoming: Incoming, one: Round | None) -> None:
         self.tally.count_broken_off(incoming)
-        one = self.round_of(incoming) if self._rounds else None
         if one is not None:
             one.count_broken_off(incoming)
         if (observer := self._observer_of(one)) is not None:

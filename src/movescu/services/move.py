@@ -10,7 +10,7 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import Record
 from movescu.dimse import PRIORITY_MEDIUM
-from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CMoveRQ, CMoveRSP, Message
+from movescu.dimse.messages import NO_DATA_SET, CCancelRQ, CGetRQ, CGetRSP, CMoveRQ, CMoveRSP, Message
 from movescu.dimse.status import C_MOVE, PENDING, StatusClass, status_class, status_name
 from movescu.errors import AbortReason, DataSetError, ProtocolError, TimedOutError
 from movescu.transport.deadlines import Silence
@@ -35,13 +35,13 @@ MAXIMUM_IDENTIFIER: Final = 16 << 20
 
 
 class MoveResponse(Record):
-    """A C-MOVE response (PS3.7 table 9.1-4); a count is None if the archive left it out.
+    """A C-MOVE or C-GET response (PS3.7 tables 9.1-4, 9.1-3); a count is None if the archive left it out.
 
     ``failed_sop_instance_uids``: of a final response (PS3.4 C.4.2.1.4.2). Default: empty. ``pending_completed``,
     ``pending_failed``: of a final response: the highest counts of the pending ones before it, those with warnings among
     the completed. Default: 0. ``pending_total``: the sum of all counts in each pending response before it, if that
     never changed; else 0, as the archive does not count what remains. ``has_unread_list``: a list of failed objects
-    arrived that is too long or malformed.
+    arrived that is too long or malformed. ``service``: C-MOVE or C-GET.
     """
 
     message_id: int
@@ -57,6 +57,7 @@ class MoveResponse(Record):
     pending_failed: int = 0
     pending_total: int = 0
     has_unread_list: bool = False
+    service: str = "C-MOVE"
 
     @property
     def status_class(self) -> StatusClass:
@@ -99,9 +100,15 @@ class ResponsePace:
 class MoveSCU:
     """Query/Retrieve SCU: sends C-MOVE requests on one presentation context, one after the other.
 
+    ``services.get`` derives from it, as C-GET has the same responses.
+
     ``destination``: AE title that the archive sends to. ``read_pending``: wait for a data set that a pending response
     announces, against PS3.4. Default: False, such a data set is not waited for, and dropped if it arrives.
     """
+
+    service = "C-MOVE"
+    """Name of the service, for messages."""
+    _response: type[CMoveRSP | CGetRSP] = CMoveRSP
 
     def __init__(
         self,
@@ -133,7 +140,7 @@ class MoveSCU:
         """
         return max(self._counted, self._uncounted) if uncounted else self._counted
 
-    def _note(self, response: CMoveRSP) -> None:
+    def _note(self, response: CMoveRSP | CGetRSP) -> None:
         counts = response.remaining, response.completed, response.failed, response.warning
         self._completed = max(self._completed, (response.completed or 0) + (response.warning or 0))
         self._failed = max(self._failed, response.failed or 0)
@@ -171,19 +178,22 @@ class MoveSCU:
         return self._pace.rest(self._completed, self._counts[0] if self._counts else None)
 
     def request(self, identifier: bytes, deadline: Deadline, message_id: int = 0) -> int:
-        """Send a C-MOVE request, and return its message ID; ``identifier`` is in the context's transfer syntax.
+        """Send a request, and return its message ID; ``identifier`` is in the context's transfer syntax.
 
         ``message_id``: default 0, the one after the last request's.
         """
         self._message_id = message_id or self._message_id % 0xFFFF + 1
         self._exchange.begin(self._message_id)
-        message = CMoveRQ(self._context.abstract_syntax, self._message_id, self._destination, self._priority)
-        self._exchange.send(self._context.context_id, message, deadline, identifier)
-        _log.info("C-MOVE request sent (MsgID %d, destination %s)", self._message_id, self._destination)
+        self._exchange.send(self._context.context_id, self._message(), deadline, identifier)
         return self._message_id
 
+    def _message(self) -> CMoveRQ | CGetRQ:
+        """Return the request to send, and log it."""
+        _log.info("C-MOVE request sent (MsgID %d, destination %s)", self._message_id, self._destination)
+        return CMoveRQ(self._context.abstract_syntax, self._message_id, self._destination, self._priority)
+
     def cancel(self, deadline: Deadline) -> None:
-        """Cancel the last request (PS3.7 9.3.4.3); its final response still follows."""
+        """Cancel the last request (PS3.7 9.3.3.3, 9.3.4.3); its final response still follows."""
         self._exchange.send(self._context.context_id, CCancelRQ(self._message_id), deadline)
         _log.info("C-CANCEL request sent (MsgID %d)", self._message_id)
 
@@ -195,10 +205,7 @@ class MoveSCU:
         """
         final = False
         while not final:
-            if attend is not None:
-                attend()
-            _, message = self._exchange.receive_response(deadline)
-            response = self._check(message)
+            response = self._check(self._next(deadline, attend))
             self._note(response)
             final = not _is_pending(response)
             if final:
@@ -223,11 +230,18 @@ class MoveSCU:
                 self._failed if final else 0,
                 self._total if final else 0,
                 uids is None,
+                self.service,
             )
 
-    def _check(self, message: Message) -> CMoveRSP:
-        if not isinstance(message, CMoveRSP):
-            raise _unexpected(f"{message.name} where a C-MOVE response is due")
+    def _next(self, deadline: Deadline, attend: Callable[[], None] | None) -> Message:
+        """Wait for the next response."""
+        if attend is not None:
+            attend()
+        return self._exchange.receive_response(deadline)[1]
+
+    def _check(self, message: Message) -> CMoveRSP | CGetRSP:
+        if not isinstance(message, self._response):
+            raise _unexpected(f"{message.name} where a {self.service} response is due")
         if message.message_id_being_responded_to != self._message_id:
             raise _unexpected(
                 f"a response to message {message.message_id_being_responded_to}, which is not the last request"
@@ -235,7 +249,7 @@ class MoveSCU:
         return message
 
     def _skip_data_set(self) -> None:
-        _log.warning("a pending C-MOVE response announces a data set, against PS3.4 C.4.2.1.4.2")
+        _log.warning("a pending %s response announces a data set, against PS3.4 C.4.2.1.4.2", self.service)
         if not self._read_pending:
             self._exchange.forget_data_set()
 
@@ -252,7 +266,7 @@ class MoveSCU:
                 if len(identifier) < MAXIMUM_IDENTIFIER:
                     identifier += fragment
         except TimedOutError:
-            _log.warning("a final C-MOVE response announces a list of failed objects, and none arrived")
+            _log.warning("a final %s response announces a list of failed objects, and none arrived", self.service)
             self._exchange.forget_data_set()
             return ()
         if len(identifier) >= MAXIMUM_IDENTIFIER:
@@ -268,7 +282,7 @@ class MoveSCU:
         return tuple(uid for part in text.split("\\") if (uid := part.strip("\0 ")))
 
 
-def _is_pending(response: CMoveRSP) -> bool:
+def _is_pending(response: CMoveRSP | CGetRSP) -> bool:
     return status_class(response.status) is StatusClass.PENDING
 
 

@@ -28,7 +28,7 @@ from movescu.errors import (
 )
 from movescu.services.shared_thread import Turns
 from movescu.storage.incoming_object import Incoming, ObjectReceiver
-from movescu.transport.deadlines import Silence
+from movescu.transport.deadlines import Deadline, Silence
 from movescu.ul.negotiation import AcceptorPolicy, RejectedClass, answer, refusal, rejected_classes
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class StorageSCP:
     ``open_receiver`` returns the receiver of an object. ``on_received`` is called with the result of each object before
     its response is sent, ``on_broken_off`` with each object whose association ended in its middle, ``on_responded``
     after each response, the time to prepare for the next object. ``side_by_side``: never share a thread, as a callback
-    may wait. Default: False. ``store_timeout``: seconds that a sender may be silent within a message. Default: 60;
-    None is no limit.
+    may wait. Default: False. ``store_timeout``: seconds that a sender may be silent within a message, or another limit
+    on that. Default: 60; None is no limit.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class StorageSCP:
         on_broken_off: Callable[[Incoming], None] = lambda _: None,
         on_responded: Callable[[], None] = lambda: None,
         side_by_side: bool = False,
-        store_timeout: float | None = 60.0,
+        store_timeout: float | Deadline | None = 60.0,
     ) -> None:
         self._policy = policy
         self._open_receiver = open_receiver
@@ -106,7 +106,11 @@ class StorageSCP:
         self.requested = self.refused = 0
         """Numbers of associations requested for storage, and of all that were rejected."""
         self._turns = None if side_by_side else Turns()
-        self._silence = Silence(store_timeout, "the sender is silent in the middle of a message")
+        self._silence = (
+            store_timeout
+            if isinstance(store_timeout, Deadline)
+            else Silence(store_timeout, "the sender is silent in the middle of a message")
+        )
         self._idle = Silence(None, "waiting for a storage request", within=self._silence)
 
     def answer(self, request: AssociateRQ) -> AssociateAC | None:

@@ -1,7 +1,8 @@
-"""The test archive: SCP of C-ECHO, C-STORE, C-FIND and C-MOVE (PS3.4 annexes A, B and C), on the client's own layers.
+"""The test archive: SCP of C-ECHO, C-STORE, C-FIND, C-MOVE and C-GET (PS3.4 annexes A, B, C), on the client's layers.
 
 Each association has a thread, and each request is served to its end before the next. ``query`` matches, ``move_scp``
-answers C-MOVE, ``suboperations`` sends, ``services.store`` receives, and ``faults`` holds what goes wrong on request.
+answers C-MOVE, ``get_scp`` C-GET, ``suboperations`` sends, ``services.store`` receives, and ``faults`` holds what goes
+wrong on request.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import replace
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dictionary.uids import (
     EXPLICIT_BIG,
@@ -24,7 +26,7 @@ from movescu.dictionary.uids import (
 )
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
-from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CFindRQ, CFindRSP, CMoveRQ
+from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CFindRQ, CFindRSP, CGetRQ, CGetRSP, CMoveRQ
 from movescu.errors import AbortReason, DataSetError, ProtocolError
 from movescu.services.store import Received, StorageSCP
 from movescu.storage.file_names import file_name
@@ -32,8 +34,10 @@ from movescu.storage.options import StorageOptions
 from movescu.storage.receiver import receiver_factory
 from movescu.storage.writer import OutputDirectory
 from movescu.testing.faults import NO_FAULTS, Faults
+from movescu.testing.get_scp import GetSCP
 from movescu.testing.move_scp import MoveSCP, Plan, UnknownDestinationError
 from movescu.testing.query import (
+    GET_CLASSES,
     MODELS,
     IdentifierError,
     Query,
@@ -52,11 +56,12 @@ from movescu.ul.negotiation import AcceptorPolicy, Context, answer
 from movescu.ul.pdu import AssociateRJ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from types import TracebackType
 
     from movescu.dimse.messages import Message
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
+    from movescu.testing.stored_objects import Entry
     from movescu.testing.suboperations import SubOperationOutcome
     from movescu.transport.connection import Connection
     from movescu.ul.pdu import AssociateRQ
@@ -166,8 +171,12 @@ class Archive:
 
     def _policy(self, faults: Faults) -> AcceptorPolicy:
         classes = frozenset((*storage_classes(), *MODELS, VERIFICATION))
+        refused = GET_CLASSES if faults.accept_no_get else frozenset[str]()
         return AcceptorPolicy(
-            lambda uid: uid in classes and not faults.accept_no_context, _PREFERENCE, maximum_length=_MAXIMUM_LENGTH
+            lambda uid: uid in classes and uid not in refused and not faults.accept_no_context,
+            _PREFERENCE,
+            maximum_length=_MAXIMUM_LENGTH,
+            is_scu=True,
         )
 
     def _serve(self, connection: Connection, request: AssociateRQ) -> None:
@@ -176,7 +185,10 @@ class Archive:
         if faults.reject is not None:
             connection.reject(AssociateRJ(*faults.reject))
             return
-        connection.accept(request, answer(request, self._policy(faults)), _SILENCE)
+        reply = answer(request, self._policy(faults))
+        if faults.answers_no_roles:
+            reply = replace(reply, user_information=replace(reply.user_information, role_selections=()))
+        connection.accept(request, reply, _SILENCE)
         with connection.closing_on_error():
             exchange = Exchange(connection)
             while received := exchange.receive(_IDLE):
@@ -187,7 +199,7 @@ class Archive:
         context = exchange.connection.contexts[context_id]
         if isinstance(message, CCancelRQ):
             return  # the C-CANCEL-RQ crossed the final response (PS3.7 9.3.2.3)
-        if not isinstance(message, CFindRQ | CMoveRQ):
+        if not isinstance(message, CFindRQ | CMoveRQ | CGetRQ):
             self._storage.dispatch(exchange, context_id, message, calling_ae_title)
         elif message.affected_sop_class_uid != context.abstract_syntax or context.abstract_syntax not in MODELS:
             raise ProtocolError(
@@ -196,6 +208,8 @@ class Archive:
             )
         elif isinstance(message, CFindRQ):
             self._find(exchange, context, message)
+        elif isinstance(message, CGetRQ):
+            self._get(exchange, context, message)
         else:
             self._move(exchange, context, message, calling_ae_title)
 
@@ -237,8 +251,7 @@ class Archive:
 
         def plan() -> Plan:
             query = _query(exchange, context)
-            if faults.takes_no_lists and b"\\" in query.keys.get(SOP_INSTANCE_UID, b""):
-                raise IdentifierError("no more than one SOP instance UID is taken", (SOP_INSTANCE_UID,))
+            _check_list(query, faults)
             if request.move_destination not in self.destinations:
                 raise UnknownDestinationError(f"move destination {request.move_destination!r} is not known")
             host, port = self.destinations[request.move_destination]
@@ -249,6 +262,25 @@ class Archive:
             return Plan(entries, sub_operations(entries, destination, faults, self._outgoing, self.associations))
 
         MoveSCP(exchange, context, request, faults).serve(plan, self._carry_out_later)
+
+    # -- C-GET ---------------------------------------------------------------------------------------------------------
+
+    def _get(self, exchange: Exchange, context: Context, request: CGetRQ) -> None:
+        """Answer a C-GET request."""
+        faults = self.faults
+
+        def chosen() -> Sequence[Entry]:
+            query = _query(exchange, context)
+            _check_list(query, faults)
+            return select(self._index.entries(query.studies), query)
+
+        if faults.get_status is not None:
+            response = CGetRSP(request.message_id, faults.get_status, request.affected_sop_class_uid)
+            for _ in exchange.data_set(_SILENCE):
+                pass
+            exchange.send(context.context_id, response, _SILENCE)
+            return
+        GetSCP(exchange, context, request, faults, self._outgoing).serve_entries(chosen)
 
     def _carry_out_later(self, outcomes: Generator[SubOperationOutcome], seconds: float) -> None:
         """Carry out, in a thread, the sub-operations that remain after the final response of a C-MOVE."""
@@ -313,6 +345,11 @@ class _FolderReceiver:
 
     def discard(self) -> None:
         self._receiver.discard()
+
+
+def _check_list(query: Query, faults: Faults) -> None:
+    if faults.takes_no_lists and b"\\" in query.keys.get(SOP_INSTANCE_UID, b""):
+        raise IdentifierError("no more than one SOP instance UID is taken", (SOP_INSTANCE_UID,))
 
 
 def _query(exchange: Exchange, context: Context) -> Query:

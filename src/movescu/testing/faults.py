@@ -1,4 +1,4 @@
-"""Faults of the test archive on request: those of real archives that a C-MOVE client has to survive.
+"""Faults of the test archive on request: those of real archives that a client has to survive.
 
 Each field of ``Faults`` is one fault, carried out by one small function or one branch. All are off by default. Faults
 of different places can be combined. Counts of sub-operations begin at 1.
@@ -49,8 +49,15 @@ class Faults:
     accept_no_context: bool = False
     """Accept associations, but none of their presentation contexts."""
 
+    accept_no_get: bool = False
+    """Accept no presentation context for C-GET."""
+    answers_no_roles: bool = False
+    """Answer no role selection, and send the objects of a C-GET all the same."""
+    get_status: int | None = None
+    """Answer C-GET with this status, without sending anything."""
+
     main_ends_by: Ending | None = None
-    """End the association of the C-MOVE request in this way, instead of the final response or earlier."""
+    """End the association of the C-MOVE or C-GET request in this way, instead of the final response or earlier."""
     main_ends_after: int = 0
     """Number of sub-operations before ``main_ends_by``, which does not happen if there are fewer. Default: 0, the end
     is the only answer to the request. With several storage associations at once, a few more may be under way."""
@@ -79,7 +86,8 @@ class Faults:
     """Seconds to wait before each sub-operation. Default: 0."""
 
     sender_ends_by: Ending | None = None
-    """End the storage association in this way in the middle of a data set; its remaining objects fail."""
+    """End the storage association in this way in the middle of a data set; its remaining objects fail. With C-GET, that
+    is the association of the request."""
     sender_ends_in: int = 1
     """Number of the object, in the order of sending, in which ``sender_ends_by`` happens. Default: 1."""
     never_release: bool = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from movescu._runtime.late_log import logger_of
 from movescu.dimse import status as codes
-from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CMoveRQ, CMoveRSP
+from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CGetRQ, CGetRSP, CMoveRQ, CMoveRSP
 from movescu.errors import AbortReason, AssociationReleasedError, InterruptedConnectionError, ProtocolError
 from movescu.testing.faults import Faults, end
 from movescu.testing.query import IdentifierError, encode_uids
@@ -82,9 +82,12 @@ class _Tally:
 
 
 class MoveSCP:
-    """The SCP's side of one C-MOVE request."""
+    """The SCP's side of one C-MOVE request; ``get_scp`` derives from it."""
 
-    def __init__(self, exchange: Exchange, context: Context, request: CMoveRQ, faults: Faults) -> None:
+    service = "C-MOVE"
+    """Name of the service, for messages."""
+
+    def __init__(self, exchange: Exchange, context: Context, request: CMoveRQ | CGetRQ, faults: Faults) -> None:
         self._exchange = exchange
         self._context = context
         self._request = request
@@ -132,21 +135,23 @@ class MoveSCP:
         ending = self._faults.main_ends_by
         if ending is not None and self._tally.done >= self._faults.main_ends_after:
             end(self._exchange.connection, ending)
-            raise InterruptedConnectionError(f"the association ends by {ending.name} in the middle of a C-MOVE")
+            raise InterruptedConnectionError(f"the association ends by {ending.name} in the middle of a {self.service}")
 
     def _cancelled(self) -> bool:
-        """Return True if the client has sent C-CANCEL, the only message allowed here (PS3.7 9.3.4.3)."""
+        """Return True if the client has sent C-CANCEL, the only message allowed here (PS3.7 9.3.3.3, 9.3.4.3)."""
         connection = self._exchange.connection
         if not connection.readable(0):
             return False
         received = self._exchange.receive(_SILENCE)
         if received is None:
             connection.confirm_release(_SILENCE)
-            raise AssociationReleasedError(f"{connection.peer} released the association in the middle of a C-MOVE")
+            raise AssociationReleasedError(
+                f"{connection.peer} released the association in the middle of a {self.service}"
+            )
         message = received[1]
         if not isinstance(message, CCancelRQ):
             raise ProtocolError(
-                f"{message.name} in the middle of a C-MOVE", abort_reason=AbortReason.UNEXPECTED_PDU_PARAMETER
+                f"{message.name} in the middle of a {self.service}", abort_reason=AbortReason.UNEXPECTED_PDU_PARAMETER
             )
         return message.message_id_being_responded_to == self._request.message_id
 
@@ -166,7 +171,7 @@ class MoveSCP:
                 self._respond(codes.PENDING)
 
     def _refuse(self, error: IdentifierError) -> None:
-        _log.warning("C-MOVE refused: %s", error)
+        _log.warning("%s refused: %s", self.service, error)
         unknown = isinstance(error, UnknownDestinationError)
         response = self._response(codes.MOVE_DESTINATION_UNKNOWN if unknown else codes.DATA_SET_DOES_NOT_MATCH)
         response.error_comment = str(error)[:_COMMENT_LENGTH]
@@ -188,5 +193,5 @@ class MoveSCP:
             identifier = encode_uids(FAILED_SOP_INSTANCE_UID_LIST, tally.failed_uids, syntax)
         self._exchange.send(self._context.context_id, response, _SILENCE, identifier)
 
-    def _response(self, status: int) -> CMoveRSP:
+    def _response(self, status: int) -> CMoveRSP | CGetRSP:
         return CMoveRSP(self._request.message_id, status, self._request.affected_sop_class_uid)

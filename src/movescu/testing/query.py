@@ -1,4 +1,4 @@
-"""Queries of the test archive: PS3.4 C.2.2.2 (matching), C.3 and C.6 (models), C.4.1 (C-FIND) and C.4.2 (C-MOVE).
+"""Queries of the test archive: PS3.4 C.2.2.2 (matching), C.3 and C.6 (models), C.4.1 to C.4.3 (services).
 
 One table has the keys that archives usually support. A key may be used at its own level and below, so every query is
 relational. Values are compared byte by byte, in any character set. ``archive`` sends the answers.
@@ -17,10 +17,13 @@ from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import (
     IMPLICIT_LITTLE,
     PATIENT_ROOT_FIND,
+    PATIENT_ROOT_GET,
     PATIENT_ROOT_MOVE,
     PATIENT_STUDY_ONLY_FIND,
+    PATIENT_STUDY_ONLY_GET,
     PATIENT_STUDY_ONLY_MOVE,
     STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
 )
 from movescu.errors import DataSetError, MovescuError
@@ -53,12 +56,18 @@ _ALL: Final = tuple(UNIQUE_KEYS)
 MODELS: Final[Mapping[str, tuple[str, ...]]] = {
     PATIENT_ROOT_FIND: _ALL,
     PATIENT_ROOT_MOVE: _ALL,
+    PATIENT_ROOT_GET: _ALL,
     STUDY_ROOT_FIND: _ALL[1:],
     STUDY_ROOT_MOVE: _ALL[1:],
+    STUDY_ROOT_GET: _ALL[1:],
     PATIENT_STUDY_ONLY_FIND: _ALL[:2],
     PATIENT_STUDY_ONLY_MOVE: _ALL[:2],
+    PATIENT_STUDY_ONLY_GET: _ALL[:2],
 }
 """The levels of each information model by its SOP classes."""
+
+GET_CLASSES: Final = frozenset((PATIENT_ROOT_GET, STUDY_ROOT_GET, PATIENT_STUDY_ONLY_GET))
+"""The SOP classes of C-GET."""
 
 # Attributes of the entities of each level (PS3.4 C.6.1.1), by keyword.
 _KEYS: Final = {

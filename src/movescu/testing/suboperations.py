@@ -1,4 +1,7 @@
-"""The sub-operations of a C-MOVE: storage associations with its destination, as SCU of PS3.4 annex B and C.4.2.2.
+"""The sub-operations of a C-MOVE or C-GET, as SCU of PS3.4 annex B, C.4.2.2 and C.4.3.2.
+
+Those of a C-MOVE go over storage associations with its destination, those of a C-GET over the association of the
+request.
 
 Objects are sent as they are stored: each SOP class and stored transfer syntax gets a presentation context. If the
 receiver accepts an uncompressed object only in another uncompressed transfer syntax, the object is recoded. Objects for
@@ -28,9 +31,10 @@ from movescu.ul.negotiation import user_information
 from movescu.ul.pdu import AssociateRQ, ProposedContext
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from queue import SimpleQueue
 
+    from movescu.dimse.messages import Message
     from movescu.testing.stored_objects import Entry
     from movescu.ul.negotiation import Context
 
@@ -231,16 +235,50 @@ class _Sender:
             entry.sop_class_uid,
             (number - 1) % 0xFFFF + 1,
             entry.sop_instance_uid,
-            move_originator_ae_title=self._destination.originator_ae_title,
-            move_originator_message_id=self._destination.originator_message_id,
+            move_originator_ae_title=self._destination.originator_ae_title or None,
+            move_originator_message_id=self._destination.originator_message_id or None,
         )
         if self._faults.sender_ends_by is not None and self._faults.breaks_off(number):
             break_off(exchange, context.context_id, request, data_set, self._faults.sender_ends_by)
         exchange.send(context.context_id, request, self._silence, data_set)
-        _, response = exchange.receive_response(self._silence)
+        response = self._response_over(exchange)
         if not isinstance(response, CStoreRSP) or response.message_id_being_responded_to != request.message_id:
             raise ProtocolError(f"{response.name} where the response to C-STORE request {request.message_id} is due")
         return response.status
+
+    def _response_over(self, exchange: Exchange) -> Message:
+        """Wait for the response to the last C-STORE request."""
+        return exchange.receive_response(self._silence)[1]
+
+
+class OwnAssociation(_Sender):
+    """The Storage SCU of a C-GET: it sends over the association of the request.
+
+    ``note`` is called with each message where a response is due, and returns True if it is none.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        destination: Destination,
+        faults: Faults,
+        outgoing: Outgoing,
+        note: Callable[[Message], bool],
+    ) -> None:
+        super().__init__(destination, faults, outgoing)
+        self._exchange = exchange
+        self._note = note
+
+    def send_all(self, entries: Sequence[Entry]) -> Generator[SubOperationOutcome]:
+        """Send objects one after the other, and yield the outcome of each."""
+        contexts = _contexts(self._exchange.connection)
+        for number, entry in enumerate(entries, start=1):
+            yield self._sub_operation(self._exchange, contexts, number, entry)
+
+    def _response_over(self, exchange: Exchange) -> Message:
+        while self._note(message := super()._response_over(exchange)):
+            pass
+        return message
 
 
 def _proposals(entry: Entry) -> list[_Proposal]:

@@ -85,10 +85,10 @@ class Patience(Deadline):
 
     ``moved`` returns when the last byte arrived over any association, on the monotonic clock; ``progressed`` when the
     last byte of an object did, or the counts of the archive's responses last changed. ``until``: the point on that
-    clock by which the whole retrieve has to end.
+    clock by which the whole retrieve has to end. ``silent_where``: what the archive owes, for the error.
     """
 
-    __slots__ = ("_begun", "_cancelled", "_moved", "_progressed", "_silence", "_stall", "_until")
+    __slots__ = ("_begun", "_cancelled", "_moved", "_progressed", "_silence", "_silent_where", "_stall", "_until")
 
     def __init__(
         self,
@@ -98,11 +98,13 @@ class Patience(Deadline):
         until: float | None,
         moved: Callable[[], float],
         progressed: Callable[[], float],
+        silent_where: str = "where a C-MOVE response is due",
     ) -> None:
         super().__init__(None, "waiting for the archive")
         self._begun = clock.now()
         self._silence, self._stall, self._until = silence, stall, until
         self._moved, self._progressed = moved, progressed
+        self._silent_where = silent_where
         self._cancelled: float | None = None
 
     def cancelled(self) -> None:
@@ -118,7 +120,7 @@ class Patience(Deadline):
         moved = max(self._begun, self._moved())
         limits = []
         if self._silence is not None:
-            text = f"the archive has been silent for {self._silence:g} s where a C-MOVE response is due"
+            text = f"the archive has been silent for {self._silence:g} s {self._silent_where}"
             limits.append((moved + self._silence - now, text))
         if self._stall is not None:
             left = max(self._begun, self._progressed()) + self._stall - now

@@ -59,7 +59,8 @@ class AcceptorPolicy(Record):
     ``abstract_syntaxes``: True for the UID of a SOP class that is accepted. ``transfer_syntaxes``: in order of
     preference; ``OTHER_TRANSFER_SYNTAXES`` stands for those that no table has. ``maximum_length``: bytes of the longest
     P-DATA-TF, as announced. Default: 16384. ``calling_ae_titles`` and ``called_ae_titles``: those of the requests that
-    are accepted. Default: any.
+    are accepted. Default: any. ``is_scu``: this side may be the SCU, so that the SCP role is granted where it is
+    proposed (C-GET). Default: False.
     """
 
     abstract_syntaxes: Callable[[str], bool]
@@ -67,6 +68,7 @@ class AcceptorPolicy(Record):
     maximum_length: int = 16384
     calling_ae_titles: frozenset[str] = frozenset()
     called_ae_titles: frozenset[str] = frozenset()
+    is_scu: bool = False
 
     @property
     def nonstandard(self) -> bool:
@@ -136,7 +138,7 @@ def answer(request: AssociateRQ, policy: AcceptorPolicy) -> AssociateAC:
         user_information=replace(
             user_information(policy.maximum_length),
             asynchronous_operations=_answer_window(request.user_information.asynchronous_operations),
-            role_selections=_answer_roles(request, contexts),
+            role_selections=_answer_roles(request, contexts, policy),
         ),
         application_context=APPLICATION_CONTEXT,
     )
@@ -150,18 +152,20 @@ def _answer_window(proposed: tuple[int, int] | None) -> tuple[int, int] | None:
     return None if proposed is None else (proposed[0], 1)
 
 
-def _answer_roles(request: AssociateRQ, answered: Sequence[AnsweredContext]) -> tuple[RoleSelection, ...]:
-    """Accept the SCU role where it is proposed, never the SCP role, which is this side's (PS3.7 D.3.3.4).
+def _answer_roles(
+    request: AssociateRQ, answered: Sequence[AnsweredContext], policy: AcceptorPolicy
+) -> tuple[RoleSelection, ...]:
+    """Accept the SCU role where it is proposed; the SCP role, which is this side's, by the policy (PS3.7 D.3.3.4).
 
     Only classes that are accepted, and whose UID has a valid length, are answered, each once: with all that a peer may
     propose, the answers could exceed the 65535 bytes of the user information item.
     """
     accepted = {context.context_id for context in answered if context.result == ContextResult.ACCEPTANCE}
     classes = {context.abstract_syntax for context in request.contexts if context.context_id in accepted}
-    roles = {role.sop_class_uid: role.scu_role for role in request.user_information.role_selections}
+    roles = {role.sop_class_uid: role for role in request.user_information.role_selections}
     return tuple(
-        RoleSelection(uid, scu_role, scp_role=False)
-        for uid, scu_role in roles.items()
+        RoleSelection(uid, role.scu_role, scp_role=role.scp_role and policy.is_scu)
+        for uid, role in roles.items()
         if uid in classes and len(uid) <= _LONGEST_UID
     )
 

@@ -75,6 +75,7 @@ def test_defaults_are_as_documented() -> None:
         explicit_length=True,
         padding=(0, 0),
         compression_level=6,
+        retrieve="move",
         durable="end",
         layout="flat",
         keys_only=False,

@@ -35,8 +35,8 @@ EXIT_CODES: Final = {
     ExitCode.INCOMPLETE: "The archive counts objects as delivered that were not received, or objects were received and "
     "could not be stored, or `--verify` finds objects missing that the archive lists; or nothing was found where the "
     "archive was queried, or more studies than `--max-studies` allows.",
-    ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not accept C-MOVE (or C-FIND, with `--query` and `--dry-run`) "
-    "in this information model or in these transfer syntaxes.",
+    ExitCode.NO_PRESENTATION_CONTEXT: "The archive does not accept C-MOVE (C-GET with `--retrieve get`, C-FIND with "
+    "`--query` and `--dry-run`) in this information model or in these transfer syntaxes.",
     ExitCode.RELEASE_FAILED: "The retrieve succeeded, but the archive did not confirm the release of the association.",
     ExitCode.MOVE_WARNING: "The archive could not deliver some of the objects (status B000).",
     ExitCode.MOVE_FAILED: "The archive refused the request or failed (any other status, such as A801: move destination "
@@ -58,7 +58,7 @@ objects.
 
 The request names only the AE title of the receiver, the move destination. So the administrator of the archive must
 configure AE title, host and port of the receiver before anything can be retrieved. `--check` tests whether that is
-done.
+done. With `--retrieve get` (C-GET) the objects arrive over the program's own connection, and neither is needed.
 
 Keys (`-k`), query files or both name the objects to retrieve; a key replaces the same element of a query file. Each
 query file is one request; without query files, the keys are the request. A request should have the level,

@@ -288,11 +288,12 @@ def _require_query(
 def _fields(sections: Iterable[Section], winners: Winners) -> dict[str, Any]:
     """Return the fields that the winners in these sections set. Raises ``CommandLineError``."""
     in_force = {option.long for option in OPTIONS if _is_in_force(option, winners)}
+    met = in_force.union(*(option.meets(values) for option, values in winners.values()))
     fields = {}
     for option in (option for section in sections for group in section.groups for option in group.options):
         winner, values = winners.get(option.group, (None, ()))
         if winner is option:
-            _check_company(option, in_force)
+            _check_company(option, in_force, met)
             fields[option.field] = _value(option, values)
     return fields
 
@@ -301,11 +302,12 @@ def _is_in_force(option: Option, winners: Winners) -> bool:
     return winners[option.group][0] is option if option.group in winners else option.default
 
 
-def _check_company(option: Option, in_force: set[str]) -> None:
+def _check_company(option: Option, in_force: set[str], met: set[str]) -> None:
+    """Raise ``CommandLineError`` for a conflict or an unmet need; ``met``: the options whose need is met."""
     for group in option.conflicts:
         if not in_force.isdisjoint(group):
             raise CommandLineError(f"{option.long} not allowed with {_either(group)}")
-    if option.needs and in_force.isdisjoint(option.needs):
+    if option.needs and met.isdisjoint(option.needs):
         needed = [f"{_usage(NAMES[name])} ({_sentence(NAMES[name])})" for name in option.needs]
         raise CommandLineError(
             f"{option.long} only allowed with {_either(option.needs)}", hint=f"Add {_either(needed)}."

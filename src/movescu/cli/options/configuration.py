@@ -11,7 +11,7 @@ from movescu.cli.logging.level import shows_progress
 from movescu.dictionary.uids import OTHER_TRANSFER_SYNTAXES
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
-from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
+from movescu.retrieve.config import AE, Config, Receive, Request, RetrieveBy, Retry, Timeouts
 from movescu.ul.user_information import UserIdentity
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ def config_of(settings: CommandSettings) -> Config:
             total=settings.total_timeout or None,
         ),
         retry=Retry(settings.verify, settings.retries, settings.retry_pause, settings.resume),
-        receive=None if settings.listen_port is None else _receive(settings, settings.listen_port),
+        receive=_receive(settings) if settings.receives else None,
         request=Request(
             model=settings.model,
             transfer_syntaxes=settings.proposed,
@@ -72,6 +72,7 @@ def config_of(settings: CommandSettings) -> Config:
         ),
         tls=_tls(settings),
         selection=_selection(settings),
+        retrieve_by=RetrieveBy(settings.retrieve),
     )
 
 
@@ -142,9 +143,9 @@ def lists(settings: CommandSettings) -> bool:
     return settings.verify or settings.retries > 0 or settings.resume
 
 
-def _receive(settings: CommandSettings, port: int) -> Receive:
+def _receive(settings: CommandSettings) -> Receive:
     return Receive(
-        port=port,
+        port=None if settings.retrieve == "get" else settings.listen_port,
         address=settings.listen_address,
         transfer_syntaxes=(*settings.preferred, *((OTHER_TRANSFER_SYNTAXES,) if settings.accept_nonstandard else ())),
         accept_unknown=settings.accept_unknown,
@@ -159,12 +160,12 @@ def _receive(settings: CommandSettings, port: int) -> Receive:
 
 
 def storage_of(settings: CommandSettings) -> StorageOptions | None:
-    """Return the options of storage, None without a port.
+    """Return the options of storage, None if nothing is received.
 
     Raise ``UsageError`` for an invalid layout, or for a directory that does not exist or is not writable: DCMTK checks
     it even if nothing will be stored.
     """
-    if settings.listen_port is None:
+    if not settings.receives:
         return None
     from movescu.dataset.encoding import Encoding, GroupLength  # late: needed to receive alone
     from movescu.storage.durability import Durability

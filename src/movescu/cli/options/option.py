@@ -43,6 +43,8 @@ class Option(Record):
     the whole group. Of the long names in ``needs`` one must be in force. An option is in force if it wins among those
     that exclude each other, or if it is the default and none of them is given.
 
+    An option with a value of ``stands_for`` meets the need of the options named there, too.
+
     ``optional`` is a word that may follow an option without arguments, and replaces ``value``.
 
     ``missing`` is the default shown in the help where ``unset`` has no words for it. An option with a ``refusal`` is
@@ -64,12 +66,17 @@ class Option(Record):
     missing: str = ""
     refusal: str = ""
     optional: Value | None = None
+    stands_for: Mapping[str, tuple[str, ...]] | None = None
 
     @property
     def usage(self) -> str:
         """The long name and the arguments."""
         values = (*self.takes, *(() if self.optional is None else (self.optional,)))
         return " ".join((self.long, *(value.metavar for value in values)))
+
+    def meets(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the long names whose need the option meets with these values."""
+        return (self.long, *(self.stands_for or {}).get(values[0].lower() if values else "", ()))
 
     @property
     def group(self) -> str:

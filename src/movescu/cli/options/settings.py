@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Model = Literal["PATIENT", "STUDY", "PSONLY"]
     GroupLength = Literal["recalculate", "create", "remove"]
     IPVersion = Literal["4", "6", "auto"]
+    Service = Literal["move", "get", "auto"]
     Durable = Literal["end", "object", "off"]
 
 
@@ -68,6 +69,7 @@ class CommandSettings(Record):
     padding: tuple[int, int]
     compression_level: int
 
+    retrieve: Service
     durable: Durable
     layout: str
     keys_only: bool
@@ -136,6 +138,11 @@ class CommandSettings(Record):
     tls_expected_name: str | None
 
     warnings: tuple[str, ...] = ()
+
+    @property
+    def receives(self) -> bool:
+        """Whether objects are received here: on a port, or over the association with the archive."""
+        return self.listen_port is not None or self.retrieve != "move"
 
     @property
     def follows_up(self) -> bool:

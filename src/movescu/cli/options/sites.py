@@ -124,7 +124,7 @@ def _clashes(option: Option, given: Winners) -> bool:
 
 def _lacks(option: Option, winners: Winners) -> bool:
     """Return True if an option needs others of which none is in force."""
-    in_force = {winner.long for winner, _ in winners.values()}
+    in_force = {long for winner, values in winners.values() for long in winner.meets(values)}
     in_force |= {other.long for other in OPTIONS if other.default and other.group not in winners}
     return bool(option.needs) and in_force.isdisjoint(option.needs)
 

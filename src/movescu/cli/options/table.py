@@ -214,6 +214,19 @@ _PORT: Final = (
     ),
 )
 
+_SERVICE: Final = (
+    Option(
+        "",
+        "--retrieve",
+        "retrieve",
+        "service that retrieves: move (C-MOVE), get (C-GET, which needs no port here) or auto (C-GET where the archive "
+        "accepts it, else C-MOVE with --port)",
+        takes=(Value("SERVICE", "choice", choices={name: name for name in ("move", "get", "auto")}),),
+        unset="move",
+        stands_for={"get": ("--port",), "auto": ("--port",)},
+    ),
+)
+
 _PENDING: Final = (
     Option(
         "-pi",
@@ -616,6 +629,7 @@ SECTIONS: Final = (
     Section(
         "options that DCMTK does not have",
         (
+            Group("the service that retrieves", _SERVICE),
             Group("", _OURS),
             Group("sites, checks and progress", _CONVENIENCE),
             Group("queries, and the choice of studies and series", QUERIES),

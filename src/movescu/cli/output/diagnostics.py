@@ -77,7 +77,7 @@ class ResponseLog(Observer):
         self._last: MoveResponse | None = None
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Log a C-MOVE response."""
+        """Log a response."""
         self._last = response
         log_response(response)
 
@@ -93,11 +93,14 @@ class ResponseLog(Observer):
 
 
 def log_response(response: MoveResponse) -> None:
-    """Log a C-MOVE response."""
+    """Log a C-MOVE or C-GET response."""
     if response.status_class is StatusClass.PENDING:
-        _log.info("received C-MOVE response: %s remaining, %s", _count(response.remaining), _counts(response))
+        _log.info(
+            "received %s response: %s remaining, %s",
+            *(response.service, _count(response.remaining), _counts(response)),
+        )
     else:
-        _log.info("received final C-MOVE response (%s)", response.status_name)
+        _log.info("received final %s response (%s)", response.service, response.status_name)
 
 
 def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client) -> None:
@@ -113,8 +116,8 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
         if response.failed:
             _log.error("incomplete: the archive reports success but counts %s as failed", _objects(response.failed))
         return
-    text = "C-MOVE ended with status 0x%04x (%s): %s"
-    _log.warning(text, response.status, response.status_name, _counts(response))
+    text = "%s ended with status 0x%04x (%s): %s"
+    _log.warning(text, response.service, response.status, response.status_name, _counts(response))
     _report_details(response)
     _advise(response, client)
 
@@ -131,7 +134,7 @@ def _advise(response: MoveResponse, client: Client) -> None:
     elif response.status not in NOT_DELIVERED or (server.was_reached and not server.tally.arrived):
         cause = NOT_SENT if response.status in NOT_DELIVERED else cause_of_status(response.status)
         _log.warning("%s: %s", cause.words, cause.advice)
-    elif response.completed or server.tally.arrived:
+    elif response.completed or server.tally.arrived or client.service.gets:
         _log.warning("check the archive's log")
     else:
         nothing = "" if response.failed else "may have nothing for these keys, or "
@@ -181,7 +184,7 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client, *, expla
     for hint in dict.fromkeys(retrieve.hints):
         _log.error("%s", hint)
     timed_out = any(isinstance(state.error, errors.TimedOutError) for state in retrieve.states)
-    if not result.arrived and (timed_out or result.evidence.short):
+    if not result.arrived and (timed_out or result.evidence.short) and not client.service.gets:
         from movescu.cli.output.explanation import is_unreached, report_unreached  # late: as above
 
         if is_unreached(client):
@@ -190,10 +193,13 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client, *, expla
 
 def _report_lost(state: RequestState, result: Result, error: MovescuError, client: Client) -> None:
     """Log the error that ended the association, with its likely cause."""
-    what = "association lost before the final C-MOVE response"
+    what = f"association lost before the final {client.service.name} response"
     if isinstance(error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
-        complain(what, error, error.hint)
-        _explain_destination("may not know this AE title, or", client)  # as Orthanc with an unknown calling title
+        complain(what, error, error.hint)  # as Orthanc does with an unknown calling title
+        if client.service.gets:
+            _log.warning("%s may not permit C-GET to %s", client.config.archive.title, client.config.ae_title)
+        else:
+            _explain_destination("may not know this AE title, or", client)
         return
     from movescu.retrieve.causes import advice_for  # late: needed after a failure alone
 

@@ -64,7 +64,9 @@ def _sentence(finding: Finding, client: Client) -> str:
     if not finding.there:
         return f"{title} has no {what}, or does not show it to this AE title"
     count = "" if finding.objects is None else f" ({finding.objects} object{'' if finding.objects == 1 else 's'})"
-    if config.receive is None:
+    if client.service.gets:
+        return f"{title} has {what}{count} but did not send it over the association"
+    if config.receive is None or config.receive.port is None:
         return f"{title} has {what}{count} but did not send it to {config.move_destination}"
     if client.server.was_reached:
         return f"{title} has {what}{count} and connected to port {client.port}, but delivered nothing"

@@ -78,8 +78,10 @@ class Activity(NamedTuple):
 
 def callback_of(config: Config) -> Activity:
     """Return the wait until the archive opens an association to us, and sends; no words if it sends to another."""
-    if config.receive is None or config.move_destination != config.ae_title:
+    if config.receive is None or (config.listens and config.move_destination != config.ae_title):
         return Activity("", time.monotonic())
+    if config.receive.port is None:
+        return Activity("waiting for the first object", time.monotonic())
     words = f"waiting for the archive to connect to port {config.receive.port}"
     return Activity(words, time.monotonic(), connected="waiting for the first object")
 
@@ -89,7 +91,7 @@ class Progress(Observer):
 
     def __init__(self, config: Config, *, display: bool) -> None:
         self._tally = Tally()
-        self._own = config.receive is not None and config.move_destination == config.ae_title
+        self._own = config.receive is not None and (config.move_destination == config.ae_title or not config.listens)
         self._destination = config.move_destination
         self._last: MoveResponse | None = None
         self._ended: list[MoveResponse] = []
