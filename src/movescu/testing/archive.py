@@ -26,7 +26,7 @@ from movescu.dictionary.uids import (
 )
 from movescu.dimse import status as codes
 from movescu.dimse.exchange import Exchange
-from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CFindRQ, CFindRSP, CGetRQ, CGetRSP, CMoveRQ
+from movescu.dimse.messages import DATA_SET_PRESENT, CCancelRQ, CFindRQ, CFindRSP, CGetRQ, CGetRSP, CMoveRQ, CMoveRSP
 from movescu.errors import AbortReason, DataSetError, ProtocolError
 from movescu.services.store import Received, StorageSCP
 from movescu.storage.file_names import file_name
@@ -47,6 +47,7 @@ from movescu.testing.query import (
     select,
     stored_tags,
 )
+from movescu.testing.slots import Refusal, Slots
 from movescu.testing.stored_objects import SOP_INSTANCE_UID, StoredObjects
 from movescu.testing.suboperations import Destination, Outgoing, sub_operations
 from movescu.transport.deadlines import Silence
@@ -61,7 +62,8 @@ if TYPE_CHECKING:
 
     from movescu.dimse.messages import Message
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
-    from movescu.testing.stored_objects import Entry
+    from movescu.testing.slots import Refusal, Slots
+from movescu.testing.stored_objects import Entry
     from movescu.testing.suboperations import SubOperationOutcome
     from movescu.transport.connection import Connection
     from movescu.ul.pdu import AssociateRQ
@@ -72,6 +74,8 @@ _MAXIMUM_LENGTH: Final = 64 * 1024
 _MAXIMUM_IDENTIFIER: Final = 16 << 20  # bytes; a list of 100,000 UIDs has 6.5 MB
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 _JOIN_SECONDS: Final = 5.0
+_NO_SLOT: Final = AssociateRJ(result=2, source=3, reason=2)
+_REFUSALS: Final = {Refusal.STATUS: 0xA701, Refusal.SUB_OPERATIONS: codes.OUT_OF_RESOURCES_SUB_OPERATIONS}
 _IDLE: Final = Silence(None, "waiting for a request")
 _SILENCE: Final = Silence(30.0, "the client of the archive is silent in the middle of a message")
 
@@ -122,6 +126,8 @@ class Archive:
         self._received = None if received_folder is None else Path(received_folder)
         self._index = StoredObjects(stored_tags())
         self._outgoing = Outgoing()
+        self.slots = Slots()
+        """What is served; ``slots.refused`` counts what was refused for want of a slot."""
         self._background: list[clock.Thread] = []
         self._resources = contextlib.ExitStack()
         self._storage = StorageSCP(self._policy(NO_FAULTS), self._open_receiver, self._on_received, store_timeout=30.0)
@@ -185,6 +191,15 @@ class Archive:
         if faults.reject is not None:
             connection.reject(AssociateRJ(*faults.reject))
             return
+        by_association = faults.refuses_by in (Refusal.REJECT, Refusal.SILENCE)
+        number = faults.slots if by_association else 0
+        with self.slots.taken(number, waiting=faults.refuses_by is Refusal.SILENCE) as free:
+            if free:
+                self._serve_accepted(connection, request, faults)
+            else:
+                connection.reject(_NO_SLOT)
+
+    def _serve_accepted(self, connection: Connection, request: AssociateRQ, faults: Faults) -> None:
         reply = answer(request, self._policy(faults))
         if faults.answers_no_roles:
             reply = replace(reply, user_information=replace(reply.user_information, role_selections=()))
@@ -261,7 +276,15 @@ class Archive:
             entries = select(self._index.entries(query.studies), query)
             return Plan(entries, sub_operations(entries, destination, faults, self._outgoing, self.associations))
 
-        MoveSCP(exchange, context, request, faults).serve(plan, self._carry_out_later)
+        refusal = _REFUSALS.get(faults.refuses_by)
+        with self.slots.taken(faults.slots if refusal is not None else 0) as free:
+            if free or refusal is None:
+                MoveSCP(exchange, context, request, faults).serve(plan, self._carry_out_later)
+                return
+        for _ in exchange.data_set(_SILENCE):
+            pass
+        response = CMoveRSP(request.message_id, refusal, request.affected_sop_class_uid)
+        exchange.send(context.context_id, response, _SILENCE)
 
     # -- C-GET ---------------------------------------------------------------------------------------------------------
 

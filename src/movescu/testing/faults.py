@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, assert_never
 
 from movescu.errors import InterruptedConnectionError
+from movescu.testing.slots import Refusal
 from movescu.transport import network
 from movescu.transport.deadlines import Deadline
 from movescu.ul.pdu import PDataTF, PresentationDataValue
@@ -55,6 +56,11 @@ class Faults:
     """Answer no role selection, and send the objects of a C-GET all the same."""
     get_status: int | None = None
     """Answer C-GET with this status, without sending anything."""
+
+    slots: int = 0
+    """Number of requests, or of associations, that are served at once. 0: no limit."""
+    refuses_by: Refusal = Refusal.STATUS
+    """How the others are refused."""
 
     main_ends_by: Ending | None = None
     """End the association of the C-MOVE or C-GET request in this way, instead of the final response or earlier."""
