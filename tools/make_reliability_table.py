@@ -26,7 +26,7 @@ from movescu.dictionary.vr import MAX_DEPTH  # noqa: E402 - as above
 from movescu.dimse.exchange import MAXIMUM_COMMAND_LENGTH  # noqa: E402 - as above
 from movescu.services.move import MAXIMUM_IDENTIFIER  # noqa: E402 - as above
 from movescu.transport.deadlines import CANCEL_SECONDS  # noqa: E402 - as above
-from movescu.transport.listener import MAXIMUM_UNASSOCIATED  # noqa: E402 - as above
+from movescu.transport.listener import MAXIMUM_HELD, MAXIMUM_UNASSOCIATED  # noqa: E402 - as above
 from movescu.ul.association import LONGEST_P_DATA, MAXIMUM_ASSOCIATE_LENGTH  # noqa: E402 - as above
 from movescu.ul.items import MAXIMUM_ITEMS  # noqa: E402 - as above
 
@@ -66,9 +66,20 @@ def limits() -> Iterator[tuple[str, str, str, str]]:
         "associations at the port of `--port`",
         _default("--max-associations"),
         "`--max-associations`",
-        "rejected as transient; a warning",
+        "an idle one of another host than the archive's makes room, else rejected as transient; a warning",
     )
-    yield "connections without an association", f"{MAXIMUM_UNASSOCIATED}", constant, "the oldest is closed"
+    yield (
+        "connections without an association",
+        f"{MAXIMUM_UNASSOCIATED}",
+        "constant, less if descriptors are few",
+        "the oldest is closed",
+    )
+    yield (
+        "their requests, in sum",
+        f"{MAXIMUM_HELD >> 20} MiB",
+        constant,
+        "the one that holds most is closed; a warning",
+    )
     yield (
         "from the accept of a connection to its association request",
         _default("--acse-timeout", "s"),

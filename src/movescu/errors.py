@@ -27,6 +27,7 @@ Beside each error stands whose fault it is; an error without such a note has tha
      |         +-- FindNotOfferedError
      |         +-- IgnoredKeyError
      |         +-- TooManyStudiesError     the caller's
+     +-- NotRequestedError                 the sender's
      +-- DataSetError                      that of the data set's writer
      |    +-- DataSetMismatchError         the sender's
      +-- StoreError                        the file system's, or the sink's
@@ -164,7 +165,7 @@ class ConnectError(PeerError):
 
 
 class AccessDeniedError(PeerError):
-    """The peer's fault: the access rules (hosts.allow, hosts.deny) deny connections from its host."""
+    """The peer's fault: the access rules (hosts.allow, hosts.deny) or the allowed hosts deny its host."""
 
 
 class InterruptedConnectionError(PeerError):
@@ -231,6 +232,10 @@ class DataSetMismatchError(DataSetError):
 
 class StoreError(MovescuError):
     """The fault of the file system or of the sink: an object could not be stored (no space, no permission)."""
+
+
+class NotRequestedError(MovescuError):
+    """The sender's fault: no running request named the object that it sent (status 0124)."""
 
 
 class IncompleteError(MovescuError):

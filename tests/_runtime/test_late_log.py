@@ -80,3 +80,19 @@ print(attempts)
 """
     messages = [f"WARNING movescu.test somewhere {word}" for word in ("three", "four")]
     assert run(program) == ["False", *messages, "[True, True]"]
+
+
+@pytest.mark.row("98")
+@pytest.mark.parametrize("error", ["ImportError", "MemoryError", "OSError"])
+def test_message_is_written_plainly_while_logging_cannot_be_loaded(error: str) -> None:
+    program = f"""
+LEVEL = 30
+def failing_at_first():
+    late_log.defer(LEVEL, set_up)
+    raise {error}("no descriptors")
+late_log.defer(LEVEL, failing_at_first)
+import sys
+sys.stderr = sys.stdout
+log.warning("cannot accept from %s", "a\\nb")
+"""
+    assert run(program)[0] == "cannot accept from a\\nb"

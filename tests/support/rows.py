@@ -238,6 +238,21 @@ SITUATIONS: Final = (
     Row("84", "an output directory that is renamed or replaced meanwhile, in each mode", "exit code 63"),
     Row("85", "a file that is not the one that the index has noted", "examined; requested again unless it is whole"),
     Row("86", "an index that is damaged, truncated, foreign or of another version", "made again from the files"),
+    # What stands still
+    Row("90", "a log into a pipe that nobody reads", "signals and `--total-timeout` end the run within seconds"),
+    Row("91", "a FIFO without another end as query file, list, log configuration or events", "the same"),
+    Row("92", "a disk that stands still in the flush", "the same; every file is whole"),
+    # Guests
+    Row(
+        "93",
+        "as many associations as are allowed, which send nothing, from another host than the archive's",
+        "the oldest makes room for the next; none that carried an object or comes from the archive's host",
+    ),
+    Row("94", "an object that no running request named, with `--only-requested`", "0124, no file; no failure"),
+    Row("95", "more connections than descriptors", "the oldest is closed, and the port stays open"),
+    Row("96", "association requests of 1 MB that are not whole, on many connections", "memory is bounded in sum"),
+    Row("97", "P-DATA-TFs of empty fragments", "they cost no more memory than their bytes"),
+    Row("98", "a module that cannot be loaded for want of descriptors or memory", "no thread ends"),
 )
 """Hostile or faulty situations."""
 

@@ -7,7 +7,7 @@ import resource
 import socket
 import struct
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -177,6 +177,50 @@ def test_peer_that_stays_after_its_rejection_is_disconnected() -> None:
     with listening(maximum=0) as server, socket.create_connection((HOST, server.port), WAIT) as sock:
         sock.sendall(request().encode())
         assert read_all(sock) == AssociateRJ(2, 3, 2).encode()
+
+
+@pytest.mark.row("93")
+def test_associations_of_hosts_without_trust_make_room_oldest_first() -> None:
+    server = Listener(listen(HOST, 0), serve, maximum_associations=2, artim_timeout=WAIT, is_trusted=lambda _: False)
+    with closing(server), ExitStack() as stack:
+        oldest, other, newest = (stack.enter_context(closing(associate(server))) for _ in range(3))
+        assert (echo(other), echo(newest)) == (b"echo", b"echo")
+        with pytest.raises(MovescuError):
+            echo(oldest)
+
+
+@pytest.mark.row("96")
+def test_requests_that_are_not_whole_are_bounded_in_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAXIMUM_HELD", 1 << 20)
+    head = struct.pack(">BxI", 1, 1 << 20)
+    with listening() as server, ExitStack() as stack:
+        socks = [stack.enter_context(socket.create_connection((HOST, server.port), WAIT)) for _ in range(8)]
+        for sock in socks:
+            try:
+                sock.sendall(head + bytes(400_000))
+            except OSError:
+                continue  # closed already
+        wait_until(server, lambda: server.unassociated <= 2)
+        assert echo(stack.enter_context(closing(associate(server)))) == b"echo"
+
+
+@pytest.mark.row("98")
+def test_listener_survives_whatever_fails_as_it_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [MemoryError("no memory"), ImportError("no module"), OSError(24, "Too many open files")]
+
+    def fail_first(*arguments: object) -> Connection:
+        if failures:
+            raise failures.pop()
+        return Connection(*arguments)  # type: ignore[arg-type] # passed on
+
+    monkeypatch.setattr("movescu.transport.listener.Connection", fail_first)
+    with listening() as server:
+        for _ in range(3):
+            with socket.create_connection((HOST, server.port), WAIT) as sock:
+                assert read_all(sock) == b""
+        connection = associate(server)
+        assert echo(connection) == b"echo"
+        connection.release(soon())
 
 
 # -- one does not end the others -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from wire import COMMAND, LAST, Plain, acceptance, feed, machines, p_data, reque
 
 from movescu.errors import AbortReason, ProtocolError
 from movescu.ul.association import LONGEST_P_DATA, MAXIMUM_ASSOCIATE_LENGTH, PART, Association
-from movescu.ul.indications import Fragment, ProviderAbortIndication
+from movescu.ul.indications import Fragment, Indication, ProviderAbortIndication
 from movescu.ul.pdu import PDU, Abort, AssociateRJ, ReleaseRP, ReleaseRQ
 from movescu.ul.state_table import State
 
@@ -414,6 +414,21 @@ def test_release_response_may_have_another_length() -> None:
     machine.release_request()
     assert feed(machine, header(6, 3) + bytes(3)) == [("ReleaseConfirmation",)]
     assert machine.oddities
+
+
+@pytest.mark.row("97")
+def test_empty_fragments_cost_no_more_than_their_bytes() -> None:
+    stream = p_data((1, 0, b"")).encode() * 10_000 + p_data(*((1, 0, b"") for _ in range(10_000))).encode()
+    machine = established(Association, 131_072)
+    events: list[Indication] = []
+    while stream:
+        buffer = machine.get_buffer()
+        size = min(len(buffer), len(stream))
+        buffer[:size] = stream[:size]
+        stream = stream[size:]
+        events += machine.buffer_updated(size, 0.0)
+    assert len(events) == 20_000
+    assert len({id(event) for event in events}) == 1
 
 
 def test_p_data_longer_than_announced_is_taken_up_to_128_kilobytes() -> None:

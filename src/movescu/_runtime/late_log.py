@@ -7,6 +7,7 @@ another level by ``defer``, with a function that configures ``logging`` when the
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from threading import RLock
 
@@ -69,9 +70,21 @@ def _at(name: str, level: int) -> Callable[..., None]:
 
     def method(self: _LateLogger, *args: object, **kwargs: Any) -> None:  # noqa: ANN401 - a logger's own
         if _wanted(level):
-            getattr(self.load(), name)(*args, stacklevel=2, **kwargs)
+            try:
+                logger = self.load()
+            except (ImportError, OSError, MemoryError):  # out of descriptors or memory: no reason to end a thread
+                _write_plainly(args)
+            else:
+                getattr(logger, name)(*args, stacklevel=2, **kwargs)
 
     return method
+
+
+def _write_plainly(args: tuple[object, ...]) -> None:
+    """Write a message to standard error while ``logging`` cannot be loaded, without what a peer may have put in it."""
+    text = str(args[0]) % args[1:] if args[1:] else str(args[0])
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text.encode("unicode_escape").decode() + "\n")
 
 
 class _LateLogger:

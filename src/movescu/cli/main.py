@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-import gc
+import _signal  # type: ignore[import-not-found] # signal itself loads enum, which takes longer than --version
+import os
 import sys
 
-from movescu.cli import streams
+
+def _interrupt(_: int, __: object) -> None:
+    """End at once on Ctrl-C: while modules are loaded, an exception may come up where nobody can catch it.
+
+    Once the command runs, raise ``KeyboardInterrupt``: associations are then ended in good order.
+    """
+    if not _raises[0]:
+        os._exit(130)
+    raise KeyboardInterrupt
+
+
+_raises = [False]
+
+
+def _guard() -> None:
+    """Install the handler, unless Ctrl-C is ignored or has another one."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _interrupt)
+
+
+if sys.argv[:1] and sys.argv[0].endswith(("/movescu", "/movescu/__main__.py")):
+    _guard()  # this process is the command: before anything else is loaded
+
+import gc  # noqa: E402 - as above
+
+from movescu.cli import streams  # noqa: E402 - as above
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,13 +42,17 @@ if TYPE_CHECKING:
 
 def run() -> None:
     """Run the command with the arguments of the process, and exit; the console script."""
+    _guard()
     gc.disable()  # modules stay loaded: collecting during the imports finds nothing and delays the start
     streams.secure()
     try:
         code = main(sys.argv[1:])
     except SystemExit as end:  # raised by a signal handler
         code = int(end.code or 0)
+    except KeyboardInterrupt:
+        code = 130
     finally:
+        _raises[0] = False
         streams.settle()
     sys.exit(code)
 
@@ -55,6 +85,7 @@ def main(arguments: Sequence[str]) -> int:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
+    _raises[0] = True
     return run_command(settings)
 
 

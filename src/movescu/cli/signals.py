@@ -8,7 +8,7 @@ import sys
 import threading
 
 from movescu._runtime.late_log import is_loading, logger_of
-from movescu.cli import streams
+from movescu.cli import last_resort, streams
 from movescu.cli.exit_codes import ExitCode
 
 TYPE_CHECKING = False
@@ -52,6 +52,7 @@ class Signals:
         self._before: dict[int, Callable[[int, FrameType | None], object] | int] = {}
 
     def __enter__(self) -> Self:
+        last_resort.begin()
         if threading.current_thread() is threading.main_thread():
             for number, handler in _HANDLERS:
                 before = signal.getsignal(number)
@@ -69,13 +70,21 @@ class Signals:
 
         Raises ``KeyboardInterrupt`` to abort.
         """
+        try:
+            self._interrupt()
+        finally:
+            last_resort.answer()
+
+    def _interrupt(self) -> None:
         if self._ending:
             return
         retrieval = self.retrieval
         if retrieval is None or retrieval.cancelled or not retrieval.moving:
             self._ending = True
+            last_resort.quieten()
             raise KeyboardInterrupt
         retrieval.cancel()  # before the message: its reader may interrupt again at once
+        last_resort.quieten()
         if not is_loading():
             _log.warning("cancelling; interrupt again to abort")
 
@@ -83,6 +92,7 @@ class Signals:
         """Abort. Raises ``SystemExit``."""
         if not self._ending:
             self._ending = True
+            last_resort.quieten()
             if not is_loading():
                 _log.critical("terminated by %s", signal.Signals(number).name)
             sys.exit(_BY_SIGNAL[number])

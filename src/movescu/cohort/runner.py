@@ -356,7 +356,9 @@ class Runner:
                 _log.warning("entry %d: the archive lacks resources; the request is repeated later", number)
             if away is None and admission.away_since is not None:
                 _log.warning("the archive is away; it is asked again from time to time, for %g s", self._patience)
-        if end is RequestEnd.REFUSED:  # each idle association may take one of the archive's slots
+        if (
+            end is RequestEnd.REFUSED and fate is Fate.AGAIN
+        ):  # each idle association may take one of the archive's slots
             with contextlib.suppress(PeerError):
                 self._client.release()
         return fate

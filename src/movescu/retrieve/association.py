@@ -60,7 +60,7 @@ class ArchiveAssociation:
     ``message_ids``: for C-MOVE requests; shared by associations whose message IDs must differ. ``further``: abstract
     syntaxes to propose beside the model's own. ``meanwhile``: called after each C-MOVE request is sent, while the
     archive works on it. ``observer``: notified when the association opens and ends. ``querying``: for C-FIND alone;
-    C-MOVE is not proposed.
+    C-MOVE is not proposed. ``on_connected``: called with the archive's address.
     """
 
     def __init__(  # noqa: PLR0913 - options of a retrieve, each with a default
@@ -76,7 +76,9 @@ class ArchiveAssociation:
         meanwhile: Callable[[], None] = lambda: None,
         observer: Observer | None = None,
         querying: bool = False,
+        on_connected: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._on_connected = on_connected
         self._querying = querying
         self._config = config
         self._tls = tls
@@ -144,6 +146,7 @@ class ArchiveAssociation:
         )
         with contextlib.ExitStack() as stack:
             stack.callback(transport.close)
+            self._on_connected(transport.peer_address)
             if self._tls is not None:
                 seconds = self._at_most(config.timeouts.acse)
                 self._tls.secure_request(transport, config.archive.host, Deadline(seconds, "securing the connection"))

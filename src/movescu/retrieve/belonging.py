@@ -11,6 +11,7 @@ from movescu.query.levels import UNIQUE_KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from movescu.query.identifier import Identifier
@@ -55,13 +56,19 @@ def _originator(incoming: Incoming) -> str:
 
 
 class PlaceReader:
-    """A receiver that forwards to another one and notes the study and series of the object."""
+    """A receiver that forwards to another one and notes the study and series of the object.
 
-    def __init__(self, incoming: Incoming, receiver: ObjectReceiver) -> None:
+    ``check``: called once they are known; an error that it raises refuses the object.
+    """
+
+    def __init__(
+        self, incoming: Incoming, receiver: ObjectReceiver, check: Callable[[Incoming], None] = lambda _: None
+    ) -> None:
         from movescu.dataset.peek import Peek  # late: few senders name no Move Originator
 
         self._incoming = incoming
         self._receiver = receiver
+        self._check = check
         self._peek = Peek(incoming.context.transfer_syntax, (_STUDY, _SERIES))
 
     def write(self, *fragments: memoryview) -> None:
@@ -73,6 +80,7 @@ class PlaceReader:
     def finish(self) -> None:
         """Keep the object."""
         self._incoming.place = frozenset(self._peek.uids.values())
+        self._check(self._incoming)
         self._receiver.finish()
 
     def discard(self) -> None:

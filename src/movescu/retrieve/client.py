@@ -18,10 +18,10 @@ from movescu.errors import PeerError, UsageError
 from movescu.retrieve.association import ArchiveAssociation
 from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, Retry, Timeouts, check_title, make_tls
 from movescu.retrieve.destinations import Destinations
-from movescu.retrieve.handle import Retrieve, settle
+from movescu.retrieve.handle import Retrieve
 from movescu.retrieve.idle_associations import IdleAssociations, release_quietly
 from movescu.retrieve.message_ids import MessageIDs
-from movescu.retrieve.running import RunningRetrieves
+from movescu.retrieve.running import RunningRetrieves, settle
 from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
@@ -369,6 +369,7 @@ class Client:
             further=tuple(further),
             querying=querying,
             meanwhile=self._server.prepare,
+            on_connected=self._server.note_archive,
             observer=self._observers,
         )
 

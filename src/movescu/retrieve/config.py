@@ -153,7 +153,9 @@ class Receive(Record):
     table. Default: False. ``calling_ae_titles``: of senders that may store. Default: any. ``require_called_ae_title``:
     reject senders that do not call the move destination's AE title. Default: False. ``access_rules``: apply hosts.allow
     and hosts.deny. Default: False. ``host_lookup``: look up host names for them. Default: True.
-    ``maximum_associations``: at the same time. Default: 64.
+    ``accept_from``: hosts and networks that may connect, as names, addresses or ``192.168.1.0/24``. Default: any.
+    ``only_requested``: refuse objects that no running request named. Default: False. ``maximum_associations``: at the
+    same time. Default: 64.
     """
 
     port: int
@@ -164,6 +166,8 @@ class Receive(Record):
     require_called_ae_title: bool = False
     access_rules: bool = False
     host_lookup: bool = True
+    accept_from: tuple[str, ...] = ()
+    only_requested: bool = False
     maximum_associations: int = 64
 
     def check(self) -> None:

@@ -404,14 +404,3 @@ def _place(state: RequestState, uid: str) -> tuple[str, str]:
     """Return the study and series in which the archive lists an object, empty if it does not."""
     place = None if state.inventory is None else state.inventory.objects.get(uid)
     return ("", "") if place is None else (place.study, place.series)
-
-
-def settle(retrieves: Sequence[Retrieve], seconds: float, *, abort: bool) -> None:
-    """Wait for the end of cancelled retrieves, for a limited time in all.
-
-    ``abort``: not for those in threads of the caller, who wants to end.
-    """
-    until = clock.now() + seconds
-    for one in retrieves:
-        if one.started or not abort:
-            one.settle(max(until - clock.now(), 0.0))

@@ -15,7 +15,7 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import VERIFICATION, may_be_storage, storage_classes
 from movescu.dimse.status import SUCCESS
-from movescu.errors import StoreError
+from movescu.errors import NotRequestedError, StoreError
 from movescu.retrieve.belonging import PlaceReader
 from movescu.retrieve.stragglers import shortest
 from movescu.retrieve.tally import Round, Tally
@@ -73,6 +73,7 @@ class StorageServer:
         self.unclaimed: set[str] = set()
         """SOP instance UIDs of stored objects that no running retrieve had requested; at most 10,000."""
         self._rounds: tuple[Round, ...] = ()
+        self._archive_addresses: set[str] = set()
         self._changing = clock.Lock()
         self._scp: StorageSCP | None = None
         self._serving = clock.Lock()
@@ -86,13 +87,15 @@ class StorageServer:
         from movescu.transport.listener import Listener  # late: needed to receive alone
         from movescu.transport.sockets import listen
 
+        prepare = self._prepare(own)
         self.listener = Listener(
             listen(own.address, own.port, config.request.ip),
             self._serve,
             maximum_associations=own.maximum_associations,
             maximum_length=config.request.maximum_length,
             artim_timeout=config.timeouts.acse or 30.0,
-            prepare=self._prepare(own),
+            prepare=prepare,
+            is_trusted=self._archive_addresses.__contains__,
         )
         _log.info("listening on port %d", self.listener.port)
 
@@ -102,6 +105,10 @@ class StorageServer:
             self._storage_scp(self._config.receive)
             for target in self._targets():
                 target.prepare()
+
+    def note_archive(self, address: str) -> None:
+        """Note an address of the archive: its associations never make room for others."""
+        self._archive_addresses.add(address.removeprefix("::ffff:"))
 
     def _storage_scp(self, own: Receive) -> StorageSCP:
         """Return the Storage SCP; make it on first use."""
@@ -137,14 +144,33 @@ class StorageServer:
 
     def _receiver(self, incoming: Incoming) -> ObjectReceiver:
         """Return the receiver of an object: its target's, shown to watching observers."""
+        self._check_requested(incoming)
         one = self.round_of(incoming) if self._rounds else None
         target = self.target if one is None or one.target is None else one.target
         if target is None:
             raise StoreError("no running retrieve requested the object")
         receiver, observer = target.receiver(incoming), self._observer_of(one)
-        if one is not None and one.depends_on_place(incoming):
-            receiver = PlaceReader(incoming, receiver)
+        deciding = self._rounds if self._only_requested else () if one is None else (one,)
+        if any(other.depends_on_place(incoming) for other in deciding):
+            receiver = PlaceReader(incoming, receiver, self._check_requested)
         return receiver if observer is None else observer.watched(incoming, receiver)
+
+    @property
+    def _only_requested(self) -> bool:
+        return self._config.receive is not None and self._config.receive.only_requested
+
+    def _is_requested(self, incoming: Incoming) -> bool:
+        """Return True if a running request named an object: by the list, else as its ``belonging`` decides."""
+        uid = incoming.sop_instance_uid
+        return any(one.belonging.has(incoming) if one.wanted is None else uid in one.wanted for one in self._rounds)
+
+    def _check_requested(self, incoming: Incoming) -> None:
+        """Raise ``NotRequestedError`` for an object to be refused, as far as is known of it."""
+        if self._only_requested and not self._is_requested(incoming):
+            raise NotRequestedError(
+                f"no running request named it ({incoming.calling_ae_title} sent it)",
+                hint="without --only-requested it is stored",
+            )
 
     def _observer_of(self, one: Round | None) -> Observer | None:
         return self._observer if one is None or one.observer is None else one.observer
@@ -162,6 +188,10 @@ class StorageServer:
     def _prepare(self, own: Receive) -> Callable[[Transport, Deadline], None] | None:
         """Return a function that checks and secures a connection before its association request, None without steps."""
         steps: list[Callable[[Transport, Deadline], None]] = []
+        if own.accept_from:
+            from movescu.transport.access.addresses import AllowedHosts  # late: few name hosts
+
+            steps.append(AllowedHosts(own.accept_from, self._config.timeouts.connect))
         if own.access_rules:
             from movescu.transport.access.guard import Guard  # late: needed for access rules alone
 
@@ -215,6 +245,8 @@ class StorageServer:
         return any(one.wanted is not None and uid in one.wanted for one in self._ended)
 
     def _received(self, received: Received) -> None:
+        if isinstance(received.error, NotRequestedError):
+            return  # a stranger's object is no failure of the retrieve
         self.tally.count(received)
         one = self.round_of(received.incoming) if self._rounds else None
         if one is not None:
@@ -225,6 +257,8 @@ class StorageServer:
             observer.received(received, None if one is None else one.row)
 
     def _broken_off(self, incoming: Incoming) -> None:
+        if self._only_requested and not self._is_requested(incoming):
+            return
         self.tally.count_broken_off(incoming)
         one = self.round_of(incoming) if self._rounds else None
         if one is not None:

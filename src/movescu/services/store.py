@@ -21,6 +21,7 @@ from movescu.errors import (
     DataSetMismatchError,
     InterruptedConnectionError,
     MovescuError,
+    NotRequestedError,
     PeerError,
     ProtocolError,
     StoreError,
@@ -62,6 +63,7 @@ _STATUS: Final = (
     (DataSetMismatchError, codes.DATA_SET_DOES_NOT_MATCH),
     (DataSetError, codes.CANNOT_UNDERSTAND),
     (StoreError, codes.OUT_OF_RESOURCES),
+    (NotRequestedError, codes.NOT_AUTHORIZED),
 )
 
 
@@ -228,7 +230,7 @@ class StorageSCP:
             except BaseException:
                 receiver.discard()
                 raise
-        except (StoreError, DataSetError, _RefusedError) as error:
+        except (StoreError, DataSetError, NotRequestedError, _RefusedError) as error:
             size += sum(sum(map(len, batch)) for batch in batches)  # the rest of the object still arrives
             return Received(incoming, size, _status(error), _without_frames(error))
         return Received(incoming, size, codes.SUCCESS)

@@ -1,14 +1,20 @@
 """The listener: accepts connections (PS3.8 9.1.3) and serves the association of each in a thread of its own.
 
 Connections without an association are counted apart from associations, so that idle sockets do not keep senders out:
-ARTIM ends them, and beyond ``MAXIMUM_UNASSOCIATED`` the oldest is closed. Beyond ``maximum_associations`` a request is
+ARTIM ends them, beyond ``MAXIMUM_UNASSOCIATED`` the oldest is closed, and beyond ``MAXIMUM_HELD`` the one that holds
+most. Beyond ``maximum_associations`` the oldest one that never sent anything makes room; without one, the request is
 rejected, transiently, as local limit exceeded (PS3.8 table 9-21). The service itself is the caller's.
+
+Nothing that fails here ends the accepting: not a lack of descriptors, memory or threads, and not a module that cannot
+be loaded because of one. What could not be accepted waits in the backlog.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import select
+from functools import partial
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
@@ -34,12 +40,18 @@ _log: Final = logger_of("movescu.net")
 MAXIMUM_UNASSOCIATED: Final = 256
 """Limit of connections whose A-ASSOCIATE-RQ has not arrived."""
 
+MAXIMUM_HELD: Final = 16 << 20
+"""Bytes. Limit of what such connections hold of their requests, in sum."""
+
 LOCAL_LIMIT_EXCEEDED: Final = AssociateRJ(result=2, source=3, reason=2)
 
 _MOST_TURNED_AWAY: Final = 256
 """Limit of the refusals remembered; further ones are not logged."""
 
 _JOIN_SECONDS: Final = 5.0
+
+_OTHER_DESCRIPTORS: Final = 48  # of the program, beside those of connections and their files
+_FEWEST_UNASSOCIATED: Final = 8
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _EXHAUSTED_PAUSE: Final = 0.2  # seconds until the next attempt to accept, when descriptors or memory are exhausted
@@ -52,7 +64,8 @@ class Listener:
     ``maximum_associations``: at the same time. Default: 64. ``maximum_length``: bytes of the longest P-DATA-TF.
     Default: 16384. ``artim_timeout``: seconds until the A-ASSOCIATE-RQ has to arrive. Default: 30. ``prepare``: called
     with each connection before anything is read from it; an error that it raises closes the connection, and nothing is
-    sent. ``changed`` is notified when an association, or a connection without one, has ended.
+    sent. ``changed`` is notified when an association, or a connection without one, has ended. ``is_trusted``: whether
+    associations of a host's address never make room for others. Default: those of no host do.
     """
 
     def __init__(
@@ -64,6 +77,7 @@ class Listener:
         maximum_length: int = 16384,
         artim_timeout: float = 30.0,
         prepare: Callable[[Transport, Deadline], None] | None = None,
+        is_trusted: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._socket = sock
         self._serve = serve
@@ -71,9 +85,11 @@ class Listener:
         self._maximum_length = maximum_length
         self._artim_timeout = artim_timeout
         self._prepare = prepare
+        self._is_trusted = is_trusted
+        self._maximum_unassociated = _most_unassociated(maximum_associations)
         self.changed = clock.Condition()
         self._associated: dict[Connection, None] = {}
-        self._unassociated: dict[Connection, None] = {}
+        self._unassociated: dict[Connection, int] = {}  # bytes that each holds of its request
         self._threads: set[clock.Thread] = set()
         self._closing = clock.Event()
         self._closed = False
@@ -141,10 +157,14 @@ class Listener:
         poll.register(self._socket, select.POLLIN)
         poll.register(self._wakened, select.POLLIN)
         while True:
-            poll.poll()
-            if self._closing.is_set():
-                return
-            self._accept_one()
+            try:
+                poll.poll()
+                if self._closing.is_set():
+                    return
+                self._accept_one()
+            except Exception as error:  # noqa: BLE001 - the port stays open, whatever one connection meets
+                self._closing.wait(_EXHAUSTED_PAUSE)
+                _log.warning("cannot accept a connection: %s", error)
 
     def _accept_one(self) -> None:
         try:
@@ -152,17 +172,27 @@ class Listener:
         except OSError as error:
             _log.warning("cannot accept a connection: %s", error.strerror)
             if error.errno in _EXHAUSTED:  # the connection still waits: without a pause the loop would spin
+                with self.changed:
+                    self._close_oldest("out of descriptors or memory")
                 self._closing.wait(_EXHAUSTED_PAUSE)
             return
+        try:
+            self._start(sock, address)
+        except BaseException:  # no memory: the peer is not left waiting
+            sock.close()
+            raise
+
+    def _start(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        """Serve a connection in a thread of its own."""
         transport = Transport(sock, f"{address[0]} port {address[1]}")
-        connection = Connection(transport, Association(maximum_length=self._maximum_length), self._oddities)
+        association = Association(maximum_length=self._maximum_length)
+        connection = Connection(transport, association, self._oddities)
+        association.on_growth = partial(self._hold, connection)
         thread = clock.Thread(target=self._run, args=(connection, transport), name="movescu-association", daemon=True)
         with self.changed:
-            if len(self._unassociated) >= MAXIMUM_UNASSOCIATED:
-                oldest = next(iter(self._unassociated))
-                del self._unassociated[oldest]  # its thread is about to end: the next connection interrupts another
-                oldest.interrupt("too many connections without an association")
-            self._unassociated[connection] = None
+            if len(self._unassociated) >= min(self._maximum_unassociated, MAXIMUM_UNASSOCIATED):
+                self._close_oldest("too many connections without an association")
+            self._unassociated[connection] = 0
             self._threads.add(thread)
         try:
             thread.start()
@@ -177,6 +207,36 @@ class Listener:
         if is_new:
             self.turned_away[key] = None
         return is_new
+
+    def _close_oldest(self, why: str) -> None:
+        """End the oldest connection without an association; call it with ``changed`` held."""
+        if self._unassociated:
+            oldest = next(iter(self._unassociated))
+            del self._unassociated[oldest]  # its thread is about to end: the next connection interrupts another
+            oldest.interrupt(why)
+
+    def _hold(self, connection: Connection, size: int) -> None:
+        """Note what a connection holds of its request; end those that hold most beyond the limit of all."""
+        with self.changed:
+            if connection not in self._unassociated:
+                return
+            self._unassociated[connection] = size
+            while sum(self._unassociated.values()) > MAXIMUM_HELD:
+                greediest = max(self._unassociated, key=self._unassociated.__getitem__)
+                del self._unassociated[greediest]
+                why = "association requests that are not whole take too much memory"
+                _log.warning("%s disconnected: %s", greediest.peer, why)
+                greediest.interrupt(why)
+
+    def _make_room(self) -> None:
+        """End the oldest association that never sent anything; call it with ``changed`` held."""
+        for connection in self._associated:
+            has_sent = connection.has_carried_objects or connection.has_carried_echo
+            if not has_sent and not self._is_trusted(_address_of(connection)):
+                del self._associated[connection]  # as above
+                _log.warning("association of %s ended: it sent nothing, and another needs its place", connection.peer)
+                connection.interrupt("another association needs its place")
+                return
 
     def _end(self, connection: Connection, thread: clock.Thread) -> None:
         connection.close()
@@ -226,6 +286,8 @@ class Listener:
 
     def _serve_one(self, connection: Connection, request: AssociateRQ) -> None:
         with self.changed:
+            if len(self._associated) >= self._maximum_associations:
+                self._make_room()
             full = len(self._associated) >= self._maximum_associations
             if not full:  # a rejected one still counts as a connection without an association
                 self._unassociated.pop(connection, None)
@@ -236,3 +298,13 @@ class Listener:
             connection.reject(LOCAL_LIMIT_EXCEEDED)
         else:
             self._serve(connection, request)
+
+
+def _most_unassociated(associations: int) -> int:
+    """Return the number of connections that leave descriptors for so many associations and their files."""
+    room = os.sysconf("SC_OPEN_MAX") - 2 * associations - _OTHER_DESCRIPTORS
+    return min(max(room, _FEWEST_UNASSOCIATED), MAXIMUM_UNASSOCIATED)
+
+
+def _address_of(connection: Connection) -> str:
+    return connection.peer.partition(" ")[0].removeprefix("::ffff:")

@@ -45,7 +45,6 @@ from movescu.ul.pdu import (
     ContextResult,
     PDataTF,
     PDUType,
-    PresentationDataValue,
     ReleaseRP,
     ReleaseRQ,
     decode_pdu,
@@ -54,7 +53,7 @@ from movescu.ul.state_table import ACTIONS, TRANSITIONS, Effect, Event, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Final
 
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1 << 20
@@ -74,6 +73,7 @@ _LONGEST_FIXED: Final = 1024  # bytes accepted of these but the first, whose fie
 _VERSION_1: Final = 0x0001
 _CONTROL_BITS: Final = 0x03  # of the message control header: command, last (PS3.8 E.2)
 _COMMAND: Final = 0x01
+_EMPTY: Final = 6  # length of a P-DATA-TF of one empty fragment
 _PDV_DATA: Final = 12  # bytes of a P-DATA-TF before the data of its first presentation data value
 _P_DATA_STATES: Final = (State.STA6, State.STA7)
 
@@ -81,15 +81,7 @@ _HEADER: Final = struct.Struct(">BxI")
 _PDV_HEADER: Final = struct.Struct(">IBB")
 
 
-_PDU_EVENTS: Final = {
-    PDUType.ASSOCIATE_RQ: Event.ASSOCIATE_RQ_PDU,
-    PDUType.ASSOCIATE_AC: Event.ASSOCIATE_AC_PDU,
-    PDUType.ASSOCIATE_RJ: Event.ASSOCIATE_RJ_PDU,
-    PDUType.P_DATA_TF: Event.P_DATA_TF_PDU,
-    PDUType.RELEASE_RQ: Event.RELEASE_RQ_PDU,
-    PDUType.RELEASE_RP: Event.RELEASE_RP_PDU,
-    PDUType.ABORT: Event.ABORT_PDU,
-}
+_PDU_EVENTS: Final = {kind: Event[f"{kind.name}_PDU"] for kind in PDUType}
 
 
 class Association:
@@ -116,6 +108,7 @@ class Association:
         """Violations of PS3.8 by the peer that were accepted, in words, in order; the caller may clear it."""
         self.violation: ProtocolError | None = None
         """The error of the peer's PDU that could not be decoded, if one could not."""
+        self.on_growth: Callable[[int], None] = lambda _: None  # called with the new size of the receive buffer
         self._request: AssociateRQ | None = None
         self._accepted_length = maximum_length  # of a P-DATA-TF; grows when the peer first exceeds it
         pdus = 4 * (maximum_length + HEADER_LENGTH) + _COMMAND_SIZE
@@ -128,6 +121,7 @@ class Association:
         self._rest = 0  # bytes still missing of the fragment that was returned in part
         self._rest_of = (0, 0)  # its context ID and control
         self._deaf = False  # framing is lost: nothing that follows can be decoded
+        self._empty: dict[tuple[int, int], Fragment] = {}
         self._out: list[bytes] = []
         self._indications: list[Indication] = []
         self._now = 0.0
@@ -151,6 +145,7 @@ class Association:
         # Grown as bytes arrive, not by the length that a header claims: a false one costs the peer its bandwidth,
         # not this side its memory.
         size = max(self._wanted_size(), 2 * len(self._buffer) if self._end == len(self._buffer) else 0)
+        self.on_growth(size)
         buffer = bytearray(size)
         buffer[: self._end] = self._view[: self._end]
         self._buffer, self._view = buffer, memoryview(buffer)
@@ -198,9 +193,15 @@ class Association:
                     self._rest, self._rest_of = behind - end, (context_id, control & _CONTROL_BITS)
                     position = end
                 break
-            indications.append(Fragment(context_id, control & _CONTROL_BITS, view[position + _PDV_DATA : behind]))
+            made = Fragment if length > _EMPTY else self._fragment
+            indications.append(made(context_id, control & _CONTROL_BITS, view[position + _PDV_DATA : behind]))
             position = behind
         self._start = position
+
+    def _fragment(self, context_id: int, control: int, data: bytes | bytearray | memoryview) -> Fragment:
+        """Return a fragment; all empty ones are one object, as thousands of them fit into the buffer."""
+        fragment = Fragment(context_id, control & _CONTROL_BITS, memoryview(data))
+        return fragment if len(data) else self._empty.setdefault((context_id, fragment.control), fragment)
 
     def _take_rest(self) -> bool:
         """Indicate more of a fragment that was returned in part, where the state allows it; True at its end.
@@ -406,7 +407,7 @@ class Association:
 
     def _indicate(self, pdu: PDU | None) -> None:
         if isinstance(pdu, PDataTF):  # DT-2, AR-6
-            self._indications += [Fragment(*_fields(value)) for value in pdu.values]
+            self._indications += [self._fragment(one.context_id, one.control, one.data) for one in pdu.values]
         elif isinstance(pdu, AssociateAC | AssociateRJ):  # AE-3, AE-4
             self._indications.append(AssociateConfirmation(pdu))
             if isinstance(pdu, AssociateAC):
@@ -429,10 +430,6 @@ class Association:
     def _take_indications(self) -> list[Indication]:
         indications, self._indications = self._indications, []
         return indications
-
-
-def _fields(value: PresentationDataValue) -> tuple[int, int, memoryview]:
-    return value.context_id, value.control & _CONTROL_BITS, memoryview(value.data)
 
 
 def _abort_for(error: ProtocolError | None) -> Abort:

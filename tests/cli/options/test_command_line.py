@@ -82,6 +82,8 @@ def test_defaults_are_as_documented() -> None:
         accept_nonstandard=False,
         allowed_aets=(),
         require_called_aet=False,
+        accept_from=(),
+        only_requested=False,
         listen_address="",
         max_associations=64,
         max_inflated=1024,

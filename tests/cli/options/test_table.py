@@ -42,10 +42,11 @@ MANUAL = """
 +pz --profile-bcp195-ex +pb --profile-basic +pa --profile-aes +pn --profile-null +cs --cipher +ph --list-profiles
 +cc --list-ciphers +dp --dhparam +rs --seed +ws --write-seed +wf --write-seed-file --no-sni --request-sni --expect-sni
 --no-host-check --durable --keys-only --accept-unknown --accept-nonstandard --allow-aet --require-called-aet --listen
+--accept-from --only-requested
 --max-associations --max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout
 --total-timeout --user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
---layout --report --events --failed --verify --retry --retry-pause --resume --list --jobs --between --limit-rate
---dry-run --on-study --on-series --on-jobs --manifest
+--layout --report --events --failed --verify --retry --retry-pause --resume --list --jobs --slots --wait-for-archive
+--between --limit-rate --dry-run --on-study --on-series --on-jobs --manifest
 --query --format --count --resolve --only --exclude --max-studies --all
 """
 

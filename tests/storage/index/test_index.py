@@ -8,6 +8,8 @@ import sqlite3
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TransferSyntax
 from movescu.storage import files
+from movescu.storage.file_names import UNKNOWN_PREFIX
 from movescu.storage.index import flat as flat_index
 from movescu.storage.index import index, states
 from movescu.storage.index.database import FILE_NAME
@@ -218,6 +221,7 @@ KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
 from movescu.storage import files
+from movescu.storage.file_names import UNKNOWN_PREFIX
 from movescu.storage.index import flat as flat_index
 from movescu.storage.index import index, states
 from movescu.storage.layout.template import parse_layout
@@ -367,6 +371,17 @@ def test_flat_object_in_a_large_directory_is_found_under_any_prefix(
     assert {*opened.uids()} >= {f"1.{number}" for number in range(9)}
     assert opened.whole("1.99")
     opened.close()
+
+
+def test_several_threads_find_every_object_of_a_large_flat_directory(tmp_path: Path) -> None:
+    uids = [f"1.2.{number}" for number in range(1500)]
+    for number, uid in enumerate(uids):
+        put(tmp_path, f"{('CT', 'MR', 'US', UNKNOWN_PREFIX)[number % 4]}.{uid}", an_object(uid))
+    absent = [f"1.3.{number}" for number in range(300)]
+    directory = open_index(str(tmp_path), None)
+    with closing(directory), ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(directory.whole, [*uids, *absent]))
+    assert found == [True] * len(uids) + [False] * len(absent)
 
 
 def test_unchanged_folders_are_not_listed_for_an_object_that_is_missing(

@@ -13,6 +13,7 @@ from functools import partial
 from movescu._runtime.late_log import ERROR, logger_of
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
+from movescu.cli.last_resort import LastResort
 from movescu.cli.logging import level
 from movescu.cli.options.configuration import (
     check_scopes,
@@ -49,14 +50,15 @@ _log: Final = logger_of("movescu.cli")
 
 def run_command(settings: CommandSettings) -> int:
     """Run the command and return its exit code."""
-    try:
-        _set_up_log(settings)
-    except UsageError as error:
-        print_usage_error(error)
-        return ExitCode.USAGE
-    for warning in settings.warnings:
-        _log.warning("%s", warning)
-    return _with_output(_run(settings))
+    with LastResort(0 if settings.follows_up else settings.total_timeout):
+        try:
+            _set_up_log(settings)
+        except UsageError as error:
+            print_usage_error(error)
+            return ExitCode.USAGE
+        for warning in settings.warnings:
+            _log.warning("%s", warning)
+        return _with_output(_run(settings))
 
 
 def _with_output(code: int) -> int:

@@ -152,6 +152,8 @@ def _receive(settings: CommandSettings, port: int) -> Receive:
         require_called_ae_title=settings.require_called_aet,
         access_rules=settings.access_control,
         host_lookup=settings.host_lookup,
+        accept_from=settings.accept_from,
+        only_requested=settings.only_requested,
         maximum_associations=settings.max_associations,
     )
 

@@ -75,6 +75,8 @@ class CommandSettings(Record):
     accept_nonstandard: bool
     allowed_aets: tuple[str, ...]
     require_called_aet: bool
+    accept_from: tuple[str, ...]
+    only_requested: bool
     listen_address: str
     max_associations: int
     max_inflated: int

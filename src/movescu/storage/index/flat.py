@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
+from movescu._runtime import clock
 from movescu.dictionary.uids import storage_classes
 from movescu.storage import files
 from movescu.storage.file_names import UNKNOWN_PREFIX, file_name
@@ -35,6 +36,7 @@ class FlatIndex:
         self._rely = rely
         self._prefixes = list(dict.fromkeys((*(one.prefix for one in storage_classes().values()), UNKNOWN_PREFIX)))
         self._listing: Generator[str, None, None] | None = _names_in(directory)
+        self._searching = clock.Lock()  # to read names, and to change the order of the prefixes
         self._names: dict[str, list[str]] = {}
         """Names read so far, by the part after the prefix."""
         self._known: dict[str, tuple[str, _State | None] | None] = {}
@@ -61,7 +63,9 @@ class FlatIndex:
         return None if found is None else found[0]
 
     def _find(self, uid: str) -> tuple[str, _State] | None:
-        for name in self._candidates(file_name("", uid).partition(".")[2]):
+        with self._searching:
+            candidates = tuple(self._candidates(file_name("", uid).partition(".")[2]))
+        for name in candidates:
             state = self._state(name)
             if state is not None and whole_instance(name, self._directory) == uid:
                 self._rely(name, state[0])
@@ -101,7 +105,8 @@ class FlatIndex:
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
-        self._read(None)
+        with self._searching:
+            self._read(None)
         found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
         return (uid for uid in sorted(found | self._known.keys()) if self.whole(uid))
 

@@ -1,0 +1,138 @@
+"""The last resort: ends the process when a signal or ``--total-timeout`` wants its end and something stands still.
+
+A handler of Python runs in the main thread, between two of its calls. If one of them stands still (a log into a pipe
+that nobody reads, a FIFO, a disk that hangs), so does everything behind it, the end included. The system's own handler
+writes each signal into a pipe (``signal.set_wakeup_fd``), and a thread that does nothing else reads it: it gives the
+program ``_GRACE`` seconds to end in good order, and then ends it. Nothing is lost by that which was acknowledged; at
+worst, a temporary file and the end of a report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+from time import monotonic
+
+from movescu.cli.exit_codes import ExitCode
+from movescu.transport import network
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Self
+
+_GRACE: Final = 10.0
+"""Seconds from the end that is wanted to that of the process; closing the port may take 5 of them."""
+_ANSWER: Final = 5.0
+"""Seconds for the handler of the first interrupt, which asks the archive to cancel."""
+_ENDS_AT_ONCE: Final[dict[int, ExitCode]] = {signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.HUNG_UP}
+
+
+class LastResort:
+    """Context manager of a run. ``total``: seconds that it may take, 0 for no limit."""
+
+    def __init__(self, total: float) -> None:
+        self._until = monotonic() + total if total else None
+        self._asked: float | None = None  # until when an interrupt has to be answered
+        self._end: float | None = None  # of the process
+        self._code = ExitCode.ASSOCIATION_LOST
+        self._interrupts = 0
+        self._before = -1
+        self._read = self._write = -1
+        self._thread: threading.Thread | None = None
+        self.is_begun = False
+        """Whether a request may have been sent: before, ``total`` ends the process without further ado."""
+        self.answered = 0
+        """Number of interrupts whose handler has returned or raised."""
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            self._thread = threading.Thread(target=self._watch, name="movescu-last-resort", daemon=True)
+            self._thread.start()
+            _current.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            _current.remove(self)
+            signal.set_wakeup_fd(self._before)
+            os.write(self._write, b"\0")  # no signal: the end of the watch
+            self._thread.join()
+            os.close(self._read)
+            os.close(self._write)
+
+    def _watch(self) -> None:
+        poll = network.poll()
+        poll.register(self._read, select.POLLIN)
+        while True:
+            seconds = self._judge(monotonic())
+            poll.poll(None if seconds is None else seconds * 1000 + 1)
+            for number in self._signals():
+                if number == 0:
+                    return
+                self._note(number)
+
+    def _judge(self, now: float) -> float | None:
+        """End the process if it is time; return the seconds until the next look, None for no limit."""
+        if self._until is not None and now >= self._until:
+            self._until = None
+            self._end_by(now + (_GRACE if self.is_begun else 0), ExitCode.ASSOCIATION_LOST)
+        if self._asked is not None and self.answered >= self._interrupts:
+            self._asked = None
+        if self._asked is not None and now >= self._asked:
+            self._end_by(now, ExitCode.INTERRUPTED)
+        if self._end is not None and now >= self._end:
+            os._exit(self._code)
+        times = [time for time in (self._until, self._asked, self._end) if time is not None]
+        return max(min(times) - now, 0.0) if times else None
+
+    def _note(self, number: int) -> None:
+        """Take note of a signal: the first interrupt wants an answer alone, anything else the end."""
+        now = monotonic()
+        if number == signal.SIGINT:
+            self._interrupts += 1
+            if self._interrupts == 1:
+                self._asked = now + _ANSWER
+            else:
+                self._end_by(now + _GRACE, ExitCode.INTERRUPTED)
+        elif number in _ENDS_AT_ONCE:
+            self._end_by(now + _GRACE, _ENDS_AT_ONCE[number])
+
+    def _end_by(self, time: float, code: ExitCode) -> None:
+        if self._end is None or time < self._end:
+            self._end, self._code = time, code
+
+    def _signals(self) -> bytes:
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._read, 512)
+        return b""
+
+
+_current: list[LastResort] = []
+
+
+def begin() -> None:
+    """Note that requests may be sent from now on, so that their end is given time."""
+    for one in _current:
+        one.is_begun = True
+
+
+def answer() -> None:
+    """Note that the handler of an interrupt has come to its end."""
+    for one in _current:
+        one.answered += 1
+
+
+def quieten() -> None:
+    """Stop logging if standard error cannot take a line now: who wants to end does not wait for a reader."""
+    poll = network.poll()
+    poll.register(2, select.POLLOUT)
+    if not poll.poll(0):
+        if (logging := sys.modules.get("logging")) is not None:
+            logging.disable(logging.CRITICAL)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
