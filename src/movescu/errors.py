@@ -86,7 +86,7 @@ class DirectoryNotFoundError(UsageError):
 
 
 class DirectoryNotWritableError(UsageError):
-    """The caller's fault: the output directory exists but is not writable."""
+    """The caller's fault: the output directory, or an output file, exists but is not writable."""
 
 
 class LocalProtocolError(MovescuError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import signal
+import stat
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ import jsonschema
 import peers
 import pytest
 import scripted
-from command import movescu
+from command import movescu, without_privileges
 from setting import KEY, Setting
 
 from movescu.errors import PeerError
@@ -137,3 +139,65 @@ def test_disk_that_is_full_is_no_success_if_the_report_was_to_go_there(setting: 
 
     outcome = setting.run(script, "--report", "/dev/full", code=40)
     assert "cannot write '/dev/full'" in outcome.log
+
+
+LIMITED = ["sh", "-c", '{ prlimit --fsize=100 "$@" 2>&1; echo "$?" >../code; } | cat >&2', "sh"]
+FULL = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
+
+
+@pytest.mark.parametrize("options", [("--report", "-"), ("--events", "-")])
+def test_output_that_is_lost_on_a_full_device_is_no_success(setting: Setting, options: tuple[str, ...]) -> None:
+    outcome = setting.run(delivering_nothing, *options, code=40, prefix=FULL)
+    assert outcome.log.count("cannot write to standard output: No space left on device") == 1
+
+
+def test_pipe_that_nobody_reads_changes_no_exit_code(setting: Setting) -> None:
+    prefix = ["sh", "-c", '{ "$@"; echo "$?" >../code; } | true', "sh"]
+    outcome = setting.run(delivering_nothing, "--report", "-", prefix=prefix)
+    assert (setting.received.parent / "code").read_text() == "0\n"
+    assert "standard output" not in outcome.log
+
+
+def delivering_nothing(session: scripted.Session) -> None:
+    session.accept()
+    session.expect_move()
+    session.respond(completed=0)
+    session.expect_release()
+
+
+def test_report_that_does_not_fit_leaves_no_half_of_it(setting: Setting, tmp_path: Path) -> None:
+    report = tmp_path / "reports" / "report.json"
+    report.parent.mkdir()
+    outcome = setting.run(delivering_nothing, "--report", report, prefix=LIMITED)
+    assert (setting.received.parent / "code").read_text() == "40\n"
+    assert f"cannot write '{report}': File too large" in outcome.log
+    assert list(report.parent.iterdir()) == []
+
+
+def test_report_keeps_the_permissions_of_its_file(setting: Setting, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    report.touch(0o640)
+    setting.run(delivering_nothing, "--report", report)
+    assert json.loads(report.read_text())["exit_code"] == 0
+    assert stat.S_IMODE(report.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("option", ["--report", "--events", "--failed", "--manifest"])
+def test_file_that_is_not_writable_has_an_exit_code_of_its_own(tmp_path: Path, option: str) -> None:
+    file = tmp_path / "file"
+    file.touch(0o444)
+    (tmp_path / "list.csv").write_text("StudyInstanceUID\n1.2\n")
+    nobody = (peers.HOST, peers.free_port())
+    keys = ("--list", "../list.csv", "-S") if option == "--failed" else ("-k", KEY)
+    received = tmp_path / "received"
+    received.mkdir()
+    arguments = (*keys, "+P", peers.free_port(), option, file, *nobody)
+    outcome = movescu(*arguments, folder=received, code=40, prefix=without_privileges())
+    assert f"cannot write '{file}': Permission denied" in outcome.log
+
+
+def test_spreadsheet_of_one_retrieve_names_its_keys(setting: Setting) -> None:
+    report = setting.received.parent / "report.csv"
+    setting.run(lambda session: session.reject(1, 1, 3), "-k", "StudyInstanceUID=1.2.3", "--report", report, code=61)
+    [row] = csv.DictReader(report.read_text("utf-8-sig").splitlines())
+    assert (row["StudyInstanceUID"], row["StudyInstanceUIDs"]) == ("1.2.3", "1.2.3")

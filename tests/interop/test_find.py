@@ -23,7 +23,7 @@ from movescu.errors import FindNotOfferedError, IgnoredKeyError, TooManyStudiesE
 from movescu.testing import Archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -42,8 +42,8 @@ class Place(NamedTuple):
     received: Path
     port: int
 
-    def run(self, *options: object, code: int = 0) -> Outcome:
-        return movescu("-aec", self.aet, *options, *self.address, folder=self.received, code=code)
+    def run(self, *options: object, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
+        return movescu("-aec", self.aet, *options, *self.address, folder=self.received, code=code, prefix=prefix)
 
     def retrieve(self, *options: object, code: int = 0) -> Outcome:
         return self.run("-S", "+P", self.port, *options, code=code)
@@ -201,10 +201,18 @@ def test_query_of_everything_that_is_meant_lists_everything(ours: Place) -> None
     assert ours.run("--query", "--all", "--format", "uids").output.split() == ours.studies
 
 
+def test_listing_that_is_lost_on_a_full_device_is_no_success(ours: Place) -> None:
+    full = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
+    for how in ("table", "json", "csv", "uids"):
+        outcome = ours.run("--query", "--all", "--format", how, code=40, prefix=full)
+        assert outcome.log.count("cannot write to standard output: No space left on device") == 1
+
+
 def test_query_below_too_many_studies_is_refused_with_their_number(ours: Place) -> None:
     keys = ("--query", "series", "-k", "AccessionNumber=A*")
+    ours.run("--query", "study", *keys[2:], "--max-studies", 3, code=63)
     outcome = ours.run(*keys, "--max-studies", 3, code=63)
-    assert "4 studies match the keys and max-studies allows 3" in outcome.log
+    assert "4 studies match the keys, more than --max-studies allows (3)" in outcome.log
     assert len(ours.run(*keys, "--max-studies", 4, "--format", "uids").output.split()) == 8
 
 
@@ -273,7 +281,7 @@ def test_condition_that_is_none_is_refused(tmp_path: Path, condition: str) -> No
 def test_keys_that_match_too_many_studies_bring_nothing(ours: Place, mode: list[object]) -> None:
     keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", "AccessionNumber=A*")
     outcome = ours.retrieve(*mode, "--max-studies", 3, *keys, code=63)
-    assert "4 studies match the keys and max-studies allows 3" in outcome.log
+    assert "4 studies match the keys, more than --max-studies allows (3)" in outcome.log
     assert not ours.there
 
 

@@ -296,7 +296,7 @@ def test_number_of_studies_that_a_patient_states_is_not_taken_for_their_list(mak
 
     pattern = f"PatientID={place.made[0].patient_id[:-1]}*"
     outcome = place.against(script, "-P", "--resolve", "--max-studies", 2, *keys("PATIENT", pattern), code=63)
-    assert "4 studies match the keys and max-studies allows 2" in outcome.log
+    assert "4 studies match the keys, more than --max-studies allows (2)" in outcome.log
     assert not place.there
 
 

@@ -16,7 +16,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 import movescu
-from movescu.errors import ConnectError, DirectoryNotFoundError, IncompleteError, UsageError
+from movescu.errors import ConnectError, DirectoryNotFoundError, IncompleteError, TooManyStudiesError, UsageError
 from movescu.events import EndEvent, ObjectEvent, ResponseEvent
 from movescu.testing import Archive, Faults
 
@@ -171,8 +171,9 @@ def test_client_without_with_opens_its_port_and_may_be_closed_twice(
     assert one.retrieve(study(made)).stored == 6
     one.close()
     one.close()
-    with pytest.raises(UsageError, match="closed"):
-        one.retrieve(study(made))
+    for call in (lambda: one.retrieve(study(made)), lambda: one.find("STUDY", study(made)), one.echo):
+        with pytest.raises(UsageError, match="closed"):
+            call()
 
 
 def test_several_retrieves_at_once_have_their_own_objects(
@@ -225,6 +226,21 @@ def test_rows_of_a_table_are_retrieved_in_their_order(archive: Archive, made: li
     assert [getattr(result, "stored", None) for result in results] == [6, None, 6]
     assert isinstance(results[1], UsageError)
     assert "StudyInstanceUID is blank" in str(results[1])
+
+
+@pytest.mark.parametrize(("rows", "jobs"), [([], 0), ([], "2"), ("list.csv", 1), ({"StudyInstanceUID": "1.2"}, 1)])
+def test_rows_that_are_none_are_refused(archive: Archive, tmp_path: Path, rows: Any, jobs: Any) -> None:
+    with client(archive, tmp_path / "images") as one, pytest.raises(UsageError):
+        list(one.retrieve_many(rows, jobs=jobs))
+
+
+def test_query_lists_no_more_studies_than_a_limit_allows(archive: Archive, made: list[Instance]) -> None:
+    def found(**selection: Any) -> int:
+        return len(client(archive, selection=movescu.Selection(**selection)).find("study", StudyDate="19000101-"))
+
+    assert found() == len({one.study_uid for one in made})
+    with pytest.raises(TooManyStudiesError, match="2 studies match"):
+        found(max_studies=1)
 
 
 def test_asynchronous_client_has_the_same_names(archive: Archive, made: list[Instance], tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from movescu.query.identifier import Identifier
 from movescu.query.key import Key
 from movescu.query.levels import UNIQUE_KEYS
 from movescu.retrieve.belonging import Belonging
+from movescu.retrieve.config import AE, Config
+from movescu.retrieve.storage_server import StorageServer
 from movescu.retrieve.tally import Round, Tally, delivered_of, evidence_of, failed_of, found_nothing
 from movescu.services.move import MoveResponse
 from movescu.services.store import Received
@@ -64,7 +66,7 @@ def test_tallies_of_several_requests_add_up() -> None:
     second.count_broken_off(incoming("1.4"))
     for one in (first, second):
         both.add(one)
-    assert (both.stored, both.failed, both.size, both.arrived) == (2, 1, 35, 4)
+    assert (both.stored, both.failed, both.size, both.arrived) == (2, 1, 20, 4)
     assert (list(both.failures), both.broken_off) == (["1.3"], {"1.4"})
 
 
@@ -200,3 +202,14 @@ def test_end_that_we_asked_for_is_a_cancel(status: int) -> None:
     unasked = evidence_of(one, expected=1, cut_off=2, cancelled=False)
     assert (unasked.statuses, unasked.cancelled, unasked.remaining, unasked.broken_off) == ((status,), False, 3, 1)
     assert (unasked.short, unasked.cut_off) == (1, 2)
+
+
+def test_late_object_of_an_ended_entry_is_not_counted_for_the_one_that_still_runs() -> None:
+    server = StorageServer(Config(AE("127.0.0.1", 104)))
+    first, second = Round(row=1, wanted={"1.1", "1.2"}), Round(row=2, wanted={"2.1"})
+    for one in (first, second):
+        server.begin(one)
+    server.end(first)
+    assert server.round_of(incoming("1.2")) is None
+    assert server.round_of(incoming("2.1")) is second
+    assert server.round_of(incoming("3.1")) is second, "an object that nobody listed is one too many of the running one"

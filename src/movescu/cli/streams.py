@@ -1,6 +1,7 @@
 """Standard streams that may be closed, on a full disk, or a pipe without reader.
 
-None of this fails a retrieve. Imports nothing slow: ``--help`` and ``--version`` write through this module too.
+None of this fails a retrieve, but a listing or report that is lost is no success (``output``). Imports nothing slow:
+``--help`` and ``--version`` write through this module too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, TextIO
+
+_lost: list[str] = []  # why output was lost, once it was
 
 _STREAMS: Final = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 
@@ -40,6 +43,27 @@ def write(stream: TextIO | None, text: str, *, flush: bool = True) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def output(text: str, *, flush: bool = True) -> None:
+    """Write text that was asked for to standard output; note a failure, but for a pipe that nobody reads any more."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        if flush:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return
+    except OSError as error:
+        _lost[:1] = [error.strerror or str(error)]
+    except ValueError:  # closed
+        return
+
+
+def take_failure() -> str:
+    """Return why output was lost since the last call, empty if none was."""
+    return _lost.pop() if _lost else ""
 
 
 def settle() -> None:

@@ -43,7 +43,8 @@ def identifier_of(keys: Keys) -> tuple[Identifier, str]:
         if not given:
             raise UsageError(
                 "the keys have neither a level nor a unique key",
-                hint="give PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID",
+                hint="give PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID; for other keys, "
+                '"QueryRetrieveLevel": "STUDY", and Selection(resolve=True)',
             )
         level = given[-1]
         identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
@@ -55,6 +56,7 @@ def query_of(level: str, keys: Keys | None, more: Mapping[str, object]) -> Ident
 
     Raise ``UsageError`` if a key, or the level, is invalid.
     """
+    level = level.upper() if isinstance(level, str) else level
     if level not in UNIQUE_KEYS:
         raise UsageError(f"level {level!r} is not one of {', '.join(UNIQUE_KEYS)}")
     given = Identifier((*(_made(more) if more else ()), *(() if keys is None else _made(keys))))
@@ -69,6 +71,14 @@ def _made(keys: Keys) -> Identifier:
     if isinstance(keys, Mapping):
         return make_identifier([f"{name}={_text(value)}" for name, value in keys.items()])
     return _of_data_set(cast("Dataset", keys))
+
+
+def check_rows(rows: object, jobs: object) -> None:
+    """Raise ``UsageError`` unless ``rows`` can be a sequence of entries, and ``jobs`` is a number from 1."""
+    if isinstance(rows, str | bytes | Mapping):
+        raise UsageError(f"{rows!r} is not a sequence of entries", hint="give a list of mappings, such as [{...}]")
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+        raise UsageError(f"jobs {jobs!r} is not a number from 1")
 
 
 def keys_of_row(row: Mapping[str, object], columns: dict[str, int | None]) -> dict[str, object]:

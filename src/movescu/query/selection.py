@@ -36,7 +36,8 @@ class Selection(Record):
     ``resolve``: match all keys by C-FIND first; Patient ID and UIDs may be patterns. Default: False. ``only``: retrieve
     series that meet every one of these conditions (``Modality=CT``, ``SeriesDescription~axial``). Default: none.
     ``exclude``: retrieve no series that meets one of these. Default: none. ``max_studies``: highest number of studies
-    that resolved keys may match; 0: no limit, and keys that select nothing mean everything. Default: 100.
+    that resolved keys, or another limit than the default those of a query, may match; 0: no limit, and keys that select
+    nothing mean everything. Default: 100.
 
     Raise ``UsageError`` for an invalid value.
     """
@@ -88,10 +89,18 @@ def most_studies(selection: Selection | None) -> int:
     return MOST_STUDIES if selection is None else selection.max_studies
 
 
+def most_listed(most: int) -> int:
+    """Return the highest number of studies that a query for studies may list: the limit, but for its default; 0: any.
+
+    The default protects from requesting too much, and from querying the series of too many studies.
+    """
+    return 0 if most == MOST_STUDIES else most
+
+
 def too_many_studies(number: int, most: int) -> TooManyStudiesError:
     """Return the error for a request whose keys match too many studies."""
     return TooManyStudiesError(
-        f"{number} studies match the keys and max-studies allows {most}: nothing was requested",
+        f"{number} studies match the keys, more than --max-studies allows ({most}): nothing was requested",
         hint="give keys that select fewer, a higher --max-studies, or --all if all of them are meant",
     )
 

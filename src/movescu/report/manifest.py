@@ -22,7 +22,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
-from movescu.errors import StoreError, UsageError
+from movescu.errors import DirectoryNotWritableError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,14 +42,19 @@ _INTERVAL: Final = 0.2
 class Manifest:
     """The manifest of the objects in an output directory; a context manager.
 
-    ``path``: of the manifest. Raise ``UsageError`` if it cannot be written there, or has something else.
+    ``path``: of the manifest. Raise ``UsageError`` if its directory does not exist or the file has something else,
+    ``DirectoryNotWritableError`` if it cannot be written.
     """
 
     def __init__(self, path: str, directory: str) -> None:
         self._path = os.path.realpath(path)
         folder = os.path.dirname(self._path)
-        if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-            raise UsageError(f"cannot write {path!r}: its directory does not exist or is not writable")
+        if not os.path.isdir(folder):
+            raise UsageError(f"cannot write {path!r}: its directory does not exist")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise DirectoryNotWritableError(f"cannot write {path!r}: its directory is not writable")
+        if os.path.exists(self._path) and not os.access(self._path, os.W_OK):
+            raise DirectoryNotWritableError(f"cannot write {path!r}: Permission denied")
         self._folder = folder
         self._prefix = os.fsencode(os.path.relpath(os.path.realpath(directory), folder))
         self._known, self._written = _read(self._path)

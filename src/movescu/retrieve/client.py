@@ -184,8 +184,7 @@ class Client:
         ``ListenError`` if the port cannot be opened, ``UsageError`` if the client is closed.
         """
         with self._lock:
-            if self._closed:
-                raise UsageError("the client is closed", hint="make a new client")
+            self._require_open()
             if self._open:
                 return
             if self._storage is not None:
@@ -198,6 +197,10 @@ class Client:
                     raise
                 self._target = target
             self._open = True
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsageError("the client is closed", hint="make a new client")
 
     def _open_target(self, storage: StorageOptions) -> Target:
         from movescu.storage.target import Target  # late: needed to receive alone
@@ -250,6 +253,7 @@ class Client:
 
     def echo(self) -> None:
         """Send C-ECHO (PS3.4 annex A). Raise ``PeerError`` unless the archive answers with success."""
+        self._require_open()
         with contextlib.closing(self.association(further=(VERIFICATION,))) as association:
             association.open()
             association.echo()
@@ -263,10 +267,12 @@ class Client:
 
         ``keys``: as of ``retrieve``; more by keyword: ``find(PatientName="DOE*")``. The archive returns those without a
         value. ``count``: count series and objects that it does not count. Default: False. Raise ``UsageError`` for
-        unusable keys, ``TooManyStudiesError`` beyond ``Selection.max_studies``, or another ``PeerError``.
+        unusable keys or a closed client, ``TooManyStudiesError`` beyond ``Selection.max_studies`` (studies are listed
+        without a limit by default), or another ``PeerError``.
         """
         from movescu.retrieve.search import find
 
+        self._require_open()
         with contextlib.closing(self.association(querying=True)) as association:
             return find(association, (level, keys, more), self.config.selection, count=count)
 
@@ -296,11 +302,13 @@ class Client:
 
         An entry that fails with an exception yields the exception. The columns are named by keyword, in any case, with
         or without blanks; those that name no attribute are ignored. What an entry matches is listed first (C-FIND).
+        Raise ``UsageError`` if ``rows`` is no sequence of mappings or ``jobs`` no number from 1.
         """
         from concurrent.futures import ThreadPoolExecutor  # late: needed for many entries alone
 
-        from movescu.query.python_keys import keys_of_row
+        from movescu.query.python_keys import check_rows, keys_of_row
 
+        check_rows(rows, jobs)
         columns: dict[str, int | None] = {}
         # With an inventory, an accession number can be retrieved, and each object is attributed to its entry.
         retry = replace(self.config.retry, resume=True)

@@ -18,7 +18,7 @@ from movescu.query.key import Key
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.matching import matches
 from movescu.query.scope import LEVELS, Scope, keyword
-from movescu.query.selection import Selection, pattern_of
+from movescu.query.selection import Selection, most_listed, pattern_of
 from movescu.retrieve.inventory import Inventory
 from movescu.retrieve.request_state import RequestState
 from movescu.retrieve.search import Search
@@ -145,6 +145,7 @@ def wanted(
         level = "STUDY"  # of patients, C-MOVE names Patient ID alone: others may have it
     search = Search(session, identifier, level=level, patterns=selection.resolve, max_studies=maximum)
     found: Iterable[Match] = search.matches()
+    limited = limited or (level == "STUDY" and most_listed(maximum) > 0)
     if limited and search.level in ("PATIENT", "STUDY"):
         found = list(found)
         if search.level == "STUDY":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Result(Record):
     """Result of a retrieve: final responses, objects that arrived, and the evidence for ``judgement``.
 
-    ``stored``, ``failed``: objects that arrived and were stored, or not. ``size``: bytes of their data sets.
+    ``stored``, ``failed``: objects that arrived and were stored, or not. ``size``: bytes of the data sets stored.
     ``arrived``: objects that arrived for the request, stored or not; one that arrived twice for a request counts once.
     """
 

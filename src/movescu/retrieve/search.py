@@ -33,7 +33,7 @@ from movescu.query.match import COUNTS, RETURN_KEYS, Attribute, Match, attribute
 from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
 from movescu.query.python_keys import query_of
 from movescu.query.scope import LEVELS, Scope, is_usable, level_of
-from movescu.query.selection import most_studies, pattern_of, shared_patient_id, too_many_studies
+from movescu.query.selection import most_listed, most_studies, pattern_of, shared_patient_id, too_many_studies
 from movescu.retrieve.answers import Doubts, FindAnswer, Responses
 
 if TYPE_CHECKING:
@@ -380,6 +380,8 @@ def find(
     session.open()
     search = Search(session, identifier, patterns=True, max_studies=most)
     found = list(search.matches())
+    if search.level == "STUDY" and most_listed(most):
+        search.limit(len(found))
     if count:
         found = [search.counted(one) for one in found]
     with contextlib.suppress(PeerError):  # everything has been found

@@ -10,6 +10,7 @@ is counted.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from functools import partial
 
 from movescu._runtime import clock
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.retrieve")
 
+_ENDED: Final = 32  # ended rounds that late objects may belong to
 _UNCLAIMED: Final = 10_000
 
 
@@ -68,6 +70,8 @@ class StorageServer:
         """Stores objects whose round has no target; None to refuse them."""
         self.tally = Tally()
         """Objects of all rounds."""
+        self._ended: deque[Round] = deque(maxlen=_ENDED)
+        """Rounds that ended without all of the objects that they wanted."""
         self.unclaimed: set[str] = set()
         """SOP instance UIDs of stored objects that no running retrieve had requested; at most 10,000."""
         self._rounds: tuple[Round, ...] = ()
@@ -219,6 +223,8 @@ class StorageServer:
         with self._changing:
             rest = tuple(other for other in self._rounds if other is not one)
             self._rounds = rest if then is None else (*rest, then)
+            if then is None and one.wanted is not None and not (one.satisfied is not None and one.satisfied()):
+                self._ended.append(one)
 
     def tally_of(self, row: int) -> Tally:
         """Return the tally of a running entry; an empty one if it does not run."""
@@ -228,12 +234,21 @@ class StorageServer:
     def round_of(self, incoming: Incoming) -> Round | None:
         """Return the round that an object belongs to, None if unknown."""
         rounds, request = self._rounds, incoming.request
-        if len(rounds) <= 1:
-            return rounds[0] if rounds else None
+        if not rounds:
+            return None
+        if len(rounds) == 1:
+            [only] = rounds
+            uid = request.affected_sop_instance_uid
+            late = only.wanted is not None and uid not in only.wanted and self._is_late(uid)
+            return None if late else only
         uid, message_id = request.affected_sop_instance_uid, request.move_originator_message_id
         named = [one for one in rounds if one.wanted is not None and uid in one.wanted]
         numbered = (one for one in named or rounds if message_id in one.message_ids)
         return next(numbered, named[0] if named else None)
+
+    def _is_late(self, uid: str) -> bool:
+        """Return True if a round that has ended still lacks an object: no other may count it as its own."""
+        return any(one.wanted is not None and uid in one.wanted for one in self._ended)
 
     def scp_of(self, one: Round, within: Deadline, wanted: set[str] | None = None) -> StorageSCP:
         """Return the Storage SCP of a C-GET: all that arrives over its association belongs to its round.

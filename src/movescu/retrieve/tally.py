@@ -36,7 +36,7 @@ class Tally:
         self.stored = 0
         self.failed = 0
         self.size = 0
-        """Bytes of data sets."""
+        """Bytes of the data sets that were stored."""
         self.failures: dict[str, Received] = {}
         """Objects that were not stored, by SOP instance UID, unless stored later; the first 1000."""
         self.last: Received | None = None
@@ -57,11 +57,10 @@ class Tally:
         """Count an object. One that failed before counts once, by its last status."""
         uid = received.incoming.request.affected_sop_instance_uid
         with self._lock:
-            self.size += received.size
             self.last = received
             self.failed -= self.failures.pop(uid, None) is not None
             if received.status == SUCCESS:
-                self._count_stored(uid)
+                self._count_stored(uid, received.size)
             else:
                 self.failed += 1
                 if len(self.failures) < _REPORTED:
@@ -78,13 +77,14 @@ class Tally:
             self.failures |= other.failures
             self.broken_off |= other.broken_off
 
-    def _count_stored(self, uid: str) -> None:
+    def _count_stored(self, uid: str, size: int) -> None:
         if self.uids is not None:
             if uid in self.uids:
                 self._again += 1
                 return
             self.uids.add(uid)
         self.stored += 1
+        self.size += size
 
     def count_broken_off(self, incoming: Incoming) -> None:
         """Record an object whose transfer broke off; it may arrive again."""

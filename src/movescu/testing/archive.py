@@ -62,8 +62,7 @@ if TYPE_CHECKING:
 
     from movescu.dimse.messages import Message
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
-    from movescu.testing.slots import Refusal, Slots
-from movescu.testing.stored_objects import Entry
+    from movescu.testing.stored_objects import Entry
     from movescu.testing.suboperations import SubOperationOutcome
     from movescu.transport.connection import Connection
     from movescu.ul.pdu import AssociateRQ

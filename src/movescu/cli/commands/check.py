@@ -5,7 +5,6 @@ One line per step: result, name and finding; advice is on a line of its own belo
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final
 
 from movescu.cli import streams
@@ -38,7 +37,7 @@ def run_check(config: Config, storage: StorageOptions | None, identifier: Identi
     for step in check(config, storage, identifier):
         if step.result is StepResult.FAILED:
             failed.append(step)
-        streams.write(sys.stdout, _lines(step))
+        streams.output(_lines(step))
     return _code(failed[0]) if failed else ExitCode.SUCCESS
 
 

@@ -6,7 +6,6 @@ does not count is counted by queries. Imported with ``--dry-run`` alone.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from movescu.cli import streams
@@ -47,5 +46,5 @@ def run_dry(settings: CommandSettings, config: Config) -> int:
         show(same, level, settings.format, further_tags(queries))
     if settings.format == "table":
         total = sum(match.objects or 0 for match in matches)
-        streams.write(sys.stdout, f"{total} object{'' if total == 1 else 's'} in all\n")
+        streams.output(f"{total} object{'' if total == 1 else 's'} in all\n")
     return code

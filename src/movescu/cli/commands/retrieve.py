@@ -58,7 +58,15 @@ def run_command(settings: CommandSettings) -> int:
             return ExitCode.USAGE
         for warning in settings.warnings:
             _log.warning("%s", warning)
-        return _run(settings)
+        return _with_output(_run(settings))
+
+
+def _with_output(code: int) -> int:
+    """Return the exit code of a run: a success is none if what was to go to standard output is lost."""
+    if not (failure := streams.take_failure()):
+        return code
+    _log.critical("cannot write to standard output: %s", failure)
+    return ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE if code == ExitCode.SUCCESS else code
 
 
 def _set_up_log(settings: CommandSettings) -> None:
@@ -88,8 +96,7 @@ def _run(settings: CommandSettings) -> int:
     try:
         accounts = Accounts(settings, config_of(settings))
     except UsageError as error:
-        print_usage_error(error)
-        return ExitCode.USAGE
+        return _code_of(error, settings)
     try:
         code, cause = _guarded(settings, accounts)
     except SystemExit as end:  # raised by a signal handler

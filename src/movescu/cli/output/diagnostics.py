@@ -257,7 +257,9 @@ def _report_result(result: Result, config: Config, *, explained: bool) -> None:
     if evidence.unflushed:
         _log.critical("incomplete: %s", result.errors[-1])
     if result.unlisted:
-        _log.error("incomplete: %s; so it cannot be verified that all objects are here", result.unlisted)
+        requested = result.responses or result.arrived
+        unknown = "; so it cannot be verified that all objects are here" if requested else ""
+        _log.error("incomplete: %s%s", result.unlisted, unknown)
 
 
 def _report_nothing(result: Result, config: Config, *, explained: bool) -> None:

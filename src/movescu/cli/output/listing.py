@@ -69,8 +69,8 @@ def show(matches: Sequence[Match], level: str, how: str, further: Iterable[int] 
         hidden = {tag_of(name) for name in _NOT_IN_TABLES[level]}
         tags = [tag for tag in tags if tag not in hidden]
     for text in _WRITERS[how](matches, level, tags):
-        streams.write(sys.stdout, text, flush=False)
-    streams.write(sys.stdout, "")
+        streams.output(text, flush=False)
+    streams.output("")
 
 
 # -- for programs ------------------------------------------------------------------------------------------------------
