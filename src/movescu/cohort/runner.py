@@ -293,6 +293,14 @@ class Runner:
         """Why no more entries were started, None if that is not the archive's fault."""
         return self.admission.stop
 
+    @property
+    def absence(self) -> tuple[float, float] | None:
+        """Seconds until an absent archive is probed next, and until it is given up; None if it is there."""
+        admission, now = self.admission, clock.now()
+        if admission.away_since is None:
+            return None
+        return max(admission.next_echo - now, 0.0), max(admission.deadline - now, 0.0)
+
     # -- the workers ---------------------------------------------------------------------------------------------------
 
     def _work(self, number: int) -> None:
@@ -336,9 +344,15 @@ class Runner:
         finally:
             self._changed.acquire()
             self.admission.echo_ended(clock.now(), answered=answered)
-            if answered:
-                _log.warning("the archive is back")
+            self._tell_presence(away=True)
             self._changed.notify_all()
+
+    def _tell_presence(self, *, away: bool) -> None:
+        """Log that the archive has gone away or is back; ``away``: whether it was away before."""
+        if away and self.admission.away_since is None:
+            _log.warning("the archive is back")
+        elif not away and self.admission.away_since is not None:
+            _log.warning("the archive is away; it is asked again from time to time, for %g s", self._patience)
 
     def _judge(self, request: int, end: RequestEnd, number: int) -> Fate:
         """Record the end of a request, and return what becomes of its entry; log what changed."""
@@ -354,8 +368,7 @@ class Runner:
                 )
             elif end is RequestEnd.REFUSED:
                 _log.warning("entry %d: the archive lacks resources; the request is repeated later", number)
-            if away is None and admission.away_since is not None:
-                _log.warning("the archive is away; it is asked again from time to time, for %g s", self._patience)
+            self._tell_presence(away=away is not None)
         if (
             end is RequestEnd.REFUSED and fate is Fate.AGAIN
         ):  # each idle association may take one of the archive's slots

@@ -40,8 +40,8 @@ class MoveResponse(Record):
     ``failed_sop_instance_uids``: of a final response (PS3.4 C.4.2.1.4.2). Default: empty. ``pending_completed``,
     ``pending_failed``: of a final response: the highest counts of the pending ones before it, those with warnings among
     the completed. Default: 0. ``pending_total``: the sum of all counts in each pending response before it, if that
-    never changed; else 0, as the archive does not count what remains. ``has_unread_list``: a list of failed objects
-    arrived that is too long or malformed. ``service``: C-MOVE or C-GET.
+    never changed and they counted anything done; else 0, as the archive does not count. ``has_unread_list``: a list of
+    failed objects arrived that is too long or malformed. ``service``: C-MOVE or C-GET.
     """
 
     message_id: int
@@ -228,7 +228,7 @@ class MoveSCU:
                 uids or (),
                 self._completed if final else 0,
                 self._failed if final else 0,
-                self._total if final else 0,
+                self._total if final and (self._completed or self._failed) else 0,
                 uids is None,
                 self.service,
             )

@@ -39,10 +39,13 @@ class Slots:
 
         ``waiting``: wait for one. Default: False.
         """
+        if not number:
+            yield True
+            return
         with self._changed:
-            while waiting and 0 < number <= self._served:
+            while waiting and self._served >= number:
                 self._changed.wait()
-            free = not number or self._served < number
+            free = self._served < number
             self._served += free
             self.refused += not free
         try:

@@ -87,8 +87,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
                     accounts.concluded(told.event(progress, cancelled=runner.cancelled))
         if waiting:
             told.codes.add(ExitCode.INCOMPLETE)
-        if runner.stop is not None:
-            _tell_stop(runner.stop, client)
+        told.codes |= _codes_of_stop(runner.stop, client)
         try:
             client.server.close()
             client.flush()
@@ -102,8 +101,10 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     return first_of(told.codes)
 
 
-def _tell_stop(stop: Stop, client: Client) -> None:
-    """Log why no more entries were requested."""
+def _codes_of_stop(stop: Stop | None, client: Client) -> set[ExitCode]:
+    """Log why no more entries were requested, and return the exit codes for it; ``stop``: None if they were."""
+    if stop is None:
+        return set()
     if stop is Stop.UNREACHED:
         (address, port), title = client.own_address, client.config.move_destination
         _log.critical(
@@ -111,8 +112,9 @@ def _tell_stop(stop: Stop, client: Client) -> None:
             "configuration, and the firewalls between; then continue with --resume",
             *(address, port, title),
         )
-        return
+        return set()  # the entries have theirs
     _log.critical("stopping: %s; continue with --resume once that is mended", stop)
+    return {ExitCode.ASSOCIATION_FAILED}
 
 
 def _window(settings: CommandSettings) -> Window | None:

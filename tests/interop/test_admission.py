@@ -1,0 +1,127 @@
+"""A list against an archive that limits what it serves at once, or goes away: every entry comes, with few refusals."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+import corpus
+import peers
+import pytest
+from command import movescu, running
+
+from movescu.testing import Archive, Faults
+from movescu.testing.slots import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from corpus import Instance
+
+STUDIES = 40
+
+
+class Place(NamedTuple):
+    """An archive with studies of one object, a list of them, and a folder."""
+
+    archive: Archive
+    made: list[Instance]
+    rows: Path
+    received: Path
+    port: int
+
+    def arguments(self, *options: object) -> list[object]:
+        own = ["-S", "--list", self.rows, "+P", self.port, "--linger", 1, *options]
+        return [*own, self.archive.host, self.archive.port]
+
+    @property
+    def there(self) -> set[str]:
+        return {path.name for path in self.received.iterdir() if path.name[0] != "."}
+
+    @property
+    def names(self) -> set[str]:
+        return {f"CT.{one.instance_uid}" for one in self.made}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    folder, received = tmp_path / "archive", tmp_path / "received"
+    folder.mkdir()
+    received.mkdir()
+    made = corpus.make_study(folder, studies=STUDIES, series=1, instances=1, size=2000)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("StudyInstanceUID\n" + "".join(f"{one.study_uid}\n" for one in made))
+    port = peers.free_port()
+    with Archive(folder, {"MOVESCU": (peers.HOST, port)}) as archive:
+        yield Place(archive, made, rows, received, port)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+@pytest.mark.parametrize("refusal", Refusal)
+def test_archive_with_few_slots_serves_every_entry(place: Place, refusal: Refusal, slots: int) -> None:
+    place.archive.faults = Faults(slots=slots, refuses_by=refusal, pause=0.01)
+    movescu(*place.arguments("--jobs", 8, "-ta", 2), folder=place.received)
+    assert place.there == place.names
+    assert place.archive.slots.refused <= 8 + STUDIES / 50 + 1
+
+
+def test_slots_that_are_known_are_not_exceeded(place: Place) -> None:
+    place.archive.faults = Faults(slots=2, pause=0.01)
+    movescu(*place.arguments("--jobs", 8, "--slots", 2), folder=place.received)
+    assert place.there == place.names
+    assert not place.archive.slots.refused
+
+
+def test_archive_that_goes_away_in_the_middle_is_waited_for(place: Place) -> None:
+    place.archive.faults = Faults(pause=0.05)
+    with running(*place.arguments("--jobs", 4, "-v", "-to", 2), folder=place.received) as command:
+        command.await_log("received store request", 5)
+        place.archive.close()
+        command.await_log("the archive is away")
+        place.archive.faults = Faults()
+        place.archive.start()
+        outcome = command.end()
+    outcome.hold_to(0)
+    assert place.there == place.names
+    assert "the archive is back" in outcome.log
+
+
+def test_patience_with_an_absent_archive_is_limited(place: Place) -> None:
+    place.archive.faults = Faults(pause=0.05)
+    options = ("--jobs", 2, "-v", "-to", 2, "--wait-for-archive", 1)
+    with running(*place.arguments(*options), folder=place.received) as command:
+        command.await_log("received store request", 3)
+        place.archive.close()
+        outcome = command.end()
+    assert outcome.code in (61, 62)
+    assert "stopping: the archive cannot be reached" in outcome.log
+    place.archive.faults = Faults()
+    place.archive.start()
+    movescu(*place.arguments("--resume"), folder=place.received)
+    assert place.there == place.names
+
+
+def test_wait_for_an_absent_archive_can_be_interrupted(place: Place) -> None:
+    place.archive.faults = Faults(pause=0.05)
+    with running(*place.arguments("--jobs", 2, "-v", "-to", 2), folder=place.received) as command:
+        command.await_log("received store request", 3)
+        place.archive.close()
+        command.await_log("the archive is away")
+        command.signal(signal.SIGINT)
+        outcome = command.end()
+    outcome.hold_to(130)
+
+
+def test_archive_that_cannot_connect_to_us_is_asked_three_times(place: Place) -> None:
+    place.archive.destinations["MOVESCU"] = (peers.HOST, peers.free_port())
+    outcome = movescu(*place.arguments("--jobs", 2), folder=place.received, code=69)
+    assert f"stopping: the archive cannot connect to 127.0.0.1 port {place.port}" in outcome.log
+    assert "not requested: entry" in outcome.log
+
+
+def test_archive_that_rejects_for_good_is_asked_once_by_each_worker(place: Place) -> None:
+    place.archive.faults = Faults(reject=(1, 1, 7))
+    outcome = movescu(*place.arguments("--jobs", 2), folder=place.received, code=61)
+    assert "stopping: the archive does not accept our requests" in outcome.log
+    assert "not requested: entry" in outcome.log
