@@ -16,18 +16,13 @@ from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.status import SUCCESS, StatusClass
 from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
-from movescu.retrieve.association_request import (
-    MOST_STORAGE_CONTEXTS,
-    association_request,
-    query_request,
-    warn_of_missing,
-)
+from movescu.retrieve.association_request import association_request, query_request, warn_of_missing
 from movescu.retrieve.config import GET_CLASSES, MODELS
 from movescu.retrieve.service_choice import ServiceChoice
 from movescu.retrieve.stragglers import shortest
 from movescu.transport import network
 from movescu.transport.connection import Connection
-from movescu.transport.deadlines import Deadline, Patience, Silence
+from movescu.transport.deadlines import BoundedSilence, Deadline, Patience, Silence
 from movescu.transport.sockets import connect
 
 TYPE_CHECKING = False
@@ -177,7 +172,7 @@ class ArchiveAssociation:
         if not self.storage:
             from movescu.retrieve.storage_plan import filled  # late: needed for C-GET alone
 
-            self.storage = filled((), self._config.receive, MOST_STORAGE_CONTEXTS)
+            self.storage = filled((), self._config.receive)
         return self.storage
 
     def context(self, abstract_syntax: str) -> Context | None:
@@ -272,12 +267,8 @@ class ArchiveAssociation:
 
         connection, context = self._ready(GET_CLASSES[self._config.request.model])
         config, limits = self._config, self._config.timeouts
-        within = self._patience(
-            connection,
-            lambda: connection.last_activity,
-            silence=shortest(limits.store, limits.dimse),
-            silent_where="in the middle of an object",
-        )
+        seconds = shortest(limits.store, limits.dimse, limits.stall)
+        within = BoundedSilence(seconds, "the archive is silent in the middle of an object", self._until)
         scu = GetSCU(
             self._exchange_on(connection),
             context,
@@ -335,6 +326,8 @@ class ArchiveAssociation:
 
     def _attend(self, scu: MoveSCU, connection: Connection, patience: Patience) -> None:
         """Wait for the archive's next message, and send C-CANCEL once if asked meanwhile."""
+        if connection.at_hand and not self.cancelled:
+            return
         config = self._config
         # Nothing to spare a thread: none stores, or this one does.
         awake = config.request.cancel_after > 0 or not config.listens or self.service.gets
@@ -429,13 +422,11 @@ class ArchiveAssociation:
         self,
         connection: Connection,
         progressed: Callable[[], float],
-        *,
-        silence: float | None = None,
         silent_where: str = "where a C-FIND response is due",
     ) -> Patience:
         config = self._config
         return Patience(
-            silence=config.timeouts.dimse if silence is None else silence,
+            silence=config.timeouts.dimse,
             stall=config.timeouts.stall,
             until=self._until,
             moved=lambda: max(connection.last_activity, self._moved()),

@@ -132,7 +132,7 @@ class _Get:
         compressed = any(syntax.encapsulated or syntax.deflated for syntax in own.transfer_syntaxes)
         asked = compressed or own.accept_unknown or identifier in self._classes
         needed = contexts_for(self._told(identifier)[0], own)[:_ROOM] if asked else ()
-        self._open_with(needed or filled((), own, _ROOM))
+        self._open_with(needed or filled((), own))
         response = self._send(identifier, one, on_response)
         if not _may_lack_contexts(response) or association.cancelled:
             return response
@@ -170,7 +170,7 @@ class _Get:
         if not set(needed[:_ROOM]) - self._tried:
             return response
         _log.info("the archive may lack a presentation context: requesting again with others")
-        self._open_with(filled(needed, self._own, _ROOM))
+        self._open_with(filled(needed, self._own))
         return self._send(identifier, one, on_response)
 
     def _told(self, identifier: Identifier) -> tuple[tuple[str, ...], bool]:
@@ -192,7 +192,7 @@ class _Get:
             release_quietly(association)
         from movescu.retrieve.storage_plan import filled
 
-        association.storage = tuple(contexts) if self._tried else filled(contexts, self._own, _ROOM)
+        association.storage = tuple(contexts) if self._tried else filled(contexts, self._own)
         association.open()
 
     def _send(
