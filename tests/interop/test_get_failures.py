@@ -78,6 +78,7 @@ SAME_AS_MOVE = {
 }
 
 
+@pytest.mark.row("G4")
 @pytest.mark.parametrize("faults", SAME_AS_MOVE.values(), ids=SAME_AS_MOVE)
 def test_outcome_and_files_are_those_of_move(place: Place, faults: Faults) -> None:
     place.archive.faults = faults
@@ -202,6 +203,7 @@ FALLS_BACK = {
 }
 
 
+@pytest.mark.row("G4")
 @pytest.mark.parametrize("faults", FALLS_BACK.values(), ids=FALLS_BACK)
 def test_auto_falls_back_to_move_and_says_so(place: Place, faults: Faults, tmp_path: Path) -> None:
     place.archive.faults = faults

@@ -202,6 +202,27 @@ SITUATIONS: Final = (
     Row("84", "an output directory that is renamed or replaced meanwhile, in each mode", "exit code 63"),
     Row("85", "a file that is not the one that the index has noted", "examined; requested again unless it is whole"),
     Row("86", "an index that is damaged, truncated, foreign or of another version", "made again from the files"),
+    # C-GET
+    Row(
+        "G1",
+        "on the association of a C-GET: fragments, commands and responses that are not due, or without end",
+        "A-ABORT, exit code 62; what was stored stays",
+    ),
+    Row(
+        "G2",
+        "an archive that is silent amid an object of a C-GET",
+        "exit code 62 after the shortest limit; no part of it",
+    ),
+    Row(
+        "G3",
+        "objects of a C-GET that are not what their requests say, or that arrive twice",
+        "refused by a status, never outside the output directory; one makes up for no other",
+    ),
+    Row(
+        "G4",
+        "an archive that rejects, refuses or cuts off C-GET",
+        "with `--retrieve auto` and a port, C-MOVE, which log, events and report name; else the exit code of C-MOVE",
+    ),
 )
 """Hostile or faulty situations."""
 
