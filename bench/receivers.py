@@ -1,7 +1,7 @@
-"""The programs to compare: how to run each as the receiver of one C-MOVE, and the cost of a run.
+"""The programs to compare: how to run each as the receiver of one C-MOVE or C-GET, and the cost of a run.
 
-These are ours, DCMTK's movescu as installed and with ``TCP_NODELAY=1`` in its environment ("tuned"), pynetdicom's
-movescu, and the floor (``floor.py``).
+These are ours, DCMTK's movescu and getscu as installed and with ``TCP_NODELAY=1`` in their environment ("tuned"),
+pynetdicom's movescu, and the floor (``floor.py``).
 """
 
 from __future__ import annotations
@@ -52,13 +52,17 @@ class Receiver:
             common[common.index("-aet") + 1 :] = ["BENCH", "-aec", aet, "-aem", "BENCH", *keys, *map(str, archive)]
             python = [sys.executable, "-m", "pynetdicom", "movescu", "-q", "--store", "--store-port", str(port)]
             return [*python, "-od", folder, *common]
+        if self.program.startswith("getscu"):
+            return ["getscu", "-od", folder, *common]
+        if self.program == "ours by C-GET":
+            return [sys.executable, *self.module, "--retrieve", "get", "-od", folder, *self.options, *common]
         start = [_dcmtk()] if self.program.startswith("dcmtk") else [sys.executable, *self.module]
         return [*start, "+P", str(port), "-od", folder, *self.options, *common]
 
     @property
     def environment(self) -> dict[str, str]:
         """Environment of the process."""
-        tuned = {"TCP_NODELAY": "1"} if self.program == "dcmtk tuned" else {}
+        tuned = {"TCP_NODELAY": "1"} if self.program in ("dcmtk tuned", "getscu tuned") else {}
         return {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"} | tuned
 
 

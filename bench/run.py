@@ -37,6 +37,9 @@ import peers
 OURS = Receiver("ours", "ours")
 TUNED = Receiver("DCMTK tuned", "dcmtk tuned")
 STOCK = Receiver("DCMTK as installed", "dcmtk")
+OURS_GET = Receiver("ours by C-GET", "ours by C-GET")
+GETSCU = Receiver("getscu as installed", "getscu")
+GETSCU_TUNED = Receiver("getscu tuned", "getscu tuned")
 PYNETDICOM = Receiver("pynetdicom", "pynetdicom")
 FLOOR = Receiver("floor", "floor")
 BIG_PDU = 131072
@@ -98,6 +101,13 @@ SERVERS = (
     ("dcmqrscp", Work(600, 524288), ((STOCK, 20.0),)),
 )
 
+BY_GET = tuple(
+    (kind, work, ((OURS, 0.9), (GETSCU, 1.0), (GETSCU_TUNED, 1.0)))
+    for kind in ("orthanc", "dcmqrscp")
+    for work in (Work(1000, 8192), Work(300, 524288))
+)
+"""Rows of C-GET: the archives serve it over one association, as they serve our C-MOVE."""
+
 
 def measure(row: Row, runs: int) -> tuple[list[Cost], list[Cost]]:
     """Run both contenders in turn, after one run each to warm up."""
@@ -142,6 +152,23 @@ def server(kind: str, work: Work) -> Iterator[Callable[[Receiver], Cost]]:
         yield lambda receiver: receivers.run_server(
             receiver, address, port, made[0].study_uid, work.count, receivers.TMPFS
         )
+
+
+def servers_by_get(only: str) -> Iterator[str]:
+    """Measure C-GET from the stock servers: ours by C-MOVE as often as ours by C-GET, the other programs once."""
+    for kind, work, contenders in BY_GET:
+        name = f"C-GET of {work.count} of {work.size} bytes from stock {kind}"
+        if only not in name:
+            continue
+        with server(kind, work) as retrieve:
+            pairs = [(retrieve(OURS_GET), retrieve(OURS)) for _ in range(6)][1:]
+            ours, by_move = ([*costs] for costs in zip(*pairs, strict=True))
+            best = sorted(ours, key=lambda cost: cost.seconds)[2]
+            for other, target in contenders:
+                if other is OURS:
+                    yield report(f"{name}, against C-MOVE", target, ours, by_move, work.count)
+                else:
+                    yield report(f"{name}, against {other.name}", target, [best], [retrieve(other)], work.count)
 
 
 def servers(only: str) -> Iterator[str]:
@@ -240,6 +267,7 @@ def main() -> None:
     lines += limits(chosen.only, chosen.runs)
     if chosen.servers:
         lines += servers(chosen.only)
+        lines += servers_by_get(chosen.only)
     if not chosen.only:
         machine = f"{os.cpu_count()} processors ({platform.machine()}), Python {platform.python_version()}"
         text = f"# Results\n\nMade by `make bench` on {machine}, {platform.system()} {platform.release()}, loopback.\n"

@@ -105,6 +105,7 @@ VIOLATIONS: list[Callable[[scripted.Session, Setting], None]] = [
 ]
 
 
+@pytest.mark.row("G1")
 @pytest.mark.parametrize("violate", VIOLATIONS)
 def test_violation_of_the_protocol_aborts_the_association(
     setting: Setting, violate: Callable[[scripted.Session, Setting], None]
@@ -121,6 +122,7 @@ def test_violation_of_the_protocol_aborts_the_association(
     setting.assert_arrived(setting.made[:1])
 
 
+@pytest.mark.row("G3")
 def test_object_that_is_not_what_its_request_says_is_refused(setting: Setting, sandbox: Invariants) -> None:
     other = scripted.data_set(setting.made[1].path)
 
@@ -139,6 +141,7 @@ def test_object_that_is_not_what_its_request_says_is_refused(setting: Setting, s
     sandbox.check_files()
 
 
+@pytest.mark.row("G3")
 def test_uid_that_leads_out_of_the_directory_stays_in_it(setting: Setting, sandbox: Invariants) -> None:
     evil = setting.made[0]._replace(instance_uid="../../../tmp/evil")
 
@@ -154,6 +157,7 @@ def test_uid_that_leads_out_of_the_directory_stays_in_it(setting: Setting, sandb
     sandbox.check_files()
 
 
+@pytest.mark.row("G2")
 @pytest.mark.parametrize("limits", [{"store_timeout": 0.3}, {"dimse_timeout": 0.3}, {"total_timeout": 0.5}])
 def test_silence_amid_an_object_ends_the_run(setting: Setting, limits: dict[str, object]) -> None:
     def script(session: scripted.Session) -> None:
@@ -169,6 +173,7 @@ def test_silence_amid_an_object_ends_the_run(setting: Setting, limits: dict[str,
     setting.assert_arrived(setting.made[:1])
 
 
+@pytest.mark.row("G3")
 def test_object_that_is_sent_twice_makes_up_for_no_other(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import corpus
@@ -11,7 +12,7 @@ import peers
 import pytest
 from command import movescu, running
 
-from movescu import Client
+from movescu import Client, Timeouts
 from movescu.errors import UsageError
 from movescu.testing import Archive, Ending, Faults
 
@@ -77,6 +78,7 @@ SAME_AS_MOVE = {
 }
 
 
+@pytest.mark.row("G4")
 @pytest.mark.parametrize("faults", SAME_AS_MOVE.values(), ids=SAME_AS_MOVE)
 def test_outcome_and_files_are_those_of_move(place: Place, faults: Faults) -> None:
     place.archive.faults = faults
@@ -201,6 +203,7 @@ FALLS_BACK = {
 }
 
 
+@pytest.mark.row("G4")
 @pytest.mark.parametrize("faults", FALLS_BACK.values(), ids=FALLS_BACK)
 def test_auto_falls_back_to_move_and_says_so(place: Place, faults: Faults, tmp_path: Path) -> None:
     place.archive.faults = faults
@@ -258,6 +261,14 @@ def test_program_retrieves_without_a_port(place: Place) -> None:
         result = client.retrieve(keys, to=lambda dataset: objects.append(dataset.SOPInstanceUID))
     assert result.complete
     assert sorted(objects) == sorted(one.instance_uid for one in place.made)
+
+
+def test_time_that_a_program_takes_for_an_object_is_no_silence_of_the_archive(place: Place) -> None:
+    archive = f"{place.archive.ae_title}@{place.archive.host}:{place.archive.port}"
+    keys = {"StudyInstanceUID": place.made[0].study_uid, "SeriesInstanceUID": place.made[0].series_uid}
+    timeouts = Timeouts(dimse=0.05, stall=0.05)
+    with Client(archive, retrieve="get", timeouts=timeouts) as client:
+        assert client.retrieve(keys, to=lambda _: time.sleep(0.1)).complete
 
 
 def test_client_refuses_an_unknown_service() -> None:

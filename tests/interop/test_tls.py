@@ -237,6 +237,22 @@ def test_archive_of_an_authority_that_the_system_trusts_needs_no_option(
     ask(pki, pki.theirs, "+tls", *pki.ours, folder=tmp_path)
 
 
+def test_objects_of_get_arrive_over_the_secured_association(
+    pki: Certificates, made: list[corpus.Instance], tmp_path: Path
+) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_get()
+        sender = session.sender
+        assert [sender.store(one) for one in made] == [0] * len(made)
+        session.respond(completed=len(made))
+        session.expect_release()
+
+    with secure.archive(script, secure.server_context(pki, pki.theirs)) as archive:
+        outcome = movescu(*KEYS, *ours(pki), "--retrieve", "get", "localhost", archive.port, folder=tmp_path)
+    assert set(outcome.files) == names(made)
+
+
 # The name that the archive is asked for (SNI) by these options; addresses are none (RFC 6066 3).
 ASKED: dict[tuple[str, ...], str | None] = {
     ("localhost",): "localhost",

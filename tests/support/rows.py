@@ -253,6 +253,27 @@ SITUATIONS: Final = (
     Row("96", "association requests of 1 MB that are not whole, on many connections", "memory is bounded in sum"),
     Row("97", "P-DATA-TFs of empty fragments", "they cost no more memory than their bytes"),
     Row("98", "a module that cannot be loaded for want of descriptors or memory", "no thread ends"),
+    # C-GET
+    Row(
+        "G1",
+        "on the association of a C-GET: fragments, commands and responses that are not due, or without end",
+        "A-ABORT, exit code 62; what was stored stays",
+    ),
+    Row(
+        "G2",
+        "an archive that is silent amid an object of a C-GET",
+        "exit code 62 after the shortest limit; no part of it",
+    ),
+    Row(
+        "G3",
+        "objects of a C-GET that are not what their requests say, or that arrive twice",
+        "refused by a status, never outside the output directory; one makes up for no other",
+    ),
+    Row(
+        "G4",
+        "an archive that rejects, refuses or cuts off C-GET",
+        "with `--retrieve auto` and a port, C-MOVE, which log, events and report name; else the exit code of C-MOVE",
+    ),
 )
 """Hostile or faulty situations."""
 

@@ -12,7 +12,6 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
 from movescu.retrieve.association_request import (
-    MOST_STORAGE_CONTEXTS,
     association_request,
     query_request,
     warn_of_missing,
@@ -145,7 +144,7 @@ class ArchiveLink:
         if not self.storage:
             from movescu.retrieve.storage_plan import filled  # late: needed for C-GET alone
 
-            self.storage = filled((), self._config.receive, MOST_STORAGE_CONTEXTS)
+            self.storage = filled((), self._config.receive)
         return self.storage
 
     def context(self, abstract_syntax: str) -> Context | None:

@@ -20,7 +20,7 @@ from movescu.retrieve.archive_link import ArchiveLink
 from movescu.retrieve.config import GET_CLASSES, MODELS
 from movescu.retrieve.stragglers import shortest
 from movescu.transport import network
-from movescu.transport.deadlines import Deadline, Patience, Silence
+from movescu.transport.deadlines import BoundedSilence, Deadline, Patience, Silence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,12 +176,8 @@ class ArchiveAssociation(ArchiveLink):
 
         connection, context = self._ready(GET_CLASSES[self._config.request.model])
         config, limits = self._config, self._config.timeouts
-        within = self._patience(
-            connection,
-            lambda: connection.last_activity,
-            silence=shortest(limits.store, limits.dimse),
-            silent_where="in the middle of an object",
-        )
+        seconds = shortest(limits.store, limits.dimse, limits.stall)
+        within = BoundedSilence(seconds, "the archive is silent in the middle of an object", self._until)
         scu = GetSCU(
             self._exchange_on(connection),
             context,
@@ -243,6 +239,8 @@ class ArchiveAssociation(ArchiveLink):
 
     def _attend(self, scu: MoveSCU, connection: Connection, patience: Patience) -> None:
         """Wait for the archive's next message, and send C-CANCEL once if asked meanwhile."""
+        if connection.at_hand and not self.cancelled:
+            return
         config = self._config
         # Nothing to spare a thread: none stores, or this one does.
         awake = config.request.cancel_after > 0 or not config.listens or self.service.gets
@@ -320,13 +318,11 @@ class ArchiveAssociation(ArchiveLink):
         self,
         connection: Connection,
         progressed: Callable[[], float],
-        *,
-        silence: float | None = None,
         silent_where: str = "where a C-FIND response is due",
     ) -> Patience:
         config = self._config
         return Patience(
-            silence=config.timeouts.dimse if silence is None else silence,
+            silence=config.timeouts.dimse,
             stall=config.timeouts.stall,
             until=self._until,
             moved=lambda: max(connection.last_activity, self._moved()),

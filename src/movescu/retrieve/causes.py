@@ -92,7 +92,7 @@ _KEYS_REFUSED: Final = _lasting(
     "check QueryRetrieveLevel, its unique key, the model (-P, -S, -O)",
 )
 _MODEL_REFUSED: Final = _lasting(
-    "model-refused", Fault.CONFIGURATION, "the archive does not offer C-MOVE in this model", _MODELS
+    "model-refused", Fault.CONFIGURATION, "the archive does not offer the service in this model", _MODELS
 )
 _NOT_AUTHORIZED: Final = _lasting(
     "not-authorized",

@@ -171,12 +171,11 @@ class Receive(Record):
     ``port``: 0 lets the system choose; None opens none, for C-GET. ``address``: to listen on. Default: all.
     ``transfer_syntaxes``: to accept, the preferred one first. Default: the uncompressed ones. ``accept_unknown``:
     accept storage classes missing from our table. Default: False. ``calling_ae_titles``: of senders that may store.
-    Default: any. ``require_called_ae_title``:
-    reject senders that do not call the move destination's AE title. Default: False. ``access_rules``: apply hosts.allow
-    and hosts.deny. Default: False. ``host_lookup``: look up host names for them. Default: True.
-    ``accept_from``: hosts and networks that may connect, as names, addresses or ``192.168.1.0/24``. Default: any.
-    ``only_requested``: refuse objects that no running request named. Default: False. ``maximum_associations``: at the
-    same time. Default: 64.
+    Default: any. ``require_called_ae_title``: reject senders that do not call the move destination's AE title. Default:
+    False. ``access_rules``: apply hosts.allow and hosts.deny. Default: False. ``host_lookup``: look up host names for
+    them. Default: True. ``accept_from``: hosts and networks that may connect, as names, addresses or
+    ``192.168.1.0/24``. Default: any. ``only_requested``: refuse objects that no running request named. Default: False.
+    ``maximum_associations``: at the same time. Default: 64.
     """
 
     port: int | None

@@ -86,12 +86,11 @@ class Requests:
         """Retrieve by C-GET; None if the archive does not serve it, and C-MOVE may replace it."""
         service = self._association.service
         earlier = frozenset(one.message_ids)
+        get = _Get(self._config, self._server, self._association, self._classes)
         try:
-            response = _Get(self._config, self._server, self._association, self._classes).request(
-                identifier, one, on_response
-            )
+            response = get.request(identifier, one, on_response)
         except _ENDED as error:
-            if self._association.answered or not service.may_fall_back or self._association.cancelled:
+            if get.answered or not service.may_fall_back or self._association.cancelled:
                 raise
             why = f"the archive ended the association without an answer to C-GET: {error}"
         else:
@@ -120,6 +119,8 @@ class _Get:
         self._association = association
         self._classes = classes
         self._tried: set[StorageContext] = set()
+        self.answered = False
+        """Whether the archive sent anything for the request."""
 
     def request(
         self, identifier: Identifier, one: Round, on_response: Callable[[MoveResponse], None] | None
@@ -131,7 +132,7 @@ class _Get:
         compressed = any(syntax.encapsulated or syntax.deflated for syntax in own.transfer_syntaxes)
         asked = compressed or own.accept_unknown or identifier in self._classes
         needed = contexts_for(self._told(identifier)[0], own)[:_ROOM] if asked else ()
-        self._open_with(needed or filled((), own, _ROOM))
+        self._open_with(needed or filled((), own))
         response = self._send(identifier, one, on_response)
         if not _may_lack_contexts(response) or association.cancelled:
             return response
@@ -169,7 +170,7 @@ class _Get:
         if not set(needed[:_ROOM]) - self._tried:
             return response
         _log.info("the archive may lack a presentation context: requesting again with others")
-        self._open_with(filled(needed, self._own, _ROOM))
+        self._open_with(filled(needed, self._own))
         return self._send(identifier, one, on_response)
 
     def _told(self, identifier: Identifier) -> tuple[tuple[str, ...], bool]:
@@ -191,7 +192,7 @@ class _Get:
             release_quietly(association)
         from movescu.retrieve.storage_plan import filled
 
-        association.storage = tuple(contexts) if self._tried else filled(contexts, self._own, _ROOM)
+        association.storage = tuple(contexts) if self._tried else filled(contexts, self._own)
         association.open()
 
     def _send(
@@ -203,12 +204,15 @@ class _Get:
     ) -> MoveResponse:
         association = self._association
         self._tried.update(association.storage)
-        return association.get(
-            identifier,
-            lambda within: self._server.scp_of(one, within, wanted),
-            on_response,
-            one.message_ids.add,
-        )
+        try:
+            return association.get(
+                identifier,
+                lambda within: self._server.scp_of(one, within, wanted),
+                on_response,
+                one.message_ids.add,
+            )
+        finally:
+            self.answered |= association.answered
 
 
 def _may_lack_contexts(response: MoveResponse) -> bool:

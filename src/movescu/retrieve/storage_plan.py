@@ -16,6 +16,7 @@ from functools import cache
 from itertools import chain
 
 from movescu.dictionary.uids import OTHER_TRANSFER_SYNTAXES, may_be_storage, storage_classes
+from movescu.retrieve.association_request import MOST_STORAGE_CONTEXTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def rounds(needed: Sequence[StorageContext], tried: Iterable[StorageContext], ro
     return [left[start : start + room] for start in range(0, len(left), room)]
 
 
-def filled(needed: Sequence[StorageContext], own: Receive, room: int) -> tuple[StorageContext, ...]:
+def filled(
+    needed: Sequence[StorageContext], own: Receive, room: int = MOST_STORAGE_CONTEXTS
+) -> tuple[StorageContext, ...]:
     """Fill an association up with contexts that the next request may need."""
     return tuple(dict.fromkeys(chain(needed, default_contexts(own))))[:room]
 

@@ -283,7 +283,13 @@ class StorageServer:
         policy = _policy(self._config, self._config.receive)
         broken_off = partial(self._count_broken_off, one=one)
         return StorageSCP(
-            policy, receiver, received, on_broken_off=broken_off, on_responded=responded, store_timeout=within
+            policy,
+            receiver,
+            received,
+            on_broken_off=broken_off,
+            on_responded=responded,
+            side_by_side=True,
+            store_timeout=within,
         )
 
     def _received(self, received: Received) -> None:

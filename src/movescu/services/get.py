@@ -79,4 +79,5 @@ class GetSCU(MoveSCU):
             if not isinstance(message, CStoreRQ | CEchoRQ):
                 return message
             self._scp.dispatch(exchange, context_id, message, self._archive)
-            self._stored = clock.now()
+            # What this side took to store is no silence of the archive.
+            self._stored = exchange.connection.last_activity = clock.now()

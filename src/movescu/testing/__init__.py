@@ -1,4 +1,4 @@
-"""A small DICOM archive for tests and demonstrations: C-ECHO, C-FIND, C-MOVE, and C-STORE to load it.
+"""A small DICOM archive for tests and demonstrations: C-ECHO, C-FIND, C-MOVE, C-GET, and C-STORE to load it.
 
 The archive serves the DICOM files of a folder, on this machine, until the ``with`` block ends::
 

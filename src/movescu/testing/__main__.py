@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m movescu.testing",
-        description="A small DICOM archive for tests: C-ECHO, C-FIND, C-MOVE, C-STORE. It has no access control.",
+        description="A small DICOM archive for tests: C-ECHO, C-FIND, C-MOVE, C-GET, C-STORE. No access control.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of the DICOM files to serve, subfolders included")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: the system chooses)")

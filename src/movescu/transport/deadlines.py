@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 
+_NEVER: Final = float("inf")
+_ALL_OVER: Final = "timed out: the time for the whole retrieve is over"
+
 CANCEL_SECONDS: Final = 10.0
 """Seconds that an archive may be silent after C-CANCEL: whoever interrupts a program once expects it to end."""
 
@@ -80,6 +83,33 @@ class Silence(Deadline):
         return self.seconds
 
 
+class BoundedSilence(Silence):
+    """A limit on each single wait, and a point in time, on the monotonic clock, by which all of them have to end.
+
+    ``until``: None is no such point.
+    """
+
+    __slots__ = ("_until",)
+
+    def __init__(self, seconds: float | None, what: str, until: float | None) -> None:
+        super().__init__(seconds, what)
+        self._until = until
+
+    def remaining(self) -> float | None:
+        """Return the seconds of the next wait. Raise ``TimedOutError`` if the time is over."""
+        if self._until is None:
+            return self.seconds
+        left = self._until - clock.now()
+        if left <= 0:
+            raise TimedOutError(_ALL_OVER)
+        return left if self.seconds is None else min(self.seconds, left)
+
+    def over(self) -> bool:
+        """Return True: a wait without a byte is the end. Raise ``TimedOutError`` if the time is over."""
+        self.remaining()
+        return True
+
+
 class Patience(Deadline):
     """The timeouts of the wait for a response, in seconds; None is no limit.
 
@@ -116,26 +146,35 @@ class Patience(Deadline):
 
     def remaining(self) -> float | None:
         """Return the seconds until the first of the timeouts. Raise ``TimedOutError`` if one has expired."""
-        now = clock.now()
+        now, ends = clock.now(), _NEVER
         moved = max(self._begun, self._moved())
+        if self._silence is not None:
+            ends = moved + self._silence
+        if self._stall is not None:
+            ends = min(ends, max(self._begun, self._progressed()) + self._stall)
+        if self._cancelled is not None:
+            ends = min(ends, max(moved, self._cancelled) + CANCEL_SECONDS)
+        if self._until is not None:
+            ends = min(ends, self._until)
+        if ends <= now:
+            raise self._expired(moved)
+        return None if ends == _NEVER else ends - now
+
+    def _expired(self, moved: float) -> TimedOutError:
+        """Return the error of the timeout that expired first, in words."""
         limits = []
         if self._silence is not None:
-            text = f"the archive has been silent for {self._silence:g} s {self._silent_where}"
-            limits.append((moved + self._silence - now, text))
-        if self._stall is not None:
-            left = max(self._begun, self._progressed()) + self._stall - now
-            limits.append((left, f"no object has arrived, and no count of the archive changed, for {self._stall:g} s"))
+            limits.append((moved + self._silence, f"silent for {self._silence:g} s {self._silent_where}"))
         if self._cancelled is not None:
-            left = max(moved, self._cancelled) + CANCEL_SECONDS - now
-            limits.append((left, f"the archive has been silent for {CANCEL_SECONDS:g} s after C-CANCEL"))
+            ends = max(moved, self._cancelled) + CANCEL_SECONDS
+            limits.append((ends, f"silent for {CANCEL_SECONDS:g} s after C-CANCEL"))
+        limits = [(ends, f"the archive has been {text}") for ends, text in limits]
+        if self._stall is not None:
+            text = f"no object has arrived, and no count of the archive changed, for {self._stall:g} s"
+            limits.append((max(self._begun, self._progressed()) + self._stall, text))
         if self._until is not None:
-            limits.append((self._until - now, "the time for the whole retrieve is over"))
-        if not limits:
-            return None
-        left, what = min(limits)
-        if left <= 0:
-            raise TimedOutError(f"timed out: {what}")
-        return left
+            limits.append((self._until, "the time for the whole retrieve is over"))
+        return TimedOutError(f"timed out: {min(limits)[1]}")
 
     def over(self) -> bool:
         """Return False: the wait goes on, as bytes have arrived elsewhere. Raise ``TimedOutError`` otherwise."""

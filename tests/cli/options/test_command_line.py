@@ -472,3 +472,13 @@ def test_query_of_everything_needs_no_keys() -> None:
 def test_query_options_in_wrong_company_are_refused(words: list[str]) -> None:
     with pytest.raises(CommandLineError):
         parse([*words, "-k", "PatientID=1", "host", "104"])
+
+
+@pytest.mark.parametrize("service", ["get", "auto", "GET"])
+def test_options_of_received_objects_need_no_port_with_get(service: str) -> None:
+    settings = parse([*QUERY, "--retrieve", service, "-od", "x", "--verify"])
+    assert (settings.retrieve, settings.listen_port, settings.output_directory) == (service.lower(), None, "x")
+
+
+def test_options_of_received_objects_need_a_port_with_move() -> None:
+    assert "only allowed with --port" in str(refusal(*QUERY, "--retrieve", "move", "-od", "x"))

@@ -241,3 +241,10 @@ def test_site_without_peer_needs_one_on_the_command_line(write: Write) -> None:
 def test_site_option_without_its_need_is_refused(write: Write) -> None:
     write('[pacs]\npeer = "h"\nport = 1\nadd-cert-file = ["ca.pem"]\n')  # without TLS the file would be for nothing
     assert "--add-cert-file only allowed with --enable-tls or --anonymous-tls" in refusal()
+
+
+def test_site_may_retrieve_by_get_without_a_port(write: Write) -> None:
+    write('[pacs]\npeer = "pacs"\nport = 104\nretrieve = "get"\noutput-directory = "images"\n')
+    settings = parse(["--site", "pacs", *KEY])
+    assert (settings.retrieve, settings.listen_port, settings.receives) == ("get", None, True)
+    assert settings.output_directory == "images"

@@ -236,9 +236,10 @@ def _report_result(result: Result, config: Config, *, explained: bool) -> None:
         _report_listed(result)
     if evidence.short:
         _log.error(
-            "incomplete: the archive counts %s as delivered, %d arrived here; check the archive's log and its address "
-            "for this AE title, and repeat the request",
+            "incomplete: the archive counts %s as delivered, %d arrived here; check the archive's log%s, and repeat "
+            "the request",
             *(_objects(result.expected), result.arrived),
+            " and its address for this AE title" if config.listens else "",
         )
     if evidence.remaining and not any(evidence.statuses):  # else the status was told
         _log.error(
