@@ -66,7 +66,7 @@ PART: Final = 32 * 1024
 """Smallest part of an unfinished fragment that is returned, in bytes."""
 
 _ASSOCIATED_BUFFER: Final = 128 * 1024  # room for several PDUs of 16 KB: fewer receives for the same bytes
-_COMMAND_SIZE: Final = 512  # of a C-STORE-RQ, so that one receive can take it and four whole PDUs of its data set
+_HEADS: Final = 16 * 1024  # of a C-STORE-RQ and of an object before its pixel data, beside four whole PDUs
 _UNASSOCIATED_BUFFER: Final = 4 * 1024
 _FIXED_LENGTH: Final = 4  # of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT
 _LONGEST_FIXED: Final = 1024  # bytes accepted of these but the first, whose fields say why
@@ -111,7 +111,7 @@ class Association:
         self.on_growth: Callable[[int], None] = lambda _: None  # called with the new size of the receive buffer
         self._request: AssociateRQ | None = None
         self._accepted_length = maximum_length  # of a P-DATA-TF; grows when the peer first exceeds it
-        pdus = 4 * (maximum_length + HEADER_LENGTH) + _COMMAND_SIZE
+        pdus = 4 * (maximum_length + HEADER_LENGTH) + _HEADS
         self._buffer_size = max(buffer_size, _ASSOCIATED_BUFFER, pdus)
         # A small buffer until the association is established: opening a connection costs a peer nothing.
         self._buffer = bytearray(_UNASSOCIATED_BUFFER)
