@@ -141,3 +141,16 @@ def test_every_entry_is_served_with_bounded_refusals_and_no_busy_loop(world: Wor
     assert course.refusals - alone <= jobs * changes + entries / PROBE_AFTER + course.ended / PROBE_SECONDS + 1
     assert alone == 0  # whoever is alone finds a slot in these worlds
     assert course.asked <= 4 * (course.sent + course.echoes) + 10 + course.ended / PROBE_SECONDS
+
+
+def test_archive_that_answers_an_echo_and_no_request_is_left_alone() -> None:
+    admission, now, sent = Admission(1, answered=True), 0.0, 0
+    while (advice := admission.advice(now)).stop is None:
+        if advice.send:
+            admission.ended(admission.started(), RequestEnd.AWAY, now)
+            sent += 1
+        elif advice.echo:
+            admission.echo_started()
+            admission.echo_ended(now, answered=True)
+        now += advice.seconds
+    assert (advice.stop, sent, now < 60) == (Stop.HOPELESS, 12, True)

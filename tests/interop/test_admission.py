@@ -10,7 +10,13 @@ import peers
 import pytest
 from command import movescu, running
 
-from movescu.testing import Archive, Faults
+from movescu.cohort import admission
+from movescu.cohort.runner import Runner
+from movescu.query.request_list import read_rows
+from movescu.retrieve.client import Client
+from movescu.retrieve.config import AE, Config, Receive, Request
+from movescu.storage.options import StorageOptions
+from movescu.testing import Archive, Ending, Faults
 from movescu.testing.slots import Refusal
 
 if TYPE_CHECKING:
@@ -18,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from corpus import Instance
+
+    from movescu.cohort.runner import RowResult
 
 STUDIES = 40
 
@@ -125,3 +133,20 @@ def test_archive_that_rejects_for_good_is_asked_once_by_each_worker(place: Place
     outcome = movescu(*place.arguments("--jobs", 2), folder=place.received, code=61)
     assert "stopping: the archive does not accept our requests" in outcome.log
     assert "not requested: entry" in outcome.log
+
+
+def test_archive_that_ends_each_request_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Orthanc does, which aborts the requests of a calling title that it does not know."""
+    monkeypatch.setattr(admission, "FIRST_ECHO", 0.05)
+    monkeypatch.setattr(admission, "PAUSE", 0.05)
+    place.archive.faults = Faults(main_ends_by=Ending.ABORT)
+    config = Config(
+        AE(place.archive.host, place.archive.port), receive=Receive(place.port), request=Request(model="STUDY")
+    )
+    results: list[RowResult] = []
+    with Client.configured(config, StorageOptions(directory=str(place.received)), closing=False) as client:
+        runner = Runner(client, jobs=2, on_row=results.append)
+        waiting = runner.run(read_rows(str(place.rows)))
+    assert runner.stop is admission.Stop.HOPELESS
+    assert len(waiting) + len(results) == STUDIES
+    assert len(results) < 5

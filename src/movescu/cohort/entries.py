@@ -7,19 +7,23 @@ started``: nothing was requested for another cause.
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
 from movescu.events import EntryEvent, EntryState
 from movescu.query.scope import Scope
 from movescu.retrieve.causes import INTERRUPTED, cause_of, status_of
+from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.judgement import Outcome
+from movescu.retrieve.result import Result
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from movescu.errors import MovescuError
     from movescu.query.request_list import Row
     from movescu.retrieve.causes import Cause
     from movescu.retrieve.handle import Retrieve
-    from movescu.retrieve.result import Result
 
 
 def state_of(result: Result | None, *, cancelled: bool) -> EntryState:
@@ -86,3 +90,30 @@ def entry_event(row: Row, state: EntryState, cause: Cause | None = None, **furth
     if not further.get("study_instance_uids"):
         further["study_instance_uids"] = Scope(row.identifier, "PATIENT").unique("STUDY")
     return EntryEvent(row=row.number, state=state, keys=row.keys, columns=row.columns, **further)  # type: ignore[arg-type] # fields of EntryEvent
+
+
+def retracted(end: EntryEvent, reasons: Mapping[str, str]) -> tuple[EntryEvent, Result]:
+    """Return the corrected end of an entry, and its result; ``reasons``: why objects are not whole any more, by UID."""
+    missing = tuple(dict.fromkeys((*end.missing_sop_instance_uids, *reasons)))
+    evidence = Evidence(missing=len(missing))
+    result = Result(
+        *((), end.stored, end.failed, end.size, end.stored + end.failed, evidence, dict(reasons)),
+        verified=end.verified,
+        missing_uids=missing,
+        already_there=end.already_there,
+        attempts=end.attempts,
+    )
+    cause = cause_of(result)
+    told = changed(
+        end,
+        state=EntryState.PARTIAL,
+        reason=cause.code,
+        words=cause.words,
+        fault=cause.fault.value,
+        passing=cause.passing,
+        advice=cause.advice,
+        detail=next(iter(reasons.values())),
+        missing=len(missing),
+        missing_sop_instance_uids=missing,
+    )
+    return told, result

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Final
@@ -20,15 +20,13 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd
-from movescu.cohort.entries import end_of, entry_event
+from movescu.cohort.entries import end_of, entry_event, retracted
 from movescu.cohort.journal import COMPLETE
 from movescu.cohort.overlap import chains, distinct
 from movescu.cohort.request_end import end_of_error, end_of_result
 from movescu.errors import PeerError
 from movescu.events import EntryState
-from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED, STOPPED_ASKING, cause_of
-from movescu.retrieve.evidence import Evidence
-from movescu.retrieve.result import Result
+from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED, STOPPED_ASKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,11 +40,14 @@ if TYPE_CHECKING:
     from movescu.retrieve.client import Client
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.request_state import RequestState
+    from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.retrieve")
 
 _TIMES: Final = 3
 """Highest number of times that an entry is refused with no other request under way; after that, it has failed."""
+_LOSSES: Final = 5
+"""Highest number of associations that an entry may lose, lest one that crashes the archive be requested for ever."""
 _NAMED: Final = 5
 """Objects that a message names."""
 
@@ -110,6 +111,7 @@ class Runner:
         self._held: dict[int, Result] = {}
         self._states: dict[int, list[RequestState]] = {}
         self._stored: dict[int, int] = {}
+        self._losses: Counter[int] = Counter()
         self._observer = client.observers(())
         self._open: dict[int, Row] = {}
         self._ends: dict[int, tuple[Row, EntryEvent]] = {}
@@ -227,27 +229,7 @@ class Runner:
         """Correct the end of an entry: some of its objects are not whole any more."""
         for uid, reason in tuple(reasons.items())[:_NAMED]:
             _log.error("entry %d: incomplete: SOP instance %s is not whole on the disk: %s", row.number, uid, reason)
-        missing = tuple(dict.fromkeys((*end.missing_sop_instance_uids, *reasons)))
-        result = Result(
-            *((), end.stored, end.failed, end.size, end.stored + end.failed, Evidence(missing=len(missing)), reasons),
-            verified=end.verified,
-            missing_uids=missing,
-            already_there=end.already_there,
-            attempts=end.attempts,
-        )
-        cause = cause_of(result)
-        told = changed(
-            end,
-            state=EntryState.PARTIAL,
-            reason=cause.code,
-            words=cause.words,
-            fault=cause.fault.value,
-            passing=cause.passing,
-            advice=cause.advice,
-            detail=next(iter(reasons.values())),
-            missing=len(missing),
-            missing_sop_instance_uids=missing,
-        )
+        told, result = retracted(end, reasons)
         self._open[row.number] = row
         self._open.update((repeated.number, repeated) for repeated in self._repeated.get(row.number, ()))
         self._tell_end(told)
@@ -407,16 +389,10 @@ class Runner:
                 end_of_request = RequestEnd.FAILED
             fate = self._judge(request, end_of_request, row.number)
         counted = fate is Fate.AGAIN_COUNTED
-        if fate is Fate.AGAIN or (counted and times < _TIMES):
-            if result is not None:
-                self._held[row.number] = result
-                self._states[row.number] = retrieve.states
-                self._client.keep(uid for state in retrieve.states for uid in state.here)
-                self._stored[row.number] = self._stored.get(row.number, 0) + result.stored
-            self._tell(entry_event(row, EntryState.POSTPONED))
-            with self._changed:
-                self._waiting.appendleft((chain, times + counted))
-                self._changed.notify_all()
+        self._losses[row.number] += end_of_request is RequestEnd.AWAY
+        repeats = self._losses[row.number] <= _LOSSES and (times < _TIMES or not counted)
+        if fate is not Fate.DONE and repeats:
+            self._postpone(chain, times + counted, retrieve, result)
             return
         for hint in dict.fromkeys(retrieve.hints):
             _log.warning("entry %d: %s", row.number, hint)
@@ -434,6 +410,19 @@ class Runner:
             self._client.keep(uid for state in retrieve.states for uid in state.here)
             with self._changed:
                 self._waiting.appendleft((chain[1:], 0))
+
+    def _postpone(self, chain: list[Row], times: int, retrieve: Retrieve, result: Result | None) -> None:
+        """Keep what is known of an entry, and put its chain back."""
+        row = chain[0]
+        if result is not None:
+            self._held[row.number] = result
+            self._states[row.number] = retrieve.states
+            self._client.keep(uid for state in retrieve.states for uid in state.here)
+            self._stored[row.number] = self._stored.get(row.number, 0) + result.stored
+        self._tell(entry_event(row, EntryState.POSTPONED))
+        with self._changed:
+            self._waiting.appendleft((chain, times))
+            self._changed.notify_all()
 
     def _note(self, row: Row, retrieve: Retrieve, result: Result | None, error: PeerError | None) -> None:
         """Record the result of an entry."""
