@@ -51,7 +51,7 @@ class Setting(NamedTuple):
         return world, told.outcome, found
 
 
-WAYS = [errno.EIO, errno.ENOSPC, errno.EINTR, SHORT]
+WAYS = [errno.EIO, errno.ENOSPC, errno.EINTR, errno.EMFILE, errno.ENOMEM, SHORT]
 
 SETTINGS = [
     Setting("flushed at the end"),
@@ -63,9 +63,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "failing", [errno.EIO, errno.ENOSPC, errno.EINTR, SHORT], ids=lambda one: errno.errorcode.get(one, one)
-)
+@pytest.mark.parametrize("failing", WAYS, ids=lambda one: errno.errorcode.get(one, one))
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_failing_call_on_the_disk_loses_nothing_that_was_promised(setting: Setting, failing: int | str) -> None:
     world, outcome, found = setting.run()
