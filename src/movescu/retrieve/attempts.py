@@ -141,8 +141,11 @@ class AttemptLoop:
     def _found_nothing(self, state: RequestState) -> bool:
         if state.inventory is not None:
             return not (state.inventory.objects or state.inventory.gaps)
-        nothing = bool(state.responses) and found_nothing(state.responses, state.tally)
-        return (self._listed_first or self._retry.retries > 0) and nothing
+        if not state.responses or not found_nothing(state.responses, state.tally):
+            return False
+        # An archive that counts nothing is believed where the objects go elsewhere.
+        listed = self._listed_first or self._retry.retries > 0
+        return listed or self._config.arrives_here or all(one.completed is not None for one in state.responses)
 
     def _loop(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
         """Repeat attempts until there is no reason for another, or no hope."""

@@ -258,8 +258,7 @@ def delivered_nothing(request: Identifier, state: RequestState, config: Config) 
 
     An archive that counts nothing is believed where the objects go elsewhere.
     """
-    here = config.receive is not None and config.move_destination.strip() == config.ae_title.strip()
-    counted = here or all(one.completed is not None for one in state.responses)
+    counted = config.arrives_here or all(one.completed is not None for one in state.responses)
     if not (state.responses and counted and found_nothing(state.responses, state.tally)):
         return False
     level = request.text(LEVEL)

@@ -267,7 +267,7 @@ def _report_nothing(result: Result, config: Config, *, explained: bool) -> None:
         _log.error("nothing found: the archive lists nothing for %s", some(result.unfound))
     elif result.evidence.nothing_found and config.resolves and result.responses:
         _log.error("check whether the archive lets this AE title retrieve")  # the requests were named
-    elif result.evidence.nothing_found:
+    elif result.evidence.nothing_found and config.queries:
         _log.error("nothing found: the archive has nothing for these keys, or does not show it to this AE title")
     elif _nothing_came(result, config) and not explained:
         _log.warning("the archive had nothing to send: check the keys, and whether it lets this AE title retrieve them")
