@@ -19,21 +19,20 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
-from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd
+from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
 from movescu.cohort.entries import end_of, entry_event
 from movescu.cohort.journal import COMPLETE
 from movescu.cohort.overlap import chains, distinct
 from movescu.cohort.request_end import end_of_error, end_of_result
 from movescu.errors import PeerError
 from movescu.events import EntryState
-from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED, STOPPED_ASKING, cause_of
+from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNREACHED, cause_of
 from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from movescu.cohort.admission import Stop
     from movescu.cohort.hooks import Hooks
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
@@ -49,6 +48,8 @@ _TIMES: Final = 3
 """Highest number of times that an entry is refused with no other request under way; after that, it has failed."""
 _NAMED: Final = 5
 """Objects that a message names."""
+_STOPPED: Final = {Stop.AWAY: STOPPED_ASKING, Stop.UNREACHED: UNREACHED, Stop.HOPELESS: HOPELESS}
+"""Causes of entries that were not requested because the runner stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +262,7 @@ class Runner:
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
         waiting = {chain[0].number for chain, _ in self._waiting}
-        cause = STOPPED_ASKING if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
+        cause = _STOPPED[self.stop] if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in tuple(self._open.values()):
             stored = self._stored.get(row.number, 0)
             if row.number in waiting and stored:  # postponed, after the archive had delivered some objects
@@ -287,6 +288,11 @@ class Runner:
         self.cancelled = True
         for retrieve in tuple(self._current.values()):
             retrieve.cancel()
+
+    @property
+    def own_address(self) -> tuple[str, int]:
+        """Our address and port, as the client knows them."""
+        return self._client.own_address
 
     @property
     def stop(self) -> Stop | None:

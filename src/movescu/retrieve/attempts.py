@@ -97,6 +97,7 @@ class AttemptLoop:
         self._until = until
         self._alone = alone
         self._row = row
+        self._which = "" if row is None else f"entry {row}: "
         self._given_up = clock.Event()
         self._exact = True
         self.waited = False
@@ -119,7 +120,7 @@ class AttemptLoop:
 
             (identifier,) = identifiers
             scope = Scope(identifier, self._config.request.model)
-            scope.check()
+            scope.check(everything=self._config.selection is not None and self._config.selection.everything)
             self._exact = scope.is_exact
         state = RequestState(remember=self._retry.lists)
         if earlier is not None:
@@ -258,7 +259,7 @@ class AttemptLoop:
             self._observer.listed(len(inventory.objects), len(state.missing), self._row)
         if inventory.gaps:
             state.unlisted = inventory.describe_gaps()
-            _log.warning("the archive's list is incomplete: %s", state.unlisted)
+            _log.warning("%sthe archive's list is incomplete: %s", self._which, state.unlisted)
         else:
             state.compare()
 
@@ -284,8 +285,8 @@ class AttemptLoop:
         if state.is_accounted_for and not (state.missing or state.unlisted):
             state.error = None
             _log.warning(
-                "the archive reported: %s; but a list made afterwards shows that all %d objects are here",
-                *(words, len(state.inventory.objects if state.inventory is not None else ())),
+                "%sthe archive reported: %s; but a list made afterwards shows that all %d objects are here",
+                *(self._which, words, len(state.inventory.objects if state.inventory is not None else ())),
             )
 
     def _ask(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
@@ -383,7 +384,7 @@ class AttemptLoop:
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if self._until is not None:
             seconds = min(seconds, max(self._until - clock.now(), 0.0))
-        _log.warning("attempt %d: %s; next attempt in %.1f s", state.attempts, reason, seconds)
+        _log.warning("%sattempt %d: %s; next attempt in %.1f s", self._which, state.attempts, reason, seconds)
         if self._observer is not None:
             objects = None if state.inventory is None else len(state.missing)
             self._observer.retry(state.attempts + 1, objects, seconds, reason, self._row)

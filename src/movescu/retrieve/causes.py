@@ -156,6 +156,18 @@ STOPPED_ASKING: Final = _passing(
     "not requested, since the archive did not answer several requests in a row",
     "check that the archive is running, and continue with --resume",
 )
+UNREACHED: Final = _passing(
+    "stopped-unreached",
+    Fault.CONFIGURATION,
+    "not requested, since the archive cannot connect to our port",
+    "check the address and port of our AE title in the archive's configuration, and continue with --resume",
+)
+HOPELESS: Final = _passing(
+    "stopped-not-accepted",
+    Fault.CONFIGURATION,
+    "not requested, since the archive does not accept our requests",
+    "mend what the failed entries name, and continue with --resume",
+)
 _NO_ANSWER: Final = (
     "check the archive's DICOM port and AE title (--call), that the archive knows our AE title (--aetitle), and "
     "whether the archive requires TLS; --check tests the connection step by step"

@@ -14,7 +14,7 @@ from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
 from movescu.dictionary.uids import STUDY_ROOT_FIND
 from movescu.errors import IgnoredKeyError, UsageError
 from movescu.query.identifier import Identifier
-from movescu.query.key import Key
+from movescu.query.key import Key, quoted
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.matching import matches
 from movescu.query.scope import LEVELS, Scope, keyword
@@ -197,7 +197,7 @@ def chosen(every: list[Match], selection: Selection) -> list[Match]:
     for one in (*only, *exclude):
         if every and not any(series.texts(one.tag) for series in every):
             raise IgnoredKeyError(
-                f"the archive ignores {keyword(one.tag)}: no series has a value to compare with {one.text!r}",
+                f"the archive ignores {keyword(one.tag)}: no series has a value to compare with {quoted(one.text)}",
                 hint="choose series by an attribute that the archive supports, such as Modality",
             )
     return [series for series in every if _is_chosen(series, only, exclude)]

@@ -231,7 +231,9 @@ def _report_result(result: Result, config: Config, *, explained: bool) -> None:
     """Log missing objects, with advice."""
     evidence = result.evidence
     if config.receive is not None:
-        _log.info("%s received, %d bytes, %d not stored", _objects(result.stored), result.size, result.failed)
+        there = f", {result.already_there} already there" if result.already_there else ""
+        numbers = (_objects(result.stored), result.size, result.failed, there)
+        _log.info("%s received, %d bytes, %d not stored%s", *numbers)
     if result.verified:
         _report_listed(result)
     if evidence.short:
