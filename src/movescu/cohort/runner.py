@@ -411,14 +411,15 @@ class Runner:
                 self._waiting.appendleft((chain, times + counted))
                 self._changed.notify_all()
             return
-        for hint in dict.fromkeys(retrieve.hints):
-            _log.warning("entry %d: %s", row.number, hint)
         held, earlier = self._held.pop(row.number, None), self._states.pop(row.number, ())
         if result is not None and held is not None and not result.responses:
             # Nothing was requested since. What the archive said stands, unless a list made afterwards accounts for it.
             listed = any(state.inventory is not None for state in earlier)
             result = replace(result, responses=held.responses) if listed else held
         end = end_of(row, retrieve, result, error, clock.now() - begun)
+        for hint in dict.fromkeys(retrieve.hints):
+            if hint != end.advice:
+                _log.warning("entry %d: %s", row.number, hint)
         stored = min(self._stored.pop(row.number, 0), end.already_there)  # by this run, before a postponement
         end = changed(end, stored=end.stored + stored, already_there=end.already_there - stored)
         self._tell_end(changed(end, attempts=end.attempts + times))

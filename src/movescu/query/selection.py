@@ -78,6 +78,12 @@ class Selection(Record):
             return ""
         return repr((self.resolve, sorted(set(self.only)), sorted(set(self.exclude))))
 
+    @property
+    def options(self) -> str:
+        """The conditions on series as options, for messages."""
+        named = [f"--only {text}" for text in self.only], [f"--exclude {text}" for text in self.exclude]
+        return ", ".join(named[0] + named[1])
+
     def conditions(self) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
         """Return the conditions to meet and those not to meet. Raise ``UsageError`` if one is invalid."""
         only, exclude = (tuple(map(parse_condition, texts)) for texts in (self.only, self.exclude))

@@ -226,7 +226,7 @@ class AttemptLoop:
         from movescu.retrieve.catalogue import ListSizes
         from movescu.retrieve.inventory import take_inventory
 
-        state.unlisted = ""
+        state.unlisted, state.refusal = "", None
         try:
             state.sizes = state.sizes or ListSizes()
             inventory = take_inventory(
@@ -244,6 +244,9 @@ class AttemptLoop:
                 state.hopeless = True
             optional = isinstance(error, FindNotOfferedError) or not self._listed_first
             state.unlisted = "" if optional and self._exact and not self._retry.verify else str(error)
+            state.refusal = error
+            if state.hopeless and state.unlisted:
+                return  # the result says why
             _log.warning("%s%s", error, "" if not self._exact else "; requesting everything")
             return
         except PeerError as error:

@@ -48,6 +48,8 @@ class Resolution(Record):
     unfound: tuple[str, ...] = ()
     hollow: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
+    unmet: str = ""
+    """Which conditions none of the series meets, empty if one does."""
 
 
 class Shortfall:
@@ -61,6 +63,8 @@ class Shortfall:
         """UIDs of studies that the archive lists without a series."""
         self.gaps: list[str] = []
         """Contradictions between the totals and the list."""
+        self.unmet = ""
+        """Which conditions none of the series meets, empty if one does."""
 
     def compare_keys(self, scope: Scope, found: Collection[Match], *, patterns: bool) -> None:
         """Note the values of the request's unique key that no match has."""
@@ -109,8 +113,8 @@ def resolve(session: ArchiveAssociation, identifier: Identifier, config: Config)
     found = list(wanted(session, identifier, selection, shortfall=shortfall))
     noun = _NOUNS[found[0].level][len(found) > 1] if found else "entities"
     _log.info("the keys match %d %s", len(found), noun)
-    lacking = (tuple(one) for one in (shortfall.unfound, shortfall.hollow, shortfall.gaps))
-    return Resolution(tuple(_requests(found, config.request.model)), *lacking)
+    unfound, hollow, gaps = (tuple(one) for one in (shortfall.unfound, shortfall.hollow, shortfall.gaps))
+    return Resolution(tuple(_requests(found, config.request.model)), unfound, hollow, gaps, unmet=shortfall.unmet)
 
 
 def check(identifier: Identifier, model: str, selection: Selection) -> None:
@@ -160,7 +164,12 @@ def wanted(
     if not selection.chooses:
         yield from map(search.counted, list(found)) if count else found
         return
-    series_chosen = chosen(list(_series(search, found, shortfall or Shortfall())), selection)
+    shortfall = shortfall or Shortfall()
+    series = list(_series(search, found, shortfall))
+    series_chosen = chosen(series, selection)
+    if series and not series_chosen:
+        which = "the only series does not meet" if len(series) == 1 else f"none of the {len(series)} series meets"
+        shortfall.unmet = f"{which} {selection.options}"
     yield from map(search.counted, series_chosen) if count else series_chosen
 
 
@@ -242,6 +251,7 @@ def state_of(found: Resolution, request: Scope) -> RequestState | None:
     state = RequestState()
     state.nothing_found = bool(lacking or not found.requests)
     state.unlisted = "; ".join(found.gaps)
+    state.unmet = found.unmet
     if lacking:  # it has an inventory without an object, which names what was not found
         tag = UNIQUE_KEYS[request.level]
         own = request.identifier.get(tag)

@@ -472,3 +472,29 @@ def test_query_of_everything_needs_no_keys() -> None:
 def test_query_options_in_wrong_company_are_refused(words: list[str]) -> None:
     with pytest.raises(CommandLineError):
         parse([*words, "-k", "PatientID=1", "host", "104"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--query stduy archive 104 -k PatientID=1",
+        "--query anything archive 104 file.dcm",
+        "--query stduy archive",
+        "--query series2",
+    ],
+)
+def test_level_of_a_query_that_is_misspelt_is_named_with_the_levels(words: str) -> None:
+    error = refusal(*words.split())
+    assert str(error) == f"Invalid value for option --query ({words.split()[1]})"
+    assert error.hint == "Allowed: patient, study, series, image."
+
+
+def test_peer_after_a_query_may_look_like_a_level() -> None:
+    assert parse(("--query", "studi", "104", "-k", "PatientID=1")).peer == "studi"
+
+
+@pytest.mark.parametrize(("port", "detail"), [("dicom", "dicom"), ("65536", "overflow: 65536")])
+def test_port_that_is_none_is_named(port: str, detail: str) -> None:
+    error = refusal("archive", port, "-k", "PatientID=1")
+    assert str(error) == f"Invalid value for parameter port ({detail})"
+    assert error.hint == "Allowed: 1 to 65535."

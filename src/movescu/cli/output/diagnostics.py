@@ -261,12 +261,15 @@ def _report_result(result: Result, config: Config, *, explained: bool) -> None:
     if result.unlisted:
         requested = result.responses or result.arrived
         unknown = "; so it cannot be verified that all objects are here" if requested else ""
-        _log.error("incomplete: %s%s", result.unlisted, unknown)
+        _log.error("%s%s%s", "incomplete: " if requested else "", result.unlisted, unknown)
 
 
 def _report_nothing(result: Result, config: Config, *, explained: bool) -> None:
     if result.unfound:
-        _log.error("nothing found: the archive lists nothing for %s", some(result.unfound))
+        what = "nothing found" if result.evidence.nothing_found else "incomplete"
+        _log.error("%s: the archive lists nothing for %s", what, some(result.unfound))
+    elif result.unmet:
+        _log.error("%s: %s", "nothing found" if result.evidence.nothing_found else "incomplete", result.unmet)
     elif result.evidence.nothing_found and config.resolves and result.responses:
         _log.error("check whether the archive lets this AE title retrieve")  # the requests were named
     elif result.evidence.nothing_found and config.queries:
