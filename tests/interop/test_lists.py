@@ -181,7 +181,7 @@ def test_list_stops_at_once_if_the_archive_does_not_know_us(place: Place) -> Non
 
 
 def test_attempt_in_a_list_names_its_entry(place: Place) -> None:
-    place.archive.faults = Faults(drop_every=3)
+    place.archive.faults = Faults(fail_every=3)
     outcome = movescu(*place.arguments("--retry", 1, "--retry-pause", 0), folder=place.received, code=None)
     assert re.search(r"W: entry \d+: attempt 1: ", outcome.log)
 

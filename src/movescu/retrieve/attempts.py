@@ -146,6 +146,8 @@ class AttemptLoop:
             return False
         # An archive that counts nothing is believed where the objects go elsewhere.
         listed = self._listed_first or self._retry.retries > 0
+        if self._config.resolves and not listed:  # ``delivered_nothing`` names what was listed and not sent
+            return False
         return listed or self._config.arrives_here or all(one.completed is not None for one in state.responses)
 
     def _loop(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:

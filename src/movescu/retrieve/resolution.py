@@ -68,6 +68,8 @@ class Shortfall:
 
     def compare_keys(self, scope: Scope, found: Collection[Match], *, patterns: bool) -> None:
         """Note the values of the request's unique key that no match has."""
+        if not scope.level:  # a query may have none
+            return
         values = scope.unique(scope.level)
         if scope.level == "PATIENT":
             self.unfound += () if found else values
