@@ -165,6 +165,12 @@ def delivering_nothing(session: scripted.Session) -> None:
     session.expect_release()
 
 
+def test_plain_retrieve_of_what_is_nowhere_is_not_found_and_succeeds_as_with_dcmtk(setting: Setting) -> None:
+    setting.run(delivering_nothing, "--report", "../report.json", code=0)
+    report = json.loads((setting.received.parent / "report.json").read_text())
+    assert (report["outcome"], report["exit_code"]) == ("not found", 0)
+
+
 def test_report_that_does_not_fit_leaves_no_half_of_it(setting: Setting, tmp_path: Path) -> None:
     report = tmp_path / "reports" / "report.json"
     report.parent.mkdir()

@@ -164,6 +164,34 @@ def test_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> None:
     assert place.files().keys() == place.names()
 
 
+def test_destination_that_the_archive_does_not_know_is_told_once_with_its_address(place: Place) -> None:
+    place.archive.destinations = {}
+    outcome = movescu(*place.arguments(), folder=place.received, code=69)
+    told = f"AE title MOVESCU, address {peers.HOST} (as seen from here), port {place.port}\n"
+    assert outcome.log.count(told) == 1
+    assert outcome.log.index(told) < outcome.log.index("missing: SOP instance")
+
+
+def test_list_stops_at_once_if_the_archive_does_not_know_us(place: Place) -> None:
+    place.archive.faults = Faults(reject=(1, 1, 3))
+    outcome = movescu(*place.arguments(), folder=place.received, code=61)
+    assert outcome.log.count("calling AE title not recognized") == 1
+    assert "have it added there, or set another with --aetitle" in outcome.log
+    assert "is running" not in outcome.log
+
+
+def test_attempt_in_a_list_names_its_entry(place: Place) -> None:
+    place.archive.faults = Faults(fail_every=3)
+    outcome = movescu(*place.arguments("--retry", 1, "--retry-pause", 0), folder=place.received, code=None)
+    assert re.search(r"W: entry \d+: attempt 1: ", outcome.log)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--between", "9-17"), ("--limit-rate", "fast")])
+def test_value_of_an_option_that_is_invalid_is_named_with_it(place: Place, option: str, value: str) -> None:
+    outcome = movescu(*place.arguments(option, value), folder=place.received, code=1)
+    assert f"Invalid value for option {option} ({value})" in outcome.log
+
+
 def test_dry_run_tells_what_would_come_and_retrieves_nothing(place: Place) -> None:
     outcome = movescu(*place.arguments("--dry-run"), folder=place.received)
     [row] = [line.split() for line in outcome.output.splitlines() if line.endswith(place.made[0].study_uid)]

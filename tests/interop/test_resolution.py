@@ -110,7 +110,7 @@ def test_study_that_is_nowhere_is_named_wherever_keys_are_resolved(
     place = place._replace(received=tmp_path)
     wanted = keys("STUDY", f"StudyInstanceUID={place.made[0].study_uid}\\{ABSENT}")
     outcome = place.run(peer.address, "-S", *mode, *wanted, code=63, called=peer.aet)
-    assert f"nothing found: the archive lists nothing for {ABSENT}" in outcome.log
+    assert f"incomplete: the archive lists nothing for {ABSENT}" in outcome.log
     assert place.there == {one.instance_uid for one in place.made[:2]}
 
 
@@ -144,7 +144,7 @@ def test_study_that_is_listed_without_a_series_is_named(make: Callable[..., Plac
         place.serve_moves(session)
 
     outcome = place.against(script, "-S", "--only", "Modality=CT", *keys("STUDY", "AccessionNumber=A1"), code=63)
-    assert f"nothing found: the archive lists nothing for {second.study_uid}" in outcome.log
+    assert f"incomplete: the archive lists nothing for {second.study_uid}" in outcome.log
     assert place.there == {first.instance_uid}
 
 

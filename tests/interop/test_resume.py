@@ -54,6 +54,12 @@ def came(events: Path) -> list[str]:
     return [line["sop_instance_uid"] for line in lines if line["event"] == "object"]
 
 
+def test_resumed_retrieve_says_how_many_objects_were_there(place: Place) -> None:
+    movescu(*place.arguments(), folder=place.received)
+    outcome = movescu(*place.arguments("-v"), folder=place.received)
+    assert "0 objects received, 0 bytes, 0 not stored, 20 already there\n" in outcome.log
+
+
 @pytest.mark.parametrize("layout", ["flat", "{PatientID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"])
 def test_killed_and_started_again_it_ends_with_the_same_files_and_no_object_comes_twice(
     place: Place, tmp_path: Path, layout: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import corpus
@@ -169,8 +170,32 @@ def test_one_of_two_studies_that_is_nowhere_is_named(place: Place) -> None:
 
 def test_patient_id_with_a_wild_card_is_one_patient_id(place: Place) -> None:
     outcome = place.run("--verify", keys=["QueryRetrieveLevel=STUDY", "PatientID=PATIENT*"], code=63)
+    assert "PatientID is taken literally, with its * or ?: --resolve takes patterns" in outcome.log
     assert "nothing found" in outcome.log
     assert not place.there
+
+
+def test_request_of_everything_that_is_meant_brings_everything(place: Place) -> None:
+    keys = ["QueryRetrieveLevel=STUDY", "PatientName=*"]
+    assert "PatientName selects nothing" in place.run("--verify", keys=keys, code=1).log
+    place.run("--verify", "--all", keys=keys)
+    assert place.there == {one.instance_uid for one in place.made}
+
+
+@pytest.mark.parametrize("mode", [["--verify"], ["--retry", "1"], ["--resolve"], ["--dry-run"]])
+def test_too_many_studies_are_one_error_with_the_option(place: Place, mode: list[str]) -> None:
+    outcome = place.run(*mode, "--max-studies", 1, keys=["QueryRetrieveLevel=STUDY", "StudyDate=19000101-"], code=63)
+    assert outcome.log.count("more than --max-studies allows (1): nothing was requested") == 1
+    assert outcome.log.count("a higher --max-studies, or --all") == 1
+    assert "verified" not in outcome.log
+
+
+@pytest.mark.parametrize("mode", [[], ["--dry-run"], ["--query", "series"]])
+def test_condition_that_no_series_meets_is_named(place: Place, mode: list[str]) -> None:
+    keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={place.studies[0]}"]
+    outcome = place.run(*mode, "--only", "Modality=XA", keys=keys, code=63)
+    assert re.search(r"nothing found: (none of the \d+|the only) series .* --only Modality=XA", outcome.log)
+    assert "archive has nothing" not in outcome.log
 
 
 # -- lists -----------------------------------------------------------------------------------------------------------

@@ -189,6 +189,7 @@ DOUBTFUL = {
     "StudyInstanceUID=1. 2": "key StudyInstanceUID: blanks were removed from the UID",
     "PatientBirthDate=31.01.2026": "PatientBirthDate: the value is not a date",
     "PatientBirthDate=20260230": "PatientBirthDate: the value is not a date",
+    "StudyDate=2026-02-30": "StudyDate: '2026-02-30' is not a date",
     "StudyTime=2500": "StudyTime: the value is not a time",
     "AcquisitionDateTime=now": "AcquisitionDateTime: the value is not a date and time",
     "PatientID=" + "x" * 65: "PatientID: the value has 65 characters; 64 are allowed",

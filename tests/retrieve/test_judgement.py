@@ -58,6 +58,12 @@ def test_each_kind_of_evidence_has_its_outcome_and_its_exit_code(reason: Reason)
     assert first_of(codes_of(evidence)) is code
 
 
+@pytest.mark.parametrize("reason", Reason)
+def test_plain_retrieve_of_what_is_nowhere_has_dcmtks_exit_code(reason: Reason) -> None:
+    evidence, _, code = ALONE[reason]
+    assert first_of(codes_of(evidence, plain=True)) is (ExitCode.SUCCESS if reason is Reason.NOTHING_FOUND else code)
+
+
 @given(EVIDENCE, st.sampled_from(sorted(FIELDS)), st.data())
 def test_more_evidence_of_failure_never_makes_an_outcome_better(
     evidence: Evidence, name: str, data: st.DataObject

@@ -73,11 +73,15 @@ OF_REASONS: Final = {
 """Exit code of each kind of evidence, by the name of its ``Reason``."""
 
 
-def codes_of(evidence: Evidence) -> set[ExitCode]:
-    """Return all exit codes that apply to a retrieve."""
+def codes_of(evidence: Evidence, *, plain: bool = False) -> set[ExitCode]:
+    """Return all exit codes that apply to a retrieve.
+
+    ``plain``: without a query; like DCMTK's, it succeeds if the archive had nothing to send. Default: False.
+    """
     from movescu.retrieve.judgement import judge  # late: needed after the final response
 
-    return {OF_REASONS[reason.name] for reason in judge(evidence).reasons}
+    names = {reason.name for reason in judge(evidence).reasons} - ({"NOTHING_FOUND"} if plain else set())
+    return {OF_REASONS[name] for name in names}
 
 
 def first_of(codes: Iterable[ExitCode]) -> ExitCode:

@@ -46,7 +46,8 @@ def end_of(
     row: Row, retrieve: Retrieve, result: Result | None, error: MovescuError | None, seconds: float
 ) -> EntryEvent:
     """Return the event of an entry that was retrieved."""
-    error = error or next((state.error for state in retrieve.states if state.error is not None), None)
+    refusals = (state.error or state.refusal for state in retrieve.states)
+    error = error or next((one for one in refusals if one is not None), None)
     state = state_of(result, cancelled=retrieve.cancelled)
     if result is None:
         return entry_event(row, state, cause_of(None, error), detail="" if error is None else str(error), attempts=1)
@@ -61,7 +62,10 @@ def end_of(
         cause = INTERRUPTED if state is EntryState.NOT_STARTED else cause_of(result, error)
         status = status_of(result)
         failures = (why for why in result.failures.values() if why)
-        detail = next((text for text in (*failures, *result.errors, result.unlisted, *_comments(result)) if text), "")
+        detail = next(
+            (text for text in (*failures, *result.errors, result.unmet, result.unlisted, *_comments(result)) if text),
+            "",
+        )
     return entry_event(
         *(row, state, cause),
         study_instance_uids=studies,

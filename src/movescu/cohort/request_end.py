@@ -43,9 +43,10 @@ def end_of_error(error: PeerError, *, alone: bool) -> RequestEnd:
 def end_of_result(result: Result, *, reached: bool) -> RequestEnd:
     """Return how a request ended; ``reached``: anything connected to our port meanwhile, or there is none."""
     statuses = {response.status for response in result.responses}
-    if _OUT_OF_RESOURCES in statuses:
+    ours = result.evidence.not_stored  # a full disk, say: the archive's status follows from our own refusal
+    if not ours and _OUT_OF_RESOURCES in statuses:
         return RequestEnd.REFUSED
-    if OUT_OF_RESOURCES_SUB_OPERATIONS in statuses:
+    if not ours and OUT_OF_RESOURCES_SUB_OPERATIONS in statuses:
         failed = any(map(failed_of, result.responses))
         return RequestEnd.UNREACHED if failed and not (reached or result.arrived) else RequestEnd.REFUSED
     if result.evidence.lost and not result.responses:

@@ -19,19 +19,18 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
-from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd
+from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
 from movescu.cohort.entries import end_of, entry_event, retracted
 from movescu.cohort.journal import COMPLETE
 from movescu.cohort.overlap import chains, distinct
 from movescu.cohort.request_end import end_of_error, end_of_result
 from movescu.errors import PeerError
 from movescu.events import EntryState
-from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED, STOPPED_ASKING
+from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNREACHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from movescu.cohort.admission import Stop
     from movescu.cohort.hooks import Hooks
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
@@ -50,6 +49,8 @@ _LOSSES: Final = 5
 """Highest number of associations that an entry may lose, lest one that crashes the archive be requested for ever."""
 _NAMED: Final = 5
 """Objects that a message names."""
+_STOPPED: Final = {Stop.AWAY: STOPPED_ASKING, Stop.UNREACHED: UNREACHED, Stop.HOPELESS: HOPELESS}
+"""Causes of entries that were not requested because the runner stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ class Runner:
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
         waiting = {chain[0].number for chain, _ in self._waiting}
-        cause = STOPPED_ASKING if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
+        cause = _STOPPED[self.stop] if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in tuple(self._open.values()):
             stored = self._stored.get(row.number, 0)
             if row.number in waiting and stored:  # postponed, after the archive had delivered some objects
@@ -269,6 +270,11 @@ class Runner:
         self.cancelled = True
         for retrieve in tuple(self._current.values()):
             retrieve.cancel()
+
+    @property
+    def own_address(self) -> tuple[str, int]:
+        """Our address and port, as the client knows them."""
+        return self._client.own_address
 
     @property
     def stop(self) -> Stop | None:
@@ -394,14 +400,15 @@ class Runner:
         if fate is not Fate.DONE and repeats:
             self._postpone(chain, times + counted, retrieve, result)
             return
-        for hint in dict.fromkeys(retrieve.hints):
-            _log.warning("entry %d: %s", row.number, hint)
         held, earlier = self._held.pop(row.number, None), self._states.pop(row.number, ())
         if result is not None and held is not None and not result.responses:
             # Nothing was requested since. What the archive said stands, unless a list made afterwards accounts for it.
             listed = any(state.inventory is not None for state in earlier)
             result = replace(result, responses=held.responses) if listed else held
         end = end_of(row, retrieve, result, error, clock.now() - begun)
+        for hint in dict.fromkeys(retrieve.hints):
+            if hint != end.advice:
+                _log.warning("entry %d: %s", row.number, hint)
         stored = min(self._stored.pop(row.number, 0), end.already_there)  # by this run, before a postponement
         end = changed(end, stored=end.stored + stored, already_there=end.already_there - stored)
         self._tell_end(changed(end, attempts=end.attempts + times))

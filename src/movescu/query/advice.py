@@ -3,8 +3,8 @@
 ``of_values`` checks values against PS3.5 table 6.2-1, with the wild cards, ranges and lists of UIDs that PS3.4 C.2.2.2
 allows in queries. ``of_levels`` checks keys against PS3.4 C.4.2.1.4.1 and C.6: a C-MOVE states its level, the unique
 key of each level down to it, and none below. Nothing is changed or refused: archives differ in what they accept, and
-the user may know better. Messages do not contain values, which may be a patient's. Only ``keys_only``, on request,
-changes something: it reduces a query file to the keys of a C-MOVE.
+the user may know better. Messages contain no values, which may be a patient's, but dates other than that of birth. Only
+``keys_only``, on request, changes something: it reduces a query file to the keys of a C-MOVE.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 from movescu.dataset import character_sets
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.vr import tag_text
+from movescu.query.key import quoted
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 
 TYPE_CHECKING = False
@@ -53,6 +54,7 @@ _PLAIN: Final[Mapping[str, Callable[[str], bool]]] = {
     "CS": lambda part: part.isalnum() and part.isupper(),
     "UI": lambda part: all(n.isdigit() and (n == "0" or n[0] != "0") for n in part.split(".")),
 }
+_BIRTH_DATE: Final = 0x00100030
 _DATE: Final = r"(\d{4})(\d\d)(\d\d)"
 _CONTROLS: Final = r"[\x00-\x1a\x1c-\x1f\x7f]"  # ESC is part of code extensions
 _CONTROLS_OF_TEXTS: Final = r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]"
@@ -69,6 +71,8 @@ def of_values(keys: Iterable[Key], terms: tuple[str, ...], path: str = "") -> It
             yield from of_values(item, terms, f"{path}{_name(key.tag)}[{number}].")
         if key.vr in _CHECKED and key.value:
             fault = _fault(key.vr.decode(), key.value, terms)
+            if fault and key.vr == b"DA" and key.tag != _BIRTH_DATE:
+                fault = fault.replace("the value", quoted(key.value.decode("ascii", "replace").strip()), 1)
             if fault:
                 yield f"{path}{_name(key.tag)}: {fault}"
 

@@ -18,6 +18,11 @@ MAX_SHORT: Final = 0xFFFE
 """Bytes. Longest value of even length in a VR with a 16-bit length."""
 
 
+def quoted(text: str) -> str:
+    """Return a text in quotation marks for a message, with control characters escaped, but no backslash doubled."""
+    return repr(text).replace("\\\\", "\\")
+
+
 class Key(Record):
     """A key: tag, VR and value; a sequence has items of keys instead of a value.
 

@@ -25,7 +25,7 @@ from movescu.dataset.values import encode_value, is_text, key_vr
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.vr import MAX_DEPTH, TRAILING_PADDING, Vocabulary
 from movescu.errors import UsageError
-from movescu.query.key import Key
+from movescu.query.key import Key, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,21 +112,21 @@ class KeySet:
 
     def _add(self, key: str, steps: list[tuple[str, int]], name: str | None, value: str) -> None:
         if len(steps) > MAX_DEPTH:
-            raise UsageError(f"key {key!r}: sequences are nested deeper than {MAX_DEPTH}")
+            raise UsageError(f"key {quoted(key)}: sequences are nested deeper than {MAX_DEPTH}")
         level = self._top
         for step, index in steps:
             level = self._item(key, level, step, index)
         if name is not None:
             self._set(key, level, name, value)
         elif value:
-            raise UsageError(f"key {key!r}: an item has elements, not a value")
+            raise UsageError(f"key {quoted(key)}: an item has elements, not a value")
 
     def _item(self, key: str, level: _Level, step: str, index: int) -> _Level:
         tag, vr = self._resolve(level, step, "")
         if vr not in {"SQ", "UN"}:
-            raise UsageError(f"key {key!r}: {_name_of(tag)} is not a sequence; its VR is {vr}")
+            raise UsageError(f"key {quoted(key)}: {_name_of(tag)} is not a sequence; its VR is {vr}")
         if index >= MAX_ITEMS:
-            raise UsageError(f"key {key!r}: item [{index}] is beyond the maximum of {MAX_ITEMS} items")
+            raise UsageError(f"key {quoted(key)}: item [{index}] is beyond the maximum of {MAX_ITEMS} items")
         return level.sequences.setdefault(tag, {}).setdefault(index, _Level())
 
     def _set(self, key: str, level: _Level, name: str, value: str) -> None:

@@ -17,6 +17,7 @@ from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import MAXIMUM_UID_LENGTH
 from movescu.dictionary.vr import tag_text
 from movescu.errors import UsageError
+from movescu.query.key import quoted
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.matching import is_universal
 
@@ -119,7 +120,7 @@ class Scope:
                 usable = "\\" not in value if patterns else is_usable(value, patient=level == "PATIENT")
                 if not usable:
                     raise UsageError(
-                        f"{keyword(UNIQUE_KEYS[level])} {value[:80]!r} does not name one entity",
+                        f"{keyword(UNIQUE_KEYS[level])} {quoted(value[:80])} does not name one entity",
                         hint="give it without wild cards and backslashes; other keys may have them",
                     )
         for level in LEVELS[LEVELS.index(self.level) + 1 :]:
@@ -132,11 +133,19 @@ class Scope:
         filters = self.filters(self.level, patient_root=patient_root).values()
         selects = any(map(_names, self.unique(self.level))) or any(map(_selects, filters))
         if not selects and not everything:
-            name = keyword(UNIQUE_KEYS[self.level])
             raise UsageError(
-                f"{name} is empty and no other key of level {self.level} has a value: everything would match",
-                hint=_SLIPS[self.level],
+                f"{self._slip()}: everything would match", hint=f"{_SLIPS[self.level]}; --all if everything is meant"
             )
+
+    def _slip(self) -> str:
+        """Say why the keys select nothing: wild cards alone, or no value."""
+        own, unique = self.level, UNIQUE_KEYS[self.level]
+        given = [keyword(tag) for tag, key in self._given.items() if tag != unique and key.value.strip(b" \0")]
+        if not given:
+            return f"{keyword(unique)} is empty and no other key of level {own} has a value"
+        several = len(given) > 1
+        what = f"{', '.join(given)} {'select' if several else 'selects'} nothing at level {own}"
+        return f"{what}, and {keyword(unique)} is empty"
 
     def check_query(self, *, everything: bool = False) -> None:
         """Raise ``UsageError`` unless the keys are those of a query that selects something at some level.
@@ -156,8 +165,10 @@ class Scope:
         if everything or any(_names(value) for level in LEVELS for value in self.unique(level)):
             return
         if not any(map(_selects, self._keys.values())):
+            given = [keyword(tag) for tag, key in self._given.items() if key.value.strip(b" \0")]
+            what = f"{', '.join(given)} {'select' if len(given) > 1 else 'selects'} nothing" if given else ""
             raise UsageError(
-                "no key has a value: everything in the archive would match",
+                f"{what or 'no key has a value'}: everything in the archive would match",
                 hint="give a key with a value, as in -k PatientID=123, or --all if everything is meant",
             )
 

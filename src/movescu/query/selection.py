@@ -12,7 +12,7 @@ from __future__ import annotations
 from movescu._runtime.record import Record
 from movescu.dataset.values import encode_value, key_vr
 from movescu.errors import InventoryError, TooManyStudiesError, UsageError
-from movescu.query.key import Key
+from movescu.query.key import Key, quoted
 from movescu.query.key_text import parse_tag
 from movescu.query.matching import matches
 from movescu.query.scope import keyword, level_of
@@ -78,6 +78,12 @@ class Selection(Record):
             return ""
         return repr((self.resolve, sorted(set(self.only)), sorted(set(self.exclude))))
 
+    @property
+    def options(self) -> str:
+        """The conditions on series as options, for messages."""
+        named = [f"--only {text}" for text in self.only], [f"--exclude {text}" for text in self.exclude]
+        return ", ".join(named[0] + named[1])
+
     def conditions(self) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
         """Return the conditions to meet and those not to meet. Raise ``UsageError`` if one is invalid."""
         only, exclude = (tuple(map(parse_condition, texts)) for texts in (self.only, self.exclude))
@@ -134,7 +140,7 @@ def parse_condition(text: str) -> Condition:
     name, mark, value = _split(text)
     if not mark or not name or not value:
         raise UsageError(
-            f"{text!r} is not a condition on series", hint="write it as Modality=CT or SeriesDescription~axial"
+            f"{quoted(text)} is not a condition on series", hint="write it as Modality=CT or SeriesDescription~axial"
         )
     tag = parse_tag(name)
     vr = key_vr(tag)
@@ -150,7 +156,7 @@ def parse_condition(text: str) -> Condition:
         try:
             data = value.encode() if vr in _CODED else encode_value(vr, value.encode()).data
         except ValueError as error:
-            raise UsageError(f"{text!r}: {error}") from None
+            raise UsageError(f"{quoted(text)}: {error}") from None
         return Condition(text, tag, Key(tag, vr.encode(), data), contains=False)
     pattern = "\\".join(f"*{part}*" for part in value.casefold().split("\\"))
     return Condition(text, tag, pattern_of(pattern.encode()), contains=True)

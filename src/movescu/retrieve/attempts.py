@@ -97,6 +97,7 @@ class AttemptLoop:
         self._until = until
         self._alone = alone
         self._row = row
+        self._which = "" if row is None else f"entry {row}: "
         self._given_up = clock.Event()
         self._exact = True
         self.waited = False
@@ -119,7 +120,7 @@ class AttemptLoop:
 
             (identifier,) = identifiers
             scope = Scope(identifier, self._config.request.model)
-            scope.check()
+            scope.check(everything=self._config.selection is not None and self._config.selection.everything)
             self._exact = scope.is_exact
         state = RequestState(remember=self._retry.lists)
         if earlier is not None:
@@ -141,8 +142,13 @@ class AttemptLoop:
     def _found_nothing(self, state: RequestState) -> bool:
         if state.inventory is not None:
             return not (state.inventory.objects or state.inventory.gaps)
-        nothing = bool(state.responses) and found_nothing(state.responses, state.tally)
-        return (self._listed_first or self._retry.retries > 0) and nothing
+        if not state.responses or not found_nothing(state.responses, state.tally):
+            return False
+        # An archive that counts nothing is believed where the objects go elsewhere.
+        listed = self._listed_first or self._retry.retries > 0
+        if self._config.resolves and not listed:  # ``delivered_nothing`` names what was listed and not sent
+            return False
+        return listed or self._config.arrives_here or all(one.completed is not None for one in state.responses)
 
     def _loop(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
         """Repeat attempts until there is no reason for another, or no hope."""
@@ -222,7 +228,7 @@ class AttemptLoop:
         from movescu.retrieve.catalogue import ListSizes
         from movescu.retrieve.inventory import take_inventory
 
-        state.unlisted = ""
+        state.unlisted, state.refusal = "", None
         try:
             state.sizes = state.sizes or ListSizes()
             inventory = take_inventory(
@@ -240,6 +246,9 @@ class AttemptLoop:
                 state.hopeless = True
             optional = isinstance(error, FindNotOfferedError) or not self._listed_first
             state.unlisted = "" if optional and self._exact and not self._retry.verify else str(error)
+            state.refusal = error
+            if state.hopeless and state.unlisted:
+                return  # the result says why
             _log.warning("%s%s", error, "" if not self._exact else "; requesting everything")
             return
         except PeerError as error:
@@ -255,7 +264,7 @@ class AttemptLoop:
             self._observer.listed(len(inventory.objects), len(state.missing), self._row)
         if inventory.gaps:
             state.unlisted = inventory.describe_gaps()
-            _log.warning("the archive's list is incomplete: %s", state.unlisted)
+            _log.warning("%sthe archive's list is incomplete: %s", self._which, state.unlisted)
         else:
             state.compare()
 
@@ -281,8 +290,8 @@ class AttemptLoop:
         if state.is_accounted_for and not (state.missing or state.unlisted):
             state.error = None
             _log.warning(
-                "the archive reported: %s; but a list made afterwards shows that all %d objects are here",
-                *(words, len(state.inventory.objects if state.inventory is not None else ())),
+                "%sthe archive reported: %s; but a list made afterwards shows that all %d objects are here",
+                *(self._which, words, len(state.inventory.objects if state.inventory is not None else ())),
             )
 
     def _ask(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
@@ -380,7 +389,7 @@ class AttemptLoop:
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         if self._until is not None:
             seconds = min(seconds, max(self._until - clock.now(), 0.0))
-        _log.warning("attempt %d: %s; next attempt in %.1f s", state.attempts, reason, seconds)
+        _log.warning("%sattempt %d: %s; next attempt in %.1f s", self._which, state.attempts, reason, seconds)
         if self._observer is not None:
             objects = None if state.inventory is None else len(state.missing)
             self._observer.retry(state.attempts + 1, objects, seconds, reason, self._row)

@@ -156,11 +156,32 @@ STOPPED_ASKING: Final = _passing(
     "not requested, since the archive did not answer several requests in a row",
     "check that the archive is running, and continue with --resume",
 )
+UNREACHED: Final = _passing(
+    "stopped-unreached",
+    Fault.CONFIGURATION,
+    "not requested, since the archive cannot connect to our port",
+    "check the address and port of our AE title in the archive's configuration, and continue with --resume",
+)
+HOPELESS: Final = _passing(
+    "stopped-not-accepted",
+    Fault.CONFIGURATION,
+    "not requested, since the archive does not accept our requests",
+    "mend what the failed entries name, and continue with --resume",
+)
 _NO_ANSWER: Final = (
     "check the archive's DICOM port and AE title (--call), that the archive knows our AE title (--aetitle), and "
     "whether the archive requires TLS; --check tests the connection step by step"
 )
 """Advice for an association request without an answer: the archive may not even have understood it."""
+_NONE_CHOSEN: Final = _lasting(
+    "none-chosen", Fault.REQUEST, "no series meets the conditions", "check the values of --only and --exclude"
+)
+_TOO_MANY: Final = _lasting(
+    "too-many-studies",
+    Fault.REQUEST,
+    "too many studies match the keys",
+    "give keys that select fewer, a higher --max-studies, or --all if all of them are meant",
+)
 _UNEXPLAINED: Final = _passing("incomplete", Fault.ARCHIVE, "incomplete", _CHECK_LOG)
 
 _ERROR: Final[tuple[tuple[type[MovescuError], Cause], ...]] = (
@@ -320,8 +341,15 @@ def cause_of(result: Result | None, error: MovescuError | None = None) -> Cause:
             return _NOT_ACCEPTED
         if name in ("REFUSED", "WARNED") and status is not None:
             return cause_of_status(status)
-        return cause
+        return _of_request(name, result, error) or cause
     return _UNEXPLAINED
+
+
+def _of_request(name: str, result: Result, error: MovescuError | None) -> Cause | None:
+    """Return the cause of a reason that lies in the limits or conditions of the request, None if it does not."""
+    if name == "UNLISTED" and isinstance(error, errors.TooManyStudiesError):
+        return _TOO_MANY
+    return _NONE_CHOSEN if name == "NOTHING_FOUND" and result.unmet else None
 
 
 def status_of(result: Result) -> int | None:

@@ -261,6 +261,11 @@ class Config(Record):
         return self.selection is not None and self.selection.resolves
 
     @property
+    def arrives_here(self) -> bool:
+        """Whether the objects are to come to this program."""
+        return self.receive is not None and self.move_destination.strip() == self.ae_title.strip()
+
+    @property
     def move_destination(self) -> str:
         """Move Destination of the C-MOVE requests (PS3.7 9.1.4.1)."""
         return self.ae_title if self.destination is None else self.destination

@@ -195,6 +195,6 @@ def end_event(result: Result, *, cancelled: bool = False, row: int | None = None
         extra_sop_instance_uids=result.extra_uids,
         already_there=result.already_there,
         attempts=result.attempts,
-        errors=(*result.errors, *((result.unlisted,) if result.unlisted else ())),
+        errors=(*result.errors, *filter(None, (result.unmet, result.unlisted))),
         fallback=result.fallback,
     )

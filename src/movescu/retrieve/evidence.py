@@ -22,7 +22,7 @@ class Evidence(Record):
 
     Of the archive's list (C-FIND): ``missing``: objects that it has and that were not stored. ``unlisted``: a list was
     wanted and could not be had, or not all of it. ``nothing_found``: it has nothing for the request; or,
-    without a wanted list, the archive counted no object and none arrived. ``unfound``: unique keys for which it has
+    without a list, the archive counted no object and none arrived. ``unfound``: unique keys for which it has
     nothing, while it has something for others.
 
     Of our side: ``cancelled``: we sent C-CANCEL or abandoned the retrieve. ``unflushed``: stored objects could not be

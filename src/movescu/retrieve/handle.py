@@ -326,6 +326,8 @@ class Retrieve:
             try:
                 state = loop.run(*group, earlier=self._earlier.get(group[0]))
                 self.states.append(state)
+                if state.refusal is not None and state.refusal.hint and state.hopeless:
+                    self.hints.append(state.refusal.hint)
                 if resolves and not (state.nothing_found or state.cancelled):
                     state.nothing_found = self._delivered_nothing(group[0], state)
             except PeerError as error:
@@ -359,6 +361,7 @@ class Retrieve:
             except PeerError as error:
                 state = RequestState(error=None if isinstance(error, InventoryError) else error)
                 state.unlisted = str(error)
+                state.refusal = error if isinstance(error, InventoryError) else None
                 if error.hint:
                     self.hints.append(error.hint)
             if state is not None:

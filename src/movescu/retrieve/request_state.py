@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final
 
-    from movescu.errors import PeerError
+    from movescu.errors import InventoryError, PeerError
     from movescu.retrieve.catalogue import ListSizes
     from movescu.retrieve.inventory import Inventory
     from movescu.services.move import MoveResponse
@@ -52,6 +52,11 @@ class Statement(Record):
 
 class RequestState:
     """State of one request, or of several that share their attempts."""
+
+    unmet: str = ""
+    """Which conditions (``Selection``) none of the series meets; else empty."""
+    refusal: InventoryError | None = None
+    """The error for which there is no inventory."""
 
     def __init__(self, *, remember: bool = False, error: PeerError | None = None) -> None:
         self.last = Round()
@@ -208,6 +213,7 @@ def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) 
         extra_uids=tuple(sorted(uid for one in states for uid in one.extra)),
         already_there=sum(one.already_there for one in states),
         attempts=max((one.attempts for one in states), default=1),
+        unmet=next((one.unmet for one in states if one.unmet), ""),
         unlisted=next((one.unlisted for one in states if one.unlisted), ""),
         errors=tuple(str(one.error) for one in states if one.error is not None),
         unfound=tuple(uid for one in states if one.inventory is not None for uid in one.inventory.unfound),

@@ -14,7 +14,7 @@ from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
 from movescu.dictionary.uids import STUDY_ROOT_FIND
 from movescu.errors import IgnoredKeyError, UsageError
 from movescu.query.identifier import Identifier
-from movescu.query.key import Key
+from movescu.query.key import Key, quoted
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.matching import matches
 from movescu.query.scope import LEVELS, Scope, keyword
@@ -48,6 +48,8 @@ class Resolution(Record):
     unfound: tuple[str, ...] = ()
     hollow: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
+    unmet: str = ""
+    """Which conditions none of the series meets, empty if one does."""
 
 
 class Shortfall:
@@ -61,9 +63,13 @@ class Shortfall:
         """UIDs of studies that the archive lists without a series."""
         self.gaps: list[str] = []
         """Contradictions between the totals and the list."""
+        self.unmet = ""
+        """Which conditions none of the series meets, empty if one does."""
 
     def compare_keys(self, scope: Scope, found: Collection[Match], *, patterns: bool) -> None:
         """Note the values of the request's unique key that no match has."""
+        if not scope.level:  # a query may have none
+            return
         values = scope.unique(scope.level)
         if scope.level == "PATIENT":
             self.unfound += () if found else values
@@ -109,8 +115,8 @@ def resolve(session: ArchiveAssociation, identifier: Identifier, config: Config)
     found = list(wanted(session, identifier, selection, shortfall=shortfall))
     noun = _NOUNS[found[0].level][len(found) > 1] if found else "entities"
     _log.info("the keys match %d %s", len(found), noun)
-    lacking = (tuple(one) for one in (shortfall.unfound, shortfall.hollow, shortfall.gaps))
-    return Resolution(tuple(_requests(found, config.request.model)), *lacking)
+    unfound, hollow, gaps = (tuple(one) for one in (shortfall.unfound, shortfall.hollow, shortfall.gaps))
+    return Resolution(tuple(_requests(found, config.request.model)), unfound, hollow, gaps, unmet=shortfall.unmet)
 
 
 def check(identifier: Identifier, model: str, selection: Selection) -> None:
@@ -160,7 +166,12 @@ def wanted(
     if not selection.chooses:
         yield from map(search.counted, list(found)) if count else found
         return
-    series_chosen = chosen(list(_series(search, found, shortfall or Shortfall())), selection)
+    shortfall = shortfall or Shortfall()
+    series = list(_series(search, found, shortfall))
+    series_chosen = chosen(series, selection)
+    if series and not series_chosen:
+        which = "the only series does not meet" if len(series) == 1 else f"none of the {len(series)} series meets"
+        shortfall.unmet = f"{which} {selection.options}"
     yield from map(search.counted, series_chosen) if count else series_chosen
 
 
@@ -197,7 +208,7 @@ def chosen(every: list[Match], selection: Selection) -> list[Match]:
     for one in (*only, *exclude):
         if every and not any(series.texts(one.tag) for series in every):
             raise IgnoredKeyError(
-                f"the archive ignores {keyword(one.tag)}: no series has a value to compare with {one.text!r}",
+                f"the archive ignores {keyword(one.tag)}: no series has a value to compare with {quoted(one.text)}",
                 hint="choose series by an attribute that the archive supports, such as Modality",
             )
     return [series for series in every if _is_chosen(series, only, exclude)]
@@ -242,6 +253,7 @@ def state_of(found: Resolution, request: Scope) -> RequestState | None:
     state = RequestState()
     state.nothing_found = bool(lacking or not found.requests)
     state.unlisted = "; ".join(found.gaps)
+    state.unmet = found.unmet
     if lacking:  # it has an inventory without an object, which names what was not found
         tag = UNIQUE_KEYS[request.level]
         own = request.identifier.get(tag)
@@ -258,8 +270,7 @@ def delivered_nothing(request: Identifier, state: RequestState, config: Config) 
 
     An archive that counts nothing is believed where the objects go elsewhere.
     """
-    here = config.receive is not None and config.move_destination.strip() == config.ae_title.strip()
-    counted = here or all(one.completed is not None for one in state.responses)
+    counted = config.arrives_here or all(one.completed is not None for one in state.responses)
     if not (state.responses and counted and found_nothing(state.responses, state.tally)):
         return False
     level = request.text(LEVEL)

@@ -47,6 +47,8 @@ class Result(Record):
     """Errors that ended the association with the archive before a final response."""
     unfound: tuple[str, ...] = ()
     """Unique key values of the requests for which the archive lists nothing."""
+    unmet: str = ""
+    """Which conditions of the selection no series meets, though the archive has some; else empty."""
     fallback: str = ""
     """Why C-MOVE replaced C-GET, else empty."""
 
@@ -101,7 +103,7 @@ class Result(Record):
             "missing_sop_instance_uids": list(self.missing_uids),
             "extra_sop_instance_uids": list(self.extra_uids),
             "failures": dict(self.failures),
-            "errors": [*self.errors, *((self.unlisted,) if self.unlisted else ())],
+            "errors": [*self.errors, *filter(None, (self.unmet, self.unlisted))],
         }
 
     def __repr__(self) -> str:

@@ -482,3 +482,29 @@ def test_options_of_received_objects_need_no_port_with_get(service: str) -> None
 
 def test_options_of_received_objects_need_a_port_with_move() -> None:
     assert "only allowed with --port" in str(refusal(*QUERY, "--retrieve", "move", "-od", "x"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--query stduy archive 104 -k PatientID=1",
+        "--query anything archive 104 file.dcm",
+        "--query stduy archive",
+        "--query series2",
+    ],
+)
+def test_level_of_a_query_that_is_misspelt_is_named_with_the_levels(words: str) -> None:
+    error = refusal(*words.split())
+    assert str(error) == f"Invalid value for option --query ({words.split()[1]})"
+    assert error.hint == "Allowed: patient, study, series, image."
+
+
+def test_peer_after_a_query_may_look_like_a_level() -> None:
+    assert parse(("--query", "studi", "104", "-k", "PatientID=1")).peer == "studi"
+
+
+@pytest.mark.parametrize(("port", "detail"), [("dicom", "dicom"), ("65536", "overflow: 65536")])
+def test_port_that_is_none_is_named(port: str, detail: str) -> None:
+    error = refusal("archive", port, "-k", "PatientID=1")
+    assert str(error) == f"Invalid value for parameter port ({detail})"
+    assert error.hint == "Allowed: 1 to 65535."

@@ -35,9 +35,12 @@ def run_dry(settings: CommandSettings, config: Config) -> int:
 
     def found(session: ArchiveAssociation, identifier: Identifier) -> Iterable[Match]:
         shortfall = Shortfall()
-        yield from wanted(session, identifier, selection, count=True, shortfall=shortfall)
-        if lacking := (*shortfall.unfound, *shortfall.hollow):
-            raise InventoryError(f"nothing found: the archive lists nothing for {some(lacking)}")
+        matches = list(wanted(session, identifier, selection, count=True, shortfall=shortfall))
+        yield from matches
+        lacking = (*shortfall.unfound, *shortfall.hollow)
+        why = f"the archive lists nothing for {some(lacking)}" if lacking else shortfall.unmet
+        if why:
+            raise InventoryError(f"{'incomplete' if matches else 'nothing found'}: {why}")
 
     code, listed = run_queries(queries, config, found)
     matches = list({(match.level, match.uid): match for match in listed}.values())  # entries of a list may overlap

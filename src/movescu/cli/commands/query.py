@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
@@ -22,7 +22,7 @@ from movescu.query.request_list import read_rows
 from movescu.query.scope import Scope
 from movescu.query.selection import Selection
 from movescu.retrieve.client import Client
-from movescu.retrieve.resolution import wanted
+from movescu.retrieve.resolution import Shortfall, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,7 +59,15 @@ def run_query(settings: CommandSettings, config: Config) -> int:
         note_patterns(query.identifier)
 
     def found(session: ArchiveAssociation, identifier: Identifier) -> Iterable[Match]:
-        return wanted(session, identifier, selection, level=level, limited=False, count=settings.count)
+        how: dict[str, Any] = {"level": level, "limited": False, "count": settings.count}
+        return wanted(session, identifier, selection, **how) if not selection.chooses else chosen(session, identifier)
+
+    def chosen(session: ArchiveAssociation, identifier: Identifier) -> Iterable[Match]:
+        shortfall = Shortfall()
+        how: dict[str, Any] = {"level": level, "limited": False, "count": settings.count, "shortfall": shortfall}
+        yield from wanted(session, identifier, selection, **how)
+        if shortfall.unmet:
+            raise InventoryError(f"nothing found: {shortfall.unmet}")
 
     code, matches = run_queries(queries, config, found)
     show(matches, level, settings.format, further_tags(queries))

@@ -215,7 +215,7 @@ class _Command:
                 signals.retrieval = follow_up.with_commands(retrieve)
             with _shown(progress, client):
                 result = retrieve.run()
-                codes, why = codes_of(result.evidence), ""
+                codes, why = codes_of(result.evidence, plain=not self._config.queries), ""
                 diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
                 if diagnostics.brought_nothing(result, self._config, codes) and not retrieve.cancelled:
                     from movescu.cli.output.explanation import explanation  # late: needed after a failure alone

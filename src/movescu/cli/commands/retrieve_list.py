@@ -13,7 +13,7 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
 from movescu.cli.logging.level import has_display
-from movescu.cli.options.configuration import observers, storage_of
+from movescu.cli.options.configuration import note_literals, observers, storage_of, value_of
 from movescu.cli.output.diagnostics import ResponseLog
 from movescu.cli.output.list_progress import ListProgress
 from movescu.cli.signals import Signals
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from movescu.cli.output.accounts import Accounts
     from movescu.cohort.runner import RowResult
     from movescu.cohort.window import Window
+    from movescu.query.request_list import Row
     from movescu.retrieve.config import Config
 
 _log: Final = logger_of("movescu.cli")
@@ -40,8 +41,7 @@ _log: Final = logger_of("movescu.cli")
 
 def run_list(settings: CommandSettings, config: Config, accounts: Accounts | None) -> int:
     """Retrieve the entries and return the exit code. Raise errors before the first entry."""
-    assert settings.list_file is not None  # called with --list alone
-    rows = read_rows(settings.list_file, settings.keys, model=settings.model)
+    rows = _rows(settings)
     window, storage = _window(settings), storage_of(settings)
     assert storage is not None  # the option table requires --port
     told = _Told(accounts)
@@ -101,6 +101,15 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     return first_of(told.codes)
 
 
+def _rows(settings: CommandSettings) -> list[Row]:
+    """Read the entries; warn of the first Patient ID whose wild cards are taken literally."""
+    assert settings.list_file is not None  # called with --list alone
+    rows = read_rows(settings.list_file, settings.keys, model=settings.model)
+    if not settings.resolve:
+        any(note_literals(row.identifier, f"entry {row.number}: ") for row in rows)
+    return rows
+
+
 def _codes_of_stop(stop: Stop | None, client: Client) -> set[ExitCode]:
     """Log why no more entries were requested, and return the exit codes for it; ``stop``: None if they were."""
     if stop is None:
@@ -122,7 +131,7 @@ def _window(settings: CommandSettings) -> Window | None:
         return None
     from movescu.cohort.window import parse_window  # late: needed with --between alone
 
-    return parse_window(settings.between)
+    return value_of("--between", settings.between, parse_window)
 
 
 class _Told:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, Final
 
-    from movescu.cli.options.option import Option, Section, Value
+    from movescu.cli.options.option import Option, Parameter, Section, Value
 
     Winners = dict[str, tuple[Option, tuple[str, ...]]]
     """Group of options that exclude each other -> the winner, and its values as typed."""
@@ -37,6 +37,7 @@ LONGEST_WAIT: Final = 2_147_483
 
 
 _SURE: Final = 0.8  # similarity from which on a spelling is taken for a slip of the fingers
+_LIKELY: Final = 0.65  # the same, where the word makes no sense otherwise
 _SHORTEST_WORD: Final = 3  # letters of a word that is looked for in help texts
 _MOST_SUGGESTIONS: Final = 3
 _LONGEST_TITLE: Final = 16  # characters of an AE title (PS3.5 6.2)
@@ -94,6 +95,7 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
         raise ShowCompletion(str(_value(*winners["--completion"])))
     if "--list-ciphers" in winners or "--list-profiles" in winners:
         raise ShowTLS(ciphers="--list-ciphers" in winners)
+    _check_word_after_query(words, parameters)
     if "site" in winners:
         parameters, winners = _with_site(parameters, winners)
     _require_parameters(parameters)
@@ -105,6 +107,20 @@ def _asks_for_all(words: Iterable[str]) -> bool:
     tokens = list(_tokens(words))
     helps = (following for (option, _), following in pairwise(tokens) if option and option.long == "--help")
     return (None, ("all",)) in helps
+
+
+def _check_word_after_query(words: Iterable[str], parameters: Sequence[str]) -> None:
+    """Raise ``CommandLineError`` if the word after ``--query`` is most likely a misspelt level, and not the peer."""
+    for (option, values), (following, word) in pairwise(_tokens(words)):
+        if option is None or option.optional is None or values or following is not None:
+            continue
+        if word[0] != parameters[0] or (len(parameters) > 1 and parameters[1].strip().isdecimal()):
+            continue
+        from difflib import get_close_matches  # slow to load, and needed only after a mistake
+
+        has_peer = len(parameters) > len(PARAMETERS) and parameters[2].strip().isdecimal()
+        if has_peer or get_close_matches(word[0].lower(), option.optional.choices or (), n=1, cutoff=_LIKELY):
+            _option_value(option, word[0], option.optional)
 
 
 def arguments_lines(program: str, arguments: Sequence[str]) -> list[str]:
@@ -241,7 +257,7 @@ def _settled(parameters: Sequence[str], winners: Winners) -> CommandSettings:
 
     The port and the options of the log come first: they decide whether later errors are shown.
     """
-    peer, port = (_parameter(text, parameter.value) for text, parameter in zip(parameters, PARAMETERS, strict=False))
+    peer, port = (_parameter(text, parameter) for text, parameter in zip(parameters, PARAMETERS, strict=False))
     query_files = tuple(parameters[len(PARAMETERS) :])
     fields = _DEFAULTS | _fields(SECTIONS[:1], winners)
     _require_available(winners)
@@ -350,10 +366,13 @@ def _allowed(value: Value) -> str:
     return f"Allowed: {', '.join(words)}." if words else ""
 
 
-def _parameter(text: str, value: Value) -> Any:  # noqa: ANN401 - the table has its type
-    converted, fault = _CONVERTERS[value.kind](text, value)
+def _parameter(text: str, parameter: Parameter) -> Any:  # noqa: ANN401 - the table has its type
+    converted, fault = _CONVERTERS[parameter.value.kind](text, parameter.value)
     if fault:
-        raise CommandLineError(f"Invalid parameter value {text}{f' ({fault})' if fault in _OUT_OF_RANGE else ''}")
+        detail = f"{fault}: {text}" if fault in _OUT_OF_RANGE else text
+        raise CommandLineError(
+            f"Invalid value for parameter {parameter.name} ({detail})", hint=_allowed(parameter.value)
+        )
     return converted
 
 

@@ -16,8 +16,8 @@ from movescu.ul.user_information import UserIdentity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Final
+    from collections.abc import Callable, Iterable
+    from typing import Final, TypeVar
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.query.identifier import Identifier
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from movescu.storage.layout.template import Layout
     from movescu.storage.options import StorageOptions
     from movescu.transport.tls import TLSOptions
+
+if TYPE_CHECKING:
+    Parsed = TypeVar("Parsed")
 
 _log: Final = logger_of("movescu.cli")
 
@@ -98,7 +101,7 @@ def identifiers(settings: CommandSettings) -> list[Identifier]:
 def check_scopes(wanted: Iterable[Identifier], config: Config) -> None:
     """Raise ``UsageError`` for a request whose keys name no object or cannot be listed; see ``scope``.
 
-    Warn of unique keys that are taken as patterns.
+    Warn of wild cards in unique keys, whether they are taken as such or not.
     """
     from movescu.query.selection import Selection  # late: needed with an inventory alone
     from movescu.retrieve.resolution import check
@@ -108,6 +111,8 @@ def check_scopes(wanted: Iterable[Identifier], config: Config) -> None:
         check(identifier, config.request.model, selection)
         if selection.resolve:
             note_patterns(identifier)
+        else:
+            note_literals(identifier)
 
 
 def note_patterns(identifier: Identifier) -> None:
@@ -116,6 +121,16 @@ def note_patterns(identifier: Identifier) -> None:
 
     for name in Scope(identifier, "PATIENT").patterns:
         _log.warning("%s is taken as a pattern: * stands for any characters, ? for one", name)
+
+
+def note_literals(identifier: Identifier, where: str = "") -> bool:
+    """Warn of a unique key whose wild cards are taken literally, and return True; ``where``: begins the message."""
+    from movescu.query.scope import Scope
+
+    names = Scope(identifier, "PATIENT").patterns
+    if names:
+        _log.warning("%s%s is taken literally, with its * or ?: --resolve takes patterns", where, ", ".join(names))
+    return bool(names)
 
 
 def resolves(settings: CommandSettings) -> bool:
@@ -134,8 +149,16 @@ def observers(settings: CommandSettings) -> list[Observer]:
     if settings.limit_rate is not None:
         from movescu.retrieve.pace import Pace, parse_rate  # late: needed with --limit-rate alone
 
-        made.append(Pace(parse_rate(settings.limit_rate)))
+        made.append(Pace(value_of("--limit-rate", settings.limit_rate, parse_rate)))
     return made
+
+
+def value_of(option: str, text: str, parse: Callable[[str], Parsed]) -> Parsed:
+    """Parse the value of an option. Raise ``UsageError``, which names both, if it is invalid."""
+    try:
+        return parse(text)
+    except UsageError as error:
+        raise UsageError(f"Invalid value for option {option} ({text})", hint=error.hint) from error
 
 
 def lists(settings: CommandSettings) -> bool:

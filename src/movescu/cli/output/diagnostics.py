@@ -231,7 +231,9 @@ def _report_result(result: Result, config: Config, *, explained: bool) -> None:
     """Log missing objects, with advice."""
     evidence = result.evidence
     if config.receive is not None:
-        _log.info("%s received, %d bytes, %d not stored", _objects(result.stored), result.size, result.failed)
+        there = f", {result.already_there} already there" if result.already_there else ""
+        numbers = (_objects(result.stored), result.size, result.failed, there)
+        _log.info("%s received, %d bytes, %d not stored%s", *numbers)
     if result.verified:
         _report_listed(result)
     if evidence.short:
@@ -260,15 +262,18 @@ def _report_result(result: Result, config: Config, *, explained: bool) -> None:
     if result.unlisted:
         requested = result.responses or result.arrived
         unknown = "; so it cannot be verified that all objects are here" if requested else ""
-        _log.error("incomplete: %s%s", result.unlisted, unknown)
+        _log.error("%s%s%s", "incomplete: " if requested else "", result.unlisted, unknown)
 
 
 def _report_nothing(result: Result, config: Config, *, explained: bool) -> None:
     if result.unfound:
-        _log.error("nothing found: the archive lists nothing for %s", some(result.unfound))
+        what = "nothing found" if result.evidence.nothing_found else "incomplete"
+        _log.error("%s: the archive lists nothing for %s", what, some(result.unfound))
+    elif result.unmet:
+        _log.error("%s: %s", "nothing found" if result.evidence.nothing_found else "incomplete", result.unmet)
     elif result.evidence.nothing_found and config.resolves and result.responses:
         _log.error("check whether the archive lets this AE title retrieve")  # the requests were named
-    elif result.evidence.nothing_found:
+    elif result.evidence.nothing_found and config.queries:
         _log.error("nothing found: the archive has nothing for these keys, or does not show it to this AE title")
     elif _nothing_came(result, config) and not explained:
         _log.warning("the archive had nothing to send: check the keys, and whether it lets this AE title retrieve them")

@@ -17,7 +17,9 @@ from movescu._runtime.late_log import ERROR, INFO, logger_of
 from movescu.cli import streams
 from movescu.cli.logging.console_log import escape
 from movescu.cli.output.progress import (
+    AFTER_THE_RESPONSE,
     STILL_TERMINALS,
+    WITH_ALL_HERE,
     Activity,
     Display,
     ProgressState,
@@ -46,6 +48,8 @@ _NAMED: Final = 5
 """Entries that were not started, and missing objects of an entry, that are named."""
 _SHOWN: Final = 4
 """Running entries that the display shows."""
+_OF_DESTINATION: Final = ("destination-unknown", "not-reached", "not-arrived", "aborted-at-once")
+"""Causes that an entry of this computer in the archive's configuration may end."""
 _GOOD: Final = (EntryState.COMPLETE, EntryState.COMPLETE_BEFORE)
 
 
@@ -169,7 +173,7 @@ class ListProgress(Observer):
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
         """Record a final response."""
         if response.status_class is not StatusClass.PENDING:
-            self._do(row, "waiting for objects that are on their way")
+            self._do(row, AFTER_THE_RESPONSE)
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:  # noqa: ARG002 - of its base
         """Show the pause before another attempt."""
@@ -211,6 +215,8 @@ class ListProgress(Observer):
         for number, one in running[:_SHOWN]:
             of = "" if one.needed is None else f" of {one.needed}"
             told = [f"{one.stored}{of} objects"] if one.stored or one.needed else []
+            if one.activity.words == AFTER_THE_RESPONSE and one.needed is not None and one.stored >= one.needed:
+                one.activity = one.activity._replace(words=WITH_ALL_HERE)
             if words := one.activity.text(self._senders):
                 told.append(words)
             yield escape(
@@ -273,14 +279,20 @@ class ListProgress(Observer):
             detail = f": {event.detail}" if event.detail else ""
             why = f"{event.words}{status}{detail}"
             _log.error("%s: %s%s: %s%s", name, event.state.value, same, why, _numbers(event))
+        if event.advice and event.reason not in self._advised:
+            self._advised.add(event.reason)
+            _log.error("%s", event.advice)
+            address, port = ("", 0) if self._runner is None else self._runner.own_address
+            if event.reason in _OF_DESTINATION and address:
+                _log.error(
+                    "for the archive's configuration: AE title %s, address %s (as seen from here), port %d",
+                    *(self._config.move_destination, address, port),
+                )
         missing = event.missing_sop_instance_uids
         for uid in missing[:_NAMED]:
             _log.error("entry %d: missing: SOP instance %s", event.row, uid)
         if len(missing) > _NAMED:
             _log.error("entry %d: missing: ... and %d more (--report lists them)", event.row, len(missing) - _NAMED)
-        if event.advice and event.reason not in self._advised:
-            self._advised.add(event.reason)
-            _log.error("%s", event.advice)
 
 
 def _numbers(event: EntryEvent) -> str:

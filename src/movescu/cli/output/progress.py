@@ -37,10 +37,13 @@ if TYPE_CHECKING:
 
     from movescu.errors import MovescuError
     from movescu.retrieve.config import Config
+    from movescu.retrieve.result import Result
     from movescu.services.move import MoveResponse
 
 _INTERVAL: Final = 0.25  # seconds between two frames
 _WINDOW: Final = 40  # frames over which rates are averaged
+AFTER_THE_RESPONSE: Final = "waiting for objects that are on their way"
+WITH_ALL_HERE: Final = "waiting for the sender to end its association"
 _WIDEST: Final = 100  # columns
 STILL_TERMINALS: Final = ("", "dumb", "unknown")  # values of TERM
 
@@ -95,6 +98,7 @@ class Progress(Observer):
         self._destination = config.move_destination
         self._last: MoveResponse | None = None
         self._ended: list[MoveResponse] = []
+        self._there = 0
         self._begun = time.monotonic()
         self._config = config
         self._activity = Activity(f"connecting to {config.archive.host} port {config.archive.port}", self._begun)
@@ -144,7 +148,11 @@ class Progress(Observer):
         else:
             self._last = None
             self._ended.append(response)
-            self._do("waiting for objects that are on their way" if self._own else "")
+            self._do(AFTER_THE_RESPONSE if self._own else "")
+
+    def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:  # noqa: ARG002 - of its base
+        """Keep the number of objects that were not requested."""
+        self._there = result.already_there
 
     def state(self) -> ProgressState:
         """Return the current progress."""
@@ -156,6 +164,8 @@ class Progress(Observer):
         if responses and (last is None or last.remaining is not None):
             expected = counted + failed + (0 if last is None else last.remaining or 0)
         ours = self._own or tally.arrived > 0
+        if self._activity.words == AFTER_THE_RESPONSE and expected is not None and tally.arrived >= counted:
+            self._activity = self._activity._replace(words=WITH_ALL_HERE)
         kind = "" if tally.last is None else escape(uid_name(tally.last.incoming.request.affected_sop_class_uid))
         return ProgressState(
             time.monotonic() - self._begun,
@@ -186,6 +196,8 @@ class Progress(Observer):
             text += f", {size_text(state.size)} in {state.seconds:.1f} s"
             if state.size and state.seconds:
                 text += f" ({size_text(state.size / state.seconds)}/s)"
+        if self._there:
+            text += f", {self._there} already there"
         return f"{text}, {state.failed} failed" if state.failed else text
 
 
