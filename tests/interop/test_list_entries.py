@@ -160,7 +160,7 @@ def test_list_with_a_line_per_series_moves_each_study_once(made: list[Instance],
         options = ["-S", "--list", listed, "--report", report, "+P", port, "-v", *archive.address]
         outcome = run(*options, folder=tmp_path / "received")
     assert here(tmp_path / "received") == of_studies(made, 0, 1)
-    assert f"entry 2 (StudyInstanceUID={studies[0]}): complete, the same request as entry 1" in outcome.log
+    assert f"entry 2 (line 3: StudyInstanceUID={studies[0]}): complete, the same request as entry 1" in outcome.log
     told = report_in(report)
     rows = rows_of(told)
     assert [rows[number]["state"] for number in (1, 2, 3, 4)] == ["complete"] * 4

@@ -144,7 +144,8 @@ class StorageSCP:
                 if isinstance(error, ProtocolError):
                     _log.warning("storage association with %s aborted by this program: %s", connection.peer, error)
                 elif not isinstance(error, InterruptedConnectionError):
-                    _log.warning("storage association with %s: %s", connection.peer, error)
+                    text, peer = str(error), str(connection.peer)  # most errors begin with the peer's name
+                    _log.warning("storage association%s: %s", "" if peer in text else f" with {peer}", text)
                 raise
             connection.confirm_release(self._silence)
         _log.info("storage association with %s released", connection.peer)

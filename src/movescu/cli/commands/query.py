@@ -114,7 +114,7 @@ def queries_of(settings: CommandSettings) -> list[NamedQuery]:
 
 def _entry(row: Row, repeated: Sequence[Row]) -> str:
     numbers = [row.number, *(one.number for one in repeated)]
-    return f"{'entry' if len(numbers) == 1 else 'entries'} {', '.join(map(str, numbers))} ({row.text})"
+    return f"{'entry' if len(numbers) == 1 else 'entries'} {', '.join(map(str, numbers))} ({row.place})"
 
 
 def further_tags(queries: Iterable[NamedQuery]) -> list[int]:
