@@ -285,3 +285,16 @@ def test_table_of_accession_numbers_is_retrieved_by_a_program(
         2,
     ]
     assert here(tmp_path / "received") == of_studies(made, 0, 1, 3)
+
+
+def test_same_failure_of_the_disk_is_logged_five_times(archive: Archive, made: list[Instance], tmp_path: Path) -> None:
+    for one in made:
+        (tmp_path / "received" / f"CT.{one.instance_uid}").mkdir()
+    listed = tmp_path / "list.csv"
+    listed.write_text("\n".join(["StudyInstanceUID", *studies_of(made)]))
+    options = ["-S", "--list", listed, "+P", archive.destinations["MOVESCU"][1]]
+    outcome = run(*options, archive.host, archive.port, folder=tmp_path / "received", code=68)
+    assert len(made) == 8
+    assert outcome.log.count(" is not stored (status ") == 5
+    assert outcome.log.count("more objects are not stored: ") == 1
+    assert "8 not stored" in outcome.log
