@@ -27,8 +27,11 @@ def main() -> int:
     parser.add_argument("--own-title", default="MOVESCU")
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args()
-    with given.cohort.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    given.directory.mkdir(parents=True, exist_ok=True)
+    with given.cohort.open(newline="", encoding="utf-8-sig") as file:  # Excel's CSV UTF-8 has a byte order mark
+        heading = file.readline()
+        file.seek(0)
+        rows = list(csv.DictReader(file, delimiter=";" if ";" in heading else ","))
     incomplete = 0
     with movescu.Client(
         movescu.AE(given.host, given.archive_port, given.title),
@@ -42,7 +45,7 @@ def main() -> int:
                 print(*row.values(), "failed:", result)
                 incomplete += 1
                 continue
-            print(*row.values(), result.outcome, f"{result.stored} came, {result.already_there} were there")
+            print(*row.values(), result.outcome, f"{result.stored} stored, {result.already_there} already there")
             incomplete += not result.complete
     return 1 if incomplete else 0
 

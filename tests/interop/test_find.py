@@ -189,7 +189,7 @@ def test_query_of_a_list_names_rows_without_a_match(ours: Place) -> None:
     rows.write_text("AccessionNumber\nA1\nX9\nA3\n")
     outcome = ours.run("--query", "--format", "uids", "--list", rows, code=63)
     assert outcome.output.split() == [ours.studies[0], ours.studies[2]]
-    assert "entry 2 (AccessionNumber=X9): nothing found" in outcome.log
+    assert "entry 2 (line 3: AccessionNumber=X9): nothing found" in outcome.log
 
 
 @pytest.mark.parametrize("keys", [["-k", "PatientID="], ["-k", "AccessionNumber=*"], ["-k", r"PatientID=A\B"], []])
@@ -502,7 +502,7 @@ def test_conditions_choose_series_of_the_entries_of_a_list(ours: Place) -> None:
     rows.write_text("AccessionNumber\nA1\nX9\nA3\n")
     outcome = ours.retrieve("--list", rows, "--only", "Modality=MR", code=63)
     assert ours.there == ours.of_study(0, 2, series=(1,))
-    assert "entry 2 (AccessionNumber=X9): not found" in outcome.log
+    assert "entry 2 (line 3: AccessionNumber=X9): not found" in outcome.log
 
 
 def test_answer_without_a_uid_leaves_the_matches_unknown_and_shows_the_others(ours: Place) -> None:

@@ -160,7 +160,7 @@ def test_list_with_a_line_per_series_moves_each_study_once(made: list[Instance],
         options = ["-S", "--list", listed, "--report", report, "+P", port, "-v", *archive.address]
         outcome = run(*options, folder=tmp_path / "received")
     assert here(tmp_path / "received") == of_studies(made, 0, 1)
-    assert f"entry 2 (StudyInstanceUID={studies[0]}): complete, the same request as entry 1" in outcome.log
+    assert f"entry 2 (line 3: StudyInstanceUID={studies[0]}): complete, the same request as entry 1" in outcome.log
     told = report_in(report)
     rows = rows_of(told)
     assert [rows[number]["state"] for number in (1, 2, 3, 4)] == ["complete"] * 4
@@ -285,3 +285,14 @@ def test_table_of_accession_numbers_is_retrieved_by_a_program(
         2,
     ]
     assert here(tmp_path / "received") == of_studies(made, 0, 1, 3)
+
+
+def test_same_failure_of_the_disk_is_logged_five_times(archive: Archive, made: list[Instance], tmp_path: Path) -> None:
+    for one in made:
+        (tmp_path / "received" / f"CT.{one.instance_uid}").mkdir()
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=" + "\\".join(studies_of(made))]
+    address = ["+P", archive.destinations["MOVESCU"][1], archive.host, archive.port]
+    outcome = run("-S", *keys, *address, folder=tmp_path / "received", code=69)
+    assert outcome.log.count(" is not stored (status ") == 5
+    assert outcome.log.count("more objects are not stored: ") == 1
+    assert "8 objects arrived but could not be stored" in outcome.log

@@ -105,7 +105,7 @@ def test_row_that_fails_is_named_and_stops_no_other(place: Place, tmp_path: Path
     (place.received / f"CT.{place.made[0].instance_uid}").mkdir()
     report = tmp_path / "report.json"
     outcome = movescu(*place.arguments("--jobs", 3, "--report", report, "--linger", 0), folder=place.received, code=68)
-    assert "entry 1 (PatientID=" in outcome.log
+    assert "entry 1 (line 2: PatientID=" in outcome.log
     assert f"missing: SOP instance {place.made[0].instance_uid}" in outcome.log
     told = json.loads(report.read_text())
     outcomes = {entry["row"]: entry["state"] for entry in told["entries"]}
@@ -158,7 +158,7 @@ def test_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> None:
         outcome = command.end()
     outcome.hold_to(130)
     assert "cancelling" in outcome.log
-    assert "not requested: entry 3 (PatientID=" in outcome.log
+    assert "not requested: entry 3 (line 4: PatientID=" in outcome.log
     place.archive.faults = Faults()
     movescu(*place.arguments("--jobs", 2, "--resume"), folder=place.received)
     assert place.files().keys() == place.names()

@@ -220,7 +220,7 @@ def test_list_names_what_is_nowhere_and_does_not_note_it_as_complete(place: Plac
     rows = write(place, ["StudyInstanceUID"], [place.studies[0]], ["1.2.3.99"])
     for _ in range(2):
         outcome = place.run("--list", rows, "--resume", code=63)
-        assert "entry 2 (StudyInstanceUID=1.2.3.99): not found: the archive has nothing" in outcome.log
+        assert "(line 3: StudyInstanceUID=1.2.3.99): not found: the archive has nothing" in outcome.log
     assert place.there == place.of_study(0)
 
 

@@ -127,7 +127,10 @@ def test_columns_that_name_no_key_are_kept_for_the_report_with_one_warning(
     assert dict(first.columns) == kept
     assert set(dict(second.columns).values()) == {""}
     [warning] = caplog.messages
-    assert "'Ward', 'Date', 'Status', 'column 5', 'Ward (6)' name no keys: kept for the report, not sent" in warning
+    assert (
+        "not sent, but kept for --report and --failed: columns 'Ward', 'Date', 'Status', 'column 5', 'Ward (6)'"
+        in warning
+    )
 
 
 @pytest.mark.parametrize(

@@ -109,14 +109,16 @@ def test_spreadsheet_begins_no_cell_like_a_formula(cell: str) -> None:
 
 def test_failed_list_is_read_again_exactly(tmp_path: Path) -> None:
     first = tmp_path / "list.csv"
-    first.write_text('PatientID;PatientName;StudyInstanceUID\n"=A;1";"O\'""X""^Y";1.2.3\n#x;y;1.2.4\n" #1";@z;1.2.5\n')
+    lines = '"=A;1";"O\'""X""^Y";1.2.3;A, B', "#x;y;1.2.4;", '" #1";@z;1.2.5;C'
+    first.write_text("\n".join(["PatientID;PatientName;StudyInstanceUID;Ward", *lines, ""]))
     rows = read_rows(str(first))
     table = EntryTable()
     for row in rows:
-        table.add(EntryEvent(row=row.number, state=EntryState.FAILED, keys=row.keys))
+        table.add(EntryEvent(row=row.number, state=EntryState.FAILED, keys=row.keys, columns=row.columns))
     again = tmp_path / "again.csv"
     again.write_text("".join(table.failed_lines()))
     assert [row.identifier for row in read_rows(str(again))] == [row.identifier for row in rows]
+    assert [row.columns for row in read_rows(str(again))] == [row.columns for row in rows]
     assert "PatientID==A;1" in rows[0].keys
 
 

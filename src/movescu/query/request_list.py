@@ -47,6 +47,7 @@ _NAMED: Final = 5  # columns that the warning names
 class Row:
     """A request of a list. ``number`` is its position, from 1; ``text`` its keys, for messages.
 
+    ``line``: where it begins in the file, from 1; 0 if unknown.
     ``columns``: the cells that are not keys, by heading, for the report. ``keys``: its own keys, as after ``-k``.
     """
 
@@ -55,6 +56,12 @@ class Row:
     identifier: Identifier
     columns: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] = ()
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """The line and the keys, for messages."""
+        return f"line {self.line}: {self.text}" if self.line else self.text
 
     def key(self, archive: str, selection: Selection | None = None) -> str:
         """Return a digest that identifies the request to ``archive``, independent of its position in a list.
@@ -145,7 +152,7 @@ def _of_answers(path: str, text: str, common: _Common) -> list[Row]:
             try:
                 own = answer.keys(MODELS[common.model], stated)
                 _check_keys(own)
-                rows.append(_row(number, own, common))
+                rows.append(replace(_row(number, own, common), line=answer.line))
             except (DataSetError, UsageError) as error:
                 raise UsageError(f"line {answer.line} of {shown_name(path)}: {error}", hint=error.hint) from error
     except DataSetError as error:
@@ -242,9 +249,8 @@ def _columns(path: str, first: ListRecord, rest: Sequence[ListRecord]) -> _Colum
         names = [repr(heading) for _, heading in further]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         _log.warning(
-            "%s: %s%s %s: kept for the report, not sent",
-            *(shown_name(path), ", ".join(names[:_NAMED]), more),
-            "names no key" if len(names) == 1 else "name no keys",
+            "%s: not sent, but kept for --report and --failed: column%s %s%s",
+            *(shown_name(path), "" if len(names) == 1 else "s", ", ".join(names[:_NAMED]), more),
         )
     return _Columns(list(own.values()), further, max(1, *(c.place + 1 for c in own.values())))
 
@@ -270,7 +276,7 @@ def _row_of_record(number: int, record: ListRecord, columns: _Columns, common: _
     blank = [column for column in columns.keys if not cells[column.place]]
     row = _row(number, own, common, blank)
     further = tuple((heading, _readable(cells[place])) for place, heading in columns.further if place < len(cells))
-    return replace(row, columns=further) if further else row
+    return replace(row, columns=further, line=record.line)
 
 
 def _readable(cell: str) -> str:

@@ -142,14 +142,14 @@ class EntryTable:
             yield _line(map(_harmless, cells))
 
     def failed_lines(self) -> Iterator[str]:
-        """Yield the lines of a list with the keys of all entries that are not complete, as ``--list`` reads it."""
-        names = self._key_names()
+        """Yield the lines of a list of all entries that are not complete, as ``--list`` reads it, with all columns."""
+        names, columns = self._key_names(), self._column_names()
         if names:
-            yield _line(names)
+            yield _line([*names, *columns])
         for _, entry in self._in_order:
             if entry.state in _AGAIN:
-                keys = keys_json(entry.keys)
-                yield _line(keys.get(name, "") for name in names)
+                keys, further = keys_json(entry.keys), dict(entry.columns)
+                yield _line([*(keys.get(name, "") for name in names), *(further.get(name, "") for name in columns)])
 
     def _key_names(self) -> list[str]:
         return list(dict.fromkeys(name for entry in self._entries.values() for name in keys_json(entry.keys)))

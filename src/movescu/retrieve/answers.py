@@ -219,8 +219,9 @@ class Answers:
 
 
 def names(tags: Iterable[int]) -> str:
-    """Return the keywords of tags as text."""
-    return " and ".join(map(keyword, tags))
+    """Return the keywords of tags as text: A, B and C."""
+    *others, last = map(keyword, tags)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _values(data: bytes, syntax: TransferSyntax) -> dict[int, bytes]:

@@ -98,7 +98,7 @@ def check(config: Config, storage: StorageOptions | None, identifier: Identifier
             lacking = next((need for need in needs if need in missing), "")
             if lacking:
                 missing.add(name)
-                yield Step(name, StepResult.SKIPPED, f"not possible without: {lacking}")
+                yield Step(name, StepResult.SKIPPED, f"the {lacking} step did not succeed")
                 continue
             step = _taken(name, way, take)
             if step.result is StepResult.FAILED:
@@ -186,7 +186,7 @@ class _Way:
 
     def secure(self) -> _Found:
         if self._tls is None:
-            return StepResult.SKIPPED, "not wanted", ""
+            return StepResult.SKIPPED, "not requested: no TLS option is given", ""
         assert self._transport is not None  # needed by this step
         deadline = Deadline(self._config.timeouts.acse or _PATIENCE, "securing the connection")
         self._tls.secure_request(self._transport, self._config.archive.host, deadline)
@@ -288,7 +288,7 @@ class _Way:
 
     def ask(self) -> _Found:
         if self._context(MODELS[self._config.request.model][1]) is None:
-            return StepResult.SKIPPED, "not possible without: C-MOVE context", ""
+            return StepResult.SKIPPED, "the C-MOVE context step did not succeed", ""
         return self._unless_get(self._ask)
 
     def _ask(self) -> _Found:

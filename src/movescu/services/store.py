@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from movescu._runtime.late_log import INFO, logger_of
+from movescu._runtime.late_log import ERROR, INFO, logger_of
 from movescu._runtime.record import Struct
 from movescu.dictionary.uids import MAXIMUM_UID_LENGTH, VERIFICATION
 from movescu.dimse import status as codes
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.store")
 
+_REPEATED: Final = 5  # objects that are named for one reason of the system
 _REPORTED_REJECTIONS: Final = 1000  # limit of the rejected classes that are kept for the report
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 
@@ -105,6 +106,8 @@ class StorageSCP:
         """The SOP classes with rejected contexts, in order, over all associations."""
         self.requested = self.refused = 0
         """Numbers of associations requested for storage, and of all that were rejected."""
+        self._unstored: dict[str, int] = {}
+        """Numbers of objects that could not be written, by the system's reason."""
         self._turns = None if side_by_side else Turns()
         self._silence = (
             store_timeout
@@ -144,7 +147,8 @@ class StorageSCP:
                 if isinstance(error, ProtocolError):
                     _log.warning("storage association with %s aborted by this program: %s", connection.peer, error)
                 elif not isinstance(error, InterruptedConnectionError):
-                    _log.warning("storage association with %s: %s", connection.peer, error)
+                    text, peer = str(error), str(connection.peer)  # most errors begin with the peer's name
+                    _log.warning("storage association%s: %s", "" if peer in text else f" with {peer}", text)
                 raise
             connection.confirm_release(self._silence)
         _log.info("storage association with %s released", connection.peer)
@@ -197,7 +201,11 @@ class StorageSCP:
                 self._on_broken_off(incoming)
             raise
         self._on_received(received)
-        response = encode_success(request) if received.error is None else _encode_failure(received, received.error)
+        if received.error is not None:
+            self._log_failure(received, received.error)
+            response = _encode_failure(received, received.error)
+        else:
+            response = encode_success(request)
         exchange.send_command(incoming.context.context_id, response, self._silence)
         connection.is_within_message = False
         self._on_responded()
@@ -218,6 +226,22 @@ class StorageSCP:
                 hint="--accept-nonstandard with --bit-preserving (+B) stores it",
             )
         return None
+
+    def _log_failure(self, received: Received, error: MovescuError) -> None:
+        """Log an object that was not stored; the same reason of the system, such as a full disk, five times."""
+        reason = getattr(error.__cause__, "strerror", None) if isinstance(error, StoreError) else None
+        number = 0
+        if reason is not None:
+            number = self._unstored[reason] = self._unstored.get(reason, 0) + 1
+        if number == _REPEATED + 1:
+            _log.error("more objects are not stored: %s (-v logs each of them)", reason)
+        _log.log(
+            INFO if number > _REPEATED else ERROR,
+            "object %s is %s (status %04X): %s%s",
+            received.incoming.request.affected_sop_instance_uid,
+            "not stored" if isinstance(error, StoreError) else "refused by this program",
+            *(received.status, error, f"; {error.hint}" if error.hint else ""),
+        )
 
     def _receive(self, exchange: Exchange, incoming: Incoming) -> Received:
         batches = exchange.data_set_batches(self._silence)
@@ -242,11 +266,6 @@ class StorageSCP:
 
 def _encode_failure(received: Received, error: MovescuError) -> bytes:
     request = received.incoming.request
-    refused = "not stored" if isinstance(error, StoreError) else "refused by this program"
-    hint = f"; {error.hint}" if error.hint else ""
-    _log.error(
-        "object %s is %s (status %04X): %s%s", request.affected_sop_instance_uid, refused, received.status, error, hint
-    )
     return encode_command(
         CStoreRSP(
             request.message_id,

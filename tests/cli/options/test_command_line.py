@@ -370,7 +370,7 @@ def test_command_line_mistake_is_named(words: str, text: str) -> None:
         (("--folder",), "Did you mean --layout?"),
         (("--revocation",), "Did you mean --add-crl-file?"),
         (("--destination",), "Did you mean --move or --require-called-aet?"),
-        (("-od", "x"), "Add --port NUMBER (receive objects on this TCP port)."),
+        (("-od", "x"), "Add --port NUMBER: receive objects on this TCP port."),
         (("-aet",), "--aetitle TITLE: AE title of this program."),
         (("-ll", "loud"), "Allowed: fatal, error, warn, info, debug, trace, off, all."),
         (("--durable", "never"), "Allowed: end, object, off."),

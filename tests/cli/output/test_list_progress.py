@@ -168,6 +168,18 @@ def test_estimate_takes_the_rest_of_a_list_to_repeat_studies_as_its_beginning_do
     assert progress.state().expected == 200
 
 
+def test_entries_that_are_not_found_are_named_up_to_five(caplog: pytest.LogCaptureFixture) -> None:
+    progress = ListProgress(Config(AE("archive.example.org", 104)), 9, terminal=False, display=False)
+    progress.places = {number: f"line {number + 1}: PatientID=P{number}" for number in range(1, 10)}
+    with progress.shown(None):  # type: ignore[arg-type] # without a display, the runner is not asked
+        for number in range(1, 10):
+            progress.entry(EntryEvent(row=number, state=EntryState.NOT_FOUND, keys=(f"PatientID=P{number}",)))
+    lines = [message for message in caplog.messages if "not found: " in message]
+    assert len(lines) == 6
+    assert lines[0].startswith("entry 1 (line 2: PatientID=P1): not found: ")
+    assert lines[-1] == "not found: ... and 4 more (--failed writes a list of them)"
+
+
 def test_quiet_list_prints_nothing(place: Place) -> None:
     with Terminal("-q", *place.arguments, folder=place.received) as terminal:
         assert terminal.finish(63) == ""

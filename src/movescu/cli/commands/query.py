@@ -122,7 +122,9 @@ def queries_of(settings: CommandSettings) -> list[NamedQuery]:
 
 def _entry(row: Row, repeated: Sequence[Row]) -> str:
     numbers = [row.number, *(one.number for one in repeated)]
-    return f"{'entry' if len(numbers) == 1 else 'entries'} {', '.join(map(str, numbers))} ({row.text})"
+    if len(numbers) == 1:
+        return f"entry {row.number} ({row.place})"
+    return f"entries {', '.join(map(str, numbers))} ({row.text})"
 
 
 def further_tags(queries: Iterable[NamedQuery]) -> list[int]:

@@ -172,8 +172,10 @@ def print_usage_error(error: MovescuError) -> None:
     """Print an error of the command line below the banner."""
     from movescu.cli.docs.banner import banner  # late: texts are loaded when printed
 
-    hint = f"({error.hint})\n" if error.hint else ""
-    streams.write(sys.stderr, f"{banner()}error: {error}\n{hint}")
+    hint = error.hint
+    if hint and "(" not in hint and "\n" not in hint:  # no brackets within brackets
+        hint = f"({hint})"
+    streams.write(sys.stderr, "\n".join((f"{banner()}error: {error}", *([hint] if hint else ()), "")))
 
 
 def _internal_error(error: BaseException) -> ExitCode:

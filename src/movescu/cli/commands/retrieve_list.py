@@ -49,6 +49,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         accounts.expect(entry_event(row, EntryState.NOT_STARTED, NOT_STARTED) for row in rows)
     terminal = has_display(settings.log_level, settings.log_config)
     progress = ListProgress(config, len(rows), terminal=terminal, display=settings.progress)
+    progress.places = {row.number: row.place for row in rows}
     seen = [*observers(settings), ResponseLog(), *(() if accounts is None else (accounts.observer,)), progress]
     follow_up = None
     if settings.follows_up:

@@ -324,10 +324,9 @@ def _check_company(option: Option, in_force: set[str], met: set[str]) -> None:
         if not in_force.isdisjoint(group):
             raise CommandLineError(f"{option.long} not allowed with {_either(group)}")
     if option.needs and met.isdisjoint(option.needs):
-        needed = [f"{_usage(NAMES[name])} ({_sentence(NAMES[name])})" for name in option.needs]
-        raise CommandLineError(
-            f"{option.long} only allowed with {_either(option.needs)}", hint=f"Add {_either(needed)}."
-        )
+        needed = [f"{_usage(NAMES[name])}: {_sentence(NAMES[name])}" for name in option.needs]
+        add = f"Add {needed[0]}." if len(needed) == 1 else "\n  ".join(("Add one of:", *needed))
+        raise CommandLineError(f"{option.long} only allowed with {_either(option.needs)}", hint=add)
 
 
 def _either(names: Sequence[str]) -> str:

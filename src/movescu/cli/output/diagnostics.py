@@ -103,8 +103,11 @@ def log_response(response: MoveResponse) -> None:
         _log.info("received final %s response (%s)", response.service, response.status_name)
 
 
-def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client) -> None:
-    """Log the failures of a final response, with advice."""
+def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client, named: set[str | int]) -> None:
+    """Log the failures of a final response, with advice.
+
+    ``named``: the objects that are logged already, or will be, and statuses whose advice is; added to.
+    """
     if response.status == CANCEL:
         if not (retrieve.cancelled or client.config.request.cancel_after):
             _log.error(
@@ -118,8 +121,10 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client)
         return
     text = "%s ended with status 0x%04x (%s): %s"
     _log.warning(text, response.service, response.status, response.status_name, _counts(response))
-    _report_details(response)
-    _advise(response, client)
+    _report_details(response, named)
+    if response.status not in named:
+        named.add(response.status)
+        _advise(response, client)
 
 
 def _advise(response: MoveResponse, client: Client) -> None:
@@ -142,14 +147,16 @@ def _advise(response: MoveResponse, client: Client) -> None:
         _log.warning("else check the archive's log")
 
 
-def _report_details(response: MoveResponse) -> None:
+def _report_details(response: MoveResponse, named: set[str | int]) -> None:
     if response.error_comment:
         _log.warning("the archive's comment: %s", response.error_comment)
     if response.offending_elements:
         tags = ", ".join(f"({tag >> 16:04x},{tag & 0xFFFF:04x})" for tag in response.offending_elements)
         _log.warning("offending elements: %s", tags)
     for uid in response.failed_sop_instance_uids:
-        _log.warning("not delivered: SOP instance %s", uid)
+        if uid not in named:
+            named.add(uid)
+            _log.warning("not delivered: SOP instance %s", uid)
 
 
 def _explain_destination(what: str, client: Client) -> None:
@@ -175,9 +182,10 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client, *, expla
     """
     if result.failed:  # the archive's failures follow from it
         _report_not_stored(result, _refused(client))
+    named: set[str | int] = set(result.missing_uids)
     for state in retrieve.states:
         for response in state.responses if not result.complete else ():  # else a later list disproved them
-            _report_response(response, retrieve, client)
+            _report_response(response, retrieve, client, named)
         if state.error is not None:
             _report_lost(state, result, state.error, client)
     _report_result(result, client.config, explained=explained)

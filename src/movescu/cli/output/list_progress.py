@@ -45,12 +45,14 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.cli")
 
 _NAMED: Final = 5
-"""Entries that were not started, and missing objects of an entry, that are named."""
+"""Entries that were not found or not started, and missing objects of an entry, that are named."""
 _SHOWN: Final = 4
 """Running entries that the display shows."""
 _OF_DESTINATION: Final = ("destination-unknown", "not-reached", "not-arrived", "aborted-at-once")
 """Causes that an entry of this computer in the archive's configuration may end."""
 _GOOD: Final = (EntryState.COMPLETE, EntryState.COMPLETE_BEFORE)
+_CAPPED: Final = {EntryState.NOT_FOUND: "not found", EntryState.NOT_STARTED: "not requested"}
+"""States of which the first entries are named, and the others counted; the words for the latter."""
 
 
 class Totals(NamedTuple):
@@ -89,6 +91,8 @@ class ListProgress(Observer):
     def __init__(self, config: Config, entries: int, *, terminal: bool, display: bool) -> None:
         self._config = config
         self._entries = entries
+        self.places: dict[int, str] = {}
+        """Line and keys of each entry, by number."""
         self._terminal = terminal
         self._begun = time.monotonic()
         self._running: dict[int, _Running] = {}
@@ -251,9 +255,9 @@ class ListProgress(Observer):
         return alone.get(only.pop(), Outcome.INCOMPLETE) if len(only) == 1 else Outcome.INCOMPLETE
 
     def _conclude(self) -> None:
-        left = self.counts[EntryState.NOT_STARTED] - _NAMED
-        if left > 0:
-            _log.error("not requested: ... and %d more (--failed writes a list of them)", left)
+        for state, words in _CAPPED.items():
+            if (left := self.counts[state] - _NAMED) > 0:
+                _log.error("%s: ... and %d more (--failed writes a list of them)", words, left)
         if self._terminal:
             streams.write(sys.stderr, f"{self.summary()}\n")
         else:
@@ -263,16 +267,16 @@ class ListProgress(Observer):
     def _log_end(self, event: EntryEvent) -> None:
         """Log the end of an entry; the likely cause first, the advice once for each cause."""
         same = "" if event.same_as is None else f", the same request as entry {event.same_as}"
-        name = f"entry {event.row} ({event.text})"
+        name = f"entry {event.row} ({self.places.get(event.row or 0, event.text)})"
         if event.state in _GOOD:
             text = f"{name}: {event.state.value}{same}{_numbers(event)}"
             _log.info("%s", text)
             if self._terminal:
                 streams.write(sys.stderr, f"{escape(text)}\n")
             return
+        if event.state in _CAPPED and self.counts[event.state] > _NAMED:
+            return
         if event.state is EntryState.NOT_STARTED:
-            if self.counts[EntryState.NOT_STARTED] > _NAMED:
-                return
             _log.error("not requested: %s", name)
         else:
             status = "" if event.status is None else f" (status 0x{event.status:04x})"
