@@ -49,11 +49,11 @@ def test_cohort_comes_into_folders_and_is_gone_on_with(archive: Archive, made: l
     images.mkdir()
     studies = dict.fromkeys(f"{one.patient_id},{one.study_uid}" for one in made)
     cohort.write_text("PatientID,StudyInstanceUID\n" + "".join(f"{line}\n" for line in studies))
-    assert "6 came, 0 were there" in run("cohort", archive, cohort, images)
+    assert "6 stored, 0 already there" in run("cohort", archive, cohort, images)
     found = sorted(path.relative_to(images) for path in images.rglob("*.dcm"))
     assert [path.name.removesuffix(".dcm") for path in found] == sorted(one.instance_uid for one in made)
     assert found[0].parts[0] == made[0].patient_id
-    assert "0 came, 6 were there" in run("cohort", archive, cohort, images)
+    assert "0 stored, 6 already there" in run("cohort", archive, cohort, images)
 
 
 def test_series_is_an_array_without_any_file(archive: Archive, made: list[Instance], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+import corpus
 import pytest
 import scripted
 from command import here
@@ -14,12 +15,12 @@ from movescu.ul.pdu import PDataTF, PresentationDataValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from command import Outcome
     from invariants import Invariants
     from setting import Setting
 
-KEY = ("-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3")
 CT = "1.2.840.10008.5.1.4.1.1.2"
 COMMAND, LAST = 1, 2
 
@@ -27,7 +28,8 @@ COMMAND, LAST = 1, 2
 def retrieve(setting: Setting, script: scripted.Script, *options: object, code: int, **settings: object) -> Outcome:
     """Retrieve by C-GET from a script."""
     with scripted.archive(script) as archive:
-        arguments = ["-S", *KEY, "--retrieve", "get", *options, *archive.address]
+        keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={setting.made[0].study_uid}")
+        arguments = ["-S", *keys, "--retrieve", "get", *options, *archive.address]
         return here(*arguments, folder=setting.received, code=code, **settings)
 
 
@@ -185,6 +187,28 @@ def test_object_that_is_sent_twice_makes_up_for_no_other(setting: Setting) -> No
         session.expect_release()
 
     outcome = retrieve(setting, script, code=63)
+    assert "counts 2 objects as delivered, 1 arrived" in outcome.log
+
+
+@pytest.mark.row("G3")
+@pytest.mark.parametrize("options", [(), ("--only-requested",)])
+def test_object_of_another_study_makes_up_for_no_other(
+    setting: Setting, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    foreign = corpus.make_study(folder, studies=2, size=2000)[-1]
+    status = 0x0124 if options else 0
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_get()
+        assert session.sender.store(setting.made[0]) == 0
+        assert session.sender.store(foreign) == status
+        session.respond(completed=2)
+        session.expect_release()
+
+    outcome = retrieve(setting, script, *options, code=63)
     assert "counts 2 objects as delivered, 1 arrived" in outcome.log
 
 

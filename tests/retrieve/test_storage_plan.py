@@ -9,7 +9,7 @@ from movescu.dictionary.uids import EXPLICIT_LITTLE, OTHER_TRANSFER_SYNTAXES, UN
 from movescu.dimse.status import CANCEL, OUT_OF_RESOURCES_SUB_OPERATIONS, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
 from movescu.retrieve.association_request import MOST_CONTEXTS, MOST_STORAGE_CONTEXTS, association_request
 from movescu.retrieve.config import AE, GET_CLASSES, MODELS, Config, Receive, RetrieveBy
-from movescu.retrieve.requests import merged
+from movescu.retrieve.requests import accounting_for, merged
 from movescu.retrieve.storage_plan import contexts_for, default_contexts, filled, rounds
 from movescu.services.move import MoveResponse
 
@@ -112,3 +112,15 @@ def test_refusal_for_all_sub_operations_is_a_warning_if_some_were_stored_later()
 
 def test_cancel_in_a_later_round_is_one() -> None:
     assert merged(FIRST, set(), response(CANCEL, 0, 0)).status == CANCEL
+
+
+@pytest.mark.parametrize(
+    ("completed", "arrived", "failed"),
+    [(2, 2, 0), (None, 2, 0), (1, 1, 1), (0, 0, 2), (None, 0, 2), (None, 1, 1), (3, 3, 0)],
+)
+def test_repeated_request_accounts_for_what_the_first_response_counted(
+    completed: int | None, arrived: int, failed: int
+) -> None:
+    later = MoveResponse(2, SUCCESS, None, completed, None if completed is None else 0, None)
+    found = accounting_for(response(SUB_OPERATIONS_WITH_FAILURES, 0, 2), later, arrived)
+    assert (found.failed or 0, found.status) == (failed, SUB_OPERATIONS_WITH_FAILURES if failed else SUCCESS)

@@ -44,9 +44,17 @@ class Belonging:
         place = incoming.place
         return sum(not (place and requested) or not requested.isdisjoint(place) for requested in self._requests)
 
-    def has(self, incoming: Incoming) -> bool:
-        """Return True if an object belongs to the requests, as far as is known of it."""
-        if originator := _originator(incoming):
+    @property
+    def is_placed(self) -> bool:
+        """Whether each request names studies or series."""
+        return bool(self._requests) and all(self._requests)
+
+    def has(self, incoming: Incoming, *, is_own: bool = False) -> bool:
+        """Return True if an object belongs to the requests, as far as is known of it.
+
+        ``is_own``: it arrived over the association of a request (C-GET), where no Move Originator is due.
+        """
+        if (originator := _originator(incoming)) and not is_own:
             return not self._titles or originator in self._titles or originator == incoming.calling_ae_title.strip()
         return self.requests_of(incoming) > 0 or not self._requests
 

@@ -24,7 +24,7 @@ from movescu.dimse.status import (
 from movescu.errors import AssociationAbortedError, AssociationReleasedError, ConnectionLostError
 from movescu.retrieve.association_request import MOST_STORAGE_CONTEXTS
 from movescu.retrieve.idle_associations import release_quietly
-from movescu.retrieve.tally import failed_of
+from movescu.retrieve.tally import counted_of, delivered_of, failed_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Requests:
     ) -> MoveResponse | None:
         """Retrieve by C-GET; None if the archive does not serve it, and C-MOVE may replace it."""
         service = self._association.service
-        earlier = frozenset(one.message_ids)
+        earlier, arrived = frozenset(one.message_ids), one.tally.arrived
         get = _Get(self._config, self._server, self._association, self._classes)
         try:
             response = get.request(identifier, one, on_response)
@@ -94,7 +94,8 @@ class Requests:
                 raise
             why = f"the archive ended the association without an answer to C-GET: {error}"
         else:
-            if response.status not in NOT_SERVED or not service.may_fall_back:
+            if response.status not in NOT_SERVED or not service.may_fall_back or one.tally.arrived > arrived:
+                service.may_fall_back = service.may_fall_back and response.status in NOT_SERVED  # else it is served
                 return response
             why = f"the archive answers C-GET with status 0x{response.status:04x} ({response.status_name})"
         one.message_ids.intersection_update(earlier)
@@ -171,7 +172,9 @@ class _Get:
             return response
         _log.info("the archive may lack a presentation context: requesting again with others")
         self._open_with(filled(needed, self._own))
-        return self._send(identifier, one, on_response)
+        before = one.arrived
+        later = self._send(identifier, one, on_response)
+        return accounting_for(response, later, one.arrived - before)
 
     def _told(self, identifier: Identifier) -> tuple[tuple[str, ...], bool]:
         """Query the SOP classes of the objects once, and return them; True if they are certain."""
@@ -218,6 +221,18 @@ class _Get:
 def _may_lack_contexts(response: MoveResponse) -> bool:
     """Return True if sub-operations failed, or the whole request as Orthanc's does (status C000)."""
     return bool(failed_of(response)) or response.status >> 12 == 0xC
+
+
+def accounting_for(first: MoveResponse, later: MoveResponse, arrived: int) -> MoveResponse:
+    """Return the final response to a repeated request; what only the first response counted has failed.
+
+    ``arrived``: objects that arrived for the repetition.
+    """
+    lost = counted_of(first) - max(delivered_of(later), arrived) - failed_of(later)
+    if lost <= 0:
+        return later
+    status = SUB_OPERATIONS_WITH_FAILURES if later.status == SUCCESS else later.status
+    return replace(later, status=status, failed=failed_of(later) + lost)
 
 
 def merged(first: MoveResponse, gained: AbstractSet[str], later: MoveResponse) -> MoveResponse:

@@ -173,10 +173,7 @@ class StorageServer:
     def _check_requested(self, incoming: Incoming) -> None:
         """Raise ``NotRequestedError`` for an object to be refused, as far as is known of it."""
         if self._only_requested and not self._is_requested(incoming):
-            raise NotRequestedError(
-                f"no running request named it ({incoming.calling_ae_title} sent it)",
-                hint="without --only-requested it is stored",
-            )
+            raise _not_requested(incoming)
 
     def _observer_of(self, one: Round | None) -> Observer | None:
         return self._observer if one is None or one.observer is None else one.observer
@@ -250,6 +247,21 @@ class StorageServer:
         """Return True if a round that has ended still lacks an object: no other may count it as its own."""
         return any(one.wanted is not None and uid in one.wanted for one in self._ended)
 
+    def _own_receiver(self, one: Round, incoming: Incoming) -> ObjectReceiver:
+        """Return the receiver of an object on the association of its request (C-GET)."""
+
+        def check(incoming: Incoming) -> None:
+            uid = incoming.sop_instance_uid
+            named = one.belonging.has(incoming, is_own=True) if one.wanted is None else uid in one.wanted
+            if self._only_requested and not named:
+                raise _not_requested(incoming)
+
+        receiver = self._receiver_in(one, incoming)
+        if one.belonging.is_placed:
+            return PlaceReader(incoming, receiver, check)
+        check(incoming)
+        return receiver
+
     def scp_of(self, one: Round, within: Deadline, wanted: set[str] | None = None) -> StorageSCP:
         """Return the Storage SCP of a C-GET: all that arrives over its association belongs to its round.
 
@@ -266,11 +278,11 @@ class StorageServer:
                 from movescu.storage.receiver import IgnoringReceiver
 
                 return IgnoringReceiver()
-            made, observer = self._receiver_in(one, incoming), self._observer_of(one)
+            made, observer = self._own_receiver(one, incoming), self._observer_of(one)
             return made if observer is None else observer.watched(incoming, made)
 
         def received(received: Received) -> None:
-            if not drops(received.incoming):
+            if not (drops(received.incoming) or isinstance(received.error, NotRequestedError)):
                 self._count(received, one, is_own=True)
                 if wanted is not None and received.status == SUCCESS:
                     wanted.discard(received.incoming.request.affected_sop_instance_uid)
@@ -354,6 +366,13 @@ class StorageServer:
         """Close the port: a later object would be neither counted nor flushed."""
         if self.listener is not None:
             self.listener.close()
+
+
+def _not_requested(incoming: Incoming) -> NotRequestedError:
+    return NotRequestedError(
+        f"no running request named it ({incoming.calling_ae_title} sent it)",
+        hint="without --only-requested it is stored",
+    )
 
 
 def _policy(config: Config, own: Receive) -> AcceptorPolicy:

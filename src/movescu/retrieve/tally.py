@@ -156,14 +156,14 @@ class Round:
     def count(self, received: Received, *, is_own: bool = False) -> None:
         """Count an object that arrived for this round.
 
-        ``is_own``: it arrived over the association of the request. Default: False, ``belonging`` decides.
+        ``is_own``: see ``Belonging.has``. Default: False.
         """
         self.touched = clock.now()
         self.tally.count(received)
         if self.total is not None:
             self.total.count(received)
         uid = received.incoming.request.affected_sop_instance_uid
-        if (is_own or self.belonging.has(received.incoming)) and self._is_new(received.incoming):
+        if self.belonging.has(received.incoming, is_own=is_own) and self._is_new(received.incoming):
             self.arrived += 1
         if self.wanted is not None and uid not in self.wanted and len(self.extra) < _REPORTED:
             self.extra.add(uid)

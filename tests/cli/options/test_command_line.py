@@ -503,8 +503,8 @@ def test_peer_after_a_query_may_look_like_a_level() -> None:
     assert parse(("--query", "studi", "104", "-k", "PatientID=1")).peer == "studi"
 
 
-@pytest.mark.parametrize(("port", "detail"), [("dicom", "dicom"), ("65536", "overflow: 65536")])
+@pytest.mark.parametrize(("port", "detail"), [("dicom", "dicom"), ("65536", "65536 (overflow)")])
 def test_port_that_is_none_is_named(port: str, detail: str) -> None:
     error = refusal("archive", port, "-k", "PatientID=1")
-    assert str(error) == f"Invalid value for parameter port ({detail})"
-    assert error.hint == "Allowed: 1 to 65535."
+    assert str(error) == f"Invalid parameter value {detail}"
+    assert error.hint == "This is the port. Allowed: 1 to 65535."

@@ -368,10 +368,10 @@ def _allowed(value: Value) -> str:
 def _parameter(text: str, parameter: Parameter) -> Any:  # noqa: ANN401 - the table has its type
     converted, fault = _CONVERTERS[parameter.value.kind](text, parameter.value)
     if fault:
-        detail = f"{fault}: {text}" if fault in _OUT_OF_RANGE else text
-        raise CommandLineError(
-            f"Invalid value for parameter {parameter.name} ({detail})", hint=_allowed(parameter.value)
-        )
+        detail = f" ({fault})" if fault in _OUT_OF_RANGE else ""
+        allowed = _allowed(parameter.value)
+        hint = f"This is the {parameter.name}. {allowed}" if allowed else ""
+        raise CommandLineError(f"Invalid parameter value {text}{detail}", hint=hint)
     return converted
 
 
