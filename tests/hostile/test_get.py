@@ -15,7 +15,6 @@ from movescu.ul.pdu import PDataTF, PresentationDataValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from command import Outcome
     from invariants import Invariants
@@ -193,11 +192,9 @@ def test_object_that_is_sent_twice_makes_up_for_no_other(setting: Setting) -> No
 @pytest.mark.row("G3")
 @pytest.mark.parametrize("options", [(), ("--only-requested",)])
 def test_object_of_another_study_makes_up_for_no_other(
-    setting: Setting, tmp_path: Path, options: tuple[str, ...]
+    setting: Setting, tmp_path_factory: pytest.TempPathFactory, options: tuple[str, ...]
 ) -> None:
-    folder = tmp_path / "foreign"
-    folder.mkdir()
-    foreign = corpus.make_study(folder, studies=2, size=2000)[-1]
+    foreign = corpus.make_study(tmp_path_factory.mktemp("foreign"), studies=2, size=2000)[-1]
     status = 0x0124 if options else 0
 
     def script(session: scripted.Session) -> None:
