@@ -21,7 +21,7 @@ import scripted
 from command import dcmtk, movescu, running
 from pydicom.dataset import Dataset
 from setting import KEY, Setting
-from wire import black_hole
+from wire import black_hole, connecting
 
 from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES
 from movescu.testing import Archive, Faults
@@ -484,10 +484,14 @@ AT_ONCE = {
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_who_gives_up_while_connecting_gets_out_at_once(tmp_path: Path, number: int, code: int) -> None:
-    with black_hole() as port, running("-v", "-k", KEY, peers.HOST, port, folder=tmp_path) as command:
-        command.await_log("requesting association")
-        command.signal(number)
-        command.end().hold_to(code)
+    with black_hole() as port:
+        others = connecting(port)
+        with running("-v", "-k", KEY, peers.HOST, port, folder=tmp_path) as command:
+            command.await_log("requesting association")
+            while connecting(port) == others:  # else the signal may come before the socket has a name, which is told
+                time.sleep(0.01)
+            command.signal(number)
+            command.end().hold_to(code)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

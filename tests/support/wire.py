@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from movescu._runtime.record import names_of
@@ -119,6 +120,12 @@ def black_hole() -> Iterator[int]:
             with suppress(BlockingIOError):
                 sock.connect(server.getsockname())
         yield server.getsockname()[1]
+
+
+def connecting(port: int) -> int:
+    """The number of connections to a port that wait for an answer (SYN_SENT)."""
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    return sum(fields[2].endswith(f":{port:04X}") and fields[3] == "02" for fields in map(str.split, lines))
 
 
 @contextmanager
