@@ -20,8 +20,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 
 # mypy runs beside the tests; its errors are shown after theirs.
-# A failed test fails the run. Only tests marked pynetdicom_sender (pyproject.toml has the reason) are repeated, once, and
-# the summary lists them as RERUN.
+# A failed test fails the run. Only tests marked pynetdicom_sender (pyproject.toml has the reason), and those whose port
+# was taken, are repeated, once, and the summary lists them as RERUN.
 test: prepared
 	@$(MAKE) --no-print-directory lint
 	@echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \

@@ -27,10 +27,15 @@ def pytest_runtest_makereport() -> Generator[None, Any, pytest.TestReport]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Repeat a failed test once if pynetdicom sends objects to us in it, and no other (by pytest-rerunfailures)."""
+    """Repeat a failed test once if pynetdicom sends objects to us in it, or if its port was taken, and no other.
+
+    By pytest-rerunfailures. Ports are reserved, but in a run of thousands of tests one is taken nevertheless.
+    """
     for item in items:
         if item.get_closest_marker("pynetdicom_sender"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+        else:
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=["Address already in use"]))
 
 
 @pytest.hookimpl(wrapper=True)
