@@ -53,7 +53,8 @@ def test_fast_way_agrees_with_the_parser_on_pydicoms_files() -> None:
             continue
         syntax, view = TRANSFER_SYNTAXES[meta.transfer_syntax_uid], memoryview(data_set(file))
         peek = Peek(syntax, TAGS)
-        peek.feed(view)
+        peek.feed(view[:4])  # too few bytes for the fast way
+        peek.feed(view[4:])
         if (found := uids_at_front(view, syntax, TAGS)) is not None:
             fast += 1
             assert found == peek.uids, file

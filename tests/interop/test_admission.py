@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -116,13 +117,18 @@ def test_archive_that_goes_away_in_the_middle_is_waited_for(place: Place, monkey
 
 def test_patience_with_an_absent_archive_is_limited(place: Place) -> None:
     place.archive.faults = Faults(pause=0.05)
-    options = ("--jobs", 2, "-v", "-to", 2, "--wait-for-archive", 1)
+    options = ("--jobs", 2, "-v", "-to", 2, "--wait-for-archive", 1, "--report", place.received.parent / "report.json")
     with running(*place.arguments(*options), folder=place.received) as command:
         command.await_log("received store request", 3)
         place.archive.close()
         outcome = command.end()
     assert outcome.code in (61, 62)
     assert "stopping: the archive cannot be reached" in outcome.log
+    told = json.loads((place.received.parent / "report.json").read_text())["entries"]
+    lost = [entry for entry in told if entry["state"] == "failed"]
+    assert lost, "entries that were requested and lost the archive are not told as never requested"
+    assert all(entry["attempts"] for entry in lost)
+    assert {entry["state"] for entry in told} <= {"complete", "failed", "partial", "not started"}
     place.archive.faults = Faults()
     place.archive.start()
     movescu(*place.arguments("--resume"), folder=place.received)

@@ -303,7 +303,7 @@ def test_archive_that_serves_one_request_an_association_is_asked_again(
         options = ["-k", KEY, "+P", setting.port, "--repeat", 3]
         outcome = movescu("-v", *options, peers.HOST, port, folder=setting.received)
     setting.assert_arrived(setting.made)
-    assert outcome.log.count("asking again on a new association") == 2
+    assert outcome.log.count("requesting again over a new association") == 2
 
 
 @pytest.mark.row("70")

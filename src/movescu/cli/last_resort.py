@@ -92,7 +92,7 @@ class LastResort:
         return max(min(times) - now, 0.0) if times else None
 
     def _note(self, number: int) -> None:
-        """Take note of a signal: the first interrupt wants an answer alone, anything else the end."""
+        """Record a signal: the first interrupt needs an answer only, any other signal ends the process."""
         now = monotonic()
         if number == signal.SIGINT:
             self._interrupts += 1
@@ -117,13 +117,13 @@ _current: list[LastResort] = []
 
 
 def begin() -> None:
-    """Note that requests may be sent from now on, so that their end is given time."""
+    """Record that requests may be sent from now on: their associations are given time to end."""
     for one in _current:
         one.is_begun = True
 
 
 def answer() -> None:
-    """Note that the handler of an interrupt has come to its end."""
+    """Record that the handler of an interrupt has returned or raised."""
     for one in _current:
         one.answered += 1
 

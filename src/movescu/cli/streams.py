@@ -46,7 +46,7 @@ def write(stream: TextIO | None, text: str, *, flush: bool = True) -> bool:
 
 
 def output(text: str, *, flush: bool = True) -> None:
-    """Write text that was asked for to standard output; note a failure, but for a pipe that nobody reads any more."""
+    """Write requested text to standard output; record a failure, except a pipe without a reader."""
     if sys.stdout is None:
         return
     try:

@@ -16,8 +16,8 @@ An archive that cannot be reached is away. After ``BREAKS_AFTER`` such failures 
 sent any more; one probe (a C-ECHO) after ``FIRST_ECHO`` seconds, and further ones at growing intervals up to
 ``LONGEST_ECHO`` seconds, find out when it is back. The entries go back unharmed. If it stays away for ``patience``
 seconds, or if it never accepted an association, the cohort stops: an archive that was never there is most likely a
-mistake. So it does if C-ECHO was answered ``IN_VAIN`` times and each time the requests after it were not: the archive
-ends them on purpose, for example because it does not know our AE title.
+mistake. So it does if C-ECHO was answered ``UNANSWERED`` times and each time the requests after it were not: the
+archive ends them on purpose, for example because it does not know our AE title.
 
 A request that ends as ``UNREACHED`` was carried out by the archive, which could not connect to our port. After
 ``STOPS_AFTER`` of these in a row the cohort stops, as each further one would fail in the same way.
@@ -39,7 +39,7 @@ LONGEST_PAUSE: Final = 60.0
 BREAKS_AFTER: Final = 3
 FIRST_ECHO: Final = 5.0
 LONGEST_ECHO: Final = 60.0
-IN_VAIN: Final = 3
+UNANSWERED: Final = 3
 STOPS_AFTER: Final = 3
 PATIENCE: Final = 12 * 3600.0
 """Seconds that an archive may be away by default."""
@@ -129,7 +129,7 @@ class Admission:
         self._good = 0  # requests since the ceiling last changed
         self._changed: float | None = None  # when that was
         self._lost = 0  # failures to reach the archive without an answer in between
-        self._in_vain = 0  # absences since a request was last answered
+        self._unanswered = 0  # absences since a request was last answered
         self._unreached = 0
         self._pause = PAUSE
         self._not_before = 0.0
@@ -190,7 +190,7 @@ class Admission:
         """Record the end of a request, and return what becomes of its entry."""
         alone = self._alone.pop(number)
         if ending is not RequestEnd.AWAY:
-            self._in_vain = 0
+            self._unanswered = 0
         if ending in (RequestEnd.GOOD, RequestEnd.FAILED, RequestEnd.REFUSED, RequestEnd.UNREACHED):
             self._is_back()
         if ending is RequestEnd.HOPELESS:
@@ -224,8 +224,8 @@ class Admission:
                 self.stop = self.stop or Stop.AWAY
             return Fate.DONE
         if self.away_since is None and self._lost >= BREAKS_AFTER:
-            self._in_vain += 1
-            if self._in_vain > IN_VAIN:
+            self._unanswered += 1
+            if self._unanswered > UNANSWERED:
                 self.stop = self.stop or Stop.HOPELESS
             self.away_since, self._echo_pause = now, FIRST_ECHO
             self.next_echo = now + self._echo_pause * self._jitter()

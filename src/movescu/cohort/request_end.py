@@ -5,10 +5,10 @@ The statuses are those of PS3.4 table C.4-2, the results of A-ASSOCIATE-RJ those
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from movescu.cohort.admission import RequestEnd
-from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS
+from movescu.dimse.status import OUT_OF_RESOURCES_MATCHES, OUT_OF_RESOURCES_SUB_OPERATIONS
 from movescu.errors import (
     AccessDeniedError,
     AssociationRejectedError,
@@ -17,13 +17,11 @@ from movescu.errors import (
     TimedOutError,
 )
 from movescu.retrieve.tally import failed_of
+from movescu.transport.rejection import TRANSIENT
 
 if TYPE_CHECKING:
     from movescu.errors import PeerError
     from movescu.retrieve.result import Result
-
-_OUT_OF_RESOURCES: Final = 0xA701
-_TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
 
 
 def end_of_error(error: PeerError, *, alone: bool) -> RequestEnd:
@@ -32,7 +30,7 @@ def end_of_error(error: PeerError, *, alone: bool) -> RequestEnd:
     Some archives do not answer an association request for which they have no slot; then silence is a refusal.
     """
     if isinstance(error, AssociationRejectedError):
-        return RequestEnd.REFUSED if error.result == _TRANSIENT else RequestEnd.HOPELESS
+        return RequestEnd.REFUSED if error.result == TRANSIENT else RequestEnd.HOPELESS
     if isinstance(error, NoPresentationContextError | AccessDeniedError):
         return RequestEnd.HOPELESS
     if isinstance(error, ConnectError) and error.unknown_host:
@@ -44,7 +42,7 @@ def end_of_result(result: Result, *, reached: bool) -> RequestEnd:
     """Return how a request ended; ``reached``: anything connected to our port meanwhile, or there is none."""
     statuses = {response.status for response in result.responses}
     ours = result.evidence.not_stored  # a full disk, say: the archive's status follows from our own refusal
-    if not ours and _OUT_OF_RESOURCES in statuses:
+    if not ours and OUT_OF_RESOURCES_MATCHES in statuses:
         return RequestEnd.REFUSED
     if not ours and OUT_OF_RESOURCES_SUB_OPERATIONS in statuses:
         failed = any(map(failed_of, result.responses))

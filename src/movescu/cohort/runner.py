@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
 from movescu.cohort.entries import end_of, entry_event, retracted
 from movescu.cohort.journal import COMPLETE
 from movescu.cohort.overlap import chains, distinct
+from movescu.cohort.postponed import Postponed
 from movescu.cohort.request_end import end_of_error, end_of_result
 from movescu.errors import PeerError
 from movescu.events import EntryState
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from movescu.query.request_list import Row
     from movescu.retrieve.client import Client
     from movescu.retrieve.handle import Retrieve
-    from movescu.retrieve.request_state import RequestState
     from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.retrieve")
@@ -72,10 +72,10 @@ class Runner:
 
     ``jobs``: entries at a time. Default: 1. ``slots``: requests that the archive serves at once. Default: None, that is
     learned. ``patience``: seconds that the archive may be away once it was there. Default: 12 h. ``until``: deadline,
-    on the monotonic clock. Default: None, no limit.
-    ``journal``: records the result of each entry. ``resume``: skip entries that the journal has as complete and whose
-    objects are still whole. Default: False. ``window``: time of day to start entries in. Default: any. ``on_row``:
-    called with each result, in its worker's thread. ``hooks``: commands to run for complete entries. Default: none.
+    on the monotonic clock. Default: None, no limit. ``journal``: records the result of each entry. ``resume``: skip
+    entries that the journal has as complete and whose objects are still whole. Default: False. ``window``: time of day
+    to start entries in. Default: any. ``on_row``: called with each result, in its worker's thread. ``hooks``: commands
+    to run for complete entries. Default: none.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
@@ -109,10 +109,8 @@ class Runner:
         self.admission = Admission(jobs)
         """Decides when the archive is sent the next request."""
         self._current: dict[int, Retrieve] = {}
-        self._held: dict[int, Result] = {}
-        self._states: dict[int, list[RequestState]] = {}
-        self._stored: dict[int, int] = {}
-        self._losses: Counter[int] = Counter()
+        self._postponed: dict[int, Postponed] = {}
+        """Entries that were requested and are requested again, by number."""
         self._observer = client.observers(())
         self._open: dict[int, Row] = {}
         self._ends: dict[int, tuple[Row, EntryEvent]] = {}
@@ -246,9 +244,9 @@ class Runner:
         waiting = {chain[0].number for chain, _ in self._waiting}
         cause = _STOPPED[self.stop] if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in tuple(self._open.values()):
-            stored = self._stored.get(row.number, 0)
-            if row.number in waiting and stored:  # postponed, after the archive had delivered some objects
-                self._tell_end(entry_event(row, EntryState.PARTIAL, cause, attempts=1, stored=stored))
+            postponed = self._postponed.get(row.number)
+            if row.number in waiting and postponed is not None and postponed.end is not None:
+                self._tell_end(postponed.end)
             elif row.number in waiting or row.number not in self._started:
                 self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
             else:
@@ -357,9 +355,8 @@ class Runner:
             elif end is RequestEnd.REFUSED:
                 _log.warning("entry %d: the archive lacks resources; the request is repeated later", number)
             self._tell_presence(away=away is not None)
-        if (
-            end is RequestEnd.REFUSED and fate is Fate.AGAIN
-        ):  # each idle association may take one of the archive's slots
+        if end is RequestEnd.REFUSED and fate is Fate.AGAIN:
+            # Each idle association may take one of the archive's slots.
             with contextlib.suppress(PeerError):
                 self._client.release()
         return fate
@@ -367,12 +364,13 @@ class Runner:
     def _row(self, number: int, chain: list[Row], times: int, request: int) -> None:
         """Retrieve the first entry of a chain; ``times``: how often it was refused alone."""
         row = chain[0]
+        earlier = self._postponed.pop(row.number, None) or Postponed()
         retrieve = self._client.prepare(
             (row.identifier,),
             config=self._config,
             row=row.number,
             until=self._until,
-            earlier=self._states.get(row.number, ()),
+            earlier=earlier.states,
         )
         self._current[number] = retrieve
         self._started.add(row.number)
@@ -383,7 +381,7 @@ class Runner:
         result, error, end_of_request = None, None, RequestEnd.FAILED
         try:
             result = retrieve.run()
-            reached = not self._client.port or self._client.server.was_reached
+            reached = self._client.service.gets or not self._client.port or self._client.server.was_reached
             end_of_request = end_of_result(result, reached=reached)
             self.admission.accepted()
         except PeerError as peer_error:
@@ -395,40 +393,29 @@ class Runner:
                 end_of_request = RequestEnd.FAILED
             fate = self._judge(request, end_of_request, row.number)
         counted = fate is Fate.AGAIN_COUNTED
-        self._losses[row.number] += end_of_request is RequestEnd.AWAY
-        repeats = self._losses[row.number] <= _LOSSES and (times < _TIMES or not counted)
-        if fate is not Fate.DONE and repeats:
-            self._postpone(chain, times + counted, retrieve, result)
+        earlier.losses += end_of_request is RequestEnd.AWAY
+        told = earlier.continued(result)
+        end = earlier.whole_end(end_of(row, retrieve, told, error, clock.now() - begun), times)
+        if fate is not Fate.DONE and earlier.losses <= _LOSSES and (times < _TIMES or not counted):
+            earlier.keep(result, retrieve.states, end)
+            self._postponed[row.number] = earlier
+            self._client.keep(uid for state in retrieve.states for uid in state.here)
+            self._tell(entry_event(row, EntryState.POSTPONED))
+            # One that lost its association is requested after the others: it may be at fault.
+            self._put_back(chain, times + counted, first=end_of_request is not RequestEnd.AWAY)
             return
-        held, earlier = self._held.pop(row.number, None), self._states.pop(row.number, ())
-        if result is not None and held is not None and not result.responses:
-            # Nothing was requested since. What the archive said stands, unless a list made afterwards accounts for it.
-            listed = any(state.inventory is not None for state in earlier)
-            result = replace(result, responses=held.responses) if listed else held
-        end = end_of(row, retrieve, result, error, clock.now() - begun)
         for hint in dict.fromkeys(retrieve.hints):
             if hint != end.advice:
                 _log.warning("entry %d: %s", row.number, hint)
-        stored = min(self._stored.pop(row.number, 0), end.already_there)  # by this run, before a postponement
-        end = changed(end, stored=end.stored + stored, already_there=end.already_there - stored)
-        self._tell_end(changed(end, attempts=end.attempts + times))
-        self._note(row, retrieve, result, error)
+        self._tell_end(end)
+        self._note(row, retrieve, told, error)
         if len(chain) > 1:
             self._client.keep(uid for state in retrieve.states for uid in state.here)
-            with self._changed:
-                self._waiting.appendleft((chain[1:], 0))
+            self._put_back(chain[1:], 0, first=True)
 
-    def _postpone(self, chain: list[Row], times: int, retrieve: Retrieve, result: Result | None) -> None:
-        """Keep what is known of an entry, and put its chain back."""
-        row = chain[0]
-        if result is not None:
-            self._held[row.number] = result
-            self._states[row.number] = retrieve.states
-            self._client.keep(uid for state in retrieve.states for uid in state.here)
-            self._stored[row.number] = self._stored.get(row.number, 0) + result.stored
-        self._tell(entry_event(row, EntryState.POSTPONED))
+    def _put_back(self, chain: list[Row], times: int, *, first: bool) -> None:
         with self._changed:
-            self._waiting.appendleft((chain, times))
+            (self._waiting.appendleft if first else self._waiting.append)((chain, times))
             self._changed.notify_all()
 
     def _note(self, row: Row, retrieve: Retrieve, result: Result | None, error: PeerError | None) -> None:

@@ -1,7 +1,7 @@
 """UIDs from the head of a streamed data set: the study and series of an object.
 
-Only the top level (PS3.5 section 7) is parsed, up to the last requested tag. After an error in the data set the UIDs
-found so far remain: reporting the error is left to the storage.
+Only the top level (PS3.5 section 7) is parsed, up to the last requested tag; a plain head needs no parser. After an
+error in the data set the UIDs found so far remain: reporting the error is left to the storage.
 """
 
 from __future__ import annotations
@@ -67,13 +67,22 @@ class Peek(IdentityReader):
 
     def __init__(self, syntax: TransferSyntax, tags: tuple[int, ...]) -> None:
         super().__init__()
+        self._syntax = syntax
         self._tags = tags
         self._last = max(tags)
-        self._reader: Reader | None = Reader(syntax, self)
+        self._is_fresh = True
+        self._reader: Reader | None = None
         self.uids: dict[int, str] = {}
 
     def feed(self, fragment: memoryview) -> None:
         """Parse the next bytes, which are borrowed."""
+        if self._is_fresh:
+            self._is_fresh = False
+            found = uids_at_front(fragment, self._syntax, self._tags)
+            if found is None:
+                self._reader = Reader(self._syntax, self)
+            else:
+                self.uids = found
         if self._reader is None:
             return
         try:

@@ -308,7 +308,7 @@ class ArchiveAssociation(ArchiveLink):
         """Open an association instead of one that ended without a response; raise its error if there can be none."""
         if self.cancelled:
             raise error
-        _log.info("%s instead of a response; asking again on a new association", error)
+        _log.info("%s instead of a response; requesting again over a new association", error)
         try:
             self.open()
         except PeerError:

@@ -32,6 +32,7 @@ from movescu.retrieve.request_state import RequestState
 from movescu.retrieve.requests import Requests
 from movescu.retrieve.stragglers import Awaiting
 from movescu.retrieve.tally import Round, delivered_of, evidence_of, found_nothing
+from movescu.transport.rejection import TRANSIENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ _NO_LIST: Final = (IgnoredKeyError, FindNotOfferedError, TooManyStudiesError)
 """Errors of a query that another attempt would not change."""
 _NO_MORE: Final = _FOR_GOOD | {CANCEL}
 _OUT_OF_RESOURCES: Final = 0xA7  # first byte of our C-STORE status if the disk is full (PS3.4 table B.2-1)
-_TRANSIENT: Final = 2  # result of A-ASSOCIATE-RJ (PS3.8 9.3.4)
 
 
 class AttemptLoop:
@@ -340,7 +340,7 @@ class AttemptLoop:
 
         def evidence() -> Evidence:
             asked = self._over or one.cancel_sent
-            if self._requests.gets:
+            if one.is_got:
                 expected = sum(map(delivered_of, one.statements))
             else:
                 expected = awaiting.expected if listener is not None else 0
@@ -355,7 +355,7 @@ class AttemptLoop:
 
         awaiting = Awaiting(self._config, one, self._until, alone=self._alone, closing=self._closing, complete=complete)
         listener = self._server.listener
-        if listener is not None and not self._requests.gets:  # the final response of C-GET follows all objects
+        if listener is not None and not one.is_got:  # the final response of C-GET follows all objects
             awaiting.wait(listener, cancelled=lambda: self._over)
             self.waited |= awaiting.waited
             if awaiting.elsewhere and any(map(delivered_of, one.responses)):
@@ -414,5 +414,5 @@ def _refuses_lists(state: RequestState, identifiers: tuple[Identifier, ...]) -> 
 def _is_final(error: PeerError) -> bool:
     """Return True if opening an association would fail again: a permanent rejection, or no context."""
     if isinstance(error, AssociationRejectedError):
-        return error.result != _TRANSIENT
+        return error.result != TRANSIENT
     return isinstance(error, NoPresentationContextError)

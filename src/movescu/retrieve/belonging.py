@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from movescu.dataset.peek import Peek
     from movescu.query.identifier import Identifier
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
 
@@ -73,34 +72,22 @@ class PlaceReader:
     def __init__(
         self, incoming: Incoming, receiver: ObjectReceiver, check: Callable[[Incoming], None] = lambda _: None
     ) -> None:
+        from movescu.dataset.peek import Peek  # late: few senders name no Move Originator
+
         self._incoming = incoming
         self._receiver = receiver
         self._check = check
-        self._uids: dict[int, str] | None = None
-        self._peek: Peek | None = None
+        self._peek = Peek(incoming.context.transfer_syntax, (_STUDY, _SERIES))
 
     def write(self, *fragments: memoryview) -> None:
         """Write the next bytes of the data set."""
-        if self._uids is None:
-            self._read(fragments)
-        self._receiver.write(*fragments)
-
-    def _read(self, fragments: tuple[memoryview, ...]) -> None:
-        from movescu.dataset.peek import Peek, uids_at_front  # late: few senders name no Move Originator
-
-        syntax = self._incoming.context.transfer_syntax
-        if self._peek is None:
-            self._uids = uids_at_front(fragments[0], syntax, (_STUDY, _SERIES))
-            if self._uids is not None:
-                return
-            self._peek = Peek(syntax, (_STUDY, _SERIES))
         for fragment in fragments:
             self._peek.feed(fragment)
+        self._receiver.write(*fragments)
 
     def finish(self) -> None:
         """Keep the object."""
-        uids = self._peek.uids if self._uids is None and self._peek is not None else self._uids or {}
-        self._incoming.place = frozenset(uids.values())
+        self._incoming.place = frozenset(self._peek.uids.values())
         self._check(self._incoming)
         self._receiver.finish()
 

@@ -73,9 +73,11 @@ class Requests:
         """
         association = self._association
         if self.gets:
+            one.is_got = True
             response = self._get(identifier, one, on_response)
             if response is not None:
                 return response
+        one.is_got = False
         if not association.is_open:
             association.open()
         return association.move(identifier, on_response, one.message_ids.add)

@@ -67,7 +67,7 @@ class Shortfall:
         """Which conditions none of the series meets, empty if one does."""
 
     def compare_keys(self, scope: Scope, found: Collection[Match], *, patterns: bool) -> None:
-        """Note the values of the request's unique key that no match has."""
+        """Record the values of the request's unique key that no match has."""
         if not scope.level:  # a query may have none
             return
         values = scope.unique(scope.level)
@@ -81,7 +81,7 @@ class Shortfall:
                 self.unfound.append(value)
 
     def compare_studies(self, patient: Match, studies: Collection[Match]) -> None:
-        """Note a patient without a study, or with more than the archive lists."""
+        """Record a patient without a study, or with more than the archive lists."""
         if not studies:
             self.hollow.append(patient.uid)
         elif self._counted and (patient.count("STUDY") or 0) > len(studies):
@@ -89,7 +89,7 @@ class Shortfall:
             self.gaps.append(f"the archive counts {number} studies of a patient and lists {len(studies)}")
 
     def compare_series(self, study: Match, series: Collection[Match]) -> None:
-        """Note a study without a series, or one whose totals are higher than what its series amount to."""
+        """Record a study without a series, or one with higher totals than those of its series."""
         if not series:
             self.hollow.append(study.uid)
             return

@@ -109,7 +109,7 @@ class StorageServer:
                 target.prepare()
 
     def note_archive(self, address: str) -> None:
-        """Note an address of the archive: its associations never make room for others."""
+        """Record an address of the archive: its associations never make room for others."""
         self._archive_addresses.add(address.removeprefix("::ffff:"))
 
     def _storage_scp(self, own: Receive) -> StorageSCP:

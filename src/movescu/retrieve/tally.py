@@ -134,6 +134,8 @@ class Round:
         """Whether the association with the archive ended before a final response."""
         self.cancel_sent = False
         """Whether C-CANCEL was sent for one of the requests."""
+        self.is_got = False
+        """Whether C-GET carried out the last request: its objects arrive before the final response."""
         self.row = row
         self.total = total
         self.target = target

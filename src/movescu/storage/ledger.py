@@ -176,7 +176,7 @@ class Ledger:
         return ""
 
     def _find(self, uid: str) -> _File | None:
-        """Note the file of an object that was left out because the index has it."""
+        """Return the file of an object that was not requested because the index has it, None if it is gone."""
         path = None if self._index is None else self._index.path(uid)
         status = None if path is None else self._directory.status(path)
         if path is None or status is None:

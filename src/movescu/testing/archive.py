@@ -74,7 +74,10 @@ _MAXIMUM_IDENTIFIER: Final = 16 << 20  # bytes; a list of 100,000 UIDs has 6.5 M
 _COMMENT_LENGTH: Final = 64  # characters of Error Comment (0000,0902), LO
 _JOIN_SECONDS: Final = 5.0
 _NO_SLOT: Final = AssociateRJ(result=2, source=3, reason=2)
-_REFUSALS: Final = {Refusal.STATUS: 0xA701, Refusal.SUB_OPERATIONS: codes.OUT_OF_RESOURCES_SUB_OPERATIONS}
+_REFUSALS: Final = {
+    Refusal.STATUS: codes.OUT_OF_RESOURCES_MATCHES,
+    Refusal.SUB_OPERATIONS: codes.OUT_OF_RESOURCES_SUB_OPERATIONS,
+}
 _IDLE: Final = Silence(None, "waiting for a request")
 _SILENCE: Final = Silence(30.0, "the client of the archive is silent in the middle of a message")
 

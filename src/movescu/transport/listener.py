@@ -216,7 +216,7 @@ class Listener:
             oldest.interrupt(why)
 
     def _hold(self, connection: Connection, size: int) -> None:
-        """Note what a connection holds of its request; end those that hold most beyond the limit of all."""
+        """Record how much of its request a connection holds; beyond the limit, end those that hold most."""
         with self.changed:
             if connection not in self._unassociated:
                 return

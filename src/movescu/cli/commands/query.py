@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
@@ -59,14 +59,11 @@ def run_query(settings: CommandSettings, config: Config) -> int:
         note_patterns(query.identifier)
 
     def found(session: ArchiveAssociation, identifier: Identifier) -> Iterable[Match]:
-        how: dict[str, Any] = {"level": level, "limited": False, "count": settings.count}
-        return wanted(session, identifier, selection, **how) if not selection.chooses else chosen(session, identifier)
-
-    def chosen(session: ArchiveAssociation, identifier: Identifier) -> Iterable[Match]:
-        shortfall = Shortfall()
-        how: dict[str, Any] = {"level": level, "limited": False, "count": settings.count, "shortfall": shortfall}
-        yield from wanted(session, identifier, selection, **how)
-        if shortfall.unmet:
+        shortfall = Shortfall() if selection.chooses else None  # without conditions, each match is yielded at once
+        yield from wanted(
+            session, identifier, selection, level=level, limited=False, count=settings.count, shortfall=shortfall
+        )
+        if shortfall is not None and shortfall.unmet:
             raise InventoryError(f"nothing found: {shortfall.unmet}")
 
     code, matches = run_queries(queries, config, found)
