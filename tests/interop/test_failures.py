@@ -268,7 +268,10 @@ def test_keys_that_the_archive_does_not_take_are_named_as_the_fault(dcmqrscp: pe
     [
         ("-k StudyInstanceUIDs=1 host 104", "(did you mean StudyInstanceUID?)"),
         ("-k patientid=1 host 104", "(did you mean PatientID?)"),
-        ("-k PatientID=1 host", "(The command needs host and port of the archive, or --site. See --help.)"),
+        (
+            "-k PatientID=1 host",
+            "(The command needs the archive's address, as host and port or TITLE@host:port, or ",
+        ),
     ],
 )
 def test_slip_of_the_hand_is_answered_with_what_was_meant(arguments: str, hint: str, tmp_path: Path) -> None:

@@ -482,3 +482,30 @@ def test_selection_without_conditions_verifies_by_the_list(make: Callable[..., P
             uids = [place.made[0].study_uid, ABSENT]
             result = client.retrieve({"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uids})
     assert (result.outcome, result.unfound, result.stored) == ("incomplete", (ABSENT,), 1)
+
+
+@pytest.mark.parametrize("options", [("--verify",), ("--retry", 1), ("--resume",), ("--resolve",), ("--dry-run",)])
+@pytest.mark.parametrize("level", [(), ("-k", "QueryRetrieveLevel=study")])
+def test_level_that_is_missing_or_in_lower_case_is_that_of_the_keys(
+    make: Callable[..., Place], options: tuple[object, ...], level: tuple[object, ...]
+) -> None:
+    place = make(instances=2)
+    with Archive(place.made[0].path.parent, {"MOVESCU": (peers.HOST, place.port)}) as archive:
+        address = (archive.host, archive.port)
+        ran = place.run(address, "-S", *options, *level, "-k", f"StudyInstanceUID={place.made[0].study_uid}")
+    assert place.there == (set() if "--dry-run" in options else {one.instance_uid for one in place.made})
+    assert "QueryRetrieveLevel" not in ran.log
+
+
+def test_level_of_a_plain_retrieve_is_sent_as_it_is(make: Callable[..., Place]) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        sent.append(session.identifier)
+        session.respond()
+        session.expect_release()
+
+    sent: list[bytes] = []
+    ran = make(instances=1).against(script, "-S", "-k", "QueryRetrieveLevel=study", "-k", "StudyInstanceUID=1.2.3")
+    assert b"study" in sent[0]
+    assert "QueryRetrieveLevel 'study' is not written in capital letters; give STUDY" in ran.log

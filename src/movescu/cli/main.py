@@ -111,9 +111,11 @@ def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
         from movescu.cli.docs.banner import version_text
 
         return version_text()
+    from movescu.cli.output.colours import wants_colour
+
     width = texts.width_of(sys.stdout)
     text = texts.help_text(width) if wish.everything else texts.short_help_text(width)
-    return texts.painted(text) if texts.wants_colour(sys.stdout) else text
+    return texts.painted(text) if wants_colour(sys.stdout) else text
 
 
 def _show_arguments(arguments: Sequence[str]) -> None:

@@ -160,9 +160,12 @@ def of_levels(keys: Iterable[Key], model: str, *, relational: bool = False) -> I
     values = {key.tag: key.value.rstrip(b" \0") for key in keys}
     levels = MODELS[model]
     if not values.get(LEVEL):
-        yield f"QueryRetrieveLevel is missing; give one of {', '.join(levels)}"
+        yield f"QueryRetrieveLevel is missing; give {_level_for(values, model)}"
         return
     level = values[LEVEL].decode("latin-1")
+    if level.strip().upper() in levels and level not in levels:
+        yield f"QueryRetrieveLevel {level[:16]!r} is not written in capital letters; give {level.strip().upper()}"
+        return
     if level not in levels:
         yield f"QueryRetrieveLevel {level[:16]!r} is not a level of this model; give one of {', '.join(levels)}"
         return
@@ -175,6 +178,12 @@ def of_levels(keys: Iterable[Key], model: str, *, relational: bool = False) -> I
     for other in levels[depth + 1 :]:
         if UNIQUE_KEYS[other] in values:
             yield f"{_name(UNIQUE_KEYS[other])} is a key of level {other}, below {level}"
+
+
+def _level_for(values: Mapping[int, bytes], model: str) -> str:
+    """Return the level of the lowest unique key with a value, or the levels of the model if there is none."""
+    named = [level for level in MODELS[model] if values.get(UNIQUE_KEYS[level])]
+    return named[-1] if named else f"one of {', '.join(MODELS[model])}"
 
 
 def of_doubts(keys: Iterable[Key], model: str) -> Iterator[str]:

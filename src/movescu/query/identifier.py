@@ -160,11 +160,13 @@ def _advise(
     if not _log.isEnabledFor(WARNING):
         return
     from movescu.query import advice  # only loaded if warnings are logged
-    from movescu.query.levels import UNIQUE_KEYS
+    from movescu.query.levels import LEVEL, UNIQUE_KEYS
 
     where = "" if query_file is None else f"request of {query_file}: "
     patterns = [key for key in identifier if b"*" in key.value or b"?" in key.value]
     meant = {key.tag for key in patterns if resolved and key.tag in UNIQUE_KEYS.values()}
+    if identifier.text(LEVEL).strip().upper() in UNIQUE_KEYS:
+        meant.add(LEVEL)  # in lower case, it is named below, or corrected
     checked = (key for key in identifier if key.tag not in meant)
     for line in advice.of_values(checked, identifier.terms):
         _log.warning("%s%s", where, line)

@@ -16,6 +16,8 @@ from movescu.dictionary import tags as dictionary
 from movescu.dictionary.tags import derived
 from movescu.errors import UsageError
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
+from movescu.query.other_names import UNMISTAKABLE
+from movescu.query.other_names import folded as _fold
 from movescu.query.scope import LEVELS, level_of
 
 if TYPE_CHECKING:
@@ -28,21 +30,6 @@ _POSSESSIVE: Final = re.compile(r"['\u2019]s\b")
 _OLD_POSSESSIVE: Final = re.compile(r"(?<=[a-z])s(?=[A-Z ])")
 """As in PatientsName, a name in old dictionaries."""
 
-_MEANT: Final = {
-    "PatientID": (
-        "mrn mrns medicalrecordnumber medicalrecordno patid patno patientno patientnr patientnumber patientnum "
-        "patientidentifier pid ptid hospitalnumber hospitalid"
-    ),
-    "AccessionNumber": "accession accessions accessionno accessionnr accessionid accessionnum acc accno accnr accnum "
-    "accnumber acsn",
-    "StudyInstanceUID": "studyuid studyuids studyinstanceid studyiuid suid siuid",
-    "SeriesInstanceUID": "seriesuid seriesuids seriesinstanceid seriesiuid",
-    "SOPInstanceUID": "sopuid sopuids sopiuid instanceuid imageuid objectuid sopinstance",
-    "PatientBirthDate": "dob birthdate dateofbirth patientdob patientdateofbirth",
-}
-"""Other names of keys, folded, by the keyword that is meant."""
-_OTHER_NAMES: Final = {name: keyword for keyword, names in _MEANT.items() for name in names.split()}
-
 
 def tag_of_column(heading: str) -> int | None:
     """Return the tag that a heading names, None if it names no attribute by which archives are queried.
@@ -53,7 +40,7 @@ def tag_of_column(heading: str) -> int | None:
     if tag is not None:
         return tag
     folded = _folded(heading)
-    meant = _OTHER_NAMES.get(folded, "") or _misspelled(folded)
+    meant = UNMISTAKABLE.get(folded, "") or _misspelled(folded)
     if meant:
         raise UsageError(f"the column {heading!r} is not named by a keyword", hint=f"name it {meant}")
     return None
@@ -91,7 +78,7 @@ def _capitals(keyword: str) -> int:
 
 def _folded(heading: str) -> str:
     """Return the letters and digits of a heading in lower case."""
-    return "".join(character for character in _POSSESSIVE.sub("", heading).casefold() if character.isalnum())
+    return _fold(_POSSESSIVE.sub("", heading))
 
 
 @derived

@@ -48,6 +48,9 @@ def identifier_of(keys: Keys) -> tuple[Identifier, str]:
             )
         level = given[-1]
         identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
+    elif level not in UNIQUE_KEYS and level.strip().upper() in UNIQUE_KEYS:
+        level = level.strip().upper()
+        identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
     return identifier, _TOP if level == _TOP else "STUDY"
 
 

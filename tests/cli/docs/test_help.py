@@ -11,10 +11,11 @@ import pytest
 import terminal
 
 from movescu.cli.docs.banner import banner, version_text
-from movescu.cli.docs.help import help_text, painted, short_help_text, wants_colour, width_of
+from movescu.cli.docs.help import help_text, painted, short_help_text, width_of
 from movescu.cli.main import main
 from movescu.cli.options.command_line import parse
 from movescu.cli.options.table import NAMES
+from movescu.cli.output.colours import wants_colour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

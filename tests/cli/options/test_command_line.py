@@ -9,6 +9,7 @@ import pytest
 from command import movescu
 from hypothesis import given
 from hypothesis import strategies as st
+from terminal import Terminal
 
 from movescu.cli.options.command_line import (
     LONGEST_WAIT,
@@ -20,7 +21,8 @@ from movescu.cli.options.command_line import (
     parse,
 )
 from movescu.cli.options.settings import CommandSettings
-from movescu.cli.options.table import OPTIONS
+from movescu.cli.options.suggestions import MEANT
+from movescu.cli.options.table import NAMES, OPTIONS
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from movescu.errors import CommandLineError
 
@@ -177,6 +179,9 @@ def test_defaults_are_as_documented() -> None:
         ("-aet A", "calling_aet", "A"),
         ("-aet ABCDEFGHIJKLMNOPQRST", "calling_aet", "ABCDEFGHIJKLMNOP"),
         ("-aec B", "called_aet", "B"),
+        ("--call=B=C", "called_aet", "B=C"),
+        ("--port=11112", "listen_port", 11112),
+        ("--query=series", "query", "SERIES"),
         ("-aem C", "move_destination", "C"),
         ("+xb", "preferred", (EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE)),
         ("+xi", "preferred", (IMPLICIT_LITTLE,)),
@@ -365,11 +370,17 @@ def test_command_line_mistake_is_named(words: str, text: str) -> None:
     [
         (("--prot", "11112"), "Did you mean --port?"),
         (("--aetitel", "X"), "Did you mean --aetitle?"),
-        (("--port=11112",), "Pass the value as the next argument, after --port."),
+        (("-aet=ME",), "Pass the value as the next argument, after -aet."),
+        (("--padding-create=1",), "Pass the value as the next argument, after --padding-create."),
+        (("--verify=1",), "--verify takes no value."),
         (("--zzzzzzzz",), ""),
-        (("--folder",), "Did you mean --layout?"),
+        (("--folder",), "You probably mean -od DIR (--output-directory)."),
+        (("-o", "images"), "You probably mean -od DIR (--output-directory)."),
+        (("--output=images",), "You probably mean -od DIR (--output-directory)."),
+        (("--mrn", "1"), "You probably mean -k PatientID=ID."),
+        (("--Level", "1"), "You probably mean -k QueryRetrieveLevel=STUDY."),
         (("--revocation",), "Did you mean --add-crl-file?"),
-        (("--destination",), "Did you mean --move or --require-called-aet?"),
+        (("--destination",), "You probably mean --move TITLE (-aem)."),
         (("-od", "x"), "Add --port NUMBER: receive objects on this TCP port."),
         (("-aet",), "--aetitle TITLE: AE title of this program."),
         (("-ll", "loud"), "Allowed: fatal, error, warn, info, debug, trace, off, all."),
@@ -508,3 +519,78 @@ def test_port_that_is_none_is_named(port: str, detail: str) -> None:
     error = refusal("archive", port, "-k", "PatientID=1")
     assert str(error) == f"Invalid parameter value {detail}"
     assert error.hint == "This is the port. Allowed: 1 to 65535."
+
+
+# -- the archive's address in one word ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("host:104", ("host", 104, "ANY-SCP", "4")),
+        ("ARCHIVE@host:104", ("host", 104, "ARCHIVE", "4")),
+        ("-aec ARCHIVE ARCHIVE@host:104", ("host", 104, "ARCHIVE", "4")),
+        ("-aec B host:104", ("host", 104, "B", "4")),
+        ("A@B@host:104", ("host", 104, "A@B", "4")),
+        ("[::1]:104", ("::1", 104, "ANY-SCP", "6")),
+        ("-i0 ARCHIVE@[::1]:104", ("::1", 104, "ARCHIVE", "auto")),
+        ("host:104 105", ("host:104", 105, "ANY-SCP", "4")),
+        ("::1 104", ("::1", 104, "ANY-SCP", "4")),
+    ],
+)
+def test_address_is_read_from_one_word_where_the_port_is_missing(
+    words: str, expected: tuple[str, int, str, str]
+) -> None:
+    settings = parse([*words.split(), "-k", "PatientID=1"])
+    assert (settings.peer, settings.port, settings.called_aet, settings.ip) == expected
+    assert settings.query_files == ()
+
+
+def test_parameters_after_an_address_are_query_files() -> None:
+    assert parse(("ARCHIVE@host:104", "a.dcm", "b:5")).query_files == ("a.dcm", "b:5")
+
+
+def test_address_may_follow_a_query_with_and_without_level() -> None:
+    for words in ("--query host:104", "--query series host:104", "host:104 --query"):
+        assert parse([*words.split(), "-k", "PatientID=1"]).peer == "host"
+    assert str(refusal("--query", "seris", "host:104")) == "Invalid value for option --query (seris)"
+
+
+@pytest.mark.parametrize("word", ["host:", "host:x", ":104", "::1:104", "a:b:104", "host:0", "host:65536"])
+def test_word_that_is_no_address_leaves_the_port_missing(word: str) -> None:
+    assert str(refusal(word, "-k", "PatientID=1")) == "Missing parameter port"
+
+
+def test_two_titles_for_the_archive_are_refused() -> None:
+    assert "two AE titles for the archive: B" in str(refusal("-aec", "B", "A@host:104", "-k", "PatientID=1"))
+
+
+def test_receiving_port_after_p_is_recognised_as_a_slip() -> None:
+    hint = refusal("-p", "11112", "host", "104", "-k", "PatientID=1").hint
+    assert hint == "The port to receive on is +P 11112 (--port); -p is --padding-off."
+
+
+def test_names_that_are_tried_are_no_options_and_those_meant_are() -> None:
+    assert not MEANT.keys() & NAMES.keys()
+    for meant in set(MEANT.values()):
+        word = meant.split()[0]
+        assert word in NAMES or word == "TITLE@host:port,", meant
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--prot 1", "error: Unknown option --prot. Did you mean --port?"),
+        (
+            "-od x archive:104",
+            "error: --output-directory only allowed with --port. Add --port NUMBER: receive objects on this TCP port.",
+        ),
+        (
+            "-k MRN=1 archive:104",
+            "error: bad key format or dictionary name not found in dictionary: MRN. Did you mean PatientID?",
+        ),
+    ],
+)
+def test_mistake_is_one_line_on_a_terminal(words: str, line: str, tmp_path: Path) -> None:
+    with Terminal(*words.split(), folder=tmp_path, columns=200, environment={"NO_COLOR": "1"}) as terminal:
+        assert terminal.finish(code=1).splitlines() == [line]

@@ -169,13 +169,13 @@ def _check(settings: CommandSettings) -> int:
 
 
 def print_usage_error(error: MovescuError) -> None:
-    """Print an error of the command line below the banner."""
-    from movescu.cli.docs.banner import banner  # late: texts are loaded when printed
+    """Print an error of the command line: in one line on a terminal, else below the banner, as DCMTK's programs do."""
+    from movescu.cli.docs.banner import error_line, error_text  # late: texts are loaded when printed
+    from movescu.cli.output.colours import is_terminal, wants_colour
 
-    hint = error.hint
-    if hint and "(" not in hint and "\n" not in hint:  # no brackets within brackets
-        hint = f"({hint})"
-    streams.write(sys.stderr, "\n".join((f"{banner()}error: {error}", *([hint] if hint else ()), "")))
+    terminal = is_terminal(sys.stderr)
+    text = error_line(error, colour=wants_colour(sys.stderr)) if terminal else error_text(error)
+    streams.write(sys.stderr, text)
 
 
 def _internal_error(error: BaseException) -> ExitCode:

@@ -12,6 +12,7 @@ import re
 
 from movescu.cli.docs.banner import banner
 from movescu.cli.options.table import NAMES, PARAMETERS, QUERY_FILES, SECTIONS
+from movescu.cli.output.colours import BOLD, CYAN, PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +70,6 @@ _MORE: Final = "more: movescu --help all (every option), man movescu (the manual
 
 _HEADING: Final = re.compile(r"^(?!.*usage:) {0,2}[^-+\s].*:$|^usage:|^more:", re.MULTILINE)
 _NAMES: Final = re.compile(r"^( {2,4})([-+]\S+)?( +)(--[a-z0-9-]+)(?= |$)", re.MULTILINE)
-_BOLD, _COLOUR, _PLAIN = "\x1b[1m", "\x1b[36m", "\x1b[0m"
 
 
 def tls_text(*, ciphers: bool) -> str:
@@ -110,17 +110,8 @@ def _terminal_width(stream: TextIO | None) -> int:
 
 def painted(text: str) -> str:
     """Return a help text with headings in bold and names of options in colour, for a terminal."""
-    text = _HEADING.sub(rf"{_BOLD}\g<0>{_PLAIN}", text)
+    text = _HEADING.sub(rf"{BOLD}\g<0>{PLAIN}", text)
     return _NAMES.sub(lambda match: match[1] + _paint(match[2]) + match[3] + _paint(match[4]), text)
-
-
-def wants_colour(stream: TextIO) -> bool:
-    """Return True if a stream gets colours: a terminal, unless NO_COLOR is set; any with CLICOLOR_FORCE."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("CLICOLOR_FORCE", "0") != "0":
-        return True
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def notes_of(option: Option) -> list[str]:
@@ -138,7 +129,7 @@ def notes_of(option: Option) -> list[str]:
 
 
 def _paint(name: str | None) -> str:
-    return f"{_COLOUR}{name}{_PLAIN}" if name else ""
+    return f"{CYAN}{name}{PLAIN}" if name else ""
 
 
 def _most_wanted(width: int) -> Iterator[str]:

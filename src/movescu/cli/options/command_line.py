@@ -4,8 +4,10 @@ The grammar is that of DCMTK's command line tools, not getopt's:
 
 1. ``@file`` is replaced by the words of the file, before anything else.
 2. An argument is an option if it begins with a sign that no digit follows; it must be a whole name of the table.
-3. The arguments after an option that takes values are its values, whatever they look like.
-4. All other arguments are parameters; options and parameters may be mixed.
+3. The arguments after an option that takes values are its values, whatever they look like. ``--name=value`` is read
+   too, of options with one value.
+4. All other arguments are parameters; options and parameters may be mixed. The first may be the archive's address
+   (``address``).
 5. Of options that exclude each other the rightmost wins. Conflicts and needs are checked between the winners only.
 
 The options themselves are data (``table``). The parser knows by name only ``--help``, ``--version``, ``--completion``,
@@ -36,10 +38,6 @@ LONGEST_WAIT: Final = 2_147_483
 """Seconds (24 days): the most that poll(2) takes, in milliseconds of 31 bits. Longer time-outs are cut to it."""
 
 
-_SURE: Final = 0.8  # similarity from which on a spelling is taken for a slip of the fingers
-_LIKELY: Final = 0.65  # the same, where the word makes no sense otherwise
-_SHORTEST_WORD: Final = 3  # letters of a word that is looked for in help texts
-_MOST_SUGGESTIONS: Final = 3
 _LONGEST_TITLE: Final = 16  # characters of an AE title (PS3.5 6.2)
 
 
@@ -95,10 +93,14 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
         raise ShowCompletion(str(_value(*winners["--completion"])))
     if "--list-ciphers" in winners or "--list-profiles" in winners:
         raise ShowTLS(ciphers="--list-ciphers" in winners)
+    if parameters and not (len(parameters) > 1 and _is_number(parameters[1])):
+        from movescu.cli.options import address  # loaded only where the port is missing
+
+        parameters, winners = address.split(parameters, winners)
     _check_word_after_query(words, parameters)
     if "site" in winners:
         parameters, winners = _with_site(parameters, winners)
-    _require_parameters(parameters)
+    _require_parameters(parameters, winners)
     return _settled(parameters, winners)
 
 
@@ -114,13 +116,21 @@ def _check_word_after_query(words: Iterable[str], parameters: Sequence[str]) -> 
     for (option, values), (following, word) in pairwise(_tokens(words)):
         if option is None or option.optional is None or values or following is not None:
             continue
-        if word[0] != parameters[0] or (len(parameters) > 1 and parameters[1].strip().isdecimal()):
+        if word[0] != parameters[0] or (len(parameters) > 1 and _is_number(parameters[1])):
             continue
         from difflib import get_close_matches  # slow to load, and needed only after a mistake
 
-        has_peer = len(parameters) > len(PARAMETERS) and parameters[2].strip().isdecimal()
-        if has_peer or get_close_matches(word[0].lower(), option.optional.choices or (), n=1, cutoff=_LIKELY):
+        from movescu.cli.options import address
+        from movescu.cli.options.suggestions import LIKELY
+
+        has_peer = len(parameters) > len(PARAMETERS) and _is_number(parameters[2])
+        has_peer = has_peer or (len(parameters) > 1 and address.parsed(parameters[1]) is not None)
+        if has_peer or get_close_matches(word[0].lower(), option.optional.choices or (), n=1, cutoff=LIKELY):
             _option_value(option, word[0], option.optional)
+
+
+def _is_number(word: str) -> bool:
+    return word.strip().isdecimal()
 
 
 def arguments_lines(program: str, arguments: Sequence[str]) -> list[str]:
@@ -158,7 +168,10 @@ def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ..
         if not _is_option(word):
             yield None, (word,)
             continue
-        option = NAMES.get(word) or _unknown(word)
+        option = NAMES.get(word)
+        if option is None:
+            yield _joined(word)
+            continue
         if option.optional is not None:
             following = next(remaining, None)
             level = () if following is None or _choice(following, option.optional)[1] else (following,)
@@ -173,39 +186,19 @@ def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ..
         yield option, values
 
 
-def _unknown(word: str) -> Option:
-    """Raise ``CommandLineError``, suggesting a name of nearly this spelling, or else one of this meaning."""
-    from difflib import get_close_matches  # slow to load, and needed only after a mistake
+def _joined(word: str) -> tuple[Option, tuple[str, ...]]:
+    """Return the option and the value of ``--name=value``. Raises ``CommandLineError`` for anything else."""
+    name, equals, value = word.partition("=")
+    option = NAMES.get(name)
+    if not equals or option is None:
+        from movescu.cli.options.suggestions import hint_for  # slow to load, and needed only after a mistake
 
-    name, equals, _ = word.partition("=")
-    if equals and name in NAMES and NAMES[name].takes:
-        hint = f"Pass the value as the next argument, after {name}."
-    else:
-        near = (
-            get_close_matches(word, NAMES, n=1, cutoff=_SURE) or _related(name) or get_close_matches(word, NAMES, n=1)
-        )
-        hint = f"Did you mean {_either(near)}?" if near else ""
-    raise CommandLineError(f"Unknown option {word}", hint=hint)
-
-
-def _related(name: str) -> list[str]:
-    """Return the options, three at most, whose names and help texts best match the words of an unknown name."""
-    wanted = {part for part in name.strip("+-").lower().split("-") if len(part) >= _SHORTEST_WORD}
-    ranks: dict[str, int] = {}
-    for option in OPTIONS:
-        named, told = (_words(text) for text in (option.long, option.help))
-        if not option.refusal:
-            ranks[option.long] = sum(2 * _has(named, part) + _has(told, part) for part in wanted)
-    best = max(ranks.values())
-    return [long for long, rank in ranks.items() if rank == best > 0][:_MOST_SUGGESTIONS]
-
-
-def _words(text: str) -> list[str]:
-    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
-
-
-def _has(words: Iterable[str], part: str) -> bool:
-    return any(word.startswith(part) for word in words)
+        raise CommandLineError(f"Unknown option {word}", hint=hint_for(word))
+    values = (*option.takes, *(() if option.optional is None else (option.optional,)))
+    if not name.startswith("--") or len(values) != 1:
+        hint = f"Pass the value as the next argument, after {name}." if values else f"{name} takes no value."
+        raise CommandLineError(f"Unknown option {word}", hint=hint)
+    return option, (value,)
 
 
 def _usage(option: Option) -> str:
@@ -244,11 +237,17 @@ def _with_site(parameters: list[str], winners: Winners) -> tuple[list[str], Winn
 # Checks and values
 
 
-def _require_parameters(parameters: Sequence[str]) -> None:
+def _require_parameters(parameters: Sequence[str], winners: Winners) -> None:
+    slip = next((o for o, _ in winners.values() if o.long in ("--padding-off", "--patient")), None)
+    if slip is not None and len(parameters) > 1 and _is_number(parameters[0]) and not _is_number(parameters[1]):
+        raise CommandLineError(
+            f"Invalid parameter value {parameters[1]}",
+            hint=f"The port to receive on is +P {parameters[0]} (--port); {slip.short} is {slip.long}.",
+        )
     for parameter in PARAMETERS[len(parameters) :]:
         raise CommandLineError(
             f"Missing parameter {parameter.name}",
-            hint="The command needs host and port of the archive, or --site. See --help.",
+            hint="The command needs the archive's address, as host and port or TITLE@host:port, or --site. See --help.",
         )
 
 

@@ -11,6 +11,7 @@ from movescu.cli.logging.level import shows_progress
 from movescu.dictionary.uids import OTHER_TRANSFER_SYNTAXES
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
+from movescu.query.levels import LEVEL, MODELS
 from movescu.retrieve.config import AE, Config, Receive, Request, RetrieveBy, Retry, Timeouts
 from movescu.ul.user_information import UserIdentity
 
@@ -95,7 +96,13 @@ def identifiers(settings: CommandSettings) -> list[Identifier]:
     options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
     model, level = settings.model, settings.compression_level
     files = settings.query_files or (None,)
-    return [make_identifier(settings.keys, file, model=model, compression_level=level, **options) for file in files]
+    made = [make_identifier(settings.keys, file, model=model, compression_level=level, **options) for file in files]
+    if resolved and not all(one.text(LEVEL) in MODELS[model] for one in made):
+        from movescu.query.inferred_level import with_level  # late: most keys state their level
+
+        missing = settings.query is None  # the level of a query is its own
+        return [with_level(one, model, missing=missing) for one in made]
+    return made
 
 
 def check_scopes(wanted: Iterable[Identifier], config: Config) -> None:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 PARAMETERS: Final = (
-    Parameter("peer", "host name or address of the archive", Value("peer", "host")),
+    Parameter(
+        "peer", "host name or address of the archive; or TITLE@host:port, and no port after it", Value("peer", "host")
+    ),
     Parameter("port", "TCP port of the archive", Value("port", "integer", 1, 65535)),
 )
 QUERY_FILES: Final = Parameter(
