@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, None]:
     """Note failed tests by the names that ``--last-failed`` looks for, without the group that pytest-xdist appends."""
     yield
-    cache = session.config.cache
+    cache = getattr(session.config, "cache", None)  # None with -p no:cacheprovider
     if cache is not None and not hasattr(session.config, "workerinput"):
         failed: dict[str, bool] = cache.get("cache/lastfailed", {})
         cache.set("cache/lastfailed", {re.sub(r"@[\w-]+$", "", name): True for name in failed})
