@@ -8,13 +8,16 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu.errors import MovescuError
 from movescu.testing.archive import Archive
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _ENDING_SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
+_LOOK: Final = 0.5
+"""Seconds between two looks for a signal where none can be awaited (Windows)."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,8 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(
         level=logging.INFO if settings.verbose else logging.WARNING, format="%(levelname).1s: %(message)s"
     )
-    # Blocked before any thread starts, so that signals wait for sigwait() and interrupt no thread.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    wait = _prepare_end()
     archive = Archive(
         settings.folder,
         dict(settings.destination),
@@ -41,9 +43,25 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     sys.stdout.write(f"{archive.ae_title} with {len(archive)} objects listens on {archive.host} port {archive.port}\n")
     sys.stdout.flush()
-    signal.sigwait(_ENDING_SIGNALS)
+    wait()
     archive.close()
     return 0
+
+
+def _prepare_end() -> Callable[[], object]:
+    """Return a function that returns after a signal. Call this before any thread starts."""
+    if hasattr(signal, "sigwait"):  # blocked, so that signals wait for sigwait() and interrupt no thread
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+        return lambda: signal.sigwait(_ENDING_SIGNALS)
+    arrived: list[int] = []
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, lambda number, _: arrived.append(number))
+
+    def look() -> None:
+        while not arrived:
+            clock.sleep(_LOOK)
+
+    return look
 
 
 def _parser() -> argparse.ArgumentParser:
