@@ -8,24 +8,20 @@ import re
 import shutil
 import subprocess
 import sys
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZipFile
 
 import documents
 import peers
-import pydicom
-import pydicom.data
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGExtended12Bit
 
 from movescu.cli.docs.manual import EXIT_CODES, manual_page
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.options.command_line import ShowCompletion, ShowHelp, ShowTLS, ShowVersion, parse
 from movescu.cli.options.table import NAMES, OPTIONS
 from movescu.testing import Archive
+from movescu.testing.demo_objects import write_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,26 +41,28 @@ def page_name(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def dicom_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The objects that the examples retrieve: three CT of two studies, and a study that is compressed."""
+    """The objects that the examples retrieve, as ``python -m movescu.testing --demo`` serves them."""
     folder = tmp_path_factory.mktemp("archive")
-    for uid in ("1.2.3.1.1", "1.2.3.1.2", "1.2.4.1.1"):
-        save(folder, Dataset(), uid, CTImageStorage, ExplicitVRLittleEndian)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about values in the sample file that are none of ours
-        lossy = pydicom.dcmread(Path(pydicom.data.__file__).parent / "test_files" / "JPEG-lossy.dcm")
-        save(folder, lossy, "1.2.5.1.1", CTImageStorage, JPEGExtended12Bit)
+    write_objects(folder)
     return folder
 
 
-def save(folder: Path, dataset: Dataset, uid: str, sop_class: str, syntax: str) -> None:
-    parts = uid.split(".")
-    dataset.AccessionNumber, dataset.Modality = f"A100{parts[2]}", "CT"
-    dataset.PatientID = "PAT001" if parts[2] in "34" else "PAT002"
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = ".".join(parts[:3]), ".".join(parts[:4])
-    dataset.SOPInstanceUID, dataset.SOPClassUID = uid, sop_class
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
-    dataset.save_as(folder / uid, enforce_file_format=True)
+SHELLS = {
+    "sh": ["bash", "-euo", "pipefail", "-c"],
+    "bash": ["bash", "-euo", "pipefail", "-c"],
+    "zsh": ["zsh", "-fc"],
+    "fish": ["fish", "-Nc"],
+    "python": [sys.executable, "-W", "error", "-c"],
+}
+"""Language of a block -> what runs it."""
+SET_UP = {"zsh": "autoload -Uz compinit; compinit -u -D; "}
+
+
+class Ran(NamedTuple):
+    """What a block came to."""
+
+    code: int
+    output: str
 
 
 class Surroundings:
@@ -73,32 +71,64 @@ class Surroundings:
     def __init__(self, folder: Path, archive: Archive, own_port: int) -> None:
         self.folder = folder
         self._places = [
-            (r"\barchive\.example\.org port 1\b", f"{archive.host} port 1"),
-            (r"\barchive\.example\.org\b", archive.host),
-            (r"\b104\b", str(archive.port)),
+            (r"\b4242\b", str(archive.port)),
             (r"\b11112\b", str(own_port)),
         ]
+        self._background = [
+            (r"movescu\.testing --demo", "movescu.testing --demo --port 4242 --destination ME=127.0.0.1:11112"),
+            (r"\b4242\b", "0"),  # not that of the archive of the page
+        ]
+        self._started: list[subprocess.Popen[str]] = []
+        # Ours alone: beside it, pynetdicom has programs with the names of DCMTK's.
+        self._programs = folder / "bin"
+        self._programs.mkdir()
+        for name in ("movescu", "python", "python3"):
+            script = self._programs / name
+            script.write_text(f'#!/bin/sh\nexec {Path(sys.executable).parent / name} "$@"\n')
+            script.chmod(0o755)
 
     def adapted(self, text: str) -> str:
         for place, content in self._places:
             text = re.sub(place, content, text)
         return text
 
-    def run(self, block: documents.Block) -> subprocess.CompletedProcess[str]:
-        python = [sys.executable, "-W", "error", "-c"]
-        command = python if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.run(
-            [*command, self.adapted(block.text)],
-            check=False,
+    def run(self, block: documents.Block) -> Ran:
+        """Run a block to its end, or one of the background until it has put out a line."""
+        if block.mark == "background":
+            return Ran(0, self._start(block))
+        with self._process(block, self.adapted(block.text)) as process:
+            try:
+                output, _ = process.communicate(timeout=PATIENCE)
+            finally:
+                process.kill()
+        return Ran(process.returncode, output)
+
+    def _start(self, block: documents.Block) -> str:
+        text = block.text
+        for place, content in self._background:
+            text = re.sub(place, content, text)
+        process = self._process(block, f"exec {self.adapted(text)}")
+        self._started.append(process)
+        assert process.stdout
+        return "".join(process.stdout.readline() for _ in range(1 + ("--demo" in text)))
+
+    def _process(self, block: documents.Block, text: str) -> subprocess.Popen[str]:
+        path = f"{self._programs}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.Popen(
+            [*SHELLS[block.language], SET_UP.get(block.language, "") + text],
             cwd=self.folder,
             env={"PATH": path, "HOME": str(self.folder), "PYTHONWARNINGS": "error"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
         )
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        for process in self._started:
+            with process:
+                process.terminate()
 
 
 @pytest.fixture
@@ -114,15 +144,27 @@ def surroundings(tmp_path: Path, dicom_files: Path) -> Iterator[Surroundings]:
             sites.parent.mkdir(parents=True)
             sites.write_text(result.adapted(SITES))
             yield result
+            result.close()
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES, ids=page_name)
 def test_examples_of_a_page_do_what_it_says(page: Path, surroundings: Surroundings) -> None:
     for block, pieces in documents.runnable(page):
+        if block.needs and shutil.which(block.needs) is None:
+            continue
         ran = surroundings.run(block)
-        assert ran.returncode == block.code, f"{block.text}\n{ran.stdout}"
-        missing = [piece for piece in pieces if surroundings.adapted(piece) not in ran.stdout]
-        assert not missing, f"{block.text}\n{ran.stdout}"
+        assert ran.code == block.code, f"{block.text}\n{ran.output}"
+        missing = [piece for piece in pieces if surroundings.adapted(piece) not in ran.output]
+        assert not missing, f"{block.text}\n{ran.output}"
+
+
+@pytest.mark.parametrize("page", documents.PAGES, ids=page_name)
+def test_every_command_of_a_page_is_run_by_a_test(page: Path) -> None:
+    for block in documents.blocks(page):
+        if block.mark == "elsewhere":
+            assert not block.note.startswith("tests/") or (documents.ROOT / block.note).exists(), block.note
+        elif block.language not in ("text", "toml", "json", "csv", "ini", ""):
+            assert block.is_run, block.text
 
 
 def test_pages_that_teach_have_examples_that_run() -> None:
@@ -144,7 +186,7 @@ def test_every_command_line_of_a_page_is_one(page: Path, tmp_path: Path, monkeyp
             settings = parse(arguments)
         except (ShowHelp, ShowVersion, ShowCompletion, ShowTLS):
             continue
-        assert settings.peer.startswith("archive"), arguments
+        assert settings.peer.startswith(("archive", "localhost")), arguments
 
 
 @pytest.mark.parametrize("page", documents.PAGES, ids=page_name)

@@ -51,7 +51,7 @@ A study to a folder takes three lines:
 ```python
 from movescu import AE, Client
 
-with Client(AE("archive.example.org", 104, title="ARCHIVE"), ae_title="ME", listen=11112) as client:
+with Client(AE("localhost", 4242, title="ARCHIVE"), ae_title="ME", listen=11112) as client:
     result = client.retrieve({"StudyInstanceUID": "1.2.3"})
 ```
 

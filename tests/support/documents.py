@@ -1,8 +1,14 @@
 """The pages of the documentation, as what tests want of them: blocks of code, command lines, names of options, links.
 
-A ``sh`` block is run if the line above it is ``<!-- run -->``, or ``<!-- run: 69 -->`` if it is to end with that exit
-code. A ``text`` block below ``<!-- output -->`` has pieces of what the block before it puts out, one a line. Blocks of
-a page are run one after the other in one folder, and see an archive where the page has ``archive.example.org 104``.
+The comment above a block of commands says how it is run:
+
+- ``<!-- run -->``, or ``<!-- run: 69 -->`` if it is to end with that exit code; ``<!-- run: needs dcm2niix -->`` if
+  that program is installed. Python, and the start files of shells, are run without a mark.
+- ``<!-- background -->``: it goes on until the end of the page; the next block is run when it has put out a line.
+- ``<!-- elsewhere: tests/interop/test_tls.py -->``: that test does what the block says, or the words say why none can.
+
+A ``text`` block below ``<!-- output -->`` has pieces of what the block before it puts out, one a line. Blocks of a page
+are run one after the other in one folder, and see an archive where the page has ``localhost`` and port 4242.
 """
 
 from __future__ import annotations
@@ -16,28 +22,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+SELF_EVIDENT: Final = ("python", "bash", "zsh", "fish")
+"""Languages of blocks that are run without a mark."""
 PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
-_FENCE: Final = re.compile(r"^(?:<!-- *(\w+)(?:: *(\d+))? *-->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE: Final = re.compile(r"^(?:<!-- *(\w+)(?:: *([^>]*?))? *-->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)#\s]+)")
-_OF_OTHERS: Final = {"-nodes", "-aes256"}  # options of openssl
+_OF_OTHERS: Final = {"-nodes", "-aes256", "--demo"}  # options of openssl and movescu.testing
 _OPTION: Final = re.compile(r"[-+][A-Za-z-][\w=-]*")
 
 
 class Block(NamedTuple):
-    """A block of code; ``mark`` is what stands in the comment above it, ``code`` the exit code there, or 0."""
+    """A block of code; ``mark`` and ``note`` are what stands in the comment above it, before and after the colon."""
 
     mark: str
-    code: int
+    note: str
     language: str
     text: str
+
+    @property
+    def code(self) -> int:
+        """The exit code that it is to end with."""
+        return int(self.note) if self.note.isdecimal() else 0
+
+    @property
+    def needs(self) -> str:
+        """The program that it needs, empty if none but ours."""
+        return self.note.removeprefix("needs ") if self.note.startswith("needs ") else ""
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is run."""
+        return self.mark in ("run", "background") or self.language in SELF_EVIDENT
 
 
 def blocks(page: Path) -> Iterator[Block]:
     """The fenced blocks of a page."""
-    for mark, code, language, text in _FENCE.findall(page.read_text(encoding="utf-8")):
-        yield Block(mark, int(code or 0), language, text)
+    for block in _FENCE.findall(page.read_text(encoding="utf-8")):
+        yield Block(*block)
 
 
 def only(page: Path, language: str) -> str:
@@ -50,7 +73,7 @@ def runnable(page: Path) -> list[tuple[Block, list[str]]]:
     """The blocks of a page that are to be run, each with the pieces of its output."""
     result: list[tuple[Block, list[str]]] = []
     for block in blocks(page):
-        if block.mark == "run" or block.language == "python":
+        if block.is_run:
             result.append((block, []))
         elif block.mark == "output":
             result[-1][1].extend(block.text.splitlines())

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import corpus
 import peers
+import pydicom
 import pytest
 
 from movescu import testing
 from movescu.testing import demo
+from movescu.testing.demo_objects import write_objects
 
 COMMAND = [sys.executable, "-W", "error", "-m", "movescu.testing"]
 
@@ -55,6 +57,23 @@ def test_malformed_destination_is_refused(tmp_path: Path, destination: str) -> N
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert result.returncode == 2
     assert "is not AET=HOST:PORT" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["folder", "--demo"]])
+def test_program_serves_either_a_folder_or_the_demonstration(arguments: list[str]) -> None:
+    result = subprocess.run([*COMMAND, *arguments], check=False, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 2
+    assert "give either a FOLDER or --demo" in result.stderr
+
+
+def test_objects_of_the_demonstration_can_be_read_and_converted(tmp_path: Path) -> None:
+    write_objects(tmp_path)
+    files = sorted(tmp_path.iterdir())
+    corpus.check_readable(files)
+    assert {"1.2.3.1.1", "1.2.3.1.2", "1.2.4.1.1", "1.2.5.1.1", "1.2.6.1.12", "1.2.6.2.8"} < {f.name for f in files}
+    compressed = pydicom.dcmread(tmp_path / "1.2.5.1.1")
+    assert compressed.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
+    assert compressed.pixel_array.tobytes() == pydicom.dcmread(tmp_path / "1.2.4.1.1").PixelData
 
 
 def test_demonstration_works_twice(

@@ -32,9 +32,6 @@ _SLICE: Final = 0.25
 _DRAIN: Final = 1.0
 """Seconds in which output is still read after the end of the command."""
 _LINE: Final = 4096  # bytes of output that are logged as one line
-_HAS_GROUPS: Final = hasattr(os, "killpg")
-"""Whether processes form groups: on Windows the command alone is ended, and at once."""
-_KILL: Final[int] = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LAST: Final = 5  # lines of output that explain a failure
 
 
@@ -83,17 +80,14 @@ class HookProcess:
                 now = clock.now()
                 if not asked:
                     asked = now
-                    self._end(signal.SIGTERM)
+                    self._signal(signal.SIGTERM)
                 elif now - asked > _GRACE:
-                    self._end(_KILL)
+                    self._signal(signal.SIGKILL)
         if asked:
-            self._end(_KILL)  # what is left of its group
+            self._signal(signal.SIGKILL)  # what is left of its group
         self._reader.join(_DRAIN)
         return self._process.returncode
 
-    def _end(self, number: int) -> None:
+    def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if _HAS_GROUPS:
-                os.killpg(self._process.pid, number)
-            else:
-                self._process.kill()
+            os.killpg(self._process.pid, number)

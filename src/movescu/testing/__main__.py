@@ -1,67 +1,92 @@
-"""``python -m movescu.testing FOLDER``: the test archive as a program, until SIGINT or SIGTERM."""
+"""``python -m movescu.testing FOLDER``: the test archive as a program, until SIGINT or SIGTERM.
+
+With ``--demo`` instead of a folder, it serves the objects that the pages of the documentation name, under the address
+that they use, and knows the move destinations that they name.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
-from movescu._runtime import clock
 from movescu.errors import MovescuError
 from movescu.testing.archive import Archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _ENDING_SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
-_LOOK: Final = 0.5
-"""Seconds between two looks for a signal where none can be awaited (Windows)."""
+DEMO_PORT: Final = 4242
+DEMO_DESTINATION: Final = ("ME", ("127.0.0.1", 11112))
+THIRD_PARTY: Final = "WORKSTATION"
+"""AE title of the second archive of the demonstration."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the archive. Return the exit code: 0 after a signal has ended it, 1 if it could not start."""
-    settings = _parser().parse_args(arguments)
+    parser = _parser()
+    settings = parser.parse_args(arguments)
+    if settings.demo == (settings.folder is not None):
+        parser.error("give either a FOLDER or --demo")
     logging.basicConfig(
         level=logging.INFO if settings.verbose else logging.WARNING, format="%(levelname).1s: %(message)s"
     )
-    wait = _prepare_end()
-    archive = Archive(
-        settings.folder,
-        dict(settings.destination),
-        ae_title=settings.ae_title,
-        host=settings.address,
-        port=settings.port,
-        associations=settings.associations,
-        received_folder=settings.received_folder,
-    )
-    try:
-        archive.start()
-    except MovescuError as error:
-        sys.stderr.write(f"{error}\n{error.hint}\n")
-        return 1
-    sys.stdout.write(f"{archive.ae_title} with {len(archive)} objects listens on {archive.host} port {archive.port}\n")
-    sys.stdout.flush()
-    wait()
-    archive.close()
+    # Blocked before any thread starts, so that signals wait for sigwait() and interrupt no thread.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    with contextlib.ExitStack() as stack:
+        try:
+            archive = _demo(settings, stack) if settings.demo else _archive(settings, settings.folder)
+            stack.enter_context(archive)
+        except MovescuError as error:
+            sys.stderr.write(f"{error}\n{error.hint}\n")
+            return 1
+        place = f"{archive.host} port {archive.port}"
+        sys.stdout.write(f"{archive.ae_title} with {len(archive)} objects listens on {place}\n")
+        if settings.demo:
+            sys.stdout.write(_demo_text(archive))
+        sys.stdout.flush()
+        signal.sigwait(_ENDING_SIGNALS)
     return 0
 
 
-def _prepare_end() -> Callable[[], object]:
-    """Return a function that returns after a signal. Call this before any thread starts."""
-    if hasattr(signal, "sigwait"):  # blocked, so that signals wait for sigwait() and interrupt no thread
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
-        return lambda: signal.sigwait(_ENDING_SIGNALS)
-    arrived: list[int] = []
-    for number in _ENDING_SIGNALS:
-        signal.signal(number, lambda number, _: arrived.append(number))
+def _archive(settings: argparse.Namespace, folder: str) -> Archive:
+    return Archive(
+        folder,
+        dict(settings.destination),
+        ae_title=settings.ae_title,
+        host=settings.address,
+        port=settings.port or 0,
+        associations=settings.associations,
+        received_folder=settings.received_folder,
+    )
 
-    def look() -> None:
-        while not arrived:
-            clock.sleep(_LOOK)
 
-    return look
+def _demo(settings: argparse.Namespace, stack: contextlib.ExitStack) -> Archive:
+    """Return the archive of the demonstration; the second one, to which it can send objects, runs already."""
+    from movescu.testing.demo_objects import folder_of_objects  # imports pydicom
+
+    folder = stack.enter_context(folder_of_objects())
+    third_party = stack.enter_context(Archive(ae_title=THIRD_PARTY))
+    known = (DEMO_DESTINATION, (THIRD_PARTY, (third_party.host, third_party.port)))
+    settings.destination = [*known, *settings.destination]  # the last one of a title counts
+    settings.port = DEMO_PORT if settings.port is None else settings.port
+    return _archive(settings, folder)
+
+
+def _demo_text(archive: Archive) -> str:
+    own = archive.destinations[DEMO_DESTINATION[0]][1]
+    where = f"{archive.ae_title}@localhost:{archive.port}"
+    known = ", ".join(f"{title} at {host} port {port}" for title, (host, port) in archive.destinations.items())
+    return (
+        f"It knows {known}. Try in another terminal:\n"
+        f"    movescu --query --all -aet ME {where}\n"
+        f"    movescu -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3 -aet ME --port {own} {where}\n"
+        "Ctrl-C ends it.\n"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,8 +94,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m movescu.testing",
         description="A small DICOM archive for tests: C-ECHO, C-FIND, C-MOVE, C-GET, C-STORE. No access control.",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="folder of the DICOM files to serve, subfolders included")
-    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: the system chooses)")
+    parser.add_argument(
+        "folder", metavar="FOLDER", nargs="?", help="folder of the DICOM files to serve, subfolders included"
+    )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help=f"serve the objects that the documentation names, on port {DEMO_PORT}; the archive knows ME at 127.0.0.1 "
+        "port 11112",
+    )
+    parser.add_argument("--port", type=int, help="port to listen on (default: the system chooses)")
     parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--ae-title", default="ARCHIVE", help="AE title of the archive (default: %(default)s)")
     parser.add_argument(

@@ -89,7 +89,5 @@ function __movescu_complete
     end
 end
 
-for program in movescu movescu-py
-    complete -c $program -e
-    complete -c $program -f -a '(__movescu_complete)'
-end
+complete -c movescu -e
+complete -c movescu -f -a '(__movescu_complete)'

@@ -1,4 +1,4 @@
-#compdef movescu movescu-py
+#compdef movescu
 # Completion of movescu's command line for zsh, generated from its option table. To load it, add to ~/.zshrc, after
 # compinit:
 #     eval "$(movescu --completion zsh)"
@@ -42,5 +42,5 @@ _movescu() {
 if [[ $funcstack[1] == _movescu ]]; then
     _movescu "$@"
 else
-    compdef _movescu movescu movescu-py
+    compdef _movescu movescu
 fi
