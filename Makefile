@@ -51,6 +51,7 @@ pages: $(VENV)/.run
 	$(BIN)/python tools/make_options_page.py
 	$(BIN)/python tools/make_reliability_table.py
 	$(BIN)/python tools/make_matrix_table.py
+	$(BIN)/python tools/make_causes_table.py
 	$(BIN)/python tools/make_api_page.py
 
 demo: $(VENV)/.run
@@ -70,12 +71,10 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/run.py $(TARGETS) --seconds $(FUZZ_SECONDS)
 
-# Half an hour: change the modules that decide, one expression at a time, and see whether a test fails (pyproject.toml
-# names modules and tests). Prints the changes that no test noticed.
-mutants: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet 'mutmut>=3.8,<4'
-	$(BIN)/mutmut run
-	@$(BIN)/mutmut results
+# Half an hour: change the modules that decide, one expression at a time, and see whether a test fails. tools/mutants.py
+# names modules and tests; MODULES="retrieve/judgement query/matching" tries those alone. Prints what no test noticed.
+mutants: peers $(VENV)/.dev
+	nice $(BIN)/python tools/mutants.py $(MODULES)
 
 venv: $(VENV)/.dev
 

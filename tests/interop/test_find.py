@@ -308,6 +308,12 @@ def test_dry_run_shows_counts_and_needs_no_port(place: Place) -> None:
     assert not place.there
 
 
+def test_dry_run_of_nothing_says_so_and_prints_no_total(ours: Place) -> None:
+    outcome = ours.run("-S", "--dry-run", "-k", "QueryRetrieveLevel=STUDY", "-k", "AccessionNumber=NONE", code=63)
+    assert "nothing found" in outcome.log
+    assert outcome.output == ""
+
+
 def test_dry_run_shows_the_series_chosen(ours: Place) -> None:
     keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={ours.studies[0]}")
     outcome = ours.run("-S", "--dry-run", "--only", "Modality=CT", *keys)

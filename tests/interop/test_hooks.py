@@ -317,9 +317,10 @@ def test_study_without_a_list_is_not_proven_complete(place: Place) -> None:
 
     with scripted.archive(script) as archive:
         host, port = archive.address
-        arguments = place.study_arguments("--resume", "--on-study", place.command())[:-2]
+        commands = ("--on-study", place.command(), "--on-study", place.command("2"), "--on-series", place.command())
+        arguments = place.study_arguments("--resume", *commands)[:-2]
         outcome = movescu(*arguments, host, port, folder=place.received, code=63)
-    assert "--on-study not run: the archive does not offer C-FIND" in outcome.log
+    assert "E: --on-study and --on-series not run: the archive does not offer C-FIND" in outcome.log
     assert not place.calls()
 
 

@@ -15,13 +15,14 @@ from movescu.retrieve.judgement import Outcome, Reason, judge
 
 STATUSES = st.sampled_from((0x0000, 0xB000, 0xFE00, 0xA701, 0xA702, 0xA801, 0xA900, 0xC000, 0x0122, 0xB001, 0x1234))
 RANKS = list(Outcome)
+FLAGS = ("lost", "cancelled", "unlisted", "nothing_found", "unflushed")
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "statuses": st.lists(STATUSES, max_size=3).map(tuple),
     **{
         name: st.integers(0, 3)
         for name in ("failed", "remaining", "short", "not_stored", "broken_off", "cut_off", "missing", "unfound")
     },
-    **{name: st.booleans() for name in ("lost", "cancelled", "unlisted", "nothing_found", "unflushed")},
+    **{name: st.booleans() for name in FLAGS},
 }
 EVIDENCE = st.fixed_dictionaries(FIELDS).map(lambda fields: Evidence(**fields))
 
@@ -84,6 +85,23 @@ def _more(before: Any, more: Any) -> Any:  # the fields have several types
 def test_several_requests_together_are_as_good_as_the_worst_of_them(every: list[Evidence]) -> None:
     together = RANKS.index(judge(joined(every)).outcome)
     assert together >= max(RANKS.index(judge(one).outcome) for one in every) or any(one.cancelled for one in every)
+
+
+@given(st.lists(EVIDENCE, max_size=3))
+def test_evidence_of_several_requests_has_all_that_each_of_them_has(every: list[Evidence]) -> None:
+    together = joined(every)
+    nothing = [one.nothing_found for one in every]
+    found_some = 0 < sum(nothing) < len(every)  # what has nothing is a key that was not found, if others were
+    for name in FIELDS:
+        values = [getattr(one, name) for one in every]
+        if name == "statuses":
+            assert together.statuses == tuple(status for one in values for status in one)
+        elif name == "nothing_found":
+            assert together.nothing_found == (sum(nothing) == len(every) > 0)
+        elif name == "unfound":
+            assert together.unfound == sum(values) + (sum(nothing) if found_some else 0)
+        else:
+            assert getattr(together, name) == (any(values) if name in FLAGS else sum(values))
 
 
 @given(EVIDENCE)

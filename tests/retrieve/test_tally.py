@@ -5,14 +5,14 @@ import pytest
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.messages import CStoreRQ
-from movescu.dimse.status import SUCCESS
+from movescu.dimse.status import PENDING, SUCCESS
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
 from movescu.query.levels import UNIQUE_KEYS
 from movescu.retrieve.belonging import Belonging
 from movescu.retrieve.config import AE, Config
 from movescu.retrieve.storage_server import StorageServer
-from movescu.retrieve.tally import Round, Tally, delivered_of, evidence_of, failed_of, found_nothing
+from movescu.retrieve.tally import Round, Tally, counted_of, delivered_of, evidence_of, failed_of, found_nothing
 from movescu.services.move import MoveResponse
 from movescu.services.store import Received
 from movescu.storage.incoming_object import Incoming
@@ -125,6 +125,7 @@ def request(**keys: str) -> Identifier:
         ([request(STUDY="1.1"), request(PATIENT="7")], {"1.2", "1.2.1"}, True),
         ([request(PATIENT="7"), request(STUDY="1.1")], {"1.2", "1.2.1"}, True),
         ([request(STUDY="1.*")], {"1.2", "1.2.1"}, True),
+        ([request(STUDY="1.1\\ 1.2 ")], {"1.2", "1.2.1"}, True),
         ([request(STUDY="1.1")], set(), True),
         ([], {"1.1", "1.1.1"}, True),
     ],
@@ -138,9 +139,57 @@ def test_object_without_a_move_originator_counts_if_its_study_or_series_was_requ
     object_ = incoming("1.1.1.1")
     object_.place = frozenset(place)
     assert belonging.has(object_) == counts
+    assert belonging.has(object_, is_own=True) == counts
+    assert belonging.depends_on_place(object_) == any(
+        one.text(UNIQUE_KEYS["STUDY"]) not in ("", "1.*") for one in requests
+    )
     named = incoming("1.1.1.1", "US")
     named.place = object_.place
     assert belonging.has(named)
+
+
+def test_pattern_in_a_request_names_no_study() -> None:
+    for pattern in ("1.*", "1.?", "1.1\\1.*"):
+        belonging = Belonging()
+        belonging.add(request(STUDY=pattern))
+        assert not belonging.is_placed
+        assert not belonging.depends_on_place(incoming("1.1"))
+
+
+def test_requests_are_placed_if_each_of_them_names_studies_or_series() -> None:
+    belonging = Belonging()
+    assert not belonging.is_placed
+    belonging.add(request(STUDY="1.1"))
+    assert belonging.is_placed
+    belonging.add(request(PATIENT="7"))
+    assert not belonging.is_placed
+    assert belonging.depends_on_place(incoming("1.1"))
+    assert not belonging.depends_on_place(incoming("1.1", "US"))
+
+
+def test_object_of_another_request_of_ours_counts_over_our_own_association_only_by_its_place() -> None:
+    belonging = Belonging(frozenset(("US",)))
+    belonging.add(request(STUDY="1.1"))
+    stranger = incoming("1.1", "SOMEBODY")
+    stranger.place = frozenset(("1.1",))
+    assert not belonging.has(stranger)
+    assert belonging.has(stranger, is_own=True)
+    one = Round(belonging=belonging)
+    one.count(Received(stranger, 10, SUCCESS), is_own=True)
+    assert one.arrived == 1
+
+
+def test_place_decides_if_several_requests_run_and_the_sender_names_none_of_them() -> None:
+    one = Round()
+    assert not one.depends_on_place(incoming("1.1", "US"))
+    one.message_ids.add(1)
+    assert not one.depends_on_place(incoming("1.1", "US", 7)), "there is one request alone"
+    one.message_ids.add(2)
+    assert one.depends_on_place(incoming("1.1", "US", 7))
+    assert one.depends_on_place(incoming("1.1", "US"))
+    assert not one.depends_on_place(incoming("1.1", "US", 2))
+    one.belonging.add(request(STUDY="1.1"))
+    assert one.depends_on_place(incoming("1.1")), "it has no Move Originator"
 
 
 def test_round_notes_what_nobody_wanted_and_feeds_the_tally_of_all_attempts() -> None:
@@ -155,7 +204,8 @@ def test_round_notes_what_nobody_wanted_and_feeds_the_tally_of_all_attempts() ->
 
 def response(status: int = SUCCESS, *, completed: int | None = 0, **more: int) -> MoveResponse:
     made = MoveResponse(1, status, more.get("remaining"), completed, more.get("failed", 0), more.get("warning", 0))
-    fields = {name: more[name] for name in ("pending_completed", "pending_failed") if name in more}
+    names = ("pending_completed", "pending_failed", "pending_total")
+    fields = {name: more[name] for name in names if name in more}
     return replace(made, **fields)
 
 
@@ -174,6 +224,7 @@ def response(status: int = SUCCESS, *, completed: int | None = 0, **more: int) -
 def test_nothing_was_found_if_a_success_counts_nothing(said: MoveResponse, *, nothing: bool) -> None:
     assert found_nothing([said], Tally()) == nothing
     assert not found_nothing([said, response(0xC000)], Tally())
+    assert found_nothing([said, response()], Tally()) == nothing
 
 
 def test_something_was_found_if_an_object_arrived_or_broke_off() -> None:
@@ -190,6 +241,71 @@ def test_highest_counts_of_pending_responses_are_evidence() -> None:
     assert failed_of(response(failed=1, pending_failed=2)) == 2
     assert failed_of(replace(response(), failed_sop_instance_uids=("1", "2", "3"))) == 3
     assert failed_of(replace(response(), has_unread_list=True)) == 1
+    silent = replace(response(completed=None), failed=None, warning=None)
+    assert (delivered_of(silent), failed_of(silent), counted_of(silent)) == (0, 0, 0)
+    assert counted_of(response(completed=2, failed=1, warning=1, remaining=3)) == 7
+    assert counted_of(response(completed=2, pending_total=9)) == 9
+    assert counted_of(response(PENDING, completed=2, remaining=3)) == 2, "pending ones may count it wrongly"
+
+
+@pytest.mark.parametrize(
+    ("said", "arrived", "remaining"),
+    [
+        ([response(completed=2, remaining=1)], 2, 1),
+        ([response(completed=2, remaining=1), response(completed=1, remaining=2)], 3, 3),
+        ([response(completed=2, pending_total=5)], 2, 3),
+        ([response(completed=2, pending_total=5)], 4, 1),
+        ([response(completed=4, pending_total=5)], 2, 1),
+        ([response(completed=2, failed=1, pending_total=5)], 2, 2),
+        ([response(completed=2, remaining=1, pending_total=5)], 2, 3),
+        ([response(completed=2, pending_total=5)], 6, 0),
+        ([response(completed=7, pending_total=5)], 0, 0),
+        ([response(completed=3), response(completed=1, pending_total=4)], 3, 1),
+        ([response(completed=3), response(completed=1, pending_total=4)], 0, 3),
+        ([response(completed=None)], 0, 0),
+    ],
+)
+def test_what_only_pending_responses_count_remains_unless_its_objects_arrived(
+    said: list[MoveResponse], arrived: int, remaining: int
+) -> None:
+    one = Round()
+    one.responses += said
+    one.arrived = arrived
+    assert evidence_of(one, expected=0, cut_off=0, cancelled=False).remaining == remaining
+
+
+def test_evidence_has_what_did_not_arrive_or_was_not_stored_and_the_loss() -> None:
+    one = Round()
+    one.lost = True
+    one.count(stored("1.1"))
+    one.count(Received(incoming("1.2"), 10, 0xA700))
+    said = evidence_of(one, expected=5, cut_off=0, cancelled=True)
+    assert (said.short, said.not_stored, said.lost, said.cancelled) == (3, 1, True, False)
+    one.lost = False
+    assert not evidence_of(one, expected=5, cut_off=0, cancelled=True).lost
+    assert evidence_of(one, expected=1, cut_off=0, cancelled=False).short == 0
+
+
+def test_cancel_that_came_too_late_was_not_obeyed() -> None:
+    one = Round()
+    one.responses.append(response(remaining=2))
+    late = evidence_of(one, expected=0, cut_off=0, cancelled=True)
+    assert (late.cancelled, late.remaining) == (False, 2)
+    one.responses.append(response(0xFE00, remaining=1))
+    assert evidence_of(one, expected=0, cut_off=0, cancelled=True).cancelled
+
+
+def test_statement_that_was_never_finished_counts_too() -> None:
+    one = Round()
+    one.unfinished = response(PENDING, completed=2, failed=3, remaining=4)
+    assert evidence_of(one, expected=0, cut_off=0, cancelled=False).failed == 3
+
+
+def test_flood_of_unwanted_objects_does_not_fill_the_memory() -> None:
+    one = Round(wanted=set())
+    for number in range(1001):
+        one.count(stored(f"1.{number}"))
+    assert len(one.extra) == 1000
 
 
 @pytest.mark.parametrize("status", [0xFE00, 0xB000])

@@ -168,7 +168,7 @@ class Hooks:
         self.unproven += 1
         _log.error(
             "%s%s not run: the archive does not offer C-FIND, so nothing proves the objects complete",
-            *("" if row is None else f"entry {row}: ", " and ".join(command.option for command in self._commands)),
+            *("" if row is None else f"entry {row}: ", _options(self._commands)),
         )
 
     def _put(self, task: HookTask) -> None:
@@ -271,3 +271,9 @@ class Hooks:
     def _fail(self, task: HookTask, why: str) -> None:
         self.failed += 1
         _log.error("%s failed: %s", task.name, why)
+
+
+def _options(commands: Iterable[CommandTemplate]) -> str:
+    """Return the options of commands as text, each once: A and B."""
+    *others, last = dict.fromkeys(command.option for command in commands)
+    return f"{', '.join(others)} and {last}" if others else last

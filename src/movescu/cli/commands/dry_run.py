@@ -47,7 +47,7 @@ def run_dry(settings: CommandSettings, config: Config) -> int:
     for level in dict.fromkeys(match.level for match in matches):
         same = [match for match in matches if match.level == level]
         show(same, level, settings.format, further_tags(queries))
-    if settings.format == "table":
+    if settings.format == "table" and matches:
         total = sum(match.objects or 0 for match in matches)
         streams.output(f"{total} object{'' if total == 1 else 's'} in all\n")
     return code
