@@ -53,6 +53,41 @@ def test_honest_archive_is_believed_in_every_mode(mode: str, keys: tuple[str, ..
     assert state.attempts == 1
 
 
+def test_series_that_was_listed_once_stays_wanted_if_no_later_list_has_it() -> None:
+    """As with an archive of several nodes, one of which does not know the series yet."""
+    held = objects(2, 1)
+
+    def find(said: Answer) -> Answer:
+        series = said.keys.get(UNIQUE_KEYS["SERIES"], "")
+        if said.level == "IMAGE" and series == "1.2.3.2":
+            said.matches, said.status = [], 0xA700
+            archive.held = held[:2]
+        return said
+
+    def move(said: Delivery) -> Delivery:
+        if len(archive.requests) == 1:
+            del said.delivered[0]
+        return said
+
+    archive = liar.Archive(held, find, move)
+    state = archive.retrieve(Retry(verify=True, retries=2), *STUDY)
+    assert not is_complete(state)
+    assert state.unlisted.endswith("the archive does not list series 1.2.3.2 any more, of whose objects 0 are known")
+
+
+def test_series_that_left_the_archive_after_its_objects_arrived_is_complete() -> None:
+    held = objects(2, 1)
+
+    def move(said: Delivery) -> Delivery:
+        if len(archive.requests) == 1:
+            del said.delivered[0]  # of the first series
+            archive.held = held[:2]  # the second one leaves
+        return said
+
+    archive = liar.Archive(held, move=move)
+    assert is_complete(archive.retrieve(Retry(resume=True, retries=2), *STUDY))
+
+
 def lie_in_find(data: st.DataObject, answer: Answer) -> Answer:
     kind = data.draw(st.sampled_from(("", "", "", "omit", "status", "count", "foreign", "twice", "no uid")))
     if kind == "omit" and answer.matches:

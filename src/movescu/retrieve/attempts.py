@@ -254,9 +254,7 @@ class AttemptLoop:
         except PeerError as error:
             state.unlisted, state.error, state.last.lost = str(error), error, True
             return
-        if state.inventory is not None:  # what was listed once and is not listed now has not been explained away
-            for uid, place in state.inventory.objects.items():
-                inventory.objects.setdefault(uid, place)
+        inventory.keep(state.inventory)
         state.inventory = inventory
         state.needed = {uid for uid in inventory.objects if not (self._target is not None and self._target.whole(uid))}
         state.missing = state.needed - (state.tally.uids or set())

@@ -62,6 +62,8 @@ class ListSizes:
         """Highest number of objects stated, by UID of study or series."""
         self.cap = 0
         """Highest number of answers that the archive gave to a query before it broke off, 0 if unknown."""
+        self.places: dict[str, Place] = {}
+        """Studies and series that were listed, by UID."""
 
     def note(self, uid: str, number: int) -> None:
         """Record a number of objects."""
@@ -101,6 +103,8 @@ class Catalogue:
         """UIDs of studies and series without any object."""
         self.dropped = 0
         """Number of answers that contradict a key of the request."""
+        self.listed: set[str] = set()
+        """UIDs of the studies and series."""
 
     def objects(self) -> Iterator[tuple[str, Place]]:
         """Yield every object and its place."""
@@ -116,6 +120,7 @@ class Catalogue:
             yield from found
             if self._scope.level == "IMAGE":
                 continue
+            self._note_place(place)
             study, number = Place(place.patient, place.study, ""), len({uid for uid, _ in found})
             studies[study] = studies.get(study, 0) + number
             self._compare(place, place.series, number)
@@ -126,6 +131,13 @@ class Catalogue:
             for study, number in studies.items():
                 if study.study not in known:
                     self._compare(study, study.study, number)
+
+    def _note_place(self, place: Place) -> None:
+        study = place._replace(series="")
+        for uid, one in ((place.study, study), (place.series, place)):
+            if uid:
+                self.listed.add(uid)
+                self._sizes.places.setdefault(uid, one)
 
     def _parts(self, level: str, place: Place) -> list[Place]:
         """Return the entities of a level within one of the level above."""

@@ -42,6 +42,20 @@ class Inventory:
         """Number of answers that contradict a key of the request."""
         self.gaps: dict[Place, str] = {}
         """Studies and series whose objects the archive did not list, or not all of them, each with the reason."""
+        self.vanished: dict[str, tuple[Place, int]] = {}
+        """Studies and series of earlier lists that this one lacks, by UID: their places and numbers of objects."""
+
+    def keep(self, earlier: Inventory | None) -> None:
+        """Keep what an earlier list had: what was listed once and is not listed now has not been explained away."""
+        for uid, place in ({} if earlier is None else earlier.objects).items():
+            self.objects.setdefault(uid, place)
+        for uid, (place, counted) in self.vanished.items():
+            number = sum(uid in (one.study, one.series) for one in self.objects.values())
+            if number < max(counted, 1):
+                what = "series" if place.series else "study"
+                self.gaps[place] = (
+                    f"the archive does not list {what} {uid} any more, of whose objects {number} are known"
+                )
 
     def describe_gaps(self) -> str:
         """Return the reasons of the gaps, at most five of them."""
@@ -143,6 +157,8 @@ def take_inventory(
             inventory.gaps[place] = f"SOP instance {uid} is listed in two series"
         if len(inventory.objects) > MAXIMUM:
             raise InventoryError(f"the archive lists more than {MAXIMUM} objects for one request")
+    gone = ((uid, place) for uid, place in sizes.places.items() if uid not in catalogue.listed)
+    inventory.vanished = {uid: (place, sizes.counts.get(uid, 0)) for uid, place in gone}
     inventory.dropped, inventory.hollow = catalogue.dropped, tuple(catalogue.hollow)
     _log.info(
         "the archive lists %d object%s for the request",
