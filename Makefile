@@ -79,7 +79,7 @@ mutants: peers $(VENV)/.dev
 venv: $(VENV)/.dev
 
 clean:
-	rm -rf $(VENV) mutants build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) mutants build dist site demo-output screenshots .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # pip compiles what it copies; without this, each start takes three times as long where Python cannot write bytecode.
@@ -112,7 +112,7 @@ python3-venv:
 # The servers, clients and oracles of the tests. Each pair is a command and its package.
 peers:
 	@missing=; \
-	for pair in dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace openssl:openssl; do \
+	for pair in chromium:chromium dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace openssl:openssl; do \
 	    command -v "$${pair%:*}" >/dev/null || missing+=" $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian-packages PACKAGES="$${missing# }"

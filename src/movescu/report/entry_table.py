@@ -101,11 +101,14 @@ class EntryTable:
         used = sorted({entry.reason for entry in self._entries.values()} - {""})
         return {code: dict(zip(names, self._causes[code], strict=True)) for code in used}
 
-    def entries_json(self, errors: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-        """Yield the entries; numbers that are 0 and empty texts are left out. ``errors``: numbers of the details."""
+    def entries_json(self, errors: Mapping[str, int], *, full: bool = False) -> Iterator[dict[str, Any]]:
+        """Yield the entries; numbers that are 0 and empty texts are left out.
+
+        ``errors``: numbers of the details. ``full``: with size and seconds, too. Default: False.
+        """
         for number, entry in self._in_order:
             told: dict[str, Any] = {"row": number, "state": entry.state}
-            told |= {name: getattr(entry, name) for name in _BRIEF if getattr(entry, name)}
+            told |= {name: getattr(entry, name) for name in (_NUMBERS if full else _BRIEF) if getattr(entry, name)}
             if entry.reason:
                 told["reason"] = entry.reason
             if entry.status is not None:

@@ -125,7 +125,7 @@ class Summary:
 
     def texts(self) -> Iterator[str]:
         """Yield the report in pieces. The ``EndEvent`` of the run must have been added."""
-        for number, (name, value) in enumerate(self._report().items()):
+        for number, (name, value) in enumerate(self.values().items()):
             yield f"{',' if number else '{'}\n  {json.dumps(name)}: "
             if name in ("series", "missing_objects", "entries"):
                 yield from _lines(value)
@@ -133,7 +133,11 @@ class Summary:
                 yield json.dumps(value, indent=2).replace("\n", "\n  ")
         yield "\n}\n"
 
-    def _report(self) -> dict[str, Any]:
+    def values(self, table: EntryTable | None = None) -> dict[str, Any]:
+        """Return the report by name, with iterators of series, missing objects and entries.
+
+        The ``EndEvent`` of the run must have been added. ``table``: other entries, told in full. Default: None.
+        """
         end = self._end
         assert end is not None
         told = as_json(end)
@@ -152,16 +156,16 @@ class Summary:
             "associations": self._associations,
             "rejected_contexts": [rejected_json(context) for context in self._rejected],
             "errors": list(errors),
-            **(self._of_list(list(errors)) if self._table else {}),
+            **(self._of_list(list(errors), self._table) if self._table and table is None else {}),
+            **({} if table is None else self._of_list(list(errors), table, full=True)),
         }
 
-    def _of_list(self, errors: list[str]) -> dict[str, Any]:
-        table = self._table
+    def _of_list(self, errors: list[str], table: EntryTable, *, full: bool = False) -> dict[str, Any]:
         return {
             "counts": table.counts,
             "reasons": table.reasons_json(),
             "missing_objects": table.missing_json(),
-            "entries": table.entries_json({error: number for number, error in enumerate(errors)}),
+            "entries": table.entries_json({error: number for number, error in enumerate(errors)}, full=full),
         }
 
     def _archive(self) -> dict[str, Any]:

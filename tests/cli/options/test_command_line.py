@@ -108,6 +108,7 @@ def test_defaults_are_as_documented() -> None:
         progress=True,
         report=None,
         events=None,
+        html=None,
         verify=False,
         retries=0,
         resume=False,

@@ -47,6 +47,7 @@ MANUAL = """
 --total-timeout --user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
 --layout --report --events --failed --verify --retry --retry-pause --resume --list --jobs --slots --wait-for-archive
 --between --limit-rate --dry-run --on-study --on-series --on-jobs --manifest
+--html
 --query --format --count --resolve --only --exclude --max-studies --all --retrieve
 """
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from movescu._runtime.late_log import ERROR, logger_of
 from movescu.cli import streams
+from movescu.cli.commands.on_whole import on_whole_of
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
 from movescu.cli.last_resort import LastResort
 from movescu.cli.logging import level
@@ -79,7 +80,7 @@ def _set_up_log(settings: CommandSettings) -> None:
 
 
 def _run(settings: CommandSettings) -> int:
-    told = not (settings.report is None and settings.events is None and settings.failed is None)
+    told = any(path is not None for path in (settings.report, settings.events, settings.html, settings.failed))
     if settings.check or not (told or settings.manifest is not None):
         return _guarded(settings, None)[0]
     from movescu.cli.options.output_files import check_output_files  # late: few runs have files for programs
@@ -203,7 +204,7 @@ class _Command:
         progress = self._progress()
         seen.append(progress)
         follow_up = self._follow_up(wanted)
-        on_whole = None if follow_up is None else follow_up.on_whole
+        on_whole = on_whole_of(follow_up, self._accounts)
         storage = storage_of(settings)
         client = Client.configured(self._config, storage, seen, indexed=settings.resume, on_whole=on_whole)
         with Signals() as signals, client, follow_up or contextlib.nullcontext():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
+from movescu.cli.commands.on_whole import on_whole_of
 from movescu.cli.exit_codes import ExitCode, codes_of, first_of
 from movescu.cli.logging.level import has_display
 from movescu.cli.options.configuration import note_literals, observers, storage_of, value_of
@@ -56,7 +57,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         from movescu.cli.commands.follow_up import FollowUp  # late: needed with a command or a manifest alone
 
         follow_up = FollowUp(settings, config, (row.identifier for row in rows))
-    on_whole = None if follow_up is None else follow_up.on_whole
+    on_whole = on_whole_of(follow_up, accounts)
     client = Client.configured(
         config, storage, seen, closing=False, indexed=settings.resume, proved=True, on_whole=on_whole
     )

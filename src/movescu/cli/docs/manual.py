@@ -25,7 +25,7 @@ EXIT_CODES: Final = {
     "or a request ended because of `--cancel`.",
     ExitCode.USAGE: "The command line, a key, a query file or a dictionary is invalid. Nothing was sent.",
     ExitCode.INSUFFICIENT_PRIVILEGES: "The system denies the port of `--port`, as it does to most users below 1024.",
-    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report`, `--events`, "
+    ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE: "The output directory, or the file of `--report`, `--events`, `--html`, "
     "`--failed` or `--manifest`, is not writable.",
     ExitCode.OUTPUT_DIRECTORY_NOT_FOUND: "The output directory does not exist, or is not a directory.",
     ExitCode.CANNOT_LISTEN: "The port of `--port` is in use, or cannot be opened.",

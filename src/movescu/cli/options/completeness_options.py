@@ -25,6 +25,13 @@ ACCOUNTS: Final = (
         "write each event to this file, as a line of JSON; - is standard output",
         takes=_FILE,
     ),
+    Option(
+        "",
+        "--html",
+        "html",
+        "write the result to this file, as a page for a browser, which is complete in itself",
+        takes=_FILE,
+    ),
 )
 
 COMPLETENESS: Final = (

@@ -149,7 +149,7 @@ def observers(settings: CommandSettings) -> list[Observer]:
     """Return the observers of arriving objects: DCMTK's progress and the rate limit."""
     made: list[Observer] = []
     # Dots would spoil JSON on standard output.
-    if shows_progress() and "-" not in (settings.report, settings.events):
+    if shows_progress() and "-" not in (settings.report, settings.events, settings.html):
         from movescu.cli.output.dots import Dots  # late: needed for the dots alone
 
         made.append(Dots())

@@ -17,12 +17,14 @@ STANDARD_OUTPUT: Final = "-"
 
 def check_output_files(settings: CommandSettings) -> None:
     """Raise ``UsageError`` if an output would overwrite the list, a query file or another output."""
-    if settings.events == settings.report == STANDARD_OUTPUT:
-        raise UsageError("only one of --events and --report can go to standard output")
+    printed = [option for option, path in _printed(settings) if path == STANDARD_OUTPUT]
+    if len(printed) > 1:
+        raise UsageError(f"only one of {' and '.join(printed)} can go to standard output")
     inputs = [("--list", settings.list_file), *(("the query file", path) for path in settings.query_files)]
     outputs = [
         ("--events", settings.events),
         ("--report", settings.report),
+        ("--html", settings.html),
         ("--failed", settings.failed),
         ("--manifest", settings.manifest),
     ]
@@ -33,6 +35,10 @@ def check_output_files(settings: CommandSettings) -> None:
         other = seen.setdefault(_file(path), option)
         if other != option:
             raise UsageError(f"{other} and {option} name the same file: {path!r}", hint="name another one")
+
+
+def _printed(settings: CommandSettings) -> tuple[tuple[str, str | None], ...]:
+    return ("--events", settings.events), ("--report", settings.report), ("--html", settings.html)
 
 
 def _file(path: str) -> object:

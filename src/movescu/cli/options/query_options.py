@@ -21,7 +21,7 @@ QUERIES: Final = (
         "default that of the keys, at least study",
         "",
         optional=Value("[LEVEL]", "choice", choices=_LEVELS),
-        conflicts=(("--dry-run",), ("--check",), ("--report",), ("--events",)),
+        conflicts=(("--dry-run",), ("--check",), ("--report",), ("--events",), ("--html",)),
     ),
     Option(
         "",

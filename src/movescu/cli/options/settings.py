@@ -100,6 +100,7 @@ class CommandSettings(Record):
     progress: bool
     report: str | None
     events: str | None
+    html: str | None
     verify: bool
     retries: int
     resume: bool

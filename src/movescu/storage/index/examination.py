@@ -72,14 +72,20 @@ def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
 
 def place_in(fd: int) -> tuple[str, str]:
     """Return the study and series instance UIDs of the object in an open file, from its head; empty where unknown."""
+    values = head_in(fd, PLACE)
+    return values.get(STUDY, ""), values.get(SERIES, "")
+
+
+def head_in(fd: int, tags: frozenset[int]) -> dict[int, str]:
+    """Return values of the object in an open file by tag, from its head; nothing if it cannot be read."""
     with contextlib.suppress(DataSetError, OSError):
         start, syntaxes, _ = _begin(files.pread(fd, _META, 0), _WITHOUT_META)
         for syntax in syntaxes:
             with contextlib.suppress(DataSetError):
-                values = read_head(lambda position, size: files.pread(fd, size, start + position), syntax, PLACE)
+                values = read_head(lambda position, size: files.pread(fd, size, start + position), syntax, tags)
                 if values:
-                    return values.get(STUDY, ""), values.get(SERIES, "")
-    return "", ""
+                    return values
+    return {}
 
 
 def whole_instance(path: str, directory: int) -> str | None:
