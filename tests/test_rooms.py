@@ -166,7 +166,7 @@ WRAPPED = {
 
 BESIDE_THE_SEAMS = {
     "time threading queue": ("movescu.cli.", "movescu.report.", "movescu._runtime.late_log"),
-    "socket select selectors": ("movescu.cli.logging.", "movescu.testing.demo"),
+    "socket select selectors": ("movescu.cli.logging.", "movescu.testing.demo", "movescu.transport.poll_by_select"),
     "fcntl sqlite3 os shutil tempfile": (
         "movescu.cli.",
         "movescu._runtime.",
@@ -174,6 +174,7 @@ BESIDE_THE_SEAMS = {
         "movescu.dictionary.",
         "movescu.query.",
         "movescu.report.",
+        "movescu.storage.files_by_path",
         "movescu.testing.demo",
         "movescu.transport.",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import corpus
@@ -13,6 +14,8 @@ import pytest
 import scripted
 from command import movescu, without_privileges
 
+import movescu as movescu_package
+from movescu._runtime import version
 from movescu.dictionary.uids import STUDY_ROOT_MOVE, VERIFICATION
 from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN
 from movescu.testing import Archive, Faults
@@ -20,7 +23,6 @@ from movescu.testing import Archive, Faults
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     Launcher = Callable[[dict[str, peers.Address]], AbstractContextManager[peers.Peer]]
 
@@ -60,6 +62,8 @@ def check(folder: Path, *arguments: object, code: int = 0, prefix: list[str] | N
     pattern = r"^(ok|failed|skipped|unclear) +([^:]+): (.*)$(?:\n {9}- (.*))?"
     found = re.findall(pattern, outcome.output, re.MULTILINE)
     steps = {name: Said(result, text, advice) for result, name, text, advice in found}
+    program = steps.pop("program")
+    assert program.text == f"movescu {version.VERSION}, {Path(movescu_package.__file__).parent}"
     assert len(outcome.output.splitlines()) == len(found) + sum(bool(said.advice) for said in steps.values())
     assert [name for name in steps if name not in TRIAL] in (STEPS, ["TLS setup", *STEPS])
     assert not [path for path in folder.iterdir() if path.is_file()]

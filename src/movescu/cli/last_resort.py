@@ -2,7 +2,7 @@
 
 A handler of Python runs in the main thread, between two of its calls. If one of them stands still (a log into a pipe
 that nobody reads, a FIFO, a disk that hangs), so does everything behind it, the end included. The system's own handler
-writes each signal into a pipe (``signal.set_wakeup_fd``), and a thread that does nothing else reads it: it gives the
+writes each signal into a socket (``signal.set_wakeup_fd``), and a thread that does nothing else reads it: it gives the
 program ``_GRACE`` seconds to end in good order, and then ends it. Nothing is lost by that which was acknowledged; at
 worst, a temporary file and the end of a report.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 import threading
@@ -28,7 +27,16 @@ _GRACE: Final = 10.0
 """Seconds from the end that is wanted to that of the process; closing the port may take 5 of them."""
 _ANSWER: Final = 5.0
 """Seconds for the handler of the first interrupt, which asks the archive to cancel."""
-_ENDS_AT_ONCE: Final[dict[int, ExitCode]] = {signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.HUNG_UP}
+ENDS_AT_ONCE: Final[dict[int, ExitCode]] = {
+    int(getattr(signal, name)): code
+    for name, code in (
+        ("SIGTERM", ExitCode.TERMINATED),
+        ("SIGHUP", ExitCode.HUNG_UP),
+        ("SIGBREAK", ExitCode.TERMINATED),  # of Windows
+    )
+    if hasattr(signal, name)
+}
+"""Exit codes of the signals that end the process, of those that the system has."""
 
 
 class LastResort:
@@ -41,7 +49,8 @@ class LastResort:
         self._code = ExitCode.ASSOCIATION_LOST
         self._interrupts = 0
         self._before = -1
-        self._read = self._write = -1
+        self._read: network.socket
+        self._write: network.socket
         self._thread: threading.Thread | None = None
         self.is_begun = False
         """Whether a request may have been sent: before, ``total`` ends the process without further ado."""
@@ -50,8 +59,10 @@ class LastResort:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            self._read, self._write = network.socketpair()  # Windows cannot wait on a pipe
+            self._read.settimeout(0)
+            self._write.settimeout(0)
+            self._before = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
             self._thread = threading.Thread(target=self._watch, name="movescu-last-resort", daemon=True)
             self._thread.start()
             _current.append(self)
@@ -61,14 +72,14 @@ class LastResort:
         if self._thread is not None:
             _current.remove(self)
             signal.set_wakeup_fd(self._before)
-            os.write(self._write, b"\0")  # no signal: the end of the watch
+            self._write.send(b"\0")  # no signal: the end of the watch
             self._thread.join()
-            os.close(self._read)
-            os.close(self._write)
+            self._read.close()
+            self._write.close()
 
     def _watch(self) -> None:
         poll = network.poll()
-        poll.register(self._read, select.POLLIN)
+        poll.register(self._read, network.POLLIN)
         while True:
             seconds = self._judge(monotonic())
             poll.poll(None if seconds is None else seconds * 1000 + 1)
@@ -100,8 +111,8 @@ class LastResort:
                 self._asked = now + _ANSWER
             else:
                 self._end_by(now + _GRACE, ExitCode.INTERRUPTED)
-        elif number in _ENDS_AT_ONCE:
-            self._end_by(now + _GRACE, _ENDS_AT_ONCE[number])
+        elif number in ENDS_AT_ONCE:
+            self._end_by(now + _GRACE, ENDS_AT_ONCE[number])
 
     def _end_by(self, time: float, code: ExitCode) -> None:
         if self._end is None or time < self._end:
@@ -109,7 +120,7 @@ class LastResort:
 
     def _signals(self) -> bytes:
         with contextlib.suppress(BlockingIOError):
-            return os.read(self._read, 512)
+            return self._read.recv(512)
         return b""
 
 
@@ -131,8 +142,12 @@ def answer() -> None:
 def quieten() -> None:
     """Stop logging if standard error cannot take a line now: who wants to end does not wait for a reader."""
     poll = network.poll()
-    poll.register(2, select.POLLOUT)
-    if not poll.poll(0):
+    poll.register(2, network.POLLOUT)
+    try:
+        is_writable = bool(poll.poll(0))
+    except OSError:  # Windows waits on sockets alone
+        return
+    if not is_writable:
         if (logging := sys.modules.get("logging")) is not None:
             logging.disable(logging.CRITICAL)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -26,7 +26,7 @@ def _guard() -> None:
         _signal.signal(_signal.SIGINT, _interrupt)
 
 
-if sys.argv[:1] and sys.argv[0].endswith(("/movescu", "/movescu/__main__.py")):
+if sys.argv[:1] and sys.argv[0].endswith(("/movescu", "/movescu-py", "/movescu/__main__.py")):
     _guard()  # this process is the command: before anything else is loaded
 
 import gc  # noqa: E402 - as above

@@ -9,7 +9,6 @@ import threading
 
 from movescu._runtime.late_log import is_loading, logger_of
 from movescu.cli import last_resort, streams
-from movescu.cli.exit_codes import ExitCode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class Signals:
             last_resort.quieten()
             if not is_loading():
                 _log.critical("terminated by %s", signal.Signals(number).name)
-            sys.exit(_BY_SIGNAL[number])
+            sys.exit(last_resort.ENDS_AT_ONCE[number])
 
     def report(self, _: int, __: FrameType | None) -> None:
         """Print the status line to standard error."""
@@ -105,13 +104,14 @@ class Signals:
             return
 
 
-_HANDLERS: Final = (
-    (signal.SIGINT, Signals.interrupt),
-    (signal.SIGTERM, Signals.terminate),
-    (signal.SIGHUP, Signals.terminate),
-    (signal.SIGUSR1, Signals.report),
+_HANDLERS: Final = tuple(
+    (int(getattr(signal, name)), handler)
+    for name, handler in (
+        ("SIGINT", Signals.interrupt),
+        ("SIGTERM", Signals.terminate),
+        ("SIGHUP", Signals.terminate),
+        ("SIGBREAK", Signals.terminate),  # of Windows: Ctrl-Break, and the console window is closed
+        ("SIGUSR1", Signals.report),
+    )
+    if hasattr(signal, name)
 )
-_BY_SIGNAL: Final[dict[int, ExitCode]] = {
-    signal.SIGTERM: ExitCode.TERMINATED,
-    signal.SIGHUP: ExitCode.HUNG_UP,
-}

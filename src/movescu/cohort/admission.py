@@ -53,9 +53,11 @@ class RequestEnd(Enum):
     FAILED = auto()
     """The archive answered, and the request failed for a reason of its own."""
     REFUSED = auto()
-    """The archive has no slot for it: a status, a transient rejection, or silence while others were under way."""
+    """The archive has no slot for it, as a status or a transient rejection says."""
     AWAY = auto()
     """No association could be had, or it was lost before anything was answered."""
+    SILENT = auto()
+    """The association request was not answered: a refusal while others are under way, else an absence."""
     UNREACHED = auto()
     """The archive could not connect to our port: sub-operations failed and nothing connected."""
     HOPELESS = auto()
@@ -189,6 +191,9 @@ class Admission:
     def ended(self, number: int, ending: RequestEnd, now: float) -> Fate:
         """Record the end of a request, and return what becomes of its entry."""
         alone = self._alone.pop(number)
+        if ending is RequestEnd.SILENT:
+            # Who never answered has no slots, either.
+            return self._lose(now) if alone or not self._answered else self._refuse(now, alone=False)
         if ending is not RequestEnd.AWAY:
             self._unanswered = 0
         if ending in (RequestEnd.GOOD, RequestEnd.FAILED, RequestEnd.REFUSED, RequestEnd.UNREACHED):
@@ -207,6 +212,10 @@ class Admission:
             self._good += 1
             self._unreached, self._pause = 0, PAUSE
         return Fate.DONE
+
+    def withdrawn(self, number: int) -> None:
+        """Record that nothing will be known of the end of a request."""
+        del self._alone[number]
 
     def _refuse(self, now: float, *, alone: bool) -> Fate:
         self.refusals += 1

@@ -20,10 +20,9 @@ from movescu.retrieve.result import Result
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from movescu.errors import MovescuError
+    from movescu.cohort.job import JobVerdict
     from movescu.query.request_list import Row
     from movescu.retrieve.causes import Cause
-    from movescu.retrieve.handle import Retrieve
 
 
 def state_of(result: Result | None, *, cancelled: bool) -> EntryState:
@@ -42,24 +41,20 @@ def state_of(result: Result | None, *, cancelled: bool) -> EntryState:
     return EntryState.NOT_STARTED if cancelled and not requested else EntryState.FAILED
 
 
-def end_of(
-    row: Row, retrieve: Retrieve, result: Result | None, error: MovescuError | None, seconds: float
-) -> EntryEvent:
-    """Return the event of an entry that was retrieved."""
-    refusals = (state.error or state.refusal for state in retrieve.states)
-    error = error or next((one for one in refusals if one is not None), None)
-    state = state_of(result, cancelled=retrieve.cancelled)
+def end_of(row: Row, verdict: JobVerdict, result: Result | None, cause: Cause | None) -> EntryEvent:
+    """Return the event of an entry that was retrieved; ``result``, ``cause``: over all of its jobs."""
+    state = state_of(result, cancelled=verdict.cancelled)
     if result is None:
-        return entry_event(row, state, cause_of(None, error), detail="" if error is None else str(error), attempts=1)
-    listed = (state.inventory.objects.values() for state in retrieve.states if state.inventory is not None)
-    studies = tuple(sorted({place.study for places in listed for place in places}))
+        return entry_event(row, state, cause, detail=verdict.error, attempts=1)
     numbers = {
         name: getattr(result, name)
         for name in ("stored", "already_there", "missing", "failed", "size", "attempts", "verified")
     }
-    cause, detail, status = None, "", None
-    if not result.complete:
-        cause = INTERRUPTED if state is EntryState.NOT_STARTED else cause_of(result, error)
+    detail, status = "", None
+    if result.complete:
+        cause = None
+    else:
+        cause = INTERRUPTED if state is EntryState.NOT_STARTED else cause
         status = status_of(result)
         failures = (why for why in result.failures.values() if why)
         detail = next(
@@ -68,10 +63,10 @@ def end_of(
         )
     return entry_event(
         *(row, state, cause),
-        study_instance_uids=studies,
+        study_instance_uids=verdict.studies,
         status=status,
         detail=detail,
-        seconds=seconds,
+        seconds=verdict.seconds,
         missing_sop_instance_uids=result.missing_uids,
         **numbers,
     )

@@ -32,6 +32,9 @@ _SLICE: Final = 0.25
 _DRAIN: Final = 1.0
 """Seconds in which output is still read after the end of the command."""
 _LINE: Final = 4096  # bytes of output that are logged as one line
+_HAS_GROUPS: Final = hasattr(os, "killpg")
+"""Whether processes form groups: on Windows the command alone is ended, and at once."""
+_KILL: Final[int] = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LAST: Final = 5  # lines of output that explain a failure
 
 
@@ -80,14 +83,17 @@ class HookProcess:
                 now = clock.now()
                 if not asked:
                     asked = now
-                    self._signal(signal.SIGTERM)
+                    self._end(signal.SIGTERM)
                 elif now - asked > _GRACE:
-                    self._signal(signal.SIGKILL)
+                    self._end(_KILL)
         if asked:
-            self._signal(signal.SIGKILL)  # what is left of its group
+            self._end(_KILL)  # what is left of its group
         self._reader.join(_DRAIN)
         return self._process.returncode
 
-    def _signal(self, number: int) -> None:
+    def _end(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+            if _HAS_GROUPS:
+                os.killpg(self._process.pid, number)
+            else:
+                self._process.kill()

@@ -19,7 +19,7 @@ from movescu.cohort.hook_journal import FAILED, SUCCEEDED, HookKey, digest_of
 from movescu.cohort.hook_process import HookProcess
 from movescu.errors import StoreError, UsageError
 from movescu.query.request_list import Row
-from movescu.retrieve.parts import PROVES, is_complete, level_of_request, parts_of
+from movescu.retrieve.parts import PROVES, level_of_request, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from movescu.cohort.hook_journal import HookJournal
     from movescu.query.identifier import Identifier
     from movescu.query.selection import Selection
-    from movescu.retrieve.parts import Part
-    from movescu.retrieve.request_state import RequestState
+    from movescu.retrieve.parts import ListedRequest, Part
 
 _log: Final = logger_of("movescu.retrieve")
 
@@ -130,7 +129,7 @@ class Hooks:
 
     # -- during the retrieve -------------------------------------------------------------------------------------------
 
-    def enter(self, states: Iterable[RequestState], row: Row | None = None) -> None:
+    def enter(self, requests: Iterable[ListedRequest], row: Row | None = None) -> None:
         """Have the commands run for the studies and series that a retrieve proved complete, and flushed.
 
         ``row``: the list's entry, which may have been resolved to several requests. Default: None, no list. Wait while
@@ -138,30 +137,29 @@ class Hooks:
         """
         number = None if row is None else row.number
         entries: dict[str, dict[HookKey, HookTask]] = {}
-        for state in states:
-            if not is_complete(state):
+        for request in requests:
+            if not request.complete:
                 continue
-            if state.inventory is None:
+            if request.objects is None:
                 self._tell_unproven(number)
                 continue
             if row is None:
-                entry = Row(0, "", state.inventory.scope.identifier).key(self._archive)
+                entry = Row(0, "", request.identifier).key(self._archive)
             else:
                 entry = row.key(self._archive, self._selection)
-            entries.setdefault(entry, {}).update(self._tasks(state, number))
+            entries.setdefault(entry, {}).update(self._tasks(request, number))
         for entry, tasks in entries.items():
             keys = list(tasks)
             settled = [key for key in keys if key in self._known or (self._resume and self._journal.has_succeeded(key))]
             for key in self._journal.enter(entry, keys, settled):
                 self._put(tasks[key])
 
-    def _tasks(self, state: RequestState, row: int | None) -> dict[HookKey, HookTask]:
-        assert state.inventory is not None  # checked by enter()
+    def _tasks(self, request: ListedRequest, row: int | None) -> dict[HookKey, HookTask]:
         tasks = {}
         for command in self._commands:
-            for part in parts_of(state.inventory, command.level):
+            for part in parts_of(request, command.level):
                 key = HookKey(command.digest, part.uid, digest_of(part.sop_instance_uids))
-                tasks[key] = HookTask(command, key, part, state.inventory.scope.identifier, row)
+                tasks[key] = HookTask(command, key, part, request.identifier, row)
         return tasks
 
     def _tell_unproven(self, row: int | None) -> None:

@@ -9,48 +9,54 @@ from typing import TYPE_CHECKING
 from movescu._runtime.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from movescu.cohort.job import JobVerdict
     from movescu.events import EntryEvent
-    from movescu.retrieve.request_state import RequestState
+    from movescu.retrieve.causes import Cause
+    from movescu.retrieve.earlier_request import EarlierRequest
     from movescu.retrieve.result import Result
 
 
 @dataclass(slots=True)
 class Postponed:
-    """An entry over all of its requests.
+    """An entry over all of its jobs.
 
-    ``losses``: associations that it lost. ``result``, ``states``: of the last request that had an association.
-    ``stored``: objects of all of them. ``end``: how the last request ended; None before that.
+    ``refusals``: refusals that count against it. ``losses``: associations that it lost. ``result``, ``cause``,
+    ``listed``, ``earlier``: of the last job that had an association. ``stored``: objects of all of them. ``end``: how
+    the last job ended; None before that.
     """
 
+    refusals: int = 0
     losses: int = 0
     result: Result | None = None
-    states: Sequence[RequestState] = ()
+    cause: Cause | None = None
+    listed: bool = False
+    earlier: tuple[EarlierRequest, ...] = ()
     stored: int = 0
     end: EntryEvent | None = None
 
-    def continued(self, result: Result | None) -> Result | None:
-        """Return the result of another request, in view of those before."""
+    def continued(self, result: Result | None, cause: Cause | None) -> tuple[Result | None, Cause | None]:
+        """Return result and cause of another job, in view of those before."""
         if result is None or self.result is None or result.responses:
-            return result
+            return result, cause
         # Nothing was requested since. What the archive said stands, unless a list made afterwards accounts for it.
-        listed = any(state.inventory is not None for state in self.states)
-        return replace(result, responses=self.result.responses) if listed else self.result
+        if self.listed:
+            return replace(result, responses=self.result.responses), cause
+        return self.result, self.cause
 
-    def whole_end(self, end: EntryEvent, refusals: int) -> EntryEvent:
-        """Return the end of another request as that of the entry; ``refusals``: requests that the archive refused."""
+    def whole_end(self, end: EntryEvent) -> EntryEvent:
+        """Return the end of another job as that of the entry."""
         stored = min(self.stored, end.already_there)  # by this run, before a postponement
         return changed(
             end,
             stored=end.stored + stored,
             already_there=end.already_there - stored,
-            attempts=end.attempts + refusals,
+            attempts=end.attempts + self.refusals,
         )
 
-    def keep(self, result: Result | None, states: Sequence[RequestState], end: EntryEvent) -> None:
-        """Keep what a request brought, before another one."""
+    def keep(self, verdict: JobVerdict, result: Result | None, end: EntryEvent) -> None:
+        """Keep what a job brought, before another one; ``result``: in view of those before."""
         self.end = end
-        if result is not None:
-            self.result, self.states = result, states
-            self.stored += result.stored
+        if verdict.result is not None:
+            self.result, self.cause, self.listed = result, verdict.cause, verdict.listed
+            self.earlier = verdict.earlier
+            self.stored += verdict.result.stored

@@ -24,18 +24,15 @@ if TYPE_CHECKING:
     from movescu.retrieve.result import Result
 
 
-def end_of_error(error: PeerError, *, alone: bool) -> RequestEnd:
-    """Return how a request without an association ended; ``alone``: no other request was under way.
-
-    Some archives do not answer an association request for which they have no slot; then silence is a refusal.
-    """
+def end_of_error(error: PeerError) -> RequestEnd:
+    """Return how a request without an association ended."""
     if isinstance(error, AssociationRejectedError):
         return RequestEnd.REFUSED if error.result == TRANSIENT else RequestEnd.HOPELESS
     if isinstance(error, NoPresentationContextError | AccessDeniedError):
         return RequestEnd.HOPELESS
     if isinstance(error, ConnectError) and error.unknown_host:
         return RequestEnd.HOPELESS
-    return RequestEnd.REFUSED if isinstance(error, TimedOutError) and not alone else RequestEnd.AWAY
+    return RequestEnd.SILENT if isinstance(error, TimedOutError) else RequestEnd.AWAY
 
 
 def end_of_result(result: Result, *, reached: bool) -> RequestEnd:

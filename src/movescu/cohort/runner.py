@@ -1,31 +1,30 @@
-"""The runner of a list: many requests, several at a time, over one port.
+"""The runner of a list: it drives the workers that carry out the requests (``workers``), and judges each entry.
 
-Each worker retrieves one entry after the other through a ``Client``, which keeps an association for it; ``admission``
-decides when the archive is sent the next one. A failed entry does not stop the others. If the archive goes away, the
-entries wait; if it cannot be reached at all, or cannot reach us, no more are started, and the remaining ones are
-returned. Entries that request the same objects are requested once, those that may overlap one after the other
-(``overlap``).
+All decisions are made here, in the thread of the caller: ``admission`` says when the archive is sent the next request,
+and what the end of one says about it; an entry that was refused is requested again; the journal and the commands learn
+of those that ended. A failed entry does not stop the others. If the archive goes away, the entries wait; if it cannot
+be reached at all, or cannot reach us, no more are started, and the remaining ones are returned. Entries that request
+the same objects are requested once, those that may overlap one after the other (``overlap``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections import deque
 from dataclasses import dataclass
 from dataclasses import replace as changed
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu._runtime.record import replace
 from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
 from movescu.cohort.entries import end_of, entry_event, retracted
+from movescu.cohort.gathered_objects import Gathered
+from movescu.cohort.job import EchoReport, Job, JobVerdict
 from movescu.cohort.journal import COMPLETE
 from movescu.cohort.overlap import chains, distinct
 from movescu.cohort.postponed import Postponed
-from movescu.cohort.request_end import end_of_error, end_of_result
-from movescu.errors import PeerError
+from movescu.cohort.worker_threads import WorkerThreads
 from movescu.events import EntryState
 from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNREACHED
 
@@ -33,12 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from movescu.cohort.hooks import Hooks
+    from movescu.cohort.job import LateReport
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
+    from movescu.cohort.workers import Workers
     from movescu.events import EntryEvent
     from movescu.query.request_list import Row
     from movescu.retrieve.client import Client
-    from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.retrieve")
@@ -49,6 +49,9 @@ _LOSSES: Final = 5
 """Highest number of associations that an entry may lose, lest one that crashes the archive be requested for ever."""
 _NAMED: Final = 5
 """Objects that a message names."""
+_SLICE: Final = 0.5
+"""Seconds. Longest wait for a report: signal handlers run between two, and windows open."""
+_SHORTEST: Final = 0.05
 _STOPPED: Final = {Stop.AWAY: STOPPED_ASKING, Stop.UNREACHED: UNREACHED, Stop.HOPELESS: HOPELESS}
 """Causes of entries that were not requested because the runner stopped."""
 
@@ -67,21 +70,31 @@ class RowResult:
     same_as: int | None = None
 
 
+class _Running(NamedTuple):
+    """A job that a worker has: the chain of its entry, and what is known of that."""
+
+    job: int
+    chain: list[Row]
+    earlier: Postponed
+    gathered: Gathered
+
+
 class Runner:
     """Retrieves the entries of a list.
 
-    ``jobs``: entries at a time. Default: 1. ``slots``: requests that the archive serves at once. Default: None, that is
-    learned. ``patience``: seconds that the archive may be away once it was there. Default: 12 h. ``until``: deadline,
-    on the monotonic clock. Default: None, no limit. ``journal``: records the result of each entry. ``resume``: skip
-    entries that the journal has as complete and whose objects are still whole. Default: False. ``window``: time of day
-    to start entries in. Default: any. ``on_row``: called with each result, in its worker's thread. ``hooks``: commands
-    to run for complete entries. Default: none.
+    ``workers``: carry out the jobs. Default: threads, over ``client``. ``jobs``: entries at a time. Default: 1.
+    ``slots``: requests that the archive serves at once. Default: None, that is learned. ``patience``: seconds that the
+    archive may be away once it was there. Default: 12 h. ``until``: deadline, on the monotonic clock. Default: None, no
+    limit. ``journal``: records the result of each entry. ``resume``: skip entries that the journal has as complete and
+    whose objects are still whole. Default: False. ``window``: time of day to start entries in. Default: any.
+    ``on_row``: called with each result. ``hooks``: commands to run for complete entries. Default: none.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
         self,
         client: Client,
         *,
+        workers: Workers | None = None,
         jobs: int = 1,
         slots: int | None = None,
         patience: float = PATIENCE,
@@ -93,8 +106,8 @@ class Runner:
         on_row: Callable[[RowResult], None] = lambda _: None,
     ) -> None:
         self._client = client
-        # With an inventory, each object is attributed to its entry.
-        self._config = replace(client.config, retry=replace(client.config.retry, resume=True))
+        self._config = client.config
+        self._workers: Workers = WorkerThreads(client, jobs) if workers is None else workers
         self._jobs = jobs
         self._slots, self._patience = slots, patience
         self._until = until
@@ -103,12 +116,12 @@ class Runner:
         self._window = window
         self._hooks = hooks
         self._on_row = on_row
-        self._changed = clock.Condition()
-        self._waiting: deque[tuple[list[Row], int]] = deque()
+        self._waiting: deque[list[Row]] = deque()
         self._repeated: dict[int, list[Row]] = {}
         self.admission = Admission(jobs)
         """Decides when the archive is sent the next request."""
-        self._current: dict[int, Retrieve] = {}
+        self._running: dict[int, _Running] = {}
+        """The jobs that workers have, by number."""
         self._postponed: dict[int, Postponed] = {}
         """Entries that were requested and are requested again, by number."""
         self._observer = client.observers(())
@@ -116,8 +129,6 @@ class Runner:
         self._ends: dict[int, tuple[Row, EntryEvent]] = {}
         """Ends of entries that may have to be corrected, by number."""
         self._started: set[int] = set()
-        self._telling = clock.Lock()
-        self._failure: BaseException | None = None
         self.cancelled = False
         """Whether ``cancel`` was called."""
         self.moving = False
@@ -152,40 +163,28 @@ class Runner:
             self._tell(entry_event(row, EntryState.COMPLETE_BEFORE))
         before = {row.number for row in done}
         wanted, self._repeated = distinct(row for row in rows if row.number not in before)
-        self._waiting.extend((chain, 0) for chain in chains(wanted, self._config.request.model))
+        self._waiting.extend(chains(wanted, self._config.request.model))
         self.moving = True
-        workers = [
-            clock.Thread(target=self._work, args=(number,), name=f"movescu-job-{number}", daemon=True)
-            for number in range(min(self._jobs, len(self._waiting)))
-        ]
         try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                while worker.is_alive():  # in slices, so that signal handlers can run
-                    worker.join(0.5)
+            self._drive()
         finally:
             self.moving = False
-        if self._failure is not None:
-            raise self._failure
-        self._client.server.close()  # what arrives later would be stored unseen
-        self._correct(done)
-        waiting = [row for chain, _ in self._waiting for row in chain]
+        self._correct(done, self._workers.close())
+        waiting = [row for chain in self._waiting for row in chain]
         waiting += [repeated for row in waiting for repeated in self._repeated.get(row.number, ())]
         return sorted(waiting, key=lambda row: row.number)
 
     def _tell(self, event: EntryEvent) -> None:
         """Notify the observers of a state; an entry has one end."""
-        with self._telling:
-            assert event.row is not None
-            if event.row not in self._open:
-                return
-            if event.state.is_end:
-                row = self._open.pop(event.row)
-                if event.state in (EntryState.COMPLETE, EntryState.COMPLETE_BEFORE) and event.same_as is None:
-                    self._ends[event.row] = row, event
-            if self._observer is not None:
-                self._observer.entry(event)
+        assert event.row is not None
+        if event.row not in self._open:
+            return
+        if event.state.is_end:
+            row = self._open.pop(event.row)
+            if event.state in (EntryState.COMPLETE, EntryState.COMPLETE_BEFORE) and event.same_as is None:
+                self._ends[event.row] = row, event
+        if self._observer is not None:
+            self._observer.entry(event)
 
     def _tell_end(self, end: EntryEvent) -> None:
         """Notify the observers of the end of an entry, and of its repetitions, which have no numbers of their own."""
@@ -198,25 +197,21 @@ class Runner:
 
     # -- after the last entry ------------------------------------------------------------------------------------------
 
-    def _correct(self, done: Iterable[Row]) -> None:
+    def _correct(self, done: Iterable[Row], found: LateReport) -> None:
         """Correct the ends of entries whose objects others have replaced since, and report what nobody requested.
 
         ``done``: entries that an earlier run has completed.
         """
-        target = self._client.target
-        if target is None:
-            return
-        late = target.late()
-        if self._journal is not None and target.superseded:
+        late = dict(found.late)
+        if self._journal is not None and found.superseded:
             for row in done:
-                lost = target.superseded.intersection(self._journal.objects_of(self._key(row)) or ())
+                lost = found.superseded.intersection(self._journal.objects_of(self._key(row)) or ())
                 if lost:
                     late[row.number] = dict.fromkeys(sorted(lost), "another object of this UID has replaced it")
         for number, reasons in late.items():
             if number in self._ends:
                 self._retract(*self._ends.pop(number), reasons)
-        unclaimed = [uid for uid in sorted(self._client.server.unclaimed) if not target.relied_on(uid)]
-        if unclaimed:
+        if unclaimed := found.unclaimed:
             named = ", ".join(unclaimed[:_NAMED])
             _log.warning(
                 "%d object%s arrived that no running entry had requested: SOP instance%s %s",
@@ -241,18 +236,21 @@ class Runner:
 
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
-        waiting = {chain[0].number for chain, _ in self._waiting}
+        if self._running:
+            self._workers.close(at_once=True)
+            lost = {self._running[job.number].chain[0].number: job for job in self._workers.lost()}
+        else:
+            lost = {}
         cause = _STOPPED[self.stop] if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in tuple(self._open.values()):
-            postponed = self._postponed.get(row.number)
-            if row.number in waiting and postponed is not None and postponed.end is not None:
+            postponed, job = self._postponed.get(row.number), lost.get(row.number)
+            if job is not None:
+                state = EntryState.PARTIAL if job.stored else EntryState.FAILED
+                self._tell_end(entry_event(row, state, INTERRUPTED, attempts=1, stored=job.stored, size=job.size))
+            elif postponed is not None and postponed.end is not None:
                 self._tell_end(postponed.end)
-            elif row.number in waiting or row.number not in self._started:
-                self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
             else:
-                tally = self._client.server.tally_of(row.number)
-                state = EntryState.PARTIAL if tally.stored else EntryState.FAILED
-                self._tell_end(entry_event(row, state, INTERRUPTED, attempts=1, stored=tally.stored, size=tally.size))
+                self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
 
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""
@@ -266,8 +264,7 @@ class Runner:
     def cancel(self) -> None:
         """Start no further entry and cancel the running ones. Safe from any thread and from a signal handler."""
         self.cancelled = True
-        for retrieve in tuple(self._current.values()):
-            retrieve.cancel()
+        self._workers.cancel()
 
     @property
     def own_address(self) -> tuple[str, int]:
@@ -287,51 +284,57 @@ class Runner:
             return None
         return max(admission.next_echo - now, 0.0), max(admission.deadline - now, 0.0)
 
-    # -- the workers ---------------------------------------------------------------------------------------------------
+    # -- the jobs ------------------------------------------------------------------------------------------------------
 
-    def _work(self, number: int) -> None:
-        try:
-            while (taken := self._next()) is not None:
-                self._row(number, *taken)
-        except BaseException as error:  # noqa: BLE001 - raised by run(), in the caller's thread
-            self._failure = self._failure or error
-            self.cancel()
+    def _drive(self) -> None:
+        """Start jobs and follow the reports on them, until nothing is left to start and none runs."""
+        while True:
+            seconds = self._start()
+            if seconds is None and not self._running:
+                return
+            report = self._workers.next(min(_SLICE if seconds is None else seconds, _SLICE))
+            if isinstance(report, JobVerdict):
+                self._end(self._running.pop(report.job), report)
+            elif isinstance(report, EchoReport):
+                self._echoed(answered=report.answered)
+            elif report is not None:
+                self._running[report.job].gathered.take(report)
+            for lost in self._workers.lost():
+                self._lose(self._running.pop(lost.number))
 
-    def _next(self) -> tuple[list[Row], int, int] | None:
-        """Wait for a chain whose first entry may be requested; return it, how often that was refused, and the request.
+    def _start(self) -> float | None:
+        """Start what may be started now; return how long to wait at most, None if no more is to be started."""
+        while self._waiting or self._running:
+            now = clock.now()
+            if self.cancelled or (self._until is not None and now >= self._until):
+                return None
+            advice = self.admission.advice(now)
+            if advice.stop is not None:
+                return None
+            self.opens_in = 0.0 if self._window is None else self._window.wait(clock.wall())
+            if self.opens_in or not self._waiting:
+                return _SLICE
+            if advice.echo:
+                self.admission.echo_started()
+                self._workers.echo()
+            elif advice.send and len(self._running) < self._workers.capacity:
+                self._start_one(self._waiting.popleft(), now)
+            else:
+                return max(advice.seconds, _SHORTEST)
+        return None
 
-        Return None if none is left, or no more are requested.
-        """
-        with self._changed:
-            while not self.cancelled and (self._waiting or self.admission.under_way):
-                now, late = clock.now(), self._until is not None and clock.now() >= self._until
-                advice = self.admission.advice(now)
-                if advice.stop is not None or late:
-                    return None
-                shut = 0.0 if self._window is None else self._window.wait(clock.wall())
-                self.opens_in = shut
-                if not shut and advice.send and self._waiting:
-                    return *self._waiting.popleft(), self.admission.started()
-                if not shut and advice.echo:
-                    self._echo()
-                    continue
-                self._changed.wait(min(max(advice.seconds, shut, 0.05), 0.5))
-            return None
+    def _start_one(self, chain: list[Row], now: float) -> None:
+        row, number = chain[0], self.admission.started()
+        earlier = self._postponed.pop(row.number, None) or Postponed()
+        left = None if self._until is None else self._until - now
+        self._running[number] = _Running(number, chain, earlier, Gathered())
+        self._started.add(row.number)
+        self._tell(entry_event(row, EntryState.RUNNING))
+        self._workers.start(Job(number, row.number, row.identifier, left, earlier.earlier))
 
-    def _echo(self) -> None:
-        """Find out whether an absent archive is back; the lock is held, and given back meanwhile."""
-        self.admission.echo_started()
-        self._changed.release()
-        answered = False
-        try:
-            with contextlib.suppress(PeerError):
-                self._client.echo()
-                answered = True
-        finally:
-            self._changed.acquire()
-            self.admission.echo_ended(clock.now(), answered=answered)
-            self._tell_presence(away=True)
-            self._changed.notify_all()
+    def _echoed(self, *, answered: bool) -> None:
+        self.admission.echo_ended(clock.now(), answered=answered)
+        self._tell_presence(away=True)
 
     def _tell_presence(self, *, away: bool) -> None:
         """Log that the archive has gone away or is back; ``away``: whether it was away before."""
@@ -340,93 +343,70 @@ class Runner:
         elif not away and self.admission.away_since is not None:
             _log.warning("the archive is away; it is asked again from time to time, for %g s", self._patience)
 
+    def _lose(self, running: _Running) -> None:
+        """Start a job again whose worker is gone."""
+        row = running.chain[0]
+        self.admission.withdrawn(running.job)
+        _log.warning("entry %d: its worker is gone; it is requested again", row.number)
+        self._postponed[row.number] = running.earlier
+        self._tell(entry_event(row, EntryState.POSTPONED))
+        self._waiting.append(running.chain)
+
     def _judge(self, request: int, end: RequestEnd, number: int) -> Fate:
         """Record the end of a request, and return what becomes of its entry; log what changed."""
-        with self._changed:
-            admission = self.admission
-            ceiling, away = admission.ceiling, admission.away_since
-            fate = admission.ended(request, end, clock.now())
-            self._changed.notify_all()
-            if end is RequestEnd.REFUSED and admission.ceiling < ceiling:
-                _log.warning(
-                    "entry %d: the archive lacks resources; continuing with %d request%s at a time",
-                    *(number, admission.ceiling, "" if admission.ceiling == 1 else "s"),
-                )
-            elif end is RequestEnd.REFUSED:
-                _log.warning("entry %d: the archive lacks resources; the request is repeated later", number)
-            self._tell_presence(away=away is not None)
-        if end is RequestEnd.REFUSED and fate is Fate.AGAIN:
-            # Each idle association may take one of the archive's slots.
-            with contextlib.suppress(PeerError):
-                self._client.release()
+        admission = self.admission
+        ceiling, away, refusals = admission.ceiling, admission.away_since, admission.refusals
+        fate = admission.ended(request, end, clock.now())
+        if admission.ceiling < ceiling:
+            _log.warning(
+                "entry %d: the archive lacks resources; continuing with %d request%s at a time",
+                *(number, admission.ceiling, "" if admission.ceiling == 1 else "s"),
+            )
+        elif admission.refusals > refusals:
+            _log.warning("entry %d: the archive lacks resources; the request is repeated later", number)
+        self._tell_presence(away=away is not None)
+        if admission.refusals > refusals and fate is Fate.AGAIN:
+            self._workers.give_way()
         return fate
 
-    def _row(self, number: int, chain: list[Row], times: int, request: int) -> None:
-        """Retrieve the first entry of a chain; ``times``: how often it was refused alone."""
-        row = chain[0]
-        earlier = self._postponed.pop(row.number, None) or Postponed()
-        retrieve = self._client.prepare(
-            (row.identifier,),
-            config=self._config,
-            row=row.number,
-            until=self._until,
-            earlier=earlier.states,
-        )
-        self._current[number] = retrieve
-        self._started.add(row.number)
-        self._tell(entry_event(row, EntryState.RUNNING))
-        begun = clock.now()
-        if self.cancelled:
-            retrieve.cancel()
-        result, error, end_of_request = None, None, RequestEnd.FAILED
-        try:
-            result = retrieve.run()
-            reached = self._client.service.gets or not self._client.port or self._client.server.was_reached
-            end_of_request = end_of_result(result, reached=reached)
+    def _end(self, running: _Running, verdict: JobVerdict) -> None:
+        """Judge the entry of a job that ended, and start it again or record its end."""
+        row, earlier, gathered = running.chain[0], running.earlier, running.gathered
+        if verdict.result is not None:
             self.admission.accepted()
-        except PeerError as peer_error:
-            error = peer_error
-            end_of_request = end_of_error(error, alone=self.admission.under_way == 1)
-        finally:
-            del self._current[number]
-            if self.cancelled:
-                end_of_request = RequestEnd.FAILED
-            fate = self._judge(request, end_of_request, row.number)
-        counted = fate is Fate.AGAIN_COUNTED
+        end_of_request = RequestEnd.FAILED if self.cancelled else verdict.end
+        fate = self._judge(verdict.job, end_of_request, row.number)
+        lost = end_of_request in (RequestEnd.AWAY, RequestEnd.SILENT) and fate is not Fate.AGAIN_COUNTED
         earlier.losses += end_of_request is RequestEnd.AWAY
-        told = earlier.continued(result)
-        end = earlier.whole_end(end_of(row, retrieve, told, error, clock.now() - begun), times)
-        if fate is not Fate.DONE and earlier.losses <= _LOSSES and (times < _TIMES or not counted):
-            earlier.keep(result, retrieve.states, end)
+        result, cause = earlier.continued(gathered.completed(verdict.result), verdict.cause)
+        end = earlier.whole_end(end_of(row, verdict, result, cause))
+        counted = fate is Fate.AGAIN_COUNTED
+        if fate is not Fate.DONE and earlier.losses <= _LOSSES and (earlier.refusals < _TIMES or not counted):
+            earlier.refusals += counted
+            earlier.keep(verdict, result, end)
             self._postponed[row.number] = earlier
-            self._client.keep(uid for state in retrieve.states for uid in state.here)
+            self._workers.keep(gathered.here)
             self._tell(entry_event(row, EntryState.POSTPONED))
             # One that lost its association is requested after the others: it may be at fault.
-            self._put_back(chain, times + counted, first=end_of_request is not RequestEnd.AWAY)
+            (self._waiting.append if lost else self._waiting.appendleft)(running.chain)
             return
-        for hint in dict.fromkeys(retrieve.hints):
+        for hint in verdict.hints:
             if hint != end.advice:
                 _log.warning("entry %d: %s", row.number, hint)
         self._tell_end(end)
-        self._note(row, retrieve, told, error)
-        if len(chain) > 1:
-            self._client.keep(uid for state in retrieve.states for uid in state.here)
-            self._put_back(chain[1:], 0, first=True)
+        self._note(row, gathered, result, verdict)
+        if len(running.chain) > 1:
+            self._workers.keep(gathered.here)
+            self._waiting.appendleft(running.chain[1:])
 
-    def _put_back(self, chain: list[Row], times: int, *, first: bool) -> None:
-        with self._changed:
-            (self._waiting.appendleft if first else self._waiting.append)((chain, times))
-            self._changed.notify_all()
-
-    def _note(self, row: Row, retrieve: Retrieve, result: Result | None, error: PeerError | None) -> None:
+    def _note(self, row: Row, gathered: Gathered, result: Result | None, verdict: JobVerdict) -> None:
         """Record the result of an entry."""
         outcome = "failed" if result is None else result.outcome
         if self._journal is not None:
-            here = {uid for state in retrieve.states for uid in state.here}
-            self._journal.note(self._key(row), outcome, here)
-        told = "" if error is None else str(error)
+            self._journal.note(self._key(row), outcome, gathered.here)
+        told = verdict.error if result is None else ""
         self._on_row(RowResult(row, outcome, result, told))
         for repeated in self._repeated.get(row.number, ()):
             self._on_row(RowResult(repeated, outcome, result, told, same_as=row.number))
         if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
-            self._hooks.enter(retrieve.states, row)  # may wait for other commands
+            self._hooks.enter(gathered.requests(), row)  # may wait for other commands

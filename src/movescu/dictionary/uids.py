@@ -148,7 +148,7 @@ def storage_classes() -> dict[str, StorageClass]:
 
 def _text(path: str) -> str:
     """Return the text of a file, in ASCII; a signal that ends the program meanwhile leaves no file object behind."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY)
     try:
         return os.read(fd, os.fstat(fd).st_size).decode("ascii")
     finally:

@@ -178,6 +178,8 @@ def _line(path: bytes, digest: bytes) -> bytes:
 
 
 def _flush_folder(folder: str) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
+        return
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

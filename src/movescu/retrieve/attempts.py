@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
+    from movescu.retrieve.earlier_request import EarlierRequest
     from movescu.retrieve.evidence import Evidence
     from movescu.retrieve.observer import Observer
     from movescu.retrieve.storage_server import StorageServer
@@ -67,7 +68,9 @@ class AttemptLoop:
     ``server``: receives the objects. ``target``: stores them. Default: the server's own. ``observer``: notified of
     responses and of new attempts. ``until``: deadline, on the monotonic clock. ``alone``: no other retrieve uses the
     server. ``row``: see ``events``. ``closing``: close the port at the end, so that no object arrives after the count
-    and the flush. ``complete``: called once nothing is left to request, before senders are awaited.
+    and the flush. ``complete``: called once nothing is left to request, before senders are awaited. ``split``: if more
+    objects than this are missing in a study, request nothing, for its series are to be requested one by one. Default:
+    0, never.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
@@ -83,8 +86,10 @@ class AttemptLoop:
         row: int | None = None,
         closing: bool = False,
         complete: Callable[[], None] = lambda: None,
+        split: int = 0,
     ) -> None:
         self._closing = closing
+        self._split = split
         self._on_complete = complete
         self._requested = 0
         self._config = config
@@ -109,8 +114,8 @@ class AttemptLoop:
         """Stop before the next attempt and end the pause. Safe from any thread and from a signal handler."""
         self._given_up.set()
 
-    def run(self, *identifiers: Identifier, earlier: RequestState | None = None) -> RequestState:
-        """Run the attempts and return the state of the requests; ``earlier``: of a retrieve that this one continues.
+    def run(self, *identifiers: Identifier, earlier: EarlierRequest | None = None) -> RequestState:
+        """Run the attempts and return the state of the requests; ``earlier``: see ``earlier_request``.
 
         With an inventory there is exactly one identifier. Raise ``UsageError`` if its keys name no object or cannot be
         listed, ``PeerError`` if no association can be opened.
@@ -124,7 +129,7 @@ class AttemptLoop:
             self._exact = scope.is_exact
         state = RequestState(remember=self._retry.lists)
         if earlier is not None:
-            state.continue_from(earlier)
+            earlier.continue_as(state, self._config.request.model)
         state.last = self._round(state)
         self._server.begin(state.last)
         try:
@@ -202,7 +207,9 @@ class AttemptLoop:
         if state.inventory is not None:
             one.wanted = None if state.inventory.gaps else state.inventory.objects
             one.satisfied = lambda: not state.unlisted and state.missing <= (state.tally.uids or set())
-        if state.error is None and (state.inventory is not None or self._exact):
+        if self._split and state.inventory is not None and not (state.unlisted or state.error):
+            state.is_split = state.inventory.is_divisible(state.missing, self._split)
+        if state.error is None and (state.inventory is not None or self._exact) and not state.is_split:
             self._ask(identifiers, state)
         if state.asked:
             state.note(self._settled(one, state), one, self._requested)
@@ -260,7 +267,12 @@ class AttemptLoop:
         state.missing = state.needed - (state.tally.uids or set())
         if self._observer is not None:
             self._observer.listed(len(inventory.objects), len(state.missing), self._row)
-        if inventory.gaps:
+        if len(inventory.objects) < state.listed_before:
+            state.unlisted = (
+                f"the archive listed {state.listed_before} objects before, and {len(inventory.objects)} now"
+            )
+            _log.warning("%sthe archive's list is incomplete: %s", self._which, state.unlisted)
+        elif inventory.gaps:
             state.unlisted = inventory.describe_gaps()
             _log.warning("%sthe archive's list is incomplete: %s", self._which, state.unlisted)
         else:
@@ -368,7 +380,12 @@ class AttemptLoop:
     def _reason(self, state: RequestState) -> str:
         """Return the reason for another attempt, empty if there is none or no hope."""
         late = self._until is not None and clock.now() >= self._until
-        if self._over or late or any(response.status in _NO_MORE for response in state.last.responses):
+        if (
+            self._over
+            or late
+            or state.is_split
+            or any(response.status in _NO_MORE for response in state.last.responses)
+        ):
             return ""
         if state.error is not None:
             return str(state.error)

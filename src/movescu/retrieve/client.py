@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from movescu.query.match import Match
     from movescu.query.python_keys import Keys
     from movescu.query.selection import Selection
+    from movescu.retrieve.earlier_request import EarlierRequest
     from movescu.retrieve.observer import Observer
-    from movescu.retrieve.request_state import RequestState
     from movescu.retrieve.result import Result
     from movescu.storage.options import StorageOptions
     from movescu.storage.sinks import Destination
@@ -343,10 +343,15 @@ class Client:
         target: Target | None = None,
         row: int | None = None,
         until: float | None = None,
-        earlier: Sequence[RequestState] = (),
+        earlier: Sequence[EarlierRequest] = (),
+        split: int = 0,
     ) -> Retrieve:
-        """Return a retrieve of identifiers, not started; ``earlier``: states of one that it continues."""
-        return Retrieve(self, identifiers, config or self.config, target or self._target, row, until, earlier)
+        """Return a retrieve of identifiers, not started.
+
+        ``earlier``: what is known of those that it continues. ``split``: see ``AttemptLoop``.
+        """
+        target = target or self._target
+        return Retrieve(self, identifiers, config or self.config, target, row, until, earlier=earlier, split=split)
 
     def association(
         self,

@@ -281,8 +281,8 @@ class _Way:
             except StoreError as error:
                 hint = error.hint or "free some space, or choose another directory with --output-directory"
                 raise DirectoryNotWritableError(str(error), hint=hint) from error
-            room = files.statvfs(path)
-        return StepResult.OK, f"{path!r} can be written to, {room.f_bavail * room.f_frsize / 1e9:.1f} GB are free", ""
+            room = files.free_space(path)
+        return StepResult.OK, f"{path!r} can be written to, {room / 1e9:.1f} GB are free", ""
 
     # -- the move destination ------------------------------------------------------------------------------------------
 

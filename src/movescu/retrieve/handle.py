@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
+    from movescu.retrieve.earlier_request import EarlierRequest
     from movescu.retrieve.observer import Observer
-    from movescu.retrieve.parts import Part
+    from movescu.retrieve.parts import ListedRequest, Part
     from movescu.retrieve.result import Result
     from movescu.retrieve.running import RunningRetrieves
     from movescu.retrieve.service_choice import ServiceChoice
@@ -74,7 +75,7 @@ class Retrieve:
     Iterate for its events as they happen; leaving the loop early cancels. ``result`` waits for the end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - of one caller, Client.prepare
         self,
         client: Keeper,
         identifiers: Sequence[Identifier],
@@ -82,7 +83,9 @@ class Retrieve:
         target: Target | None,
         row: int | None,
         until: float | None,
-        earlier: Sequence[RequestState] = (),
+        *,
+        earlier: Sequence[EarlierRequest] = (),
+        split: int = 0,
     ) -> None:
         self._client = client
         self._identifiers = identifiers
@@ -90,10 +93,8 @@ class Retrieve:
         self._target = target
         self._row = row
         self._until = until
-        self._earlier: dict[Identifier, RequestState] = {}
-        for state in earlier:
-            if state.inventory is not None and (state.inventory.objects or state.inventory.gaps):
-                self._earlier[state.inventory.scope.identifier] = state
+        self._split = split
+        self._earlier = {one.identifier: one for one in earlier}
         self._observers: list[Observer] = []
         self._happened: SimpleQueue[Event | None] | None = None
         self._failure: BaseException | None = None
@@ -222,12 +223,18 @@ class Retrieve:
 
         None without a list (``Retry.verify`` or ``resume``), or if the objects could not be flushed.
         """
-        from movescu.retrieve.parts import is_complete, parts_of  # late: needed by few
+        from movescu.retrieve.parts import parts_of  # late: needed by few
 
         self.result()  # raises the error of a retrieve that has failed
-        for state in self.states:
-            if state.inventory is not None and is_complete(state):
-                yield from parts_of(state.inventory, level)
+        for request in self.requests():
+            if request.complete:
+                yield from parts_of(request, level)
+
+    def requests(self) -> Iterator[ListedRequest]:
+        """Yield what the retrieve requested, after the end, with the archive's lists."""
+        from movescu.retrieve.parts import listed_requests  # late: needed by few
+
+        yield from listed_requests(self.states, self._identifiers[0])
 
     # -- the steps of a retrieve ---------------------------------------------------------------------------------------
 
@@ -320,6 +327,7 @@ class Retrieve:
                 row=self._row,
                 closing=self._client.closing and number == len(groups),
                 complete=lambda: self._leave(association),
+                split=self._split,
             )
             if self.cancelled:
                 loop.cancel()

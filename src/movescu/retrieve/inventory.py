@@ -111,6 +111,25 @@ class Inventory:
             elif open_uids:
                 yield from self._of_series(uids, wanted, batch)
 
+    def is_divisible(self, wanted: AbstractSet[str], most: int) -> bool:
+        """Return True if more than ``most`` objects are wanted of a study, in several series."""
+        if self.scope.level == "IMAGE" or self.scope.model == "PSONLY" or len(wanted) <= most:
+            return False
+        studies = _grouped(((place.study, uid) for uid, place in self.objects.items() if uid in wanted))
+        return any(
+            len(uids) > most and len({self.objects[uid].series for uid in uids}) > 1 for uids in studies.values()
+        )
+
+    def parts(self, wanted: AbstractSet[str], most: int) -> Iterator[Identifier]:
+        """Yield identifiers for some of the objects, by series in studies of which more than ``most`` are wanted."""
+        studies = _grouped(((place.study, uid) for uid, place in self.objects.items()))
+        for uids in studies.values():
+            wanted_ones = {uid for uid in uids if uid in wanted}
+            if len(wanted_ones) > most:
+                yield from self._of_series(uids, wanted, BATCH)
+            elif wanted_ones:
+                yield from self.requests(wanted_ones, gaps=False)
+
     @staticmethod
     def _within(gapped: AbstractSet[Place], place: Place) -> bool:
         return bool(gapped) and (place in gapped or place._replace(series="") in gapped)

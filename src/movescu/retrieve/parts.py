@@ -11,12 +11,11 @@ from movescu.query.levels import LEVEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Final
 
     from movescu.query.identifier import Identifier
     from movescu.retrieve.catalogue import Place
-    from movescu.retrieve.inventory import Inventory
     from movescu.retrieve.request_state import RequestState
 
 PROVES: Final = {"STUDY": ("PATIENT", "STUDY"), "SERIES": ("PATIENT", "STUDY", "SERIES")}
@@ -50,19 +49,37 @@ def is_complete(state: RequestState) -> bool:
     return not judge(state.evidence).reasons
 
 
-def parts_of(inventory: Inventory, level: str) -> Iterator[Part]:
-    """Yield the studies or series of an inventory, in the archive's order."""
+class ListedRequest(Record):
+    """A request that has ended. ``objects``: places by SOP instance UID, as listed; None without a list."""
+
+    identifier: Identifier
+    complete: bool
+    objects: Mapping[str, Place] | None
+
+
+def listed_requests(states: Iterable[RequestState], identifier: Identifier) -> Iterator[ListedRequest]:
+    """Yield the requests of a retrieve; ``identifier``: of those without a list."""
+    for state in states:
+        inventory = state.inventory
+        if inventory is None:
+            yield ListedRequest(identifier, is_complete(state), None)
+        else:
+            yield ListedRequest(inventory.scope.identifier, is_complete(state), inventory.objects)
+
+
+def parts_of(request: ListedRequest, level: str) -> Iterator[Part]:
+    """Yield the studies or series of a request, in the archive's order; none without a list."""
     from movescu.retrieve.catalogue import Place  # late: needed with an inventory alone
 
-    if inventory.scope.level not in PROVES[level]:
+    if request.objects is None or level_of_request(request.identifier) not in PROVES[level]:
         return
     groups: dict[Place, list[str]] = {}
-    for uid, place in inventory.objects.items():
+    for uid, place in request.objects.items():
         key = place if level == "SERIES" else Place(place.patient, place.study, "")
         groups.setdefault(key, []).append(uid)
     for place, uids in groups.items():
         counts: dict[str, int] = {}
         for uid in uids:
-            series = inventory.objects[uid].series
+            series = request.objects[uid].series
             counts[series] = counts.get(series, 0) + 1
         yield Part(level, place, tuple(uids), tuple(counts.items()))

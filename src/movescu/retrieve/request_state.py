@@ -55,6 +55,10 @@ class RequestState:
 
     unmet: str = ""
     """Which conditions (``Selection``) none of the series meets; else empty."""
+    is_split: bool = False
+    """Whether nothing was requested, since the request is to be split."""
+    listed_before: int = 0
+    """Number of objects in the list of an earlier retrieve of the request."""
     refusal: InventoryError | None = None
     """The error for which there is no inventory."""
 
@@ -137,19 +141,6 @@ class RequestState:
             listed = 0 if self.inventory is None else len(self.inventory.objects)
             self.last_statement = Statement(evidence, counted, requested, listed, named)
 
-    def continue_from(self, earlier: RequestState) -> None:
-        """Take over from an earlier retrieve of the request: its list, what was missing, and what stands against it."""
-        last = earlier.last_statement
-        self.inventory, self.sizes = earlier.inventory, earlier.sizes
-        self.needed, self.missing = set(earlier.missing), set(earlier.missing)
-        self.failed_uids |= earlier.failed_uids
-        self.statements += earlier.statements
-        if last is not None and not earlier.is_accounted_for:
-            self.statements.append(last)
-        self.tally.failures |= earlier.tally.failures
-        self.tally.failed += len(earlier.tally.failures)
-        self.tally.broken_off |= earlier.tally.broken_off
-
     def compare(self) -> None:
         """Find out which statements the inventory that was just taken accounts for."""
         assert self.inventory is not None
@@ -203,7 +194,7 @@ def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) 
         arrived=sum(one.arrived for one in states),
         evidence=evidence,
         failures={
-            **{uid: str(received.error or "") for uid, received in tally.failures.items()},
+            **{uid: refused.error for uid, refused in tally.failures.items()},
             **{uid: reason for one in states for uid, reason in islice(one.lost.items(), _REPORTED)},
         },
         rejected=rejected,

@@ -7,6 +7,7 @@ with the objects that arrive for them. ``evidence_of`` makes ``Evidence`` from a
 from __future__ import annotations
 
 from movescu._runtime import clock
+from movescu._runtime.record import Record
 from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS, StatusClass
 from movescu.retrieve.belonging import Belonging
 from movescu.retrieve.evidence import Evidence
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 _REPORTED: Final = 1000  # failed or broken-off objects that are kept by name
 
 
+class NotStored(Record):
+    """Why an object that arrived was not stored: the status of our C-STORE response, and the error's words."""
+
+    status: int
+    error: str = ""
+
+
 class Tally:
     """Counts of the objects that arrived; safe in the threads of the storage associations.
 
@@ -37,7 +45,7 @@ class Tally:
         self.failed = 0
         self.size = 0
         """Bytes of the data sets that were stored."""
-        self.failures: dict[str, Received] = {}
+        self.failures: dict[str, NotStored] = {}
         """Objects that were not stored, by SOP instance UID, unless stored later; the first 1000."""
         self.last: Received | None = None
         """The object that arrived last."""
@@ -64,7 +72,7 @@ class Tally:
             else:
                 self.failed += 1
                 if len(self.failures) < _REPORTED:
-                    self.failures[uid] = received
+                    self.failures[uid] = NotStored(received.status, str(received.error or ""))
             self.broken_off.discard(uid)
 
     def add(self, other: Tally) -> None:

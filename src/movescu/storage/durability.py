@@ -166,7 +166,7 @@ class Flusher:
 
     def _flush(self, name: str) -> None:
         try:
-            fd = files.openat(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._directory)
+            fd = files.openat(name, os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW, dir_fd=self._directory)
         except FileNotFoundError:
             return  # someone has removed the file meanwhile: nothing is left to flush
         try:

@@ -1,5 +1,8 @@
 """The seam of folders: every system call on an output directory and its files is made by this module's attributes.
 
+What a system lacks is replaced here, once: locks by an error (``leftovers`` does without), files relative to an open
+directory by paths (``files_by_path``), ``syncfs`` and ``renameat2`` by None.
+
 They are the functions of ``os``, which raise ``OSError``. A simulation replaces them (``tests/simulated``) by a disk of
 its own, which can fail and lose what was not flushed, so they are used as ``files.writev()``; see ``_runtime.clock``.
 """
@@ -8,39 +11,73 @@ from __future__ import annotations
 
 import os
 import sys
-from fcntl import flock
-from os import (
-    access,
-    close,
-    dup,
-    fstat,
-    fsync,
-    ftruncate,
-    link,
-    listdir,
-    lseek,
-    lstat,
-    mkdir,
-    pread,
-    pwrite,
-    replace,
-    scandir,
-    stat,
-    statvfs,
-    unlink,
-    write,
-    writev,
-)
-from os import open as openat
+from os import access, ftruncate, lseek, lstat, write
 from os.path import exists, isdir
 
 TYPE_CHECKING = False
+if TYPE_CHECKING or os.open in os.supports_dir_fd:
+    from os import (
+        O_CLOEXEC,
+        O_DIRECTORY,
+        O_NOFOLLOW,
+        O_NONBLOCK,
+        close,
+        dup,
+        fstat,
+        fsync,
+        link,
+        listdir,
+        mkdir,
+        pread,
+        pwrite,
+        replace,
+        scandir,
+        stat,
+        unlink,
+        writev,
+    )
+    from os import open as openat
+else:
+    from movescu.storage.files_by_path import (
+        O_CLOEXEC,
+        O_DIRECTORY,
+        O_NOFOLLOW,
+        O_NONBLOCK,
+        close,
+        dup,
+        fstat,
+        fsync,
+        link,
+        listdir,
+        mkdir,
+        openat,
+        pread,
+        pwrite,
+        replace,
+        scandir,
+        stat,
+        unlink,
+        writev,
+    )
+
+try:
+    from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+except ImportError:  # Windows
+    from movescu.storage.files_by_path import LOCK_EX, LOCK_NB, LOCK_SH, flock  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
     from typing import Final
 
 __all__ = [
+    "LOCK_EX",
+    "LOCK_NB",
+    "LOCK_SH",
+    "O_CLOEXEC",
+    "O_DIRECTORY",
+    "O_NOFOLLOW",
+    "O_NONBLOCK",
     "access",
     "boot_id",
     "close",
@@ -49,6 +86,7 @@ __all__ = [
     "find_rename_new",
     "find_syncfs",
     "flock",
+    "free_space",
     "fstat",
     "fsync",
     "ftruncate",
@@ -65,7 +103,6 @@ __all__ = [
     "replace",
     "scandir",
     "stat",
-    "statvfs",
     "unlink",
     "write",
     "writev",
@@ -82,8 +119,10 @@ def find_rename_new() -> Callable[[str, str, int, int], None] | None:
     """
     if not sys.platform.startswith("linux"):
         return None
-    import ctypes  # late: slow to load, and needed without hard links alone
-
+    try:
+        import ctypes  # late: slow to load, and needed without hard links alone
+    except ImportError:  # Python can be built without
+        return None
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if function is None:
         return None
@@ -100,8 +139,10 @@ def find_syncfs() -> Callable[[int], None] | None:
     """Return Linux's ``syncfs``, which Python's ``os`` lacks; None if there is none."""
     if not sys.platform.startswith("linux"):
         return None
-    import ctypes  # late: slow to load, and needed for many files alone
-
+    try:
+        import ctypes  # late: slow to load, and needed for many files alone
+    except ImportError:
+        return None
     function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if function is None:
         return None
@@ -112,6 +153,13 @@ def find_syncfs() -> Callable[[int], None] | None:
             raise OSError(number, os.strerror(number))
 
     return syncfs
+
+
+def free_space(path: str) -> int:
+    """Return the number of free bytes in the file system of a directory."""
+    import shutil  # late: needed by --check alone
+
+    return shutil.disk_usage(path).free
 
 
 def boot_id() -> str:

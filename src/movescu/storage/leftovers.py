@@ -23,7 +23,6 @@ users, whose locks cannot be opened for writing.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 
@@ -42,8 +41,8 @@ _NO_BOOT_ID: Final = "none"
 _HEX: Final = "0123456789abcdef"
 _PREFIX: Final = ".movescu-"
 _OURS: Final = r"\.movescu-(([0-9a-f]{8}|none)-[0-9]+-[0-9a-f]{8})(\.lock|-[0-9]+\.part)"
-_MAKE: Final = os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_MAKE: Final = os.O_RDONLY | os.O_CREAT | os.O_EXCL | files.O_CLOEXEC | files.O_NOFOLLOW
+_OPEN: Final = os.O_RDWR | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _UNTOUCHED: Final = 86400.0
 """Seconds without a write after which a temporary file without a reliable lock is left over."""
 _MOST_LOCKS: Final = 64  # of killed runs in one sweep, each with a descriptor; the next run takes more
@@ -83,7 +82,7 @@ class RunLock:
     def _hold(self) -> bool:
         self._fd = files.openat(_lock_name(self.mark), _MAKE, 0o666, dir_fd=self._directory)
         try:
-            files.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            files.flock(self._fd, files.LOCK_SH | files.LOCK_NB)
             if files.fstat(self._fd).st_nlink:
                 return True
         except BlockingIOError:
@@ -170,7 +169,7 @@ class Sweep:
         try:
             fd = files.openat(name, _OPEN, dir_fd=self._directory)
             stack.callback(files.close, fd)
-            files.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.flock(fd, files.LOCK_EX | files.LOCK_NB)
         except OSError:
             return False
         return True

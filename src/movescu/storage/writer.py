@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
-_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | files.O_CLOEXEC | files.O_NOFOLLOW
+_UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE | files.O_CLOEXEC
+_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _MODE: Final = 0o666  # less the umask, as with fopen()
 _LARGE_DIRECTORY: Final = 4 << 20  # bytes of a directory, with some 50,000 names
 _MOST_BUFFERS: Final = 512  # for one system call; the usual limit is 1024 (IOV_MAX)
@@ -50,7 +50,7 @@ class OutputDirectory:
         self.path = path
         check_directory(path)
         try:
-            fd = files.openat(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = files.openat(path, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
         except OSError as error:
             raise not_writable(path, error) from error
         self._flusher = Flusher(fd, durability, grouped=grouped)
@@ -114,7 +114,7 @@ class OutputDirectory:
     def rely(self, path: str, size: int) -> None:
         """Have ``flush`` flush the file of an earlier run, too. Raise ``StoreError`` if it cannot be read."""
         try:
-            fd = files.openat(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._top.fd)
+            fd = files.openat(path, os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW, dir_fd=self._top.fd)
         except OSError as error:
             raise _store_error(f"cannot read {path!r} in {self.path!r}", error) from error
         try:

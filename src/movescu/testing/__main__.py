@@ -13,13 +13,16 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu.errors import MovescuError
 from movescu.testing.archive import Archive
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _ENDING_SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
+_LOOK: Final = 0.5
+"""Seconds between two looks for a signal where none can be awaited (Windows)."""
 DEMO_PORT: Final = 4242
 DEMO_DESTINATION: Final = ("ME", ("127.0.0.1", 11112))
 THIRD_PARTY: Final = "WORKSTATION"
@@ -35,8 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(
         level=logging.INFO if settings.verbose else logging.WARNING, format="%(levelname).1s: %(message)s"
     )
-    # Blocked before any thread starts, so that signals wait for sigwait() and interrupt no thread.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    wait = _prepare_end()
     with contextlib.ExitStack() as stack:
         try:
             archive = _demo(settings, stack) if settings.demo else _archive(settings, settings.folder)
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         if settings.demo:
             sys.stdout.write(_demo_text(archive))
         sys.stdout.flush()
-        signal.sigwait(_ENDING_SIGNALS)
+        wait()
     return 0
 
 
@@ -87,6 +89,22 @@ def _demo_text(archive: Archive) -> str:
         f"    movescu -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3 -aet ME --port {own} {where}\n"
         "Ctrl-C ends it.\n"
     )
+
+
+def _prepare_end() -> Callable[[], object]:
+    """Return a function that returns after a signal. Call this before any thread starts."""
+    if hasattr(signal, "sigwait"):  # blocked, so that signals wait for sigwait() and interrupt no thread
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+        return lambda: signal.sigwait(_ENDING_SIGNALS)
+    arrived: list[int] = []
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, lambda number, _: arrived.append(number))
+
+    def look() -> None:
+        while not arrived:
+            clock.sleep(_LOOK)
+
+    return look
 
 
 def _parser() -> argparse.ArgumentParser:

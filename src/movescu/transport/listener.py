@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 from functools import partial
 
 from movescu._runtime import clock
@@ -154,8 +153,8 @@ class Listener:
         # A second descriptor wakes the loop: closing a socket does not wake a thread that waits on it.
         self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
         poll = network.poll()
-        poll.register(self._socket, select.POLLIN)
-        poll.register(self._wakened, select.POLLIN)
+        poll.register(self._socket, network.POLLIN)
+        poll.register(self._wakened, network.POLLIN)
         while True:
             try:
                 poll.poll()
@@ -302,6 +301,8 @@ class Listener:
 
 def _most_unassociated(associations: int) -> int:
     """Return the number of connections that leave descriptors for so many associations and their files."""
+    if not hasattr(os, "sysconf"):  # Windows has no such limit, but its select() takes 512 sockets
+        return MAXIMUM_UNASSOCIATED
     room = os.sysconf("SC_OPEN_MAX") - 2 * associations - _OTHER_DESCRIPTORS
     return min(max(room, _FEWEST_UNASSOCIATED), MAXIMUM_UNASSOCIATED)
 

@@ -11,7 +11,15 @@ import os
 import select
 from socket import getaddrinfo, getnameinfo, has_dualstack_ipv6, socket, socketpair
 
+TYPE_CHECKING = False
+if TYPE_CHECKING or hasattr(select, "poll"):
+    from select import POLLIN, POLLOUT, poll
+else:  # Windows
+    from movescu.transport.poll_by_select import POLLIN, POLLOUT, poll
+
 __all__ = [
+    "POLLIN",
+    "POLLOUT",
     "duplicate",
     "epoll",
     "getaddrinfo",
@@ -23,7 +31,6 @@ __all__ = [
     "socketpair",
 ]
 
-poll = select.poll
 shutdown = socket.shutdown
 """The method of a plain socket, for one of TLS, too, whose own is not thread-safe."""
 epoll = getattr(select, "epoll", None)

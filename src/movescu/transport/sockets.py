@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import select
 import socket
 import struct
 import sys
@@ -39,9 +38,13 @@ if TYPE_CHECKING:
     _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+_NOT_WAITING: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
+"""A receive without waiting; only where ``epoll`` is, so never 0 when it is used."""
 _TIMEVAL: Final = struct.Struct("@ll") if sys.platform == "linux" and struct.calcsize("l") == 8 else None
 """Seconds and microseconds of ``SO_RCVTIMEO``; None where Python's own timeouts are used: 32-bit systems have two
 layouts, by their age."""
+_OWN_PORT: Final = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+"""Listen on a port that connections of an earlier run still have; on Windows ``SO_REUSEADDR`` shares it with others."""
 _BACKLOG: Final = 128
 # A peer whose machine has vanished is noticed after two minutes; with the system's defaults, after two hours.
 _KEEP_ALIVE: Final = tuple(
@@ -127,7 +130,7 @@ class Transport:
         Not for TLS. Raise ``ConnectionLostError`` for a reset.
         """
         try:
-            size = self._socket.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+            size = self._socket.recv_into(buffer, 0, _NOT_WAITING)
         except BlockingIOError:
             return -1
         except OSError as error:
@@ -211,7 +214,7 @@ class Transport:
         with self._ending:  # a descriptor that is closed meanwhile may already belong to another connection
             if (descriptor := self._socket.fileno()) < 0:
                 return False
-            poll.register(descriptor, select.POLLIN)
+            poll.register(descriptor, network.POLLIN)
             return bool(poll.poll(0))
 
     def readable(self, seconds: float | None, wake: int = -1) -> bool:
@@ -224,9 +227,9 @@ class Transport:
         with contextlib.suppress(OSError):  # a lost connection is readable: the receive raises the error
             self._acknowledge()
         poll = network.poll()
-        poll.register(self._socket, select.POLLIN)
+        poll.register(self._socket, network.POLLIN)
         if wake >= 0:
-            poll.register(wake, select.POLLIN)
+            poll.register(wake, network.POLLIN)
         ready = poll.poll(None if seconds is None else seconds * 1000)
         return any(fd == self._socket.fileno() for fd, _ in ready)
 
@@ -238,7 +241,7 @@ class Transport:
         with contextlib.suppress(OSError):  # a lost connection: the next receive raises the error
             self._acknowledge()
         poll = network.poll()
-        poll.register(wake, select.POLLIN)
+        poll.register(wake, network.POLLIN)
         poll.poll(seconds * 1000)
 
     def secure(self, wrap: Callable[[socket.socket], SSLSocket], deadline: Deadline) -> None:
@@ -375,7 +378,7 @@ def listen(address: str, port: int, ip: str = "4") -> socket.socket:
     except OSError as error:
         raise ListenError(f"cannot listen on port {port}: {_reason(error)}", hint="try -i4") from error
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, _OWN_PORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         sock.bind((address, port))

@@ -143,7 +143,7 @@ def test_help_shows_bounds_defaults_and_unsupported_options() -> None:
 
 
 def test_version_is_the_package_version() -> None:
-    assert version_text().startswith("movescu 0.1.0\n")
+    assert version_text().startswith("movescu 1.0.0\n")
 
 
 def test_table_and_parser_import_nothing_slow() -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import version
 from movescu.cli import streams
+from movescu.cli.docs.banner import location
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logging.console_log import escape
 from movescu.cli.output.diagnostics import AT_START
@@ -34,6 +36,7 @@ def run_check(config: Config, storage: StorageOptions | None, identifier: Identi
     ``identifier``: keys of a trial retrieve. Default: None, no trial.
     """
     failed: list[Step] = []
+    streams.output(f"{StepResult.OK.value:<8} program: movescu {version.VERSION}, {location()}\n")
     for step in check(config, storage, identifier):
         if step.result is StepResult.FAILED:
             failed.append(step)

@@ -120,7 +120,7 @@ class FollowUp:
         """Finish after a single retrieve; return the resulting exit codes."""
         codes = self._write()
         if self.hooks is not None and not retrieve.cancelled:
-            self.hooks.enter(retrieve.states)
+            self.hooks.enter(retrieve.requests())
         return codes | self._wait()
 
     def of_list(self) -> set[ExitCode]:

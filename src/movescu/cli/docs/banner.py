@@ -18,13 +18,19 @@ def banner() -> str:
     return f"movescu {version.VERSION}\n\n{PURPOSE}\n"
 
 
+def location() -> str:
+    """Return the path of this package: several programs are named movescu."""
+    return __file__.replace("\\", "/").removesuffix("/cli/docs/banner.py")
+
+
 def version_text() -> str:
     """Return the version and what else a bug report needs, with a line end."""
     import zlib  # late: needed for this text alone
 
     python = ".".join(str(part) for part in sys.version_info[:3])
     lines = (
-        f"Python {python} on {sys.platform}",
+        f"installed in {location()}",
+        f"Python {python} on {sys.platform}, {sys.executable}",
         f"implementation class UID {version.CLASS_UID}",
         f"ZLIB, version {zlib.ZLIB_RUNTIME_VERSION} (deflated transfer syntax)",
         "TCP wrapper: built in, as LIBWRAP (--access-control, hosts.allow, hosts.deny)",

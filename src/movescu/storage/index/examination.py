@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
 
 _SOP_INSTANCE_UID: Final = 0x00080018
-_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _SEEK_HOLE: Final[int | None] = getattr(os, "SEEK_HOLE", None)
 _META: Final = 1 << 16  # limit of preamble and file meta, in bytes
 _BLOCK: Final = 1 << 20

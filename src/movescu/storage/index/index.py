@@ -101,7 +101,7 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
     on and may not be on the disk yet. Raise ``StoreError`` if the directory or its database is unusable.
     """
     with _told_as_store_error(directory):
-        fd = files.openat(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = files.openat(directory, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
         try:
             if layout is None:
                 from movescu.storage.index.flat import FlatIndex  # late: one of two

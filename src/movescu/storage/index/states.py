@@ -25,7 +25,7 @@ FileRow: TypeAlias = tuple[bytes, bytes, str, FileState]
 
 _START: Final = 4096  # bytes of a file that the checksum covers
 _SETTLED: Final = 2_000_000_000  # ns after which a further change has another time on every file system
-_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 
 
 def file_state(path: str, directory: int) -> FileState | None:
@@ -57,7 +57,7 @@ def folder_state(folder: bytes, directory: int) -> tuple[int, int] | None:
 @contextlib.contextmanager
 def scan(folder: str, directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
     """List a folder below an open directory; a link that has replaced it is not followed."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDONLY | files.O_DIRECTORY | files.O_NOFOLLOW | files.O_CLOEXEC
     fd = files.openat(folder or ".", flags, dir_fd=directory)
     try:
         with files.scandir(fd) as entries:

@@ -129,4 +129,4 @@ _movescu() {
     return 0
 }
 
-complete -F _movescu movescu
+complete -F _movescu movescu movescu-py

@@ -89,5 +89,7 @@ function __movescu_complete
     end
 end
 
-complete -c movescu -e
-complete -c movescu -f -a '(__movescu_complete)'
+for program in movescu movescu-py
+    complete -c $program -e
+    complete -c $program -f -a '(__movescu_complete)'
+end

@@ -1,4 +1,4 @@
-#compdef movescu
+#compdef movescu movescu-py
 # Completion of movescu's command line for zsh, generated from its option table. To load it, add to ~/.zshrc, after
 # compinit:
 #     eval "$(movescu --completion zsh)"
@@ -42,5 +42,5 @@ _movescu() {
 if [[ $funcstack[1] == _movescu ]]; then
     _movescu "$@"
 else
-    compdef _movescu movescu
+    compdef _movescu movescu movescu-py
 fi

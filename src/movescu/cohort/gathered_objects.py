@@ -1,0 +1,51 @@
+"""The objects of an entry, gathered from the reports of its job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from movescu._runtime.record import replace
+from movescu.cohort.job import ObjectsReport
+from movescu.retrieve.parts import ListedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from movescu.cohort.job import PartsReport
+    from movescu.query.identifier import Identifier
+    from movescu.retrieve.catalogue import Place
+    from movescu.retrieve.result import Result
+
+
+class Gathered:
+    """What the reports on a job have told so far."""
+
+    def __init__(self) -> None:
+        self._requests: dict[Identifier, tuple[bool, bool, dict[str, Place]]] = {}
+        self._missing: list[str] = []
+        self.parts: list[Identifier] = []
+        """Series of an entry that is to be split."""
+
+    def take(self, report: ObjectsReport | PartsReport) -> None:
+        """Add a report."""
+        if not isinstance(report, ObjectsReport):
+            self.parts += report.parts
+            return
+        first = (report.listed, report.complete, dict[str, "Place"]())
+        places = self._requests.setdefault(report.identifier, first)[2]
+        places.update((uid, one.place) for one in report.here for uid in one.uids)
+        self._missing.extend(uid for one in report.missing for uid in one.uids)
+
+    @property
+    def here(self) -> set[str]:
+        """SOP instance UIDs of the stored objects."""
+        return {uid for _, _, places in self._requests.values() for uid in places}
+
+    def completed(self, result: Result | None) -> Result | None:
+        """Return the result of the verdict with the missing objects."""
+        return None if result is None else replace(result, missing_uids=tuple(sorted(self._missing)))
+
+    def requests(self) -> Iterator[ListedRequest]:
+        """Yield the requests with their objects."""
+        for identifier, (listed, complete, places) in self._requests.items():
+            yield ListedRequest(identifier, complete, places if listed else None)

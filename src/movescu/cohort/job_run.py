@@ -1,0 +1,170 @@
+"""A job as a worker carries it out: one retrieve through a ``Client``, and the reports on it.
+
+Whatever the worker is, a thread here or a process elsewhere, it does it this way.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime import clock
+from movescu._runtime.record import replace
+from movescu.cohort.admission import RequestEnd
+from movescu.cohort.job import MOST_NAMED, JobVerdict, ObjectsReport, PartsReport
+from movescu.cohort.request_end import end_of_error, end_of_result
+from movescu.errors import PeerError
+from movescu.retrieve.catalogue import Place
+from movescu.retrieve.causes import cause_of
+from movescu.retrieve.earlier_request import MOST, EarlierRequest, earlier_of, series_of
+from movescu.retrieve.parts import is_complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from movescu.cohort.job import Job, Report
+    from movescu.query.identifier import Identifier
+    from movescu.retrieve.client import Client
+    from movescu.retrieve.config import Config
+    from movescu.retrieve.request_state import RequestState
+    from movescu.retrieve.result import Result
+    from movescu.services.move import MoveResponse
+
+_RESPONSES: Final = 100
+"""Final responses of a verdict; of more, those that are not success come first."""
+_REQUESTS: Final = 100
+"""Requests of an entry that another job may continue."""
+_LONGEST: Final = 500
+"""Characters of a message."""
+_NOWHERE: Final = Place("", "", "")
+
+
+class JobRun:
+    """A job that is carried out. ``config``: of the cohort."""
+
+    def __init__(self, client: Client, config: Config, job: Job) -> None:
+        self.job = job
+        self._client = client
+        self._retrieve = client.prepare(
+            (job.identifier,),
+            config=config,
+            row=job.entry,
+            until=None if job.seconds is None else clock.now() + job.seconds,
+            earlier=job.earlier,
+            split=job.split,
+        )
+
+    def cancel(self) -> None:
+        """Cancel the retrieve. Safe from any thread and from a signal handler."""
+        self._retrieve.cancel()
+
+    def run(self, report: Callable[[Report], None]) -> None:
+        """Carry out the job, and report on it."""
+        retrieve, client, job = self._retrieve, self._client, self.job
+        begun = clock.now()
+        result, error, end = None, None, RequestEnd.FAILED
+        try:
+            result = retrieve.run()
+            reached = client.service.gets or not client.port or client.server.was_reached
+            end = end_of_result(result, reached=reached)
+        except PeerError as peer_error:
+            error, end = peer_error, end_of_error(peer_error)
+        states = retrieve.states
+        for state in states:
+            for one in _objects(job, state):
+                report(one)
+        split = any(state.is_split for state in states)
+        if split:
+            parts = (part for state in states if state.inventory is not None for part in _parts(state, job.split))
+            while some := tuple(islice(parts, MOST_NAMED)):
+                report(PartsReport(job.number, some))
+        refusals = (state.error or state.refusal for state in states)
+        error = error or next((one for one in refusals if one is not None), None)
+        report(
+            JobVerdict(
+                job.number,
+                end,
+                None if result is None else bounded(result),
+                None if result is not None and result.complete else cause_of(result, error),
+                "" if error is None else str(error)[:_LONGEST],
+                studies=tuple(islice(_studies(states), MOST_NAMED)),
+                seconds=clock.now() - begun,
+                listed=any(state.inventory is not None for state in states),
+                split=split,
+                cancelled=retrieve.cancelled,
+                hints=tuple(dict.fromkeys(retrieve.hints))[:_RESPONSES],
+                earlier=_earlier(states),
+            )
+        )
+
+
+def _parts(state: RequestState, split: int) -> Iterator[Identifier]:
+    assert state.inventory is not None
+    return state.inventory.parts(state.missing, split)
+
+
+def _studies(states: Iterable[RequestState]) -> Iterator[str]:
+    listed = (state.inventory.objects.values() for state in states if state.inventory is not None)
+    yield from sorted({place.study for places in listed for place in places})
+
+
+def _earlier(states: Iterable[RequestState]) -> tuple[EarlierRequest, ...]:
+    """Return what another job has to know; the number of objects that it names is limited over all requests."""
+    found: list[EarlierRequest] = []
+    most = MOST
+    for state in states:
+        if len(found) < _REQUESTS and (one := earlier_of(state, max(most, 0))) is not None:
+            found.append(one)
+            most -= sum(len(series.uids) for series in (*one.missing, *one.here))
+    return tuple(found)
+
+
+def _objects(job: Job, state: RequestState) -> Iterator[ObjectsReport]:
+    """Yield the reports on the objects of a request, at least one."""
+    inventory = state.inventory
+    identifier = job.identifier if inventory is None else inventory.scope.identifier
+    listed: Mapping[str, Place] = {} if inventory is None else inventory.objects
+    first = ObjectsReport(job.number, identifier, inventory is not None, is_complete(state))
+    here = iter([(uid, listed.get(uid, _NOWHERE)) for uid in _in_order(state.here, listed)])
+    missing = iter([(uid, listed.get(uid, _NOWHERE)) for uid in sorted(state.missing_uids)])
+    some, some_missing = dict(islice(here, MOST_NAMED)), dict(islice(missing, MOST_NAMED))
+    while True:
+        yield replace(first, here=tuple(series_of(some)), missing=tuple(series_of(some_missing)))
+        some, some_missing = dict(islice(here, MOST_NAMED)), dict(islice(missing, MOST_NAMED))
+        if not (some or some_missing):
+            return
+
+
+def _in_order(here: set[str], listed: Mapping[str, Place]) -> list[str]:
+    """Return objects in the order of the archive's list, those beside it last."""
+    return [*(uid for uid in listed if uid in here), *sorted(here - listed.keys())]
+
+
+def bounded(result: Result) -> Result:
+    """Return a result of limited size, without the missing objects, which are reported by themselves."""
+    return replace(
+        result,
+        responses=_responses(result.responses),
+        evidence=replace(result.evidence, statuses=tuple(dict.fromkeys(result.evidence.statuses))),
+        failures={uid: why[:_LONGEST] for uid, why in islice(result.failures.items(), MOST_NAMED)},
+        rejected=result.rejected[:_RESPONSES],
+        broken_off=result.broken_off[:MOST_NAMED],
+        missing_uids=(),
+        extra_uids=result.extra_uids[:MOST_NAMED],
+        unfound=result.unfound[:MOST_NAMED],
+        unlisted=result.unlisted[:_LONGEST],
+        unmet=result.unmet[:_LONGEST],
+        errors=tuple(error[:_LONGEST] for error in result.errors[:_RESPONSES]),
+    )
+
+
+def _responses(responses: tuple[MoveResponse, ...]) -> tuple[MoveResponse, ...]:
+    few = responses
+    if len(few) > _RESPONSES:
+        few = tuple(sorted(few, key=lambda one: not one.status))[:_RESPONSES]
+    left, cut = MOST_NAMED, []
+    for one in few:
+        named = one.failed_sop_instance_uids
+        cut.append(one if len(named) <= left else replace(one, failed_sop_instance_uids=named[:left]))
+        left -= min(len(named), left)
+    return tuple(cut)

@@ -1,0 +1,184 @@
+"""Files below a directory where Python cannot open directories (Windows): found by path, never by descriptor.
+
+``files`` has these functions then, in place of those of ``os``. The "descriptor" of a directory is a number of this
+module for its path and its status. A file cannot be renamed or removed while it is open there: one that is removed is
+removed when it is closed, and ``writer`` closes a file before it is renamed. A directory that is renamed during a
+retrieve is no longer found, which is an error and loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import stat as modes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+O_CLOEXEC: Final = 0  # as Python opens files anyway
+O_DIRECTORY: Final = 1 << 28
+O_NOFOLLOW: Final = 1 << 29
+O_NONBLOCK: Final = 0
+
+LOCK_SH: Final = 1
+LOCK_EX: Final = 2
+LOCK_NB: Final = 4
+
+_OWN: Final = O_DIRECTORY | O_NOFOLLOW
+_BINARY: Final = getattr(os, "O_BINARY", 0)  # without it, Windows would change line ends
+_FIRST: Final = 1 << 30  # far above all descriptors
+
+_numbers: Final = itertools.count(_FIRST)
+_directories: Final[dict[int, tuple[str, os.stat_result]]] = {}
+_open: Final[dict[int, str]] = {}
+"""Path of each open file."""
+_removed: Final[set[int]] = set()
+"""Open files that are removed when they are closed."""
+
+
+def _full(path: str | bytes, directory: int | None) -> str:
+    text = os.fsdecode(path)
+    return text if directory is None else os.path.join(_path(directory), text)
+
+
+def _path(directory: int) -> str:
+    if directory not in _directories:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return _directories[directory][0]
+
+
+def openat(path: str | bytes, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    """Open a file, or with ``O_DIRECTORY`` a directory. As ``os.open``."""
+    full = _full(path, dir_fd)
+    if flags & O_NOFOLLOW and os.path.islink(full):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), full)
+    if flags & O_DIRECTORY:
+        status = os.stat(full)
+        if not modes.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), full)
+        number = next(_numbers)
+        _directories[number] = os.path.abspath(full), status
+        return number
+    fd = os.open(full, flags & ~_OWN | _BINARY, mode)
+    _open[fd] = full
+    return fd
+
+
+def close(fd: int) -> None:
+    """Close a file or directory, and remove a file whose name was removed before. As ``os.close``."""
+    if _directories.pop(fd, None) is not None:
+        return
+    path, is_removed = _open.pop(fd, ""), fd in _removed
+    _removed.discard(fd)
+    try:
+        os.close(fd)
+    finally:
+        if is_removed:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def dup(fd: int) -> int:
+    """Return a second descriptor. As ``os.dup``."""
+    if fd not in _directories:
+        return os.dup(fd)
+    number = next(_numbers)
+    _directories[number] = _directories[fd]
+    return number
+
+
+def fstat(fd: int) -> os.stat_result:
+    """Return the status of an open file, or the one that a directory had when it was opened."""
+    return _directories[fd][1] if fd in _directories else os.fstat(fd)
+
+
+def fsync(fd: int) -> None:
+    """Flush a file, even one that is open for reading alone; a directory cannot be flushed."""
+    if fd in _directories:
+        return
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EBADF, errno.EACCES) or fd not in _open:
+            raise
+        writable = os.open(_open[fd], os.O_RDWR | _BINARY)
+        try:
+            os.fsync(writable)
+        finally:
+            os.close(writable)
+
+
+def stat(path: str | bytes, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+    """Return the status of a file. As ``os.stat``."""
+    return os.stat(_full(path, dir_fd), follow_symlinks=follow_symlinks)
+
+
+def mkdir(path: str | bytes, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+    """Make a directory. As ``os.mkdir``."""
+    os.mkdir(_full(path, dir_fd), mode)
+
+
+def unlink(path: str | bytes, *, dir_fd: int | None = None) -> None:
+    """Remove a file, one that we have open as soon as it is closed. As ``os.unlink``."""
+    full = _full(path, dir_fd)
+    try:
+        os.unlink(full)
+    except PermissionError:
+        users = [fd for fd, name in _open.items() if name == full]
+        if not users:
+            raise
+        _removed.add(users[-1])
+
+
+def replace(source: str, target: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+    """Rename a file that nobody has open. As ``os.replace``."""
+    os.replace(_full(source, src_dir_fd), _full(target, dst_dir_fd))
+
+
+def link(source: str, target: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+    """Give a file a second name. As ``os.link``."""
+    os.link(_full(source, src_dir_fd), _full(target, dst_dir_fd))
+
+
+def listdir(path: str | int) -> list[str]:
+    """Return the names in a directory. As ``os.listdir``."""
+    return os.listdir(_path(path) if isinstance(path, int) else path)
+
+
+def scandir(path: str | int) -> contextlib.AbstractContextManager[object]:
+    """Return the entries of a directory. As ``os.scandir``."""
+    return os.scandir(_path(path) if isinstance(path, int) else path)
+
+
+def pread(fd: int, size: int, position: int) -> bytes:
+    """Read at a position. As ``os.pread``."""
+    before = os.lseek(fd, 0, os.SEEK_CUR)
+    try:
+        os.lseek(fd, position, os.SEEK_SET)
+        return os.read(fd, size)
+    finally:
+        os.lseek(fd, before, os.SEEK_SET)
+
+
+def pwrite(fd: int, data: bytes | memoryview, position: int) -> int:
+    """Write at a position. As ``os.pwrite``."""
+    before = os.lseek(fd, 0, os.SEEK_CUR)
+    try:
+        os.lseek(fd, position, os.SEEK_SET)
+        return os.write(fd, data)
+    finally:
+        os.lseek(fd, before, os.SEEK_SET)
+
+
+def writev(fd: int, buffers: Sequence[bytes | bytearray | memoryview]) -> int:
+    """Write several buffers. As ``os.writev``."""
+    return os.write(fd, b"".join(buffers))
+
+
+def flock(fd: int, operation: int) -> None:
+    """Raise ``OSError``, as ``fcntl.flock`` does on a file system without locks."""
+    raise OSError(errno.ENOTSUP, f"no lock {operation} on descriptor {fd}: the system has none")
