@@ -22,7 +22,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self._requests: dict[Identifier, tuple[bool, bool, dict[str, Place]]] = {}
-        self._missing: list[str] = []
+        self._missing: dict[str, Place] = {}
         self.parts: list[Identifier] = []
         """Series of an entry that is to be split."""
 
@@ -34,12 +34,17 @@ class Gathered:
         first = (report.listed, report.complete, dict[str, "Place"]())
         places = self._requests.setdefault(report.identifier, first)[2]
         places.update((uid, one.place) for one in report.here for uid in one.uids)
-        self._missing.extend(uid for one in report.missing for uid in one.uids)
+        self._missing.update((uid, one.place) for one in report.missing for uid in one.uids)
 
     @property
     def here(self) -> set[str]:
         """SOP instance UIDs of the stored objects."""
         return {uid for _, _, places in self._requests.values() for uid in places}
+
+    def of_series(self, uid: str) -> Iterator[str]:
+        """Yield the SOP instance UIDs of a series, stored or not."""
+        for places in (*(places for _, _, places in self._requests.values()), self._missing):
+            yield from (one for one, place in places.items() if place.series == uid)
 
     def completed(self, result: Result | None) -> Result | None:
         """Return the result of the verdict with the missing objects."""

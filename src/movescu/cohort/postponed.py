@@ -7,6 +7,7 @@ from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
 from movescu._runtime.record import replace
+from movescu.events import EntryState
 
 if TYPE_CHECKING:
     from movescu.cohort.job import JobVerdict
@@ -21,8 +22,8 @@ class Postponed:
     """An entry over all of its jobs.
 
     ``refusals``: refusals that count against it. ``losses``: associations that it lost. ``result``, ``cause``,
-    ``listed``, ``earlier``: of the last job that had an association. ``stored``: objects of all of them. ``end``: how
-    the last job ended; None before that.
+    ``listed``, ``earlier``: of the last job that had an association. ``stored``, ``size``: objects and bytes of
+    all of them. ``end``: how the last job ended; None before that.
     """
 
     refusals: int = 0
@@ -32,6 +33,7 @@ class Postponed:
     listed: bool = False
     earlier: tuple[EarlierRequest, ...] = ()
     stored: int = 0
+    size: int = 0
     end: EntryEvent | None = None
 
     def continued(self, result: Result | None, cause: Cause | None) -> tuple[Result | None, Cause | None]:
@@ -46,10 +48,13 @@ class Postponed:
     def whole_end(self, end: EntryEvent) -> EntryEvent:
         """Return the end of another job as that of the entry."""
         stored = min(self.stored, end.already_there)  # by this run, before a postponement
+        own = stored and end.state is EntryState.COMPLETE_BEFORE
         return changed(
             end,
+            state=EntryState.COMPLETE if own else end.state,
             stored=end.stored + stored,
             already_there=end.already_there - stored,
+            size=end.size + self.size,
             attempts=end.attempts + self.refusals,
         )
 
@@ -60,3 +65,4 @@ class Postponed:
             self.result, self.cause, self.listed = result, verdict.cause, verdict.listed
             self.earlier = verdict.earlier
             self.stored += verdict.result.stored
+            self.size += verdict.result.size

@@ -13,7 +13,7 @@ import random
 from collections import deque
 from dataclasses import dataclass
 from dataclasses import replace as changed
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
@@ -22,11 +22,12 @@ from movescu.cohort.entries import end_of, entry_event, retracted
 from movescu.cohort.gathered_objects import Gathered
 from movescu.cohort.job import EchoReport, Job, JobVerdict
 from movescu.cohort.journal import COMPLETE
+from movescu.cohort.order import Order, in_order
 from movescu.cohort.overlap import chains, distinct
-from movescu.cohort.postponed import Postponed
+from movescu.cohort.task import RunningTask, Split, Task
 from movescu.cohort.worker_threads import WorkerThreads
 from movescu.events import EntryState
-from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNREACHED
+from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNREACHED, cause_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from movescu.cohort.workers import Workers
     from movescu.events import EntryEvent
     from movescu.query.request_list import Row
+    from movescu.retrieve.causes import Cause
     from movescu.retrieve.client import Client
     from movescu.retrieve.result import Result
 
@@ -70,15 +72,6 @@ class RowResult:
     same_as: int | None = None
 
 
-class _Running(NamedTuple):
-    """A job that a worker has: the chain of its entry, and what is known of that."""
-
-    job: int
-    chain: list[Row]
-    earlier: Postponed
-    gathered: Gathered
-
-
 class Runner:
     """Retrieves the entries of a list.
 
@@ -86,8 +79,10 @@ class Runner:
     ``slots``: requests that the archive serves at once. Default: None, that is learned. ``patience``: seconds that the
     archive may be away once it was there. Default: 12 h. ``until``: deadline, on the monotonic clock. Default: None, no
     limit. ``journal``: records the result of each entry. ``resume``: skip entries that the journal has as complete and
-    whose objects are still whole. Default: False. ``window``: time of day to start entries in. Default: any.
-    ``on_row``: called with each result. ``hooks``: commands to run for complete entries. Default: none.
+    whose objects are still whole. Default: False. ``order``: of the requests. Default: that of the list. ``split``:
+    studies with more missing objects than this are requested series by series. Default: 0, never. ``window``: time of
+    day to start entries in. Default: any. ``on_row``: called with each result. ``hooks``: commands to run for complete
+    entries. Default: none.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
@@ -101,6 +96,8 @@ class Runner:
         until: float | None = None,
         journal: Journal | None = None,
         resume: bool = False,
+        order: Order = Order.LIST,
+        split: int = 0,
         window: Window | None = None,
         hooks: Hooks | None = None,
         on_row: Callable[[RowResult], None] = lambda _: None,
@@ -113,17 +110,16 @@ class Runner:
         self._until = until
         self._journal = journal
         self._resume = resume
+        self._order, self._split = order, split
         self._window = window
         self._hooks = hooks
         self._on_row = on_row
-        self._waiting: deque[list[Row]] = deque()
+        self._waiting: deque[Task] = deque()
         self._repeated: dict[int, list[Row]] = {}
         self.admission = Admission(jobs)
         """Decides when the archive is sent the next request."""
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, RunningTask] = {}
         """The jobs that workers have, by number."""
-        self._postponed: dict[int, Postponed] = {}
-        """Entries that were requested and are requested again, by number."""
         self._observer = client.observers(())
         self._open: dict[int, Row] = {}
         self._ends: dict[int, tuple[Row, EntryEvent]] = {}
@@ -163,14 +159,16 @@ class Runner:
             self._tell(entry_event(row, EntryState.COMPLETE_BEFORE))
         before = {row.number for row in done}
         wanted, self._repeated = distinct(row for row in rows if row.number not in before)
-        self._waiting.extend(chains(wanted, self._config.request.model))
         self.moving = True
         try:
+            made = chains(wanted, self._config.request.model)
+            ordered = in_order(made, self._order, self._client, stopped=lambda: self.cancelled)
+            self._waiting = deque(map(Task, ordered))
             self._drive()
         finally:
             self.moving = False
         self._correct(done, self._workers.close())
-        waiting = [row for chain in self._waiting for row in chain]
+        waiting = list({row.number: row for task in self._waiting for row in task.chain}.values())
         waiting += [repeated for row in waiting for repeated in self._repeated.get(row.number, ())]
         return sorted(waiting, key=lambda row: row.number)
 
@@ -236,19 +234,24 @@ class Runner:
 
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
+        stored: dict[int, tuple[int, int]] = {}
         if self._running:
             self._workers.close(at_once=True)
-            lost = {self._running[job.number].chain[0].number: job for job in self._workers.lost()}
-        else:
-            lost = {}
+            for job in self._workers.lost():
+                number = self._running[job.number].task.row.number
+                split = self._running[job.number].task.split
+                earlier = (0, 0) if split is None else (split.last.earlier.stored, split.last.earlier.size)
+                before = stored.get(number, earlier)
+                stored[number] = before[0] + job.stored, before[1] + job.size
+        ends = {task.row.number: task.end for task in self._waiting}
         cause = _STOPPED[self.stop] if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in tuple(self._open.values()):
-            postponed, job = self._postponed.get(row.number), lost.get(row.number)
-            if job is not None:
-                state = EntryState.PARTIAL if job.stored else EntryState.FAILED
-                self._tell_end(entry_event(row, state, INTERRUPTED, attempts=1, stored=job.stored, size=job.size))
-            elif postponed is not None and postponed.end is not None:
-                self._tell_end(postponed.end)
+            if row.number in stored:
+                objects, size = stored[row.number]
+                state = EntryState.PARTIAL if objects else EntryState.FAILED
+                self._tell_end(entry_event(row, state, INTERRUPTED, attempts=1, stored=objects, size=size))
+            elif (end := ends.get(row.number)) is not None:
+                self._tell_end(end)
             else:
                 self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
 
@@ -323,14 +326,14 @@ class Runner:
                 return max(advice.seconds, _SHORTEST)
         return None
 
-    def _start_one(self, chain: list[Row], now: float) -> None:
-        row, number = chain[0], self.admission.started()
-        earlier = self._postponed.pop(row.number, None) or Postponed()
+    def _start_one(self, task: Task, now: float) -> None:
+        row, number = task.row, self.admission.started()
         left = None if self._until is None else self._until - now
-        self._running[number] = _Running(number, chain, earlier, Gathered())
-        self._started.add(row.number)
-        self._tell(entry_event(row, EntryState.RUNNING))
-        self._workers.start(Job(number, row.number, row.identifier, left, earlier.earlier))
+        self._running[number] = RunningTask(number, task, Gathered())
+        split = self._split if task.split is None else 0
+        if task.split is None:
+            self._tell(entry_event(row, EntryState.RUNNING))
+        self._workers.start(Job(number, row.number, task.identifier, left, task.earlier.earlier, split))
 
     def _echoed(self, *, answered: bool) -> None:
         self.admission.echo_ended(clock.now(), answered=answered)
@@ -343,14 +346,17 @@ class Runner:
         elif not away and self.admission.away_since is not None:
             _log.warning("the archive is away; it is asked again from time to time, for %g s", self._patience)
 
-    def _lose(self, running: _Running) -> None:
+    def _lose(self, running: RunningTask) -> None:
         """Start a job again whose worker is gone."""
-        row = running.chain[0]
         self.admission.withdrawn(running.job)
-        _log.warning("entry %d: its worker is gone; it is requested again", row.number)
-        self._postponed[row.number] = running.earlier
-        self._tell(entry_event(row, EntryState.POSTPONED))
-        self._waiting.append(running.chain)
+        _log.warning("entry %d: its worker is gone; it is requested again", running.task.row.number)
+        self._put_back(running.task, first=False)
+
+    def _put_back(self, task: Task, *, first: bool) -> None:
+        """Have a task started again, before the others or after them."""
+        if task.split is None:
+            self._tell(entry_event(task.row, EntryState.POSTPONED))
+        (self._waiting.appendleft if first else self._waiting.append)(task)
 
     def _judge(self, request: int, end: RequestEnd, number: int) -> Fate:
         """Record the end of a request, and return what becomes of its entry; log what changed."""
@@ -369,35 +375,52 @@ class Runner:
             self._workers.give_way()
         return fate
 
-    def _end(self, running: _Running, verdict: JobVerdict) -> None:
+    def _end(self, running: RunningTask, verdict: JobVerdict) -> None:
         """Judge the entry of a job that ended, and start it again or record its end."""
-        row, earlier, gathered = running.chain[0], running.earlier, running.gathered
+        task, gathered = running.task, running.gathered
+        row, earlier = task.row, task.earlier
         if verdict.result is not None:
             self.admission.accepted()
         end_of_request = RequestEnd.FAILED if self.cancelled else verdict.end
+        refusals = self.admission.refusals
         fate = self._judge(verdict.job, end_of_request, row.number)
-        lost = end_of_request in (RequestEnd.AWAY, RequestEnd.SILENT) and fate is not Fate.AGAIN_COUNTED
-        earlier.losses += end_of_request is RequestEnd.AWAY
+        lost = end_of_request in (RequestEnd.AWAY, RequestEnd.SILENT) and self.admission.refusals == refusals
+        earlier.losses += lost
         result, cause = earlier.continued(gathered.completed(verdict.result), verdict.cause)
         end = earlier.whole_end(end_of(row, verdict, result, cause))
         counted = fate is Fate.AGAIN_COUNTED
         if fate is not Fate.DONE and earlier.losses <= _LOSSES and (earlier.refusals < _TIMES or not counted):
             earlier.refusals += counted
             earlier.keep(verdict, result, end)
-            self._postponed[row.number] = earlier
             self._workers.keep(gathered.here)
-            self._tell(entry_event(row, EntryState.POSTPONED))
             # One that lost its association is requested after the others: it may be at fault.
-            (self._waiting.append if lost else self._waiting.appendleft)(running.chain)
-            return
+            self._put_back(task, first=not lost)
+        elif verdict.split and not self.cancelled:
+            earlier.keep(verdict, result, end)
+            self._waiting.extendleft(reversed(Split(task, gathered.parts).parts))
+        elif task.part is not None and task.split is not None:
+            self._workers.keep(gathered.here)
+            if (last := task.split.part_ended(task, verdict)) is not None:
+                self._waiting.appendleft(last)
+        else:
+            self._conclude(task, gathered, verdict, result, cause)
+
+    def _conclude(
+        self, task: Task, gathered: Gathered, verdict: JobVerdict, result: Result | None, cause: Cause | None
+    ) -> None:
+        """Record the end of an entry."""
+        row = task.row
+        if task.split is not None and (judged := task.split.judged(result, gathered)) is not result:
+            result, cause = judged, cause_of(judged)
+        end = task.earlier.whole_end(end_of(row, verdict, result, cause))
         for hint in verdict.hints:
             if hint != end.advice:
                 _log.warning("entry %d: %s", row.number, hint)
         self._tell_end(end)
         self._note(row, gathered, result, verdict)
-        if len(running.chain) > 1:
+        if len(task.chain) > 1:
             self._workers.keep(gathered.here)
-            self._waiting.appendleft(running.chain[1:])
+            self._waiting.appendleft(Task(task.chain[1:]))
 
     def _note(self, row: Row, gathered: Gathered, result: Result | None, verdict: JobVerdict) -> None:
         """Record the result of an entry."""

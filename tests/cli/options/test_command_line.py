@@ -123,6 +123,8 @@ def test_defaults_are_as_documented() -> None:
         slots=None,
         wait_for_archive=43200,
         between=None,
+        order="list",
+        split=0,
         limit_rate=None,
         dry_run=False,
         query=None,

@@ -21,6 +21,7 @@ from movescu.cli.signals import Signals
 from movescu.cohort.admission import Stop
 from movescu.cohort.entries import entry_event
 from movescu.cohort.journal import COMPLETE, Journal
+from movescu.cohort.order import Order
 from movescu.cohort.runner import Runner
 from movescu.errors import StoreError
 from movescu.events import EndEvent, EntryState
@@ -75,6 +76,8 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
             until=None if config.timeouts.total is None else clock.now() + config.timeouts.total,
             journal=journal,
             resume=settings.resume,
+            order=Order(settings.order),
+            split=settings.split,
             window=window,
             hooks=hooks,
             on_row=told.row,

@@ -115,6 +115,8 @@ class CommandSettings(Record):
     slots: int | None
     wait_for_archive: int
     between: str | None
+    order: str
+    split: int
     limit_rate: str | None
     dry_run: bool
     query: str | None

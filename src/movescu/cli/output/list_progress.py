@@ -145,7 +145,8 @@ class ListProgress(Observer):
     def listed(self, objects: int, missing: int, row: int | None) -> None:  # noqa: ARG002 - of its base
         """Record how many objects an entry needs; a later list counts from those stored."""
         if row is not None and (running := self._running.get(row)) is not None:
-            running.needed = self._needed[row] = missing + running.stored
+            # Its series have lists of their own with --split.
+            running.needed = self._needed[row] = max(missing + running.stored, running.needed or 0)
 
     def requested(self, row: int | None) -> None:
         """Show the wait for the archive to connect."""
