@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import corpus
@@ -68,13 +69,16 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(archive, made, rows, received, port)
 
 
-def run(place: Place, on_row: Callable[[RowResult], None]) -> tuple[Runner, list[Row]]:
+def run(
+    place: Place, on_row: Callable[[RowResult], None], on_runner: Callable[[Runner], None] = lambda _: None
+) -> tuple[Runner, list[Row]]:
     """Run the list in this process, so that the admission's constants can be short."""
     config = Config(
         AE(place.archive.host, place.archive.port), receive=Receive(place.port), request=Request(model="STUDY")
     )
     with Client.configured(config, StorageOptions(directory=str(place.received)), closing=False) as client:
         runner = Runner(client, jobs=2, on_row=on_row)
+        on_runner(runner)
         return runner, runner.run(read_rows(str(place.rows)))
 
 
@@ -94,25 +98,30 @@ def test_slots_that_are_known_are_not_exceeded(place: Place) -> None:
     assert not place.archive.slots.refused
 
 
-def test_archive_that_goes_away_in_the_middle_is_waited_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "FIRST_ECHO", 0.2)
+@pytest.mark.parametrize("after", [1, STUDIES // 2, STUDIES - 2], ids=["first", "middle", "last"])
+def test_archive_that_goes_away_is_waited_for(place: Place, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    monkeypatch.setattr(admission, "FIRST_ECHO", 0.1)
     monkeypatch.setattr(admission, "PAUSE", 0.05)
     results: list[RowResult] = []
+    runners: list[Runner] = []
 
     def on_row(result: RowResult) -> None:
         results.append(result)
-        if len(results) == 5:
-            threading.Thread(target=away, daemon=True).start()
+        if len(results) == after:
+            place.archive.close()
+            threading.Thread(target=back, daemon=True).start()
 
-    def away() -> None:
-        place.archive.close()
+    def back() -> None:
+        until = time.monotonic() + 20
+        while runners[0].absence is None and time.monotonic() < until:
+            time.sleep(0.01)
         place.archive.start()
 
-    runner, waiting = run(place, on_row)
+    runner, waiting = run(place, on_row, runners.append)
     assert not waiting
     assert runner.stop is None
     assert place.there == place.names
-    assert {result.outcome for result in results} == {"complete"}
+    assert [result.outcome for result in results] == ["complete"] * STUDIES
 
 
 def test_patience_with_an_absent_archive_is_limited(place: Place) -> None:

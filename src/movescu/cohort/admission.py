@@ -236,8 +236,7 @@ class Admission:
             self._unanswered += 1
             if self._unanswered > UNANSWERED:
                 self.stop = self.stop or Stop.HOPELESS
-            self.away_since, self._echo_pause = now, FIRST_ECHO
-            self.next_echo = now + self._echo_pause * self._jitter()
+            self.gone(now)
         elif self.away_since is None:
             self._not_before = max(self._not_before, now + PAUSE * self._jitter())
         return Fate.AGAIN
@@ -248,6 +247,12 @@ class Admission:
     def echo_started(self) -> None:
         """Record that the probe of an absent archive is sent."""
         self._echoing = True
+
+    def gone(self, now: float) -> None:
+        """Record that the archive does not answer a C-ECHO by which it was to show that it is there."""
+        if self.away_since is None:
+            self.away_since, self._echo_pause = now, FIRST_ECHO
+            self.next_echo = now + self._echo_pause * self._jitter()
 
     def echo_ended(self, now: float, *, answered: bool) -> None:
         """Record whether the archive answered the probe."""

@@ -24,6 +24,7 @@ class Postponed:
     ``refusals``: refusals that count against it. ``losses``: associations that it lost. ``result``, ``cause``,
     ``listed``, ``earlier``: of the last job that had an association. ``stored``, ``size``: objects and bytes of
     all of them. ``end``: how the last job ended; None before that.
+    ``reconsidered``: it failed before the archive went away, and was requested again.
     """
 
     refusals: int = 0
@@ -35,6 +36,7 @@ class Postponed:
     stored: int = 0
     size: int = 0
     end: EntryEvent | None = None
+    reconsidered: bool = False
 
     def continued(self, result: Result | None, cause: Cause | None) -> tuple[Result | None, Cause | None]:
         """Return result and cause of another job, in view of those before."""

@@ -12,14 +12,16 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass
-from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
-from movescu.cohort.entries import end_of, entry_event, retracted
+from movescu.cohort.archive_log import ArchiveLog, tell_unclaimed
+from movescu.cohort.entries import entry_event, retracted
+from movescu.cohort.entry_ends import EntryEnds
 from movescu.cohort.gathered_objects import Gathered
+from movescu.cohort.held_ends import HeldEnd, HeldEnds
 from movescu.cohort.job import EchoReport, Job, JobVerdict
 from movescu.cohort.journal import COMPLETE
 from movescu.cohort.order import Order, in_order
@@ -27,7 +29,7 @@ from movescu.cohort.overlap import chains, distinct
 from movescu.cohort.task import RunningTask, Split, Task
 from movescu.cohort.worker_threads import WorkerThreads
 from movescu.events import EntryState
-from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNREACHED, cause_of
+from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNREACHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from movescu.cohort.workers import Workers
     from movescu.events import EntryEvent
     from movescu.query.request_list import Row
-    from movescu.retrieve.causes import Cause
     from movescu.retrieve.client import Client
     from movescu.retrieve.result import Result
 
@@ -115,15 +116,14 @@ class Runner:
         self._hooks = hooks
         self._on_row = on_row
         self._waiting: deque[Task] = deque()
-        self._repeated: dict[int, list[Row]] = {}
         self.admission = Admission(jobs)
         """Decides when the archive is sent the next request."""
+        self._archive = ArchiveLog(self.admission, patience)
         self._running: dict[int, RunningTask] = {}
         """The jobs that workers have, by number."""
-        self._observer = client.observers(())
-        self._open: dict[int, Row] = {}
-        self._ends: dict[int, tuple[Row, EntryEvent]] = {}
-        """Ends of entries that may have to be corrected, by number."""
+        self._held = HeldEnds()
+        self._asking = False  # whether a C-ECHO decides about what is held
+        self._ends = EntryEnds(client.observers(()))
         self._started: set[int] = set()
         self.cancelled = False
         """Whether ``cancel`` was called."""
@@ -140,7 +140,7 @@ class Runner:
     def run(self, rows: Iterable[Row]) -> list[Row]:
         """Retrieve entries; return those not started, in order. Raise ``StoreError`` if the journal or index fails."""
         rows = tuple(rows)
-        self._open.update((row.number, row) for row in rows)
+        self._ends.expect(rows)
         try:
             return self._run(rows)
         finally:
@@ -155,10 +155,11 @@ class Runner:
             answered=bool(done),
             jitter=lambda: random.uniform(0.8, 1.2),  # noqa: S311 - no secret
         )
+        self._archive = ArchiveLog(self.admission, self._patience)
         for row in done:
-            self._tell(entry_event(row, EntryState.COMPLETE_BEFORE))
+            self._ends.tell(entry_event(row, EntryState.COMPLETE_BEFORE))
         before = {row.number for row in done}
-        wanted, self._repeated = distinct(row for row in rows if row.number not in before)
+        wanted, self._ends.repeated = distinct(row for row in rows if row.number not in before)
         self.moving = True
         try:
             made = chains(wanted, self._config.request.model)
@@ -169,29 +170,8 @@ class Runner:
             self.moving = False
         self._correct(done, self._workers.close())
         waiting = list({row.number: row for task in self._waiting for row in task.chain}.values())
-        waiting += [repeated for row in waiting for repeated in self._repeated.get(row.number, ())]
+        waiting += [repeated for row in waiting for repeated in self._ends.repeated.get(row.number, ())]
         return sorted(waiting, key=lambda row: row.number)
-
-    def _tell(self, event: EntryEvent) -> None:
-        """Notify the observers of a state; an entry has one end."""
-        assert event.row is not None
-        if event.row not in self._open:
-            return
-        if event.state.is_end:
-            row = self._open.pop(event.row)
-            if event.state in (EntryState.COMPLETE, EntryState.COMPLETE_BEFORE) and event.same_as is None:
-                self._ends[event.row] = row, event
-        if self._observer is not None:
-            self._observer.entry(event)
-
-    def _tell_end(self, end: EntryEvent) -> None:
-        """Notify the observers of the end of an entry, and of its repetitions, which have no numbers of their own."""
-        assert end.row is not None
-        self._tell(end)
-        none = changed(end, stored=0, already_there=0, missing=0, failed=0, size=0, missing_sop_instance_uids=())
-        for repeated in self._repeated.get(end.row, ()):
-            own = changed(none, row=repeated.number, keys=repeated.keys, columns=repeated.columns)
-            self._tell(changed(own, seconds=0.0, attempts=0, same_as=end.row))
 
     # -- after the last entry ------------------------------------------------------------------------------------------
 
@@ -207,33 +187,27 @@ class Runner:
                 if lost:
                     late[row.number] = dict.fromkeys(sorted(lost), "another object of this UID has replaced it")
         for number, reasons in late.items():
-            if number in self._ends:
-                self._retract(*self._ends.pop(number), reasons)
-        if unclaimed := found.unclaimed:
-            named = ", ".join(unclaimed[:_NAMED])
-            _log.warning(
-                "%d object%s arrived that no running entry had requested: SOP instance%s %s",
-                *(len(unclaimed), *(2 * ("" if len(unclaimed) == 1 else "s",))),
-                named + (f" ... and {len(unclaimed) - _NAMED} more" if len(unclaimed) > _NAMED else ""),
-            )
+            if (good := self._ends.reopen(number)) is not None:
+                self._retract(*good, reasons)
+        tell_unclaimed(found.unclaimed)
 
     def _retract(self, row: Row, end: EntryEvent, reasons: dict[str, str]) -> None:
         """Correct the end of an entry: some of its objects are not whole any more."""
         for uid, reason in tuple(reasons.items())[:_NAMED]:
             _log.error("entry %d: incomplete: SOP instance %s is not whole on the disk: %s", row.number, uid, reason)
         told, result = retracted(end, reasons)
-        self._open[row.number] = row
-        self._open.update((repeated.number, repeated) for repeated in self._repeated.get(row.number, ()))
-        self._tell_end(told)
+        self._ends.tell_end(told)
         key = self._key(row)
         if self._journal is not None and (objects := self._journal.objects_of(key)) is not None:
             self._journal.note(key, result.outcome, set(objects) - reasons.keys())
         self._on_row(RowResult(row, result.outcome, result))
-        for repeated in self._repeated.get(row.number, ()):
+        for repeated in self._ends.repeated.get(row.number, ()):
             self._on_row(RowResult(repeated, result.outcome, result, same_as=row.number))
 
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
+        for held in self._held.all():
+            self._ends.tell_end(held.event)
         stored: dict[int, tuple[int, int]] = {}
         if self._running:
             self._workers.close(at_once=True)
@@ -245,15 +219,15 @@ class Runner:
                 stored[number] = before[0] + job.stored, before[1] + job.size
         ends = {task.row.number: task.end for task in self._waiting}
         cause = _STOPPED[self.stop] if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
-        for row in tuple(self._open.values()):
+        for row in self._ends.open:
             if row.number in stored:
                 objects, size = stored[row.number]
                 state = EntryState.PARTIAL if objects else EntryState.FAILED
-                self._tell_end(entry_event(row, state, INTERRUPTED, attempts=1, stored=objects, size=size))
+                self._ends.tell_end(entry_event(row, state, INTERRUPTED, attempts=1, stored=objects, size=size))
             elif (end := ends.get(row.number)) is not None:
-                self._tell_end(end)
+                self._ends.tell_end(end)
             else:
-                self._tell(entry_event(row, EntryState.NOT_STARTED, cause))
+                self._ends.tell(entry_event(row, EntryState.NOT_STARTED, cause))
 
     def _is_done(self, row: Row) -> bool:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""
@@ -294,7 +268,9 @@ class Runner:
         while True:
             seconds = self._start()
             if seconds is None and not self._running:
-                return
+                if not self._settle():
+                    return
+                seconds = _SLICE
             report = self._workers.next(min(_SLICE if seconds is None else seconds, _SLICE))
             if isinstance(report, JobVerdict):
                 self._end(self._running.pop(report.job), report)
@@ -332,19 +308,42 @@ class Runner:
         self._running[number] = RunningTask(number, task, Gathered())
         split = self._split if task.split is None else 0
         if task.split is None:
-            self._tell(entry_event(row, EntryState.RUNNING))
+            self._ends.tell(entry_event(row, EntryState.RUNNING))
         self._workers.start(Job(number, row.number, task.identifier, left, task.earlier.earlier, split))
 
-    def _echoed(self, *, answered: bool) -> None:
-        self.admission.echo_ended(clock.now(), answered=answered)
-        self._tell_presence(away=True)
+    def _settle(self) -> bool:
+        """With nothing left to request, have the archive show that it is there, if ends are held; else return False."""
+        late = self._until is not None and clock.now() >= self._until
+        over = self.cancelled or late or self.admission.stop is not None
+        if over or not self._held:
+            self._conclude_all(self._held.all())
+            return bool(self._waiting) and not over
+        if not self._asking:
+            self._asking = True
+            self._workers.echo()
+        return True
 
-    def _tell_presence(self, *, away: bool) -> None:
-        """Log that the archive has gone away or is back; ``away``: whether it was away before."""
-        if away and self.admission.away_since is None:
-            _log.warning("the archive is back")
-        elif not away and self.admission.away_since is not None:
-            _log.warning("the archive is away; it is asked again from time to time, for %g s", self._patience)
+    def _echoed(self, *, answered: bool) -> None:
+        if not self._asking:
+            self.admission.echo_ended(clock.now(), answered=answered)
+            self._archive.note()
+            return
+        self._asking = False
+        if answered:
+            self._conclude_all(self._held.all())
+        else:
+            self.admission.gone(clock.now())
+            self._archive.note()
+            self._reconsider()
+
+    def _reconsider(self) -> None:
+        """Request again what failed just before the archive went away."""
+        for end in self._held.all():
+            earlier = end.task.earlier
+            earlier.reconsidered = True
+            earlier.keep(end.verdict, end.result, end.event)
+            self._workers.keep(end.gathered.here)
+            self._put_back(end.task, first=False)
 
     def _lose(self, running: RunningTask) -> None:
         """Start a job again whose worker is gone."""
@@ -355,71 +354,74 @@ class Runner:
     def _put_back(self, task: Task, *, first: bool) -> None:
         """Have a task started again, before the others or after them."""
         if task.split is None:
-            self._tell(entry_event(task.row, EntryState.POSTPONED))
+            self._ends.tell(entry_event(task.row, EntryState.POSTPONED))
         (self._waiting.appendleft if first else self._waiting.append)(task)
-
-    def _judge(self, request: int, end: RequestEnd, number: int) -> Fate:
-        """Record the end of a request, and return what becomes of its entry; log what changed."""
-        admission = self.admission
-        ceiling, away, refusals = admission.ceiling, admission.away_since, admission.refusals
-        fate = admission.ended(request, end, clock.now())
-        if admission.ceiling < ceiling:
-            _log.warning(
-                "entry %d: the archive lacks resources; continuing with %d request%s at a time",
-                *(number, admission.ceiling, "" if admission.ceiling == 1 else "s"),
-            )
-        elif admission.refusals > refusals:
-            _log.warning("entry %d: the archive lacks resources; the request is repeated later", number)
-        self._tell_presence(away=away is not None)
-        if admission.refusals > refusals and fate is Fate.AGAIN:
-            self._workers.give_way()
-        return fate
 
     def _end(self, running: RunningTask, verdict: JobVerdict) -> None:
         """Judge the entry of a job that ended, and start it again or record its end."""
         task, gathered = running.task, running.gathered
-        row, earlier = task.row, task.earlier
+        earlier = task.earlier
         if verdict.result is not None:
             self.admission.accepted()
         end_of_request = RequestEnd.FAILED if self.cancelled else verdict.end
         refusals = self.admission.refusals
-        fate = self._judge(verdict.job, end_of_request, row.number)
-        lost = end_of_request in (RequestEnd.AWAY, RequestEnd.SILENT) and self.admission.refusals == refusals
+        fate = self.admission.ended(verdict.job, end_of_request, clock.now())
+        self._archive.note(task.row.number)
+        refused = self.admission.refusals > refusals
+        if refused and fate is Fate.AGAIN:
+            self._workers.give_way()
+        lost = end_of_request in (RequestEnd.AWAY, RequestEnd.SILENT) and not refused
         earlier.losses += lost
         result, cause = earlier.continued(gathered.completed(verdict.result), verdict.cause)
-        end = earlier.whole_end(end_of(row, verdict, result, cause))
+        if task.split is not None and task.part is None:
+            result, cause = task.split.judged(result, cause, gathered)
+        end = HeldEnd(task, gathered, verdict, result, cause)
         counted = fate is Fate.AGAIN_COUNTED
         if fate is not Fate.DONE and earlier.losses <= _LOSSES and (earlier.refusals < _TIMES or not counted):
             earlier.refusals += counted
-            earlier.keep(verdict, result, end)
+            earlier.keep(verdict, result, end.event)
             self._workers.keep(gathered.here)
             # One that lost its association is requested after the others: it may be at fault.
             self._put_back(task, first=not lost)
-        elif verdict.split and not self.cancelled:
-            earlier.keep(verdict, result, end)
-            self._waiting.extendleft(reversed(Split(task, gathered.parts).parts))
+        else:
+            self._done(end)
+        if lost:
+            self._held.touch(max(self._running, default=verdict.job))
+            self._reconsider()
+        elif result is not None and result.complete:
+            self._conclude_all(self._held.before(verdict.job))
+
+    def _done(self, end: HeldEnd) -> None:
+        """Go on after a task that is not requested again by itself."""
+        task, verdict = end.task, end.verdict
+        if verdict.split and not self.cancelled:
+            task.earlier.keep(verdict, end.result, end.event)
+            self._waiting.extendleft(reversed(Split(task, end.gathered.parts).parts))
         elif task.part is not None and task.split is not None:
-            self._workers.keep(gathered.here)
+            self._workers.keep(end.gathered.here)
             if (last := task.split.part_ended(task, verdict)) is not None:
                 self._waiting.appendleft(last)
+        elif end.is_doubtful and not self.cancelled:
+            self._conclude_all(self._held.hold(end))
+            if self._held.is_touched(end):
+                self._reconsider()
         else:
-            self._conclude(task, gathered, verdict, result, cause)
+            self._conclude(end)
 
-    def _conclude(
-        self, task: Task, gathered: Gathered, verdict: JobVerdict, result: Result | None, cause: Cause | None
-    ) -> None:
+    def _conclude_all(self, ends: Iterable[HeldEnd]) -> None:
+        for end in ends:
+            self._conclude(end)
+
+    def _conclude(self, end: HeldEnd) -> None:
         """Record the end of an entry."""
-        row = task.row
-        if task.split is not None and (judged := task.split.judged(result, gathered)) is not result:
-            result, cause = judged, cause_of(judged)
-        end = task.earlier.whole_end(end_of(row, verdict, result, cause))
-        for hint in verdict.hints:
-            if hint != end.advice:
-                _log.warning("entry %d: %s", row.number, hint)
-        self._tell_end(end)
-        self._note(row, gathered, result, verdict)
+        task, event = end.task, end.event
+        for hint in end.verdict.hints:
+            if hint != event.advice:
+                _log.warning("entry %d: %s", task.row.number, hint)
+        self._ends.tell_end(event)
+        self._note(task.row, end.gathered, end.result, end.verdict)
         if len(task.chain) > 1:
-            self._workers.keep(gathered.here)
+            self._workers.keep(end.gathered.here)
             self._waiting.appendleft(Task(task.chain[1:]))
 
     def _note(self, row: Row, gathered: Gathered, result: Result | None, verdict: JobVerdict) -> None:
@@ -429,7 +431,7 @@ class Runner:
             self._journal.note(self._key(row), outcome, gathered.here)
         told = verdict.error if result is None else ""
         self._on_row(RowResult(row, outcome, result, told))
-        for repeated in self._repeated.get(row.number, ()):
+        for repeated in self._ends.repeated.get(row.number, ()):
             self._on_row(RowResult(repeated, outcome, result, told, same_as=row.number))
         if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
             self._hooks.enter(gathered.requests(), row)  # may wait for other commands

@@ -16,7 +16,7 @@ from movescu.cohort.entries import entry_event
 from movescu.cohort.postponed import Postponed
 from movescu.events import EntryState
 from movescu.query.levels import UNIQUE_KEYS
-from movescu.retrieve.causes import INTERRUPTED
+from movescu.retrieve.causes import INTERRUPTED, cause_of
 from movescu.retrieve.evidence import joined
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from movescu.events import EntryEvent
     from movescu.query.identifier import Identifier
     from movescu.query.request_list import Row
+    from movescu.retrieve.causes import Cause
     from movescu.retrieve.request_state import Statement
     from movescu.retrieve.result import Result
 
@@ -91,13 +92,16 @@ class Split:
         self._open -= 1
         return None if self._open else self.last
 
-    def judged(self, result: Result | None, gathered: Gathered) -> Result | None:
-        """Return the result of the last task with what stands against the parts."""
-        if result is None:
-            return None
+    def judged(
+        self, result: Result | None, cause: Cause | None, gathered: Gathered
+    ) -> tuple[Result | None, Cause | None]:
+        """Return result and cause of the last task with what stands against the parts."""
         standing = [
             said.evidence
             for series, said in self._statements
             if not said.is_accounted_for(dict.fromkeys(gathered.of_series(series)))
         ]
-        return replace(result, evidence=joined((result.evidence, *standing))) if standing else result
+        if result is None or not standing:
+            return result, cause
+        result = replace(result, evidence=joined((result.evidence, *standing)))
+        return result, cause_of(result)

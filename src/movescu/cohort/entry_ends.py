@@ -1,0 +1,63 @@
+"""Notifies the observers of the states of entries: each has one end, which may have to be corrected once."""
+
+from __future__ import annotations
+
+from dataclasses import replace as changed
+from typing import TYPE_CHECKING
+
+from movescu.events import EntryState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from movescu.events import EntryEvent
+    from movescu.query.request_list import Row
+    from movescu.retrieve.observer import Observer
+
+
+class EntryEnds:
+    """The entries of a list until their ends. ``observer``: notified of each state. None: nobody is."""
+
+    def __init__(self, observer: Observer | None) -> None:
+        self._observer = observer
+        self._open: dict[int, Row] = {}
+        self._good: dict[int, tuple[Row, EntryEvent]] = {}
+        self.repeated: dict[int, list[Row]] = {}
+        """Entries that are equal to one that is requested, by the number of that."""
+
+    def expect(self, rows: Iterable[Row]) -> None:
+        """Add entries."""
+        self._open.update((row.number, row) for row in rows)
+
+    @property
+    def open(self) -> tuple[Row, ...]:
+        """The entries without an end."""
+        return tuple(self._open.values())
+
+    def tell(self, event: EntryEvent) -> None:
+        """Notify the observers of a state."""
+        assert event.row is not None
+        if event.row not in self._open:
+            return
+        if event.state.is_end:
+            row = self._open.pop(event.row)
+            if event.state in (EntryState.COMPLETE, EntryState.COMPLETE_BEFORE) and event.same_as is None:
+                self._good[event.row] = row, event
+        if self._observer is not None:
+            self._observer.entry(event)
+
+    def tell_end(self, end: EntryEvent) -> None:
+        """Notify the observers of the end of an entry, and of its repetitions, which have no numbers of their own."""
+        assert end.row is not None
+        self.tell(end)
+        none = changed(end, stored=0, already_there=0, missing=0, failed=0, size=0, missing_sop_instance_uids=())
+        for repeated in self.repeated.get(end.row, ()):
+            own = changed(none, row=repeated.number, keys=repeated.keys, columns=repeated.columns)
+            self.tell(changed(own, seconds=0.0, attempts=0, same_as=end.row))
+
+    def reopen(self, number: int) -> tuple[Row, EntryEvent] | None:
+        """Return a complete entry and its end, which is to be corrected; None if it is not complete."""
+        found = self._good.pop(number, None)
+        if found is not None:
+            self.expect((found[0], *self.repeated.get(number, ())))
+        return found
