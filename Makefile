@@ -61,10 +61,11 @@ demo: $(VENV)/.run
 bench: peers $(VENV)/.dev
 	$(BIN)/python bench/run.py $(if $(SERVERS),--servers)
 
-# Five minutes: kill and fail each call of a run on its files; then run many bad and good senders.
+# Ten minutes: kill and fail each call of a run on its files; run many bad and good senders; then a list of 10,000.
 soak: peers $(VENV)/.dev
 	SWEEP=full $(BIN)/python -m pytest -q -n 2 tests/storage/test_file_system_faults.py
 	$(BIN)/python bench/soak.py
+	$(BIN)/python bench/long_list.py
 
 # Each target in turn, for FUZZ_SECONDS; or those named by TARGETS. docs/fuzzing.md explains what to do with findings.
 FUZZ_SECONDS ?= 600

@@ -44,6 +44,8 @@ def test_equal_entries_are_one_whatever_their_other_columns(path: Path) -> None:
         ("PatientID,StudyDate\nP1,20200101\nP2,20200101\nP1,2020-\n".replace("2020-", "20200101-"), [[1, 3], [2]]),
         ("PatientID,StudyInstanceUID\nP1,1.2\nP1,1.3\n", [[1], [2]]),
         ("StudyDate\n20200101\n20200102\n", [[1], [2]]),
+        ("StudyInstanceUID,AccessionNumber\n1.2,A1\n1.3,A1\n", [[1], [2]]),
+        ("StudyInstanceUID,SeriesInstanceUID,AccessionNumber\n1.2,1.2.1,A1\n1.3,1.3.1,A1\n", [[1], [2]]),
     ],
 )
 def test_entries_that_may_overlap_form_a_chain(path: Path, text: str, expected: list[list[int]]) -> None:

@@ -38,6 +38,17 @@ CASES = [
     (b"UI", "1.2.3", ["1.2.3", "1.2.3\0"], ["1.2.30", "1.2"]),
     (b"UI", "1.2.3\\1.2.4", ["1.2.4"], ["1.2.5"]),
     (b"US", "\x01\x00", ["\x01\x00"], ["\x02\x00"]),
+    (b"UI", "1.2.*", ["1.2.*"], ["1.2.3"]),
+    (b"AS", "0?5Y", ["0?5Y"], ["035Y"]),
+    (b"ST", "a\\b", ["a\\b"], ["a", "b"]),
+    (b"IS", "x", ["x"], ["y", "1"]),
+    (b"DA", "20200101-20200131", ["2020.01.31"], ["", " "]),
+    (b"DT", "-20200101235959.5", ["20200101235959.5"], ["20200101235959.6"]),
+    (b"DT", "20200101120000.123456-20200101130000.654321", ["20200101130000.654321"], ["20200101130000.654322"]),
+    (b"DA", "-", ["20200101", ""], []),
+    (b"SH", "-", ["-"], ["A1", ""]),
+    (b"PN", "d*=x*", ["Doe=X", "DOE^J=xy"], ["Doe", "x"]),
+    (b"PN", "?*", ["Doe", "=X"], ["", "="]),
 ]
 
 
@@ -156,3 +167,20 @@ def test_sequence_matches_if_an_item_matches_all_of_its_keys() -> None:
 @pytest.mark.parametrize(("value", "empty"), [(b"", True), (b"  ", True), (b"\0\0", True), (b" 0", False)])
 def test_value_of_padding_alone_is_empty(value: bytes, *, empty: bool) -> None:
     assert matching.is_empty(value) == empty
+
+
+def test_sequence_of_empty_keys_matches_everything_and_a_nested_one_counts() -> None:
+    empty, full = Key(0x00400007, b"LO"), Key(0x00400009, b"SH", b"1")
+    assert is_universal(sequence((empty,)))
+    assert matches(sequence((empty,)), b"")
+    assert not is_universal(sequence((empty, full)))
+    assert not is_universal(sequence((empty, sequence((full,)))))
+    absent = sequence((Key(0x00400007, b"LO", b"*X"), full))
+    assert not matches(absent, encoded(full)), "the item lacks the other attribute"
+
+
+def test_literal_patient_id_with_a_backslash_is_one_value() -> None:
+    key = Key(0x00100020, b"LO", b"P\\Q")
+    assert matches(key, b"P\\Q")
+    assert not matches(key, b"P")
+    assert not matches(Key(0x00100020, b"LO", b"P"), b"P\\Q")

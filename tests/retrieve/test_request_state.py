@@ -6,15 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from movescu._runtime.record import replace
+from movescu.dictionary.uids import EXPLICIT_LITTLE
+from movescu.dimse.messages import CStoreRQ
 from movescu.dimse.status import SUCCESS
+from movescu.errors import PeerError
 from movescu.query.identifier import make_identifier
 from movescu.query.scope import Scope
 from movescu.retrieve.catalogue import Place
+from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.inventory import Inventory
 from movescu.retrieve.judgement import Outcome, judge
-from movescu.retrieve.request_state import RequestState
+from movescu.retrieve.request_state import RequestState, Statement, joined
 from movescu.retrieve.tally import Round, evidence_of
 from movescu.services.move import MoveResponse
+from movescu.services.store import Received
+from movescu.storage.incoming_object import Incoming
+from movescu.ul.negotiation import Context
 
 PLACE = Place("", "1.2.3", "1.2.3.4")
 
@@ -39,6 +47,10 @@ def listed(state: RequestState, made: Inventory, here: set[str]) -> None:
     state.unlisted = made.describe_gaps()
     if not made.gaps:
         state.compare()
+
+
+def is_complete(state: RequestState) -> bool:
+    return judge(state.evidence).outcome is Outcome.COMPLETE
 
 
 def stated(said: MoveResponse, *, before: tuple[str, ...] = ("1", "2"), requested: int = 2) -> RequestState:
@@ -110,6 +122,160 @@ def test_clean_request_for_a_part_does_not_replace_an_unexplained_statement() ->
     state.note(evidence_of(one, expected=1, cut_off=0, cancelled=False), one, 1)
     state.missing = set()
     assert judge(state.evidence).outcome is not Outcome.COMPLETE
+
+
+def test_statement_is_accounted_for_by_as_many_objects_as_it_counts_and_all_that_it_names() -> None:
+    one = Statement(Evidence(failed=1), counted=3, requested=2, listed=2, named=frozenset(("1", "2")))
+    assert not one.is_accounted_for(dict.fromkeys("12"))
+    assert one.is_accounted_for(dict.fromkeys("123"))
+    assert not one.is_accounted_for(dict.fromkeys("134")), "it named 2 as failed"
+    other = replace(one, counted=2)
+    assert other.is_accounted_for(dict.fromkeys("12"))
+    assert replace(other, named=frozenset()).is_accounted_for({}), "a shorter list takes nothing away"
+
+
+def test_statement_of_an_earlier_attempt_stands_until_a_list_accounts_for_it() -> None:
+    state = stated(response(0xB000, completed=1, failed=2))
+    one = Round()
+    one.responses.append(response(completed=1))
+    state.note(evidence_of(one, expected=0, cut_off=0, cancelled=False), one, 1)
+    assert len(state.statements) == 1
+    listed(state, inventory("1", "2"), {"1", "2"})
+    assert len(state.statements) == 1, "one more failed than it lists"
+    listed(state, inventory("1", "2", "3"), {"1", "2", "3"})
+    assert not state.statements
+    assert is_complete(state)
+
+
+def test_statement_that_was_accounted_for_does_not_come_back_with_the_next_attempt() -> None:
+    state = stated(response(0xB000, completed=1, failed=1))
+    listed(state, inventory("1", "2"), {"1", "2"})
+    assert is_complete(state)
+    one = Round()
+    one.responses.append(response(completed=2))
+    state.note(evidence_of(one, expected=0, cut_off=0, cancelled=False), one, 2)
+    assert not state.statements
+    assert state.last_statement is None
+
+
+def test_list_that_could_not_be_had_disproves_nothing() -> None:
+    state = stated(response(0xC000, completed=2))
+    listed(state, inventory("1", "2"), {"1", "2"})
+    assert state.standing == Evidence()
+    state.unlisted = "the archive answers C-FIND with status 0xa700"
+    assert state.standing.statuses == (0xC000,)
+
+
+def failed(uid: str) -> Received:
+    request = CStoreRQ("1.2.840.10008.5.1.4.1.1.2", 1, uid)
+    return Received(
+        Incoming(request, Context(1, request.affected_sop_class_uid, EXPLICIT_LITTLE), "SENDER"), 10, 0xA700
+    )
+
+
+def stored(uid: str) -> Received:
+    return Received(failed(uid).incoming, 10, SUCCESS)
+
+
+def test_object_that_failed_is_no_failure_once_it_is_here() -> None:
+    state = RequestState(remember=True)
+    assert is_complete(state)
+    state.inventory, state.missing = inventory("1", "2"), {"2"}
+    for received in (failed("1"), failed("2"), failed("3")):
+        state.tally.count(received)
+    state.failed_uids = {"1", "2", "9"}
+    state.tally.broken_off = {"1", "4"}
+    evidence = state.evidence
+    assert (evidence.not_stored, evidence.failed, evidence.broken_off, evidence.missing) == (2, 2, 1, 1)
+    state.tally.count(stored("9"))
+    assert state.here == {"1", "9"}
+    assert state.evidence.failed == 1
+    state.lost = {"1": "its file was cut"}
+    assert state.here == {"9"}
+    assert state.missing_uids == {"1", "2"}
+    evidence = state.evidence
+    assert (evidence.not_stored, evidence.failed, evidence.broken_off, evidence.missing) == (3, 2, 2, 2)
+
+
+def test_failures_beyond_those_that_are_kept_by_name_count_too() -> None:
+    state = RequestState(remember=True)
+    for number in range(1005):
+        state.tally.count(failed(f"1.{number}"))
+    assert len(state.tally.failures) == 1000
+    assert state.evidence.not_stored == 1005
+
+
+@pytest.mark.parametrize("name", ["lost", "cancelled", "unlisted", "unflushed", "nothing_found", "unfound"])
+def test_what_is_known_against_a_request_is_in_its_evidence(name: str) -> None:
+    state = RequestState()
+    state.inventory = inventory("1")
+    assert state.evidence == Evidence()
+    if name == "lost":
+        state.error = PeerError("gone")
+    elif name == "unfound":
+        state.inventory.hollow = ("1.2.9",)
+    else:
+        setattr(state, name, "why" if name == "unlisted" else True)
+    assert state.evidence == Evidence(**{name: 1 if name == "unfound" else True})
+    state.inventory.hollow, state.nothing_found = ("1.2.9",), True
+    assert state.evidence.unfound == 0, "nothing at all was found, which is said once"
+    state.inventory = None
+    assert state.evidence.unfound == 0
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_object_that_broke_off_when_we_cancelled_is_no_failure(*, ours: bool) -> None:
+    state, one = RequestState(), Round()
+    one.responses.append(response(0xFE00, completed=1))
+    state.tally.broken_off = {"1"}
+    state.note(evidence_of(one, expected=1, cut_off=0, cancelled=ours), one, 2)
+    assert state.evidence.broken_off == (0 if ours else 1)
+    assert state.evidence.cancelled == ours
+    assert state.evidence.short == 1
+
+
+def test_lost_association_stands_though_the_next_one_was_opened() -> None:
+    state, one = RequestState(), Round()
+    one.lost = True
+    state.note(evidence_of(one, expected=0, cut_off=0, cancelled=False), one, 1)
+    assert state.error is None
+    assert state.evidence.lost
+
+
+def test_retrieve_that_continues_has_all_that_stands_against_the_earlier_one() -> None:
+    earlier = stated(response(0xB000, completed=1, failed=1, failed_uids=("9",)))
+    earlier.statements = [Statement(Evidence(remaining=1), 5, 1, 1, frozenset())]
+    earlier.missing = {"2"}
+    earlier.tally.count(failed("7"))
+    earlier.tally.broken_off = {"8"}
+    later = RequestState(remember=True)
+    later.continue_from(earlier)
+    assert (later.needed, later.missing, later.failed_uids) == ({"2"}, {"2"}, {"9"})
+    assert len(later.statements) == 2
+    evidence = later.evidence
+    assert (evidence.not_stored, evidence.broken_off, evidence.missing, evidence.remaining) == (1, 1, 1, 1)
+    earlier.is_accounted_for = True
+    again = RequestState(remember=True)
+    again.continue_from(earlier)
+    assert len(again.statements) == 1
+
+
+def test_combined_result_has_the_objects_and_the_failures_of_each_request() -> None:
+    first, second = stated(response(completed=2)), RequestState(remember=True)
+    first.tally.count(stored("1"))
+    first.lost = {"1": "its file was cut"}
+    second.inventory, second.missing, second.needed = inventory("3", "4"), {"4"}, {"4"}
+    second.inventory.hollow = ("1.2.9",)
+    second.tally.count(failed("4"))
+    second.error, second.unlisted, second.unmet, second.extra = PeerError("gone"), "why", "which", {"5"}
+    first.arrived, second.arrived, first.attempts, second.attempts = 1, 2, 1, 3
+    result = joined([first, second], ())
+    assert (result.stored, result.failed, result.arrived, result.attempts, result.already_there) == (1, 1, 3, 3, 1)
+    assert result.failures == {"4": "", "1": "its file was cut"}
+    assert (result.missing_uids, result.extra_uids, result.unfound) == (("1", "4"), ("5",), ("1.2.9",))
+    assert (result.errors, result.unlisted, result.unmet, result.verified) == (("gone",), "why", "which", True)
+    second.inventory = None
+    assert not joined([first, second], ()).verified
 
 
 COUNTS = st.fixed_dictionaries({name: st.integers(0, 4) for name in ("completed", "failed", "remaining", "warning")})
