@@ -216,7 +216,7 @@ def test_what_is_known_against_a_request_is_in_its_evidence(name: str) -> None:
         state.inventory.hollow = ("1.2.9",)
     else:
         setattr(state, name, "why" if name == "unlisted" else True)
-    assert state.evidence == Evidence(**{name: 1 if name == "unfound" else True})
+    assert state.evidence == replace(Evidence(), **{name: 1 if name == "unfound" else True})
     state.inventory.hollow, state.nothing_found = ("1.2.9",), True
     assert state.evidence.unfound == 0, "nothing at all was found, which is said once"
     state.inventory = None
