@@ -79,3 +79,22 @@ def test_classes_refused_here_explain_a_failure_without_an_object() -> None:
     refused = replace(result_of(Evidence(statuses=(0xA702,))), rejected=(RejectedClass("1.2", ("1.2.3",), known=True),))
     assert cause_of(refused).code == "not-accepted-here"
     assert not cause_of(refused).passing
+
+
+@pytest.mark.parametrize(
+    ("evidence", "code"),
+    [
+        (Evidence(statuses=(0xA702,), failed=1), "none-sent"),
+        (Evidence(statuses=(0xA801,)), "refused"),
+        (Evidence(statuses=(0xC001,)), "unable-to-process"),
+        (Evidence(statuses=(0x0122,)), "model-refused"),
+        (Evidence(short=2), "counted-not-sent"),
+        (Evidence(lost=True), "get-not-permitted"),
+    ],
+)
+def test_cause_of_a_failed_get_speaks_of_no_destination_and_no_address(evidence: Evidence, code: str) -> None:
+    aborted = errors.AssociationAbortedError("", source=0, reason=0)
+    cause = cause_of(replace(result_of(evidence), service="C-GET"), aborted)
+    assert cause.code == code
+    for word in ("destination", "address", "connect"):
+        assert word not in cause.words + cause.advice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from movescu._runtime.record import replace
 from movescu.cli.options.command_line import parse
 from movescu.dictionary.uids import EXPLICIT_LITTLE, OTHER_TRANSFER_SYNTAXES, UNCOMPRESSED, storage_classes
 from movescu.dimse.status import CANCEL, OUT_OF_RESOURCES_SUB_OPERATIONS, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
@@ -114,13 +115,25 @@ def test_cancel_in_a_later_round_is_one() -> None:
     assert merged(FIRST, set(), response(CANCEL, 0, 0)).status == CANCEL
 
 
+def test_warning_of_the_archive_stays_when_the_failed_objects_were_stored_later() -> None:
+    first = replace(FIRST, warning=1)
+    assert merged(first, {"1.1", "1.2"}, LATER).status == SUB_OPERATIONS_WITH_FAILURES
+
+
 @pytest.mark.parametrize(
-    ("completed", "arrived", "failed"),
-    [(2, 2, 0), (None, 2, 0), (1, 1, 1), (0, 0, 2), (None, 0, 2), (None, 1, 1), (3, 3, 0)],
+    ("completed", "again", "failed"),
+    [(2, 2, 0), (None, 2, 0), (1, 1, 1), (0, 0, 2), (None, 0, 2), (None, 1, 1), (3, 3, 0), (1, 2, 1)],
 )
-def test_repeated_request_accounts_for_what_the_first_response_counted(
-    completed: int | None, arrived: int, failed: int
+@pytest.mark.parametrize(
+    ("first", "before"),
+    [
+        (response(SUB_OPERATIONS_WITH_FAILURES, 0, 2), 0),  # the first response counts two objects
+        (response(0xC000, None, None), 2),  # it counts none, and two have arrived
+    ],
+)
+def test_repeated_request_accounts_for_what_was_counted_or_arrived_before(
+    first: MoveResponse, before: int, completed: int | None, again: int, failed: int
 ) -> None:
     later = MoveResponse(2, SUCCESS, None, completed, None if completed is None else 0, None)
-    found = accounting_for(response(SUB_OPERATIONS_WITH_FAILURES, 0, 2), later, arrived)
+    found = accounting_for(first, later, before=before, again=again)
     assert (found.failed or 0, found.status) == (failed, SUB_OPERATIONS_WITH_FAILURES if failed else SUCCESS)

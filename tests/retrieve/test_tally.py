@@ -8,7 +8,7 @@ from movescu.dimse.messages import CStoreRQ
 from movescu.dimse.status import PENDING, SUCCESS
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
-from movescu.query.levels import UNIQUE_KEYS
+from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.retrieve.belonging import Belonging
 from movescu.retrieve.config import AE, Config
 from movescu.retrieve.storage_server import StorageServer
@@ -126,11 +126,17 @@ def request(**keys: str) -> Identifier:
         ([request(PATIENT="7"), request(STUDY="1.1")], {"1.2", "1.2.1"}, True),
         ([request(STUDY="1.*")], {"1.2", "1.2.1"}, True),
         ([request(STUDY="1.1\\ 1.2 ")], {"1.2", "1.2.1"}, True),
+        ([request(STUDY="1.1", SERIES="1.1.*")], {"1.2", "1.2.1"}, False),
+        ([request(STUDY="1.1", SERIES="1.1.1", IMAGE="1.1.1.1")], {"1.1", "1.1.1"}, True),
+        ([request(STUDY="1.1", SERIES="1.1.1", IMAGE="1.1.1.2")], {"1.1", "1.1.1"}, False),
+        ([request(STUDY="1.1", SERIES="1.1.1", IMAGE="1.1.1.2")], set(), False),
+        ([request(IMAGE="1.1.1.2"), request(STUDY="1.1")], {"1.1", "1.1.1"}, True),
+        ([Identifier((*request(STUDY="1.1", SERIES="1.1.1"), Key(LEVEL, b"CS", b"STUDY ")))], {"1.1", "1.1.2"}, True),
         ([request(STUDY="1.1")], set(), True),
         ([], {"1.1", "1.1.1"}, True),
     ],
 )
-def test_object_without_a_move_originator_counts_if_its_study_or_series_was_requested(
+def test_object_without_a_move_originator_counts_if_it_or_its_series_or_study_was_requested(
     requests: list[Identifier], place: set[str], *, counts: bool
 ) -> None:
     belonging = Belonging(frozenset(("US",)))

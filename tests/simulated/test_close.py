@@ -52,6 +52,7 @@ def scene(seed: int) -> tuple[World, dict[str, Any], random.Random]:
     world.disk.flush_seconds = choice.choice((0.0, 0.1) if durability == "object" else (0.0, 0.1, 3.0))
     retry = Retry(retries=choice.choice((0, 1)), resume=choice.random() < 0.3)
     to = Directory(PATH, durability=durability, layout=choice.choice(("flat", "flat", "study")))
+    world.by = choice.choice(("move", "move", "get"))
     return world, {"to": to, "retry": retry}, choice
 
 
@@ -59,9 +60,8 @@ def closed_in_the_middle(seed: int) -> list[str]:
     """Close a client in the middle of a retrieve; return what is wrong after that."""
     world, settings, choice = scene(seed)
     with world, world.archive() as archive:
-        client = Client(
-            AE(HOST, archive.port, "ARCHIVE"), listen=PORT, request=Request(model="STUDY", ip="4"), **settings
-        )
+        ae, request = AE(HOST, archive.port, "ARCHIVE"), Request(model="STUDY", ip="4")
+        client = Client(ae, listen=PORT, request=request, retrieve=world.by, **settings)
         client.open()
         retrieve = client.start({"StudyInstanceUID": STUDY})
         world.scheduler.elsewhere(choice.randint(0, 400))

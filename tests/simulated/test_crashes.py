@@ -29,6 +29,7 @@ SETTINGS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "end": ({"count": 3}, {}),
     "object": ({"count": 2}, {"durability": "object"}),
     "named": ({"count": 2, "unnamed": False}, {}),
+    "get": ({"count": 2, "by": "get"}, {}),
     "folders": ({"count": 2}, {"layout": "study", "retry": RESUME}),
 }
 

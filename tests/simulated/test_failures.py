@@ -59,6 +59,7 @@ SETTINGS = [
     Setting("many without syncfs", {"count": 18, "large": 0, "syncfs": False}),
     Setting("each flushed", {"count": 3}, {"durability": "object"}),
     Setting("with names", {"count": 3, "unnamed": False}),
+    Setting("by C-GET", {"count": 3, "by": "get"}),
     Setting("in folders", {"count": 3}, {"layout": "study", "retry": Retry(resume=True)}),
 ]
 
@@ -91,8 +92,9 @@ EVERY = bool(os.environ.get("MOVESCU_SIMULATE"))
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_reset_connection_loses_nothing_that_was_promised(retries: int) -> None:
-    setting = Setting("", {"count": 4}, {"retry": Retry(retries=retries, pause=1.0)})
+@pytest.mark.parametrize("by", ["move", "get"])
+def test_reset_connection_loses_nothing_that_was_promised(by: str, retries: int) -> None:
+    setting = Setting("", {"count": 4, "by": by}, {"retry": Retry(retries=retries, pause=1.0)})
     world, outcome, found = setting.run()
     assert (outcome, found) == ("complete", [])
     wrong = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from simulation.checker import broken
 from simulation.world import World
 
@@ -16,8 +17,9 @@ def promises(world: World, outcome: str) -> list[str]:
     return broken(world.objects, world.acknowledged, outcome, there, stable)
 
 
-def test_plain_retrieve_brings_every_object_and_leaves_nothing_else() -> None:
-    with World(count=8, large=2) as world:
+@pytest.mark.parametrize("by", ["move", "get"])
+def test_plain_retrieve_brings_every_object_and_leaves_nothing_else(by: str) -> None:
+    with World(count=8, large=2, by=by) as world:
         told = world.retrieve()
         assert told.complete
         assert promises(world, told.outcome) == []
@@ -27,10 +29,11 @@ def test_plain_retrieve_brings_every_object_and_leaves_nothing_else() -> None:
         assert not world.scheduler.living()
 
 
-def test_third_of_the_objects_that_fail_each_time_is_retrieved_in_the_end() -> None:
+@pytest.mark.parametrize("by", ["move", "get"])
+def test_third_of_the_objects_that_fail_each_time_is_retrieved_in_the_end(by: str) -> None:
     """The pauses between the attempts, a minute and more in all, take no time here."""
     begun = time.perf_counter()
-    with World(count=30, large=1, faults=Faults(fail_every=3)) as world:
+    with World(count=30, large=1, faults=Faults(fail_every=3), by=by) as world:
         start = world.scheduler.now
         told = world.retrieve(retry=Retry(verify=True, retries=2, pause=60.0))
         assert told.complete
@@ -41,9 +44,10 @@ def test_third_of_the_objects_that_fail_each_time_is_retrieved_in_the_end() -> N
     assert time.perf_counter() - begun < 20.0
 
 
-def test_object_that_never_comes_is_missed() -> None:
+@pytest.mark.parametrize("by", ["move", "get"])
+def test_object_that_never_comes_is_missed(by: str) -> None:
     """The archive counts it as sent: only the list shows that it was not."""
-    with World(count=6, faults=Faults(drop_every=6)) as world:
+    with World(count=6, faults=Faults(drop_every=6), by=by) as world:
         told = world.retrieve(retry=Retry(verify=True))
         assert told.outcome == "incomplete"
         assert told.result is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from movescu.testing import Ending, Faults
 SEEDS = int(os.environ.get("MOVESCU_SIMULATE", "160"))
 FIRST = int(os.environ.get("MOVESCU_SEED", "1"))
 PARTS = 8
+NO_GET: tuple[dict[str, Any], ...] = ({"accept_no_get": True}, {"get_status": 0x0122}, {"get_status": 0x0211})
+"""Archives without C-GET, which ``auto`` falls back for."""
 
 
 def scene(seed: int) -> tuple[World, dict[str, Any]]:
@@ -48,6 +51,9 @@ def scene(seed: int) -> tuple[World, dict[str, Any]]:
     )
     retry = Retry(verify=choice.random() < 0.3, retries=choice.choice((0, 0, 2)))
     as_command = choice.random() < 0.7
+    world.by = choice.choice(("move", "move", "get", "auto"))
+    if world.by == "auto" and choice.random() < 0.5:
+        world.faults = replace(faults, **choice.choice(NO_GET))
     return world, {"retry": retry, "durability": choice.choice(("end", "end", "object")), "as_command": as_command}
 
 

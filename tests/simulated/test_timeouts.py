@@ -26,9 +26,9 @@ def _quick() -> Iterator[None]:
     assert time.perf_counter() - begun < 10.0
 
 
-def run(faults: Faults, timeouts: Timeouts, count: int = 4) -> tuple[float, Told]:
+def run(faults: Faults, timeouts: Timeouts, count: int = 4, by: str = "move") -> tuple[float, Told]:
     """Run a retrieve and return how many seconds it took on the clock of its world, and what was told."""
-    with World(count=count, large=0, faults=faults) as world:
+    with World(count=count, large=0, faults=faults, by=by) as world:
         begun = world.scheduler.now
         told = world.retrieve(timeouts=timeouts)
         assert not world.scheduler.living()
@@ -39,35 +39,40 @@ def errors(told: Told) -> str:
     return str(told.error) if told.result is None else "; ".join(told.result.errors)
 
 
-def test_archive_that_takes_most_of_an_hour_for_each_object_is_awaited() -> None:
-    seconds, told = run(Faults(pause=0.9 * HOUR), Timeouts(), count=40)
+@pytest.mark.parametrize("by", ["move", "get"])
+def test_archive_that_takes_most_of_an_hour_for_each_object_is_awaited(by: str) -> None:
+    seconds, told = run(Faults(pause=0.9 * HOUR), Timeouts(), count=40, by=by)
     assert told.complete
     assert seconds == pytest.approx(36 * HOUR, rel=0.01)
 
 
-def test_retrieve_without_progress_ends_after_the_stall_timeout() -> None:
-    seconds, told = run(Faults(no_final_response=True), Timeouts())
+@pytest.mark.parametrize("by", ["move", "get"])
+def test_retrieve_without_progress_ends_after_the_stall_timeout(by: str) -> None:
+    seconds, told = run(Faults(no_final_response=True), Timeouts(), by=by)
     assert not told.complete
     assert "no object has arrived, and no count of the archive changed, for 3600 s" in errors(told)
     assert seconds == pytest.approx(HOUR, rel=0.01)
 
 
-def test_pending_responses_forever_are_no_progress() -> None:
-    seconds, told = run(Faults(endless_pending=600.0), Timeouts(dimse=1000.0))
+@pytest.mark.parametrize("by", ["move", "get"])
+def test_pending_responses_forever_are_no_progress(by: str) -> None:
+    seconds, told = run(Faults(endless_pending=600.0), Timeouts(dimse=1000.0), by=by)
     assert not told.complete
     assert "no count of the archive changed" in errors(told)
     assert seconds == pytest.approx(HOUR, rel=0.01)
 
 
-def test_silent_archive_is_left_after_the_dimse_timeout() -> None:
-    seconds, told = run(Faults(no_final_response=True), Timeouts(dimse=7 * HOUR, stall=None))
+@pytest.mark.parametrize("by", ["move", "get"])
+def test_silent_archive_is_left_after_the_dimse_timeout(by: str) -> None:
+    seconds, told = run(Faults(no_final_response=True), Timeouts(dimse=7 * HOUR, stall=None), by=by)
     assert not told.complete
     assert "the archive has been silent for 25200 s" in errors(told)
     assert seconds == pytest.approx(7 * HOUR, rel=0.01)
 
 
-def test_whole_retrieve_ends_after_the_total_timeout() -> None:
-    seconds, told = run(Faults(pause=0.5 * HOUR), Timeouts(total=24.25 * HOUR), count=60)
+@pytest.mark.parametrize("by", ["move", "get"])
+def test_whole_retrieve_ends_after_the_total_timeout(by: str) -> None:
+    seconds, told = run(Faults(pause=0.5 * HOUR), Timeouts(total=24.25 * HOUR), count=60, by=by)
     assert not told.complete
     assert "the time for the whole retrieve is over" in errors(told)
     assert seconds == pytest.approx(24.25 * HOUR, rel=0.01)

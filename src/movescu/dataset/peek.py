@@ -6,13 +6,15 @@ error in the data set the UIDs found so far remain: reporting the error is left 
 
 from __future__ import annotations
 
+from collections import defaultdict
+from functools import lru_cache
 from struct import Struct
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.identity import IdentityReader
 from movescu.dataset.transcoder import Reader
-from movescu.dictionary.vr import LONG, Buffer, uid_text
+from movescu.dictionary.vr import KNOWN, LONG, Buffer, uid_text
 from movescu.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -23,9 +25,18 @@ _EXPLICIT: Final = Struct("<HH2sH").unpack_from
 _IMPLICIT: Final = Struct("<HHI").unpack_from
 _LONG_LENGTH: Final = Struct("<I").unpack_from
 _UNDEFINED: Final = 0xFFFFFFFF
+_FRONT: Final = 1 << 14  # bytes; the UIDs of most objects are in them
+
+_sizes: Final[defaultdict[tuple[bool, tuple[int, ...]], dict[bytes, int]]] = defaultdict(dict)
+"""Size of header and value of an element that is passed, by its header: an object shares most headers with the one
+before. By implicit VR and the tags that are looked for; these, and elements that need a closer look, are not in it."""
+_MOST_SIZES: Final = 8192
+_text: Final = lru_cache(64)(uid_text)  # those of the object before, mostly
 
 
-def uids_at_front(data: memoryview, syntax: TransferSyntax, tags: tuple[int, ...]) -> dict[int, str] | None:
+def uids_at_front(  # noqa: C901, PLR0912 - one loop over the elements, for each object
+    data: memoryview, syntax: TransferSyntax, tags: tuple[int, ...]
+) -> dict[int, str] | None:
     """Return the values of UID elements at the top level by tag, as ``Peek`` finds them, but fast.
 
     ``tags``: in ascending order. Return None for a data set that is not plain up to the last of them (big endian,
@@ -34,26 +45,38 @@ def uids_at_front(data: memoryview, syntax: TransferSyntax, tags: tuple[int, ...
     if syntax.big_endian or syntax.deflated:
         return None
     found: dict[int, str] = {}
+    raw = bytes(data[:_FRONT])
     position, last, implicit = 0, tags[-1], syntax.implicit
+    sizes = _sizes[implicit, tags]
+    size_of = sizes.get
     try:
         while True:
+            while size := size_of(header := raw[position : position + 8]):
+                position += size
             if implicit:
-                group, element, length = _IMPLICIT(data, position)
-                position += 8
+                group, element, length = _IMPLICIT(header)
+                start = position + 8
             else:
-                group, element, vr, length = _EXPLICIT(data, position)
-                position += 8
+                group, element, vr, length = _EXPLICIT(header)
+                start = position + 8
                 if vr in LONG:
-                    (length,) = _LONG_LENGTH(data, position)
-                    position += 4
+                    (length,) = _LONG_LENGTH(raw, start)
+                    start += 4
+                elif vr not in KNOWN:
+                    return None
             tag = group << 16 | element
             if tag > last:
                 return found
             if length == _UNDEFINED:
                 return None
+            end = start + length
             if tag in tags:
-                found.setdefault(tag, uid_text(bytes(data[position : position + length])))
-            position += length
+                found.setdefault(tag, _text(raw[start:end]))
+                if len(found) == len(tags) and end <= len(raw):
+                    return found
+            elif start == position + 8 and len(sizes) < _MOST_SIZES:
+                sizes[header] = 8 + length
+            position = end
     except struct_error:
         return None
 

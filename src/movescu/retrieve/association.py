@@ -252,6 +252,8 @@ class ArchiveAssociation(ArchiveLink):
             if not (connection.at_hand or self.cancelled or awake) and (seconds := scu.rest()):
                 connection.rest(seconds, self._wakened.fileno())
             if connection.readable(patience.remaining(), self._wakened.fileno()):
+                if not connection.secured:
+                    connection.take()
                 return
             with contextlib.suppress(BlockingIOError):
                 self._wakened.recv(64)

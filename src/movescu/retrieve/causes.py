@@ -119,6 +119,32 @@ _NOT_ACCEPTED: Final = _lasting(
     "use the option that the log names; +xa accepts all transfer syntaxes, --accept-unknown other SOP classes",
 )
 _REFUSED: Final = _lasting("refused", Fault.ARCHIVE, "the archive refused the request", _CHECK_LOG)
+_BY_MOVE: Final = "use C-MOVE (--retrieve move) with --port"
+
+_OF_GET: Final = {
+    "not-reached": _passing(
+        "none-sent",
+        Fault.ARCHIVE,
+        "the archive could not send the objects, or lacks resources",
+        "check the archive's log: it may have them in another transfer syntax (+xa accepts all); else try again later",
+    ),
+    "destination-unknown": _REFUSED,
+    "model-refused": replace(_MODEL_REFUSED, advice=f"{_MODELS}, or {_BY_MOVE}"),
+    "unable-to-process": replace(_UNABLE, advice=_CHECK_LOG),
+    "aborted-at-once": _lasting(
+        "get-not-permitted",
+        Fault.CONFIGURATION,
+        "the archive aborted the association in answer to C-GET: it may not permit that to our AE title",
+        f"permit C-GET to our AE title in the archive's configuration, or {_BY_MOVE}",
+    ),
+    "not-arrived": _lasting(
+        "counted-not-sent",
+        Fault.ARCHIVE,
+        "the archive counts objects as sent that did not arrive",
+        _LOG_AND_AGAIN,
+    ),
+}
+"""Causes that are others with C-GET, which has no move destination, by the code of the cause with C-MOVE."""
 
 NOT_DELIVERED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
 """Statuses beside A801 of archives that do not know or cannot reach the destination, or cannot send."""
@@ -300,9 +326,13 @@ _REASON: Final = {
 """By the name of a ``judgement.Reason``, the most likely cause first."""
 
 
-def cause_of_status(status: int) -> Cause:
-    """Return the cause of a final status that is not success."""
-    return next(cause for first, last, cause in _STATUS if first <= status <= last)
+def cause_of_status(status: int, service: str = "C-MOVE") -> Cause:
+    """Return the cause of a final status that is not success; ``service``: C-MOVE or C-GET."""
+    return _for(next(cause for first, last, cause in _STATUS if first <= status <= last), service)
+
+
+def _for(cause: Cause, service: str) -> Cause:
+    return _OF_GET.get(cause.code, cause) if service == "C-GET" else cause
 
 
 def cause_of_error(error: MovescuError) -> Cause:
@@ -329,6 +359,10 @@ def cause_of(result: Result | None, error: MovescuError | None = None) -> Cause:
     """Return the likely cause of an incomplete result; ``error``: prevented or ended the association."""
     if result is None:
         return _UNEXPLAINED if error is None else cause_of_error(error)
+    return _for(_cause_of(result, error), result.service)
+
+
+def _cause_of(result: Result, error: MovescuError | None) -> Cause:
     names = {reason.name for reason in result.judgement.reasons}
     for name, cause in _REASON.items():
         if name not in names:

@@ -208,4 +208,5 @@ def joined(states: Sequence[RequestState], rejected: tuple[RejectedClass, ...]) 
         unlisted=next((one.unlisted for one in states if one.unlisted), ""),
         errors=tuple(str(one.error) for one in states if one.error is not None),
         unfound=tuple(uid for one in states if one.inventory is not None for uid in one.inventory.unfound),
+        service="C-GET" if any(one.last.is_got for one in states) else "C-MOVE",
     )

@@ -136,6 +136,7 @@ class _Get:
         asked = compressed or own.accept_unknown or identifier in self._classes
         needed = contexts_for(self._told(identifier)[0], own)[:_ROOM] if asked else ()
         self._open_with(needed or filled((), own))
+        begun = one.arrived
         response = self._send(identifier, one, on_response)
         if not _may_lack_contexts(response) or association.cancelled:
             return response
@@ -144,7 +145,7 @@ class _Get:
         if not certain:
             needed = (*needed, *default_contexts(own))
         if not (failed := frozenset(response.failed_sop_instance_uids)):
-            return self._again(identifier, one, on_response, response, needed)
+            return self._again(identifier, one, on_response, response, needed, one.arrived - begun)
         wanted = set(failed - one.tally.failures.keys())  # what this side did not store fails again
         for number, contexts in enumerate(rounds(needed, self._tried, _ROOM), start=2):
             if not wanted or number > MOST_ROUNDS or association.cancelled:
@@ -166,17 +167,21 @@ class _Get:
         on_response: Callable[[MoveResponse], None] | None,
         response: MoveResponse,
         needed: Sequence[StorageContext],
+        arrived: int,
     ) -> MoveResponse:
-        """Repeat a request that failed as a whole, over an association with all contexts that are needed."""
+        """Repeat a request that failed as a whole, over an association with all contexts that are needed.
+
+        ``arrived``: objects that have arrived for it.
+        """
         from movescu.retrieve.storage_plan import filled
 
         if not set(needed[:_ROOM]) - self._tried:
             return response
         _log.info("the archive may lack a presentation context: requesting again with others")
         self._open_with(filled(needed, self._own))
-        before = one.arrived
+        before = one.tally.arrived
         later = self._send(identifier, one, on_response)
-        return accounting_for(response, later, one.arrived - before)
+        return accounting_for(response, later, before=arrived, again=one.tally.arrived - before)
 
     def _told(self, identifier: Identifier) -> tuple[tuple[str, ...], bool]:
         """Query the SOP classes of the objects once, and return them; True if they are certain."""
@@ -225,12 +230,13 @@ def _may_lack_contexts(response: MoveResponse) -> bool:
     return bool(failed_of(response)) or response.status >> 12 == 0xC
 
 
-def accounting_for(first: MoveResponse, later: MoveResponse, arrived: int) -> MoveResponse:
+def accounting_for(first: MoveResponse, later: MoveResponse, *, before: int, again: int) -> MoveResponse:
     """Return the final response to a repeated request; what only the first response counted has failed.
 
-    ``arrived``: objects that arrived for the repetition.
+    ``before``: number of objects that arrived for the first request. ``again``: for the repetition, which matters if
+    the archive does not count.
     """
-    lost = counted_of(first) - max(delivered_of(later), arrived) - failed_of(later)
+    lost = max(counted_of(first), before) - (delivered_of(later) or again) - failed_of(later)
     if lost <= 0:
         return later
     status = SUB_OPERATIONS_WITH_FAILURES if later.status == SUCCESS else later.status
@@ -251,7 +257,7 @@ def merged(first: MoveResponse, gained: AbstractSet[str], later: MoveResponse) -
     elif first.status not in _SUB_OPERATIONS_FAILED or not gained:
         status = first.status
     else:
-        status = SUB_OPERATIONS_WITH_FAILURES if failed else SUCCESS
+        status = SUB_OPERATIONS_WITH_FAILURES if failed or first.warning else SUCCESS
     return replace(
         first,
         message_id=later.message_id,

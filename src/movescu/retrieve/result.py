@@ -51,6 +51,8 @@ class Result(Record):
     """Which conditions of the selection no series meets, though the archive has some; else empty."""
     fallback: str = ""
     """Why C-MOVE replaced C-GET, else empty."""
+    service: str = "C-MOVE"
+    """C-MOVE or C-GET, whichever carried out the last request."""
 
     @property
     def expected(self) -> int:

@@ -5,6 +5,7 @@ One choice holds for all associations and retrieves of a client, so that an arch
 
 from __future__ import annotations
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.errors import NoPresentationContextError
 from movescu.retrieve.config import GET_CLASSES, MODELS, RetrieveBy
@@ -32,6 +33,7 @@ class ServiceChoice:
         """Whether the next request is a C-GET."""
         self.reason = ""
         """Why C-MOVE replaced C-GET; else empty."""
+        self._changing = clock.Lock()
 
     @property
     def name(self) -> str:
@@ -61,8 +63,10 @@ class ServiceChoice:
 
     def fall_back(self, reason: str) -> None:
         """Use C-MOVE from now on."""
-        if self.gets:
+        with self._changing:  # two requests at once are told the same
+            if not self.gets:
+                return
             self.gets, self.reason = False, reason
-            _log.warning("%s; retrieving by C-MOVE", reason)
-            if self._observer is not None:
-                self._observer.fell_back(reason)
+        _log.warning("%s; retrieving by C-MOVE", reason)
+        if self._observer is not None:
+            self._observer.fell_back(reason)

@@ -95,13 +95,15 @@ class Trial:
         return self._config.timeouts.total or _SECONDS
 
     def _ending(self, result: Result) -> str:
-        """Return the end of the C-MOVE in words."""
+        """Return the end of the request in words."""
         if self._error is not None:
             return str(self._error)
         final = result.responses[-1] if result.responses else None
         if final is None:
-            return "C-MOVE was not answered"
-        what = "does not know the destination" if final.status == MOVE_DESTINATION_UNKNOWN else "ended C-MOVE"
+            return f"{result.service} was not answered"
+        what = (
+            "does not know the destination" if final.status == MOVE_DESTINATION_UNKNOWN else f"ended {result.service}"
+        )
         return f"{self._config.archive.title} {what} with 0x{final.status:04x} ({final.status_name})"
 
     def receive(self) -> str:
@@ -138,7 +140,7 @@ class Trial:
         status = result.responses[-1].status if result.responses else SUCCESS
         if not result.arrived and status in NOT_DELIVERED:
             return NOT_SENT.advice
-        return (cause_of(result) if status == SUCCESS else cause_of_status(status)).advice
+        return (cause_of(result) if status == SUCCESS else cause_of_status(status, result.service)).advice
 
 
 def with_level(identifier: Identifier) -> Identifier:

@@ -52,7 +52,8 @@ class GetSCP(MoveSCP):
         return True
 
     def _cancelled(self) -> bool:
-        return self._cancel_received or super()._cancelled()
+        received, self._cancel_received = self._cancel_received, False  # once: what arrives after it is to be read
+        return received or super()._cancelled()
 
     def _response(self, status: int) -> CGetRSP:
         return CGetRSP(self._request.message_id, status, self._request.affected_sop_class_uid)

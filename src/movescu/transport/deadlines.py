@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 _NEVER: Final = float("inf")
+_FRESH: Final = 0.01
+"""Part of a limit for which its end is not computed again: progress meanwhile makes the wait end no later."""
 _ALL_OVER: Final = "timed out: the time for the whole retrieve is over"
 
 CANCEL_SECONDS: Final = 10.0
@@ -118,7 +120,10 @@ class Patience(Deadline):
     clock by which the whole retrieve has to end. ``silent_where``: what the archive owes, for the error.
     """
 
-    __slots__ = ("_begun", "_cancelled", "_moved", "_progressed", "_silence", "_silent_where", "_stall", "_until")
+    __slots__ = (
+        *("_begun", "_cancelled", "_ends", "_fresh", "_fresh_until", "_moved", "_progressed"),
+        *("_silence", "_silent_where", "_stall", "_until"),
+    )
 
     def __init__(
         self,
@@ -136,6 +141,8 @@ class Patience(Deadline):
         self._moved, self._progressed = moved, progressed
         self._silent_where = silent_where
         self._cancelled: float | None = None
+        self._fresh = _FRESH * min((one for one in (silence, stall) if one is not None), default=0.0)
+        self._ends = self._fresh_until = 0.0
 
     def cancelled(self) -> None:
         """Record that C-CANCEL was sent; from now on the archive may be silent for ``CANCEL_SECONDS`` only.
@@ -143,10 +150,13 @@ class Patience(Deadline):
         An archive that honours C-CANCEL responds soon; the objects of one that does not are still received.
         """
         self._cancelled = clock.now()
+        self._fresh = self._fresh_until = 0.0
 
     def remaining(self) -> float | None:
         """Return the seconds until the first of the timeouts. Raise ``TimedOutError`` if one has expired."""
         now, ends = clock.now(), _NEVER
+        if now < self._fresh_until:
+            return self._ends - now
         moved = max(self._begun, self._moved())
         if self._silence is not None:
             ends = moved + self._silence
@@ -158,6 +168,7 @@ class Patience(Deadline):
             ends = min(ends, self._until)
         if ends <= now:
             raise self._expired(moved)
+        self._ends, self._fresh_until = ends, min(now + self._fresh, ends)
         return None if ends == _NEVER else ends - now
 
     def _expired(self, moved: float) -> TimedOutError:

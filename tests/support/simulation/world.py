@@ -20,7 +20,7 @@ from movescu._runtime import clock
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.errors import MovescuError
 from movescu.query.python_keys import identifier_of
-from movescu.retrieve.config import Config
+from movescu.retrieve.config import Config, RetrieveBy
 from movescu.storage import files
 from movescu.testing import Archive, Faults
 from movescu.testing.query import stored_tags
@@ -100,7 +100,7 @@ class World:
     """A world, determined by its seed. ``count`` objects are in the archive, the last ``large`` ones large.
 
     ``associations``: of the sender at a time. ``short``: how often a socket moves fewer bytes than it could.
-    ``switching``: how often the call of a seam changes the thread.
+    ``switching``: how often the call of a seam changes the thread. ``by``: see ``Client``'s ``retrieve``.
     """
 
     def __init__(
@@ -115,7 +115,9 @@ class World:
         unnamed: bool = True,
         syncfs: bool = True,
         faults: Faults | None = None,
+        by: str = "move",
     ) -> None:
+        self.by = by
         self.scheduler = Scheduler(seed, switching)
         self.network = Network(self.scheduler, short=short)
         self.disk = Disk(self.scheduler, unnamed=unnamed, syncfs=syncfs)
@@ -193,18 +195,27 @@ class World:
         request = Request(model="STUDY", maximum_length=16384, ip="4")
         to = Directory(PATH, durability=durability, layout=layout)
         keys = {"StudyInstanceUID": STUDY}
+        port = None if self.by == "get" else PORT
         result = None
         try:
             with self.archive() as archive:
                 ae = AE(HOST, archive.port, "ARCHIVE")
                 if as_command:
-                    config = Config(ae, timeouts=timeouts, retry=retry, receive=Receive(PORT), request=request)
+                    config = Config(
+                        ae,
+                        timeouts=timeouts,
+                        retry=retry,
+                        receive=Receive(port),
+                        request=request,
+                        retrieve_by=RetrieveBy(self.by),
+                    )
                     client = Client.configured(config, to.storage, indexed=retry.resume)
                     with client:
                         result = client.prepare((identifier_of(keys)[0],)).run()
                         client.release()
                 else:
-                    with Client(ae, listen=PORT, to=to, timeouts=timeouts, retry=retry, request=request) as client:
+                    settings: Any = {"timeouts": timeouts, "retry": retry, "request": request, "retrieve": self.by}
+                    with Client(ae, listen=port, to=to, **settings) as client:
                         result = client.retrieve(keys)
         except (MovescuError, OSError, CrashError) as error:
             return Told(None if isinstance(error, CrashError) else result, error)

@@ -132,14 +132,16 @@ def _advise(response: MoveResponse, client: Client) -> None:
     from movescu.retrieve.causes import NOT_DELIVERED, NOT_SENT, cause_of_status  # late: needed after a failure alone
 
     server = client.server
-    if response.status == MOVE_DESTINATION_UNKNOWN:
+    gets = client.service.gets
+    if response.status == MOVE_DESTINATION_UNKNOWN and not gets:
         _explain_destination("does not know", client)
     elif server.has_turned_away or (server.rejected and not server.tally.arrived) or _refused(client):
         return
-    elif response.status not in NOT_DELIVERED or (server.was_reached and not server.tally.arrived):
-        cause = NOT_SENT if response.status in NOT_DELIVERED else cause_of_status(response.status)
+    elif gets or response.status not in NOT_DELIVERED or (server.was_reached and not server.tally.arrived):
+        unsent = response.status in NOT_DELIVERED and not gets
+        cause = NOT_SENT if unsent else cause_of_status(response.status, response.service)
         _log.warning("%s: %s", cause.words, cause.advice)
-    elif response.completed or server.tally.arrived or client.service.gets:
+    elif response.completed or server.tally.arrived:
         _log.warning("check the archive's log")
     else:
         nothing = "" if response.failed else "may have nothing for these keys, or "
@@ -205,7 +207,11 @@ def _report_lost(state: RequestState, result: Result, error: MovescuError, clien
     if isinstance(error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
         complain(what, error, error.hint)  # as Orthanc does with an unknown calling title
         if client.service.gets:
-            _log.warning("%s may not permit C-GET to %s", client.config.archive.title, client.config.ae_title)
+            _log.warning(
+                "%s may not permit C-GET to %s: permit it in the archive's configuration, or use C-MOVE "
+                "(--retrieve move) with --port",
+                *(client.config.archive.title, client.config.ae_title),
+            )
         else:
             _explain_destination("may not know this AE title, or", client)
         return

@@ -41,8 +41,8 @@ def explanation(client: Client, wanted: Sequence[Identifier], result: Result) ->
 def is_unreached(client: Client) -> bool:
     """Return True if nobody has connected to our port, and the objects were to come to it."""
     config = client.config
-    ours = config.receive is not None and config.move_destination == config.ae_title
-    return ours and not client.server.was_reached
+    ours = config.listens and config.move_destination == config.ae_title
+    return ours and not (client.service.gets or client.server.was_reached)
 
 
 def report_unreached(client: Client) -> None:

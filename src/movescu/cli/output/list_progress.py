@@ -288,7 +288,7 @@ class ListProgress(Observer):
             self._advised.add(event.reason)
             _log.error("%s", event.advice)
             address, port = ("", 0) if self._runner is None else self._runner.own_address
-            if event.reason in _OF_DESTINATION and address:
+            if event.reason in _OF_DESTINATION and address and port:
                 _log.error(
                     "for the archive's configuration: AE title %s, address %s (as seen from here), port %d",
                     *(self._config.move_destination, address, port),
