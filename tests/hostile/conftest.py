@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from get_station import GetStation
 from hypothesis import settings
 from invariants import Invariants
 from setting import Setting
@@ -30,6 +31,14 @@ def sandbox(tmp_path: Path) -> Iterator[Invariants]:
 def station(sandbox: Invariants) -> Iterator[Station]:
     """A storage SCP over the sandbox."""
     made = Station(sandbox.received)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=[Station, GetStation], ids=["move", "get"])
+def either(request: pytest.FixtureRequest, sandbox: Invariants) -> Iterator[Station]:
+    """The same, and a client that retrieves by C-GET: for what arrives over an association, whoever requested it."""
+    made: Station = request.param(sandbox.received)
     yield made
     made.close()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import invariants
 import pytest
 from encoded import REQUEST, UNDEFINED, deflate, el, fragments, item, item_end, sequence_end
-from station import CT, Sender, Station, association_request, data_set, uid
+from station import CT, Sender, Station, data_set, uid
 
 from movescu.dataset.file_meta import decode_file_meta
 from movescu.dataset.transcoder import Encoding
@@ -19,6 +19,13 @@ from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_L
 
 if TYPE_CHECKING:
     from invariants import Invariants
+
+
+@pytest.fixture
+def station(either: Station) -> Station:
+    """Every data set arrives over a storage association, and over that of a C-GET."""
+    return either
+
 
 NAME = el(0x00100010, "PN", b"Doe^Jane")
 LONG = 3 << 20  # bytes behind which a data set is not held whole any more
@@ -164,7 +171,7 @@ def test_pixel_data_without_their_last_delimiter_are_stored_with_it(
     jpeg = TRANSFER_SYNTAXES["1.2.840.10008.1.2.4.50"]
     data = whole(fragments(b"", b"1" * size))
     sandbox.exact["CT.1.2.3"] = data
-    sender = Sender(station.listen(syntaxes=(jpeg,)), association_request(syntaxes=(jpeg,)))
+    sender = station.open(syntaxes=(jpeg,))
     assert sender.store(data[:-missing]).status == 0
     sender.release()
     (said,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
@@ -179,8 +186,7 @@ def test_private_sequence_by_the_dictionary_that_is_none_becomes_un(
     own = el(0x00080016, None, uid(CT)) + el(0x00080018, None, uid("1.2.3"))
     data = own + el(0x00290010, None, b"SIEMENS MEDCOM HEADER ") + el(0x00291040, None, value)
     encoding = Encoding(transfer_syntax=EXPLICIT_LITTLE)
-    port = station.listen(syntaxes=(IMPLICIT_LITTLE,), encoding=encoding)
-    sender = Sender(port, association_request(syntaxes=(IMPLICIT_LITTLE,)))
+    sender = station.open(syntaxes=(IMPLICIT_LITTLE,), encoding=encoding)
     assert sender.store(data).status == 0
     sender.release()
     padded = value + b"\0" * (len(value) & 1)
@@ -277,7 +283,7 @@ def test_no_flipped_byte_lets_an_exception_out(
 
 def deflating(station: Station, **options: Any) -> Sender:  # fields of StorageOptions
     """Open an association for deflated objects."""
-    return Sender(station.listen(**options), association_request(syntaxes=(DEFLATED_LITTLE,)))
+    return station.open(syntaxes=(DEFLATED_LITTLE,), **options)
 
 
 def bomb(size: int) -> bytes:
@@ -290,6 +296,7 @@ def bomb(size: int) -> bytes:
 
 @pytest.mark.row("28")
 @pytest.mark.row("CVE-2026-3650")
+@pytest.mark.parametrize("either", [Station], indirect=True)  # it takes seconds
 def test_bomb_takes_no_memory_and_no_more_disk_than_is_allowed(station: Station, sandbox: Invariants) -> None:
     sandbox.keeps = False
     large = bomb(300 << 20)
@@ -328,8 +335,7 @@ def test_what_inflates_to_what_is_allowed_is_stored_deflated(
 def test_short_fragments_and_lying_lengths_take_no_memory(station: Station, sandbox: Invariants) -> None:
     jpeg = TRANSFER_SYNTAXES["1.2.840.10008.1.2.4.50"]
     sandbox.keeps = False
-    port = station.listen(syntaxes=(jpeg,))
-    sender = Sender(port, association_request(syntaxes=(jpeg,)))
+    sender = station.open(syntaxes=(jpeg,))
     before = invariants.resident()
     for values in ((b"", b"1"), (b"", b""), (b"12", b"1"), (b"\xff" * 4, b"x" * 3)):
         assert sender.store(data_set(rest=NAME + fragments(*values))).status == 0
@@ -342,6 +348,7 @@ def test_short_fragments_and_lying_lengths_take_no_memory(station: Station, sand
 
 
 @pytest.mark.row("CVE-2026-3650")
+@pytest.mark.parametrize("either", [Station], indirect=True)  # it takes seconds
 def test_more_elements_than_anybody_needs_are_refused_by_the_name_of_the_limit(
     station: Station, sandbox: Invariants
 ) -> None:
@@ -363,7 +370,7 @@ def test_pixel_data_are_never_decoded(station: Station, sandbox: Invariants) -> 
     lies = el(0x00280008, "IS", b"2147483647") + el(0x00280010, "US", b"\xff\xff") + el(0x00280011, "US", b"\xff\xff")
     data = data_set(rest=NAME + lies + fragments(b"\xff\xff\xff\x7f", evil))
     sandbox.exact["CT.1.2.3"] = data
-    sender = Sender(station.listen(syntaxes=(jpeg,)), association_request(syntaxes=(jpeg,)))
+    sender = station.open(syntaxes=(jpeg,))
     assert sender.store(data).status == 0
     sender.release()
 

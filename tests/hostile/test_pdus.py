@@ -84,6 +84,13 @@ def answer_within(port: int, data: bytes) -> PDU | None:
         return raw.reply()
 
 
+def answer_in(either: Station, data: bytes, **options: Any) -> PDU | None:
+    """Send bytes on an association, or as an archive that carries out a C-GET; give what comes back."""
+    with either.raw(**options) as raw:
+        raw.send(data)
+        return raw.reply()
+
+
 def is_abort(answer: PDU | None, reason: int) -> bool:
     """Whether the provider aborted for this reason (PS3.8 table 9-26)."""
     return answer == Abort(2, reason)
@@ -160,10 +167,9 @@ def test_unknown_type_and_data_before_an_association_are_aborted(station: Statio
 
 
 @pytest.mark.row("3")
-def test_data_on_a_context_that_was_not_negotiated_is_aborted(station: Station) -> None:
-    port = station.listen()
-    assert is_abort(answer_within(port, store_message(data_set(), context_id=9)), 6)
-    still_served(port)
+def test_data_on_a_context_that_was_not_negotiated_is_aborted(either: Station) -> None:
+    assert is_abort(answer_in(either, store_message(data_set(), context_id=9)), 6)
+    either.still_serves()
 
 
 @pytest.mark.row("4")
@@ -288,18 +294,16 @@ BROKEN_VALUES = {
 @pytest.mark.row("5")
 @pytest.mark.row("DCMTK-69f67a781")
 @pytest.mark.parametrize("what", BROKEN_VALUES)
-def test_presentation_data_value_whose_length_lies_is_aborted(station: Station, what: str) -> None:
-    port = station.listen()
-    assert is_abort(answer_within(port, BROKEN_VALUES[what]), 6)
-    still_served(port)
+def test_presentation_data_value_whose_length_lies_is_aborted(either: Station, what: str) -> None:
+    assert is_abort(answer_in(either, BROKEN_VALUES[what]), 6)
+    either.still_serves()
 
 
 @pytest.mark.row("8")
-def test_pdu_of_more_than_128_kilobytes_is_aborted_at_its_header(station: Station) -> None:
-    port = station.listen()
-    assert is_abort(answer_within(port, struct.pack(">BxI", 4, 1 << 20)), 6)
-    assert is_abort(answer_within(port, struct.pack(">BxI", 4, 131_073)), 6)
-    still_served(port)
+def test_pdu_of_more_than_128_kilobytes_is_aborted_at_its_header(either: Station) -> None:
+    assert is_abort(answer_in(either, struct.pack(">BxI", 4, 1 << 20)), 6)
+    assert is_abort(answer_in(either, struct.pack(">BxI", 4, 131_073)), 6)
+    either.still_serves()
 
 
 @pytest.mark.row("8")
@@ -340,20 +344,18 @@ OUT_OF_PLACE = {
 @pytest.mark.parametrize("what", OUT_OF_PLACE)
 @pytest.mark.parametrize("together", [False, True])
 def test_fragment_out_of_place_is_aborted_and_leaves_no_file(
-    station: Station, what: str, together: bool
+    either: Station, what: str, together: bool
 ) -> None:  # a parameter
-    port = station.listen()
-    with Raw(port) as raw:
-        raw.associate()
+    with either.raw() as raw:
         if together:
             raw.send(b"".join(OUT_OF_PLACE[what]))
         else:
             for part in OUT_OF_PLACE[what]:
-                raw.send(part)
+                raw.send_ignoring_the_end(part)
         assert is_abort(raw.reply(), 5)
-    station.wait_until_idle()
-    assert station.files == [invariants.GOOD]
-    still_served(port)
+    either.wait_until_idle()
+    assert either.files == [invariants.GOOD]
+    either.still_serves()
 
 
 # -- an end amid a data set --------------------------------------------------------------------------------------------
@@ -381,22 +383,20 @@ LARGE = data_set(rest=struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 200_000) + by
 @pytest.mark.row("12")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("mode", MODES)
-def test_whoever_leaves_amid_a_data_set_leaves_the_good_copy(station: Station, mode: str, end: str) -> None:
-    port = station.listen(**MODES[mode])
+def test_whoever_leaves_amid_a_data_set_leaves_the_good_copy(either: Station, mode: str, end: str) -> None:
     values = [data_set()[:30]] if end == "close" else [LARGE[at : at + 10_000] for at in range(0, 150_000, 10_000)]
-    with Raw(port) as raw:
-        raw.associate()
+    with either.raw(**MODES[mode]) as raw:
         raw.send(store_message(data_set()))
         assert raw.status() == 0
-        good = (station.folder / "CT.1.2.3").read_bytes()
+        good = (either.folder / "CT.1.2.3").read_bytes()
         raw.send(pdv(1, COMMAND | LAST, store_command()))
         for value in values:
             raw.send(pdv(1, 0, value))
         ENDS[end](raw)
-    station.wait_until_idle()
-    assert (station.folder / "CT.1.2.3").read_bytes() == good
-    assert station.files == ["CT.1.2.3", invariants.GOOD]
-    assert station.broken_off == ["1.2.3"]
+    either.wait_until_idle()
+    assert (either.folder / "CT.1.2.3").read_bytes() == good
+    assert either.files == ["CT.1.2.3", invariants.GOOD]
+    assert either.broken_off == ["1.2.3"]
 
 
 @pytest.mark.row("12")
@@ -427,16 +427,15 @@ def test_fifty_connections_that_trickle_are_ended_by_the_time_since_their_accept
 
 @pytest.mark.row("14")
 @pytest.mark.parametrize("at", ["within a PDU", "between two fragments", "within a command", "before its data set"])
-def test_silence_amid_a_message_ends_the_association(station: Station, at: str) -> None:
+def test_silence_amid_a_message_ends_the_association(either: Station, at: str) -> None:
     begun = {
         "within a PDU": store_message(data_set())[:-10],
         "between two fragments": COMMAND_SET + pdv(1, 0, data_set()[:20]),
         "within a command": pdv(1, COMMAND, store_command()[:20]),
         "before its data set": COMMAND_SET,
     }
-    port = station.listen(store_timeout=0.05)
-    assert answer_within(port, begun[at]) == Abort(0, 0)
-    assert station.files == [invariants.GOOD]
+    assert answer_in(either, begun[at], store_timeout=0.05) == Abort(0, 0)
+    assert either.files == [invariants.GOOD]
 
 
 @pytest.mark.row("15")
@@ -462,7 +461,7 @@ def test_release_request_that_crosses_ours_ends_in_a_release(station: Station) -
 
 
 @pytest.mark.row("5")
-def test_several_values_in_one_pdu_are_what_the_standard_allows(station: Station) -> None:
+def test_several_values_in_one_pdu_are_what_the_standard_allows(either: Station) -> None:
     values = (
         PresentationDataValue(1, COMMAND, store_command()[:30]),
         PresentationDataValue(1, COMMAND | LAST, store_command()[30:]),
@@ -470,7 +469,6 @@ def test_several_values_in_one_pdu_are_what_the_standard_allows(station: Station
         PresentationDataValue(1, 0, b""),
         PresentationDataValue(1, LAST, data_set()[11:]),
     )
-    with Raw(station.listen()) as raw:
-        raw.associate()
+    with either.raw() as raw:
         raw.send(PDataTF(values).encode())
         assert raw.status() == 0

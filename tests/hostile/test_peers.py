@@ -23,7 +23,7 @@ from wire import black_hole
 from movescu._runtime.record import replace
 from movescu.cli.options.command_line import parse
 from movescu.dictionary.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from movescu.dimse.messages import DATA_SET_PRESENT, CMoveRSP, encode_command
+from movescu.dimse.messages import DATA_SET_PRESENT, encode_command
 from movescu.services.move import MAXIMUM_IDENTIFIER
 from movescu.testing import Archive
 from movescu.ul.negotiation import AcceptorPolicy, answer
@@ -37,9 +37,16 @@ if TYPE_CHECKING:
 SOON: dict[str, Any] = {"store_timeout": 0.3, "linger": 0.1, "dimse_timeout": 0.6, "acse_timeout": 0.6}
 
 
+@pytest.fixture(params=["move", "get"])
+def served(request: pytest.FixtureRequest, setting: Setting) -> Setting:
+    """A retrieve by C-MOVE, and by C-GET: for what the archive does over the association of the request."""
+    setting.by = request.param
+    return setting
+
+
 def begin(session: scripted.Session) -> None:
     session.accept()
-    session.expect_move()
+    session.expect_request()
 
 
 # -- the end of the wait -----------------------------------------------------------------------------------------------
@@ -47,15 +54,15 @@ def begin(session: scripted.Session) -> None:
 
 @pytest.mark.row("39")
 @pytest.mark.parametrize("limit", ["dimse_timeout", "stall_timeout", "total_timeout"])
-def test_silent_archive_is_given_up(setting: Setting, limit: str) -> None:
+def test_silent_archive_is_given_up(served: Setting, limit: str) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
-        setting.send(setting.made[:1])
+        served.send(served.made[:1], session)
         session.expect_abort()
 
-    outcome = setting.run_here(script, code=62, **{limit: 0.3})
-    assert "association lost before the final C-MOVE response: timed out" in outcome.log
-    setting.assert_arrived(setting.made[:1])
+    outcome = served.run_here(script, code=62, **{limit: 0.3})
+    assert f"association lost before the final C-{served.by.upper()} response: timed out" in outcome.log
+    served.assert_arrived(served.made[:1])
 
 
 @pytest.mark.row("39")
@@ -71,32 +78,32 @@ def test_every_wait_has_an_end_though_nobody_asked_for_one() -> None:
 
 @pytest.mark.row("40")
 @pytest.mark.parametrize("counts", [{}, {"completed": 1, "remaining": 2}])
-def test_pending_responses_that_count_on_nothing_are_a_standstill(setting: Setting, counts: dict[str, Any]) -> None:
+def test_pending_responses_that_count_on_nothing_are_a_standstill(served: Setting, counts: dict[str, Any]) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
-        setting.send(setting.made[:1])
+        served.send(served.made[:1], session)
         while not session.connection.readable(0.01):
             session.respond(0xFF00, **counts)
         session.expect_abort()
 
-    outcome = setting.run_here(script, code=62, stall_timeout=0.3)
+    outcome = served.run_here(script, code=62, stall_timeout=0.3)
     assert "no object has arrived, and no count of the archive changed, for 0.3 s" in outcome.log
-    setting.assert_arrived(setting.made[:1])
+    served.assert_arrived(served.made[:1])
 
 
 @pytest.mark.row("40")
-def test_archive_that_counts_on_or_sends_does_not_stand_still(setting: Setting) -> None:
+def test_archive_that_counts_on_or_sends_does_not_stand_still(served: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
         for number in range(25):  # thrice as long as the limit
             assert not session.connection.readable(0.04)
             session.respond(0xFF00, remaining=100 - number, completed=0)
-        setting.send(setting.made)
+        served.send(served.made, session)
         session.respond(completed=3)
         session.expect_release()
 
-    setting.run_here(script, stall_timeout=0.3)
-    setting.assert_arrived(setting.made)
+    served.run_here(script, stall_timeout=0.3)
+    served.assert_arrived(served.made)
 
 
 @pytest.mark.row("40")
@@ -164,20 +171,20 @@ def test_storage_client_that_never_ends_is_aborted_and_the_archive_released(
         ({"completed": 65535, "failed": 65535, "remaining": 65535}, "counts 65535 objects"),
     ],
 )
-def test_success_that_was_none_is_told(setting: Setting, counts: dict[str, Any], said: str) -> None:
+def test_success_that_was_none_is_told(served: Setting, counts: dict[str, Any], said: str) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
-        setting.send(setting.made[:1])
+        served.send(served.made[:1], session)
         session.respond(**counts)
         session.expect_release()
 
-    outcome = setting.run_here(script, code=63, **SOON)
+    outcome = served.run_here(script, code=63, **SOON)
     assert said in outcome.log
-    setting.assert_arrived(setting.made[:1])
+    served.assert_arrived(served.made[:1])
 
 
 def without_status(session: scripted.Session) -> bytes:
-    command = encode_command(CMoveRSP(session._message_id, 0, session._move_class))
+    command = encode_command(session._response(session._message_id, 0, session._move_class))
     status = struct.pack("<HHIH", 0, 0x0900, 2, 0)
     assert status in command
     return command.replace(status, b"")
@@ -187,47 +194,49 @@ ANSWERS: dict[str, Callable[[scripted.Session], bytes]] = {
     "without status": without_status,
     "not a command": lambda _: b"\1\2\3",
     "nothing": lambda _: b"",
-    "a status of 3 bytes": lambda _: struct.pack("<HHIHHHI3s", 0, 0x0100, 2, 0x8021, 0, 0x0900, 3, b"\0\0\0"),
+    "a status of 3 bytes": lambda session: struct.pack(
+        "<HHIHHHI3s", 0, 0x0100, 2, session._response.command_field, 0, 0x0900, 3, b"\0\0\0"
+    ),
 }
 
 
 @pytest.mark.row("46")
 @pytest.mark.row("CVE-2024-34508")
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_response_that_says_nothing_is_no_success(setting: Setting, answer: str) -> None:
+def test_response_that_says_nothing_is_no_success(served: Setting, answer: str) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
-        setting.send(setting.made[:1])
+        served.send(served.made[:1], session)
         command = ANSWERS[answer](session)
         session.send_bytes(PDataTF((PresentationDataValue(session._context_id, 3, command),)).encode())
         session.expect_abort()
 
-    setting.run_here(script, code=62)
-    setting.assert_arrived(setting.made[:1])
+    served.run_here(script, code=62)
+    served.assert_arrived(served.made[:1])
 
 
 @pytest.mark.row("46")
-def test_response_to_another_message_is_no_success(setting: Setting) -> None:
+def test_response_to_another_message_is_no_success(served: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
         session.respond(completed=0, message_id=99)
         session.expect_abort()
 
-    assert "a response to message 99" in setting.run_here(script, code=62).log
+    assert "a response to message 99" in served.run_here(script, code=62).log
 
 
 @pytest.mark.row("45")
-def test_list_of_failures_without_end_takes_no_memory_and_is_told(setting: Setting) -> None:
+def test_list_of_failures_without_end_takes_no_memory_and_is_told(served: Setting) -> None:
     def script(session: scripted.Session) -> None:
         begin(session)
-        response = CMoveRSP(
+        response = session._response(
             session._message_id, 0xB000, session._move_class, failed=1, command_data_set_type=DATA_SET_PRESENT
         )
         session._exchange.send(session._context_id, response, scripted.soon(), bytes(100 << 20))
         session.expect_release()
 
     before = invariants.resident()
-    outcome = setting.run_here(script, code=68)
+    outcome = served.run_here(script, code=68)
     assert f"is longer than {MAXIMUM_IDENTIFIER} bytes" in outcome.log
     assert invariants.peak() < before + (100 << 20) + 2 * MAXIMUM_IDENTIFIER + (8 << 20)  # the archive holds its own
 
@@ -331,8 +340,9 @@ def retrieve(setting: Setting, main: tuple[Way, Way], storage: tuple[Way, Way], 
         Proxy(setting.port, *storage) as ours,
     ):
         archive.destinations["MOVESCU"] = (peers.HOST, ours.port)
-        keys = ["-S", "-k", KEY, "-k", f"StudyInstanceUID={setting.made[0].study_uid}", "+P", setting.port]
-        return here(*keys, peers.HOST, theirs.port, folder=setting.received, **expected)
+        keys = ["-S", "-k", KEY, "-k", f"StudyInstanceUID={setting.made[0].study_uid}"]
+        receiving = ["+P", setting.port] if setting.by == "move" else ["--retrieve", setting.by]
+        return here(*keys, *receiving, peers.HOST, theirs.port, folder=setting.received, **expected)
 
 
 @pytest.mark.row("12")
@@ -344,13 +354,13 @@ def test_network_that_splits_and_delays_changes_nothing(small: Setting, network:
 
 
 @pytest.fixture
-def small(setting: Setting) -> Setting:
+def small(served: Setting) -> Setting:
     """Objects of some KB: byte by byte takes its time."""
-    folder = setting.received.parent / "made"
-    for instance in setting.made:
+    folder = served.received.parent / "made"
+    for instance in served.made:
         instance.path.unlink()
-    setting.made = corpus.make_study(folder, instances=3, size=3000)
-    return setting
+    served.made = corpus.make_study(folder, instances=3, size=3000)
+    return served
 
 
 @pytest.mark.row("12")
@@ -368,7 +378,24 @@ def test_network_that_breaks_off_anywhere_is_no_success_or_no_loss(
         "objects": ((plain, plain), (way, plain)),
         "our responses": ((plain, plain), (plain, way)),
     }
-    outcome = retrieve(setting, *ways[where], code=None, **SOON)
+    hold_to_disk(setting, retrieve(setting, *ways[where], code=None, **SOON))
+
+
+@pytest.mark.row("12")
+@pytest.mark.row("44")
+@pytest.mark.parametrize("end", ["close", "reset", "half-close", "stall"])
+@pytest.mark.parametrize(("ours", "after"), [(True, 20_000), (False, 300), (False, 60_000), (False, 150_000)])
+def test_network_that_breaks_off_anywhere_in_a_get_is_no_success_or_no_loss(
+    setting: Setting, end: str, after: int, *, ours: bool
+) -> None:
+    setting.by = "get"
+    way, plain = Way(after=after, end=end), Way()
+    main = (way, plain) if ours else (plain, way)
+    hold_to_disk(setting, retrieve(setting, main, (plain, plain), code=None, **SOON))
+
+
+def hold_to_disk(setting: Setting, outcome: Outcome) -> None:
+    """Hold an exit code to what is on the disk."""
     whole = [setting.received / f"CT.{instance.instance_uid}" for instance in setting.made]
     complete = all(file.is_file() for file in whole)
     assert outcome.code in (0, 61, 62, 63, 67, 68, 69)

@@ -109,8 +109,8 @@ def test_silent_archive_is_given_up(place: Place, faults: Faults) -> None:
 
 
 def test_whole_retrieve_has_a_limit(place: Place) -> None:
-    place.archive.faults = Faults(pause=0.3)
-    outcome = place.run("--total-timeout", 1, code=62)
+    place.archive.faults = Faults(pause=0.5)
+    outcome = place.run("--total-timeout", 3, code=62)
     assert 0 < len(outcome.files) < OBJECTS
 
 

@@ -114,13 +114,28 @@ class Session:
         self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
         return message
 
-    def expect_get(self) -> CGetRQ:
-        """Wait for a C-GET request, with its identifier; ``sender`` sends over its association."""
-        context_id, message = self._receive()
-        assert isinstance(message, CGetRQ), message
-        self._context_id, self._message_id = context_id, message.message_id
-        self._move_class, self._response = message.affected_sop_class_uid, CGetRSP
+    def expect_request(self) -> None:
+        """Wait for a C-MOVE or C-GET request, with its identifier."""
+        self._context_id, message = self._receive()
+        assert isinstance(message, CMoveRQ | CGetRQ), message
+        self._message_id, self._move_class = message.message_id, message.affected_sop_class_uid
+        self._response = CGetRSP if isinstance(message, CGetRQ) else CMoveRSP
         self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
+
+    def expect_get(self, *told: Mapping[int, str]) -> CGetRQ:
+        """Wait for a C-GET request, with its identifier; ``sender`` sends over its association.
+
+        ``told``: values by tag, which answer each C-FIND request before it.
+        """
+        while True:
+            self._context_id, message = self._receive()
+            self.identifier = b"".join(bytes(part) for part in self._exchange.data_set(soon()))
+            if not (told and isinstance(message, CFindRQ)):
+                break
+            self._send_matches(message, told, SUCCESS)
+        assert isinstance(message, CGetRQ), message
+        self._message_id = message.message_id
+        self._move_class, self._response = message.affected_sop_class_uid, CGetRSP
         return message
 
     @property

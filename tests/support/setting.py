@@ -37,6 +37,8 @@ class Setting:
         self._before = {file.name for file in self.received.iterdir()}
         self.made = corpus.make_study(made, instances=3, size=50_000)
         self.port = port or peers.free_port()  # which is held for the rest of the process
+        self.by = "move"
+        """The service of ``run_here``; by C-GET, without a port."""
 
     def run(self, script: scripted.Script, *options: object, code: int = 0, prefix: Sequence[str] = ()) -> Outcome:
         """Run the command against a script."""
@@ -47,7 +49,8 @@ class Setting:
     def run_here(self, script: scripted.Script, *options: object, code: int | None = 0, **settings: object) -> Outcome:
         """Run the command in this process, against a script; ``settings``: time-outs of less than a second, say."""
         with scripted.archive(script) as archive:
-            arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
+            receiving = ["+P", self.port] if self.by == "move" else ["--retrieve", self.by]
+            arguments = ["-k", KEY, *receiving, *options, *archive.address]
             return here(*arguments, folder=self.received, code=code, **settings)
 
     def run_beside(
@@ -84,8 +87,12 @@ class Setting:
                 yield client.prepare([make_identifier([KEY])])
                 client.release()
 
-    def send(self, instances: list[Instance]) -> None:
-        """Store objects over one association, as the archive's other half."""
+    def send(self, instances: list[Instance], over: scripted.Session | None = None) -> None:
+        """Store objects over one association, as the archive's other half; by C-GET over that of its request."""
+        if over is not None and self.by == "get":
+            for instance in instances:
+                assert over.sender.store(instance) == 0
+            return
         with scripted.sender(self.port, instances) as sender:
             for instance in instances:
                 assert sender.store(instance) == 0

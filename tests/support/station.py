@@ -242,10 +242,25 @@ class Station:
         self.broken_off.append(incoming.request.affected_sop_instance_uid)
 
     def open(self, **options: Any) -> Sender:
-        """Start it with these storage options, and open an association to it."""
-        sender = Sender(self.listen(**options))
+        """Start it with these storage options, and open an association to it. ``syntaxes``: that it is in."""
+        syntaxes = options.pop("syntaxes", (EXPLICIT_LITTLE,))
+        port = self.listen(syntaxes=syntaxes, **options)
+        sender = Sender(port, association_request(syntaxes=syntaxes))
         self._closers.insert(0, sender.connection.abort)
         return sender
+
+    def raw(self, **options: Any) -> Raw:
+        """Start it with these storage options, and give the bytes of an association to it."""
+        raw = Raw(self.listen(**options))
+        raw.associate()
+        return raw
+
+    def still_serves(self) -> None:
+        """Assert that a sound sender stores an object."""
+        assert self.listener is not None
+        sender = Sender(self.listener.port)
+        assert sender.store(data_set(instance_uid="1.2.77"), instance_uid="1.2.77").status == 0
+        sender.release()
 
     def wait_until_idle(self) -> None:
         """Wait until no association and no other connection is open."""

@@ -187,7 +187,8 @@ class ArchiveAssociation(ArchiveLink):
             priority=config.request.priority,
         )
         try:
-            return self._carry_out(scu, connection, identifier.encode(context.transfer_syntax), on_response, on_request)
+            data = identifier.encode(context.transfer_syntax)
+            return self._carry_out(scu, connection, data, on_response, on_request, within)
         finally:
             self.answered = scu.answered
 
@@ -198,6 +199,7 @@ class ArchiveAssociation(ArchiveLink):
         identifier: bytes,
         on_response: Callable[[MoveResponse], None] | None,
         on_request: Callable[[int], None] | None,
+        within: Deadline | None = None,
     ) -> MoveResponse:
         self.moving, self.cancel_sent, self._cancel_asked, self.unfinished = True, False, False, None
         try:
@@ -207,6 +209,7 @@ class ArchiveAssociation(ArchiveLink):
                     connection,
                     lambda: max(scu.progressed(uncounted=uncounted), self._moved()),
                     silent_where=f"where a {scu.service} response is due",
+                    within=within,
                 )
                 message_id = next(self._message_ids)
                 if on_request is not None:
@@ -239,11 +242,12 @@ class ArchiveAssociation(ArchiveLink):
 
     def _attend(self, scu: MoveSCU, connection: Connection, patience: Patience) -> None:
         """Wait for the archive's next message, and send C-CANCEL once if asked meanwhile."""
-        if connection.at_hand and not self.cancelled:
-            return
+        gets = self.service.gets
+        if (connection.has_more if gets else connection.at_hand) and not self.cancelled:
+            return  # a message that has begun has a limit of its own, if it may be an object
         config = self._config
         # Nothing to spare a thread: none stores, or this one does.
-        awake = config.request.cancel_after > 0 or not config.listens or self.service.gets
+        awake = config.request.cancel_after > 0 or not config.listens or gets
         while True:
             if self.cancelled and not self._cancel_asked:
                 self._cancel_asked = True
@@ -321,6 +325,7 @@ class ArchiveAssociation(ArchiveLink):
         connection: Connection,
         progressed: Callable[[], float],
         silent_where: str = "where a C-FIND response is due",
+        within: Deadline | None = None,
     ) -> Patience:
         config = self._config
         return Patience(
@@ -330,4 +335,5 @@ class ArchiveAssociation(ArchiveLink):
             moved=lambda: max(connection.last_activity, self._moved()),
             progressed=progressed,
             silent_where=silent_where,
+            within=within,
         )

@@ -117,12 +117,13 @@ class Patience(Deadline):
 
     ``moved`` returns when the last byte arrived over any association, on the monotonic clock; ``progressed`` when the
     last byte of an object did, or the counts of the archive's responses last changed. ``until``: the point on that
-    clock by which the whole retrieve has to end. ``silent_where``: what the archive owes, for the error.
+    clock by which the whole retrieve has to end. ``silent_where``: what the archive owes, for the error. ``within``:
+    the limit in the middle of a message. Default: the same.
     """
 
     __slots__ = (
         *("_begun", "_cancelled", "_ends", "_fresh", "_fresh_until", "_moved", "_progressed"),
-        *("_silence", "_silent_where", "_stall", "_until"),
+        *("_silence", "_silent_where", "_stall", "_until", "_within"),
     )
 
     def __init__(
@@ -134,15 +135,22 @@ class Patience(Deadline):
         moved: Callable[[], float],
         progressed: Callable[[], float],
         silent_where: str = "where a C-MOVE response is due",
+        within: Deadline | None = None,
     ) -> None:
         super().__init__(None, "waiting for the archive")
         self._begun = clock.now()
         self._silence, self._stall, self._until = silence, stall, until
         self._moved, self._progressed = moved, progressed
         self._silent_where = silent_where
+        self._within = within
         self._cancelled: float | None = None
         self._fresh = _FRESH * min((one for one in (silence, stall) if one is not None), default=0.0)
         self._ends = self._fresh_until = 0.0
+
+    @property
+    def within(self) -> Deadline:
+        """The limit in the middle of a message."""
+        return self if self._within is None else self._within
 
     def cancelled(self) -> None:
         """Record that C-CANCEL was sent; from now on the archive may be silent for ``CANCEL_SECONDS`` only.
