@@ -31,6 +31,7 @@ Beside each error stands whose fault it is; an error without such a note has tha
      +-- DataSetError                      that of the data set's writer
      |    +-- DataSetMismatchError         the sender's
      +-- StoreError                        the file system's, or the sink's
+     |    +-- JournalError
      +-- IncompleteError                   the reasons of the result say whose
 
 Exit codes are not here: they exist only in ``movescu.cli``, which maps these classes to them. Every error carries a
@@ -232,6 +233,10 @@ class DataSetMismatchError(DataSetError):
 
 class StoreError(MovescuError):
     """The fault of the file system or of the sink: an object could not be stored (no space, no permission)."""
+
+
+class JournalError(StoreError):
+    """The journal of a cohort is damaged, locked or gone, on a network file system, or of a newer version."""
 
 
 class NotRequestedError(MovescuError):

@@ -116,3 +116,8 @@ def retracted(end: EntryEvent, reasons: Mapping[str, str]) -> tuple[EntryEvent, 
         missing_sop_instance_uids=missing,
     )
     return told, result
+
+
+def reasons_of(result: Result | None) -> list[str]:
+    """Return the names of the reasons why a result is not complete; none without a result."""
+    return [] if result is None else [reason.name for reason in result.judgement.reasons]

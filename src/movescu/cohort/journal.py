@@ -1,59 +1,137 @@
-"""The journal of a list: outcome and objects of each entry, in the output directory's SQLite file.
+"""The journal of a cohort: its entries, their states and objects, and who is at work on them.
 
-An entry is recorded as complete once its objects are on the disk, and counts as complete only while they are: the
-reader checks the files of its objects. Entries are identified by their request and archive, not by their position in
-the list. Two are saved with one commit, which takes three flushes; a run that is killed may lose one of them, and the
-next one finds by a query that nothing of it is missing.
+Theory. The journal is the one record of the cohort: what was asked for, and how each entry ended. What is on the disk
+is decided by the disk: an entry counts as complete only while its files are there. Entries are identified by request
+and archive, not by their position in a list, so lists that differ may share a journal.
+
+Several runs may share it, too. A run holds an entry from its ``claim`` until it notes the end. While it lives, it
+renews its lease, one row for the whole run; a lease that was not renewed for ``LEASE`` seconds has expired, and that of
+a process that is known to have ended is free at once. Runs that overlap in time form a cohort: a run that starts while
+another one lives joins it. The end of an entry in a cohort is its verdict there: the other runs take it over and do not
+request the entry again. An end for the reason that the run was interrupted is none.
+
+Ends that are noted within a second are committed together, by a thread; closing commits the rest. A commit of ends is
+flushed; one of claims and leases is not, as after a power failure nobody holds anything.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu._runtime import clock
-from movescu.storage.index.database import Tables, close_database, open_database, told_as_store_errors, transaction
+from movescu._runtime.late_log import logger_of
+from movescu.cohort.journal_file import open_journal, told_as_journal_errors
+from movescu.cohort.owner import Owner, has_ended, this_process
+from movescu.errors import JournalError, StoreError
+from movescu.events import EntryEvent, EntryState
+from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED
+from movescu.storage import files
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
-_TABLES: Final = Tables(
-    "journal",
-    2,
-    (
-        """CREATE TABLE journal_rows (number INTEGER PRIMARY KEY, row TEXT NOT NULL UNIQUE, outcome TEXT NOT NULL,
-        attempts INTEGER NOT NULL, ended REAL NOT NULL)""",
-        """CREATE TABLE journal_objects (number INTEGER NOT NULL, uid TEXT NOT NULL,
-        PRIMARY KEY (number, uid)) WITHOUT ROWID""",
-    ),
-)
+    from movescu.query.request_list import Row
+    from movescu.storage.ledger import StoredFile
+
+_log: Final = logger_of("movescu.cohort")
+
 COMPLETE: Final = "complete"
-_TOGETHER: Final = 2  # entries in one commit
+LEASE: Final = 60.0
+"""Seconds after which a lease that was not renewed expires."""
+WAITING: Final = "waiting"
+"""State of an entry that no run holds and that has no end."""
+_RENEWALS: Final = 6  # of a lease while it lasts
+_TOGETHER: Final = 1.0  # seconds within which ends share a commit
+_DONE: Final = (EntryState.COMPLETE.value, EntryState.COMPLETE_BEFORE.value)
+_HELD: Final = (EntryState.RUNNING.value, EntryState.POSTPONED.value)
+_NO_VERDICTS: Final = (INTERRUPTED.code, NOT_STARTED.code)
+_WHY: Final = ("reason", "words", "fault", "passing", "advice", "status", "detail")
+_ENTRY: Final = """SELECT number, state, e.run, cohort, host, pid, born, renewed, ended, directory, objects, why,
+    changed FROM journal_entries e LEFT JOIN journal_runs r ON e.run = r.run WHERE key = ?"""
+_NOTE: Final = """INSERT INTO journal_entries VALUES (NULL, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET state = excluded.state, run = excluded.run, attempts = attempts + excluded.attempts,
+    studies = excluded.studies, objects = excluded.objects, size = excluded.size, why = excluded.why,
+    changed = excluded.changed WHERE run IS NULL OR run = excluded.run RETURNING number"""
+
+
+class Held(NamedTuple):
+    """Another run is at work on an entry. ``since``: seconds since 1970."""
+
+    owner: Owner
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class EntryVerdict:
+    """The end of an entry, reached by another run of the cohort.
+
+    ``objects``: number of its objects. ``reasons``: names of ``judgement.Reason``, empty without an association.
+    """
+
+    state: EntryState
+    owner: Owner
+    objects: int = 0
+    why: dict[str, Any] | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """The word for programs."""
+        return COMPLETE if self.state.value in _DONE else self.state.value
+
+    def event(self, row: Row) -> EntryEvent:
+        """Return the end of an entry of our own list."""
+        done = self.state.value in _DONE
+        return EntryEvent(
+            row=row.number,
+            state=EntryState.COMPLETE_BEFORE if done else self.state,
+            keys=row.keys,
+            columns=row.columns,
+            already_there=self.objects if done or self.state is EntryState.PARTIAL else 0,
+            **(self.why or {}),
+        )
 
 
 class Journal:
-    """The journal of an output directory; a context manager. Thread-safe. Raise ``StoreError`` if SQLite fails.
+    """A journal; a context manager. Thread-safe. Raise ``JournalError`` if the file fails.
 
-    ``saving``: see ``Index.saving``; the index of the directory is saved with each entry, which takes one commit
-    instead of two. Default: nothing is saved with an entry.
+    ``path``: of the file. ``directory``: of output. ``rebuild``: a damaged file is made anew. Default: False.
+    ``files_of``: returns the files of objects. Default: nothing is known of them.
+    ``before``: called before ends are committed. Default: nothing. ``lease``: seconds. Default: ``LEASE``.
     """
 
     def __init__(
         self,
+        path: str,
         directory: str,
-        saving: Callable[[], AbstractContextManager[Callable[[sqlite3.Connection], None]]] = lambda: nullcontext(
-            lambda _: None
-        ),
+        *,
+        rebuild: bool = False,
+        files_of: Callable[[Iterable[str]], list[StoredFile]] = lambda _: [],
+        before: Callable[[], None] = lambda: None,
+        lease: float = LEASE,
     ) -> None:
-        self._database = open_database(directory, _TABLES)
-        self._saving = saving
-        self._using = clock.RLock()
-        self._waiting: list[tuple[str, str, float, tuple[str, ...]]] = []
-        """Entries to be saved: request, outcome, time and objects."""
+        self.path = path
+        self._directory = directory
+        self._before = before
+        self._files_of = files_of
+        self._lease = lease
+        self._database = open_journal(path, directory, rebuild=rebuild)
+        self._identity = self._file_identity()
+        self._using = clock.RLock()  # held to use the database
+        self._changed = clock.Condition()
+        self._noted: list[tuple[str, Row | None, EntryEvent, Sequence[str], Sequence[StoredFile]]] = []
+        self._closing = False
+        self._failure: JournalError | None = None
+        self._run, self._cohort = self._begin()
+        self._keeper = clock.Thread(target=self._keep, name="movescu-journal", daemon=True)
+        self._keeper.start()
 
     def __enter__(self) -> Self:
         return self
@@ -61,45 +139,252 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._keeper.join()
         try:
-            with self._using:
-                self._save()
+            self.save()
+            with self._transaction(durable=False) as database:
+                now = clock.wall()
+                database.execute(
+                    "UPDATE journal_entries SET state = ?, run = NULL, changed = ? WHERE run = ? AND state IN (?, ?)",
+                    (WAITING, now, self._run, *_HELD),
+                )
+                database.execute("UPDATE journal_runs SET renewed = ?, ended = ? WHERE run = ?", (now, now, self._run))
+        except JournalError:
+            if kind is None:
+                raise
         finally:
-            close_database(self._database)
+            self._database.close()
 
-    def objects_of(self, row: str) -> list[str] | None:
+    # -- the file ------------------------------------------------------------------------------------------------------
+
+    def _file_identity(self) -> tuple[int, int]:
+        status = files.stat(self.path)
+        return status.st_dev, status.st_ino
+
+    @contextlib.contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
+        """Commit the statements of the block together; ``durable``: flushed.
+
+        Raise ``JournalError`` if the file is gone, or the thread that keeps it has failed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            gone = self._file_identity() != self._identity
+        except OSError:
+            gone = True
+        if gone:
+            raise JournalError(
+                f"the journal {self.path!r} was removed or replaced during the run",
+                hint="continue with --resume: objects that are on the disk are not requested again",
+            )
+        with self._using, told_as_journal_errors(self.path):
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                self._database.rollback()
+                raise
+
+    def _begin(self) -> tuple[int, int]:
+        """Enter this run; it joins the cohort of a run that lives."""
+        folder = os.path.dirname(os.path.realpath(self.path))
+        directory = os.fsencode(os.path.relpath(os.path.realpath(self._directory), folder))
+        self._own_directory = directory
+        now = clock.wall()
+        with self._transaction(durable=False) as database:
+            rows = database.execute("SELECT cohort, host, pid, born, renewed FROM journal_runs WHERE ended IS NULL")
+            living = [
+                cohort
+                for cohort, host, pid, born, renewed in rows.fetchall()
+                if self._lives(Owner(host, pid, born), renewed, now)
+            ]
+            (last,) = database.execute("SELECT coalesce(max(run), 0) FROM journal_runs").fetchone()
+            cohort = max(living, default=last + 1)
+            run = database.execute(
+                "INSERT INTO journal_runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                (cohort, *this_process(), directory, now, now),
+            ).lastrowid
+        assert run is not None
+        return run, cohort
+
+    def _lives(self, owner: Owner, renewed: float, now: float) -> bool:
+        return abs(now - renewed) < self._lease and not has_ended(owner)
+
+    def _keep(self) -> None:
+        """Renew the lease, and commit ends a second after the first of them."""
+        pause = self._lease / _RENEWALS
+        renewed = clock.now()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._noted or self._closing, pause)
+                if self._noted:
+                    self._changed.wait_for(lambda: self._closing, min(_TOGETHER, pause))
+                if self._closing:
+                    return
+            try:
+                self.save()
+                if clock.now() - renewed >= pause * 0.9:
+                    renewed = clock.now()
+                    with self._transaction(durable=False) as database:
+                        database.execute("UPDATE journal_runs SET renewed = ? WHERE run = ?", (clock.wall(), self._run))
+            except JournalError as error:  # raised where the journal is used next
+                self._failure = error
+                return
+
+    # -- entries -------------------------------------------------------------------------------------------------------
+
+    def enter(self, rows: Iterable[tuple[str, Row]], archive: str) -> None:
+        """Enter entries that the journal does not have, by key, and the keys of those of which it has the digest alone.
+
+        ``archive``: its text.
+        """
+        now = clock.wall()
+        with self._transaction(durable=False) as database:
+            database.executemany(
+                """INSERT INTO journal_entries VALUES (NULL, ?, ?, ?, ?, ?, NULL, 0, '', 0, 0, '', ?)
+                ON CONFLICT (key) DO UPDATE SET archive = excluded.archive, keys = excluded.keys WHERE keys = ''""",
+                ((key, _text(archive), _keys(row), row.number, WAITING, now) for key, row in rows),
+            )
+
+    def claim(self, key: str) -> Held | EntryVerdict | None:
+        """Hold an entry from now on, and return None; else return who holds it, or how it ended in this cohort."""
+        now = clock.wall()
+        with self._transaction(durable=False) as database:
+            found = database.execute(_ENTRY, (key,)).fetchone()
+            if found is not None:
+                number, state, run, cohort, host, pid, born, renewed, ended, directory, objects, why, changed = found
+                if run is not None and run != self._run:
+                    owner = Owner(host, pid, born)
+                    if state in _HELD:
+                        if ended is None and self._lives(owner, renewed, now):
+                            return Held(owner, changed)
+                    elif cohort == self._cohort and (state not in _DONE or self._has_files(number, directory)):
+                        verdict = _verdict(state, owner, objects, why)
+                        if verdict is not None:
+                            return verdict
+            database.execute(
+                """INSERT INTO journal_entries VALUES (NULL, ?, '', '', 0, ?, ?, 0, '', 0, 0, '', ?)
+                ON CONFLICT (key) DO UPDATE
+                SET state = excluded.state, run = excluded.run, changed = excluded.changed""",
+                (key, EntryState.RUNNING.value, self._run, now),
+            )
+        return None
+
+    def _has_files(self, number: int, directory: bytes) -> bool:
+        """Return True unless files of an entry's objects are missing in our directory; another one is not looked at."""
+        if directory != self._own_directory:
+            return True
+        root = os.fsencode(self._directory)
+        for path, size in self._database.execute("SELECT path, size FROM journal_objects WHERE number = ?", (number,)):
+            try:
+                if files.lstat(os.path.join(root, path)).st_size != size:
+                    return False
+            except OSError:
+                return False
+        return True
+
+    def note(
+        self, key: str, row: Row | None, end: EntryEvent, reasons: Sequence[str], uids: Collection[str] = ()
+    ) -> None:
+        """Record the end of an entry, in the next commit, unless another run has taken it over.
+
+        ``reasons``: names of ``judgement.Reason``. ``uids``: SOP instance UIDs of its objects.
+        """
+        if self._failure is not None:
+            raise self._failure
+        stored = self._files_of(uids)
+        with self._changed:
+            self._noted.append((key, row, end, reasons, stored))
+            if len(self._noted) == 1:
+                self._changed.notify_all()
+
+    def save(self) -> None:
+        """Commit the ends noted so far."""
+        with self._using:
+            with self._changed:
+                noted, self._noted = self._noted, []
+            if not noted:
+                return
+            try:
+                self._before()
+            except StoreError as error:  # a stale index costs the next run time, nothing else
+                _log.warning("the index of the output directory is not up to date: %s", error)
+            with self._transaction(durable=True) as database:
+                for one in noted:
+                    self._write(database, *one)
+
+    def _write(
+        self,
+        database: sqlite3.Connection,
+        key: str,
+        row: Row | None,
+        end: EntryEvent,
+        reasons: Sequence[str],
+        stored: Sequence[StoredFile],
+    ) -> None:
+        found = database.execute(
+            _NOTE,
+            (
+                *(
+                    key,
+                    "",
+                    "" if row is None else _keys(row),
+                    end.state.value,
+                    self._run,
+                    end.attempts,
+                    " ".join(end.study_instance_uids),
+                ),
+                *(len(stored), sum(file.size for file in stored), _why(end, reasons), clock.wall()),
+            ),
+        ).fetchone()
+        if found is None:
+            return
+        database.execute("DELETE FROM journal_objects WHERE number = ?", found)
+        database.executemany(
+            "INSERT OR REPLACE INTO journal_objects VALUES (?, ?, ?, ?)",
+            ((*found, file.uid, os.fsencode(file.path), file.size) for file in stored),
+        )
+
+    def objects_of(self, key: str) -> list[str] | None:
         """Return the SOP instance UIDs of a complete entry, None if it is not recorded as complete."""
-        with self._using, told_as_store_errors():
-            self._save()
+        self.save()
+        with self._using, told_as_journal_errors(self.path):
             found = self._database.execute(
-                "SELECT number FROM journal_rows WHERE row = ? AND outcome = ?", (row, COMPLETE)
+                "SELECT number FROM journal_entries WHERE key = ? AND state IN (?, ?)", (key, *_DONE)
             ).fetchone()
             if found is None:
                 return None
             uids = self._database.execute("SELECT uid FROM journal_objects WHERE number = ?", found).fetchall()
         return [uid for (uid,) in uids]
 
-    def note(self, row: str, outcome: str, objects: Collection[str]) -> None:
-        """Record the outcome of an entry; ``objects``: SOP instance UIDs of its stored objects."""
-        with self._using:
-            self._waiting.append((row, outcome, clock.wall(), tuple(sorted(set(objects)))))
-            if len(self._waiting) >= _TOGETHER:
-                self._save()
 
-    def _save(self) -> None:
-        if not self._waiting:
-            return
-        with self._saving() as save, transaction(self._database):
-            save(self._database)
-            for row, outcome, ended, objects in self._waiting:
-                (number,) = self._database.execute(
-                    """INSERT INTO journal_rows (row, outcome, attempts, ended) VALUES (?, ?, 1, ?)
-                    ON CONFLICT (row) DO UPDATE SET outcome = excluded.outcome, attempts = attempts + 1,
-                    ended = excluded.ended RETURNING number""",
-                    (row, outcome, ended),
-                ).fetchone()
-                self._database.execute("DELETE FROM journal_objects WHERE number = ?", (number,))
-                self._database.executemany(
-                    "INSERT INTO journal_objects VALUES (?, ?)", ((number, uid) for uid in objects)
-                )
-        self._waiting.clear()
+def _why(end: EntryEvent, reasons: Sequence[str]) -> str:
+    """Return why an entry is not complete, as JSON; empty if it is."""
+    if end.state.value in _DONE:
+        return ""
+    why = {name: value for name in _WHY if (value := getattr(end, name)) not in ("", None)}
+    return json.dumps(why | {"reasons": list(reasons)})
+
+
+def _keys(row: Row) -> str:
+    return _text(", ".join(row.keys) or row.text)
+
+
+def _text(text: str) -> str:
+    """Return a text as SQLite can keep it: bytes that are not UTF-8 are replaced."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _verdict(state: str, owner: Owner, objects: int, why: str) -> EntryVerdict | None:
+    """Return the verdict on an entry that another run ended, None if it was interrupted or is not known here."""
+    told = json.loads(why) if why else {}
+    reasons = tuple(told.pop("reasons", ()))
+    if state not in {one.value for one in EntryState if one.is_end} or told.get("reason") in _NO_VERDICTS:
+        return None
+    return EntryVerdict(EntryState(state), owner, objects, told, reasons)

@@ -12,13 +12,14 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
 from movescu.cohort.archive_log import ArchiveLog, tell_unclaimed
-from movescu.cohort.entries import entry_event, retracted
+from movescu.cohort.entries import entry_event, reasons_of, retracted
 from movescu.cohort.entry_ends import EntryEnds
 from movescu.cohort.gathered_objects import Gathered
 from movescu.cohort.held_ends import HeldEnd, HeldEnds
@@ -26,6 +27,7 @@ from movescu.cohort.job import EchoReport, Job, JobVerdict
 from movescu.cohort.journal import COMPLETE
 from movescu.cohort.order import Order, in_order
 from movescu.cohort.overlap import chains, distinct
+from movescu.cohort.shared_entries import SharedEntries
 from movescu.cohort.task import RunningTask, Split, Task
 from movescu.cohort.worker_threads import WorkerThreads
 from movescu.events import EntryState
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from movescu.cohort.hooks import Hooks
     from movescu.cohort.job import LateReport
-    from movescu.cohort.journal import Journal
+    from movescu.cohort.journal import EntryVerdict, Journal
     from movescu.cohort.window import Window
     from movescu.cohort.workers import Workers
     from movescu.events import EntryEvent
@@ -63,7 +65,7 @@ _STOPPED: Final = {Stop.AWAY: STOPPED_ASKING, Stop.UNREACHED: UNREACHED, Stop.HO
 class RowResult:
     """Result of an entry; ``result`` is None without an association, for the reason in ``error``.
 
-    ``same_as``: number of the equal entry that was requested instead. Default: None.
+    ``same_as``: number of the equal entry that was requested instead. ``verdict``: of another run that requested it.
     """
 
     row: Row
@@ -71,6 +73,7 @@ class RowResult:
     result: Result | None = None
     error: str = ""
     same_as: int | None = None
+    verdict: EntryVerdict | None = None
 
 
 class Runner:
@@ -109,16 +112,15 @@ class Runner:
         self._jobs = jobs
         self._slots, self._patience = slots, patience
         self._until = until
-        self._journal = journal
-        self._resume = resume
+        self._journal, self._resume = journal, resume
         self._order, self._split = order, split
-        self._window = window
-        self._hooks = hooks
+        self._window, self._hooks = window, hooks
         self._on_row = on_row
         self._waiting: deque[Task] = deque()
         self.admission = Admission(jobs)
         """Decides when the archive is sent the next request."""
         self._archive = ArchiveLog(self.admission, patience)
+        self._shared = SharedEntries(journal, self._key, self._tell_verdict)
         self._running: dict[int, RunningTask] = {}
         """The jobs that workers have, by number."""
         self._held = HeldEnds()
@@ -160,6 +162,8 @@ class Runner:
             self._ends.tell(entry_event(row, EntryState.COMPLETE_BEFORE))
         before = {row.number for row in done}
         wanted, self._ends.repeated = distinct(row for row in rows if row.number not in before)
+        if self._journal is not None:
+            self._journal.enter(((self._key(row), row) for row in wanted), str(self._config.archive))
         self.moving = True
         try:
             made = chains(wanted, self._config.request.model)
@@ -199,10 +203,8 @@ class Runner:
         self._ends.tell_end(told)
         key = self._key(row)
         if self._journal is not None and (objects := self._journal.objects_of(key)) is not None:
-            self._journal.note(key, result.outcome, set(objects) - reasons.keys())
-        self._on_row(RowResult(row, result.outcome, result))
-        for repeated in self._ends.repeated.get(row.number, ()):
-            self._on_row(RowResult(repeated, result.outcome, result, same_as=row.number))
+            self._journal.note(key, row, told, reasons_of(result), set(objects) - reasons.keys())
+        self._tell_row(RowResult(row, result.outcome, result))
 
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
@@ -297,7 +299,10 @@ class Runner:
                 self.admission.echo_started()
                 self._workers.echo()
             elif advice.send and len(self._running) < self._workers.capacity:
-                self._start_one(self._waiting.popleft(), now)
+                if (task := self._shared.take(self._waiting)) is not None:
+                    self._start_one(task, now)
+                elif self._waiting:
+                    return _SLICE
             else:
                 return max(advice.seconds, _SHORTEST)
         return None
@@ -419,19 +424,27 @@ class Runner:
             if hint != event.advice:
                 _log.warning("entry %d: %s", task.row.number, hint)
         self._ends.tell_end(event)
-        self._note(task.row, end.gathered, end.result, end.verdict)
+        self._note(task.row, end)
         if len(task.chain) > 1:
             self._workers.keep(end.gathered.here)
             self._waiting.appendleft(Task(task.chain[1:]))
 
-    def _note(self, row: Row, gathered: Gathered, result: Result | None, verdict: JobVerdict) -> None:
+    def _tell_verdict(self, row: Row, verdict: EntryVerdict) -> None:
+        """Take over the end of an entry that another run of the cohort requested."""
+        self._ends.tell_end(verdict.event(row))
+        self._tell_row(RowResult(row, verdict.outcome, verdict=verdict))
+
+    def _tell_row(self, told: RowResult) -> None:
+        self._on_row(told)
+        for repeated in self._ends.repeated.get(told.row.number, ()):
+            self._on_row(changed(told, row=repeated, same_as=told.row.number))
+
+    def _note(self, row: Row, end: HeldEnd) -> None:
         """Record the result of an entry."""
+        result, here = end.result, end.gathered.here
         outcome = "failed" if result is None else result.outcome
         if self._journal is not None:
-            self._journal.note(self._key(row), outcome, gathered.here)
-        told = verdict.error if result is None else ""
-        self._on_row(RowResult(row, outcome, result, told))
-        for repeated in self._ends.repeated.get(row.number, ()):
-            self._on_row(RowResult(repeated, outcome, result, told, same_as=row.number))
+            self._journal.note(self._key(row), row, end.event, reasons_of(result), here)
+        self._tell_row(RowResult(row, outcome, result, end.verdict.error if result is None else ""))
         if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
-            self._hooks.enter(gathered.requests(), row)  # may wait for other commands
+            self._hooks.enter(end.gathered.requests(), row)  # may wait for other commands

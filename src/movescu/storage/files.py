@@ -83,6 +83,7 @@ __all__ = [
     "close",
     "dup",
     "exists",
+    "file_system_type",
     "find_rename_new",
     "find_syncfs",
     "flock",
@@ -97,6 +98,7 @@ __all__ = [
     "lstat",
     "mkdir",
     "open_sqlite",
+    "open_sqlite_to_read",
     "openat",
     "pread",
     "pwrite",
@@ -110,6 +112,7 @@ __all__ = [
 
 _NEW_NAME: Final = 1  # RENAME_NOREPLACE
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+_MOUNTS: Final = "/proc/self/mountinfo"
 
 
 def find_rename_new() -> Callable[[str, str, int, int], None] | None:
@@ -171,8 +174,35 @@ def boot_id() -> str:
         return ""
 
 
+def file_system_type(directory: str) -> str:
+    """Return the type of a directory's file system, as Linux names it in ``mountinfo``; empty if it is unknown."""
+    try:
+        fd = openat(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+                mount = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+        finally:
+            close(fd)
+        with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                if line.split(" ", 1)[0] == mount:
+                    return line.partition(" - ")[2].split(" ", 1)[0]
+    except (OSError, StopIteration, IndexError):
+        pass
+    return ""
+
+
 def open_sqlite(path: str, wait: float) -> sqlite3.Connection:
     """Open or make an SQLite database. ``wait``: seconds to wait for another user. Raise ``sqlite3.Error``."""
     import sqlite3  # late: slow to load, and needed for a database alone
 
     return sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
+
+
+def open_sqlite_to_read(path: str, wait: float, *, unused: bool = False) -> sqlite3.Connection:
+    """Open an SQLite database without changing it. ``unused``: no other process has it open. Default: False."""
+    import sqlite3
+    from urllib.parse import quote
+
+    uri = f"file:{quote(os.fsencode(path))}?mode=ro{'&immutable=1' if unused else ''}"
+    return sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False)

@@ -22,7 +22,7 @@ from movescu.storage.index.examination import UNDELIMITED, defect_of, place_in, 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Final
 
     from movescu.dictionary.uids import TransferSyntax
@@ -49,6 +49,14 @@ class _File(NamedTuple):
     changed: int
     """Time of status change in ns."""
     place: Place
+
+
+class StoredFile(NamedTuple):
+    """The file of a whole object; ``path``: below the output directory. ``size``: bytes."""
+
+    uid: str
+    path: str
+    size: int
 
 
 class Ledger:
@@ -133,6 +141,18 @@ class Ledger:
         if self._index is not None:
             return self._index.path(uid)
         return None if noted is None or self._fault_of(uid, noted) else noted.path
+
+    def files_of(self, uids: Iterable[str]) -> list[StoredFile]:
+        """Return the files of objects; those that are gone are left out."""
+        found = []
+        for uid in uids:
+            with self._lock:
+                noted = self._files.get(uid)
+            path = noted.path if noted is not None else None if self._index is None else self._index.path(uid)
+            status = None if path is None else self._directory.status(path)
+            if path is not None and status is not None:
+                found.append(StoredFile(uid, path, status.st_size))
+        return found
 
     def check(self, objects: Sequence[Mapping[str, Place]], row: int | None = None) -> list[dict[str, str]]:
         """Return those of each request's objects that are not whole any more, with the reasons.

@@ -14,12 +14,11 @@ from movescu.storage.durability import Durability
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.index.index import Index
-    from movescu.storage.ledger import Ledger
+    from movescu.storage.ledger import Ledger, StoredFile
     from movescu.storage.options import StorageOptions
     from movescu.storage.writer import OutputDirectory
 
@@ -150,14 +149,14 @@ class Target:
             if self.index is not None and self.storage.durability is not Durability.OFF:
                 self.index.flushed(batch)
 
-    @contextlib.contextmanager
-    def saving(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
-        """Save the index with a transaction of another user of its database; see ``Index.saving``."""
-        if self.index is None:
-            yield lambda _: None
-        else:
-            with self.index.saving() as save:
-                yield save
+    def save(self) -> None:
+        """Save the index, if there is one. Raise ``StoreError`` if that fails."""
+        if self.index is not None:
+            self.index.save()
+
+    def files_of(self, sop_instance_uids: Iterable[str]) -> list[StoredFile]:
+        """Return the files of whole objects, for a journal; those that are gone are left out."""
+        return [] if self._ledger is None else self._ledger.files_of(sop_instance_uids)
 
     def close(self) -> None:
         """Close everything; may be called again."""

@@ -119,6 +119,8 @@ def test_defaults_are_as_documented() -> None:
         manifest=None,
         list_file=None,
         failed=None,
+        journal=None,
+        status=None,
         jobs=1,
         slots=None,
         wait_for_archive=43200,

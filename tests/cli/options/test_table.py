@@ -46,7 +46,7 @@ MANUAL = """
 --max-associations --max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout
 --total-timeout --user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
 --layout --report --events --failed --verify --retry --retry-pause --resume --list --jobs --slots --wait-for-archive
---between --limit-rate --dry-run --on-study --on-series --on-jobs --manifest
+--journal --status --between --limit-rate --dry-run --on-study --on-series --on-jobs --manifest
 --html
 --query --format --count --resolve --only --exclude --max-studies --all --retrieve
 """

@@ -228,8 +228,8 @@ from movescu.storage.layout.template import parse_layout
 index._OFTEN = 0.01
 folder, source = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
 opened = index.open_index(str(folder), parse_layout("study"))
-noted, keep = threading.Event(), opened._keep
-opened._keep = lambda: (keep(), noted.set())
+noted, keep = threading.Event(), opened.save
+opened.save = lambda: (keep(), noted.set())
 (folder / "a").mkdir()
 for number in range(300):
     (folder / "a" / f"{number}.dcm").write_bytes(source.replace(b"1.000", b"1.%03d" % number))
@@ -301,7 +301,7 @@ def test_flush_reads_no_indexed_file(tmp_path: Path) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     opened.add("1.1", "a/1.dcm")
     opened.flushed()
-    opened._keep()
+    opened.save()
     assert [one for one in statements if one.startswith("INSERT OR REPLACE INTO index_files")]
     assert not [one for one in statements if "DELETE" in one or "SELECT" in one]
     opened.close()

@@ -118,6 +118,10 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     """Run the mode that the settings select, and return the exit code."""
     if settings.check:
         return _check(settings)
+    if settings.status is not None:
+        from movescu.cli.commands.status import run_status  # late: needed with --status alone
+
+        return run_status(settings.status, settings.format)
     _use_dictionaries()
     if settings.query is not None:
         from movescu.cli.commands.query import run_query  # late: needed with --query alone

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.cli.commands.on_whole import on_whole_of
-from movescu.cli.exit_codes import ExitCode, codes_of, first_of
+from movescu.cli.exit_codes import OF_REASONS, ExitCode, codes_of, first_of
 from movescu.cli.logging.level import has_display
 from movescu.cli.options.configuration import note_literals, observers, storage_of, value_of
 from movescu.cli.output.diagnostics import ResponseLog
@@ -21,6 +21,7 @@ from movescu.cli.signals import Signals
 from movescu.cohort.admission import Stop
 from movescu.cohort.entries import entry_event
 from movescu.cohort.journal import COMPLETE, Journal
+from movescu.cohort.journal_file import journal_path
 from movescu.cohort.order import Order
 from movescu.cohort.runner import Runner
 from movescu.errors import StoreError
@@ -67,7 +68,10 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         hooks = None if follow_up is None else stack.enter_context(follow_up).open()
         journal = None
         if storage.to_files and client.target is not None:
-            journal = stack.enter_context(Journal(storage.directory, client.target.saving))
+            path = journal_path(storage.directory, settings.journal)
+            files_of, before = client.target.files_of, client.target.save
+            journal = Journal(path, storage.directory, rebuild=settings.resume, files_of=files_of, before=before)
+            stack.enter_context(journal)
         runner = Runner(
             client,
             jobs=settings.jobs,
@@ -186,5 +190,7 @@ class _Told:
 
 def _code(result: RowResult) -> ExitCode:
     """Return the exit code of an entry that is not complete."""
+    if result.verdict is not None and result.verdict.reasons:
+        return first_of({OF_REASONS.get(name, ExitCode.INCOMPLETE) for name in result.verdict.reasons})
     came = result.result
     return ExitCode.ASSOCIATION_FAILED if came is None else first_of(codes_of(came.evidence))

@@ -100,8 +100,10 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
     _check_word_after_query(words, parameters)
     if "site" in winners:
         parameters, winners = _with_site(parameters, winners)
-    _require_parameters(parameters, winners)
-    return _settled(parameters, winners)
+    alone = next((option for option, _ in winners.values() if option.alone), None)
+    if alone is None or parameters:
+        _require_parameters(parameters, winners)
+    return _settled(parameters, winners, alone)
 
 
 def _asks_for_all(words: Iterable[str]) -> bool:
@@ -251,18 +253,19 @@ def _require_parameters(parameters: Sequence[str], winners: Winners) -> None:
         )
 
 
-def _settled(parameters: Sequence[str], winners: Winners) -> CommandSettings:
-    """Check everything, in the order of the help, and convert it.
+def _settled(parameters: Sequence[str], winners: Winners, alone: Option | None) -> CommandSettings:
+    """Check everything, in the order of the help, and convert it; ``alone``: an option that needs no archive.
 
     The port and the options of the log come first: they decide whether later errors are shown.
     """
-    peer, port = (_parameter(text, parameter) for text, parameter in zip(parameters, PARAMETERS, strict=False))
+    given = [_parameter(text, parameter) for text, parameter in zip(parameters, PARAMETERS, strict=False)]
+    peer, port = given or ("", 0)
     query_files = tuple(parameters[len(PARAMETERS) :])
     fields = _DEFAULTS | _fields(SECTIONS[:1], winners)
     _require_available(winners)
     try:
         fields |= _fields(SECTIONS[1:], winners)
-        if not fields["check"]:
+        if not fields["check"] and alone is None:
             everything = fields["query"] is not None and fields["max_studies"] == 0
             _require_query(query_files, fields["keys"], fields["list_file"], everything=everything)
     except CommandLineError as error:

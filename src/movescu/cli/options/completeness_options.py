@@ -135,6 +135,23 @@ MANY: Final = (
     ),
     Option(
         "",
+        "--journal",
+        "journal",
+        "keep the journal of the list in this file; on a disk of this machine; runs with the same file share the list",
+        takes=_FILE,
+        missing=".movescu.journal in the output directory",
+        needs=("--list",),
+    ),
+    Option(
+        "",
+        "--status",
+        "status",
+        "print what this journal, or that of this directory, holds; without network, so without peer and port",
+        takes=(Value("JOURNAL", "file"),),
+        alone=True,
+    ),
+    Option(
+        "",
         "--jobs",
         "jobs",
         "retrieve N entries at once, each over its own association",

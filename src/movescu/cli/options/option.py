@@ -47,6 +47,8 @@ class Option(Record):
 
     ``optional`` is a word that may follow an option without arguments, and replaces ``value``.
 
+    An option that is ``alone`` needs neither an archive nor keys.
+
     ``missing`` is the default shown in the help where ``unset`` has no words for it. An option with a ``refusal`` is
     parsed and then refused with these words.
     """
@@ -65,6 +67,7 @@ class Option(Record):
     needs: tuple[str, ...] = ()
     missing: str = ""
     refusal: str = ""
+    alone: bool = False
     optional: Value | None = None
     stands_for: Mapping[str, tuple[str, ...]] | None = None
 

@@ -27,10 +27,11 @@ QUERIES: Final = (
         "",
         "--format",
         "format",
-        "format of --query and --dry-run: table, json, csv or uids (the UIDs of the level, one per line)",
+        "format of --query and --dry-run: table, json, csv or uids (the UIDs of the level, one per line); of --status: "
+        "table or json",
         takes=(Value("FORMAT", "choice", choices=_FORMATS),),
         unset="table",
-        needs=("--query", "--dry-run"),
+        needs=("--query", "--dry-run", "--status"),
     ),
     Option(
         "",

@@ -111,6 +111,8 @@ class CommandSettings(Record):
     manifest: str | None
     list_file: str | None
     failed: str | None
+    journal: str | None
+    status: str | None
     jobs: int
     slots: int | None
     wait_for_archive: int

@@ -39,6 +39,7 @@ _log: Final = logger_of("movescu.cli")
 AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
     (errors.DirectoryNotFoundError, ExitCode.OUTPUT_DIRECTORY_NOT_FOUND, "cannot store"),
     (errors.DirectoryNotWritableError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
+    (errors.JournalError, ExitCode.JOURNAL_FAILED, "cannot keep the journal"),
     (errors.StoreError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
     (errors.PrivilegesError, ExitCode.INSUFFICIENT_PRIVILEGES, "cannot receive"),
     (errors.ListenError, ExitCode.CANNOT_LISTEN, "cannot receive"),

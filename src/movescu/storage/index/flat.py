@@ -20,7 +20,6 @@ from movescu.storage.file_names import UNKNOWN_PREFIX, file_name
 from movescu.storage.index.examination import whole_instance
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Generator, Iterator
 
     _State = tuple[int, int, int, int]
@@ -120,10 +119,8 @@ class FlatIndex:
     def flushed(self, batch: object = None) -> None:
         """Do nothing: this index is not saved."""
 
-    @contextlib.contextmanager
-    def saving(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
+    def save(self) -> None:
         """Do nothing: this index is not saved."""
-        yield lambda _: None
 
     def close(self) -> None:
         """Close the descriptor."""

@@ -87,8 +87,8 @@ class Index(Protocol):
     def flushed(self, batch: object = None) -> None:
         """Record that the files of these objects are on the disk. Default: of all added objects."""
 
-    def saving(self) -> contextlib.AbstractContextManager[Callable[[sqlite3.Connection], None]]:
-        """Save the added objects with a transaction of another user of the database, begun in the block."""
+    def save(self) -> None:
+        """Save the added objects."""
 
     def close(self) -> None:
         """Save the added objects, and end."""
@@ -187,7 +187,7 @@ class KeptIndex:
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
-        self._keep()
+        self.save()
         with self._using:
             self._compare(every=True)
             with told_as_store_errors():
@@ -202,7 +202,7 @@ class KeptIndex:
     def _compare(self, *, every: bool = False) -> None:
         """Update the index to the state of the directory; ``every``: list unchanged folders, too."""
         self._compared = True
-        self._keep()
+        self.save()
         with told_as_store_errors():
             known = {
                 folder: (modified, inode)
@@ -306,22 +306,14 @@ class KeptIndex:
                 if self._closing:
                     return
             try:
-                self._keep()
+                self.save()
             except StoreError as error:  # a stale index costs the next run time, nothing else
                 _log.warning("the index of the output directory is not up to date: %s", error)
 
-    def _keep(self) -> None:
-        """Commit the added objects."""
-        if self._added or self._late:
-            with self.saving() as save, transaction(self._database):
-                save(self._database)
-
-    @contextlib.contextmanager
-    def saving(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
-        """Save the added objects with a transaction of another user of the database, begun in the block.
-
-        Yields the function that writes them. They stay added if an exception leaves the block.
-        """
+    def save(self) -> None:
+        """Commit the added objects. They stay added if that fails."""
+        if not (self._added or self._late):
+            return
         with self._using:
             with self._changed:
                 added, self._added = self._added, {}
@@ -330,7 +322,8 @@ class KeptIndex:
             new = [batch for batch in batches.values() if not batch.run]
             folders: set[bytes] = set()
             try:
-                yield lambda database: self._save(database, added, late, folders)
+                with transaction(self._database):
+                    self._save(self._database, added, late, folders)
             except BaseException:
                 with self._changed:
                     self._added = added | self._added
@@ -386,7 +379,7 @@ class KeptIndex:
         if self._keeper is not None:
             self._keeper.join()
         try:
-            self._keep()
+            self.save()
             self._settle()
         finally:
             close_database(self._database)

@@ -1,0 +1,76 @@
+"""``--status``: prints what a journal holds, without network; imported with ``--status`` alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from movescu.cli import streams
+from movescu.cli.exit_codes import ExitCode
+from movescu.cli.logging.console_log import escape
+from movescu.cli.output.quantities import entries_text, objects_text, size_text, time_text
+from movescu.cohort.journal_status import read_status
+from movescu.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from movescu.cohort.journal_status import JournalStatus
+
+_FORMATS: Final = ("table", "json")
+_NAMED: Final = 20
+"""Entries of a kind that are listed for people."""
+
+
+def run_status(path: str, how: str) -> int:
+    """Print what a journal, or that of a directory, holds; ``how``: table or json. Raise what ``read_status`` does."""
+    if how not in _FORMATS:
+        raise UsageError(f"--format {how} not allowed with --status", hint="Allowed: table, json.")
+    status = read_status(path)
+    streams.output(_json(status) if how == "json" else "".join(f"{escape(line)}\n" for line in _lines(status)))
+    return ExitCode.SUCCESS
+
+
+def _json(status: JournalStatus) -> str:
+    told = asdict(status)
+    for held in (*told["runs"], *told["held"]):
+        host, pid, _ = held.pop("owner")
+        held |= {"host": host, "pid": pid}
+    return json.dumps(told, indent=1) + "\n"
+
+
+def _lines(status: JournalStatus) -> Iterator[str]:
+    now = time.time()
+    yield f"journal:   {status.path}"
+    counts = ", ".join(f"{number} {state}" for state, number in status.states.items())
+    yield f"entries:   {sum(status.states.values())}{counts and f' ({counts})'}"
+    yield f"objects:   {objects_text(status.objects)}, {size_text(status.size)}"
+    for run in status.runs:
+        yield f"at work:   {run.owner.text}, for {time_text(now - run.started)}"
+    if not status.runs:
+        yield "at work:   nobody"
+    if status.changed:
+        yield f"last sign: {_date(status.changed)}, {time_text(max(now - status.changed, 0.0))} ago"
+    if status.held:
+        yield "under way:"
+    for held in status.held[:_NAMED]:
+        gone = "" if held.lives else ", which has ended: the next run requests it"
+        yield f"  {held.keys}: {held.state} for {time_text(now - held.since)}, by {held.owner.text}{gone}"
+    yield from _more(len(status.held))
+    if status.failed:
+        yield "not complete:"
+    for one in status.failed[:_NAMED]:
+        why = ": ".join(filter(None, (one.words, one.detail))) or "unknown reason"
+        yield f"  {one.keys}: {one.state}: {why} ({_date(one.ended)})"
+    yield from _more(len(status.failed))
+
+
+def _more(number: int) -> Iterator[str]:
+    if number > _NAMED:
+        yield f"  ... and {entries_text(number - _NAMED)} more (--format json lists all)"
+
+
+def _date(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))

@@ -1,0 +1,184 @@
+"""What a journal holds, read without changing it, while others may write: for ``--status``, and for checks of files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime import clock
+from movescu.cohort.journal import LEASE, WAITING
+from movescu.cohort.journal_file import (
+    FILE_NAME,
+    VERSION,
+    WAIT,
+    check_version,
+    make_tables,
+    old_journal,
+    take_over,
+    told_as_journal_errors,
+)
+from movescu.cohort.owner import Owner, has_ended
+from movescu.errors import JournalError, UsageError
+from movescu.events import EntryState
+from movescu.storage import files
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+_HELD: Final = (EntryState.RUNNING.value, EntryState.POSTPONED.value)
+_DONE: Final = (EntryState.COMPLETE.value, EntryState.COMPLETE_BEFORE.value)
+ORDER: Final = (
+    *_DONE,
+    *(EntryState.PARTIAL.value, EntryState.NOT_FOUND.value, EntryState.FAILED.value),
+    *(*_HELD, WAITING, EntryState.NOT_STARTED.value),
+)
+"""States in the order in which they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRun:
+    """A run that lives. Times: seconds since 1970."""
+
+    owner: Owner
+    started: float
+    renewed: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEntry:
+    """An entry that a run is at work on; ``lives``: whether that run still lives, as far as can be seen."""
+
+    keys: str
+    state: str
+    owner: Owner
+    since: float
+    lives: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndedEntry:
+    """An entry that is not complete; ``reason``: its code, ``words``: for people."""
+
+    keys: str
+    state: str
+    reason: str
+    words: str
+    detail: str
+    attempts: int
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatus:
+    """What a journal holds. ``states``: number of entries by state. ``changed``: time of the last change, 0: never."""
+
+    path: str
+    version: int
+    states: dict[str, int]
+    objects: int
+    size: int
+    changed: float
+    runs: list[JournalRun] = field(default_factory=list)
+    held: list[HeldEntry] = field(default_factory=list)
+    failed: list[EndedEntry] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[tuple[sqlite3.Connection, str]]:
+    """Open a journal, or that of a directory, to read; yield it with its path.
+
+    Raise ``UsageError`` if there is none, ``JournalError`` if it cannot be read.
+    """
+    directory = path if files.isdir(path) else ""
+    if directory:
+        path = os.path.join(directory, FILE_NAME)
+    if directory and not files.exists(path):
+        with old_journal(directory) as old:
+            if old is not None:
+                with contextlib.closing(files.open_sqlite(":memory:", WAIT)) as copy:
+                    make_tables(copy)
+                    take_over(old, copy)
+                    yield copy, path
+                return
+    if not files.exists(path):
+        raise UsageError(
+            f"there is no journal {path!r}",
+            hint="name the output directory of a run with --list, or the file of --journal",
+        )
+    with contextlib.closing(_opened(path)) as connection, told_as_journal_errors(path):
+        yield connection, path
+
+
+def _opened(path: str) -> sqlite3.Connection:
+    """Open a journal to read; where its log cannot be made, as in a directory that is not writable, without one."""
+    import sqlite3
+
+    failure: Exception | None = None
+    for unused in (not files.exists(f"{path}-wal"), True):  # a reader cannot remove the log that it makes
+        connection = files.open_sqlite_to_read(path, WAIT, unused=unused)
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute("SELECT 1 FROM journal_entries LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            connection.close()
+            failure = error
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
+                continue
+            break
+        try:
+            check_version(version, path)
+        except JournalError:
+            connection.close()
+            raise
+        return connection
+    assert failure is not None
+    if "no such table" in str(failure):
+        raise JournalError(f"{path!r} is not a journal") from failure
+    with told_as_journal_errors(path):
+        raise failure
+    raise AssertionError
+
+
+def read_status(path: str) -> JournalStatus:
+    """Return what a journal, or that of a directory, holds. Raise ``UsageError`` or ``JournalError``."""
+    with reading(path) as (database, file):
+        database.execute("BEGIN")
+        now = clock.wall()
+        counts = dict(database.execute("SELECT state, count(*) FROM journal_entries GROUP BY state"))
+        states = {state: counts.pop(state) for state in ORDER if state in counts} | counts
+        objects, size, changed = database.execute(
+            "SELECT coalesce(sum(objects), 0), coalesce(sum(size), 0), coalesce(max(changed), 0) FROM journal_entries"
+        ).fetchone()
+        runs, living = [], set()
+        for run, host, pid, born, started, renewed in database.execute(
+            "SELECT run, host, pid, born, started, renewed FROM journal_runs WHERE ended IS NULL ORDER BY run"
+        ):
+            owner = Owner(host, pid, born)
+            if now - renewed < LEASE and not has_ended(owner):
+                living.add(run)
+                runs.append(JournalRun(owner, started, renewed))
+                changed = max(changed, renewed)
+        held = [
+            HeldEntry(keys or key, state, Owner(host, pid, born), since, run in living)
+            for keys, key, state, host, pid, born, since, run in database.execute(
+                """SELECT keys, key, state, host, pid, born, changed, e.run FROM journal_entries e
+                JOIN journal_runs r ON e.run = r.run WHERE state IN (?, ?) ORDER BY changed""",
+                _HELD,
+            )
+        ]
+        failed = [_ended(*row) for row in database.execute(_FAILED, (*_DONE, *_HELD, WAITING))]
+        return JournalStatus(file, VERSION, states, objects, size, changed, runs, held, failed)
+
+
+_FAILED: Final = """SELECT keys, key, state, why, attempts, changed FROM journal_entries
+    WHERE state NOT IN (?, ?, ?, ?, ?) ORDER BY changed, number"""
+
+
+def _ended(keys: str, key: str, state: str, why: str, attempts: int, ended: float) -> EndedEntry:
+    told = json.loads(why) if why else {}
+    reason, words, detail = (str(told.get(name, "")) for name in ("reason", "words", "detail"))
+    return EndedEntry(keys or key, state, reason, words, detail, attempts, ended)

@@ -1,0 +1,80 @@
+"""The entries of a list that this run may request: those that no other run of the cohort holds or has ended.
+
+An entry that another run holds is set behind the others and looked at again until that run has ended it, which is its
+verdict here, too, or has given it back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime import clock
+from movescu._runtime.late_log import logger_of
+from movescu.cohort.journal import Held
+from movescu.cohort.task import Task
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+
+    from movescu.cohort.journal import EntryVerdict, Journal
+    from movescu.query.request_list import Row
+
+_log: Final = logger_of("movescu.retrieve")
+
+_PAUSE: Final = 0.5
+"""Seconds between two looks at an entry that another run holds."""
+
+
+class SharedEntries:
+    """Takes entries from a queue; not thread-safe. ``journal``: None, all entries are ours.
+
+    ``key_of``: returns the key of an entry in the journal. ``on_verdict``: called with entries that another run ended.
+    """
+
+    def __init__(
+        self, journal: Journal | None, key_of: Callable[[Row], str], on_verdict: Callable[[Row, EntryVerdict], None]
+    ) -> None:
+        self._journal = journal
+        self._key_of = key_of
+        self._on_verdict = on_verdict
+        self._ours: set[int] = set()
+        """Numbers of the entries that this run holds."""
+        self._next: dict[int, float] = {}
+        """When to look again at entries that others hold, by number."""
+
+    def take(self, waiting: deque[Task]) -> Task | None:
+        """Remove and return the first task whose entry is ours, None if others hold all of them."""
+        for _ in range(len(waiting)):
+            task = waiting.popleft()
+            while not self._is_ours(task.row):
+                if task.row.number in self._next:
+                    waiting.append(task)
+                    break
+                if len(task.chain) == 1:
+                    break
+                task = Task(task.chain[1:])
+            else:
+                return task
+        return None
+
+    def _is_ours(self, row: Row) -> bool:
+        """Return True if this run holds an entry from now on; else it has a time in ``_next``, or has ended."""
+        if self._journal is None or row.number in self._ours:
+            return True
+        now = clock.now()
+        if self._next.get(row.number, 0.0) > now:
+            return False
+        answer = self._journal.claim(self._key_of(row))
+        if isinstance(answer, Held):
+            if row.number not in self._next:
+                _log.info("entry %d: %s is at work on it", row.number, answer.owner.text)
+            self._next[row.number] = now + _PAUSE
+            return False
+        self._next.pop(row.number, None)
+        if answer is None:
+            self._ours.add(row.number)
+            return True
+        _log.info("entry %d: %s, by %s", row.number, answer.state, answer.owner.text)
+        self._on_verdict(row, answer)
+        return False

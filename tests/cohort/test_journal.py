@@ -1,0 +1,310 @@
+"""The journal of a cohort: what it keeps, who may use it, and how it is told apart from what is no journal."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from movescu.cohort.journal import EntryVerdict, Held, Journal
+from movescu.cohort.journal_file import FILE_NAME, VERSION
+from movescu.cohort.journal_status import read_status
+from movescu.cohort.owner import Owner, has_ended, this_process
+from movescu.errors import JournalError, UsageError
+from movescu.events import EntryEvent, EntryState
+from movescu.query.identifier import make_identifier
+from movescu.query.request_list import Row
+from movescu.storage import files
+from movescu.storage.ledger import StoredFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def row(number: int = 1) -> Row:
+    keys = (f"StudyInstanceUID=1.2.{number}",)
+    return Row(number, keys[0], make_identifier([*keys, "QueryRetrieveLevel=STUDY"], model="STUDY"), keys=keys)
+
+
+def opened(folder: Path, *, rebuild: bool = False, lease: float = 60.0) -> Journal:
+    def files_of(uids: Iterable[str]) -> list[StoredFile]:
+        return [StoredFile(uid, uid, (folder / uid).stat().st_size) for uid in sorted(uids)]
+
+    return Journal(str(folder / FILE_NAME), str(folder), rebuild=rebuild, lease=lease, files_of=files_of)
+
+
+def complete(number: int = 1) -> EntryEvent:
+    return EntryEvent(row=number, state=EntryState.COMPLETE, study_instance_uids=("1.2",), stored=1, attempts=1)
+
+
+def stored(folder: Path, *uids: str) -> list[str]:
+    for uid in uids:
+        (folder / uid).write_bytes(b"object")
+    return list(uids)
+
+
+OTHER_RUN = """
+import sys, time
+from movescu.cohort.journal import Journal
+journal = Journal(sys.argv[1] + "/.movescu.journal", sys.argv[1])
+print(journal.claim("one"), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("end", ["closed", "not closed"])
+def test_ends_are_found_by_the_next_run(tmp_path: Path, end: str) -> None:
+    journal = opened(tmp_path)
+    assert journal.claim("one") is None
+    journal.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
+    if end == "closed":
+        journal.__exit__(None, None, None)
+    else:
+        journal.save()
+    with opened(tmp_path) as after:
+        assert after.objects_of("one") == ["1.5", "1.6"]
+        assert after.objects_of("two") is None
+    status = read_status(str(tmp_path))
+    assert (status.states, status.objects, status.size) == ({"complete": 1}, 2, 12)
+
+
+def test_ends_within_a_second_share_a_commit(tmp_path: Path) -> None:
+    commits = []
+    with Journal(str(tmp_path / FILE_NAME), str(tmp_path), before=lambda: commits.append(1)) as journal:
+        for number in range(50):
+            journal.claim(str(number))
+            journal.note(str(number), row(number), complete(number), [])
+    assert len(commits) <= 2
+    assert read_status(str(tmp_path)).states == {"complete": 50}
+
+
+def test_entry_is_held_by_one_run(tmp_path: Path) -> None:
+    with opened(tmp_path) as first, opened(tmp_path) as second:
+        first.enter([("one", row())], "ARCHIVE@host:104")
+        assert first.claim("one") is None
+        held = second.claim("one")
+        assert isinstance(held, Held)
+        assert held.owner == this_process()
+        (seen,) = read_status(str(tmp_path)).held
+        assert (seen.keys, seen.state, seen.lives) == ("StudyInstanceUID=1.2.1", "running", True)
+        first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
+        first.save()
+        verdict = second.claim("one")
+        assert isinstance(verdict, EntryVerdict)
+        assert (verdict.outcome, verdict.objects) == ("complete", 1)
+
+
+def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path) -> None:
+    with opened(tmp_path) as first, opened(tmp_path) as second:
+        for key, reason in (("one", "busy"), ("two", "interrupted")):
+            assert first.claim(key) is None
+            end = EntryEvent(row=1, state=EntryState.FAILED, reason=reason, words="for a reason", attempts=2)
+            first.note(key, row(), end, ["LOST"])
+        first.save()
+        verdict = second.claim("one")
+        assert isinstance(verdict, EntryVerdict)
+        assert (verdict.state, verdict.reasons, verdict.event(row()).words) == ("failed", ("LOST",), "for a reason")
+        assert second.claim("two") is None
+
+
+def test_verdict_ends_with_the_cohort(tmp_path: Path) -> None:
+    with opened(tmp_path) as first:
+        first.claim("one")
+        first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
+    with opened(tmp_path) as later:
+        assert later.claim("one") is None, "a run of another day requests what it is told to"
+
+
+def test_verdict_holds_only_while_its_files_are_there(tmp_path: Path) -> None:
+    with opened(tmp_path) as first, opened(tmp_path) as second:
+        first.claim("one")
+        first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
+        first.save()
+        (tmp_path / "1.5").write_bytes(b"cut")
+        assert second.claim("one") is None
+
+
+def test_entries_are_given_back_at_the_end_of_a_run(tmp_path: Path) -> None:
+    with opened(tmp_path) as second:
+        with opened(tmp_path) as first:
+            first.claim("one")
+        assert read_status(str(tmp_path)).states == {"waiting": 1}
+        assert second.claim("one") is None
+
+
+def test_lease_of_killed_run_is_free_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OTHER_RUN, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "None\n"
+        with opened(tmp_path) as journal:
+            held = journal.claim("one")
+            assert isinstance(held, Held)
+            assert held.owner.pid == other.pid
+            other.send_signal(signal.SIGKILL)
+            other.wait()
+            (seen,) = read_status(str(tmp_path)).held
+            assert not seen.lives
+            assert journal.claim("one") is None
+
+
+def test_lease_that_is_not_renewed_expires_and_its_run_notes_no_end(tmp_path: Path) -> None:
+    stopped, other = opened(tmp_path, lease=1000.0), opened(tmp_path)
+    with other:
+        stopped.claim("one")
+        with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database, database:
+            database.execute("UPDATE journal_runs SET renewed = renewed - 61 WHERE run = 1")
+        assert other.claim("one") is None
+        end = EntryEvent(row=1, state=EntryState.FAILED, reason="busy", attempts=1)
+        stopped.note("one", row(), end, [])
+        stopped.save()
+        other.note("one", row(), complete(), [])
+    assert read_status(str(tmp_path)).states == {"complete": 1}
+    stopped.__exit__(None, None, None)
+
+
+def test_lease_is_renewed(tmp_path: Path) -> None:
+    with opened(tmp_path, lease=0.3), closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        moments: set[float] = set()
+        while len(moments) < 3:
+            moments.update(moment for (moment,) in database.execute("SELECT renewed FROM journal_runs"))
+
+
+def test_process_of_another_start_is_not_taken_for_the_owner() -> None:
+    here = this_process()
+    assert not has_ended(here)
+    boot, namespace, started = here.born.split("/")
+    assert has_ended(here._replace(born=f"{boot}/{namespace}/{int(started) + 1}"))
+    assert has_ended(here._replace(born=f"another/{namespace}/{started}"))
+    assert not has_ended(here._replace(born=f"{boot}/pid:[1]/{int(started) + 1}")), "it cannot be seen from here"
+    assert not has_ended(here._replace(host="elsewhere", pid=1 << 30))
+
+
+def test_process_is_looked_up_by_its_id_where_the_system_tells_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("movescu.cohort.owner._birth", lambda _: "")
+    assert not has_ended(this_process())
+    assert not has_ended(Owner(this_process().host, 1, ""))
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+        assert has_ended(Owner(this_process().host, ended.pid, ""))
+
+
+OLD = {
+    1: """CREATE TABLE journal_rows (row TEXT PRIMARY KEY, outcome TEXT NOT NULL, objects INTEGER NOT NULL,
+        attempts INTEGER NOT NULL, ended REAL NOT NULL) WITHOUT ROWID;
+        INSERT INTO journal_rows VALUES ('one', 'complete', 2, 1, 1.0), ('two', 'incomplete', 1, 3, 2.0);""",
+    2: """CREATE TABLE journal_rows (number INTEGER PRIMARY KEY, row TEXT NOT NULL UNIQUE, outcome TEXT NOT NULL,
+        attempts INTEGER NOT NULL, ended REAL NOT NULL);
+        CREATE TABLE journal_objects (number INTEGER NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (number, uid))
+        WITHOUT ROWID;
+        INSERT INTO journal_rows VALUES (7, 'one', 'complete', 1, 1.0), (8, 'two', 'incomplete', 3, 2.0);
+        INSERT INTO journal_objects VALUES (7, '1.5'), (7, '1.6'), (8, '1.7');""",
+}
+
+
+@pytest.mark.parametrize("version", OLD)
+def test_journal_of_older_version_is_taken_over(tmp_path: Path, version: int) -> None:
+    index = tmp_path / ".movescu.sqlite"
+    with closing(sqlite3.connect(index)) as database, database:
+        database.execute("CREATE TABLE movescu_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+        database.execute("INSERT INTO movescu_tables VALUES ('journal', ?), ('hooks', 1)", (version,))
+        database.executescript(OLD[version])
+    status = read_status(str(tmp_path))
+    assert (status.states, status.objects) == ({"complete": 1, "partial": 1}, 3)
+    assert not (tmp_path / FILE_NAME).exists(), "to look changes nothing"
+    with opened(tmp_path) as journal:
+        assert journal.objects_of("one") == (["1.5", "1.6"] if version == 2 else [])
+        journal.enter([("one", row())], "ARCHIVE@host:104")
+    status = read_status(str(tmp_path))
+    assert (status.states, status.objects) == ({"complete": 1, "partial": 1}, 3)
+    with closing(sqlite3.connect(index)) as database:
+        assert database.execute("SELECT name FROM movescu_tables").fetchall() == [("hooks",)]
+        assert not database.execute("SELECT name FROM sqlite_master WHERE name GLOB 'journal_*'").fetchall()
+
+
+def test_journal_of_newer_version_is_refused_by_name(tmp_path: Path) -> None:
+    opened(tmp_path).__exit__(None, None, None)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    before = (tmp_path / FILE_NAME).read_bytes()
+    for use in (lambda: opened(tmp_path, rebuild=True), lambda: read_status(str(tmp_path))):
+        with pytest.raises(JournalError, match=rf"\.movescu\.journal' has version {VERSION + 1}, of a newer movescu"):
+            use()
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+def test_database_of_another_program_is_refused_and_stays(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database, database:
+        database.execute("CREATE TABLE pictures (name TEXT)")
+    before = (tmp_path / FILE_NAME).read_bytes()
+    with pytest.raises(JournalError, match="database of another program"):
+        opened(tmp_path, rebuild=True)
+    with pytest.raises(JournalError, match="is not a journal"):
+        read_status(str(tmp_path / FILE_NAME))
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["header", "a page", "cut"])
+def test_damaged_journal_is_named_and_rebuilt_on_request(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path) as journal:
+        journal.enter([(str(number), row(number)) for number in range(300)], "ARCHIVE@host:104")
+    file = tmp_path / FILE_NAME
+    content = bytearray(file.read_bytes())
+    at = 0 if how == "header" else 3 * 4096
+    content[at : at + 4096] = b"\xa5" * 4096
+    file.write_bytes(content[: len(content) // 2] if how == "cut" else content)
+    with pytest.raises(JournalError, match=r"\.movescu\.journal' is damaged") as caught:
+        opened(tmp_path)
+    assert "--resume" in caught.value.hint
+    with opened(tmp_path, rebuild=True) as journal:
+        assert journal.claim("one") is None
+    assert (tmp_path / f"{FILE_NAME}.damaged").exists()
+    assert "is kept as" in caplog.text
+
+
+def test_journal_that_another_program_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(tmp_path).__exit__(None, None, None)
+    monkeypatch.setattr("movescu.cohort.journal_file.WAIT", 0.05)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalError, match=r"\.movescu\.journal' is locked by another program"):
+            opened(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_journal_that_is_gone_ends_the_run(tmp_path: Path, how: str) -> None:
+    journal = opened(tmp_path)
+    journal.claim("one")
+    (tmp_path / FILE_NAME).unlink()
+    if how == "replaced":
+        opened(tmp_path).__exit__(None, None, None)
+    with pytest.raises(JournalError, match="was removed or replaced during the run"):
+        journal.claim("two")
+    with pytest.raises(JournalError, match="was removed or replaced"):
+        journal.__exit__(None, None, None)
+
+
+def test_journal_on_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "file_system_type", lambda _: "nfs4")
+    with pytest.raises(JournalError, match=r"network file system \(nfs4\)") as caught:
+        opened(tmp_path)
+    assert "--journal FILE" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_file_system_is_known_by_its_mount() -> None:
+    assert files.file_system_type("/proc") == "proc"
+    assert files.file_system_type("/nowhere") == ""
+
+
+def test_status_needs_a_journal(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no journal"):
+        read_status(str(tmp_path))

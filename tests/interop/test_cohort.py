@@ -1,0 +1,236 @@
+"""Several runs of one cohort, killed at any moment, and what ``--status`` says of it meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import signal
+import sqlite3
+import threading
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
+
+import corpus
+import peers
+import pytest
+from command import PATIENCE, movescu, running, without_privileges
+
+from movescu.testing import Archive, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from command import Outcome, Running
+
+STUDIES = 12
+
+
+class CountingArchive(Archive):
+    """An archive that counts its C-MOVE requests and knows two runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.titles = ("FIRST", "SECOND")
+        super().__init__(folder, {title: (peers.HOST, peers.free_port()) for title in self.titles})
+        self.moves = 0
+        self.together = False
+        """Whether requests are served only once both runs have sent one."""
+        self._titles: set[str] = set()
+        self._moved = threading.Condition()
+
+    def _move(self, exchange: Any, context: Any, request: Any, calling_ae_title: str) -> None:
+        with self._moved:
+            self.moves += 1
+            self._titles.add(calling_ae_title)
+            self._moved.notify_all()
+            if self.together:
+                assert self._moved.wait_for(lambda: len(self._titles) == len(self.titles), PATIENCE)
+        super()._move(exchange, context, request, calling_ae_title)
+
+    def await_moves(self, number: int) -> None:
+        with self._moved:
+            assert self._moved.wait_for(lambda: self.moves >= number, PATIENCE)
+
+
+class Cohort:
+    """A list of studies, an archive that has them, and the directory of the runs."""
+
+    def __init__(self, archive: CountingArchive, made: list[corpus.Instance], folder: Path) -> None:
+        self.archive = archive
+        self.directory = folder / "received"
+        self.directory.mkdir()
+        self.studies = list(dict.fromkeys(one.study_uid for one in made))
+        self.digests = {f"CT.{one.instance_uid}" for one in made}
+        self.list = folder / "studies.txt"
+        self.list.write_text("".join(f"{study}\n" for study in self.studies))
+
+    def arguments(self, which: int, *options: object, studies: Path | None = None) -> list[object]:
+        title = self.archive.titles[which]
+        own = ["-S", "-aet", title, "--list", studies or self.list, "+P", self.archive.destinations[title][1]]
+        return [*own, "-v", *options, self.archive.host, self.archive.port]
+
+    def start(self, stack: ExitStack, which: int, *options: object) -> Running:
+        return stack.enter_context(running(*self.arguments(which, *options), folder=self.directory))
+
+    def files(self) -> dict[str, str]:
+        found = (path for path in self.directory.iterdir() if not path.name.startswith("."))
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+    def status(self, path: Path | None = None) -> dict[str, Any]:
+        outcome = movescu("--status", path or self.directory, "--format", "json", folder=self.list.parent)
+        told: dict[str, Any] = json.loads(outcome.output)
+        return told
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Iterator[Cohort]:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    made = corpus.make_study(folder, studies=STUDIES, instances=3, size=2000)
+    with CountingArchive(folder) as archive:
+        yield Cohort(archive, made, tmp_path)
+
+
+def ends(outcome: Outcome) -> int:
+    assert outcome.code == 0, outcome.log
+    return outcome.log.count("received store request")
+
+
+@pytest.mark.parametrize("resume", [(), ("--resume",)], ids=["anew", "resumed"])
+def test_two_runs_share_a_list_and_each_study_is_moved_once(cohort: Cohort, resume: tuple[str, ...]) -> None:
+    cohort.archive.together = True
+    with ExitStack() as stack:
+        runs = [cohort.start(stack, which, "--jobs", 2, *resume) for which in (0, 1)]
+        outcomes = [run.end() for run in runs]
+    counts = [ends(outcome) for outcome in outcomes]
+    assert min(counts) > 0, "both are at work"
+    assert sum(counts) == 3 * STUDIES
+    assert cohort.archive.moves == STUDIES
+    assert cohort.files().keys() == cohort.digests
+    status = cohort.status()
+    assert (status["states"], status["objects"]) == ({"complete": STUDIES}, 3 * STUDIES)
+
+
+def test_lists_that_differ_share_the_entries_they_have_in_common(cohort: Cohort, tmp_path: Path) -> None:
+    cohort.archive.together = True
+    other = tmp_path / "other.txt"
+    other.write_text("".join(f"{study}\n" for study in reversed(cohort.studies[3:])))
+    with ExitStack() as stack:
+        first = cohort.start(stack, 0)
+        arguments = cohort.arguments(1, studies=other)
+        second = stack.enter_context(running(*arguments, folder=cohort.directory))
+        assert sum(ends(run.end()) for run in (first, second)) == 3 * STUDIES
+    assert cohort.archive.moves == STUDIES
+
+
+def test_failure_of_one_run_is_the_verdict_of_the_other(cohort: Cohort, tmp_path: Path) -> None:
+    cohort.archive.faults, cohort.archive.together = Faults(drop_every=3), True
+    report = tmp_path / "report.json"
+    with ExitStack() as stack:
+        first = cohort.start(stack, 0, "--linger", 0)
+        second = cohort.start(stack, 1, "--linger", 0, "--report", report)
+        codes = [run.end().code for run in (first, second)]
+    assert codes == [63, 63]
+    assert cohort.archive.moves == STUDIES
+    entries = json.loads(report.read_text())["entries"]
+    assert {entry["state"] for entry in entries} == {"partial"}
+    assert {entry["reason"] for entry in entries} == {"not-arrived"}
+    status = cohort.status()
+    assert status["states"] == {"partial": STUDIES}
+    assert {one["reason"] for one in status["failed"]} == {"not-arrived"}
+
+
+def test_runs_killed_at_random_moments_leave_the_files_of_one_clean_run(cohort: Cohort, tmp_path: Path) -> None:
+    chance = random.Random(19)
+    cohort.archive.faults = Faults(pause=0.02)
+    kills = 3
+    with ExitStack() as stack:
+        runs = [cohort.start(stack, which, "--resume") for which in (0, 1)]
+        for number in range(kills):
+            which = chance.randrange(2)
+            cohort.archive.await_moves(2 + 3 * number + chance.randrange(3))
+            runs[which].signal(signal.SIGKILL)
+            runs[which].kill()
+            runs[which] = cohort.start(stack, which, "--resume")
+        for run in runs:
+            assert run.end().code == 0
+    assert cohort.archive.moves <= STUDIES + kills
+    assert cohort.files().keys() == cohort.digests
+    states = cohort.status()["states"]
+    assert states.keys() <= {"complete", "complete before"}
+    assert sum(states.values()) == STUDIES, "one verdict an entry"
+    received, cohort.directory = cohort.files(), tmp_path / "clean"
+    cohort.directory.mkdir()
+    cohort.archive.faults = Faults()
+    movescu(*cohort.arguments(0), folder=cohort.directory)
+    assert cohort.files() == received
+
+
+def test_status_tells_what_is_under_way_and_changes_nothing(cohort: Cohort) -> None:
+    cohort.archive.faults = Faults(pause=0.05)
+    with ExitStack() as stack:
+        run = cohort.start(stack, 0)
+        run.await_log("received store request", 4)
+        status = cohort.status()
+        held = status["held"][-1]  # ends of the last second are not committed yet
+        assert held["pid"] == status["runs"][0]["pid"] == run.pid
+        assert held["keys"].startswith("StudyInstanceUID=")
+        table = movescu("--status", cohort.directory / ".movescu.journal", folder=cohort.list.parent).output
+        assert f"process {run.pid} on " in table
+        assert f"entries:   {STUDIES} (" in table
+        assert run.end().code == 0
+    assert "at work:   nobody" in movescu("--status", ".", folder=cohort.directory).output
+    assert not [path.name for path in cohort.directory.glob(".movescu.journal-*")], "the log went with the last user"
+    cohort.directory.chmod(0o555)
+    try:
+        told = movescu("--status", ".", folder=cohort.directory, prefix=without_privileges()).output
+    finally:
+        cohort.directory.chmod(0o755)
+    assert f"{STUDIES} complete" in told
+
+
+def test_journal_may_be_elsewhere(cohort: Cohort, tmp_path: Path) -> None:
+    journal = tmp_path / "cohort.journal"
+    movescu(*cohort.arguments(0, "--journal", journal), folder=cohort.directory)
+    assert cohort.status(journal)["states"] == {"complete": STUDIES}
+    assert not (cohort.directory / ".movescu.journal").exists()
+    before = cohort.archive.moves
+    movescu(*cohort.arguments(0, "--journal", journal, "--resume"), folder=cohort.directory)
+    assert cohort.archive.moves == before
+
+
+def test_journal_removed_during_a_run_ends_it_with_one_error(cohort: Cohort) -> None:
+    cohort.archive.faults = Faults(pause=0.02)
+    with ExitStack() as stack:
+        run = cohort.start(stack, 0)
+        run.await_log("received store request", 4)
+        (cohort.directory / ".movescu.journal").unlink()
+        outcome = run.end()
+    assert outcome.code == 72
+    assert outcome.log.count("was removed or replaced during the run") == 1
+    assert "continue with --resume" in outcome.log
+    cohort.archive.faults = Faults()
+    movescu(*cohort.arguments(0, "--resume"), folder=cohort.directory)
+    assert cohort.files().keys() == cohort.digests
+
+
+def test_damaged_journal_is_named_and_resume_rebuilds_it(cohort: Cohort) -> None:
+    movescu(*cohort.arguments(0), folder=cohort.directory)
+    (cohort.directory / ".movescu.journal").write_bytes(b"\xa5" * 8192)
+    before = cohort.archive.moves
+    outcome = movescu(*cohort.arguments(0), folder=cohort.directory, code=72)
+    assert "journal './.movescu.journal' is damaged" in outcome.log
+    assert "--resume" in outcome.log
+    assert movescu("--status", ".", folder=cohort.directory, code=72).log.count("is damaged") == 1
+    movescu(*cohort.arguments(0, "--resume"), folder=cohort.directory)
+    assert cohort.archive.moves == before, "the disk decides"
+    assert cohort.status()["states"] == {"complete before": STUDIES}
+
+
+def test_newer_journal_is_refused(cohort: Cohort) -> None:
+    movescu(*cohort.arguments(0), folder=cohort.directory)
+    with closing(sqlite3.connect(cohort.directory / ".movescu.journal")) as database:
+        database.execute("PRAGMA user_version = 99")
+    for arguments in (cohort.arguments(0, "--resume"), ["--status", "."]):
+        assert "has version 99" in movescu(*arguments, folder=cohort.directory, code=72).log
