@@ -108,6 +108,10 @@ _BUDGET: Final = 25.0
 """Seconds of tests for one mutant; the quickest run first."""
 _SLOW: Final = ("orthanc", "qrscp")
 """In the name of a test: it starts a server for each mutant."""
+_NOTICED: Final = 1
+"""Exit code of a run in which a test failed."""
+_UNPATCHED: Final = 3
+"""Exit code of a run without a failure, in which no function was changed."""
 _EXAMPLES: Final = 40
 """Examples of a property."""
 _LARGE: Final = 12
@@ -452,6 +456,11 @@ class Mutation:
         self.functions = functions_of(str(self.file))
         gc.freeze()
         mutants = [one for one in mutants_of(self.file) if one.function]
+        every = [item for item, _ in dict.fromkeys(one for own in tests.values() for one in own)]
+        unchanged = compile(self.file.read_text(), str(self.file), "exec", dont_inherit=True)
+        _, status = os.waitpid(self._fork(lambda: self._run(session, every, unchanged, self.folder), self.folder), 0)
+        if os.waitstatus_to_exitcode(status) != _UNPATCHED:
+            raise SystemExit(f"{self.name}: tests fail without a change, one after the other in one process")
         running: dict[int, tuple[Mutant, float, Path]] = {}
         for number, mutant in enumerate(mutants):
             if time.monotonic() > self.until:
@@ -466,7 +475,7 @@ class Mutation:
                 self._reap(running)
             limit = 5.0 + 6.0 * sum(seconds for _, seconds in own)
             folder = Path(tempfile.mkdtemp(dir=self.folder))
-            pid = self._fork(lambda: self._run(session, [item for item, _ in own], mutant, folder), folder)  # noqa: B023
+            pid = self._fork(lambda: self._run(session, [item for item, _ in own], mutant.code, folder), folder)  # noqa: B023
             running[pid] = mutant, time.monotonic() + limit, folder
         while running:
             self._reap(running)
@@ -540,19 +549,18 @@ class Mutation:
         )
         forked.start = lambda text, *rest: start(first + text, *rest)
 
-    def _run(self, session: Any, items: Sequence[Any], mutant: Mutant, folder: Path) -> int:
+    def _run(self, session: Any, items: Sequence[Any], code: types.CodeType, folder: Path) -> int:
         import marshal
 
         session.config._tmp_path_factory._basetemp = folder
-        (folder / "code").write_bytes(marshal.dumps(mutant.code))
-        if not patch(mutant.code, self.functions):
-            return 3
+        (folder / "code").write_bytes(marshal.dumps(code))
+        changed = patch(code, self.functions)
         self._in_commands(f"mutants.patch_from({str(folder / 'code')!r})")
         for item in items:
             self._run_item(session, item)
             if self.failures.failed:
-                return 1
-        return 0
+                return _NOTICED
+        return 0 if changed else _UNPATCHED
 
     def _reap(self, running: dict[int, tuple[Mutant, float, Path]]) -> None:
         """Wait for the end of a mutant."""
@@ -568,10 +576,11 @@ class Mutation:
                     os.waitpid(pid, 0)
                 del running[pid]
                 shutil.rmtree(folder, ignore_errors=True)
-                if not done or os.waitstatus_to_exitcode(status):
+                code = os.waitstatus_to_exitcode(status) if done else _NOTICED
+                if code < 0 or code == _NOTICED:
                     self.noticed += 1
                 else:
-                    self.survivors.append(str(mutant))
+                    self.survivors.append(f"{mutant}{'' if code == 0 else '  (not tried)'}")
                 return
             time.sleep(0.002)
 
@@ -658,6 +667,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     os.chdir(ROOT)
+    os.environ.setdefault("MOVESCU_LIES", "15")
     if options.table:
         raise SystemExit(_run_table(options.table[0], int(options.table[1])))
     names = options.modules or list(MODULES)

@@ -77,20 +77,17 @@ def test_request_was_good_if_it_is_complete_or_anything_arrived() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "end", "alone"),
+    ("error", "end"),
     [
-        (AssociationRejectedError("busy", result=2, source=3, reason=2), REFUSED, REFUSED),
-        (AssociationRejectedError("no", result=1, source=1, reason=3), HOPELESS, HOPELESS),
-        (NoPresentationContextError("none"), HOPELESS, HOPELESS),
-        (AccessDeniedError("denied"), HOPELESS, HOPELESS),
-        (ConnectError("no such host", unknown_host=True), HOPELESS, HOPELESS),
-        (ConnectError("refused"), AWAY, AWAY),
-        (ConnectionLostError("gone"), AWAY, AWAY),
-        (TimedOutError("silence"), REFUSED, AWAY),
+        (AssociationRejectedError("busy", result=2, source=3, reason=2), REFUSED),
+        (AssociationRejectedError("no", result=1, source=1, reason=3), HOPELESS),
+        (NoPresentationContextError("none"), HOPELESS),
+        (AccessDeniedError("denied"), HOPELESS),
+        (ConnectError("no such host", unknown_host=True), HOPELESS),
+        (ConnectError("refused"), AWAY),
+        (ConnectionLostError("gone"), AWAY),
+        (TimedOutError("silence"), RequestEnd.SILENT),
     ],
 )
-def test_error_without_an_association_says_whether_to_wait_or_to_stop(
-    error: PeerError, end: RequestEnd, alone: RequestEnd
-) -> None:
-    assert end_of_error(error, alone=False) is end
-    assert end_of_error(error, alone=True) is alone
+def test_error_without_an_association_says_whether_to_wait_or_to_stop(error: PeerError, end: RequestEnd) -> None:
+    assert end_of_error(error) is end

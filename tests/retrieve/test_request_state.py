@@ -14,6 +14,7 @@ from movescu.errors import PeerError
 from movescu.query.identifier import make_identifier
 from movescu.query.scope import Scope
 from movescu.retrieve.catalogue import Place
+from movescu.retrieve.earlier_request import earlier_of
 from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.inventory import Inventory
 from movescu.retrieve.judgement import Outcome, judge
@@ -242,22 +243,26 @@ def test_lost_association_stands_though_the_next_one_was_opened() -> None:
     assert state.evidence.lost
 
 
+def continued(earlier: RequestState) -> RequestState:
+    known, later = earlier_of(earlier), RequestState(remember=True)
+    assert known is not None
+    known.continue_as(later, "STUDY")
+    return later
+
+
 def test_retrieve_that_continues_has_all_that_stands_against_the_earlier_one() -> None:
     earlier = stated(response(0xB000, completed=1, failed=1, failed_uids=("9",)))
     earlier.statements = [Statement(Evidence(remaining=1), 5, 1, 1, frozenset())]
     earlier.missing = {"2"}
     earlier.tally.count(failed("7"))
     earlier.tally.broken_off = {"8"}
-    later = RequestState(remember=True)
-    later.continue_from(earlier)
+    later = continued(earlier)
     assert (later.needed, later.missing, later.failed_uids) == ({"2"}, {"2"}, {"9"})
     assert len(later.statements) == 2
     evidence = later.evidence
     assert (evidence.not_stored, evidence.broken_off, evidence.missing, evidence.remaining) == (1, 1, 1, 1)
     earlier.is_accounted_for = True
-    again = RequestState(remember=True)
-    again.continue_from(earlier)
-    assert len(again.statements) == 1
+    assert len(continued(earlier).statements) == 1
 
 
 def test_combined_result_has_the_objects_and_the_failures_of_each_request() -> None:

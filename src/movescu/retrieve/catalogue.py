@@ -23,9 +23,10 @@ from movescu.query.identifier import Identifier
 from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.scope import LEVELS, Scope, is_usable
-from movescu.query.selection import shared_patient_id, too_many_studies
+from movescu.query.selection import too_many_studies
 from movescu.retrieve.answers import COUNTS, Answers, Responses, names
 from movescu.retrieve.config import BATCH, MODELS
+from movescu.retrieve.patients import check_patient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,20 +148,9 @@ class Catalogue:
         found = self._under_gap(place, self._below(level, place)) if below else list(self._below(level, place))
         if level == "PATIENT" and (filters := self._filters(level)):  # the levels below are queried by PatientID alone
             for one in dict.fromkeys(found):
-                self._check_patient(one.patient, filters)
+                own = Key(_PATIENT, b"LO", one.patient.encode("latin-1"))
+                check_patient(self._session, self._class, own, filters, self._scope)
         return found
-
-    def _check_patient(self, patient: str, filters: Mapping[int, Key]) -> None:
-        """Raise ``InventoryError`` if another patient, whom the keys do not match, has this Patient ID."""
-        values = {_PATIENT: patient}
-        same = Answers("PATIENT", values, {}, self._scope.identifier.terms)
-        matching = Answers("PATIENT", values, filters, self._scope.identifier.terms)
-        empty = {tag: Key(tag, key.vr) for tag, key in filters.items()}
-        responses = Responses(self._session, self._class, identifier_for("PATIENT", values, self._scope, empty))
-        others = [answer for answer in responses if same.take(answer) and not matching.take(answer)]
-        responses.check("PATIENT")
-        if others:
-            raise shared_patient_id()
 
     def _under_gap(self, place: Place, entities: Iterator[_T]) -> list[_T]:
         """Return the entities that a query lists; if it fails within a known study, note a gap."""

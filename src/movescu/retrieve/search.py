@@ -33,8 +33,9 @@ from movescu.query.match import COUNTS, RETURN_KEYS, Attribute, Match, attribute
 from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
 from movescu.query.python_keys import query_of
 from movescu.query.scope import LEVELS, Scope, is_usable, level_of
-from movescu.query.selection import most_listed, most_studies, pattern_of, shared_patient_id, too_many_studies
+from movescu.query.selection import most_listed, most_studies, pattern_of, too_many_studies
 from movescu.retrieve.answers import Doubts, FindAnswer, Responses
+from movescu.retrieve.patients import check_patient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -129,24 +130,7 @@ class Search:
         filters = self._filters("PATIENT")
         for patient in patients if filters else ():
             own = _unique_key(PATIENT_ID, patient.patient_id, patient)
-            responses = Responses(self._session, self._class, self._identifier("PATIENT", {PATIENT_ID: own}, filters))
-            others = [self._is_other(answer, own, filters) for answer in responses]
-            responses.check("PATIENT")
-            if any(others):
-                raise shared_patient_id()
-
-    def _is_other(self, answer: FindAnswer, own: Key, filters: Mapping[int, Key]) -> bool:
-        """Return True if an answer has a Patient ID, and contradicts one of the other keys."""
-        try:
-            found = attributes_of(answer.data, answer.syntax)
-        except DataSetError:
-            return True
-        nothing = Attribute(b"LO", b"")
-        patient_id = found.get(PATIENT_ID, nothing)
-        if patient_id.value.strip(b"\0 ") != own.value.strip(b"\0 "):
-            return False
-        values = ((key, found.get(tag, nothing)) for tag, key in filters.items())
-        return not all(matches(key, one.value, one.terms, self._terms) for key, one in values)
+            check_patient(self._session, self._class, own, filters, self._scope)
 
     def below(self, match: Match, level: str) -> Iterator[Match]:
         """Yield the entities of a level within a match, whatever the keys of the level."""
