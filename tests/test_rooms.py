@@ -166,7 +166,12 @@ WRAPPED = {
 
 BESIDE_THE_SEAMS = {
     "time threading queue": ("movescu.cli.", "movescu.report.", "movescu._runtime.late_log"),
-    "socket select selectors": ("movescu.cli.logging.", "movescu.testing.demo", "movescu.transport.poll_by_select"),
+    "socket select selectors": (
+        "movescu.cli.logging.",
+        "movescu.report.",
+        "movescu.testing.demo",
+        "movescu.transport.poll_by_select",
+    ),
     "fcntl sqlite3 os shutil tempfile": (
         "movescu.cli.",
         "movescu._runtime.",

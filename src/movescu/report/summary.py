@@ -53,9 +53,11 @@ class Summary:
     """An ``EventSink`` that makes the report; ``table``: has the entries of a list."""
 
     def __init__(self, config: Config, table: EntryTable) -> None:
-        self._config = config
         self._table = table
-        self._begun = time.time()
+        self.begun = time.time()
+        """Seconds since 1970."""
+        self.archive = _archive_json(config)
+        """What the report says of the archive."""
         self._series: dict[tuple[int | None, str, str], _Series] = {}
         self._failures: dict[str, dict[str, Any]] = {}
         self._responses: list[dict[str, Any]] = []
@@ -145,9 +147,9 @@ class Summary:
         return {
             "version": VERSION,
             "program": f"movescu {version.VERSION}",
-            "begun": moment(self._begun),
+            "begun": moment(self.begun),
             "ended": moment(end.time),
-            "archive": self._archive(),
+            "archive": self.archive,
             **{name: value for name, value in told.items() if name not in ("version", "event", "time", "errors")},
             "responses": self._responses,
             "series": (_series_json(*item) for item in self._series.items()),
@@ -168,16 +170,16 @@ class Summary:
             "entries": table.entries_json({error: number for number, error in enumerate(errors)}, full=full),
         }
 
-    def _archive(self) -> dict[str, Any]:
-        config = self._config
-        return {
-            "host": config.archive.host,
-            "port": config.archive.port,
-            "called_ae_title": config.archive.title,
-            "calling_ae_title": config.ae_title,
-            "move_destination": config.move_destination,
-            "model": config.request.model,
-        }
+
+def _archive_json(config: Config) -> dict[str, Any]:
+    return {
+        "host": config.archive.host,
+        "port": config.archive.port,
+        "called_ae_title": config.archive.title,
+        "calling_ae_title": config.ae_title,
+        "move_destination": config.move_destination,
+        "model": config.request.model,
+    }
 
 
 def _without_envelope(event: Event) -> dict[str, Any]:

@@ -9,6 +9,7 @@ because a disk is full here, for example, so the disk comes first.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from movescu import errors
@@ -396,3 +397,11 @@ def status_of(result: Result) -> int | None:
 def causes_by_reason() -> dict[str, Cause]:
     """Return the causes by the name of a ``judgement.Reason``, the most likely one first."""
     return dict(_REASON)
+
+
+@cache
+def every_cause() -> dict[str, Cause]:
+    """Return all causes by their codes, with the words and the advice that hold for each."""
+    tables = (dict(_REASON).values(), _REJECTION.values(), (row[-1] for row in _STATUS), (row[-1] for row in _ERROR))
+    single = (one for one in globals().values() if isinstance(one, Cause))
+    return {cause.code: cause for cause in (*(one for table in tables for one in table), *single)}

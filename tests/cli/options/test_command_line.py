@@ -109,6 +109,8 @@ def test_defaults_are_as_documented() -> None:
         report=None,
         events=None,
         html=None,
+        thumbnails=False,
+        pseudonymise=False,
         verify=False,
         retries=0,
         resume=False,

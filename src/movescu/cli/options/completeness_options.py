@@ -32,6 +32,23 @@ ACCOUNTS: Final = (
         "write the result to this file, as a page for a browser, which is complete in itself",
         takes=_FILE,
     ),
+    Option(
+        "",
+        "--thumbnails",
+        "thumbnails",
+        "show the middle image of each series in the page",
+        unset=False,
+        needs=("--html",),
+    ),
+    Option(
+        "",
+        "--pseudonymise",
+        "pseudonymise",
+        "leave nothing in report and page that identifies a patient: values are replaced by keyed hashes, or left out",
+        unset=False,
+        conflicts=(("--thumbnails",),),
+        needs=("--report", "--html"),
+    ),
 )
 
 COMPLETENESS: Final = (

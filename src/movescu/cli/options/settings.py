@@ -101,6 +101,8 @@ class CommandSettings(Record):
     report: str | None
     events: str | None
     html: str | None
+    thumbnails: bool
+    pseudonymise: bool
     verify: bool
     retries: int
     resume: bool

@@ -11,7 +11,7 @@ import contextlib
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.options.configuration import identifiers
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.events import Event, EventSink
+    from movescu.report.pseudonyms import Pseudonyms
     from movescu.retrieve.causes import Cause
     from movescu.retrieve.config import Config
     from movescu.retrieve.result import Result
 
+_E = TypeVar("_E", bound="Event")
 _SPREADSHEET: Final = ".csv"
 
 
@@ -55,11 +57,14 @@ class Accounts:
         self._report = None if settings.report is None else OutputFile(settings.report, encoding)
         self._failed = None if settings.failed is None else OutputFile(settings.failed, "utf-8")
         self._page = None if settings.html is None else Page(settings)
+        self._shown = EntryTable() if settings.pseudonymise else self._table
+        """The entries of report and page."""
         told = self._report is not None or self._page is not None
-        self._summary = Summary(options, self._table) if told else None
+        self._summary = Summary(options, self._shown) if told else None
+        self._pseudonyms = _pseudonyms_of(self._summary) if settings.pseudonymise else None
         sinks = (
             None if self._events is None else self._line,
-            self._summary,
+            None if self._summary is None else self._tell_summary,
             None if self._page is None else self._page.data,
             self._entry,
         )
@@ -93,7 +98,7 @@ class Accounts:
     def expect(self, entries: Iterable[EntryEvent]) -> None:
         """Add the entries of a list, in the state that they keep if the run ends before it reaches them."""
         for event in entries:
-            self._table.add(event)
+            self._entry(event)
             if event.row is not None and event.columns:
                 self._columns[event.row] = dict(event.columns)
 
@@ -104,6 +109,16 @@ class Accounts:
     def _entry(self, event: Event) -> None:
         if isinstance(event, EntryEvent):
             self._table.add(event)
+            if self._shown is not self._table:
+                self._shown.add(self._hidden(event))
+
+    def _tell_summary(self, event: Event) -> None:
+        assert self._summary is not None  # a sink only with it
+        self._summary(self._hidden(event))
+
+    def _hidden(self, event: _E) -> _E:
+        """Return an event as report and page tell it."""
+        return event if self._pseudonyms is None else self._pseudonyms.event(event)  # type: ignore[return-value] # of its class
 
     def conclude(self, code: int, error: BaseException | None = None) -> int:
         """Send the ``EndEvent``, write the report, close the files, and return the exit code of the run."""
@@ -112,16 +127,17 @@ class Accounts:
         seconds = time.monotonic() - self._begun
         if self.sink is not None:
             self.sink(replace(end, time=time.time(), seconds=seconds, exit_code=code, errors=errors))
-        table = self._table
+        table = self._shown
         if not self._listed and (self._spreadsheet or self._page is not None):
             if isinstance(error, MovescuError):
                 self._cause = cause_of_error(error)
             table = EntryTable()
-            table.add(_only_entry(replace(end, errors=errors, seconds=seconds), self._settings, self._cause))
+            only = _only_entry(replace(end, errors=errors, seconds=seconds), self._settings, self._cause)
+            table.add(self._hidden(only))
         if self._summary is not None and self._report is not None:
             self._report.write_all(table.csv_lines() if self._spreadsheet else self._summary.texts())
         if self._summary is not None and self._page is not None:
-            self._page.write(self._summary, table, listed=self._listed)
+            self._page.write(self._summary, table, self._pseudonyms, listed=self._listed)
         if self._failed is not None:
             self._failed.write_all(self._table.failed_lines())
         written = [output.close() for output in (self._events, self._report, self._failed) if output is not None]
@@ -145,6 +161,16 @@ class _Observer(EventObserver):
             self._accounts.concluded(end_event(result, cancelled=cancelled), cause)
         else:
             self._accounts.entry(replace(end_event(result, cancelled=cancelled, row=row), seconds=seconds))
+
+
+def _pseudonyms_of(summary: Summary | None) -> Pseudonyms:
+    """Return the pseudonyms of a run, and hide what its report says before the first event."""
+    from movescu.report.pseudonyms import Pseudonyms, load_key  # late: needed with --pseudonymise alone
+
+    pseudonyms = Pseudonyms(load_key(), time.time() if summary is None else summary.begun)
+    if summary is not None:
+        summary.archive, summary.begun = pseudonyms.archive(summary.archive), 0.0
+    return pseudonyms
 
 
 def _only_entry(end: EndEvent, settings: CommandSettings, cause: Cause | None) -> EntryEvent:

@@ -1,0 +1,127 @@
+"""Thumbnails of series (``--thumbnails``), decoded by ``thumbnail_worker`` in a process of its own.
+
+A file that crashes the process, or takes longer than ``SECONDS``, costs a placeholder, and a new process takes the next
+one. Nothing is decoded in this process, nor while objects are received.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from movescu.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+SECONDS: Final = 20.0
+"""Seconds that a picture may take, the start of the process included."""
+_MOST: Final = 2000
+"""Pictures of a page."""
+_LONGEST: Final = 1 << 20
+"""Bytes of an answer."""
+MEMORY: Final = 1 << 30
+"""Bytes of address space of the process."""
+
+
+def decoder_command(memory: int = MEMORY) -> tuple[str, ...]:
+    """Return the command that decodes within so many bytes."""
+    return sys.executable, "-m", "movescu.report.thumbnail_worker", str(memory)
+
+
+def require_thumbnails() -> None:
+    """Raise ``UsageError`` if what makes thumbnails is not installed."""
+    missing = [name for name, module in (("NumPy", "numpy"), ("Pillow", "PIL")) if find_spec(module) is None]
+    if missing:
+        raise UsageError(f"--thumbnails needs {' and '.join(missing)}", hint="pip install 'movescu[report]'")
+
+
+def thumbnails(files: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the pictures of files by the keys of these, or ``why`` there is none."""
+    made: dict[str, dict[str, Any]] = {}
+    with Decoder() as decoder:
+        for key, path in files.items():
+            if len(made) >= _MOST:
+                break
+            made[key] = decoder.picture(path)
+    return made
+
+
+class Decoder:
+    """A process that decodes, started when it is needed; a context manager.
+
+    ``command``: Default: ours. ``seconds``: that a picture may take.
+    """
+
+    def __init__(self, command: Sequence[str] | None = None, seconds: float = SECONDS) -> None:
+        self._command = command or decoder_command()
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def picture(self, path: str) -> dict[str, Any]:
+        """Return the picture of a file, or ``why`` there is none."""
+        process = self._process = self._process or self._start()
+        assert process.stdin is not None
+        answer = b""
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(path).encode() + b"\n")
+            process.stdin.flush()
+            answer = self._answer(process)
+        if answer.endswith(b"\n"):
+            told: dict[str, Any] = json.loads(answer)
+            return told
+        late = process.poll() is None
+        self._end()
+        return {"why": "takes too long to decode" if late else "crashes its decoder"}
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+        return subprocess.Popen(  # noqa: S603 - our own interpreter
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the retrieve
+        )
+
+    def _answer(self, process: subprocess.Popen[bytes]) -> bytes:
+        """Return the next line; without a line end if the process ended, said too much or nothing in time."""
+        assert process.stdout is not None
+        deadline, answer, fd = time.monotonic() + self._seconds, b"", process.stdout.fileno()
+        while not answer.endswith(b"\n") and len(answer) < _LONGEST:
+            if not select.select([fd], [], [], max(deadline - time.monotonic(), 0.0))[0]:
+                return answer
+            more = os.read(fd, 1 << 16)
+            if not more:
+                process.wait()
+                return answer
+            answer += more
+        return answer
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
