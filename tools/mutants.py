@@ -456,6 +456,7 @@ class Mutation:
         self.functions = functions_of(str(self.file))
         gc.freeze()
         mutants = [one for one in mutants_of(self.file) if one.function]
+        mutants.sort(key=lambda one: one.function.endswith("__init__"))  # which every test enters
         every = [item for item, _ in dict.fromkeys(one for own in tests.values() for one in own)]
         unchanged = compile(self.file.read_text(), str(self.file), "exec", dont_inherit=True)
         _, status = os.waitpid(self._fork(lambda: self._run(session, every, unchanged, self.folder), self.folder), 0)

@@ -32,6 +32,7 @@ _NONE: Final = -1  # in place of a presentation context ID
 _PDV_OVERHEAD: Final = 6  # PDV length, context ID, message control header
 _UNLIMITED_PDU: Final = 128 * 1024  # longest P-DATA-TF sent to a peer that sets no limit
 _BATCH: Final = 4 << 20  # bytes of a data set that are encoded as PDUs and sent at once
+_REMEMBERED: Final = 1000  # requests whose late responses are dropped
 
 _Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -45,7 +46,7 @@ class Exchange:
         self._reader = CommandReader()
         self._data_set_on = _NONE  # context ID of a data set that is due
         self._optional_on = _NONE  # the same of one that may arrive or not
-        self._answered: set[int] = set()
+        self._answered: dict[int, None] = {}  # message IDs, the last of them at the end
         self._warned_of_late = False
 
     def send(self, context_id: int, message: Message, deadline: Deadline, data_set: _Buffer | None = None) -> None:
@@ -173,11 +174,13 @@ class Exchange:
 
     def begin(self, message_id: int) -> None:
         """Record a new request; its message ID may have been used before."""
-        self._answered.discard(message_id)
+        self._answered.pop(message_id, None)
 
     def end(self, message_id: int) -> None:
         """Record that a request had its final response."""
-        self._answered.add(message_id)
+        self._answered[message_id] = None
+        if len(self._answered) > _REMEMBERED:
+            del self._answered[next(iter(self._answered))]
 
     def data_set(self, deadline: Deadline) -> Iterator[memoryview]:
         """Yield the fragments of the data set of the command just received; each is borrowed until the next.
