@@ -8,6 +8,8 @@ cannot be seen from here: its lease expires.
 from __future__ import annotations
 
 import os
+import platform
+import sys
 from typing import Final, NamedTuple
 
 from movescu.storage import files
@@ -31,7 +33,7 @@ class Owner(NamedTuple):
 
 def this_process() -> Owner:
     """Return the process that this is."""
-    return Owner(os.uname().nodename, os.getpid(), _birth(os.getpid()))
+    return Owner(platform.node(), os.getpid(), _birth(os.getpid()))
 
 
 def has_ended(owner: Owner) -> bool:
@@ -60,6 +62,8 @@ def _birth(pid: int) -> str:
 
 
 def _is_missing(pid: int) -> bool:
+    if sys.platform == "win32":  # where this call would end the process
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -142,6 +142,16 @@ class Manifest:
         _log.info("manifest %s: %d object%s", self._path, number, "" if number == 1 else "s")
 
 
+def digests_of(path: str, directory: str) -> dict[bytes, bytes]:
+    """Return the digests of a manifest, by path below a directory, without files elsewhere. Raise ``UsageError``."""
+    if not os.path.exists(path):
+        raise UsageError(f"there is no manifest {path!r}")
+    folder = os.fsencode(os.path.dirname(os.path.realpath(path)))
+    root = os.path.join(os.path.realpath(os.fsencode(directory)), b"")
+    full = ((os.path.normpath(os.path.join(folder, name)), digest) for name, digest in _read(path)[0].items())
+    return {name[len(root) :]: digest for name, digest in full if name.startswith(root)}
+
+
 def _read(path: str) -> tuple[dict[bytes, bytes], int]:
     """Return digests by path of an existing manifest, and when it was written, in ns; nothing if there is none."""
     try:

@@ -123,6 +123,8 @@ def test_defaults_are_as_documented() -> None:
         failed=None,
         journal=None,
         status=None,
+        check_files=None,
+        sample=None,
         jobs=1,
         slots=None,
         wait_for_archive=43200,

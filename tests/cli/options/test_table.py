@@ -46,8 +46,8 @@ MANUAL = """
 --max-associations --max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout
 --total-timeout --user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
 --layout --report --events --failed --verify --retry --retry-pause --resume --list --jobs --slots --wait-for-archive
---journal --status --between --limit-rate --dry-run --on-study --on-series --on-jobs --manifest
---html --thumbnails --pseudonymise
+--journal --status --check-files --sample --between --limit-rate --dry-run --on-study --on-series --on-jobs --manifest
+--html --thumbnails --pseudonymise --order --split
 --query --format --count --resolve --only --exclude --max-studies --all --retrieve
 """
 

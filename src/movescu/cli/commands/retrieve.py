@@ -118,11 +118,9 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     """Run the mode that the settings select, and return the exit code."""
     if settings.check:
         return _check(settings)
-    if settings.status is not None:
-        from movescu.cli.commands.status import run_status  # late: needed with --status alone
-
-        return run_status(settings.status, settings.format)
     _use_dictionaries()
+    if settings.status is not None or settings.check_files is not None:
+        return _look(settings)
     if settings.query is not None:
         from movescu.cli.commands.query import run_query  # late: needed with --query alone
 
@@ -136,6 +134,17 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
 
         return run_list(settings, config_of(settings), accounts)
     return _Command(settings, accounts).run()
+
+
+def _look(settings: CommandSettings) -> int:
+    """Look at what earlier runs have left, and return the exit code."""
+    if settings.status is not None:
+        from movescu.cli.commands.status import run_status  # late: needed with --status alone
+
+        return run_status(settings.status, settings.format)
+    from movescu.cli.commands.check_files import run_check_files  # late: needed with --check-files alone
+
+    return run_check_files(settings)
 
 
 def _code_of(error: BaseException, settings: CommandSettings) -> ExitCode:

@@ -128,7 +128,7 @@ AFTERWARDS: Final = (
         "write SHA-256 and path of each stored object to this file, for sha256sum -c; lines of unchanged files stay",
         takes=_FILE,
         conflicts=(("--ignore",),),
-        needs=("--port",),
+        needs=("--port", "--check-files"),
     ),
 )
 
@@ -140,7 +140,7 @@ MANY: Final = (
         "retrieve each entry of this file: CSV with keywords as column headings, Study Instance UIDs, one per line, a "
         "log of findscu -v or an array of QIDO-RS; - is standard input",
         takes=_FILE,
-        needs=("--port", "--query", "--dry-run"),
+        needs=("--port", "--query", "--dry-run", "--check-files"),
     ),
     Option(
         "",
@@ -157,7 +157,7 @@ MANY: Final = (
         "keep the journal of the list in this file; on a disk of this machine; runs with the same file share the list",
         takes=_FILE,
         missing=".movescu.journal in the output directory",
-        needs=("--list",),
+        needs=("--list", "--check-files"),
     ),
     Option(
         "",
@@ -166,6 +166,25 @@ MANY: Final = (
         "print what this journal, or that of this directory, holds; without network, so without peer and port",
         takes=(Value("JOURNAL", "file"),),
         alone=True,
+    ),
+    Option(
+        "",
+        "--check-files",
+        "check_files",
+        "check the files of this directory against its journal and --manifest; with peer and port also against the "
+        "archive (C-FIND); nothing is retrieved",
+        takes=(Value("DIR", "directory"),),
+        conflicts=(("--query",), ("--dry-run",), ("--check",), ("--status",), ("--port",)),
+        alone=True,
+    ),
+    Option(
+        "",
+        "--sample",
+        "sample",
+        "read the contents of this part of the files only, such as 5%",
+        takes=(Value("PART"),),
+        missing="100%",
+        needs=("--check-files",),
     ),
     Option(
         "",
@@ -214,7 +233,7 @@ MANY: Final = (
         "",
         "--split",
         "split",
-        "request a study with more than N missing objects series by series, several at once with --jobs",
+        "request a study with more than N missing objects series by series; with --jobs, several at once",
         takes=(Value("N", "integer", 1),),
         unset=0,
         missing="never",

@@ -27,11 +27,11 @@ QUERIES: Final = (
         "",
         "--format",
         "format",
-        "format of --query and --dry-run: table, json, csv or uids (the UIDs of the level, one per line); of --status: "
-        "table or json",
+        "format of --query and --dry-run: table, json, csv or uids (the UIDs of the level, one per line); of "
+        "--status and --check-files: table or json",
         takes=(Value("FORMAT", "choice", choices=_FORMATS),),
         unset="table",
-        needs=("--query", "--dry-run", "--status"),
+        needs=("--query", "--dry-run", "--status", "--check-files"),
     ),
     Option(
         "",

@@ -115,6 +115,8 @@ class CommandSettings(Record):
     failed: str | None
     journal: str | None
     status: str | None
+    check_files: str | None
+    sample: str | None
     jobs: int
     slots: int | None
     wait_for_archive: int

@@ -1,0 +1,257 @@
+"""The check of a directory (``--check-files``): its files against journal, manifest and archive; nothing is changed.
+
+Each file is compared with what the journal and the manifest say of its path: missing, of another size, or of another
+content. Contents are read again, all of them or a sample: the object has to be whole and to have its UID, and a file in
+the manifest its digest. What neither names is extra, unless there is neither: then each file has to be a whole object.
+
+An archive is asked by C-FIND only, for the requests that are given, or else for the studies of the files and the
+journal: an object that it lists has to be here, in the study and series in which it is listed, and one that is here in
+a study or series that was asked for has to be listed.
+
+What is expected and what was found are in a temporary database, for a directory may have millions of files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import zlib
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from movescu.cohort.journal_file import WAIT
+from movescu.errors import InventoryError, StoreError
+from movescu.query.identifier import make_identifier
+from movescu.query.list_values import is_uid
+from movescu.query.scope import Scope
+from movescu.retrieve.inventory import take_inventory
+from movescu.storage import files
+from movescu.storage.index.examination import place_in, whole_in
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Self
+
+    from movescu.query.identifier import Identifier
+    from movescu.retrieve.association import ArchiveAssociation
+
+MISSING: Final = "missing"
+CHANGED: Final = "changed"
+EXTRA: Final = "extra"
+_BLOCK: Final = 1 << 20
+_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
+_TABLES: Final = (
+    "CREATE TABLE expected (path BLOB PRIMARY KEY, uid TEXT, size INTEGER, digest TEXT, seen INTEGER) WITHOUT ROWID",
+    "CREATE TABLE found (uid TEXT, path BLOB, study TEXT, series TEXT, listed INTEGER)",
+    "CREATE INDEX found_uids ON found (uid)",
+    "CREATE INDEX found_studies ON found (study)",
+    "CREATE TABLE studies (study TEXT PRIMARY KEY) WITHOUT ROWID",
+)
+
+
+class FileFinding(NamedTuple):
+    """Something that is not as expected. ``path``: below the directory, empty for an object that has no file."""
+
+    kind: str
+    path: str
+    uid: str
+    detail: str
+
+
+class DirectoryAudit:
+    """The check of one directory; a context manager.
+
+    ``sample``: part of the files whose content is read, 1.0 for all. ``on_finding``: called with each finding.
+    """
+
+    def __init__(self, directory: str, sample: float, on_finding: Callable[[FileFinding], None]) -> None:
+        self._directory = os.fsencode(directory)
+        self._limit = int(sample * (1 << 32))
+        self._salt = int.from_bytes(os.urandom(4), "big")  # another sample each time
+        self._on_finding = on_finding
+        self._database = files.open_sqlite("", WAIT)  # a temporary file, beyond what fits into memory
+        for statement in _TABLES:
+            self._database.execute(statement)
+        self._database.execute("BEGIN")
+        self._expects = False
+        self.files = self.size = self.read = 0
+        """Number of files, their bytes, and how many contents were read."""
+        self.counts = dict.fromkeys((MISSING, CHANGED, EXTRA), 0)
+        """Number of findings by kind."""
+        self.asked = 0
+        """Number of requests for which the archive was asked."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def _tell(self, kind: str, path: bytes, uid: str, detail: str) -> None:
+        self.counts[kind] += 1
+        self._on_finding(FileFinding(kind, os.fsdecode(path), uid, detail))
+
+    # -- what is expected ----------------------------------------------------------------------------------------------
+
+    def expect_journal(self, journal: sqlite3.Connection, path: str) -> None:
+        """Expect the objects of a journal whose runs stored them in the directory; ``path``: of the journal."""
+        folder = os.path.dirname(os.path.realpath(os.fsencode(path)))
+        own = os.path.relpath(os.path.realpath(self._directory), folder)  # as the journal has it
+        self._expects = True
+        rows = journal.execute(
+            """SELECT path, uid, o.size FROM journal_objects o JOIN journal_entries e ON o.number = e.number
+            JOIN journal_runs r ON e.run = r.run WHERE directory = ? ORDER BY changed""",
+            (own,),
+        )
+        self._database.executemany("INSERT OR REPLACE INTO expected VALUES (?, ?, ?, NULL, 0)", rows)
+        studies = journal.execute(
+            "SELECT studies FROM journal_entries e JOIN journal_runs r ON e.run = r.run WHERE directory = ?", (own,)
+        )
+        for (some,) in studies:
+            self._database.executemany("INSERT OR IGNORE INTO studies VALUES (?)", ((one,) for one in some.split()))
+
+    def expect_digests(self, digests: Mapping[bytes, bytes]) -> None:
+        """Expect the files of a manifest: SHA-256 by path below the directory."""
+        self._expects = True
+        self._database.executemany(
+            """INSERT INTO expected VALUES (?, '', -1, ?, 0)
+            ON CONFLICT (path) DO UPDATE SET digest = excluded.digest""",
+            ((path, digest.decode()) for path, digest in digests.items()),
+        )
+
+    # -- the files -----------------------------------------------------------------------------------------------------
+
+    def check_files(self, *, places: bool) -> None:
+        """Check each file; ``places``: read the head of each, to compare with an archive. Raise ``StoreError``."""
+        for path in self._walk(b""):
+            self.files += 1
+            self._check_file(path, places=places)
+        unseen = self._database.execute("SELECT path, uid FROM expected WHERE NOT seen ORDER BY path").fetchall()
+        for path, uid in unseen:
+            self._tell(MISSING, path, uid, "the file is gone")
+
+    def _walk(self, folder: bytes) -> Iterator[bytes]:
+        """Yield the files below a folder, without those whose names begin with a dot, and without following links."""
+        try:
+            with files.scandir(os.path.join(self._directory, folder)) as entries:
+                found = sorted((os.fsencode(one.name), one.is_dir(follow_symlinks=False)) for one in entries)
+        except OSError as error:
+            shown = os.fsdecode(os.path.join(self._directory, folder))
+            raise StoreError(f"cannot read {shown!r}: {error.strerror}", hint="check its permissions") from error
+        for name, is_folder in found:
+            path = os.path.join(folder, name)
+            if name.startswith(b"."):
+                continue
+            if is_folder:
+                yield from self._walk(path)
+            else:
+                yield path
+
+    def _check_file(self, path: bytes, *, places: bool) -> None:
+        known = self._database.execute("SELECT uid, size, digest FROM expected WHERE path = ?", (path,)).fetchone()
+        if known is not None:
+            self._database.execute("UPDATE expected SET seen = 1 WHERE path = ?", (path,))
+        uid, size, digest = known or ("", -1, None)
+        try:
+            fd = files.openat(os.path.join(self._directory, path), _OPEN)
+        except OSError as error:
+            self._tell(CHANGED, path, uid, f"the file cannot be opened: {error.strerror}")
+            return
+        try:
+            status = files.fstat(fd)
+            self.size += status.st_size
+            fault, found = "", ""
+            if not stat.S_ISREG(status.st_mode):
+                fault = "not a regular file"
+            elif size not in (-1, status.st_size):
+                fault = f"{status.st_size} bytes instead of {size}"
+            elif zlib.crc32(path, self._salt) < self._limit:
+                self.read += 1
+                fault, found = self._content_fault(fd, uid, digest)
+            if known is None and self._expects:
+                self._tell(EXTRA, path, found, "in neither journal nor manifest")
+            elif fault:
+                self._tell(CHANGED, path, uid or found, fault)
+            if places and not fault:
+                found = found or uid or whole_in(fd) or ""
+                if found:
+                    self._database.execute("INSERT INTO found VALUES (?, ?, ?, ?, 0)", (found, path, *place_in(fd)))
+        finally:
+            files.close(fd)
+
+    def _content_fault(self, fd: int, uid: str, digest: str | None) -> tuple[str, str]:
+        """Return what is wrong with the content of a file, empty if nothing, and the object in it."""
+        if digest is not None and _digest(fd) != digest:
+            return "its content is not that of the manifest", ""
+        found = whole_in(fd)
+        if found is None:
+            return ("" if digest is not None and not uid else "not a whole object"), ""
+        if uid and found != uid:
+            return f"the file has SOP instance {found}", found
+        return "", found
+
+    # -- the archive ---------------------------------------------------------------------------------------------------
+
+    def requests(self, model: str) -> Iterator[Identifier]:
+        """Yield a request for each study of the files and of the journal."""
+        studies = self._database.execute("SELECT study FROM found UNION SELECT study FROM studies ORDER BY 1")
+        for (study,) in studies.fetchall():
+            if is_uid(study):
+                yield make_identifier([f"StudyInstanceUID={study}", "QueryRetrieveLevel=STUDY"], model=model)
+
+    def ask(self, session: ArchiveAssociation, requests: Iterable[Identifier], model: str) -> Iterator[str]:
+        """Compare with the archive's list for requests; yield why a list cannot be had or is not complete."""
+        covered: set[tuple[str, str]] = set()
+        for identifier in requests:
+            self.asked += 1
+            scope = Scope(identifier, model)
+            try:
+                inventory = take_inventory(session, identifier, model)
+            except InventoryError as error:
+                yield f"{error}"
+                continue
+            if inventory.gaps:
+                yield inventory.describe_gaps()
+            for uid, place in inventory.objects.items():
+                self._check_listed(uid, place.study, place.series)
+                if not inventory.gaps:
+                    covered |= _covered(scope.level, place.study, place.series)
+            if not inventory.gaps and scope.level in ("STUDY", "SERIES"):
+                column = scope.level.lower()
+                covered |= {(column, uid) for uid in scope.unique(scope.level)}
+        for column, uid in sorted(covered):
+            rows = self._database.execute(f"SELECT path, uid FROM found WHERE {column} = ? AND NOT listed", (uid,))  # noqa: S608 - one of two names
+            for path, instance in rows.fetchall():
+                self._tell(EXTRA, path, instance, "the archive does not list it")
+            self._database.execute(f"UPDATE found SET listed = 1 WHERE {column} = ?", (uid,))  # noqa: S608 - as above
+
+    def _check_listed(self, uid: str, study: str, series: str) -> None:
+        rows = self._database.execute("SELECT path, study, series FROM found WHERE uid = ?", (uid,)).fetchall()
+        if not rows:
+            self._tell(MISSING, b"", uid, f"the archive lists it in series {series} of study {study}")
+        elif not any(_is_same(own, study) and _is_same(own_series, series) for _, own, own_series in rows):
+            self._tell(CHANGED, rows[0][0], uid, f"the archive lists it in series {series} of study {study}")
+        self._database.execute("UPDATE found SET listed = 1 WHERE uid = ?", (uid,))
+
+
+def _covered(level: str, study: str, series: str) -> set[tuple[str, str]]:
+    """Return what a complete list for a request at a level tells everything of."""
+    if level in ("PATIENT", "STUDY"):
+        return {("study", study)}
+    return {("series", series)} if level == "SERIES" else set()
+
+
+def _is_same(own: str, listed: str) -> bool:
+    return not own or not listed or own == listed
+
+
+def _digest(fd: int) -> str:
+    digest, position = hashlib.sha256(), 0
+    with contextlib.suppress(OSError):
+        while block := files.pread(fd, _BLOCK, position):
+            digest.update(block)
+            position += len(block)
+        return digest.hexdigest()
+    return ""
