@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import given
 import peer
 
-from movescu.cli.options.command_line import ShowCompletion, ShowHelp, ShowTLS, ShowVersion
+from movescu.cli.options.wishes import Wish
 from movescu.errors import CommandLineError, DataSetError, ProtocolError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Target(NamedTuple):
 _PROTOCOL: Final = (ProtocolError,)
 _DATA_SET: Final = (DataSetError,)
 _USAGE: Final = (UsageError,)
-_COMMAND_LINE: Final = (CommandLineError, ShowHelp, ShowVersion, ShowCompletion, ShowTLS)
+_COMMAND_LINE: Final = (CommandLineError, Wish)
 
 TARGETS: Final = {
     "pdu": Target(peer.pdu, _PROTOCOL),

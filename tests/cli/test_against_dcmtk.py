@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from movescu.cli.logging.properties import read_text
-from movescu.cli.options.command_line import ShowHelp, ShowVersion, arguments_lines, parse
+from movescu.cli.options.command_line import arguments_lines, parse
 from movescu.cli.options.option import Option, Value
 from movescu.cli.options.table import OPTIONS, SECTIONS
+from movescu.cli.options.wishes import ShowHelp, ShowVersion
 from movescu.errors import CommandLineError, UsageError
 
 if TYPE_CHECKING:

@@ -74,7 +74,7 @@ def test_report_and_the_events_tell_what_came_what_did_not_and_why(setting: Sett
 
     report = report_of(setting)
     [response] = report["responses"]
-    assert response["status"] == {"code": "0xb000", "name": "Warning: SubOperationsCompleteOneOrMoreFailures"}
+    assert response["status"] == {"code": "0xb000", "name": "Warning: Sub-operations complete - One or more failures"}
     assert response["failed_sop_instance_uids"] == [third.instance_uid]
     assert response["error_comment"] == "tape \x1b[31mrobot\x07 is down"
     [series] = report["series"]

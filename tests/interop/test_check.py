@@ -235,7 +235,7 @@ def test_archive_without_verification_is_good_enough(tmp_path: Path) -> None:
     with scripted.archive(script) as peer:
         steps = check(tmp_path, *peer.address, code=69)
     assert steps["C-ECHO"].result == "skipped"
-    assert steps["move destination"].text.endswith(r"(Refused: MoveDestinationUnknown: who\x1b[31m?)")
+    assert steps["move destination"].text.endswith(r"(Refused: Move Destination unknown: who\x1b[31m?)")
     assert steps["move destination"].advice == "add to the archive's configuration: MOVESCU with its address and port"
 
 

@@ -95,7 +95,7 @@ def test_find_works_in_every_transfer_syntax(tmp_path: Path, syntax: TransferSyn
 def test_refused_identifier_is_reported_with_the_reason() -> None:
     with Archive() as archive, find_scu(archive.host, archive.port) as scu:
         [final] = ask(scu, "QueryRetrieveLevel=PATIENT", "PatientID")
-    assert final.status_name == "Error: DataSetDoesNotMatchSOPClass"
+    assert final.status_name == "Error: Identifier does not match SOP Class"
     assert final.offending_elements == (0x00080052,)
     assert "PATIENT" in final.error_comment
 

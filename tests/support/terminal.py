@@ -142,6 +142,10 @@ class Terminal:
         while not re.search(pattern, self.output):
             assert self._read(), f"ended without {pattern!r}:\n{self.output}"
 
+    def type(self, text: str) -> None:
+        """Type a text."""
+        os.write(self._ours, text.encode())
+
     def finish(self, code: int = 0) -> str:
         """Read to the end; gives all output."""
         while self._read():

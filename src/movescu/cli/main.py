@@ -37,7 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from movescu.cli.options.command_line import ShowCompletion, ShowHelp, ShowTLS, ShowVersion
+    from movescu.cli.options.wishes import ShowCompletion, ShowHelp, ShowTLS, ShowVersion, Wish
 
 
 def run() -> None:
@@ -62,13 +62,13 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments) == ["--version"]:  # needs no options, and loading them is slow
         return _print_version()
     from movescu.cli.options import command_line
+    from movescu.cli.options.wishes import Wish
     from movescu.errors import CommandLineError
 
     try:
         settings = command_line.parse(arguments)
-    except (command_line.ShowHelp, command_line.ShowVersion, command_line.ShowTLS, command_line.ShowCompletion) as wish:
-        streams.write(sys.stdout, _text(wish))
-        return 0
+    except Wish as wish:
+        return _grant(wish)
     except CommandLineError as error:
         from movescu.cli.commands.retrieve import print_usage_error
         from movescu.cli.exit_codes import ExitCode
@@ -96,8 +96,20 @@ def _print_version() -> int:
     return 0
 
 
+def _grant(wish: Wish) -> int:
+    from movescu.cli.options.wishes import ShowCompletion, ShowHelp, ShowTLS, ShowVersion
+
+    if not isinstance(wish, ShowHelp | ShowVersion | ShowTLS | ShowCompletion):
+        from movescu.cli.commands.site_commands import run_wish  # slow to load, and few runs need it
+
+        _raises[0] = True
+        return run_wish(wish)
+    streams.write(sys.stdout, _text(wish))
+    return 0
+
+
 def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
-    from movescu.cli.options.command_line import ShowCompletion, ShowTLS, ShowVersion
+    from movescu.cli.options.wishes import ShowCompletion, ShowTLS, ShowVersion
 
     if isinstance(wish, ShowCompletion):
         from movescu.cli.docs.completion import completion_text  # loaded only where it is printed

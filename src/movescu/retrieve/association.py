@@ -14,7 +14,7 @@ from functools import partial
 from movescu import errors
 from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import VERIFICATION
-from movescu.dimse.status import SUCCESS, StatusClass
+from movescu.dimse.status import SUCCESS, StatusClass, status_name
 from movescu.errors import PeerError
 from movescu.retrieve.archive_link import ArchiveLink
 from movescu.retrieve.config import GET_CLASSES, MODELS
@@ -278,7 +278,10 @@ class ArchiveAssociation(ArchiveLink):
         with self._ending_on_error(connection):
             status = EchoSCU(self._exchange_on(connection), context).echo(silence)
         if status != SUCCESS:
-            raise PeerError(f"the archive answers C-ECHO with status 0x{status:04x}", hint="check the archive's log")
+            raise PeerError(
+                f"the archive answers C-ECHO with status 0x{status:04x} ({status_name(status)})",
+                hint="check the archive's log",
+            )
 
     # -- C-FIND --------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.dictionary.uids import VERIFICATION
 from movescu.dimse.exchange import Exchange
-from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, SUCCESS
+from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, SUCCESS, status_name
 from movescu.errors import (
     AssociationAbortedError,
     ConnectError,
@@ -217,7 +217,10 @@ class _Way:
             return StepResult.SKIPPED, "the archive does not offer C-ECHO; a retrieve does not need it", ""
         status = EchoSCU(self._exchange, context).echo(self._silence("the answer to C-ECHO"))
         if status != SUCCESS:
-            raise PeerError(f"the archive answers C-ECHO with 0x{status:04x}", hint="check the archive's log")
+            raise PeerError(
+                f"the archive answers C-ECHO with 0x{status:04x} ({status_name(status)})",
+                hint="check the archive's log",
+            )
         return StepResult.OK, "the archive answers", ""
 
     def find_move_context(self) -> _Found:

@@ -44,7 +44,7 @@ MANUAL = """
 --no-host-check --durable --keys-only --accept-unknown --accept-nonstandard --allow-aet --require-called-aet --listen
 --accept-from --only-requested
 --max-associations --max-inflated --priority --relational --enhanced-conversion --linger --store-timeout --stall-timeout
---total-timeout --user --password-file --kerberos --saml --jwt --completion --site --check --no-progress
+--total-timeout --user --password-file --kerberos --saml --jwt --completion --site --sites --setup --check --no-progress
 --layout --report --events --failed --verify --retry --retry-pause --resume --list --jobs --slots --wait-for-archive
 --journal --status --check-files --sample --between --limit-rate --dry-run --on-study --on-series --on-jobs --manifest
 --html --thumbnails --pseudonymise --order --split

@@ -22,6 +22,7 @@ from itertools import pairwise
 from movescu.cli.options.command_file import expanded
 from movescu.cli.options.settings import CommandSettings
 from movescu.cli.options.table import NAMES, OPTIONS, PARAMETERS, SECTIONS
+from movescu.cli.options.wishes import ShowCompletion, ShowHelp, ShowTLS, ShowVersion
 from movescu.errors import CommandLineError, UsageError
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from movescu.cli.options.option import Option, Parameter, Section, Value
+    from movescu.cli.options.wishes import Wish
 
     Winners = dict[str, tuple[Option, tuple[str, ...]]]
     """Group of options that exclude each other -> the winner, and its values as typed."""
@@ -39,34 +41,6 @@ LONGEST_WAIT: Final = 2_147_483
 
 
 _LONGEST_TITLE: Final = 16  # characters of an AE title (PS3.5 6.2)
-
-
-class ShowHelp(Exception):  # noqa: N818 - not an error: the user asked for it
-    """Request for the help: ``--help`` or no arguments; ``everything``: ``--help all``."""
-
-    def __init__(self, *, everything: bool = False) -> None:
-        super().__init__()
-        self.everything = everything
-
-
-class ShowVersion(Exception):  # noqa: N818 - not an error: the user asked for it
-    """Request for the version (``--version`` without ``--help``)."""
-
-
-class ShowCompletion(Exception):  # noqa: N818 - not an error: the user asked for it
-    """Request for a completion script, or for a word list that the scripts use (``--completion``)."""
-
-    def __init__(self, shell: str) -> None:
-        super().__init__()
-        self.shell = shell
-
-
-class ShowTLS(Exception):  # noqa: N818 - not an error: the user asked for it
-    """Request for the list of cipher suites or of security profiles."""
-
-    def __init__(self, *, ciphers: bool) -> None:
-        super().__init__()
-        self.ciphers = ciphers
 
 
 def parse(arguments: Sequence[str]) -> CommandSettings:
@@ -79,6 +53,7 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
         ShowVersion: ``--version`` is among them.
         ShowCompletion: ``--completion`` is among them.
         ShowTLS: ``--list-ciphers`` or ``--list-profiles`` is among them.
+        Wish: ``--sites`` or ``--setup`` is among them.
 
     """
     words = expanded(arguments)
@@ -97,6 +72,8 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
         from movescu.cli.options import address  # loaded only where the port is missing
 
         parameters, winners = address.split(parameters, winners)
+    if "--sites" in winners or "--setup" in winners:
+        raise _wish_of_sites(parameters, winners)
     _check_word_after_query(words, parameters)
     if "site" in winners:
         parameters, winners = _with_site(parameters, winners)
@@ -104,6 +81,18 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
     if alone is None or parameters:
         _require_parameters(parameters, winners)
     return _settled(parameters, winners, alone)
+
+
+def _wish_of_sites(parameters: Sequence[str], winners: Winners) -> Wish:
+    from movescu.cli.options.wishes import SetUpSite, ShowSites
+
+    if "--sites" in winners:
+        return ShowSites()
+    given = {option.long.removeprefix("--"): values[0] for option, values in winners.values() if values}
+    for parameter, text in zip(PARAMETERS, parameters, strict=False):
+        _parameter(text, parameter)
+    given = {"listen-port" if key == "port" else key: value for key, value in given.items()}
+    return SetUpSite(given | dict(zip(("peer", "port"), parameters, strict=False)))
 
 
 def _asks_for_all(words: Iterable[str]) -> bool:
@@ -339,6 +328,11 @@ def _require_available(winners: Winners) -> None:
     for option, _ in winners.values():
         if option.refusal:
             raise CommandLineError(f"{option.long} {option.refusal}")
+
+
+def value_of_option(option: Option, texts: tuple[str, ...]) -> object:
+    """Return the value of an option. Raises ``CommandLineError`` if it does not accept the texts."""
+    return _value(option, texts)
 
 
 def _value(option: Option, texts: tuple[str, ...]) -> object:

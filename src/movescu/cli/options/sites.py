@@ -141,7 +141,8 @@ def _read(path: str) -> dict[str, object]:
     except FileNotFoundError as error:
         raise UsageError(
             f"there is no file of sites: {path}",
-            hint='Create it, with a table for each site: [name], then lines such as peer = "host" and port = 104.',
+            hint="Create it with movescu --setup, or write a table for each site: [name], then lines such as "
+            'peer = "host" and port = 104.',
         ) from error
     except (OSError, ValueError, RecursionError) as error:  # RecursionError: brackets nested too deep
         raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error

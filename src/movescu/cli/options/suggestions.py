@@ -51,6 +51,8 @@ _TRIED: Final = {
     "--retrieve get": "--get --cget --c-get",
     "--retrieve move": "--cmove --c-move",
     "--check": "--test --ping --echo --doctor --diagnose --verify-connection --connectivity",
+    "--setup": "--init --configure --configuration --wizard --add-site --new-site",
+    "--sites": "--list-sites --show-sites --site-list",
     "--site NAME": "--config --profile-name --preset --connection --from",
     "--resume": "--continue --skip-existing --no-overwrite --ignore-existing --sync --incremental --restart",
     "--report FILE": "--json --output-json --summary --result --results --log-json",

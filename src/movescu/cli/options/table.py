@@ -585,6 +585,10 @@ _CONVENIENCE: Final = (
         takes=(Value("NAME", "site"),),
     ),
     Option(
+        "", "--setup", "", "describe an archive as a site: ask for its address, test each answer, and write sites.toml"
+    ),
+    Option("", "--sites", "", "list the sites of sites.toml and exit"),
+    Option(
         "",
         "--check",
         "check",
