@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from movescu._runtime.record import replace
 from movescu.cohort.admission import RequestEnd
 from movescu.cohort.request_end import end_of_error, end_of_result
 from movescu.errors import (
@@ -91,3 +92,8 @@ def test_request_was_good_if_it_is_complete_or_anything_arrived() -> None:
 )
 def test_error_without_an_association_says_whether_to_wait_or_to_stop(error: PeerError, end: RequestEnd) -> None:
     assert end_of_error(error) is end
+
+
+def test_get_whose_sub_operations_all_failed_was_not_refused() -> None:
+    assert end_of_result(replace(result(0xA702, failed=3), service="C-GET"), reached=True) is FAILED
+    assert end_of_result(replace(result(0xA702), service="C-GET"), reached=True) is REFUSED

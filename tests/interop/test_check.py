@@ -117,6 +117,18 @@ def test_get_needs_neither_port_nor_move(archive: Archive, tmp_path: Path) -> No
     assert steps["move destination"].result == "skipped"
 
 
+def test_trial_of_get_receives_an_object_without_a_callback(tmp_path: Path) -> None:
+    source = tmp_path / "archive"
+    source.mkdir()
+    made = corpus.make_study(source, instances=2, size=1000)
+    with Archive(source) as archive:
+        keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={made[0].study_uid}")
+        steps = check(tmp_path, "-S", "--retrieve", "get", *keys, archive.host, archive.port)
+    assert steps["callback"].result == "skipped"
+    assert steps["object"].text.startswith("1 object of ")
+    assert steps["final response"].result == "ok"
+
+
 @pytest.mark.parametrize("faults", [Faults(accept_no_get=True), Faults(get_status=0x0122)])
 def test_archive_without_get_fails_the_check_of_get_alone(tmp_path: Path, faults: Faults) -> None:
     port = peers.free_port()

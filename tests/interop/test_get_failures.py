@@ -253,6 +253,30 @@ def test_list_with_jobs_attributes_each_object_to_its_entry(place: Place, tmp_pa
     assert [entry["stored"] for entry in json.loads(report.read_text())["entries"]] == [OBJECTS // 2] * 2
 
 
+@pytest.mark.parametrize("faults", [Faults(accept_no_get=True), Faults(get_status=0x0211)])
+def test_list_falls_back_once_and_its_report_says_so(place: Place, tmp_path: Path, faults: Faults) -> None:
+    place.archive.faults = faults
+    rows, report, events = tmp_path / "rows.csv", tmp_path / "report.json", tmp_path / "events.json"
+    study, series = place.made[0].study_uid, sorted({one.series_uid for one in place.made})
+    rows.write_text("StudyInstanceUID,SeriesInstanceUID\n" + "".join(f"{study},{uid}\n" for uid in series))
+    told = ["--report", report, "--events", events]
+    arguments = ["-S", "--retrieve", "auto", "+P", place.port, "--list", rows, "--jobs", 2, *told]
+    outcome = movescu(*arguments, place.archive.host, place.archive.port, folder=place.folder)
+    assert outcome.log.count("retrieving by C-MOVE") == 1
+    assert "C-GET" in json.loads(report.read_text())["fallback"]
+    kinds = [json.loads(line)["event"] for line in events.read_text().splitlines()]
+    assert kinds.count("fallback") == 1
+
+
+def test_list_whose_sub_operations_all_fail_ends_at_once(place: Place, tmp_path: Path) -> None:
+    place.archive.faults = Faults(fail_every=1)
+    rows = tmp_path / "rows.csv"
+    rows.write_text(f"StudyInstanceUID\n{place.made[0].study_uid}\n")
+    arguments = ["-S", "--retrieve", "get", "--list", rows, place.archive.host, place.archive.port]
+    outcome = movescu(*arguments, folder=place.folder, code=69)
+    assert "the archive could not send the objects" in outcome.log
+
+
 def test_program_retrieves_without_a_port(place: Place) -> None:
     objects = []
     archive = f"{place.archive.ae_title}@{place.archive.host}:{place.archive.port}"

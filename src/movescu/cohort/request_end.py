@@ -43,7 +43,9 @@ def end_of_result(result: Result, *, reached: bool) -> RequestEnd:
         return RequestEnd.REFUSED
     if not ours and OUT_OF_RESOURCES_SUB_OPERATIONS in statuses:
         failed = any(map(failed_of, result.responses))
-        return RequestEnd.UNREACHED if failed and not (reached or result.arrived) else RequestEnd.REFUSED
+        if not failed or result.service != "C-GET":
+            return RequestEnd.UNREACHED if failed and not (reached or result.arrived) else RequestEnd.REFUSED
+        # All sub-operations of a C-GET failed: the archive had a slot for the request.
     if result.evidence.lost and not result.responses:
         return RequestEnd.AWAY
     return RequestEnd.GOOD if result.complete or result.arrived else RequestEnd.FAILED

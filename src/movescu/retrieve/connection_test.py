@@ -87,7 +87,7 @@ class Step:
 def check(config: Config, storage: StorageOptions | None, identifier: Identifier | None = None) -> Iterator[Step]:
     """Take the steps and yield each when done. A failure is in its step, not raised.
 
-    ``identifier``: keys of a trial retrieve to our own port. Default: None, no trial.
+    ``identifier``: keys of a trial retrieve to this program. Default: None, no trial.
     """
     ours = config.receive is not None and config.move_destination == config.ae_title
     steps = _STEPS if identifier is None or not ours else _STEPS + _TRIAL
@@ -257,6 +257,7 @@ class _Way:
         own, config = self._config.receive, self._config
         title = config.move_destination
         if own is not None and own.port is None:
+            self._client = self._stack.enter_context(Client.configured(config, StorageOptions(ignore=True)))
             return StepResult.SKIPPED, "C-GET needs no port", ""
         if own is None:
             third = f"the objects go to {title}" + (", our own title" if title == config.ae_title else "")
@@ -349,7 +350,8 @@ class _Way:
 
     def call_back(self) -> _Found:
         assert self._trial is not None  # needed by this step
-        return StepResult.OK, self._trial.call_back(), ""
+        text = self._trial.call_back()
+        return StepResult.SKIPPED if self._trial.gets else StepResult.OK, text, ""
 
     def receive(self) -> _Found:
         assert self._trial is not None  # needed by this step
@@ -406,7 +408,7 @@ _STEPS: Final[tuple[tuple[str, Callable[[_Way], _Found], tuple[str, ...]], ...]]
 """The steps in order: name, method, and the steps that it needs. The first is left out without TLS."""
 
 _TRIAL: Final[tuple[tuple[str, Callable[[_Way], _Found], tuple[str, ...]], ...]] = (
-    ("query", _Way.choose, ("C-MOVE context", "own port")),
+    ("query", _Way.choose, ("C-MOVE context", "own port", "C-GET")),
     ("callback", _Way.call_back, ("query",)),
     ("object", _Way.receive, ("callback",)),
     ("final response", _Way.end, ("object",)),

@@ -1,7 +1,7 @@
 """A trial retrieve, the last steps of ``--check`` with keys: one object that they match, received and discarded.
 
 C-FIND chooses the object, so that the trial costs the archive no more than that, whatever the keys match. It is sent by
-C-MOVE to our own port. Each method is a step, and raises the error that explains its failure.
+C-MOVE to our own port, or by C-GET. Each method is a step, and raises the error that explains its failure.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Trial:
         self._seconds = 0.0
         self._result: Result | None = None
         self._error: PeerError | None = None
+        self.gets = False
+        """Whether the object was requested by C-GET."""
 
     def choose(self) -> str:
         """Find one object that the keys match, and say which."""
@@ -76,6 +78,9 @@ class Trial:
         errors = (state.error for state in retrieve.states if isinstance(state.error, PeerError))
         self._error = next(errors, None)
         server, archive = self._client.server, self._config.archive.title
+        self.gets = result.service == "C-GET"
+        if self.gets:
+            return f"with C-GET, {archive} sends over the association of the request"
         if server.listener is not None and server.listener.turned_away:
             why = ", ".join(dict.fromkeys(reason for _, reason in server.listener.turned_away))
             raise DestinationUnknownError(

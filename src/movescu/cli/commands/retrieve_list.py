@@ -93,7 +93,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
                 waiting = runner.run(rows)
             finally:
                 if accounts is not None:
-                    accounts.concluded(told.event(progress, cancelled=runner.cancelled))
+                    accounts.concluded(told.event(progress, client.service.reason, cancelled=runner.cancelled))
         if waiting:
             told.codes.add(ExitCode.INCOMPLETE)
         told.codes |= _codes_of_stop(runner.stop, client)
@@ -177,13 +177,14 @@ class _Told:
             )
         self._accounts.entry(replace(event, same_as=result.same_as))
 
-    def event(self, progress: ListProgress, *, cancelled: bool) -> EndEvent:
-        """Return the event of the end of the whole list."""
+    def event(self, progress: ListProgress, fallback: str, *, cancelled: bool) -> EndEvent:
+        """Return the event of the end of the whole list; ``fallback``: why C-MOVE replaced C-GET, else empty."""
         return EndEvent(
             outcome=progress.outcome(cancelled=cancelled),
             seconds=0.0,
             attempts=self._attempts,
             verified=self._verified,
+            fallback=fallback,
             **progress.totals._asdict(),
         )
 
