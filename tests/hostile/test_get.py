@@ -209,6 +209,69 @@ def test_object_of_another_study_makes_up_for_no_other(
     assert "counts 2 objects as delivered, 1 arrived" in outcome.log
 
 
+@pytest.mark.row("G3")
+def test_object_that_was_not_named_makes_up_for_none_that_was(setting: Setting) -> None:
+    wanted, other = setting.made[:2]
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_get()
+        assert session.sender.store(other) == 0
+        session.respond(completed=1)
+        session.expect_release()
+
+    keys = ("-k", f"SeriesInstanceUID={wanted.series_uid}", "-k", f"SOPInstanceUID={wanted.instance_uid}")
+    with scripted.archive(script) as archive:
+        level = ("-k", "QueryRetrieveLevel=IMAGE", "-k", f"StudyInstanceUID={wanted.study_uid}")
+        outcome = here("-S", *level, *keys, "--retrieve", "get", *archive.address, folder=setting.received, code=63)
+    assert "counts 1 object as delivered, 0 arrived" in outcome.log
+
+
+CONTRADICTIONS: dict[str, tuple[Callable[[scripted.Session, str], None], int]] = {
+    "a list of failures": (lambda session, uid: session.respond(completed=3, failed_uids=[uid]), 63),
+    "a failure counted before": (
+        lambda session, _: (session.respond(0xFF00, completed=1, failed=1, remaining=1), session.respond())[1],
+        63,
+    ),
+    "more to do than was done": (
+        lambda session, _: (session.respond(0xFF00, completed=1, failed=0, remaining=4), session.respond())[1],
+        63,
+    ),
+    "a cancel that nobody asked for": (lambda session, _: session.respond(0xFE00, completed=3), 63),
+    "a status that no table has": (lambda session, _: session.respond(0x1234, completed=3), 69),
+    "a warning": (lambda session, _: session.respond(0xB000, completed=3), 68),
+}
+
+
+@pytest.mark.row("G3")
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_final_response_that_contradicts_what_was_sent_is_no_success(setting: Setting, what: str) -> None:
+    answer, code = CONTRADICTIONS[what]
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_get()
+        sender = session.sender
+        for instance in setting.made:
+            assert sender.store(instance) == 0
+        answer(session, setting.made[0].instance_uid)
+        session.serve_finds([])
+
+    def again(session: scripted.Session) -> None:
+        """The same over the association with other contexts."""
+        session.accept()
+        session.expect_get()
+        session.respond(0xB000, failed=1)
+        session.serve_finds([])
+
+    scripts = (script, again) if what == "a list of failures" else (script,)
+    keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={setting.made[0].study_uid}")
+    with scripted.archive(*scripts) as archive:
+        outcome = here("-S", *keys, "--retrieve", "get", *archive.address, folder=setting.received, code=None)
+    assert outcome.code == code, outcome.log
+    setting.assert_arrived(setting.made)
+
+
 def test_objects_after_the_final_response_belong_to_no_request(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
