@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: test prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
+.PHONY: test test-without dist pyz prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
 
 # Two workers for each processor: the tests wait for their peers half the time.
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
@@ -22,12 +22,24 @@ WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 # mypy runs beside the tests; its errors are shown after theirs.
 # A failed test fails the run. Only tests marked pynetdicom_sender (pyproject.toml has the reason), and those whose port
 # was taken, are repeated, once, and the summary lists them as RERUN.
+ifneq ($(PYTHONS),)
+# With several versions of Python, each in an environment of its own: make test PYTHONS="python3.12 python3.13"
+test:
+	@failed=; for python in $(PYTHONS); do \
+	    $(MAKE) --no-print-directory test PYTHONS= PYTHON=$$python VENV=$(VENV)-$$(basename $$python) || failed+=" $$python"; \
+	done; [ -z "$$failed" ] || { echo "failed with$$failed" >&2; exit 1; }
+else
 test: prepared
 	@$(MAKE) --no-print-directory lint
 	@echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup; tests=$$?; \
+	MOVESCU_PEERS=required $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup; tests=$$?; \
 	wait $$types; types=$$?; cat $(VENV)/types.log; \
 	exit $$((tests || types))
+endif
+
+# The suite on a system that lacks something: make test-without X=locks (tests/support/without has the names)
+test-without: prepared
+	MOVESCU_WITHOUT=$(X) MOVESCU_PEERS=required $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 # Debian and Python packages are installed at the same time, except python3-venv: two apt-get would block each other.
 prepared: python3-venv

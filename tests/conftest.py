@@ -6,24 +6,60 @@ which ``pyproject.toml`` puts on the path of pytest and mypy: tests import them 
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
-import peers
-import pytest
-from hypothesis import HealthCheck, settings
+import without
+
+without.begin()  # before anything of movescu is imported
+
+import peers  # noqa: E402 - as above
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+PROGRAMS = {
+    *("Orthanc", "dcm2xml", "dcmconv", "dcmdump", "dcmodify", "dcmqridx", "dcmqrscp", "dcmsend", "dump2dcm", "echoscu"),
+    *("findscu", "getscu", "img2dcm", "storescp", "storescu", "tcpdmatch", "xml2dcm", "strace", "openssl", "zsh"),
+    *("fish", "mandoc", "man", "setpriv", "prlimit", "unshare"),
+}
+"""Of Debian. ``make test`` installs them and sets MOVESCU_PEERS=required; elsewhere tests that need one are skipped."""
+
+
+if shutil.which("dcmqrscp") is None:  # then echoscu must not be pynetdicom's, which has other options
+    own = os.path.dirname(sys.executable)
+    os.environ["PATH"] = os.pathsep.join(one for one in os.environ["PATH"].split(os.pathsep) if one != own)
+
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, Any, pytest.TestReport]:
-    """Add the logs of servers that a fixture holds; those of a ``with`` block have added a note already."""
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, Any, pytest.TestReport]:
+    """Skip a test that finds a program of Debian missing, unless all have to be there; add the logs of servers.
+
+    Of servers that a fixture holds; those of a ``with`` block have added a note already.
+    """
     report: pytest.TestReport = yield
-    if report.failed:
+    missing = _missing_program(call.excinfo.value) if report.failed and call.excinfo else ""
+    if missing and os.environ.get("MOVESCU_PEERS") != "required":
+        report.outcome = "skipped"
+        report.longrepr = (report.location[0], report.location[1] or 0, f"Skipped: {missing}")
+    elif report.failed:
         report.sections += [(f"server {peer.name}", peer.log_tail()) for peer in peers.running]
     return report
+
+
+def _missing_program(error: BaseException) -> str:
+    """Return which program is not installed, empty if the error is another."""
+    if isinstance(error, BaseExceptionGroup):
+        return _missing_program(error.exceptions[0])
+    name = os.path.basename(str(getattr(error, "filename", "")))
+    if isinstance(error, FileNotFoundError) and name in PROGRAMS:
+        return f"{name} is not installed"
+    return str(error) if isinstance(error, peers.MissingError) else ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -70,7 +70,7 @@ def test_retrieve_with_port_loads_the_listener_but_not_yet_storage(tmp_path: Pat
 def test_version_and_help_load_nothing_of_a_retrieve(option: str) -> None:
     modules = loaded(AT_THE_END, (option,))
     ours = {name for name in modules if name.startswith("movescu.")}
-    small = ("_runtime.late_log", "_runtime.record", "_runtime.version", "dictionary.uids")
+    small = ("_runtime.data_file", "_runtime.late_log", "_runtime.record", "_runtime.version", "dictionary.uids")
     assert {name for name in ours if not name.startswith("movescu.cli.")} <= {
         f"movescu.{name}" for name in ("_runtime", "cli", "dictionary", "errors", *small)
     }

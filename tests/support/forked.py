@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 RUN = "from movescu.cli.main import run; run()"
 """The program that ``python -m movescu`` is."""
-_READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "MALLOC_", "LD_")
+_READ_AT_START = ("PYTHON", "MOVESCU_WITHOUT", "LC_", "LANG", "TZ", "MALLOC_", "LD_")
 _LARGEST = 1 << 17
 
 

@@ -76,6 +76,10 @@ class PeerError(Exception):
     """A server did not start, or did not do what a test asked of it."""
 
 
+class MissingError(PeerError):
+    """A program is not installed."""
+
+
 @dataclass(eq=False)
 class Peer:
     """A running server: where it listens, what it is called, and the folder that goes when it stops."""
@@ -361,7 +365,7 @@ def dcmtk_movescu() -> str:
     elsewhere = os.pathsep.join(part for part in os.get_exec_path() if Path(part) != ours)
     found = shutil.which("movescu", path=elsewhere)
     if found is None:
-        raise PeerError("DCMTK's movescu is not installed (Debian: package dcmtk)")
+        raise MissingError("DCMTK's movescu is not installed (Debian: package dcmtk)")
     return found
 
 
@@ -382,6 +386,9 @@ def _folder(name: str) -> Iterator[Path]:
 
 def _spawn(command: Sequence[str], folder: Path, *, tcp_nodelay: bool = False) -> tuple[subprocess.Popen[bytes], int]:
     """Start a server as the leader of a new process group, its output in ``folder/log``; with its lifeline."""
+    for program in (command[0], "dcmqrscp"):  # by DCMTK's tools it is asked whether it is up
+        if shutil.which(program) is None:
+            raise MissingError(f"{program} is not installed")
     lifeline, held_by_server = os.pipe()
     try:
         with (folder / "log").open("wb") as log:

@@ -30,6 +30,9 @@ def secure() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
             stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the exit
             setattr(sys, name, stream)
+    for written in (sys.stdout, sys.stderr):
+        if written is not None and written.encoding.lower() != "utf-8" and hasattr(written, "reconfigure"):
+            written.reconfigure(errors="backslashreplace")  # a name that the encoding lacks must not cost the output
 
 
 def write(stream: TextIO | None, text: str, *, flush: bool = True) -> bool:

@@ -23,6 +23,7 @@ from array import array
 from functools import cache
 from sys import byteorder
 
+from movescu._runtime import data_file
 from movescu._runtime.record import Record
 
 TYPE_CHECKING = False
@@ -38,8 +39,7 @@ _DATA: Final = os.path.join(os.path.dirname(__file__), "data")
 
 def _lines(name: str) -> list[str]:
     """Read the lines of a data file, except the first, which states its provenance."""
-    with open(os.path.join(_DATA, name), encoding="utf-8") as file:
-        return file.read().split("\n")[1:-1]
+    return _text(name).decode().split("\n")[1:-1]
 
 
 class Range(Record):
@@ -158,8 +158,7 @@ def search_vr(tag: int) -> str | None:
 
 @cache
 def _text(name: str) -> bytes:
-    with open(os.path.join(_DATA, name), "rb") as file:
-        return file.read()
+    return data_file.read(os.path.join(_DATA, name))
 
 
 @cache

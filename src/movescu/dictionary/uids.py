@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from functools import cache
 
+from movescu._runtime import data_file
 from movescu._runtime.record import Record
 
 TYPE_CHECKING = False
@@ -142,17 +143,8 @@ class StorageClass(Record):
 def storage_classes() -> dict[str, StorageClass]:
     """Return the storage SOP classes by UID, in the order of the data file."""
     path = os.path.join(os.path.dirname(__file__), "data", "storage_sop_classes.tsv")
-    rows = [line.split("\t") for line in _text(path).splitlines()[1:]]
+    rows = [line.split("\t") for line in data_file.read(path).decode("ascii").splitlines()[1:]]
     return {uid: StorageClass(uid, keyword, prefix, retired == "yes") for uid, keyword, prefix, _, retired in rows}
-
-
-def _text(path: str) -> str:
-    """Return the text of a file, in ASCII; a signal that ends the program meanwhile leaves no file object behind."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(fd, os.fstat(fd).st_size).decode("ascii")
-    finally:
-        os.close(fd)
 
 
 def may_be_storage(uid: str) -> bool:

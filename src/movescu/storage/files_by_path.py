@@ -12,7 +12,6 @@ import contextlib
 import errno
 import itertools
 import os
-import stat as modes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,16 +51,16 @@ def _path(directory: int) -> str:
 
 
 def openat(path: str | bytes, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-    """Open a file, or with ``O_DIRECTORY`` a directory. As ``os.open``."""
+    """Open a file, or a directory for reading. As ``os.open``."""
     full = _full(path, dir_fd)
     if flags & O_NOFOLLOW and os.path.islink(full):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), full)
-    if flags & O_DIRECTORY:
-        status = os.stat(full)
-        if not modes.S_ISDIR(status.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), full)
+    is_directory = os.path.isdir(full)
+    if flags & O_DIRECTORY and os.path.exists(full) and not is_directory:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), full)
+    if is_directory and not flags & (os.O_WRONLY | os.O_RDWR):
         number = next(_numbers)
-        _directories[number] = os.path.abspath(full), status
+        _directories[number] = os.path.abspath(full), os.stat(full)
         return number
     fd = os.open(full, flags & ~_OWN | _BINARY, mode)
     _open[fd] = full

@@ -57,6 +57,20 @@ def untaken(path: str, folder: Folder, alternative: Alternative) -> str:
     raise FileExistsError(errno.EEXIST, "other objects have its name and every alternative")
 
 
+def check_name(path: str, where: int) -> None:
+    """Raise ``DataSetError`` if the file of a name has another one, that differs in case alone.
+
+    On Windows and macOS, file systems regard both as one name. Valid UIDs have no letters: no name is read for them.
+    """
+    name = last_part(path)
+    uid = name.partition(".")[2].removesuffix(".dcm")
+    if uid.lower() != uid.upper() and name not in files.listdir(where):
+        raise DataSetError(
+            f"this file system does not distinguish its name {name!r} from that of another object",
+            hint="store it in another directory, or on a file system that distinguishes upper and lower case",
+        )
+
+
 def check_replacement(existing: int, new: int, path: str) -> None:
     """Raise ``DataSetError`` if a file is that of a whole object, and the one to replace it is not."""
     from movescu.storage.index.examination import whole_in  # late: needed to replace alone

@@ -22,7 +22,15 @@ from movescu.storage.directory_check import check_directory, not_writable
 from movescu.storage.durability import Durability, Flusher
 from movescu.storage.folders import Folder, Folders, exists, link, rename_new
 from movescu.storage.leftovers import RunLock, Sweep
-from movescu.storage.naming import Alternative, Naming, check_replacement, has_same_content, last_part, untaken
+from movescu.storage.naming import (
+    Alternative,
+    Naming,
+    check_name,
+    check_replacement,
+    has_same_content,
+    last_part,
+    untaken,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,6 +253,7 @@ class OutputDirectory:
             if same:  # it may not have been flushed yet
                 self._flusher.written(existing, path, status.st_size)
             else:
+                check_name(path, where)
                 check_replacement(existing, fd, path)
         finally:
             files.close(existing)

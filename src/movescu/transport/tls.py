@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from movescu._runtime import data_file
 from movescu._runtime.late_log import logger_of
 from movescu.errors import ConnectError, ConnectionLostError, PeerError, TimedOutError, TLSError, UsageError
 
@@ -143,7 +144,7 @@ class TLS:
             )
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
         context.verify_mode = _VERIFY[options.peer_certificate]
-        context.load_dh_params(str(_DIFFIE_HELLMAN))
+        data_file.with_path(str(_DIFFIE_HELLMAN), context.load_dh_params)
         if options.expected_name is not None:
             context.sni_callback = self._check_name
         return context

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import data_file
 from movescu.cli.options.table import OPTIONS, PARAMETERS, QUERY_FILES
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def completion_text(shell: str) -> str:
     """Return the script for a shell; or, for the scripts, the keywords or the names of sites, one per line."""
     if shell in _LISTS:
         return "".join(f"{word}\n" for word in sorted(_LISTS[shell]()))
-    with open(os.path.join(_DATA, f"completion.{shell}"), encoding="utf-8") as file:
-        text = file.read()
+    text = data_file.read(os.path.join(_DATA, f"completion.{shell}")).decode()
     for place, content in _CONTENTS[shell]().items():
         text = text.replace(f"@{place}@", content)
     return text

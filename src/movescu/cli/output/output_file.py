@@ -71,6 +71,8 @@ class OutputFile:
                 file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
+            if self._file is not None:
+                self._file.close()  # Windows replaces no open file
             os.replace(temporary, path)
         except OSError as error:
             for name in (temporary, path):  # the latter is empty
