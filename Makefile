@@ -66,6 +66,24 @@ pages: $(VENV)/.run
 	$(BIN)/python tools/make_causes_table.py
 	$(BIN)/python tools/make_api_page.py
 
+# What a release consists of: sdist, wheel, zip application and bill of materials, checked. The same commit makes the
+# same bytes with the same versions of the dependencies.
+dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
+dist: $(VENV)/.dev
+	$(BIN)/pip install --quiet --editable '.[release]'
+	rm -rf dist
+	$(BIN)/hatchling build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python tools/make_sbom.py dist/movescu.spdx.json
+	$(BIN)/python tools/make_pyz.py dist/movescu.pyz
+	cd dist && sha256sum * >SHA256SUMS
+
+# The command with everything that it needs, for a machine that has nothing but Python.
+pyz: $(VENV)/.run
+	@mkdir -p dist
+	$(BIN)/python tools/make_pyz.py dist/movescu.pyz
+
 demo: $(VENV)/.run
 	$(BIN)/python -m movescu.testing.demo
 
