@@ -8,6 +8,7 @@ same bytes: names are sorted, and all dates are SOURCE_DATE_EPOCH, or 1980.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -20,14 +21,12 @@ from components import ROOT, needed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAIN = b'"""The command."""\n\nfrom movescu.cli.main import run\n\nrun()\n'
 SHEBANG = b"#!/usr/bin/env python3\n"
 LEFT_OUT = (".pyc", ".pth", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 
 
 def contents() -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each file."""
-    yield "__main__.py", MAIN
+    """Yield name and content of each file of the packages."""
     yield "movescu-LICENSE", (ROOT / "LICENSE").read_bytes()
     for path in (ROOT / "src" / "movescu").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -43,10 +42,13 @@ def make(target: Path) -> None:
     """Write the application."""
     seconds = max(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), 315532800)  # zip begins with 1980
     date = time.gmtime(seconds)[:6]
+    packages = sorted(contents())
+    digest = hashlib.sha256(repr(packages).encode()).hexdigest()[:16]
+    main = (ROOT / "tools" / "pyz_main.py").read_bytes().replace(b"@DIGEST@", digest.encode())
     with target.open("wb") as file:
         file.write(SHEBANG)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in sorted(contents()):
+            for name, content in [("__main__.py", main), *((f"packages/{name}", data) for name, data in packages)]:
                 entry = zipfile.ZipInfo(name, date)
                 entry.external_attr = 0o100644 << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED

@@ -58,7 +58,7 @@ def package(name: str, one: Distribution) -> dict[str, Any]:
 def licence_of(one: Distribution) -> str:
     """Return a package's licence as SPDX names it."""
     metadata = one.metadata
-    declared = metadata.get("License-Expression") or metadata.get("License") or ""
+    declared = [*(metadata.get_all("License-Expression") or ()), *(metadata.get_all("License") or ()), ""][0]
     if declared in EXPRESSIONS:
         return str(declared)
     found = [CLASSIFIERS[text] for text in metadata.get_all("Classifier") or () if text in CLASSIFIERS]
