@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import ZipFile
 
 import documents
 import peers
@@ -84,7 +83,7 @@ class Surroundings:
         # Ours alone: beside it, pynetdicom has programs with the names of DCMTK's.
         self._programs = folder / "bin"
         self._programs.mkdir()
-        for name in ("movescu", "python", "python3"):
+        for name in ("movescu", "movescu-py", "python", "python3"):
             script = self._programs / name
             script.write_text(f'#!/bin/sh\nexec {Path(sys.executable).parent / name} "$@"\n')
             script.chmod(0o755)
@@ -270,15 +269,3 @@ def test_manual_page_shows_every_option_as_it_is_typed() -> None:
     for option in OPTIONS:
         names = ", ".join(name for name in (option.short, option.long) if name)
         assert re.search(rf"^ +{re.escape(names)}(?= |$)", shown, re.MULTILINE), names
-
-
-def test_manual_page_is_installed_with_the_package(tmp_path: Path) -> None:
-    pytest.importorskip("hatchling")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(command, cwd=documents.ROOT, check=True, capture_output=True)
-    [wheel] = tmp_path.glob("*.whl")
-    with ZipFile(wheel) as archive:
-        [page] = [name for name in archive.namelist() if name.endswith(".data/data/share/man/man1/movescu.1")]
-        assert archive.read(page).decode() == manual_page()
-        names = set(archive.namelist())
-    assert {f"movescu/cli/docs/data/completion.{shell}" for shell in ("bash", "zsh", "fish")} < names
