@@ -14,6 +14,7 @@ from movescu.errors import PeerError
 from movescu.query.identifier import make_identifier
 from movescu.query.scope import Scope
 from movescu.retrieve.catalogue import Place
+from movescu.retrieve.config import BATCH
 from movescu.retrieve.earlier_request import earlier_of
 from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.inventory import Inventory
@@ -23,7 +24,7 @@ from movescu.retrieve.tally import Round, evidence_of
 from movescu.services.move import MoveResponse
 from movescu.services.store import Received
 from movescu.storage.incoming_object import Incoming
-from movescu.ul.negotiation import Context
+from movescu.ul.negotiation import Context, RejectedClass
 
 PLACE = Place("", "1.2.3", "1.2.3.4")
 
@@ -279,8 +280,25 @@ def test_combined_result_has_the_objects_and_the_failures_of_each_request() -> N
     assert result.failures == {"4": "", "1": "its file was cut"}
     assert (result.missing_uids, result.extra_uids, result.unfound) == (("1", "4"), ("5",), ("1.2.9",))
     assert (result.errors, result.unlisted, result.unmet, result.verified) == (("gone",), "why", "which", True)
-    second.inventory = None
-    assert not joined([first, second], ()).verified
+    assert (result.service, result.rejected, result.broken_off) == ("C-MOVE", (), ())
+    second.inventory, second.last.is_got, second.tally.broken_off = None, True, {"8", "6"}
+    rejected = (RejectedClass("1.2.840.10008.5.1.4.1.1.2", (), known=False),)
+    result = joined([first, second], rejected)
+    assert (result.service, result.rejected, result.broken_off) == ("C-GET", rejected, ("6", "8"))
+    assert not result.verified
+    nothing = joined([], ())
+    assert (nothing.attempts, nothing.unmet, nothing.unlisted) == (1, "", "")
+
+
+def test_list_after_a_failure_without_one_before_accounts_for_all_that_was_counted() -> None:
+    state, one = RequestState(remember=True), Round()
+    assert (state.already_there, state.batch, state.in_vain, state.asked) == (0, BATCH, 0, False)
+    one.responses.append(response(0xB000, completed=1, failed=1))
+    state.note(evidence_of(one, expected=1, cut_off=0, cancelled=False), one, 0)
+    listed(state, inventory("1", "2"), {"1", "2"})
+    assert is_complete(state)
+    listed(state, inventory("1"), {"1"})
+    assert not is_complete(state)
 
 
 COUNTS = st.fixed_dictionaries({name: st.integers(0, 4) for name in ("completed", "failed", "remaining", "warning")})
