@@ -113,6 +113,21 @@ def test_release_that_is_not_confirmed_is_told(setting: Setting) -> None:
     setting.run(script, code=67)
 
 
+def test_cancel_of_one_request_excuses_no_other_that_the_archive_cancelled_on_its_own(setting: Setting) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        session.respond(CANCEL)
+        session.expect_move()
+        setting.send(setting.made[:1])
+        session.pending(1)
+        session.expect_cancel()
+        session.respond(CANCEL, completed=1, remaining=1)
+        session.expect_release()
+
+    setting.run(script, "--repeat", 2, "--cancel", 1, code=63)
+
+
 # -- the final status ----------------------------------------------------------------------------------------------
 
 

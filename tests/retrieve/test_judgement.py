@@ -15,7 +15,7 @@ from movescu.retrieve.judgement import Outcome, Reason, judge
 
 STATUSES = st.sampled_from((0x0000, 0xB000, 0xFE00, 0xA701, 0xA702, 0xA801, 0xA900, 0xC000, 0x0122, 0xB001, 0x1234))
 RANKS = list(Outcome)
-FLAGS = ("lost", "cancelled", "unlisted", "nothing_found", "unflushed")
+FLAGS = ("lost", "cancelled", "stopped", "unlisted", "nothing_found", "unflushed")
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "statuses": st.lists(STATUSES, max_size=3).map(tuple),
     **{
@@ -84,7 +84,9 @@ def _more(before: Any, more: Any) -> Any:  # the fields have several types
 @given(st.lists(EVIDENCE, min_size=1, max_size=4))
 def test_several_requests_together_are_as_good_as_the_worst_of_them(every: list[Evidence]) -> None:
     together = RANKS.index(judge(joined(every)).outcome)
-    assert together >= max(RANKS.index(judge(one).outcome) for one in every) or any(one.cancelled for one in every)
+    assert together >= max(RANKS.index(judge(one).outcome) for one in every)
+    if any(first_of(codes_of(one)) for one in every):
+        assert first_of(codes_of(joined(every))) is not ExitCode.SUCCESS
 
 
 @given(st.lists(EVIDENCE, max_size=3))
@@ -96,6 +98,8 @@ def test_evidence_of_several_requests_has_all_that_each_of_them_has(every: list[
         values = [getattr(one, name) for one in every]
         if name == "statuses":
             assert together.statuses == tuple(status for one in values for status in one)
+        elif name == "stopped":
+            assert together.stopped == any(Reason.STOPPED in judge(one).reasons for one in every)
         elif name == "nothing_found":
             assert together.nothing_found == (sum(nothing) == len(every) > 0)
         elif name == "unfound":

@@ -327,6 +327,8 @@ class AttemptLoop:
                 return
             one.lost = False
             one.cancel_sent |= self._association.cancel_sent
+            if not (self._association.cancel_sent or self._over):
+                one.uncancelled.add(len(one.responses))
             one.responses.append(response)
             state.failed_uids.update(response.failed_sop_instance_uids)
             if response.status in _FOR_GOOD and self._retry.lists:

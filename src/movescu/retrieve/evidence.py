@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from movescu._runtime.record import Record
+from movescu.dimse.status import CANCEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class Evidence(Record):
     without a list, the archive counted no object and none arrived. ``unfound``: unique keys for which it has
     nothing, while it has something for others.
 
-    Of our side: ``cancelled``: we sent C-CANCEL or abandoned the retrieve. ``unflushed``: stored objects could not be
-    flushed to the disk.
+    Of our side: ``cancelled``: we sent C-CANCEL or abandoned the retrieve. ``stopped``: the archive cancelled another
+    request, unasked. ``unflushed``: stored objects could not be flushed to the disk.
     """
 
     statuses: tuple[int, ...] = ()
@@ -38,11 +39,17 @@ class Evidence(Record):
     cut_off: int = 0
     lost: bool = False
     cancelled: bool = False
+    stopped: bool = False
     missing: int = 0
     unlisted: bool = False
     nothing_found: bool = False
     unfound: int = 0
     unflushed: bool = False
+
+
+def is_stopped(one: Evidence) -> bool:
+    """Return True if the archive cancelled a request, unasked."""
+    return one.stopped or (CANCEL in one.statuses and not one.cancelled)
 
 
 def joined(evidence: Iterable[Evidence]) -> Evidence:
@@ -59,6 +66,7 @@ def joined(evidence: Iterable[Evidence]) -> Evidence:
         cut_off=sum(one.cut_off for one in every),
         lost=any(one.lost for one in every),
         cancelled=any(one.cancelled for one in every),
+        stopped=any(map(is_stopped, every)),
         missing=sum(one.missing for one in every),
         unlisted=any(one.unlisted for one in every),
         nothing_found=bool(every) and all(nothing),

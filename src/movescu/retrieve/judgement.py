@@ -18,6 +18,7 @@ from enum import Enum, StrEnum
 
 from movescu._runtime.record import Record
 from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS
+from movescu.retrieve.evidence import is_stopped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ _TESTS: Final[dict[Reason, Callable[[Evidence], object]]] = {
     Reason.REFUSED: lambda e: any(status not in _NO_FAILURE for status in e.statuses),
     Reason.LOST: lambda e: e.lost,
     Reason.CANCELLED: lambda e: e.cancelled,
-    Reason.STOPPED: lambda e: CANCEL in e.statuses and not e.cancelled,
+    Reason.STOPPED: is_stopped,
     Reason.WARNED: lambda e: SUB_OPERATIONS_WITH_FAILURES in e.statuses,
     Reason.COUNTED_AS_FAILED: lambda e: e.failed,
     Reason.REMAINING: lambda e: e.remaining,

@@ -142,6 +142,8 @@ class Round:
         """Whether the association with the archive ended before a final response."""
         self.cancel_sent = False
         """Whether C-CANCEL was sent for one of the requests."""
+        self.uncancelled: set[int] = set()
+        """Positions of the final responses to requests that we did not cancel."""
         self.is_got = False
         """Whether C-GET carried out the last request: its objects arrive before the final response."""
         self.row = row
@@ -210,18 +212,22 @@ def evidence_of(one: Round, *, expected: int, cut_off: int, cancelled: bool) -> 
     ``expected``: objects that the archive counts as delivered to us. ``cancelled``: we sent C-CANCEL, so that a final
     status FE00 or B000 and its remaining sub-operations are what we asked for (PS3.4 table C.4-2).
     """
-    obeyed = cancelled and any(response.status in _CANCELLED for response in one.responses)
-    statuses = tuple(response.status for response in one.responses)
+    obeyed: list[MoveResponse] = []
+    others: list[MoveResponse] = []
+    for number, response in enumerate(one.responses):
+        ours = cancelled and number not in one.uncancelled and response.status in _CANCELLED
+        (obeyed if ours else others).append(response)
     return Evidence(
-        statuses=tuple(CANCEL if status in _CANCELLED else status for status in statuses) if obeyed else statuses,
+        statuses=(*(response.status for response in others), *(CANCEL for _ in obeyed)),
         failed=sum(map(failed_of, one.statements)),
-        remaining=0 if obeyed else sum(response.remaining or 0 for response in one.responses) + _unexplained(one),
+        remaining=sum(response.remaining or 0 for response in others) + (0 if obeyed else _unexplained(one)),
         short=max(expected - one.arrived, 0),
         not_stored=one.tally.failed,
         broken_off=0 if obeyed else len(one.tally.broken_off),
         cut_off=cut_off,
         lost=one.lost,
-        cancelled=obeyed,
+        cancelled=bool(obeyed),
+        stopped=any(response.status == CANCEL for response in others),
     )
 
 
