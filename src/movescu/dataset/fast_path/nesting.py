@@ -20,7 +20,10 @@ Saved = TypeVar("Saved")
 
 HEADER: Final = {order: Struct(order + "HHI").unpack_from for order in "<>"}
 """Reader of the tag and length of an item, or of an element in implicit VR, by byte order."""
-_BEGIN: Final = 0
+BEGIN: Final = 0
+"""Kind of a record: a sequence or item begins."""
+Begun = tuple[int, int, int]
+"""A record: position, kind (``BEGIN``, or the tag of the delimiter), undefined length or size of the delimiter."""
 
 
 class Nesting(Generic[Saved]):
@@ -45,7 +48,7 @@ class Nesting(Generic[Saved]):
         self._stack: list[tuple[int, bool, bool, int, Saved]] = []
         self._end = 0  # latest end of the open sequence
         self._undefined = self._item_undefined = False
-        self._begun: list[tuple[int, int, int]] = []
+        self._begun: list[Begun] = []
 
     @property
     def depth(self) -> int:
@@ -60,7 +63,7 @@ class Nesting(Generic[Saved]):
             raise IndexError
         self._stack.append((self._end, self._undefined, self._item_undefined, end, saved))
         self._end, self._undefined = last, undefined
-        self._begun.append((position, _BEGIN, undefined))
+        self._begun.append((position, BEGIN, undefined))
         self.changed |= undefined == self._explicit
         return self._next(position)
 
@@ -78,7 +81,7 @@ class Nesting(Generic[Saved]):
         if tag != ITEM or end > self._end:
             raise IndexError
         self._item_undefined = undefined
-        self._begun.append((position, _BEGIN, undefined))
+        self._begun.append((position, BEGIN, undefined))
         self.changed |= undefined == self._explicit
         return position, end, None
 
@@ -101,6 +104,11 @@ class Nesting(Generic[Saved]):
         self._end, self._undefined, self._item_undefined, end, saved = self._stack.pop()
         return position + delimiter, end, saved
 
+    def pass_over(self, position: int, begun: tuple[Begun, ...], *, changed: bool) -> None:
+        """Record whole sequences that were not walked, at their distances from a position."""
+        self._begun += [(position + at, kind, size) for at, kind, size in begun]
+        self.changed |= changed
+
     def splice(self) -> bytes:
         """Return the data set with its sequences and items delimited as requested."""
         pack = Struct(self._order + "I").pack
@@ -110,7 +118,7 @@ class Nesting(Generic[Saved]):
         pieces: list[Buffer] = []
         copied = 0
         for number, (position, kind, size) in enumerate(self._begun):
-            if kind == _BEGIN:
+            if kind == BEGIN:
                 pieces += (view[copied : position - 4], pack(lengths.get(number, UNDEFINED)))
                 copied = position
             elif self._explicit:
@@ -127,7 +135,7 @@ class Nesting(Generic[Saved]):
         open_ones: list[tuple[int, int, int]] = []
         left_out = 0  # bytes of delimiters so far
         for number, (position, kind, size) in enumerate(self._begun):
-            if kind == _BEGIN:
+            if kind == BEGIN:
                 open_ones.append((number, position, left_out))
             else:
                 begun, start, before = open_ones.pop()

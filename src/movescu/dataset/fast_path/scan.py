@@ -23,7 +23,8 @@ from movescu.dataset.encoding import Encoding, GroupLength, Identity
 from movescu.dataset.fast_path import kinds
 from movescu.dataset.fast_path.kinds import LONG_TEXT, PLAIN, RELABELLED, SEQUENCE, SIMPLE, TEXTUAL, UID, sound_uid
 from movescu.dataset.fast_path.nesting import HEADER, Nesting
-from movescu.dataset.fast_path.stretches import WORTH, Stretches, explicit_elements, implicit_elements
+from movescu.dataset.fast_path.shapes import Shapes
+from movescu.dataset.fast_path.stretches import WORTH, Stretches
 from movescu.dataset.identity import CLASS_UID, IDENTITY, INSTANCE_UID
 from movescu.dataset.parser import SMALL
 from movescu.dictionary import tags as dictionary
@@ -57,17 +58,19 @@ def _implicit_met() -> _Met:
 
 
 @dictionary.derived
-def _stretches() -> dict[tuple[bool, bool, bool], defaultdict[frozenset[int], Stretches]]:
-    """Return the learnt stretches by implicit VR, byte order and VRs since 1993, then by the tags to note."""
-    truth = (False, True)
-    return {(implicit, big, new): defaultdict(Stretches) for implicit in truth for big in truth for new in truth}
+def _stretches() -> defaultdict[tuple[bool, bool, bool, bool], defaultdict[frozenset[int], Stretches]]:
+    """Return the learnt stretches by implicit VR, byte order, VRs since 1993, explicit lengths; then tags to note."""
+    return defaultdict(lambda: defaultdict(Stretches))
+
+
+def _stretches_for(syntax: TransferSyntax, encoding: Encoding, noted: frozenset[int]) -> Stretches:
+    return _stretches()[syntax.implicit, syntax.big_endian, encoding.new_vr, encoding.explicit_length][noted]
 
 
 _IN_ITEM: Final = (-1, -1, -1)
 """Last tag, mark and group at the beginning of an item."""
 _EXPLICIT_HEADER: Final = {order: Struct(order + "HH2sH").unpack_from for order in "<>"}
 _LONG_LENGTH: Final = {order: Struct(order + "I").unpack_from for order in "<>"}
-_PAIR: Final = b"  "
 _LAST_OF_META: Final = 0x0002  # groups up to it do not belong into a data set
 _HEAD: Final = 1 << 15  # bytes; the pixel data of most objects begins in them, and copying more would be slow
 
@@ -145,7 +148,7 @@ def _walk(data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: froze
         return None
     found, position, nesting, grouped, singly = walked
     if singly >= WORTH:
-        with suppress(struct_error):  # the last header may be cut
+        with suppress(struct_error, IndexError):  # the last header may be cut
             _learn(data, syntax, encoding, noted)
     identity = Identity(_uid(found.get(CLASS_UID)), _uid(found.get(INSTANCE_UID)))
     missing = position - len(data)
@@ -160,13 +163,17 @@ def _uid(element: tuple[bytes, bytes] | None) -> str | None:
 
 def _learn(data: Buffer, syntax: TransferSyntax, encoding: Encoding, noted: frozenset[int]) -> None:
     """Learn the stretches of this object, so that similar ones are walked in fewer steps."""
-    order = ">" if syntax.big_endian else "<"
-    stretches = _stretches()[syntax.implicit, syntax.big_endian, encoding.new_vr][noted]
-    if syntax.implicit:
-        stretches.learn(lambda: implicit_elements(bytes(data), order, noted))
-    else:
-        table = kinds.EXPLICIT if encoding.new_vr else kinds.EXPLICIT_OLD
-        stretches.learn(lambda: explicit_elements(bytes(data), order, table, noted))
+    kind_of = kinds.implicit() if syntax.implicit else kinds.EXPLICIT if encoding.new_vr else kinds.EXPLICIT_OLD
+    _stretches_for(syntax, encoding, noted).learn(
+        lambda: Shapes(
+            bytes(data),
+            ">" if syntax.big_endian else "<",
+            kind_of,
+            noted,
+            implicit=syntax.implicit,
+            explicit_length=encoding.explicit_length,
+        )
+    )
 
 
 def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
@@ -181,7 +188,9 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
     raw = data if isinstance(data, bytes) else bytes(data)
     met = _MET[syntax.big_endian, encoding.new_vr][noted]
     known = met.get
-    stretches = _stretches()[False, syntax.big_endian, encoding.new_vr][noted].by_header.get
+    learnt = _stretches_for(syntax, encoding, noted)
+    top, inner = learnt.top.by_header.get, learnt.inner.by_header.get
+    stretches = top
     found: Found = {}
     nesting: Nesting[_State] = Nesting(data, order, explicit_length=explicit_length)
     # ``end`` is the end of the level, ``mark`` that of the group according to its length element (-1: none), ``stop``
@@ -206,18 +215,16 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             position, end, saved = nesting.end_item(position)
             last, mark, group = saved or _IN_ITEM
             depth -= saved is not None
+            stretches = inner if depth else top
             stop = mark if 0 <= mark < end else end
             continue
         while position < stop:
             head = raw[position : position + 8]
-            if stretch := stretches(head):
-                pick, constants, size, tag, end_tag = stretch
-                if tag > last and size <= stop - position:
-                    fields = pick(raw, position)
-                    if fields[::2] == constants and _PAIR not in fields:
-                        position += size
-                        last = end_tag
-                        continue
+            stretch = stretches(head)
+            if stretch and stretch.tag > last and stretch.passes(raw, position, stop, found, nesting):
+                position += stretch.size
+                last = stretch.end_tag
+                continue
             if not (element := known(head)):
                 break
             tag, size, text = element
@@ -230,6 +237,7 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             last = tag
         if position >= stop:
             continue
+        singly += 1
         g, e, vr, n = header(raw, position)
         tag = g << 16 | e
         if tag <= last:
@@ -259,6 +267,7 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             position, end, saved = nesting.delimit_item(position)
             last, mark, group = saved or _IN_ITEM
             depth -= saved is not None
+            stretches = inner if depth else top
             stop = mark if 0 <= mark < end else end
             continue
         else:
@@ -273,6 +282,7 @@ def _explicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                     position, end, saved = nesting.begin(position, n, end, (tag, mark, group))
                     last, mark, group = saved or _IN_ITEM
                     depth += saved is None
+                    stretches = inner if depth else top
                     stop = mark if 0 <= mark < end else end
                     continue
             elif n == UNDEFINED:
@@ -308,7 +318,9 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
     raw = data if isinstance(data, bytes) else bytes(data)
     met = _implicit_met()[noted]
     known = met.get
-    stretches = _stretches()[True, syntax.big_endian, encoding.new_vr][noted].by_header.get
+    learnt = _stretches_for(syntax, encoding, noted)
+    top, inner = learnt.top.by_header.get, learnt.inner.by_header.get
+    stretches = top
     vocabulary = Vocabulary()
     found: Found = {}
     nesting: Nesting[tuple[int, int, int, Vocabulary]] = Nesting(data, order, explicit_length=explicit_length)
@@ -332,18 +344,16 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             position, end, saved = nesting.end_item(position)
             last, mark, group, vocabulary = saved or (*_IN_ITEM, Vocabulary())
             depth -= saved is not None
+            stretches = inner if depth else top
             stop = mark if 0 <= mark < end else end
             continue
         while position < stop:
             head = raw[position : position + 8]
-            if stretch := stretches(head):
-                pick, constants, size, tag, end_tag = stretch
-                if tag > last and size <= stop - position:
-                    fields = pick(raw, position)
-                    if fields[::2] == constants and _PAIR not in fields:
-                        position += size
-                        last = end_tag
-                        continue
+            stretch = stretches(head)
+            if stretch and stretch.tag > last and stretch.passes(raw, position, stop, found, nesting):
+                position += stretch.size
+                last = stretch.end_tag
+                continue
             if not (element := known(head)):
                 break
             tag, size, text = element
@@ -356,6 +366,7 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
             last = tag
         if position >= stop:
             continue
+        singly += 1
         g, e, n = header(raw, position)
         tag = g << 16 | e
         if tag <= last:
@@ -369,6 +380,7 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 position, end, saved = nesting.delimit_item(position - 8)
                 last, mark, group, vocabulary = saved or (*_IN_ITEM, Vocabulary())
                 depth -= saved is not None
+                stretches = inner if depth else top
                 stop = mark if 0 <= mark < end else end
                 continue
             vr = vocabulary.vr(tag)
@@ -392,6 +404,7 @@ def _implicit(  # noqa: C901, PLR0911, PLR0912, PLR0915 - one loop, see above
                 position, end, saved = nesting.begin(position, n, end, (tag, mark, group, vocabulary))
                 last, mark, group, vocabulary = saved or (*_IN_ITEM, Vocabulary())
                 depth += saved is None
+                stretches = inner if depth else top
                 stop = mark if 0 <= mark < end else end
                 continue
         else:

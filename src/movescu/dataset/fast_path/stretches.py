@@ -1,160 +1,200 @@
 """Stretches of elements that successive objects share, and that ``scan`` passes in one step (PS3.5 section 7.1).
 
-The objects of a series differ in some values, few of which differ in length, so that the headers in between stand at
-the same distances. A stretch is the constant part: the headers, and UIDs with their values. One call of ``struct``
-extracts the constants and the ends of texts; if the constants are equal and no text ends with two spaces, walking
-element by element would have accepted the stretch as well.
+The objects of a series differ in some values, few of which differ in length, so that all headers in between stand at
+the same distances. A stretch is a run of elements, with their sequences. Three calls of ``struct`` extract its
+constants (all headers), the ends of its texts and its UIDs; if the constants are equal, no text has excess padding and
+the UIDs are sound, walking element by element would have accepted it as well. The constants include the lengths of
+the elements, so a stretch is valid wherever an element begins: it may become useless, never wrong.
 
-The constants include the lengths of their elements, so a stretch is valid wherever an element begins: it may become
-useless, never wrong. Stretches are learnt from two successive objects of those that were walked mostly element by
-element: from two in eight at first, later from two in 64.
+Two successive objects show which elements differ in shape, or are missing from one. A stretch ends before such an
+element, and the next one begins with it. Stretches are found by their first header, which tells the length: for each
+length that the element was met with, there is one. Learnt from are objects that were walked mostly element by element:
+two in eight at first, later two in 64.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from movescu.dataset.fast_path import kinds
-from movescu.dictionary.vr import PIXEL_DATA, UNDEFINED
+from movescu.dataset.fast_path.shapes import CONSTANT, TEXT, UID, Shape, Shapes
+from movescu.dictionary.vr import BLANKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+
+    from movescu.dataset.fast_path.nesting import Begun, Nesting, Saved
 
 WORTH: Final = 12
 """Elements walked one by one that make an object worth learning from."""
-_SHORTEST: Final = 3
-_LONGEST: Final = 32  # elements; a long stretch that does not match wastes the more
+_SHORTEST: Final = 2
+_LONGEST: Final = 256  # elements
 _MOST: Final = 4096  # stretches kept
+_MOST_DIFFERENT: Final = 64  # elements; more are those of different series, which are forgotten
 _OFTEN, _SELDOM = 8, 64  # learn from two objects in so many: among the first 32, and later
 _FIRST: Final = 32
+_PADDED: Final = b"  "
+_NULLS: Final = b"\0\0"
 
-Stretch = tuple["Callable[[bytes, int], tuple[bytes, ...]]", tuple[bytes, ...], int, int, int]
-"""Extractor of constants and ends of texts, alternating; the constants; size in bytes; first and last tag."""
+
+class Stretch:
+    """A run of elements of known shapes. ``size``: in bytes. ``tag``, ``end_tag``: of its first and last element."""
+
+    __slots__ = (
+        *("_begun", "_changed", "_constants", "_constants_of", "_ends_of", "_noted", "_noted_of", "_uids_of"),
+        *("end_tag", "size", "tag"),
+    )
+
+    def __init__(self, shapes: list[Shape]) -> None:
+        constants, ends, uids, noted = _Fields(), _Fields(), _Fields(), _Fields()
+        self._constants: tuple[bytes, ...] = ()
+        self._noted: list[tuple[int, bytes]] = []
+        """Tags and VRs of the elements that are noted."""
+        begun: list[Begun] = []
+        for shape in shapes:
+            begun += [(constants.size + at, kind, size) for at, kind, size in shape.begun]
+            for span in shape.spans:
+                constants.add(span.size, taken=span.size if span.kind == CONSTANT else 0)
+                ends.add(span.size, taken=2 if span.kind in (TEXT, UID) else 0)
+                uids.add(span.size, taken=span.size if span.kind == UID else 0)
+                noted.add(span.size, taken=span.size if span.noted else 0, always=span.noted)
+                if span.noted:
+                    self._noted.append((shape.tag, shape.vr))
+        self.size = constants.size
+        self.tag, self.end_tag = shapes[0].tag, shapes[-1].tag
+        self._begun = tuple(begun)
+        self._changed = any(shape.changed for shape in shapes)
+        self._constants_of, self._ends_of, self._uids_of = constants.reader(), ends.reader(), uids.reader()
+        self._noted_of = noted.reader()
+        whole = b"".join(span.constant or bytes(span.size) for shape in shapes for span in shape.spans)
+        self._constants = self._constants_of(whole, 0)
+
+    def passes(
+        self, raw: bytes, position: int, stop: int, found: dict[int, tuple[bytes, bytes]], nesting: Nesting[Saved]
+    ) -> bool:
+        """Return True if the walk would accept the next ``size`` bytes, which must end before ``stop``.
+
+        Then add its noted elements to ``found``, VR and value by tag, and its sequences to ``nesting``.
+        """
+        if self.size > stop - position or self._constants_of(raw, position) != self._constants:
+            return False
+        ends = self._ends_of(raw, position)
+        if _PADDED in ends or _NULLS in ends:
+            return False
+        uids = b"".join(self._uids_of(raw, position))
+        if uids.translate(None, BLANKS) != uids:
+            return False
+        if self._noted:
+            for (tag, vr), value in zip(self._noted, self._noted_of(raw, position), strict=True):
+                found[tag] = vr, value
+        if self._begun:
+            nesting.pass_over(position, self._begun, changed=self._changed)
+        return True
 
 
-class _Element(NamedTuple):
-    """An element of a stretch: ``constant``, then ``skipped`` bytes, then ``end`` bytes at the end of a text."""
+class _Fields:
+    """Makes a reader of fields with gaps between them; successive ones are one."""
 
-    tag: int
-    constant: bytes
-    skipped: int
-    end: int
+    def __init__(self) -> None:
+        self.size = 0
+        """Bytes so far."""
+        self._fields: list[list[int]] = []  # beginning and end
+
+    def add(self, size: int, *, taken: int, always: bool = False) -> None:
+        """Add bytes, of which the last ``taken`` are read; ``always``: as a field of its own, even if it is empty."""
+        begin, self.size = self.size + size - taken, self.size + size
+        if always or (taken and not (self._fields and taken == size and self._fields[-1][1] == begin)):
+            self._fields.append([begin, self.size])
+        elif taken:
+            self._fields[-1][1] = self.size
+
+    def reader(self) -> Callable[[bytes, int], tuple[bytes, ...]]:
+        """Return the function that extracts the fields from a buffer at a position."""
+        text, at = "<", 0
+        for begin, end in self._fields:
+            text += f"{begin - at}x{end - begin}s"
+            at = end
+        return Struct(text).unpack_from
 
 
 class Stretches:
     """The stretches of one encoding. Shared by threads; one may drop what another has learnt, which is harmless."""
 
     def __init__(self) -> None:
-        self.by_header: dict[bytes, Stretch] = {}
-        """The stretches by their first eight bytes."""
+        self.top = Level()
+        """Those of a data set itself, with sequences and noted elements in them."""
+        self.inner = Level()
+        """Those of items."""
         self._seen = 0
-        self._last: frozenset[tuple[_Element | None, _Element | None]] = frozenset()
 
-    def learn(self, elements: Callable[[], Iterator[_Element | None]]) -> None:
-        """Learn from an object; ``elements`` yields its elements in order, None where a stretch has to end."""
+    def learn(self, shapes: Callable[[], Shapes]) -> None:
+        """Learn from a walked object; ``shapes`` returns its shapes."""
         self._seen += 1
         if self._seen > 2 and self._seen % (_OFTEN if self._seen < _FIRST else _SELDOM) > 1:
             return
-        found = list(elements())
-        pairs = frozenset(pairwise(found))
-        if self._last:
-            for stretch in _common(found, self._last):
-                self._keep(stretch)
-        self._last = pairs
-
-    def _keep(self, elements: Sequence[_Element]) -> None:
-        header = elements[0].constant[:8]
-        if len(elements) < _SHORTEST:
-            for element in elements:
-                self.by_header.pop(element.constant[:8], None)
-        elif len(self.by_header) < _MOST or header in self.by_header:
-            fields = Struct("<" + "".join(f"{len(e.constant)}s{e.skipped}x{e.end}s" for e in elements))
-            constants = tuple(element.constant for element in elements)
-            self.by_header[header] = fields.unpack_from, constants, fields.size, elements[0].tag, elements[-1].tag
+        found = shapes()
+        self.top.learn([found.top], alike=True)
+        self.inner.learn([_without_items(item) for item in found.inner], alike=False)
 
 
-def _common(
-    elements: Sequence[_Element | None], pairs: frozenset[tuple[_Element | None, _Element | None]]
-) -> Iterator[list[_Element]]:
-    """Yield the runs of ascending tags in which all neighbours were neighbours in the other object too."""
-    stretch: list[_Element] = []
-    for element in elements:
-        if element is None:
-            if stretch:
-                yield stretch
-            stretch = []
-            continue
-        if stretch and (
-            len(stretch) == _LONGEST or (stretch[-1], element) not in pairs or element.tag <= stretch[-1].tag
-        ):
-            yield stretch
-            stretch = []
-        stretch.append(element)
-    if stretch:
-        yield stretch
+def _without_items(shapes: Iterable[Shape | None]) -> list[Shape | None]:
+    """Return the shapes without those of sequences, whose depth is limited."""
+    return [None if shape is None or shape.begun else shape for shape in shapes]
 
 
-def explicit_elements(
-    raw: bytes, order: str, kind_of: Mapping[bytes, int], noted: frozenset[int]
-) -> Iterator[_Element | None]:
-    """Yield the elements of a walked data set in explicit VR, of all levels in turn, up to pixel data.
+class Level:
+    """The stretches of data sets or of items."""
 
-    Yield None for an element that no stretch may contain, such as those to be noted.
-    """
-    header, long_length = Struct(order + "HH2sH").unpack_from, Struct(order + "I").unpack_from
-    position, ends = 0, set[int]()
-    while position + 8 <= len(raw):
-        if position in ends:
-            yield None
-        group, number, vr, length = header(raw, position)
-        tag, kind = group << 16 | number, kind_of.get(vr) if group != 0xFFFE else None  # items have no VR
-        if tag == PIXEL_DATA:
-            return
-        if kind in (kinds.PLAIN, kinds.TEXTUAL, kinds.UID):
-            yield None if tag in noted else _element(raw, position, tag, kind, length)
-            position += 8 + length
-        elif kind in (kinds.LONG_PLAIN, kinds.LONG_TEXT):
-            yield None
-            position += 12 + long_length(raw, position + 8)[0]
-        else:  # a sequence, an item or a delimiter: go on with its content
-            yield None
-            position += 12 if kind == kinds.SEQUENCE else 8
-            ends.add(position + long_length(raw, position - 4)[0])
+    def __init__(self) -> None:
+        self.by_header: dict[bytes, Stretch] = {}
+        """The stretches by their first eight bytes."""
+        self._last: dict[int, Shape] = {}
+        """The shapes of the last object learnt from, or of all items, by tag."""
+        self._different: set[int] = set()
+        """The tags of elements that differ from object to object, or follow one that is not in all."""
 
-
-def implicit_elements(raw: bytes, order: str, noted: frozenset[int]) -> Iterator[_Element | None]:
-    """Yield the same for implicit VR: only tags in the dictionary, as the VR of others depends on a creator."""
-    header, kind_of = Struct(order + "HHI").unpack_from, kinds.implicit()
-    position, ends = 0, set[int]()
-    while position + 8 <= len(raw):
-        if position in ends:
-            yield None
-        group, number, length = header(raw, position)
-        tag = group << 16 | number
-        kind = kind_of.get(tag)
-        if tag == PIXEL_DATA:
-            return
-        if kind in (kinds.PLAIN, kinds.TEXTUAL, kinds.UID):
-            yield None if tag in noted else _element(raw, position, tag, kind, length)
-            position += 8 + length
-        else:
-            yield None
-            position += 8
-            if kind == kinds.SEQUENCE or group == 0xFFFE or length == UNDEFINED:
-                ends.add(position + length)
+    def learn(self, items: list[list[Shape | None]], *, alike: bool) -> None:
+        """Learn from an object's data set, or from its items; ``alike``: an element may be expected in each."""
+        if len(self._different) > _MOST_DIFFERENT:
+            self._different.clear()
+        is_first = not self._last
+        for item in items:
+            shapes = {shape.tag: shape for shape in item if shape is not None}
+            self._different.update(tag for tag in shapes.keys() & self._last.keys() if shapes[tag] != self._last[tag])
+            if alike:
+                if not is_first:
+                    self._different |= _beside_gaps(shapes, self._last) | _beside_gaps(self._last, shapes)
+                self._last = shapes
             else:
-                position += length
+                self._last |= shapes
+        if not is_first:
+            for item in items:
+                for stretch in self._divided(item):
+                    self._keep(stretch)
+
+    def _divided(self, shapes: Iterable[Shape | None]) -> Iterator[list[Shape]]:
+        """Yield the runs of elements without one that differs, except as the first."""
+        stretch: list[Shape] = []
+        for shape in shapes:
+            if shape is None or shape.tag in self._different or len(stretch) == _LONGEST:
+                if stretch:
+                    yield stretch
+                stretch = []
+            if shape is not None and (shape.tells_length or shape.tag not in self._different):
+                stretch.append(shape)
+        if stretch:
+            yield stretch
+
+    def _keep(self, shapes: list[Shape]) -> None:
+        header = shapes[0].header
+        if len(shapes) < _SHORTEST:
+            self.by_header.pop(header, None)
+        elif len(self.by_header) < _MOST or header in self.by_header:
+            self.by_header[header] = Stretch(shapes)
 
 
-def _element(raw: bytes, position: int, tag: int, kind: int, length: int) -> _Element | None:
-    """Return an element for a stretch, None if it has to be checked each time."""
-    behind = position + 8 + length
-    if not tag & 0xFFFF or length & 1 or behind > len(raw):
-        return None
-    if kind == kinds.UID:
-        sound = not length or kinds.sound_uid(raw[position + 8 : behind])
-        return _Element(tag, raw[position:behind], 0, 0) if sound else None
-    end = 2 if kind == kinds.TEXTUAL and length else 0
-    return _Element(tag, raw[position : position + 8], length - end, end)
+def _beside_gaps(shapes: dict[int, Shape], others: dict[int, Shape]) -> set[int]:
+    """Return the tags that are not in the other object, and those that follow them."""
+    tags = list(shapes)
+    missing = ((tag, following) for tag, following in zip(tags, [*tags[1:], 0], strict=True) if tag not in others)
+    return {tag for pair in missing for tag in pair}
