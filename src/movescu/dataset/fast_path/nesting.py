@@ -34,7 +34,18 @@ class Nesting(Generic[Saved]):
     """
 
     __slots__ = (
-        *("_begun", "_data", "_end", "_explicit", "_header", "_item_undefined", "_order", "_stack", "_undefined"),
+        *(
+            "_begun",
+            "_data",
+            "_end",
+            "_explicit",
+            "_header",
+            "_item_undefined",
+            "_order",
+            "_passed",
+            "_stack",
+            "_undefined",
+        ),
         "changed",
     )
 
@@ -49,6 +60,8 @@ class Nesting(Generic[Saved]):
         self._end = 0  # latest end of the open sequence
         self._undefined = self._item_undefined = False
         self._begun: list[Begun] = []
+        self._passed: list[tuple[int, int, tuple[Begun, ...]]] = []
+        """Sequences that were not walked: the number of records before theirs, and the position that these are from."""
 
     @property
     def depth(self) -> int:
@@ -106,11 +119,13 @@ class Nesting(Generic[Saved]):
 
     def pass_over(self, position: int, begun: tuple[Begun, ...], *, changed: bool) -> None:
         """Record whole sequences that were not walked, at their distances from a position."""
-        self._begun += [(position + at, kind, size) for at, kind, size in begun]
+        self._passed.append((len(self._begun), position, begun))
         self.changed |= changed
 
     def splice(self) -> bytes:
         """Return the data set with its sequences and items delimited as requested."""
+        for before, position, begun in reversed(self._passed):
+            self._begun[before:before] = [(position + at, kind, size) for at, kind, size in begun]
         pack = Struct(self._order + "I").pack
         delimiter = Struct(self._order + "HHI").pack
         lengths = self._lengths() if self._explicit else {}
