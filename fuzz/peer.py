@@ -19,7 +19,7 @@ from wire import Plain, feed, machines, plain, request
 from movescu._runtime.record import replace
 from movescu.dataset.data_set_text import data_set_text
 from movescu.dataset.encoding import Encoding, GroupLength
-from movescu.dataset.fast_path.scan import adapted, adapted_head
+from movescu.dataset.fast_path.scanner import adapted, adapted_head
 from movescu.dataset.transcoder import MemorySink, Recoder, recode, scan, values_of
 from movescu.dictionary.uids import (
     DEFLATED_LITTLE,

@@ -25,6 +25,7 @@ STORAGE_SIDE = {
         "movescu.dataset.encoder",
         "movescu.dataset.transcoder",
         "movescu.dataset.fast_path.scan",
+        "movescu.dataset.fast_path.scanner",
     ),
 }
 MESSAGES = {"movescu.dimse.exchange", "movescu.dimse.messages", "movescu.services.move"}

@@ -18,7 +18,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset
 
 from movescu._runtime.record import replace
-from movescu.dataset.fast_path.scan import adapted, adapted_head
+from movescu.dataset.fast_path.scanner import adapted, adapted_head
 from movescu.dataset.head import companions, find, texts
 from movescu.dataset.identity import IDENTITY
 from movescu.dataset.transcoder import Encoding, GroupLength, Identity, MemorySink, Recoder, recode, scan

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.encoder import BLANK_UID
 from movescu.dataset.encoding import META_GROUPS, NO_PIXELS, Encoding
-from movescu.dataset.fast_path.scan import adapted, adapted_head
+from movescu.dataset.fast_path.scanner import adapted, adapted_head
 from movescu.dataset.identity import IdentityReader
 from movescu.dataset.parser import Parser
 from movescu.dictionary.uids import TRANSFER_SYNTAXES

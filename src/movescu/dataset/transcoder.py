@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.encoder import Encoder
 from movescu.dataset.encoding import MAX_INFLATED, Encoding, GroupLength, Identity
-from movescu.dataset.fast_path.scan import unchanged
+from movescu.dataset.fast_path.scanner import unchanged
 from movescu.dataset.identity import IdentityReader
 from movescu.dataset.output import ByteSink, MemorySink, Output, SpoolingSink
 from movescu.dataset.parser import Parser

@@ -17,7 +17,7 @@ from movescu._runtime.late_log import WARNING, logger_of
 from movescu._runtime.record import Record
 from movescu.dataset.encoder import BLANK_UID
 from movescu.dataset.encoding import META_GROUPS, NO_PIXELS
-from movescu.dataset.fast_path.scan import Found, adapted, adapted_head
+from movescu.dataset.fast_path.scanner import Scanner, scanner
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dataset.identity import IDENTITY, PLACE, SERIES, STUDY
 from movescu.dataset.parser import NO_DELIMITER
@@ -30,6 +30,7 @@ from movescu.storage.naming import Naming
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
+    from movescu.dataset.fast_path.scan import Found
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dimse.messages import CStoreRQ
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
@@ -178,12 +179,19 @@ class NormalReceiver(_FileReceiver):
     """
 
     def __init__(
-        self, storage: _Storage, incoming: Incoming, meta: bytes, encoding: Encoding, maximum_inflated: int
+        self,
+        storage: _Storage,
+        incoming: Incoming,
+        meta: bytes,
+        encoding: Encoding,
+        maximum_inflated: int,
+        scanning: Scanner,
     ) -> None:
         super().__init__(storage, incoming, meta)
         self._encoding = encoding
         self._maximum_inflated = maximum_inflated
         self._syntax = incoming.context.transfer_syntax
+        self._scanner = scanning
         self._data = bytearray()
         self._look_at = _LOOK
         self._remaining = -1
@@ -214,7 +222,7 @@ class NormalReceiver(_FileReceiver):
 
     def _look(self, data: bytearray | memoryview) -> bool:
         """Start the file if the bytes so far show how it has to be written; False if they have to be held."""
-        head = adapted_head(data, self._syntax, self._encoding, self._storage.noted)
+        head = self._scanner.adapted_head(data)
         if head is not None:
             identity, result, self._found, self._remaining = head
             check_identity(identity, self._incoming.request)
@@ -306,7 +314,7 @@ class NormalReceiver(_FileReceiver):
             file.truncate(end)
 
     def _take_whole(self) -> None:
-        whole = adapted(self._data, self._syntax, self._encoding, self._storage.noted)
+        whole = self._scanner.adapted(self._data)
         if whole is None:
             self._stream().feed(memoryview(self._data))
             return
@@ -365,11 +373,17 @@ def receiver_factory(
         placing = Placing(options.layout)
         storage = _Storage(directory, placing.commit, placing.noted | proved, on_kept, ledger, forgive)
 
+    scanners: dict[str, Scanner] = {}
+
     def open_receiver(incoming: Incoming) -> ObjectReceiver:
         meta = _meta(incoming, options)
         if options.bit_preserving:
             return BitPreservingReceiver(storage, incoming, meta)
-        return NormalReceiver(storage, incoming, meta, options.encoding, options.maximum_inflated)
+        syntax = incoming.context.transfer_syntax
+        scanning = scanners.get(syntax.uid)
+        if scanning is None:
+            scanning = scanners[syntax.uid] = scanner(syntax, options.encoding, storage.noted)
+        return NormalReceiver(storage, incoming, meta, options.encoding, options.maximum_inflated, scanning)
 
     return open_receiver
 

@@ -18,9 +18,12 @@ from movescu.dictionary.vr import ITEM, ITEM_END, PIXEL_DATA, SEQUENCE_END, TRAI
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
-CONSTANT, SKIPPED, TEXT, UID = range(4)
-"""What is looked at in a span: all of it, and it is always the same; nothing; its last two bytes; all of it."""
+CONSTANT, SKIPPED, TEXT, UID, BEYOND = range(5)
+"""What is looked at in a span: all, and it is always the same; nothing; the last two bytes; all; nothing, and the span
+may still have to arrive."""
+_PIXELS: Final = (kinds.PLAIN, kinds.LONG_PLAIN)
 _LONG: Final = (kinds.LONG_PLAIN, kinds.LONG_TEXT, kinds.SEQUENCE)
 
 
@@ -63,7 +66,7 @@ class Shape(NamedTuple):
 
 
 class Shapes:
-    """The shapes of the elements of a walked data set, up to its pixel data: ``top``, and ``inner``, a list an item.
+    """The shapes of a walked data set, up to its native pixel data: ``top``, and ``inner``, a list for each item.
 
     None stands for an element that has to be walked each time. ``kind_of``: kinds by VR, or by tag in implicit VR.
     Raise ``struct.error`` or ``IndexError`` if the data set is cut.
@@ -73,14 +76,14 @@ class Shapes:
         self,
         raw: bytes,
         order: str,
-        kind_of: Mapping[bytes, int] | Mapping[int, int],
+        kind_of: Mapping[Any, int],
         noted: frozenset[int],
         *,
         implicit: bool,
         explicit_length: bool,
     ) -> None:
         self._raw = raw
-        self._kind_of: Mapping[bytes | int, int] = dict(kind_of)
+        self._kind_of = kind_of
         self._noted = noted
         self._implicit = implicit
         self._explicit_length = explicit_length
@@ -95,7 +98,12 @@ class Shapes:
         shapes: list[Shape | None] = []
         while position + 8 <= end:
             tag, vr, kind, head, length = self._read(position)
-            if tag == ITEM_END or (tag == PIXEL_DATA and top):
+            if tag == ITEM_END:
+                break
+            if tag == PIXEL_DATA and top:
+                if kind in _PIXELS and length != UNDEFINED and not length & 1 and tag not in self._noted:
+                    header = Span(CONSTANT, head, self._raw[position : position + head])
+                    shapes.append(Shape(tag, vr, (header, Span(BEYOND, length))))
                 break
             shape: Shape | None
             if kind == kinds.SEQUENCE and (length or not self._explicit_length):
@@ -143,7 +151,7 @@ class Shapes:
         """Return the shape of a sequence, None if something in it has to be walked; and where it ends."""
         raw, undefined, whole = self._raw, length == UNDEFINED, True
         spans = [Span(CONSTANT, head, raw[start : start + head])]
-        begun = [(head, BEGIN, undefined)]
+        begun: list[Begun] = [(head, BEGIN, undefined)]
         changed = undefined == self._explicit_length
         position = start + head
         end = len(raw) if undefined else position + length

@@ -17,7 +17,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from movescu.dataset.fast_path.shapes import CONSTANT, TEXT, UID, Shape, Shapes
+from movescu.dataset.fast_path.shapes import BEYOND, CONSTANT, TEXT, UID, Shape, Shapes
 from movescu.dictionary.vr import BLANKS
 
 if TYPE_CHECKING:
@@ -41,8 +41,18 @@ class Stretch:
     """A run of elements of known shapes. ``size``: in bytes. ``tag``, ``end_tag``: of its first and last element."""
 
     __slots__ = (
-        *("_begun", "_changed", "_constants", "_constants_of", "_ends_of", "_noted", "_noted_of", "_uids_of"),
-        *("end_tag", "size", "tag"),
+        *(
+            "_begun",
+            "_changed",
+            "_constants",
+            "_constants_of",
+            "_ends_of",
+            "_has_pixels",
+            "_needed",
+            "_noted",
+            "_noted_of",
+        ),
+        *("_uids_of", "end_tag", "size", "tag"),
     )
 
     def __init__(self, shapes: list[Shape]) -> None:
@@ -61,22 +71,30 @@ class Stretch:
                 if span.noted:
                     self._noted.append((shape.tag, shape.vr))
         self.size = constants.size
+        last = shapes[-1].spans[-1]
+        self._has_pixels = last.kind == BEYOND
+        self._needed = self.size - (last.size if self._has_pixels else 0)
         self.tag, self.end_tag = shapes[0].tag, shapes[-1].tag
         self._begun = tuple(begun)
         self._changed = any(shape.changed for shape in shapes)
         self._constants_of, self._ends_of, self._uids_of = constants.reader(), ends.reader(), uids.reader()
         self._noted_of = noted.reader()
-        whole = b"".join(span.constant or bytes(span.size) for shape in shapes for span in shape.spans)
+        spans = [span for shape in shapes for span in shape.spans if span.kind != BEYOND]
+        whole = b"".join(span.constant or bytes(span.size) for span in spans)
         self._constants = self._constants_of(whole, 0)
+
+    def reaches(self, position: int, size: int) -> bool:
+        """Return True if nothing follows this in an object of ``size`` bytes, in which it ended at a position."""
+        return position == size > 0 or (position > size and self._has_pixels)
 
     def passes(
         self, raw: bytes, position: int, stop: int, found: dict[int, tuple[bytes, bytes]], nesting: Nesting[Saved]
     ) -> bool:
-        """Return True if the walk would accept the next ``size`` bytes, which must end before ``stop``.
+        """Return True if the walk would accept the next ``size`` bytes; pixel data may end behind ``stop``.
 
         Then add its noted elements to ``found``, VR and value by tag, and its sequences to ``nesting``.
         """
-        if self.size > stop - position or self._constants_of(raw, position) != self._constants:
+        if self._needed > stop - position or self._constants_of(raw, position) != self._constants:
             return False
         ends = self._ends_of(raw, position)
         if _PADDED in ends or _NULLS in ends:

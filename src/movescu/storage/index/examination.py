@@ -18,7 +18,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.fast_path.scan import adapted, adapted_head
+from movescu.dataset.fast_path.scanner import adapted, adapted_head
 from movescu.dataset.file_meta import decode_file_meta
 from movescu.dataset.head import read_head
 from movescu.dataset.identity import IDENTITY, PLACE, SERIES, STUDY, IdentityReader
