@@ -15,10 +15,13 @@ import threading
 BUFFER = 256 * 1024
 
 
-def receive_pdu(sock: socket.socket) -> None:
-    """Read and drop one PDU."""
+PENDING = b"\0\0\0\t\2\0\0\0\0\xff"  # the element Status (0000,0900) of a pending response
+
+
+def receive_pdu(sock: socket.socket) -> bytes:
+    """Read one PDU."""
     header = receive(sock, 6)
-    receive(sock, int.from_bytes(header[2:6], "big"))
+    return receive(sock, int.from_bytes(header[2:6], "big"))
 
 
 def receive(sock: socket.socket, size: int) -> bytes:
@@ -69,7 +72,7 @@ def main() -> None:
     listening = socket.create_server((work["host"], work["port"]))
     request = socket.create_connection((work["host"], work["archive"]))
     request.sendall(constants["associate_rq"])
-    receive_pdu(request)
+    receive_pdu(request)  # A-ASSOCIATE-AC
     request.sendall(constants["move_rq"])
 
     def serve(first: int) -> None:
@@ -83,9 +86,10 @@ def main() -> None:
     threads = [threading.Thread(target=serve, args=(n * 10_000_000,)) for n in range(work["associations"])]
     for thread in threads:
         thread.start()
+    while PENDING in receive_pdu(request):
+        pass
     for thread in threads:
         thread.join()
-    receive_pdu(request)
     request.sendall(constants["release_rq"])
     receive_pdu(request)
 

@@ -1,7 +1,7 @@
 """The programs to compare: how to run each as the receiver of one C-MOVE or C-GET, and the cost of a run.
 
 These are ours, DCMTK's movescu and getscu as installed and with ``TCP_NODELAY=1`` in their environment ("tuned"),
-pynetdicom's movescu, and the floor (``floor.py``).
+pynetdicom's movescu, and the floors: ``floor.py``, and curl, which fetches the same bytes by HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from dataclasses import dataclass
@@ -25,11 +26,27 @@ from movescu.ul.pdu import AssociateRQ, PDataTF, PresentationDataValue, Proposed
 
 HERE = Path(__file__).parent
 TMPFS = "/dev/shm"
+DEBIAN = "/usr/bin/python3"
+
+
+def interpreter() -> str:
+    """Return the interpreter that runs the receivers: Debian's, which users have, if it runs what is installed here.
+
+    Another one before it on the PATH may have been built without optimization, and take a quarter more.
+    """
+    version = f"import sys; print(sys.version_info[:2] == {tuple(sys.version_info[:2])})"
+    same = Path(DEBIAN).exists() and subprocess.run(
+        [DEBIAN, "-c", version], capture_output=True, text=True, check=False
+    )
+    return DEBIAN if same and same.stdout.strip() == "True" else sys.executable
+
+
+PYTHON = interpreter()
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a run: ``seconds`` from the request to the last response, processor seconds and peak KiB."""
+    """Cost of a run: ``seconds`` from the first object to the last response, processor seconds and peak KiB."""
 
     seconds: float
     processor: float
@@ -50,20 +67,21 @@ class Receiver:
         common = ["-S", "-aet", "BENCH", "-aec", aet, *keys, archive[0], str(archive[1])]
         if self.program == "pynetdicom":
             common[common.index("-aet") + 1 :] = ["BENCH", "-aec", aet, "-aem", "BENCH", *keys, *map(str, archive)]
-            python = [sys.executable, "-m", "pynetdicom", "movescu", "-q", "--store", "--store-port", str(port)]
+            python = [PYTHON, "-m", "pynetdicom", "movescu", "-q", "--store", "--store-port", str(port)]
             return [*python, "-od", folder, *common]
         if self.program.startswith("getscu"):
             return ["getscu", "-od", folder, *common]
         if self.program == "ours by C-GET":
-            return [sys.executable, *self.module, "--retrieve", "get", "-od", folder, *self.options, *common]
-        start = [_dcmtk()] if self.program.startswith("dcmtk") else [sys.executable, *self.module]
+            return [PYTHON, *self.module, "--retrieve", "get", "-od", folder, *self.options, *common]
+        start = [_dcmtk()] if self.program.startswith("dcmtk") else [PYTHON, *self.module]
         return [*start, "+P", str(port), "-od", folder, *self.options, *common]
 
     @property
     def environment(self) -> dict[str, str]:
         """Environment of the process."""
         tuned = {"TCP_NODELAY": "1"} if self.program in ("dcmtk tuned", "getscu tuned") else {}
-        return {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"} | tuned
+        paths = {"PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), sysconfig.get_path("purelib")])}
+        return {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"} | tuned | paths
 
 
 def _dcmtk() -> str:
@@ -87,12 +105,14 @@ def free_port() -> int:
 
 def run_minimal(receiver: Receiver, work: sender.Work, folder: str, pdu: int) -> Cost:
     """Receive from the minimal sender; ``pdu`` is the largest PDU that the receiver announces, in bytes."""
+    if receiver.program == "curl":
+        return run_curl(receiver, work, folder)
     port = free_port()
     archive = sender.Archive(work, port)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         if receiver.program == "floor":
             command, stdin = (
-                [sys.executable, str(HERE / "floor.py")],
+                [PYTHON, str(HERE / "floor.py")],
                 json.dumps(_floor(work, port, archive, place, pdu)),
             )
         else:
@@ -105,6 +125,19 @@ def run_minimal(receiver: Receiver, work: sender.Work, folder: str, pdu: int) ->
         seconds = archive.finish()
         count = _files(place)
     if count != work.count and "--ignore" not in receiver.options:
+        raise SystemExit(f"{receiver.name}: {count} files instead of {work.count}")
+    return Cost(seconds, cost.processor, cost.peak)
+
+
+def run_curl(receiver: Receiver, work: sender.Work, folder: str) -> Cost:
+    """Fetch the same objects by HTTP/1.1, over one connection."""
+    server = sender.WebServer(work)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        urls = f"http://{sender.HOST}:{server.port}/[1-{work.count}]"
+        cost = _measure(["curl", "--silent", "--output", f"{place}/#1", urls], receiver.environment, "")
+        seconds = server.finish()
+        count = _files(place)
+    if count != work.count:
         raise SystemExit(f"{receiver.name}: {count} files instead of {work.count}")
     return Cost(seconds, cost.processor, cost.peak)
 

@@ -13,6 +13,7 @@ import argparse
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ GETSCU = Receiver("getscu as installed", "getscu")
 GETSCU_TUNED = Receiver("getscu tuned", "getscu tuned")
 PYNETDICOM = Receiver("pynetdicom", "pynetdicom")
 FLOOR = Receiver("floor", "floor")
+CURL = Receiver("curl", "curl")
 BIG_PDU = 131072
 
 
@@ -65,22 +67,30 @@ MIDDLE = Work(600, 524288)
 LARGE = Work(6, 200 << 20)
 FOUR = Work(4000, 8192, associations=4)
 RECODED = Work(3000, 8192, undefined_lengths=True)
+QUIET = Work(3000, 8192, pending=False)
+VARIED = Work(3000, 8192, varied=True)
 _IGNORE = Receiver("ours --ignore", "ours", ("--ignore",))
 _TUNED_IGNORE = Receiver("DCMTK tuned --ignore", "dcmtk tuned", ("--ignore",))
 _PRESERVING = Receiver("ours +B", "ours", ("+B",))
+_TUNED_PRESERVING = Receiver("DCMTK tuned +B", "dcmtk tuned", ("+B",))
 _LAYOUT = Receiver("ours --layout study", "ours", ("--layout", "study"))
 _OFF = Receiver("ours --durable off", "ours", ("--durable", "off"))
 
 ROWS = (
-    _against("8 KB, 1 association", SMALL, TUNED, 1.5),
+    _against("8 KB, 1 association", SMALL, TUNED, 1.6),
     _against("8 KB, 1 association", SMALL, FLOOR, 0.7),
-    _against("512 KB, 128 KB PDUs", MIDDLE, TUNED, 1.1),
+    _against("8 KB, 1 association", SMALL, CURL, 0.5),
+    _against("8 KB, without pending responses", QUIET, TUNED, 1.5),
+    Row("8 KB, lengths that vary, against equal ones", (OURS, VARIED, BIG_PDU), (OURS, SMALL, BIG_PDU), 0.8),
+    _against("512 KB, 128 KB PDUs", MIDDLE, TUNED, 1.2),
     _against("512 KB, 128 KB PDUs", MIDDLE, FLOOR, 0.9),
+    _against("512 KB, 128 KB PDUs", MIDDLE, CURL, 0.5),
+    _against("512 KB, +B", MIDDLE, _TUNED_PRESERVING, 1.1, mine=_PRESERVING),
     _against("200 MB", LARGE, TUNED, 1.8),
-    _against("200 MB", LARGE, FLOOR, 0.9),
+    _against("200 MB", LARGE, FLOOR, 1.0),
     _against("512 KB, --ignore", MIDDLE, _TUNED_IGNORE, 1.2, mine=_IGNORE),
     Row("8 KB, 4 associations, against ours with 1", (OURS, FOUR, BIG_PDU), (OURS, Work(4000, 8192), BIG_PDU), 1.0),
-    _against("8 KB, 4 associations", FOUR, TUNED, 3.0),
+    _against("8 KB, 4 associations", FOUR, TUNED, 1.7),
     Row("8 KB, recoding, against ours without", (OURS, RECODED, BIG_PDU), (OURS, SMALL, BIG_PDU), 0.6),
     Row("512 KB, PDUs of 16384, against 128 KB", (OURS, MIDDLE, 16384), (OURS, MIDDLE, BIG_PDU), 0.7),
     Row("8 KB, --durable end against off", (OURS, SMALL, BIG_PDU), (_OFF, SMALL, BIG_PDU), 0.8, disk=True),
@@ -95,6 +105,8 @@ ROWS = (
 )
 
 SERVERS = (
+    ("orthanc", Work(20, 524288), ((STOCK, 1.0), (TUNED, 1.0))),
+    ("dcmqrscp", Work(20, 524288), ((STOCK, 1.0), (TUNED, 1.0))),
     ("orthanc", Work(3000, 8192), ((STOCK, 80.0), (TUNED, 30.0), (PYNETDICOM, 40.0))),
     ("orthanc", Work(600, 524288), ((STOCK, 20.0), (TUNED, 2.5), (PYNETDICOM, 8.0))),
     ("dcmqrscp", Work(3000, 8192), ((STOCK, 50.0),)),
@@ -269,7 +281,8 @@ def main() -> None:
         lines += servers(chosen.only)
         lines += servers_by_get(chosen.only)
     if not chosen.only:
-        machine = f"{os.cpu_count()} processors ({platform.machine()}), Python {platform.python_version()}"
+        version = subprocess.run([receivers.PYTHON, "--version"], capture_output=True, text=True, check=True).stdout
+        machine = f"{os.cpu_count()} processors ({platform.machine()}), {version.strip()} ({receivers.PYTHON})"
         text = f"# Results\n\nMade by `make bench` on {machine}, {platform.system()} {platform.release()}, loopback.\n"
         chosen.output.write_text("\n".join([text, HEAD, *lines]) + "\n", encoding="utf-8")
 

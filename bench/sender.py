@@ -1,11 +1,15 @@
 """An archive that costs almost nothing: it answers a C-MOVE request with prebuilt objects.
 
 For each object, only the SOP instance UIDs (of command and data set) and the message ID are written into the prebuilt
-message, which is sent with one system call. So the time measured is the receiver's.
+message, which is sent with one system call. A pending response follows each C-STORE response, as from real archives. So
+the time measured is the receiver's, from the first C-STORE request on: before that, DCMTK waits up to a second.
+
+``WebServer`` serves the same bytes by HTTP/1.1.
 """
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
 import threading
@@ -28,17 +32,23 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 HOST = "127.0.0.1"
 _WAIT = 600.0
 _UID = b"1.2.826.0.1.000000000000"
+_VARIANTS = 64  # different objects of varied lengths
 
 
 @dataclass(frozen=True)
 class Work:
-    """The objects to send: ``count`` of ``size`` bytes over ``associations`` at once, in a native ``syntax``."""
+    """The objects to send: ``count`` of ``size`` bytes over ``associations`` at once, in a native ``syntax``.
+
+    ``pending``: send a pending response for each. ``varied``: the lengths of ten elements differ from object to object.
+    """
 
     count: int
     size: int
     associations: int = 1
     undefined_lengths: bool = False
     syntax: TransferSyntax = EXPLICIT_LITTLE
+    pending: bool = True
+    varied: bool = False
 
 
 def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
@@ -49,15 +59,17 @@ def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
     return struct.pack("<HH2sH", group, number, vr, len(value)) + value
 
 
-def data_set(work: Work) -> bytes:
+def data_set(work: Work, variant: int = 0) -> bytes:
     """Return a CT of about 60 elements, canonical unless its sequences have undefined lengths."""
+    chosen = random.Random(variant)  # noqa: S311 - the same objects in each run
+    numbers = [chosen.choice((b"1", b"-1.25", b"1000.125")) if work.varied else b"1.25" for _ in range(10)]
     head = [element(8, 0x05, b"CS", b"ISO_IR 100"), element(8, 0x16, b"UI", CT.encode()), element(8, 0x18, b"UI", _UID)]
     head += [element(8, 0x20 + i, b"DA", b"20260101") for i in range(4)]
     head += [element(8, 0x30 + i, b"TM", b"101112.5") for i in range(4)]
     item = element(8, 0x1150, b"UI", CT.encode()) + element(8, 0x1155, b"UI", b"1.2.3.4")
     head.append(_sequence(8, 0x1140, item, undefined=work.undefined_lengths))
     head += [element(0x10, 0x10 + 0x10 * i, b"LO", b"A value of it") for i in range(4)]
-    head += [element(0x18, 0x50 + 0x10 * i, b"DS", b"1.25") for i in range(20)]
+    head += [element(0x18, 0x50 + 0x10 * i, b"DS", b"1.25" if i % 2 else numbers[i // 2]) for i in range(20)]
     head += [element(0x20, 0x0D + i, b"UI", b"1.2.826.0.1.3680043.1") for i in range(2)]
     head += [element(0x20, 0x1000 + i, b"IS", b"17") for i in range(10)]
     head += [element(0x28, 0x02 + i, b"US", b"\1\2") for i in range(12)]
@@ -80,10 +92,11 @@ def _sequence(group: int, number: int, content: bytes, *, undefined: bool) -> by
 class _Message:
     """A prebuilt C-STORE request, and the places in it that differ from object to object."""
 
-    def __init__(self, work: Work, limit: int) -> None:
+    def __init__(self, work: Work, limit: int, variant: int = 0) -> None:
         uid = _UID.decode()
-        command = encode_command(CStoreRQ(CT, 0x7777, uid))
-        data = data_set(work)
+        request = CStoreRQ(CT, 0x7777, uid, move_originator_ae_title="BENCH", move_originator_message_id=1)
+        command = encode_command(request)
+        data = data_set(work, variant)
         room = limit - 6
         pieces = [data[at : at + room] for at in range(0, len(data), room)]
         pdus = [PDataTF((PresentationDataValue(1, 3, command),))]
@@ -112,24 +125,54 @@ def _places(data: bytearray, what: bytes) -> list[int]:
     return places
 
 
-def _send(port: int, work: Work, first: int, count: int) -> None:
+class _Count:
+    """Counts the objects that were sent, over all associations, and reports each on the association of the request."""
+
+    def __init__(self, work: Work, exchange: Exchange, context_id: int, message_id: int) -> None:
+        self._work = work
+        self._exchange, self._context_id, self._message_id = exchange, context_id, message_id
+        self._counting = threading.Lock()
+        self._done = 0
+        self.begun = 0.0
+        """When the first object was sent."""
+
+    def begin(self) -> None:
+        """Record that an object is about to be sent."""
+        self.begun = self.begun or time.perf_counter()
+
+    def end(self) -> None:
+        """Record an object that was answered."""
+        with self._counting:
+            self._done += 1
+            if self._work.pending:
+                left = (self._work.count - self._done) & 0xFFFF
+                done = self._done & 0xFFFF
+                response = CMoveRSP(self._message_id, 0xFF00, remaining=left, completed=done, failed=0, warning=0)
+                self._exchange.send(self._context_id, response, Deadline(_WAIT, "the receiver"))
+
+
+def _send(port: int, work: Work, first: int, count: int, counted: _Count) -> None:
     context = ProposedContext(1, CT, (work.syntax.uid,))
     request = AssociateRQ("MOVESCU", "SENDER", (context,), user_information(131072))
     connection = Connection.request(connect(HOST, port, _WAIT), request, _WAIT)
-    message = _Message(work, connection.peer_maximum_length or 131072)
+    limit = connection.peer_maximum_length or 131072
+    messages = [_Message(work, limit, variant) for variant in range(_VARIANTS if work.varied else 1)]
     sock = connection._transport._socket  # noqa: SLF001 - bypasses our own layers, which are being measured
     sock.settimeout(None)
+    counted.begin()
     for number in range(first, first + count):
+        message = messages[number % len(messages)]
         message.set(number)
         sock.sendall(message.data)
         response = sock.recv(4096)
         while len(response) < 6 or len(response) < 6 + int.from_bytes(response[2:6], "big"):
             response += sock.recv(4096)
+        counted.end()
     connection.release(Deadline(_WAIT, "release"))
 
 
 class Archive:
-    """An SCP of one C-MOVE; ``seconds`` is the time from its request to the last C-STORE response."""
+    """An SCP of one C-MOVE; ``seconds`` is the time from the first C-STORE request to the last response."""
 
     def __init__(self, work: Work, port: int) -> None:
         self._work = work
@@ -154,17 +197,17 @@ class Archive:
         context_id, message = received
         for _ in exchange.data_set(deadline):
             pass
-        start = time.perf_counter()
+        counted = _Count(self._work, exchange, context_id, message.message_id)
         share = self._work.count // self._work.associations
         threads = [
-            threading.Thread(target=_send, args=(self._port, self._work, n * share, share))
+            threading.Thread(target=_send, args=(self._port, self._work, n * share, share, counted))
             for n in range(self._work.associations)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        self.seconds = time.perf_counter() - start
+        self.seconds = time.perf_counter() - counted.begun
         done = share * self._work.associations
         # The counts have 16 bits; archives omit larger ones.
         counts = {"remaining": 0, "completed": done, "failed": 0, "warning": 0} if done <= 0xFFFF else {}
@@ -172,6 +215,42 @@ class Archive:
         exchange.send(context_id, response, deadline)
         exchange.receive(deadline)
         connection.confirm_release(deadline)
+
+    def finish(self) -> float:
+        """Wait for the end. Return ``seconds``."""
+        self._thread.join()
+        return self.seconds
+
+
+class WebServer:
+    """Serves the data set of ``work`` for each request of one connection, by HTTP/1.1.
+
+    ``seconds`` is the time from the first request to the end of the connection.
+    """
+
+    def __init__(self, work: Work) -> None:
+        body = data_set(work)
+        self._answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        self.seconds = 0.0
+        self._socket = socket.create_server((HOST, 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        sock, _ = self._socket.accept()
+        self._socket.close()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        received = b""
+        start = 0.0
+        while part := sock.recv(4096):
+            start = start or time.perf_counter()
+            received += part
+            while b"\r\n\r\n" in received:
+                received = received.partition(b"\r\n\r\n")[2]
+                sock.sendall(self._answer)
+        self.seconds = time.perf_counter() - start
+        sock.close()
 
     def finish(self) -> float:
         """Wait for the end. Return ``seconds``."""

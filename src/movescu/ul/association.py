@@ -78,7 +78,7 @@ _PDV_DATA: Final = 12  # bytes of a P-DATA-TF before the data of its first prese
 _P_DATA_STATES: Final = (State.STA6, State.STA7)
 
 _HEADER: Final = struct.Struct(">BxI")
-_PDV_HEADER: Final = struct.Struct(">IBB")
+_PDU_AND_PDV: Final = struct.Struct(">BxIIBB")  # the headers of a P-DATA-TF and its first value (PS3.8 9.3.5)
 
 
 _PDU_EVENTS: Final = {kind: Event[f"{kind.name}_PDU"] for kind in PDUType}
@@ -177,15 +177,11 @@ class Association:
         """Indicate the fragments of the whole P-DATA-TFs at the front of the buffer: DT-2, past the table."""
         view, position, end = self._view, self._start, self._end
         contexts, limit, indications = self.contexts, self._accepted_length, self._indications
-        header, pdv_header = _HEADER.unpack_from, _PDV_HEADER.unpack_from
-        while end - position >= HEADER_LENGTH:
-            pdu_type, length = header(view, position)
-            # PS3.8 9.3.5: the PDU and its first presentation data value
-            if pdu_type != 4 or length > limit or length < 6 or end - position < _PDV_DATA:
-                break
-            pdv_length, context_id, control = pdv_header(view, position + 6)
-            if pdv_length != length - 4 or context_id not in contexts:
-                break  # several PDVs, or an error: left to the table
+        headers = _PDU_AND_PDV.unpack_from
+        while end - position >= _PDV_DATA:
+            pdu_type, length, pdv_length, context_id, control = headers(view, position)
+            if pdu_type != 4 or length > limit or pdv_length != length - 4 or length < 6 or context_id not in contexts:
+                break  # another PDU, several PDVs, or an error: left to the table
             behind = position + HEADER_LENGTH + length
             if behind > end:
                 if not control & _COMMAND and end - position >= PART:

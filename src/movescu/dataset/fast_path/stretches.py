@@ -14,6 +14,7 @@ two in eight at first, later two in 64.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -213,6 +214,5 @@ class Level:
 
 def _beside_gaps(shapes: dict[int, Shape], others: dict[int, Shape]) -> set[int]:
     """Return the tags that are not in the other object, and those that follow them."""
-    tags = list(shapes)
-    missing = ((tag, following) for tag, following in zip(tags, [*tags[1:], 0], strict=True) if tag not in others)
+    missing = (pair for pair in pairwise([*shapes, 0]) if pair[0] not in others)
     return {tag for pair in missing for tag in pair}
