@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import signal
 import sqlite3
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
     from command import Outcome, Running
 
-STUDIES = 12
+FULL = os.environ.get("SWEEP") == "full"
+"""``make soak``: more kills of longer runs."""
+STUDIES = 60 if FULL else 12
+KILLS = 10 if FULL else 3
 
 
 class CountingArchive(Archive):
@@ -144,10 +148,9 @@ def test_failure_of_one_run_is_the_verdict_of_the_other(cohort: Cohort, tmp_path
 def test_runs_killed_at_random_moments_leave_the_files_of_one_clean_run(cohort: Cohort, tmp_path: Path) -> None:
     chance = random.Random(19)
     cohort.archive.faults = Faults(pause=0.02)
-    kills = 3
     with ExitStack() as stack:
         runs = [cohort.start(stack, which, "--resume") for which in (0, 1)]
-        for number in range(kills):
+        for number in range(KILLS):
             which = chance.randrange(2)
             cohort.archive.await_moves(2 + 3 * number + chance.randrange(3))
             runs[which].signal(signal.SIGKILL)
@@ -155,7 +158,7 @@ def test_runs_killed_at_random_moments_leave_the_files_of_one_clean_run(cohort: 
             runs[which] = cohort.start(stack, which, "--resume")
         for run in runs:
             assert run.end().code == 0
-    assert cohort.archive.moves <= STUDIES + kills
+    assert cohort.archive.moves <= STUDIES + KILLS
     assert cohort.files().keys() == cohort.digests
     states = cohort.status()["states"]
     assert states.keys() <= {"complete", "complete before"}

@@ -53,6 +53,8 @@ class Target:
         self._kept: set[str] = set()
         self._making = clock.Lock()
         self._flushing = clock.Lock()
+        self._begun = self._succeeded = 0
+        """Number of flushes begun, and number of the last one that succeeded."""
         self._closed = False
         if storage.to_files:
             self._open(indexed=indexed, proved=proved or indexed, grouped=grouped)
@@ -138,16 +140,22 @@ class Target:
     def flush(self) -> None:
         """Wait until every stored object is on the disk, if durability requires it.
 
-        Raise ``StoreError`` if that fails, or if the path of the output directory no longer leads to it.
+        Retrieves that end while another one is flushing share the next flush. Raise ``StoreError`` if that fails, or if
+        the path of the output directory no longer leads to it.
         """
+        before = self._begun
         with self._flushing:
+            if self._succeeded > before:  # it began after all of our objects were stored
+                return
             if self._closed:
                 raise StoreError("the output directory was closed before its files were flushed")
+            self._begun = number = self._begun + 1
             batch = None if self.index is None else self.index.begin_flush()
             if self._directory is not None:
                 self._directory.flush()
             if self.index is not None and self.storage.durability is not Durability.OFF:
                 self.index.flushed(batch)
+            self._succeeded = number
 
     def save(self) -> None:
         """Save the index, if there is one. Raise ``StoreError`` if that fails."""
