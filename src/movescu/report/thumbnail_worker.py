@@ -15,7 +15,6 @@ import contextlib
 import io
 import json
 import os
-import resource
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -169,6 +168,10 @@ def _encoded(pixels: np.ndarray) -> dict[str, Any]:
 
 def _limit(memory: int) -> None:
     """Limit this process, its address space in bytes; a limit that the system does not know is left out."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
     os.nice(10)
     for limit, value in (
         (resource.RLIMIT_AS, memory),
