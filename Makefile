@@ -143,7 +143,8 @@ python3-venv:
 # The servers, clients and oracles of the tests. Each pair is a command and its package.
 peers:
 	@missing=; \
-	for pair in chromium:chromium dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace openssl:openssl; do \
+	for pair in chromium:chromium dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace openssl:openssl zsh:zsh \
+	    fish:fish mandoc:mandoc man:man-db groff:groff dcm2niix:dcm2niix; do \
 	    command -v "$${pair%:*}" >/dev/null || missing+=" $${pair#*:}"; \
 	done; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian-packages PACKAGES="$${missing# }"

@@ -79,6 +79,7 @@ class Surroundings:
             (r"movescu\.testing --demo", "movescu.testing --demo --port 4242 --destination ME=127.0.0.1:11112"),
             (r"\b4242\b", "0"),  # not that of the archive of the page
         ]
+        (folder / "examples").symlink_to(documents.ROOT / "examples")
         self._started: list[subprocess.Popen[str]] = []
         # Ours alone: beside it, pynetdicom has programs with the names of DCMTK's.
         self._programs = folder / "bin"
@@ -232,8 +233,26 @@ def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
 
 def test_every_page_can_be_reached_from_the_contents() -> None:
     contents = (documents.ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    listed = re.findall(r"^ +- [^:\n]+: (\S+\.md)$", contents, re.MULTILINE)
+    listed = re.findall(r"^ +- .+: (\S+\.md)$", contents, re.MULTILINE)
     assert sorted(listed) == sorted(page.name for page in documents.PAGES[1:])
+
+
+def test_every_link_within_the_pages_leads_to_a_heading() -> None:
+    dead = []
+    for page in documents.PAGES:
+        for target, heading in documents.anchors(page):
+            aim = page if not target else (page.parent / target).resolve()
+            if aim.suffix == ".md" and heading not in documents.headings(aim):
+                dead.append(f"{page.name}: {target}#{heading}")
+    assert not dead
+
+
+def test_pages_have_no_spelling_mistake() -> None:
+    pytest.importorskip("codespell_lib")
+    pages = [str(page) for page in (*documents.PAGES, documents.ROOT / "CHANGELOG.md", documents.ROOT / "SECURITY.md")]
+    command = [sys.executable, "-m", "codespell_lib", *pages]
+    ran = subprocess.run(command, cwd=documents.ROOT, check=False, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, ""), ran.stdout + ran.stderr
 
 
 # -- the manual page -----------------------------------------------------------------------------------------------

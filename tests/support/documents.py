@@ -29,7 +29,8 @@ PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _FENCE: Final = re.compile(r"^(?:<!-- *(\w+)(?:: *([^>]*?))? *-->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)#\s]+)")
-_OF_OTHERS: Final = {"-nodes", "-aes256", "--demo"}  # options of openssl and movescu.testing
+_ANCHOR: Final = re.compile(r"\[[^\]]*\]\(([^)#\s]*)#([^)\s]+)\)")
+_OF_OTHERS: Final = {"-nodes", "-aes256", "--demo", "-m"}  # options of openssl, movescu.testing and Python
 _OPTION: Final = re.compile(r"[-+][A-Za-z-][\w=-]*")
 
 
@@ -90,6 +91,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
 
 
 def _arguments(command: str) -> list[str]:
+    command = re.sub(r" [0-9](?=[<>])", " ", command)  # a redirection
     words = shlex.shlex(command, posix=True, punctuation_chars=True)
     words.whitespace_split = True
     arguments: list[str] = []
@@ -105,6 +107,20 @@ def options_named(page: Path) -> set[str]:
     text = _FENCE.sub("", page.read_text(encoding="utf-8"))
     spans = (span for span in _CODE.findall(text) if span.startswith(("-", "+", "movescu ")))
     return {word for span in spans for word in span.split() if _OPTION.fullmatch(word)} - _OF_OTHERS
+
+
+def anchors(page: Path) -> set[tuple[str, str]]:
+    """The links to headings: page (empty for this one) and heading."""
+    return {
+        (target, heading) for target, heading in _ANCHOR.findall(page.read_text(encoding="utf-8")) if ":" not in target
+    }
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page, as links name them."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    titles = (re.sub(r"[^\w\s-]", "", title).strip().lower() for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+    return {re.sub(r"[-\s]+", "-", title) for title in titles}
 
 
 def links(page: Path) -> set[str]:

@@ -27,6 +27,9 @@ _LEVEL_KEYWORDS: Final = (
 )
 """Candidates for ``-k`` if the program lists no keywords, as when DCMTK's is first in the path."""
 
+_WORDS: Final = ("choice", "layout")
+"""Kinds of values whose words are offered."""
+
 _OFFERED: Final = tuple(option for option in OPTIONS if not option.refusal)
 
 
@@ -108,7 +111,8 @@ def _common(join: Callable[[Iterable[str]], str]) -> dict[str, str]:
 def _bash() -> dict[str, str]:
     choices = [
         f'{"|".join(places)}) compgen -W "{" ".join(value.choices or ())}" -- "$current" ;;'
-        for places, value in _values("choice")
+        for kind in _WORDS
+        for places, value in _values(kind)
     ]
     optional = [
         f'{"|".join(_names(option))}) optional="{" ".join(option.optional.choices or ())}" ;;'
@@ -122,7 +126,8 @@ def _bash() -> dict[str, str]:
 def _fish() -> dict[str, str]:
     choices = [
         f"case {' '.join(places)}\n            printf '%s\\n' {' '.join(value.choices or ())}"
-        for places, value in _values("choice")
+        for kind in _WORDS
+        for places, value in _values(kind)
     ]
     rows = [f"printf '%s\\t%s\\n' {name} {_quoted(_sentence(o))}" for o in _OFFERED for name in _names(o)]
     return _common(" ".join) | {"NAMES": "\n        ".join(rows), "CHOICES": "\n        ".join(choices)}
@@ -161,7 +166,7 @@ def _zsh_parameters() -> Iterator[str]:
 
 
 def _zsh_action(value: Value) -> str:
-    if value.kind == "choice":
+    if value.kind in _WORDS:
         return f"({' '.join(value.choices or ())})"
     actions = {
         "file": "_files",

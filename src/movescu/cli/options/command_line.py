@@ -411,7 +411,7 @@ def _choice(text: str, value: Value) -> tuple[str | int, str]:
 
 
 _CONVERTERS: Final = {
-    **dict.fromkeys(("text", "file", "directory", "host", "key", "site"), _text),
+    **dict.fromkeys(("text", "file", "directory", "host", "key", "site", "layout"), _text),
     "title": _title,
     "integer": _integer,
     "seconds": _seconds,

@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
 
-    Kind = Literal["text", "file", "directory", "host", "key", "site", "title", "integer", "seconds", "choice"]
-    """How a value is parsed: verbatim (text, file, directory, host, key and site differ for completion only), as an AE
-    title (cut to 16 characters), as a whole number, as whole seconds, or as one of a few words in either case."""
+    Kind = Literal[
+        "text", "file", "directory", "host", "key", "site", "layout", "title", "integer", "seconds", "choice"
+    ]
+    """How a value is parsed: verbatim (text, file, directory, host, key, site and layout differ for completion only),
+    as an AE title (cut to 16 characters), as a whole number, as whole seconds, or as one of a few words in either
+    case."""
 
 
 class Value(Record):
     """One value of an option, or a parameter.
 
     ``low`` and ``high`` are the bounds of a number, both inclusive. ``choices`` maps the words allowed (for a number,
-    the words allowed instead of one) to their values.
+    the words allowed instead of one; for a layout, the words offered) to their values.
     """
 
     metavar: str

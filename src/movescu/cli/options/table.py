@@ -85,6 +85,7 @@ _AE_TITLE: Final = (Value("TITLE", "title"),)
 _SECONDS: Final = (Value("SEC", "seconds", 1),)
 _LEVELS: Final = {level: level for level in ("fatal", "error", "warn", "info", "debug", "trace", "off")}
 _VERBOSITY: Final = (("--verbose", "--debug", "--quiet"),)
+_LAYOUTS: Final = {name: name for name in ("flat", "study", "patient", "bids-source")}
 _NOT_B: Final = (("--bit-preserving",),)
 
 # Short name, long name, help, last components of the transfer syntax UID (after 1.2.840.10008.1.2).
@@ -402,7 +403,7 @@ _OURS: Final = (
         "layout",
         "folders and names of files: flat, study, patient, bids-source, or a template such as "
         "{StudyDate}/{SOPInstanceUID}.dcm",
-        takes=(Value("LAYOUT"),),
+        takes=(Value("LAYOUT", "layout", choices=_LAYOUTS),),
         unset="flat",
         needs=("--port",),
         conflicts=(("--ignore",),),

@@ -102,6 +102,7 @@ _movescu() {
             continue
         elif [[ " $optional " != *" $word "* ]]; then
             ((place++))
+            ((place != 1)) || [[ $word != *:[0-9]* ]] || place=2 # host:port
         fi
         optional=""
     done

@@ -78,6 +78,8 @@ function __movescu_complete
             set pending (__movescu_count $token)
             # A site has peer and port.
             test $token != --site; or set place (math $place + 2)
+        else if test $place -eq 0; and string match -qr ':[0-9]+$' -- $token
+            set place 2 # host:port
         else
             set place (math $place + 1)
         end

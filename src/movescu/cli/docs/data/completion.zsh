@@ -25,9 +25,9 @@ _movescu_sites() {
     _describe -t sites site sites
 }
 
-# A parameter, or in its place a command file, or a query file with a site, which has peer and port.
+# A parameter, or in its place a command file, or a query file with a site or an address, which have peer and port.
 _movescu_parameter() {
-    if compset -P @ || (( ${words[(I)--site]} )); then
+    if compset -P @ || (( ${words[(I)--site]} )) || [[ ${words[1,CURRENT-1]} == *[a-z0-9\]]:[0-9]* ]]; then
         _files
     else
         "$@"
