@@ -20,7 +20,9 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
+from movescu import Client
 from movescu.dictionary.uids import TRANSFER_SYNTAXES
+from movescu.errors import IncompleteError
 from movescu.storage.layout.template import apart
 from movescu.testing import Archive
 
@@ -254,6 +256,29 @@ def test_second_entry_of_a_chain_looks_at_the_disk(room: Room, options: list[str
 
 
 # -- two objects of one UID ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("112")
+def test_program_is_told_that_an_ended_entry_has_lost_its_object_to_another(room: Room) -> None:
+    first, second = made = room.make(studies=2)
+    other_first = room.variant(first, "Test^Patient", "Real^Patient")
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        while session.serve_finds(made) is not None:
+            one = next(one for one in made if one.study_uid.encode() in session.identifier)
+            room.send(*([other_first] if one is second else []), one)
+            session.respond(completed=1)
+
+    rows: list[dict[str, object]] = [{"StudyInstanceUID": one.study_uid} for one in made]
+    with side_by_side(script) as (host, port), Client(f"A@{host}:{port}", listen=room.port, to=room.received) as client:
+        results = client.retrieve_many(rows)
+        earlier = next(results)
+        assert not isinstance(earlier, Exception)
+        assert earlier.complete
+        next(results)
+        with pytest.raises(IncompleteError, match=f"entry 1: SOP instance {first.instance_uid} {TWO}"):
+            next(results)
 
 
 @pytest.mark.row("82")

@@ -10,6 +10,7 @@ Failures before an association is established are raised; later ones are in the 
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 from movescu._runtime import clock
 from movescu._runtime.record import replace
@@ -302,28 +303,36 @@ class Client:
 
         An entry that fails with an exception yields the exception. The columns are named by keyword, in any case, with
         or without blanks; those that name no attribute are ignored. What an entry matches is listed first (C-FIND).
-        Raise ``UsageError`` if ``rows`` is no sequence of mappings or ``jobs`` no number from 1.
+        Raise ``UsageError`` if ``rows`` is no sequence of mappings or ``jobs`` no number from 1; after the last entry,
+        ``IncompleteError`` if objects of complete ones have been replaced, changed or deleted since.
         """
         from concurrent.futures import ThreadPoolExecutor  # late: needed for many entries alone
 
         from movescu.query.python_keys import check_rows, keys_of_row
+        from movescu.retrieve.late_objects import late_error
 
         check_rows(rows, jobs)
         columns: dict[str, int | None] = {}
         # With an inventory, an accession number can be retrieved, and each object is attributed to its entry.
         retry = replace(self.config.retry, resume=True)
 
-        def one(row: Mapping[str, object]) -> Result | Exception:
+        def one(number: int, row: Mapping[str, object]) -> Result | Exception:
             try:
-                return self._retrieve_of(keys_of_row(row, columns), to, retry).run()
+                return self._retrieve_of(keys_of_row(row, columns), to, retry, number).run()
             except Exception as error:  # noqa: BLE001 - yielded in place of a result
                 return error
 
         self.open()
+        if (target := self._target and self._destinations.target_of(to, self._target)) is not None:
+            target.prove()
         with ThreadPoolExecutor(jobs, "movescu-job") as pool:
-            yield from pool.map(one, rows)
+            yield from pool.map(one, itertools.count(1), rows)
+        if target is not None and (late := target.late()):
+            raise late_error(late)
 
-    def _retrieve_of(self, keys: Keys, to: Destination | None, retry: Retry | None = None) -> Retrieve:
+    def _retrieve_of(
+        self, keys: Keys, to: Destination | None, retry: Retry | None = None, row: int | None = None
+    ) -> Retrieve:
         from movescu.query.python_keys import identifier_of
 
         self.open()
@@ -331,7 +340,7 @@ class Client:
         request = replace(self.config.request, model=self._given_model or model)
         config = replace(self.config, request=request, retry=retry or self.config.retry)
         target = self._target and self._destinations.target_of(to, self._target)
-        return self.prepare((identifier,), config=config, target=target)
+        return self.prepare((identifier,), config=config, target=target, row=row)
 
     # -- for the command and for lists ---------------------------------------------------------------------------------
 

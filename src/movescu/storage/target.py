@@ -80,21 +80,32 @@ class Target:
             directory.close()
             raise
 
+    def prove(self) -> None:
+        """Examine objects from now on, as with ``proved``."""
+        from movescu.storage.ledger import Ledger  # late: needed to prove alone
+
+        with self._making:
+            if self._ledger is None and self._directory is not None:
+                self._ledger, self._factory = Ledger(self._directory, self.index), None
+
     def receiver(self, incoming: Incoming) -> ObjectReceiver:
         """Return the receiver of an object."""
-        if self._factory is None:
-            self.prepare()
-        assert self._factory is not None
-        return self._factory(incoming)
+        if (factory := self._factory) is None:
+            factory = self._prepared()
+        return factory(incoming)
 
     def prepare(self) -> None:
         """Load the modules that receive objects, preferably while the archive prepares its answer."""
+        self._prepared()
+
+    def _prepared(self) -> Callable[[Incoming], ObjectReceiver]:
         from movescu.storage.receiver import receiver_factory
 
         with self._making:
             if self._factory is None:
                 told = {} if self._on_whole is None else {"on_kept": self._on_whole}
                 self._factory = receiver_factory(self.storage, self._directory, **told, ledger=self._ledger)
+            return self._factory
 
     def expect_next(self) -> None:
         """Prepare for the next object."""
