@@ -1,4 +1,4 @@
-"""``docs/reliability.md`` is as the tests and the limits are: its tables are made from both."""
+"""``docs/reliability.md`` and ``docs/cohort.md`` are as the tests and the limits are: their tables are made from both."""
 
 from __future__ import annotations
 
@@ -36,3 +36,5 @@ def test_every_row_has_a_test_and_every_mark_a_row() -> None:
 def test_tables_are_up_to_date() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     assert text == generator().updated(text), "run tools/make_reliability_table.py"
+    text = (ROOT / "docs" / "cohort.md").read_text(encoding="utf-8")
+    assert text == generator().updated_cohort(text), "run tools/make_reliability_table.py"

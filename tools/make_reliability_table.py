@@ -1,4 +1,4 @@
-"""Update the tables of ``docs/reliability.md``: hostile inputs with the tests that check them, and the limits.
+"""Update the tables of ``docs/reliability.md`` and ``docs/cohort.md``: situations and their tests, and the limits.
 
 Run ``python tools/make_reliability_table.py`` after a change of a limit, of a row (``tests/support/rows.py``), or of a
 test with the mark of a row. The marks are read from the sources of the tests; no test is run or imported.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 ROOT: Final = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from rows import PUBLISHED, SITUATIONS  # noqa: E402 - of the tests, which are no package
+from rows import COHORT, PUBLISHED, SITUATIONS  # noqa: E402 - of the tests, which are no package
 
 from movescu.cli.options.table import NAMES  # noqa: E402 - behind the path
 from movescu.dataset.encoder import MAX_OPEN  # noqa: E402 - as above
@@ -31,11 +31,12 @@ from movescu.ul.association import LONGEST_P_DATA, MAXIMUM_ASSOCIATE_LENGTH  # n
 from movescu.ul.items import MAXIMUM_ITEMS  # noqa: E402 - as above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rows import Row
 
 DOCUMENT: Final = ROOT / "docs" / "reliability.md"
+COHORTS: Final = ROOT / "docs" / "cohort.md"
 
 _ABORT: Final = "A-ABORT; the log names length and limit"
 
@@ -167,13 +168,23 @@ def _rows(rows: Iterable[Row]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def updated(document: str) -> str:
-    """Return the document with its tables updated. Raise ``ValueError`` if a table has no place in it."""
+    """Return ``docs/reliability.md`` with its tables updated. Raise ``ValueError`` if a table has no place in it."""
     heads = ("row", "input", "response", "checked by, in `tests/`")
     tables = {
         "limits": _table(("limit on", "value", "set by", "response beyond it"), limits()),
         "situations": _table(heads, _rows(SITUATIONS)),
         "published": _table(heads, _rows(PUBLISHED)),
     }
+    return _with_tables(document, tables)
+
+
+def updated_cohort(document: str) -> str:
+    """Return ``docs/cohort.md`` with its table updated. Raise ``ValueError`` if that has no place in it."""
+    heads = ("what happens", "what comes of it", "checked by, in `tests/`")
+    return _with_tables(document, {"failures": _table(heads, (row[1:] for row in _rows(COHORT)))})
+
+
+def _with_tables(document: str, tables: Mapping[str, str]) -> str:
     for name, lines in tables.items():
         pattern = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
         document, count = pattern.subn(lambda found, lines=lines: f"{found[1]}{lines}\n{found[2]}", document)  # type: ignore[misc] # a default argument binds the loop's variable
@@ -183,5 +194,6 @@ def updated(document: str) -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(updated(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    print(DOCUMENT.name)
+    for path, update in ((DOCUMENT, updated), (COHORTS, updated_cohort)):
+        path.write_text(update(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(path.name)

@@ -51,6 +51,7 @@ def test_refused_entry_goes_back_unharmed_while_others_are_under_way() -> None:
     assert admission.ended(second, RequestEnd.REFUSED, 3.0) is Fate.AGAIN  # the others were there when it was sent
 
 
+@pytest.mark.row("list-refused-alone")
 def test_entry_that_is_refused_alone_waits_longer_each_time() -> None:
     admission = Admission(1)
     now, pauses = 0.0, []
@@ -69,6 +70,7 @@ def test_archive_that_is_away_is_probed_and_its_entries_are_unharmed() -> None:
     assert course.ended < 300 + 60 + 2 * 100
 
 
+@pytest.mark.row("list-never-there")
 def test_archive_that_never_answered_stops_the_cohort_at_once() -> None:
     course = simulate(World([(0.0, 4)], [(0.0, 1000.0)]), Admission(8), 100)
     assert (course.done, course.stop) == ([], Stop.AWAY)

@@ -35,6 +35,7 @@ def test_archive_that_lacks_resources_has_refused(status: int) -> None:
     assert end_of_result(result(status), reached=True) is REFUSED
 
 
+@pytest.mark.row("list-disk")
 @pytest.mark.parametrize("status", [0xA701, 0xA702, 0xB000])
 def test_archive_is_not_blamed_for_objects_that_were_refused_here(status: int) -> None:
     assert end_of_result(result(status, arrived=3, not_stored=3), reached=True) is GOOD

@@ -70,18 +70,23 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def run(
-    place: Place, on_row: Callable[[RowResult], None], on_runner: Callable[[Runner], None] = lambda _: None
+    place: Place,
+    on_row: Callable[[RowResult], None],
+    on_runner: Callable[[Runner], None] = lambda _: None,
+    *,
+    jobs: int = 2,
 ) -> tuple[Runner, list[Row]]:
     """Run the list in this process, so that the admission's constants can be short."""
     config = Config(
         AE(place.archive.host, place.archive.port), receive=Receive(place.port), request=Request(model="STUDY")
     )
     with Client.configured(config, StorageOptions(directory=str(place.received)), closing=False) as client:
-        runner = Runner(client, jobs=2, on_row=on_row)
+        runner = Runner(client, jobs=jobs, on_row=on_row)
         on_runner(runner)
         return runner, runner.run(read_rows(str(place.rows)))
 
 
+@pytest.mark.row("list-refused")
 @pytest.mark.parametrize("slots", [1, 2, 3])
 @pytest.mark.parametrize("refusal", Refusal)
 def test_archive_with_few_slots_serves_every_entry(place: Place, refusal: Refusal, slots: int) -> None:
@@ -98,6 +103,7 @@ def test_slots_that_are_known_are_not_exceeded(place: Place) -> None:
     assert not place.archive.slots.refused
 
 
+@pytest.mark.row("list-away")
 @pytest.mark.parametrize("after", [1, STUDIES // 2, STUDIES - 2], ids=["first", "middle", "last"])
 def test_archive_that_goes_away_is_waited_for(place: Place, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     monkeypatch.setattr(admission, "FIRST_ECHO", 0.1)
@@ -124,6 +130,7 @@ def test_archive_that_goes_away_is_waited_for(place: Place, monkeypatch: pytest.
     assert [result.outcome for result in results] == ["complete"] * STUDIES
 
 
+@pytest.mark.row("list-away-too-long")
 def test_patience_with_an_absent_archive_is_limited(place: Place) -> None:
     place.archive.faults = Faults(pause=0.05)
     options = ("--jobs", 2, "-v", "-to", 2, "--wait-for-archive", 1, "--report", place.received.parent / "report.json")
@@ -144,6 +151,7 @@ def test_patience_with_an_absent_archive_is_limited(place: Place) -> None:
     assert place.there == place.names
 
 
+@pytest.mark.row("list-stopped")
 def test_wait_for_an_absent_archive_can_be_interrupted(place: Place) -> None:
     place.archive.faults = Faults(pause=0.05)
     with running(*place.arguments("--jobs", 2, "-v", "-to", 2), folder=place.received) as command:
@@ -155,6 +163,7 @@ def test_wait_for_an_absent_archive_can_be_interrupted(place: Place) -> None:
     outcome.hold_to(130)
 
 
+@pytest.mark.row("list-unreached")
 def test_archive_that_cannot_connect_to_us_is_asked_three_times(place: Place) -> None:
     place.archive.destinations["MOVESCU"] = (peers.HOST, peers.free_port())
     outcome = movescu(*place.arguments("--jobs", 2), folder=place.received, code=69)
@@ -162,6 +171,7 @@ def test_archive_that_cannot_connect_to_us_is_asked_three_times(place: Place) ->
     assert "not requested: entry" in outcome.log
 
 
+@pytest.mark.row("list-rejected")
 def test_archive_that_rejects_for_good_is_asked_once_by_each_worker(place: Place) -> None:
     place.archive.faults = Faults(reject=(1, 1, 7))
     outcome = movescu(*place.arguments("--jobs", 2), folder=place.received, code=61)
@@ -169,6 +179,7 @@ def test_archive_that_rejects_for_good_is_asked_once_by_each_worker(place: Place
     assert "not requested: entry" in outcome.log
 
 
+@pytest.mark.row("list-ended-each")
 def test_archive_that_ends_each_request_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Orthanc does, which aborts the requests of a calling title that it does not know."""
     monkeypatch.setattr(admission, "FIRST_ECHO", 0.05)
@@ -179,3 +190,18 @@ def test_archive_that_ends_each_request_is_left_alone(place: Place, monkeypatch:
     assert runner.stop is admission.Stop.HOPELESS
     assert len(waiting) + len(results) == STUDIES
     assert len(results) < 5
+
+
+@pytest.mark.row("list-idle")
+def test_association_that_the_archive_ended_between_two_entries_fails_none(place: Place) -> None:
+    results: list[RowResult] = []
+
+    def on_row(result: RowResult) -> None:
+        results.append(result)
+        if len(results) in (2, 3):
+            place.archive.close()
+            place.archive.start()
+
+    run(place, on_row, jobs=1)
+    assert [result.outcome for result in results] == ["complete"] * STUDIES
+    assert {result.result.attempts for result in results if result.result is not None} == {1}

@@ -78,6 +78,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(archive, made, rows, received, port)
 
 
+@pytest.mark.row("list-killed")
 def test_list_killed_at_random_moments_and_resumed_gives_the_files_of_one_clean_run(
     place: Place, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_list_killed_at_random_moments_and_resumed_gives_the_files_of_one_clean_
     assert json.loads(report.read_text())["associations"]["archive"] == 0, "the journal has them all as complete"
 
 
+@pytest.mark.row("list-incomplete")
 def test_row_that_fails_is_named_and_stops_no_other(place: Place, tmp_path: Path) -> None:
     lines = place.rows.read_text().splitlines()
     place.rows.write_text("\n".join([*lines[:3], "NOBODY,1.2.3", *lines[3:]]) + "\n")
@@ -138,6 +140,7 @@ def test_busy_archive_is_asked_with_fewer_associations_until_it_recovers(place: 
     assert place.files().keys() == place.names()
 
 
+@pytest.mark.row("list-never-there")
 def test_archive_that_was_never_there_is_asked_once(place: Place) -> None:
     dead = replace_port(place, peers.free_port())
     results, waiting = dead.run()
@@ -150,6 +153,7 @@ def replace_port(place: Place, port: int) -> Place:
     return place._replace(archive=dead)
 
 
+@pytest.mark.row("list-stopped")
 def test_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> None:
     place.archive.faults = Faults(pause=0.05)
     with running(*place.arguments("--jobs", 2, "-v"), folder=place.received) as command:
@@ -164,14 +168,18 @@ def test_interrupted_list_ends_soon_and_says_what_is_open(place: Place) -> None:
     assert place.files().keys() == place.names()
 
 
+@pytest.mark.row("list-unknown")
 def test_destination_that_the_archive_does_not_know_is_told_once_with_its_address(place: Place) -> None:
     place.archive.destinations = {}
     outcome = movescu(*place.arguments(), folder=place.received, code=69)
     told = f"AE title MOVESCU, address {peers.HOST} (as seen from here), port {place.port}\n"
     assert outcome.log.count(told) == 1
+    assert "stopping: the archive does not know the AE title MOVESCU: add it to its configuration" in outcome.log
+    assert outcome.log.count("the archive does not know the move destination") < 12, "it was not asked for all"
     assert outcome.log.index(told) < outcome.log.index("missing: SOP instance")
 
 
+@pytest.mark.row("list-rejected")
 def test_list_stops_at_once_if_the_archive_does_not_know_us(place: Place) -> None:
     place.archive.faults = Faults(reject=(1, 1, 3))
     outcome = movescu(*place.arguments(), folder=place.received, code=61)

@@ -144,6 +144,7 @@ def test_entry_of_a_giant_study_is_told_once_with_all_of_its_objects(place: Plac
     assert place.command("--split", 2, "--resume")["entries"][0]["state"] == "complete before"
 
 
+@pytest.mark.row("list-part")
 def test_objects_that_failed_with_their_series_are_requested_once_more(place: Place) -> None:
     place.list_studies(corpus.make_study(place.files, series=SERIES, instances=OBJECTS, size=2000))
     load(place)
@@ -152,6 +153,7 @@ def test_objects_that_failed_with_their_series_are_requested_once_more(place: Pl
     assert told["entries"][0]["stored"] == SERIES * OBJECTS
 
 
+@pytest.mark.row("list-part")
 def test_giant_study_is_as_good_as_its_worst_series(place: Place) -> None:
     place.list_studies(corpus.make_study(place.files, series=SERIES, instances=OBJECTS, size=2000))
     load(place)

@@ -111,6 +111,7 @@ class _Forgetful(MessageWorkers):
         return (*gone, *super().lost())
 
 
+@pytest.mark.row("list-worker")
 def test_job_of_a_worker_that_is_gone_is_carried_out_by_another(place: Place) -> None:
     outcomes, names = place.run(lambda client: _Forgetful(WorkerThreads(client, 4)))
     assert outcomes == {1: "not found", **dict.fromkeys(range(2, STUDIES + 2), "complete")}

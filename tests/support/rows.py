@@ -277,4 +277,81 @@ SITUATIONS: Final = (
 )
 """Hostile or faulty situations."""
 
-ROWS: Final = PUBLISHED + SITUATIONS
+COHORT: Final = (
+    Row(
+        "list-refused",
+        "the archive serves fewer requests at once than it is sent: A701, A702, a transient rejection, silence",
+        "sent again later, no fault of the entry; the limit is learned; every entry complete",
+    ),
+    Row(
+        "list-refused-alone",
+        "an entry is refused while no other request is under way",
+        "sent again after a pause that doubles, to 60 s; the third such refusal is its end: failed",
+    ),
+    Row(
+        "list-away",
+        "the archive goes away during the first, a middle or the last entry, and comes back",
+        "no entry fails; one C-ECHO at a time, after 5 to 60 s, finds out when it is back; exit code 0",
+    ),
+    Row(
+        "list-away-too-long",
+        "the archive stays away for longer than `--wait-for-archive`",
+        "exit code 61; every entry has its state; `--resume` continues",
+    ),
+    Row("list-never-there", "the archive never accepts an association", "exit code 61 at once"),
+    Row(
+        "list-rejected",
+        "the archive rejects us for good: it does not know our AE title, or we its",
+        "all stop; exit code 61; the log says which title to register",
+    ),
+    Row(
+        "list-unknown",
+        "the archive does not know the move destination: A801",
+        "all stop after three; exit code 69; the log has title, address and port to register",
+    ),
+    Row(
+        "list-unreached",
+        "the archive cannot connect to our port: A702 with failures and no connection",
+        "all stop after three; exit code 69; the log has address and port",
+    ),
+    Row(
+        "list-ended-each",
+        "the archive answers C-ECHO and ends each request",
+        "all stop after four absences, each of which C-ECHO ended",
+    ),
+    Row(
+        "list-idle",
+        "the archive ends associations between two entries",
+        "looked at before they are used: the next entry has a new one, and counts no attempt more",
+    ),
+    Row(
+        "list-incomplete",
+        "objects of an entry fail or do not arrive",
+        "the others continue; the entry is partial or failed, its missing objects are named; exit code 63 or 69",
+    ),
+    Row(
+        "list-part",
+        "objects of a study that is requested series by series (`--split`) fail or do not arrive",
+        "requested once more with the study; complete only if the last list and the disk say so",
+    ),
+    Row("list-disk", "the disk is full, or a file cannot be written", "the archive is not blamed; exit code 63 or 68"),
+    Row(
+        "list-killed",
+        "the run is killed (SIGKILL) at any moment",
+        "`--resume` brings the files of one clean run; what was complete is not requested again",
+    ),
+    Row(
+        "list-stopped",
+        "Ctrl-C, also while an absent archive is waited for",
+        "running requests are cancelled; every entry has its state; exit code 130",
+    ),
+    Row("list-worker", "a worker is gone with its job", "the job is carried out by another, once"),
+    Row(
+        "list-journal",
+        "the journal is damaged or lost",
+        "moved aside and made anew; C-FIND and the disk say what is complete",
+    ),
+)
+"""What may go wrong with a list, in ``docs/cohort.md``."""
+
+ROWS: Final = PUBLISHED + SITUATIONS + COHORT

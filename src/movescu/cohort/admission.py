@@ -19,8 +19,9 @@ seconds, or if it never accepted an association, the cohort stops: an archive th
 mistake. So it does if C-ECHO was answered ``UNANSWERED`` times and each time the requests after it were not: the
 archive ends them on purpose, for example because it does not know our AE title.
 
-A request that ends as ``UNREACHED`` was carried out by the archive, which could not connect to our port. After
-``STOPS_AFTER`` of these in a row the cohort stops, as each further one would fail in the same way.
+A request that ends as ``UNREACHED`` was carried out by the archive, which could not connect to our port; one that ends
+as ``UNKNOWN``, by an archive that does not know where that is. After ``STOPS_AFTER`` of these without a good one in
+between, the cohort stops, as each further one would fail in the same way.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class RequestEnd(Enum):
     """The association request was not answered: a refusal while others are under way, else an absence."""
     UNREACHED = auto()
     """The archive could not connect to our port: sub-operations failed and nothing connected."""
+    UNKNOWN = auto()
+    """The archive does not know the move destination (A801)."""
     HOPELESS = auto()
     """No other request would be answered either: an unknown host, a permanent rejection."""
 
@@ -80,7 +83,11 @@ class Stop(StrEnum):
 
     AWAY = "the archive cannot be reached"
     UNREACHED = "the archive cannot connect to our port"
+    UNKNOWN = "the archive does not know the move destination"
     HOPELESS = "the archive does not accept our requests"
+
+
+_IN_VAIN: Final = {RequestEnd.UNREACHED: Stop.UNREACHED, RequestEnd.UNKNOWN: Stop.UNKNOWN}
 
 
 class Advice(NamedTuple):
@@ -132,7 +139,7 @@ class Admission:
         self._changed: float | None = None  # when that was
         self._lost = 0  # failures to reach the archive without an answer in between
         self._unanswered = 0  # absences since a request was last answered
-        self._unreached = 0
+        self._in_vain = 0  # requests that ended so, without a good one in between
         self._pause = PAUSE
         self._not_before = 0.0
         self._echoing = False
@@ -196,7 +203,7 @@ class Admission:
             return self._lose(now) if alone or not self._answered else self._refuse(now, alone=False)
         if ending is not RequestEnd.AWAY:
             self._unanswered = 0
-        if ending in (RequestEnd.GOOD, RequestEnd.FAILED, RequestEnd.REFUSED, RequestEnd.UNREACHED):
+        if ending not in (RequestEnd.AWAY, RequestEnd.HOPELESS):
             self._is_back()
         if ending is RequestEnd.HOPELESS:
             self.stop = self.stop or Stop.HOPELESS
@@ -204,13 +211,13 @@ class Admission:
             return self._lose(now)
         elif ending is RequestEnd.REFUSED:
             return self._refuse(now, alone=alone)
-        elif ending is RequestEnd.UNREACHED:
-            self._unreached += 1
-            if self._unreached >= STOPS_AFTER:
-                self.stop = self.stop or Stop.UNREACHED
+        elif ending in _IN_VAIN:
+            self._in_vain += 1
+            if self._in_vain >= STOPS_AFTER:
+                self.stop = self.stop or _IN_VAIN[ending]
         elif ending is RequestEnd.GOOD:
             self._good += 1
-            self._unreached, self._pause = 0, PAUSE
+            self._in_vain, self._pause = 0, PAUSE
         return Fate.DONE
 
     def withdrawn(self, number: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from movescu.cohort.admission import RequestEnd
-from movescu.dimse.status import OUT_OF_RESOURCES_MATCHES, OUT_OF_RESOURCES_SUB_OPERATIONS
+from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN, OUT_OF_RESOURCES_MATCHES, OUT_OF_RESOURCES_SUB_OPERATIONS
 from movescu.errors import (
     AccessDeniedError,
     AssociationRejectedError,
@@ -46,6 +46,8 @@ def end_of_result(result: Result, *, reached: bool) -> RequestEnd:
         if not failed or result.service != "C-GET":
             return RequestEnd.UNREACHED if failed and not (reached or result.arrived) else RequestEnd.REFUSED
         # All sub-operations of a C-GET failed: the archive had a slot for the request.
+    if MOVE_DESTINATION_UNKNOWN in statuses and not result.arrived:
+        return RequestEnd.UNKNOWN
     if result.evidence.lost and not result.responses:
         return RequestEnd.AWAY
     return RequestEnd.GOOD if result.complete or result.arrived else RequestEnd.FAILED

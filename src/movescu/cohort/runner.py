@@ -31,7 +31,7 @@ from movescu.cohort.shared_entries import SharedEntries
 from movescu.cohort.task import RunningTask, Split, Task
 from movescu.cohort.worker_threads import WorkerThreads
 from movescu.events import EntryState
-from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNREACHED
+from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNKNOWN, UNREACHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,7 +57,7 @@ _NAMED: Final = 5
 _SLICE: Final = 0.5
 """Seconds. Longest wait for a report: signal handlers run between two, and windows open."""
 _SHORTEST: Final = 0.05
-_STOPPED: Final = {Stop.AWAY: STOPPED_ASKING, Stop.UNREACHED: UNREACHED, Stop.HOPELESS: HOPELESS}
+_STOPPED: Final = {Stop.AWAY: STOPPED_ASKING, Stop.UNREACHED: UNREACHED, Stop.UNKNOWN: UNKNOWN, Stop.HOPELESS: HOPELESS}
 """Causes of entries that were not requested because the runner stopped."""
 
 

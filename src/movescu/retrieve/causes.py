@@ -189,6 +189,12 @@ UNREACHED: Final = _passing(
     "not requested, since the archive cannot connect to our port",
     "check the address and port of our AE title in the archive's configuration, and continue with --resume",
 )
+UNKNOWN: Final = _passing(
+    "stopped-unknown",
+    Fault.CONFIGURATION,
+    "not requested, since the archive does not know the move destination",
+    "add our AE title with its address and port to the archive's configuration, and continue with --resume",
+)
 HOPELESS: Final = _passing(
     "stopped-not-accepted",
     Fault.CONFIGURATION,

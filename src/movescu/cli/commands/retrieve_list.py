@@ -131,6 +131,14 @@ def _codes_of_stop(stop: Stop | None, client: Client) -> set[ExitCode]:
             *(address, port, title),
         )
         return set()  # the entries have theirs
+    if stop is Stop.UNKNOWN:
+        (address, port), title = client.own_address, client.config.move_destination
+        _log.critical(
+            "stopping: the archive does not know the AE title %s: add it to its configuration with address %s (as seen "
+            "from here) and port %d; then continue with --resume",
+            *(title, address, port),
+        )
+        return set()  # as above
     _log.critical("stopping: %s; continue with --resume once that is mended", stop)
     return {ExitCode.ASSOCIATION_FAILED}
 
