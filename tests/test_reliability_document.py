@@ -1,4 +1,4 @@
-"""``docs/reliability.md`` and ``docs/cohort.md`` are as the tests and the limits are: their tables are made from both."""
+"""``docs/reliability.md`` and ``docs/cohort.md`` are as tests and limits are: their tables are made from both."""
 
 from __future__ import annotations
 

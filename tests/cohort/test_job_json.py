@@ -88,7 +88,7 @@ def test_key_with_items_crosses_unchanged() -> None:
         '{"version": 1, "message": {"is": "Popen", "args": ["true"]}}',
         '{"version": 1, "message": {"is": "Job"}}',
         '{"version": 1, "message": {"is": "bytes", "hex": "zz"}}',
-        '{"version": 1, "message": {"is": "RequestEnd", "name": "UNKNOWN"}}',
+        '{"version": 1, "message": {"is": "RequestEnd", "name": "NOBODY"}}',
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:

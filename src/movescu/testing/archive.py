@@ -156,6 +156,7 @@ class Archive:
         """Read the folder and listen; raise ``ListenError`` if that fails. The archive answers when this returns."""
         if self._folder is not None:
             self._index.add_folder(self._folder)
+        self._outgoing = Outgoing()
         with contextlib.ExitStack() as stack:
             if self._received is not None:
                 directory = OutputDirectory(str(self._received))
