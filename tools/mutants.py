@@ -18,6 +18,7 @@ import ast
 import contextlib
 import copy
 import gc
+import importlib
 import importlib.machinery
 import os
 import pickle
@@ -451,6 +452,7 @@ class Mutation:
         import forked
 
         forked.make_ready()
+        importlib.import_module(f"movescu.{self.name.replace('/', '.')}")  # which may be imported late
         tests = self._tests(session)
         print(f"{self.name}: {len({one for every in tests.values() for one in every})} tests", flush=True)
         self.functions = functions_of(str(self.file))
