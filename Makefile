@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: test test-without dist pyz prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
+.PHONY: pictures test test-without dist pyz prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
 
 # Two workers for each processor: the tests wait for their peers half the time.
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
@@ -83,6 +83,10 @@ dist: $(VENV)/.dev
 pyz: $(VENV)/.run
 	@mkdir -p dist
 	$(BIN)/python tools/make_pyz.py dist/movescu.pyz
+
+# The pictures of the README, from real runs: to be made again when the display changes.
+pictures: $(VENV)/.run
+	$(BIN)/python tools/make_pictures.py
 
 demo: $(VENV)/.run
 	$(BIN)/python -m movescu.testing.demo
