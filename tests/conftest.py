@@ -68,6 +68,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     By pytest-rerunfailures. Ports are reserved, but in a run of thousands of tests one is taken nevertheless.
     """
     for item in items:
+        about = item.get_closest_marker("not_without")
+        if about is not None and os.environ.get(without.VARIABLE) in about.args:
+            item.add_marker(pytest.mark.skip(reason="about what this run is without"))
         if item.get_closest_marker("pynetdicom_sender"):
             item.add_marker(pytest.mark.flaky(reruns=1))
         else:

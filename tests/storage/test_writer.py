@@ -151,6 +151,7 @@ def test_full_disk_leaves_the_good_copy_and_no_other_file(tmp_path: Path) -> Non
         subprocess.run(["umount", mounted], check=True)
 
 
+@pytest.mark.not_without("directories", "windows")
 def test_objects_stay_together_when_the_directory_is_renamed(tmp_path: Path) -> None:
     (tmp_path / "before").mkdir()
     directory = OutputDirectory(str(tmp_path / "before"))
@@ -237,6 +238,7 @@ def test_error_in_the_comparison_leaves_no_temporary_file(
     assert (tmp_path / "CT.1").read_bytes() == b"good"
 
 
+@pytest.mark.not_without("directories", "windows")
 def test_closed_directory_leaves_no_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     directory = OutputDirectory(str(tmp_path))

@@ -110,6 +110,7 @@ __all__ = [
     "writev",
 ]
 
+_BY_PATH: Final = openat.__module__.startswith("movescu.")  # no descriptor of a directory is the system's then
 _NEW_NAME: Final = 1  # RENAME_NOREPLACE
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _MOUNTS: Final = "/proc/self/mountinfo"
@@ -120,7 +121,7 @@ def find_rename_new() -> Callable[[str, str, int, int], None] | None:
 
     It takes both names and then the descriptors of their folders, and raises ``FileExistsError``.
     """
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or _BY_PATH:
         return None
     try:
         import ctypes  # late: slow to load, and needed without hard links alone
@@ -140,7 +141,7 @@ def find_rename_new() -> Callable[[str, str, int, int], None] | None:
 
 def find_syncfs() -> Callable[[int], None] | None:
     """Return Linux's ``syncfs``, which Python's ``os`` lacks; None if there is none."""
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or _BY_PATH:
         return None
     try:
         import ctypes  # late: slow to load, and needed for many files alone

@@ -62,6 +62,8 @@ def openat(path: str | bytes, flags: int, mode: int = 0o777, *, dir_fd: int | No
         number = next(_numbers)
         _directories[number] = os.path.abspath(full), os.stat(full)
         return number
+    if os.path.exists(full) and not os.path.isfile(full):  # a pipe would stand still
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), full)
     fd = os.open(full, flags & ~_OWN | _BINARY, mode)
     _open[fd] = full
     return fd
