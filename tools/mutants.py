@@ -82,7 +82,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "retrieve/catalogue": (*_LOOP, *_SCOPES),
     "retrieve/causes": ("tests/retrieve/test_causes.py",),
     "retrieve/evidence": _ROUNDS,
-    "retrieve/inventory": (*_LOOP, *_SCOPES),
+    "retrieve/inventory": ("tests/retrieve/test_inventory.py", *_LOOP, *_SCOPES),
     "retrieve/judgement": ("tests/retrieve/test_judgement.py",),
     "retrieve/request_state": _ROUNDS,
     "retrieve/requests": ("tests/retrieve/test_parts.py", *_LOOP),
