@@ -116,6 +116,11 @@ def test_directory_without_journal_or_manifest_has_whole_objects_or_not(place: P
 def test_archive_tells_what_is_missing_and_extra(place: Place, tmp_path: Path) -> None:
     gone = place.files[4]
     gone.unlink()
+    content = place.files[5].read_bytes()
+    os.truncate(place.files[5], 700)
+    told_once = {("missing", place.name(4)), ("changed", place.name(5))}
+    assert place.findings(ask=True) == told_once
+    place.files[5].write_bytes(content)
     (place.directory / ".movescu.journal").unlink()
     with Archive(tmp_path / "archive") as archive:
         place.archive = archive

@@ -44,6 +44,7 @@ _BLOCK: Final = 1 << 20
 _OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _TABLES: Final = (
     "CREATE TABLE expected (path BLOB PRIMARY KEY, uid TEXT, size INTEGER, digest TEXT, seen INTEGER) WITHOUT ROWID",
+    "CREATE INDEX expected_uids ON expected (uid)",
     "CREATE TABLE found (uid TEXT, path BLOB, study TEXT, series TEXT, listed INTEGER)",
     "CREATE INDEX found_uids ON found (uid)",
     "CREATE INDEX found_studies ON found (study)",
@@ -174,12 +175,17 @@ class DirectoryAudit:
                 self._tell(EXTRA, path, found, "in neither journal nor manifest")
             elif fault:
                 self._tell(CHANGED, path, uid or found, fault)
-            if places and not fault:
-                found = found or uid or whole_in(fd) or ""
-                if found:
-                    self._database.execute("INSERT INTO found VALUES (?, ?, ?, ?, 0)", (found, path, *place_in(fd)))
+            if places:
+                self._keep_place(fd, path, uid if fault else found or uid, is_told=bool(fault))
         finally:
             files.close(fd)
+
+    def _keep_place(self, fd: int, path: bytes, uid: str, *, is_told: bool) -> None:
+        """Keep where an object is, for the archive's list; ``is_told``: its file is not as expected."""
+        uid = uid if uid or is_told else whole_in(fd) or ""
+        if uid:
+            place = ("", "") if is_told else place_in(fd)
+            self._database.execute("INSERT INTO found VALUES (?, ?, ?, ?, 0)", (uid, path, *place))
 
     def _content_fault(self, fd: int, uid: str, digest: str | None) -> tuple[str, str]:
         """Return what is wrong with the content of a file, empty if nothing, and the object in it."""
@@ -229,9 +235,10 @@ class DirectoryAudit:
 
     def _check_listed(self, uid: str, study: str, series: str) -> None:
         rows = self._database.execute("SELECT path, study, series FROM found WHERE uid = ?", (uid,)).fetchall()
-        if not rows:
+        gone = self._database.execute("SELECT 1 FROM expected WHERE uid = ? AND NOT seen", (uid,)).fetchone()
+        if not rows and gone is None:  # else it was told with its path
             self._tell(MISSING, b"", uid, f"the archive lists it in series {series} of study {study}")
-        elif not any(_is_same(own, study) and _is_same(own_series, series) for _, own, own_series in rows):
+        elif rows and not any(_is_same(own, study) and _is_same(own_series, series) for _, own, own_series in rows):
             self._tell(CHANGED, rows[0][0], uid, f"the archive lists it in series {series} of study {study}")
         self._database.execute("UPDATE found SET listed = 1 WHERE uid = ?", (uid,))
 
