@@ -90,6 +90,12 @@ class Running:
             )
 
     @property
+    def lines(self) -> tuple[str, ...]:
+        """What it has logged so far."""
+        with self._more:
+            return tuple(self._lines)
+
+    @property
     def pid(self) -> int:
         """The ID of the process."""
         return self._process.pid

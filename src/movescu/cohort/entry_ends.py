@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
+from movescu.cohort.entries import entry_event
 from movescu.events import EntryState
 
 if TYPE_CHECKING:
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
 
 
 class EntryEnds:
-    """The entries of a list until their ends. ``observer``: notified of each state. None: nobody is."""
+    """The entries of a list until their ends. ``observer``: notified of each state. None: nobody is.
 
-    def __init__(self, observer: Observer | None) -> None:
+    ``keeps``: keep the ends of entries that are not complete, too. Default: False.
+    """
+
+    def __init__(self, observer: Observer | None, *, keeps: bool = False) -> None:
         self._observer = observer
+        self._keeps = keeps
+        self._incomplete: dict[int, tuple[Row, EntryEvent]] = {}
         self._open: dict[int, Row] = {}
         self._good: dict[int, tuple[Row, EntryEvent]] = {}
         self.repeated: dict[int, list[Row]] = {}
@@ -43,6 +49,8 @@ class EntryEnds:
             row = self._open.pop(event.row)
             if event.state in (EntryState.COMPLETE, EntryState.COMPLETE_BEFORE) and event.same_as is None:
                 self._good[event.row] = row, event
+            elif self._keeps and event.same_as is None:
+                self._incomplete[event.row] = row, changed(event, missing_sop_instance_uids=())
         if self._observer is not None:
             self._observer.entry(event)
 
@@ -60,4 +68,12 @@ class EntryEnds:
         found = self._good.pop(number, None)
         if found is not None:
             self.expect((found[0], *self.repeated.get(number, ())))
+        return found
+
+    def reopen_incomplete(self, number: int) -> tuple[Row, EntryEvent] | None:
+        """Return an entry that ended incomplete, which is to be requested again, and that end; None for others."""
+        found = self._incomplete.pop(number, None)
+        if found is not None:
+            self.expect((found[0], *self.repeated.get(number, ())))
+            self.tell(entry_event(found[0], EntryState.POSTPONED))
         return found

@@ -19,6 +19,7 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
 from movescu.cohort.archive_log import ArchiveLog, tell_unclaimed
+from movescu.cohort.controls import Controls
 from movescu.cohort.entries import entry_event, reasons_of, retracted
 from movescu.cohort.entry_ends import EntryEnds
 from movescu.cohort.gathered_objects import Gathered
@@ -56,7 +57,6 @@ _NAMED: Final = 5
 """Objects that a message names."""
 _SLICE: Final = 0.5
 """Seconds. Longest wait for a report: signal handlers run between two, and windows open."""
-_SHORTEST: Final = 0.05
 _STOPPED: Final = {Stop.AWAY: STOPPED_ASKING, Stop.UNREACHED: UNREACHED, Stop.UNKNOWN: UNKNOWN, Stop.HOPELESS: HOPELESS}
 """Causes of entries that were not requested because the runner stopped."""
 
@@ -86,7 +86,7 @@ class Runner:
     whose objects are still whole. Default: False. ``order``: of the requests. Default: that of the list. ``split``:
     studies with more missing objects than this are requested series by series. Default: 0, never. ``window``: time of
     day to start entries in. Default: any. ``on_row``: called with each result. ``hooks``: commands to run for complete
-    entries. Default: none.
+    entries. Default: none. ``controls``: orders meanwhile. Default: none.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
@@ -104,6 +104,7 @@ class Runner:
         split: int = 0,
         window: Window | None = None,
         hooks: Hooks | None = None,
+        controls: Controls | None = None,
         on_row: Callable[[RowResult], None] = lambda _: None,
     ) -> None:
         self._client = client
@@ -111,11 +112,9 @@ class Runner:
         self._workers: Workers = WorkerThreads(client, jobs) if workers is None else workers
         self._jobs = jobs
         self._slots, self._patience = slots, patience
-        self._until = until
         self._journal, self._resume = journal, resume
-        self._order, self._split = order, split
-        self._window, self._hooks = window, hooks
-        self._on_row = on_row
+        self._order, self._split, self._until = order, split, until
+        self._window, self._hooks, self._on_row = window, hooks, on_row
         self._waiting: deque[Task] = deque()
         self.admission = Admission(jobs)
         """Decides when the archive is sent the next request."""
@@ -125,7 +124,8 @@ class Runner:
         """The jobs that workers have, by number."""
         self._held = HeldEnds()
         self._asking = False  # whether a C-ECHO decides about what is held
-        self._ends = EntryEnds(client.observers(()))
+        self._controls = controls or Controls()
+        self._ends = EntryEnds(client.observers(()), keeps=self._controls.keeps)
         self._started: set[int] = set()
         self.cancelled = False
         """Whether ``cancel`` was called."""
@@ -141,8 +141,7 @@ class Runner:
 
     def run(self, rows: Iterable[Row]) -> list[Row]:
         """Retrieve entries; return those not started, in order. Raise ``StoreError`` if the journal or index fails."""
-        rows = tuple(rows)
-        self._ends.expect(rows)
+        self._ends.expect(rows := tuple(rows))
         try:
             return self._run(rows)
         finally:
@@ -268,6 +267,7 @@ class Runner:
     def _drive(self) -> None:
         """Start jobs and follow the reports on them, until nothing is left to start and none runs."""
         while True:
+            self._waiting.extend(self._controls.tasks(self._ends))
             seconds = self._start()
             if seconds is None and not self._running:
                 if not self._settle():
@@ -293,7 +293,7 @@ class Runner:
             if advice.stop is not None:
                 return None
             self.opens_in = 0.0 if self._window is None else self._window.wait(clock.wall())
-            if self.opens_in or not self._waiting:
+            if self.opens_in or not self._waiting or self._controls.paused:
                 return _SLICE
             if advice.echo:
                 self.admission.echo_started()
@@ -304,7 +304,7 @@ class Runner:
                 elif self._waiting:
                     return _SLICE
             else:
-                return max(advice.seconds, _SHORTEST)
+                return max(advice.seconds, 0.05)
         return None
 
     def _start_one(self, task: Task, now: float) -> None:

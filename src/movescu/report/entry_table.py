@@ -90,6 +90,11 @@ class EntryTable:
         return counts
 
     @property
+    def numbers(self) -> list[int]:
+        """The numbers of the entries, in order."""
+        return sorted(self._entries)
+
+    @property
     def _in_order(self) -> Iterator[tuple[int, _Entry]]:
         return ((number, self._entries[number]) for number in sorted(self._entries))
 
@@ -106,19 +111,26 @@ class EntryTable:
 
         ``errors``: numbers of the details. ``full``: with size and seconds, too. Default: False.
         """
-        for number, entry in self._in_order:
-            told: dict[str, Any] = {"row": number, "state": entry.state}
-            told |= {name: getattr(entry, name) for name in (_NUMBERS if full else _BRIEF) if getattr(entry, name)}
-            if entry.reason:
-                told["reason"] = entry.reason
-            if entry.status is not None:
-                told["status"] = f"0x{entry.status:04x}"
-            if entry.detail in errors:
-                told["error"] = errors[entry.detail]
-            if entry.same_as is not None:
-                told["same_as"] = entry.same_as
-            told |= {"keys": keys_json(entry.keys), "studies": entry.studies}
-            yield told | ({"columns": dict(entry.columns)} if entry.columns else {})
+        return (self._entry_json(number, entry, errors, full=full) for number, entry in self._in_order)
+
+    def entry_json(self, number: int) -> dict[str, Any]:
+        """Return an entry in full, with its detail as text."""
+        entry = self._entries[number]
+        return self._entry_json(number, entry, {}, full=True) | ({"detail": entry.detail} if entry.detail else {})
+
+    def _entry_json(self, number: int, entry: _Entry, errors: Mapping[str, int], *, full: bool) -> dict[str, Any]:
+        told: dict[str, Any] = {"row": number, "state": entry.state}
+        told |= {name: getattr(entry, name) for name in (_NUMBERS if full else _BRIEF) if getattr(entry, name)}
+        if entry.reason:
+            told["reason"] = entry.reason
+        if entry.status is not None:
+            told["status"] = f"0x{entry.status:04x}"
+        if entry.detail in errors:
+            told["error"] = errors[entry.detail]
+        if entry.same_as is not None:
+            told["same_as"] = entry.same_as
+        told |= {"keys": keys_json(entry.keys), "studies": entry.studies}
+        return told | ({"columns": dict(entry.columns)} if entry.columns else {})
 
     def missing_json(self) -> Iterator[dict[str, Any]]:
         """Yield the missing objects of each entry."""

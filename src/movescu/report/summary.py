@@ -56,7 +56,7 @@ class Summary:
         self._table = table
         self.begun = time.time()
         """Seconds since 1970."""
-        self.archive = _archive_json(config)
+        self.archive = archive_json(config)
         """What the report says of the archive."""
         self._series: dict[tuple[int | None, str, str], _Series] = {}
         self._failures: dict[str, dict[str, Any]] = {}
@@ -171,7 +171,8 @@ class Summary:
         }
 
 
-def _archive_json(config: Config) -> dict[str, Any]:
+def archive_json(config: Config) -> dict[str, Any]:
+    """Return what a report says of the archive."""
     return {
         "host": config.archive.host,
         "port": config.archive.port,

@@ -102,6 +102,7 @@ def test_defaults_are_as_documented() -> None:
         report=None,
         events=None,
         html=None,
+        live=None,
         thumbnails=False,
         pseudonymise=False,
         verify=False,

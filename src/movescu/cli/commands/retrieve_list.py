@@ -34,10 +34,12 @@ from movescu.retrieve.event_observer import end_event
 if TYPE_CHECKING:
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
+    from movescu.cli.output.live import Live
     from movescu.cohort.runner import RowResult
     from movescu.cohort.window import Window
     from movescu.query.request_list import Row
     from movescu.retrieve.config import Config
+    from movescu.storage.options import StorageOptions
 
 _log: Final = logger_of("movescu.cli")
 
@@ -54,6 +56,8 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     progress = ListProgress(config, len(rows), terminal=terminal, display=settings.progress)
     progress.places = {row.number: row.place for row in rows}
     seen = [*observers(settings), ResponseLog(), *(() if accounts is None else (accounts.observer,)), progress]
+    live = _live(settings, config, rows)
+    seen += () if live is None else (live.observer,)
     follow_up = None
     if settings.follows_up:
         from movescu.cli.commands.follow_up import FollowUp  # late: needed with a command or a manifest alone
@@ -66,11 +70,8 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     with Signals() as signals, client, contextlib.ExitStack() as stack:
         client.open()
         hooks = None if follow_up is None else stack.enter_context(follow_up).open()
-        journal = None
-        if storage.to_files and client.target is not None:
-            path = journal_path(storage.directory, settings.journal)
-            files_of, before = client.target.files_of, client.target.save
-            journal = Journal(path, storage.directory, rebuild=settings.resume, files_of=files_of, before=before)
+        journal = _journal(settings, storage, client)
+        if journal is not None:
             stack.enter_context(journal)
         runner = Runner(
             client,
@@ -84,30 +85,50 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
             split=settings.split,
             window=window,
             hooks=hooks,
+            controls=None if live is None else live.controls,
             on_row=told.row,
         )
         signals.retrieval = runner if follow_up is None else follow_up.with_commands(runner)
         signals.status = progress.status
-        with progress.shown(runner):
+        with contextlib.nullcontext() if live is None else live.shown(runner), progress.shown(runner):
             try:
                 waiting = runner.run(rows)
             finally:
-                if accounts is not None:
-                    accounts.concluded(told.event(progress, client.service.reason, cancelled=runner.cancelled))
+                told.conclude(told.event(progress, client.service.reason, cancelled=runner.cancelled), live)
+        codes = told.codes
         if waiting:
-            told.codes.add(ExitCode.INCOMPLETE)
-        told.codes |= _codes_of_stop(runner.stop, client)
+            codes.add(ExitCode.INCOMPLETE)
+        codes |= _codes_of_stop(runner.stop, client)
         try:
             client.server.close()
             client.flush()
         except StoreError as error:
             _log.critical("incomplete: %s", error)
-            told.codes.add(ExitCode.INCOMPLETE)
+            codes.add(ExitCode.INCOMPLETE)
         if follow_up is not None:
-            told.codes |= follow_up.of_list()
+            codes |= follow_up.of_list()
         if runner.cancelled:
-            told.codes.add(ExitCode.INTERRUPTED)
-    return first_of(told.codes)
+            codes.add(ExitCode.INTERRUPTED)
+    return first_of(codes)
+
+
+def _journal(settings: CommandSettings, storage: StorageOptions, client: Client) -> Journal | None:
+    """Return the journal of the list; None without files."""
+    if not storage.to_files or client.target is None:
+        return None
+    path = journal_path(storage.directory, settings.journal)
+    files_of, before = client.target.files_of, client.target.save
+    return Journal(path, storage.directory, rebuild=settings.resume, files_of=files_of, before=before)
+
+
+def _live(settings: CommandSettings, config: Config, rows: list[Row]) -> Live | None:
+    if settings.live is None:
+        return None
+    from movescu.cli.output.live import Live  # late: needed with --live alone
+
+    live = Live(config, settings.live)
+    live.expect(entry_event(row, EntryState.NOT_STARTED, NOT_STARTED) for row in rows)
+    return live
 
 
 def _rows(settings: CommandSettings) -> list[Row]:
@@ -156,7 +177,8 @@ class _Told:
 
     def __init__(self, accounts: Accounts | None) -> None:
         self._accounts = accounts
-        self.codes: set[ExitCode] = set()
+        self._codes: dict[int, ExitCode] = {}
+        """Of entries that are not complete, by number."""
         self._attempts = 1
         self._verified = True
 
@@ -167,8 +189,14 @@ class _Told:
         if came is not None:
             self._attempts = max(self._attempts, came.attempts)
         self._verified = self._verified and came is not None and came.verified
+        self._codes.pop(result.row.number, None)
         if result.outcome != COMPLETE:
-            self.codes.add(_code(result))
+            self._codes[result.row.number] = _code(result)
+
+    @property
+    def codes(self) -> set[ExitCode]:
+        """The exit codes of the entries."""
+        return set(self._codes.values())
 
     def _account(self, result: RowResult) -> None:
         """Send the end of an entry that had no retrieve of its own, or no association."""
@@ -184,6 +212,12 @@ class _Told:
                 end_event(came, row=number), stored=0, size=0, already_there=came.stored + came.already_there
             )
         self._accounts.entry(replace(event, same_as=result.same_as))
+
+    def conclude(self, end: EndEvent, live: Live | None) -> None:
+        """Pass on the end of the whole list."""
+        for one in (self._accounts, live):
+            if one is not None:
+                one.concluded(end)
 
     def event(self, progress: ListProgress, fallback: str, *, cancelled: bool) -> EndEvent:
         """Return the event of the end of the whole list; ``fallback``: why C-MOVE replaced C-GET, else empty."""

@@ -105,7 +105,7 @@ def _asks_for_all(words: Iterable[str]) -> bool:
 def _check_word_after_query(words: Iterable[str], parameters: Sequence[str]) -> None:
     """Raise ``CommandLineError`` if the word after ``--query`` is most likely a misspelt level, and not the peer."""
     for (option, values), (following, word) in pairwise(_tokens(words)):
-        if option is None or option.optional is None or values or following is not None:
+        if option is None or option.optional is None or option.optional.choices is None or values or following:
             continue
         if word[0] != parameters[0] or (len(parameters) > 1 and _is_number(parameters[1])):
             continue
@@ -165,9 +165,10 @@ def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ..
             continue
         if option.optional is not None:
             following = next(remaining, None)
-            level = () if following is None or _choice(following, option.optional)[1] else (following,)
-            following = None if level else following
-            yield option, level
+            fault = following is None or _CONVERTERS[option.optional.kind](following, option.optional)[1]
+            taken = () if following is None or fault else (following,)
+            following = None if taken else following
+            yield option, taken
             continue
         values = tuple(value for _, value in zip(option.takes, remaining, strict=False))
         if len(values) < len(option.takes):

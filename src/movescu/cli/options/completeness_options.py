@@ -34,6 +34,16 @@ ACCOUNTS: Final = (
     ),
     Option(
         "",
+        "--live",
+        "live",
+        "show the run while it goes as a page at 127.0.0.1, with buttons to pause, cancel and retry; its address is "
+        "printed",
+        0,
+        optional=Value("[PORT]", "integer", 0, 65535),
+        needs=("--list",),
+    ),
+    Option(
+        "",
         "--thumbnails",
         "thumbnails",
         "show the middle image of each series in the page",

@@ -101,6 +101,7 @@ class CommandSettings(Record):
     report: str | None
     events: str | None
     html: str | None
+    live: int | None
     thumbnails: bool
     pseudonymise: bool
     verify: bool

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from movescu._runtime.late_log import ERROR, INFO, logger_of
@@ -100,8 +101,8 @@ class ListProgress(Observer):
         self.counts = dict.fromkeys((state for state in EntryState if state.is_end), 0)
         """Number of entries by their end."""
         self.totals = Totals()
-        self._good: dict[int, EntryEvent] = {}
-        """Ends of complete entries, which may be corrected."""
+        self._ends: dict[int, EntryEvent] = {}
+        """Ends of entries, which may be corrected, or begin anew."""
         self._advised: set[str] = set()
         self._runner: Runner | None = None
         self._senders = 0
@@ -124,6 +125,9 @@ class ListProgress(Observer):
     def entry(self, event: EntryEvent) -> None:
         """Follow the states of an entry, and log its end."""
         assert event.row is not None
+        if (before := self._ends.pop(event.row, None)) is not None:  # it is corrected, or requested again
+            self.counts[before.state] -= 1
+            self.totals = self.totals.plus(before, -1)
         if event.state is EntryState.RUNNING:
             self._running[event.row] = _Running(event.text)
             return
@@ -133,13 +137,9 @@ class ListProgress(Observer):
                 self._needed.pop(event.row, None)
             if event.same_as is not None:
                 self._needed[event.row] = 0  # the other repetitions will need nothing either
-            if (before := self._good.pop(event.row, None)) is not None:  # it is corrected
-                self.counts[before.state] -= 1
-                self.totals = self.totals.plus(before, -1)
             self.counts[event.state] += 1
             self.totals = self.totals.plus(event)
-            if event.state in _GOOD:
-                self._good[event.row] = event
+            self._ends[event.row] = replace(event, missing_sop_instance_uids=())
             self._log_end(event)
 
     def listed(self, objects: int, missing: int, row: int | None) -> None:  # noqa: ARG002 - of its base

@@ -5,7 +5,7 @@
   const PAGE = 200; // entries that are shown at once
   const STATES = {
     "running": ["▶", "odd"], "postponed": ["⏸", "odd"], "failed": ["✗", "bad"], "partial": ["◐", "bad"],
-    "not found": ["∅", "odd"], "not started": ["…", "mute"], "complete": ["✓", "good"], "complete before": ["✓", "good"],
+    "waiting": ["…", "mute"], "not found": ["∅", "odd"], "not started": ["…", "mute"], "complete": ["✓", "good"], "complete before": ["✓", "good"],
   };
   const ENDS = ["complete", "complete before", "partial", "not found", "failed", "not started"];
   const GOOD = ["complete", "complete before"];
@@ -123,7 +123,7 @@
     return entry.status ? `${words} (${entry.status})` : words;
   }
 
-  const errorOf = (entry) => entry.error === undefined ? "" : report.errors?.[entry.error] || "";
+  const errorOf = (entry) => entry.detail !== undefined ? entry.detail : entry.error === undefined ? "" : report.errors?.[entry.error] || "";
 
   const COLUMNS = [
     ["row", "Entry", (entry) => entry.row, "number"],
@@ -159,8 +159,8 @@
     const total = entries.length, good = (counts["complete"] || 0) + (counts["complete before"] || 0);
     const rest = Object.keys(STATES).filter((state) => !GOOD.includes(state) && counts[state]).map((state) => `${number(counts[state])} ${state}`).join(", ");
     if (!ended) {
-      const done = ENDS.reduce((sum, state) => sum + (counts[state] || 0), 0) - (extra.waiting || 0);
-      return `${extra.run?.cancelled ? "Being cancelled" : extra.run?.paused ? "Paused" : "Running"}: ${number(Math.max(done, 0))} of ${many(total, "entry", "entries")} ended, ${number(good)} complete`;
+      const done = ENDS.reduce((sum, state) => sum + (counts[state] || 0), 0);
+      return `${extra.run?.cancelled ? "Being cancelled" : extra.run?.paused ? "Paused" : "Running"}: ${number(done)} of ${many(total, "entry", "entries")} ended, ${number(good)} complete`;
     }
     const verb = { "complete": "Complete", "not found": "Not found", "failed": "Failed", "cancelled": "Cancelled", "incomplete": "Incomplete" }[report.outcome] || report.outcome;
     if (report.counts && extra.listed) {
@@ -187,7 +187,7 @@
     const listed = extra.listed;
     const tell = [];
     if (listed) for (const state of ENDS.filter((one) => ended || one !== "not started")) tell.push([number(counts[state] || 0), state, counts[state] ? STATES[state][1] : "zero"]);
-    const stored = ended ? report.stored : extra.totals?.stored, bytes = ended ? report.size : extra.totals?.size;
+    const { stored, size: bytes } = report;
     tell.push([number(stored || 0), "objects stored", ""]);
     if (report.already_there) tell.push([number(report.already_there), "already here", ""]);
     if (report.missing || !listed) tell.push([number(report.missing || 0), "missing", report.missing ? "bad" : "zero"]);
@@ -218,7 +218,7 @@
   }
 
   function drawFailures() {
-    const bad = entries.filter((entry) => ENDS.includes(entry.state) && !GOOD.includes(entry.state) && (ended || entry.state !== "not started" || entry.reason !== "not-started"));
+    const bad = entries.filter((entry) => ENDS.includes(entry.state) && !GOOD.includes(entry.state));
     $("failures").hidden = !bad.length;
     const groups = new Map();
     for (const entry of bad) {
@@ -393,7 +393,7 @@
     if (entry.same_as) told.push(["Requested as", `entry ${entry.same_as}`]);
     const list = node("dl", {}, ...told.flatMap(([name, value]) => [node("dt", {}, text(name)), node("dd", {}, text(value))]));
     const cell = node("td", { role: "cell", colspan: COLUMNS.length }, list);
-    if (!ended && extra.controls) cell.append(node("p", {}, button("Retry this entry", () => order_("retry", entry.row), { class: "retry" })));
+    if (!ended && extra.controls && ENDS.includes(entry.state) && !GOOD.includes(entry.state)) cell.append(node("p", {}, button("Retry this entry", () => order_("retry", entry.row), { class: "retry" })));
     const series = seriesOf.get(entry.row) || [];
     if (series.length) cell.append(tableOf(series));
     const missing = missingOf.get(entry.row) || [];
@@ -556,8 +556,80 @@
 
   // -- a page of a run that goes on -----------------------------------------------------------------------------------
 
-  function live() {}
-  async function order_() {}
+  function live() {
+    document.body.classList.add("live");
+    $("controls").hidden = false;
+    $("buttons").append(
+      button("Pause", () => order_(extra.run?.paused ? "resume" : "pause"), { id: "pause" }), " ",
+      button("Cancel the run", () => { if (confirm("Cancel the run?")) order_("cancel"); }, { id: "cancel" }));
+    report = { entries: [], errors: [], counts: true };
+    extra = { live: true, listed: true, controls: true, run: {} };
+    ended = false;
+    let plotted = 0;
+    const source = new EventSource("events");
+    source.onopen = () => { $("connection").hidden = true; };
+    source.onerror = () => {
+      if (ended) return;
+      $("connection").hidden = false;
+      $("connection").textContent = "No connection to movescu; trying again";
+    };
+    source.onmessage = (event) => {
+      const told = JSON.parse(event.data), first = told.whole;
+      if (first) { byRow = new Map(); drawn.clear(); plotted = 0; }
+      for (const entry of told.report.entries) byRow.set(entry.row, entry);
+      const changed = told.report.entries.length > 0;
+      Object.assign(report, told.report);
+      Object.assign(extra, told.page);
+      if (first || changed) entries = report.entries = [...byRow.values()].sort((one, other) => one.row - other.row);
+      report.entries = entries;
+      if (told.ended) end(source);
+      else { report.size = extra.run.size; report.stored = extra.run.stored; }
+      drawHead();
+      drawRun();
+      if (first || changed || ended) { drawFailures(); drawFilter(); choose(); }
+      const now = performance.now();
+      if (first || ended || now - plotted > 3000) { plotted = now; drawPlots(); }
+    };
+  }
+
+  function end(source) {
+    source.close();
+    ended = true;
+    $("pause").disabled = $("cancel").disabled = true;
+    $("answer").textContent = "The run has ended. This page stays as it is until it is closed or loaded again.";
+    for (const row of open) drawn.get(row)?.details?.querySelector(".retry")?.remove();
+  }
+
+  function drawRun() {
+    const run = extra.run;
+    $("pause").textContent = run.paused ? "Go on" : "Pause";
+    $("pause").disabled = $("cancel").disabled = ended || Boolean(run.cancelled);
+    const lines = (run.archives || []).map((archive) => {
+      const words = [`${archive.under_way} of ${many(archive.slots, "slot")} in use`, many(archive.refusals, "refusal")];
+      if (archive.away) words.push(`away: next look in ${duration(archive.away.next)}, given up in ${duration(archive.away.given_up)}`);
+      if (archive.stop) words.push(`no more requests: ${archive.stop}`);
+      return node("p", {}, node("strong", {}, text(archive.title)), " ", text(`${archive.address}: ${words.join(", ")}`));
+    });
+    if (run.opens_in) lines.push(node("p", {}, `Waiting for the time of --between: ${duration(run.opens_in)}`));
+    lines.push(node("p", {}, `${size(run.rate || 0)}/s over the last 10 s, ${many(run.senders || 0, "storage association")} open`));
+    $("archives").replaceChildren(...(ended ? [] : lines));
+    const jobs = ended ? [] : run.jobs || [];
+    $("workers").replaceChildren(...(jobs.length ? [node("table", {}, node("caption", { class: "faint" }, `${many(jobs.length, "request")} under way`),
+      node("thead", {}, node("tr", {}, ...["Entry", "Requested", "Since", "Objects", "Size", "Last object", "Doing"].map((words) => node("th", { scope: "col" }, words)))),
+      node("tbody", {}, ...jobs.map((job) => node("tr", {},
+        node("td", { class: "number" }, String(job.row)), node("td", {}, text(byRow.has(job.row) ? keysOf(byRow.get(job.row)) : "")),
+        node("td", { class: "number" }, duration(job.seconds)), node("td", { class: "number" }, `${number(job.stored)}${job.needed === null ? "" : ` of ${number(job.needed)}`}`),
+        node("td", { class: "number" }, size(job.size)), node("td", {}, job.last === null ? "none yet" : `${duration(job.last)} ago`), node("td", {}, text(job.doing))))))] : []));
+  }
+
+  async function order_(what, row = 0) {
+    try {
+      const reply = await fetch("do", { method: "POST", body: JSON.stringify({ do: what, row }), headers: { "Content-Type": "application/json" } });
+      $("answer").textContent = reply.ok ? (await reply.json()).answer : "movescu refused the order";
+    } catch {
+      $("answer").textContent = "movescu cannot be reached: the run has ended, perhaps";
+    }
+  }
 
   begin();
 })();

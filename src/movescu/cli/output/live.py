@@ -1,0 +1,97 @@
+"""``--live``: the page of a list while it goes. Imported with this option alone."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from movescu.cli import streams
+from movescu.cohort.controls import Controls
+from movescu.events import as_json
+from movescu.report.live_server import LiveServer
+from movescu.report.live_state import LiveState
+from movescu.report.page import require_page
+from movescu.report.summary import archive_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from movescu.cohort.runner import Runner
+    from movescu.events import EndEvent, EntryEvent
+    from movescu.retrieve.config import Config
+
+_TOLD: Final = ("outcome", "stored", "failed", "size", "missing", "already_there")
+
+
+class Live:
+    """The live page of a list; ``port``: of the page, 0 for a free one. Raise ``UsageError``."""
+
+    def __init__(self, config: Config, port: int) -> None:
+        require_page()
+        self._config = config
+        self._runner: Runner | None = None
+        self.controls: Final = Controls(keeps=True)
+        """What the buttons of the page order."""
+        self.observer: Final = LiveState(archive_json(config), self._status)
+        """Follows the run."""
+        orders = {"pause": self._pause, "resume": self._resume, "cancel": self._cancel, "retry": self._retry}
+        self._server: Final = LiveServer(self.observer, orders, port)
+
+    def expect(self, entries: Iterable[EntryEvent]) -> None:
+        """Add the entries of the list."""
+        self.observer.expect(entries)
+
+    @contextlib.contextmanager
+    def shown(self, runner: Runner) -> Iterator[None]:
+        """Serve the page during the block, and print its address before."""
+        self._runner = runner
+        with self._server:
+            streams.write(sys.stderr, f"live page: {self._server.url}\n")
+            yield
+
+    def concluded(self, end: EndEvent) -> None:
+        """Tell the pages the end of the run."""
+        told = as_json(end)
+        self.observer.conclude({name: told[name] for name in _TOLD if name in told})
+
+    def _status(self) -> dict[str, Any]:
+        """Return what the runner says of itself; read without a lock, for display."""
+        runner = self._runner
+        if runner is None:
+            return {}
+        admission, archive = runner.admission, self._config.archive
+        absence = runner.absence
+        return {
+            "paused": self.controls.paused,
+            "cancelled": runner.cancelled,
+            "opens_in": runner.opens_in,
+            "archives": [
+                {
+                    "title": archive.title,
+                    "address": f"{archive.host} port {archive.port}",
+                    "slots": admission.ceiling,
+                    "under_way": admission.under_way,
+                    "refusals": admission.refusals,
+                    "away": None if absence is None else {"next": absence[0], "given_up": absence[1]},
+                    "stop": None if runner.stop is None else str(runner.stop),
+                }
+            ],
+        }
+
+    def _pause(self, _: int) -> str:
+        self.controls.pause(paused=True)
+        return "Paused: running requests go on, no other is started"
+
+    def _resume(self, _: int) -> str:
+        self.controls.pause(paused=False)
+        return "Going on"
+
+    def _cancel(self, _: int) -> str:
+        if self._runner is not None:
+            self._runner.cancel()
+        return "Being cancelled"
+
+    def _retry(self, number: int) -> str:
+        self.controls.retry(number)
+        return f"Entry {number} is requested again, unless it is complete or under way"
