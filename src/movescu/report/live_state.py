@@ -1,6 +1,6 @@
 """The state of a run that goes on, for its live page: an observer that keeps little and does less for each object.
 
-It does not watch the data of objects, so storage associations are served as without it. A reader (``Changes``) gets
+It does not watch the data of objects, so storage associations are served as without it. A reader (``LiveReader``) gets
 everything at first, and after that what has changed since it last asked.
 """
 
@@ -59,7 +59,7 @@ class LiveState(Observer):
         self._recent: deque[tuple[float, int]] = deque(maxlen=64)
         self._senders = 0
         self._lock = threading.Lock()
-        self._readers: list[Changes] = []
+        self._readers: list[LiveReader] = []
         self._requested: set[int] = set()
         self.end: dict[str, Any] | None = None
         """What the report says of the whole run, once that has ended."""
@@ -151,14 +151,14 @@ class LiveState(Observer):
 
     # -- what is told --------------------------------------------------------------------------------------------------
 
-    def reader(self) -> Changes:
+    def reader(self) -> LiveReader:
         """Return a reader."""
         with self._lock:
-            reader = Changes(self, self._table.numbers)
+            reader = LiveReader(self, self._table.numbers)
             self._readers.append(reader)
         return reader
 
-    def leave(self, reader: Changes) -> None:
+    def leave(self, reader: LiveReader) -> None:
         """Forget a reader."""
         with self._lock:
             self._readers.remove(reader)
@@ -215,7 +215,7 @@ class LiveState(Observer):
         }
 
 
-class Changes:
+class LiveReader:
     """A reader of a live state; ``rows``: entries that have changed since it last asked."""
 
     def __init__(self, state: LiveState, rows: Iterable[int]) -> None:
