@@ -99,6 +99,7 @@ bench: peers $(VENV)/.dev
 soak: peers $(VENV)/.dev
 	SWEEP=full $(BIN)/python -m pytest -q -n 2 tests/storage/test_file_system_faults.py tests/interop/test_cohort.py
 	$(BIN)/python bench/soak.py
+	$(BIN)/python bench/absence.py
 	$(BIN)/python bench/long_list.py
 
 # Each target in turn, for FUZZ_SECONDS; or those named by TARGETS. docs/fuzzing.md explains what to do with findings.
