@@ -270,6 +270,7 @@ def test_damaged_journal_is_named_and_rebuilt_on_request(
     assert "is kept as" in caplog.text
 
 
+@pytest.mark.row("list-journal")
 def test_journal_that_another_program_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(tmp_path).__exit__(None, None, None)
     monkeypatch.setattr("movescu.cohort.journal_file.WAIT", 0.05)
@@ -292,6 +293,7 @@ def test_journal_that_is_gone_ends_the_run(tmp_path: Path, how: str) -> None:
         journal.__exit__(None, None, None)
 
 
+@pytest.mark.row("list-journal")
 def test_journal_on_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "file_system_type", lambda _: "nfs4")
     with pytest.raises(JournalError, match=r"network file system \(nfs4\)") as caught:

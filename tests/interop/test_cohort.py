@@ -145,6 +145,7 @@ def test_failure_of_one_run_is_the_verdict_of_the_other(cohort: Cohort, tmp_path
     assert {one["reason"] for one in status["failed"]} == {"not-arrived"}
 
 
+@pytest.mark.row("list-killed")
 def test_runs_killed_at_random_moments_leave_the_files_of_one_clean_run(cohort: Cohort, tmp_path: Path) -> None:
     chance = random.Random(19)
     cohort.archive.faults = Faults(pause=0.02)
@@ -203,6 +204,7 @@ def test_journal_may_be_elsewhere(cohort: Cohort, tmp_path: Path) -> None:
     assert cohort.archive.moves == before
 
 
+@pytest.mark.row("list-journal")
 def test_journal_removed_during_a_run_ends_it_with_one_error(cohort: Cohort) -> None:
     cohort.archive.faults = Faults(pause=0.02)
     with ExitStack() as stack:
@@ -218,6 +220,7 @@ def test_journal_removed_during_a_run_ends_it_with_one_error(cohort: Cohort) -> 
     assert cohort.files().keys() == cohort.digests
 
 
+@pytest.mark.row("list-journal")
 def test_damaged_journal_is_named_and_resume_rebuilds_it(cohort: Cohort) -> None:
     movescu(*cohort.arguments(0), folder=cohort.directory)
     (cohort.directory / ".movescu.journal").write_bytes(b"\xa5" * 8192)
@@ -231,6 +234,7 @@ def test_damaged_journal_is_named_and_resume_rebuilds_it(cohort: Cohort) -> None
     assert cohort.status()["states"] == {"complete before": STUDIES}
 
 
+@pytest.mark.row("list-journal")
 def test_newer_journal_is_refused(cohort: Cohort) -> None:
     movescu(*cohort.arguments(0), folder=cohort.directory)
     with closing(sqlite3.connect(cohort.directory / ".movescu.journal")) as database:

@@ -348,8 +348,8 @@ COHORT: Final = (
     Row("list-worker", "a worker is gone with its job", "the job is carried out by another, once"),
     Row(
         "list-journal",
-        "the journal is damaged or lost",
-        "moved aside and made anew; C-FIND and the disk say what is complete",
+        "the journal is damaged, removed during the run, locked, of a newer version, or on a network file system",
+        "exit code 72; with `--resume` a damaged or lost one is made anew, and the disk says what is complete",
     ),
 )
 """What may go wrong with a list, in ``docs/cohort.md``."""

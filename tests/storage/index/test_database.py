@@ -49,7 +49,6 @@ def test_users_of_the_database_do_not_see_each_other(tmp_path: Path) -> None:
     assert words(tmp_path) == ["one"]
 
 
-@pytest.mark.row("list-journal")
 @pytest.mark.row("86")
 @pytest.mark.parametrize("where", [0, 4096, 5 * 4096], ids=["header", "page", "another page"])
 def test_damaged_database_is_moved_aside_and_a_new_one_made(
