@@ -128,7 +128,7 @@ def _poll() -> None:
 
 def _signals() -> None:
     _remove(signal, "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "pthread_sigmask", "sigwait", "pthread_kill")
-    _remove(os, "killpg", "pipe2", "setsid", "sysconf")
+    _remove(os, "killpg", "pipe2", "setsid")
 
 
 def _utf_8() -> None:
