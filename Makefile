@@ -14,11 +14,12 @@ export PIP_ROOT_USER_ACTION := ignore
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: pictures test test-without dist pyz prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
+.PHONY: pictures test test-all test-without dist pyz prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
 
 # Two workers for each processor: the tests wait for their peers half the time.
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 
+# `make test` runs samples of long matrices (pytest's marker "sampled"), `make test-all` every case.
 # mypy runs beside the tests; its errors are shown after theirs.
 # A failed test fails the run. Only tests marked pynetdicom_sender (pyproject.toml has the reason), and those whose port
 # was taken, are repeated, once, and the summary lists them as RERUN.
@@ -29,10 +30,10 @@ test:
 	    $(MAKE) --no-print-directory test PYTHONS= PYTHON=$$python VENV=$(VENV)-$$(basename $$python) || failed+=" $$python"; \
 	done; [ -z "$$failed" ] || { echo "failed with$$failed" >&2; exit 1; }
 else
-test: prepared
+test test-all: prepared
 	@$(MAKE) --no-print-directory lint
 	@echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
-	MOVESCU_PEERS=required $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup; tests=$$?; \
+	MOVESCU_PEERS=required $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(filter test-all,$@),--whole); tests=$$?; \
 	wait $$types; types=$$?; cat $(VENV)/types.log; \
 	exit $$((tests || types))
 endif

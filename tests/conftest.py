@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import without
@@ -62,11 +63,27 @@ def _missing_program(error: BaseException) -> str:
     return str(error) if isinstance(error, peers.MissingError) else ""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Repeat a failed test once if pynetdicom sends objects to us in it, or if its port was taken, and no other.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--whole``."""
+    parser.addoption("--whole", action="store_true", help="run every case of the tests marked sampled, too")
 
-    By pytest-rerunfailures. Ports are reserved, but in a run of thousands of tests one is taken nevertheless.
+
+def _is_left_out(item: pytest.Item) -> bool:
+    """Return True for a case that the sample of a long matrix does not have; the same ones in each run."""
+    marker = item.get_closest_marker("sampled")
+    return marker is not None and bool(zlib.crc32(item.name.encode()) % marker.args[0])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what ``sampled`` does, and repeat a failed test once if pynetdicom sends objects to us in it.
+
+    And if its port was taken: ports are reserved, but in a run of thousands of tests one is taken nevertheless. No
+    other test is repeated. By pytest-rerunfailures.
     """
+    if not config.getoption("--whole"):
+        left_out = [item for item in items if _is_left_out(item)]
+        items[:] = [item for item in items if not _is_left_out(item)]
+        config.hook.pytest_deselected(items=left_out)
     for item in items:
         about = item.get_closest_marker("not_without")
         if about is not None and os.environ.get(without.VARIABLE) in about.args:
