@@ -86,10 +86,11 @@ pyz: $(VENV)/.run
 	$(BIN)/python tools/make_pyz.py dist/movescu.pyz
 
 # The pictures of the README, from real runs: to be made again when the display changes.
-pictures: $(VENV)/.run
+pictures: $(VENV)/.dev
 	$(BIN)/python tools/make_pictures.py
+	$(BIN)/python tools/make_page_picture.py
 
-demo: $(VENV)/.run
+demo: $(VENV)/.report
 	$(BIN)/python -m movescu.testing.demo
 
 # A few minutes; SERVERS=1 adds the stock servers, for which DCMTK as installed takes ten minutes.
@@ -116,7 +117,7 @@ mutants: peers $(VENV)/.dev
 venv: $(VENV)/.dev
 
 clean:
-	rm -rf $(VENV) mutants build dist site demo-output screenshots .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) mutants build dist site demo-output demo-page.html screenshots .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # pip compiles what it copies; without this, each start takes three times as long where Python cannot write bytecode.
@@ -134,6 +135,11 @@ $(VENV)/.run: pyproject.toml | $(VENV)/.made
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.made
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(COMPILE)
+	touch $(VENV)/.run $@
+
+$(VENV)/.report: pyproject.toml | $(VENV)/.made
+	$(BIN)/pip install --quiet --editable '.[report]'
 	$(COMPILE)
 	touch $(VENV)/.run $@
 

@@ -87,6 +87,7 @@ def test_demonstration_works_twice(
         files = list((tmp_path / "demo-output").iterdir())
         assert len(files) > 3
         assert f"\n{len(files)} of {len(files)} objects arrived" in output
+        assert f"A page shows them: {(tmp_path / 'demo-page.html').as_uri()}\n" in output
         corpus.check_readable(files)
         for file in files:
             [line] = [line for line in output.splitlines() if line.endswith(file.name)]

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,6 +28,7 @@ from movescu.ul.negotiation import propose, user_information
 from movescu.ul.pdu import AssociateRQ
 
 OUTPUT: Final = Path("demo-output")
+PAGE: Final = Path("demo-page.html")
 AE_TITLE: Final = "DEMO"
 
 _PATIENT: Final = "Doe*"
@@ -54,6 +56,10 @@ def main() -> int:
         code = _retrieve(archive, study)
     received = _list_output()
     _say(f"\n{received} of {study.objects} objects arrived; movescu ended with exit code {code}.")
+    if PAGE.exists():
+        _say(f"A page shows them: {PAGE.resolve().as_uri()}")
+    else:
+        _say("With Jinja2, NumPy and Pillow (pip install 'movescu[report]'), it would have written a page, too.")
     return 0 if code == 0 and received == study.objects else 1
 
 
@@ -92,10 +98,13 @@ def _retrieve(archive: Archive, study: Study) -> int:
     """Run the command. Return its exit code."""
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
+    PAGE.unlink(missing_ok=True)
     port = _free_port()
     archive.destinations[AE_TITLE] = ("127.0.0.1", port)
     keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study.uid}"]
     own = ["--aetitle", AE_TITLE, "--port", str(port), "--output-directory", str(OUTPUT)]
+    has_page = all(find_spec(name) is not None for name in ("jinja2", "numpy", "PIL"))
+    own += ["--html", str(PAGE), "--thumbnails"] if has_page else []
     peer = ["--call", archive.ae_title, archive.host, str(archive.port)]
     command = [sys.executable, "-m", "movescu", "-v", "--study", *own, *keys, *peer]
     _say(f"$ {shlex.join(command)}\n")
