@@ -26,6 +26,8 @@ from movescu.dimse.messages import (
     DATA_SET_PRESENT,
     NO_DATA_SET,
     CCancelRQ,
+    CEchoRQ,
+    CEchoRSP,
     CFindRQ,
     CFindRSP,
     CGetRQ,
@@ -179,6 +181,14 @@ class Session:
             response = CFindRSP(request.message_id, pending, command_data_set_type=DATA_SET_PRESENT)
             self._exchange.send(context_id, response, soon(), encode_identifier(values, syntax))
         self._exchange.send(context_id, CFindRSP(request.message_id, status), soon())
+
+    def answer_echo(self) -> None:
+        """Answer a C-ECHO request."""
+        received = self._exchange.receive(soon())
+        assert received is not None
+        self._context_id, request = received
+        assert isinstance(request, CEchoRQ), request
+        self.send(CEchoRSP(request.message_id, SUCCESS, request.affected_sop_class_uid))
 
     def expect_cancel(self) -> tuple[int, CCancelRQ]:
         """Wait for a C-CANCEL request; gives its presentation context too."""

@@ -137,6 +137,7 @@ class WorkerThreads:
     def _echo(self) -> None:
         answered = False
         try:
+            self.give_way()  # an archive that serves one association at a time would not answer
             with contextlib.suppress(PeerError):
                 self._client.echo()
                 answered = True
