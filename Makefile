@@ -96,6 +96,7 @@ demo: $(VENV)/.report
 # A few minutes; SERVERS=1 adds the stock servers, for which DCMTK as installed takes ten minutes.
 bench: peers $(VENV)/.dev
 	$(BIN)/python bench/run.py $(if $(SERVERS),--servers)
+	$(BIN)/python bench/live_page.py
 
 # Ten minutes: kill and fail each call of a run on its files; run many bad and good senders; then a list of 10,000.
 soak: peers $(VENV)/.dev

@@ -96,8 +96,10 @@ class Browser:
         os.close(self._write)
 
     @contextmanager
-    def tab(self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Tab]:
-        """Open a page in a profile of its own, and wait until its script has drawn it."""
+    def tab(
+        self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False, ready: bool = True
+    ) -> Iterator[Tab]:
+        """Open a page in a profile of its own, and wait until its script has drawn it; not ``ready``: an empty one."""
         context = self.call("Target.createBrowserContext")["browserContextId"]
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -108,7 +110,8 @@ class Browser:
             scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
             tab.call("Emulation.setEmulatedMedia", features=scheme)
             tab.resize(width, height)
-            tab.go(url)
+            if ready:
+                tab.go(url)
             yield tab
             assert not tab.errors, tab.errors
         finally:
