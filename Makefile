@@ -85,7 +85,7 @@ pyz: $(VENV)/.run
 	@mkdir -p dist
 	$(BIN)/python tools/make_pyz.py dist/movescu.pyz
 
-# The pictures of the README, from real runs: to be made again when the display changes.
+# The pictures of README and pages, from real runs: to be made again when the display changes.
 pictures: $(VENV)/.dev
 	$(BIN)/python tools/make_pictures.py
 	$(BIN)/python tools/make_page_picture.py

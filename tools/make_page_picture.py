@@ -1,4 +1,4 @@
-"""Make the picture of the page of a run that the README shows, from a real run: ``docs/pictures/page.png``.
+"""Make the picture of the page of a run in docs/page.md, from a real run: ``docs/pictures/page.png``.
 
 Needs Debian's chromium. The test archive sends pydicom's sample files, a list with one study that it does not have.
 """

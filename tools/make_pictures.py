@@ -1,4 +1,4 @@
-"""Make the pictures of the README from real runs: the query table, and the progress of a retrieve.
+"""Make the pictures of README and docs/watching.md from real runs: the query table, and the progress of a retrieve.
 
 The command runs under a pseudo-terminal against the archive of ``python -m movescu.testing --demo``; rich draws what it
 wrote as SVG. The archive is slowed down, so that there is progress to be seen. Run it when the display changes.
