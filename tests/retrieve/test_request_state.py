@@ -13,7 +13,7 @@ from movescu.dimse.status import SUCCESS
 from movescu.errors import PeerError
 from movescu.query.identifier import make_identifier
 from movescu.query.scope import Scope
-from movescu.retrieve.catalogue import Place
+from movescu.retrieve.catalogue import ListSizes, Place
 from movescu.retrieve.config import BATCH
 from movescu.retrieve.earlier_request import earlier_of
 from movescu.retrieve.evidence import Evidence
@@ -264,6 +264,48 @@ def test_retrieve_that_continues_has_all_that_stands_against_the_earlier_one() -
     assert (evidence.not_stored, evidence.broken_off, evidence.missing, evidence.remaining) == (1, 1, 1, 1)
     earlier.is_accounted_for = True
     assert len(continued(earlier).statements) == 1
+
+
+def test_retrieve_that_continues_misses_the_series_that_were_listed_without_an_object() -> None:
+    earlier = RequestState(remember=True)
+    earlier.inventory, earlier.sizes = inventory("1"), ListSizes()
+    series = Place("PAT", "1.2", "1.2.7")
+    earlier.sizes.places = {"1.2": Place("PAT", "1.2", ""), "1.2.7": series}
+    later = continued(earlier)
+    assert later.sizes is not None
+    assert later.sizes.places == earlier.sizes.places
+
+
+def test_failed_objects_too_many_to_be_named_are_not_forgotten() -> None:
+    unlisted, listed = frozenset(f"8.{n}" for n in range(1001)), frozenset(f"1.{n}" for n in range(1500))
+    earlier = RequestState(remember=True)
+    earlier.inventory = inventory(*listed)
+    for named, accounted in ((unlisted, False), (listed | {"9"}, True)):
+        earlier.statements = [Statement(Evidence(failed=1), 1, 1, 1, named)]
+        earlier.failed_uids = set(named)
+        later = continued(earlier)
+        (said,) = later.statements
+        assert len(said.named) == 1000
+        assert "9" in said.named or not accounted
+        assert said.is_accounted_for(dict.fromkeys((*said.named, *listed))) is accounted
+
+
+def test_retrieve_that_continues_one_without_a_list_has_its_statement() -> None:
+    earlier = RequestState(remember=True)
+    earlier.identifier = inventory("1").scope.identifier
+    assert earlier_of(earlier) is None
+    earlier.statements = [Statement(Evidence(failed=3), 9, 0, 0, frozenset())]
+    later = continued(earlier)
+    assert later.inventory is None, "or nothing would be requested"
+    assert later.evidence.failed == 3
+
+
+def test_retrieve_that_continues_counts_failures_beyond_those_kept_by_name() -> None:
+    earlier = RequestState(remember=True)
+    earlier.inventory = inventory("1")
+    for number in range(1005):
+        earlier.tally.count(failed(f"1.{number}"))
+    assert continued(earlier).evidence.not_stored == 1005
 
 
 def test_combined_result_has_the_objects_and_the_failures_of_each_request() -> None:

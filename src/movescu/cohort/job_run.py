@@ -93,7 +93,7 @@ class JobRun:
                 split=split,
                 cancelled=retrieve.cancelled,
                 hints=tuple(dict.fromkeys(retrieve.hints))[:_RESPONSES],
-                earlier=_earlier(states),
+                earlier=_earlier(states, job.earlier),
             )
         )
 
@@ -108,15 +108,21 @@ def _studies(states: Iterable[RequestState]) -> Iterator[str]:
     yield from sorted({place.study for places in listed for place in places})
 
 
-def _earlier(states: Iterable[RequestState]) -> tuple[EarlierRequest, ...]:
-    """Return what another job has to know; the number of objects that it names is limited over all requests."""
-    found: list[EarlierRequest] = []
+def _earlier(states: Iterable[RequestState], before: tuple[EarlierRequest, ...]) -> tuple[EarlierRequest, ...]:
+    """Return what another job has to know; the number of objects that it names is limited over all requests.
+
+    ``before``: what this job had to know; it stays for requests that the job did not come to.
+    """
+    found: dict[Identifier, EarlierRequest] = {}
     most = MOST
     for state in states:
         if len(found) < _REQUESTS and (one := earlier_of(state, max(most, 0))) is not None:
-            found.append(one)
+            found[one.identifier] = one
             most -= sum(len(series.uids) for series in (*one.missing, *one.here))
-    return tuple(found)
+    for one in before:
+        if len(found) < _REQUESTS:
+            found.setdefault(one.identifier, one)
+    return tuple(found.values())
 
 
 def _objects(job: Job, state: RequestState) -> Iterator[ObjectsReport]:

@@ -128,6 +128,8 @@ class AttemptLoop:
             scope.check(everything=self._config.selection is not None and self._config.selection.everything)
             self._exact = scope.is_exact
         state = RequestState(remember=self._retry.lists)
+        if self._retry.lists:
+            state.identifier = scope.identifier
         if earlier is not None:
             earlier.continue_as(state, self._config.request.model)
         state.last = self._round(state)

@@ -3,11 +3,14 @@
 An entry of a list that the archive refused, or that lost its association, is requested again. What was listed once
 stays wanted then, and what the archive stated stands until a list accounts for it (``request_state``). All of it is in
 one record of limited size: of a request for more objects than ``MOST``, those that are missing are named first, and a
-list that is shorter than the earlier one counts as incomplete.
+list that is shorter than the earlier one counts as incomplete. Of failed objects, those that are in no list are named
+first: nothing else is known of them. A statement that names more of these than ``MOST`` is never accounted for.
 """
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +23,7 @@ from movescu.retrieve.request_state import Statement
 from movescu.retrieve.tally import NotStored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
     from movescu.query.identifier import Identifier
     from movescu.retrieve.request_state import RequestState
@@ -50,8 +53,9 @@ class EarlierRequest(Record):
     """What is known of a request. ``listed``: number of objects in the archive's list.
 
     ``missing``: listed and not stored. ``here``: listed and stored. ``sizes``: numbers of objects that the archive
-    stated, by UID of study or series; ``cap``: see ``ListSizes``. ``failed_uids``: SOP instance UIDs that the archive
-    reported as failed. ``failures``: objects that we did not store, with status and error.
+    stated, by UID of study or series; ``cap``: see ``ListSizes``; ``places``: patient, study and series of those that
+    were listed. ``failed_uids``: SOP instance UIDs that the archive reported as failed. ``failures``: objects that we
+    did not store, with status and error; ``failed``: number of all of them.
     """
 
     identifier: Identifier
@@ -64,13 +68,16 @@ class EarlierRequest(Record):
     failed_uids: tuple[str, ...] = ()
     failures: tuple[tuple[str, int, str], ...] = ()
     broken_off: tuple[str, ...] = ()
+    places: tuple[tuple[str, str, str], ...] = ()
+    failed: int = 0
 
     def continue_as(self, state: RequestState, model: str) -> None:
         """Have the state of a new retrieve continue from here."""
         inventory = Inventory(Scope(self.identifier, model))
         inventory.objects.update((uid, one.place) for one in (*self.missing, *self.here) for uid in one.uids)
-        state.inventory, state.sizes = inventory, ListSizes()
+        state.inventory, state.sizes = inventory if inventory.objects else None, ListSizes()
         state.sizes.counts.update(self.sizes)
+        state.sizes.places.update((place.series or place.study, place) for place in map(Place._make, self.places))
         state.sizes.cap = self.cap
         state.listed_before = self.listed
         state.missing = {uid for one in self.missing for uid in one.uids}
@@ -78,33 +85,50 @@ class EarlierRequest(Record):
         state.failed_uids.update(self.failed_uids)
         state.statements += self.statements
         state.tally.failures.update((uid, NotStored(status, error)) for uid, status, error in self.failures)
-        state.tally.failed += len(self.failures)
+        state.tally.failed += max(self.failed, len(self.failures))
         state.tally.broken_off.update(self.broken_off)
+
+    def with_sizes_of(self, parts: Iterable[EarlierRequest]) -> EarlierRequest:
+        """Return this with what the archive stated, in requests for parts of it, about the sizes of its series."""
+        counts, cap = dict(self.sizes), self.cap
+        own = {uid for place in self.places for uid in place[1:]}
+        for part in parts:
+            cap = max(cap, part.cap)
+            for uid, number in part.sizes:
+                if uid in own:
+                    counts[uid] = max(counts.get(uid, 0), number)
+        return replace(self, sizes=tuple(counts.items()), cap=cap)
 
 
 def earlier_of(state: RequestState, most: int = MOST) -> EarlierRequest | None:
-    """Return what is known of a request, None if the archive has listed nothing for it; ``most``: objects to name."""
-    inventory = state.inventory
-    if inventory is None or not (inventory.objects or inventory.gaps):
-        return None
-    missing = dict(islice(((uid, inventory.objects[uid]) for uid in sorted(state.missing)), most))
-    rest = ((uid, place) for uid, place in inventory.objects.items() if uid not in state.missing)
-    sizes = state.sizes or ListSizes()
-    last = state.last_statement
+    """Return what is known of a request, None if that is nothing; ``most``: objects to name."""
+    inventory, sizes, last = state.inventory, state.sizes or ListSizes(), state.last_statement
+    identifier = state.identifier if inventory is None else inventory.scope.identifier
+    listed: Mapping[str, Place] = {} if inventory is None else inventory.objects
+    gaps = inventory is not None and bool(inventory.gaps)
     standing = (*state.statements, *(() if last is None or state.is_accounted_for else (last,)))
+    known = listed or gaps or standing or sizes.places or sizes.counts or state.listed_before or state.tally.failed
+    if identifier is None or not (known or state.tally.broken_off):
+        return None
+    missing = dict(islice(((uid, listed[uid]) for uid in sorted(state.missing)), most))
+    rest = ((uid, place) for uid, place in listed.items() if uid not in state.missing)
+    numbers = Counter(uid for place in listed.values() for uid in (place.study, place.series))
+    short = sorted(sizes.counts.items(), key=lambda one: numbers[one[0]] >= one[1])
     return EarlierRequest(
-        inventory.scope.identifier,
-        max(len(inventory.objects), state.listed_before),
+        identifier,
+        max(len(listed), state.listed_before),
         tuple(series_of(missing)),
         tuple(series_of(dict(islice(rest, most - len(missing))))),
-        sizes=tuple(islice(sizes.counts.items(), MOST)),
+        sizes=tuple(short[:MOST]),
         cap=sizes.cap,
-        statements=_merged(tuple(map(_bounded, standing))),
-        failed_uids=tuple(sorted(state.failed_uids)[:MOST]),
+        statements=_merged(tuple(_bounded(one, listed) for one in standing), listed),
+        failed_uids=_first(state.failed_uids, listed),
         failures=tuple(
             (uid, one.status, one.error[:_LONGEST]) for uid, one in islice(state.tally.failures.items(), MOST)
         ),
-        broken_off=tuple(sorted(state.tally.broken_off)[:MOST]),
+        broken_off=_first(state.tally.broken_off, listed),
+        places=tuple((*sizes.places[uid],) for uid in _first(sizes.places, numbers)),
+        failed=state.tally.failed,
     )
 
 
@@ -117,13 +141,14 @@ def series_of(places: Mapping[str, Place]) -> Iterator[SeriesObjects]:
         yield SeriesObjects(*place, tuple(uids))
 
 
-def _bounded(one: Statement) -> Statement:
-    named = one.named if len(one.named) <= MOST else frozenset(sorted(one.named)[:MOST])
+def _bounded(one: Statement, listed: Container[str]) -> Statement:
+    named = frozenset(_first(one.named, listed))
+    forgotten = any(uid not in listed for uid in one.named - named)
     evidence = replace(one.evidence, statuses=tuple(dict.fromkeys(one.evidence.statuses)))
-    return Statement(evidence, one.counted, one.requested, one.listed, named)
+    return Statement(evidence, sys.maxsize if forgotten else one.counted, one.requested, one.listed, named)
 
 
-def _merged(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+def _merged(statements: tuple[Statement, ...], listed: Container[str]) -> tuple[Statement, ...]:
     """Return few statements instead of many: a list that accounts for the first accounts for all that it replaces."""
     if len(statements) <= _STATEMENTS:
         return statements
@@ -133,10 +158,11 @@ def _merged(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
         max(one.counted for one in many),
         min(one.requested for one in many),
         max(one.listed for one in many),
-        frozenset(_first(uid for one in many for uid in one.named)),
+        frozenset(uid for one in many for uid in one.named),
     )
-    return _bounded(first), *few
+    return _bounded(first, listed), *few
 
 
-def _first(uids: Iterable[str]) -> list[str]:
-    return sorted(set(uids))[:MOST]
+def _first(uids: Collection[str], known: Container[str]) -> tuple[str, ...]:
+    """Return ``MOST`` UIDs; the known ones are left out first."""
+    return tuple(sorted(uids, key=lambda uid: (uid in known, uid))[:MOST])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from movescu.errors import InventoryError, PeerError
+    from movescu.query.identifier import Identifier
     from movescu.retrieve.catalogue import ListSizes
     from movescu.retrieve.inventory import Inventory
     from movescu.services.move import MoveResponse
@@ -57,6 +58,8 @@ class RequestState:
     """Which conditions (``Selection``) none of the series meets; else empty."""
     is_split: bool = False
     """Whether nothing was requested, since the request is to be split."""
+    identifier: Identifier | None = None
+    """The keys of one request that is to be listed."""
     listed_before: int = 0
     """Number of objects in the list of an earlier retrieve of the request."""
     refusal: InventoryError | None = None
