@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from movescu._runtime.record import replace
 from movescu.cohort.job import ObjectsReport
+from movescu.query.levels import UNIQUE_KEYS
 from movescu.retrieve.parts import ListedRequest
 
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ class Gathered:
         """SOP instance UIDs of the stored objects."""
         return {uid for _, _, places in self._requests.values() for uid in places}
 
-    def of_series(self, uid: str) -> Iterator[str]:
-        """Yield the SOP instance UIDs of a series, stored or not."""
+    def of_part(self, part: Identifier) -> Iterator[str]:
+        """Yield the SOP instance UIDs of the study or series that a part of an entry names, stored or not."""
+        study, series = (part.text(UNIQUE_KEYS[level]) for level in ("STUDY", "SERIES"))
         for places in (*(places for _, _, places in self._requests.values()), self._missing):
-            yield from (one for one, place in places.items() if place.series == uid)
+            for uid, place in places.items():
+                if series in ("", place.series) and study in ("", place.study):
+                    yield uid
 
     def completed(self, result: Result | None) -> Result | None:
         """Return the result of the verdict with the missing objects."""

@@ -15,7 +15,7 @@ from movescu._runtime.record import replace
 from movescu.cohort.entries import entry_event
 from movescu.cohort.postponed import Postponed
 from movescu.events import EntryState
-from movescu.query.levels import UNIQUE_KEYS
+from movescu.query.levels import LEVEL
 from movescu.retrieve.causes import INTERRUPTED, cause_of
 from movescu.retrieve.evidence import joined
 
@@ -72,7 +72,7 @@ class Split:
         self.last = Task(whole.chain, whole.earlier, None, self)
         self.parts = [Task(whole.chain, Postponed(), part, self) for part in parts]
         self._open = len(parts)
-        self._statements: list[tuple[str, Statement]] = []  # with the UID of the series
+        self._statements: list[tuple[Identifier, Statement]] = []  # with the keys of the part
 
     @property
     def interrupted(self) -> EntryEvent:
@@ -84,9 +84,10 @@ class Split:
     def part_ended(self, task: Task, verdict: JobVerdict) -> Task | None:
         """Record the end of a part; return the last task once all have ended."""
         assert task.part is not None
-        series = task.part.text(UNIQUE_KEYS["SERIES"])
-        self._statements += [(series, said) for earlier in verdict.earlier for said in earlier.statements]
+        known = verdict.earlier or task.earlier.earlier
+        self._statements += [(task.part, said) for earlier in known for said in earlier.statements]
         whole, stored = self.last.earlier, verdict.result
+        whole.earlier = tuple(one.with_sizes_of(known) for one in whole.earlier)
         whole.stored += task.earlier.stored + (0 if stored is None else stored.stored)
         whole.size += task.earlier.size + (0 if stored is None else stored.size)
         self._open -= 1
@@ -98,10 +99,16 @@ class Split:
         """Return result and cause of the last task with what stands against the parts."""
         standing = [
             said.evidence
-            for series, said in self._statements
-            if not said.is_accounted_for(dict.fromkeys(gathered.of_series(series)))
+            for part, said in self._statements
+            if not _accounted(said, part, dict.fromkeys(gathered.of_part(part)))
         ]
         if result is None or not standing:
             return result, cause
         result = replace(result, evidence=joined((result.evidence, *standing)))
         return result, cause_of(result)
+
+
+def _accounted(said: Statement, part: Identifier, listed: dict[str, None]) -> bool:
+    """Return True if a later list of a part's series accounts for a statement; a list of objects does not grow."""
+    fixed = part.text(LEVEL) == "IMAGE"
+    return (replace(said, listed=max(said.listed, len(listed))) if fixed else said).is_accounted_for(listed)
