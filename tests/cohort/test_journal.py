@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from movescu.cohort.directory_audit import DirectoryAudit
 from movescu.cohort.journal import EntryVerdict, Held, Journal
 from movescu.cohort.journal_file import FILE_NAME, VERSION
-from movescu.cohort.journal_status import read_status
+from movescu.cohort.journal_status import read_status, reading
 from movescu.cohort.owner import Owner, has_ended, this_process
 from movescu.errors import JournalError, UsageError
 from movescu.events import EntryEvent, EntryState
@@ -128,6 +129,50 @@ def test_verdict_holds_only_while_its_files_are_there(tmp_path: Path) -> None:
         first.save()
         (tmp_path / "1.5").write_bytes(b"cut")
         assert second.claim("one") is None
+
+
+@pytest.mark.parametrize("gone", [["1.5"], ["1.5", "1.6"]])
+def test_file_that_is_gone_when_the_end_is_noted_makes_no_complete_entry(tmp_path: Path, gone: list[str]) -> None:
+    stored(tmp_path, "1.5", "1.6")
+
+    def files_of(uids: Iterable[str]) -> list[StoredFile]:
+        return [StoredFile(uid, uid, 6) for uid in sorted(uids) if uid not in gone]
+
+    with opened(tmp_path) as other, Journal(str(tmp_path / FILE_NAME), str(tmp_path), files_of=files_of) as journal:
+        journal.claim("one")
+        journal.note("one", row(), complete(), [], ["1.5", "1.6"])
+        assert journal.objects_of("one") == ["1.5", "1.6"]
+        assert other.claim("one") is None
+    assert read_status(str(tmp_path)).objects == 2 - len(gone)
+
+
+@pytest.mark.parametrize("verifies", [False, True])
+def test_verdict_that_no_count_proves_is_none_for_a_run_that_verifies(tmp_path: Path, *, verifies: bool) -> None:
+    path = str(tmp_path / FILE_NAME)
+    with Journal(path, str(tmp_path), verifies=verifies) as first, Journal(path, str(tmp_path), verifies=True) as other:
+        first.claim("one")
+        first.note("one", row(), complete(), [])
+        first.save()
+        with opened(tmp_path) as plain:
+            verdict = plain.claim("one")
+        assert isinstance(verdict, EntryVerdict)
+        assert verdict.event(row()).state is EntryState.COMPLETE_BEFORE
+        assert (other.claim("one") is not None) is verifies
+
+
+def test_files_of_an_entry_that_was_given_back_are_still_expected(tmp_path: Path) -> None:
+    with opened(tmp_path) as first:
+        first.claim("one")
+        first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
+    with opened(tmp_path) as second:
+        assert second.claim("one") is None
+    (tmp_path / "1.5").unlink()
+    found: list[str] = []
+    with DirectoryAudit(str(tmp_path), 1.0, lambda finding: found.append(finding.kind)) as audit:
+        with reading(str(tmp_path)) as (database, path):
+            audit.expect_journal(database, path)
+        audit.check_files(places=False)
+    assert found == ["missing"]
 
 
 def test_entries_are_given_back_at_the_end_of_a_run(tmp_path: Path) -> None:

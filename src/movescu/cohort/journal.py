@@ -30,6 +30,7 @@ from movescu.errors import JournalError, StoreError
 from movescu.events import EntryEvent, EntryState
 from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED
 from movescu.storage import files
+from movescu.storage.ledger import StoredFile
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from movescu.query.request_list import Row
-    from movescu.storage.ledger import StoredFile
 
 _log: Final = logger_of("movescu.cohort")
 
@@ -105,6 +105,8 @@ class Journal:
     ``path``: of the file. ``directory``: of output. ``rebuild``: a damaged file is made anew. Default: False.
     ``files_of``: returns the files of objects. Default: nothing is known of them.
     ``before``: called before ends are committed. Default: nothing. ``lease``: seconds. Default: ``LEASE``.
+    ``verifies``: this run compares with the archive's counts, and takes over as complete only what another one compared
+    too. Default: False.
     """
 
     def __init__(
@@ -116,12 +118,14 @@ class Journal:
         files_of: Callable[[Iterable[str]], list[StoredFile]] = lambda _: [],
         before: Callable[[], None] = lambda: None,
         lease: float = LEASE,
+        verifies: bool = False,
     ) -> None:
         self.path = path
         self._directory = directory
         self._before = before
         self._files_of = files_of
         self._lease = lease
+        self._verifies = verifies
         self._database = open_journal(path, directory, rebuild=rebuild)
         self._identity = self._file_identity()
         self._using = clock.RLock()  # held to use the database
@@ -148,7 +152,7 @@ class Journal:
             with self._transaction(durable=False) as database:
                 now = clock.wall()
                 database.execute(
-                    "UPDATE journal_entries SET state = ?, run = NULL, changed = ? WHERE run = ? AND state IN (?, ?)",
+                    "UPDATE journal_entries SET state = ?, changed = ? WHERE run = ? AND state IN (?, ?)",
                     (WAITING, now, self._run, *_HELD),
                 )
                 database.execute("UPDATE journal_runs SET renewed = ?, ended = ? WHERE run = ?", (now, now, self._run))
@@ -264,7 +268,7 @@ class Journal:
                     if state in _HELD:
                         if ended is None and self._lives(owner, renewed, now):
                             return Held(owner, changed)
-                    elif cohort == self._cohort and (state not in _DONE or self._has_files(number, directory)):
+                    elif cohort == self._cohort and (state not in _DONE or self._holds(number, directory, why)):
                         verdict = _verdict(state, owner, objects, why)
                         if verdict is not None:
                             return verdict
@@ -276,8 +280,13 @@ class Journal:
             )
         return None
 
-    def _has_files(self, number: int, directory: bytes) -> bool:
-        """Return True unless files of an entry's objects are missing in our directory; another one is not looked at."""
+    def _holds(self, number: int, directory: bytes, why: str) -> bool:
+        """Return True if a complete entry is complete for this run, too.
+
+        Files that are missing in our directory count against that; another directory is not looked at.
+        """
+        if self._verifies and not _told(why).get("verifies"):
+            return False
         if directory != self._own_directory:
             return True
         root = os.fsencode(self._directory)
@@ -299,6 +308,9 @@ class Journal:
         if self._failure is not None:
             raise self._failure
         stored = self._files_of(uids)
+        if end.state.value in _DONE:  # it is complete only while it has all of its files
+            gone = set(uids) - {file.uid for file in stored}
+            stored += (StoredFile(uid, "", 0) for uid in sorted(gone))
         with self._changed:
             self._noted.append((key, row, end, reasons, stored))
             if len(self._noted) == 1:
@@ -340,7 +352,12 @@ class Journal:
                     end.attempts,
                     " ".join(end.study_instance_uids),
                 ),
-                *(len(stored), sum(file.size for file in stored), _why(end, reasons), clock.wall()),
+                *(
+                    sum(bool(file.path) for file in stored),
+                    sum(file.size for file in stored),
+                    self._why(end, reasons),
+                    clock.wall(),
+                ),
             ),
         ).fetchone()
         if found is None:
@@ -350,6 +367,13 @@ class Journal:
             "INSERT OR REPLACE INTO journal_objects VALUES (?, ?, ?, ?)",
             ((*found, file.uid, os.fsencode(file.path), file.size) for file in stored),
         )
+
+    def _why(self, end: EntryEvent, reasons: Sequence[str]) -> str:
+        """Return why an entry is not complete, as JSON; of one that is, whether counts prove it."""
+        if end.state.value in _DONE:
+            return json.dumps({"verifies": True}) if self._verifies else ""
+        why = {name: value for name in _WHY if (value := getattr(end, name)) not in ("", None)}
+        return json.dumps(why | {"reasons": list(reasons)})
 
     def objects_of(self, key: str) -> list[str] | None:
         """Return the SOP instance UIDs of a complete entry, None if it is not recorded as complete."""
@@ -364,12 +388,8 @@ class Journal:
         return [uid for (uid,) in uids]
 
 
-def _why(end: EntryEvent, reasons: Sequence[str]) -> str:
-    """Return why an entry is not complete, as JSON; empty if it is."""
-    if end.state.value in _DONE:
-        return ""
-    why = {name: value for name in _WHY if (value := getattr(end, name)) not in ("", None)}
-    return json.dumps(why | {"reasons": list(reasons)})
+def _told(why: str) -> dict[str, Any]:
+    return json.loads(why) if why else {}
 
 
 def _keys(row: Row) -> str:
@@ -383,7 +403,8 @@ def _text(text: str) -> str:
 
 def _verdict(state: str, owner: Owner, objects: int, why: str) -> EntryVerdict | None:
     """Return the verdict on an entry that another run ended, None if it was interrupted or is not known here."""
-    told = json.loads(why) if why else {}
+    told = _told(why)
+    told.pop("verifies", None)
     reasons = tuple(told.pop("reasons", ()))
     if state not in {one.value for one in EntryState if one.is_end} or told.get("reason") in _NO_VERDICTS:
         return None

@@ -56,7 +56,7 @@ _TABLES: Final = (
     """CREATE TABLE journal_runs (run INTEGER PRIMARY KEY AUTOINCREMENT, cohort INTEGER NOT NULL, host TEXT NOT NULL,
     pid INTEGER NOT NULL, born TEXT NOT NULL, directory BLOB NOT NULL, started REAL NOT NULL, renewed REAL NOT NULL,
     ended REAL)""",
-    # key: digest of request and archive; run: holds the entry, or ended it; why: JSON, empty for a complete entry
+    # key: digest of request and archive; run: holds the entry, or ended it; why: JSON
     """CREATE TABLE journal_entries (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, archive TEXT NOT NULL,
     keys TEXT NOT NULL, priority INTEGER NOT NULL, state TEXT NOT NULL, run INTEGER, attempts INTEGER NOT NULL,
     studies TEXT NOT NULL, objects INTEGER NOT NULL, size INTEGER NOT NULL, why TEXT NOT NULL,

@@ -118,7 +118,10 @@ def _journal(settings: CommandSettings, storage: StorageOptions, client: Client)
         return None
     path = journal_path(storage.directory, settings.journal)
     files_of, before = client.target.files_of, client.target.save
-    return Journal(path, storage.directory, rebuild=settings.resume, files_of=files_of, before=before)
+    verifies = client.config.retry.verify
+    return Journal(
+        path, storage.directory, rebuild=settings.resume, files_of=files_of, before=before, verifies=verifies
+    )
 
 
 def _live(settings: CommandSettings, config: Config, rows: list[Row]) -> Live | None:
