@@ -62,7 +62,7 @@ def test_setup_from_a_pipe_makes_a_site_that_works(archive: Archive, tmp_path: P
         "move destination: ARCHIVE knows ME",
     ):
         assert f"ok       {tested}" in said
-    assert "Subject: DICOM: please enter AE title ME in ARCHIVE" in said
+    assert "Subject: DICOM: please add AE title ME to ARCHIVE" in said
     assert f"port:      {OWN}" in said
     assert "ok       association" in run(tmp_path, "--site", "hospital", "--check")
     listed = run(tmp_path, "--sites")
@@ -83,7 +83,7 @@ def test_setup_on_a_terminal_asks_again_after_a_failure(archive: Archive, tmp_pa
         (r"Port of the archive \[1\]", str(archive.port)),
         ("AE title of the archive", "ARCHIVE"),
         ("AE title of this computer", "ME"),
-        ("by C-GET", "get"),
+        ("with C-GET", "get"),
     ]
     with Terminal("--setup", folder=tmp_path, columns=200, environment=environment) as terminal:
         for question, answer in answers:

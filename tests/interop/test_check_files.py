@@ -66,7 +66,7 @@ def test_directory_as_it_was_retrieved_is_as_expected(place: Place, ask: bool) -
     assert "9 files" in outcome.output
     assert "9 of them read, against journal and manifest" in outcome.output
     assert outcome.output.endswith("everything is as expected\n")
-    assert ("archive asked for 3 requests" in outcome.output) == ask
+    assert ("archive queried for 3 requests" in outcome.output) == ask
 
 
 def test_missing_cut_and_unknown_files_are_told_apart(place: Place) -> None:
@@ -102,7 +102,7 @@ def test_object_of_another_name_is_changed(place: Place) -> None:
 def test_sample_reads_a_part(place: Place) -> None:
     assert place.told()["read"] == 9
     assert place.told("--sample", "0.001%")["read"] < 9
-    assert "write it as in 5%" in place.check("--sample", "5", code=1).log
+    assert "write, for example, 5%" in place.check("--sample", "5", code=1).log
 
 
 def test_directory_without_journal_or_manifest_has_whole_objects_or_not(place: Place) -> None:

@@ -184,7 +184,7 @@ def test_status_tells_what_is_under_way_and_changes_nothing(cohort: Cohort) -> N
         assert f"process {run.pid} on " in table
         assert f"entries:   {STUDIES} (" in table
         assert run.end().code == 0
-    assert "at work:   nobody" in movescu("--status", ".", folder=cohort.directory).output
+    assert "running:   none" in movescu("--status", ".", folder=cohort.directory).output
     assert not [path.name for path in cohort.directory.glob(".movescu.journal-*")], "the log went with the last user"
     cohort.directory.chmod(0o555)
     try:

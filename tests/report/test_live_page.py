@@ -68,7 +68,7 @@ def test_live_page_follows_a_list_and_its_orders_are_carried_out(browser: Browse
                 assert all((received / f"CT.{instance.instance_uid}").exists() for instance in absent)
 
                 tab.click("#pause")
-                tab.until("document.querySelector('#pause').innerText === 'Go on'")
+                tab.until("document.querySelector('#pause').innerText === 'Resume'")
                 assert tab.texts("h1")[0].startswith("Paused")
                 tab.picture("page-live")
                 tab.go(url)

@@ -112,7 +112,7 @@ def test_key_is_made_once_and_for_this_user_alone(tmp_path: Path, monkeypatch: p
     assert load_key() == key
     assert (tmp_path / "movescu" / "pseudonyms.key").stat().st_mode & 0o777 == 0o600
     (tmp_path / "movescu" / "pseudonyms.key").write_bytes(b"")
-    with pytest.raises(DirectoryNotWritableError, match="is no key"):
+    with pytest.raises(DirectoryNotWritableError, match="is not a pseudonym key"):
         load_key()
 
 

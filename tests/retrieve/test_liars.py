@@ -72,7 +72,7 @@ def test_series_that_was_listed_once_stays_wanted_if_no_later_list_has_it() -> N
     archive = liar.Archive(held, find, move)
     state = archive.retrieve(Retry(verify=True, retries=2), *STUDY)
     assert not is_complete(state)
-    assert state.unlisted.endswith("the archive does not list series 1.2.3.2 any more, of whose objects 0 are known")
+    assert state.unlisted.endswith("the archive no longer lists series 1.2.3.2, of which 0 objects are known")
 
 
 def test_series_that_left_the_archive_after_its_objects_arrived_is_complete() -> None:

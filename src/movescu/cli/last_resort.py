@@ -1,10 +1,10 @@
-"""The last resort: ends the process when a signal or ``--total-timeout`` wants its end and something stands still.
+"""The last resort: ends the process if something blocks after a signal or ``--total-timeout``.
 
-A handler of Python runs in the main thread, between two of its calls. If one of them stands still (a log into a pipe
-that nobody reads, a FIFO, a disk that hangs), so does everything behind it, the end included. The system's own handler
-writes each signal into a socket (``signal.set_wakeup_fd``), and a thread that does nothing else reads it: it gives the
-program ``_GRACE`` seconds to end in good order, and then ends it. Nothing is lost by that which was acknowledged; at
-worst, a temporary file and the end of a report.
+A handler of Python runs in the main thread, between two of its calls. If one of them blocks (a log into a pipe that
+nobody reads, a FIFO, a disk that hangs), the handler never runs. The system's own handler writes each signal into a
+socket (``signal.set_wakeup_fd``), and a thread that does nothing else reads it: it gives the program ``_GRACE`` seconds
+to end by itself, and then ends it. No acknowledged object is lost; at worst, a temporary file stays, or a report is
+incomplete.
 """
 
 from __future__ import annotations

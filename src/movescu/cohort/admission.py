@@ -1,23 +1,23 @@
-"""When an archive is sent its next request: slots, refusals and absences. No I/O, and time is an argument.
+"""When an archive is sent its next request: slots, refusals and absences. No I/O; time is an argument.
 
-Theory. An archive serves some number of requests at once, which it does not tell: it refuses the others, by a status
+Theory. An archive serves a number of requests at once, which it does not report: it refuses the others, by a status
 (A701, or A702 without failed sub-operations), a transient rejection, or silence (PS3.4 table C.4-2, PS3.8 9.3.4). A
 refusal while ``n`` requests were under way, the refused one included, shows that there were fewer than ``n`` slots; so
-the ceiling becomes ``max(1, n - 1)``, and never more: other clients of the archive take slots, too, and give them back.
-A ceiling that was learned is therefore probed: after ``PROBE_AFTER`` good requests or ``PROBE_SECONDS`` without a
-refusal it is raised by one. Each probe costs one refusal at most, so that of ``N`` requests by ``J`` workers at most
-``J + N / PROBE_AFTER`` are refused by an archive whose slots do not change. A ceiling that was given is not exceeded.
+the ceiling becomes ``max(1, n - 1)``. Slots that other clients of the archive took become free again, so a learned
+ceiling is probed: after ``PROBE_AFTER`` good requests or ``PROBE_SECONDS`` without a refusal it is raised by one. Each
+probe costs one refusal at most, so that of ``N`` requests by ``J`` workers at most ``J + N / PROBE_AFTER`` are refused
+by an archive whose slots do not change. A given ceiling is never exceeded.
 
-A refused request is no failure of its entry: it goes back, and is sent once another request has ended. If none other
-was under way, the archive refuses this entry by itself, or serves somebody else. Then it is sent again after a pause,
-which doubles from ``PAUSE`` to ``LONGEST_PAUSE`` seconds, and the refusal counts against it.
+A refusal is no failure of the entry: the request is sent again once another one has ended. If no other request was
+under way, the archive refuses this entry, or serves other clients. Then the request is sent again after a pause, which
+doubles from ``PAUSE`` to ``LONGEST_PAUSE`` seconds, and the refusal counts against it.
 
 An archive that cannot be reached is away. After ``BREAKS_AFTER`` such failures without an answer in between nothing is
 sent any more; one probe (a C-ECHO) after ``FIRST_ECHO`` seconds, and further ones at growing intervals up to
-``LONGEST_ECHO`` seconds, find out when it is back. The entries go back unharmed. If it stays away for ``patience``
-seconds, or if it never accepted an association, the cohort stops: an archive that was never there is most likely a
-mistake. So it does if C-ECHO was answered ``UNANSWERED`` times and each time the requests after it were not: the
-archive ends them on purpose, for example because it does not know our AE title.
+``LONGEST_ECHO`` seconds, find out when it is back. The entries are requested again, with no failure counted. If it
+stays away for ``patience`` seconds, or if it never accepted an association, the cohort stops: an archive that was never
+there is most likely a mistake. The cohort also stops if C-ECHO was answered ``UNANSWERED`` times and the requests after
+it never were: the archive rejects them on purpose, for example because it does not know our AE title.
 
 A request that ends as ``UNREACHED`` was carried out by the archive, which could not connect to our port; one that ends
 as ``UNKNOWN``, by an archive that does not know where that is. After ``STOPS_AFTER`` of these without a good one in

@@ -38,7 +38,7 @@ class ArchiveLog:
         if away and admission.away_since is None:
             _log.warning("the archive is back")
         elif not away and admission.away_since is not None:
-            _log.warning("the archive is away; it is asked again from time to time, for %g s", self._patience)
+            _log.warning("the archive is away; trying again with C-ECHO for up to %g s", self._patience)
 
 
 def tell_unclaimed(uids: Sequence[str]) -> None:

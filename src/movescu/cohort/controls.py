@@ -1,4 +1,4 @@
-"""What a person may tell a running list: pause, go on, and request an entry again that has ended."""
+"""Orders to a running list: pause, resume, and request an incomplete entry again."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Controls:
         self._retries = deque[int]()
 
     def pause(self, *, paused: bool) -> None:
-        """Start no further request, or go on; running ones are not touched."""
+        """Pause or resume the list: while paused, running requests continue and no further one starts."""
         self.paused = paused
 
     def retry(self, number: int) -> None:
-        """Request an entry again that has ended and is not complete."""
+        """Request an entry again if it ended incomplete."""
         self._retries.append(number)
 
     def tasks(self, ends: EntryEnds) -> Iterator[Task]:
-        """Yield the entries to request again, whose ends do not count any more."""
+        """Yield the entries to request again, and withdraw their ends."""
         while self._retries:
             found = ends.reopen_incomplete(self._retries.popleft())
             if found is not None:

@@ -1,14 +1,14 @@
 """The check of a directory (``--check-files``): its files against journal, manifest and archive; nothing is changed.
 
-Each file is compared with what the journal and the manifest say of its path: missing, of another size, or of another
-content. Contents are read again, all of them or a sample: the object has to be whole and to have its UID, and a file in
-the manifest its digest. What neither names is extra, unless there is neither: then each file has to be a whole object.
+Each file is compared with the journal's and the manifest's record of its path: missing, another size, or another
+content. All files, or a sample, are read: the object has to be complete and have its UID, and a file in the manifest
+its digest. A file in neither is extra; without journal and manifest, each file has to be a complete object.
 
-An archive is asked by C-FIND only, for the requests that are given, or else for the studies of the files and the
-journal: an object that it lists has to be here, in the study and series in which it is listed, and one that is here in
-a study or series that was asked for has to be listed.
+An archive is queried (C-FIND) for the given requests, or else for the studies of the files and the journal: a listed
+object has to be in the directory, in the study and series in which it is listed, and an object of a queried study or
+series has to be listed.
 
-What is expected and what was found are in a temporary database, for a directory may have millions of files.
+Expected and found files are kept in a temporary database, since a directory may have millions of files.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class DirectoryAudit:
             self._check_file(path, places=places)
         unseen = self._database.execute("SELECT path, uid FROM expected WHERE NOT seen ORDER BY path").fetchall()
         for path, uid in unseen:
-            self._tell(MISSING, path, uid, "the file is gone")
+            self._tell(MISSING, path, uid, "the file does not exist")
 
     def _walk(self, folder: bytes) -> Iterator[bytes]:
         """Yield the files below a folder, without those whose names begin with a dot, and without following links."""
@@ -190,10 +190,10 @@ class DirectoryAudit:
     def _content_fault(self, fd: int, uid: str, digest: str | None) -> tuple[str, str]:
         """Return what is wrong with the content of a file, empty if nothing, and the object in it."""
         if digest is not None and _digest(fd) != digest:
-            return "its content is not that of the manifest", ""
+            return "its digest differs from that in the manifest", ""
         found = whole_in(fd)
         if found is None:
-            return ("" if digest is not None and not uid else "not a whole object"), ""
+            return ("" if digest is not None and not uid else "not a complete object"), ""
         if uid and found != uid:
             return f"the file has SOP instance {found}", found
         return "", found

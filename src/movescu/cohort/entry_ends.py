@@ -1,4 +1,4 @@
-"""Notifies the observers of the states of entries: each has one end, which may have to be corrected once."""
+"""Notification of entry states: each entry has one end, which may be corrected once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EntryEnds:
         self._open: dict[int, Row] = {}
         self._good: dict[int, tuple[Row, EntryEvent]] = {}
         self.repeated: dict[int, list[Row]] = {}
-        """Entries that are equal to one that is requested, by the number of that."""
+        """Entries equal to a requested one, by the number of the requested one."""
 
     def expect(self, rows: Iterable[Row]) -> None:
         """Add entries."""
@@ -64,14 +64,14 @@ class EntryEnds:
             self.tell(changed(own, seconds=0.0, attempts=0, same_as=end.row))
 
     def reopen(self, number: int) -> tuple[Row, EntryEvent] | None:
-        """Return a complete entry and its end, which is to be corrected; None if it is not complete."""
+        """Withdraw the end of a complete entry and return both; None if it is not complete."""
         found = self._good.pop(number, None)
         if found is not None:
             self.expect((found[0], *self.repeated.get(number, ())))
         return found
 
     def reopen_incomplete(self, number: int) -> tuple[Row, EntryEvent] | None:
-        """Return an entry that ended incomplete, which is to be requested again, and that end; None for others."""
+        """Withdraw the end of an incomplete entry and return both; None for any other entry."""
         found = self._incomplete.pop(number, None)
         if found is not None:
             self.expect((found[0], *self.repeated.get(number, ())))

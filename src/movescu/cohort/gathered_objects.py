@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Gathered:
-    """What the reports on a job have told so far."""
+    """Objects and parts from the reports on a job so far."""
 
     def __init__(self) -> None:
         self._requests: dict[Identifier, tuple[bool, bool, dict[str, Place]]] = {}
@@ -51,7 +51,7 @@ class Gathered:
                     yield uid
 
     def completed(self, result: Result | None) -> Result | None:
-        """Return the result of the verdict with the missing objects."""
+        """Return the verdict's result with the missing objects added."""
         return None if result is None else replace(result, missing_uids=tuple(sorted(self._missing)))
 
     def requests(self) -> Iterator[ListedRequest]:

@@ -1,8 +1,8 @@
 """Failures that may be the first signs of an absence: held until it is known whether the archive is there.
 
-An archive that is shut down fails what it is doing, and says so by a status, before it is away. Such an entry has not
-failed by itself. So an entry that failed for a passing cause has its end held: until another request, sent later, is
-carried out, which makes it final; or until the archive turns out to be away, and then it is requested again, once.
+An archive that shuts down fails its running requests by a status before it goes away; their entries are not to blame.
+So the end of an entry that failed for a passing cause is held. It becomes final when a request that was sent later has
+been carried out. If the archive turns out to be away instead, the entry is requested again, once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.result import Result
 
 _MOST: Final = 64
-"""Ends that are held at once; an archive may fail every entry."""
+"""Highest number of ends held at once; an archive may fail every entry."""
 
 
 class HeldEnd(NamedTuple):
@@ -41,7 +41,7 @@ class HeldEnd(NamedTuple):
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the archive may have failed it because it was about to go away."""
+        """Whether the entry may have failed because the archive was about to go away."""
         if self.result is None or self.cause is None or self.task.earlier.reconsidered:
             return False
         answered = bool(self.verdict.result and self.verdict.result.responses)
@@ -51,7 +51,7 @@ class HeldEnd(NamedTuple):
 
 
 class HeldEnds:
-    """The ends that are held."""
+    """A queue of held ends, oldest first."""
 
     def __init__(self) -> None:
         self._held: list[HeldEnd] = []
@@ -69,7 +69,7 @@ class HeldEnds:
         return bool(self._held)
 
     def hold(self, end: HeldEnd) -> list[HeldEnd]:
-        """Hold an end; return those that are too many."""
+        """Hold an end; return the oldest ends beyond ``_MOST``, which are final."""
         self._held.append(end)
         most, self._held = self._held[:-_MOST], self._held[-_MOST:]
         return most

@@ -1,8 +1,8 @@
-"""What driver and workers of a cohort tell each other: jobs, and reports on them.
+"""The messages between driver and workers of a cohort: jobs, and reports on them.
 
 The driver (``runner``) decides: order, admission, repetitions, the state of each entry, the journal. A worker retrieves
-one job and reports how that went; it remembers nothing of it. So what a job needs to know of earlier requests is in it
-(``Job.earlier``), and workers may be threads or other machines (``workers``).
+one job, reports its result, and keeps no state. So a job contains what earlier requests learned (``Job.earlier``), and
+workers may be threads or other machines (``workers``).
 
 All of these are records of plain values: they pickle, ``job_json`` has their JSON form, and each is of limited size.
 Objects, of which there may be a million, are therefore reported in several records (``ObjectsReport``), all of them
@@ -27,7 +27,7 @@ MOST_NAMED: Final = 1000
 
 
 class Job(Record):
-    """One request to be carried out, by a worker that has the cohort's configuration.
+    """One request for a worker, which has the cohort's configuration.
 
     ``number``: of the job, never used again. ``entry``: number of the list's entry. ``seconds``: left of the total
     timeout. Default: None, no limit. ``earlier``: what earlier jobs of the entry learned. ``split``: if more objects
@@ -45,8 +45,8 @@ class Job(Record):
 class ObjectsReport(Record):
     """Objects of one request of a job: a key may be resolved to several. Several reports on a request add up.
 
-    ``listed``: the archive's list was had. ``complete``: it has been proven complete, and is flushed. ``here``: objects
-    that are stored, those of earlier runs included. ``missing``: listed and not stored.
+    ``listed``: the archive has listed them. ``complete``: the request is proven complete, and flushed. ``here``: stored
+    objects, those of earlier runs included. ``missing``: listed and not stored.
     """
 
     job: int

@@ -55,7 +55,7 @@ def from_json(text: str) -> Any:  # noqa: ANN401 - of the classes above
             raise UsageError(f"a message of version {whole['version']}, not {VERSION}", hint="run the same movescu")
         return _made(whole["message"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"no message of a job: {error}") from error
+        raise UsageError(f"not a job message: {error}") from error
 
 
 def _plain(value: object) -> object:

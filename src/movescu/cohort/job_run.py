@@ -1,7 +1,4 @@
-"""A job as a worker carries it out: one retrieve through a ``Client``, and the reports on it.
-
-Whatever the worker is, a thread here or a process elsewhere, it does it this way.
-"""
+"""The execution of a job: one retrieve through a ``Client``, and its reports. The same in every kind of worker."""
 
 from __future__ import annotations
 
@@ -31,16 +28,16 @@ if TYPE_CHECKING:
     from movescu.services.move import MoveResponse
 
 _RESPONSES: Final = 100
-"""Final responses of a verdict; of more, those that are not success come first."""
+"""Highest number of final responses in a verdict; failures take precedence."""
 _REQUESTS: Final = 100
-"""Requests of an entry that another job may continue."""
+"""Highest number of requests of an entry that another job can continue."""
 _LONGEST: Final = 500
-"""Characters of a message."""
+"""Longest message, in characters."""
 _NOWHERE: Final = Place("", "", "")
 
 
 class JobRun:
-    """A job that is carried out. ``config``: of the cohort."""
+    """One job being carried out. ``config``: of the cohort."""
 
     def __init__(self, client: Client, config: Config, job: Job) -> None:
         self.job = job
@@ -59,7 +56,7 @@ class JobRun:
         self._retrieve.cancel()
 
     def run(self, report: Callable[[Report], None]) -> None:
-        """Carry out the job, and report on it."""
+        """Carry out the job and send its reports."""
         retrieve, client, job = self._retrieve, self._client, self.job
         begun = clock.now()
         result, error, end = None, None, RequestEnd.FAILED

@@ -1,17 +1,17 @@
-"""The journal of a cohort: its entries, their states and objects, and who is at work on them.
+"""The journal of a cohort: its entries, their states and objects, and the runs that hold them.
 
-Theory. The journal is the one record of the cohort: what was asked for, and how each entry ended. What is on the disk
-is decided by the disk: an entry counts as complete only while its files are there. Entries are identified by request
-and archive, not by their position in a list, so lists that differ may share a journal.
+Theory. The journal is the only record of the cohort: its requests, and how each entry ended. The disk has the last
+word: an entry counts as complete only while its files exist. Entries are identified by request and archive, not by
+their position in a list, so different lists may share a journal.
 
-Several runs may share it, too. A run holds an entry from its ``claim`` until it notes the end. While it lives, it
+Several runs may share it, too. A run holds an entry from its ``claim`` until it records the end. While it lives, it
 renews its lease, one row for the whole run; a lease that was not renewed for ``LEASE`` seconds has expired, and that of
 a process that is known to have ended is free at once. Runs that overlap in time form a cohort: a run that starts while
-another one lives joins it. The end of an entry in a cohort is its verdict there: the other runs take it over and do not
-request the entry again. An end for the reason that the run was interrupted is none.
+another one lives joins it. An end recorded by one run holds for the whole cohort: the others take it over and do not
+request the entry again. An entry that was interrupted has no end.
 
-Ends that are noted within a second are committed together, by a thread; closing commits the rest. A commit of ends is
-flushed; one of claims and leases is not, as after a power failure nobody holds anything.
+Ends that are recorded within a second are committed together, by a thread; closing commits the rest. A commit of ends
+is flushed; one of claims and leases is not, since after a power failure no run holds any entry.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _NOTE: Final = """INSERT INTO journal_entries VALUES (NULL, ?, ?, ?, 0, ?, ?, ?,
 
 
 class Held(NamedTuple):
-    """Another run is at work on an entry. ``since``: seconds since 1970."""
+    """An entry is held by another run. ``since``: seconds since 1970."""
 
     owner: Owner
     since: float
@@ -196,7 +196,7 @@ class Journal:
                 raise
 
     def _begin(self) -> tuple[int, int]:
-        """Enter this run; it joins the cohort of a run that lives."""
+        """Add this run; it joins the cohort of a living run, if there is one."""
         folder = os.path.dirname(os.path.realpath(self.path))
         directory = os.fsencode(os.path.relpath(os.path.realpath(self._directory), folder))
         self._own_directory = directory
@@ -244,7 +244,7 @@ class Journal:
     # -- entries -------------------------------------------------------------------------------------------------------
 
     def enter(self, rows: Iterable[tuple[str, Row]], archive: str) -> None:
-        """Enter entries that the journal does not have, by key, and the keys of those of which it has the digest alone.
+        """Add entries that the journal lacks, by key, and the keys of entries of which it has only the digest.
 
         ``archive``: its text.
         """
@@ -257,7 +257,7 @@ class Journal:
             )
 
     def claim(self, key: str) -> Held | EntryVerdict | None:
-        """Hold an entry from now on, and return None; else return who holds it, or how it ended in this cohort."""
+        """Hold an entry and return None; else return its holder, or its end in this cohort."""
         now = clock.wall()
         with self._transaction(durable=False) as database:
             found = database.execute(_ENTRY, (key,)).fetchone()
@@ -283,7 +283,7 @@ class Journal:
     def _holds(self, number: int, directory: bytes, why: str) -> bool:
         """Return True if a complete entry is complete for this run, too.
 
-        Files that are missing in our directory count against that; another directory is not looked at.
+        It is not if files are missing in our directory; other directories are not checked.
         """
         if self._verifies and not _told(why).get("verifies"):
             return False
@@ -397,7 +397,7 @@ def _keys(row: Row) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text as SQLite can keep it: bytes that are not UTF-8 are replaced."""
+    """Return a text that SQLite can store: bytes that are not UTF-8 are replaced."""
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

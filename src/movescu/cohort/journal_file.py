@@ -1,13 +1,13 @@
 """The file of a journal: SQLite with a write-ahead log, its tables, versions, and damage.
 
 An output directory has one, ``.movescu.journal``; ``--journal`` names another. With the write-ahead log a commit takes
-one flush, or none where it may be lost with the power (a lease), and a reader does not disturb the writers. The log
-needs memory that all users share, so the file has to be on a disk of this machine: a network file system is refused.
+one flush, or none where a power failure may undo it (a lease), and readers do not block writers. The log needs memory
+that all users share, so the file has to be on a local disk: a network file system is refused.
 
-The tables of versions 1 and 2 were part of the directory's index database (``storage.index.database``). They are taken
-over when a journal is made in their directory, in one transaction. A journal of a newer version is refused, as its rows
-may mean something else. So is a damaged one, unless it may be rebuilt: then it is moved aside, and a new one is made.
-That loses nothing but time, since the objects are on the disk, and the archive lists what they belong to.
+The tables of versions 1 and 2 were part of the directory's index database (``storage.index.database``). They are
+converted when a journal is created in their directory, in one transaction. A journal of a newer version is refused,
+since its rows may have another meaning. So is a damaged one, unless it may be rebuilt: then it is moved aside and a new
+one is created. That costs only time, since the objects are on the disk and the archive lists what they belong to.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class _DamagedError(Exception):
 def _check_place(path: str) -> None:
     folder = os.path.dirname(path) or "."
     if not files.isdir(folder):
-        raise JournalError(f"cannot make the journal {path!r}: its directory does not exist")
+        raise JournalError(f"cannot create the journal {path!r}: its directory does not exist")
     kind = files.file_system_type(folder)
     if kind in _NETWORKS:
         raise JournalError(

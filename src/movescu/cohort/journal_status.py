@@ -1,4 +1,4 @@
-"""What a journal holds, read without changing it, while others may write: for ``--status``, and for checks of files."""
+"""The state of a journal, read without changing it while others may write: for ``--status`` and ``--check-files``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ORDER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class JournalRun:
-    """A run that lives. Times: seconds since 1970."""
+    """A living run. Times: seconds since 1970."""
 
     owner: Owner
     started: float
@@ -50,7 +50,7 @@ class JournalRun:
 
 @dataclass(frozen=True, slots=True)
 class HeldEntry:
-    """An entry that a run is at work on; ``lives``: whether that run still lives, as far as can be seen."""
+    """An entry that a run holds; ``lives``: False if that run is known to have ended."""
 
     keys: str
     state: str
@@ -74,7 +74,7 @@ class EndedEntry:
 
 @dataclass(frozen=True, slots=True)
 class JournalStatus:
-    """What a journal holds. ``states``: number of entries by state. ``changed``: time of the last change, 0: never."""
+    """The state of a journal. ``states``: number of entries by state. ``changed``: time of the last change, or 0."""
 
     path: str
     version: int
@@ -144,7 +144,7 @@ def _opened(path: str) -> sqlite3.Connection:
 
 
 def read_status(path: str) -> JournalStatus:
-    """Return what a journal, or that of a directory, holds. Raise ``UsageError`` or ``JournalError``."""
+    """Return the state of a journal, or of a directory's journal. Raise ``UsageError`` or ``JournalError``."""
     with reading(path) as (database, file):
         database.execute("BEGIN")
         now = clock.wall()

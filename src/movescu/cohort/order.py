@@ -1,4 +1,4 @@
-"""The order in which the entries of a list are requested (``--order``), by what the archive tells of their studies."""
+"""The order in which the entries of a list are requested (``--order``), by attributes that the archive reports."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _OBJECTS: Final = 0x00201208
 
 
 class Order(StrEnum):
-    """Which entries are requested first."""
+    """Order of the entries."""
 
     LIST = "list"
-    """As they are in the list."""
+    """The order of the list."""
     NEWEST = "newest"
-    """Those of the newest study, by Study Date and Study Time."""
+    """Newest study first, by Study Date and Study Time."""
     LARGEST = "largest"
-    """Those with most objects, by Number of Study Related Instances."""
+    """Largest study first, by Number of Study Related Instances."""
 
 
 def in_order(
@@ -57,7 +57,7 @@ def in_order(
     unknown = len(every) - len(found)
     if unknown:
         _log.warning(
-            "--order %s: the archive does not tell it of %d of %d entries; they are requested last",
+            "--order %s: the archive does not report it for %d of %d entries; they are requested last",
             *(order.value, unknown, len(every)),
         )
     known = sorted(found, key=found.__getitem__, reverse=True)
@@ -67,7 +67,7 @@ def in_order(
 def _values(
     every: Sequence[list[Row]], order: Order, client: Client, stopped: Callable[[], bool]
 ) -> Iterator[tuple[int, str]]:
-    """Yield what the order depends on, as far as it is known, as a text to compare, with the number of its chain."""
+    """Yield the sort key of each chain for which it is known, as text, with the number of the chain."""
     with contextlib.closing(client.association(querying=True)) as association:
         try:
             for number, chain in enumerate(every):

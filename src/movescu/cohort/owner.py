@@ -27,17 +27,17 @@ class Owner(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Its name in messages."""
+        """Host and process ID, for messages."""
         return f"process {self.pid} on {self.host}"
 
 
 def this_process() -> Owner:
-    """Return the process that this is."""
+    """Return the current process."""
     return Owner(platform.node(), os.getpid(), _birth(os.getpid()))
 
 
 def has_ended(owner: Owner) -> bool:
-    """Return True if a process is known to have ended; False also if that cannot be known from here."""
+    """Return True if a process is known to have ended; False if it runs or its state is unknown."""
     here = this_process()
     if owner.host != here.host:
         return False

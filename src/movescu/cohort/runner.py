@@ -1,9 +1,9 @@
 """The runner of a list: it drives the workers that carry out the requests (``workers``), and judges each entry.
 
-All decisions are made here, in the thread of the caller: ``admission`` says when the archive is sent the next request,
-and what the end of one says about it; an entry that was refused is requested again; the journal and the commands learn
-of those that ended. A failed entry does not stop the others. If the archive goes away, the entries wait; if it cannot
-be reached at all, or cannot reach us, no more are started, and the remaining ones are returned. Entries that request
+All decisions are made here, in the thread of the caller: ``admission`` decides when the next request is sent, and what
+the end of a request says about the archive; a refused entry is requested again; the journal and the commands are told
+of ended entries. A failed entry does not stop the others. If the archive goes away, the entries wait; if it cannot be
+reached at all, or cannot reach us, no more are started, and the remaining ones are returned. Entries that request
 the same objects are requested once, those that may overlap one after the other (``overlap``).
 """
 
@@ -353,7 +353,7 @@ class Runner:
     def _lose(self, running: RunningTask) -> None:
         """Start a job again whose worker is gone."""
         self.admission.withdrawn(running.job)
-        _log.warning("entry %d: its worker is gone; it is requested again", running.task.row.number)
+        _log.warning("entry %d: its worker ended unexpectedly; the entry is requested again", running.task.row.number)
         self._put_back(running.task, first=False)
 
     def _put_back(self, task: Task, *, first: bool) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log: Final = logger_of("movescu.retrieve")
 
 _PAUSE: Final = 0.5
-"""Seconds between two looks at an entry that another run holds."""
+"""Seconds between two checks of an entry that another run holds."""
 
 
 class SharedEntries:
@@ -41,10 +41,10 @@ class SharedEntries:
         self._ours: set[int] = set()
         """Numbers of the entries that this run holds."""
         self._next: dict[int, float] = {}
-        """When to look again at entries that others hold, by number."""
+        """Time of the next check of entries that other runs hold, by number."""
 
     def take(self, waiting: deque[Task]) -> Task | None:
-        """Remove and return the first task whose entry is ours, None if others hold all of them."""
+        """Remove and return the first task whose entry this run can hold, None if other runs hold all of them."""
         for _ in range(len(waiting)):
             task = waiting.popleft()
             while not self._is_ours(task.row):

@@ -1,4 +1,4 @@
-"""What waits to be requested: an entry, or a part of one that is requested series by series (``--split``).
+"""Tasks that wait to be requested: an entry, or a part of one that is requested series by series (``--split``).
 
 An entry for more objects than that is listed first. Its series become tasks of their own, which may run side by side.
 Then the entry is requested as a whole: by its list, which was made after all of them, only what is missing is requested
@@ -58,7 +58,7 @@ class Task:
 
 
 class RunningTask(NamedTuple):
-    """A task whose job a worker has, and what was reported on that."""
+    """A task whose job is with a worker, and the reports on that job."""
 
     job: int
     task: Task
@@ -96,7 +96,7 @@ class Split:
     def judged(
         self, result: Result | None, cause: Cause | None, gathered: Gathered
     ) -> tuple[Result | None, Cause | None]:
-        """Return result and cause of the last task with what stands against the parts."""
+        """Return result and cause of the last task, corrected by the failures of the parts."""
         standing = [
             said.evidence
             for part, said in self._statements

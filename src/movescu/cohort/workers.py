@@ -1,4 +1,4 @@
-"""The protocol between the driver of a cohort and those who carry out its jobs.
+"""The protocol between the driver of a cohort and its workers.
 
 The driver (``runner``) calls all methods in one thread, except ``cancel``. Its first implementation are threads
 (``worker_threads``); workers on other machines fit, too, since jobs and reports are records of limited size (``job``).
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Workers(Protocol):
-    """Those who carry out jobs, each by itself."""
+    """A group of workers, each of which carries out one job at a time."""
 
     @property
     def capacity(self) -> int:
-        """Number of jobs that they carry out at once. It may change: workers come and go."""
+        """Number of jobs that can run at once. It may change as workers come and go."""
 
     def start(self, job: Job) -> None:
         """Start a job. At most ``capacity`` jobs may be started and not ended."""
@@ -35,7 +35,7 @@ class Workers(Protocol):
         """
 
     def lost(self) -> tuple[LostJob, ...]:
-        """Return the jobs whose workers are gone, each once: none of them will be reported on any more.
+        """Return the jobs whose workers ended unexpectedly, each once: there will be no more reports on them.
 
         After ``close``: every job without a verdict.
         """
@@ -44,10 +44,10 @@ class Workers(Protocol):
         """Cancel every job, those started later included. Safe from any thread and from a signal handler."""
 
     def give_way(self) -> None:
-        """Give up associations that no job uses: each may take one of the archive's slots."""
+        """Release idle associations: each may take one of the archive's slots."""
 
     def keep(self, sop_instance_uids: Iterable[str]) -> None:
-        """Regard stored objects as whole: another job of the cohort will want them, too."""
+        """Mark stored objects as complete: another job of the cohort needs them too."""
 
     def close(self, *, at_once: bool = False) -> LateReport:
         """Stop receiving objects, and return what is known only then. No job is started after that.

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 _ADDRESS: Final = "127.0.0.1"
 _INTERVAL: Final = 0.5
-"""Seconds between two messages to a page, if an entry did not begin or end in between."""
+"""Seconds between two messages to a page, unless an entry begins or ends in between."""
 _SOONEST: Final = 0.1
 _READERS: Final = 16
-"""Pages at once."""
+"""Highest number of pages open at once."""
 _LONGEST_ORDER: Final = 1000
 _FAREWELL: Final = 3.0
-"""Seconds that the end of the run waits until the pages know of it."""
+"""Seconds that the end of the run waits until it has been sent to the pages."""
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -43,7 +43,7 @@ _HEADERS: Final = {
 }
 
 Orders: TypeAlias = Mapping[str, Callable[[int], str]]
-"""What carries out an order, by its name: given the number of an entry, or 0, it returns what is said to the user."""
+"""Functions that carry out an order, by its name: each takes an entry's number, or 0, and returns a message."""
 
 
 class LiveServer:
@@ -108,12 +108,12 @@ class _Server(ThreadingHTTPServer):
                 self._told.notify_all()
 
     def all_told(self, seconds: float) -> None:
-        """Wait until no page reads any more, at most so long."""
+        """Wait until no page is connected, up to the given seconds."""
         with self._told:
             self._told.wait_for(lambda: not self._reading, seconds)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a browser that went away."""
+        """Ignore a browser that closed its connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(HTTPStatus.OK, answer, "application/json")
 
     def _allowed(self, *, changing: bool = False) -> str | None:
-        """Return what is asked for below the token; None if the request was refused. ``changing``: it is an order."""
+        """Return the path below the token; None if the request was refused. ``changing``: it is an order."""
         own = {f"{name}:{self.server.server_address[1]}" for name in (_ADDRESS, "localhost")}
         origin = self.headers.get("Origin")
         origins = {f"http://{host}" for host in own} | (set() if changing else {None})

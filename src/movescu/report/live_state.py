@@ -1,4 +1,4 @@
-"""The state of a run that goes on, for its live page: an observer that keeps little and does less for each object.
+"""The state of a running list, for its live page: an observer that does little work for each object.
 
 It does not watch the data of objects, so storage associations are served as without it. A reader (``LiveReader``) gets
 everything at first, and after that what has changed since it last asked.
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from movescu.services.store import Received
 
 _WAITING: Final = "waiting"
-"""State of an entry that was not requested yet."""
+"""State of an entry that has not been requested yet."""
 _RATE_SECONDS: Final = 10.0
 
 
 class _Running:
-    """An entry that is requested. Times are of ``time.time``."""
+    """An entry being requested. Times: seconds since 1970."""
 
     __slots__ = ("doing", "last", "needed", "since", "size", "stored")
 
@@ -44,7 +44,7 @@ class _Running:
 
 
 class LiveState(Observer):
-    """What a live page shows; ``status``: returns what the runner says of itself. Safe from any thread."""
+    """The data of a live page; ``status``: returns the state of the runner. Safe from any thread."""
 
     def __init__(self, archive: dict[str, Any], status: Callable[[], dict[str, Any]]) -> None:
         self._archive = archive
@@ -54,7 +54,7 @@ class LiveState(Observer):
         self._timeline = Timeline(self._begun)
         self._running: dict[int, _Running] = {}
         self._ended: dict[int, tuple[int, int]] = {}
-        """Objects and bytes of the entries that ended."""
+        """Numbers of objects and bytes of the entries that have ended."""
         self._totals = [0, 0]
         self._recent: deque[tuple[float, int]] = deque(maxlen=64)
         self._senders = 0
@@ -62,12 +62,12 @@ class LiveState(Observer):
         self._readers: list[LiveReader] = []
         self._requested: set[int] = set()
         self.end: dict[str, Any] | None = None
-        """What the report says of the whole run, once that has ended."""
+        """The report on the whole run, once it has ended."""
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
     def expect(self, entries: Iterable[EntryEvent]) -> None:
-        """Add the entries of the list, which wait."""
+        """Add the entries of the list, as waiting."""
         for event in entries:
             self._table.add(event)
 
@@ -91,13 +91,13 @@ class LiveState(Observer):
             running.needed = missing + running.stored
 
     def requested(self, row: int | None) -> None:
-        """Note that the archive was asked."""
+        """Note that a request was sent."""
         self._do(row, "waiting for the archive to connect")
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
         """Note a final response."""
         if response.status_class is not StatusClass.PENDING:
-            self._do(row, "the final response is here")
+            self._do(row, "final response received")
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:  # noqa: ARG002 - of its base
         """Note another attempt."""
@@ -143,7 +143,7 @@ class LiveState(Observer):
             reader.news.set()
 
     def conclude(self, end: dict[str, Any]) -> None:
-        """Set what the report says of the whole run, and tell the readers."""
+        """Set the report on the whole run, and notify the readers."""
         with self._lock:
             self.end = end
             for reader in self._readers:
@@ -225,7 +225,7 @@ class LiveReader:
         self._whole = True
 
     def next(self, seconds: float) -> dict[str, Any]:
-        """Wait for news, at most so long, and return what to tell."""
+        """Wait for a change, up to the given seconds, and return the data to send."""
         if not self._whole:
             self.news.wait(seconds)
         self.news.clear()

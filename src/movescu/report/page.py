@@ -33,13 +33,13 @@ _ESCAPES: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def require_page() -> None:
-    """Raise ``UsageError`` if what makes pages is not installed."""
+    """Raise ``UsageError`` if the packages for pages are not installed."""
     if find_spec("jinja2") is None:
         raise UsageError("pages need Jinja2, which is not installed", hint="pip install 'movescu[report]'")
 
 
 class PageData:
-    """An ``EventSink`` that keeps what a page shows beside the report; ``samples``: None without files."""
+    """An ``EventSink`` that collects a page's data beyond the report; ``samples``: None without files."""
 
     def __init__(self, begun: float, samples: Samples | None) -> None:
         self._samples = samples

@@ -1,4 +1,4 @@
-"""Pseudonyms (``--pseudonymise``): what a report and a page tell without saying of whom.
+"""Pseudonyms (``--pseudonymise``): report and page without anything that identifies a person.
 
 An allow-list: each event is made anew from numbers, sizes, durations, states, statuses and reasons. Identifiers become
 keyed hashes (HMAC-SHA-256, 64 bits), so that equal ones stay equal and two reports of one machine can be compared; the
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _KEY_SIZE: Final = 32
 _DIGITS: Final = 16
 _STANDARD: Final = re.compile(r"1\.2\.840\.10008\.[0-9.]{1,40}")
-"""UIDs that the standard registers: classes and transfer syntaxes."""
+"""UIDs registered in the standard: SOP classes and transfer syntaxes."""
 _PLAIN_KEYS: Final = {
     "QueryRetrieveLevel": re.compile("PATIENT|STUDY|SERIES|IMAGE"),
     "Modality": re.compile("[A-Z]{2,8}"),
@@ -46,7 +46,7 @@ _OUTCOMES: Final = ("complete", "not found", "incomplete", "failed", "cancelled"
 
 
 def load_key() -> bytes:
-    """Return this user's key, which is made when it is first needed. Raise ``DirectoryNotWritableError``."""
+    """Return this user's key, generated at the first use. Raise ``DirectoryNotWritableError``."""
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     path = os.path.join(home, "movescu", "pseudonyms.key")
     try:
@@ -56,9 +56,9 @@ def load_key() -> bytes:
         with open(path, "rb") as file:
             key = file.read()
     except OSError as error:
-        raise DirectoryNotWritableError(f"cannot keep the key of pseudonyms in {path!r}: {error.strerror}") from error
+        raise DirectoryNotWritableError(f"cannot store the pseudonym key in {path!r}: {error.strerror}") from error
     if len(key) < _KEY_SIZE:
-        raise DirectoryNotWritableError(f"{path!r} is no key of pseudonyms", hint="remove the file: a new key is made")
+        raise DirectoryNotWritableError(f"{path!r} is not a pseudonym key", hint="remove the file: a new key is made")
     return key
 
 
@@ -80,7 +80,7 @@ class Pseudonyms:
         return hmac.new(self._key, value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:_DIGITS]
 
     def event(self, event: Event) -> Event:
-        """Return an event without what identifies somebody."""
+        """Return an event without anything that identifies a person."""
         match event:
             case ObjectEvent():
                 return self._object(event)
@@ -222,6 +222,6 @@ class Pseudonyms:
         return hidden | {"model": archive["model"]}
 
     def labels(self, labels: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-        """Return what a page says of each series: the modality."""
+        """Return the labels of each series, reduced to the modality."""
         told = ((self.of(uid), one.get("modality", "")) for uid, one in labels.items())
         return {uid: {"modality": modality} for uid, modality in told if _MODALITY.fullmatch(modality)}

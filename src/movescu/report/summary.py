@@ -57,7 +57,7 @@ class Summary:
         self.begun = time.time()
         """Seconds since 1970."""
         self.archive = archive_json(config)
-        """What the report says of the archive."""
+        """The report's data on the archive."""
         self._series: dict[tuple[int | None, str, str], _Series] = {}
         self._failures: dict[str, dict[str, Any]] = {}
         self._responses: list[dict[str, Any]] = []
@@ -172,7 +172,7 @@ class Summary:
 
 
 def archive_json(config: Config) -> dict[str, Any]:
-    """Return what a report says of the archive."""
+    """Return the report's data on the archive."""
     return {
         "host": config.archive.host,
         "port": config.archive.port,

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 SIDE: Final = 128
-"""Pixels of the longer side."""
+"""Longer side of a thumbnail, in pixels."""
 _LARGEST: Final = 1 << 28
-"""Bytes of a frame. More is not decoded."""
+"""Largest frame that is decoded, in bytes."""
 _STRIDE_ABOVE: Final = 2048
 """Rows or columns; of larger frames every second, third, ... pixel is used."""
 _FUNCTIONS: Final = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 
 
 class _NoPictureError(Exception):
-    """There is nothing to show, for a reason that is told."""
+    """No picture can be made; the text is the reason."""
 
 
 def thumbnail(path: str) -> dict[str, Any]:

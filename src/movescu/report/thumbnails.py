@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from typing import Self
 
 SECONDS: Final = 20.0
-"""Seconds that a picture may take, the start of the process included."""
+"""Time limit for a picture, in seconds, including the start of the process."""
 _MOST: Final = 2000
-"""Pictures of a page."""
+"""Highest number of pictures on a page."""
 _LONGEST: Final = 1 << 20
-"""Bytes of an answer."""
+"""Longest answer, in bytes."""
 MEMORY: Final = 1 << 30
-"""Bytes of address space of the process."""
+"""Limit of the process's address space, in bytes."""
 
 
 def decoder_command(memory: int = MEMORY) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def decoder_command(memory: int = MEMORY) -> tuple[str, ...]:
 
 
 def require_thumbnails() -> None:
-    """Raise ``UsageError`` if what makes thumbnails is not installed."""
+    """Raise ``UsageError`` if the packages for thumbnails are not installed."""
     missing = [name for name, module in (("NumPy", "numpy"), ("Pillow", "PIL")) if find_spec(module) is None]
     if missing:
         raise UsageError(f"--thumbnails needs {' and '.join(missing)}", hint="pip install 'movescu[report]'")

@@ -1,4 +1,4 @@
-"""What a run received over time, in at most 600 steps of equal length, and the sizes of its objects, for plots."""
+"""Objects and bytes received over time, in at most 600 steps of equal length, and sizes of objects, for plots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _STEPS: Final = 600
 _SHORTEST: Final = 0.125
-"""Seconds of a step of a short run; doubled whenever there are too many."""
+"""Initial length of a step, in seconds; doubled whenever there are too many steps."""
 
 
 class Timeline:
@@ -35,7 +35,7 @@ class Timeline:
         self._values["refusals"][self._at(time)] += 1
 
     def _at(self, time: float) -> int:
-        """Return the step of a time, which exists then."""
+        """Return the step of a time, after adding steps up to it."""
         step = max(int((time - self._begun) / self._step), 0)
         while step >= _STEPS:
             self._step *= 2

@@ -286,7 +286,7 @@ class _Way:
                 hint = error.hint or "free some space, or choose another directory with --output-directory"
                 raise DirectoryNotWritableError(str(error), hint=hint) from error
             room = files.free_space(path)
-        return StepResult.OK, f"{path!r} can be written to, {room / 1e9:.1f} GB are free", ""
+        return StepResult.OK, f"{path!r} is writable, {room / 1e9:.1f} GB free", ""
 
     # -- the move destination ------------------------------------------------------------------------------------------
 
@@ -370,7 +370,11 @@ class _Way:
             if by is RetrieveBy.GET or (by is RetrieveBy.AUTO and not self._moves):
                 raise
             return StepResult.SKIPPED, f"{error}; C-MOVE does not need it", ""
-        advice = "" if by is not RetrieveBy.MOVE else "--retrieve get needs no port, and no entry in the archive for it"
+        advice = (
+            ""
+            if by is not RetrieveBy.MOVE
+            else "--retrieve get needs no port, and no address in the archive's configuration"
+        )
         return StepResult.OK, f"{self._config.archive.title} answers C-GET with {answer_text(response)}", advice
 
     # -- common to several steps ---------------------------------------------------------------------------------------

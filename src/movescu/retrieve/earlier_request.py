@@ -1,4 +1,4 @@
-"""What an earlier retrieve learned of a request, for another one that continues it, perhaps elsewhere.
+"""What an earlier retrieve learned about a request, for another retrieve that continues it, perhaps elsewhere.
 
 An entry of a list that the archive refused, or that lost its association, is requested again. What was listed once
 stays wanted then, and what the archive stated stands until a list accounts for it (``request_state``). All of it is in

@@ -53,9 +53,7 @@ class Inventory:
             number = sum(uid in (one.study, one.series) for one in self.objects.values())
             if number < max(counted, 1):
                 what = "series" if place.series else "study"
-                self.gaps[place] = (
-                    f"the archive does not list {what} {uid} any more, of whose objects {number} are known"
-                )
+                self.gaps[place] = f"the archive no longer lists {what} {uid}, of which {number} objects are known"
 
     def describe_gaps(self) -> str:
         """Return the reasons of the gaps, at most five of them."""

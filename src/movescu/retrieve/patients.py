@@ -1,7 +1,7 @@
-"""Patients with one Patient ID: whether others than those whom the keys match have it (PS3.4 C.6.1.1.2).
+"""Patients who share a Patient ID: whether others than those that the keys match have it (PS3.4 C.6.1.1.2).
 
-Below the level of patients, and in a C-MOVE, a request has the Patient ID alone. So it would bring the objects of
-another patient, too, of another issuer or by mistake.
+Below the patient level, and in a C-MOVE, a request contains only the Patient ID. So it would also retrieve the objects
+of another patient who has the same ID, from another issuer or by mistake.
 """
 
 from __future__ import annotations

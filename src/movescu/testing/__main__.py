@@ -87,7 +87,7 @@ def _demo_text(archive: Archive) -> str:
         f"It knows {known}. Try in another terminal:\n"
         f"    movescu --query --all -aet ME {where}\n"
         f"    movescu -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3 -aet ME --port {own} {where}\n"
-        "Ctrl-C ends it.\n"
+        "Press Ctrl-C to stop.\n"
     )
 
 

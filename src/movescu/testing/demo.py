@@ -59,7 +59,7 @@ def main() -> int:
     if PAGE.exists():
         _say(f"A page shows them: {PAGE.resolve().as_uri()}")
     else:
-        _say("With Jinja2, NumPy and Pillow (pip install 'movescu[report]'), it would have written a page, too.")
+        _say("Install Jinja2, NumPy and Pillow (pip install 'movescu[report]') to get a page as well.")
     return 0 if code == 0 and received == study.objects else 1
 
 

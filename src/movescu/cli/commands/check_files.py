@@ -1,4 +1,4 @@
-"""``--check-files``: checks the files of a directory, and prints what is missing, changed or extra.
+"""``--check-files``: check the files of a directory and print which are missing, changed or extra.
 
 Imported with ``--check-files`` alone. Exit code: 0 if nothing is missing or changed, else 63.
 """
@@ -33,7 +33,7 @@ _FORMATS: Final = ("table", "json")
 
 
 def run_check_files(settings: CommandSettings) -> int:
-    """Check the files of a directory, print the findings, and return the exit code. Raise errors before that."""
+    """Check the files of a directory, print the findings, and return the exit code."""
     assert settings.check_files is not None  # called with --check-files alone
     directory, how = settings.check_files, settings.format
     if how not in _FORMATS:
@@ -53,18 +53,18 @@ def run_check_files(settings: CommandSettings) -> int:
 
 
 def _fraction(text: str) -> float:
-    """Parse a part, such as 5%. Raise ``UsageError``."""
+    """Parse a percentage, such as 5%. Raise ``UsageError``."""
     try:
         number = float(text.removesuffix("%")) / 100 if text.endswith("%") else -1.0
     except ValueError:
         number = -1.0
     if not 0 < number <= 1:
-        raise UsageError(f"{text!r} is not a part of the files", hint="write it as in 5%")
+        raise UsageError(f"{text!r} is not a percentage", hint="write, for example, 5%")
     return number
 
 
 def _expect(audit: DirectoryAudit, settings: CommandSettings, directory: str) -> list[str]:
-    """Load journal and manifest, as far as there are any; return their names."""
+    """Load journal and manifest, if they exist; return their names."""
     sources = []
     path = journal_path(directory, settings.journal)
     if settings.journal is not None or os.path.exists(path):
@@ -72,17 +72,17 @@ def _expect(audit: DirectoryAudit, settings: CommandSettings, directory: str) ->
             audit.expect_journal(journal, path)
         sources.append("journal")
     if settings.manifest is not None:
-        from movescu.report.manifest import digests_of  # late: needed with --manifest alone
+        from movescu.report.manifest import digests_of  # late: needed only with --manifest
 
         audit.expect_digests(digests_of(settings.manifest, directory))
         sources.append("manifest")
     if not sources:
-        _log.warning("no journal and no manifest: each file is only checked to be a whole object")
+        _log.warning("no journal and no manifest: checking only that each file is a complete object")
     return sources
 
 
 def _ask(audit: DirectoryAudit, settings: CommandSettings) -> ExitCode:
-    """Compare with the archive's list, and return the exit code of that."""
+    """Compare with the archive's list and return the exit code."""
     config = config_of(settings)
     given = bool(settings.keys or settings.query_files or settings.list_file)
     wanted = [query.identifier for query in queries_of(settings)] if given else list(audit.requests(settings.model))
@@ -128,7 +128,7 @@ class _Printer:
             return
         counts = ", ".join(f"{number} {kind}" for kind, number in audit.counts.items() if number)
         against = f", against {' and '.join(sources)}" if sources else ""
-        asked = f"; archive asked for {audit.asked} request{'' if audit.asked == 1 else 's'}" if audit.asked else ""
+        asked = f"; archive queried for {audit.asked} request{'' if audit.asked == 1 else 's'}" if audit.asked else ""
         streams.output(
             f"{audit.files} file{'' if audit.files == 1 else 's'}, {size_text(audit.size)}, {audit.read} of them read"
             f"{against}{asked}: {counts or 'everything is as expected'}\n"

@@ -1,6 +1,6 @@
 """Follow-up of a retrieve: commands for complete studies (``--on-study``, ``--on-series``) and the ``--manifest``.
 
-Imported with one of these options alone. The options of commands do not imply ``--verify`` but require a list of the
+Imported only with one of these options. The options of commands do not imply ``--verify`` but require a list of the
 archive: queries that nobody asked for would surprise the archive, and change what the exit code means.
 """
 
@@ -54,7 +54,7 @@ class FollowUp:
 
             check_levels(self._commands, identifiers)
         if settings.manifest is not None:
-            from movescu.report.manifest import Manifest  # late: needed with --manifest alone
+            from movescu.report.manifest import Manifest  # late: needed only with --manifest
 
             self._manifest = Manifest(settings.manifest, settings.output_directory)
 

@@ -74,7 +74,7 @@ def _set_up_log(settings: CommandSettings) -> None:
     if settings.log_config is None:
         level.configure(settings.log_level)
         return
-    from movescu.cli.logging.config_file import configure_from  # late: needed with --log-config alone
+    from movescu.cli.logging.config_file import configure_from  # late: needed only with --log-config
 
     configure_from(settings.log_config)
 
@@ -122,11 +122,11 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     if settings.status is not None or settings.check_files is not None:
         return _look(settings)
     if settings.query is not None:
-        from movescu.cli.commands.query import run_query  # late: needed with --query alone
+        from movescu.cli.commands.query import run_query  # late: needed only with --query
 
         return run_query(settings, config_of(settings))
     if settings.dry_run:
-        from movescu.cli.commands.dry_run import run_dry  # late: needed with --dry-run alone
+        from movescu.cli.commands.dry_run import run_dry  # late: needed only with --dry-run
 
         return run_dry(settings, config_of(settings))
     if settings.list_file is not None:
@@ -139,10 +139,10 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
 def _look(settings: CommandSettings) -> int:
     """Look at what earlier runs have left, and return the exit code."""
     if settings.status is not None:
-        from movescu.cli.commands.status import run_status  # late: needed with --status alone
+        from movescu.cli.commands.status import run_status  # late: needed only with --status
 
         return run_status(settings.status, settings.format)
-    from movescu.cli.commands.check_files import run_check_files  # late: needed with --check-files alone
+    from movescu.cli.commands.check_files import run_check_files  # late: needed only with --check-files
 
     return run_check_files(settings)
 
@@ -173,7 +173,7 @@ def _use_dictionaries() -> None:
 
 
 def _check(settings: CommandSettings) -> int:
-    from movescu.cli.commands.check import run_check  # late: needed with --check alone
+    from movescu.cli.commands.check import run_check  # late: needed only with --check
 
     wanted: Identifier | None = None
     if settings.keys or settings.query_files:

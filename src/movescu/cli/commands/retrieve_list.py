@@ -127,7 +127,7 @@ def _journal(settings: CommandSettings, storage: StorageOptions, client: Client)
 def _live(settings: CommandSettings, config: Config, rows: list[Row]) -> Live | None:
     if settings.live is None:
         return None
-    from movescu.cli.output.live import Live  # late: needed with --live alone
+    from movescu.cli.output.live import Live  # late: needed only with --live
 
     live = Live(config, settings.live)
     live.expect(entry_event(row, EntryState.NOT_STARTED, NOT_STARTED) for row in rows)
@@ -170,7 +170,7 @@ def _codes_of_stop(stop: Stop | None, client: Client) -> set[ExitCode]:
 def _window(settings: CommandSettings) -> Window | None:
     if settings.between is None:
         return None
-    from movescu.cohort.window import parse_window  # late: needed with --between alone
+    from movescu.cohort.window import parse_window  # late: needed only with --between
 
     return value_of("--between", settings.between, parse_window)
 

@@ -43,7 +43,7 @@ _LONGEST_TITLE: Final = 16  # characters of an AE title (PS3.5 6.2)
 def run_setup(given: Mapping[str, str], answers: TextIO | None) -> int:
     """Ask, test and write; return the exit code. ``given``: answers on the command line. Raise ``UsageError``."""
     path = path_of_sites()
-    text = sites_file.read_text(path)  # before a question is asked in vain
+    text = sites_file.read_text(path)  # an unreadable file is an error before the first question
     dialogue = _Dialogue(dict(given), answers)
     try:
         name = dialogue.ask_name(text)
@@ -51,7 +51,7 @@ def run_setup(given: Mapping[str, str], answers: TextIO | None) -> int:
         dialogue.ask_titles()
         dialogue.ask_way()
     except EOFError:
-        streams.output("\nThe answers end here: nothing was written.\n")
+        streams.output("\nNo more answers: nothing was written.\n")
         return ExitCode.USAGE
     settings = dialogue.settings()
     replaced = frozenset((*ASKED, *settings))
@@ -59,13 +59,13 @@ def run_setup(given: Mapping[str, str], answers: TextIO | None) -> int:
     streams.output(f"\nSite {name} is in {escape(path)}. Now, for example:\n    movescu --site {name} --query --all\n")
     streams.output(
         f"    movescu --site {name} -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=UID -od images\n"
-        f"\nMail to the administrator of the archive, if something is missing there:\n\n{dialogue.mail()}"
+        f"\nE-mail to the archive's administrator, unless everything is configured there:\n\n{dialogue.mail()}"
     )
     return ExitCode.SUCCESS
 
 
 class _Dialogue:
-    """The questions, and what was answered, by key of the site."""
+    """Asks the questions and keeps the answers, by key of the site."""
 
     def __init__(self, given: dict[str, str], answers: TextIO | None) -> None:
         self._given = given
@@ -80,12 +80,12 @@ class _Dialogue:
 
         existing = tomllib.loads(text)
         while True:
-            name = self._ask("Name for the archive, to be used after --site", "archive", _fault_of_name)
-            if name not in existing or self._agrees(f"There is a site {name} already. Replace its address?"):
+            name = self._ask("Name of the site, for --site", "archive", _fault_of_name)
+            if name not in existing or self._agrees(f"Site {name} already exists. Replace its address?"):
                 return name
 
     def ask_archive(self) -> None:
-        """Ask for host and port until they can be reached, or are kept."""
+        """Ask for host and port until the connection succeeds or the user keeps them."""
         while True:
             host = self._ask("Host name or address of the archive", self._default("peer"), _fault_of_host)
             whole = address.parsed(host)
@@ -100,7 +100,7 @@ class _Dialogue:
                 return
 
     def ask_titles(self) -> None:
-        """Ask for the AE titles until the archive accepts an association, or they are kept."""
+        """Ask for the AE titles until the archive accepts an association or the user keeps them."""
         own = "".join(
             c for c in socket.gethostname().partition(".")[0].upper() if (c.isascii() and c.isalnum()) or c in "-_"
         )
@@ -117,10 +117,10 @@ class _Dialogue:
                 return
 
     def ask_way(self) -> None:
-        """Ask for our port, or for C-GET, until objects can arrive, or the answer is kept."""
+        """Ask for our port, or for C-GET, until objects can arrive or the user keeps the answer."""
         default = "get" if self._given.get("retrieve") == "get" else self._default("listen-port", "11112")
         while True:
-            way = self._ask("Port of this computer to receive on; or get, to retrieve by C-GET", default, _fault_of_way)
+            way = self._ask("Port of this computer to receive on (get: retrieve with C-GET)", default, _fault_of_way)
             self._known.pop("listen-port", None)
             self._known.pop("retrieve", None)
             self._known |= {"retrieve": "get"} if way == "get" else {"listen-port": way}
@@ -152,7 +152,7 @@ class _Dialogue:
     # -- the tests -----------------------------------------------------------------------------------------------------
 
     def _passes(self, names: tuple[str, ...]) -> bool:
-        """Take steps of ``--check`` and show them; return True if none failed, or the answers are kept."""
+        """Run steps of ``--check`` and show them; return True if none failed or the user keeps the answers."""
         failed = False
         with contextlib.closing(self._check()) as steps:
             for step in steps:
@@ -189,7 +189,7 @@ class _Dialogue:
             words.append("--retrieve=get")
         return config_of(parse(["--check", *words, known["peer"], known["port"]]))
 
-    # -- what comes of it ----------------------------------------------------------------------------------------------
+    # -- results ------------------------------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, str | int]:
         """Return the settings of the site."""
@@ -207,9 +207,9 @@ class _Dialogue:
         host, own = f"{known['peer']}, port {known['port']}", self._own_address()
         rights = "C-ECHO, C-FIND and " + ("C-GET" if "retrieve" in known else "C-MOVE")
         lines = [
-            f"Subject: DICOM: please enter AE title {known['aetitle']} in {known['call']}",
+            f"Subject: DICOM: please add AE title {known['aetitle']} to {known['call']}",
             "",
-            "Please enter this application entity in the archive:",
+            "Please add this application entity to the archive's configuration:",
             f"    AE title:  {known['aetitle']}",
             f"    address:   {own} ({socket.gethostname()})",
         ]
@@ -221,19 +221,19 @@ class _Dialogue:
         ]
         if "listen-port" in known:
             lines += [
-                "It is the move destination itself: the archive opens connections to it to send the objects (C-STORE).",
-                f"Firewalls have to permit {own} -> {host},",
+                "It is also the move destination: the archive opens connections to it to send the objects (C-STORE).",
+                f"Firewalls must allow {own} -> {host},",
                 f"and the archive -> {own}, port {known['listen-port']}.",
             ]
         else:
             lines += [
-                "Objects are sent over its own connections: the archive never has to connect to it.",
-                f"Firewalls have to permit {own} -> {host}.",
+                "It receives objects over its own connections: the archive never connects to it.",
+                f"Firewalls must allow {own} -> {host}.",
             ]
         return "".join(f"{escape(line)}\n" for line in lines)
 
     def _own_address(self) -> str:
-        """Return our address as the archive sees it, or as the system's routes have it."""
+        """Return our address as the archive sees it, else according to the system's routes."""
         with contextlib.suppress(PeerError):
             transport = connect(self._known["peer"], int(self._known["port"]), 5.0)
             with contextlib.closing(transport):
@@ -247,7 +247,7 @@ def _own_title() -> str:
     return "".join(c for c in name if c.isascii() and (c.isalnum() or c in "-_"))[:_LONGEST_TITLE] or "MOVESCU"
 
 
-# -- answers that cannot be --------------------------------------------------------------------------------------------
+# -- validation of answers ---------------------------------------------------------------------------------------------
 
 
 def _fault_of_name(text: str) -> str:
@@ -261,7 +261,7 @@ def _fault_of_host(text: str) -> str:
         return ""
     if text.startswith(("http://", "https://")):
         return "a host name or address, not the URL of a web page"
-    return "a host name has neither blanks nor @" if "@" in text or " " in text else ""
+    return "a host name has no blanks and no @" if "@" in text or " " in text else ""
 
 
 def _fault_of_port(text: str) -> str:

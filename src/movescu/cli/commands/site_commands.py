@@ -1,4 +1,4 @@
-"""``--sites`` and ``--setup``: their errors and exit codes. Imported with these alone."""
+"""``--sites`` and ``--setup``: their errors and exit codes. Imported only with these."""
 
 from __future__ import annotations
 

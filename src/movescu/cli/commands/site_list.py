@@ -31,7 +31,7 @@ def _row(name: str) -> tuple[str, ...]:
     host = f"[{host}]" if ":" in host else host
     title, own = given.get("--call", ("ANY-SCP",))[0], given.get("--aetitle", ("MOVESCU",))[0]
     service = given.get("--retrieve", ("move",))[0]
-    listens = f"on port {given['--port'][0]}" if "--port" in given else "elsewhere: no port of ours"
+    listens = f"on port {given['--port'][0]}" if "--port" in given else "elsewhere (no --port)"
     return name, f"{title}@{host}:{port}", own, "by C-GET" if service == "get" else listens
 
 

@@ -1,4 +1,4 @@
-"""``--status``: prints what a journal holds, without network; imported with ``--status`` alone."""
+"""``--status``: print the state of a journal, without network. Imported only with ``--status``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from movescu.cli import streams
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.logging.console_log import escape
-from movescu.cli.output.quantities import entries_text, objects_text, size_text, time_text
+from movescu.cli.output.quantities import entries_text, size_text, time_text
 from movescu.cohort.journal_status import read_status
 from movescu.errors import UsageError
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _FORMATS: Final = ("table", "json")
 _NAMED: Final = 20
-"""Entries of a kind that are listed for people."""
+"""Highest number of entries of one kind in the table."""
 
 
 def run_status(path: str, how: str) -> int:
-    """Print what a journal, or that of a directory, holds; ``how``: table or json. Raise what ``read_status`` does."""
+    """Print the state of a journal, or of a directory's journal; ``how``: table or json. Raise as ``read_status``."""
     if how not in _FORMATS:
         raise UsageError(f"--format {how} not allowed with --status", hint="Allowed: table, json.")
     status = read_status(path)
@@ -46,13 +46,13 @@ def _lines(status: JournalStatus) -> Iterator[str]:
     yield f"journal:   {status.path}"
     counts = ", ".join(f"{number} {state}" for state, number in status.states.items())
     yield f"entries:   {sum(status.states.values())}{counts and f' ({counts})'}"
-    yield f"objects:   {objects_text(status.objects)}, {size_text(status.size)}"
+    yield f"objects:   {status.objects}, {size_text(status.size)}"
     for run in status.runs:
-        yield f"at work:   {run.owner.text}, for {time_text(now - run.started)}"
+        yield f"running:   {run.owner.text}, for {time_text(now - run.started)}"
     if not status.runs:
-        yield "at work:   nobody"
+        yield "running:   none"
     if status.changed:
-        yield f"last sign: {_date(status.changed)}, {time_text(max(now - status.changed, 0.0))} ago"
+        yield f"changed:   {_date(status.changed)}, {time_text(max(now - status.changed, 0.0))} ago"
     if status.held:
         yield "under way:"
     for held in status.held[:_NAMED]:

@@ -38,7 +38,7 @@ _MOST_WANTED: Final = {
         "--move": "",
         "--port": "receive objects on this TCP port",
         "--output-directory": "directory for objects (default: .)",
-        "--site": "read all of this from a site; --setup makes it",
+        "--site": "read these settings from a site (see --setup)",
     },
     "receiving and storing": {
         "--accept-all": "accept compressed objects too",

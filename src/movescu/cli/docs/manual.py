@@ -44,8 +44,8 @@ EXIT_CODES: Final = {
     ExitCode.TLS_SETUP_FAILED: "TLS cannot be set up: a key, a certificate or a cipher suite is not usable.",
     ExitCode.COMMAND_FAILED: "The retrieve succeeded, but a command of `--on-study` or `--on-series` failed or could "
     "not be run.",
-    ExitCode.JOURNAL_FAILED: "The journal of a list is damaged, locked, gone, on a network file system, or of a newer "
-    "version.",
+    ExitCode.JOURNAL_FAILED: "The journal of a list is damaged, locked, removed, on a network file system, or of a "
+    "newer version.",
     ExitCode.INTERNAL_ERROR: "A bug in this program. Please report it, with the log of `--debug`.",
     ExitCode.HUNG_UP: "Ended by SIGHUP, as when the terminal is closed.",
     ExitCode.INTERRUPTED: "Ended by Ctrl-C.",

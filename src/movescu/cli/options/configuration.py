@@ -154,7 +154,7 @@ def observers(settings: CommandSettings) -> list[Observer]:
 
         made.append(Dots())
     if settings.limit_rate is not None:
-        from movescu.retrieve.pace import Pace, parse_rate  # late: needed with --limit-rate alone
+        from movescu.retrieve.pace import Pace, parse_rate  # late: needed only with --limit-rate
 
         made.append(Pace(value_of("--limit-rate", settings.limit_rate, parse_rate)))
     return made

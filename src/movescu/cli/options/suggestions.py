@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SURE: Final = 0.8
-"""Similarity from which on a spelling is taken for a slip of the fingers."""
+"""Lowest similarity of a spelling that counts as a typing error."""
 LIKELY: Final = 0.65
 """The same, where the word makes no sense otherwise."""
 _SHORTEST_WORD: Final = 3  # letters of a word that is looked for in help texts
@@ -91,7 +91,10 @@ def hint_for(word: str) -> str:
     meant = MEANT.get(name) or (MEANT.get(name.lower()) if name.startswith("--") else None)
     if meant is not None:
         return f"You probably mean {meant}."
-    near = get_close_matches(word, NAMES, n=1, cutoff=SURE) or _related(name) or get_close_matches(word, NAMES, n=1)
+    near = get_close_matches(word, NAMES, n=1, cutoff=SURE)
+    if not near and (tried := get_close_matches(name, MEANT, n=1, cutoff=SURE)):
+        return f"You probably mean {MEANT[tried[0]]}."
+    near = near or _related(name) or get_close_matches(word, NAMES, n=1)
     return f"Did you mean {either(near)}?" if near else ""
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PARAMETERS: Final = (
     Parameter(
-        "peer", "host name or address of the archive; or TITLE@host:port, and no port after it", Value("peer", "host")
+        "peer", "host name or address of the archive; or TITLE@host:port without a port argument", Value("peer", "host")
     ),
     Parameter("port", "TCP port of the archive", Value("port", "integer", 1, 65535)),
 )
@@ -585,9 +585,7 @@ _CONVENIENCE: Final = (
         "read options, peer and port from this site of sites.toml; the command line wins",
         takes=(Value("NAME", "site"),),
     ),
-    Option(
-        "", "--setup", "", "describe an archive as a site: ask for its address, test each answer, and write sites.toml"
-    ),
+    Option("", "--setup", "", "set up a site: ask for the archive's address, test each answer, and write sites.toml"),
     Option("", "--sites", "", "list the sites of sites.toml and exit"),
     Option(
         "",

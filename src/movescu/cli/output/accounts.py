@@ -2,7 +2,7 @@
 
 The files are opened and truncated before the first request: one that cannot be written ends the run, and the report of
 an earlier run is not mistaken for this one's. Report and list appear whole under their names, or not at all.
-Imported with one of these options alone.
+Imported only with one of these options.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class _Observer(EventObserver):
 
 def _pseudonyms_of(summary: Summary | None) -> Pseudonyms:
     """Return the pseudonyms of a run, and hide what its report says before the first event."""
-    from movescu.report.pseudonyms import Pseudonyms, load_key  # late: needed with --pseudonymise alone
+    from movescu.report.pseudonyms import Pseudonyms, load_key  # late: needed only with --pseudonymise
 
     pseudonyms = Pseudonyms(load_key(), time.time() if summary is None else summary.begun)
     if summary is not None:

@@ -216,7 +216,7 @@ class ListProgress(Observer):
         if not running and self._runner is not None and (seconds := self._runner.opens_in):
             yield f"waiting for the time of --between, {time_text(seconds)} left"
         if self._runner is not None and (absence := self._runner.absence):
-            yield f"the archive is away: next look in {time_text(absence[0])}, given up in {time_text(absence[1])}"
+            yield f"the archive is away: next C-ECHO in {time_text(absence[0])}, given up in {time_text(absence[1])}"
         for number, one in running[:_SHOWN]:
             of = "" if one.needed is None else f" of {one.needed}"
             told = [f"{one.stored}{of} objects"] if one.stored or one.needed else []

@@ -1,4 +1,4 @@
-"""``--live``: the page of a list while it goes. Imported with this option alone."""
+"""``--live``: the page of a running list. Imported only with this option."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Live:
 
     def _pause(self, _: int) -> str:
         self.controls.pause(paused=True)
-        return "Paused: running requests go on, no other is started"
+        return "Paused: running requests continue, no further one starts"
 
     def _resume(self, _: int) -> str:
         self.controls.pause(paused=False)

@@ -1,4 +1,4 @@
-"""``--html``: the page of a run, written at its end. Imported with this option alone."""
+"""``--html``: the page of a run, written at its end. Imported only with this option."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Page:
         if pseudonyms is not None:
             extra |= {"labels": pseudonyms.labels(extra["labels"]), "pseudonymised": True}
         if self._thumbnails and self.samples is not None:
-            from movescu.report.thumbnails import thumbnails  # late: needed with --thumbnails alone
+            from movescu.report.thumbnails import thumbnails  # late: needed only with --thumbnails
 
             extra["thumbnails"] = thumbnails(self.samples.middles())
         self.output.write_all(page_pieces(summary, table, extra))

@@ -1,8 +1,8 @@
-"""Shapes of elements: what ``stretches`` compares of an object instead of walking it (PS3.5 sections 7.1 and 7.5).
+"""Shapes of elements: what ``stretches`` compares instead of walking an object (PS3.5 sections 7.1 and 7.5).
 
-The shape of an element is its header, and which bytes of its value have to be looked at: the end of a text, a whole
-UID, nothing of a number. The shape of a sequence is all that of its items, with their headers and delimiters. Two
-elements of equal shapes are accepted by the walk alike, as long as the bytes to be looked at are sound.
+The shape of an element is its header, and which bytes of its value have to be checked: the end of a text, a whole UID,
+none of a number. The shape of a sequence is that of its items, with their headers and delimiters. The walk treats two
+elements of equal shape alike, if the bytes to be checked are valid.
 """
 
 from __future__ import annotations

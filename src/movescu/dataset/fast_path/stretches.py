@@ -7,9 +7,9 @@ the UIDs are sound, walking element by element would have accepted it as well. T
 the elements, so a stretch is valid wherever an element begins: it may become useless, never wrong.
 
 Two successive objects show which elements differ in shape, or are missing from one. A stretch ends before such an
-element, and the next one begins with it. Stretches are found by their first header, which tells the length: for each
-length that the element was met with, there is one. Learnt from are objects that were walked mostly element by element:
-two in eight at first, later two in 64.
+element, and the next one begins with it. Stretches are found by their first header, which includes the length: there is
+one for each length seen so far. They are learnt from objects that were mostly walked element by element: two in eight
+at first, later two in 64.
 """
 
 from __future__ import annotations

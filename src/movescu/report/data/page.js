@@ -235,7 +235,7 @@
       return node("li", { class: cause && !cause.passing ? "lasting" : false },
         node("h3", {}, text(`${many(group.length, "entry", "entries")}: ${cause?.words || key}`)),
         node("p", { class: "faint" }, text([states.map(([state, some]) => `${some.length} ${state}`).join(", "),
-          cause ? `lies with: ${cause.fault}` : "", cause ? (cause.passing ? "may pass by itself" : "will happen again unless mended") : ""].filter(Boolean).join("; "))),
+          cause ? `most likely at fault: ${cause.fault}` : "", cause ? (cause.passing ? "may pass by itself" : "will recur until it is fixed") : ""].filter(Boolean).join("; "))),
         cause?.advice ? node("p", {}, node("strong", {}, "What to do: "), text(cause.advice)) : null,
         details.length ? node("p", { class: "faint" }, text(details.slice(0, 3).join("; ") + (details.length > 3 ? ` … and ${details.length - 3} more` : ""))) : null,
         node("p", {}, button("Show these entries", () => { filterBy({ reason: key, states: [] }); $("entries").scrollIntoView(); focusRow(0); }), " ",
@@ -596,17 +596,17 @@
     source.close();
     ended = true;
     $("pause").disabled = $("cancel").disabled = true;
-    $("answer").textContent = "The run has ended. This page stays as it is until it is closed or loaded again.";
+    $("answer").textContent = "The run has ended. This page stays until you close or reload it.";
     for (const row of open) drawn.get(row)?.details?.querySelector(".retry")?.remove();
   }
 
   function drawRun() {
     const run = extra.run;
-    $("pause").textContent = run.paused ? "Go on" : "Pause";
+    $("pause").textContent = run.paused ? "Resume" : "Pause";
     $("pause").disabled = $("cancel").disabled = ended || Boolean(run.cancelled);
     const lines = (run.archives || []).map((archive) => {
       const words = [`${archive.under_way} of ${many(archive.slots, "slot")} in use`, many(archive.refusals, "refusal")];
-      if (archive.away) words.push(`away: next look in ${duration(archive.away.next)}, given up in ${duration(archive.away.given_up)}`);
+      if (archive.away) words.push(`away: next C-ECHO in ${duration(archive.away.next)}, given up in ${duration(archive.away.given_up)}`);
       if (archive.stop) words.push(`no more requests: ${archive.stop}`);
       return node("p", {}, node("strong", {}, text(archive.title)), " ", text(`${archive.address}: ${words.join(", ")}`));
     });
