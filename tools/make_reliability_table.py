@@ -180,7 +180,7 @@ def updated(document: str) -> str:
 
 def updated_cohort(document: str) -> str:
     """Return ``docs/cohort.md`` with its table updated. Raise ``ValueError`` if that has no place in it."""
-    heads = ("what happens", "what comes of it", "checked by, in `tests/`")
+    heads = ("what happens", "result", "checked by, in `tests/`")
     return _with_tables(document, {"failures": _table(heads, (row[1:] for row in _rows(COHORT)))})
 
 

@@ -281,12 +281,12 @@ COHORT: Final = (
     Row(
         "list-refused",
         "the archive serves fewer requests at once than it is sent: A701, A702, a transient rejection, silence",
-        "sent again later, no fault of the entry; the limit is learned; every entry complete",
+        "sent again later, not counted against the entry; the limit is learned; every entry complete",
     ),
     Row(
         "list-refused-alone",
         "an entry is refused while no other request is under way",
-        "sent again after a pause that doubles, to 60 s; the third such refusal is its end: failed",
+        "sent again after a pause that doubles, to 60 s; after the third such refusal the entry has failed",
     ),
     Row(
         "list-away",
@@ -301,28 +301,28 @@ COHORT: Final = (
     Row("list-never-there", "the archive never accepts an association", "exit code 61 at once"),
     Row(
         "list-rejected",
-        "the archive rejects us for good: it does not know our AE title, or we its",
-        "all stop; exit code 61; the log says which title to register",
+        "the archive rejects the association permanently: it does not know our AE title, or has another one itself",
+        "the run stops; exit code 61; the log names the title to register",
     ),
     Row(
         "list-unknown",
         "the archive does not know the move destination: A801",
-        "all stop after three; exit code 69; the log has title, address and port to register",
+        "the run stops after three entries; exit code 69; the log has title, address and port to register",
     ),
     Row(
         "list-unreached",
         "the archive cannot connect to our port: A702 with failures and no connection",
-        "all stop after three; exit code 69; the log has address and port",
+        "the run stops after three entries; exit code 69; the log has address and port",
     ),
     Row(
         "list-ended-each",
         "the archive answers C-ECHO and ends each request",
-        "all stop after four absences, each of which C-ECHO ended",
+        "the run stops after four absences, each of which C-ECHO ended",
     ),
     Row(
         "list-idle",
         "the archive ends associations between two entries",
-        "looked at before they are used: the next entry has a new one, and counts no attempt more",
+        "detected before the next entry uses one; it gets a new association, without an extra attempt",
     ),
     Row(
         "list-incomplete",
@@ -332,24 +332,24 @@ COHORT: Final = (
     Row(
         "list-part",
         "objects of a study that is requested series by series (`--split`) fail or do not arrive",
-        "requested once more with the study; complete only if the last list and the disk say so",
+        "requested once more with the study; complete only if the files match the last list",
     ),
     Row("list-disk", "the disk is full, or a file cannot be written", "the archive is not blamed; exit code 63 or 68"),
     Row(
         "list-killed",
         "the run is killed (SIGKILL) at any moment",
-        "`--resume` brings the files of one clean run; what was complete is not requested again",
+        "with `--resume`, the files are those of one clean run; complete entries are not requested again",
     ),
     Row(
         "list-stopped",
-        "Ctrl-C, also while an absent archive is waited for",
+        "Ctrl-C, also during the wait for an absent archive",
         "running requests are cancelled; every entry has its state; exit code 130",
     ),
-    Row("list-worker", "a worker is gone with its job", "the job is carried out by another, once"),
+    Row("list-worker", "a worker ends unexpectedly during its job", "another worker carries out the job, once"),
     Row(
         "list-journal",
         "the journal is damaged, removed during the run, locked, of a newer version, or on a network file system",
-        "exit code 72; with `--resume` a damaged or lost one is made anew, and the disk says what is complete",
+        "exit code 72; with `--resume` a damaged or lost one is rebuilt, and the disk decides what is complete",
     ),
 )
 """What may go wrong with a list, in ``docs/cohort.md``."""

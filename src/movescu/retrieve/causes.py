@@ -135,7 +135,7 @@ _OF_GET: Final = {
     "aborted-at-once": _lasting(
         "get-not-permitted",
         Fault.CONFIGURATION,
-        "the archive aborted the association in answer to C-GET: it may not permit that to our AE title",
+        "the archive aborted the association in answer to C-GET: it may not permit C-GET to our AE title",
         f"permit C-GET to our AE title in the archive's configuration, or {_BY_MOVE}",
     ),
     "not-arrived": _lasting(
@@ -145,7 +145,7 @@ _OF_GET: Final = {
         _LOG_AND_AGAIN,
     ),
 }
-"""Causes that are others with C-GET, which has no move destination, by the code of the cause with C-MOVE."""
+"""Causes that differ with C-GET, which has no move destination, by the code of the cause with C-MOVE."""
 
 NOT_DELIVERED: Final = (OUT_OF_RESOURCES_SUB_OPERATIONS, UNABLE_TO_PROCESS)
 """Statuses beside A801 of archives that do not know or cannot reach the destination, or cannot send."""
