@@ -175,6 +175,17 @@ def test_files_of_an_entry_that_was_given_back_are_still_expected(tmp_path: Path
     assert found == ["missing"]
 
 
+def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path) -> None:
+    with opened(tmp_path) as first:
+        first.claim("one")
+        first.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
+    with opened(tmp_path) as second:
+        partial = EntryEvent(row=1, state=EntryState.PARTIAL, reason="not-arrived")
+        second.retract("one", row(), partial, ["MISSING"], {"1.5"})
+        assert second.objects_of("one") is None, "or --resume would not request it"
+    assert read_status(str(tmp_path)).states == {"partial": 1}
+
+
 def test_entries_are_given_back_at_the_end_of_a_run(tmp_path: Path) -> None:
     with opened(tmp_path) as second:
         with opened(tmp_path) as first:

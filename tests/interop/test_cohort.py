@@ -128,6 +128,19 @@ def test_lists_that_differ_share_the_entries_they_have_in_common(cohort: Cohort,
     assert cohort.archive.moves == STUDIES
 
 
+def test_command_runs_for_each_study_though_only_one_run_has_it(cohort: Cohort, tmp_path: Path) -> None:
+    cohort.archive.together = True
+    few = tmp_path / "few.txt"
+    few.write_text("".join(f"{study}\n" for study in cohort.studies[:4]))
+    with ExitStack() as stack:
+        for which, options in enumerate(((), ("--on-study", "true {study_uid}"))):
+            arguments = cohort.arguments(which, *options, studies=few)
+            run = stack.enter_context(running(*arguments, folder=cohort.directory))
+        log = run.end().log
+    for study in cohort.studies[:4]:
+        assert f"--on-study for study {study}: succeeded" in log
+
+
 def test_failure_of_one_run_is_the_verdict_of_the_other(cohort: Cohort, tmp_path: Path) -> None:
     cohort.archive.faults, cohort.archive.together = Faults(drop_every=3), True
     report = tmp_path / "report.json"

@@ -68,6 +68,10 @@ class HookJournal:
         """Return True if every one of the commands succeeded for all studies or series of an entry."""
         return all(self._outcomes(entry, command) == {SUCCEEDED} for command in commands)
 
+    def has_entered(self, entry: str, commands: Iterable[str]) -> bool:
+        """Return True if every one of the commands was entered for an entry."""
+        return all(self._outcomes(entry, command) for command in commands)
+
     def _outcomes(self, entry: str, command: str) -> set[str]:
         with self._using, told_as_store_errors():
             return {

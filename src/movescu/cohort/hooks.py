@@ -127,6 +127,11 @@ class Hooks:
         key = row.key(self._archive, self._selection)
         return self._journal.is_settled(key, [command.digest for command in self._commands])
 
+    def has_entered(self, row: Row) -> bool:
+        """Return True if every command has been entered for an entry, by this run or by another one."""
+        key = row.key(self._archive, self._selection)
+        return self._journal.has_entered(key, [command.digest for command in self._commands])
+
     # -- during the retrieve -------------------------------------------------------------------------------------------
 
     def enter(self, requests: Iterable[ListedRequest], row: Row | None = None) -> None:

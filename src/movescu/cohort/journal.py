@@ -256,8 +256,11 @@ class Journal:
                 ((key, _text(archive), _keys(row), row.number, WAITING, now) for key, row in rows),
             )
 
-    def claim(self, key: str) -> Held | EntryVerdict | None:
-        """Hold an entry and return None; else return its holder, or its end in this cohort."""
+    def claim(self, key: str, *, is_done: Callable[[], bool] = lambda: True) -> Held | EntryVerdict | None:
+        """Hold an entry and return None; else return its holder, or its end in this cohort.
+
+        ``is_done``: called for an entry that another run completed; returns False if it is to be requested here, too.
+        """
         now = clock.wall()
         with self._transaction(durable=False) as database:
             found = database.execute(_ENTRY, (key,)).fetchone()
@@ -268,7 +271,9 @@ class Journal:
                     if state in _HELD:
                         if ended is None and self._lives(owner, renewed, now):
                             return Held(owner, changed)
-                    elif cohort == self._cohort and (state not in _DONE or self._holds(number, directory, why)):
+                    elif cohort == self._cohort and (
+                        state not in _DONE or (self._holds(number, directory, why) and is_done())
+                    ):
                         verdict = _verdict(state, owner, objects, why)
                         if verdict is not None:
                             return verdict
@@ -315,6 +320,18 @@ class Journal:
             self._noted.append((key, row, end, reasons, stored))
             if len(self._noted) == 1:
                 self._changed.notify_all()
+
+    def retract(self, key: str, row: Row, end: EntryEvent, reasons: Sequence[str], gone: Collection[str]) -> None:
+        """Record the corrected end of a complete entry, whichever run completed it.
+
+        ``gone``: SOP instance UIDs of its objects that are not whole any more.
+        """
+        objects = self.objects_of(key)
+        if objects is None:
+            return
+        with self._transaction(durable=False) as database:
+            database.execute("UPDATE journal_entries SET run = ? WHERE key = ?", (self._run, key))
+        self.note(key, row, end, reasons, set(objects) - set(gone))
 
     def save(self) -> None:
         """Commit the ends noted so far."""

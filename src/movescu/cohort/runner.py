@@ -119,7 +119,7 @@ class Runner:
         self.admission = Admission(jobs)
         """Decides when the archive is sent the next request."""
         self._archive = ArchiveLog(self.admission, patience)
-        self._shared = SharedEntries(journal, self._key, self._tell_verdict)
+        self._shared = SharedEntries(journal, self._key, self._tell_verdict, hooks)
         self._running: dict[int, RunningTask] = {}
         """The jobs that workers have, by number."""
         self._held = HeldEnds()
@@ -201,8 +201,8 @@ class Runner:
         told, result = retracted(end, reasons)
         self._ends.tell_end(told)
         key = self._key(row)
-        if self._journal is not None and (objects := self._journal.objects_of(key)) is not None:
-            self._journal.note(key, row, told, reasons_of(result), set(objects) - reasons.keys())
+        if self._journal is not None:
+            self._journal.retract(key, row, told, reasons_of(result), reasons.keys())
         self._tell_row(RowResult(row, result.outcome, result))
 
     def _close(self) -> None:

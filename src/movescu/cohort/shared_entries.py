@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
 
+    from movescu.cohort.hooks import Hooks
     from movescu.cohort.journal import EntryVerdict, Journal
     from movescu.query.request_list import Row
 
@@ -30,12 +31,17 @@ class SharedEntries:
     """Takes entries from a queue; not thread-safe. ``journal``: None, all entries are ours.
 
     ``key_of``: returns the key of an entry in the journal. ``on_verdict``: called with entries that another run ended.
+    ``hooks``: commands that some run has to start for a complete entry. Default: none.
     """
 
     def __init__(
-        self, journal: Journal | None, key_of: Callable[[Row], str], on_verdict: Callable[[Row, EntryVerdict], None]
+        self,
+        journal: Journal | None,
+        key_of: Callable[[Row], str],
+        on_verdict: Callable[[Row, EntryVerdict], None],
+        hooks: Hooks | None = None,
     ) -> None:
-        self._journal = journal
+        self._journal, self._hooks = journal, hooks
         self._key_of = key_of
         self._on_verdict = on_verdict
         self._ours: set[int] = set()
@@ -65,7 +71,8 @@ class SharedEntries:
         now = clock.now()
         if self._next.get(row.number, 0.0) > now:
             return False
-        answer = self._journal.claim(self._key_of(row))
+        hooks = self._hooks
+        answer = self._journal.claim(self._key_of(row), is_done=lambda: hooks is None or hooks.has_entered(row))
         if isinstance(answer, Held):
             if row.number not in self._next:
                 _log.info("entry %d: %s is at work on it", row.number, answer.owner.text)
