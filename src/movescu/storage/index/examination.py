@@ -185,7 +185,7 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax, *
     rest = size - start - len(head)
     if rest and (begun := adapted_head(head, syntax, _CANONICAL)) is not None and begun.missing == rest:
         return _Walked(begun.identity.sop_instance_uid)
-    if not shortly and size <= _AT_ONCE:
+    if not rest or (not shortly and size <= _AT_ONCE):
         data = head if not rest else head + files.pread(fd, rest, start + len(head))
         if (found := adapted(data, syntax, _CANONICAL, _NOTED)) is not None:
             noted = [value for tag, (_, value) in found.found.items() if tag in CONTENT]
