@@ -17,7 +17,8 @@ import without
 
 without.begin()  # before anything of movescu is imported
 
-import peers  # noqa: E402 - as above
+import effort  # noqa: E402 - as above
+import peers  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
@@ -104,6 +105,12 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, None]:
         cache.set("cache/lastfailed", {re.sub(r"@[\w-]+$", "", name): True for name in failed})
 
 
-# With more workers than processors, making an input or running an example can take long without any fault.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
+def pytest_configure(config: pytest.Config) -> None:
+    """Set how much is tried of each property, before the modules of the tests are imported."""
+    if config.getoption("--whole"):
+        os.environ[effort.VARIABLE] = "whole"
+    # With more workers than processors, making an input or running an example can take long without any fault.
+    settings.register_profile(
+        "suite", deadline=None, max_examples=effort.examples(100), suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("suite")

@@ -344,6 +344,7 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: " ".join(line.arguments).encode("unicode_escape").decode())
+@pytest.mark.sampled(3)
 def test_command_line_is_accepted_or_refused_as_by_dcmtk(
     line: Line, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

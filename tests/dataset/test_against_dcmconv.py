@@ -15,6 +15,7 @@ import encoded
 import pydicom.data
 import pytest
 from dcmconv import Converted, Job, convert_all, data_set_of
+from effort import is_whole, some
 from pairwise import pairwise
 
 from movescu.dataset.transcoder import Encoding, GroupLength, MemorySink, Recoder, recode, scan
@@ -151,7 +152,7 @@ def test_made_object_is_written_as_by_dcmtk_under_every_pair_of_options() -> Non
     """Each object is tested under the default and every second combination, its neighbour under the others."""
     cases = [
         Case(name, syntax, data, options, encoding)
-        for number, (name, (syntax, data)) in enumerate(encoded.objects().items())
+        for number, (name, (syntax, data)) in enumerate(some(encoded.objects().items(), 3))
         for turn, (options, encoding) in enumerate(choices())
         if not turn or (number + turn) % 2
     ]
@@ -208,12 +209,13 @@ def test_listed_exceptions_differ_and_no_others() -> None:
         (("+te", "+p", "5", "4"), Encoding(uids.EXPLICIT_LITTLE, file_padding=5, item_padding=4)),
     ],
 )
+@pytest.mark.sampled(2)
 def test_options_outside_the_pairs_are_written_as_by_dcmtk(options: tuple[str, ...], encoding: Encoding) -> None:
     # With an odd +p DCMTK leaves wrong group lengths, and blanks at the end of text, as they are.
     left_as_they_are = ("group length", "every VR", "blank", "disordered")
     cases = [
         Case(name, syntax, data, options, encoding)
-        for name, (syntax, data) in encoded.objects().items()
+        for name, (syntax, data) in some(encoded.objects().items(), 3)
         if not (encoding.keeps_padding and any(word in name for word in left_as_they_are))
     ]
     wrong = [f"{case.name}: {why}" for case, why in differing(cases)]
@@ -222,7 +224,7 @@ def test_options_outside_the_pairs_are_written_as_by_dcmtk(options: tuple[str, .
 
 def test_large_object_in_chunks_becomes_the_same_file_as_in_one_piece() -> None:
     rows = choices()
-    for number, (name, (syntax, data)) in enumerate(encoded.objects().items()):
+    for number, (name, (syntax, data)) in enumerate(some(encoded.objects().items(), 3)):
         for sizes in ((1,), (7, 1, 13), (4096, 1), (65535,)):
             if len(data) > 100_000 and sizes[0] == 1:
                 continue
@@ -232,7 +234,7 @@ def test_large_object_in_chunks_becomes_the_same_file_as_in_one_piece() -> None:
 
 def test_object_is_unchanged_only_if_recoding_does_not_change_it() -> None:
     agreed = 0
-    for name, (syntax, data) in encoded.objects().items():
+    for name, (syntax, data) in some(encoded.objects().items(), 3):
         for options, encoding in choices():
             mine = ours(Case(name, syntax, data, options, encoding), 0)
             try:
@@ -242,7 +244,7 @@ def test_object_is_unchanged_only_if_recoding_does_not_change_it() -> None:
                 continue
             assert not unchanged or mine == data, (name, options)
             agreed += unchanged
-    assert agreed > 20, "nothing is ever unchanged: every object would be recoded"
+    assert agreed > (20 if is_whole() else 6), "nothing is ever unchanged: every object would be recoded"
 
 
 def test_tags_of_the_dictionary_get_the_vr_of_dcmtk() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import encoded
 import pytest
+from effort import examples
 from encoded import BIG, IMPLICIT, LITTLE, REQUEST, Layout, Node, encode
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -229,7 +230,7 @@ ENCODINGS = [
 
 
 @given(st.lists(sloppy, min_size=1, max_size=6), layouts, st.sampled_from(ENCODINGS), st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_object_is_unchanged_if_and_only_if_recoding_does_not_change_it(
     rows: list[tuple[int, str, object]],
     layout: Layout,
@@ -298,7 +299,7 @@ broken = st.builds(
 
 @pytest.mark.row("CVE-2025-14607")
 @given(broken, all_encodings, st.lists(st.integers(1, 50), min_size=1, max_size=5))
-@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(600), suppress_health_check=[HealthCheck.too_slow])
 def test_malformed_bytes_raise_only_data_set_errors_in_chunks_of_any_size(
     found: tuple[str, bytes], encoding: Encoding, sizes: list[int]
 ) -> None:
@@ -343,7 +344,7 @@ SIGNED = (uids.IMPLICIT_LITTLE.uid, encoded.objects()["pixel representation 1"][
 @example(SIGNED, frozenset(wanted), Encoding())
 @example(NO_TEXT, frozenset({REQUEST}), Encoding())
 @example(UNDEFINED_LENGTHS, frozenset({0x00080005}), Encoding())
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(1000), suppress_health_check=[HealthCheck.too_slow])
 def test_values_are_the_same_whether_noted_read_back_or_decoded(
     found: tuple[str, bytes], tags: frozenset[int], encoding: Encoding
 ) -> None:

@@ -368,6 +368,7 @@ def small(served: Setting) -> Setting:
 @pytest.mark.parametrize("end", ["close", "reset", "half-close", "stall"])
 @pytest.mark.parametrize("where", ["archive's answers", "our requests", "objects", "our responses"])
 @pytest.mark.parametrize("after", [3, 300, 5000])
+@pytest.mark.sampled(3)
 def test_network_that_breaks_off_anywhere_is_no_success_or_no_loss(
     setting: Setting, where: str, end: str, after: int
 ) -> None:

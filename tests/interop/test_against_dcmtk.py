@@ -78,6 +78,7 @@ RETRIEVES = {
 
 
 @pytest.mark.parametrize("what", RETRIEVES)
+@pytest.mark.sampled(2)
 def test_retrieve_has_the_same_exit_code_names_and_data_sets(shelf: Shelf, what: str, tmp_path: Path) -> None:
     oracle, ours = shelf.both(tmp_path, *RETRIEVES[what].split(), *shelf.address())
     assert oracle.code == 0

@@ -200,7 +200,7 @@ def test_dcmqrscp_that_does_not_know_us_gets_an_explanation_for_its_administrato
     port = peers.free_port()
     arguments = ["-aet", "STRANGER", "+P", port, "-aec", dcmqrscp.aet]
     outcome = movescu(*KEYS, *arguments, *dcmqrscp.address, folder=tmp_path, code=69)
-    assert "MoveDestinationUnknown" in outcome.log
+    assert "Refused: Move Destination unknown" in outcome.log
     assert f"AE title STRANGER, address 127.0.0.1 (as seen from here), port {port}" in outcome.log
 
 

@@ -75,8 +75,9 @@ class Room:
         path.write_text("\n".join(lines) + "\n")
         return path
 
-    def run(self, script: scripted.Script, *options: object, code: int) -> str:
-        with scripted.archive(script) as archive:
+    def run(self, script: scripted.Script, *options: object, code: int, then: tuple[scripted.Script, ...] = ()) -> str:
+        """Run our command against an archive; ``then``: the scripts of further associations."""
+        with scripted.archive(script, *then) as archive:
             return movescu(
                 *("-S", "+P", self.port, *options, "--linger", 0, *archive.address), folder=self.received, code=code
             ).log
@@ -313,7 +314,13 @@ def test_object_listed_in_two_series_of_a_list_is_no_success(room: Room, options
             room.send(one if one.series_uid.encode() in session.identifier else other)
             session.respond(completed=1)
 
-    log = room.run(script, *options, "--layout", layout, "--list", rows, code=63)
+    def is_there(session: scripted.Session) -> None:
+        session.accept()
+        session.answer_echo()
+        session.expect_release()
+
+    then = () if options else (is_there,)  # whether an entry failed, or the archive was about to go away
+    log = room.run(script, *options, "--layout", layout, "--list", rows, code=63, then=then)
     assert "entry 2" in log
     assert TWO in log or ELSEWHERE in log
 

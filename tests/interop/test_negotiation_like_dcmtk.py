@@ -102,6 +102,7 @@ def orders(syntaxes: list[str]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("option", PREFERENCES, ids=lambda option: option.short)
+@pytest.mark.sampled(4)
 def test_each_preference_takes_what_dcmtks_takes_in_the_transfer_syntax_that_dcmtks_chooses(
     option: object, tmp_path: Path
 ) -> None:

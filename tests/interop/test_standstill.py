@@ -147,6 +147,7 @@ run()
 
 @pytest.mark.row("92")
 @pytest.mark.parametrize("number", [*CODES, None])
+@pytest.mark.sampled(2)
 def test_run_whose_disk_stands_still_ends_and_keeps_whole_files(
     setting: Setting, number: signal.Signals | None
 ) -> None:

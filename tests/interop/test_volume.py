@@ -13,6 +13,7 @@ import pydicom
 import pytest
 import scripted
 from command import movescu, within
+from effort import is_whole
 
 from movescu.dictionary.uids import storage_classes
 from movescu.errors import AssociationRejectedError
@@ -55,7 +56,7 @@ def test_study_of_a_thousand_objects_arrives_whole(launch: Launcher, tmp_path: P
         outcome = movescu("-S", *keys, "+P", port, "-aec", archive.aet, *archive.address, folder=received)
     assert set(outcome.files) == set(map(name, made))
     corpus.check_readable(list(outcome.files.values())[::50])
-    for instance in made:
+    for instance in made[:: 1 if is_whole() else 20]:
         file = outcome.files[name(instance)]
         assert scripted.data_set(instance.path) == scripted.data_set(file) or corpus.dataset_equal(instance.path, file)
 

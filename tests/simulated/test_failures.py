@@ -66,6 +66,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("failing", WAYS, ids=lambda one: errno.errorcode.get(one, one))
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+@pytest.mark.sampled(3)
 def test_failing_call_on_the_disk_loses_nothing_that_was_promised(setting: Setting, failing: int | str) -> None:
     world, outcome, found = setting.run()
     assert (outcome, found) == ("complete", [])

@@ -585,6 +585,7 @@ def listed(text: str) -> Callable[[Path], str]:
     ],
     ids=range(16),
 )
+@pytest.mark.sampled(3)
 def test_decision_time_is_bounded_by_the_text(allow: Callable[[Path], str], tmp_path: Path) -> None:
     case = rulefiles.write(tmp_path, allow(tmp_path))
     start = time.thread_time()
