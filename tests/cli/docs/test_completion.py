@@ -149,6 +149,7 @@ def test_completion_script_has_no_placeholder_left(shell: str) -> None:
 
 
 @pytest.mark.parametrize("line", TYPED)
+@pytest.mark.sampled(3)
 def test_tab_completes_the_word(press: Press, line: str) -> None:
     assert press(line).line == TYPED[line]
 
