@@ -188,6 +188,19 @@ def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path) ->
     assert read_status(str(tmp_path)).states == {"partial": 1}
 
 
+@pytest.mark.parametrize("why", ["[not JSON", "[]", '{"unknown": 1}'])
+def test_reason_that_cannot_be_read_makes_no_success(tmp_path: Path, why: str) -> None:
+    with opened(tmp_path) as first, opened(tmp_path) as second:
+        first.claim("one")
+        first.note("one", row(), EntryEvent(row=1, state=EntryState.FAILED, reason="busy"), [])
+        first.save()
+        with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database, database:
+            database.execute("UPDATE journal_entries SET why = ?", (why,))
+        verdict = second.claim("one")
+        assert isinstance(verdict, EntryVerdict)
+        assert verdict.event(row()).state is EntryState.FAILED
+
+
 def test_entries_are_given_back_at_the_end_of_a_run(tmp_path: Path) -> None:
     with opened(tmp_path) as second:
         with opened(tmp_path) as first:
@@ -242,6 +255,7 @@ def test_process_of_another_start_is_not_taken_for_the_owner() -> None:
     assert has_ended(here._replace(born=f"another/{namespace}/{started}"))
     assert not has_ended(here._replace(born=f"{boot}/pid:[1]/{int(started) + 1}")), "it cannot be seen from here"
     assert not has_ended(here._replace(host="elsewhere", pid=1 << 30))
+    assert not has_ended(here._replace(born="changed by hand"))
 
 
 def test_process_is_looked_up_by_its_id_where_the_system_tells_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -406,7 +406,12 @@ class Journal:
 
 
 def _told(why: str) -> dict[str, Any]:
-    return json.loads(why) if why else {}
+    """Return the properties in a journal's JSON; none if it is not as we write it."""
+    try:
+        told = json.loads(why) if why else {}
+    except ValueError:
+        return {}
+    return {name: told[name] for name in (*_WHY, "reasons", "verifies") if name in told}
 
 
 def _keys(row: Row) -> str:

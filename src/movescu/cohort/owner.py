@@ -43,6 +43,8 @@ def has_ended(owner: Owner) -> bool:
         return False
     if not (owner.born and here.born):
         return _is_missing(owner.pid)
+    if owner.born.count("/") != here.born.count("/"):  # not written by us
+        return False
     (boot, namespace, _), (own_boot, own_namespace, _) = owner.born.split("/"), here.born.split("/")
     if boot != own_boot:
         return True
