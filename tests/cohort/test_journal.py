@@ -199,6 +199,8 @@ def test_reason_that_cannot_be_read_makes_no_success(tmp_path: Path, why: str) -
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
         assert verdict.event(row()).state is EntryState.FAILED
+        (failed,) = read_status(str(tmp_path)).failed
+        assert failed.reason == ""
 
 
 def test_entries_are_given_back_at_the_end_of_a_run(tmp_path: Path) -> None:

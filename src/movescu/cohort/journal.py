@@ -290,7 +290,7 @@ class Journal:
 
         It is not if files are missing in our directory; other directories are not checked.
         """
-        if self._verifies and not _told(why).get("verifies"):
+        if self._verifies and not told_of(why).get("verifies"):
             return False
         if directory != self._own_directory:
             return True
@@ -405,7 +405,7 @@ class Journal:
         return [uid for (uid,) in uids]
 
 
-def _told(why: str) -> dict[str, Any]:
+def told_of(why: str) -> dict[str, Any]:
     """Return the properties in a journal's JSON; none if it is not as we write it."""
     try:
         told = json.loads(why) if why else {}
@@ -425,7 +425,7 @@ def _text(text: str) -> str:
 
 def _verdict(state: str, owner: Owner, objects: int, why: str) -> EntryVerdict | None:
     """Return the verdict on an entry that another run ended, None if it was interrupted or is not known here."""
-    told = _told(why)
+    told = told_of(why)
     told.pop("verifies", None)
     reasons = tuple(told.pop("reasons", ()))
     if state not in {one.value for one in EntryState if one.is_end} or told.get("reason") in _NO_VERDICTS:

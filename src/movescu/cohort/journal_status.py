@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
-from movescu.cohort.journal import LEASE, WAITING
+from movescu.cohort.journal import LEASE, WAITING, told_of
 from movescu.cohort.journal_file import (
     FILE_NAME,
     VERSION,
@@ -179,6 +178,6 @@ _FAILED: Final = """SELECT keys, key, state, why, attempts, changed FROM journal
 
 
 def _ended(keys: str, key: str, state: str, why: str, attempts: int, ended: float) -> EndedEntry:
-    told = json.loads(why) if why else {}
+    told = told_of(why)
     reason, words, detail = (str(told.get(name, "")) for name in ("reason", "words", "detail"))
     return EndedEntry(keys or key, state, reason, words, detail, attempts, ended)
