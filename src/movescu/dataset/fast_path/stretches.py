@@ -8,8 +8,8 @@ the elements, so a stretch is valid wherever an element begins: it may become us
 
 Two successive objects show which elements differ in shape, or are missing from one. A stretch ends before such an
 element, and the next one begins with it. Stretches are found by their first header, which includes the length: there is
-one for each length seen so far. They are learnt from objects that were mostly walked element by element: two in eight
-at first, later two in 64.
+one for each length seen so far. They are learnt from objects that were mostly walked element by element: two in eight,
+and fewer and fewer while that brings nothing new.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ _SHORTEST: Final = 2
 _LONGEST: Final = 256  # elements
 _MOST: Final = 4096  # stretches kept
 _MOST_DIFFERENT: Final = 64  # elements; more are those of different series, which are forgotten
-_OFTEN, _SELDOM = 8, 64  # learn from two objects in so many: among the first 32, and later
-_FIRST: Final = 32
+_OFTEN, _SELDOM = 8, 4096  # learn from two objects in so many, at first, and once nothing new has been learnt for long
 _PADDED: Final = b"  "
 _NULLS: Final = b"\0\0"
 
@@ -145,15 +144,24 @@ class Stretches:
         self.inner = Level()
         """Those of items."""
         self._seen = 0
+        self._every = _OFTEN
 
     def learn(self, shapes: Callable[[], Shapes]) -> None:
-        """Learn from a walked object; ``shapes`` returns its shapes."""
+        """Learn from a walked object; ``shapes`` returns its shapes.
+
+        Whenever that brought nothing new, the next time is twice as far away: to learn costs as much as 30 walks.
+        """
         self._seen += 1
-        if self._seen > 2 and self._seen % (_OFTEN if self._seen < _FIRST else _SELDOM) > 1:
+        if self._seen > 2 and self._seen % self._every > 1:
             return
         found = shapes()
+        known = self.top.known + self.inner.known
         self.top.learn([found.top], alike=True)
         self.inner.learn([_without_items(item) for item in found.inner], alike=False)
+        is_second = self._seen % self._every == 1
+        if is_second and self._seen > 2 * _OFTEN:
+            news = self.top.known + self.inner.known != known
+            self._every = _OFTEN if news else min(2 * self._every, _SELDOM)
 
 
 def _without_items(shapes: Iterable[Shape | None]) -> list[Shape | None]:
@@ -171,6 +179,11 @@ class Level:
         """The shapes of the last object learnt from, or of all items, by tag."""
         self._different: set[int] = set()
         """The tags of elements that differ from object to object, or follow one that is not in all."""
+
+    @property
+    def known(self) -> int:
+        """Number of stretches and of elements that differ."""
+        return len(self.by_header) + len(self._different)
 
     def learn(self, items: list[list[Shape | None]], *, alike: bool) -> None:
         """Learn from an object's data set, or from its items; ``alike``: an element may be expected in each."""
