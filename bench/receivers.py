@@ -121,7 +121,7 @@ def run_minimal(receiver: Receiver, work: sender.Work, folder: str, pdu: int) ->
             if receiver.program != "pynetdicom":
                 command[-2:-2] = ["-pdu", str(pdu)]
             stdin = ""
-        cost = _measure(command, receiver.environment, stdin)
+        cost = _measure(command, receiver.environment, place, stdin)
         seconds = archive.finish()
         count = _files(place)
     if count != work.count and "--ignore" not in receiver.options:
@@ -134,7 +134,7 @@ def run_curl(receiver: Receiver, work: sender.Work, folder: str) -> Cost:
     server = sender.WebServer(work)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         urls = f"http://{sender.HOST}:{server.port}/[1-{work.count}]"
-        cost = _measure(["curl", "--silent", "--output", f"{place}/#1", urls], receiver.environment, "")
+        cost = _measure(["curl", "--silent", "--output", f"{place}/#1", urls], receiver.environment, place)
         seconds = server.finish()
         count = _files(place)
     if count != work.count:
@@ -148,7 +148,7 @@ def run_server(
     """Receive a study from a real server (host, port, AE title); the whole process is timed."""
     keys = ("-k", "0008,0052=STUDY", "-k", f"0020,000d={study}")
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        cost = _measure(receiver.command(port, place, server[:2], server[2], keys), receiver.environment, "")
+        cost = _measure(receiver.command(port, place, server[:2], server[2], keys), receiver.environment, place)
         found = _files(place)
     if found != count:
         raise SystemExit(f"{receiver.name}: {found} files instead of {count}")
@@ -169,17 +169,20 @@ sys.exit(code)
 """
 
 
-def _measure(command: list[str], environment: dict[str, str], stdin: str) -> Cost:
+def _measure(command: list[str], environment: dict[str, str], folder: str, stdin: str = "") -> Cost:
+    """Run a command in a folder: with +B, DCMTK stores there, whatever -od says."""
     start = time.perf_counter()
     with tempfile.NamedTemporaryFile("r") as peak:
-        cost = _run([sys.executable, "-S", "-c", _PEAK, peak.name, *command], environment, stdin)
+        cost = _run([sys.executable, "-S", "-c", _PEAK, peak.name, *command], environment, folder, stdin)
         return Cost(time.perf_counter() - start, cost, int(peak.read()))
 
 
-def _run(command: list[str], environment: dict[str, str], stdin: str) -> float:
+def _run(command: list[str], environment: dict[str, str], folder: str, stdin: str) -> float:
     """Run a command to its end. Return the processor seconds."""
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors)
+        process = subprocess.Popen(
+            command, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=errors, stderr=errors
+        )
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         process.stdin.write(stdin.encode())
         process.stdin.close()

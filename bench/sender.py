@@ -171,21 +171,41 @@ def _send(port: int, work: Work, first: int, count: int, counted: _Count) -> Non
     connection.release(Deadline(_WAIT, "release"))
 
 
-class Archive:
+class _Server:
+    """Serves one connection in a thread; ``port`` is where. ``seconds``: what its run took, as it counts."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._socket = socket.create_server((HOST, 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        sock, _ = self._socket.accept()
+        self._socket.close()
+        self.run(sock)
+
+    def run(self, sock: socket.socket) -> None:
+        """Serve a connection."""
+        raise NotImplementedError
+
+    def finish(self) -> float:
+        """Wait for the end. Return ``seconds``."""
+        self._thread.join()
+        return self.seconds
+
+
+class Archive(_Server):
     """An SCP of one C-MOVE; ``seconds`` is the time from the first C-STORE request to the last response."""
 
     def __init__(self, work: Work, port: int) -> None:
         self._work = work
-        self._port = port
-        self.seconds = 0.0
-        self._socket = socket.create_server((HOST, 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        self._receiver = port
+        super().__init__()
 
-    def _run(self) -> None:
-        sock, _ = self._socket.accept()
-        self._socket.close()
+    def run(self, sock: socket.socket) -> None:
+        """Carry out the C-MOVE of an association."""
         connection = Connection(Transport(sock, "receiver"), Association())
         request = connection.receive_request(_WAIT)
         deadline = Deadline(_WAIT, "the receiver")
@@ -200,7 +220,7 @@ class Archive:
         counted = _Count(self._work, exchange, context_id, message.message_id)
         share = self._work.count // self._work.associations
         threads = [
-            threading.Thread(target=_send, args=(self._port, self._work, n * share, share, counted))
+            threading.Thread(target=_send, args=(self._receiver, self._work, n * share, share, counted))
             for n in range(self._work.associations)
         ]
         for thread in threads:
@@ -216,13 +236,8 @@ class Archive:
         exchange.receive(deadline)
         connection.confirm_release(deadline)
 
-    def finish(self) -> float:
-        """Wait for the end. Return ``seconds``."""
-        self._thread.join()
-        return self.seconds
 
-
-class WebServer:
+class WebServer(_Server):
     """Serves the data set of ``work`` for each request of one connection, by HTTP/1.1.
 
     ``seconds`` is the time from the first request to the end of the connection.
@@ -231,15 +246,10 @@ class WebServer:
     def __init__(self, work: Work) -> None:
         body = data_set(work)
         self._answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        self.seconds = 0.0
-        self._socket = socket.create_server((HOST, 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        super().__init__()
 
-    def _run(self) -> None:
-        sock, _ = self._socket.accept()
-        self._socket.close()
+    def run(self, sock: socket.socket) -> None:
+        """Answer the requests of a connection."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         received = b""
         start = 0.0
@@ -251,8 +261,3 @@ class WebServer:
                 sock.sendall(self._answer)
         self.seconds = time.perf_counter() - start
         sock.close()
-
-    def finish(self) -> float:
-        """Wait for the end. Return ``seconds``."""
-        self._thread.join()
-        return self.seconds

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONSTANT, SKIPPED, TEXT, UID, BEYOND = range(5)
-"""What is looked at in a span: all, and it is always the same; nothing; the last two bytes; all; nothing, and the span
-may still have to arrive."""
+"""What is checked of a span: that it is always the same; nothing; its last two bytes; all of it; nothing, for it may
+not have arrived yet."""
 _PIXELS: Final = (kinds.PLAIN, kinds.LONG_PLAIN)
 _LONG: Final = (kinds.LONG_PLAIN, kinds.LONG_TEXT, kinds.SEQUENCE)
 
@@ -132,10 +132,13 @@ class Shapes:
         """Return the shape of an element without items, None if it has to be walked."""
         noted = top and tag in self._noted
         if (
-            *(kind is None, kind == kinds.RELABELLED, not tag & 0xFFFF, tag >= TRAILING_PADDING, length & 1),
-            position + head + length > len(self._raw),  # an undefined length, too
-            noted and (length > SMALL or (tag in IDENTITY and kind != kinds.UID)),
-        ).count(True):
+            kind in (None, kinds.RELABELLED)
+            or not tag & 0xFFFF
+            or tag >= TRAILING_PADDING
+            or length & 1
+            or position + head + length > len(self._raw)  # an undefined length, too
+            or (noted and (length > SMALL or (tag in IDENTITY and kind != kinds.UID)))
+        ):
             return None
         spans = [Span(CONSTANT, head, self._raw[position : position + head])]
         if length or noted:

@@ -32,7 +32,7 @@ _SHORTEST: Final = 2
 _LONGEST: Final = 256  # elements
 _MOST: Final = 4096  # stretches kept
 _MOST_DIFFERENT: Final = 64  # elements; more are those of different series, which are forgotten
-_OFTEN, _SELDOM = 8, 4096  # learn from two objects in so many, at first, and once nothing new has been learnt for long
+_OFTEN, _SELDOM = 8, 256  # learn from two objects in so many: at first, and when nothing new was learnt for long
 _PADDED: Final = b"  "
 _NULLS: Final = b"\0\0"
 
@@ -41,23 +41,12 @@ class Stretch:
     """A run of elements of known shapes. ``size``: in bytes. ``tag``, ``end_tag``: of its first and last element."""
 
     __slots__ = (
-        *(
-            "_begun",
-            "_changed",
-            "_constants",
-            "_constants_of",
-            "_ends_of",
-            "_has_pixels",
-            "_needed",
-            "_noted",
-            "_noted_of",
-        ),
-        *("_uids_of", "end_tag", "size", "tag"),
+        *("_begun", "_changed", "_constants", "_constants_of", "_ends_of", "_has_pixels", "_needed"),
+        *("_noted", "_noted_of", "_uids_of", "end_tag", "size", "tag"),
     )
 
     def __init__(self, shapes: list[Shape]) -> None:
         constants, ends, uids, noted = _Fields(), _Fields(), _Fields(), _Fields()
-        self._constants: tuple[bytes, ...] = ()
         self._noted: list[tuple[int, bytes]] = []
         """Tags and VRs of the elements that are noted."""
         begun: list[Begun] = []
