@@ -78,8 +78,8 @@ def _is_left_out(item: pytest.Item) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what ``sampled`` does, and repeat a failed test once if pynetdicom sends objects to us in it.
 
-    And if its port was taken: ports are reserved, but in a run of thousands of tests one is taken nevertheless. No
-    other test is repeated. By pytest-rerunfailures.
+    And if its port was taken: ports are reserved, but the kernel may still have given one to a program of this machine
+    that is not of the tests. No other test is repeated. By pytest-rerunfailures.
     """
     if not config.getoption("--whole"):
         left_out = [item for item in items if _is_left_out(item)]
@@ -92,7 +92,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("pynetdicom_sender"):
             item.add_marker(pytest.mark.flaky(reruns=1))
         else:
-            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=["Address already in use"]))
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=["already in use"]))
 
 
 @pytest.hookimpl(wrapper=True)

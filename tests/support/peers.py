@@ -31,12 +31,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Address = tuple[str, int]
 
 HOST = "127.0.0.1"
 START_SECONDS = 30.0  # a loaded machine with two test workers; an idle one needs 0.1 to 0.6 s
+STARTS = 3  # on other ports each time
 STOP_SECONDS = 10.0  # until the kernel has buried a killed process group
 LOAD_SECONDS = 300.0
 LOG_TAIL = 4000
@@ -51,16 +52,21 @@ _reserved: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Reserve a TCP port of 127.0.0.1 for the rest of this process.
+    """Reserve a TCP port of this machine for the rest of this process.
 
     The reservation is a bound socket that never listens. Linux lets a server with ``SO_REUSEADDR`` (every server here
     sets it, and so must ours) bind the same port beside it and listen, but gives the port to nobody who asks for any
     free one: neither ``bind`` to port 0 in another process nor ``connect``. So there is no moment in which another test
     can take it, and until the server listens a connection to it is refused.
+
+    It is reserved on all addresses, of IPv6 too: a server that listens on all of them finds its port taken by any
+    connection that leaves from it, such as a browser's to ``::1`` or to another machine.
     """
-    reservation = socket.socket()
+    reservation = socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET)
     reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reservation.bind((HOST, 0))
+    if reservation.family == socket.AF_INET6:
+        reservation.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    reservation.bind(("", 0))
     _reserved.append(reservation)
     port: int = reservation.getsockname()[1]
     return port
@@ -92,6 +98,11 @@ class Peer:
     lifeline: int  # a pipe's end that every process of the server holds the other end of; at end of file all are gone
     start_seconds: float = 0.0
     host: str = HOST
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where it listens once it is up."""
+        return (self.port,)
 
     @property
     def address(self) -> Address:
@@ -127,7 +138,7 @@ class Peer:
     def wait_until_up(self) -> None:
         """Return after the first C-ECHO; raise when the process ends before, or is too slow."""
         begun = time.monotonic()
-        while not (_listens(self.port) and self.echo()):
+        while not (all(map(_listens, self.ports)) and self.echo()):
             if self._exited(within=0.01):
                 raise PeerError(f"{self.name} ended with exit code {self.process.returncode}; {self.log_tail()}")
             if time.monotonic() - begun > START_SECONDS:
@@ -201,6 +212,11 @@ class Orthanc(Peer):
 
     http_port: int = 0
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """It answers C-ECHO before it listens for HTTP."""
+        return (self.port, self.http_port)
+
     def rest(self, method: str, path: str, body: object = None) -> Any:  # JSON can be anything
         """One REST call; a body of bytes is sent as it is, anything else as JSON. Returns the JSON of the answer."""
         connection = http.client.HTTPConnection(self.host, self.http_port, timeout=LOAD_SECONDS)
@@ -267,7 +283,8 @@ def dcmqrscp(
     """
     table = enumerate((destinations or {}).items())
     hosts = [f"host{number} = ({name}, {host}, {port})" for number, (name, (host, port)) in table]
-    with _folder("dcmqrscp") as folder:
+
+    def start(folder: Path) -> DcmQrScp:
         port = free_port()
         area = folder / "area"
         area.mkdir()
@@ -279,9 +296,11 @@ def dcmqrscp(
             f"AETable BEGIN\n{aet} {area} RW (500, 1024mb) ANY\nAETable END\n"
         )
         command = ["dcmqrscp", "-v", "-c", str(config), *flags, str(port)]
-        process, lifeline = _spawn(command, folder, tcp_nodelay=tcp_nodelay)
-        with _up(DcmQrScp("dcmqrscp", aet, port, folder, process, lifeline)) as peer:
-            yield peer
+        process, lifeline = spawn(command, folder, tcp_nodelay=tcp_nodelay)
+        return DcmQrScp("dcmqrscp", aet, port, folder, process, lifeline)
+
+    with up("dcmqrscp", start) as peer:
+        yield peer
 
 
 @contextmanager
@@ -293,7 +312,8 @@ def orthanc(
     tcp_nodelay: bool = False,
 ) -> Iterator[Orthanc]:
     """Orthanc without plugins; ``overrides`` are settings of its JSON configuration. See the class for more."""
-    with _folder("orthanc") as folder:
+
+    def start(folder: Path) -> Orthanc:
         port, http_port = free_port(), free_port()
         config = {
             "DicomAet": aet,
@@ -313,10 +333,11 @@ def orthanc(
             **(overrides or {}),
         }
         (folder / "orthanc.json").write_text(json.dumps(config, indent=2))
-        process, lifeline = _spawn(["Orthanc", str(folder / "orthanc.json")], folder, tcp_nodelay=tcp_nodelay)
-        server = Orthanc("Orthanc", aet, port, folder, process, lifeline, http_port=http_port)
-        with _up(server) as peer:
-            yield peer
+        process, lifeline = spawn(["Orthanc", str(folder / "orthanc.json")], folder, tcp_nodelay=tcp_nodelay)
+        return Orthanc("Orthanc", aet, port, folder, process, lifeline, http_port=http_port)
+
+    with up("orthanc", start) as peer:
+        yield peer
 
 
 @contextmanager
@@ -329,7 +350,8 @@ def qrscp(
     it has both of a class, and drops group lengths and trailing padding: load it with made objects of one transfer
     syntax, or compare with these in mind.
     """
-    with _folder("qrscp") as folder:
+
+    def start(folder: Path) -> Peer:
         port = free_port()
         sections = [f"[{name}]\naddress: {host}\nport: {port}\n" for name, (host, port) in (destinations or {}).items()]
         (folder / "qrscp.ini").write_text(
@@ -338,9 +360,11 @@ def qrscp(
             f"database_location: {folder / 'index.sqlite'}\nlog_identifier: False\n" + "".join(sections)
         )
         command = [sys.executable, "-m", "pynetdicom", "qrscp", "-c", str(folder / "qrscp.ini"), *flags]
-        process, lifeline = _spawn(command, folder)
-        with _up(Peer("pynetdicom qrscp", aet, port, folder, process, lifeline)) as peer:
-            yield peer
+        process, lifeline = spawn(command, folder)
+        return Peer("pynetdicom qrscp", aet, port, folder, process, lifeline)
+
+    with up("qrscp", start) as peer:
+        yield peer
 
 
 @contextmanager
@@ -350,13 +374,16 @@ def storescp(
     """DCMTK's storescp, one process per association. By these flags it takes every transfer syntax and writes data sets
     as they come.
     """
-    with _folder("storescp") as folder:
+
+    def start(folder: Path) -> StoreScp:
         port = free_port()
         (folder / "received").mkdir()
         options = ["-v", "--fork", "-aet", aet, "-od", str(folder / "received"), *flags]
-        process, lifeline = _spawn(["storescp", *options, str(port)], folder, tcp_nodelay=tcp_nodelay)
-        with _up(StoreScp("storescp", aet, port, folder, process, lifeline)) as peer:
-            yield peer
+        process, lifeline = spawn(["storescp", *options, str(port)], folder, tcp_nodelay=tcp_nodelay)
+        return StoreScp("storescp", aet, port, folder, process, lifeline)
+
+    with up("storescp", start) as peer:
+        yield peer
 
 
 def dcmtk_movescu() -> str:
@@ -378,13 +405,7 @@ def _stock_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in DCMTK_VARIABLES}
 
 
-@contextmanager
-def _folder(name: str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix=f"movescu-{name}-") as folder:
-        yield Path(folder)
-
-
-def _spawn(command: Sequence[str], folder: Path, *, tcp_nodelay: bool = False) -> tuple[subprocess.Popen[bytes], int]:
+def spawn(command: Sequence[str], folder: Path, *, tcp_nodelay: bool = False) -> tuple[subprocess.Popen[bytes], int]:
     """Start a server as the leader of a new process group, its output in ``folder/log``; with its lifeline."""
     for program in (command[0], "dcmqrscp"):  # by DCMTK's tools it is asked whether it is up
         if shutil.which(program) is None:
@@ -421,10 +442,24 @@ def _die_with_us() -> list[str]:
 
 
 @contextmanager
-def _up(peer: P) -> Iterator[P]:
+def up(name: str, start: Callable[[Path], P]) -> Iterator[P]:
+    """A server that ``start`` starts in the folder given to it, once it answers; on other ports if one is taken."""
+    for attempts_left in range(STARTS - 1, -1, -1):
+        with tempfile.TemporaryDirectory(prefix=f"movescu-{name}-") as folder, _running(start(Path(folder))) as peer:
+            try:
+                peer.wait_until_up()
+            except PeerError:
+                if attempts_left and "already in use" in peer.log():
+                    continue
+                raise
+            yield peer
+            return
+
+
+@contextmanager
+def _running(peer: P) -> Iterator[P]:
     running.append(peer)
     try:
-        peer.wait_until_up()
         yield peer
     except BaseException as error:
         error.add_note(peer.log_tail())

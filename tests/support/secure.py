@@ -118,7 +118,8 @@ def orthanc(
     pki: Certificates, destinations: dict[str, peers.Address], *, secure: bool = True, wants_certificate: bool = True
 ) -> Iterator[peers.Orthanc]:
     """Orthanc with a certificate of the good authority; ``secure``: it sends over TLS, too."""
-    with peers._folder("orthanc") as folder:
+
+    def start(folder: Path) -> _Orthanc:
         port, http_port = peers.free_port(), peers.free_port()
         config = {
             "DicomAet": "ORTHANC",
@@ -142,11 +143,12 @@ def orthanc(
             },
         }
         (folder / "orthanc.json").write_text(json.dumps(config, indent=2))
-        process, lifeline = peers._spawn(["Orthanc", "--verbose", str(folder / "orthanc.json")], folder)
+        process, lifeline = peers.spawn(["Orthanc", "--verbose", str(folder / "orthanc.json")], folder)
         tls = ("+tls", str(pki.theirs.key), str(pki.theirs.certificate), "+cf", str(pki.authority))
-        server = _Orthanc("Orthanc", "ORTHANC", port, folder, process, lifeline, http_port=http_port, tls=tls)
-        with peers._up(server) as peer:
-            yield peer
+        return _Orthanc("Orthanc", "ORTHANC", port, folder, process, lifeline, http_port=http_port, tls=tls)
+
+    with peers.up("orthanc", start) as peer:
+        yield peer
 
 
 # -- DCMTK's clients ---------------------------------------------------------------------------------------------------
