@@ -236,7 +236,7 @@ class StoreError(MovescuError):
 
 
 class JournalError(StoreError):
-    """The journal of a cohort is damaged, locked, removed, on a network file system, or of a newer version."""
+    """The journal of a cohort is damaged, locked, removed, of another directory or version, or on a network."""
 
 
 class NotRequestedError(MovescuError):

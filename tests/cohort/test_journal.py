@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from movescu.cohort.directory_audit import DirectoryAudit
-from movescu.cohort.journal import EntryVerdict, Held, Journal
+from movescu.cohort.entry_verdict import EntryVerdict, Held
+from movescu.cohort.journal import Journal
 from movescu.cohort.journal_file import FILE_NAME, VERSION
 from movescu.cohort.journal_status import read_status, reading
 from movescu.cohort.owner import Owner, has_ended, this_process
@@ -175,6 +176,53 @@ def test_files_of_an_entry_that_was_given_back_are_still_expected(tmp_path: Path
             audit.expect_journal(database, path)
         audit.check_files(places=False)
     assert found == ["missing"]
+
+
+@pytest.mark.row("list-journal")
+def test_journal_with_the_files_of_another_directory_is_refused(tmp_path: Path) -> None:
+    path, first, second = tmp_path / "journal", tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    with Journal(str(path), str(second)):
+        pass  # nothing was recorded: it has no directory yet
+    with Journal(str(path), str(first), files_of=lambda uids: [StoredFile(uid, uid, 6) for uid in uids]) as journal:
+        journal.claim("one")
+        journal.note("one", row(), complete(), [], stored(first, "1.5"))
+    words = rf"has the files of '{first}', not of '{second}'"
+    with pytest.raises(JournalError, match=words) as caught:
+        Journal(str(path), str(second), rebuild=True)
+    assert "--journal" in caught.value.hint
+    with pytest.raises(JournalError, match=words):
+        findings(second, path)
+    assert findings(first, path) == []
+    (tmp_path / "link").symlink_to(first)
+    Journal(str(path), str(tmp_path / "link")).__exit__(None, None, None)
+
+
+def findings(folder: Path, path: Path) -> list[str]:
+    found: list[str] = []
+    with DirectoryAudit(str(folder), 1.0, lambda one: found.append(one.kind)) as audit:
+        with reading(str(path)) as (database, name):
+            audit.expect_journal(database, name)
+        audit.check_files(places=False)
+    return [kind for kind in found if kind == "missing"]
+
+
+def test_journal_follows_its_directory_when_that_is_moved(tmp_path: Path) -> None:
+    path, first, second = tmp_path / "journal", tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    with Journal(str(path), str(first), files_of=lambda uids: [StoredFile(uid, uid, 6) for uid in uids]) as journal:
+        journal.claim("one")
+        journal.note("one", row(), complete(), [], stored(first, "1.5"))
+    first.rename(second)
+    assert findings(second, path) == []
+    with Journal(str(path), str(second)) as journal:
+        assert journal.objects_of("one") == ["1.5"]
+    first.mkdir()
+    (second / "1.5").unlink()
+    assert findings(second, path) == ["missing"]
+    with pytest.raises(JournalError, match=rf"has the files of '{second}', not of '{first}'"):
+        Journal(str(path), str(first))
 
 
 def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from corpus import Instance
 
-    from movescu.cohort.runner import RowResult
+    from movescu.cohort.row_result import RowResult
     from movescu.query.request_list import Row
 
 STUDIES = 40

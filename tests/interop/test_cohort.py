@@ -17,6 +17,10 @@ import peers
 import pytest
 from command import PATIENCE, movescu, running, without_privileges
 
+from movescu.cohort.journal import Journal
+from movescu.events import EntryEvent, EntryState
+from movescu.query.request_list import read_rows
+from movescu.query.selection import Selection
 from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:
@@ -102,10 +106,13 @@ def ends(outcome: Outcome) -> int:
 
 
 @pytest.mark.parametrize("resume", [(), ("--resume",)], ids=["anew", "resumed"])
-def test_two_runs_share_a_list_and_each_study_is_moved_once(cohort: Cohort, resume: tuple[str, ...]) -> None:
+def test_two_runs_share_a_list_and_each_study_is_moved_once(
+    cohort: Cohort, resume: tuple[str, ...], tmp_path: Path
+) -> None:
     cohort.archive.together = True
+    manifests = [tmp_path / "shared" if resume else tmp_path / f"sums{which}" for which in (0, 1)]
     with ExitStack() as stack:
-        runs = [cohort.start(stack, which, "--jobs", 2, *resume) for which in (0, 1)]
+        runs = [cohort.start(stack, which, "--jobs", 2, "--manifest", manifests[which], *resume) for which in (0, 1)]
         outcomes = [run.end() for run in runs]
     counts = [ends(outcome) for outcome in outcomes]
     assert min(counts) > 0, "both are at work"
@@ -114,6 +121,41 @@ def test_two_runs_share_a_list_and_each_study_is_moved_once(cohort: Cohort, resu
     assert cohort.files().keys() == cohort.digests
     status = cohort.status()
     assert (status["states"], status["objects"]) == ({"complete": STUDIES}, 3 * STUDIES)
+    digests = {f"{digest}  received/{name}" for name, digest in cohort.files().items()}
+    for manifest in manifests:
+        assert set(manifest.read_text().splitlines()) == digests, "whichever run stored the file"
+
+
+@pytest.mark.parametrize("later", ["partial", "requested again"])
+def test_verdict_that_another_run_withdraws_is_looked_up_before_the_end(cohort: Cohort, later: str) -> None:
+    archive, path = cohort.archive, cohort.directory / ".movescu.journal"
+    rows = read_rows(str(cohort.list), (), model="STUDY")[:3]
+    cohort.list.write_text("".join(f"{study}\n" for study in cohort.studies[:3]))
+    keys = [row.key(f"ANY-SCP@{archive.host}:{archive.port}", Selection()) for row in rows]
+
+    def end(number: int) -> EntryEvent:
+        return EntryEvent(row=number, state=EntryState.COMPLETE, stored=0, attempts=1)
+
+    with Journal(str(path), str(cohort.directory)) as other, ExitStack() as stack:
+        for key, row in zip(keys[:2], rows, strict=False):
+            assert other.claim(key) is None
+            other.note(key, row, end(row.number), [])
+        assert other.claim(keys[2]) is None
+        other.save()
+        run = cohort.start(stack, 0)
+        run.await_log("entry 2: complete, by process")
+        run.await_log("entry 3: process")
+        if later == "partial":
+            told = EntryEvent(row=1, state=EntryState.PARTIAL, reason="not-whole", words="not whole")
+            other.note(keys[0], rows[0], told, ["MISSING"])
+        else:
+            other.note(keys[0], rows[0], EntryEvent(row=1, state=EntryState.PARTIAL, reason="interrupted"), [])
+        other.note(keys[2], rows[2], end(3), [])
+        other.save()
+        outcome = run.end()
+    assert "entry 1: the run that completed it has withdrawn that" in outcome.log
+    assert outcome.code == (63 if later == "partial" else 0)
+    assert archive.moves == (0 if later == "partial" else 1)
 
 
 def test_lists_that_differ_share_the_entries_they_have_in_common(cohort: Cohort, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import peers
 import pytest
 from command import movescu, running
 
-from movescu.cohort.runner import RowResult, Runner
+from movescu.cohort.runner import Runner
 from movescu.query.request_list import read_rows
 from movescu.retrieve.client import Client
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from corpus import Instance
 
+    from movescu.cohort.row_result import RowResult
     from movescu.query.request_list import Row
 
 

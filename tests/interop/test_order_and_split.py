@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from corpus import Instance
 
     from movescu.cohort.job import Job
-    from movescu.cohort.runner import RowResult
+    from movescu.cohort.row_result import RowResult
 
 SERIES, OBJECTS = 3, 4
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from movescu.cohort.job import Job, Report
-    from movescu.cohort.runner import RowResult
+    from movescu.cohort.row_result import RowResult
     from movescu.cohort.workers import Workers
 
 STUDIES = 8

@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
     MOVE_FAILED = 69  # any other final status but success and cancel
     TLS_SETUP_FAILED = 70
     COMMAND_FAILED = 71  # of --on-study or --on-series; the retrieve succeeded
-    JOURNAL_FAILED = 72  # damaged, locked, removed, on a network file system, or of a newer version
+    JOURNAL_FAILED = 72  # damaged, locked, removed, of another directory or version, or on a network
     INTERNAL_ERROR = 99  # a bug of this program
     HUNG_UP = 129  # by SIGHUP, as when the terminal is closed
     INTERRUPTED = 130  # by Ctrl-C

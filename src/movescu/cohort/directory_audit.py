@@ -20,6 +20,7 @@ import stat
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from movescu.cohort.journal_directory import recorded_directories
 from movescu.cohort.journal_file import WAIT
 from movescu.errors import InventoryError, StoreError
 from movescu.query.identifier import make_identifier
@@ -97,21 +98,23 @@ class DirectoryAudit:
     # -- what is expected ----------------------------------------------------------------------------------------------
 
     def expect_journal(self, journal: sqlite3.Connection, path: str) -> None:
-        """Expect the objects of a journal whose runs stored them in the directory; ``path``: of the journal."""
-        folder = os.path.dirname(os.path.realpath(os.fsencode(path)))
-        own = os.path.relpath(os.path.realpath(self._directory), folder)  # as the journal has it
+        """Expect the objects of a journal; ``path``: of the journal.
+
+        Raise ``JournalError`` if it has the files of another directory.
+        """
         self._expects = True
-        rows = journal.execute(
-            """SELECT path, uid, o.size FROM journal_objects o JOIN journal_entries e ON o.number = e.number
-            JOIN journal_runs r ON e.run = r.run WHERE directory = ? ORDER BY changed""",
-            (own,),
-        )
-        self._database.executemany("INSERT OR REPLACE INTO expected VALUES (?, ?, ?, NULL, 0)", rows)
-        studies = journal.execute(
-            "SELECT studies FROM journal_entries e JOIN journal_runs r ON e.run = r.run WHERE directory = ?", (own,)
-        )
-        for (some,) in studies:
-            self._database.executemany("INSERT OR IGNORE INTO studies VALUES (?)", ((one,) for one in some.split()))
+        for own in recorded_directories(journal, path, os.fsdecode(self._directory)):
+            rows = journal.execute(
+                """SELECT path, uid, o.size FROM journal_objects o JOIN journal_entries e ON o.number = e.number
+                JOIN journal_runs r ON e.run = r.run WHERE directory = ? ORDER BY changed""",
+                (own,),
+            )
+            self._database.executemany("INSERT OR REPLACE INTO expected VALUES (?, ?, ?, NULL, 0)", rows)
+            studies = journal.execute(
+                "SELECT studies FROM journal_entries e JOIN journal_runs r ON e.run = r.run WHERE directory = ?", (own,)
+            )
+            for (some,) in studies:
+                self._database.executemany("INSERT OR IGNORE INTO studies VALUES (?)", ((one,) for one in some.split()))
 
     def expect_digests(self, digests: Mapping[bytes, bytes]) -> None:
         """Expect the files of a manifest: SHA-256 by path below the directory."""

@@ -2,7 +2,8 @@
 
 Theory. The journal is the only record of the cohort: its requests, and how each entry ended. The disk has the last
 word: an entry counts as complete only while its files exist. Entries are identified by request and archive, not by
-their position in a list, so different lists may share a journal.
+their position in a list, so different lists may share a journal. It has the files of one directory
+(``journal_directory``).
 
 Several runs may share it, too. A run holds an entry from its ``claim`` until it records the end. While it lives, it
 renews its lease, one row for the whole run; a lease that was not renewed for ``LEASE`` seconds has expired, and that of
@@ -19,16 +20,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
+from movescu.cohort.entry_verdict import DONE, WHY, EntryVerdict, Held, told_of, verdict_of
+from movescu.cohort.journal_directory import adopt_directory
 from movescu.cohort.journal_file import open_journal, told_as_journal_errors
 from movescu.cohort.owner import Owner, has_ended, this_process
 from movescu.errors import JournalError, StoreError
-from movescu.events import EntryEvent, EntryState
-from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED
+from movescu.events import EntryState
 from movescu.storage import files
 from movescu.storage.ledger import StoredFile
 
@@ -36,67 +37,30 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Self
 
+    from movescu.events import EntryEvent
     from movescu.query.request_list import Row
 
 _log: Final = logger_of("movescu.cohort")
 
-COMPLETE: Final = "complete"
 LEASE: Final = 60.0
 """Seconds after which a lease that was not renewed expires."""
 WAITING: Final = "waiting"
 """State of an entry that no run holds and that has no end."""
 _RENEWALS: Final = 6  # of a lease while it lasts
 _TOGETHER: Final = 1.0  # seconds within which ends share a commit
-_DONE: Final = (EntryState.COMPLETE.value, EntryState.COMPLETE_BEFORE.value)
 _HELD: Final = (EntryState.RUNNING.value, EntryState.POSTPONED.value)
-_NO_VERDICTS: Final = (INTERRUPTED.code, NOT_STARTED.code)
-_WHY: Final = ("reason", "words", "fault", "passing", "advice", "status", "detail")
-_ENTRY: Final = """SELECT number, state, e.run, cohort, host, pid, born, renewed, ended, directory, objects, why,
+_ENTRY: Final = """SELECT number, state, e.run, cohort, host, pid, born, renewed, ended, objects, why,
     changed FROM journal_entries e LEFT JOIN journal_runs r ON e.run = r.run WHERE key = ?"""
+_OTHERS: Final = """SELECT key, state, host, pid, born, objects, why FROM journal_entries e
+    JOIN journal_runs r ON e.run = r.run WHERE e.run != ?"""
+_PATHS: Final = """SELECT path FROM journal_objects o JOIN journal_entries e ON o.number = e.number
+    WHERE key = ? AND path != x''"""
 _NOTE: Final = """INSERT INTO journal_entries VALUES (NULL, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET state = excluded.state, run = excluded.run, attempts = attempts + excluded.attempts,
     studies = excluded.studies, objects = excluded.objects, size = excluded.size, why = excluded.why,
     changed = excluded.changed WHERE run IS NULL OR run = excluded.run RETURNING number"""
-
-
-class Held(NamedTuple):
-    """An entry is held by another run. ``since``: seconds since 1970."""
-
-    owner: Owner
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
-class EntryVerdict:
-    """The end of an entry, reached by another run of the cohort.
-
-    ``objects``: number of its objects. ``reasons``: names of ``judgement.Reason``, empty without an association.
-    """
-
-    state: EntryState
-    owner: Owner
-    objects: int = 0
-    why: dict[str, Any] | None = None
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def outcome(self) -> str:
-        """The word for programs."""
-        return COMPLETE if self.state.value in _DONE else self.state.value
-
-    def event(self, row: Row) -> EntryEvent:
-        """Return the end of an entry of our own list."""
-        done = self.state.value in _DONE
-        return EntryEvent(
-            row=row.number,
-            state=EntryState.COMPLETE_BEFORE if done else self.state,
-            keys=row.keys,
-            columns=row.columns,
-            already_there=self.objects if done or self.state is EntryState.PARTIAL else 0,
-            **(self.why or {}),
-        )
 
 
 class Journal:
@@ -197,11 +161,9 @@ class Journal:
 
     def _begin(self) -> tuple[int, int]:
         """Add this run; it joins the cohort of a living run, if there is one."""
-        folder = os.path.dirname(os.path.realpath(self.path))
-        directory = os.fsencode(os.path.relpath(os.path.realpath(self._directory), folder))
-        self._own_directory = directory
         now = clock.wall()
         with self._transaction(durable=False) as database:
+            directory = adopt_directory(database, self.path, self._directory)
             rows = database.execute("SELECT cohort, host, pid, born, renewed FROM journal_runs WHERE ended IS NULL")
             living = [
                 cohort
@@ -265,16 +227,14 @@ class Journal:
         with self._transaction(durable=False) as database:
             found = database.execute(_ENTRY, (key,)).fetchone()
             if found is not None:
-                number, state, run, cohort, host, pid, born, renewed, ended, directory, objects, why, changed = found
+                number, state, run, cohort, host, pid, born, renewed, ended, objects, why, changed = found
                 if run is not None and run != self._run:
                     owner = Owner(host, pid, born)
                     if state in _HELD:
                         if ended is None and self._lives(owner, renewed, now):
                             return Held(owner, changed)
-                    elif cohort == self._cohort and (
-                        state not in _DONE or (self._holds(number, directory, why) and is_done())
-                    ):
-                        verdict = _verdict(state, owner, objects, why)
+                    elif cohort == self._cohort and (state not in DONE or (self._holds(number, why) and is_done())):
+                        verdict = verdict_of(state, owner, objects, why)
                         if verdict is not None:
                             return verdict
             database.execute(
@@ -285,15 +245,10 @@ class Journal:
             )
         return None
 
-    def _holds(self, number: int, directory: bytes, why: str) -> bool:
-        """Return True if a complete entry is complete for this run, too.
-
-        It is not if files are missing in our directory; other directories are not checked.
-        """
+    def _holds(self, number: int, why: str) -> bool:
+        """Return True if a complete entry is complete for this run, too: it proves enough, and its files are here."""
         if self._verifies and not told_of(why).get("verifies"):
             return False
-        if directory != self._own_directory:
-            return True
         root = os.fsencode(self._directory)
         for path, size in self._database.execute("SELECT path, size FROM journal_objects WHERE number = ?", (number,)):
             try:
@@ -302,6 +257,19 @@ class Journal:
             except OSError:
                 return False
         return True
+
+    def verdicts(self) -> Iterator[tuple[str, EntryVerdict | None]]:
+        """Yield the entries of other runs by key, with their ends as they are recorded now, None without one."""
+        with self._using, told_as_journal_errors(self.path):
+            rows = self._database.execute(_OTHERS, (self._run,)).fetchall()
+        for key, state, host, pid, born, objects, why in rows:
+            yield key, verdict_of(state, Owner(host, pid, born), objects, why)
+
+    def paths_of(self, key: str) -> list[str]:
+        """Return the paths of an entry's files, below the output directory."""
+        with self._using, told_as_journal_errors(self.path):
+            paths = self._database.execute(_PATHS, (key,)).fetchall()
+        return [os.fsdecode(path) for (path,) in paths]
 
     def note(
         self, key: str, row: Row | None, end: EntryEvent, reasons: Sequence[str], uids: Collection[str] = ()
@@ -313,7 +281,7 @@ class Journal:
         if self._failure is not None:
             raise self._failure
         stored = self._files_of(uids)
-        if end.state.value in _DONE:  # it is complete only while it has all of its files
+        if end.state.value in DONE:  # it is complete only while it has all of its files
             gone = set(uids) - {file.uid for file in stored}
             stored += (StoredFile(uid, "", 0) for uid in sorted(gone))
         with self._changed:
@@ -387,9 +355,9 @@ class Journal:
 
     def _why(self, end: EntryEvent, reasons: Sequence[str]) -> str:
         """Return why an entry is not complete, as JSON; of one that is, whether counts prove it."""
-        if end.state.value in _DONE:
+        if end.state.value in DONE:
             return json.dumps({"verifies": True}) if self._verifies else ""
-        why = {name: value for name in _WHY if (value := getattr(end, name)) not in ("", None)}
+        why = {name: value for name in WHY if (value := getattr(end, name)) not in ("", None)}
         return json.dumps(why | {"reasons": list(reasons)})
 
     def objects_of(self, key: str) -> list[str] | None:
@@ -397,21 +365,12 @@ class Journal:
         self.save()
         with self._using, told_as_journal_errors(self.path):
             found = self._database.execute(
-                "SELECT number FROM journal_entries WHERE key = ? AND state IN (?, ?)", (key, *_DONE)
+                "SELECT number FROM journal_entries WHERE key = ? AND state IN (?, ?)", (key, *DONE)
             ).fetchone()
             if found is None:
                 return None
             uids = self._database.execute("SELECT uid FROM journal_objects WHERE number = ?", found).fetchall()
         return [uid for (uid,) in uids]
-
-
-def told_of(why: str) -> dict[str, Any]:
-    """Return the properties in a journal's JSON; none if it is not as we write it."""
-    try:
-        told = json.loads(why) if why else {}
-    except ValueError:
-        return {}
-    return {name: told[name] for name in (*_WHY, "reasons", "verifies") if name in told}
 
 
 def _keys(row: Row) -> str:
@@ -421,13 +380,3 @@ def _keys(row: Row) -> str:
 def _text(text: str) -> str:
     """Return a text that SQLite can store: bytes that are not UTF-8 are replaced."""
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _verdict(state: str, owner: Owner, objects: int, why: str) -> EntryVerdict | None:
-    """Return the verdict on an entry that another run ended, None if it was interrupted or is not known here."""
-    told = told_of(why)
-    told.pop("verifies", None)
-    reasons = tuple(told.pop("reasons", ()))
-    if state not in {one.value for one in EntryState if one.is_end} or told.get("reason") in _NO_VERDICTS:
-        return None
-    return EntryVerdict(EntryState(state), owner, objects, told, reasons)

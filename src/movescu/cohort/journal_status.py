@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
-from movescu.cohort.journal import LEASE, WAITING, told_of
+from movescu.cohort.entry_verdict import told_of
+from movescu.cohort.journal import LEASE, WAITING
 from movescu.cohort.journal_file import (
     FILE_NAME,
     VERSION,

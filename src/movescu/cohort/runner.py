@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Final
 
@@ -20,14 +19,16 @@ from movescu._runtime.late_log import logger_of
 from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
 from movescu.cohort.archive_log import ArchiveLog, tell_unclaimed
 from movescu.cohort.controls import Controls
-from movescu.cohort.entries import entry_event, reasons_of, retracted
+from movescu.cohort.entries import entry_event, reasons_of
 from movescu.cohort.entry_ends import EntryEnds
+from movescu.cohort.entry_verdict import COMPLETE
 from movescu.cohort.gathered_objects import Gathered
 from movescu.cohort.held_ends import HeldEnd, HeldEnds
 from movescu.cohort.job import EchoReport, Job, JobVerdict
-from movescu.cohort.journal import COMPLETE
+from movescu.cohort.late_corrections import LateCorrections
 from movescu.cohort.order import Order, in_order
 from movescu.cohort.overlap import chains, distinct
+from movescu.cohort.row_result import RowResult
 from movescu.cohort.shared_entries import SharedEntries
 from movescu.cohort.task import RunningTask, Split, Task
 from movescu.cohort.worker_threads import WorkerThreads
@@ -37,15 +38,13 @@ from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from movescu.cohort.entry_verdict import EntryVerdict
     from movescu.cohort.hooks import Hooks
-    from movescu.cohort.job import LateReport
-    from movescu.cohort.journal import EntryVerdict, Journal
+    from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
     from movescu.cohort.workers import Workers
-    from movescu.events import EntryEvent
     from movescu.query.request_list import Row
     from movescu.retrieve.client import Client
-    from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.retrieve")
 
@@ -53,27 +52,10 @@ _TIMES: Final = 3
 """Highest number of times that an entry is refused with no other request under way; after that, it has failed."""
 _LOSSES: Final = 5
 """Highest number of associations that an entry may lose, lest one that crashes the archive be requested for ever."""
-_NAMED: Final = 5
-"""Objects that a message names."""
 _SLICE: Final = 0.5
 """Seconds. Longest wait for a report: signal handlers run between two, and windows open."""
 _STOPPED: Final = {Stop.AWAY: STOPPED_ASKING, Stop.UNREACHED: UNREACHED, Stop.UNKNOWN: UNKNOWN, Stop.HOPELESS: HOPELESS}
 """Causes of entries that were not requested because the runner stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowResult:
-    """Result of an entry; ``result`` is None without an association, for the reason in ``error``.
-
-    ``same_as``: number of the equal entry that was requested instead. ``verdict``: of another run that requested it.
-    """
-
-    row: Row
-    outcome: str
-    result: Result | None = None
-    error: str = ""
-    same_as: int | None = None
-    verdict: EntryVerdict | None = None
 
 
 class Runner:
@@ -171,39 +153,14 @@ class Runner:
             self._drive()
         finally:
             self.moving = False
-        self._correct(done, self._workers.close())
+        found = self._workers.close()
+        LateCorrections(self._journal, self._ends, self._key, self._tell_row).apply(found, (*done, *self._shared.taken))
+        tell_unclaimed(found.unclaimed)
         waiting = list({row.number: row for task in self._waiting for row in task.chain}.values())
         waiting += [repeated for row in waiting for repeated in self._ends.repeated.get(row.number, ())]
         return sorted(waiting, key=lambda row: row.number)
 
     # -- after the last entry ------------------------------------------------------------------------------------------
-
-    def _correct(self, done: Iterable[Row], found: LateReport) -> None:
-        """Correct the ends of entries whose objects others have replaced since, and report what nobody requested.
-
-        ``done``: entries that an earlier run has completed.
-        """
-        late = dict(found.late)
-        if self._journal is not None and found.superseded:
-            for row in done:
-                lost = found.superseded.intersection(self._journal.objects_of(self._key(row)) or ())
-                if lost:
-                    late[row.number] = dict.fromkeys(sorted(lost), "another object of this UID has replaced it")
-        for number, reasons in late.items():
-            if (good := self._ends.reopen(number)) is not None:
-                self._retract(*good, reasons)
-        tell_unclaimed(found.unclaimed)
-
-    def _retract(self, row: Row, end: EntryEvent, reasons: dict[str, str]) -> None:
-        """Correct the end of an entry: some of its objects are not whole any more."""
-        for uid, reason in tuple(reasons.items())[:_NAMED]:
-            _log.error("entry %d: incomplete: SOP instance %s is not whole on the disk: %s", row.number, uid, reason)
-        told, result = retracted(end, reasons)
-        self._ends.tell_end(told)
-        key = self._key(row)
-        if self._journal is not None:
-            self._journal.retract(key, row, told, reasons_of(result), reasons.keys())
-        self._tell_row(RowResult(row, result.outcome, result))
 
     def _close(self) -> None:
         """Notify the observers of the end of all entries that have none: not started, or interrupted by an error."""
@@ -238,6 +195,10 @@ class Runner:
             return False
         objects = self._journal.objects_of(self._key(row))
         return objects is not None and bool(objects) and all(map(self._client.whole, objects))
+
+    def paths_of_others(self) -> Iterable[str]:
+        """Return the paths of files that other runs stored for entries of this one, below the output directory."""
+        return self._shared.paths()
 
     def cancel(self) -> None:
         """Start no further entry and cancel the running ones. Safe from any thread and from a signal handler."""
@@ -322,6 +283,7 @@ class Runner:
         over = self.cancelled or late or self.admission.stop is not None
         if over or not self._held:
             self._conclude_all(self._held.all())
+            self._review()
             return bool(self._waiting) and not over
         if not self._asking:
             self._asking = True
@@ -433,6 +395,17 @@ class Runner:
         """Take over the end of an entry that another run of the cohort requested."""
         self._ends.tell_end(verdict.event(row))
         self._tell_row(RowResult(row, verdict.outcome, verdict=verdict))
+
+    def _review(self) -> None:
+        """Correct the ends that were taken over from other runs and do not stand any more."""
+        for row, verdict in self._shared.corrected():
+            if self._ends.reopen(row.number) is None:
+                continue
+            _log.warning("entry %d: the run that completed it has withdrawn that", row.number)
+            if verdict is None:
+                self._put_back(Task([row]), first=False)
+            else:
+                self._tell_verdict(row, verdict)
 
     def _tell_row(self, told: RowResult) -> None:
         self._on_row(told)

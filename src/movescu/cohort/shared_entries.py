@@ -1,7 +1,8 @@
 """The entries of a list that this run may request: those that no other run of the cohort holds or has ended.
 
 An entry that another run holds is set behind the others and looked at again until that run has ended it, which is its
-verdict here, too, or has given it back.
+verdict here, too, or has given it back. A run may correct its verdict later, when another object takes the place of one
+that the entry relies on; so the verdicts that were taken over are looked up again when nothing else is left to do.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu.cohort.journal import Held
+from movescu.cohort.entry_verdict import COMPLETE, Held
 from movescu.cohort.task import Task
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from movescu.cohort.entry_verdict import EntryVerdict
     from movescu.cohort.hooks import Hooks
-    from movescu.cohort.journal import EntryVerdict, Journal
+    from movescu.cohort.journal import Journal
     from movescu.query.request_list import Row
 
 _log: Final = logger_of("movescu.retrieve")
@@ -48,6 +50,38 @@ class SharedEntries:
         """Numbers of the entries that this run holds."""
         self._next: dict[int, float] = {}
         """Time of the next check of entries that other runs hold, by number."""
+
+        self._taken: dict[int, Row] = {}
+        """Entries whose ends were taken over from other runs, by number."""
+        self._complete: set[int] = set()
+        """Numbers of those that were taken over as complete."""
+
+    @property
+    def taken(self) -> tuple[Row, ...]:
+        """The entries whose ends were taken over from other runs."""
+        return tuple(self._taken.values())
+
+    def paths(self) -> Iterator[str]:
+        """Yield the paths of these entries' files, below the output directory."""
+        for row in self.taken:
+            assert self._journal is not None  # nothing is taken over without one
+            yield from self._journal.paths_of(self._key_of(row))
+
+    def corrected(self) -> Iterator[tuple[Row, EntryVerdict | None]]:
+        """Yield the entries that were taken over as complete and are not any more, with their ends, None without one.
+
+        One without an end may be taken again.
+        """
+        if self._journal is None or not self._complete:
+            return
+        taken = {self._key_of(self._taken[number]): self._taken[number] for number in self._complete}
+        for key, verdict in self._journal.verdicts():
+            if (row := taken.get(key)) is None or (verdict is not None and verdict.outcome == COMPLETE):
+                continue
+            self._complete.discard(row.number)
+            if verdict is None:
+                del self._taken[row.number]
+            yield row, verdict
 
     def take(self, waiting: deque[Task]) -> Task | None:
         """Remove and return the first task whose entry this run can hold, None if other runs hold all of them."""
@@ -83,5 +117,8 @@ class SharedEntries:
             self._ours.add(row.number)
             return True
         _log.info("entry %d: %s, by %s", row.number, answer.state, answer.owner.text)
+        self._taken[row.number] = row
+        if answer.outcome == COMPLETE:
+            self._complete.add(row.number)
         self._on_verdict(row, answer)
         return False

@@ -6,8 +6,9 @@ path. The manifest is written to a temporary file, flushed, and renamed.
 
 Lines of an existing manifest are kept for files that were not changed since it was written, in folders that were not
 changed either, as one may have been renamed into the place of another; the other files are hashed anew, and missing
-ones are left out, with a warning. So a manifest grows with its directory over several runs, and after
-a run that was killed the next one with ``--resume`` adds the objects that it finds.
+ones are left out, with a warning. Lines that another run wrote meanwhile are kept as they are. So a manifest grows with
+its directory over several runs, those at the same time included, and after a run that was killed the next one with
+``--resume`` adds the objects that it finds.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.errors import DirectoryNotWritableError, StoreError, UsageError
+from movescu.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,23 +125,36 @@ class Manifest:
         self.settle()
         for path in self._known.keys() - self._lines.keys():
             self._enter(path)
-        temporary = os.path.join(self._folder, f".{os.path.basename(self._path)}.{os.getpid()}.part")
         try:
-            try:
-                with open(temporary, "wb") as file:
-                    file.writelines(_line(path, self._lines[path]) for path in sorted(self._lines))
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, self._path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
-            _flush_folder(self._folder)
+            with _locked(self._folder):
+                self._take_over()
+                self._replace()
         except OSError as error:
             raise StoreError(f"cannot write {self._path!r}: {error.strerror}") from error
         number = len(self._lines)
         _log.info("manifest %s: %d object%s", self._path, number, "" if number == 1 else "s")
+
+    def _take_over(self) -> None:
+        """Add the lines that other runs have written since this one began."""
+        latest, written = _read(self._path)
+        if written != self._written:
+            for path in latest.keys() - self._known.keys() - self._lines.keys():
+                if os.path.lexists(os.path.join(os.fsencode(self._folder), path)):
+                    self._lines[path] = latest[path]
+
+    def _replace(self) -> None:
+        temporary = os.path.join(self._folder, f".{os.path.basename(self._path)}.{os.getpid()}.part")
+        try:
+            with open(temporary, "wb") as file:
+                file.writelines(_line(path, self._lines[path]) for path in sorted(self._lines))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _flush_folder(self._folder)
 
 
 def digests_of(path: str, directory: str) -> dict[bytes, bytes]:
@@ -185,6 +200,21 @@ def _line(path: bytes, digest: bytes) -> bytes:
     for character, escape in _ESCAPES:
         name = name.replace(character, escape)
     return b"%b%b  %b\n" % (b"" if name == path else b"\\", digest, name)
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Hold the lock of a folder, so that runs write its manifests one after the other, where the system has locks."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
+        yield
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # the file system has none
+            files.flock(fd, files.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _flush_folder(folder: str) -> None:

@@ -123,8 +123,14 @@ class FollowUp:
             self.hooks.enter(retrieve.requests())
         return codes | self._wait()
 
-    def of_list(self) -> set[ExitCode]:
-        """Finish after a list, whose runner has entered the commands; return the resulting exit codes."""
+    def of_list(self, paths_of_others: Iterable[str]) -> set[ExitCode]:
+        """Finish after a list, whose runner has entered the commands; return the resulting exit codes.
+
+        ``paths_of_others``: of files that other runs stored for its entries; the manifest has them, too.
+        """
+        if self._manifest is not None:
+            for path in paths_of_others:
+                self._manifest.add(path)
         return self._write() | self._wait()
 
     def _write(self) -> set[ExitCode]:

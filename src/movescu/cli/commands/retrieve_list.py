@@ -20,7 +20,8 @@ from movescu.cli.output.list_progress import ListProgress
 from movescu.cli.signals import Signals
 from movescu.cohort.admission import Stop
 from movescu.cohort.entries import entry_event
-from movescu.cohort.journal import COMPLETE, Journal
+from movescu.cohort.entry_verdict import COMPLETE
+from movescu.cohort.journal import Journal
 from movescu.cohort.journal_file import journal_path
 from movescu.cohort.order import Order
 from movescu.cohort.runner import Runner
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
     from movescu.cli.output.live import Live
-    from movescu.cohort.runner import RowResult
+    from movescu.cohort.row_result import RowResult
     from movescu.cohort.window import Window
     from movescu.query.request_list import Row
     from movescu.retrieve.config import Config
@@ -106,7 +107,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
             _log.critical("incomplete: %s", error)
             codes.add(ExitCode.INCOMPLETE)
         if follow_up is not None:
-            codes |= follow_up.of_list()
+            codes |= follow_up.of_list(runner.paths_of_others())
         if runner.cancelled:
             codes.add(ExitCode.INTERRUPTED)
     return first_of(codes)

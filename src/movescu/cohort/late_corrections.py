@@ -1,0 +1,69 @@
+"""Corrections of ends after the last entry: what the entries could not know when they ended.
+
+Objects that arrive later, whoever sends them, may take the place of those that an entry relies on: an entry of this
+run, of an earlier one, or of another run that takes part in the cohort.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from movescu._runtime.late_log import logger_of
+from movescu.cohort.entries import reasons_of, retracted
+from movescu.cohort.row_result import RowResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from movescu.cohort.entry_ends import EntryEnds
+    from movescu.cohort.job import LateReport
+    from movescu.cohort.journal import Journal
+    from movescu.events import EntryEvent
+    from movescu.query.request_list import Row
+
+_log: Final = logger_of("movescu.retrieve")
+
+_NAMED: Final = 5
+"""Objects that a message names."""
+
+
+class LateCorrections:
+    """Corrects ends in the journal and for the observers. ``key_of``: returns the key of an entry in the journal.
+
+    ``tell_row``: called with the corrected results.
+    """
+
+    def __init__(
+        self,
+        journal: Journal | None,
+        ends: EntryEnds,
+        key_of: Callable[[Row], str],
+        tell_row: Callable[[RowResult], None],
+    ) -> None:
+        self._journal, self._ends = journal, ends
+        self._key_of, self._tell_row = key_of, tell_row
+
+    def apply(self, found: LateReport, done: Iterable[Row]) -> None:
+        """Correct the ends of entries whose objects others have replaced since.
+
+        ``done``: entries that other runs have completed, earlier or meanwhile.
+        """
+        late = dict(found.late)
+        if self._journal is not None and found.superseded:
+            for row in done:
+                lost = found.superseded.intersection(self._journal.objects_of(self._key_of(row)) or ())
+                if lost:
+                    late[row.number] = dict.fromkeys(sorted(lost), "another object of this UID has replaced it")
+        for number, reasons in late.items():
+            if (good := self._ends.reopen(number)) is not None:
+                self._retract(*good, reasons)
+
+    def _retract(self, row: Row, end: EntryEvent, reasons: dict[str, str]) -> None:
+        """Correct the end of an entry: some of its objects are not whole any more."""
+        for uid, reason in tuple(reasons.items())[:_NAMED]:
+            _log.error("entry %d: incomplete: SOP instance %s is not whole on the disk: %s", row.number, uid, reason)
+        told, result = retracted(end, reasons)
+        self._ends.tell_end(told)
+        if self._journal is not None:
+            self._journal.retract(self._key_of(row), row, told, reasons_of(result), reasons.keys())
+        self._tell_row(RowResult(row, result.outcome, result))
