@@ -348,8 +348,8 @@ COHORT: Final = (
     Row("list-worker", "a worker ends unexpectedly during its job", "another worker carries out the job, once"),
     Row(
         "list-journal",
-        "the journal is damaged, removed during the run, locked, of a newer version, of another output directory, or on a "
-        "network file system",
+        "the journal is damaged, removed during the run, locked, of a newer version, of another output directory, or "
+        "on a network file system",
         "exit code 72; with `--resume` a damaged or lost one is rebuilt, and the disk decides what is complete",
     ),
 )
