@@ -333,6 +333,25 @@ def test_received_object_of_another_study_than_listed_proves_nothing(room: Room)
     room.retrieve([one], [one], "--verify", code=0)
 
 
+@pytest.mark.row("114")
+@pytest.mark.parametrize("layout", ["flat", "study"])
+def test_object_of_another_study_on_the_disk_is_not_the_one_that_resume_needs(room: Room, layout: str) -> None:
+    one, second = room.make(studies=2)
+    other = room.variant(second, second.instance_uid, one.instance_uid)._replace(instance_uid=one.instance_uid)
+    options = ["--resume", "--layout", layout]
+    room.retrieve([other], [other], "--layout", layout, code=0)
+    assert ELSEWHERE in room.retrieve([one], [other], *options, code=63), "resume believes no more than verify does"
+    room.retrieve([one], [one], *options, code=0)
+    assert any(one.study_uid.encode() in data for data in room.files.values())
+
+    def is_there(session: scripted.Session) -> None:
+        session.accept()
+        session.serve_finds([one])
+
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={one.study_uid}"]
+    assert "1 already there" in room.run(is_there, *keys, *options, "-v", code=0)
+
+
 # -- files that were cut ---------------------------------------------------------------------------------------------
 
 

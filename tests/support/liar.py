@@ -218,6 +218,6 @@ class _Disk:
     def __init__(self, uids: frozenset[str]) -> None:
         self._uids = uids
 
-    def whole(self, uid: str) -> bool:
+    def whole(self, uid: str, _: object) -> bool:
         """Return True if it has an object."""
         return uid in self._uids

@@ -232,7 +232,11 @@ SITUATIONS: Final = (
         "exit code 63, and that entry is incomplete, if it replaces another one; a warning for objects of no entry",
     ),
     Row("113", "a file deleted or cut between two entries that rely on it", "requested again by the second"),
-    Row("114", "an object of the right UID in the data set of another study or series", "exit code 63 with `--verify`"),
+    Row(
+        "114",
+        "an object of the right UID in the data set of another study or series, sent or on the disk",
+        "exit code 63 with `--verify`; requested again by `--resume`",
+    ),
     Row("115", "objects to which a layout gives one name", "each has a file of its own"),
     Row("83", "a file that is deleted, changed or replaced once stored", "exit code 63, which names the object"),
     Row("84", "an output directory that is renamed or replaced meanwhile, in each mode", "exit code 63"),

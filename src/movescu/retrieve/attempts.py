@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
+    from movescu.retrieve.catalogue import Place
     from movescu.retrieve.config import Config
     from movescu.retrieve.earlier_request import EarlierRequest
     from movescu.retrieve.evidence import Evidence
@@ -265,7 +266,7 @@ class AttemptLoop:
             return
         inventory.keep(state.inventory)
         state.inventory = inventory
-        state.needed = {uid for uid in inventory.objects if not (self._target is not None and self._target.whole(uid))}
+        state.needed = {uid for uid, place in inventory.objects.items() if not self._is_here(uid, place)}
         state.missing = state.needed - (state.tally.uids or set())
         if self._observer is not None:
             self._observer.listed(len(inventory.objects), len(state.missing), self._row)
@@ -279,6 +280,9 @@ class AttemptLoop:
             _log.warning("%sthe archive's list is incomplete: %s", self._which, state.unlisted)
         else:
             state.compare()
+
+    def _is_here(self, uid: str, place: Place) -> bool:
+        return self._target is not None and self._target.whole(uid, (place.study, place.series))
 
     def _is_contested(self, state: RequestState) -> bool:
         """Return True if everything listed is here and the archive's last statement says that something failed."""

@@ -17,7 +17,14 @@ from typing import NamedTuple
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.storage import files
-from movescu.storage.index.examination import UNDELIMITED, defect_of, place_in, whole_instance_in
+from movescu.storage.index.examination import (
+    NOWHERE,
+    UNDELIMITED,
+    defect_of,
+    differ,
+    place_in,
+    whole_instance_in,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,15 +33,12 @@ if TYPE_CHECKING:
     from typing import Final
 
     from movescu.dictionary.uids import TransferSyntax
+    from movescu.storage.index.examination import Place
     from movescu.storage.index.index import Index
     from movescu.storage.writer import ObjectFile, OutputDirectory
 
-    Place = tuple[str, str]
-
 _log: Final = logger_of("movescu.store")
 
-NOWHERE: Final[Place] = ("", "")
-"""Study and series instance UIDs of an object of which neither is known."""
 _GONE: Final = "its file was deleted after it was stored"
 _CHANGED: Final = "its file was changed after it was stored"
 _TWO: Final = "two different objects have this UID"
@@ -132,14 +136,18 @@ class Ledger:
         status = self._directory.status(before.path)
         return status is not None and _state(status) == before.state and not self._directory.is_same(before.path, path)
 
-    def path(self, uid: str) -> str | None:
-        """Return the path of the whole object, None if the directory is not known to have it."""
+    def path(self, uid: str, listed: Place = NOWHERE) -> str | None:
+        """Return the path of the whole object, None if the directory is not known to have it.
+
+        ``listed``: the study and series that an object of an earlier run has to be of. Default: any. One that this run
+        stored is not requested again: it would replace the object that another entry has.
+        """
         with self._lock:
             noted = self._files.get(uid)
             if uid in self._defects or uid in self._conflicts:
                 return None
         if self._index is not None:
-            return self._index.path(uid)
+            return self._index.path(uid, NOWHERE if noted is not None else listed)
         return None if noted is None or self._fault_of(uid, noted) else noted.path
 
     def files_of(self, uids: Iterable[str]) -> list[StoredFile]:
@@ -182,7 +190,7 @@ class Ledger:
             noted = self._find(uid)
             if noted is None:
                 return "" if self._index is None else _GONE
-        return self._fault_of(uid, noted) or (_ELSEWHERE if _differ(noted.place, listed) else "")
+        return self._fault_of(uid, noted) or (_ELSEWHERE if differ(noted.place, listed) else "")
 
     def _fault_of(self, uid: str, noted: _File) -> str:
         """Return why a file is not the one that was noted, empty if it is."""
@@ -202,7 +210,7 @@ class Ledger:
         if path is None or status is None:
             return None
         place = NOWHERE
-        if self._directory.wrote(status):  # archives file old objects in other studies: these are not compared
+        if self._directory.wrote(status):  # older ones were compared when they were found (``path``)
             try:
                 fd = self._directory.open_file(path)
             except OSError:
@@ -236,7 +244,3 @@ class Ledger:
 
 def _state(status: os.stat_result) -> int:
     return hash((status.st_size, status.st_mtime_ns, status.st_ino))
-
-
-def _differ(place: Place, listed: Place) -> bool:
-    return any(own and other and own != other for own, other in zip(place, listed, strict=True))

@@ -112,11 +112,15 @@ class Target:
         if self._directory is not None:
             self._directory.prepare()
 
-    def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if the output directory is known to have the whole object. Raise ``StoreError``."""
+    def whole(self, sop_instance_uid: str, place: tuple[str, str] = ("", "")) -> bool:
+        """Return True if the output directory is known to have the whole object. Raise ``StoreError``.
+
+        ``place``: study and series instance UIDs in which it is listed: an object of another study or series, of which
+        the file says so, is not the one. Default: any.
+        """
         if self.index is None and (self._ledger is None or sop_instance_uid not in self._kept):
             return sop_instance_uid in self._kept
-        path = None if self._ledger is None else self._ledger.path(sop_instance_uid)
+        path = None if self._ledger is None else self._ledger.path(sop_instance_uid, place)
         if path is not None and self._on_whole is not None and sop_instance_uid not in self._kept:
             self._on_whole(sop_instance_uid, path)
         return path is not None

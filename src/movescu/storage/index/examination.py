@@ -15,7 +15,7 @@ import contextlib
 import os
 import stat
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from movescu.dataset.encoding import Encoding
 from movescu.dataset.fast_path.scanner import adapted, adapted_head
@@ -50,6 +50,9 @@ UNDELIMITED: Final = "its pixel data ends without a delimiter: fragments may be 
 _AT_ONCE: Final = 1 << 20  # bytes of a file that is held
 _FRAGMENTS: Final = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
 _ITEM: Final = Struct("<HHI").unpack_from
+Place: TypeAlias = tuple[str, str]
+NOWHERE: Final[Place] = ("", "")
+"""Study and series instance UIDs of an object of which neither is known."""
 _WITHOUT_META: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE)
 
 
@@ -70,10 +73,32 @@ def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
     return values.get(_SOP_INSTANCE_UID)
 
 
-def place_in(fd: int) -> tuple[str, str]:
+def place_in(fd: int) -> Place:
     """Return the study and series instance UIDs of the object in an open file, from its head; empty where unknown."""
     values = head_in(fd, PLACE)
     return values.get(STUDY, ""), values.get(SERIES, "")
+
+
+def fits(path: str, directory: int, place: Place) -> bool:
+    """Return False if the object in a file is one of another study or series than ``place``, as far as is known.
+
+    ``path`` is below the open ``directory``.
+    """
+    if place == NOWHERE:
+        return True
+    try:
+        fd = files.openat(path, _OPEN, dir_fd=directory)
+    except OSError:
+        return False
+    try:
+        return not differ(place_in(fd), place)
+    finally:
+        files.close(fd)
+
+
+def differ(place: Place, other: Place) -> bool:
+    """Return True if study or series are known of both places and are not the same."""
+    return any(one and two and one != two for one, two in zip(place, other, strict=True))
 
 
 def head_in(fd: int, tags: frozenset[int]) -> dict[int, str]:

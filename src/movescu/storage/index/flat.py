@@ -17,10 +17,12 @@ from movescu._runtime import clock
 from movescu.dictionary.uids import storage_classes
 from movescu.storage import files
 from movescu.storage.file_names import UNKNOWN_PREFIX, file_name
-from movescu.storage.index.examination import whole_instance
+from movescu.storage.index.examination import NOWHERE, fits, whole_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+
+    from movescu.storage.index.examination import Place
 
     _State = tuple[int, int, int, int]
 
@@ -45,8 +47,15 @@ class FlatIndex:
         """Return True if the directory has the whole object."""
         return self.path(sop_instance_uid) is not None
 
-    def path(self, sop_instance_uid: str) -> str | None:
-        """Return the name of the file with the whole object; it is examined again only if it has changed."""
+    def path(self, sop_instance_uid: str, place: Place = NOWHERE) -> str | None:
+        """Return the name of the file with the whole object, None if it is of another study or series than ``place``.
+
+        It is examined again only if it has changed.
+        """
+        name = self._path(sop_instance_uid)
+        return name if name is not None and fits(name, self._directory, place) else None
+
+    def _path(self, sop_instance_uid: str) -> str | None:
         known = self._known.get(sop_instance_uid)
         if known is not None:
             name, noted = known

@@ -26,13 +26,14 @@ from movescu._runtime.late_log import logger_of
 from movescu.errors import StoreError
 from movescu.storage import files
 from movescu.storage.index.database import Tables, close_database, open_database, told_as_store_errors, transaction
-from movescu.storage.index.examination import whole_instance
+from movescu.storage.index.examination import NOWHERE, fits, whole_instance
 from movescu.storage.index.states import Added, Batch, Changes, file_state, folder_state, is_settled, scan, state_of
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
+    from movescu.storage.index.examination import Place
     from movescu.storage.layout.template import Layout
 
     Rely = Callable[[str, int], None]
@@ -72,8 +73,11 @@ class Index(Protocol):
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the directory has the whole object."""
 
-    def path(self, sop_instance_uid: str) -> str | None:
-        """Return the path of the whole object below the directory, None if it has none."""
+    def path(self, sop_instance_uid: str, place: Place = NOWHERE) -> str | None:
+        """Return the path of the whole object below the directory, None if it has none.
+
+        ``place``: the study and series that it has to be of. Default: any.
+        """
 
     def uids(self) -> Iterator[str]:
         """Return the SOP instance UIDs of all whole objects."""
@@ -133,6 +137,8 @@ class KeptIndex:
         """Files that the comparison found."""
         self._unsaved: dict[str, tuple[str, FileState]] = {}
         """Files that were found and could not be saved, by SOP instance UID."""
+        self._chosen: dict[str, str] = {}
+        """The file of an object of which there are several, in different studies or series, by SOP instance UID."""
         self._touched: set[bytes] = set()
         """Folders of the saved objects."""
         self._compared = False
@@ -145,23 +151,31 @@ class KeptIndex:
         """Return True if the directory has the whole object."""
         return self.path(sop_instance_uid) is not None
 
-    def path(self, sop_instance_uid: str) -> str | None:
-        """Return the path of a file with the whole object: it is as it was when noted, or is whole now."""
+    def path(self, sop_instance_uid: str, place: Place = NOWHERE) -> str | None:
+        """Return the path of a file with the whole object: it is as it was when noted, or is whole now.
+
+        ``place``: the study and series that it has to be of. Default: any.
+        """
         if not sop_instance_uid:
             return None
         with self._using:
             added = self._added.get(sop_instance_uid)
-            if added is not None and self._state_of(added) is not None:
+            if added is not None and self._state_of(added) is not None and self._fits(added.path, place):
                 return added.path
-            path = self._noted_file(sop_instance_uid)
+            path = self._noted_file(sop_instance_uid, place)
             if path is None and not self._compared:
                 self._compare()
-                path = self._noted_file(sop_instance_uid)
+                path = self._noted_file(sop_instance_uid, place)
             return path
 
-    def _noted_file(self, uid: str) -> str | None:
+    def _fits(self, path: str, place: Place) -> bool:
+        return fits(path, self._directory, place)
+
+    def _noted_file(self, uid: str, place: Place) -> str | None:
         with told_as_store_errors():
             rows = self._database.execute(_FIND, (uid,)).fetchall()
+        rows.sort(key=lambda row: os.fsdecode(row[0] + row[1]) != self._chosen.get(uid))
+        others = False
         for folder, name, *noted, on_disk, boot in rows:
             path = os.fsdecode(folder + name)
             state = file_state(path, self._directory)
@@ -176,11 +190,16 @@ class KeptIndex:
                 self._commit(changes)
                 if found != uid:
                     continue
+            if not self._fits(path, place):
+                others = True
+                continue
+            if others:
+                self._chosen[uid] = path
             if not (trusted and on_disk):
                 self._rely(path, state[0])
             return path
         path, state = self._unsaved.get(uid, ("", None))
-        if state is not None and file_state(path, self._directory) == state:
+        if state is not None and file_state(path, self._directory) == state and self._fits(path, place):
             self._rely(path, state[0])
             return path
         return None
