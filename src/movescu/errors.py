@@ -234,6 +234,13 @@ class DataSetMismatchError(DataSetError):
 class StoreError(MovescuError):
     """The fault of the file system or of the sink: an object could not be stored (no space, no permission)."""
 
+    @property
+    def no_space(self) -> bool:
+        """Whether the disk is full, or a quota is used up."""
+        from errno import EDQUOT, ENOSPC  # late: rarely needed
+
+        return getattr(self.__cause__, "errno", None) in (ENOSPC, EDQUOT)
+
 
 class JournalError(StoreError):
     """The journal of a cohort is damaged, locked, removed, of another directory or version, or on a network."""

@@ -117,6 +117,15 @@ def test_permanent_rejection_stops_the_cohort() -> None:
     assert admission.advice(0.0).stop is Stop.HOPELESS
 
 
+def test_full_disk_stops_the_cohort_and_counts_against_no_entry() -> None:
+    admission = Admission(4)
+    first, second = admission.started(), admission.started()
+    assert admission.ended(first, RequestEnd.NO_SPACE, 0.0) is Fate.AGAIN
+    assert admission.advice(0.0).stop is Stop.NO_SPACE
+    assert admission.ended(second, RequestEnd.GOOD, 1.0) is Fate.DONE
+    assert admission.refusals == 0
+
+
 def test_failures_to_reach_the_archive_with_answers_in_between_are_not_an_absence() -> None:
     admission = Admission(1, answered=True)
     for ending in (RequestEnd.AWAY, RequestEnd.AWAY, RequestEnd.FAILED) * BREAKS_AFTER:

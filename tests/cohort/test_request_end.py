@@ -98,3 +98,10 @@ def test_error_without_an_association_says_whether_to_wait_or_to_stop(error: Pee
 def test_get_whose_sub_operations_all_failed_was_not_refused() -> None:
     assert end_of_result(replace(result(0xA702, failed=3), service="C-GET"), reached=True) is FAILED
     assert end_of_result(replace(result(0xA702), service="C-GET"), reached=True) is REFUSED
+
+
+def test_request_that_found_the_disk_full_is_complete_or_to_be_repeated() -> None:
+    incomplete = replace(result(0xB000, arrived=2, failed=1), evidence=Evidence(not_stored=1))
+    assert end_of_result(incomplete, reached=True, no_space=True) is RequestEnd.NO_SPACE
+    assert end_of_result(incomplete, reached=True) is GOOD
+    assert end_of_result(result(0), reached=True, no_space=True) is GOOD, "it was stored when there was room"

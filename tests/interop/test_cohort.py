@@ -16,6 +16,7 @@ import corpus
 import peers
 import pytest
 from command import PATIENCE, movescu, running, without_privileges
+from injected import can_mount, remount, tmpfs
 
 from movescu.cohort.journal import Journal
 from movescu.events import EntryEvent, EntryState
@@ -224,6 +225,27 @@ def test_runs_killed_at_random_moments_leave_the_files_of_one_clean_run(cohort: 
     cohort.archive.faults = Faults()
     movescu(*cohort.arguments(0), folder=cohort.directory)
     assert cohort.files() == received
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs the right to mount file systems")
+@pytest.mark.row("list-full")
+def test_full_disk_ends_the_run_and_fails_no_entry(cohort: Cohort, tmp_path: Path) -> None:
+    options = ["--jobs", 2, "--journal", tmp_path / "journal", "--resume", "--report", tmp_path / "report.json"]
+    with tmpfs(tmp_path / "small", "size=110k") as cohort.directory:
+        outcome = movescu(*cohort.arguments(0, *options), folder=cohort.directory, code=63)
+        assert outcome.log.count("stopping: the disk of the output directory is full") == 1
+        entries = json.loads((tmp_path / "report.json").read_text())["entries"]
+        states = [entry["state"] for entry in entries]
+        assert set(states) <= {"complete", "partial", "not started"}
+        assert 0 < states.count("complete") < len(states) - states.count("partial") < len(states)
+        assert {entry["reason"] for entry in entries if entry["state"] != "complete"} == {"disk-full"}
+        assert cohort.archive.moves <= states.count("complete") + 2
+        told = cohort.status(tmp_path / "journal")["states"]
+        assert told == {"complete": states.count("complete"), "waiting": STUDIES - states.count("complete")}
+        remount(cohort.directory, "size=4m")
+        movescu(*cohort.arguments(0, *options), folder=cohort.directory)
+        assert cohort.files().keys() == cohort.digests
+        assert cohort.archive.moves <= STUDIES + 2, "complete entries are not requested again"
 
 
 def test_status_tells_what_is_under_way_and_changes_nothing(cohort: Cohort) -> None:

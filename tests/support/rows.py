@@ -338,7 +338,14 @@ COHORT: Final = (
         "objects of a study that is requested series by series (`--split`) fail or do not arrive",
         "requested once more with the study; complete only if the files match the last list",
     ),
-    Row("list-disk", "the disk is full, or a file cannot be written", "the archive is not blamed; exit code 63 or 68"),
+    Row(
+        "list-full",
+        "the disk of the output directory is full, or a quota is used up",
+        "the run stops; running requests end, and their entries go back: those with objects on the disk are partial, "
+        "the others not started, and none has failed; exit code 63, or 72 if the journal cannot be written either; "
+        "`--resume` continues once there is space",
+    ),
+    Row("list-disk", "a file cannot be written for another cause", "the archive is not blamed; exit code 63 or 68"),
     Row(
         "list-killed",
         "the run is killed (SIGKILL) at any moment",

@@ -21,7 +21,8 @@ it never were: the archive rejects them on purpose, for example because it does 
 
 A request that ends as ``UNREACHED`` was carried out by the archive, which could not connect to our port; one that ends
 as ``UNKNOWN``, by an archive that does not know where that is. After ``STOPS_AFTER`` of these without a good one in
-between, the cohort stops, as each further one would fail in the same way.
+between, the cohort stops, as each further one would fail in the same way. It stops at once if a request finds our disk
+full; its entry goes back unharmed, like one that the archive refused.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class RequestEnd(Enum):
     """The archive could not connect to our port: sub-operations failed and nothing connected."""
     UNKNOWN = auto()
     """The archive does not know the move destination (A801)."""
+    NO_SPACE = auto()
+    """The archive carried it out, but our disk is full."""
     HOPELESS = auto()
     """No other request would be answered either: an unknown host, a permanent rejection."""
 
@@ -84,9 +87,15 @@ class Stop(StrEnum):
     AWAY = "the archive cannot be reached"
     UNREACHED = "the archive cannot connect to our port"
     UNKNOWN = "the archive does not know the move destination"
+    NO_SPACE = "the disk of the output directory is full"
     HOPELESS = "the archive does not accept our requests"
 
 
+_AT_ONCE: Final = {
+    RequestEnd.HOPELESS: (Stop.HOPELESS, Fate.DONE),
+    RequestEnd.NO_SPACE: (Stop.NO_SPACE, Fate.AGAIN),
+}
+"""Ends of a request that stop the cohort, and what becomes of its entry."""
 _IN_VAIN: Final = {RequestEnd.UNREACHED: Stop.UNREACHED, RequestEnd.UNKNOWN: Stop.UNKNOWN}
 
 
@@ -205,13 +214,15 @@ class Admission:
             self._unanswered = 0
         if ending not in (RequestEnd.AWAY, RequestEnd.HOPELESS):
             self._is_back()
-        if ending is RequestEnd.HOPELESS:
-            self.stop = self.stop or Stop.HOPELESS
-        elif ending is RequestEnd.AWAY:
+        if ending in _AT_ONCE:
+            stop, fate = _AT_ONCE[ending]
+            self.stop = self.stop or stop
+            return fate
+        if ending is RequestEnd.AWAY:
             return self._lose(now)
-        elif ending is RequestEnd.REFUSED:
+        if ending is RequestEnd.REFUSED:
             return self._refuse(now, alone=alone)
-        elif ending in _IN_VAIN:
+        if ending in _IN_VAIN:
             self._in_vain += 1
             if self._in_vain >= STOPS_AFTER:
                 self.stop = self.stop or _IN_VAIN[ending]

@@ -91,6 +91,15 @@ def entry_event(row: Row, state: EntryState, cause: Cause | None = None, **furth
     return EntryEvent(row=row.number, state=state, keys=row.keys, columns=row.columns, **further)  # type: ignore[arg-type] # fields of EntryEvent
 
 
+def given_back(row: Row, end: EntryEvent, cause: Cause) -> EntryEvent:
+    """Return the end of an entry that is not to blame for how its last request ended; ``cause``: what is."""
+    told = entry_event(row, EntryState.NOT_STARTED, cause)
+    if not (end.stored or end.already_there):
+        return told
+    words = {name: getattr(told, name) for name in ("reason", "words", "fault", "passing", "advice")}
+    return changed(end, state=EntryState.PARTIAL, status=None, **words)
+
+
 def retracted(end: EntryEvent, reasons: Mapping[str, str]) -> tuple[EntryEvent, Result]:
     """Return the corrected end of an entry, and its result; ``reasons``: why objects are not whole any more, by UID."""
     missing = tuple(dict.fromkeys((*end.missing_sop_instance_uids, *reasons)))

@@ -63,7 +63,8 @@ class JobRun:
         try:
             result = retrieve.run()
             reached = client.service.gets or not client.port or client.server.was_reached
-            end = end_of_result(result, reached=reached)
+            no_space = any(state.tally.no_space for state in retrieve.states)
+            end = end_of_result(result, reached=reached, no_space=no_space)
         except PeerError as peer_error:
             error, end = peer_error, end_of_error(peer_error)
         states = retrieve.states

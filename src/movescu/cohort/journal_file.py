@@ -46,6 +46,7 @@ _NETWORKS: Final = frozenset(
 )
 """File systems, as ``mountinfo`` names them, that other machines can have mounted too."""
 _DAMAGED: Final = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
+_FULL: Final = 13  # SQLITE_FULL
 _LOCKED: Final = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED
 _ASIDE: Final = ".damaged"
 _BESIDE: Final = ("", "-wal", "-shm")
@@ -146,6 +147,11 @@ def told_as_journal_errors(path: str) -> Iterator[None]:
             raise JournalError(
                 f"the journal {path!r} is locked by another program: {error}",
                 hint="end that program, or wait for it, and continue with --resume",
+            ) from error
+        if code == _FULL:
+            raise JournalError(
+                f"the disk is full: the journal {path!r} cannot be written",
+                hint="free space there, and continue with --resume",
             ) from error
         raise JournalError(
             f"cannot use the journal {path!r}: {error}",

@@ -35,10 +35,15 @@ def end_of_error(error: PeerError) -> RequestEnd:
     return RequestEnd.SILENT if isinstance(error, TimedOutError) else RequestEnd.AWAY
 
 
-def end_of_result(result: Result, *, reached: bool) -> RequestEnd:
-    """Return how a request ended; ``reached``: anything connected to our port meanwhile, or there is none."""
+def end_of_result(result: Result, *, reached: bool, no_space: bool = False) -> RequestEnd:
+    """Return how a request ended; ``reached``: anything connected to our port meanwhile, or there is none.
+
+    ``no_space``: objects were not stored since the disk is full. Default: False.
+    """
+    if no_space and not result.complete:
+        return RequestEnd.NO_SPACE
     statuses = {response.status for response in result.responses}
-    ours = result.evidence.not_stored  # a full disk, say: the archive's status follows from our own refusal
+    ours = result.evidence.not_stored  # no permission, say: the archive's status follows from our own refusal
     if not ours and OUT_OF_RESOURCES_MATCHES in statuses:
         return RequestEnd.REFUSED
     if not ours and OUT_OF_RESOURCES_SUB_OPERATIONS in statuses:

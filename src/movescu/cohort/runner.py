@@ -19,7 +19,7 @@ from movescu._runtime.late_log import logger_of
 from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
 from movescu.cohort.archive_log import ArchiveLog, tell_unclaimed
 from movescu.cohort.controls import Controls
-from movescu.cohort.entries import entry_event, reasons_of
+from movescu.cohort.entries import entry_event, given_back, reasons_of
 from movescu.cohort.entry_ends import EntryEnds
 from movescu.cohort.entry_verdict import COMPLETE
 from movescu.cohort.gathered_objects import Gathered
@@ -33,7 +33,7 @@ from movescu.cohort.shared_entries import SharedEntries
 from movescu.cohort.task import RunningTask, Split, Task
 from movescu.cohort.worker_threads import WorkerThreads
 from movescu.events import EntryState
-from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NOT_STARTED, STOPPED_ASKING, UNKNOWN, UNREACHED
+from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NO_SPACE, NOT_STARTED, STOPPED_ASKING, UNKNOWN, UNREACHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,7 +54,13 @@ _LOSSES: Final = 5
 """Highest number of associations that an entry may lose, lest one that crashes the archive be requested for ever."""
 _SLICE: Final = 0.5
 """Seconds. Longest wait for a report: signal handlers run between two, and windows open."""
-_STOPPED: Final = {Stop.AWAY: STOPPED_ASKING, Stop.UNREACHED: UNREACHED, Stop.UNKNOWN: UNKNOWN, Stop.HOPELESS: HOPELESS}
+_STOPPED: Final = {
+    Stop.AWAY: STOPPED_ASKING,
+    Stop.UNREACHED: UNREACHED,
+    Stop.UNKNOWN: UNKNOWN,
+    Stop.NO_SPACE: NO_SPACE,
+    Stop.HOPELESS: HOPELESS,
+}
 """Causes of entries that were not requested because the runner stopped."""
 
 
@@ -183,7 +189,7 @@ class Runner:
                 state = EntryState.PARTIAL if objects else EntryState.FAILED
                 self._ends.tell_end(entry_event(row, state, INTERRUPTED, attempts=1, stored=objects, size=size))
             elif (end := ends.get(row.number)) is not None:
-                self._ends.tell_end(end)
+                self._ends.tell_end(given_back(row, end, cause) if self.stop is Stop.NO_SPACE else end)
             else:
                 self._ends.tell(entry_event(row, EntryState.NOT_STARTED, cause))
 
@@ -212,7 +218,7 @@ class Runner:
 
     @property
     def stop(self) -> Stop | None:
-        """Why no more entries were started, None if that is not the archive's fault."""
+        """Why no more entries were started, None if the runner did not stop by itself."""
         return self.admission.stop
 
     @property

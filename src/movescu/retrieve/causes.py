@@ -195,6 +195,12 @@ UNKNOWN: Final = _passing(
     "not requested, since the archive does not know the move destination",
     "add our AE title with its address and port to the archive's configuration, and continue with --resume",
 )
+NO_SPACE: Final = _passing(
+    "disk-full",
+    Fault.HERE,
+    "the disk of the output directory is full",
+    "free space there, and continue with --resume",
+)
 HOPELESS: Final = _passing(
     "stopped-not-accepted",
     Fault.CONFIGURATION,

@@ -412,6 +412,7 @@ class Retrieve:
         except StoreError as error:
             for state in self.states:
                 state.unflushed = True
+                state.tally.no_space |= error.no_space
             return error
         return None
 

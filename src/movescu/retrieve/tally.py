@@ -9,6 +9,7 @@ from __future__ import annotations
 from movescu._runtime import clock
 from movescu._runtime.record import Record
 from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES, SUCCESS, StatusClass
+from movescu.errors import StoreError
 from movescu.retrieve.belonging import Belonging
 from movescu.retrieve.evidence import Evidence
 
@@ -49,6 +50,8 @@ class Tally:
         """Objects that were not stored, by SOP instance UID, unless stored later; the first 1000."""
         self.last: Received | None = None
         """The object that arrived last."""
+        self.no_space = False
+        """Whether an object was not stored since the disk is full."""
         self.broken_off: set[str] = set()
         """SOP instance UIDs of objects that broke off and did not arrive again; at most 1000."""
         self.uids: set[str] | None = set() if remember else None
@@ -71,6 +74,7 @@ class Tally:
                 self._count_stored(uid, received.size)
             else:
                 self.failed += 1
+                self.no_space |= isinstance(received.error, StoreError) and received.error.no_space
                 if len(self.failures) < _REPORTED:
                     self.failures[uid] = NotStored(received.status, str(received.error or ""))
             self.broken_off.discard(uid)
@@ -81,6 +85,7 @@ class Tally:
             self.stored += other.stored
             self.failed += other.failed
             self.size += other.size
+            self.no_space |= other.no_space
             self._again += other._again
             self.failures |= other.failures
             self.broken_off |= other.broken_off

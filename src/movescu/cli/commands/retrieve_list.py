@@ -164,6 +164,9 @@ def _codes_of_stop(stop: Stop | None, client: Client) -> set[ExitCode]:
             *(title, address, port),
         )
         return set()  # as above
+    if stop is Stop.NO_SPACE:
+        _log.critical("stopping: %s (or a quota is used up): free space there, and continue with --resume", stop)
+        return set()  # the entries that were not retrieved have theirs
     _log.critical("stopping: %s; continue with --resume once that is mended", stop)
     return {ExitCode.ASSOCIATION_FAILED}
 
