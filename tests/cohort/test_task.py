@@ -7,12 +7,13 @@ import pytest
 from movescu.cohort.admission import RequestEnd
 from movescu.cohort.gathered_objects import Gathered
 from movescu.cohort.job import JobVerdict, ObjectsReport
+from movescu.cohort.job_run import known_of
 from movescu.cohort.task import Split, Task
 from movescu.query.identifier import Identifier, make_identifier
 from movescu.query.request_list import Row
 from movescu.retrieve.earlier_request import EarlierRequest, SeriesObjects
 from movescu.retrieve.evidence import Evidence
-from movescu.retrieve.request_state import Statement
+from movescu.retrieve.request_state import RequestState, Statement
 from movescu.retrieve.result import Result
 
 STUDY = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2"], model="STUDY")
@@ -68,6 +69,22 @@ def test_statement_against_a_part_stands_though_its_last_job_had_no_association(
     made.parts[0].earlier.earlier = (known(SERIES, Statement(Evidence(failed=9), 9, 2, 6, frozenset())),)
     made.part_ended(made.parts[0], verdict(result=None))
     assert not is_complete(made)
+
+
+def test_entry_of_many_requests_is_continued_with_all_of_them() -> None:
+    def study(number: int) -> Identifier:
+        return make_identifier(["QueryRetrieveLevel=STUDY", f"StudyInstanceUID=1.2.{number}"], model="STUDY")
+
+    states = []
+    for number in range(150):
+        state = RequestState(remember=True)
+        state.identifier = study(number)
+        state.statements = [Statement(Evidence(failed=1), 1, 1, 1, frozenset())]
+        states.append(state)
+    before = tuple(known(study(number)) for number in range(149, 200))
+    found = known_of(states, before, [study(number) for number in range(199, 300)])
+    assert [one.identifier for one in found] == [study(number) for number in range(300)]
+    assert sum(len(one.statements) for one in found) == 150
 
 
 def test_size_that_was_stated_for_a_part_is_expected_of_the_list_of_the_whole() -> None:

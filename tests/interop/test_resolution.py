@@ -375,6 +375,39 @@ def test_object_that_was_listed_before_an_entry_was_postponed_stays_wanted(
     assert place.there == {one.instance_uid for one in place.made[:listed]}
 
 
+def test_study_that_was_listed_before_the_archive_went_away_stays_wanted(
+    make: Callable[..., Place], tmp_path: Path
+) -> None:
+    """The archive goes away in the first of two studies; when the archive is back, it lists only that one."""
+    place, rows = make(studies=2), tmp_path / "rows.csv"
+    one, _ = place.made
+    rows.write_text("AccessionNumber\nA1\n")
+
+    def goes_away(session: scripted.Session) -> None:
+        session.accept()
+        session.answer_find(*({STUDY: each.study_uid, ACCESSION: "A1"} for each in place.made))
+        session.serve_finds(place.made)
+        session.connection.close()
+
+    def is_away(session: scripted.Session) -> None:
+        session.read_request()
+        session.connection.close()
+
+    def is_back(session: scripted.Session) -> None:
+        session.accept()
+        session.answer_find({STUDY: one.study_uid, ACCESSION: "A1"})
+        session.serve_finds([one])
+        place.send([one])
+        session.respond(completed=1)
+        assert session.serve_finds([one]) is None
+
+    options = ("-S", "--list", rows, "--resolve", "--retry-pause", 0)
+    with scripted.archive(goes_away, is_away, is_away, is_back) as archive:
+        log = place.run(archive.address, *options, code=63).log
+    assert "the archive lists nothing for some of the keys" in log
+    assert place.there == {one.instance_uid}
+
+
 def test_entry_with_a_study_that_is_nowhere_is_postponed_and_completed_as_far_as_possible(
     make: Callable[..., Place], tmp_path: Path
 ) -> None:

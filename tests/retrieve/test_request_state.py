@@ -308,6 +308,23 @@ def test_retrieve_that_continues_counts_failures_beyond_those_kept_by_name() -> 
     assert continued(earlier).evidence.not_stored == 1005
 
 
+def test_retrieve_that_continues_misses_every_listed_object_that_was_not_stored() -> None:
+    uids = [f"1.{number}" for number in range(2500)]
+    earlier = RequestState(remember=True)
+    earlier.inventory = inventory(*uids)
+    earlier.missing = set(uids[:2000])
+    for uid in uids[:2000]:
+        earlier.tally.count(failed(uid))
+    later = continued(earlier)
+    assert later.missing == earlier.missing
+    for uid in uids[:2000]:
+        later.tally.count(stored(uid))
+    later.missing.clear()
+    assert is_complete(later), "a failure counts no more once the object is here"
+    later.missing.add(uids[1999])
+    assert not is_complete(later)
+
+
 def test_combined_result_has_the_objects_and_the_failures_of_each_request() -> None:
     first, second = stated(response(completed=2)), RequestState(remember=True)
     first.tally.count(stored("1"))

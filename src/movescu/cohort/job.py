@@ -5,8 +5,8 @@ one job, reports its result, and keeps no state. So a job contains what earlier 
 workers may be threads or other machines (``workers``).
 
 All of these are records of plain values: they pickle, ``job_json`` has their JSON form, and each is of limited size.
-Objects, of which there may be a million, are therefore reported in several records (``ObjectsReport``), all of them
-before the ``JobVerdict`` of the job.
+But a job that continues another names all missing objects, and all requests of its entry. Other objects, of which there
+may be a million, are reported in several records (``ObjectsReport``), all before the ``JobVerdict`` of the job.
 """
 
 from __future__ import annotations

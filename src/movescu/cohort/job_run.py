@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _RESPONSES: Final = 100
 """Highest number of final responses in a verdict; failures take precedence."""
-_REQUESTS: Final = 100
-"""Highest number of requests of an entry that another job can continue."""
 _LONGEST: Final = 500
 """Longest message, in characters."""
 _NOWHERE: Final = Place("", "", "")
@@ -91,7 +89,7 @@ class JobRun:
                 split=split,
                 cancelled=retrieve.cancelled,
                 hints=tuple(dict.fromkeys(retrieve.hints))[:_RESPONSES],
-                earlier=_earlier(states, job.earlier),
+                earlier=known_of(states, job.earlier, retrieve.unrequested),
             )
         )
 
@@ -106,20 +104,24 @@ def _studies(states: Iterable[RequestState]) -> Iterator[str]:
     yield from sorted({place.study for places in listed for place in places})
 
 
-def _earlier(states: Iterable[RequestState], before: tuple[EarlierRequest, ...]) -> tuple[EarlierRequest, ...]:
-    """Return what another job has to know; the number of objects that it names is limited over all requests.
+def known_of(
+    states: Iterable[RequestState], before: tuple[EarlierRequest, ...], unrequested: Iterable[Identifier]
+) -> tuple[EarlierRequest, ...]:
+    """Return what another job has to know. Of objects that are here, it names few over all requests.
 
-    ``before``: what this job had to know; it stays for requests that the job did not come to.
+    ``before``: what this job had to know; it stays for requests that the job did not come to. ``unrequested``: requests
+    of the archive's list that it did not come to either: what was listed once stays wanted.
     """
     found: dict[Identifier, EarlierRequest] = {}
     most = MOST
     for state in states:
-        if len(found) < _REQUESTS and (one := earlier_of(state, max(most, 0))) is not None:
+        if (one := earlier_of(state, max(most, 0))) is not None:
             found[one.identifier] = one
             most -= sum(len(series.uids) for series in (*one.missing, *one.here))
     for one in before:
-        if len(found) < _REQUESTS:
-            found.setdefault(one.identifier, one)
+        found.setdefault(one.identifier, one)
+    for identifier in unrequested:
+        found.setdefault(identifier, EarlierRequest(identifier, 0, (), ()))
     return tuple(found.values())
 
 

@@ -22,9 +22,9 @@ class Postponed:
     """An entry over all of its jobs.
 
     ``refusals``: refusals that count against it. ``losses``: associations that it lost. ``result``, ``cause``,
-    ``listed``, ``earlier``: of the last job that had an association. ``stored``, ``size``: objects and bytes of
-    all of them. ``end``: how the last job ended; None before that.
-    ``reconsidered``: it failed before the archive went away, and was requested again.
+    ``listed``: of the last job that had an association. ``earlier``: of the last job that learned anything. ``stored``,
+    ``size``: objects and bytes of all of them. ``end``: how the last job ended; None before that. ``reconsidered``: it
+    failed before the archive went away, and was requested again.
     """
 
     refusals: int = 0
@@ -63,8 +63,8 @@ class Postponed:
     def keep(self, verdict: JobVerdict, result: Result | None, end: EntryEvent) -> None:
         """Keep what a job brought, before another one; ``result``: in view of those before."""
         self.end = end
+        self.earlier = verdict.earlier or self.earlier
         if verdict.result is not None:
             self.result, self.cause, self.listed = result, verdict.cause, verdict.listed
-            self.earlier = verdict.earlier
             self.stored += verdict.result.stored
             self.size += verdict.result.size

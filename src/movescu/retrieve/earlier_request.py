@@ -2,9 +2,10 @@
 
 An entry of a list that the archive refused, or that lost its association, is requested again. What was listed once
 stays wanted then, and what the archive stated stands until a list accounts for it (``request_state``). All of it is in
-one record of limited size: of a request for more objects than ``MOST``, those that are missing are named first, and a
-list that is shorter than the earlier one counts as incomplete. Of failed objects, those that are in no list are named
-first: nothing else is known of them. A statement that names more of these than ``MOST`` is never accounted for.
+one record, which names all objects that are missing. Of a request for more objects than ``MOST``, not all of those that
+are here are named, and a list that is shorter than the earlier one counts as incomplete. Of failed objects, those that
+are in no list are named first: nothing else is known of them. A statement that names more of these than ``MOST`` is
+never accounted for.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.request_state import RequestState
 
 MOST: Final = 1000
-"""Highest number of objects that a record names, of each kind."""
+"""Highest number of objects that a record names, of each kind but those that are missing."""
 _STATEMENTS: Final = 8
 _LONGEST: Final = 500
 """Characters of a message."""
@@ -55,7 +56,7 @@ class EarlierRequest(Record):
     ``missing``: listed and not stored. ``here``: listed and stored. ``sizes``: numbers of objects that the archive
     stated, by UID of study or series; ``cap``: see ``ListSizes``; ``places``: patient, study and series of those that
     were listed. ``failed_uids``: SOP instance UIDs that the archive reported as failed. ``failures``: objects that we
-    did not store, with status and error; ``failed``: number of all of them.
+    did not store, with status and error; ``failed``: number of these, and of further ones that are in no list.
     """
 
     identifier: Identifier
@@ -101,7 +102,7 @@ class EarlierRequest(Record):
 
 
 def earlier_of(state: RequestState, most: int = MOST) -> EarlierRequest | None:
-    """Return what is known of a request, None if that is nothing; ``most``: objects to name."""
+    """Return what is known of a request, None if that is nothing; ``most``: objects to name, beside missing ones."""
     inventory, sizes, last = state.inventory, state.sizes or ListSizes(), state.last_statement
     identifier = state.identifier if inventory is None else inventory.scope.identifier
     listed: Mapping[str, Place] = {} if inventory is None else inventory.objects
@@ -110,7 +111,7 @@ def earlier_of(state: RequestState, most: int = MOST) -> EarlierRequest | None:
     known = listed or gaps or standing or sizes.places or sizes.counts or state.listed_before or state.tally.failed
     if identifier is None or not (known or state.tally.broken_off):
         return None
-    missing = dict(islice(((uid, listed[uid]) for uid in sorted(state.missing)), most))
+    missing = {uid: listed[uid] for uid in sorted(state.missing)}
     rest = ((uid, place) for uid, place in listed.items() if uid not in state.missing)
     numbers = Counter(uid for place in listed.values() for uid in (place.study, place.series))
     short = sorted(sizes.counts.items(), key=lambda one: numbers[one[0]] >= one[1])
@@ -118,7 +119,7 @@ def earlier_of(state: RequestState, most: int = MOST) -> EarlierRequest | None:
         identifier,
         max(len(listed), state.listed_before),
         tuple(series_of(missing)),
-        tuple(series_of(dict(islice(rest, most - len(missing))))),
+        tuple(series_of(dict(islice(rest, max(most - len(missing), 0))))),
         sizes=tuple(short[:MOST]),
         cap=sizes.cap,
         statements=_merged(tuple(_bounded(one, listed) for one in standing), listed),
@@ -128,7 +129,7 @@ def earlier_of(state: RequestState, most: int = MOST) -> EarlierRequest | None:
         ),
         broken_off=_first(state.tally.broken_off, listed),
         places=tuple((*sizes.places[uid],) for uid in _first(sizes.places, numbers)),
-        failed=state.tally.failed,
+        failed=state.tally.failed - sum(uid in listed for uid in state.tally.further_failures),
     )
 
 

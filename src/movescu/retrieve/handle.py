@@ -110,6 +110,8 @@ class Retrieve:
         """State of each request, or one state of requests that share their attempts."""
         self.hints: list[str] = []
         """Advice on keys that could not be resolved."""
+        self.unrequested: tuple[Identifier, ...] = ()
+        """Requests to which keys were resolved and that were not begun."""
         self._skipped = False
         self.waited = False
         """Whether objects were awaited after a final response."""
@@ -313,6 +315,7 @@ class Retrieve:
             every = self._resolved(association)
         groups = [(one,) for one in every] if self._config.retry.lists or resolves else [every] if every else []
         for number, group in enumerate(groups, start=1):
+            self.unrequested = every[number - 1 :] if resolves else ()
             if self.cancelled:
                 self._skipped = True
                 break
@@ -334,6 +337,7 @@ class Retrieve:
             try:
                 state = loop.run(*group, earlier=self._earlier.get(group[0]))
                 self.states.append(state)
+                self.unrequested = self.unrequested[1:]
                 if state.refusal is not None and state.refusal.hint and state.hopeless:
                     self.hints.append(state.refusal.hint)
                 if resolves and not (state.nothing_found or state.cancelled):

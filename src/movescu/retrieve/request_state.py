@@ -167,7 +167,8 @@ class RequestState:
         standing, here = self.standing, self.here
         obeyed, tally = standing.cancelled, self.tally
         failed = len(self.failed_uids - here)
-        refused = max(tally.failed - len(tally.failures), 0) + len(tally.failures.keys() - here)
+        failures = tally.failures.keys() | tally.further_failures
+        refused = max(tally.failed - len(failures), 0) + len(failures - here)
         return replace(
             standing,
             failed=max(standing.failed, failed),

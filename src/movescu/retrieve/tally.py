@@ -37,8 +37,8 @@ class NotStored(Record):
 class Tally:
     """Counts of the objects that arrived; safe in the threads of the storage associations.
 
-    ``remember``: keep the SOP instance UIDs of stored objects, so that an object sent twice counts once; some 150 bytes
-    each.
+    ``remember``: keep the SOP instance UIDs of all objects, so that one that is sent twice counts once, and one that is
+    stored after it failed is no failure; some 150 bytes each.
     """
 
     def __init__(self, *, remember: bool = False) -> None:
@@ -48,6 +48,8 @@ class Tally:
         """Bytes of the data sets that were stored."""
         self.failures: dict[str, NotStored] = {}
         """Objects that were not stored, by SOP instance UID, unless stored later; the first 1000."""
+        self.further_failures: set[str] = set()
+        """SOP instance UIDs of those beyond the first 1000; empty unless remembered."""
         self.last: Received | None = None
         """The object that arrived last."""
         self.no_space = False
@@ -69,7 +71,7 @@ class Tally:
         uid = received.incoming.request.affected_sop_instance_uid
         with self._lock:
             self.last = received
-            self.failed -= self.failures.pop(uid, None) is not None
+            self.failed -= self._forget_failure(uid)
             if received.status == SUCCESS:
                 self._count_stored(uid, received.size)
             else:
@@ -77,7 +79,16 @@ class Tally:
                 self.no_space |= isinstance(received.error, StoreError) and received.error.no_space
                 if len(self.failures) < _REPORTED:
                     self.failures[uid] = NotStored(received.status, str(received.error or ""))
+                elif self.uids is not None:
+                    self.further_failures.add(uid)
             self.broken_off.discard(uid)
+
+    def _forget_failure(self, uid: str) -> bool:
+        if self.failures.pop(uid, None) is not None:
+            return True
+        known = uid in self.further_failures
+        self.further_failures.discard(uid)
+        return known
 
     def add(self, other: Tally) -> None:
         """Add the counts of another tally, but not its remembered UIDs. The other must have stopped counting."""
