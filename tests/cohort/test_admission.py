@@ -90,6 +90,16 @@ def test_patience_ends() -> None:
     assert course.left == 1000 - len(course.done)
 
 
+def test_archive_that_is_away_when_its_window_closes_is_probed_when_that_opens() -> None:
+    world = World([(0.0, 4)], [(10.0, 50_000.0)], [(20.0, 60_000.0)])
+    course = simulate(world, Admission(4, patience=600.0), 100)
+    assert (len(course.done), course.stop) == (100, None)
+    assert course.ended < 60_000 + 60 + 100
+    world.absences = [(10.0, 1e9)]
+    course = simulate(world, Admission(4, patience=600.0), 100)
+    assert course.stop is Stop.AWAY, "patience ends within the window"
+
+
 def test_archive_that_cannot_connect_to_us_is_not_asked_for_ever() -> None:
     admission = Admission(2)
     for _ in range(STOPS_AFTER):
@@ -139,7 +149,13 @@ def worlds(draw: st.DrawFn) -> World:
     slots = [(0.0, draw(st.integers(1, 10))), *((time, draw(st.integers(1, 10))) for time in times)]
     begins = sorted(draw(st.lists(st.floats(5, 3000), max_size=3)))
     absences = [(begin, begin + draw(st.floats(0.1, 600))) for begin in begins]
-    return World(slots, absences, draw(st.floats(0.05, 30)), draw(st.floats(0.001, 0.1)), draw(st.integers(0, 99)))
+    closed, opens = list[tuple[float, float]](), 0.0
+    for _ in range(draw(st.integers(0, 3))):
+        closes = opens + draw(st.floats(0.1, 1500))
+        opens = closes + draw(st.floats(0.1, 60000))
+        closed.append((closes, opens))
+    seconds, latency = draw(st.floats(0.05, 30)), draw(st.floats(0.001, 0.1))
+    return World(slots, absences, closed, seconds, latency, draw(st.integers(0, 99)))
 
 
 @given(worlds(), st.integers(1, 12), st.integers(1, 100))
@@ -147,11 +163,11 @@ def test_every_entry_is_served_with_bounded_refusals_and_no_busy_loop(world: Wor
     course = simulate(world, Admission(jobs), entries)
     if course.stop is None:
         assert sorted(course.done) == list(range(entries))
-    changes = len(world.slots) + len(world.absences)
+    changes = len(world.slots) + len(world.absences) + len(world.closed)
     alone = sum(course.counted.values())
     assert course.refusals - alone <= jobs * changes + entries / PROBE_AFTER + course.ended / PROBE_SECONDS + 1
     assert alone == 0  # whoever is alone finds a slot in these worlds
-    assert course.asked <= 4 * (course.sent + course.echoes) + 10 + course.ended / PROBE_SECONDS
+    assert course.asked <= 4 * (course.sent + course.echoes) + 10 + course.ended / PROBE_SECONDS + 4 * changes
 
 
 def test_archive_that_answers_an_echo_and_no_request_is_left_alone() -> None:

@@ -202,21 +202,27 @@ def test_failure_of_one_run_is_the_verdict_of_the_other(cohort: Cohort, tmp_path
 
 
 @pytest.mark.row("list-killed")
-def test_runs_killed_at_random_moments_leave_the_files_of_one_clean_run(cohort: Cohort, tmp_path: Path) -> None:
-    chance = random.Random(19)
-    cohort.archive.faults = Faults(pause=0.02)
+@pytest.mark.parametrize("seed", range(19, 24) if FULL else [19])
+def test_runs_killed_at_random_moments_leave_the_files_of_one_clean_run(
+    cohort: Cohort, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    cohort.archive.faults, jobs = Faults(pause=0.02), chance.randint(1, 3) if FULL else 1
+    options = ["--resume", "--jobs", jobs, "--manifest", tmp_path / "sums"]
     with ExitStack() as stack:
-        runs = [cohort.start(stack, which, "--resume") for which in (0, 1)]
+        runs = [cohort.start(stack, which, *options) for which in (0, 1)]
         for number in range(KILLS):
             which = chance.randrange(2)
             cohort.archive.await_moves(2 + 3 * number + chance.randrange(3))
             runs[which].signal(signal.SIGKILL)
             runs[which].kill()
-            runs[which] = cohort.start(stack, which, "--resume")
+            runs[which] = cohort.start(stack, which, *options)
         for run in runs:
             assert run.end().code == 0
-    assert cohort.archive.moves <= STUDIES + KILLS
+    assert cohort.archive.moves <= STUDIES + KILLS * jobs
     assert cohort.files().keys() == cohort.digests
+    lines = {f"{digest}  received/{name}" for name, digest in cohort.files().items()}
+    assert set((tmp_path / "sums").read_text().splitlines()) == lines
     states = cohort.status()["states"]
     assert states.keys() <= {"complete", "complete before"}
     assert sum(states.values()) == STUDIES, "one verdict an entry"

@@ -1,4 +1,4 @@
-"""Archives in virtual time for ``cohort.admission``: slots that change, absences, requests of random lengths.
+"""Archives in virtual time for ``cohort.admission``: slots that change, absences, windows, requests of random lengths.
 
 ``simulate`` runs a cohort against one archive as the runner does: it asks for advice, sends, echoes or waits. Nothing
 of it takes real time. A request that finds no slot is refused; one sent while the archive is away fails at once.
@@ -16,13 +16,15 @@ from movescu.cohort.admission import Admission, Fate, RequestEnd, Stop
 
 @dataclass
 class World:
-    """An archive. ``slots``: (from when, how many), in order. ``absences``: (from, to).
+    """An archive. ``slots``: (from when, how many), in order. ``absences``: (from, to). ``closed``: (from, to), when
+    nothing may be sent to it.
 
     ``seconds``: of a request, at least half and at most one and a half times. ``latency``: of a refusal.
     """
 
     slots: list[tuple[float, int]]
     absences: list[tuple[float, float]] = field(default_factory=list)
+    closed: list[tuple[float, float]] = field(default_factory=list)
     seconds: float = 1.0
     latency: float = 0.02
     seed: int = 0
@@ -32,6 +34,13 @@ class World:
 
     def is_away(self, now: float) -> bool:
         return any(begin <= now < end for begin, end in self.absences)
+
+    def is_closed(self, now: float) -> bool:
+        return any(begin <= now < end for begin, end in self.closed)
+
+    def changes_at(self, now: float) -> float:
+        """When it opens or closes next."""
+        return min((time for both in self.closed for time in both if time > now), default=float("inf"))
 
     def away_from(self, now: float) -> float:
         """When it goes away next."""
@@ -75,7 +84,9 @@ class _Cohort:
         course = self.course
         while self.waiting or self.events:
             course.asked += 1
-            advice = self.admission.advice(self.now)
+            held = self.world.is_closed(self.now)
+            advice = self.admission.advice(self.now, held=held)
+            assert not (held and (advice.send or advice.echo))
             if advice.stop is not None and not self.events:
                 course.stop = advice.stop
                 break
@@ -86,7 +97,8 @@ class _Cohort:
                 course.echoes += 1
                 self.later(self.world.latency, "echo", -1)
             else:
-                self.wait(float("inf") if advice.send or advice.stop else self.now + advice.seconds)
+                until = float("inf") if advice.send or advice.stop else self.now + advice.seconds
+                self.wait(min(until, self.world.changes_at(self.now)))
         course.left += len(self.waiting)
         course.refusals = self.admission.refusals
         return course
@@ -113,7 +125,7 @@ class _Cohort:
         at = self.events[0][0] if self.events else float("inf")
         assert min(at, until) < float("inf"), "nothing is awaited, and nothing happens"
         before, self.now = self.now, max(self.now, min(at, until))
-        if self.waiting and not self.world.is_away(before):
+        if self.waiting and not (self.world.is_away(before) or self.world.is_closed(before)):
             free = max(self.world.slots_at(before) - self.serving, 0)
             self.course.idle += free * (self.now - before)
         if at <= until:

@@ -16,8 +16,9 @@ An archive that cannot be reached is away. After ``BREAKS_AFTER`` such failures 
 sent any more; one probe (a C-ECHO) after ``FIRST_ECHO`` seconds, and further ones at growing intervals up to
 ``LONGEST_ECHO`` seconds, find out when it is back. The entries are requested again, with no failure counted. If it
 stays away for ``patience`` seconds, or if it never accepted an association, the cohort stops: an archive that was never
-there is most likely a mistake. The cohort also stops if C-ECHO was answered ``UNANSWERED`` times and the requests after
-it never were: the archive rejects them on purpose, for example because it does not know our AE title.
+there is most likely a mistake. Time in which nothing may be sent at all, as outside of a window, does not count as an
+absence, since nothing could find out its end. The cohort also stops if C-ECHO was answered ``UNANSWERED`` times and the
+requests after it never were: the archive rejects them on purpose, for example because it does not know our AE title.
 
 A request that ends as ``UNREACHED`` was carried out by the archive, which could not connect to our port; one that ends
 as ``UNKNOWN``, by an archive that does not know where that is. After ``STOPS_AFTER`` of these without a good one in
@@ -153,18 +154,27 @@ class Admission:
         self._not_before = 0.0
         self._echoing = False
         self._echo_pause = FIRST_ECHO
+        self._held_at: float | None = None  # when advice was last asked for while nothing might be sent
 
     @property
     def deadline(self) -> float:
         """When an absent archive is given up; infinite while it is there."""
         return float("inf") if self.away_since is None else self.away_since + self._patience
 
-    def advice(self, now: float) -> Advice:
-        """Return what to do now; ``started`` or ``echo_started`` records that it was done."""
+    def advice(self, now: float, *, held: bool = False) -> Advice:
+        """Return what to do now; ``started`` or ``echo_started`` records that it was done.
+
+        ``held``: nothing may be sent now, for a reason of ours. Default: False.
+        """
+        if self._held_at is not None and self.away_since is not None:
+            self.away_since += now - max(self._held_at, self.away_since)
+        self._held_at = now if held else None
         if self.stop is None and now >= self.deadline:
             self.stop = Stop.AWAY
         if self.stop is not None:
             return Advice(stop=self.stop)
+        if held:
+            return Advice(seconds=float("inf"))
         if self.away_since is not None:
             due = self.deadline if self._echoing else min(self.next_echo, self.deadline)
             return Advice(echo=due <= now, seconds=max(due - now, 0.0))

@@ -256,11 +256,12 @@ class Runner:
             now = clock.now()
             if self.cancelled or (self._until is not None and now >= self._until):
                 return None
-            advice = self.admission.advice(now)
+            self.opens_in = 0.0 if self._window is None else self._window.wait(clock.wall())
+            held = self._controls.paused or self.opens_in > 0
+            advice = self.admission.advice(now, held=held)
             if advice.stop is not None:
                 return None
-            self.opens_in = 0.0 if self._window is None else self._window.wait(clock.wall())
-            if self.opens_in or not self._waiting or self._controls.paused:
+            if held or not self._waiting:
                 return _SLICE
             if advice.echo:
                 self.admission.echo_started()
