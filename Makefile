@@ -10,17 +10,23 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-# python3 if it is new enough, otherwise the newest one. Expanded on use: it may have been installed just before.
-PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+# Without compiled sources each start takes three times as long, and every worker of the tests compiles them all again.
+unexport PYTHONDONTWRITEBYTECODE
+
+# The system's python3 or the PATH's, if it is new enough, otherwise the newest one. The system's before others: on Debian
+# it is what users have, and another one may be built without optimisation. Expanded on use: it may have been installed
+# just before.
+PYTHON ?= $(shell for python in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
 .PHONY: pictures test test-all test-without dist pyz prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
 
-# Two workers for each processor: the tests wait for their peers half the time.
-WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+# Three workers for each processor: the tests wait for their peers more than half the time.
+WORKERS ?= $(shell echo $$((3 * $$(nproc))))
 
 # `make test` runs samples of long matrices (pytest's marker "sampled"), `make test-all` every case.
-# mypy runs beside the tests; its errors are shown after theirs.
+# mypy runs beside the tests; its errors are shown after theirs. The tests are collected once before they run, so that
+# not each worker compiles them.
 # A failed test fails the run. Only tests marked pynetdicom_sender (pyproject.toml has the reason), and those whose port
 # was taken, are repeated, once, and the summary lists them as RERUN.
 ifneq ($(PYTHONS),)
@@ -33,6 +39,7 @@ else
 test test-all: prepared
 	@$(MAKE) --no-print-directory lint
 	@echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
+	$(BIN)/python -m pytest --collect-only -q >/dev/null; \
 	MOVESCU_PEERS=required $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(filter test-all,$@),--whole); tests=$$?; \
 	wait $$types; types=$$?; cat $(VENV)/types.log; \
 	exit $$((tests || types))

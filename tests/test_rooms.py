@@ -7,6 +7,7 @@ subpackages are parts of it.
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
@@ -51,7 +52,11 @@ def name_of(file: Path) -> str:
 
 
 FILES = {name_of(file): file for file in sorted(SOURCE.rglob("*.py"))}
-TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in FILES.items()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in FILES.items()}
 
 
 def room_of(module: str) -> str:
@@ -65,7 +70,7 @@ def below(room: str) -> set[str]:
 
 def imports(user: str) -> Iterator[str]:
     """The modules of movescu that a module imports."""
-    for node in ast.walk(TREES[user]):
+    for node in ast.walk(trees()[user]):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -132,7 +137,7 @@ def test_modules_are_short() -> None:
 
 def test_public_class_names_are_unique() -> None:
     places: dict[str, list[str]] = {}
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(module)
@@ -190,7 +195,7 @@ or start other programs."""
 
 def direct_calls(module: str) -> Iterator[str]:
     """The wrapped functions that a module uses, or takes by name, outside annotations."""
-    tree = TREES[module]
+    tree = trees()[module]
     annotations = {
         id(inner)
         for node in ast.walk(tree)
@@ -225,7 +230,7 @@ def test_seams_are_used_by_attribute() -> None:
     """A name taken from a seam would be the real function in a simulation, too."""
     taken = [
         f"{user} takes {', '.join(alias.name for alias in node.names)} from {node.module}"
-        for user, tree in TREES.items()
+        for user, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module in SEAMS
     ]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from command import Outcome
 
-SOON: dict[str, Any] = {"store_timeout": 0.3, "linger": 0.1, "dimse_timeout": 0.6, "acse_timeout": 0.6}
+SOON: dict[str, Any] = {"store_timeout": 0.3, "linger": 0.1, "dimse_timeout": 0.6, "acse_timeout": 3.0}
 
 
 @pytest.fixture(params=["move", "get"])

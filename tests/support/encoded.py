@@ -78,8 +78,12 @@ class Node(NamedTuple):
 
 
 def swapped(value: bytes, unit: int) -> bytes:
-    """Reverse each unit of a value, the plain way."""
-    return b"".join(value[i : i + unit][::-1] for i in range(0, len(value), unit))
+    """Reverse each unit of a value; a last one that is not whole is reversed as it is."""
+    whole = len(value) // unit * unit
+    result = bytearray(value)
+    for i in range(unit):
+        result[i:whole:unit] = value[unit - 1 - i : whole : unit]
+    return bytes(result[:whole]) + value[whole:][::-1]
 
 
 def encode(nodes: list[Node], layout: Layout = LITTLE) -> bytes:

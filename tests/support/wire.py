@@ -27,7 +27,7 @@ from movescu.ul.pdu import AssociateAC, AssociateRQ, PDataTF, PresentationDataVa
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WAIT = 10.0  # seconds until a test gives up; nothing that works takes that long
+WAIT = 30.0  # seconds until a test gives up; nothing that works takes that long
 COMMAND, LAST = 1, 2
 
 Plain: TypeAlias = tuple[object, ...]

@@ -326,7 +326,7 @@ class Runner:
         self._put_back(running.task, first=False)
 
     def _put_back(self, task: Task, *, first: bool) -> None:
-        """Have a task started again, before the others or after them."""
+        """Queue a task again, before the others or after them."""
         if task.split is None:
             self._ends.tell(entry_event(task.row, EntryState.POSTPONED))
         (self._waiting.appendleft if first else self._waiting.append)(task)

@@ -86,21 +86,21 @@ class LiveState(Observer):
             self._change(event.row)
 
     def listed(self, objects: int, missing: int, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Note how many objects an entry needs."""
+        """Set how many objects an entry needs."""
         if (running := self._of(row)) is not None:
             running.needed = missing + running.stored
 
     def requested(self, row: int | None) -> None:
-        """Note that a request was sent."""
+        """Show that a request was sent."""
         self._do(row, "waiting for the archive to connect")
 
     def response(self, response: MoveResponse, seconds: float, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Note a final response."""
+        """Show a final response."""
         if response.status_class is not StatusClass.PENDING:
             self._do(row, "final response received")
 
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:  # noqa: ARG002 - of its base
-        """Note another attempt."""
+        """Show another attempt."""
         self._do(row, f"attempt {attempt} begins in {pause:.0f} s")
 
     def received(self, received: Received, row: int | None) -> None:

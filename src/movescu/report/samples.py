@@ -59,7 +59,7 @@ class Samples:
         self._series: dict[str, _Series] = {}
 
     def on_whole(self, sop_instance_uid: str, path: str) -> None:
-        """Note the path of an object; see ``Target``."""
+        """Remember the path of an object; see ``Target``."""
         self._latest[get_ident()] = sop_instance_uid, path
 
     def add(self, event: ObjectEvent) -> None:

@@ -16,49 +16,30 @@ from os.path import exists, isdir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or os.open in os.supports_dir_fd:
-    from os import (
-        O_CLOEXEC,
-        O_DIRECTORY,
-        O_NOFOLLOW,
-        O_NONBLOCK,
-        close,
-        dup,
-        fstat,
-        fsync,
-        link,
-        listdir,
-        mkdir,
-        pread,
-        pwrite,
-        replace,
-        scandir,
-        stat,
-        unlink,
-        writev,
-    )
-    from os import open as openat
+    _system = os
+    openat = os.open
 else:
-    from movescu.storage.files_by_path import (
-        O_CLOEXEC,
-        O_DIRECTORY,
-        O_NOFOLLOW,
-        O_NONBLOCK,
-        close,
-        dup,
-        fstat,
-        fsync,
-        link,
-        listdir,
-        mkdir,
-        openat,
-        pread,
-        pwrite,
-        replace,
-        scandir,
-        stat,
-        unlink,
-        writev,
-    )
+    from movescu.storage import files_by_path as _system
+    from movescu.storage.files_by_path import openat
+
+O_CLOEXEC = _system.O_CLOEXEC
+O_DIRECTORY = _system.O_DIRECTORY
+O_NOFOLLOW = _system.O_NOFOLLOW
+O_NONBLOCK = _system.O_NONBLOCK
+close = _system.close
+dup = _system.dup
+fstat = _system.fstat
+fsync = _system.fsync
+link = _system.link
+listdir = _system.listdir
+mkdir = _system.mkdir
+pread = _system.pread
+pwrite = _system.pwrite
+replace = _system.replace
+scandir = _system.scandir
+stat = _system.stat
+unlink = _system.unlink
+writev = _system.writev
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock

@@ -45,7 +45,7 @@ class GetSCP(MoveSCP):
         self.serve(plan, _drop)
 
     def _noted(self, message: Message) -> bool:
-        """Note a C-CANCEL that arrived where a C-STORE response is due; False for any other message."""
+        """Take a C-CANCEL that arrived where a C-STORE response is due; False for any other message."""
         if not isinstance(message, CCancelRQ):
             return False
         self._cancel_received |= message.message_id_being_responded_to == self._request.message_id

@@ -37,7 +37,7 @@ _log: Final = logger_of("movescu.cli")
 
 # Errors before the first request: exit code and attempted action; subclasses first. --check uses the same codes.
 AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
-    (errors.DirectoryNotFoundError, ExitCode.OUTPUT_DIRECTORY_NOT_FOUND, "cannot store"),
+    (errors.DirectoryNotFoundError, ExitCode.OUTPUT_DIRECTORY_NOT_FOUND, "wrong directory"),
     (errors.DirectoryNotWritableError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
     (errors.JournalError, ExitCode.JOURNAL_FAILED, "cannot keep the journal"),
     (errors.StoreError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),

@@ -51,7 +51,7 @@ class Live:
             yield
 
     def concluded(self, end: EndEvent) -> None:
-        """Tell the pages the end of the run."""
+        """Show the end of the run on the pages."""
         told = as_json(end)
         self.observer.conclude({name: told[name] for name in _TOLD if name in told})
 
