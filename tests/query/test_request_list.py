@@ -191,6 +191,78 @@ def test_list_in_another_character_set_is_sent_as_it_is_if_a_key_names_the_set(f
     assert keys_of(row) == {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "M\u00fcller"}
 
 
+def test_list_in_another_character_set_is_sent_as_it_is_if_a_column_names_the_set(folder: Path) -> None:
+    [row] = entries(folder, b"PatientName,SpecificCharacterSet,PatientID\nM\xfcller,ISO_IR 100,1\n")
+    assert keys_of(row)["PatientName"] == "M\u00fcller"
+
+
+def test_entry_knows_its_number_line_and_own_keys(folder: Path) -> None:
+    first, second = entries(folder, "PatientID,AccessionNumber\n\nP1,A1\nP2,A2\n", "Modality=CT")
+    assert [(one.number, one.line) for one in (first, second)] == [(1, 3), (2, 4)]
+    assert second.keys == ("PatientID=P2", "AccessionNumber=A2")
+    assert second.place == "line 4: PatientID=P2, AccessionNumber=A2"
+    assert [(one.number, one.line) for one in entries(folder, LOG)] == [(1, 11), (2, 26)]
+
+
+@pytest.mark.parametrize(
+    ("content", "keys", "model", "level"),
+    [
+        ("PatientID\nP1\n", [], "PATIENT", "PATIENT"),
+        ("PatientID\nP1\n", [], "STUDY", "STUDY"),
+        ("PatientID\nP1\n", ["AccessionNumber=A1"], "PATIENT", "STUDY"),
+        ("PatientID\nP1\n", ["Modality=CT"], "PATIENT", "SERIES"),
+        ("PatientID\nP1\n", ["Modality="], "PATIENT", "PATIENT"),
+        ("PatientID\nP1\n", ["RequestAttributesSequence[0].RequestedProcedureID=A"], "PATIENT", "PATIENT"),
+        ("PatientID,AccessionNumber\nP1,A1\n", ["QueryRetrieveLevel=PATIENT"], "PATIENT", "PATIENT"),
+        ("StudyInstanceUID,SeriesInstanceUID\n1.2,1.3\n", [], "STUDY", "SERIES"),
+        ("QueryRetrieveLevel,PatientID,StudyInstanceUID\nPATIENT,P1,\n", [], "PATIENT", "PATIENT"),
+    ],
+)
+def test_level_of_an_entry_is_the_lowest_of_its_keys_unless_one_states_it(
+    folder: Path, content: str, keys: list[str], model: str, level: str
+) -> None:
+    [row] = entries(folder, content, *keys, model=model)
+    assert level_of(row) == level
+
+
+def test_column_without_a_cell_is_as_if_it_were_not_there_unless_it_is_a_unique_key(folder: Path) -> None:
+    [row] = entries(folder, "StudyDate,AccessionNumber\n,A1\n")
+    assert keys_of(row) == {"AccessionNumber": "A1"}
+    for content in ("AccessionNumber\n,\n", "StudyInstanceUID,AccessionNumber\n,A1\n,A2\n"):
+        with pytest.raises(UsageError, match=r"is blank|no entries"):
+            entries(folder, content)
+
+
+def test_entry_that_states_its_level_needs_no_unique_key_above_it(folder: Path) -> None:
+    """As in the list of --failed, where a study without a patient ID stands beside others."""
+    content = "QueryRetrieveLevel,PatientID,StudyInstanceUID\nSTUDY,,1.2.3\nSTUDY,P1,1.2.4\n"
+    assert [keys_of(row) for row in entries(folder, content)] == [
+        {"StudyInstanceUID": "1.2.3"},
+        {"PatientID": "P1", "StudyInstanceUID": "1.2.4"},
+    ]
+
+
+def test_list_without_headings_has_one_uid_in_a_line(folder: Path) -> None:
+    assert [keys_of(row) for row in entries(folder, "1.2.3,,\n1.2.4\n")] == [
+        {"StudyInstanceUID": "1.2.3"},
+        {"StudyInstanceUID": "1.2.4"},
+    ]
+    with pytest.raises(UsageError, match="does not name columns"):
+        entries(folder, "1.2.3,1.2.4\n")
+
+
+def test_further_columns_may_be_left_out_at_the_end_of_a_line(folder: Path) -> None:
+    first, second = entries(folder, "StudyInstanceUID,Ward\n1.2.3\n1.2.4,7\n")
+    assert (first.columns, second.columns) == ((), (("Ward", "7"),))
+
+
+def test_entries_have_one_key_in_the_journal_only_if_archive_and_request_are_the_same(folder: Path) -> None:
+    rows = [*entries(folder, "1.2.3\n1.2.4\n"), *entries(folder, "1.2.3\n", "PatientID=P1")]
+    keys = {row.key(archive) for row in rows for archive in ("A@one:104", "B@one:104", "A@two:104")}
+    assert len(keys) == 9
+    assert rows[0].key("A") == entries(folder, "StudyInstanceUID\n\n1.2.3\n")[0].key("A")
+
+
 def test_cell_that_is_not_utf_8_and_not_sent_does_no_harm(folder: Path) -> None:
     [row] = entries(folder, b"StudyInstanceUID,Ward\n1.2.3,S\xfcd\n")
     assert dict(row.columns) == {"Ward": "S\ufffdd"}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from movescu.dictionary.tags import tag_of
 from movescu.errors import UsageError
 from movescu.query.match import Attribute, Match
-from movescu.query.selection import Selection, parse_condition
+from movescu.query.selection import MOST_STUDIES, Selection, most_listed, most_studies, parse_condition
 
 
 def series(vr: str = "LO", terms: tuple[str, ...] = ("",), **values: bytes) -> Match:
@@ -55,10 +57,69 @@ def test_condition_on_dates_may_be_a_range() -> None:
     assert not condition.is_met(series("DA", SeriesDate=b"20260215"))
 
 
-@pytest.mark.parametrize("text", ["", "Modality", "~x", "Modality=", "PatientName=A", "StudyDate=2026", "Nonsense=1"])
-def test_condition_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        *((text, "is not a condition on series") for text in ("", "Modality", "~x", "=CT", "Modality=", "Modality~ ")),
+        ("PatientName=A", "an attribute of level PATIENT"),
+        ("StudyDate=2026", "an attribute of level STUDY"),
+        ("SOPInstanceUID=1.2", "an attribute of level IMAGE"),
+        ("RequestAttributesSequence=A", "series cannot be chosen by RequestAttributesSequence"),
+        ("Nonsense=1", "Nonsense"),
+        ("SmallestPixelValueInSeries=x", "SmallestPixelValueInSeries=x"),
+    ],
+)
+def test_condition_that_is_none_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
         Selection(only=(text,))
+    with pytest.raises(UsageError, match=complaint):
+        Selection(exclude=(text,))
+
+
+def test_limit_of_studies_is_the_default_unless_a_selection_has_another() -> None:
+    assert most_studies(None) == most_studies(Selection()) == MOST_STUDIES
+    assert most_studies(Selection(max_studies=5)) == 5
+    assert [most_listed(most) for most in (MOST_STUDIES, 5, 0)] == [0, 5, 0]
+    assert [Selection(max_studies=most).everything for most in (0, 1, MOST_STUDIES)] == [True, False, False]
+
+
+@pytest.mark.parametrize("name", ["only", "exclude"])
+def test_single_text_in_place_of_conditions_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="is not a tuple of conditions"):
+        Selection(**{name: "Modality=CT"})  # type: ignore[arg-type]
+
+
+def test_series_may_be_chosen_by_its_uid_and_a_list_of_modalities() -> None:
+    one = series("UI", SeriesInstanceUID=b"1.2.3\0")
+    assert parse_condition("SeriesInstanceUID=1.2.3").is_met(one)
+    assert not parse_condition("SeriesInstanceUID=1.2").is_met(one)
+    assert parse_condition("Modality = CT\\MR").is_met(series("CS", Modality=b"MR"))
+    assert not parse_condition("Modality=CT\\MR").is_met(series("CS", Modality=b"CR"))
+
+
+def test_condition_on_a_value_that_the_series_lacks_is_not_met() -> None:
+    for text in ("SeriesDescription=*", "SeriesDescription~*", "SeriesDescription=?*"):
+        assert not parse_condition(text).is_met(series())
+        assert not parse_condition(text).is_met(series(SeriesDescription=b""))
+
+
+CONDITIONS = st.lists(st.sampled_from(("Modality=CT", "Modality=MR", "SeriesNumber=1")), max_size=2).map(tuple)
+
+
+@given(*(st.tuples(st.booleans(), CONDITIONS, CONDITIONS) for _ in range(2)))
+def test_text_of_a_selection_is_that_of_equal_ones_alone(
+    one: tuple[bool, tuple[str, ...], tuple[str, ...]], other: tuple[bool, tuple[str, ...], tuple[str, ...]]
+) -> None:
+    """It is in the keys of the journal: an entry is not complete with what another selection brought."""
+    made = [Selection(resolve, only, exclude) for resolve, only, exclude in (one, other)]
+    same = (one[0], set(one[1]), set(one[2])) == (other[0], set(other[1]), set(other[2]))
+    assert (made[0].text == made[1].text) is same
+    assert bool(made[0].text) is any(one)
+
+
+def test_conditions_are_named_in_messages_as_options() -> None:
+    made = Selection(only=("Modality=CT", "SeriesNumber=1"), exclude=("Modality=SR",))
+    assert made.options == "--only Modality=CT, --only SeriesNumber=1, --exclude Modality=SR"
 
 
 @pytest.mark.parametrize("number", [-1, True, "5"])
