@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RATIO = 1.3
 GROWTH = 20 << 20
 """Bytes for 10,000 entries."""
-FLUSHES = 3.0
+FLUSHES = 0.5
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _SIZE = 512

@@ -165,6 +165,7 @@ def test_other_content_for_an_ended_entry_makes_that_entry_incomplete(room: Room
             session.respond(completed=1)
 
     options = ["-S", "+P", room.port, "--jobs", 2, "--list", rows, "--report", report, "--linger", 0]
+    options += ["--durable", "object"]  # without a flush to wait for, the first entry has ended
     with side_by_side(script) as address:
         log = movescu(*options, *address, folder=room.received, code=63).log
     assert f"entry 1: incomplete: SOP instance {first.instance_uid} {TWO}" in log

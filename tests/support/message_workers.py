@@ -38,6 +38,9 @@ class MessageWorkers:
     def start(self, job: Job) -> None:
         self._others.start(self._crossed(job))
 
+    def settle(self) -> None:
+        self._others.settle()
+
     def echo(self) -> None:
         self._others.echo()
 

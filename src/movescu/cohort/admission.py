@@ -133,6 +133,7 @@ class Admission:
         self.ceiling = self._most
         """Requests that may be under way at once."""
         self._alone: dict[int, bool] = {}  # requests under way; whether no other was, as long as they have been
+        self._delivered: set[int] = set()  # those of them that the archive has carried out
         self._number = 0
         self.refusals = 0
         """Refusals so far."""
@@ -198,13 +199,13 @@ class Admission:
 
     @property
     def under_way(self) -> int:
-        """Number of requests sent and not ended."""
-        return len(self._alone)
+        """Number of requests sent that take one of the archive's slots."""
+        return len(self._alone) - len(self._delivered)
 
     def started(self) -> int:
         """Record that a request is sent, and return its number."""
         self._number += 1
-        alone = not self._alone
+        alone = not self.under_way
         if not alone:
             self._alone = dict.fromkeys(self._alone, False)
         self._alone[self._number] = alone
@@ -214,9 +215,15 @@ class Admission:
         """Record that the archive accepted an association: if it goes away now, it is worth waiting for."""
         self._answered = True
 
+    def delivered(self, number: int) -> None:
+        """Record that the archive has carried out a request, and serves the next one; ``ended`` follows."""
+        self.accepted()
+        self._delivered.add(number)
+
     def ended(self, number: int, ending: RequestEnd, now: float) -> Fate:
         """Record the end of a request, and return what becomes of its entry."""
         alone = self._alone.pop(number)
+        self._delivered.discard(number)
         if ending is RequestEnd.SILENT:
             # Who never answered has no slots, either.
             return self._lose(now) if alone or not self._answered else self._refuse(now, alone=False)
@@ -244,6 +251,7 @@ class Admission:
     def withdrawn(self, number: int) -> None:
         """Record that nothing will be known of the end of a request."""
         del self._alone[number]
+        self._delivered.discard(number)
 
     def _refuse(self, now: float, *, alone: bool) -> Fate:
         self.refusals += 1

@@ -54,6 +54,11 @@ class EntryEnds:
         if self._observer is not None:
             self._observer.entry(event)
 
+    def tell_delivered(self, number: int) -> None:
+        """Notify the observers that all objects of an entry are here, and wait to be flushed."""
+        if self._observer is not None:
+            self._observer.delivered(number)
+
     def tell_end(self, end: EntryEvent) -> None:
         """Notify the observers of the end of an entry, and of its repetitions, which have no numbers of their own."""
         assert end.row is not None

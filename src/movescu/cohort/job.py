@@ -64,6 +64,12 @@ class PartsReport(Record):
     parts: tuple[Identifier, ...]
 
 
+class DeliveredReport(Record):
+    """The archive has delivered all objects of a job, and serves the next request. The verdict follows a flush."""
+
+    job: int
+
+
 class JobVerdict(Record):
     """How a job ended; the last report on it.
 
@@ -113,4 +119,4 @@ class LateReport(Record):
     unclaimed: tuple[str, ...] = ()
 
 
-Report = ObjectsReport | PartsReport | JobVerdict | EchoReport
+Report = DeliveredReport | ObjectsReport | PartsReport | JobVerdict | EchoReport

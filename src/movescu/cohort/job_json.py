@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from movescu._runtime.record import Record, names_of
 from movescu.cohort.admission import RequestEnd
-from movescu.cohort.job import EchoReport, Job, JobVerdict, LateReport, LostJob, ObjectsReport, PartsReport
+from movescu.cohort.job import (
+    DeliveredReport,
+    EchoReport,
+    Job,
+    JobVerdict,
+    LateReport,
+    LostJob,
+    ObjectsReport,
+    PartsReport,
+)
 from movescu.errors import UsageError
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
@@ -34,7 +43,7 @@ VERSION: Final = 1
 _RECORDS: Final[dict[str, type[Record]]] = {
     kind.__name__: kind
     for kind in (
-        *(Job, ObjectsReport, PartsReport, JobVerdict, EchoReport, LostJob, LateReport),
+        *(Job, DeliveredReport, ObjectsReport, PartsReport, JobVerdict, EchoReport, LostJob, LateReport),
         *(Identifier, Key, EarlierRequest, SeriesObjects, Statement, Evidence, Result, MoveResponse, RejectedClass),
         Cause,
     )

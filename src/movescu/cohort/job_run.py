@@ -35,9 +35,9 @@ _NOWHERE: Final = Place("", "", "")
 
 
 class JobRun:
-    """One job being carried out. ``config``: of the cohort."""
+    """One job being carried out. ``config``: of the cohort. ``flush``: see ``Retrieve``. Default: None."""
 
-    def __init__(self, client: Client, config: Config, job: Job) -> None:
+    def __init__(self, client: Client, config: Config, job: Job, flush: Callable[[], None] | None = None) -> None:
         self.job = job
         self._client = client
         self._retrieve = client.prepare(
@@ -48,6 +48,7 @@ class JobRun:
             earlier=job.earlier,
             split=job.split,
         )
+        self._retrieve.flush = flush
 
     def cancel(self) -> None:
         """Cancel the retrieve. Safe from any thread and from a signal handler."""

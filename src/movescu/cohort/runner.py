@@ -24,12 +24,13 @@ from movescu.cohort.entry_ends import EntryEnds
 from movescu.cohort.entry_verdict import COMPLETE
 from movescu.cohort.gathered_objects import Gathered
 from movescu.cohort.held_ends import HeldEnd, HeldEnds
-from movescu.cohort.job import EchoReport, Job, JobVerdict
+from movescu.cohort.job import DeliveredReport, EchoReport, Job, JobVerdict
 from movescu.cohort.late_corrections import LateCorrections
 from movescu.cohort.order import Order, in_order
 from movescu.cohort.overlap import chains, distinct
 from movescu.cohort.row_result import RowResult
 from movescu.cohort.shared_entries import SharedEntries
+from movescu.cohort.shared_flush import MOST
 from movescu.cohort.task import RunningTask, Split, Task
 from movescu.cohort.worker_threads import WorkerThreads
 from movescu.events import EntryState
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from movescu.cohort.entry_verdict import EntryVerdict
     from movescu.cohort.hooks import Hooks
+    from movescu.cohort.job import Report
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
     from movescu.cohort.workers import Workers
@@ -240,15 +242,26 @@ class Runner:
                 if not self._settle():
                     return
                 seconds = _SLICE
+            if self._running and not self.admission.under_way:
+                self._workers.settle()
             report = self._workers.next(min(_SLICE if seconds is None else seconds, _SLICE))
-            if isinstance(report, JobVerdict):
-                self._end(self._running.pop(report.job), report)
-            elif isinstance(report, EchoReport):
-                self._echoed(answered=report.answered)
-            elif report is not None:
-                self._running[report.job].gathered.take(report)
+            if report is not None:
+                self._follow(report)
             for lost in self._workers.lost():
                 self._lose(self._running.pop(lost.number))
+
+    def _follow(self, report: Report) -> None:
+        """Go on after a report of a worker."""
+        if isinstance(report, JobVerdict):
+            self._end(self._running.pop(report.job), report)
+        elif isinstance(report, EchoReport):
+            self._echoed(answered=report.answered)
+        elif isinstance(report, DeliveredReport):
+            self.admission.delivered(report.job)
+            if (task := self._running[report.job].task).part is None:
+                self._ends.tell_delivered(task.row.number)
+        else:
+            self._running[report.job].gathered.take(report)
 
     def _start(self) -> float | None:
         """Start what may be started now; return how long to wait at most, None if no more is to be started."""
@@ -266,7 +279,7 @@ class Runner:
             if advice.echo:
                 self.admission.echo_started()
                 self._workers.echo()
-            elif advice.send and len(self._running) < self._workers.capacity:
+            elif advice.send and self._has_room:
                 if (task := self._shared.take(self._waiting)) is not None:
                     self._start_one(task, now)
                 elif self._waiting:
@@ -274,6 +287,12 @@ class Runner:
             else:
                 return max(advice.seconds, 0.05)
         return None
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether another job may be started; see ``Workers.start``."""
+        most = self._workers.capacity
+        return self.admission.under_way < most and len(self._running) < most + MOST
 
     def _start_one(self, task: Task, now: float) -> None:
         row, number = task.row, self.admission.started()

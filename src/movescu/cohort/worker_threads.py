@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from typing import TYPE_CHECKING
 
 from movescu._runtime import clock
 from movescu._runtime.record import replace
-from movescu.cohort.job import EchoReport, JobVerdict, LateReport, LostJob
+from movescu.cohort.job import DeliveredReport, EchoReport, JobVerdict, LateReport, LostJob
 from movescu.cohort.job_run import JobRun
+from movescu.cohort.shared_flush import SharedFlush
 from movescu.errors import PeerError
+from movescu.storage.durability import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +37,12 @@ class WorkerThreads:
         self._started: dict[int, Job] = {}
         self._running: dict[int, JobRun] = {}
         self._cancelled = self._closed = False
+        self._flush = SharedFlush(client.flush)
+        self._delivered: deque[int] = deque()
+        """Numbers of the delivered jobs, in order; that of their verdicts is the same."""
+        self._verdicts: dict[int, JobVerdict] = {}
+        """Verdicts on delivered jobs that wait for those of jobs delivered before."""
+        self._ordering = clock.Lock()
 
     @property
     def capacity(self) -> int:
@@ -41,12 +50,16 @@ class WorkerThreads:
         return self._number
 
     def start(self, job: Job) -> None:
-        """Start a job, in a new thread if all others are busy."""
+        """Start a job, in a new thread if all others may be busy."""
         self._started[job.number] = job
         self._jobs.put(job)
-        if len(self._threads) < min(self._number, len(self._started)):
+        if len(self._threads) < len(self._started):
             name = f"movescu-job-{len(self._threads)}"
             self._threads.append(self._thread(self._work, name))
+
+    def settle(self) -> None:
+        """Flush for the delivered jobs at once."""
+        self._flush.hurry()
 
     def echo(self) -> None:
         """Send a C-ECHO in a thread of its own."""
@@ -118,7 +131,7 @@ class WorkerThreads:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                run = JobRun(self._client, self._config, job)
+                run = JobRun(self._client, self._config, job, self._flush_of(job) if self._shares else None)
                 self._running[job.number] = run
                 if self._cancelled:
                     run.cancel()
@@ -129,10 +142,32 @@ class WorkerThreads:
             finally:
                 self._running.pop(job.number, None)
 
+    @property
+    def _shares(self) -> bool:
+        """Whether jobs share flushes: with files that are flushed at the end of a retrieve."""
+        target = self._client.target
+        return target is not None and target.storage.to_files and target.storage.durability is Durability.END
+
+    def _flush_of(self, job: Job) -> Callable[[], None]:
+        def joined() -> None:
+            with self._ordering:
+                self._delivered.append(job.number)
+            self._reports.put(DeliveredReport(job.number))
+
+        return lambda: self._flush.wait(joined)
+
     def _tell(self, report: Report) -> None:
-        if isinstance(report, JobVerdict):
-            self._running.pop(report.job, None)
-        self._reports.put(report)
+        if not isinstance(report, JobVerdict):
+            self._reports.put(report)
+            return
+        self._running.pop(report.job, None)
+        with self._ordering:
+            if report.job not in self._delivered:
+                self._reports.put(report)
+                return
+            self._verdicts[report.job] = report
+            while self._delivered and self._delivered[0] in self._verdicts:
+                self._reports.put(self._verdicts.pop(self._delivered.popleft()))
 
     def _echo(self) -> None:
         answered = False

@@ -23,7 +23,13 @@ class Workers(Protocol):
         """Number of jobs that can run at once. It may change as workers come and go."""
 
     def start(self, job: Job) -> None:
-        """Start a job. At most ``capacity`` jobs may be started and not ended."""
+        """Start a job. At most ``capacity`` jobs may be started and neither delivered (``DeliveredReport``) nor ended.
+
+        Beyond these, as many may be delivered and not ended as share a flush (``shared_flush.MOST``).
+        """
+
+    def settle(self) -> None:
+        """Flush for the delivered jobs at once. Else their verdicts may come a second later, several together."""
 
     def echo(self) -> None:
         """Send a C-ECHO to the archive, beside the jobs. One ``EchoReport`` follows."""

@@ -103,6 +103,10 @@ class LiveState(Observer):
         """Show another attempt."""
         self._do(row, f"attempt {attempt} begins in {pause:.0f} s")
 
+    def delivered(self, row: int) -> None:
+        """Note that the objects of an entry are here."""
+        self._do(row, "flushing to the disk")
+
     def received(self, received: Received, row: int | None) -> None:
         """Count an object."""
         now, size, stored = time.time(), received.size, received.status == SUCCESS

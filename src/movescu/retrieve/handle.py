@@ -117,6 +117,11 @@ class Retrieve:
         """Whether objects were awaited after a final response."""
         self.on_leave: Callable[[ArchiveAssociation], None] | None = None
         """Ends the association with the archive as soon as nothing is left to request. Default: the client keeps it."""
+        self.flush: Callable[[], None] | None = None
+        """Flushes the target once everything was delivered, after the association was returned to the client.
+
+        Default: the target's own flush, as for a retrieve that is not complete.
+        """
         self._judging = False
 
     @property
@@ -397,17 +402,24 @@ class Retrieve:
     def _judged(self) -> Result:
         """Flush the target, check the objects in it, and return the result."""
         failure = None if self._target is None else self._check_disk(self._target)
-        result = replace(joined(self.states, self._client.server.rejected), fallback=self._client.service.reason)
+        result = replace(self._combined, fallback=self._client.service.reason)
         if not self.states or self._skipped:  # cancelled before the first request, or between two of them
             unflushed = result.evidence.unflushed or failure is not None
             evidence = replace(result.evidence, cancelled=self.cancelled, unflushed=unflushed)
             result = replace(result, evidence=evidence)
         return result if failure is None else replace(result, errors=(*result.errors, str(failure)))
 
+    @property
+    def _combined(self) -> Result:
+        return joined(self.states, self._client.server.rejected)
+
     def _check_disk(self, target: Target) -> StoreError | None:
         """Flush the target and find objects that it does not have as they were stored; return the error of the disk."""
         try:
-            target.flush()
+            if self.flush is not None and not self._skipped and self._combined.complete:
+                self.flush()
+            else:
+                target.flush()
             parts = [{uid: _place(state, uid) for uid in state.here} for state in self.states]
             for state, lost in zip(self.states, target.check(parts, self._row), strict=True):
                 state.lost = lost

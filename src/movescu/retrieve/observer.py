@@ -70,6 +70,9 @@ class Observer:
     def retry(self, attempt: int, objects: int | None, pause: float, reason: str, row: int | None) -> None:
         """Handle the start of the pause before another attempt."""
 
+    def delivered(self, row: int) -> None:
+        """Handle the end of an entry's request: its objects are here, and wait to be flushed."""
+
     def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
         """Handle the result of a retrieve; ``cancelled``: by us."""
 
@@ -140,6 +143,11 @@ class Observers(Observer):
         """Notify each observer of another attempt."""
         for one in self._every:
             one.retry(attempt, objects, pause, reason, row)
+
+    def delivered(self, row: int) -> None:
+        """Notify each observer of the end of an entry's request."""
+        for one in self._every:
+            one.delivered(row)
 
     def ended(self, result: Result, seconds: float, row: int | None, *, cancelled: bool) -> None:
         """Notify each observer of the result of a retrieve."""

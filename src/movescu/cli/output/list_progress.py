@@ -47,6 +47,7 @@ _log: Final = logger_of("movescu.cli")
 
 _NAMED: Final = 5
 """Entries that were not found or not started, and missing objects of an entry, that are named."""
+_FLUSHING: Final = "flushing to the disk"
 _SHOWN: Final = 4
 """Running entries that the display shows."""
 _OF_DESTINATION: Final = ("destination-unknown", "not-reached", "not-arrived", "aborted-at-once")
@@ -184,6 +185,10 @@ class ListProgress(Observer):
         """Show the pause before another attempt."""
         self._do(row, f"attempt {attempt} begins in {pause:.0f} s")
 
+    def delivered(self, row: int) -> None:
+        """Show that the objects of an entry are here."""
+        self._do(row, _FLUSHING)
+
     def _do(self, row: int | None, words: str) -> None:
         if row is not None and (running := self._running.get(row)) is not None:
             running.do(words)
@@ -217,7 +222,8 @@ class ListProgress(Observer):
             yield f"waiting for the time of --between, {time_text(seconds)} left"
         if self._runner is not None and (absence := self._runner.absence):
             yield f"the archive is away: next C-ECHO in {time_text(absence[0])}, given up in {time_text(absence[1])}"
-        for number, one in running[:_SHOWN]:
+        busy = [(number, one) for number, one in running if one.activity.words != _FLUSHING]
+        for number, one in busy[:_SHOWN]:
             of = "" if one.needed is None else f" of {one.needed}"
             told = [f"{one.stored}{of} objects"] if one.stored or one.needed else []
             if one.activity.words == AFTER_THE_RESPONSE and one.needed is not None and one.stored >= one.needed:
@@ -227,8 +233,10 @@ class ListProgress(Observer):
             yield escape(
                 f"entry {number}: {', '.join(told) or 'running'} ({one.text})"
             )  # a narrow terminal cuts the end
-        if len(running) > _SHOWN:
-            yield f"and {len(running) - _SHOWN} more running"
+        if len(busy) > _SHOWN:
+            yield f"and {len(busy) - _SHOWN} more running"
+        if flushing := len(running) - len(busy):
+            yield f"{entries_text(flushing)}: {_FLUSHING}"
 
     def status(self) -> str:
         """Return the current progress as a line."""
