@@ -163,6 +163,19 @@ def test_requests_after_a_bad_status_are_still_made(setting: Setting) -> None:
 
 
 @pytest.mark.row("45")
+def test_objects_that_are_counted_as_sent_to_our_title_with_blanks_are_missing(setting: Setting) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        session.respond(completed=3)
+        session.expect_release()
+
+    assert (
+        "3 objects as delivered, 0 arrived here" in setting.run(script, "-aem", "MOVESCU ", "--linger", 0, code=63).log
+    )
+
+
+@pytest.mark.row("45")
 def test_success_with_fewer_objects_than_the_archive_counts_is_incomplete(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
@@ -171,7 +184,7 @@ def test_success_with_fewer_objects_than_the_archive_counts_is_incomplete(settin
         session.respond(completed=3)
         session.expect_release()
 
-    outcome = setting.run(script, code=63)
+    outcome = setting.run(script, "--linger", 0, code=63)
     assert "the archive counts 3 objects as delivered, 2 arrived here" in outcome.log
     setting.assert_arrived(setting.made[:2])
 

@@ -101,7 +101,8 @@ def test_key_is_ignored_if_no_answer_has_a_value_or_one_without_it_comes_with_a_
 ) -> None:
     answers = series(filters=CT)
     for number, value in enumerate(modalities):
-        answers.take(answer({STUDY: "1.2", SERIES: f"1.3.{number}", MODALITY: value}, warned=warned))
+        match = answers.take(answer({STUDY: "1.2", SERIES: f"1.3.{number}", MODALITY: value}, warned=warned))
+        assert (match is not None) is bool(value), "an absent value matches no key"
     if not ignored:
         answers.doubts.end()
         return
@@ -128,9 +129,11 @@ def test_patient_is_compared_as_a_whole_and_patterns_of_a_unique_key_need_a_valu
     assert answers.take(answer({PATIENT: "A\\B"})) is None, "a backslash would name a list"
     assert Answers("PATIENT", {PATIENT: "A"}, {}, ("",)).take(answer({PATIENT: "A"})) == {PATIENT: "A"}
     assert Answers("PATIENT", {PATIENT: "A"}, {}, ("",)).take(answer({PATIENT: "B"})) is None
-    images = Answers("IMAGE", {STUDY: "1.2", SERIES: "1.*", IMAGE: ""}, {}, ("",))
-    assert images.take(answer({STUDY: "1.2", IMAGE: "1.4"})) is None
-    assert images.doubts.dropped == 1
+    for pattern in ("1.*", "1.?", "1.3\\1.*"):
+        images = Answers("IMAGE", {STUDY: "1.2", SERIES: pattern, IMAGE: ""}, {}, ("",))
+        assert images.take(answer({STUDY: "1.2", IMAGE: "1.4"})) is None
+        assert images.doubts.dropped == 1
+    assert Answers("IMAGE", {SERIES: "1.3", IMAGE: ""}, {}, ("",)).take(answer({IMAGE: "1.4"})) is not None
 
 
 class Session:

@@ -88,6 +88,19 @@ def test_series_that_left_the_archive_after_its_objects_arrived_is_complete() ->
     assert is_complete(archive.retrieve(Retry(resume=True, retries=2), *STUDY))
 
 
+@pytest.mark.parametrize(
+    ("number", "complete"), [("3", True), ("+3", True), ("4", False), ("+4", False), ("", True), ("9" * 5000, True)]
+)
+def test_number_of_objects_that_an_archive_states_is_read_as_an_integer_string(number: str, *, complete: bool) -> None:
+    def find(said: Answer) -> Answer:
+        for match in said.matches:
+            if said.level == "STUDY":
+                match[liar.COUNTS["STUDY"]] = number
+        return said
+
+    assert is_complete(liar.Archive(objects(2, 1), find).retrieve(Retry(verify=True), *STUDY)) is complete
+
+
 def lie_in_find(data: st.DataObject, answer: Answer) -> Answer:
     kind = data.draw(st.sampled_from(("", "", "", "omit", "status", "count", "foreign", "twice", "no uid")))
     if kind == "omit" and answer.matches:

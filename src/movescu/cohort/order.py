@@ -95,7 +95,7 @@ def _studies_of(row: Row, association: ArchiveAssociation) -> list[Match]:
 
 def _value(match: Match, order: Order) -> str:
     if order is Order.LARGEST:
-        number = match.text(_OBJECTS)
-        return f"{int(number):020}" if number.isdecimal() else ""
+        number = match.objects
+        return "" if number is None else f"{number:020}"
     date = match.text(_DATE).replace(".", "")  # with periods: of ACR-NEMA (PS3.5 6.2)
     return date and f"{date} {match.text(_TIME).replace(':', '')}"

@@ -17,6 +17,7 @@ from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dictionary.vr import KNOWN, LONG
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
+from movescu.query.matching import number_of
 from movescu.query.scope import LEVELS, keyword
 
 if TYPE_CHECKING:
@@ -219,8 +220,7 @@ class Match:
         if level == self.level:
             return 1
         tag = COUNTS.get(self.level, {}).get(level)
-        text = "" if tag is None else self.text(tag)
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+        return None if tag is None else number_of(self.text(tag))
 
     # -- for other uses ------------------------------------------------------------------------------------------------
 

@@ -136,6 +136,15 @@ def _number(text: str) -> float | None:
         return None
 
 
+def number_of(text: str) -> int | None:
+    """Return a number of entities from an Integer String, perhaps with a sign (PS3.5 6.2), None if it is none."""
+    digits = text.strip().removeprefix("+")
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < _LONGEST_NUMBER else None
+
+
+_LONGEST_NUMBER: Final = 20  # digits; an Integer String has 12 characters
+
+
 def _folded(vr: bytes, text: str) -> str:
     """Return the text to compare; PS3.4 C.2.2.2.1 leaves the case of person names to the archive."""
     return text.rstrip("^=").casefold() if vr == b"PN" else text

@@ -22,6 +22,7 @@ from movescu.errors import FindNotOfferedError, IgnoredKeyError, InventoryError
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
+from movescu.query.matching import number_of
 from movescu.query.scope import LEVELS, Scope, is_usable
 from movescu.query.selection import too_many_studies
 from movescu.retrieve.answers import COUNTS, Answers, Responses, names
@@ -287,10 +288,10 @@ class Catalogue:
             )
 
     def _note_count(self, level: str, match: Mapping[int, str]) -> None:
-        number = match.get(COUNTS.get(level, 0), "").strip()
-        if number.isdecimal() and (uid := match.get(UNIQUE_KEYS[level])):
+        number = number_of(match.get(COUNTS.get(level, 0), ""))
+        if number is not None and (uid := match.get(UNIQUE_KEYS[level])):
             self._stated.add(uid)
-            self._sizes.note(uid, int(number))
+            self._sizes.note(uid, number)
 
 
 def identifier_for(

@@ -263,7 +263,12 @@ class Config(Record):
     @property
     def arrives_here(self) -> bool:
         """Whether the objects are to come to this program."""
-        return self.receive is not None and self.move_destination.strip() == self.ae_title.strip()
+        return self.receive is not None and self.is_own_destination
+
+    @property
+    def is_own_destination(self) -> bool:
+        """Whether the Move Destination is our own title; blanks around a title are padding (PS3.5 6.2)."""
+        return self.move_destination.strip() == self.ae_title.strip()
 
     @property
     def move_destination(self) -> str:

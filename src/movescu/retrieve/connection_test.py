@@ -89,7 +89,7 @@ def check(config: Config, storage: StorageOptions | None, identifier: Identifier
 
     ``identifier``: keys of a trial retrieve to this program. Default: None, no trial.
     """
-    ours = config.receive is not None and config.move_destination == config.ae_title
+    ours = config.receive is not None and config.is_own_destination
     steps = _STEPS if identifier is None or not ours else _STEPS + _TRIAL
     with contextlib.ExitStack() as stack:
         way = _Way(config, storage, stack, identifier)

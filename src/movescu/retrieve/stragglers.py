@@ -73,7 +73,7 @@ class Awaiting:
     @property
     def elsewhere(self) -> bool:
         """Whether the archive may have sent to a third party: to another title than ours, and nothing arrived."""
-        return self._config.move_destination != self._config.ae_title and not self._round.arrived
+        return not self._config.is_own_destination and not self._round.arrived
 
     @property
     def expected(self) -> int:

@@ -41,7 +41,7 @@ def explanation(client: Client, wanted: Sequence[Identifier], result: Result) ->
 def is_unreached(client: Client) -> bool:
     """Return True if nobody has connected to our port, and the objects were to come to it."""
     config = client.config
-    ours = config.listens and config.move_destination == config.ae_title
+    ours = config.listens and config.is_own_destination
     return ours and not (client.service.gets or client.server.was_reached)
 
 

@@ -81,7 +81,7 @@ class Activity(NamedTuple):
 
 def callback_of(config: Config) -> Activity:
     """Return the wait until the archive opens an association to us, and sends; no words if it sends to another."""
-    if config.receive is None or (config.listens and config.move_destination != config.ae_title):
+    if config.receive is None or (config.listens and not config.is_own_destination):
         return Activity("", time.monotonic())
     if config.receive.port is None:
         return Activity("waiting for the first object", time.monotonic())
@@ -94,7 +94,7 @@ class Progress(Observer):
 
     def __init__(self, config: Config, *, display: bool) -> None:
         self._tally = Tally()
-        self._own = config.receive is not None and (config.move_destination == config.ae_title or not config.listens)
+        self._own = config.receive is not None and (config.is_own_destination or not config.listens)
         self._destination = config.move_destination
         self._last: MoveResponse | None = None
         self._ended: list[MoveResponse] = []
