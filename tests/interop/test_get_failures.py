@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import corpus
 import peers
 import pytest
+import scripted
 from command import movescu, running
 
 from movescu import Client, Timeouts
@@ -165,6 +166,7 @@ def test_killed_and_resumed_it_ends_with_the_same_files(place: Place, moment: in
     assert len(whole) == OBJECTS
 
 
+CT = "1.2.840.10008.5.1.4.1.1.2"
 RARE = "1.2.840.10008.5.1.4.1.1.601.1"
 """A storage class that is not among those of the first association."""
 
@@ -194,6 +196,40 @@ def test_what_fails_for_another_reason_stays_a_failure_over_the_rounds(tmp_path:
         outcome = Place(archive, made, folder, 0).run(code=68)
     assert len(outcome.files) == 2
     assert outcome.log.count("not delivered: SOP instance") == 1
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_object_that_only_a_later_round_names_is_stored_or_missing(tmp_path: Path, *, sends: bool) -> None:
+    """The archive may have received it in the meantime: it is not acknowledged and dropped."""
+    source, folder = tmp_path / "archive", tmp_path / "received"
+    source.mkdir()
+    folder.mkdir()
+    ct, rare = corpus.make_objects(source, {CT: "CT", RARE: "OT"})
+    (new,) = corpus.make_objects(source, {RARE: "OT"}, seed=1)
+
+    def first(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_get()
+        assert session.sender.store(ct) == 0
+        session.respond(0xB000, completed=1, failed=1, failed_uids=[rare.instance_uid])
+        session.answer_find({0x0020000D: ct.study_uid, 0x00080062: f"{CT}\\{RARE}"})
+        session.expect_release()
+
+    def second(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_get()
+        sent = [rare, new] if sends else [rare]
+        for one in sent:
+            assert session.sender.store(one) == 0
+        failed = [ct.instance_uid, *([] if sends else [new.instance_uid])]
+        session.respond(0xB000, completed=len(sent), failed=len(failed), failed_uids=failed)
+        session.expect_release()
+
+    with scripted.archive(first, second) as archive:
+        keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={ct.study_uid}"]
+        arguments = ["-S", *keys, "--retrieve", "get", *archive.address]
+        outcome = movescu(*arguments, folder=folder, code=0 if sends else 68)
+    assert len(outcome.files) == (3 if sends else 2)
 
 
 FALLS_BACK = {

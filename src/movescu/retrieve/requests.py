@@ -157,7 +157,9 @@ class _Get:
             self._open_with(contexts)
             before = frozenset(wanted)
             later = self._send(identifier, one, on_response, wanted)
-            response = merged(response, before - wanted, later)
+            further = frozenset(uid for uid in later.failed_sop_instance_uids if not one.has_seen(uid))
+            response = merged(response, before - wanted, later, further)
+            wanted |= further
         return response
 
     def _again(
@@ -243,19 +245,24 @@ def accounting_for(first: MoveResponse, later: MoveResponse, *, before: int, aga
     return replace(later, status=status, failed=failed_of(later) + lost)
 
 
-def merged(first: MoveResponse, gained: AbstractSet[str], later: MoveResponse) -> MoveResponse:
+def merged(
+    first: MoveResponse, gained: AbstractSet[str], later: MoveResponse, further: AbstractSet[str] = frozenset()
+) -> MoveResponse:
     """Return the final response of two rounds: the first, less the failed objects that were stored afterwards.
 
     ``gained``: their SOP instance UIDs, all of them named by the first response. ``later``: the last round's response.
+    ``further``: objects that only this one names as failed, and that never arrived. Default: none.
     """
     left = tuple(uid for uid in first.failed_sop_instance_uids if uid not in gained)
-    failed = max(failed_of(first) - len(gained), len(left))
+    new = tuple(sorted(further - set(left)))
+    failed = max(failed_of(first) - len(gained), len(left)) + len(new)
+    left += new
     completed = (first.completed or 0) + len(gained)
     ended = later.status_class is StatusClass.CANCEL
     if ended:
         status = later.status
     elif first.status not in _SUB_OPERATIONS_FAILED or not gained:
-        status = first.status
+        status = SUB_OPERATIONS_WITH_FAILURES if new and first.status == SUCCESS else first.status
     else:
         status = SUB_OPERATIONS_WITH_FAILURES if failed or first.warning else SUCCESS
     return replace(

@@ -265,13 +265,14 @@ class StorageServer:
     def scp_of(self, one: Round, within: Deadline, wanted: set[str] | None = None) -> StorageSCP:
         """Return the Storage SCP of a C-GET: all that arrives over its association belongs to its round.
 
-        ``within``: the limit on the archive within a message. ``wanted``: SOP instance UIDs to store, less those that
-        were; other objects are dropped. Default: None, all.
+        ``within``: the limit on the archive within a message. ``wanted``: SOP instance UIDs to store again, less
+        those that were; other objects that have arrived before are dropped. Default: None, all are stored.
         """
         from movescu.services.store import StorageSCP
 
         def drops(incoming: Incoming) -> bool:
-            return wanted is not None and incoming.request.affected_sop_instance_uid not in wanted
+            uid = incoming.request.affected_sop_instance_uid
+            return wanted is not None and uid not in wanted and one.has_seen(uid)
 
         def receiver(incoming: Incoming) -> ObjectReceiver:
             if drops(incoming):

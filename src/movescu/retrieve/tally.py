@@ -196,6 +196,10 @@ class Round:
         if self.wanted is not None and uid not in self.wanted and len(self.extra) < _REPORTED:
             self.extra.add(uid)
 
+    def has_seen(self, sop_instance_uid: str) -> bool:
+        """Return True if an object has arrived for these requests, stored or not."""
+        return hash(sop_instance_uid) in self._seen
+
     def _is_new(self, incoming: Incoming) -> bool:
         """Return True if an object arrives for the first time, or again for another request, as they may overlap.
 
