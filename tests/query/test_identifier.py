@@ -223,6 +223,14 @@ def test_keys_survive_every_explicit_context(keys: list[Key]) -> None:
         assert keys_of(identifier.encode(syntax), syntax) == identifier.keys
 
 
+@given(st.lists(ANY_KEY, max_size=6))
+def test_plain_keys_are_encoded_as_beside_a_sequence(keys: list[Key]) -> None:
+    last = Key(0xFFFAFFFA, b"SQ")  # for it the encoder is needed
+    for syntax in (IMPLICIT_LITTLE, EXPLICIT_LITTLE):
+        beside = Identifier((*keys, last)).encode(syntax)
+        assert beside == Identifier(keys).encode(syntax) + Identifier((last,)).encode(syntax)
+
+
 @given(st.lists(ANY_KEY, max_size=4), st.lists(ANY_KEY, max_size=4))
 def test_identifier_has_the_left_of_equal_keys_in_order_of_tags(left: list[Key], right: list[Key]) -> None:
     identifier = Identifier((*left, *right))

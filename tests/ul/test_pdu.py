@@ -370,6 +370,20 @@ def test_generated_values_survive_encoding_and_decoding(pdu: PDU) -> None:
 
 
 @settings(deadline=None)
+@given(st.lists(pdus, min_size=2, max_size=4))
+def test_repeated_pdu_is_what_it_was(several: list[PDU]) -> None:
+    for pdu in (*several, *several):
+        assert decode(pdu.encode()) == pdu
+
+
+def test_association_request_with_a_password_is_not_kept() -> None:
+    identity = UserIdentity(2, b"me", b"secret")
+    for information, kept in ((UserInformation(1), True), (UserInformation(1, user_identity=identity), False)):
+        encoded = AssociateRQ("A", "B", (ProposedContext(1, "1.2", ("1.2.840.10008.1.2",)),), information).encode()
+        assert (decode(encoded) is decode(encoded)) == kept
+
+
+@settings(deadline=None)
 @given(byte, st.binary(max_size=300))
 def test_random_bytes_raise_nothing_but_protocol_error(kind: int, body: bytes) -> None:
     with_head = WHOLE[:68] + body

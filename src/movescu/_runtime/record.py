@@ -115,5 +115,12 @@ def names_of(kind: type[Fields]) -> tuple[str, ...]:
 
 def replace(record: _S, **changes: Any) -> _S:  # noqa: ANN401 - the fields have types of their own
     """Return a copy with some fields changed."""
-    values = {name: getattr(record, name) for name in names_of(type(record))}
-    return type(record)(**values | changes)
+    kind = type(record)
+    if kind.__init__ is not Fields.__init__ or not changes.keys() <= kind._known:  # noqa: SLF001 - as above
+        values = {name: getattr(record, name) for name in names_of(kind)}
+        return kind(**values | changes)
+    made = kind.__new__(kind)
+    made.__dict__.update(record.__dict__ | changes)
+    if kind._checked:  # noqa: SLF001 - as above
+        made.check()  # type: ignore[attr-defined] # a subclass has it
+    return made

@@ -36,8 +36,13 @@ from movescu.cli import streams  # noqa: E402 - as above
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
     from movescu.cli.options.wishes import ShowCompletion, ShowHelp, ShowTLS, ShowVersion, Wish
+
+
+_ALLOCATIONS: Final = 10_000
+"""Container objects made since the last garbage collection before another: few here are in cycles."""
 
 
 def run() -> None:
@@ -84,6 +89,7 @@ def main(arguments: Sequence[str]) -> int:
         _show_arguments(arguments)
     if not gc.isenabled():
         gc.freeze()
+        gc.set_threshold(_ALLOCATIONS)
         gc.enable()
     _raises[0] = True
     return run_command(settings)

@@ -45,6 +45,9 @@ class TransferSyntax(Record):
     deflated: bool = False
     encapsulated: bool = False
 
+    def __hash__(self) -> int:  # of one field, as it runs for each object
+        return hash(self.uid)
+
 
 IMPLICIT_LITTLE: Final = TransferSyntax("1.2.840.10008.1.2", "Implicit VR Little Endian", implicit=True)
 EXPLICIT_LITTLE: Final = TransferSyntax("1.2.840.10008.1.2.1", "Explicit VR Little Endian")

@@ -15,7 +15,7 @@ from movescu.ul.pdu import PDataTF, PresentationDataValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Final, TypeAlias
 
     from movescu.transport.connection import Connection
@@ -69,9 +69,14 @@ class Exchange:
             self._show("to", context_id, decode_command(command))
         self.connection.send(self._pdus(context_id, _COMMAND, command), deadline)
 
-    def _pdus(self, context_id: int, kind: int, data: _Buffer, *, last: bool = True) -> Iterator[PDataTF]:
+    def _pdus(self, context_id: int, kind: int, data: _Buffer, *, last: bool = True) -> Iterable[PDataTF]:
+        if len(data) <= self._fragment:  # every command, most identifiers
+            return (PDataTF((PresentationDataValue(context_id, kind | (_LAST if last else 0), data),)),)
+        return self._split(context_id, kind, data, last=last)
+
+    def _split(self, context_id: int, kind: int, data: _Buffer, *, last: bool) -> Iterator[PDataTF]:
         size = self._fragment
-        for start in range(0, max(len(data), 1), size):
+        for start in range(0, len(data), size):
             control = kind | (_LAST if last and start + size >= len(data) else 0)
             yield PDataTF((PresentationDataValue(context_id, control, data[start : start + size]),))
 

@@ -279,6 +279,7 @@ _COMMAND_FIELD: Final = 0x0100
 MESSAGE_ID: Final = 0x0110
 MESSAGE_ID_BEING_RESPONDED_TO: Final = 0x0120
 AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
+MOVE_ORIGINATOR_MESSAGE_ID: Final = 0x1031
 """Element numbers in group 0000 (PS3.7 table E.1-1)."""
 
 _OPTIONAL: Final = frozenset(

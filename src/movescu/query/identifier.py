@@ -9,12 +9,15 @@ transfer syntax of the presentation context is known. Likely mistakes that ``adv
 
 from __future__ import annotations
 
+from struct import Struct
+
 from movescu._runtime.late_log import WARNING, logger_of
 from movescu._runtime.record import Record
 from movescu.dataset import character_sets
 from movescu.dataset.encoding import Encoding
+from movescu.dictionary.vr import KNOWN, LONG, TEXT
 from movescu.errors import UsageError
-from movescu.query.key import ordered
+from movescu.query.key import MAX_SHORT, ordered
 from movescu.query.key_text import KeySet
 
 TYPE_CHECKING = False
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
     from movescu.query.key import Key
 
 _log: Final = logger_of("movescu.query")
+
+_SHORT: Final = KNOWN - LONG
+"""VRs whose header has a length of 16 bits (PS3.5 table 7.1-2)."""
+_IMPLICIT: Final = Struct("<HHI").pack
+_EXPLICIT: Final = Struct("<HH2sH").pack
 
 
 class Identifier(Record):
@@ -62,6 +70,8 @@ class Identifier(Record):
 
     def encode(self, syntax: TransferSyntax) -> bytes:
         """Return the identifier in the transfer syntax of a presentation context, padded to even length."""
+        if not (syntax.big_endian or syntax.deflated) and all(map(_is_plain, self.keys)):
+            return b"".join([_encoded(key, implicit=syntax.implicit) for key in self.keys])
         from movescu.dataset.encoder import Encoder  # not needed before the association is established
         from movescu.dataset.output import MemorySink, Output
 
@@ -77,6 +87,21 @@ class Identifier(Record):
         deflater = zlib.compressobj(self.compression_level, zlib.DEFLATED, -zlib.MAX_WBITS)
         data = deflater.compress(sink.data) + deflater.flush()
         return data + b"\0" * (len(data) & 1)  # only deflated data can be odd (PS3.5 A.5)
+
+
+def _is_plain(key: Key) -> bool:
+    """Return True for a key whose element is its value behind a short header: no nested keys, nothing to calculate."""
+    return key.vr in _SHORT and bool(key.tag & 0xFFFF) and len(key.value) <= MAX_SHORT
+
+
+def _encoded(key: Key, *, implicit: bool) -> bytes:
+    """Return the element of a plain key in little endian, as ``Encoder`` writes it (PS3.5 7.1.2, 7.1.3)."""
+    tag, vr, value = key.tag, key.vr, key.value
+    if len(value) & 1:
+        value += b" " if vr in TEXT else b"\0"
+    if implicit:
+        return _IMPLICIT(tag >> 16, tag & 0xFFFF, len(value)) + value
+    return _EXPLICIT(tag >> 16, tag & 0xFFFF, vr, len(value)) + value
 
 
 def _write(keys: Iterable[Key], encoder: Encoder) -> None:

@@ -41,8 +41,9 @@ class Key(Record):
             vr = b"UN"
         if not tag & 0xFFFF:
             vr, value, items = b"UL", b"", ()
-        fields = {"tag": tag, "vr": vr, "value": _unpadded(vr, value), "items": tuple(map(ordered, items))}
-        self.__dict__.update(fields)
+        own = self.__dict__
+        own["tag"], own["vr"], own["value"] = tag, vr, _unpadded(vr, value)
+        own["items"] = tuple(map(ordered, items)) if items else ()
 
     @property
     def text(self) -> str:

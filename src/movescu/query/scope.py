@@ -22,6 +22,8 @@ from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.matching import is_universal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from movescu.query.identifier import Identifier
     from movescu.query.key import Key
 
@@ -61,27 +63,35 @@ class Scope:
         given = (key for key in identifier if key.tag & 0xFFFF and not (key.tag in _MODIFIERS or key.is_creator))
         self._given = {key.tag: key for key in given}
         self._keys = {tag: key for tag, key in self._given.items() if not is_universal(key)}
+        self._unique = {name: self._values(name) for name in LEVELS}
+        self._filters: dict[tuple[str, bool], dict[int, Key]] = {}
 
-    def unique(self, level: str) -> tuple[str, ...]:
-        """Return the values of the unique key of a level, none if it is empty."""
+    def _values(self, level: str) -> tuple[str, ...]:
         key = self._keys.get(UNIQUE_KEYS[level])
         if key is None:
             return ()
         return (key.text,) if level == "PATIENT" else listed(key.text)
 
-    def filters(self, level: str, *, patient_root: bool) -> dict[int, Key]:
+    def unique(self, level: str) -> tuple[str, ...]:
+        """Return the values of the unique key of a level, none if it is empty."""
+        return self._unique[level]
+
+    def filters(self, level: str, *, patient_root: bool) -> Mapping[int, Key]:
         """Return the keys of a C-FIND at a level other than the unique ones, by tag.
 
         Without ``patient_root`` in Study Root. At a level below that of the request there are none.
         """
         if self.level not in LEVELS or LEVELS.index(level) > self._last(patient_root=patient_root):
             return {}
-        unique = {UNIQUE_KEYS[name] for name in LEVELS[0 if patient_root else 1 :]}
-        return {
-            tag: key
-            for tag, key in self._keys.items()
-            if tag not in unique and self._level_of(tag, patient_root=patient_root) == level
-        }
+        known = self._filters.get((level, patient_root))
+        if known is None:
+            unique = {UNIQUE_KEYS[name] for name in LEVELS[0 if patient_root else 1 :]}
+            known = self._filters[level, patient_root] = {
+                tag: key
+                for tag, key in self._keys.items()
+                if tag not in unique and self._level_of(tag, patient_root=patient_root) == level
+            }
+        return known
 
     def _last(self, *, patient_root: bool) -> int:
         """Return the index of the lowest level at which the request's other keys are used."""

@@ -10,7 +10,7 @@ import contextlib
 from movescu import errors
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu.errors import NoPresentationContextError, PeerError, TimedOutError
+from movescu.errors import NoPresentationContextError, PeerError, ProtocolError, TimedOutError
 from movescu.retrieve.association_request import (
     association_request,
     query_request,
@@ -24,7 +24,8 @@ from movescu.transport.sockets import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Final
 
     from movescu.dimse.exchange import Exchange
@@ -213,19 +214,17 @@ class ArchiveLink:
             self._exchange = Exchange(connection)
         return self._exchange
 
-    @contextlib.contextmanager
-    def _ending_on_error(self, connection: Connection) -> Iterator[None]:
+    def _ending_on_error(self, connection: Connection) -> AbstractContextManager[None]:
         """Abort and forget the association if an error leaves the block."""
+        return _Ending(self, connection)
+
+    def _end(self, connection: Connection, error: BaseException) -> None:
         try:
-            with connection.closing_on_error():
-                yield
-        except PeerError as error:
+            connection.abort(error if isinstance(error, ProtocolError) else None)
+        finally:
             self._connection = None
+        if isinstance(error, PeerError):
             self._tell("lost", error)
-            raise
-        except BaseException:
-            self._connection = None
-            raise
 
     def _at_most(self, seconds: float | None) -> float | None:
         """Return a timeout cut to the time left for the retrieve. Raise ``TimedOutError`` if none is left."""
@@ -235,3 +234,20 @@ class ArchiveLink:
         if left <= 0:
             raise TimedOutError("timed out: the time for the whole retrieve is over")
         return left if seconds is None else min(seconds, left)
+
+
+class _Ending:
+    """See ``ArchiveLink._ending_on_error``; a class, as a generator takes longer, and each request needs one."""
+
+    __slots__ = ("_connection", "_link")
+
+    def __init__(self, link: ArchiveLink, connection: Connection) -> None:
+        self._link = link
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _frames: object) -> None:
+        if error is not None:
+            self._link._end(self._connection, error)  # noqa: SLF001 - of this module's own class

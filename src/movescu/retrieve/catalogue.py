@@ -197,7 +197,7 @@ class Catalogue:
         """Return True if the request has unique keys of a level above."""
         return any(self._scope.unique(name) for name in LEVELS[1 : LEVELS.index(level)])
 
-    def _filters(self, level: str) -> dict[int, Key]:
+    def _filters(self, level: str) -> Mapping[int, Key]:
         return self._scope.filters(level, patient_root=self._patient_root)
 
     def _given(self, level: str) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from movescu._runtime.record import Record
+from movescu._runtime.record import Record, replace
 from movescu.dimse.status import CANCEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Final
 
 
 class Evidence(Record):
@@ -47,6 +48,9 @@ class Evidence(Record):
     unflushed: bool = False
 
 
+_NONE: Final = Evidence()
+
+
 def is_stopped(one: Evidence) -> bool:
     """Return True if the archive cancelled a request, unasked."""
     return one.stopped or (CANCEL in one.statuses and not one.cancelled)
@@ -55,6 +59,11 @@ def is_stopped(one: Evidence) -> bool:
 def joined(evidence: Iterable[Evidence]) -> Evidence:
     """Return the combined evidence of several requests."""
     every = tuple(evidence)
+    if not every:
+        return _NONE
+    if len(every) == 1:  # the evidence of most requests
+        [only] = every
+        return only if only.stopped == is_stopped(only) else replace(only, stopped=True)
     nothing = [one.nothing_found for one in every]
     return Evidence(
         statuses=tuple(status for one in every for status in one.statuses),
@@ -69,7 +78,7 @@ def joined(evidence: Iterable[Evidence]) -> Evidence:
         stopped=any(map(is_stopped, every)),
         missing=sum(one.missing for one in every),
         unlisted=any(one.unlisted for one in every),
-        nothing_found=bool(every) and all(nothing),
+        nothing_found=all(nothing),
         unfound=sum(one.unfound for one in every) + (0 if all(nothing) else sum(nothing)),
         unflushed=any(one.unflushed for one in every),
     )

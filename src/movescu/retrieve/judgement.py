@@ -93,9 +93,14 @@ class Judgement(Record):
     reasons: tuple[Reason, ...] = ()
 
 
+_OUTCOMES: Final = tuple(Outcome)
+_COMPLETE: Final = Judgement(Outcome.COMPLETE)
+
+
 def judge(evidence: Evidence) -> Judgement:
     """Return the outcome that the evidence leaves possible, with all reasons."""
-    reasons = tuple(reason for reason, test in _TESTS.items() if test(evidence))
-    outcomes = tuple(Outcome)
-    worst = max((outcomes.index(reason.outcome) for reason in reasons), default=0)
-    return Judgement(outcomes[worst], reasons)
+    reasons = tuple([reason for reason, test in _TESTS.items() if test(evidence)])
+    if not reasons:
+        return _COMPLETE
+    worst = max(_OUTCOMES.index(reason.outcome) for reason in reasons)
+    return Judgement(_OUTCOMES[worst], reasons)

@@ -167,7 +167,7 @@ class Search:
         names_below = any(self._scope.unique(name) for name in LEVELS[LEVELS.index(level) + 1 :])
         return names_below and not self._scope.unique(level) and not self._filters(level)
 
-    def _filters(self, level: str) -> dict[int, Key]:
+    def _filters(self, level: str) -> Mapping[int, Key]:
         return self._scope.filters(level, patient_root=self._patient_root)
 
     # -- one query -----------------------------------------------------------------------------------------------------

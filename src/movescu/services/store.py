@@ -106,6 +106,7 @@ class StorageSCP:
         """The SOP classes with rejected contexts, in order, over all associations."""
         self.requested = self.refused = 0
         """Numbers of associations requested for storage, and of all that were rejected."""
+        self._last: tuple[AssociateRQ, AssociateAC, tuple[RejectedClass, ...]] | None = None
         self._unstored: dict[str, int] = {}
         """Numbers of objects that could not be written, by the system's reason."""
         self._turns = None if side_by_side else Turns()
@@ -118,7 +119,15 @@ class StorageSCP:
 
     def answer(self, request: AssociateRQ) -> AssociateAC | None:
         """Return the answer to an association request, None for a rejection."""
-        return answer(request, self._policy) if refusal(request, self._policy) is None else None
+        return self._negotiated(request)[0] if refusal(request, self._policy) is None else None
+
+    def _negotiated(self, request: AssociateRQ) -> tuple[AssociateAC, tuple[RejectedClass, ...]]:
+        """Return the acceptance of a request, and the rejected classes; of one that is repeated, those of before."""
+        last = self._last
+        if last is None or last[0] is not request:  # of the same bytes ``ul.pdu`` makes the same request
+            reply = answer(request, self._policy)
+            self._last = last = request, reply, rejected_classes(request, reply)
+        return last[1:]
 
     def serve(self, connection: Connection, request: AssociateRQ) -> None:
         """Serve one association to its end. Raise ``MovescuError`` if it does not end by release."""
@@ -133,8 +142,8 @@ class StorageSCP:
             self.refused += 1
             connection.reject(rejection)
             return
-        reply = answer(request, self._policy)
-        for rejected in rejected_classes(request, reply):
+        reply, rejections = self._negotiated(request)
+        for rejected in rejections:
             if len(self.rejected) < _REPORTED_REJECTIONS:
                 self.rejected[rejected] = None
         connection.accept(request, reply, self._silence)

@@ -43,7 +43,8 @@ from movescu.ul.user_information import UserInformation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from typing import Final
 
     from movescu.transport.sockets import Transport
@@ -358,17 +359,9 @@ class Connection:
         """Close the connection without sending anything."""
         self._transport.close()
 
-    @contextlib.contextmanager
-    def closing_on_error(self) -> Iterator[None]:
+    def closing_on_error(self) -> AbstractContextManager[None]:
         """Abort and close if an error leaves the block."""
-        try:
-            yield
-        except ProtocolError as error:
-            self.abort(error)
-            raise
-        except BaseException:
-            self.abort()
-            raise
+        return _Closing(self)
 
     def _flush(self, deadline: Deadline) -> None:
         data = self._association.data_to_send()
@@ -430,3 +423,19 @@ class Connection:
             self.confirm_release(Deadline(_FAREWELL, "answering the release request"))
             return AssociationReleasedError(f"{self.peer} released the association")
         return ProtocolError(f"{type(indication).__name__} was not expected")
+
+
+class _Closing:
+    """See ``Connection.closing_on_error``; a class, as a generator takes longer, and each message needs one."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _frames: object) -> None:
+        if error is not None:
+            self._connection.abort(error if isinstance(error, ProtocolError) else None)

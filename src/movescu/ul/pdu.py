@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import ClassVar, Final, TypeAlias
 
+_REMEMBERED: Final = 16  # A-ASSOCIATE-RQs
+_LONGEST_REMEMBERED: Final = 1 << 14  # bytes of such a one
+
 HEADER_LENGTH: Final = 6
 """Bytes of the header of every PDU: type, reserved, length (PS3.8 9.3.1)."""
 
@@ -121,6 +124,7 @@ class AnsweredContext(Record):
 
 _PDU: Final = struct.Struct(">BxI")
 _PDV: Final = struct.Struct(">IBB")
+_PDU_AND_PDV: Final = struct.Struct(">BxIIBB")
 
 
 def _pdu(pdu_type: int, body: bytes) -> bytes:
@@ -235,6 +239,10 @@ class PDataTF(Struct):
 
     def encode(self) -> bytes:
         """Encode the PDU, header included."""
+        if len(self.values) == 1:  # as all that this program sends
+            [value] = self.values
+            size = len(value.data) + 2
+            return b"".join((_PDU_AND_PDV.pack(4, size + 4, size, value.context_id, value.control), value.data))
         return _pdu(self.pdu_type, b"".join([value.encode() for value in self.values]))
 
 
@@ -419,4 +427,21 @@ def decode_pdu(pdu_type: int, body: BytesLike) -> PDU:
     if pdu_type not in _DECODERS:
         raise ProtocolError(f"PDU type {pdu_type:02X}H is unknown", abort_reason=AbortReason.UNRECOGNIZED_PDU)
     name, decode = _DECODERS[pdu_type]
+    if pdu_type == PDUType.ASSOCIATE_RQ and len(body) <= _LONGEST_REMEMBERED:
+        return _request_of(bytes(body), name)
     return decode(ItemReader(body, name))
+
+
+_requests: Final[dict[bytes, AssociateRQ]] = {}
+"""The last A-ASSOCIATE-RQs, by their bytes: a sender that opens an association for each request repeats its own."""
+
+
+def _request_of(body: bytes, name: str) -> AssociateRQ:
+    request = _requests.get(body)
+    if request is None:
+        request = _decode_associate_rq(ItemReader(body, name))
+        if request.user_information.user_identity is None:  # no password is kept
+            if len(_requests) >= _REMEMBERED:
+                _requests.clear()
+            _requests[body] = request
+    return request
