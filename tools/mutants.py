@@ -97,7 +97,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "storage/index/flat": ("tests/storage/index",),
     "storage/index/index": ("tests/storage/index",),
     "storage/index/states": ("tests/storage/index",),
-    "storage/ledger": ("tests/storage/index", *_FILES),
+    "storage/ledger": ("tests/storage/test_ledger.py",),
     "storage/naming": _FILES,
     "storage/writer": (*_FILES, *_WORLD),
 }
