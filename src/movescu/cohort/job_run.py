@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.record import replace
-from movescu.cohort.admission import RequestEnd
 from movescu.cohort.job import MOST_NAMED, JobVerdict, ObjectsReport, PartsReport
 from movescu.cohort.request_end import end_of_error, end_of_result
 from movescu.errors import PeerError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from movescu.cohort.job import Job, Report
+    from movescu.errors import StoreError
     from movescu.query.identifier import Identifier
     from movescu.retrieve.client import Client
     from movescu.retrieve.config import Config
@@ -35,10 +35,13 @@ _NOWHERE: Final = Place("", "", "")
 
 
 class JobRun:
-    """One job being carried out. ``config``: of the cohort. ``flush``: see ``Retrieve``. Default: None."""
+    """One job being carried out. ``config``: of the cohort. ``report``: takes the reports."""
 
-    def __init__(self, client: Client, config: Config, job: Job, flush: Callable[[], None] | None = None) -> None:
+    def __init__(self, client: Client, config: Config, job: Job, report: Callable[[Report], None]) -> None:
         self.job = job
+        self._report = report
+        self._seconds = 0.0  # of the requests
+        self._error: PeerError | None = None
         self._client = client
         self._retrieve = client.prepare(
             (job.identifier,),
@@ -48,24 +51,45 @@ class JobRun:
             earlier=job.earlier,
             split=job.split,
         )
-        self._retrieve.flush = flush
 
     def cancel(self) -> None:
         """Cancel the retrieve. Safe from any thread and from a signal handler."""
         self._retrieve.cancel()
 
-    def run(self, report: Callable[[Report], None]) -> None:
-        """Carry out the job and send its reports."""
-        retrieve, client, job = self._retrieve, self._client, self.job
+    def request(self) -> None:
+        """Carry out the requests."""
         begun = clock.now()
-        result, error, end = None, None, RequestEnd.FAILED
         try:
-            result = retrieve.run()
+            self._retrieve.request()
+        except PeerError as error:
+            self._error = error
+        self._seconds = clock.now() - begun
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the archive has delivered all objects, so that only a flush is left."""
+        return self._error is None and self._retrieve.is_delivered
+
+    def conclude(self, failure: StoreError | None = None, *, flushed: bool = True) -> None:
+        """Judge the job and send its reports.
+
+        ``failure``: of the flush for its objects. Default: None. ``flushed``: others have flushed. Default: True.
+        """
+
+        def flush() -> None:
+            if failure is not None:
+                raise failure
+
+        begun = clock.now() - self._seconds  # without the wait for the flush
+        retrieve, client, job, report = self._retrieve, self._client, self.job, self._report
+        result, error = None, self._error
+        if error is None:
+            result = retrieve.conclude(flush if flushed else None)
             reached = client.service.gets or not client.port or client.server.was_reached
             no_space = any(state.tally.no_space for state in retrieve.states)
             end = end_of_result(result, reached=reached, no_space=no_space)
-        except PeerError as peer_error:
-            error, end = peer_error, end_of_error(peer_error)
+        else:
+            end = end_of_error(error)
         states = retrieve.states
         for state in states:
             for one in _objects(job, state):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from typing import TYPE_CHECKING
 
 from movescu._runtime import clock
@@ -37,12 +36,7 @@ class WorkerThreads:
         self._started: dict[int, Job] = {}
         self._running: dict[int, JobRun] = {}
         self._cancelled = self._closed = False
-        self._flush = SharedFlush(client.flush)
-        self._delivered: deque[int] = deque()
-        """Numbers of the delivered jobs, in order; that of their verdicts is the same."""
-        self._verdicts: dict[int, JobVerdict] = {}
-        """Verdicts on delivered jobs that wait for those of jobs delivered before."""
-        self._ordering = clock.Lock()
+        self._flush = SharedFlush(client.flush, self._reports.put)
 
     @property
     def capacity(self) -> int:
@@ -53,7 +47,7 @@ class WorkerThreads:
         """Start a job, in a new thread if all others may be busy."""
         self._started[job.number] = job
         self._jobs.put(job)
-        if len(self._threads) < len(self._started):
+        if len(self._threads) < min(self._number, len(self._started)):
             name = f"movescu-job-{len(self._threads)}"
             self._threads.append(self._thread(self._work, name))
 
@@ -114,6 +108,7 @@ class WorkerThreads:
         self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
+        self._flush.close()
         server, target = self._client.server, self._client.target
         if at_once:
             return LateReport()
@@ -131,16 +126,22 @@ class WorkerThreads:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                run = JobRun(self._client, self._config, job, self._flush_of(job) if self._shares else None)
-                self._running[job.number] = run
-                if self._cancelled:
-                    run.cancel()
-                run.run(self._tell)
+                self._run(job)
             except BaseException as error:  # noqa: BLE001 - raised by next(), in the driver's thread
+                self._running.pop(job.number, None)
                 self._reports.put(error)
                 return
-            finally:
-                self._running.pop(job.number, None)
+
+    def _run(self, job: Job) -> None:
+        run = JobRun(self._client, self._config, job, self._tell)
+        self._running[job.number] = run
+        if self._cancelled:
+            run.cancel()
+        run.request()
+        if self._shares and run.is_delivered:
+            self._flush.add(run, lambda: self._reports.put(DeliveredReport(job.number)))
+        else:
+            run.conclude(flushed=False)
 
     @property
     def _shares(self) -> bool:
@@ -148,26 +149,10 @@ class WorkerThreads:
         target = self._client.target
         return target is not None and target.storage.to_files and target.storage.durability is Durability.END
 
-    def _flush_of(self, job: Job) -> Callable[[], None]:
-        def joined() -> None:
-            with self._ordering:
-                self._delivered.append(job.number)
-            self._reports.put(DeliveredReport(job.number))
-
-        return lambda: self._flush.wait(joined)
-
     def _tell(self, report: Report) -> None:
-        if not isinstance(report, JobVerdict):
-            self._reports.put(report)
-            return
-        self._running.pop(report.job, None)
-        with self._ordering:
-            if report.job not in self._delivered:
-                self._reports.put(report)
-                return
-            self._verdicts[report.job] = report
-            while self._delivered and self._delivered[0] in self._verdicts:
-                self._reports.put(self._verdicts.pop(self._delivered.popleft()))
+        if isinstance(report, JobVerdict):
+            self._running.pop(report.job, None)
+        self._reports.put(report)
 
     def _echo(self) -> None:
         answered = False

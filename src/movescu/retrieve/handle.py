@@ -18,48 +18,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from queue import SimpleQueue
-    from typing import Final, Protocol, Self
+    from typing import Final, Self
 
     from movescu.events import Event, EventSink
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.config import Config
     from movescu.retrieve.earlier_request import EarlierRequest
+    from movescu.retrieve.keeper import Keeper
     from movescu.retrieve.observer import Observer
     from movescu.retrieve.parts import ListedRequest, Part
     from movescu.retrieve.result import Result
-    from movescu.retrieve.running import RunningRetrieves
-    from movescu.retrieve.service_choice import ServiceChoice
-    from movescu.retrieve.storage_server import StorageServer
     from movescu.storage.target import Target
-
-    class Keeper(Protocol):
-        """The part of a client that a retrieve needs."""
-
-        @property
-        def server(self) -> StorageServer:
-            """Our Storage SCP."""
-
-        @property
-        def service(self) -> ServiceChoice:
-            """The service that retrieves."""
-
-        @property
-        def closing(self) -> bool:
-            """Whether the port closes when the retrieve ends."""
-
-        @property
-        def retrieves(self) -> RunningRetrieves:
-            """The retrieves that have not ended."""
-
-        def take(self, config: Config, until: float | None, observer: Observer | None) -> ArchiveAssociation:
-            """Return an association for a retrieve."""
-
-        def give_back(self, association: ArchiveAssociation, config: Config) -> None:
-            """Return an association to the client."""
-
-        def observers(self, further: Sequence[Observer]) -> Observer | None:
-            """Return the client's observers and further ones as one, None if there are none."""
 
 
 _log: Final = logger_of("movescu.retrieve")
@@ -117,11 +87,7 @@ class Retrieve:
         """Whether objects were awaited after a final response."""
         self.on_leave: Callable[[ArchiveAssociation], None] | None = None
         """Ends the association with the archive as soon as nothing is left to request. Default: the client keeps it."""
-        self.flush: Callable[[], None] | None = None
-        """Flushes the target once everything was delivered, after the association was returned to the client.
-
-        Default: the target's own flush, as for a retrieve that is not complete.
-        """
+        self._seconds = 0.0  # of the requests
         self._judging = False
 
     @property
@@ -260,42 +226,67 @@ class Retrieve:
 
     def run(self) -> Result:
         """Run the retrieve in this thread and return the result; see ``Client.retrieve``."""
+        self.request()
+        return self.conclude()
+
+    def request(self) -> None:
+        """Carry out the requests, and return the association to the client. ``conclude`` follows.
+
+        Raise the errors of ``Client.retrieve``; the retrieve has ended then.
+        """
         begun = clock.now()
         self._runner = clock.current_thread()
-        try:
-            self._result = self._run(begun, alone=self._client.retrieves.begin(self))
-        except BaseException as error:
-            self._error = error
-            raise
-        finally:
-            self._judging = False
-            self._client.retrieves.finish(self)
-            self._ended.set()
-            if self._happened is not None:
-                self._happened.put(None)
+        with self._ended_by_error():
+            config, client = self._config, self._client
+            alone = client.retrieves.begin(self)
+            if self._until is None and config.timeouts.total is not None:
+                self._until = begun + config.timeouts.total
+            observer = client.observers(self._observers)
+            try:
+                with self._an_association(observer) as association:
+                    self._request(association, observer, alone=alone)
+            finally:
+                client.retrieves.end(self)
+            self._judging = True
+        self._seconds = clock.now() - begun
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether all objects were delivered, after ``request``: only the disk is left to prove the retrieve."""
+        return bool(self.states) and not self._skipped and self._combined.complete
+
+    def conclude(self, flush: Callable[[], None] | None = None) -> Result:
+        """Flush and judge what was retrieved, in any thread, and return the result.
+
+        ``flush``: raises ``StoreError`` if what was stored is not on the disk. Default: the target's own.
+        """
+        begun = clock.now() - self._seconds  # without a wait before this call
+        self._runner = clock.current_thread()
+        with self._ended_by_error():
+            result = self._result = self._judged(flush)
+            if (observer := self._client.observers(self._observers)) is not None:
+                observer.ended(result, clock.now() - begun, self._row, cancelled=self.cancelled)
+        self._end()
         if self._failure is not None:
             self._error = self._failure
             raise self._failure
-        return self._result
-
-    def _run(self, begun: float, *, alone: bool) -> Result:
-        config, client = self._config, self._client
-        if self._until is None and config.timeouts.total is not None:
-            self._until = begun + config.timeouts.total
-        observer = client.observers(self._observers)
-        ended = False
-        try:
-            with self._an_association(observer) as association:
-                self._request(association, observer, alone=alone)
-            client.retrieves.end(self)
-            ended = self._judging = True
-            result = self._judged()
-        finally:
-            if not ended:
-                client.retrieves.end(self)
-        if observer is not None:
-            observer.ended(result, clock.now() - begun, self._row, cancelled=self.cancelled)
         return result
+
+    @contextlib.contextmanager
+    def _ended_by_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self._error = error
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        self._judging = False
+        self._client.retrieves.finish(self)
+        self._ended.set()
+        if self._happened is not None:
+            self._happened.put(None)
 
     @contextlib.contextmanager
     def _an_association(self, observer: Observer | None) -> Iterator[ArchiveAssociation]:
@@ -399,9 +390,9 @@ class Retrieve:
         if self.on_leave is not None and association.is_open:
             self.on_leave(association)
 
-    def _judged(self) -> Result:
+    def _judged(self, flush: Callable[[], None] | None) -> Result:
         """Flush the target, check the objects in it, and return the result."""
-        failure = None if self._target is None else self._check_disk(self._target)
+        failure = None if self._target is None else self._check_disk(self._target, flush or self._target.flush)
         result = replace(self._combined, fallback=self._client.service.reason)
         if not self.states or self._skipped:  # cancelled before the first request, or between two of them
             unflushed = result.evidence.unflushed or failure is not None
@@ -413,13 +404,10 @@ class Retrieve:
     def _combined(self) -> Result:
         return joined(self.states, self._client.server.rejected)
 
-    def _check_disk(self, target: Target) -> StoreError | None:
-        """Flush the target and find objects that it does not have as they were stored; return the error of the disk."""
+    def _check_disk(self, target: Target, flush: Callable[[], None]) -> StoreError | None:
+        """Find objects that the target does not have as they were stored, once flushed; return the disk's error."""
         try:
-            if self.flush is not None and not self._skipped and self._combined.complete:
-                self.flush()
-            else:
-                target.flush()
+            flush()
             parts = [{uid: _place(state, uid) for uid in state.here} for state in self.states]
             for state, lost in zip(self.states, target.check(parts, self._row), strict=True):
                 state.lost = lost
