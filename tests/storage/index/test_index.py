@@ -119,6 +119,60 @@ def test_file_with_a_block_that_was_never_written_is_not_whole(tmp_path: Path, *
     opened.close()
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_object_that_was_whole_once_is_whole_only_while_its_file_is(tmp_path: Path, *, flat: bool) -> None:
+    data = an_object("1.2.3")
+    put(tmp_path, "CT.1.2.3", data)
+    opened = open_index(str(tmp_path), None if flat else STUDY)
+    with closing(opened):
+        assert opened.whole("1.2.3")
+        put(tmp_path, "CT.1.2.3", an_object("1.2.3", 200))
+        os.utime(tmp_path / "CT.1.2.3", ns=(7, 7))
+        assert opened.whole("1.2.3"), "a longer one is examined"
+        put(tmp_path, "CT.1.2.3", data[:-112])
+        assert opened.whole("1.2.3") is False, "a file that was cut is not whole, though it can be read"
+        assert opened.whole("1.2.3") is False
+        put(tmp_path, "CT.1.2.4", an_object("1.2.4"))
+        opened.add("1.2.4", "CT.1.2.4")
+        assert opened.whole("1.2.4")
+        (tmp_path / "CT.1.2.4").unlink()
+        assert not opened.whole("1.2.4")
+        (tmp_path / "CT.1.2.4").symlink_to(tmp_path / "CT.1.2.3")
+        assert not opened.whole("1.2.4")
+
+
+def test_flat_index_examines_a_file_again_only_if_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined: list[str] = []
+
+    def watched(path: str, directory: int) -> str | None:
+        examined.append(path)
+        return whole_instance(path, directory)
+
+    monkeypatch.setattr(flat_index, "whole_instance", watched)
+    put(tmp_path, "CT.1.2.3", an_object("1.2.3"))
+    with closing(open_index(str(tmp_path), None)) as opened:
+        assert [opened.whole(uid) for uid in ("1.2.3", "1.2.3", "1.2.9", "1.2.9")] == [True, True, False, False]
+        assert examined == ["CT.1.2.3"]
+        os.utime(tmp_path / "CT.1.2.3", ns=(7, 7))
+        assert opened.whole("1.2.3")
+    assert examined == ["CT.1.2.3"] * 2
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_object_is_whole_for_the_study_and_series_that_its_file_names(tmp_path: Path, *, flat: bool) -> None:
+    place = element("<", 0x20000D, b"UI", b"1.2") + element("<", 0x20000E, b"UI", b"1.2.1")
+    data = an_object("1.2.3")
+    put(tmp_path, "CT.1.2.3", data[:-112] + place + data[-112:])
+    put(tmp_path, "CT.1.2.4", an_object("1.2.4"))
+    with closing(open_index(str(tmp_path), None if flat else STUDY)) as opened:
+        for study, series, here in (("1.2", "1.2.1", True), ("", "", True), ("1.2", "", True), ("1.3", "1.2.1", False)):
+            assert (opened.path("1.2.3", (study, series)) is not None) is here
+        assert opened.path("1.2.3", ("1.2", "1.2.2")) is None
+        assert opened.path("1.2.4", ("1.2", "1.2.1")) == "CT.1.2.4", "it names none"
+
+
 def test_flat_name_with_another_object_is_not_believed(tmp_path: Path) -> None:
     put(tmp_path, "CT.1.2.3", an_object("1.2.4"))
     opened = open_index(str(tmp_path), None)
