@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from movescu.query.identifier import make_identifier
+from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.scope import Scope
 from movescu.retrieve.catalogue import Place
+from movescu.retrieve.config import BATCH
 from movescu.retrieve.inventory import Inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from movescu.query.identifier import Identifier
 
 PLACE = Place("", "1.2.3", "1.2.3.1")
 
@@ -55,3 +66,123 @@ def test_five_gaps_are_named_and_the_others_counted() -> None:
     assert made.describe_gaps() == "why 0; why 1; why 2; why 3; why 4"
     made.gaps[PLACE] = "why 5"
     assert made.describe_gaps().endswith("why 4 ... and 1 more")
+
+
+# -- the requests for some of the objects ------------------------------------------------------------------------------
+
+LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+HELD = {
+    f"1.{study}.{series}.{number}": Place("P1", f"1.{study}", f"1.{study}.{series}")
+    for study in range(2)
+    for series in range(2)
+    for number in range(3)
+}
+UIDS = sorted(HELD)
+
+
+def selected(request: Identifier) -> set[str]:
+    """Return the objects that an archive sends for a request."""
+    texts = {level: request.text(tag) for level, tag in UNIQUE_KEYS.items()}
+    named = {level: text.split("\\") for level, text in texts.items() if text}
+    assert texts[request.text(LEVEL)], "an empty unique key would request everything"
+    return {
+        uid
+        for uid, place in HELD.items()
+        if all(own in named.get(level, [own]) for level, own in zip(LEVELS, (*place, uid), strict=True))
+    }
+
+
+def union(requests: Iterable[Identifier]) -> set[str]:
+    return {uid for request in requests for uid in selected(request)}
+
+
+REQUESTS = {
+    "PATIENT": ("QueryRetrieveLevel=PATIENT", "PatientID=P1"),
+    "STUDY": ("QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.0\\1.1"),
+    "SERIES": ("QueryRetrieveLevel=SERIES", "StudyInstanceUID=1.0", "SeriesInstanceUID=1.0.0"),
+    "IMAGE": (
+        *("QueryRetrieveLevel=IMAGE", "StudyInstanceUID=1.0", "SeriesInstanceUID=1.0.0"),
+        "SOPInstanceUID=1.0.0.0\\1.0.0.1",
+    ),
+}
+
+
+@given(st.data(), st.sampled_from(LEVELS), st.sampled_from(("PATIENT", "STUDY")), st.sampled_from((BATCH, 2, 1)))
+def test_requests_bring_what_is_wanted_and_nothing_else(
+    data: st.DataObject, level: str, model: str, batch: int
+) -> None:
+    if level == "PATIENT":
+        model = "PATIENT"
+    made = inventory(*REQUESTS[level], model=model, listed=False)
+    made.objects = {uid: HELD[uid] for uid in selected(made.scope.identifier)}
+    wanted = data.draw(st.sets(st.sampled_from(sorted(made.objects))))
+    requests = list(made.requests(wanted, batch))
+    assert union(requests) == wanted
+    for request in requests:
+        assert LEVELS.index(request.text(LEVEL)) >= LEVELS.index(level), "never above the level of the request"
+        images = request.text(UNIQUE_KEYS["IMAGE"])
+        assert not images or len(images.split("\\")) <= batch or request == made.scope.identifier
+        assert batch == BATCH or images
+        assert (model == "PATIENT") is bool(request.text(UNIQUE_KEYS["PATIENT"])) or request == made.scope.identifier
+    if level != "IMAGE":
+        most = data.draw(st.integers(0, 7))
+        parts = list(made.parts(wanted, most))
+        assert union(parts) == wanted
+        numbers = [sum(made.objects[uid].study == study for uid in wanted) for study in ("1.0", "1.1")]
+        whole = [part for part in parts if part.text(LEVEL) == "STUDY"]
+        assert not whole or min(number for number in numbers if number) <= most, "large studies are requested by series"
+
+
+@given(st.data(), st.booleans())
+def test_what_was_not_listed_completely_is_requested_as_a_whole(data: st.DataObject, gaps: bool) -> None:
+    made = inventory(*REQUESTS["PATIENT"], model="PATIENT", listed=False)
+    places = sorted({*HELD.values(), *(place._replace(series="") for place in HELD.values())})
+    for place in data.draw(st.sets(st.sampled_from(places), min_size=1)):
+        made.gaps[place] = "why"
+    listed = data.draw(st.sets(st.sampled_from(UIDS)))
+    made.objects = {uid: HELD[uid] for uid in listed}
+    wanted = data.draw(st.sets(st.sampled_from(sorted(listed)))) if listed else set()
+    open_ones = {
+        uid
+        for uid in UIDS
+        if any(HELD[uid].study == gap.study and gap.series in ("", HELD[uid].series) for gap in made.gaps)
+    }
+    found = union(made.requests(wanted, gaps=gaps))
+    if not gaps:
+        assert found >= wanted
+        return
+    assert found >= wanted | open_ones
+    assert found & (listed | open_ones) == wanted | open_ones, "nothing that is listed and not wanted"
+
+
+def test_model_without_series_is_requested_by_studies() -> None:
+    made = inventory(*REQUESTS["STUDY"], model="PSONLY", listed=False)
+    made.objects = dict(HELD)
+    requests = list(made.requests({UIDS[0]}))
+    assert [request.text(LEVEL) for request in requests] == ["STUDY"]
+    assert union(requests) == {uid for uid in UIDS if uid.startswith("1.0.")}
+
+
+def test_entry_is_divisible_if_a_study_of_several_series_lacks_more_than_the_limit() -> None:
+    made = inventory(*REQUESTS["PATIENT"], model="PATIENT", listed=False)
+    made.objects = dict(HELD)
+    of_study = {uid for uid in UIDS if uid.startswith("1.0.")}
+    assert made.is_divisible(of_study, 5)
+    assert not made.is_divisible(of_study, 6)
+    assert not made.is_divisible({uid for uid in of_study if uid.startswith("1.0.1.")}, 2), "one series"
+    assert not made.is_divisible({UIDS[0], UIDS[-1]}, 1), "one of each study"
+    assert not inventory(*REQUESTS["IMAGE"]).is_divisible(of_study, 1)
+
+
+@pytest.mark.parametrize(("counted", "known", "gap"), [(0, 0, True), (2, 1, True), (1, 1, False), (0, 1, False)])
+def test_series_that_an_earlier_list_had_is_a_gap_unless_its_objects_are_known(
+    counted: int, known: int, *, gap: bool
+) -> None:
+    earlier, made = inventory(*STUDY, listed=bool(known)), inventory(*STUDY, listed=False)
+    made.vanished["1.2.3.1"] = PLACE, counted
+    made.keep(earlier)
+    assert made.objects == earlier.objects
+    assert (PLACE in made.gaps) is gap
+    made = inventory(*STUDY)
+    made.keep(None)
+    assert not made.gaps

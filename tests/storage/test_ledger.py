@@ -148,6 +148,30 @@ def test_object_that_is_sent_twice_is_one(run: Run) -> None:
     assert not run.target.superseded
 
 
+def test_file_with_another_object_is_not_whole_though_it_has_size_and_time_of_the_first(run: Run) -> None:
+    path = run.store()
+    times = path.stat()
+    data = path.read_bytes().replace(b"1.2.3.4", b"1.2.3.5")
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run.check() == CHANGED
+
+
+def test_object_that_is_nowhere_is_gone_if_there_is_an_index(run: Run) -> None:
+    assert run.check("1.2.3.9") == ("" if run.target.index is None else GONE)
+
+
+def test_object_that_an_earlier_retrieve_of_the_run_stored_is_compared_with_the_list_of_the_next(
+    tmp_path: Path, layout: str
+) -> None:
+    run = Run(tmp_path, layout=layout, indexed=True)
+    run.store()
+    assert run.check() == ""
+    assert run.check(place=("1.9", "")) == ELSEWHERE
+    run.target.close()
+
+
 def test_object_replaces_a_file_that_somebody_changed(run: Run) -> None:
     path = run.store()
     path.write_bytes(path.read_bytes().replace(b"Doe", b"Roe"))
