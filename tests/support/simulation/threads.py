@@ -11,6 +11,7 @@ import random
 import threading
 import traceback
 from collections import deque
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -308,8 +309,9 @@ class Queue:
         self._items.append(item)
         self.world.pause()
 
-    def get(self) -> Any:
-        self.world.wait(lambda: bool(self._items))
+    def get(self, timeout: float | None = None) -> Any:
+        if not self.world.wait(lambda: bool(self._items), timeout):
+            raise Empty
         return self._items.popleft()
 
 
