@@ -32,6 +32,7 @@ Beside each error stands whose fault it is; an error without such a note has tha
      |    +-- DataSetMismatchError         the sender's
      +-- StoreError                        the file system's, or the sink's
      |    +-- JournalError
+     +-- ClusterError                      the cluster's: scheduler or workers
      +-- IncompleteError                   the reasons of the result say whose
 
 Exit codes are not here: they exist only in ``movescu.cli``, which maps these classes to them. Every error carries a
@@ -244,6 +245,10 @@ class StoreError(MovescuError):
 
 class JournalError(StoreError):
     """The journal of a cohort is damaged, locked, removed, of another directory or version, or on a network."""
+
+
+class ClusterError(MovescuError):
+    """The scheduler or all workers of a cluster are gone, or cannot be used; the run can be continued."""
 
 
 class NotRequestedError(MovescuError):

@@ -358,6 +358,26 @@ COHORT: Final = (
     ),
     Row("list-worker", "a worker ends unexpectedly during its job", "another worker carries out the job, once"),
     Row(
+        "cluster-worker",
+        "a worker process of `--cluster` is killed, stops, or its machine is away",
+        "its entries are requested again, by others; its title is not used again for 30 s",
+    ),
+    Row(
+        "cluster-entry",
+        "three workers end unexpectedly, one after the other, while they request the same entry",
+        "the entry has failed; the others continue",
+    ),
+    Row(
+        "cluster-scheduler",
+        "the scheduler of `--cluster` is killed or does not answer, or there is no worker any more",
+        "exit code 75, after 20 s of silence or 60 s without a worker; `--resume` continues",
+    ),
+    Row(
+        "cluster-version",
+        "a worker of another version of movescu, or without a title in `--ae-pool`",
+        "refused; a message names it",
+    ),
+    Row(
         "list-journal",
         "the journal is damaged, removed during the run, locked, of a newer version, of another output directory, or "
         "on a network file system",

@@ -8,11 +8,21 @@ started``: nothing was requested for another cause.
 from __future__ import annotations
 
 from dataclasses import replace as changed
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from movescu.cohort.admission import Stop
 from movescu.events import EntryEvent, EntryState
 from movescu.query.scope import Scope
-from movescu.retrieve.causes import INTERRUPTED, cause_of, status_of
+from movescu.retrieve.causes import (
+    HOPELESS,
+    INTERRUPTED,
+    NO_SPACE,
+    STOPPED_ASKING,
+    UNKNOWN,
+    UNREACHED,
+    cause_of,
+    status_of,
+)
 from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.judgement import Outcome
 from movescu.retrieve.result import Result
@@ -23,6 +33,15 @@ if TYPE_CHECKING:
     from movescu.cohort.job import JobVerdict
     from movescu.query.request_list import Row
     from movescu.retrieve.causes import Cause
+
+STOPPED: Final = {
+    Stop.AWAY: STOPPED_ASKING,
+    Stop.UNREACHED: UNREACHED,
+    Stop.UNKNOWN: UNKNOWN,
+    Stop.NO_SPACE: NO_SPACE,
+    Stop.HOPELESS: HOPELESS,
+}
+"""Causes of entries that were not requested because the runner stopped."""
 
 
 def state_of(result: Result | None, *, cancelled: bool) -> EntryState:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from movescu._runtime.record import replace
 from movescu.cohort.admission import RequestEnd
 from movescu.cohort.entries import end_of
-from movescu.retrieve.causes import Fault
+from movescu.cohort.job import JobVerdict
+from movescu.retrieve.causes import WORKERS_LOST, Fault
+from movescu.retrieve.evidence import Evidence, joined
+from movescu.retrieve.result import Result
 
 if TYPE_CHECKING:
     from movescu.cohort.gathered_objects import Gathered
-    from movescu.cohort.job import JobVerdict
-    from movescu.cohort.task import Task
+    from movescu.cohort.task import RunningTask, Task
     from movescu.events import EntryEvent
     from movescu.retrieve.causes import Cause
-    from movescu.retrieve.result import Result
 
 _MOST: Final = 64
 """Highest number of ends held at once; an archive may fail every entry."""
@@ -48,6 +50,15 @@ class HeldEnd(NamedTuple):
         elsewhere = self.cause.fault in (Fault.ARCHIVE, Fault.NETWORK, Fault.SENDER)
         failed = self.verdict.end in (RequestEnd.FAILED, RequestEnd.GOOD)
         return answered and failed and self.cause.passing and elsewhere and not self.result.complete
+
+
+def end_without_worker(running: RunningTask) -> HeldEnd:
+    """Return the end of a task whose workers ended unexpectedly: no more is known of it than before."""
+    evidence = Evidence(lost=True)
+    result = running.task.earlier.result or Result((), 0, 0, 0, 0, evidence, {})
+    result = replace(result, evidence=joined((result.evidence, evidence)), errors=(*result.errors, WORKERS_LOST.words))
+    verdict = JobVerdict(running.job, RequestEnd.FAILED, None, WORKERS_LOST)
+    return HeldEnd(running.task, running.gathered, verdict, result, WORKERS_LOST)
 
 
 class HeldEnds:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Postponed:
     """An entry over all of its jobs.
 
-    ``refusals``: refusals that count against it. ``losses``: associations that it lost. ``result``, ``cause``,
+    ``refusals``: refusals that count against it. ``losses``: associations that it lost. ``workers``:
+    workers that ended during one of its jobs. ``result``, ``cause``,
     ``listed``: of the last job that had an association. ``earlier``: of the last job that learned anything. ``stored``,
     ``size``: objects and bytes of all of them. ``end``: how the last job ended; None before that. ``reconsidered``: it
     failed before the archive went away, and was requested again.
@@ -29,6 +30,7 @@ class Postponed:
 
     refusals: int = 0
     losses: int = 0
+    workers: int = 0
     result: Result | None = None
     cause: Cause | None = None
     listed: bool = False

@@ -19,11 +19,11 @@ from movescu._runtime.late_log import logger_of
 from movescu.cohort.admission import PATIENCE, Admission, Fate, RequestEnd, Stop
 from movescu.cohort.archive_log import ArchiveLog, tell_unclaimed
 from movescu.cohort.controls import Controls
-from movescu.cohort.entries import entry_event, given_back, reasons_of
+from movescu.cohort.entries import STOPPED, entry_event, given_back, reasons_of
 from movescu.cohort.entry_ends import EntryEnds
 from movescu.cohort.entry_verdict import COMPLETE
 from movescu.cohort.gathered_objects import Gathered
-from movescu.cohort.held_ends import HeldEnd, HeldEnds
+from movescu.cohort.held_ends import HeldEnd, HeldEnds, end_without_worker
 from movescu.cohort.job import DeliveredReport, EchoReport, Job, JobVerdict
 from movescu.cohort.late_corrections import LateCorrections
 from movescu.cohort.order import Order, in_order
@@ -34,7 +34,7 @@ from movescu.cohort.shared_flush import MOST
 from movescu.cohort.task import RunningTask, Split, Task
 from movescu.cohort.worker_threads import WorkerThreads
 from movescu.events import EntryState
-from movescu.retrieve.causes import HOPELESS, INTERRUPTED, NO_SPACE, NOT_STARTED, STOPPED_ASKING, UNKNOWN, UNREACHED
+from movescu.retrieve.causes import INTERRUPTED, NOT_STARTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,14 +56,6 @@ _LOSSES: Final = 5
 """Highest number of associations that an entry may lose, lest one that crashes the archive be requested for ever."""
 _SLICE: Final = 0.5
 """Seconds. Longest wait for a report: signal handlers run between two, and windows open."""
-_STOPPED: Final = {
-    Stop.AWAY: STOPPED_ASKING,
-    Stop.UNREACHED: UNREACHED,
-    Stop.UNKNOWN: UNKNOWN,
-    Stop.NO_SPACE: NO_SPACE,
-    Stop.HOPELESS: HOPELESS,
-}
-"""Causes of entries that were not requested because the runner stopped."""
 
 
 class Runner:
@@ -106,6 +98,8 @@ class Runner:
         self._order, self._split, self._until = order, split, until
         self._window, self._hooks, self._on_row = window, hooks, on_row
         self._waiting: deque[Task] = deque()
+        self._suspects: deque[Task] = deque()
+        """Tasks that lost two workers: requested last, each alone, so that only those fail that end workers."""
         self.admission = Admission(jobs)
         """Decides when the archive is sent the next request."""
         self._archive = ArchiveLog(self.admission, patience)
@@ -184,7 +178,7 @@ class Runner:
                 before = stored.get(number, earlier)
                 stored[number] = before[0] + job.stored, before[1] + job.size
         ends = {task.row.number: task.end for task in self._waiting}
-        cause = _STOPPED[self.stop] if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
+        cause = STOPPED[self.stop] if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in self._ends.open:
             if row.number in stored:
                 objects, size = stored[row.number]
@@ -239,6 +233,9 @@ class Runner:
             self._waiting.extend(self._controls.tasks(self._ends))
             seconds = self._start()
             if seconds is None and not self._running:
+                if self._suspects:
+                    self._waiting.append(self._suspects.popleft())
+                    continue
                 if not self._settle():
                     return
                 seconds = _SLICE
@@ -341,8 +338,14 @@ class Runner:
     def _lose(self, running: RunningTask) -> None:
         """Start a job again whose worker is gone."""
         self.admission.withdrawn(running.job)
+        running.task.earlier.workers += 1
+        if running.task.earlier.workers >= _TIMES:  # it may be what ends them
+            self._done(end_without_worker(running))
+            return
         _log.warning("entry %d: its worker ended unexpectedly; the entry is requested again", running.task.row.number)
         self._put_back(running.task, first=False)
+        if running.task.earlier.workers == _TIMES - 1:
+            self._suspects.append(self._waiting.pop())
 
     def _put_back(self, task: Task, *, first: bool) -> None:
         """Queue a task again, before the others or after them."""

@@ -201,6 +201,12 @@ NO_SPACE: Final = _passing(
     "the disk of the output directory is full",
     "free space there, and continue with --resume",
 )
+WORKERS_LOST: Final = _passing(
+    "workers-lost",
+    Fault.HERE,
+    "the workers that requested it ended unexpectedly, three times",
+    "check the machines of the workers and the memory there, and continue with --resume",
+)
 HOPELESS: Final = _passing(
     "stopped-not-accepted",
     Fault.CONFIGURATION,

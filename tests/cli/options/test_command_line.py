@@ -120,6 +120,8 @@ def test_defaults_are_as_documented() -> None:
         check_files=None,
         sample=None,
         jobs=1,
+        cluster=None,
+        ae_pool=None,
         slots=None,
         wait_for_archive=43200,
         between=None,

@@ -33,9 +33,11 @@ from movescu.retrieve.client import Client
 from movescu.retrieve.event_observer import end_event
 
 if TYPE_CHECKING:
+    from movescu.cli.commands.cluster import Cluster
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
     from movescu.cli.output.live import Live
+    from movescu.cohort.cluster.workers import ClusterWorkers
     from movescu.cohort.row_result import RowResult
     from movescu.cohort.window import Window
     from movescu.query.request_list import Row
@@ -50,7 +52,8 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     rows = _rows(settings)
     window, storage = _window(settings), storage_of(settings)
     assert storage is not None  # the option table requires --port
-    told = _Told(accounts)
+    cluster = _cluster(settings)
+    told = _Told(accounts, remote=cluster is not None)
     if accounts is not None:
         accounts.expect(entry_event(row, EntryState.NOT_STARTED, NOT_STARTED) for row in rows)
     terminal = has_display(settings.log_level, settings.log_config)
@@ -71,12 +74,14 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     with Signals() as signals, client, contextlib.ExitStack() as stack:
         client.open()
         hooks = None if follow_up is None else stack.enter_context(follow_up).open()
-        journal = _journal(settings, storage, client)
+        workers = None if cluster is None else stack.enter_context(cluster).workers(client, storage, on_whole)
+        journal = _journal(settings, storage, client, workers)
         if journal is not None:
             stack.enter_context(journal)
         runner = Runner(
             client,
-            jobs=settings.jobs,
+            workers=workers,
+            jobs=settings.jobs if cluster is None else cluster.jobs,
             slots=settings.slots,
             patience=float(settings.wait_for_archive),
             until=None if config.timeouts.total is None else clock.now() + config.timeouts.total,
@@ -113,12 +118,22 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     return first_of(codes)
 
 
-def _journal(settings: CommandSettings, storage: StorageOptions, client: Client) -> Journal | None:
-    """Return the journal of the list; None without files."""
+def _cluster(settings: CommandSettings) -> Cluster | None:
+    if settings.cluster is None:
+        return None
+    from movescu.cli.commands.cluster import Cluster  # late: needed only with --cluster
+
+    return Cluster(settings)
+
+
+def _journal(
+    settings: CommandSettings, storage: StorageOptions, client: Client, workers: ClusterWorkers | None
+) -> Journal | None:
+    """Return the journal of the list; None without files. ``workers``: of a cluster, which know the files."""
     if not storage.to_files or client.target is None:
         return None
     path = journal_path(storage.directory, settings.journal)
-    files_of, before = client.target.files_of, client.target.save
+    files_of, before = (workers or client.target).files_of, client.target.save
     verifies = client.config.retry.verify
     return Journal(
         path, storage.directory, rebuild=settings.resume, files_of=files_of, before=before, verifies=verifies
@@ -180,10 +195,11 @@ def _window(settings: CommandSettings) -> Window | None:
 
 
 class _Told:
-    """Exit codes of the entries. ``row`` is called in the threads of the workers."""
+    """Exit codes of the entries. ``remote``: they are retrieved by other processes. Default: False."""
 
-    def __init__(self, accounts: Accounts | None) -> None:
+    def __init__(self, accounts: Accounts | None, *, remote: bool = False) -> None:
         self._accounts = accounts
+        self._remote = remote
         self._codes: dict[int, ExitCode] = {}
         """Of entries that are not complete, by number."""
         self._attempts = 1
@@ -206,10 +222,15 @@ class _Told:
         return set(self._codes.values())
 
     def _account(self, result: RowResult) -> None:
-        """Send the end of an entry that had no retrieve of its own, or no association."""
-        if self._accounts is None or (result.result is not None and result.same_as is None):
+        """Send the end of an entry that had no retrieve of its own here, or no association."""
+        own = result.result is not None and result.same_as is None
+        if self._accounts is None or (own and not self._remote):
             return
         number = result.row.number
+        if own:
+            assert result.result is not None
+            self._accounts.entry(end_event(result.result, row=number))
+            return
         if result.result is None:
             errors = (result.error,) if result.error else ()
             event = EndEvent(row=number, outcome=result.outcome, stored=0, failed=0, size=0, seconds=0.0, errors=errors)

@@ -46,6 +46,8 @@ EXIT_CODES: Final = {
     "not be run.",
     ExitCode.JOURNAL_FAILED: "The journal of a list is damaged, locked, removed, on a network file system, or of a "
     "newer version.",
+    ExitCode.CLUSTER_FAILED: "The scheduler or all workers of `--cluster` are gone or cannot be used; `--resume` "
+    "continues.",
     ExitCode.INTERNAL_ERROR: "A bug in this program. Please report it, with the log of `--debug`.",
     ExitCode.HUNG_UP: "Ended by SIGHUP, as when the terminal is closed.",
     ExitCode.INTERRUPTED: "Ended by Ctrl-C.",

@@ -206,6 +206,25 @@ MANY: Final = (
     ),
     Option(
         "",
+        "--cluster",
+        "cluster",
+        "retrieve the list by several processes: local:N starts N of them here, tls://host:port or the FILE of a "
+        "scheduler uses workers on other machines; plain: before it allows connections without TLS",
+        takes=(Value("WHERE"),),
+        conflicts=(("--port",), ("--limit-rate",), ("--html",)),
+        needs=("--ae-pool",),
+    ),
+    Option(
+        "",
+        "--ae-pool",
+        "ae_pool",
+        "AE titles of the workers: a title, host and port in each line; the archive has to know them",
+        takes=_FILE,
+        needs=("--cluster",),
+        stands_for={"*": ("--port",)},
+    ),
+    Option(
+        "",
         "--slots",
         "slots",
         "send the archive at most N requests at once; by default, its limit is learned",

@@ -46,7 +46,7 @@ class Option(Record):
     the whole group. Of the long names in ``needs`` one must be in force. An option is in force if it wins among those
     that exclude each other, or if it is the default and none of them is given.
 
-    An option with a value of ``stands_for`` meets the need of the options named there, too.
+    An option with a value of ``stands_for`` meets the need of the options named there, too; ``*`` is any value.
 
     ``optional`` is a word that may follow an option without arguments, and replaces ``value``.
 
@@ -82,7 +82,8 @@ class Option(Record):
 
     def meets(self, values: tuple[str, ...]) -> tuple[str, ...]:
         """Return the long names whose need the option meets with these values."""
-        return (self.long, *(self.stands_for or {}).get(values[0].lower() if values else "", ()))
+        others = self.stands_for or {}
+        return (self.long, *others.get(values[0].lower() if values else "", others.get("*", ())))
 
     @property
     def group(self) -> str:

@@ -119,6 +119,8 @@ class CommandSettings(Record):
     check_files: str | None
     sample: str | None
     jobs: int
+    cluster: str | None
+    ae_pool: str | None
     slots: int | None
     wait_for_archive: int
     between: str | None
@@ -151,8 +153,8 @@ class CommandSettings(Record):
 
     @property
     def receives(self) -> bool:
-        """Whether objects are received here: on a port, or over the association with the archive."""
-        return self.listen_port is not None or self.retrieve != "move"
+        """Whether objects are received: on a port, by workers, or over the association with the archive."""
+        return self.listen_port is not None or self.ae_pool is not None or self.retrieve != "move"
 
     @property
     def follows_up(self) -> bool:

@@ -40,6 +40,7 @@ AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
     (errors.DirectoryNotFoundError, ExitCode.OUTPUT_DIRECTORY_NOT_FOUND, "wrong directory"),
     (errors.DirectoryNotWritableError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
     (errors.JournalError, ExitCode.JOURNAL_FAILED, "cannot keep the journal"),
+    (errors.ClusterError, ExitCode.CLUSTER_FAILED, "cannot use the cluster"),
     (errors.StoreError, ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE, "cannot store"),
     (errors.PrivilegesError, ExitCode.INSUFFICIENT_PRIVILEGES, "cannot receive"),
     (errors.ListenError, ExitCode.CANNOT_LISTEN, "cannot receive"),

@@ -1,0 +1,162 @@
+"""The worker's side: one receiver for a cohort, which carries out the jobs that the driver sends.
+
+All functions are called by the engine (``engine``), in threads of the worker. They return errors as values: the engine
+would log the arguments of a call that raises, and a job names patients.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from movescu._runtime import clock
+from movescu._runtime.record import Record, replace
+from movescu._runtime.version import VERSION
+from movescu.cohort.job import LateReport, ObjectsReport
+from movescu.cohort.job_json import from_json, to_json
+from movescu.cohort.job_run import JobRun
+from movescu.errors import MovescuError, PeerError
+from movescu.retrieve.client import Client
+
+if TYPE_CHECKING:
+    from movescu.cohort.job import Report
+    from movescu.retrieve.config import Config
+    from movescu.storage.options import StorageOptions
+
+_PATIENCE: Final = 3600.0
+"""Seconds. Longest wait for the jobs of a driver that is gone, before the port is used for another one."""
+
+
+class Setup(Record):
+    """What a worker has to know of a cohort.
+
+    ``config``: with the worker's own title and port. ``indexed``: use the index of the output directory.
+    """
+
+    cohort: str
+    config: Config
+    storage: StorageOptions
+    indexed: bool = False
+
+
+class JobOutput(NamedTuple):
+    """What a job came to: reports in JSON, and path and size of each whole object, by SOP instance UID.
+
+    ``error``: what ended the job without a verdict. Default: empty.
+    """
+
+    reports: tuple[str, ...] = ()
+    files: tuple[tuple[str, str, int], ...] = ()
+    error: str = ""
+
+
+class _Station:
+    """The receiver of a cohort in this process."""
+
+    def __init__(self, setup: Setup) -> None:
+        # With an inventory, each object is attributed to its entry.
+        self._config = replace(setup.config, retry=replace(setup.config.retry, resume=True))
+        self.client = Client.configured(setup.config, setup.storage, closing=False, indexed=setup.indexed, proved=True)
+        self.running: dict[int, JobRun] = {}
+        self.idle = clock.Condition()
+        self._cancelled = False
+        self.client.open()
+
+    def run(self, text: str) -> JobOutput:
+        """Carry out a job."""
+        job = from_json(text)
+        reports: list[Report] = []
+        run = JobRun(self.client, self._config, job, reports.append)
+        with self.idle:
+            self.running[job.number] = run
+        try:
+            if self._cancelled:
+                run.cancel()
+            run.request()
+            run.conclude(flushed=False)
+        finally:
+            with self.idle:
+                del self.running[job.number]
+                self.idle.notify_all()
+        here = {
+            uid for report in reports if isinstance(report, ObjectsReport) for some in report.here for uid in some.uids
+        }
+        self.client.keep(here)  # another job of the cohort may need them
+        target = self.client.target
+        stored = () if target is None else tuple((one.uid, one.path, one.size) for one in target.files_of(here))
+        return JobOutput(tuple(map(to_json, reports)), stored)
+
+    def cancel(self) -> None:
+        """Cancel every job, those started later included."""
+        self._cancelled = True
+        for run in tuple(self.running.values()):
+            run.cancel()
+
+    def close(self) -> LateReport:
+        """Close the port, and return what is known only then."""
+        server, target = self.client.server, self.client.target
+        server.close()
+        try:
+            if target is None:
+                return LateReport()
+            return LateReport(
+                tuple(target.late().items()),
+                frozenset(target.superseded),
+                tuple(uid for uid in sorted(server.unclaimed) if not target.relied_on(uid)),
+            )
+        finally:
+            self.client.close()
+
+
+_stations: dict[str, _Station] = {}
+_opening: Final = clock.Lock()
+
+
+def open_station(version: str, pickled: bytes) -> str:
+    """Open the receiver of a cohort (a ``Setup``); return why that is impossible, empty if it is open."""
+    if version != VERSION:
+        return f"it runs movescu {VERSION}, the driver {version}: install the same version"
+    try:
+        setup: Setup = pickle.loads(pickled)  # noqa: S301 - of the driver, which the engine lets run anything here
+        with _opening:
+            for cohort, other in tuple(_stations.items()):
+                with other.idle:  # its driver is gone; what it began is ended
+                    other.idle.wait_for(lambda other=other: not other.running, _PATIENCE)  # type: ignore[misc] # default
+                _stations.pop(cohort).close()
+            _stations[setup.cohort] = _Station(setup)
+    except MovescuError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - reported by the driver
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def run_job(cohort: str, text: str) -> JobOutput | None:
+    """Carry out a job (``job.Job`` in JSON); return None if this process does not serve the cohort."""
+    if (station := _stations.get(cohort)) is None:
+        return None
+    try:
+        return station.run(text)
+    except Exception as error:  # noqa: BLE001 - reported by the driver
+        return JobOutput(error=f"{type(error).__name__}: {error}")
+
+
+def cancel_jobs(cohort: str) -> None:
+    """Cancel the jobs of a cohort."""
+    if (station := _stations.get(cohort)) is not None:
+        station.cancel()
+
+
+def release(cohort: str) -> None:
+    """Release idle associations with the archive."""
+    if (station := _stations.get(cohort)) is not None:
+        try:
+            station.client.release()
+        except PeerError:
+            return
+
+
+def close_station(cohort: str) -> str:
+    """Close the receiver of a cohort; return its ``LateReport`` in JSON."""
+    station = _stations.pop(cohort, None)
+    return to_json(LateReport() if station is None else station.close())

@@ -1,0 +1,220 @@
+"""``--cluster``: a list over several processes; workers, scheduler and driver may go away at any moment."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+import corpus
+import peers
+import pytest
+from command import movescu
+from process_engine import ProcessEngine
+
+from movescu._runtime.record import replace
+from movescu._runtime.version import VERSION
+from movescu.cohort.cluster import station, workers
+from movescu.cohort.cluster.workers import ClusterWorkers
+from movescu.cohort.job_json import from_json
+from movescu.cohort.journal import Journal
+from movescu.cohort.runner import Runner
+from movescu.errors import ClusterError
+from movescu.query.request_list import read_rows
+from movescu.retrieve.client import Client
+from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
+from movescu.storage.options import StorageOptions
+from movescu.testing import Archive, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from movescu.cohort.row_result import RowResult
+
+STUDIES = 8
+OBJECTS = 4
+TITLES = ("WORKER0", "WORKER1")
+
+
+class Place(NamedTuple):
+    """An archive that knows two workers, and a list of its studies."""
+
+    archive: Archive
+    names: set[str]
+    rows: Path
+    received: Path
+    pool: tuple[AE, ...]
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.received.iterdir() if path.name[0] != "."}
+
+    def config(self) -> Config:
+        return Config(
+            AE(self.archive.host, self.archive.port),
+            timeouts=Timeouts(linger=0.2),
+            retry=Retry(pause=0.01),
+            receive=Receive(None),
+            request=Request(model="STUDY"),
+        )
+
+    def run(self, engine: ProcessEngine, on_row: Callable[[RowResult], None], rest: float = 30.0) -> Runner:
+        config, storage = self.config(), StorageOptions(directory=str(self.received))
+        with Client.configured(config, storage, closing=False, proved=True) as client:
+            group = ClusterWorkers(engine, client, self.pool, config=config, storage=storage, number=4, rest=rest)
+            journal = Journal(str(self.received / ".movescu.journal"), str(self.received), files_of=group.files_of)
+            with journal:
+                runner = Runner(client, workers=group, jobs=4, journal=journal, on_row=on_row)
+                assert runner.run(read_rows(str(self.rows))) == []
+                journal.save()
+                key = runner._key(read_rows(str(self.rows))[0])
+                self.paths.update(journal.paths_of(key))
+        return runner
+
+    paths: set[str]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    folder, received = tmp_path / "archive", tmp_path / "received"
+    folder.mkdir()
+    received.mkdir()
+    made = corpus.make_study(folder, studies=STUDIES, instances=OBJECTS, size=2000)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("StudyInstanceUID\n" + "".join(f"{uid}\n" for uid in dict.fromkeys(one.study_uid for one in made)))
+    pool = tuple(AE(peers.HOST, peers.free_port(), title) for title in TITLES)
+    with Archive(folder, {ae.title: (ae.host, ae.port) for ae in pool}) as archive:
+        yield Place(archive, {f"CT.{one.instance_uid}" for one in made}, rows, received, pool, set())
+
+
+def outcomes(results: list[RowResult]) -> dict[int, str]:
+    return {one.row.number: one.outcome for one in results}
+
+
+def test_list_over_two_processes_is_complete_and_its_files_are_in_the_journal(place: Place) -> None:
+    results: list[RowResult] = []
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, results.append)
+    assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+    assert place.files() == place.names
+    assert len(place.paths) == OBJECTS
+
+
+@pytest.mark.row("cluster-worker")
+def test_entries_of_a_killed_worker_are_requested_by_another(place: Place) -> None:
+    results: list[RowResult] = []
+    place.archive.faults = Faults(pause=0.02)
+    with ProcessEngine(TITLES) as engine:
+
+        def on_row(result: RowResult) -> None:
+            results.append(result)
+            if len(results) == 2:
+                engine.processes["WORKER0"].kill()
+
+        place.run(engine, on_row)
+    assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+    assert len(results) == STUDIES
+    assert place.files() == place.names
+
+
+@pytest.mark.row("cluster-entry")
+def test_entry_whose_workers_end_three_times_has_failed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    results: list[RowResult] = []
+    lines = place.rows.read_text().splitlines()
+    place.rows.write_text("\n".join(lines[:3]) + "\n")
+    with ProcessEngine(TITLES) as engine:
+        call: Callable[..., str] = engine.call
+
+        def fatal(
+            address: str,
+            name: str,
+            function: Callable[..., object],
+            arguments: tuple[object, ...],
+            then: Callable[[object, str], None],
+        ) -> str:
+            if name == "job" and from_json(str(arguments[1])).entry == 1:
+                title = engine.workers[address]
+                engine.processes[title].kill()
+                engine.processes[title].wait()
+                engine.start(title)
+            return call(address, name, function, arguments, then)
+
+        monkeypatch.setattr(engine, "call", fatal)
+        place.run(engine, results.append, rest=0.0)
+    assert outcomes(results) == {1: "failed", 2: "complete"}
+    failed = next(one.result for one in results if one.row.number == 1)
+    assert failed is not None
+    assert failed.errors == ("the workers that requested it ended unexpectedly, three times",)
+
+
+@pytest.mark.row("cluster-scheduler")
+@pytest.mark.parametrize("what", ["silent", "gone", "no workers"])
+def test_run_without_scheduler_or_workers_ends_and_can_be_continued(
+    place: Place, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results: list[RowResult] = []
+    place.archive.faults = Faults(pause=0.01)
+    with ProcessEngine(TITLES) as engine:
+
+        def on_row(result: RowResult) -> None:
+            results.append(result)
+            if what == "silent":
+                engine.silent = True
+            elif what == "gone":
+                engine.gone = True
+            else:
+                monkeypatch.setattr(workers, "PATIENCE", 0.2)
+                for process in engine.processes.values():
+                    process.kill()
+
+        with pytest.raises(ClusterError, match=r"scheduler|no worker"):
+            place.run(engine, on_row)
+    assert 0 < len(results) < STUDIES
+    results.clear()
+    place.archive.faults = Faults()
+    monkeypatch.setattr(workers, "PATIENCE", 60.0)
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, results.append)
+    assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+    assert place.files() == place.names
+
+
+@pytest.mark.row("cluster-version")
+def test_worker_of_another_version_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("movescu.cohort.cluster.workers.VERSION", "0.9.9")
+    with (
+        ProcessEngine(TITLES[:1]) as engine,
+        pytest.raises(ClusterError, match=r"WORKER0 cannot be used: it runs movescu .*, the driver 0\.9\.9"),
+    ):
+        place.run(engine, lambda _: None)
+
+
+@pytest.mark.row("cluster-version")
+def test_worker_without_a_title_in_the_pool_is_refused(place: Place) -> None:
+    with ProcessEngine(["STRANGER"]) as engine, pytest.raises(ClusterError, match="'STRANGER' has no title and port"):
+        place.run(engine, lambda _: None)
+
+
+def test_error_of_a_worker_does_not_raise_where_the_engine_would_log_it(place: Place) -> None:
+    config = replace(place.config(), receive=Receive(peers.free_port()))
+    setup = station.Setup("c", config, StorageOptions(directory=str(place.received)))
+    assert station.open_station("0", b"no pickle") != ""
+    assert station.open_station(VERSION, b"no pickle") != ""
+    assert station.run_job("other", "{}") is None
+    assert station.open_station(VERSION, workers._pickled(setup)) == ""
+    try:
+        output = station.run_job("c", "no job")
+    finally:
+        station.close_station("c")
+    assert output is not None
+    assert output.error.startswith("UsageError")
+
+
+def test_command_runs_local_workers_without_leaving_any(place: Place, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    pool, report = tmp_path / "pool", tmp_path / "report.json"
+    pool.write_text("".join(f"{ae.title} {ae.host} {ae.port}\n" for ae in place.pool))
+    arguments = ["-S", "--list", place.rows, "--cluster", "local:2", "--ae-pool", pool, "--report", report]
+    movescu(*arguments, place.archive.host, place.archive.port, folder=place.received)
+    told = json.loads(report.read_text())
+    assert told["stored"] == STUDIES * OBJECTS
+    assert place.files() == place.names
