@@ -89,11 +89,9 @@ class Runner:
         controls: Controls | None = None,
         on_row: Callable[[RowResult], None] = lambda _: None,
     ) -> None:
-        self._client = client
-        self._config = client.config
+        self._client, self._config = client, client.config
         self._workers: Workers = WorkerThreads(client, jobs) if workers is None else workers
-        self._jobs = jobs
-        self._slots, self._patience = slots, patience
+        self._jobs, self._slots, self._patience = jobs, slots, patience
         self._journal, self._resume = journal, resume
         self._order, self._split, self._until = order, split, until
         self._window, self._hooks, self._on_row = window, hooks, on_row
@@ -338,13 +336,14 @@ class Runner:
     def _lose(self, running: RunningTask) -> None:
         """Start a job again whose worker is gone."""
         self.admission.withdrawn(running.job)
-        running.task.earlier.workers += 1
-        if running.task.earlier.workers >= _TIMES:  # it may be what ends them
+        task = running.task
+        task.earlier.workers += 1
+        if task.earlier.workers >= _TIMES:  # it may be what ends them
             self._done(end_without_worker(running))
             return
-        _log.warning("entry %d: its worker ended unexpectedly; the entry is requested again", running.task.row.number)
-        self._put_back(running.task, first=False)
-        if running.task.earlier.workers == _TIMES - 1:
+        _log.warning("entry %d: its worker ended unexpectedly; the entry is requested again", task.row.number)
+        self._put_back(task, first=False)
+        if task.earlier.workers == _TIMES - 1:
             self._suspects.append(self._waiting.pop())
 
     def _put_back(self, task: Task, *, first: bool) -> None:
