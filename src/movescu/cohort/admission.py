@@ -202,6 +202,12 @@ class Admission:
         """Number of requests sent that take one of the archive's slots."""
         return len(self._alone) - len(self._delivered)
 
+    def absence(self, now: float) -> tuple[float, float] | None:
+        """Return seconds until an absent archive is probed next, and until it is given up; None if it is there."""
+        if self.away_since is None:
+            return None
+        return max(self.next_echo - now, 0.0), max(self.deadline - now, 0.0)
+
     def started(self) -> int:
         """Record that a request is sent, and return its number."""
         self._number += 1

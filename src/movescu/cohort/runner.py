@@ -218,10 +218,7 @@ class Runner:
     @property
     def absence(self) -> tuple[float, float] | None:
         """Seconds until an absent archive is probed next, and until it is given up; None if it is there."""
-        admission, now = self.admission, clock.now()
-        if admission.away_since is None:
-            return None
-        return max(admission.next_echo - now, 0.0), max(admission.deadline - now, 0.0)
+        return self.admission.absence(clock.now())
 
     # -- the jobs ------------------------------------------------------------------------------------------------------
 
