@@ -195,6 +195,7 @@ def test_journal_with_the_files_of_another_directory_is_refused(tmp_path: Path) 
     with pytest.raises(JournalError, match=words):
         findings(second, path)
     assert findings(first, path) == []
+    assert read_status(str(path)).directory == str(first)
     (tmp_path / "link").symlink_to(first)
     Journal(str(path), str(tmp_path / "link")).__exit__(None, None, None)
 

@@ -51,6 +51,13 @@ def recorded_directories(database: sqlite3.Connection, path: str, directory: str
     return recorded
 
 
+def known_directory(database: sqlite3.Connection, path: str) -> str:
+    """Return the path of the directory whose files a journal has, empty if it has none yet."""
+    name = next((name for (name,) in database.execute(_RECORDED)), None)
+    folder = os.fsencode(os.path.dirname(os.path.realpath(path)))
+    return "" if name is None else os.fsdecode(os.path.normpath(os.path.join(folder, name)))
+
+
 def adopt_directory(database: sqlite3.Connection, path: str, directory: str) -> bytes:
     """Have a journal record a directory as its own, under any name that it had before; return the recorded form.
 

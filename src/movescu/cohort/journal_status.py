@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime import clock
 from movescu.cohort.entry_verdict import told_of
 from movescu.cohort.journal import LEASE, WAITING
+from movescu.cohort.journal_directory import known_directory
 from movescu.cohort.journal_file import (
     FILE_NAME,
     VERSION,
@@ -74,7 +75,10 @@ class EndedEntry:
 
 @dataclass(frozen=True, slots=True)
 class JournalStatus:
-    """The state of a journal. ``states``: number of entries by state. ``changed``: time of the last change, or 0."""
+    """The state of a journal. ``states``: number of entries by state. ``changed``: time of the last change, or 0.
+
+    ``directory``: whose files it has, empty if it has none yet.
+    """
 
     path: str
     version: int
@@ -82,6 +86,7 @@ class JournalStatus:
     objects: int
     size: int
     changed: float
+    directory: str = ""
     runs: list[JournalRun] = field(default_factory=list)
     held: list[HeldEntry] = field(default_factory=list)
     failed: list[EndedEntry] = field(default_factory=list)
@@ -171,7 +176,8 @@ def read_status(path: str) -> JournalStatus:
             )
         ]
         failed = [_ended(*row) for row in database.execute(_FAILED, (*_DONE, *_HELD, WAITING))]
-        return JournalStatus(file, VERSION, states, objects, size, changed, runs, held, failed)
+        directory = known_directory(database, file)
+        return JournalStatus(file, VERSION, states, objects, size, changed, directory, runs, held, failed)
 
 
 _FAILED: Final = """SELECT keys, key, state, why, attempts, changed FROM journal_entries

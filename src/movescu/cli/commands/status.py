@@ -45,6 +45,8 @@ def _lines(status: JournalStatus) -> Iterator[str]:
     now = time.time()
     yield f"journal:   {status.path}"
     counts = ", ".join(f"{number} {state}" for state, number in status.states.items())
+    if status.directory:
+        yield f"directory: {status.directory}"
     yield f"entries:   {sum(status.states.values())}{counts and f' ({counts})'}"
     yield f"objects:   {status.objects}, {size_text(status.size)}"
     for run in status.runs:
