@@ -55,7 +55,10 @@ class Identifier(Record):
 
     def get(self, tag: int) -> Key | None:
         """Return the key of a tag at the top level, None if there is none."""
-        return next((key for key in self.keys if key.tag == tag), None)
+        for key in self.keys:
+            if key.tag == tag:
+                return key
+        return None
 
     def text(self, tag: int) -> str:
         """Return the text of the key of a tag, empty if there is none."""

@@ -150,8 +150,11 @@ class ArchiveLink:
 
     def context(self, abstract_syntax: str) -> Context | None:
         """Return the accepted presentation context of an abstract syntax, None if there is none."""
-        contexts = self._connection.contexts.values() if self._connection is not None else ()
-        return next((context for context in contexts if context.abstract_syntax == abstract_syntax), None)
+        if self._connection is not None:
+            for context in self._connection.contexts.values():
+                if context.abstract_syntax == abstract_syntax:
+                    return context
+        return None
 
     def grants_relational(self, abstract_syntax: str) -> bool:
         """Return True if the archive accepted relational queries with a C-FIND class (PS3.4 C.5.1.1)."""

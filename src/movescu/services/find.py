@@ -107,9 +107,12 @@ class FindSCU:
         return message
 
     def _identifier(self, deadline: Deadline) -> bytes:
+        if not self._exchange.data_set_announced:
+            return b""
         identifier = bytearray()
-        for fragment in self._exchange.data_set(deadline):
-            identifier += fragment
+        for batch in self._exchange.data_set_batches(deadline):
+            for fragment in batch:
+                identifier += fragment
             if len(identifier) > MAXIMUM_IDENTIFIER:
                 raise _unexpected(f"an identifier of more than {MAXIMUM_IDENTIFIER} bytes")
         if identifier:

@@ -87,13 +87,23 @@ class Ledger:
         """Each place once: many objects share it."""
         self._lock = clock.Lock()
 
-    def examine(self, file: ObjectFile, uid: str, syntax: TransferSyntax, *, parsed: bool, undelimited: bool) -> str:
+    def examine(
+        self,
+        file: ObjectFile,
+        uid: str,
+        syntax: TransferSyntax,
+        *,
+        parsed: bool,
+        undelimited: bool,
+        meta: bytes = b"",
+    ) -> str:
         """Examine an object before its file gets its name, and return why it is not whole, empty if it is.
 
-        ``parsed``: it was parsed when it was received. ``undelimited``: and its pixel data had no delimiter. Raise
-        ``DataSetMismatchError`` if it is the object of another UID.
+        ``parsed``: it was parsed when it was received. ``undelimited``: and its pixel data had no delimiter. ``meta``:
+        the file meta that was written. Default: empty, it is decoded. Raise ``DataSetMismatchError`` if it is the
+        object of another UID.
         """
-        return defect_of(file.fd, uid, syntax, parsed=parsed) or (UNDELIMITED if undelimited else "")
+        return defect_of(file.fd, uid, syntax, parsed=parsed, meta=meta) or (UNDELIMITED if undelimited else "")
 
     def kept(self, uid: str, path: str, place: Place = NOWHERE, defect: str = "") -> None:
         """Record the file of an object, a path below the directory.

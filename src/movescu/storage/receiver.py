@@ -114,7 +114,8 @@ class _FileReceiver:
         if self._storage.ledger is None:
             return ""
         uid, undelimited = self._incoming.request.affected_sop_instance_uid, NO_DELIMITER in oddities
-        return self._storage.ledger.examine(file, uid, syntax, parsed=parsed, undelimited=undelimited)
+        examine = self._storage.ledger.examine
+        return examine(file, uid, syntax, parsed=parsed, undelimited=undelimited, meta=self._meta)
 
     def _warn_of(self, oddities: dict[str, int], *, kept: str = "") -> None:
         """Log what is wrong with an object that is stored, in one warning."""

@@ -134,7 +134,8 @@ class Association:
             left = self._end - self._start
             self._view[:left] = self._view[self._start : self._end]
             self._start, self._end = 0, left
-        if self._end == len(self._buffer) or len(self._buffer) < self._wanted_size():
+        size = len(self._buffer)
+        if self._end == size or (size < self._buffer_size and self.state in _P_DATA_STATES):
             self._grow()
         return self._view[self._end :]
 
@@ -167,7 +168,7 @@ class Association:
                 break
             if self.state is State.STA6:
                 self._take_p_data()
-            if not self._take_pdu():
+            if self._end - self._start < HEADER_LENGTH or not self._take_pdu():
                 break
         if self._deaf or self.closed:
             self._start = self._end
@@ -216,9 +217,7 @@ class Association:
         return not self._rest
 
     def _take_pdu(self) -> bool:
-        """Put the PDU at the front of the buffer through the table; False if none is whole yet."""
-        if self._end - self._start < HEADER_LENGTH:
-            return False
+        """Put the PDU at the front of the buffer, whose header has arrived, through the table; False if not whole."""
         pdu_type, length = _HEADER.unpack_from(self._view, self._start)
         try:
             self._check_length(pdu_type, length)

@@ -18,12 +18,13 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from movescu.dataset.encoding import Encoding
-from movescu.dataset.fast_path.scanner import adapted, adapted_head
+from movescu.dataset.fast_path.scanner import Scanner, adapted_head, scanner
 from movescu.dataset.file_meta import decode_file_meta
 from movescu.dataset.head import read_head
 from movescu.dataset.identity import IDENTITY, PLACE, SERIES, STUDY, IdentityReader
 from movescu.dataset.parser import NO_DELIMITER
 from movescu.dataset.transcoder import Reader
+from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TRANSFER_SYNTAXES
 from movescu.dictionary.vr import PIXEL_DATA, Buffer
 from movescu.errors import DataSetError, DataSetMismatchError
@@ -37,6 +38,7 @@ _SOP_INSTANCE_UID: Final = 0x00080018
 _OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _SEEK_HOLE: Final[int | None] = getattr(os, "SEEK_HOLE", None)
 _META: Final = 1 << 16  # limit of preamble and file meta, in bytes
+_META_GROUP: Final = b"\2\0"
 _BLOCK: Final = 1 << 20
 _CANONICAL: Final = Encoding()
 ROWS: Final = 0x00280010
@@ -142,15 +144,19 @@ def whole_in(fd: int) -> str | None:
         return None
 
 
-def defect_of(fd: int, uid: str, syntax: TransferSyntax, *, parsed: bool) -> str:
+def defect_of(fd: int, uid: str, syntax: TransferSyntax, *, parsed: bool, meta: bytes = b"") -> str:
     """Return why an object that was received into an open file is not whole, empty if it is.
 
     ``syntax``: its transfer syntax. ``parsed``: it was parsed when it was received, and needs not be read to its end.
+    ``meta``: the file meta that was written, to be compared instead of decoded. Default: empty, it is decoded.
     Raise ``DataSetMismatchError`` if it is the object of another UID.
     """
     head = files.pread(fd, _META, 0)
     try:
-        start, (syntax,), _ = _begin(head, (syntax,))
+        start = len(meta)
+        begins = bool(meta) and head.startswith(meta) and head[start : start + 2] != _META_GROUP
+        if not (begins and syntax.uid in TRANSFER_SYNTAXES):
+            start, (syntax,), _ = _begin(head, (syntax,))
         found = _walk(fd, files.fstat(fd).st_size, start, head[start:], syntax, shortly=parsed)
     except DataSetError as error:
         return f"its data set cannot be read: {error}"
@@ -212,7 +218,7 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax, *
         return _Walked(begun.identity.sop_instance_uid)
     if not rest or (not shortly and size <= _AT_ONCE):
         data = head if not rest else head + files.pread(fd, rest, start + len(head))
-        if (found := adapted(data, syntax, _CANONICAL, _NOTED)) is not None:
+        if (found := _scanner(syntax).adapted(data)) is not None:
             noted = [value for tag, (_, value) in found.found.items() if tag in CONTENT]
             if not noted or any(noted) or _has_fragment(data):  # else a long value, or an empty one
                 bare = not noted and _is_image(found.found)
@@ -229,6 +235,19 @@ def _walk(fd: int, size: int, start: int, head: bytes, syntax: TransferSyntax, *
     if not defect and NO_DELIMITER in reader.parser.oddities:
         defect = UNDELIMITED
     return _Walked(handler.identity().sop_instance_uid, defect)
+
+
+@dictionary.derived
+def _scanners() -> dict[TransferSyntax, Scanner]:
+    return {}
+
+
+def _scanner(syntax: TransferSyntax) -> Scanner:
+    """Return the scanner of a transfer syntax; looked up by less than ``scanner`` does, as each object needs one."""
+    found = _scanners().get(syntax)
+    if found is None:
+        found = _scanners()[syntax] = scanner(syntax, _CANONICAL, _NOTED)
+    return found
 
 
 def _has_fragment(data: bytes) -> bool:
