@@ -21,7 +21,7 @@ from movescu.storage.file_names import UNKNOWN_PREFIX
 from movescu.storage.index import flat as flat_index
 from movescu.storage.index import index, states
 from movescu.storage.index.database import FILE_NAME
-from movescu.storage.index.examination import whole_instance
+from movescu.storage.index.examination import defect_of, whole_instance
 from movescu.storage.index.index import KeptIndex, open_index
 from movescu.storage.layout.template import parse_layout
 
@@ -53,6 +53,20 @@ def an_object(uid: str, pixels: int = 100, *, meta: bool = True, syntax: Transfe
             for tag, value in parts
         )
     return (encode_file_meta(CT, uid, syntax.uid) if meta else b"") + data
+
+
+@pytest.mark.parametrize("data", [an_object("1.2.3"), an_object("1.2.3")[:-8], encode_file_meta(CT, "1.2.3", "1.2.9")])
+@pytest.mark.parametrize("further", [b"", element("<", 0x00020100, b"UI", b"1.2")])
+def test_file_meta_that_was_written_is_taken_for_what_it_says(tmp_path: Path, data: bytes, further: bytes) -> None:
+    syntax = EXPLICIT_LITTLE if EXPLICIT_LITTLE.uid.encode() in data else TransferSyntax("1.2.9", "unknown")
+    meta = encode_file_meta(CT, "1.2.3", syntax.uid)
+    assert data.startswith(meta)
+    (tmp_path / "object").write_bytes(meta + further + data[len(meta) :])
+    for parsed in (True, False):
+        with (tmp_path / "object").open("rb") as file:
+            decoded = defect_of(file.fileno(), "1.2.3", syntax, parsed=parsed)
+            assert defect_of(file.fileno(), "1.2.3", syntax, parsed=parsed, meta=meta) == decoded
+            assert defect_of(file.fileno(), "1.2.3", syntax, parsed=parsed, meta=b"other" + meta) == decoded
 
 
 def put(folder: Path, name: str, data: bytes) -> None:
