@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from movescu._runtime.record import replace
 from movescu.cohort.admission import RequestEnd
 from movescu.cohort.gathered_objects import Gathered
 from movescu.cohort.job import JobVerdict, ObjectsReport
@@ -85,6 +86,20 @@ def test_entry_of_many_requests_is_continued_with_all_of_them() -> None:
     found = known_of(states, before, [study(number) for number in range(199, 300)])
     assert [one.identifier for one in found] == [study(number) for number in range(300)]
     assert sum(len(one.statements) for one in found) == 150
+
+
+def test_object_that_was_listed_in_a_part_and_did_not_arrive_is_expected_of_the_whole() -> None:
+    made = split(SERIES)
+    missing = SeriesObjects("", "1.2", "1.2.3", ("1.2.3.9",))
+    made.part_ended(made.parts[0], verdict(replace(known(SERIES), missing=(missing,))))
+    [whole] = made.last.earlier.earlier
+    state = RequestState(remember=True)
+    whole.continue_as(state, "STUDY")
+    assert state.missing == {"1.2.3.9"}
+    elsewhere = replace(missing, study="1.7", series="1.7.3")
+    made = split(SERIES)
+    made.part_ended(made.parts[0], verdict(replace(known(SERIES), missing=(elsewhere,))))
+    assert made.last.earlier.earlier[0].missing == ()
 
 
 def test_size_that_was_stated_for_a_part_is_expected_of_the_list_of_the_whole() -> None:

@@ -375,6 +375,21 @@ def test_object_that_was_listed_before_an_entry_was_postponed_stays_wanted(
     assert place.there == {one.instance_uid for one in place.made[:listed]}
 
 
+@pytest.mark.parametrize(("stated", "code"), [("2", 0), ("3", 63)])
+def test_number_of_objects_that_was_stated_when_keys_were_resolved_is_not_forgotten(
+    make: Callable[..., Place], stated: str, code: int
+) -> None:
+    place = make(instances=2)
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.answer_find({STUDY: place.made[0].study_uid, ACCESSION: "A1", OBJECTS_OF_STUDY: stated})
+        place.serve_moves(session)
+
+    outcome = place.against(script, "-S", "--resolve", "--verify", *keys("STUDY", "AccessionNumber=A1"), code=code)
+    assert ("the archive counts 3 objects" in outcome.log) is (code == 63)
+
+
 def test_study_that_was_listed_before_the_archive_went_away_stays_wanted(
     make: Callable[..., Place], tmp_path: Path
 ) -> None:

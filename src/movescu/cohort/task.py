@@ -87,7 +87,7 @@ class Split:
         known = verdict.earlier or task.earlier.earlier
         self._statements += [(task.part, said) for earlier in known for said in earlier.statements]
         whole, stored = self.last.earlier, verdict.result
-        whole.earlier = tuple(one.with_sizes_of(known) for one in whole.earlier)
+        whole.earlier = tuple(one.with_parts(known) for one in whole.earlier)
         whole.stored += task.earlier.stored + (0 if stored is None else stored.stored)
         whole.size += task.earlier.size + (0 if stored is None else stored.size)
         self._open -= 1

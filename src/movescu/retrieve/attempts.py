@@ -36,7 +36,7 @@ from movescu.transport.rejection import TRANSIENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Final
 
     from movescu.query.identifier import Identifier
@@ -115,8 +115,12 @@ class AttemptLoop:
         """Stop before the next attempt and end the pause. Safe from any thread and from a signal handler."""
         self._given_up.set()
 
-    def run(self, *identifiers: Identifier, earlier: EarlierRequest | None = None) -> RequestState:
-        """Run the attempts and return the state of the requests; ``earlier``: see ``earlier_request``.
+    def run(
+        self, *identifiers: Identifier, earlier: EarlierRequest | None = None, counts: Mapping[str, int] | None = None
+    ) -> RequestState:
+        """Run the attempts and return the state of the requests.
+
+        ``earlier``: see ``earlier_request``. ``counts``: objects that the archive stated, by UID of study or series.
 
         With an inventory there is exactly one identifier. Raise ``UsageError`` if its keys name no object or cannot be
         listed, ``PeerError`` if no association can be opened.
@@ -133,6 +137,8 @@ class AttemptLoop:
             state.identifier = scope.identifier
         if earlier is not None:
             earlier.continue_as(state, self._config.request.model)
+        if counts and self._retry.verify:
+            state.note_counts(counts)
         state.last = self._round(state)
         self._server.begin(state.last)
         try:

@@ -89,16 +89,18 @@ class EarlierRequest(Record):
         state.tally.failed += max(self.failed, len(self.failures))
         state.tally.broken_off.update(self.broken_off)
 
-    def with_sizes_of(self, parts: Iterable[EarlierRequest]) -> EarlierRequest:
-        """Return this with what the archive stated, in requests for parts of it, about the sizes of its series."""
+    def with_parts(self, parts: Iterable[EarlierRequest]) -> EarlierRequest:
+        """Return this with what requests for parts of it learned: missing objects, and stated sizes of its series."""
         counts, cap = dict(self.sizes), self.cap
-        own = {uid for place in self.places for uid in place[1:]}
+        missing = self.missing
+        own = {uid for place in self.places for uid in place[1:] if uid}
         for part in parts:
             cap = max(cap, part.cap)
+            missing += tuple(one for one in part.missing if one.study in own or one.series in own)
             for uid, number in part.sizes:
                 if uid in own:
                     counts[uid] = max(counts.get(uid, 0), number)
-        return replace(self, sizes=tuple(counts.items()), cap=cap)
+        return replace(self, sizes=tuple(counts.items()), cap=cap, missing=missing)
 
 
 def earlier_of(state: RequestState, most: int = MOST) -> EarlierRequest | None:

@@ -65,6 +65,8 @@ class Retrieve:
         self._until = until
         self._split = split
         self._earlier = {one.identifier: one for one in earlier}
+        self._counts: dict[str, int] = {}
+        """Numbers of objects that the archive stated when keys were resolved, by UID of study or series."""
         self._observers: list[Observer] = []
         self._happened: SimpleQueue[Event | None] | None = None
         self._failure: BaseException | None = None
@@ -331,7 +333,7 @@ class Retrieve:
             if self.cancelled:
                 loop.cancel()
             try:
-                state = loop.run(*group, earlier=self._earlier.get(group[0]))
+                state = loop.run(*group, earlier=self._earlier.get(group[0]), counts=self._counts)
                 self.states.append(state)
                 self.unrequested = self.unrequested[1:]
                 if state.refusal is not None and state.refusal.hint and state.hopeless:
@@ -375,6 +377,7 @@ class Retrieve:
             if state is not None:
                 self.states.append(state)
             resolved += found.requests
+            self._counts.update(found.counts)
             if state is not None and state.error is not None:
                 return ()
         # What was listed once stays wanted.

@@ -144,6 +144,14 @@ class RequestState:
             listed = 0 if self.inventory is None else len(self.inventory.objects)
             self.last_statement = Statement(evidence, counted, requested, listed, named)
 
+    def note_counts(self, counts: Mapping[str, int]) -> None:
+        """Record numbers of objects that the archive stated before its first list, by UID of study or series."""
+        from movescu.retrieve.catalogue import ListSizes  # late: needed with an inventory alone
+
+        self.sizes = self.sizes or ListSizes()
+        for uid, number in counts.items():
+            self.sizes.note(uid, number)
+
     def compare(self) -> None:
         """Find out which statements the inventory that was just taken accounts for."""
         assert self.inventory is not None

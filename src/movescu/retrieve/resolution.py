@@ -50,6 +50,8 @@ class Resolution(Record):
     gaps: tuple[str, ...] = ()
     unmet: str = ""
     """Which conditions none of the series meets, empty if one does."""
+    counts: tuple[tuple[str, int], ...] = ()
+    """Numbers of objects that the archive states, by UID of study or series."""
 
 
 class Shortfall:
@@ -116,7 +118,13 @@ def resolve(session: ArchiveAssociation, identifier: Identifier, config: Config)
     noun = _NOUNS[found[0].level][len(found) > 1] if found else "entities"
     _log.info("the keys match %d %s", len(found), noun)
     unfound, hollow, gaps = (tuple(one) for one in (shortfall.unfound, shortfall.hollow, shortfall.gaps))
-    return Resolution(tuple(_requests(found, config.request.model)), unfound, hollow, gaps, unmet=shortfall.unmet)
+    counts = tuple((one.uid, number) for one in found if (number := _stated(one)) is not None)
+    requests = tuple(_requests(found, config.request.model))
+    return Resolution(requests, unfound, hollow, gaps, unmet=shortfall.unmet, counts=counts)
+
+
+def _stated(match: Match) -> int | None:
+    return match.count("IMAGE") if match.level in ("STUDY", "SERIES") else None
 
 
 def check(identifier: Identifier, model: str, selection: Selection) -> None:
