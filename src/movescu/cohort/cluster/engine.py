@@ -33,6 +33,8 @@ _CLOSING: Final = 10.0
 """Seconds. Longest wait for the workers of this machine to end."""
 _HINT: Final = "install the extra: pip install 'movescu[cluster]'"
 
+_KEYS: Final = "set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ..__{0}__CERT and ..__{0}__KEY (docs/cluster.md)"
+
 _LOGGERS: Final = ("distributed", "bokeh", "tornado", "asyncio")
 
 
@@ -73,6 +75,7 @@ class Engine:
             self._cluster = local_cluster(distributed, titles[: where.local])
             return distributed.Client(self._cluster, set_as_default=False, timeout=_CONNECT)
         address = address_of(where)
+        _require_keys(distributed, address, "client")
         try:
             return distributed.Client(address, set_as_default=False, timeout=_CONNECT)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
@@ -210,10 +213,25 @@ async def worker(title: str, address: str) -> Any:  # noqa: ANN401 - untyped
     except ImportError as error:
         raise ClusterError(f"a worker needs Dask distributed: {error}", hint=_HINT) from error
     quieten()
+    _require_keys(distributed, address, "worker")
     try:
         return await distributed.Worker(address, name=title, nthreads=THREADS, memory_limit=0, dashboard=False)
     except Exception as error:
         raise ClusterError(f"no scheduler at {address}: {error or type(error).__name__}") from error
+
+
+def _require_keys(distributed: Any, address: str, role: str) -> None:  # noqa: ANN401 - untyped
+    """Raise ``ClusterError`` if the settings of Dask have no usable keys for an address with TLS."""
+    if not address.startswith("tls://"):
+        return
+    try:
+        usable = distributed.Security().get_connection_args(role).get("ssl_context") is not None
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"the keys for {address} are not usable: {error}", hint=_KEYS.format(role.upper())
+        ) from error
+    if not usable:
+        raise ClusterError(f"there are no keys for {address}", hint=_KEYS.format(role.upper()))
 
 
 def _address_in(path: str) -> str:
