@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import signal
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import corpus
@@ -113,6 +116,33 @@ def test_entries_of_a_killed_worker_are_requested_by_another(place: Place) -> No
         place.run(engine, on_row)
     assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
     assert len(results) == STUDIES
+    assert place.files() == place.names
+
+
+@pytest.mark.sampled(5)
+@pytest.mark.row("cluster-worker")
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_worker_that_ends_at_a_random_moment_costs_no_entry(place: Place, number: signal.Signals, seed: int) -> None:
+    results: list[RowResult] = []
+    place.archive.faults = Faults(pause=0.01)
+    moment, over = random.Random(seed).randrange(STUDIES * OBJECTS), threading.Event()
+    with ProcessEngine(TITLES) as engine:
+
+        def end() -> None:
+            while len(place.files()) < moment and not over.wait(0.002):
+                pass
+            engine.end("WORKER1", number)
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        try:
+            place.run(engine, results.append)
+        finally:
+            over.set()
+            ending.join()
+    assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+    assert len(results) == STUDIES  # one verdict an entry
     assert place.files() == place.names
 
 

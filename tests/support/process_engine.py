@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -67,6 +68,13 @@ class ProcessEngine:
         self.processes[title] = self._every[address] = process
         self.workers[address] = title
         threading.Thread(target=self._read, args=(address, process), daemon=True).start()
+
+    def end(self, title: str, number: signal.Signals) -> None:
+        """Send a signal to a worker; one that is stopped is given up, as by a scheduler that misses its heartbeat."""
+        process = self.processes[title]
+        process.send_signal(number)
+        if number == signal.SIGSTOP:
+            self.workers.pop(f"process {process.pid}", None)
 
     def _read(self, address: str, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None

@@ -104,7 +104,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         codes = told.codes
         if waiting:
             codes.add(ExitCode.INCOMPLETE)
-        codes |= _codes_of_stop(runner.stop, client)
+        codes |= _codes_of_stop(runner.stop, client, settings.ae_pool)
         try:
             client.server.close()
             client.flush()
@@ -159,10 +159,21 @@ def _rows(settings: CommandSettings) -> list[Row]:
     return rows
 
 
-def _codes_of_stop(stop: Stop | None, client: Client) -> set[ExitCode]:
-    """Log why no more entries were requested, and return the exit codes for it; ``stop``: None if they were."""
+def _codes_of_stop(stop: Stop | None, client: Client, pool: str | None) -> set[ExitCode]:
+    """Log why no more entries were requested, and return the exit codes for it; ``stop``: None if they were.
+
+    ``pool``: file with the titles of workers; None without them.
+    """
     if stop is None:
         return set()
+    if pool is not None and stop in (Stop.UNREACHED, Stop.UNKNOWN):
+        what = "cannot connect to the workers" if stop is Stop.UNREACHED else "does not know the workers' AE titles"
+        _log.critical(
+            "stopping: the archive %s: compare its configuration with %s: titles, addresses and ports, and check the "
+            "firewalls between; then continue with --resume",
+            *(what, pool),
+        )
+        return set()  # the entries have theirs
     if stop is Stop.UNREACHED:
         (address, port), title = client.own_address, client.config.move_destination
         _log.critical(
