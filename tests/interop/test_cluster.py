@@ -60,13 +60,20 @@ class Place(NamedTuple):
             request=Request(model="STUDY"),
         )
 
-    def run(self, engine: ProcessEngine, on_row: Callable[[RowResult], None], rest: float = 30.0) -> Runner:
+    def run(
+        self,
+        engine: ProcessEngine,
+        on_row: Callable[[RowResult], None],
+        *,
+        rest: float = 30.0,
+        slots: int | None = None,
+    ) -> Runner:
         config, storage = self.config(), StorageOptions(directory=str(self.received))
         with Client.configured(config, storage, closing=False, proved=True) as client:
             group = ClusterWorkers(engine, client, self.pool, config=config, storage=storage, number=4, rest=rest)
             journal = Journal(str(self.received / ".movescu.journal"), str(self.received), files_of=group.files_of)
             with journal:
-                runner = Runner(client, workers=group, jobs=4, journal=journal, on_row=on_row)
+                runner = Runner(client, workers=group, jobs=4, slots=slots, journal=journal, on_row=on_row)
                 assert runner.run(read_rows(str(self.rows))) == []
                 journal.save()
                 key = runner._key(read_rows(str(self.rows))[0])
@@ -100,6 +107,15 @@ def test_list_over_two_processes_is_complete_and_its_files_are_in_the_journal(pl
     assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
     assert place.files() == place.names
     assert len(place.paths) == OBJECTS
+
+
+def test_slots_of_the_archive_hold_for_all_workers_together(place: Place) -> None:
+    results: list[RowResult] = []
+    place.archive.faults = Faults(slots=2, pause=0.005)
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, results.append, slots=2)
+    assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+    assert place.archive.slots.refused == 0
 
 
 @pytest.mark.row("cluster-worker")
