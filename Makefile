@@ -108,6 +108,7 @@ bench: peers $(VENV)/.dev
 # Ten minutes: kill and fail each call of a run on its files; run many bad and good senders; then a list of 10,000.
 soak: peers $(VENV)/.dev
 	SWEEP=full $(BIN)/python -m pytest -q -n 2 tests/storage/test_file_system_faults.py tests/interop/test_cohort.py
+	MOVESCU_LIES=1000 $(BIN)/python -m pytest -q -n 2 tests/retrieve/test_liars.py tests/cohort/test_list_liars.py
 	$(BIN)/python bench/soak.py
 	$(BIN)/python bench/absence.py
 	$(BIN)/python bench/long_list.py
