@@ -256,7 +256,7 @@ def test_error_of_a_worker_does_not_raise_where_the_engine_would_log_it(place: P
 
 
 def test_command_runs_local_workers_without_leaving_any(place: Place, tmp_path: Path) -> None:
-    pytest.importorskip("distributed")
+    pytest.importorskip("distributed")  # takes seconds to load, in three processes; the others run without it
     pool, report = tmp_path / "pool", tmp_path / "report.json"
     pool.write_text("".join(f"{ae.title} {ae.host} {ae.port}\n" for ae in place.pool))
     arguments = ["-S", "--list", place.rows, "--cluster", "local:2", "--ae-pool", pool, "--report", report]
