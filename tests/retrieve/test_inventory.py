@@ -118,6 +118,7 @@ def test_requests_bring_what_is_wanted_and_nothing_else(
     wanted = data.draw(st.sets(st.sampled_from(sorted(made.objects))))
     requests = list(made.requests(wanted, batch))
     assert union(requests) == wanted
+    assert sum(len(selected(request)) for request in requests) == len(wanted), "nothing is requested twice"
     for request in requests:
         assert LEVELS.index(request.text(LEVEL)) >= LEVELS.index(level), "never above the level of the request"
         images = request.text(UNIQUE_KEYS["IMAGE"])
@@ -128,6 +129,7 @@ def test_requests_bring_what_is_wanted_and_nothing_else(
         most = data.draw(st.integers(0, 7))
         parts = list(made.parts(wanted, most))
         assert union(parts) == wanted
+        assert sum(map(len, map(selected, parts))) == len(wanted)
         numbers = [sum(made.objects[uid].study == study for uid in wanted) for study in ("1.0", "1.1")]
         whole = [part for part in parts if part.text(LEVEL) == "STUDY"]
         assert not whole or min(number for number in numbers if number) <= most, "large studies are requested by series"
