@@ -94,6 +94,24 @@ def test_complete_objects_are_not_requested_again(
     assert sorted(path.stem for path in tmp_path.rglob("*.dcm")) == sorted(made.instance_uid for made in study)
 
 
+@pytest.mark.parametrize("name", ["locks", "utf-8", "directories", "windows"])
+def test_list_is_retrieved_and_reported_and_its_files_checked(
+    name: str, archive: Archive, study: list[Instance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(name, monkeypatch)
+    rows = tmp_path / "rows.csv"
+    rows.write_text(f"StudyInstanceUID\n{study[0].study_uid}\n1.2.3.4\n", encoding="ascii")
+    received, page = tmp_path / "received", tmp_path / "page.html"
+    received.mkdir()
+    options = ["--list", rows, "--jobs", 2, "--verify", "--resume", "-od", received, "--html", page, "-S"]
+    manifest = received / "SHA256SUMS"
+    movescu(*at(archive, *options, "--manifest", manifest), folder=tmp_path, code=63)  # there is no 1.2.3.4
+    assert len([path for path in received.iterdir() if path.name.startswith("CT.")]) == len(study)
+    assert study[0].study_uid in page.read_text(encoding="utf-8")
+    movescu("--check-files", received, "--manifest", manifest, folder=tmp_path)
+    movescu("--status", received, folder=tmp_path)
+
+
 def test_every_module_can_be_imported_on_windows() -> None:
     program = (
         f"import sys; sys.path.insert(0, {os.path.dirname(without.__file__)!r}); import without; "

@@ -10,6 +10,7 @@ import os
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
+from movescu.storage import files
 from movescu.storage.index.examination import head_in
 
 if TYPE_CHECKING:
@@ -106,10 +107,10 @@ def _named(head: dict[int, str]) -> dict[str, str]:
 def _head(path: str, tags: frozenset[int]) -> dict[int, str]:
     """Return attributes of an object; none if its file is missing or unreadable."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = files.openat(path, os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK)
     except OSError:
         return {}
     try:
         return head_in(fd, tags)
     finally:
-        os.close(fd)
+        files.close(fd)

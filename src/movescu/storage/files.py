@@ -159,7 +159,7 @@ def boot_id() -> str:
 def file_system_type(directory: str) -> str:
     """Return the type of a directory's file system, as Linux names it in ``mountinfo``; empty if it is unknown."""
     try:
-        fd = openat(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = openat(directory, os.O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         try:
             with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
                 mount = next(line.split()[1] for line in file if line.startswith("mnt_id:"))

@@ -16,6 +16,7 @@ import importlib
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -138,6 +139,7 @@ def _utf_8() -> None:
 def _directories() -> None:
     """No directory can be opened, no name is relative to one, and a file has to be closed to get another name."""
     supported = set(os.supports_dir_fd)
+    _replace(shutil, "disk_usage", _by_other_means(os.statvfs))
     _replace(os, "supports_dir_fd", set())
     _remove(os, "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_TMPFILE")
     _remove(os, "pread", "pwrite", "preadv", "pwritev", "readv", "writev", "statvfs", "fstatvfs", "fchmod")
@@ -146,6 +148,17 @@ def _directories() -> None:
     _replace(os, "replace", _of_closed_files(os.replace, 2))
     _replace(os, "unlink", _of_closed_files(os.unlink, 1))
     _replace(os, "fsync", _of_writable_files(os.fsync))
+
+
+def _by_other_means(statvfs: Callable[[Any], os.statvfs_result]) -> Callable[[Any], Any]:
+    """``shutil.disk_usage``, which every system has, where ``os`` has no ``statvfs``."""
+
+    def disk_usage(path: Any) -> Any:
+        found = statvfs(path)
+        blocks = found.f_blocks, found.f_blocks - found.f_bfree, found.f_bavail
+        return shutil._ntuple_diskusage(*(count * found.f_frsize for count in blocks))  # type: ignore[attr-defined]
+
+    return disk_usage
 
 
 def _not_of_directories(function: Callable[..., int]) -> Callable[..., int]:
