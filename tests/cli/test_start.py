@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,12 +55,14 @@ def free_port() -> str:
         return str(sock.getsockname()[1])
 
 
+@pytest.mark.not_without(*without.ROWS)  # which loads modules to take them away
 def test_retrieve_loads_nothing_early_for_its_first_pdu() -> None:
     modules = loaded_at_the_request()
     assert "movescu.retrieve.association" in modules
     assert not modules & (COSTLY | STORAGE_SIDE | MESSAGES)
 
 
+@pytest.mark.not_without(*without.ROWS)  # which loads modules to take them away
 def test_retrieve_with_port_loads_the_listener_but_not_yet_storage(tmp_path: Path) -> None:
     modules = loaded_at_the_request("--port", free_port(), "--output-directory", str(tmp_path))
     assert {"movescu.transport.listener", "movescu.storage.writer"} <= modules

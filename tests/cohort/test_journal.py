@@ -425,6 +425,7 @@ def test_journal_on_network_file_system_is_refused(tmp_path: Path, monkeypatch: 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.not_without("directories", "windows")
 def test_file_system_is_known_by_its_mount() -> None:
     assert files.file_system_type("/proc") == "proc"
     assert files.file_system_type("/nowhere") == ""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from invariants import Invariants
 
 
+@pytest.mark.not_without("locks", "windows")  # temporary files of killed runs stay for a day then
 @pytest.mark.row("37")
 def test_process_that_is_killed_amid_an_object_leaves_a_temporary_file_at_most(
     setting: Setting, sandbox: Invariants

@@ -6,6 +6,7 @@ A plain retrieve does as DCMTK does with objects; only its output directory has 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import corpus
 import peers
 import pytest
 import scripted
+import without
 from command import movescu
 from setting import Setting
 
@@ -216,7 +218,8 @@ def test_directory_renamed_or_replaced_during_the_run_is_no_success(
         result = client.retrieve({"StudyInstanceUID": made[0].study_uid})
     assert not result.complete
     assert str(out) in result.errors[-1]
-    assert len([file for file in (tmp_path / "moved").iterdir() if not file.name.startswith(".")]) == 3
+    if os.environ.get(without.VARIABLE) not in ("directories", "windows"):  # there the last one is refused
+        assert len([file for file in (tmp_path / "moved").iterdir() if not file.name.startswith(".")]) == 3
 
 
 @pytest.mark.row("82")
@@ -247,6 +250,7 @@ def test_object_listed_in_two_studies_of_a_list_is_no_success_of_the_second(
     assert "entry 1" not in log
 
 
+@pytest.mark.not_without("hard-links", "directories", "windows")  # they have no syncfs
 def test_entries_of_a_list_share_flushes(serve: Callable[[], Archive], tmp_path: Path) -> None:
     made = corpus.make_study(tmp_path / "archive", studies=20, series=2, instances=3, size=2000)
     archive = serve()

@@ -146,6 +146,7 @@ def test_display_says_that_the_time_of_between_is_awaited(place: Place) -> None:
     assert hold_to_counts(place, output.rstrip().rpartition("\n")[2], 4) == {"not started": 4}
 
 
+@pytest.mark.not_without("signals", "windows")
 def test_status_line_is_printed_on_sigusr1(place: Place) -> None:
     place.archive.faults = Faults(pause=0.2)
     with running(*place.arguments, "-v", folder=place.received) as command:

@@ -156,7 +156,7 @@ def _by_other_means(statvfs: Callable[[Any], os.statvfs_result]) -> Callable[[An
     def disk_usage(path: Any) -> Any:
         found = statvfs(path)
         blocks = found.f_blocks, found.f_blocks - found.f_bfree, found.f_bavail
-        return shutil._ntuple_diskusage(*(count * found.f_frsize for count in blocks))  # type: ignore[attr-defined]
+        return shutil._ntuple_diskusage(*(count * found.f_frsize for count in blocks))
 
     return disk_usage
 

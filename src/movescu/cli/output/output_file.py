@@ -75,6 +75,8 @@ class OutputFile:
                 self._file.close()  # Windows replaces no open file
             os.replace(temporary, path)
         except OSError as error:
+            if self._file is not None:
+                self._file.close()  # Windows removes no open file
             for name in (temporary, path):  # the latter is empty
                 with contextlib.suppress(OSError):
                     os.unlink(name)
