@@ -158,8 +158,9 @@ def test_run_whose_disk_stands_still_ends_and_keeps_whole_files(
         session.respond(completed=3)
         session.expect_release()
         command.await_log("flushing")
-        for _ in range(2 if number is signal.SIGINT else number is not None):  # the first Ctrl-C may only cancel
-            assert number is not None
+        if number is not None:
+            command.signal(number)
+        while number is signal.SIGINT and not command.ended(within=1.0):  # the first Ctrl-C may only cancel
             command.signal(number)
 
     options, code = (("--total-timeout", 2), 62) if number is None else ((), CODES[number])
@@ -190,4 +191,4 @@ def test_interrupt_at_any_moment_of_the_start_shows_no_traceback(tmp_path: Path,
     _, log = process.communicate(timeout=LIMIT)
     assert "Traceback" not in log
     assert "ignored" not in log
-    assert process.returncode in (130, 61)
+    assert process.returncode in (130, 61, -signal.SIGINT)  # Python's own end is its own, too

@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -104,6 +104,12 @@ class Running:
         """Send it signals."""
         for number in numbers:
             self._process.send_signal(number)
+
+    def ended(self, within: float) -> bool:
+        """Return whether it has ended, after waiting for that at most as many seconds."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(within)
+        return self._process.returncode is not None
 
     def end(self) -> Outcome:
         """Wait for its end."""

@@ -68,9 +68,21 @@ def wait_until(server: Listener, condition: Callable[[], bool]) -> None:
         assert server.changed.wait_for(condition, WAIT)
 
 
+@pytest.fixture(autouse=True)
+def _others() -> Iterator[None]:
+    """Leave out the threads of archives that other tests of this process still use."""
+    before = {*threading.enumerate()}
+    OTHERS.update(before)
+    yield
+    OTHERS.difference_update(before)
+
+
+OTHERS: set[threading.Thread] = set()
+
+
 def threads() -> set[threading.Thread]:
-    """Give the threads of listeners, once those that have said goodbye are gone."""
-    own = {thread for thread in threading.enumerate() if thread.name.startswith("movescu-")}
+    """Give the threads of listeners of the test, once those that have said goodbye are gone."""
+    own = {thread for thread in {*threading.enumerate()} - OTHERS if thread.name.startswith("movescu-")}
     for thread in own:
         if thread.name == "movescu-association":
             thread.join(WAIT)

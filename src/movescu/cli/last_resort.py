@@ -5,6 +5,10 @@ nobody reads, a FIFO, a disk that hangs), the handler never runs. The system's o
 socket (``signal.set_wakeup_fd``), and a thread that does nothing else reads it: it gives the program ``_GRACE`` seconds
 to end by itself, and then ends it. No acknowledged object is lost; at worst, a temporary file stays, or a report is
 incomplete.
+
+A signal that arrives just before a call waits is seen when the call returns. So until the first interrupt is answered,
+the thread interrupts the call of the main thread every ``_PAUSE`` seconds, by a signal (SIGURG) whose handler does
+nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +25,15 @@ from movescu.transport import network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Final, Self
 
 _GRACE: Final = 10.0
 """Seconds from the end that is wanted to that of the process; closing the port may take 5 of them."""
 _ANSWER: Final = 5.0
 """Seconds for the handler of the first interrupt, which asks the archive to cancel."""
+_PAUSE: Final = 0.05
+_URGENT: Final = getattr(signal, "SIGURG", None)  # Windows has neither it nor pthread_kill
 ENDS_AT_ONCE: Final[dict[int, ExitCode]] = {
     int(getattr(signal, name)): code
     for name, code in (
@@ -49,6 +56,8 @@ class LastResort:
         self._code = ExitCode.ASSOCIATION_LOST
         self._interrupts = 0
         self._before = -1
+        self._main = 0  # the main thread, if its calls can be interrupted
+        self._interrupt_at = 0.0
         self._read: network.socket
         self._write: network.socket
         self._thread: threading.Thread | None = None
@@ -63,6 +72,9 @@ class LastResort:
             self._read.settimeout(0)
             self._write.settimeout(0)
             self._before = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+            if _URGENT is not None and hasattr(signal, "pthread_kill") and signal.getsignal(_URGENT) == signal.SIG_DFL:
+                signal.signal(_URGENT, _do_nothing)
+                self._main = threading.get_ident()
             self._thread = threading.Thread(target=self._watch, name="movescu-last-resort", daemon=True)
             self._thread.start()
             _current.append(self)
@@ -74,6 +86,8 @@ class LastResort:
             signal.set_wakeup_fd(self._before)
             self._write.send(b"\0")  # no signal: the end of the watch
             self._thread.join()
+            if self._main and _URGENT is not None:
+                signal.signal(_URGENT, signal.SIG_DFL)
             self._read.close()
             self._write.close()
 
@@ -100,6 +114,11 @@ class LastResort:
         if self._end is not None and now >= self._end:
             os._exit(self._code)
         times = [time for time in (self._until, self._asked, self._end) if time is not None]
+        if self._main and _URGENT is not None and self._asked is not None:
+            if now >= self._interrupt_at:
+                signal.pthread_kill(self._main, _URGENT)
+                self._interrupt_at = now + _PAUSE
+            times.append(self._interrupt_at)
         return max(min(times) - now, 0.0) if times else None
 
     def _note(self, number: int) -> None:
@@ -108,7 +127,7 @@ class LastResort:
         if number == signal.SIGINT:
             self._interrupts += 1
             if self._interrupts == 1:
-                self._asked = now + _ANSWER
+                self._asked, self._interrupt_at = now + _ANSWER, now + _PAUSE
             else:
                 self._end_by(now + _GRACE, ExitCode.INTERRUPTED)
         elif number in ENDS_AT_ONCE:
@@ -122,6 +141,10 @@ class LastResort:
         with contextlib.suppress(BlockingIOError):
             return self._read.recv(512)
         return b""
+
+
+def _do_nothing(_: int, __: FrameType | None) -> None:
+    """Have the interrupted call return to the interpreter, which runs the handlers of other signals, too."""
 
 
 _current: list[LastResort] = []

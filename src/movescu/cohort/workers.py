@@ -1,7 +1,7 @@
 """The protocol between the driver of a cohort and its workers.
 
 The driver (``runner``) calls all methods in one thread, except ``cancel``. Its first implementation are threads
-(``worker_threads``); workers on other machines fit, too, since jobs and reports are records of limited size (``job``).
+(``worker_threads``); workers on other machines fit, too, since jobs and reports are records that pickle (``job``).
 Workers decide nothing: they do not wait for a slot, repeat a request, or know of other jobs.
 """
 
