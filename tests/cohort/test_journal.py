@@ -125,6 +125,14 @@ def test_verdict_ends_with_the_cohort(tmp_path: Path) -> None:
         assert later.claim("one") is None, "a run of another day requests what it is told to"
 
 
+def test_objects_that_two_complete_entries_have_are_found_for_both(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        journal.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
+        journal.note("two", row(2), complete(2), [], stored(tmp_path, "1.6", "1.7"))
+        found = {(one.key, one.sop_instance_uid) for one in journal.shared_objects()}
+    assert found == {("one", "1.6"), ("two", "1.6")}
+
+
 def test_verdict_holds_only_while_its_files_are_there(tmp_path: Path) -> None:
     with opened(tmp_path) as first, opened(tmp_path) as second:
         first.claim("one")

@@ -6,10 +6,11 @@ import json
 import random
 import signal
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import corpus
 import peers
+import pydicom
 import pytest
 from command import movescu
 from process_engine import ProcessEngine
@@ -116,6 +117,28 @@ def test_slots_of_the_archive_hold_for_all_workers_together(place: Place) -> Non
         place.run(engine, results.append, slots=2)
     assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
     assert place.archive.slots.refused == 0
+
+
+def test_object_that_another_worker_replaces_is_lost_to_its_entry(place: Place, tmp_path: Path) -> None:
+    """The first and the last study have an object of one UID; whichever worker stores it last, the file is of one."""
+    uids = place.rows.read_text(encoding="ascii").split()[1:]
+    made = list((tmp_path / "archive").iterdir())
+    double, taken = (pydicom.dcmread(next(one for one in made if study_of(one) == uid)) for uid in (uids[-1], uids[0]))
+    double.SOPInstanceUID = double.file_meta.MediaStorageSOPInstanceUID = taken.SOPInstanceUID
+    double.save_as(double.filename)
+    results: list[RowResult] = []
+    titles = {ae.title: (ae.host, ae.port) for ae in place.pool}
+    with peers.orthanc(titles, tcp_nodelay=True) as orthanc, ProcessEngine(TITLES) as engine:
+        orthanc.load(made)
+        place._replace(archive=cast("Archive", orthanc)).run(engine, results.append)
+    last = outcomes(results)  # an entry that is corrected has another result
+    assert [last[1], last[STUDIES]].count("complete") <= 1
+    assert [last[number] for number in range(2, STUDIES)] == ["complete"] * (STUDIES - 2)
+    assert len(place.files()) == STUDIES * OBJECTS - 1
+
+
+def study_of(path: Path) -> str:
+    return str(pydicom.dcmread(path, stop_before_pixels=True).StudyInstanceUID)
 
 
 @pytest.mark.row("cluster-worker")

@@ -144,7 +144,7 @@ class LastResort:
 
 
 def _do_nothing(_: int, __: FrameType | None) -> None:
-    """Have the interrupted call return to the interpreter, which runs the handlers of other signals, too."""
+    """Do nothing: an interrupted call returns to the interpreter, which then runs the handlers of all signals."""
 
 
 _current: list[LastResort] = []

@@ -165,7 +165,7 @@ class Admission:
     def advice(self, now: float, *, held: bool = False) -> Advice:
         """Return what to do now; ``started`` or ``echo_started`` records that it was done.
 
-        ``held``: nothing may be sent now, for a reason of ours. Default: False.
+        ``held``: the run itself sends nothing now, whatever the archive allows. Default: False.
         """
         if self._held_at is not None and self.away_since is not None:
             self.away_since += now - max(self._held_at, self.away_since)

@@ -112,11 +112,13 @@ class LateReport(Record):
 
     ``late``: entry, and SOP instance UIDs of its objects that are not whole any more, with the reasons. ``superseded``:
     objects of earlier runs that others of their UID have replaced. ``unclaimed``: objects that nobody requested.
+    ``compared``: each object was compared with all others of its UID. Default: True; False if several processes stored.
     """
 
     late: tuple[tuple[int, dict[str, str]], ...] = ()
     superseded: frozenset[str] = frozenset()
     unclaimed: tuple[str, ...] = ()
+    compared: bool = True
 
 
 Report = DeliveredReport | ObjectsReport | PartsReport | JobVerdict | EchoReport

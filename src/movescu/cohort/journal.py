@@ -28,6 +28,7 @@ from movescu.cohort.entry_verdict import DONE, WHY, EntryVerdict, Held, told_of,
 from movescu.cohort.journal_directory import adopt_directory
 from movescu.cohort.journal_file import open_journal, told_as_journal_errors
 from movescu.cohort.owner import Owner, has_ended, this_process
+from movescu.cohort.replaced_objects import SharedObject
 from movescu.errors import JournalError, StoreError
 from movescu.events import EntryState
 from movescu.storage import files
@@ -57,6 +58,8 @@ _OTHERS: Final = """SELECT key, state, host, pid, born, objects, why FROM journa
     JOIN journal_runs r ON e.run = r.run WHERE e.run != ?"""
 _PATHS: Final = """SELECT path FROM journal_objects o JOIN journal_entries e ON o.number = e.number
     WHERE key = ? AND path != x''"""
+_SHARED: Final = """SELECT key, studies, uid, path FROM journal_objects o JOIN journal_entries e ON o.number = e.number
+    WHERE state IN (?, ?) AND uid IN (SELECT uid FROM journal_objects GROUP BY uid HAVING COUNT(*) > 1)"""
 _NOTE: Final = """INSERT INTO journal_entries VALUES (NULL, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET state = excluded.state, run = excluded.run, attempts = attempts + excluded.attempts,
     studies = excluded.studies, objects = excluded.objects, size = excluded.size, why = excluded.why,
@@ -85,7 +88,8 @@ class Journal:
         verifies: bool = False,
     ) -> None:
         self.path = path
-        self._directory = directory
+        self.directory = directory
+        """The output directory."""
         self._before = before
         self._files_of = files_of
         self._lease = lease
@@ -163,7 +167,7 @@ class Journal:
         """Add this run; it joins the cohort of a living run, if there is one."""
         now = clock.wall()
         with self._transaction(durable=False) as database:
-            directory = adopt_directory(database, self.path, self._directory)
+            directory = adopt_directory(database, self.path, self.directory)
             rows = database.execute("SELECT cohort, host, pid, born, renewed FROM journal_runs WHERE ended IS NULL")
             living = [
                 cohort
@@ -249,7 +253,7 @@ class Journal:
         """Return True if a complete entry is complete for this run, too: it proves enough, and its files are here."""
         if self._verifies and not told_of(why).get("verifies"):
             return False
-        root = os.fsencode(self._directory)
+        root = os.fsencode(self.directory)
         for path, size in self._database.execute("SELECT path, size FROM journal_objects WHERE number = ?", (number,)):
             try:
                 if files.lstat(os.path.join(root, path)).st_size != size:
@@ -371,6 +375,13 @@ class Journal:
                 return None
             uids = self._database.execute("SELECT uid FROM journal_objects WHERE number = ?", found).fetchall()
         return [uid for (uid,) in uids]
+
+    def shared_objects(self) -> list[SharedObject]:
+        """Return the objects that several complete entries have, once for each entry."""
+        self.save()
+        with self._using, told_as_journal_errors(self.path):
+            found = self._database.execute(_SHARED, DONE).fetchall()
+        return [SharedObject(key, tuple(studies.split()), uid, os.fsdecode(path)) for key, studies, uid, path in found]
 
 
 def _keys(row: Row) -> str:

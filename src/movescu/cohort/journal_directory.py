@@ -59,7 +59,7 @@ def known_directory(database: sqlite3.Connection, path: str) -> str:
 
 
 def adopt_directory(database: sqlite3.Connection, path: str, directory: str) -> bytes:
-    """Have a journal record a directory as its own, under any name that it had before; return the recorded form.
+    """Bind a journal to a directory, also if it was recorded under another name before; return the recorded form.
 
     Raise ``JournalError`` if the journal has the files of another directory.
     """

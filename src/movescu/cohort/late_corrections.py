@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.cohort.entries import reasons_of, retracted
+from movescu.cohort.replaced_objects import REPLACED, loss_of
 from movescu.cohort.row_result import RowResult
+from movescu.query.levels import UNIQUE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,17 +45,23 @@ class LateCorrections:
         self._journal, self._ends = journal, ends
         self._key_of, self._tell_row = key_of, tell_row
 
-    def apply(self, found: LateReport, done: Iterable[Row]) -> None:
+    def apply(self, found: LateReport, rows: Iterable[Row], done: Iterable[Row]) -> None:
         """Correct the ends of entries whose objects others have replaced since.
 
-        ``done``: entries that other runs have completed, earlier or meanwhile.
+        ``rows``: all entries. ``done``: those that other runs have completed, earlier or meanwhile.
         """
         late = dict(found.late)
+        if self._journal is not None and not found.compared:
+            by_key = {self._key_of(row): row for row in rows}
+            for one in self._journal.shared_objects():
+                row = by_key.get(one.key)
+                if row is not None and (why := loss_of(one, _studies_among(row), self._journal.directory)):
+                    late.setdefault(row.number, {})[one.sop_instance_uid] = why
         if self._journal is not None and found.superseded:
             for row in done:
                 lost = found.superseded.intersection(self._journal.objects_of(self._key_of(row)) or ())
                 if lost:
-                    late[row.number] = dict.fromkeys(sorted(lost), "another object of this UID has replaced it")
+                    late[row.number] = dict.fromkeys(sorted(lost), REPLACED)
         for number, reasons in late.items():
             if (good := self._ends.reopen(number)) is not None:
                 self._retract(*good, reasons)
@@ -67,3 +75,7 @@ class LateCorrections:
         if self._journal is not None:
             self._journal.retract(self._key_of(row), row, told, reasons_of(result), reasons.keys())
         self._tell_row(RowResult(row, result.outcome, result))
+
+
+def _studies_among(row: Row) -> tuple[str, ...]:
+    return tuple(uid for uid in row.identifier.text(UNIQUE_KEYS["STUDY"]).split("\\") if uid)

@@ -154,7 +154,8 @@ class Runner:
         finally:
             self.moving = False
         found = self._workers.close()
-        LateCorrections(self._journal, self._ends, self._key, self._tell_row).apply(found, (*done, *self._shared.taken))
+        corrections = LateCorrections(self._journal, self._ends, self._key, self._tell_row)
+        corrections.apply(found, rows, (*done, *self._shared.taken))
         tell_unclaimed(found.unclaimed)
         waiting = list({row.number: row for task in self._waiting for row in task.chain}.values())
         waiting += [repeated for row in waiting for repeated in self._ends.repeated.get(row.number, ())]

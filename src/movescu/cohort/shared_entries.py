@@ -1,6 +1,6 @@
 """The entries of a list that this run may request: those that no other run of the cohort holds or has ended.
 
-An entry that another run holds goes to the end of the queue, and is looked at again until that run has ended it, which
+An entry that another run holds goes to the end of the queue. It is looked up again until that run has ended it, which
 is its verdict here, too, or has given it back. A run may correct its verdict later, when another object takes the place
 of one that the entry relies on; so the verdicts that were taken over are looked up again when nothing else is left to
 do.

@@ -104,7 +104,7 @@ class LiveState(Observer):
         self._do(row, f"attempt {attempt} begins in {pause:.0f} s")
 
     def delivered(self, row: int) -> None:
-        """Note that the objects of an entry are here."""
+        """Show that the objects of an entry are here."""
         self._do(row, "flushing to the disk")
 
     def received(self, received: Received, row: int | None) -> None:

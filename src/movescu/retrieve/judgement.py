@@ -94,16 +94,10 @@ class Judgement(Record):
 
 
 _OUTCOMES: Final = tuple(Outcome)
-_COMPLETE: Final = Judgement(Outcome.COMPLETE)
 
 
 def judge(evidence: Evidence) -> Judgement:
     """Return the outcome that the evidence leaves possible, with all reasons."""
-    values = evidence.__dict__.values()
-    if not any(evidence.statuses) and sum(map(bool, values)) == bool(evidence.statuses):  # nothing but success
-        return _COMPLETE
     reasons = tuple([reason for reason, test in _TESTS.items() if test(evidence)])
-    if not reasons:
-        return _COMPLETE
-    worst = max(_OUTCOMES.index(reason.outcome) for reason in reasons)
+    worst = max((_OUTCOMES.index(reason.outcome) for reason in reasons), default=0)
     return Judgement(_OUTCOMES[worst], reasons)

@@ -30,7 +30,7 @@ class Messenger(Protocol):
         arguments: tuple[object, ...],
         then: Callable[[object, str], None],
     ) -> str:
-        """Have a worker call a function, and return the key of the call; ``name``: begins the key.
+        """Call a function in a worker, and return the key of the call, which begins with ``name``.
 
         ``then``: called with the result, or with None and the error, in another thread. Raise ``ClusterError``.
         """

@@ -218,6 +218,7 @@ class ClusterWorkers:
             tuple(late.items()),
             frozenset().union(*(one.superseded for one in found)),
             tuple(sorted({uid for one in found for uid in one.unclaimed})),
+            compared=False,
         )
 
     # -- for the journal -----------------------------------------------------------------------------------------------
@@ -244,7 +245,7 @@ class ClusterWorkers:
         arguments: tuple[object, ...],
         then: Callable[[object, str], None],
     ) -> str:
-        """Have a worker call a function; ``then`` is called with result and error in the driver's thread."""
+        """Call a function in a worker; ``then`` is called with result and error in the driver's thread."""
         calls = self._calls
         return self._engine.call(
             member.address,
@@ -325,7 +326,7 @@ class ClusterWorkers:
         member.jobs.clear()
 
     def _admit(self, address: str, name: str) -> None:
-        """Have a worker open its receiver."""
+        """Tell a worker to open its receiver."""
         ae = self._pool.get(name)
         if ae is None:
             self._refuse(address, f"the worker {name!r} has no title and port in --ae-pool")
