@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from movescu._runtime.record import replace
 from movescu.dimse.command_templates import CommandReader
-from movescu.dimse.messages import CFindRSP, CMoveRSP, CStoreRQ, Message, decode_command, encode_command, has_blanks
+from movescu.dimse.messages import (
+    CFindRSP,
+    CGetRSP,
+    CMoveRSP,
+    CStoreRQ,
+    Message,
+    decode_command,
+    encode_command,
+    has_blanks,
+)
 from movescu.errors import ProtocolError
 
 NUMBERS = st.integers(0, 0xFFFF)
@@ -19,7 +28,8 @@ MESSAGES = st.one_of(
     st.builds(CStoreRQ, CLASSES, NUMBERS, st.sampled_from(("1.2.34", "1.2.35", "1.23")), FEW, COMMENTS, NUMBERS),
     st.builds(CStoreRQ, CLASSES, NUMBERS, st.sampled_from(("1.2.34", "1.2.35"))),
     st.builds(CFindRSP, NUMBERS, FEW, st.none() | CLASSES, error_comment=COMMENTS, command_data_set_type=FEW),
-    st.builds(CMoveRSP, NUMBERS, FEW, st.none() | CLASSES, FEW, FEW, FEW, FEW, error_comment=COMMENTS),
+    st.builds(CMoveRSP, NUMBERS, FEW, st.none() | CLASSES, *[st.none() | NUMBERS] * 4, error_comment=COMMENTS),
+    st.builds(CGetRSP, NUMBERS, FEW, CLASSES, *[NUMBERS] * 4),
 )
 
 
@@ -55,6 +65,13 @@ def test_second_message_id_of_a_response_counts_on_every_association() -> None:
         second = bytes.fromhex("0000 2001 02000000") + number.to_bytes(2, "little")
         length = (len(once) - 12 + len(second)).to_bytes(4, "little")
         assert_same(CommandReader(), once[:8] + length + once[12:] + second)
+
+
+def test_pending_responses_have_their_own_numbers() -> None:
+    for message in (CMoveRSP(7, 0xFF00, "1.2", 300, 1, 0, 0), CMoveRSP(8, 0xFF00, "1.2", 0, 299, 1, 2)):
+        assert_same(CommandReader(), encode_command(message))
+        assert_same(CommandReader(), encode_command(replace(message, status=0xB000)))
+        assert_same(CommandReader(), encode_command(replace(message, failed=None)))
 
 
 def test_response_may_be_changed_without_changing_the_next_one() -> None:

@@ -5,12 +5,14 @@ Originator Message ID (0000,1031) only, and so do the responses to them in the f
 compared, or copied, in one piece, instead of element by element as in ``messages``, which decodes and encodes the first
 of each kind.
 
-The responses of C-FIND and C-MOVE with the same status and counts differ in Message ID Being Responded To (0000,0120)
-only. So does what they mean: their values are looked up by all of their other bytes, whichever association they are of.
+The responses of C-FIND, C-GET and C-MOVE with the same status differ in Message ID Being Responded To (0000,0120) and
+in the numbers of sub-operations (0000,1020) to (0000,1023). They are compared in one piece with earlier ones, whichever
+association those were of: a retrieve has a pending response for each object.
 """
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 
 from movescu.dimse.messages import (
@@ -18,7 +20,12 @@ from movescu.dimse.messages import (
     MESSAGE_ID,
     MESSAGE_ID_BEING_RESPONDED_TO,
     MOVE_ORIGINATOR_MESSAGE_ID,
+    NUMBER_OF_COMPLETED_SUB_OPERATIONS,
+    NUMBER_OF_FAILED_SUB_OPERATIONS,
+    NUMBER_OF_REMAINING_SUB_OPERATIONS,
+    NUMBER_OF_WARNING_SUB_OPERATIONS,
     CFindRSP,
+    CGetRSP,
     CMoveRSP,
     CStoreRQ,
     CStoreRSP,
@@ -33,16 +40,11 @@ from movescu.dimse.status import SUCCESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final
+    from typing import Final
 
 _CLASSES: Final = 64  # pairs of a SOP class and a length of UIDs
-_RESPONSES: Final = 256  # kinds of response that are remembered
-_LONGEST: Final = 256  # bytes of a response that is remembered
-_HEADER: Final = b"\0\0\x20\x01\2\0\0\0"  # of Message ID Being Responded To
-_CLASS_TAG: Final = b"\0\0\2\0"  # of Affected SOP Class UID
-
-_responses: Final[dict[bytes, tuple[type[CFindRSP | CMoveRSP], dict[str, Any]]]] = {}
-"""Kind and values of responses, by the bytes beside the message ID."""
+_LIKE: Final = 4  # templates of responses of one length
+_LONGEST: Final = 256  # bytes of a response that a template is made of
 
 
 class _StoreTemplate:
@@ -85,6 +87,35 @@ class _StoreTemplate:
         return None
 
 
+class _ResponseTemplate:
+    """The bytes of a response beside its message ID and its numbers of sub-operations, and what they mean."""
+
+    __slots__ = ("_fixed", "_kind", "_layout", "_names", "_values")
+
+    def __init__(self, data: bytes, response: CFindRSP | CGetRSP | CMoveRSP, numbers: list[tuple[int, str]]) -> None:
+        """Make a template of a response without oddities; ``numbers``: the place and name of each, in order."""
+        ends = [0, *(start + 2 for start, _ in numbers)]
+        gaps = [start - end for (start, _), end in zip(numbers, ends, strict=False)]
+        layout = "".join(f"{gap}sH" for gap in gaps) + f"{len(data) - ends[-1]}s"
+        self._layout = struct.Struct("<" + layout)
+        self._fixed = self._layout.unpack(data)[::2]
+        self._names = tuple(name for _, name in numbers)
+        self._kind, self._values = type(response), dict(response.__dict__)
+
+    def decoded(self, data: bytes) -> CFindRSP | CGetRSP | CMoveRSP | None:
+        """Return the response, None if the bytes, of the same length, differ elsewhere."""
+        parts = self._layout.unpack(data)
+        if parts[::2] != self._fixed:
+            return None
+        response = self._kind.__new__(self._kind)
+        response.__dict__.update(self._values)
+        response.__dict__.update(zip(self._names, parts[1::2]))  # noqa: B905 - as many, and much slower if checked
+        return response
+
+
+_responses: Final[dict[int, list[_ResponseTemplate]]] = {}
+"""Templates of responses by their length, the newest first."""
+
 _newest: Final[list[_StoreTemplate]] = []
 """The last template made of a request without oddities: a sender's next association begins with it."""
 
@@ -92,7 +123,7 @@ _newest: Final[list[_StoreTemplate]] = []
 class CommandReader:
     """Decoder of one peer's command sets, like ``decode_command``.
 
-    It is fast for a C-STORE-RQ like the last one, and for responses to C-FIND and C-MOVE like earlier ones.
+    It is fast for a C-STORE-RQ like the last one, and for responses like earlier ones, of C-FIND, C-GET and C-MOVE.
     """
 
     __slots__ = ("_template", "blanks", "oddities")
@@ -110,17 +141,14 @@ class CommandReader:
             request, self.blanks = stored
             return request
         self.blanks = False
-        at = _place_of_id(data)
-        if at and (known := _responses.get(data[:at] + data[at + 2 :])):
-            kind, values = known
-            response = kind.__new__(kind)
-            response.__dict__.update(values, message_id_being_responded_to=data[at] | data[at + 1] << 8)
-            return response
+        for template in _responses.get(len(data), ()):
+            if (response := template.decoded(data)) is not None:
+                return response
         message = decode_command(data, self.oddities)
         if isinstance(message, CStoreRQ):
             self._learn(data, message)
-        elif at and isinstance(message, CFindRSP | CMoveRSP) and not self.oddities:
-            _remember(data, at, message)
+        elif isinstance(message, CFindRSP | CGetRSP | CMoveRSP) and not self.oddities:
+            _remember(data, message)
         return message
 
     def _learn(self, data: bytes, request: CStoreRQ) -> None:
@@ -131,23 +159,28 @@ class CommandReader:
             _newest[:] = (self._template,)
 
 
-def _place_of_id(data: bytes) -> int:
-    """Return where the value of Message ID Being Responded To is, 0 if not where it is in most responses.
+_NUMBERS: Final = {
+    MESSAGE_ID_BEING_RESPONDED_TO: "message_id_being_responded_to",
+    NUMBER_OF_REMAINING_SUB_OPERATIONS: "remaining",
+    NUMBER_OF_COMPLETED_SUB_OPERATIONS: "completed",
+    NUMBER_OF_FAILED_SUB_OPERATIONS: "failed",
+    NUMBER_OF_WARNING_SUB_OPERATIONS: "warning",
+}
 
-    That is behind the group length, Affected SOP Class UID, which may be missing, and Command Field.
-    """
-    has_class = data[12:16] == _CLASS_TAG and len(data) > 16
-    at = 38 + data[16] if has_class else 30
-    return at if data[at - 8 : at] == _HEADER else 0
 
-
-def _remember(data: bytes, at: int, response: CFindRSP | CMoveRSP) -> None:
-    """Remember the values of a response without oddities, whose message ID is at ``at`` and nowhere else."""
-    places = [start for element, start, _ in values_of_command(data) if element == MESSAGE_ID_BEING_RESPONDED_TO]
-    if places == [at] and len(data) <= _LONGEST:
-        if len(_responses) >= _RESPONSES:
-            _responses.clear()
-        _responses[data[:at] + data[at + 2 :]] = type(response), dict(response.__dict__)
+def _remember(data: bytes, response: CFindRSP | CGetRSP | CMoveRSP) -> None:
+    """Make a template of a response without oddities, unless it is long, or has an element twice."""
+    places = list(values_of_command(data))
+    if len(data) > _LONGEST or len({element for element, _, _ in places}) < len(places):
+        return
+    numbers = [
+        (start, name)
+        for element, start, end in places
+        if (name := _NUMBERS.get(element)) and end - start == 2 and hasattr(response, name)
+    ]
+    like = _responses.setdefault(len(data), [])
+    like.insert(0, _ResponseTemplate(data, response, numbers))
+    del like[_LIKE:]
 
 
 @lru_cache(_CLASSES)
