@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from station import COMMAND, LAST, Raw, Station, data_set, pdv, store_command, store_message, uid
 from wire import WAIT
 
+from movescu._runtime import clock
 from movescu.services import shared_thread
 from movescu.storage.sinks import OnBytes
 from movescu.ul.pdu import Abort
@@ -190,6 +192,28 @@ def test_slow_disk_ends_the_sharing(scene: Scene, monkeypatch: pytest.MonkeyPatc
     for peer in peers * 3:
         scene.store(peer)
     assert len(set(scene.received.threads[-9:])) == 3
+    scene.check()
+
+
+def test_single_slow_object_does_not_end_the_sharing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first object loads modules, and any process loses its processor for a while."""
+    late = [0.0]
+    later = SimpleNamespace(Lock=clock.Lock, Condition=clock.Condition, now=lambda: clock.now() + late[0])
+    monkeypatch.setattr(shared_thread, "clock", later)
+    monkeypatch.setattr(shared_thread, "_SLOW", 10.0)
+    monkeypatch.setattr(shared_thread, "_WHILE", 1e9)
+    is_taken = shared_thread.Turns._is_taken
+
+    def slow_once(seat: shared_thread._Seat) -> bool:
+        late[0] = 20.0
+        return is_taken(seat)
+
+    monkeypatch.setattr(shared_thread.Turns, "_is_taken", staticmethod(slow_once))
+    peers = settled(scene, 4)
+    for peer in peers * 10:
+        scene.store(peer)
+    assert late[0]
+    assert len(set(scene.received.threads[-40:])) == 1
     scene.check()
 
 

@@ -33,8 +33,9 @@ _ASKED: Final[int] = _READY | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLL
 data, that arrive together with a message have to be reported with it: they would have no edge of their own later."""
 _LARGEST: Final = 1 << 16  # bytes of a message served for another thread; larger ones are better copied in parallel
 _FEWEST, _MOST = 16, 1024  # messages that an association serves in its own thread after it was given back
-_SLOW: Final = 0.005  # seconds; a message that takes longer stops the sharing for ``_WHILE``
+_SLOW: Final = 0.005  # seconds; if messages take longer on average, the sharing stops for ``_WHILE``
 _WHILE: Final = 1.0  # seconds
+_OF_LATE: Final = 8  # messages in the average: the first one loads modules (14 ms), and any may lose its processor
 
 
 class _Seat:
@@ -59,6 +60,7 @@ class Turns:
         self._seats: dict[int, _Seat] = {}  # by descriptor
         self._server: _Seat | None = None  # its thread serves the shared ones
         self._poll: select.epoll | None = None
+        self._average = 0.0  # seconds that messages took of late
         self._not_before = 0.0  # nothing is shared before this time, on the monotonic clock
 
     def run(self, exchange: Exchange, serve: Callable[[], bool]) -> None:
@@ -146,7 +148,9 @@ class Turns:
             seat.error = error
             return False
         now = clock.now()
-        if now - begun > _SLOW:
+        self._average += (now - begun - self._average) / _OF_LATE
+        if self._average > _SLOW:
+            self._average = 0.0
             self._not_before = now + _WHILE
         seat.connection.leave(now)
         return True
