@@ -97,6 +97,9 @@ class ResponsePace:
         return rest if rest >= self.SHORTEST else 0.0
 
 
+_UNCOUNTED: Final = (None, None, None, None)
+
+
 class MoveSCU:
     """Query/Retrieve SCU: sends C-MOVE requests on one presentation context, one after the other.
 
@@ -141,12 +144,18 @@ class MoveSCU:
         return max(self._counted, self._uncounted) if uncounted else self._counted
 
     def _note(self, response: CMoveRSP | CGetRSP) -> None:
-        counts = response.remaining, response.completed, response.failed, response.warning
-        self._completed = max(self._completed, (response.completed or 0) + (response.warning or 0))
-        self._failed = max(self._failed, response.failed or 0)
-        if response.remaining is not None and len(self._totals) < _DIFFERENT and _is_pending(response):
-            self._totals.add(sum(count or 0 for count in counts))
-        if not any(count is not None for count in counts):
+        remaining, completed, failed, warning = counts = (
+            response.remaining,
+            response.completed,
+            response.failed,
+            response.warning,
+        )
+        sent, refused = (completed or 0) + (warning or 0), failed or 0
+        self._completed = max(self._completed, sent)
+        self._failed = max(self._failed, refused)
+        if remaining is not None and len(self._totals) < _DIFFERENT and _is_pending(response):
+            self._totals.add(remaining + sent + refused)
+        if counts == _UNCOUNTED:
             self._uncounted = clock.now()
         elif counts != self._counts:
             self._counts, self._counted = counts, clock.now()

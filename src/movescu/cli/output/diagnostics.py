@@ -97,10 +97,11 @@ class ResponseLog(Observer):
 def log_response(response: MoveResponse) -> None:
     """Log a C-MOVE or C-GET response."""
     if response.status_class is StatusClass.PENDING:
-        _log.info(
-            "received %s response: %s remaining, %s",
-            *(response.service, _count(response.remaining), _counts(response)),
-        )
+        if _log.isEnabledFor(INFO):  # there is one for each object
+            _log.info(
+                "received %s response: %s remaining, %s",
+                *(response.service, _count(response.remaining), _counts(response)),
+            )
     else:
         _log.info("received final %s response (%s)", response.service, response.status_name)
 
