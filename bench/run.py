@@ -197,6 +197,10 @@ def servers(only: str) -> Iterator[str]:
                 yield report(f"{name}, against {other.name}", target, [best], [retrieve(other)], work.count)
 
 
+_REMEMBERED = 16
+"""MiB for 100,000 objects: their SOP instance UIDs are known, so that one sent twice makes up for no other."""
+
+
 def limits(only: str, runs: int) -> Iterator[str]:
     """Measure the rows with a fixed limit instead of another program."""
     rows = ("CPU time for each 8 KB object", "peak memory of 100,000 objects of 8 KB", "start")
@@ -210,8 +214,8 @@ def limits(only: str, runs: int) -> Iterator[str]:
             receivers.run_minimal(_PRESERVING, Work(count, 8192), receivers.TMPFS, BIG_PDU).peak / 1024
             for count in (1000, 100_000)
         )
-        cells = f"{many:.1f} MiB", f"{few:.1f} MiB", f"+{many - few:.1f} MiB", "+4 MiB at most"
-        yield line(rows[1], *cells, reached=many <= few + 4)
+        cells = f"{many:.1f} MiB", f"{few:.1f} MiB", f"+{many - few:.1f} MiB", "+16 MiB at most"
+        yield line(rows[1], *cells, reached=many <= few + _REMEMBERED)
     if only in row_of_list:
         spent = statistics.median(lists.measure(runs))
         yield line(row_of_list, f"{spent:.1f} ms", "", "", "6 ms at most", reached=spent <= 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import subprocess
@@ -19,7 +20,11 @@ from pydicom import dcmread
 
 import movescu
 from movescu.dictionary.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
+from movescu.retrieve.request_state import RequestState
+from movescu.retrieve.stragglers import Awaiting
+from movescu.retrieve.tally import Round
 from movescu.testing import Archive
+from movescu.transport.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -296,3 +301,22 @@ def test_same_failure_of_the_disk_is_logged_five_times(archive: Archive, made: l
     assert outcome.log.count(" is not stored (status ") == 5
     assert outcome.log.count("more objects are not stored: ") == 1
     assert "8 objects arrived but could not be stored" in outcome.log
+
+
+def test_memory_of_a_retrieve_is_freed_when_it_ends(made: list[Instance], archive: Archive, tmp_path: Path) -> None:
+    """A list of weeks must not wait for the garbage collector, which comes the later the more there is."""
+    archive_ae = movescu.AE(archive.host, archive.port, archive.ae_title)
+    kinds = (RequestState, Round, Awaiting, Connection)
+    port = archive.destinations["MOVESCU"][1]
+    with movescu.Client(archive_ae, listen=port, to=tmp_path / "received", retry=movescu.Retry(verify=True)) as client:
+        client.retrieve({"StudyInstanceUID": made[0].study_uid})
+        gc.collect()
+        gc.disable()
+        try:
+            before = {id(one) for one in gc.get_objects() if isinstance(one, kinds)}
+            for _ in range(3):
+                client.retrieve({"StudyInstanceUID": made[0].study_uid})
+            after = [one for one in gc.get_objects() if isinstance(one, kinds) and id(one) not in before]
+        finally:
+            gc.enable()
+    assert len(after) <= 4, after  # of the last retrieve, whose storage association may be about to end

@@ -362,7 +362,7 @@ class AttemptLoop:
     def _settled(self, one: Round, state: RequestState) -> Evidence:
         """Wait for objects still on their way, and return the evidence of the round."""
 
-        def evidence() -> Evidence:
+        def evidence(awaiting: Awaiting) -> Evidence:
             asked = self._over or one.cancel_sent
             if one.is_got:
                 expected = sum(map(delivered_of, one.statements))
@@ -370,11 +370,11 @@ class AttemptLoop:
                 expected = awaiting.expected if listener is not None else 0
             return evidence_of(one, expected=expected, cut_off=awaiting.cut_off, cancelled=asked)
 
-        def complete() -> None:
+        def complete(awaiting: Awaiting) -> None:
             from movescu.retrieve.judgement import judge  # late: needed after the final response
 
             self.waited |= awaiting.waited
-            if self._closing and not (judge(evidence()).reasons or state.missing or state.unlisted):
+            if self._closing and not (judge(evidence(awaiting)).reasons or state.missing or state.unlisted):
                 self._on_complete()
 
         awaiting = Awaiting(self._config, one, self._until, alone=self._alone, closing=self._closing, complete=complete)
@@ -387,7 +387,7 @@ class AttemptLoop:
                     "the archive counts %d objects as sent to %s and none arrived here: its counts cannot be checked",
                     *(sum(map(delivered_of, one.responses)), self._config.move_destination),
                 )
-        return evidence()
+        return evidence(awaiting)
 
     # -- between two attempts ------------------------------------------------------------------------------------------
 

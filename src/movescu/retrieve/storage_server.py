@@ -222,6 +222,7 @@ class StorageServer:
             self._rounds = rest if then is None else (*rest, then)
             if then is None and one.wanted is not None and not (one.satisfied is not None and one.satisfied()):
                 self._ended.append(one)
+            one.satisfied = None  # it refers to what refers to the round: freed without the collector
 
     def tally_of(self, row: int) -> Tally:
         """Return the tally of a running entry; an empty one if it does not run."""

@@ -46,7 +46,7 @@ class Awaiting:
 
     ``until``: deadline, on the monotonic clock. ``alone``: all storage associations belong to this round; otherwise
     they say nothing about it, and silence is the time without an object of its own. ``closing``: the port closes after
-    the wait. ``complete``: called once everything has arrived, before senders are awaited.
+    the wait. ``complete``: called with this wait once everything has arrived, before senders are awaited.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Awaiting:
         *,
         alone: bool = True,
         closing: bool = True,
-        complete: Callable[[], None] = lambda: None,
+        complete: Callable[[Awaiting], None] = lambda _: None,
     ) -> None:
         self._alone = alone
         self._closing = closing
@@ -138,7 +138,7 @@ class Awaiting:
                     self.waited = clock.now() - final > _GLANCE
                     listener.changed.release()  # ``complete`` waits for the archive
                     try:
-                        self._on_complete()
+                        self._on_complete(self)
                     finally:
                         listener.changed.acquire()
                 if (seconds := self._seconds(listener, final)) <= 0:

@@ -25,7 +25,7 @@ from movescu.errors import (
 )
 from movescu.transport.deadlines import Deadline
 from movescu.transport.oddities import Oddities
-from movescu.ul.association import Association
+from movescu.ul.association import Association, unwatched
 from movescu.ul.indications import (
     AbortIndication,
     AssociateConfirmation,
@@ -357,6 +357,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection without sending anything."""
+        self._association.on_growth = unwatched  # it may refer to this connection: freed without the collector
         self._transport.close()
 
     def closing_on_error(self) -> AbstractContextManager[None]:

@@ -84,6 +84,10 @@ _PDU_AND_PDV: Final = struct.Struct(">BxIIBB")  # the headers of a P-DATA-TF and
 _PDU_EVENTS: Final = {kind: Event[f"{kind.name}_PDU"] for kind in PDUType}
 
 
+def unwatched(size: int) -> None:
+    """Do nothing when a receive buffer of ``size`` bytes is made: the default of ``Association.on_growth``."""
+
+
 class Association:
     """An association, as requestor or as acceptor.
 
@@ -108,7 +112,7 @@ class Association:
         """Violations of PS3.8 by the peer that were accepted, in words, in order; the caller may clear it."""
         self.violation: ProtocolError | None = None
         """The error of the peer's PDU that could not be decoded, if one could not."""
-        self.on_growth: Callable[[int], None] = lambda _: None  # called with the new size of the receive buffer
+        self.on_growth: Callable[[int], None] = unwatched  # called with the new size of the receive buffer
         self._request: AssociateRQ | None = None
         self._accepted_length = maximum_length  # of a P-DATA-TF; grows when the peer first exceeds it
         pdus = 4 * (maximum_length + HEADER_LENGTH) + _HEADS
