@@ -168,9 +168,11 @@ peers:
 	    fish:fish mandoc:mandoc man:man-db groff:groff dcm2niix:dcm2niix; do \
 	    command -v "$${pair%:*}" >/dev/null || missing+=" $${pair#*:}"; \
 	done; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=" postgresql"; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian-packages PACKAGES="$${missing# }"
 
-# Orthanc's package would start a server on its default ports, now and at every boot. The tests start their own.
+# Orthanc's package would start a server on its default ports, now and at every boot, and PostgreSQL's would make and
+# start a cluster. The tests start their own.
 debian-packages:
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	    echo "Not installed: $(PACKAGES). On Debian, run as root:" >&2; \
@@ -184,6 +186,11 @@ debian-packages:
 	    printf '#!/bin/sh\nexit 101\n' >$$policy; \
 	    chmod 755 $$policy; \
 	fi; \
+	defaults=/etc/postgresql-common/createcluster.conf; \
+	case "$(PACKAGES)" in *postgresql*) if [ ! -e $$defaults ]; then \
+	    mkdir -p $$(dirname $$defaults); \
+	    echo 'create_main_cluster = false' >$$defaults; \
+	fi ;; esac; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq; \
 	apt-get install -qq --no-install-recommends $(PACKAGES); \

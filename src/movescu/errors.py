@@ -244,7 +244,10 @@ class StoreError(MovescuError):
 
 
 class JournalError(StoreError):
-    """The journal of a cohort is damaged, locked, removed, of another directory or version, or on a network."""
+    """The journal of a cohort is damaged, locked, removed, of another directory or version, or on a network.
+
+    Or its database server is away.
+    """
 
 
 class ClusterError(MovescuError):

@@ -9,13 +9,15 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import postgres
 import pytest
 
 from movescu.cohort.directory_audit import DirectoryAudit
 from movescu.cohort.entry_verdict import EntryVerdict, Held
 from movescu.cohort.journal import Journal
-from movescu.cohort.journal_file import FILE_NAME, VERSION
+from movescu.cohort.journal_file import FILE_NAME
 from movescu.cohort.journal_status import read_status, reading
+from movescu.cohort.journal_store import VERSION, is_url
 from movescu.cohort.owner import Owner, has_ended, this_process
 from movescu.errors import JournalError, UsageError
 from movescu.events import EntryEvent, EntryState
@@ -34,11 +36,26 @@ def row(number: int = 1) -> Row:
     return Row(number, keys[0], make_identifier([*keys, "QueryRetrieveLevel=STUDY"], model="STUDY"), keys=keys)
 
 
-def opened(folder: Path, *, rebuild: bool = False, lease: float = 60.0) -> Journal:
+@pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.xdist_group("postgres"))])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A journal in a file, and one in PostgreSQL."""
+    return str(tmp_path / FILE_NAME) if request.param == "file" else postgres.server().journal()
+
+
+def changed(kept: str, statement: str) -> None:
+    """Change a journal beside its runs."""
+    if is_url(kept):
+        postgres.server().execute(statement, kept)
+        return
+    with closing(sqlite3.connect(kept)) as database, database:
+        database.execute(statement)
+
+
+def opened(folder: Path, kept: str = "", *, rebuild: bool = False, lease: float = 60.0) -> Journal:
     def files_of(uids: Iterable[str]) -> list[StoredFile]:
         return [StoredFile(uid, uid, (folder / uid).stat().st_size) for uid in sorted(uids)]
 
-    return Journal(str(folder / FILE_NAME), str(folder), rebuild=rebuild, lease=lease, files_of=files_of)
+    return Journal(kept or str(folder / FILE_NAME), str(folder), rebuild=rebuild, lease=lease, files_of=files_of)
 
 
 def complete(number: int = 1) -> EntryEvent:
@@ -54,48 +71,48 @@ def stored(folder: Path, *uids: str) -> list[str]:
 OTHER_RUN = """
 import sys, time
 from movescu.cohort.journal import Journal
-journal = Journal(sys.argv[1] + "/.movescu.journal", sys.argv[1])
+journal = Journal(sys.argv[2], sys.argv[1])
 print(journal.claim("one"), flush=True)
 time.sleep(600)
 """
 
 
 @pytest.mark.parametrize("end", ["closed", "not closed"])
-def test_ends_are_found_by_the_next_run(tmp_path: Path, end: str) -> None:
-    journal = opened(tmp_path)
+def test_ends_are_found_by_the_next_run(tmp_path: Path, kept: str, end: str) -> None:
+    journal = opened(tmp_path, kept)
     assert journal.claim("one") is None
     journal.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
     if end == "closed":
         journal.__exit__(None, None, None)
     else:
         journal.save()
-    with opened(tmp_path) as after:
+    with opened(tmp_path, kept) as after:
         assert after.objects_of("one") == ["1.5", "1.6"]
         assert after.objects_of("two") is None
-    status = read_status(str(tmp_path))
+    status = read_status(kept)
     assert (status.states, status.objects, status.size) == ({"complete": 1}, 2, 12)
     if end == "not closed":
         journal.__exit__(None, None, None)  # ends its thread
 
 
-def test_ends_within_a_second_share_a_commit(tmp_path: Path) -> None:
+def test_ends_within_a_second_share_a_commit(tmp_path: Path, kept: str) -> None:
     commits = []
-    with Journal(str(tmp_path / FILE_NAME), str(tmp_path), before=lambda: commits.append(1)) as journal:
+    with Journal(kept, str(tmp_path), before=lambda: commits.append(1)) as journal:
         for number in range(50):
             journal.claim(str(number))
             journal.note(str(number), row(number), complete(number), [])
     assert len(commits) <= 2
-    assert read_status(str(tmp_path)).states == {"complete": 50}
+    assert read_status(kept).states == {"complete": 50}
 
 
-def test_entry_is_held_by_one_run(tmp_path: Path) -> None:
-    with opened(tmp_path) as first, opened(tmp_path) as second:
+def test_entry_is_held_by_one_run(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         first.enter([("one", row())], "ARCHIVE@host:104")
         assert first.claim("one") is None
         held = second.claim("one")
         assert isinstance(held, Held)
         assert held.owner == this_process()
-        (seen,) = read_status(str(tmp_path)).held
+        (seen,) = read_status(kept).held
         assert (seen.keys, seen.state, seen.lives) == ("StudyInstanceUID=1.2.1", "running", True)
         first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
         first.save()
@@ -104,8 +121,8 @@ def test_entry_is_held_by_one_run(tmp_path: Path) -> None:
         assert (verdict.outcome, verdict.objects) == ("complete", 1)
 
 
-def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path) -> None:
-    with opened(tmp_path) as first, opened(tmp_path) as second:
+def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         for key, reason in (("one", "busy"), ("two", "interrupted")):
             assert first.claim(key) is None
             end = EntryEvent(row=1, state=EntryState.FAILED, reason=reason, words="for a reason", attempts=2)
@@ -117,24 +134,24 @@ def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path) -> Non
         assert second.claim("two") is None
 
 
-def test_verdict_ends_with_the_cohort(tmp_path: Path) -> None:
-    with opened(tmp_path) as first:
+def test_verdict_ends_with_the_cohort(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as first:
         first.claim("one")
         first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
-    with opened(tmp_path) as later:
+    with opened(tmp_path, kept) as later:
         assert later.claim("one") is None, "a run of another day requests what it is told to"
 
 
-def test_objects_that_two_complete_entries_have_are_found_for_both(tmp_path: Path) -> None:
-    with opened(tmp_path) as journal:
+def test_objects_that_two_complete_entries_have_are_found_for_both(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as journal:
         journal.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
         journal.note("two", row(2), complete(2), [], stored(tmp_path, "1.6", "1.7"))
         found = {(one.key, one.sop_instance_uid) for one in journal.shared_objects()}
     assert found == {("one", "1.6"), ("two", "1.6")}
 
 
-def test_verdict_holds_only_while_its_files_are_there(tmp_path: Path) -> None:
-    with opened(tmp_path) as first, opened(tmp_path) as second:
+def test_verdict_holds_only_while_its_files_are_there(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         first.claim("one")
         first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
         first.save()
@@ -143,44 +160,47 @@ def test_verdict_holds_only_while_its_files_are_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", [["1.5"], ["1.5", "1.6"]])
-def test_file_that_is_gone_when_the_end_is_noted_makes_no_complete_entry(tmp_path: Path, gone: list[str]) -> None:
+def test_file_that_is_gone_when_the_end_is_noted_makes_no_complete_entry(
+    tmp_path: Path, kept: str, gone: list[str]
+) -> None:
     stored(tmp_path, "1.5", "1.6")
 
     def files_of(uids: Iterable[str]) -> list[StoredFile]:
         return [StoredFile(uid, uid, 6) for uid in sorted(uids) if uid not in gone]
 
-    with opened(tmp_path) as other, Journal(str(tmp_path / FILE_NAME), str(tmp_path), files_of=files_of) as journal:
+    with opened(tmp_path, kept) as other, Journal(kept, str(tmp_path), files_of=files_of) as journal:
         journal.claim("one")
         journal.note("one", row(), complete(), [], ["1.5", "1.6"])
         assert journal.objects_of("one") == ["1.5", "1.6"]
         assert other.claim("one") is None
-    assert read_status(str(tmp_path)).objects == 2 - len(gone)
+    assert read_status(kept).objects == 2 - len(gone)
 
 
 @pytest.mark.parametrize("verifies", [False, True])
-def test_verdict_that_no_count_proves_is_none_for_a_run_that_verifies(tmp_path: Path, *, verifies: bool) -> None:
-    path = str(tmp_path / FILE_NAME)
-    with Journal(path, str(tmp_path), verifies=verifies) as first, Journal(path, str(tmp_path), verifies=True) as other:
+def test_verdict_that_no_count_proves_is_none_for_a_run_that_verifies(
+    tmp_path: Path, kept: str, *, verifies: bool
+) -> None:
+    with Journal(kept, str(tmp_path), verifies=verifies) as first, Journal(kept, str(tmp_path), verifies=True) as other:
         first.claim("one")
         first.note("one", row(), complete(), [])
         first.save()
-        with opened(tmp_path) as plain:
+        with opened(tmp_path, kept) as plain:
             verdict = plain.claim("one")
         assert isinstance(verdict, EntryVerdict)
         assert verdict.event(row()).state is EntryState.COMPLETE_BEFORE
         assert (other.claim("one") is not None) is verifies
 
 
-def test_files_of_an_entry_that_was_given_back_are_still_expected(tmp_path: Path) -> None:
-    with opened(tmp_path) as first:
+def test_files_of_an_entry_that_was_given_back_are_still_expected(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as first:
         first.claim("one")
         first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
-    with opened(tmp_path) as second:
+    with opened(tmp_path, kept) as second:
         assert second.claim("one") is None
     (tmp_path / "1.5").unlink()
     found: list[str] = []
     with DirectoryAudit(str(tmp_path), 1.0, lambda finding: found.append(finding.kind)) as audit:
-        with reading(str(tmp_path)) as (database, path):
+        with reading(kept) as (database, path, _):
             audit.expect_journal(database, path)
         audit.check_files(places=False)
     assert found == ["missing"]
@@ -211,7 +231,7 @@ def test_journal_with_the_files_of_another_directory_is_refused(tmp_path: Path) 
 def findings(folder: Path, path: Path) -> list[str]:
     found: list[str] = []
     with DirectoryAudit(str(folder), 1.0, lambda one: found.append(one.kind)) as audit:
-        with reading(str(path)) as (database, name):
+        with reading(str(path)) as (database, name, _):
             audit.expect_journal(database, name)
         audit.check_files(places=False)
     return [kind for kind in found if kind == "missing"]
@@ -234,76 +254,75 @@ def test_journal_follows_its_directory_when_that_is_moved(tmp_path: Path) -> Non
         Journal(str(path), str(first))
 
 
-def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path) -> None:
-    with opened(tmp_path) as first:
+def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as first:
         first.claim("one")
         first.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
-    with opened(tmp_path) as second:
+    with opened(tmp_path, kept) as second:
         partial = EntryEvent(row=1, state=EntryState.PARTIAL, reason="not-arrived")
         second.retract("one", row(), partial, ["MISSING"], {"1.5"})
         assert second.objects_of("one") is None, "or --resume would not request it"
-    assert read_status(str(tmp_path)).states == {"partial": 1}
+    assert read_status(kept).states == {"partial": 1}
 
 
 @pytest.mark.parametrize("why", ["[not JSON", "[]", '{"unknown": 1}'])
-def test_reason_that_cannot_be_read_makes_no_success(tmp_path: Path, why: str) -> None:
-    with opened(tmp_path) as first, opened(tmp_path) as second:
+def test_reason_that_cannot_be_read_makes_no_success(tmp_path: Path, kept: str, why: str) -> None:
+    with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         first.claim("one")
         first.note("one", row(), EntryEvent(row=1, state=EntryState.FAILED, reason="busy"), [])
         first.save()
-        with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database, database:
-            database.execute("UPDATE journal_entries SET why = ?", (why,))
+        changed(kept, f"UPDATE journal_entries SET why = '{why}'")  # noqa: S608 - of this test
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
         assert verdict.event(row()).state is EntryState.FAILED
-        (failed,) = read_status(str(tmp_path)).failed
+        (failed,) = read_status(kept).failed
         assert failed.reason == ""
 
 
-def test_entries_are_given_back_at_the_end_of_a_run(tmp_path: Path) -> None:
-    with opened(tmp_path) as second:
-        with opened(tmp_path) as first:
+def test_entries_are_given_back_at_the_end_of_a_run(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as second:
+        with opened(tmp_path, kept) as first:
             first.claim("one")
-        assert read_status(str(tmp_path)).states == {"waiting": 1}
+        assert read_status(kept).states == {"waiting": 1}
         assert second.claim("one") is None
 
 
-def test_lease_of_killed_run_is_free_at_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", OTHER_RUN, str(tmp_path)]
+def test_lease_of_killed_run_is_free_at_once(tmp_path: Path, kept: str) -> None:
+    command = [sys.executable, "-c", OTHER_RUN, str(tmp_path), kept]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "None\n"
-        with opened(tmp_path) as journal:
+        with opened(tmp_path, kept) as journal:
             held = journal.claim("one")
             assert isinstance(held, Held)
+            assert held.owner is not None
             assert held.owner.pid == other.pid
             other.send_signal(signal.SIGKILL)
             other.wait()
-            (seen,) = read_status(str(tmp_path)).held
+            (seen,) = read_status(kept).held
             assert not seen.lives
             assert journal.claim("one") is None
 
 
-def test_lease_that_is_not_renewed_expires_and_its_run_notes_no_end(tmp_path: Path) -> None:
-    stopped, other = opened(tmp_path, lease=1000.0), opened(tmp_path)
+def test_lease_that_is_not_renewed_expires_and_its_run_notes_no_end(tmp_path: Path, kept: str) -> None:
+    stopped, other = opened(tmp_path, kept, lease=1000.0), opened(tmp_path, kept)
     with other:
         stopped.claim("one")
-        with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database, database:
-            database.execute("UPDATE journal_runs SET renewed = renewed - 61 WHERE run = 1")
+        changed(kept, "UPDATE journal_runs SET renewed = renewed - 61 WHERE run = 1")
         assert other.claim("one") is None
         end = EntryEvent(row=1, state=EntryState.FAILED, reason="busy", attempts=1)
         stopped.note("one", row(), end, [])
         stopped.save()
         other.note("one", row(), complete(), [])
-    assert read_status(str(tmp_path)).states == {"complete": 1}
+    assert read_status(kept).states == {"complete": 1}
     stopped.__exit__(None, None, None)
 
 
-def test_lease_is_renewed(tmp_path: Path) -> None:
-    with opened(tmp_path, lease=0.3), closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+def test_lease_is_renewed(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept, lease=0.3):
         moments: set[float] = set()
         while len(moments) < 3:
-            moments.update(moment for (moment,) in database.execute("SELECT renewed FROM journal_runs"))
+            moments.update(run.renewed for run in read_status(kept).runs)
 
 
 def test_process_of_another_start_is_not_taken_for_the_owner() -> None:

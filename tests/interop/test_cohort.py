@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
 import signal
 import sqlite3
-import threading
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import corpus
-import peers
+import cohorts
 import pytest
-from command import PATIENCE, movescu, running, without_privileges
+from command import movescu, running, without_privileges
 from injected import can_mount, remount, tmpfs
 
 from movescu.cohort.journal import Journal
 from movescu.events import EntryEvent, EntryState
 from movescu.query.request_list import read_rows
 from movescu.query.selection import Selection
-from movescu.testing import Archive, Faults
+from movescu.testing import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from command import Outcome, Running
+    from cohorts import Cohort
+    from command import Outcome
 
 FULL = os.environ.get("SWEEP") == "full"
 """``make soak``: more kills of longer runs."""
@@ -36,69 +34,9 @@ STUDIES = 60 if FULL else 12
 KILLS = 10 if FULL else 3
 
 
-class CountingArchive(Archive):
-    """An archive that counts its C-MOVE requests and knows two runs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.titles = ("FIRST", "SECOND")
-        super().__init__(folder, {title: (peers.HOST, peers.free_port()) for title in self.titles})
-        self.moves = 0
-        self.together = False
-        """Whether requests are served only once both runs have sent one."""
-        self._titles: set[str] = set()
-        self._moved = threading.Condition()
-
-    def _move(self, exchange: Any, context: Any, request: Any, calling_ae_title: str) -> None:
-        with self._moved:
-            self.moves += 1
-            self._titles.add(calling_ae_title)
-            self._moved.notify_all()
-            if self.together:
-                assert self._moved.wait_for(lambda: len(self._titles) == len(self.titles), PATIENCE)
-        super()._move(exchange, context, request, calling_ae_title)
-
-    def await_moves(self, number: int) -> None:
-        with self._moved:
-            assert self._moved.wait_for(lambda: self.moves >= number, PATIENCE)
-
-
-class Cohort:
-    """A list of studies, an archive that has them, and the directory of the runs."""
-
-    def __init__(self, archive: CountingArchive, made: list[corpus.Instance], folder: Path) -> None:
-        self.archive = archive
-        self.directory = folder / "received"
-        self.directory.mkdir()
-        self.studies = list(dict.fromkeys(one.study_uid for one in made))
-        self.digests = {f"CT.{one.instance_uid}" for one in made}
-        self.list = folder / "studies.txt"
-        self.list.write_text("".join(f"{study}\n" for study in self.studies))
-
-    def arguments(self, which: int, *options: object, studies: Path | None = None) -> list[object]:
-        title = self.archive.titles[which]
-        own = ["-S", "-aet", title, "--list", studies or self.list, "+P", self.archive.destinations[title][1]]
-        return [*own, "-v", *options, self.archive.host, self.archive.port]
-
-    def start(self, stack: ExitStack, which: int, *options: object) -> Running:
-        return stack.enter_context(running(*self.arguments(which, *options), folder=self.directory))
-
-    def files(self) -> dict[str, str]:
-        found = (path for path in self.directory.iterdir() if not path.name.startswith("."))
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
-
-    def status(self, path: Path | None = None) -> dict[str, Any]:
-        outcome = movescu("--status", path or self.directory, "--format", "json", folder=self.list.parent)
-        told: dict[str, Any] = json.loads(outcome.output)
-        return told
-
-
 @pytest.fixture
 def cohort(tmp_path: Path) -> Iterator[Cohort]:
-    folder = tmp_path / "archive"
-    folder.mkdir()
-    made = corpus.make_study(folder, studies=STUDIES, instances=3, size=2000)
-    with CountingArchive(folder) as archive:
-        yield Cohort(archive, made, tmp_path)
+    yield from cohorts.made(tmp_path, STUDIES)
 
 
 def ends(outcome: Outcome) -> int:

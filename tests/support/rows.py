@@ -378,6 +378,16 @@ COHORT: Final = (
         "refused; a message names it",
     ),
     Row(
+        "list-database",
+        "the database of the journal (`--journal postgresql://...`) is away, at the start or for more than 30 s",
+        "exit code 72; what was under way ends; `--resume` continues",
+    ),
+    Row(
+        "list-database-away",
+        "the database of the journal is away for less than 30 s: it is started again, killed or stopped",
+        "the run waits, while running requests go on; nothing is requested twice",
+    ),
+    Row(
         "list-journal",
         "the journal is damaged, removed during the run, locked, of a newer version, of another output directory, or "
         "on a network file system",

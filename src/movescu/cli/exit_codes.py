@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
     MOVE_FAILED = 69  # any other final status but success and cancel
     TLS_SETUP_FAILED = 70
     COMMAND_FAILED = 71  # of --on-study or --on-series; the retrieve succeeded
-    JOURNAL_FAILED = 72  # damaged, locked, removed, of another directory or version, or on a network
+    JOURNAL_FAILED = 72  # damaged, locked, removed, of another directory or version, on a network, or away
     CLUSTER_FAILED = 75  # scheduler or workers are gone; --resume continues
     INTERNAL_ERROR = 99  # a bug of this program
     HUNG_UP = 129  # by SIGHUP, as when the terminal is closed

@@ -31,10 +31,10 @@ from movescu.storage import files
 from movescu.storage.index.examination import place_in, whole_in
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Self
 
+    from movescu.cohort.journal_store import Database
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
 
@@ -97,8 +97,8 @@ class DirectoryAudit:
 
     # -- what is expected ----------------------------------------------------------------------------------------------
 
-    def expect_journal(self, journal: sqlite3.Connection, path: str) -> None:
-        """Expect the objects of a journal; ``path``: of the journal.
+    def expect_journal(self, journal: Database, path: str) -> None:
+        """Expect the objects of a journal; ``path``: its name.
 
         Raise ``JournalError`` if it has the files of another directory.
         """

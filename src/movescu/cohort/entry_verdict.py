@@ -23,9 +23,9 @@ _NO_VERDICTS: Final = (INTERRUPTED.code, NOT_STARTED.code)
 
 
 class Held(NamedTuple):
-    """An entry is held by another run. ``since``: seconds since 1970."""
+    """An entry is held by another run. ``owner``: None if it is just claiming it. ``since``: seconds since 1970."""
 
-    owner: Owner
+    owner: Owner | None
     since: float
 
 

@@ -3,7 +3,7 @@
 Theory. The journal is the only record of the cohort: its requests, and how each entry ended. The disk has the last
 word: an entry counts as complete only while its files exist. Entries are identified by request and archive, not by
 their position in a list, so different lists may share a journal. It has the files of one directory
-(``journal_directory``).
+(``journal_directory``). A file keeps it (``journal_file``), or a database server (``journal_server``).
 
 Several runs may share it, too. A run holds an entry from its ``claim`` until it records the end. While it lives, it
 renews its lease, one row for the whole run; a lease that was not renewed for ``LEASE`` seconds has expired, and that of
@@ -17,7 +17,6 @@ is flushed; one of claims and leases is not, since after a power failure no run 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from typing import TYPE_CHECKING, Final
@@ -26,7 +25,8 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.cohort.entry_verdict import DONE, WHY, EntryVerdict, Held, told_of, verdict_of
 from movescu.cohort.journal_directory import adopt_directory
-from movescu.cohort.journal_file import open_journal, told_as_journal_errors
+from movescu.cohort.journal_file import FileStore
+from movescu.cohort.journal_store import is_url
 from movescu.cohort.owner import Owner, has_ended, this_process
 from movescu.cohort.replaced_objects import SharedObject
 from movescu.errors import JournalError, StoreError
@@ -35,11 +35,11 @@ from movescu.storage import files
 from movescu.storage.ledger import StoredFile
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
+    from movescu.cohort.journal_store import Database, JournalStore, T
     from movescu.events import EntryEvent
     from movescu.query.request_list import Row
 
@@ -52,24 +52,34 @@ WAITING: Final = "waiting"
 _RENEWALS: Final = 6  # of a lease while it lasts
 _TOGETHER: Final = 1.0  # seconds within which ends share a commit
 _HELD: Final = (EntryState.RUNNING.value, EntryState.POSTPONED.value)
-_ENTRY: Final = """SELECT number, state, e.run, cohort, host, pid, born, renewed, ended, objects, why,
-    changed FROM journal_entries e LEFT JOIN journal_runs r ON e.run = r.run WHERE key = ?"""
+_ENTRY: Final = "SELECT number, state, run, objects, why, changed FROM journal_entries WHERE key = ?"
+_HOLDER: Final = "SELECT cohort, host, pid, born, renewed, ended FROM journal_runs WHERE run = ?"
 _OTHERS: Final = """SELECT key, state, host, pid, born, objects, why FROM journal_entries e
     JOIN journal_runs r ON e.run = r.run WHERE e.run != ?"""
 _PATHS: Final = """SELECT path FROM journal_objects o JOIN journal_entries e ON o.number = e.number
-    WHERE key = ? AND path != x''"""
+    WHERE key = ? AND length(path) > 0"""
 _SHARED: Final = """SELECT key, studies, uid, path FROM journal_objects o JOIN journal_entries e ON o.number = e.number
     WHERE state IN (?, ?) AND uid IN (SELECT uid FROM journal_objects GROUP BY uid HAVING COUNT(*) > 1)"""
-_NOTE: Final = """INSERT INTO journal_entries VALUES (NULL, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET state = excluded.state, run = excluded.run, attempts = attempts + excluded.attempts,
-    studies = excluded.studies, objects = excluded.objects, size = excluded.size, why = excluded.why,
-    changed = excluded.changed WHERE run IS NULL OR run = excluded.run RETURNING number"""
+_COMPLETE: Final = "SELECT number FROM journal_entries WHERE key = ? AND state IN (?, ?)"
+_UIDS: Final = "SELECT uid FROM journal_objects WHERE number = ? ORDER BY uid"
+_INSERT: Final = """INSERT INTO journal_entries
+    (key, archive, keys, priority, state, run, attempts, studies, objects, size, why, changed) VALUES """
+_ENTER: Final = f"""{_INSERT} (?, ?, ?, ?, ?, NULL, 0, '', 0, 0, '', ?)
+    ON CONFLICT (key) DO UPDATE SET archive = excluded.archive, keys = excluded.keys WHERE journal_entries.keys = ''"""
+_CLAIM: Final = "UPDATE journal_entries SET state = ?, run = ?, changed = ? WHERE number = ?"
+_CLAIM_NEW: Final = f"""{_INSERT} (?, '', '', 0, ?, ?, 0, '', 0, 0, '', ?)
+    ON CONFLICT (key) DO NOTHING RETURNING number"""
+_NOTE: Final = f"""{_INSERT} (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET state = excluded.state, run = excluded.run,
+    attempts = journal_entries.attempts + excluded.attempts, studies = excluded.studies, objects = excluded.objects,
+    size = excluded.size, why = excluded.why, changed = excluded.changed
+    WHERE journal_entries.run IS NULL OR journal_entries.run = excluded.run RETURNING number"""
 
 
 class Journal:
-    """A journal; a context manager. Thread-safe. Raise ``JournalError`` if the file fails.
+    """A journal; a context manager. Thread-safe. Raise ``JournalError`` if the file or the server fails.
 
-    ``path``: of the file. ``directory``: of output. ``rebuild``: a damaged file is made anew. Default: False.
+    ``path``: of the file, or URL. ``directory``: of output. ``rebuild``: a damaged file is made anew. Default: False.
     ``files_of``: returns the files of objects. Default: nothing is known of them.
     ``before``: called before ends are committed. Default: nothing. ``lease``: seconds. Default: ``LEASE``.
     ``verifies``: this run compares with the archive's counts, and takes over as complete only what another one compared
@@ -87,21 +97,19 @@ class Journal:
         lease: float = LEASE,
         verifies: bool = False,
     ) -> None:
-        self.path = path
         self.directory = directory
         """The output directory."""
         self._before = before
         self._files_of = files_of
         self._lease = lease
         self._verifies = verifies
-        self._database = open_journal(path, directory, rebuild=rebuild)
-        self._identity = self._file_identity()
+        self._store = _open_store(path, directory, rebuild=rebuild)
         self._using = clock.RLock()  # held to use the database
         self._changed = clock.Condition()
         self._noted: list[tuple[str, Row | None, EntryEvent, Sequence[str], Sequence[StoredFile]]] = []
         self._closing = False
         self._failure: JournalError | None = None
-        self._run, self._cohort = self._begin()
+        self._run, self._cohort = self._transact(self._begin, alone=True)
         self._keeper = clock.Thread(target=self._keep, name="movescu-journal", daemon=True)
         self._keeper.start()
 
@@ -117,70 +125,42 @@ class Journal:
         self._keeper.join()
         try:
             self.save()
-            with self._transaction(durable=False) as database:
-                now = clock.wall()
-                database.execute(
-                    "UPDATE journal_entries SET state = ?, changed = ? WHERE run = ? AND state IN (?, ?)",
-                    (WAITING, now, self._run, *_HELD),
-                )
-                database.execute("UPDATE journal_runs SET renewed = ?, ended = ? WHERE run = ?", (now, now, self._run))
+            self._transact(self._end)
         except JournalError:
             if kind is None:
                 raise
         finally:
-            self._database.close()
+            self._store.close()
 
-    # -- the file ------------------------------------------------------------------------------------------------------
+    # -- runs ----------------------------------------------------------------------------------------------------------
 
-    def _file_identity(self) -> tuple[int, int]:
-        status = files.stat(self.path)
-        return status.st_dev, status.st_ino
-
-    @contextlib.contextmanager
-    def _transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
-        """Commit the statements of the block together; ``durable``: flushed.
-
-        Raise ``JournalError`` if the file is gone, or the thread that keeps it has failed.
-        """
+    def _transact(self, work: Callable[[Database, float], T], *, durable: bool = False, alone: bool = False) -> T:
+        """See ``JournalStore.transact``. Raise ``JournalError`` if the thread that renews the lease has failed, too."""
         if self._failure is not None:
             raise self._failure
-        try:
-            gone = self._file_identity() != self._identity
-        except OSError:
-            gone = True
-        if gone:
-            raise JournalError(
-                f"the journal {self.path!r} was removed or replaced during the run",
-                hint="continue with --resume: objects that are on the disk are not requested again",
-            )
-        with self._using, told_as_journal_errors(self.path):
-            self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                self._database.rollback()
-                raise
+        with self._using:
+            return self._store.transact(work, durable=durable, alone=alone)
 
-    def _begin(self) -> tuple[int, int]:
+    def _read(self, work: Callable[[Database], T]) -> T:
+        with self._using:
+            return self._store.read(work)
+
+    def _begin(self, database: Database, now: float) -> tuple[int, int]:
         """Add this run; it joins the cohort of a living run, if there is one."""
-        now = clock.wall()
-        with self._transaction(durable=False) as database:
-            directory = adopt_directory(database, self.path, self.directory)
-            rows = database.execute("SELECT cohort, host, pid, born, renewed FROM journal_runs WHERE ended IS NULL")
-            living = [
-                cohort
-                for cohort, host, pid, born, renewed in rows.fetchall()
-                if self._lives(Owner(host, pid, born), renewed, now)
-            ]
-            (last,) = database.execute("SELECT coalesce(max(run), 0) FROM journal_runs").fetchone()
-            cohort = max(living, default=last + 1)
-            run = database.execute(
-                "INSERT INTO journal_runs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, NULL)",
-                (cohort, *this_process(), directory, now, now),
-            ).lastrowid
-        assert run is not None
+        directory = adopt_directory(database, self._store.name, self.directory)
+        rows = database.execute("SELECT cohort, host, pid, born, renewed FROM journal_runs WHERE ended IS NULL")
+        living = [
+            cohort
+            for cohort, host, pid, born, renewed in rows.fetchall()
+            if self._lives(Owner(host, pid, born), renewed, now)
+        ]
+        (last,) = database.execute("SELECT coalesce(max(run), 0) FROM journal_runs").fetchone()
+        cohort = max(living, default=last + 1)
+        (run,) = database.execute(
+            """INSERT INTO journal_runs (cohort, host, pid, born, directory, started, renewed)
+            VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING run""",
+            (cohort, *this_process(), directory, now, now),
+        ).fetchone()
         return run, cohort
 
     def _lives(self, owner: Owner, renewed: float, now: float) -> bool:
@@ -201,11 +181,21 @@ class Journal:
                 self.save()
                 if clock.now() - renewed >= pause * 0.9:
                     renewed = clock.now()
-                    with self._transaction(durable=False) as database:
-                        database.execute("UPDATE journal_runs SET renewed = ? WHERE run = ?", (clock.wall(), self._run))
+                    self._transact(self._renew)
             except JournalError as error:  # raised where the journal is used next
                 self._failure = error
                 return
+
+    def _renew(self, database: Database, now: float) -> None:
+        database.execute("UPDATE journal_runs SET renewed = ? WHERE run = ?", (now, self._run))
+
+    def _end(self, database: Database, now: float) -> None:
+        """Give back the entries that this run holds, and end it."""
+        database.execute(
+            "UPDATE journal_entries SET state = ?, changed = ? WHERE run = ? AND state IN (?, ?)",
+            (WAITING, now, self._run, *_HELD),
+        )
+        database.execute("UPDATE journal_runs SET renewed = ?, ended = ? WHERE run = ?", (now, now, self._run))
 
     # -- entries -------------------------------------------------------------------------------------------------------
 
@@ -214,47 +204,48 @@ class Journal:
 
         ``archive``: its text.
         """
-        now = clock.wall()
-        with self._transaction(durable=False) as database:
-            database.executemany(
-                """INSERT INTO journal_entries VALUES (NULL, ?, ?, ?, ?, ?, NULL, 0, '', 0, 0, '', ?)
-                ON CONFLICT (key) DO UPDATE SET archive = excluded.archive, keys = excluded.keys WHERE keys = ''""",
-                ((key, _text(archive), _keys(row), row.number, WAITING, now) for key, row in rows),
-            )
+        wanted = [(key, _text(archive), _keys(row), row.number, WAITING) for key, row in rows]
+
+        def enter(database: Database, now: float) -> None:
+            database.executemany(_ENTER, ((*one, now) for one in wanted))
+
+        self._transact(enter)
 
     def claim(self, key: str, *, is_done: Callable[[], bool] = lambda: True) -> Held | EntryVerdict | None:
         """Hold an entry and return None; else return its holder, or its end in this cohort.
 
         ``is_done``: called for an entry that another run completed; returns False if it is to be requested here, too.
         """
-        now = clock.wall()
-        with self._transaction(durable=False) as database:
-            found = database.execute(_ENTRY, (key,)).fetchone()
-            if found is not None:
-                number, state, run, cohort, host, pid, born, renewed, ended, objects, why, changed = found
-                if run is not None and run != self._run:
-                    owner = Owner(host, pid, born)
-                    if state in _HELD:
-                        if ended is None and self._lives(owner, renewed, now):
-                            return Held(owner, changed)
-                    elif cohort == self._cohort and (state not in DONE or (self._holds(number, why) and is_done())):
-                        verdict = verdict_of(state, owner, objects, why)
-                        if verdict is not None:
-                            return verdict
-            database.execute(
-                """INSERT INTO journal_entries VALUES (NULL, ?, '', '', 0, ?, ?, 0, '', 0, 0, '', ?)
-                ON CONFLICT (key) DO UPDATE
-                SET state = excluded.state, run = excluded.run, changed = excluded.changed""",
-                (key, EntryState.RUNNING.value, self._run, now),
-            )
+        return self._transact(lambda database, now: self._claim(database, now, key, is_done))
+
+    def _claim(
+        self, database: Database, now: float, key: str, is_done: Callable[[], bool]
+    ) -> Held | EntryVerdict | None:
+        found = database.execute(_ENTRY + self._store.dialect.lock, (key,)).fetchone()
+        if found is None:
+            made = database.execute(_CLAIM_NEW, (key, EntryState.RUNNING.value, self._run, now)).fetchone()
+            return Held(None, now) if made is None else None  # there is one, which another run is just claiming
+        number, state, run, objects, why, changed = found
+        holder = None if run == self._run else database.execute(_HOLDER, (run,)).fetchone()
+        if holder is not None:
+            cohort, host, pid, born, renewed, ended = holder
+            owner = Owner(host, pid, born)
+            if state in _HELD:
+                if ended is None and self._lives(owner, renewed, now):
+                    return Held(owner, changed)
+            elif cohort == self._cohort and (state not in DONE or (self._holds(database, number, why) and is_done())):
+                verdict = verdict_of(state, owner, objects, why)
+                if verdict is not None:
+                    return verdict
+        database.execute(_CLAIM, (EntryState.RUNNING.value, self._run, now, number))
         return None
 
-    def _holds(self, number: int, why: str) -> bool:
+    def _holds(self, database: Database, number: int, why: str) -> bool:
         """Return True if a complete entry is complete for this run, too: it proves enough, and its files are here."""
         if self._verifies and not told_of(why).get("verifies"):
             return False
         root = os.fsencode(self.directory)
-        for path, size in self._database.execute("SELECT path, size FROM journal_objects WHERE number = ?", (number,)):
+        for path, size in database.execute("SELECT path, size FROM journal_objects WHERE number = ?", (number,)):
             try:
                 if files.lstat(os.path.join(root, path)).st_size != size:
                     return False
@@ -264,15 +255,13 @@ class Journal:
 
     def verdicts(self) -> Iterator[tuple[str, EntryVerdict | None]]:
         """Yield the entries of other runs by key, with their ends as they are recorded now, None without one."""
-        with self._using, told_as_journal_errors(self.path):
-            rows = self._database.execute(_OTHERS, (self._run,)).fetchall()
+        rows = self._read(lambda database: database.execute(_OTHERS, (self._run,)).fetchall())
         for key, state, host, pid, born, objects, why in rows:
             yield key, verdict_of(state, Owner(host, pid, born), objects, why)
 
     def paths_of(self, key: str) -> list[str]:
         """Return the paths of an entry's files, below the output directory."""
-        with self._using, told_as_journal_errors(self.path):
-            paths = self._database.execute(_PATHS, (key,)).fetchall()
+        paths = self._read(lambda database: database.execute(_PATHS, (key,)).fetchall())
         return [os.fsdecode(path) for (path,) in paths]
 
     def note(
@@ -301,8 +290,9 @@ class Journal:
         objects = self.objects_of(key)
         if objects is None:
             return
-        with self._transaction(durable=False) as database:
-            database.execute("UPDATE journal_entries SET run = ? WHERE key = ?", (self._run, key))
+        self._transact(
+            lambda database, _: database.execute("UPDATE journal_entries SET run = ? WHERE key = ?", (self._run, key))
+        )
         self.note(key, row, end, reasons, set(objects) - set(gone))
 
     def save(self) -> None:
@@ -316,13 +306,17 @@ class Journal:
                 self._before()
             except StoreError as error:  # a stale index costs the next run time, nothing else
                 _log.warning("the index of the output directory is not up to date: %s", error)
-            with self._transaction(durable=True) as database:
-                for one in noted:
-                    self._write(database, *one)
+
+            def write(database: Database, now: float) -> None:
+                for place, one in enumerate(noted):
+                    self._write(database, now + place * 1e-6, *one)  # in the order in which they ended
+
+            self._transact(write, durable=True)
 
     def _write(
         self,
-        database: sqlite3.Connection,
+        database: Database,
+        now: float,
         key: str,
         row: Row | None,
         end: EntryEvent,
@@ -345,7 +339,7 @@ class Journal:
                     sum(bool(file.path) for file in stored),
                     sum(file.size for file in stored),
                     self._why(end, reasons),
-                    clock.wall(),
+                    now,
                 ),
             ),
         ).fetchone()
@@ -353,8 +347,11 @@ class Journal:
             return
         database.execute("DELETE FROM journal_objects WHERE number = ?", found)
         database.executemany(
-            "INSERT OR REPLACE INTO journal_objects VALUES (?, ?, ?, ?)",
-            ((*found, file.uid, os.fsencode(file.path), file.size) for file in stored),
+            "INSERT INTO journal_objects (number, uid, path, size) VALUES (?, ?, ?, ?)",
+            [
+                (*found, uid, os.fsencode(file.path), file.size)
+                for uid, file in {one.uid: one for one in stored}.items()
+            ],
         )
 
     def _why(self, end: EntryEvent, reasons: Sequence[str]) -> str:
@@ -367,21 +364,28 @@ class Journal:
     def objects_of(self, key: str) -> list[str] | None:
         """Return the SOP instance UIDs of a complete entry, None if it is not recorded as complete."""
         self.save()
-        with self._using, told_as_journal_errors(self.path):
-            found = self._database.execute(
-                "SELECT number FROM journal_entries WHERE key = ? AND state IN (?, ?)", (key, *DONE)
-            ).fetchone()
+
+        def read(database: Database) -> list[str] | None:
+            found = database.execute(_COMPLETE, (key, *DONE)).fetchone()
             if found is None:
                 return None
-            uids = self._database.execute("SELECT uid FROM journal_objects WHERE number = ?", found).fetchall()
-        return [uid for (uid,) in uids]
+            return [uid for (uid,) in database.execute(_UIDS, found)]
+
+        return self._read(read)
 
     def shared_objects(self) -> list[SharedObject]:
         """Return the objects that several complete entries have, once for each entry."""
         self.save()
-        with self._using, told_as_journal_errors(self.path):
-            found = self._database.execute(_SHARED, DONE).fetchall()
+        found = self._read(lambda database: database.execute(_SHARED, DONE).fetchall())
         return [SharedObject(key, tuple(studies.split()), uid, os.fsdecode(path)) for key, studies, uid, path in found]
+
+
+def _open_store(path: str, directory: str, *, rebuild: bool) -> JournalStore:
+    if not is_url(path):
+        return FileStore(path, directory, rebuild=rebuild)
+    from movescu.cohort.journal_server import ServerStore  # late: loads the libraries of the database
+
+    return ServerStore(path)
 
 
 def _keys(row: Row) -> str:

@@ -19,19 +19,21 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
+from movescu.cohort.journal_store import SQLITE, VERSION, check_version
 from movescu.errors import JournalError
 from movescu.storage import files
 from movescu.storage.index.database import FILE_NAME as INDEX_NAME
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from movescu.cohort.journal_store import Database, T
 
 _log: Final = logger_of("movescu.cohort")
 
 FILE_NAME: Final = ".movescu.journal"
 """In the output directory; no object's file begins with a dot."""
-VERSION: Final = 3
 WAIT: Final = 30.0
 """Seconds to wait for another user of the file."""
 
@@ -52,22 +54,6 @@ _ASIDE: Final = ".damaged"
 _BESIDE: Final = ("", "-wal", "-shm")
 _READ_THROUGH: Final = 4 << 20  # bytes of a journal that is read to its end when it is opened
 
-_TABLES: Final = (
-    # cohort: shared by the runs that ran at the same time; directory: of output, relative to the journal's
-    """CREATE TABLE journal_runs (run INTEGER PRIMARY KEY AUTOINCREMENT, cohort INTEGER NOT NULL, host TEXT NOT NULL,
-    pid INTEGER NOT NULL, born TEXT NOT NULL, directory BLOB NOT NULL, started REAL NOT NULL, renewed REAL NOT NULL,
-    ended REAL)""",
-    # key: digest of request and archive; run: holds the entry, or ended it; why: JSON
-    """CREATE TABLE journal_entries (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, archive TEXT NOT NULL,
-    keys TEXT NOT NULL, priority INTEGER NOT NULL, state TEXT NOT NULL, run INTEGER, attempts INTEGER NOT NULL,
-    studies TEXT NOT NULL, objects INTEGER NOT NULL, size INTEGER NOT NULL, why TEXT NOT NULL,
-    changed REAL NOT NULL)""",
-    "CREATE INDEX journal_states ON journal_entries (state)",
-    "CREATE INDEX journal_holders ON journal_entries (run)",
-    # path: below the output directory of the run that ended the entry, as the file system has it
-    """CREATE TABLE journal_objects (number INTEGER NOT NULL, uid TEXT NOT NULL, path BLOB NOT NULL,
-    size INTEGER NOT NULL, PRIMARY KEY (number, uid)) WITHOUT ROWID""",
-)
 _REBUILD: Final = "repeat with --resume, which makes a new one: objects on the disk are not requested again"
 _STATES: Final = {"incomplete": "partial", "cancelled": "partial"}
 """States by the outcomes of versions 1 and 2, where these are other words."""
@@ -76,6 +62,52 @@ _STATES: Final = {"incomplete": "partial", "cancelled": "partial"}
 def journal_path(directory: str, path: str | None = None) -> str:
     """Return the path of a directory's journal; ``path``: given by ``--journal``. Default: none."""
     return os.path.join(directory, FILE_NAME) if path is None else path
+
+
+class FileStore:
+    """A journal in a file; see ``JournalStore``. ``directory``: of output. ``rebuild``: see ``open_journal``."""
+
+    dialect = SQLITE
+
+    def __init__(self, path: str, directory: str, *, rebuild: bool = False) -> None:
+        self.name = path
+        self._database = open_journal(path, directory, rebuild=rebuild)
+        self._identity = self._file_identity()
+
+    def _file_identity(self) -> tuple[int, int]:
+        status = files.stat(self.name)
+        return status.st_dev, status.st_ino
+
+    def transact(self, work: Callable[[Database, float], T], *, durable: bool = False, alone: bool = False) -> T:  # noqa: ARG002 - each transaction is alone
+        """See ``JournalStore``. Raise ``JournalError`` if the file is gone, too."""
+        try:
+            gone = self._file_identity() != self._identity
+        except OSError:
+            gone = True
+        if gone:
+            raise JournalError(
+                f"the journal {self.name!r} was removed or replaced during the run",
+                hint="continue with --resume: objects that are on the disk are not requested again",
+            )
+        with told_as_journal_errors(self.name):
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(self._database, clock.wall())
+                self._database.execute("COMMIT")
+            except BaseException:
+                self._database.rollback()
+                raise
+        return result
+
+    def read(self, work: Callable[[Database], T]) -> T:
+        """See ``JournalStore``."""
+        with told_as_journal_errors(self.name):
+            return work(self._database)
+
+    def close(self) -> None:
+        """See ``JournalStore``."""
+        self._database.close()
 
 
 def open_journal(path: str, directory: str, *, rebuild: bool = False) -> sqlite3.Connection:
@@ -221,15 +253,6 @@ def _is_new(connection: sqlite3.Connection, path: str) -> bool:
 _PRAGMAS: Final = ("user_version", "application_id")
 
 
-def check_version(version: int, path: str) -> None:
-    """Raise ``JournalError`` for the journal of a newer program."""
-    if version > VERSION:
-        raise JournalError(
-            f"the journal {path!r} has version {version}, of a newer movescu; this one knows versions up to {VERSION}",
-            hint="use the newer movescu, or name another file with --journal",
-        )
-
-
 def _check_whole(connection: sqlite3.Connection, path: str) -> None:
     with contextlib.suppress(OSError):
         if files.lstat(path).st_size > _READ_THROUGH:
@@ -258,7 +281,7 @@ def _make(connection: sqlite3.Connection, directory: str) -> None:
 
 def make_tables(connection: sqlite3.Connection) -> None:
     """Make the tables of this version."""
-    for statement in _TABLES:
+    for statement in SQLITE.tables():
         connection.execute(statement)
 
 

@@ -13,14 +13,13 @@ from movescu.cohort.journal import LEASE, WAITING
 from movescu.cohort.journal_directory import known_directory
 from movescu.cohort.journal_file import (
     FILE_NAME,
-    VERSION,
     WAIT,
-    check_version,
     make_tables,
     old_journal,
     take_over,
     told_as_journal_errors,
 )
+from movescu.cohort.journal_store import VERSION, JournalReading, check_version, is_url
 from movescu.cohort.owner import Owner, has_ended
 from movescu.errors import JournalError, UsageError
 from movescu.events import EntryState
@@ -77,7 +76,8 @@ class EndedEntry:
 class JournalStatus:
     """The state of a journal. ``states``: number of entries by state. ``changed``: time of the last change, or 0.
 
-    ``directory``: whose files it has, empty if it has none yet.
+    ``path``: or URL, without a password. ``directory``: whose files it has, empty if it has none yet. ``now``: when it
+    was read, by the clock of its runs.
     """
 
     path: str
@@ -87,17 +87,24 @@ class JournalStatus:
     size: int
     changed: float
     directory: str = ""
+    now: float = 0.0
     runs: list[JournalRun] = field(default_factory=list)
     held: list[HeldEntry] = field(default_factory=list)
     failed: list[EndedEntry] = field(default_factory=list)
 
 
 @contextlib.contextmanager
-def reading(path: str) -> Iterator[tuple[sqlite3.Connection, str]]:
-    """Open a journal, or that of a directory, to read; yield it with its path.
+def reading(path: str) -> Iterator[JournalReading]:
+    """Open a journal, or that of a directory, to read; yield it as it is at one moment.
 
     Raise ``UsageError`` if there is none, ``JournalError`` if it cannot be read.
     """
+    if is_url(path):
+        from movescu.cohort.journal_server import reading_server  # late: loads the libraries of the database
+
+        with reading_server(path) as found:
+            yield found
+        return
     directory = path if files.isdir(path) else ""
     if directory:
         path = os.path.join(directory, FILE_NAME)
@@ -107,7 +114,7 @@ def reading(path: str) -> Iterator[tuple[sqlite3.Connection, str]]:
                 with contextlib.closing(files.open_sqlite(":memory:", WAIT)) as copy:
                     make_tables(copy)
                     take_over(old, copy)
-                    yield copy, path
+                    yield JournalReading(copy, path, clock.wall())
                 return
     if not files.exists(path):
         raise UsageError(
@@ -115,7 +122,8 @@ def reading(path: str) -> Iterator[tuple[sqlite3.Connection, str]]:
             hint="name the output directory of a run with --list, or the file of --journal",
         )
     with contextlib.closing(_opened(path)) as connection, told_as_journal_errors(path):
-        yield connection, path
+        connection.execute("BEGIN")
+        yield JournalReading(connection, path, clock.wall())
 
 
 def _opened(path: str) -> sqlite3.Connection:
@@ -150,9 +158,7 @@ def _opened(path: str) -> sqlite3.Connection:
 
 def read_status(path: str) -> JournalStatus:
     """Return the state of a journal, or of a directory's journal. Raise ``UsageError`` or ``JournalError``."""
-    with reading(path) as (database, file):
-        database.execute("BEGIN")
-        now = clock.wall()
+    with reading(path) as (database, name, now):
         counts = dict(database.execute("SELECT state, count(*) FROM journal_entries GROUP BY state"))
         states = {state: counts.pop(state) for state in ORDER if state in counts} | counts
         objects, size, changed = database.execute(
@@ -176,8 +182,10 @@ def read_status(path: str) -> JournalStatus:
             )
         ]
         failed = [_ended(*row) for row in database.execute(_FAILED, (*_DONE, *_HELD, WAITING))]
-        directory = known_directory(database, file)
-        return JournalStatus(file, VERSION, states, objects, size, changed, directory, runs, held, failed)
+        directory = known_directory(database, name)
+        return JournalStatus(
+            name, VERSION, states, int(objects), int(size), changed, directory, now, runs, held, failed
+        )
 
 
 _FAILED: Final = """SELECT keys, key, state, why, attempts, changed FROM journal_entries

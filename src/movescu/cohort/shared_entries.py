@@ -109,7 +109,7 @@ class SharedEntries:
         hooks = self._hooks
         answer = self._journal.claim(self._key_of(row), is_done=lambda: hooks is None or hooks.has_entered(row))
         if isinstance(answer, Held):
-            if row.number not in self._next:
+            if answer.owner is not None and row.number not in self._next:
                 _log.info("entry %d: %s is at work on it", row.number, answer.owner.text)
             self._next[row.number] = now + _PAUSE
             return False

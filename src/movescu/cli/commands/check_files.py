@@ -68,8 +68,8 @@ def _expect(audit: DirectoryAudit, settings: CommandSettings, directory: str) ->
     sources = []
     path = journal_path(directory, settings.journal)
     if settings.journal is not None or os.path.exists(path):
-        with reading(path) as (journal, _):
-            audit.expect_journal(journal, path)
+        with reading(path) as (journal, name, _):
+            audit.expect_journal(journal, name)
         sources.append("journal")
     if settings.manifest is not None:
         from movescu.report.manifest import digests_of  # late: needed only with --manifest

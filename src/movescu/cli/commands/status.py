@@ -42,7 +42,7 @@ def _json(status: JournalStatus) -> str:
 
 
 def _lines(status: JournalStatus) -> Iterator[str]:
-    now = time.time()
+    now = status.now
     yield f"journal:   {status.path}"
     counts = ", ".join(f"{number} {state}" for state, number in status.states.items())
     if status.directory:
