@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import corpus
@@ -21,9 +23,6 @@ from movescu._runtime import version
 from movescu.cli.docs.completion import completion_text
 from movescu.cli.docs.manual import manual_page
 from movescu.testing import Archive
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WHEEL, SDIST = f"movescu-{version.VERSION}-py3-none-any.whl", f"movescu-{version.VERSION}.tar.gz"
 DATE = {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -111,6 +110,29 @@ def test_zip_application_retrieves_with_nothing_but_python(release: Path, tmp_pa
     assert len([*there.iterdir()]) == len(made)
     [unpacked] = (tmp_path / "cache" / "movescu").iterdir()
     assert {"movescu", "pydicom", "rich"} <= {path.name for path in unpacked.iterdir()}
+
+
+def test_zip_application_shows_thumbnails_where_python_has_the_packages(release: Path, tmp_path: Path) -> None:
+    """The process that decodes finds the modules of the application, which are on no path of its Python."""
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in ("jinja2", "markupsafe", "numpy", "PIL"):
+        spec = find_spec(name)  # of [report]
+        assert spec
+        assert spec.submodule_search_locations
+        place = spec.submodule_search_locations[0]
+        (others / name).symlink_to(place)
+    for libraries in Path(place).parent.glob("*.libs"):
+        (others / libraries.name).symlink_to(libraries)
+    made = corpus.make_study(tmp_path, size=2048)
+    port = peers.free_port()
+    with Archive(str(made[0].path.parent), {"ME": (peers.HOST, port)}) as archive:
+        keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={made[0].study_uid}"]
+        own = ["-aet", "ME", "-aec", archive.ae_title, "+P", port, "--html", "page.html", "--thumbnails"]
+        variables = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(others)}
+        start = ["-S", release / "movescu.pyz", "-S"]
+        run(*start, *keys, *own, archive.host, archive.port, folder=tmp_path, **variables)
+    assert "data:image/jpeg;base64," in (tmp_path / "page.html").read_text()
 
 
 def test_bill_of_materials_names_what_the_zip_application_has(release: Path) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
+import queue
 import subprocess
 import sys
-import time
+import threading
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from movescu.errors import UsageError
 
@@ -34,8 +34,12 @@ MEMORY: Final = 1 << 30
 
 
 def decoder_command(memory: int = MEMORY) -> tuple[str, ...]:
-    """Return the command that decodes within so many bytes."""
-    return sys.executable, "-m", "movescu.report.thumbnail_worker", str(memory)
+    """Return the command that decodes within so many bytes.
+
+    Its modules are those of this process, wherever they are: in a zip application, ``python -m`` would not find them.
+    """
+    program = f"import sys; sys.path[:] = {sys.path!r}; from movescu.report.thumbnail_worker import main; main()"
+    return sys.executable, "-c", program, str(memory)
 
 
 def require_thumbnails() -> None:
@@ -66,6 +70,8 @@ class Decoder:
         self._command = command or decoder_command()
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._answers: queue.SimpleQueue[bytes]
+        self._reader: threading.Thread
 
     def __enter__(self) -> Self:
         return self
@@ -83,17 +89,20 @@ class Decoder:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(path).encode() + b"\n")
             process.stdin.flush()
-            answer = self._answer(process)
+            try:
+                answer = self._answers.get(timeout=self._seconds)
+            except queue.Empty:
+                self._end()
+                return {"why": "takes too long to decode"}
         if answer.endswith(b"\n"):
             told: dict[str, Any] = json.loads(answer)
             return told
-        late = process.poll() is None
         self._end()
-        return {"why": "takes too long to decode" if late else "crashes its decoder"}
+        return {"why": "crashes its decoder"}
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-        return subprocess.Popen(  # noqa: S603 - our own interpreter
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -101,27 +110,27 @@ class Decoder:
             env=environment,
             start_new_session=True,  # Ctrl-C is for the retrieve
         )
-
-    def _answer(self, process: subprocess.Popen[bytes]) -> bytes:
-        """Return the next line; without a line end if the process ended, said too much or nothing in time."""
         assert process.stdout is not None
-        deadline, answer, fd = time.monotonic() + self._seconds, b"", process.stdout.fileno()
-        while not answer.endswith(b"\n") and len(answer) < _LONGEST:
-            if not select.select([fd], [], [], max(deadline - time.monotonic(), 0.0))[0]:
-                return answer
-            more = os.read(fd, 1 << 16)
-            if not more:
-                process.wait()
-                return answer
-            answer += more
-        return answer
+        self._answers = queue.SimpleQueue()
+        # By a thread: Windows can wait for no pipe.
+        self._reader = threading.Thread(target=_read, args=(process.stdout, self._answers), daemon=True)
+        self._reader.start()
+        return process
 
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
+            self._reader.join()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
+
+
+def _read(answers: BinaryIO, into: queue.SimpleQueue[bytes]) -> None:
+    """Pass on each line; one without a line end if the process has ended or says too much."""
+    while (line := answers.readline(_LONGEST)).endswith(b"\n"):
+        into.put(line)
+    into.put(line)
