@@ -21,6 +21,8 @@ import effort  # noqa: E402 - as above
 import peers  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+from hypothesis.internal import constants_ast  # noqa: E402
+from hypothesis.internal.conjecture import providers  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -75,6 +77,20 @@ def _is_left_out(item: pytest.Item) -> bool:
     return marker is not None and bool(zlib.crc32(item.name.encode()) % marker.args[0])
 
 
+def _group(item: pytest.Item) -> str:
+    """Return what one worker is to run all tests of: a module's fixtures that start servers or shells, empty if none.
+
+    Each worker that gets one of their tests would start them.
+    """
+    if not isinstance(item, pytest.Function) or not {"interop", "cli"} & {*item.path.parts}:
+        return ""
+    parameters = item.callspec.indices if hasattr(item, "callspec") else {}
+    fixtures = item._fixtureinfo.name2fixturedefs
+    shared = sorted(name for name, (*_, last) in fixtures.items() if last.scope == "module")
+    return "-".join([item.path.stem, *(f"{name}{parameters.get(name, '')}" for name in shared)]) if shared else ""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what ``sampled`` does, and repeat a failed test once if pynetdicom sends objects to us in it.
 
@@ -86,6 +102,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not _is_left_out(item)]
         config.hook.pytest_deselected(items=left_out)
     for item in items:
+        if item.get_closest_marker("xdist_group") is None and (group := _group(item)):
+            item.add_marker(pytest.mark.xdist_group(group))
         about = item.get_closest_marker("not_without")
         if about is not None and os.environ.get(without.VARIABLE) in about.args:
             item.add_marker(pytest.mark.skip(reason="about what this run is without"))
@@ -109,6 +127,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set how much is tried of each property, before the modules of the tests are imported."""
     if config.getoption("--whole"):
         os.environ[effort.VARIABLE] = "whole"
+    elif hasattr(providers, "_get_local_constants"):
+        # Values are drawn from the constants of our sources, too: to read them all takes seconds in each worker.
+        none = constants_ast.Constants()
+        providers._get_local_constants = lambda: none
     # With more workers than processors, making an input or running an example can take long without any fault.
     settings.register_profile(
         "suite", deadline=None, max_examples=effort.examples(100), suppress_health_check=[HealthCheck.too_slow]

@@ -180,9 +180,9 @@ def test_files_of_pydicom_are_written_as_by_dcmtk() -> None:
     rows = choices()
     cases = []
     for number, (name, syntax, data) in enumerate(bundled()):
-        turns = [0, *((number * 7 + step) % len(rows) for step in range(1, 6))]
+        turns = [0, *((number * 7 + step) % len(rows) for step in range(1, 6 if is_whole() else 2))]
         cases += [Case(name, syntax, data, *rows[turn]) for turn in dict.fromkeys(turns)]
-    assert len(cases) > 600, "pydicom's files are not there"
+    assert len(cases) > (600 if is_whole() else 200), "pydicom's files are not there"
     wrong = [(case, why) for case, why in differing(cases)]
     unexpected = [
         f"{case.name} {' '.join(case.options)}: {why}" for case, why in wrong if case.name not in CORPUS_EXCEPTIONS

@@ -70,7 +70,7 @@ def test_live_page_follows_a_list_and_its_orders_are_carried_out(browser: Browse
                 tab.click("#pause")
                 tab.until("document.querySelector('#pause').innerText === 'Resume'")
                 assert tab.texts("h1")[0].startswith("Paused")
-                tab.picture("page-live")
+                tab.keep_picture("page-live")
                 tab.go(url)
                 tab.until(f"/\\bcomplete/.test({row(1)})")
                 tab.click("#pause")

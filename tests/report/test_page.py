@@ -92,7 +92,7 @@ def test_page_says_what_is_there_and_what_to_do(browser: Browser, tmp_path: Path
             "Rate and refusals",
             "Sizes of objects",
         ]
-        tab.picture("page")
+        tab.keep_picture("page")
 
 
 def test_page_asks_for_nothing(browser: Browser, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_text_of_an_archive_is_text(browser: Browser, tmp_path: Path) -> None:
         assert HOSTILE.replace("\u202e", "U+202E")[:80] in shown
         assert "\u202e" not in shown
         assert tab.run(WIDE) == []
-        tab.picture("page-hostile")
+        tab.keep_picture("page-hostile")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(360, False), (360, True), (1920, False), (1920, True)])
@@ -213,7 +213,7 @@ def test_page_fits_narrow_and_wide_light_and_dark(browser: Browser, tmp_path: Pa
         )
         assert (luminance(back) < 0.2 < luminance(ink)) if dark else (luminance(ink) < 0.2 < luminance(back))
         assert tab.run(CONTRASTS) == []
-        tab.picture(f"page-{width}-{'dark' if dark else 'light'}")
+        tab.keep_picture(f"page-{width}-{'dark' if dark else 'light'}")
 
 
 def test_page_prints_entries_without_controls(browser: Browser, tmp_path: Path) -> None:

@@ -66,7 +66,11 @@ def test_invalid_object_is_refused_by_name_and_the_next_one_stored(station: Stat
     assert station.files == ["CT.1.2.3", "CT.1.2.4"]
 
 
-@pytest.mark.parametrize("data", [data_set(instance_uid="6.6.6"), data_set(class_uid=MR), data_set(MR, "6.6.6", LARGE)])
+@pytest.mark.parametrize(
+    "data",
+    [data_set(instance_uid="6.6.6"), data_set(class_uid=MR), data_set(MR, "6.6.6", LARGE)],
+    ids=["of another instance", "of another class", "large"],
+)
 def test_object_other_than_its_request_is_refused(station: Station, data: bytes) -> None:
     (station.folder / "CT.1.2.3").write_bytes(b"good")
     assert station.open().store(data).status == 0xA900

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from effort import is_whole
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -193,6 +195,11 @@ class Tab:
     def focused(self) -> str:
         """Return the label or text of the focused element."""
         return str(self.run("(document.activeElement.ariaLabel || document.activeElement.innerText || '').trim()"))
+
+    def keep_picture(self, name: str) -> None:
+        """Keep a picture of the page for a person to look at, by ``make test-all`` only: it takes half a second."""
+        if is_whole():
+            self.picture(name)
 
     def picture(self, name: str, *, whole: bool = True) -> bytes:
         """Keep a picture of the page, and return it as PNG; ``whole``: beyond the window."""

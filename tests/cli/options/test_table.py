@@ -7,8 +7,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from movescu._runtime.record import names_of
 from movescu.cli.docs.banner import version_text
 from movescu.cli.docs.help import help_text
@@ -17,7 +15,6 @@ from movescu.cli.options.table import NAMES, OPTIONS
 from movescu.dictionary.uids import DEFLATED_LITTLE, TRANSFER_SYNTAXES, UNCOMPRESSED
 
 if TYPE_CHECKING:
-    from movescu.cli.options.option import Option
     from movescu.dictionary.uids import TransferSyntax
 
 # The option names of the manual of 2014, and those that DCMTK has added since.
@@ -65,11 +62,10 @@ def test_options_and_settings_fields_correspond() -> None:
     assert {option.field for option in OPTIONS} - {""} == set(names_of(CommandSettings)) - parameters
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.long)
-def test_option_conflicts_and_needs_name_existing_options(option: Option) -> None:
-    named = {name for group in option.conflicts for name in group} | set(option.needs)
-    assert named <= {other.long for other in OPTIONS}
-    assert option.long not in named
+def test_option_conflicts_and_needs_name_existing_options() -> None:
+    for option in OPTIONS:
+        named = {name for group in option.conflicts for name in group} | set(option.needs)
+        assert named <= {other.long for other in OPTIONS} - {option.long}, option.long
 
 
 def test_option_group_has_one_default_at_most() -> None:
@@ -77,12 +73,13 @@ def test_option_group_has_one_default_at_most() -> None:
     assert len(defaults) == len(set(defaults))
 
 
-@pytest.mark.parametrize("option", [o for o in OPTIONS if o.field == "preferred"], ids=lambda option: option.long)
-def test_preference_always_includes_implicit_vr(option: Option) -> None:
-    syntaxes = option.value
-    assert isinstance(syntaxes, tuple)
-    assert len(set(syntaxes)) == len(syntaxes)
-    assert syntaxes[-1].uid == "1.2.840.10008.1.2"
+def test_preference_always_includes_implicit_vr() -> None:
+    for option in OPTIONS:
+        if option.field == "preferred":
+            syntaxes = option.value
+            assert isinstance(syntaxes, tuple), option.long
+            assert len(set(syntaxes)) == len(syntaxes), option.long
+            assert syntaxes[-1].uid == "1.2.840.10008.1.2", option.long
 
 
 def preference(name: str) -> tuple[TransferSyntax, ...]:
