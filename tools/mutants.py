@@ -50,6 +50,7 @@ _ROUNDS: Final = (
     "tests/retrieve/test_liars.py",
 )
 _LISTS: Final = ("tests/query/test_request_list.py",)
+_JOURNAL: Final = ("tests/cohort/test_journal.py",)
 _LOOP: Final = (
     *_WORLD,
     "tests/retrieve/test_liars.py",
@@ -65,7 +66,9 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "cli/exit_codes": ("tests/retrieve/test_judgement.py", *_WORLD),
     "cohort/admission": ("tests/cohort/test_admission.py",),
     "cohort/entries": ("tests/interop/test_list_entries.py",),
-    "cohort/journal": ("tests/interop/test_lists.py", "tests/interop/test_list_entries.py"),
+    "cohort/entry_verdict": _JOURNAL,
+    "cohort/journal": _JOURNAL,
+    "cohort/journal_file": _JOURNAL,
     "cohort/overlap": ("tests/cohort/test_overlap.py",),
     "cohort/postponed": ("tests/cohort/test_admission.py", "tests/interop/test_admission.py"),
     "cohort/request_end": ("tests/cohort/test_request_end.py",),
@@ -81,6 +84,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "retrieve/belonging": ("tests/retrieve/test_tally.py",),
     "retrieve/catalogue": ("tests/retrieve/test_inventory.py", "tests/retrieve/test_liars.py"),
     "retrieve/causes": ("tests/retrieve/test_causes.py",),
+    "retrieve/earlier_request": ("tests/cohort/test_job_json.py", "tests/cohort/test_list_liars.py"),
     "retrieve/evidence": _ROUNDS,
     "retrieve/inventory": ("tests/retrieve/test_inventory.py", "tests/retrieve/test_liars.py"),
     "retrieve/judgement": ("tests/retrieve/test_judgement.py",),
@@ -105,8 +109,6 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
 
 _LONGEST: Final = 4.0
 """Seconds. A test that takes longer is left out."""
-_BUDGET: Final = 25.0
-"""Seconds of tests for one mutant; the quickest run first."""
 _SLOW: Final = ("orthanc", "qrscp")
 """In the name of a test: it starts a server for each mutant."""
 _NOTICED: Final = 1
@@ -426,11 +428,14 @@ class _Failures:
 class Mutation:
     """A plugin of pytest: in place of the tests, all mutants of a module."""
 
-    def __init__(self, name: str, processes: int, seconds: float) -> None:
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
         self.name = name
         self.file = SOURCE / f"{name}.py"
-        self.processes = processes
-        self.until = time.monotonic() + seconds
+        self.processes: int = options.processes
+        self.again = _survivors_of(name) if options.again else frozenset[str]()
+        self.sample: int = options.sample
+        self.budget: float = options.budget
+        self.until = time.monotonic() + options.seconds
         self.failures = _Failures()
         self.functions: list[types.FunctionType] = []
         self.survivors: list[str] = []
@@ -459,6 +464,11 @@ class Mutation:
         gc.freeze()
         mutants = [one for one in mutants_of(self.file) if one.function]
         mutants.sort(key=lambda one: one.function.endswith("__init__"))  # which every test enters
+        total = len(mutants)
+        if self.again:
+            mutants = [one for one in mutants if str(one) in self.again]
+        if 0 < self.sample < len(mutants):
+            mutants = [mutants[number * len(mutants) // self.sample] for number in range(self.sample)]
         every = [item for item, _ in dict.fromkeys(one for own in tests.values() for one in own)]
         unchanged = compile(self.file.read_text(), str(self.file), "exec", dont_inherit=True)
         _, status = os.waitpid(self._fork(lambda: self._run(session, every, unchanged, self.folder), self.folder), 0)
@@ -467,7 +477,7 @@ class Mutation:
         running: dict[int, tuple[Mutant, float, Path]] = {}
         for number, mutant in enumerate(mutants):
             if time.monotonic() > self.until:
-                self.skipped = len(mutants) - number
+                mutants = mutants[:number]
                 break
             own = tests.get(mutant.function, [])
             if not own:
@@ -480,6 +490,7 @@ class Mutation:
             folder = Path(tempfile.mkdtemp(dir=self.folder))
             pid = self._fork(lambda: self._run(session, [item for item, _ in own], mutant.code, folder), folder)  # noqa: B023
             running[pid] = mutant, time.monotonic() + limit, folder
+        self.skipped = total - len(mutants)
         while running:
             self._reap(running)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -532,7 +543,7 @@ class Mutation:
         for number, (names, seconds) in sorted(found.items(), key=lambda one: one[1][1]):
             for name in set(names):
                 own = tests.setdefault(name, [])
-                if sum(taken for _, taken in own) + seconds <= _BUDGET:
+                if sum(taken for _, taken in own) + seconds <= self.budget:
                     own.append((session.items[number], seconds))
         return tests
 
@@ -588,10 +599,20 @@ class Mutation:
             time.sleep(0.002)
 
 
+def _result_file(name: str) -> Path:
+    return ROOT / "mutants" / f"{name.replace('/', '.')}.txt"
+
+
+def _survivors_of(name: str) -> frozenset[str]:
+    """Return the survivors that the last run found."""
+    lines = _result_file(name).read_text().splitlines()[1:]
+    return frozenset(line.removesuffix("  (no test)").removesuffix("  (not tried)") for line in lines)
+
+
 def _main_in_function(name: str, options: argparse.Namespace) -> None:
     import pytest
 
-    plugin = Mutation(name, options.processes, options.seconds)
+    plugin = Mutation(name, options)
     tests = [str(ROOT / one) for one in MODULES[name]]
     pytest.main(["-q", "--no-header", "--no-summary", "-s", "-p", "no:xdist", *tests], plugins=[plugin])
     survivors, noticed, skipped = plugin.survivors, plugin.noticed, plugin.skipped
@@ -602,9 +623,8 @@ def _main_in_function(name: str, options: argparse.Namespace) -> None:
     total = noticed + len(survivors)
     lines = [f"{name}: {noticed} of {total} noticed" + (f", {skipped} not tried" if skipped else ""), *survivors]
     text = "\n".join(lines) + "\n"
-    folder = ROOT / "mutants"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name.replace('/', '.')}.txt").write_text(text)
+    _result_file(name).parent.mkdir(exist_ok=True)
+    _result_file(name).write_text(text)
     print(text, flush=True)
 
 
@@ -666,6 +686,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("modules", nargs="*", help="such as retrieve/judgement; default: all")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=600.0, help="time for one module (default: 600)")
+    parser.add_argument("--sample", type=int, default=0, help="mutants of functions to try, spread (default: all)")
+    parser.add_argument("--again", action="store_true", help="try what survived the last run, from mutants/, alone")
+    parser.add_argument("--budget", type=float, default=25.0, help="seconds of tests for a mutant (default: 25)")
     parser.add_argument("--no-tables", dest="tables", action="store_false", help="leave out what needs a new import")
     parser.add_argument("--table", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -678,7 +701,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _main_in_function(names[0], options)
         return
     for name in names:  # a process for each: what one test run imports, the next has not
-        flags = ["--processes", str(options.processes), "--seconds", str(options.seconds)]
+        given = ("processes", "seconds", "sample", "budget")
+        flags = [word for one in given for word in (f"--{one}", str(getattr(options, one)))]
+        flags += ["--again"] * options.again
         subprocess.run(
             [sys.executable, __file__, name, *flags, *([] if options.tables else ["--no-tables"])], check=False
         )

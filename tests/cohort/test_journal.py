@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import postgres
@@ -19,7 +22,7 @@ from movescu.cohort.journal_file import FILE_NAME
 from movescu.cohort.journal_status import read_status, reading
 from movescu.cohort.journal_store import VERSION, is_url
 from movescu.cohort.owner import Owner, has_ended, this_process
-from movescu.errors import JournalError, UsageError
+from movescu.errors import JournalError, StoreError, UsageError
 from movescu.events import EntryEvent, EntryState
 from movescu.query.identifier import make_identifier
 from movescu.query.request_list import Row
@@ -109,6 +112,8 @@ def test_entry_is_held_by_one_run(tmp_path: Path, kept: str) -> None:
     with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         first.enter([("one", row())], "ARCHIVE@host:104")
         assert first.claim("one") is None
+        assert first.claim("one") is None, "it holds it already"
+        assert dict(second.verdicts()) == {"one": None}
         held = second.claim("one")
         assert isinstance(held, Held)
         assert held.owner == this_process()
@@ -119,6 +124,7 @@ def test_entry_is_held_by_one_run(tmp_path: Path, kept: str) -> None:
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
         assert (verdict.outcome, verdict.objects) == ("complete", 1)
+        assert second.claim("one", is_done=lambda: False) is None
 
 
 def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: str) -> None:
@@ -130,7 +136,9 @@ def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: 
         first.save()
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
-        assert (verdict.state, verdict.reasons, verdict.event(row()).words) == ("failed", ("LOST",), "for a reason")
+        assert (verdict.state, verdict.outcome, verdict.reasons) == ("failed", "failed", ("LOST",))
+        event = verdict.event(row(7))
+        assert (event.row, event.keys, event.words) == (7, row(7).keys, "for a reason")
         assert second.claim("two") is None
 
 
@@ -150,25 +158,98 @@ def test_objects_that_two_complete_entries_have_are_found_for_both(tmp_path: Pat
     assert found == {("one", "1.6"), ("two", "1.6")}
 
 
-def test_verdict_holds_only_while_its_files_are_there(tmp_path: Path, kept: str) -> None:
+@pytest.mark.parametrize(("state", "already_there"), [("complete", 2), ("partial", 2), ("failed", 0)])
+def test_objects_of_an_entry_that_another_run_ended_are_already_there(
+    tmp_path: Path, state: str, already_there: int
+) -> None:
+    with opened(tmp_path) as first, opened(tmp_path) as second:
+        first.claim("one")
+        first.note("one", row(), replace(complete(), state=EntryState(state)), [], stored(tmp_path, "1.5", "1.6"))
+        first.save()
+        verdict = second.claim("one")
+        assert isinstance(verdict, EntryVerdict)
+        assert verdict.event(row()).already_there == already_there
+
+
+def test_run_that_was_killed_has_no_verdicts_for_the_next(tmp_path: Path) -> None:
+    killed = opened(tmp_path, lease=1000.0)
+    killed.claim("one")
+    killed.note("one", row(), EntryEvent(row=1, state=EntryState.FAILED, reason="busy", attempts=1), [])
+    killed.save()
+    changed(str(tmp_path / FILE_NAME), "UPDATE journal_runs SET renewed = renewed - 61")
+    with opened(tmp_path) as later:
+        assert later.claim("one") is None
+    killed.__exit__(None, None, None)
+
+
+def test_ends_are_committed_while_the_run_goes_on(tmp_path: Path) -> None:
+    with opened(tmp_path, lease=0.3) as journal:
+        journal.note("one", row(), complete(), [])
+        while read_status(str(tmp_path)).states != {"complete": 1}:
+            pass
+
+
+def test_journal_that_fails_in_the_background_is_an_error_where_it_is_used_next(tmp_path: Path) -> None:
+    journal = opened(tmp_path, lease=0.3)
+    (tmp_path / FILE_NAME).rename(tmp_path / "away")
+    journal.note("one", row(), complete(), [])
+    journal._keeper.join(30)
+    (tmp_path / "away").rename(tmp_path / FILE_NAME)
+    with pytest.raises(JournalError, match="removed or replaced"):
+        journal.claim("two")
+    with pytest.raises(JournalError, match="removed or replaced"):
+        journal.note("two", row(2), complete(2), [])
+    with pytest.raises(JournalError, match="removed or replaced"):
+        journal.__exit__(None, None, None)
+
+
+def test_index_that_cannot_be_saved_fails_no_entry(tmp_path: Path) -> None:
+    def before() -> None:
+        raise StoreError("no space")
+
+    with Journal(str(tmp_path / FILE_NAME), str(tmp_path), before=before) as journal:
+        journal.note("one", row(), complete(), [])
+    assert read_status(str(tmp_path)).states == {"complete": 1}
+
+
+def test_list_that_is_not_utf_8_has_a_journal(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        journal.enter([("one", replace(row(), keys=("PatientID=\udcff",)))], "ARCHIVE@host:104")
+        journal.claim("one")
+        [held] = read_status(str(tmp_path)).held
+    assert held.keys == "PatientID=\ufffd"
+
+
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_verdict_holds_only_while_its_files_are_there(tmp_path: Path, kept: str, how: str) -> None:
     with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         first.claim("one")
         first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
         first.save()
-        (tmp_path / "1.5").write_bytes(b"cut")
+        if how == "cut":
+            (tmp_path / "1.5").write_bytes(b"cut")
+        else:
+            (tmp_path / "1.5").unlink()
         assert second.claim("one") is None
 
 
 @pytest.mark.parametrize("gone", [["1.5"], ["1.5", "1.6"]])
 def test_file_that_is_gone_when_the_end_is_noted_makes_no_complete_entry(
-    tmp_path: Path, kept: str, gone: list[str]
+    tmp_path: Path, kept: str, gone: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored(tmp_path, "1.5", "1.6")
+    lstat = files.lstat
+
+    def sizeless(path: bytes) -> os.stat_result:
+        """As file systems do it that have no size for a directory."""
+        status = lstat(path)
+        return os.stat_result((*status[:6], 0, *status[7:])) if stat.S_ISDIR(status.st_mode) else status
 
     def files_of(uids: Iterable[str]) -> list[StoredFile]:
         return [StoredFile(uid, uid, 6) for uid in sorted(uids) if uid not in gone]
 
     with opened(tmp_path, kept) as other, Journal(kept, str(tmp_path), files_of=files_of) as journal:
+        monkeypatch.setattr(files, "lstat", sizeless)
         journal.claim("one")
         journal.note("one", row(), complete(), [], ["1.5", "1.6"])
         assert journal.objects_of("one") == ["1.5", "1.6"]
@@ -262,7 +343,8 @@ def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path, ke
         partial = EntryEvent(row=1, state=EntryState.PARTIAL, reason="not-arrived")
         second.retract("one", row(), partial, ["MISSING"], {"1.5"})
         assert second.objects_of("one") is None, "or --resume would not request it"
-    assert read_status(kept).states == {"partial": 1}
+    status = read_status(kept)
+    assert (status.states, status.objects) == ({"partial": 1}, 1)
 
 
 @pytest.mark.parametrize("why", ["[not JSON", "[]", '{"unknown": 1}'])

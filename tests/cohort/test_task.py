@@ -83,9 +83,10 @@ def test_entry_of_many_requests_is_continued_with_all_of_them() -> None:
         state.statements = [Statement(Evidence(failed=1), 1, 1, 1, frozenset())]
         states.append(state)
     before = tuple(known(study(number)) for number in range(149, 200))
-    found = known_of(states, before, [study(number) for number in range(199, 300)])
+    found = known_of(states, before, [study(number) for number in range(199, 300)], {"1.2.250": 7})
     assert [one.identifier for one in found] == [study(number) for number in range(300)]
     assert sum(len(one.statements) for one in found) == 150
+    assert [one.sizes for one in found[249:252]] == [(), (("1.2.250", 7),), ()], "what it stated stands, too"
 
 
 def test_object_that_was_listed_in_a_part_and_did_not_arrive_is_expected_of_the_whole() -> None:

@@ -114,7 +114,7 @@ class JobRun:
                 split=split,
                 cancelled=retrieve.cancelled,
                 hints=tuple(dict.fromkeys(retrieve.hints))[:_RESPONSES],
-                earlier=known_of(states, job.earlier, retrieve.unrequested),
+                earlier=known_of(states, job.earlier, retrieve.unrequested, retrieve.counts),
             )
         )
 
@@ -130,12 +130,16 @@ def _studies(states: Iterable[RequestState]) -> Iterator[str]:
 
 
 def known_of(
-    states: Iterable[RequestState], before: tuple[EarlierRequest, ...], unrequested: Iterable[Identifier]
+    states: Iterable[RequestState],
+    before: tuple[EarlierRequest, ...],
+    unrequested: Iterable[Identifier],
+    counts: Mapping[str, int],
 ) -> tuple[EarlierRequest, ...]:
     """Return what another job has to know. Of objects that are here, it names few over all requests.
 
     ``before``: what this job had to know; it stays for requests that the job did not come to. ``unrequested``: requests
-    of the archive's list that it did not come to either: what was listed once stays wanted.
+    of the archive's list that it did not come to either: what was listed once stays wanted. ``counts``: objects that
+    the archive stated for these, by UID of study or series.
     """
     found: dict[Identifier, EarlierRequest] = {}
     most = MOST
@@ -144,9 +148,9 @@ def known_of(
             found[one.identifier] = one
             most -= sum(len(series.uids) for series in (*one.missing, *one.here))
     for one in before:
-        found.setdefault(one.identifier, one)
+        found.setdefault(one.identifier, one.with_counts(counts))
     for identifier in unrequested:
-        found.setdefault(identifier, EarlierRequest(identifier, 0, (), ()))
+        found.setdefault(identifier, EarlierRequest(identifier, 0, (), ()).with_counts(counts))
     return tuple(found.values())
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
@@ -247,8 +248,9 @@ class Journal:
         root = os.fsencode(self.directory)
         for path, size in database.execute("SELECT path, size FROM journal_objects WHERE number = ?", (number,)):
             try:
-                if files.lstat(os.path.join(root, path)).st_size != size:
-                    return False
+                status = files.lstat(os.path.join(root, path))
+                if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+                    return False  # a path is empty where the file was gone already: this is the directory then
             except OSError:
                 return False
         return True

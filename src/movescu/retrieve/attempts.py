@@ -137,7 +137,7 @@ class AttemptLoop:
             state.identifier = scope.identifier
         if earlier is not None:
             earlier.continue_as(state, self._config.request.model)
-        if counts and self._retry.verify:
+        if counts:
             state.note_counts(counts)
         state.last = self._round(state)
         self._server.begin(state.last)

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.record import Record, replace
+from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.scope import Scope
 from movescu.retrieve.catalogue import ListSizes, Place
 from movescu.retrieve.evidence import joined
@@ -88,6 +89,14 @@ class EarlierRequest(Record):
         state.tally.failures.update((uid, NotStored(status, error)) for uid, status, error in self.failures)
         state.tally.failed += max(self.failed, len(self.failures))
         state.tally.broken_off.update(self.broken_off)
+
+    def with_counts(self, counts: Mapping[str, int]) -> EarlierRequest:
+        """Return this with numbers of objects that the archive stated for its own studies or series, by UID."""
+        sizes = dict(self.sizes)
+        for uid in self.identifier.text(UNIQUE_KEYS[self.identifier.text(LEVEL)]).split("\\"):
+            if counts.get(uid, 0) > sizes.get(uid, 0):
+                sizes[uid] = counts[uid]
+        return replace(self, sizes=tuple(sizes.items()))
 
     def with_parts(self, parts: Iterable[EarlierRequest]) -> EarlierRequest:
         """Return this with what requests for parts of it learned: missing objects, and stated sizes of its series."""

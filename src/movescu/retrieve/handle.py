@@ -65,8 +65,6 @@ class Retrieve:
         self._until = until
         self._split = split
         self._earlier = {one.identifier: one for one in earlier}
-        self._counts: dict[str, int] = {}
-        """Numbers of objects that the archive stated when keys were resolved, by UID of study or series."""
         self._observers: list[Observer] = []
         self._happened: SimpleQueue[Event | None] | None = None
         self._failure: BaseException | None = None
@@ -84,6 +82,8 @@ class Retrieve:
         """Advice on keys that could not be resolved."""
         self.unrequested: tuple[Identifier, ...] = ()
         """Requests to which keys were resolved and that were not begun."""
+        self.counts: dict[str, int] = {}
+        """Numbers of objects that the archive stated when keys were resolved, by UID of study or series, to verify."""
         self._skipped = False
         self.waited = False
         """Whether objects were awaited after a final response."""
@@ -333,7 +333,7 @@ class Retrieve:
             if self.cancelled:
                 loop.cancel()
             try:
-                state = loop.run(*group, earlier=self._earlier.get(group[0]), counts=self._counts)
+                state = loop.run(*group, earlier=self._earlier.get(group[0]), counts=self.counts)
                 self.states.append(state)
                 self.unrequested = self.unrequested[1:]
                 if state.refusal is not None and state.refusal.hint and state.hopeless:
@@ -377,7 +377,8 @@ class Retrieve:
             if state is not None:
                 self.states.append(state)
             resolved += found.requests
-            self._counts.update(found.counts)
+            for uid, number in found.counts if self._config.retry.verify else ():
+                self.counts[uid] = max(number, self.counts.get(uid, 0))
             if state is not None and state.error is not None:
                 return ()
         # What was listed once stays wanted.

@@ -6,6 +6,9 @@ thread in the background whenever another 64 MiB were written, and once more at 
 small files would take far longer than receiving them. Where many retrieves end one after the other (``grouped``), even
 a few files are flushed so: with their folders they would take an ``fsync`` each. Without ``syncfs``, files beyond the
 first few are flushed when they are committed.
+
+A flush that fails has dropped what it could not write, of any file, and the next one succeeds (Linux reports an error
+once). So once a flush for the whole directory has failed, each later one of the run fails, too.
 """
 
 from __future__ import annotations
@@ -139,30 +142,29 @@ class Flusher:
             self._thread, self._finished = None, False
 
     def finish(self) -> None:
-        """Wait until every committed file is on the disk."""
+        """Wait until every committed file is on the disk; never again after a failure (see above)."""
         if self._durability is Durability.OFF:
             return
         self.stop()
+        if self._failure is None:
+            try:
+                self._flush_all()
+            except OSError as error:
+                self._failure = error
         if self._failure is not None:
-            raise self._failure
+            raise OSError(self._failure.errno, self._failure.strerror)
+
+    def _flush_all(self) -> None:
         if self._syncfs is not None:
-            self._sync_all(self._syncfs)
+            if self._unflushed:  # else nothing was committed since that was last done
+                self._unflushed = False
+                self._syncfs(self._directory)
         elif self._few or self._many:
             for name in self._few:
                 self._flush(name)
             for name in _with_those_above(self._folders):
                 self._flush(name)
             files.fsync(self._directory)
-
-    def _sync_all(self, syncfs: Callable[[int], None]) -> None:
-        """Flush the file system, unless nothing was committed since that was last done."""
-        if self._unflushed:
-            self._unflushed = False
-            try:
-                syncfs(self._directory)
-            except OSError:
-                self._unflushed = True
-                raise
 
     def _flush(self, name: str) -> None:
         try:

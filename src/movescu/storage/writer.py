@@ -126,11 +126,12 @@ class OutputDirectory:
         except OSError as error:
             raise _store_error(f"cannot read {path!r} in {self.path!r}", error) from error
         try:
-            self._flusher.relied_on(fd, path, size)
+            try:
+                self._flusher.relied_on(fd, path, size)
+            finally:
+                files.close(fd)
         except OSError as error:
             raise _store_error(f"cannot flush {path!r} in {self.path!r}", error) from error
-        finally:
-            files.close(fd)
 
     def _temporary_name(self) -> str:
         return f".movescu-{self._mark}-{next(self._numbers)}.part"

@@ -49,15 +49,27 @@ class Inode:
         self.stable_entries: dict[str, Inode] = {}
         self.pending: list[tuple[int, bytes]] = []
         self.pending_entries: list[dict[str, Inode | None]] = []
+        self.dropped = False  # whether writes were lost to a flush that failed
         self.holes: list[int] = []  # where blocks were lost
         self.locks: dict[OpenFile, int] = {}
 
-    def flush(self) -> None:
+    def settle(self) -> None:
+        """Be on the disk as it is."""
         self.stable, self.stable_entries = bytes(self.data), dict(self.entries)
-        self.drop()
+
+    def flush(self) -> None:
+        if not self.dropped:
+            self.stable = bytes(self.data)
+        for change in self.pending_entries:
+            self.stable_entries.update({name: one for name, one in change.items() if one is not None})
+            for name in (name for name, one in change.items() if one is None):
+                self.stable_entries.pop(name, None)
+        self.pending, self.pending_entries = [], []
 
     def drop(self) -> None:
-        self.pending, self.pending_entries = [], []
+        """Lose what a flush could not write: data, while names stay in the journal of the file system."""
+        self.dropped |= bool(self.pending)
+        self.pending = []
 
     def status(self) -> os.stat_result:
         mode = stat.S_IFDIR | 0o755 if self.folder else stat.S_IFREG | 0o644
@@ -131,8 +143,8 @@ class Disk:
         """Have a file on the disk, flushed."""
         inode = self.top.entries[name] = self._made()
         inode.data, inode.links = bytearray(data), 1
-        inode.flush()
-        self.top.flush()
+        inode.settle()
+        self.top.settle()
 
     def files(self, *, stable: bool = False) -> dict[str, bytes]:
         """The files by path below the directory; ``stable``: those that are on the disk, and as they are there."""
@@ -195,7 +207,7 @@ class Disk:
             for one in copy.entries.values():
                 one.links += 1
         for copy in copies.values():
-            copy.flush()
+            copy.settle()
         result.top = copies[self.top.number]
         return result
 
