@@ -58,6 +58,7 @@ _LOOP: Final = (
     "tests/interop/test_later_objects.py",
 )
 _FILES: Final = (
+    "tests/simulated/test_writer.py",
     *("tests/storage/test_writer.py", "tests/storage/test_durability.py", "tests/storage/test_sinks.py"),
     *("tests/storage/test_file_names.py", "tests/interop/test_disk.py"),
 )
@@ -65,7 +66,7 @@ _FILES: Final = (
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "cli/exit_codes": ("tests/retrieve/test_judgement.py", *_WORLD),
     "cohort/admission": ("tests/cohort/test_admission.py",),
-    "cohort/entries": ("tests/interop/test_list_entries.py",),
+    "cohort/entries": ("tests/cohort/test_entries.py",),
     "cohort/entry_verdict": _JOURNAL,
     "cohort/journal": _JOURNAL,
     "cohort/journal_file": _JOURNAL,

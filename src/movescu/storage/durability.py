@@ -8,11 +8,12 @@ a few files are flushed so: with their folders they would take an ``fsync`` each
 first few are flushed when they are committed.
 
 A flush that fails has dropped what it could not write, of any file, and the next one succeeds (Linux reports an error
-once). So once a flush for the whole directory has failed, each later one of the run fails, too.
+once). So once a flush has failed for files that stay, each later one of the run fails, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from enum import Enum
 
@@ -22,7 +23,7 @@ from movescu.storage import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Final
 
 _FEW: Final = 16  # files that are flushed one by one at the end
@@ -81,13 +82,19 @@ class Flusher:
             if alone:
                 files.fsync(fd)
 
+    def kept(self, fd: int, name: str, size: int) -> None:
+        """Record a file that keeps its name, as it has the content of one that was just received."""
+        with self._remembering_failure():
+            self.written(fd, name, size)
+
     def relied_on(self, fd: int, name: str, size: int) -> None:
         """Record a file of an earlier run, which may have ended before it was flushed."""
         if self._durability is not Durability.OFF:
             with self._lock:
                 alone = self._remember(name, size)
             if alone:
-                files.fsync(fd)
+                with self._remembering_failure():
+                    files.fsync(fd)
 
     def named(self, folder: int, fd: int = -1) -> None:
         """Record that a file was given its name in ``folder``, an open folder that is itself flushed.
@@ -146,13 +153,18 @@ class Flusher:
         if self._durability is Durability.OFF:
             return
         self.stop()
-        if self._failure is None:
-            try:
-                self._flush_all()
-            except OSError as error:
-                self._failure = error
         if self._failure is not None:
             raise OSError(self._failure.errno, self._failure.strerror)
+        with self._remembering_failure():
+            self._flush_all()
+
+    @contextlib.contextmanager
+    def _remembering_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._failure = error
+            raise
 
     def _flush_all(self) -> None:
         if self._syncfs is not None:

@@ -252,7 +252,7 @@ class OutputDirectory:
             status = files.fstat(existing)
             same = stat.S_ISREG(status.st_mode) and has_same_content(existing, fd)
             if same:  # it may not have been flushed yet
-                self._flusher.written(existing, path, status.st_size)
+                self._flusher.kept(existing, path, status.st_size)
             else:
                 check_name(path, where)
                 check_replacement(existing, fd, path)

@@ -1,0 +1,200 @@
+"""The writer alone, on the simulated disk: whatever is written how, and whichever call fails.
+
+Files in folders or not, few or many, new, of the same content, in place of others, beside others of their name, or of
+an earlier run that was killed before it flushed anything; with ``O_TMPFILE`` and ``syncfs`` or without; flushed
+together or one by one. A file has its name with its whole content only, and what is said to be flushed outlasts a loss
+of power.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from simulation.disk import PATH, SHORT
+from simulation.world import World
+
+from movescu.errors import StoreError
+from movescu.storage import durability, files
+from movescu.storage.durability import Durability
+from movescu.storage.naming import Alternative, Naming
+from movescu.storage.writer import ObjectFile, OutputDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SEEDS = int(os.environ.get("MOVESCU_SIMULATE", "0")) or 10
+FIRST = int(os.environ.get("MOVESCU_SEED", "0"))
+META = b"meta"
+
+
+class Run:
+    """A run that stores files and flushes them; ``wrong``: what does not hold of the disk, or of what was said."""
+
+    def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch, *, fail: int = 0) -> None:
+        self.random = choice = random.Random(seed)
+        self.durability = choice.choice((Durability.END, Durability.END, Durability.OBJECT))
+        self.grouped = choice.random() < 0.3
+        self.beside = choice.random() < 0.3  # whether an object leaves the file of another one of its name alone
+        number = choice.choice((1, 3, 15, 16, 17, 30))
+        self.paths = [f"{choice.choice(('', '', '1/', '1/2/', '3/4/5/'))}CT.{number}" for number in range(number)]
+        self.paths += choice.sample(self.paths, number // 3)
+        self.committed: dict[str, bytes] = {}
+        self.wrong: list[str] = []
+        self.errors: list[str] = []
+        monkeypatch.setattr(durability, "_BEHIND", choice.choice((400, 1 << 20)))  # bytes
+        world = World(seed, count=1, unnamed=choice.random() < 0.6, syncfs=choice.random() < 0.6, switching=0.1)
+        self.scheduler = world.scheduler
+        with world:
+            self.disk = world.disk
+            self._store_earlier()
+            self.scheduler.now += 10.0
+            self.directory = OutputDirectory(PATH, self.durability, grouped=self.grouped)
+            self.disk.calls, self.disk.fail_at = 0, fail
+            self.disk.failing = choice.choice((errno.EIO, errno.ENOSPC, SHORT))
+            self.disk.names.clear()
+            try:
+                self._run()
+            finally:
+                self.disk.fail_at = 0
+                self.directory.close()
+                self.directory.close()
+            self.wrong += [f"{name} is left" for name in self.disk.files() if ".movescu-" in name and not fail]
+            self.wrong += [f"{name} goes on" for name in self.scheduler.living()]
+            self.wrong += [f"descriptor {fd} is open" for fd in self.disk.open if not fail]
+
+    def _store_earlier(self) -> None:
+        """Store some files as a run did that was killed before it flushed anything."""
+        self.directory = OutputDirectory(PATH, Durability.OFF)
+        for path in self.paths:
+            if self.random.random() < 0.3:
+                self._store(path)
+        self.directory.close()
+        self.earlier = dict(self.disk.objects())
+        self.committed.clear()
+
+    def _run(self) -> None:
+        for path in self.paths:
+            self.scheduler.now += 1.0
+            try:
+                if path in self.earlier and self.random.random() < 0.3:
+                    self._rely(path)
+                else:
+                    self._store(path)
+            except StoreError as error:
+                self.errors.append(str(error))
+            if self.random.random() < 0.1:
+                self._flush()
+            self.scheduler.pause()
+        self._flush()
+
+    def _rely(self, path: str) -> None:
+        status = self.directory.status(path)
+        if status is not None:
+            self.directory.rely(path, status.st_size)
+            self.committed[path] = self.disk.objects()[path]
+
+    def _store(self, path: str) -> None:
+        """Store an object of one of two contents, in one of several ways."""
+        if self.random.random() < 0.3:
+            self.directory.prepare()
+        own = bytes([self.random.randrange(2)])
+        before = self.disk.objects()
+        file = self.directory.create() if self.random.random() < 0.9 else self.directory.spool()
+        try:
+            self._write(file, own)
+            if not file.name and not self.directory._unnamed:  # to be read again, or given up
+                file.discard()
+                return
+            path, expected = self._expected(path, own, before)
+            naming, found = file.commit(path, self._alternative(path, own) if self.beside else None)
+        except StoreError:
+            file.discard()
+            self.committed.pop(path, None)
+            raise
+        self.committed[found] = META + own * 50
+        if (naming, found) != expected and not self.disk.failed:
+            self.wrong.append(f"{found} is {naming} instead of {expected}")
+        if naming is not Naming.SAME:
+            status = self.directory.status(found)
+            if not self.disk.failed and (status is None or not self.directory.wrote(status)):
+                self.wrong.append(f"{found} is not known to be new")
+        self._compare("stored", self.disk.objects(), found)
+        if self.directory._flusher._durability is Durability.OBJECT:
+            self._compare("acknowledged", self.disk.files(stable=True), found)
+
+    def _write(self, file: ObjectFile, own: bytes) -> None:
+        """Write, correct, cut and continue it."""
+        how = self.random.randrange(3)
+        if how == 0:
+            file.begin(META, own * 20, own * 30)
+        elif how == 1:
+            file.begin(META, b"?" * 20)
+            file.write(own * 30)
+            file.patch(0, own * 20)
+        else:
+            file.begin(META, own * 25, b"?" * 60)
+            file.truncate(25)
+            file.write(own * 25)
+        if file.read(10, 20) != own * 20 and not self.disk.failed:
+            self.wrong.append("what was written is not read")
+
+    def _expected(self, path: str, own: bytes, before: dict[str, bytes]) -> tuple[str, tuple[Naming, str]]:
+        content = META + own * 50
+        expected = path
+        if self.beside and before.get(path, content) != content:
+            expected = f"{path}.2"
+        naming = Naming.CREATED if expected not in before else Naming.REPLACED
+        return path, (Naming.SAME if before.get(expected) == content else naming, expected)
+
+    def _alternative(self, path: str, own: bytes) -> Alternative:
+        return Alternative(lambda: (f"{path}.2",), lambda fd: files.pread(fd, 1, len(META)) != own)
+
+    def _flush(self) -> None:
+        try:
+            self.directory.flush()
+        except StoreError as error:
+            self.errors.append(str(error))
+            return
+        self._compare("flushed", self.disk.files(stable=True), *self.committed)
+
+    def _compare(self, what: str, there: dict[str, bytes], *paths: str) -> None:
+        self.wrong += [f"{path} was {what}" for path in paths if there.get(path) != self.committed[path]]
+
+
+def test_flush_that_failed_is_not_made_good_by_the_next() -> None:
+    """The system reports a write error once: what the first flush could not write is lost."""
+    for grouped in (False, True):
+        with World(count=1) as world:
+            directory = OutputDirectory(PATH, grouped=grouped)
+            for number in range(2):
+                file = directory.create()
+                file.begin(META, b"data")
+                file.commit(f"CT.{number}")
+                if not number:
+                    world.disk.fail_at = world.disk.calls + (1 if grouped else 2)
+                with pytest.raises(StoreError, match="Input/output error"):
+                    directory.flush()
+            assert world.disk.failed == ("syncfs" if grouped else "fsync")
+            directory.close()
+
+
+def failing(clean: Run, seed: int) -> Iterator[int]:
+    """Yield numbers of calls that may fail: some, and some flushes."""
+    names = clean.disk.names
+    flushes = [number for number, name in enumerate(names, start=1) if name in ("fsync", "syncfs")]
+    some = random.Random(seed).sample(range(1, len(names) + 1), 5)
+    yield from sorted({*some, *flushes[:2], *flushes[-3:]})
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_flushed_files_outlast_a_loss_of_power(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(FIRST + part, FIRST + SEEDS, 2):
+        clean = Run(seed, monkeypatch)
+        assert (clean.errors, clean.wrong) == ([], []), seed
+        for call in failing(clean, seed):
+            failed = Run(seed, monkeypatch, fail=call)
+            assert not failed.wrong, (seed, call, failed.disk.failed, failed.errors)
