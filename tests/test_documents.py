@@ -68,12 +68,13 @@ class Ran(NamedTuple):
 class Surroundings:
     """A folder with what examples find in it, and an archive; ``adapted`` puts its address into a text."""
 
-    def __init__(self, folder: Path, archive: Archive, own_port: int) -> None:
+    def __init__(self, folder: Path, archive: Archive, own_port: int, more_ports: dict[int, int]) -> None:
         self.folder = folder
         self.sites = folder / ".config" / "movescu" / "sites.toml"
         self._places = [
             (r"\b4242\b", str(archive.port)),
             (r"\b11112\b", str(own_port)),
+            *((rf"\b{number}\b", str(port)) for number, port in more_ports.items()),
         ]
         self._background = [
             (r"movescu\.testing --demo", "movescu.testing --demo --port 4242 --destination ME=127.0.0.1:11112"),
@@ -140,8 +141,10 @@ def surroundings(tmp_path: Path, dicom_files: Path) -> Iterator[Surroundings]:
     own_port = peers.free_port()
     with Archive(ae_title="WORKSTATION") as third_party:
         destinations = {"ME": ("127.0.0.1", own_port), "WORKSTATION": (third_party.host, third_party.port)}
+        workers = {11113: peers.free_port(), 11114: peers.free_port()}
+        destinations |= {f"WORKER{number - 11112}": ("127.0.0.1", port) for number, port in workers.items()}
         with Archive(dicom_files, destinations, ae_title="ARCHIVE") as archive:
-            result = Surroundings(tmp_path, archive, own_port)
+            result = Surroundings(tmp_path, archive, own_port, workers)
             result.sites.parent.mkdir(parents=True)
             result.sites.write_text(result.adapted(SITES))
             yield result

@@ -17,11 +17,11 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "api.md"
 
 PLACES: Final = (
-    ("Retrieving", "movescu", "retrieve.client", ("Client",)),
+    ("Retrieving", "movescu", "cohort.client", ("Client",)),
     ("Finding", "movescu", "query.match", ("Match",)),
     ("Choosing what is retrieved", "movescu", "query.selection", ("Selection",)),
     ("A retrieve under way", "movescu", "retrieve.handle", ("Retrieve",)),
-    ("On asyncio", "movescu", "retrieve.async_client", ("AsyncClient", "AsyncRetrieve")),
+    ("On asyncio", "movescu", "cohort.async_client", ("AsyncClient", "AsyncRetrieve")),
     ("Settings", "movescu", "retrieve.config", ("AE", "Timeouts", "Retry", "Receive", "Request")),
     ("Keys", "movescu", "query.python_keys", ("Keys",)),
     ("Result", "movescu", "retrieve.result", ("Result",)),
@@ -38,7 +38,10 @@ PLACES: Final = (
 )
 """Heading, module from which users import the names, module that defines them, and the names; () for all."""
 
-_KINDS: Final = ("TypedDict", "Record")
+INHERITED: Final = {"Client": ("retrieve.client", "ArchiveClient", ("open", "close", "port", "echo"))}
+"""Class -> module and name of its base, which is not public, and the members of that which are."""
+
+_KINDS: Final = ("TypedDict", "Record", "ArchiveClient")
 """Bases that the page does not show."""
 
 HEAD: Final = """\
@@ -70,7 +73,7 @@ the one that was raised before. Before 1.0, names go without notice.
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([HEAD + _about("retrieve.client"), *(part for place in PLACES for part in _section(*place))])
+    return "\n".join([HEAD + _about("cohort.client"), *(part for place in PLACES for part in _section(*place))])
 
 
 def _source(module: str) -> ast.Module:
@@ -135,7 +138,8 @@ def _constructor(node: ast.ClassDef) -> Iterator[str]:
 def _members(node: ast.ClassDef) -> Iterator[str]:
     """Yield a list of fields and properties, and an entry for each method."""
     rows = []
-    for member, following in _pairs(node.body):
+    members = [*_inherited(node.name), *_pairs(node.body)]
+    for member, following in members:
         if isinstance(member, ast.AnnAssign):
             default = f" = {ast.unparse(member.value)}" if member.value is not None else ""
             text = " ".join(_below(following)).strip()
@@ -149,11 +153,22 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
     if rows:
         lines = (f"- `{name}`" + (f": {' '.join(text.split())}" if text else "") for name, text in rows)
         yield "\n".join(lines) + "\n"
-    for member in node.body:
+    for member, _ in members:
         if isinstance(member, ast.FunctionDef) and not _is_property(member) and not member.name.startswith("_"):
             yield f"#### {node.name}.{member.name}\n"
             yield f"```text\n{_signature(member)}\n```\n"
             yield from _doc(member)
+
+
+def _inherited(name: str) -> Iterator[tuple[ast.stmt, ast.stmt | None]]:
+    """Yield the public members that a class has from a base that is not public."""
+    if name not in INHERITED:
+        return
+    module, base, members = INHERITED[name]
+    [node] = (one for one in _source(module).body if isinstance(one, ast.ClassDef) and one.name == base)
+    for member, following in _pairs(node.body):
+        if isinstance(member, ast.FunctionDef) and member.name in members:
+            yield member, following
 
 
 def _is_property(node: ast.FunctionDef) -> bool:

@@ -9,11 +9,11 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from movescu import errors, events, testing
+    from movescu.cohort.async_client import AsyncClient, AsyncRetrieve
+    from movescu.cohort.client import Client
     from movescu.query.match import Match
     from movescu.query.python_keys import Keys
     from movescu.query.selection import Selection
-    from movescu.retrieve.async_client import AsyncClient, AsyncRetrieve
-    from movescu.retrieve.client import Client
     from movescu.retrieve.config import AE, Receive, Request, Retry, Timeouts
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.judgement import Outcome, Reason
@@ -57,9 +57,9 @@ __all__ = [
 
 _PLACES = {
     "AE": "retrieve.config",
-    "AsyncClient": "retrieve.async_client",
-    "AsyncRetrieve": "retrieve.async_client",
-    "Client": "retrieve.client",
+    "AsyncClient": "cohort.async_client",
+    "AsyncRetrieve": "cohort.async_client",
+    "Client": "cohort.client",
     "Directory": "storage.sinks",
     "Durability": "storage.durability",
     "Incoming": "storage.incoming_object",

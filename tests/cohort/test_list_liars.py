@@ -16,11 +16,11 @@ import pytest
 from liar import Answer, Delivery, objects
 
 from movescu._runtime.record import replace
+from movescu.cohort.client import Client
 from movescu.cohort.runner import Runner
 from movescu.query.levels import UNIQUE_KEYS
 from movescu.query.request_list import read_rows
 from movescu.query.selection import Selection
-from movescu.retrieve.client import Client
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 from movescu.storage.options import StorageOptions
 

@@ -14,9 +14,9 @@ import pytest
 from command import movescu, running
 
 from movescu.cohort import admission
+from movescu.cohort.client import Client
 from movescu.cohort.runner import Runner
 from movescu.query.request_list import read_rows
-from movescu.retrieve.client import Client
 from movescu.retrieve.config import AE, Config, Receive, Request
 from movescu.storage.options import StorageOptions
 from movescu.testing import Archive, Ending, Faults

@@ -17,16 +17,18 @@ from process_engine import ProcessEngine
 
 from movescu._runtime.record import replace
 from movescu._runtime.version import VERSION
+from movescu.cohort.admission import Stop
+from movescu.cohort.client import Client
 from movescu.cohort.cluster import station, workers
 from movescu.cohort.cluster.workers import ClusterWorkers
 from movescu.cohort.job_json import from_json
 from movescu.cohort.journal import Journal
 from movescu.cohort.runner import Runner
-from movescu.errors import ClusterError
+from movescu.errors import ClusterError, UsageError
 from movescu.query.request_list import read_rows
-from movescu.retrieve.client import Client
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 from movescu.storage.options import StorageOptions
+from movescu.storage.sinks import Memory, Sink
 from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class Place(NamedTuple):
         *,
         rest: float = 30.0,
         slots: int | None = None,
+        all_done: bool = True,
     ) -> Runner:
         config, storage = self.config(), StorageOptions(directory=str(self.received))
         with Client.configured(config, storage, closing=False, proved=True) as client:
@@ -75,7 +78,7 @@ class Place(NamedTuple):
             journal = Journal(str(self.received / ".movescu.journal"), str(self.received), files_of=group.files_of)
             with journal:
                 runner = Runner(client, workers=group, jobs=4, slots=slots, journal=journal, on_row=on_row)
-                assert runner.run(read_rows(str(self.rows))) == []
+                assert (runner.run(read_rows(str(self.rows))) == []) == all_done
                 journal.save()
                 key = runner._key(read_rows(str(self.rows))[0])
                 self.paths.update(journal.paths_of(key))
@@ -185,6 +188,21 @@ def test_worker_that_ends_at_a_random_moment_costs_no_entry(place: Place, number
     assert place.files() == place.names
 
 
+@pytest.mark.row("cluster-space")
+@pytest.mark.parametrize("full", [TITLES[:1], TITLES], ids=["one", "all"])
+def test_worker_whose_disk_is_full_is_not_used_any_more(place: Place, full: tuple[str, ...]) -> None:
+    results: list[RowResult] = []
+    with ProcessEngine(TITLES, full=full) as engine:
+        runner = place.run(engine, results.append, all_done=len(full) < len(TITLES))
+    if len(full) < len(TITLES):
+        assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+        assert place.files() == place.names
+        assert runner.stop is None
+    else:
+        assert runner.stop is Stop.NO_SPACE
+        assert outcomes(results) == {}  # the entries are not to blame
+
+
 @pytest.mark.row("cluster-entry")
 def test_entry_whose_workers_end_three_times_has_failed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     results: list[RowResult] = []
@@ -212,7 +230,7 @@ def test_entry_whose_workers_end_three_times_has_failed(place: Place, monkeypatc
     assert outcomes(results) == {1: "failed", 2: "complete"}
     failed = next(one.result for one in results if one.row.number == 1)
     assert failed is not None
-    assert failed.errors == ("the workers that requested it ended unexpectedly, three times",)
+    assert failed.errors == ("three workers that requested it ended unexpectedly or had no space left",)
 
 
 @pytest.mark.row("cluster-scheduler")
@@ -261,6 +279,55 @@ def test_worker_of_another_version_is_refused(place: Place, monkeypatch: pytest.
 def test_worker_without_a_title_in_the_pool_is_refused(place: Place) -> None:
     with ProcessEngine(["STRANGER"]) as engine, pytest.raises(ClusterError, match="'STRANGER' has no title and port"):
         place.run(engine, lambda _: None)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessEngine]:
+    """The workers that a program gets from ``cluster="local:2"``, without Dask."""
+    with ProcessEngine(TITLES) as engine:
+        monkeypatch.setattr("movescu.cohort.cluster.engine.Engine", lambda *_: engine)
+        yield engine
+
+
+def test_program_retrieves_over_workers_and_gets_results_in_order(place: Place, engine: ProcessEngine) -> None:
+    uids = place.rows.read_text().splitlines()[1:]
+    rows: list[dict[str, object]] = [{"StudyInstanceUID": uid} for uid in (*uids, "1.2.999")]
+    told: list[int] = []
+    with Client(place.config().archive, to=place.received, retry=Retry(resume=True, pause=0.01)) as client:
+        found = client.retrieve_many(
+            rows, cluster="local:2", ae_pool=place.pool, on_result=lambda number, _: told.append(number)
+        )
+        results = [getattr(one, "stored", one) for one in found]
+        assert results == [OBJECTS] * STUDIES + [0]
+        assert place.files() == place.names
+        assert sorted(told) == list(range(STUDIES + 1))
+        for address, title in tuple(engine.workers.items()):  # the first run has ended its workers
+            engine.workers[f"{address} again"] = title
+        again = client.retrieve_many(rows[:2], cluster="local:2", ae_pool=place.pool)
+        assert [getattr(one, "already_there", one) for one in again] == [OBJECTS] * 2
+
+
+@pytest.mark.parametrize("to", [Memory(), print], ids=["memory", "callable"])
+def test_workers_of_a_program_store_into_directories_alone(place: Place, to: Sink) -> None:
+    with Client(place.config().archive, to=to) as client, pytest.raises(UsageError, match="not into a sink"):
+        list(client.retrieve_many([], cluster="local:2", ae_pool=place.pool))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "pool", "message"),
+    [
+        ("local:2", None, "has no titles of workers"),
+        ("local:3", [AE("h", 104, "A")], "1 titles for 3 workers"),
+        ("tcp://h:1", [AE("h", 104, "A")], "not encrypted"),
+        (None, [AE("h", 104, "A")], "there are none"),
+    ],
+    ids=["no pool", "few titles", "no TLS", "no cluster"],
+)
+def test_unusable_cluster_of_a_program_is_refused(
+    place: Place, cluster: str | None, pool: list[AE] | None, message: str
+) -> None:
+    with Client(place.config().archive, to=place.received) as client, pytest.raises(UsageError, match=message):
+        list(client.retrieve_many([], cluster=cluster, ae_pool=pool))
 
 
 def test_error_of_a_worker_does_not_raise_where_the_engine_would_log_it(place: Place) -> None:

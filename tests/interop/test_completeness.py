@@ -13,11 +13,11 @@ import unreliable
 from command import movescu
 
 from movescu._runtime.record import replace
+from movescu.cohort.client import Client
 from movescu.dictionary.uids import STUDY_ROOT_MOVE
 from movescu.errors import AssociationRejectedError, PeerError
 from movescu.events import Event, RetryEvent
 from movescu.query.identifier import make_identifier
-from movescu.retrieve.client import Client
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 from movescu.retrieve.event_observer import EventObserver
 from movescu.retrieve.judgement import Reason

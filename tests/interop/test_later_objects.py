@@ -20,7 +20,7 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
-from movescu import Client
+from movescu import Client, Directory
 from movescu.dictionary.uids import TRANSFER_SYNTAXES
 from movescu.errors import IncompleteError
 from movescu.storage.layout.template import apart
@@ -265,15 +265,21 @@ def test_program_is_told_that_an_ended_entry_has_lost_its_object_to_another(room
     first, second = made = room.make(studies=2)
     other_first = room.variant(first, "Test^Patient", "Real^Patient")
 
+    associations: list[None] = []
+
     def script(session: scripted.Session) -> None:
         session.accept()
+        associations.append(None)
+        if len(associations) > 1:  # the second entry is doubtful: is the archive still there?
+            session.answer_echo()
         while session.serve_finds(made) is not None:
             one = next(one for one in made if one.study_uid.encode() in session.identifier)
             room.send(*([other_first] if one is second else []), one)
             session.respond(completed=1)
 
     rows: list[dict[str, object]] = [{"StudyInstanceUID": one.study_uid} for one in made]
-    with side_by_side(script) as (host, port), Client(f"A@{host}:{port}", listen=room.port, to=room.received) as client:
+    to = Directory(room.received, durability="object")  # the first entry ends before the second is requested
+    with side_by_side(script) as (host, port), Client(f"A@{host}:{port}", listen=room.port, to=to) as client:
         results = client.retrieve_many(rows)
         earlier = next(results)
         assert not isinstance(earlier, Exception)

@@ -11,12 +11,12 @@ import pydicom
 import pytest
 from command import movescu
 
+from movescu.cohort.client import Client
 from movescu.cohort.order import Order
 from movescu.cohort.runner import Runner
 from movescu.cohort.worker_threads import WorkerThreads
 from movescu.query.levels import LEVEL
 from movescu.query.request_list import read_rows
-from movescu.retrieve.client import Client
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 from movescu.storage.options import StorageOptions
 from movescu.testing import Archive, Faults

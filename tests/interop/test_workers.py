@@ -11,11 +11,11 @@ import pytest
 from message_workers import MessageWorkers
 
 from movescu.cohort import admission
+from movescu.cohort.client import Client
 from movescu.cohort.job import LostJob
 from movescu.cohort.runner import Runner
 from movescu.cohort.worker_threads import WorkerThreads
 from movescu.query.request_list import read_rows
-from movescu.retrieve.client import Client
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 from movescu.storage.options import StorageOptions
 from movescu.testing import Archive, Faults

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
-from movescu.query.python_keys import keys_of_row
+from movescu.query.python_rows import keys_of_row
 from movescu.query.request_list import Row, read_rows
 from movescu.query.selection import Selection
 

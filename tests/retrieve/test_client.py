@@ -16,7 +16,14 @@ import pytest
 from pydicom.dataset import Dataset
 
 import movescu
-from movescu.errors import ConnectError, DirectoryNotFoundError, IncompleteError, TooManyStudiesError, UsageError
+from movescu.errors import (
+    ConnectError,
+    DirectoryNotFoundError,
+    IncompleteError,
+    PeerError,
+    TooManyStudiesError,
+    UsageError,
+)
 from movescu.events import EndEvent, ObjectEvent, ResponseEvent
 from movescu.testing import Archive, Faults
 
@@ -226,6 +233,57 @@ def test_rows_of_a_table_are_retrieved_in_their_order(archive: Archive, made: li
     assert [getattr(result, "stored", None) for result in results] == [6, None, 6]
     assert isinstance(results[1], UsageError)
     assert "StudyInstanceUID is blank" in str(results[1])
+
+
+def test_entries_wait_for_an_archive_that_serves_few_at_once(
+    archive: Archive, made: list[Instance], tmp_path: Path
+) -> None:
+    archive.faults = Faults(slots=1, pause=0.005)
+    rows = [{**study(made, number)} for number in (0, -1, 0)]
+    with client(archive, tmp_path / "images") as one:
+        results = list(one.retrieve_many(rows, jobs=3))
+        again = one.retrieve(study(made))  # the port is still open
+    assert [getattr(result, "complete", result) for result in results] == [True] * 3
+    assert results[0] is results[2]  # equal entries are requested once
+    assert again.complete
+
+
+def test_result_of_an_entry_is_told_before_those_of_slower_ones(
+    archive: Archive, made: list[Instance], tmp_path: Path
+) -> None:
+    told: list[tuple[int, bool]] = []
+    rows = [{"StudyInstanceUID": "1.2.999"}, {"StudyInstanceUID": ""}, {**study(made)}, {**study(made, -1)}]
+    with client(archive, tmp_path / "images") as one:
+        results = one.retrieve_many(rows, on_result=lambda n, result: told.append((n, isinstance(result, Exception))))
+        outcomes = [getattr(result, "outcome", None) for result in results]
+    assert outcomes == ["not found", None, "complete", "complete"]
+    assert told[0] == (1, True)  # it was never requested
+    assert sorted(told) == [(0, False), (1, True), (2, False), (3, False)]
+
+
+def test_leaving_the_loop_cancels_the_entries_that_are_left(
+    archive: Archive, made: list[Instance], tmp_path: Path
+) -> None:
+    archive.faults = Faults(pause=0.05)
+    with client(archive, movescu.Directory(tmp_path / "images", durability="object")) as one:
+        results = one.retrieve_many([{**study(made)}, {**study(made, -1)}])
+        assert next(results)
+        results.close()  # type: ignore[attr-defined] # a generator
+    assert len(list((tmp_path / "images").iterdir())) < 12
+
+
+def test_entries_after_the_end_of_an_archive_are_not_requested(
+    archive: Archive, made: list[Instance], tmp_path: Path
+) -> None:
+    def end(*_: object) -> None:
+        archive.close()
+
+    archive.faults = Faults(pause=0.05)
+    with client(archive, movescu.Directory(tmp_path / "images", durability="object")) as one:
+        results = one.retrieve_many([{**study(made)}, {**study(made, -1)}], wait_for_archive=0, on_result=end)
+        first, second = results
+    assert isinstance(first, movescu.Result)
+    assert isinstance(second, PeerError)
 
 
 @pytest.mark.parametrize(("rows", "jobs"), [([], 0), ([], "2"), ("list.csv", 1), ({"StudyInstanceUID": "1.2"}, 1)])

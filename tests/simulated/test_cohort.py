@@ -12,10 +12,10 @@ from simulation.network import HOST
 from simulation.world import PORT, STUDY, World
 
 from movescu import AE, Directory, Receive, Request
+from movescu.cohort.client import Client
 from movescu.cohort.runner import Runner
 from movescu.query.identifier import make_identifier
 from movescu.query.request_list import Row
-from movescu.retrieve.client import Client
 from movescu.retrieve.config import Config
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ import scripted
 from station import CT, HOST, MR, Raw, Sender, Station, data_set
 from wire import WAIT
 
+from movescu.cohort.client import Client
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.exchange import Exchange
 from movescu.errors import MovescuError
 from movescu.query.identifier import make_identifier
-from movescu.retrieve.client import Client
 from movescu.retrieve.config import AE, Config, Receive, Request, RetrieveBy, Timeouts
 from movescu.storage.options import StorageOptions
 from movescu.transport.deadlines import Deadline

@@ -6,6 +6,8 @@ A process calls what it is sent in threads, and answers with the results. It can
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import pickle
 import signal
 import subprocess
@@ -14,15 +16,22 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from movescu._runtime import clock
+from movescu.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_SERVE = "import process_engine; process_engine.serve()"
+_SERVE = "import process_engine; process_engine.serve({})"
 
 
-def serve() -> None:
-    """Call what arrives on standard input."""
+def serve(*, full: bool = False) -> None:
+    """Call what arrives on standard input. ``full``: nothing can be written to the disk."""
+    if full:
+
+        def refuse(*_: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        files.writev = files.write = files.pwrite = refuse
     output, writing = sys.stdout.buffer, threading.Lock()
 
     def call(key: str, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
@@ -37,9 +46,10 @@ def serve() -> None:
 
 
 class ProcessEngine:
-    """Processes as workers; ``titles``: their names."""
+    """Processes as workers; ``titles``: their names. ``full``: of those whose disks are full."""
 
-    def __init__(self, titles: Iterable[str]) -> None:
+    def __init__(self, titles: Iterable[str], full: Iterable[str] = ()) -> None:
+        self._full = frozenset(full)
         self.gone = False
         self.silent = False
         self.workers: dict[str, str] = {}
@@ -59,7 +69,7 @@ class ProcessEngine:
     def start(self, title: str) -> None:
         path = ":".join(sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE],
+            [sys.executable, "-c", _SERVE.format(f"full={title in self._full}")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={"PYTHONPATH": path},

@@ -363,8 +363,14 @@ COHORT: Final = (
         "its entries are requested again, by others; its title is not used again for 30 s",
     ),
     Row(
+        "cluster-space",
+        "the disk of a worker of `--cluster` is full",
+        "its entries are requested again by others, and it is not used any more; if all workers are full, the run "
+        "stops as without `--cluster`: exit code 63, and no entry has failed",
+    ),
+    Row(
         "cluster-entry",
-        "three workers end unexpectedly, one after the other, while they request the same entry",
+        "three workers end unexpectedly, or have no space left, one after the other, while they request the same entry",
         "the entry has failed; the others continue",
     ),
     Row(

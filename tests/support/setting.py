@@ -11,8 +11,8 @@ import peers
 import scripted
 from command import Outcome, Running, here, movescu, running
 
+from movescu.cohort.client import Client
 from movescu.query.identifier import make_identifier
-from movescu.retrieve.client import Client
 from movescu.retrieve.config import AE, Config, Receive, Timeouts
 from movescu.storage.options import StorageOptions
 

@@ -31,7 +31,8 @@ class Job(Record):
 
     ``number``: of the job, never used again. ``entry``: number of the list's entry. ``seconds``: left of the total
     timeout. Default: None, no limit. ``earlier``: what earlier jobs of the entry learned. ``split``: if more objects
-    than this are missing, report the entry's series instead of requesting them. Default: 0, never.
+    than this are missing, report the entry's series instead of requesting them. Default: 0, never. ``model``: query
+    model. Default: empty, that of the configuration.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Job(Record):
     seconds: float | None = None
     earlier: tuple[EarlierRequest, ...] = ()
     split: int = 0
+    model: str = ""
 
 
 class ObjectsReport(Record):
@@ -100,11 +102,15 @@ class EchoReport(Record):
 
 
 class LostJob(Record):
-    """A job without a verdict, whose worker is gone. ``stored``, ``size``: objects and bytes, as far as known."""
+    """A job without a verdict, whose worker is gone. ``stored``, ``size``: objects and bytes, as far as known.
+
+    ``why``: what became of the worker, for messages. Default: it ended.
+    """
 
     number: int
     stored: int = 0
     size: int = 0
+    why: str = "its worker ended unexpectedly"
 
 
 class LateReport(Record):

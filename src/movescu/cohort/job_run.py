@@ -1,4 +1,4 @@
-"""The execution of a job: one retrieve through a ``Client``, and its reports. The same in every kind of worker."""
+"""The execution of a job: one retrieve through an ``ArchiveClient``, and its reports; the same in all workers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from movescu.cohort.job import Job, Report
     from movescu.errors import StoreError
     from movescu.query.identifier import Identifier
-    from movescu.retrieve.client import Client
+    from movescu.retrieve.client import ArchiveClient
     from movescu.retrieve.config import Config
     from movescu.retrieve.request_state import RequestState
     from movescu.retrieve.result import Result
     from movescu.services.move import MoveResponse
+    from movescu.storage.target import Target
 
 _RESPONSES: Final = 100
 """Highest number of final responses in a verdict; failures take precedence."""
@@ -35,17 +36,30 @@ _NOWHERE: Final = Place("", "", "")
 
 
 class JobRun:
-    """One job being carried out. ``config``: of the cohort. ``report``: takes the reports."""
+    """One job being carried out. ``config``: of the cohort. ``report``: takes the reports.
 
-    def __init__(self, client: Client, config: Config, job: Job, report: Callable[[Report], None]) -> None:
+    ``target``: of the objects. Default: the client's.
+    """
+
+    def __init__(
+        self,
+        client: ArchiveClient,
+        config: Config,
+        job: Job,
+        report: Callable[[Report], None],
+        target: Target | None = None,
+    ) -> None:
         self.job = job
         self._report = report
         self._seconds = 0.0  # of the requests
         self._error: PeerError | None = None
         self._client = client
+        if job.model:
+            config = replace(config, request=replace(config.request, model=job.model))
         self._retrieve = client.prepare(
             (job.identifier,),
             config=config,
+            target=target,
             row=job.entry,
             until=None if job.seconds is None else clock.now() + job.seconds,
             earlier=job.earlier,

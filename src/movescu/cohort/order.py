@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from movescu.query.match import Match
     from movescu.query.request_list import Row
     from movescu.retrieve.association import ArchiveAssociation
-    from movescu.retrieve.client import Client
+    from movescu.retrieve.client import ArchiveClient
 
 _log: Final = logger_of("movescu.retrieve")
 
@@ -41,7 +41,7 @@ class Order(StrEnum):
 
 
 def in_order(
-    chains: Iterable[list[Row]], order: Order, client: Client, *, stopped: Callable[[], bool] = lambda: False
+    chains: Iterable[list[Row]], order: Order, client: ArchiveClient, *, stopped: Callable[[], bool] = lambda: False
 ) -> list[list[Row]]:
     """Return chains of entries in the order in which they are to be requested.
 
@@ -65,7 +65,7 @@ def in_order(
 
 
 def _values(
-    every: Sequence[list[Row]], order: Order, client: Client, stopped: Callable[[], bool]
+    every: Sequence[list[Row]], order: Order, client: ArchiveClient, stopped: Callable[[], bool]
 ) -> Iterator[tuple[int, str]]:
     """Yield the sort key of each chain for which it is known, as text, with the number of the chain."""
     with contextlib.closing(client.association(querying=True)) as association:

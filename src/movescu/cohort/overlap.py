@@ -35,8 +35,11 @@ def distinct(rows: Iterable[Row]) -> tuple[list[Row], dict[int, list[Row]]]:
 
 
 def chains(rows: Iterable[Row], model: str) -> list[list[Row]]:
-    """Return chains of entries that may overlap, in the order of the list; most have a single entry."""
-    scopes = [(row, Scope(row.identifier, model)) for row in rows]
+    """Return chains of entries that may overlap, in the order of the list; most have a single entry.
+
+    ``model``: query model of entries without their own.
+    """
+    scopes = [(row, Scope(row.identifier, row.model or model)) for row in rows]
     entities = [list(_entities(scope)) for _, scope in scopes]
     owned = {entity for groups in entities for entity in next(iter(groups), ())}
     groups = _Groups()

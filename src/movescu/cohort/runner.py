@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from movescu.cohort.window import Window
     from movescu.cohort.workers import Workers
     from movescu.query.request_list import Row
-    from movescu.retrieve.client import Client
+    from movescu.retrieve.client import ArchiveClient
 
 _log: Final = logger_of("movescu.retrieve")
 
@@ -73,7 +73,7 @@ class Runner:
 
     def __init__(  # noqa: PLR0913 - its collaborators
         self,
-        client: Client,
+        client: ArchiveClient,
         *,
         workers: Workers | None = None,
         jobs: int = 1,
@@ -130,7 +130,7 @@ class Runner:
             self._close()
 
     def _run(self, rows: tuple[Row, ...]) -> list[Row]:
-        done = [row for row in rows if self._is_done(row)]
+        done = {row.number: row for row in rows if self._is_done(row)}
         self.admission = Admission(
             self._jobs,
             slots=self._slots,
@@ -139,10 +139,9 @@ class Runner:
             jitter=lambda: random.uniform(0.8, 1.2),  # noqa: S311 - no secret
         )
         self._archive = ArchiveLog(self.admission, self._patience)
-        for row in done:
+        for row in done.values():
             self._ends.tell(entry_event(row, EntryState.COMPLETE_BEFORE))
-        before = {row.number for row in done}
-        wanted, self._ends.repeated = distinct(row for row in rows if row.number not in before)
+        wanted, self._ends.repeated = distinct(row for row in rows if row.number not in done)
         if self._journal is not None:
             self._journal.enter(((self._key(row), row) for row in wanted), str(self._config.archive))
         self.moving = True
@@ -155,7 +154,7 @@ class Runner:
             self.moving = False
         found = self._workers.close()
         corrections = LateCorrections(self._journal, self._ends, self._key, self._tell_row)
-        corrections.apply(found, rows, (*done, *self._shared.taken))
+        corrections.apply(found, rows, (*done.values(), *self._shared.taken))
         tell_unclaimed(found.unclaimed)
         waiting = list({row.number: row for task in self._waiting for row in task.chain}.values())
         waiting += [repeated for row in waiting for repeated in self._ends.repeated.get(row.number, ())]
@@ -171,11 +170,10 @@ class Runner:
         if self._running:
             self._workers.close(at_once=True)
             for job in self._workers.lost():
-                number = self._running[job.number].task.row.number
-                split = self._running[job.number].task.split
+                row, split = (task := self._running[job.number].task).row, task.split
                 earlier = (0, 0) if split is None else (split.last.earlier.stored, split.last.earlier.size)
-                before = stored.get(number, earlier)
-                stored[number] = before[0] + job.stored, before[1] + job.size
+                before = stored.get(row.number, earlier)
+                stored[row.number] = before[0] + job.stored, before[1] + job.size
         ends = {task.row.number: task.end for task in self._waiting}
         cause = STOPPED[self.stop] if self.stop else INTERRUPTED if self.cancelled else NOT_STARTED
         for row in self._ends.open:
@@ -196,6 +194,10 @@ class Runner:
             return False
         objects = self._journal.objects_of(self._key(row))
         return objects is not None and bool(objects) and all(map(self._client.whole, objects))
+
+    def objects_before(self, row: Row) -> int:
+        """Return the number of objects that the journal has of a complete entry."""
+        return 0 if self._journal is None else len(self._journal.objects_of(self._key(row)) or ())
 
     def paths_of_others(self) -> Iterable[str]:
         """Return the paths of files that other runs stored for entries of this one, below the output directory."""
@@ -241,7 +243,7 @@ class Runner:
             if report is not None:
                 self._follow(report)
             for lost in self._workers.lost():
-                self._lose(self._running.pop(lost.number))
+                self._lose(self._running.pop(lost.number), lost.why)
 
     def _follow(self, report: Report) -> None:
         """Go on after a report of a worker."""
@@ -294,7 +296,7 @@ class Runner:
         split = self._split if task.split is None else 0
         if task.split is None:
             self._ends.tell(entry_event(row, EntryState.RUNNING))
-        self._workers.start(Job(number, row.number, task.identifier, left, task.earlier.earlier, split))
+        self._workers.start(Job(number, row.number, task.identifier, left, task.earlier.earlier, split, row.model))
 
     def _settle(self) -> bool:
         """With nothing left to request, have the archive show that it is there, if ends are held; else return False."""
@@ -331,15 +333,15 @@ class Runner:
             self._workers.keep(end.gathered.here)
             self._put_back(end.task, first=False)
 
-    def _lose(self, running: RunningTask) -> None:
-        """Start a job again whose worker is gone."""
+    def _lose(self, running: RunningTask, why: str) -> None:
+        """Start a job again whose worker is gone, or has no space."""
         self.admission.withdrawn(running.job)
         task = running.task
         task.earlier.workers += 1
         if task.earlier.workers >= _TIMES:  # it may be what ends them
             self._done(end_without_worker(running))
             return
-        _log.warning("entry %d: its worker ended unexpectedly; the entry is requested again", task.row.number)
+        _log.warning("entry %d: %s; the entry is requested again", task.row.number, why)
         self._put_back(task, first=False)
         if task.earlier.workers == _TIMES - 1:
             self._suspects.append(self._waiting.pop())
@@ -408,9 +410,8 @@ class Runner:
     def _conclude(self, end: HeldEnd) -> None:
         """Record the end of an entry."""
         task, event = end.task, end.event
-        for hint in end.verdict.hints:
-            if hint != event.advice:
-                _log.warning("entry %d: %s", task.row.number, hint)
+        for hint in (hint for hint in end.verdict.hints if hint != event.advice):
+            _log.warning("entry %d: %s", task.row.number, hint)
         self._ends.tell_end(event)
         self._note(task.row, end)
         if len(task.chain) > 1:

@@ -1,4 +1,4 @@
-"""The workers of a cohort as threads of this process: each retrieves one job at a time, all over one ``Client``."""
+"""The workers of a cohort as threads of this process: each retrieves one job at a time, all over one client."""
 
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from movescu.cohort.job import Job, Report
-    from movescu.retrieve.client import Client
+    from movescu.retrieve.client import ArchiveClient
+    from movescu.storage.target import Target
 
 
 class WorkerThreads:
-    """Threads that carry out jobs; ``number``: highest number of jobs at once. See ``workers.Workers``."""
+    """Threads that carry out jobs; ``number``: highest number of jobs at once. See ``workers.Workers``.
 
-    def __init__(self, client: Client, number: int) -> None:
-        self._client = client
+    ``target``: of the objects. Default: the client's. ``closing``: close the port at the end. Default: True.
+    """
+
+    def __init__(
+        self, client: ArchiveClient, number: int, *, target: Target | None = None, closing: bool = True
+    ) -> None:
+        self._client, self._closing = client, closing
+        self._own_target = target
         # With an inventory, each object is attributed to its entry.
         self._config = replace(client.config, retry=replace(client.config.retry, resume=True))
         self._number = number
@@ -36,7 +43,7 @@ class WorkerThreads:
         self._started: dict[int, Job] = {}
         self._running: dict[int, JobRun] = {}
         self._cancelled = self._closed = False
-        self._flush = SharedFlush(client.flush, self._reports.put)
+        self._flush = SharedFlush(self._flush_target, self._reports.put)
 
     @property
     def capacity(self) -> int:
@@ -101,7 +108,8 @@ class WorkerThreads:
 
     def keep(self, sop_instance_uids: Iterable[str]) -> None:
         """Regard stored objects as whole."""
-        self._client.keep(sop_instance_uids)
+        if (target := self._target) is not None:
+            target.keep(sop_instance_uids)
 
     def close(self, *, at_once: bool = False) -> LateReport:
         """End the threads, close the port, and return what is known only then; ``at_once``: end the threads alone."""
@@ -109,17 +117,26 @@ class WorkerThreads:
         for _ in self._threads:
             self._jobs.put(None)
         self._flush.close()
-        server, target = self._client.server, self._client.target
+        server, target = self._client.server, self._target
         if at_once:
             return LateReport()
-        server.close()  # what arrives later would be stored unseen
+        if self._closing:
+            server.close()  # what arrives later would be stored unseen
         if target is None:
             return LateReport()
         return LateReport(
             tuple(target.late().items()),
             frozenset(target.superseded),
-            tuple(uid for uid in sorted(server.unclaimed) if not target.relied_on(uid)),
+            tuple(uid for uid in sorted(server.unclaimed) if self._closing and not target.relied_on(uid)),
         )
+
+    @property
+    def _target(self) -> Target | None:
+        return self._own_target or self._client.target
+
+    def _flush_target(self) -> None:
+        if (target := self._target) is not None:
+            target.flush()
 
     # -- the threads ---------------------------------------------------------------------------------------------------
 
@@ -133,7 +150,7 @@ class WorkerThreads:
                 return
 
     def _run(self, job: Job) -> None:
-        run = JobRun(self._client, self._config, job, self._tell)
+        run = JobRun(self._client, self._config, job, self._tell, self._own_target)
         self._running[job.number] = run
         if self._cancelled:
             run.cancel()
@@ -146,7 +163,7 @@ class WorkerThreads:
     @property
     def _shares(self) -> bool:
         """Whether jobs share flushes: with files that are flushed at the end of a retrieve."""
-        target = self._client.target
+        target = self._target
         return target is not None and target.storage.to_files and target.storage.durability is Durability.END
 
     def _tell(self, report: Report) -> None:

@@ -49,6 +49,7 @@ class Row:
 
     ``line``: where it begins in the file, from 1; 0 if unknown.
     ``columns``: the cells that are not keys, by heading, for the report. ``keys``: its own keys, as after ``-k``.
+    ``model``: query model of the request. Default: empty, that of the configuration.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Row:
     columns: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] = ()
     line: int = 0
+    model: str = ""
 
     @property
     def place(self) -> str:

@@ -204,8 +204,8 @@ NO_SPACE: Final = _passing(
 WORKERS_LOST: Final = _passing(
     "workers-lost",
     Fault.HERE,
-    "the workers that requested it ended unexpectedly, three times",
-    "check the machines of the workers and the memory there, and continue with --resume",
+    "three workers that requested it ended unexpectedly or had no space left",
+    "check the machines of the workers, their memory and their disks, and continue with --resume",
 )
 HOPELESS: Final = _passing(
     "stopped-not-accepted",

@@ -1,23 +1,22 @@
 """The client: the one way from keys to a result, for the command, for lists and for programs (PS3.4 C.4.2).
 
-A ``Client`` is bound to one archive. It keeps our port open over all of its retrieves, concurrent ones included, and
-reuses its associations with the archive. A ``Retrieve`` is one of them in progress: it takes an association, runs the
-attempt loop over it, flushes the target and makes the ``Result``.
+An ``ArchiveClient`` is bound to one archive. It keeps our port open over all of its retrieves, concurrent ones
+included, and reuses its associations with the archive. A ``Retrieve`` is one of them in progress: it takes an
+association, runs the attempt loop over it, flushes the target and makes the ``Result``.
 
-Failures before an association is established are raised; later ones are in the result.
+Failures before an association is established are raised; later ones are in the result. What only programs use, keys
+and values of Python and lists of them, is in ``cohort.client``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 
 from movescu._runtime import clock
-from movescu._runtime.record import replace
 from movescu.dictionary.uids import STUDY_ROOT_FIND, VERIFICATION
 from movescu.errors import PeerError, UsageError
 from movescu.retrieve.association import ArchiveAssociation
-from movescu.retrieve.config import AE, Config, Receive, Request, RetrieveBy, Retry, Timeouts, make_tls
+from movescu.retrieve.config import Config, make_tls
 from movescu.retrieve.destinations import Destinations
 from movescu.retrieve.handle import Retrieve
 from movescu.retrieve.idle_associations import IdleAssociations, release_quietly
@@ -28,82 +27,26 @@ from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from ssl import SSLContext
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
-    from movescu.events import EventSink
     from movescu.query.identifier import Identifier
-    from movescu.query.match import Match
-    from movescu.query.python_keys import Keys
-    from movescu.query.selection import Selection
     from movescu.retrieve.earlier_request import EarlierRequest
     from movescu.retrieve.observer import Observer
-    from movescu.retrieve.result import Result
     from movescu.storage.options import StorageOptions
     from movescu.storage.sinks import Destination
     from movescu.storage.target import Target
-    from movescu.transport.tls import TLSOptions
 
 
-class Client:
-    """A client of one archive, with a port that stays open; a context manager.
+class ArchiveClient:
+    """A client of one archive, with a port that stays open; a context manager. Programs have ``cohort.client.Client``.
 
-    ``ae``: the archive, an ``AE`` or its text (``ARCHIVE@pacs:104``). ``ae_title``: our own. Default: MOVESCU.
-    ``listen``: port to receive objects on, or a ``Receive``; 0 lets the system choose. Default: None, receive nothing.
-    ``to``: destination of the objects (see ``retrieve``). Default: the current directory. ``destination``: AE title
-    that the archive sends to. Default: our own. ``timeouts``, ``retry``, ``request``, ``selection``: see
-    ``Timeouts``, ``Retry``, ``Request`` and ``Selection``. ``tls``: keys and certificates (PS3.15 annex B), an
-    ``ssl.SSLContext`` for the archive, or a pair of that and one for senders. Default: None. ``on_event``: called with
-    each event of every retrieve, one call at a time, in the thread of the event. Default: None. ``retrieve``: ``move``
-    (C-MOVE), ``get`` (C-GET; needs no port) or ``auto`` (C-GET where the archive accepts it, else C-MOVE with a port).
-    Default: ``move``.
-
-    Raise ``UsageError`` for an unusable value. Entering opens the port, and raises ``ListenError``,
-    ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` if that fails; without ``with`` the first retrieve does.
-    Raise ``TLSError`` for unusable keys or certificates.
+    Make it with ``configured``. Entering opens the port, as ``open`` does.
     """
 
-    def __init__(  # noqa: PLR0913 - each with its default
-        self,
-        ae: AE | str,
-        *,
-        ae_title: str = "MOVESCU",
-        listen: int | Receive | None = None,
-        to: Destination = ".",
-        destination: str | None = None,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008 - records do not change
-        retry: Retry = Retry(),  # noqa: B008
-        request: Request | None = None,
-        selection: Selection | None = None,
-        tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None,
-        on_event: EventSink | None = None,
-        retrieve: str = RetrieveBy.MOVE,
-    ) -> None:
-        from movescu.retrieve.client_config import config_of  # late: needed by programs alone
-        from movescu.storage.sinks import storage_options
-
-        self._given_model = None if request is None else request.model
-        config = config_of(
-            ae,
-            ae_title=ae_title,
-            listen=listen,
-            destination=destination,
-            timeouts=timeouts,
-            retry=retry,
-            request=request,
-            selection=selection,
-            tls=tls,
-            retrieve=retrieve,
-        )
-        observers: tuple[Observer, ...] = ()
-        if on_event is not None:
-            from movescu.retrieve.event_observer import EventObserver  # late: needed for events alone
-
-            observers = (EventObserver(on_event),)
-        self._on_whole: Callable[[str, str], None] | None = None
-        self._prepare(config, storage_options(to), observers, closing=False, indexed=retry.resume)
+    _given_model: str | None
+    _on_whole: Callable[[str, str], None] | None
 
     @classmethod
     def configured(
@@ -144,6 +87,7 @@ class Client:
 
         self.config = config
         """Configuration of the client."""
+        self._given_storage = storage
         self._storage = storage if config.receive is not None else None
         self._every = observers
         self._observers = Observers(observers) if observers else None
@@ -261,87 +205,6 @@ class Client:
             with contextlib.suppress(PeerError):  # the echo has succeeded
                 association.release()
 
-    def find(
-        self, level: str = "STUDY", keys: Keys | None = None, *, count: bool = False, **more: object
-    ) -> list[Match]:
-        """Query the archive (C-FIND), and return the matches at a level: PATIENT, STUDY, SERIES or IMAGE.
-
-        ``keys``: as of ``retrieve``; more by keyword: ``find(PatientName="DOE*")``. The archive returns those without a
-        value. ``count``: count series and objects that it does not count. Default: False. Raise ``UsageError`` for
-        unusable keys or a closed client, ``TooManyStudiesError`` beyond ``Selection.max_studies`` (studies are listed
-        without a limit by default), or another ``PeerError``.
-        """
-        from movescu.retrieve.search import find
-
-        self._require_open()
-        with contextlib.closing(self.association(querying=True)) as association:
-            return find(association, (level, keys, more), self.config.selection, count=count)
-
-    def retrieve(self, keys: Keys, to: Destination | None = None, *, on_event: EventSink | None = None) -> Result:
-        """Retrieve the objects that match the keys, and return the result.
-
-        ``keys``: a mapping of keywords to values, a ``pydicom.Dataset``, or the path of a query file. ``to``: a
-        directory, a ``Directory`` with a layout, a ``Sink``, ``Memory()``, or a callable taking each object as a
-        ``pydicom.Dataset``. Default: the client's destination. ``on_event``: called with each event. Default: None.
-
-        Raise ``UsageError`` for unusable keys, ``PeerError`` if no association can be opened, and any exception of
-        ``on_event``.
-        """
-        one = self._retrieve_of(keys, to)
-        if on_event is not None:
-            one.observe(on_event)
-        return one.run()
-
-    def start(self, keys: Keys, to: Destination | None = None) -> Retrieve:
-        """Start a retrieve in its own thread and return its handle; see ``retrieve``."""
-        return self._retrieve_of(keys, to).start()
-
-    def retrieve_many(
-        self, rows: Iterable[Mapping[str, object]], to: Destination | None = None, *, jobs: int = 1
-    ) -> Iterator[Result | Exception]:
-        """Retrieve the objects of each entry, ``jobs`` at a time, and yield results in the order of the entries.
-
-        An entry that fails with an exception yields the exception. The columns are named by keyword, in any case, with
-        or without blanks; those that name no attribute are ignored. What an entry matches is listed first (C-FIND).
-        Raise ``UsageError`` if ``rows`` is no sequence of mappings or ``jobs`` no number from 1; after the last entry,
-        ``IncompleteError`` if objects of complete ones have been replaced, changed or deleted since.
-        """
-        from concurrent.futures import ThreadPoolExecutor  # late: needed for many entries alone
-
-        from movescu.query.python_keys import check_rows, keys_of_row
-        from movescu.retrieve.late_objects import late_error
-
-        check_rows(rows, jobs)
-        columns: dict[str, int | None] = {}
-        # With an inventory, an accession number can be retrieved, and each object is attributed to its entry.
-        retry = replace(self.config.retry, resume=True)
-
-        def one(number: int, row: Mapping[str, object]) -> Result | Exception:
-            try:
-                return self._retrieve_of(keys_of_row(row, columns), to, retry, number).run()
-            except Exception as error:  # noqa: BLE001 - yielded in place of a result
-                return error
-
-        self.open()
-        if (target := self._target and self._destinations.target_of(to, self._target)) is not None:
-            target.prove()
-        with ThreadPoolExecutor(jobs, "movescu-job") as pool:
-            yield from pool.map(one, itertools.count(1), rows)
-        if target is not None and (late := target.late()):
-            raise late_error(late)
-
-    def _retrieve_of(
-        self, keys: Keys, to: Destination | None, retry: Retry | None = None, row: int | None = None
-    ) -> Retrieve:
-        from movescu.query.python_keys import identifier_of
-
-        self.open()
-        identifier, model = identifier_of(keys)
-        request = replace(self.config.request, model=self._given_model or model)
-        config = replace(self.config, request=request, retry=retry or self.config.retry)
-        target = self._target and self._destinations.target_of(to, self._target)
-        return self.prepare((identifier,), config=config, target=target, row=row)
-
     # -- for the command and for lists ---------------------------------------------------------------------------------
 
     def prepare(
@@ -428,6 +291,10 @@ class Client:
     def whole(self, sop_instance_uid: str) -> bool:
         """Return True if the output directory has the whole object. Raise ``StoreError`` if the index fails."""
         return self._target is not None and self._target.whole(sop_instance_uid)
+
+    def target_of(self, to: Destination | None) -> Target | None:
+        """Return the open target of a destination, by default the client's own; None without a port."""
+        return self._target and self._destinations.target_of(to, self._target)
 
     @property
     def target(self) -> Target | None:

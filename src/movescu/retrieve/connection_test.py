@@ -31,7 +31,7 @@ from movescu.errors import (
 )
 from movescu.retrieve.association_request import association_request
 from movescu.retrieve.causes import advice_for
-from movescu.retrieve.client import Client
+from movescu.retrieve.client import ArchiveClient
 from movescu.retrieve.config import MODELS, RetrieveBy
 from movescu.retrieve.foreign_port import explained
 from movescu.retrieve.request_for_nothing import answer_text, get_nothing, request_for_nothing
@@ -127,7 +127,7 @@ class _Way:
         identifier: Identifier | None,
     ) -> None:
         self._identifier = identifier
-        self._client: Client | None = None
+        self._client: ArchiveClient | None = None
         self._trial: Trial | None = None
         self._config = config
         self._storage = storage
@@ -257,12 +257,12 @@ class _Way:
         own, config = self._config.receive, self._config
         title = config.move_destination
         if own is not None and own.port is None:
-            self._client = self._stack.enter_context(Client.configured(config, StorageOptions(ignore=True)))
+            self._client = self._stack.enter_context(ArchiveClient.configured(config, StorageOptions(ignore=True)))
             return StepResult.SKIPPED, "C-GET needs no port", ""
         if own is None:
             third = f"the objects go to {title}" + (", our own title" if title == config.ae_title else "")
             return StepResult.SKIPPED, f"nothing is received here without --port: {third}", ""
-        self._client = client = self._stack.enter_context(Client.configured(config, StorageOptions(ignore=True)))
+        self._client = client = self._stack.enter_context(ArchiveClient.configured(config, StorageOptions(ignore=True)))
         addresses = " or ".join(self._own_addresses(own.address))
         port = client.port
         self._own = f"AE title {title}, address {addresses} (as seen from here), port {port}"

@@ -19,7 +19,7 @@ from movescu.retrieve.search import Search
 if TYPE_CHECKING:
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
-    from movescu.retrieve.client import Client
+    from movescu.retrieve.client import ArchiveClient
 
 _log: Final = logger_of("movescu.retrieve")
 
@@ -36,7 +36,7 @@ class Finding(Record):
     objects: int | None = None
 
 
-def ask(client: Client, identifier: Identifier) -> Finding | None:
+def ask(client: ArchiveClient, identifier: Identifier) -> Finding | None:
     """Query the first entity that a request names and return the finding; None if the archive cannot be queried."""
     scope = Scope(identifier, client.config.request.model)
     if scope.level not in LEVELS or not scope.is_exact:

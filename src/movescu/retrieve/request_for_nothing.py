@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from movescu._runtime.record import replace
 from movescu.errors import AssociationAbortedError, ConnectionLostError, NoPresentationContextError
 from movescu.query.identifier import make_identifier
-from movescu.retrieve.client import Client
+from movescu.retrieve.client import ArchiveClient
 from movescu.retrieve.config import Receive, RetrieveBy
 from movescu.retrieve.idle_associations import release_quietly
 from movescu.retrieve.requests import NOT_SERVED
@@ -38,7 +38,7 @@ def get_nothing(config: Config) -> MoveResponse:
     """
     receive = config.receive or Receive(None)
     config = replace(config, retrieve_by=RetrieveBy.GET, receive=replace(receive, port=None))
-    with Client.configured(config, StorageOptions(ignore=True)) as client:
+    with ArchiveClient.configured(config, StorageOptions(ignore=True)) as client:
         association = client.association()
         with contextlib.closing(association):
             association.open()

@@ -24,7 +24,7 @@ from movescu.retrieve.config import Retry
 from movescu.retrieve.search import Search
 
 if TYPE_CHECKING:
-    from movescu.retrieve.client import Client
+    from movescu.retrieve.client import ArchiveClient
     from movescu.retrieve.result import Result
 
 _SECONDS: Final = 60.0
@@ -34,7 +34,7 @@ _SECONDS: Final = 60.0
 class Trial:
     """A trial retrieve with the keys of ``identifier``; ``own``: our entry in the archive's configuration."""
 
-    def __init__(self, client: Client, identifier: Identifier, own: str) -> None:
+    def __init__(self, client: ArchiveClient, identifier: Identifier, own: str) -> None:
         self._client = client
         self._config = replace(client.config, retry=Retry(), selection=None)
         self._wanted = with_level(identifier)

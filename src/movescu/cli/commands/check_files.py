@@ -22,7 +22,7 @@ from movescu.cohort.directory_audit import CHANGED, MISSING, DirectoryAudit
 from movescu.cohort.journal_file import journal_path
 from movescu.cohort.journal_status import reading
 from movescu.errors import DirectoryNotFoundError, PeerError, UsageError
-from movescu.retrieve.client import Client
+from movescu.retrieve.client import ArchiveClient
 
 if TYPE_CHECKING:
     from movescu.cli.options.settings import CommandSettings
@@ -87,7 +87,7 @@ def _ask(audit: DirectoryAudit, settings: CommandSettings) -> ExitCode:
     given = bool(settings.keys or settings.query_files or settings.list_file)
     wanted = [query.identifier for query in queries_of(settings)] if given else list(audit.requests(settings.model))
     check_scopes(wanted, config)
-    session = Client.configured(replace(config, receive=None), None).association(querying=True)
+    session = ArchiveClient.configured(replace(config, receive=None), None).association(querying=True)
     code = ExitCode.SUCCESS
     with contextlib.closing(session):
         session.open()

@@ -21,7 +21,7 @@ from movescu.query.identifier import Identifier, make_identifier
 from movescu.query.request_list import read_rows
 from movescu.query.scope import Scope
 from movescu.query.selection import Selection
-from movescu.retrieve.client import Client
+from movescu.retrieve.client import ArchiveClient
 from movescu.retrieve.resolution import Shortfall, wanted
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def run_queries(
     codes: set[ExitCode] = set()
     matches: list[Match] = []
     until = None if config.timeouts.total is None else time.monotonic() + config.timeouts.total
-    session = Client.configured(replace(config, receive=None), None).association(until=until, querying=True)
+    session = ArchiveClient.configured(replace(config, receive=None), None).association(until=until, querying=True)
     with contextlib.closing(session):
         session.open()
         for query in queries:

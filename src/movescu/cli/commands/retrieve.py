@@ -28,7 +28,7 @@ from movescu.cli.options.configuration import (
 from movescu.cli.output import diagnostics
 from movescu.cli.signals import Signals
 from movescu.errors import MovescuError, PeerError, UsageError
-from movescu.retrieve.client import Client
+from movescu.retrieve.client import ArchiveClient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class _Command:
         follow_up = self._follow_up(wanted)
         on_whole = on_whole_of(follow_up, self._accounts)
         storage = storage_of(settings)
-        client = Client.configured(self._config, storage, seen, indexed=settings.resume, on_whole=on_whole)
+        client = ArchiveClient.configured(self._config, storage, seen, indexed=settings.resume, on_whole=on_whole)
         with Signals() as signals, client, follow_up or contextlib.nullcontext():
             client.open()
             retrieve = client.prepare([identifier for identifier in wanted for _ in range(settings.repeat)])
@@ -262,7 +262,7 @@ class _Command:
 
         return Progress(self._config, display=self._settings.progress)
 
-    def _leave(self, client: Client, retrieve: Retrieve, association: ArchiveAssociation) -> None:
+    def _leave(self, client: ArchiveClient, retrieve: Retrieve, association: ArchiveAssociation) -> None:
         """End an association with nothing left to request, before senders end theirs: some wait for it.
 
         Not if nothing arrived: the archive will be asked why.
@@ -291,7 +291,7 @@ class _Command:
             else:
                 self._unreleased = error
 
-    def _end(self, client: Client, retrieve: Retrieve) -> set[ExitCode]:
+    def _end(self, client: ArchiveClient, retrieve: Retrieve) -> set[ExitCode]:
         """End the association, unless it has ended, and return the resulting exit codes."""
         if not self._settings.abort:
             self._release(retrieve, client.release)
@@ -305,12 +305,12 @@ class _Command:
         return {ExitCode.RELEASE_FAILED}
 
 
-def _status(progress: Progress | diagnostics.ResponseLog, client: Client) -> str:
+def _status(progress: Progress | diagnostics.ResponseLog, client: ArchiveClient) -> str:
     if isinstance(progress, diagnostics.ResponseLog):
         return progress.status(client.server.tally)
     return progress.status()
 
 
-def _shown(progress: Observer, client: Client) -> AbstractContextManager[object]:
+def _shown(progress: Observer, client: ArchiveClient) -> AbstractContextManager[object]:
     shown = getattr(progress, "shown", None)  # the progress display has it
     return contextlib.nullcontext() if shown is None else shown(client.server.tally)

@@ -29,14 +29,14 @@ from movescu.errors import StoreError
 from movescu.events import EndEvent, EntryState
 from movescu.query.request_list import read_rows
 from movescu.retrieve.causes import NOT_STARTED
-from movescu.retrieve.client import Client
+from movescu.retrieve.client import ArchiveClient
 from movescu.retrieve.event_observer import end_event
 
 if TYPE_CHECKING:
-    from movescu.cli.commands.cluster import Cluster
     from movescu.cli.options.settings import CommandSettings
     from movescu.cli.output.accounts import Accounts
     from movescu.cli.output.live import Live
+    from movescu.cohort.cluster.group import Cluster
     from movescu.cohort.cluster.workers import ClusterWorkers
     from movescu.cohort.row_result import RowResult
     from movescu.cohort.window import Window
@@ -68,13 +68,17 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
 
         follow_up = FollowUp(settings, config, (row.identifier for row in rows))
     on_whole = on_whole_of(follow_up, accounts)
-    client = Client.configured(
+    client = ArchiveClient.configured(
         config, storage, seen, closing=False, indexed=settings.resume, proved=True, on_whole=on_whole
     )
     with Signals() as signals, client, contextlib.ExitStack() as stack:
         client.open()
         hooks = None if follow_up is None else stack.enter_context(follow_up).open()
-        workers = None if cluster is None else stack.enter_context(cluster).workers(client, storage, on_whole)
+        workers = (
+            None
+            if cluster is None
+            else stack.enter_context(cluster).workers(client, storage, indexed=settings.resume, on_whole=on_whole)
+        )
         journal = _journal(settings, storage, client, workers)
         if journal is not None:
             stack.enter_context(journal)
@@ -121,13 +125,13 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
 def _cluster(settings: CommandSettings) -> Cluster | None:
     if settings.cluster is None:
         return None
-    from movescu.cli.commands.cluster import Cluster  # late: needed only with --cluster
+    from movescu.cli.commands.cluster import cluster_of  # late: needed only with --cluster
 
-    return Cluster(settings)
+    return cluster_of(settings)
 
 
 def _journal(
-    settings: CommandSettings, storage: StorageOptions, client: Client, workers: ClusterWorkers | None
+    settings: CommandSettings, storage: StorageOptions, client: ArchiveClient, workers: ClusterWorkers | None
 ) -> Journal | None:
     """Return the journal of the list; None without files. ``workers``: of a cluster, which know the files."""
     if not storage.to_files or client.target is None:
@@ -159,7 +163,7 @@ def _rows(settings: CommandSettings) -> list[Row]:
     return rows
 
 
-def _codes_of_stop(stop: Stop | None, client: Client, pool: str | None) -> set[ExitCode]:
+def _codes_of_stop(stop: Stop | None, client: ArchiveClient, pool: str | None) -> set[ExitCode]:
     """Log why no more entries were requested, and return the exit codes for it; ``stop``: None if they were.
 
     ``pool``: file with the titles of workers; None without them.

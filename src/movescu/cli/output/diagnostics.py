@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from movescu.cli.options.option import Option
     from movescu.errors import MovescuError
-    from movescu.retrieve.client import Client
+    from movescu.retrieve.client import ArchiveClient
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.request_state import RequestState
@@ -106,7 +106,7 @@ def log_response(response: MoveResponse) -> None:
         _log.info("received final %s response (%s)", response.service, response.status_name)
 
 
-def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client, named: set[str | int]) -> None:
+def _report_response(response: MoveResponse, retrieve: Retrieve, client: ArchiveClient, named: set[str | int]) -> None:
     """Log the failures of a final response, with advice.
 
     ``named``: the objects that are logged already, or will be, and statuses whose advice is; added to.
@@ -130,7 +130,7 @@ def _report_response(response: MoveResponse, retrieve: Retrieve, client: Client,
         _advise(response, client)
 
 
-def _advise(response: MoveResponse, client: Client) -> None:
+def _advise(response: MoveResponse, client: ArchiveClient) -> None:
     """Log the likely cause of a final status and what to do; nothing if the cause is here, and is logged already."""
     from movescu.retrieve.causes import NOT_DELIVERED, NOT_SENT, cause_of_status  # late: needed after a failure alone
 
@@ -164,7 +164,7 @@ def _report_details(response: MoveResponse, named: set[str | int]) -> None:
             _log.warning("not delivered: SOP instance %s", uid)
 
 
-def _explain_destination(what: str, client: Client) -> None:
+def _explain_destination(what: str, client: ArchiveClient) -> None:
     config, (address, port) = client.config, client.own_address
     _log.warning("the archive %s %s the move destination %r", config.archive.title, what, config.move_destination)
     if port:
@@ -180,7 +180,7 @@ def _explain_destination(what: str, client: Client) -> None:
         )
 
 
-def report_retrieve(retrieve: Retrieve, result: Result, client: Client, *, explained: bool = False) -> None:
+def report_retrieve(retrieve: Retrieve, result: Result, client: ArchiveClient, *, explained: bool = False) -> None:
     """Log the failures of the last attempts and missing objects, with advice.
 
     ``explained``: another message will say why the archive had nothing to send.
@@ -204,7 +204,7 @@ def report_retrieve(retrieve: Retrieve, result: Result, client: Client, *, expla
             report_unreached(client)
 
 
-def _report_lost(state: RequestState, result: Result, error: MovescuError, client: Client) -> None:
+def _report_lost(state: RequestState, result: Result, error: MovescuError, client: ArchiveClient) -> None:
     """Log the error that ended the association, with its likely cause."""
     what = f"association lost before the final {client.service.name} response"
     if isinstance(error, errors.AssociationAbortedError) and not (state.responses or result.arrived):
@@ -224,7 +224,7 @@ def _report_lost(state: RequestState, result: Result, error: MovescuError, clien
     complain(what, error, f"{kept}{advice_for(error, associated=True)}")
 
 
-def _refused(client: Client) -> int:
+def _refused(client: ArchiveClient) -> int:
     """Return the number of objects that this program refused, whatever the disk: they would be refused again."""
     return sum(received.status >> 8 != OUT_OF_RESOURCES >> 8 for received in client.server.tally.failures.values())
 

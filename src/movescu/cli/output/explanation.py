@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from movescu.query.identifier import Identifier
-    from movescu.retrieve.client import Client
+    from movescu.retrieve.client import ArchiveClient
     from movescu.retrieve.result import Result
 
 _log: Final = logger_of("movescu.cli")
@@ -23,7 +23,7 @@ _log: Final = logger_of("movescu.cli")
 _NOUNS: Final = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series", "IMAGE": "object"}
 
 
-def explanation(client: Client, wanted: Sequence[Identifier], result: Result) -> str:
+def explanation(client: ArchiveClient, wanted: Sequence[Identifier], result: Result) -> str:
     """Return whether the archive has the first entity requested, and whether it connected to our port.
 
     Return an empty text if that is unknown, or would not be logged. The archive is not queried if its status says that
@@ -38,19 +38,19 @@ def explanation(client: Client, wanted: Sequence[Identifier], result: Result) ->
     return _sentence(finding, client)
 
 
-def is_unreached(client: Client) -> bool:
+def is_unreached(client: ArchiveClient) -> bool:
     """Return True if nobody has connected to our port, and the objects were to come to it."""
     config = client.config
     ours = config.listens and config.is_own_destination
     return ours and not (client.service.gets or client.server.was_reached)
 
 
-def report_unreached(client: Client) -> None:
+def report_unreached(client: ArchiveClient) -> None:
     """Log the port at which nobody has connected."""
     _log.warning("%s", _unreached(client))
 
 
-def _unreached(client: Client) -> str:
+def _unreached(client: ArchiveClient) -> str:
     address, port = client.own_address
     return (
         f"nothing connected to port {port}: check that the archive has address {address} and port {port} for "
@@ -58,7 +58,7 @@ def _unreached(client: Client) -> str:
     )
 
 
-def _sentence(finding: Finding, client: Client) -> str:
+def _sentence(finding: Finding, client: ArchiveClient) -> str:
     title, config = client.config.archive.title, client.config
     what = f"{_NOUNS[finding.level]} {finding.uid}"
     if not finding.there:

@@ -16,7 +16,7 @@ from movescu.cohort.job import LateReport, ObjectsReport
 from movescu.cohort.job_json import from_json, to_json
 from movescu.cohort.job_run import JobRun
 from movescu.errors import MovescuError, PeerError
-from movescu.retrieve.client import Client
+from movescu.retrieve.client import ArchiveClient
 
 if TYPE_CHECKING:
     from movescu.cohort.job import Report
@@ -56,7 +56,9 @@ class _Station:
     def __init__(self, setup: Setup) -> None:
         # With an inventory, each object is attributed to its entry.
         self._config = replace(setup.config, retry=replace(setup.config.retry, resume=True))
-        self.client = Client.configured(setup.config, setup.storage, closing=False, indexed=setup.indexed, proved=True)
+        self.client = ArchiveClient.configured(
+            setup.config, setup.storage, closing=False, indexed=setup.indexed, proved=True
+        )
         self.running: dict[int, JobRun] = {}
         self.idle = clock.Condition()
         self._cancelled = False

@@ -3,7 +3,8 @@
 Each worker has one receiver, under its own title and port, for many jobs at once; its name is its title. A job goes to
 the worker with the fewest jobs, or to the one that had the entry before, which knows the entry's objects. A worker is
 lost once the scheduler does not have it any more: it was killed, it stopped, or its machine is away. Its jobs are lost,
-and its title rests, because the archive still sends to it what the lost jobs requested.
+and its title rests, because the archive still sends to it what the lost jobs requested. A worker whose disk is full is
+sent no more jobs, and those that it could not store are lost, too; only that of the last such worker stops the run.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu._runtime.version import VERSION
+from movescu.cohort.admission import RequestEnd
 from movescu.cohort.cluster import station
-from movescu.cohort.job import EchoReport, LateReport, LostJob
+from movescu.cohort.job import EchoReport, JobVerdict, LateReport, LostJob
 from movescu.cohort.job_json import from_json, to_json
 from movescu.errors import ClusterError, PeerError, UsageError
 from movescu.retrieve.config import RetrieveBy
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from movescu.cohort.cluster.messenger import Messenger
     from movescu.cohort.job import Job, Report
-    from movescu.retrieve.client import Client
+    from movescu.retrieve.client import ArchiveClient
     from movescu.retrieve.config import AE, Config
     from movescu.storage.options import StorageOptions
 
@@ -54,13 +56,22 @@ _REMEMBERED: Final = 10_000
 
 
 class _Member:
-    """A worker: its title and port, and the keys of the calls for its jobs, by number."""
+    """A worker: its title and port, and the keys of the calls for its jobs, by number.
+
+    ``ready``: its receiver is open. ``full``: its disk is full.
+    """
 
     def __init__(self, address: str, ae: AE) -> None:
         self.address = address
         self.ae = ae
         self.ready = False
+        self.full = False
         self.jobs: dict[int, str] = {}
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes jobs."""
+        return self.ready and not self.full
 
 
 class ClusterWorkers:
@@ -74,7 +85,7 @@ class ClusterWorkers:
     def __init__(  # noqa: PLR0913 - of the cohort
         self,
         engine: Messenger,
-        client: Client,
+        client: ArchiveClient,
         pool: Sequence[AE],
         *,
         config: Config,
@@ -102,6 +113,8 @@ class ClusterWorkers:
         self._refused: set[str] = set()
         """Addresses of workers that cannot be used."""
         self._refusal = ""
+        self._full: set[str] = set()
+        """Titles of workers whose disks are full."""
         self._last: OrderedDict[int, str] = OrderedDict()
         """Address of the worker that had an entry last."""
         self._files: dict[str, StoredFile] = {}
@@ -115,12 +128,12 @@ class ClusterWorkers:
     @property
     def capacity(self) -> int:
         """Number of jobs at once."""
-        ready = sum(member.ready for member in self._members.values())
+        ready = sum(member.usable for member in self._members.values())
         return min(self._number, ready * MOST_JOBS)
 
     def start(self, job: Job) -> None:
         """Send a job to a worker."""
-        ready = {one.address: one for one in self._members.values() if one.ready and len(one.jobs) < MOST_JOBS}
+        ready = {one.address: one for one in self._members.values() if one.usable and len(one.jobs) < MOST_JOBS}
         if not ready:  # the last one was lost since ``capacity`` was asked
             self._lost.append(LostJob(job.number))
             return
@@ -272,16 +285,30 @@ class ClusterWorkers:
         if self._engine.gone or member.jobs.pop(number, None) is None:
             return  # it is lost, or was before
         if isinstance(output, station.JobOutput) and not output.error:
+            reports: list[Report] = [from_json(text) for text in output.reports]
+            if any(isinstance(one, JobVerdict) and one.end is RequestEnd.NO_SPACE for one in reports):
+                member.full = True
+                if any(not one.full for one in self._members.values()):  # if none is left, the driver stops
+                    self._retire(member, number)
+                    return
             for uid, path, size in output.files:
                 self._files[uid] = StoredFile(uid, path, size)
                 if self._on_whole is not None:
                     self._on_whole(uid, path)
-            self._reports.extend(map(from_json, output.reports))
+            self._reports.extend(reports)
             return
         error = error or (output.error if isinstance(output, station.JobOutput) else "it was started anew")
         _log.error("worker %s failed: %s", member.ae.title, error)
         self._lost.append(LostJob(number))
         self._lose(member)
+
+    def _retire(self, member: _Member, number: int) -> None:
+        """Give back a job whose worker has no space, and send the worker no others."""
+        self._lost.append(LostJob(number, why=f"the disk of {member.ae.title} is full"))
+        if member.ae.title not in self._full:
+            self._full.add(member.ae.title)
+            self._refusal = f"the disk of worker {member.ae.title} is full"
+            _log.error("%s (or a quota is used up): it is not used any more", self._refusal)
 
     # -- members -------------------------------------------------------------------------------------------------------
 
@@ -301,7 +328,7 @@ class ClusterWorkers:
             self._cancels_sent = True
             for member in self._ready():
                 self._order(member, "cancel", station.cancel_jobs)
-        if any(member.ready for member in self._members.values()):
+        if any(member.usable for member in self._members.values()):
             self._alone_since = now
         elif now - self._alone_since > PATIENCE or (self._refusal and not self._members and not self._resting):
             raise ClusterError(
@@ -332,6 +359,9 @@ class ClusterWorkers:
             self._refuse(address, f"the worker {name!r} has no title and port in --ae-pool")
             return
         self._resting.pop(name, None)
+        if name in self._full:
+            self._refused.add(address)
+            return
         member = self._members[address] = _Member(address, ae)
         assert self._config.receive is not None  # the command requires it
         receive = self._config.receive

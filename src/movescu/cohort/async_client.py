@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from movescu.retrieve.client import Client
+from movescu.cohort.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -63,12 +63,24 @@ class AsyncClient:
         return AsyncRetrieve(self._client.start(keys, to))
 
     async def retrieve_many(
-        self, rows: Iterable[Mapping[str, object]], to: Destination | None = None, *, jobs: int = 1
+        self,
+        rows: Iterable[Mapping[str, object]],
+        to: Destination | None = None,
+        **settings: Any,  # noqa: ANN401 - those of Client.retrieve_many
     ) -> AsyncIterator[Result | Exception]:
-        """Retrieve the objects of each entry; see ``Client.retrieve_many``."""
-        results = self._client.retrieve_many(rows, to, jobs=jobs)
-        while (result := await asyncio.to_thread(next, results, None)) is not None:
-            yield result
+        """Retrieve the objects of each entry; see ``Client.retrieve_many``, whose further arguments it takes.
+
+        Cancelling the task, or leaving the loop early, cancels. ``on_result`` is called in another thread.
+        """
+        on_result = settings.pop("on_result", None)
+        start = self._client._start_many  # noqa: SLF001 - this is its other front
+        started = await asyncio.to_thread(start, rows, to, **settings)
+        results = started.results(on_result)
+        try:
+            while (result := await asyncio.to_thread(next, results, None)) is not None:
+                yield result
+        finally:
+            started.cancel()
 
 
 class AsyncRetrieve:

@@ -1,0 +1,87 @@
+"""A cluster: the workers of one list, found or started, and the titles that they receive under."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from movescu.cohort.cluster.address import ClusterAddress, read_pool
+from movescu.cohort.cluster.workers import ClusterWorkers
+from movescu.errors import UsageError
+from movescu.retrieve.config import AE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from movescu.retrieve.client import ArchiveClient
+    from movescu.storage.options import StorageOptions
+
+
+class Cluster:
+    """A context manager that starts or finds the workers, and ends what it started.
+
+    ``pool``: titles of the workers. ``named``: what has them, for messages. ``jobs``: entries at once. Raise
+    ``UsageError`` if there are fewer titles than workers; entering raises ``ClusterError``.
+    """
+
+    def __init__(self, where: ClusterAddress, pool: Sequence[AE], named: str, jobs: int) -> None:
+        self._where, self._pool = where, tuple(pool)
+        if where.local > len(self._pool):
+            raise UsageError(
+                f"{named} has {len(self._pool)} titles for {where.local} workers",
+                hint="add a title, host and port for each worker",
+            )
+        self.jobs = max(jobs, where.local or len(self._pool))
+        """Entries at once, at least one for each worker."""
+        self._stack = contextlib.ExitStack()
+
+    @classmethod
+    def of(cls, where: str, pool: str | os.PathLike[str] | Sequence[AE] | None, jobs: int) -> Self:
+        """Return the cluster of a program's arguments, as after ``--cluster`` and ``--ae-pool``."""
+        address = ClusterAddress.parse(where)
+        if isinstance(pool, str | os.PathLike):
+            return cls(address, read_pool(os.fspath(pool)), repr(os.fspath(pool)), jobs)
+        if not pool or not all(isinstance(one, AE) for one in pool):
+            raise UsageError(
+                f"ae_pool {pool!r} has no titles of workers",
+                hint="give the file that has them, or a list such as [AE('host1', 11113, 'WORKER1')]",
+            )
+        return cls(address, pool, "ae_pool", jobs)
+
+    def __enter__(self) -> Self:
+        from movescu.cohort.cluster.engine import Engine  # late: loads Dask
+
+        self._engine = Engine(self._where, [ae.title for ae in self._pool])
+        self._stack.callback(self._engine.close)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def workers(
+        self,
+        client: ArchiveClient,
+        storage: StorageOptions,
+        *,
+        indexed: bool = False,
+        on_whole: Callable[[str, str], None] | None = None,
+    ) -> ClusterWorkers:
+        """Return the workers. ``indexed``: they use the index of the directory, if they are on this machine.
+
+        ``on_whole``: called with SOP instance UID and path of each whole object.
+        """
+        return ClusterWorkers(
+            self._engine,
+            client,
+            self._pool,
+            config=client.config,
+            storage=storage,
+            number=self.jobs,
+            indexed=indexed and bool(self._where.local),
+            on_whole=on_whole,
+        )

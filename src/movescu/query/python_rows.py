@@ -1,0 +1,87 @@
+"""Entries of a list given by a Python program, such as the rows of a table of pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, time
+from typing import TYPE_CHECKING
+
+from movescu.dataset.values import key_vr
+from movescu.errors import UsageError
+from movescu.query.levels import LEVEL, UNIQUE_KEYS
+from movescu.query.list_columns import lowest_level, tag_of_column
+from movescu.query.list_values import NUMBERS, fault_of
+from movescu.query.python_keys import identifier_of, text_of
+from movescu.query.request_list import Row
+from movescu.query.scope import keyword
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def entries_of(rows: Iterable[Mapping[str, object]], model: str | None = None) -> list[Row | Exception]:
+    """Return the entries, numbered from 1; in place of one that cannot be requested, why.
+
+    ``model``: query model of all. Default: the one that fits the level of each.
+    """
+    columns: dict[str, int | None] = {}
+    found: list[Row | Exception] = []
+    for number, row in enumerate(rows, 1):
+        try:
+            named = keys_of_row(row, columns)
+            identifier, own = identifier_of(named)
+        except Exception as error:  # noqa: BLE001 - yielded in place of a result
+            found.append(error)
+        else:
+            keys = tuple(f"{name}={text}" for name, text in named.items())
+            found.append(Row(number, ", ".join(keys), identifier, keys=keys, model=model or own))
+    return found
+
+
+def check_rows(rows: object, jobs: object) -> None:
+    """Raise ``UsageError`` unless ``rows`` can be a sequence of entries, and ``jobs`` is a number from 1."""
+    if isinstance(rows, str | bytes | Mapping):
+        raise UsageError(f"{rows!r} is not a sequence of entries", hint="give a list of mappings, such as [{...}]")
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+        raise UsageError(f"jobs {jobs!r} is not a number from 1")
+
+
+def keys_of_row(row: Mapping[str, object], columns: dict[str, int | None]) -> dict[str, object]:
+    """Return the keys of an entry of a table, such as a row of pandas: columns that name no attribute are left out.
+
+    ``columns``: the tags of headings, to be kept for the next entry. Without a unique key, the level is the lowest to
+    which a key belongs. Raise ``UsageError`` if a unique key is blank, for the entry would match more than the others,
+    and if a heading or value is damaged (``list_columns``, ``list_values``).
+    """
+    keys: dict[int, str] = {}
+    for heading, value in row.items():
+        name = str(heading)
+        if name not in columns:
+            columns[name] = tag_of_column(name)
+        tag = columns[name]
+        if tag is None:
+            continue
+        if tag in keys:
+            raise UsageError(f"the entry names {keyword(tag)} twice", hint="keep one column of it")
+        keys[tag] = _cell(tag, value)
+    given = [tag for tag, text in keys.items() if text]
+    if LEVEL not in given and not any(tag in given for tag in UNIQUE_KEYS.values()):
+        keys[LEVEL] = lowest_level(given, tuple(UNIQUE_KEYS))
+    return {keyword(tag): text for tag, text in keys.items() if text or tag != LEVEL}
+
+
+def _cell(tag: int, value: object) -> str:
+    """Return the text of a cell. Raise ``UsageError`` if it is blank and must not be, or damaged."""
+    vr, name = key_vr(tag) or "", keyword(tag)
+    if isinstance(value, float) and value == value and vr not in NUMBERS:  # noqa: PLR0124 - NaN is not equal to itself
+        raise UsageError(f"{name} is the number {value}", hint="read the table's columns as text, as with dtype=str")
+    form = {"DA": "%Y%m%d", "TM": "%H%M%S", "DT": "%Y%m%d%H%M%S"}.get(vr)
+    text = text_of(value).strip()
+    if text and form is not None and isinstance(value, date | time):
+        text = value.strftime(form)
+    fault = fault_of(vr, text) if text else ""
+    if fault:
+        raise UsageError(f"{name}: {fault}")
+    if not text and tag in UNIQUE_KEYS.values():
+        raise UsageError(f"{name} is blank: the entry would match more than the others")
+    return text
