@@ -35,7 +35,7 @@ _LARGEST: Final = 1 << 16  # bytes of a message served for another thread; large
 _FEWEST, _MOST = 16, 1024  # messages that an association serves in its own thread after it was given back
 _SLOW: Final = 0.005  # seconds; if messages take longer on average, the sharing stops for ``_WHILE``
 _WHILE: Final = 1.0  # seconds
-_OF_LATE: Final = 8  # messages in the average: the first one loads modules (14 ms), and any may lose its processor
+_OF_LATE: Final = 8  # messages in the average: the first one loads modules, and any may lose its processor
 
 
 class _Seat:
