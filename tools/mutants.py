@@ -59,8 +59,7 @@ _LOOP: Final = (
 )
 _FILES: Final = (
     "tests/simulated/test_writer.py",
-    *("tests/storage/test_writer.py", "tests/storage/test_durability.py", "tests/storage/test_sinks.py"),
-    *("tests/storage/test_file_names.py", "tests/interop/test_disk.py"),
+    *("tests/storage/test_writer.py", "tests/storage/test_durability.py"),
 )
 
 MODULES: Final[dict[str, tuple[str, ...]]] = {
@@ -90,13 +89,13 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "retrieve/inventory": ("tests/retrieve/test_inventory.py", "tests/retrieve/test_liars.py"),
     "retrieve/judgement": ("tests/retrieve/test_judgement.py",),
     "retrieve/request_state": _ROUNDS,
-    "retrieve/requests": ("tests/retrieve/test_parts.py", *_LOOP),
-    "retrieve/resolution": ("tests/query/test_selection.py", *_SCOPES),
+    "retrieve/requests": ("tests/retrieve/test_requests.py", "tests/retrieve/test_storage_plan.py"),
+    "retrieve/resolution": ("tests/retrieve/test_resolution.py",),
     "retrieve/search": _SCOPES,
     "retrieve/stragglers": _LOOP,
     "retrieve/tally": _ROUNDS,
     "storage/directory_check": _FILES,
-    "storage/durability": (*_FILES, *_WORLD),
+    "storage/durability": _FILES,
     "storage/index/database": ("tests/storage/index",),
     "storage/index/examination": ("tests/storage/index",),
     "storage/index/flat": ("tests/storage/index",),
@@ -104,7 +103,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "storage/index/states": ("tests/storage/index",),
     "storage/ledger": ("tests/storage/test_ledger.py",),
     "storage/naming": _FILES,
-    "storage/writer": (*_FILES, *_WORLD),
+    "storage/writer": _FILES,
 }
 """Module -> its tests."""
 
