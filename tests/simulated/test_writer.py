@@ -9,6 +9,7 @@ of power.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import random
 from typing import TYPE_CHECKING
@@ -36,17 +37,17 @@ class Run:
 
     def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch, *, fail: int = 0) -> None:
         self.random = choice = random.Random(seed)
-        self.durability = choice.choice((Durability.END, Durability.END, Durability.OBJECT))
+        self.durability = (Durability.END, Durability.OBJECT, Durability.END)[seed % 3]
         self.grouped = choice.random() < 0.3
         self.beside = choice.random() < 0.3  # whether an object leaves the file of another one of its name alone
-        number = choice.choice((1, 3, 15, 16, 17, 30))
+        number = choice.choice((3, 15, 16, 17, 20))
         self.paths = [f"{choice.choice(('', '', '1/', '1/2/', '3/4/5/'))}CT.{number}" for number in range(number)]
         self.paths += choice.sample(self.paths, number // 3)
         self.committed: dict[str, bytes] = {}
         self.wrong: list[str] = []
         self.errors: list[str] = []
         monkeypatch.setattr(durability, "_BEHIND", choice.choice((400, 1 << 20)))  # bytes
-        world = World(seed, count=1, unnamed=choice.random() < 0.6, syncfs=choice.random() < 0.6, switching=0.1)
+        world = World(seed, count=1, unnamed=seed % 2 == 0, syncfs=seed % 4 < 2, switching=0.1)
         self.scheduler = world.scheduler
         with world:
             self.disk = world.disk
@@ -62,6 +63,7 @@ class Run:
                 self.disk.fail_at = 0
                 self.directory.close()
                 self.directory.close()
+                gc.collect()  # folders that an exception held are closed in this world, not in the next
             self.wrong += [f"{name} is left" for name in self.disk.files() if ".movescu-" in name and not fail]
             self.wrong += [f"{name} goes on" for name in self.scheduler.living()]
             self.wrong += [f"descriptor {fd} is open" for fd in self.disk.open if not fail]
@@ -190,9 +192,9 @@ def failing(clean: Run, seed: int) -> Iterator[int]:
     yield from sorted({*some, *flushes[:2], *flushes[-3:]})
 
 
-@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("part", range(5))
 def test_flushed_files_outlast_a_loss_of_power(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in range(FIRST + part, FIRST + SEEDS, 2):
+    for seed in range(FIRST + part, FIRST + SEEDS, 5):
         clean = Run(seed, monkeypatch)
         assert (clean.errors, clean.wrong) == ([], []), seed
         for call in failing(clean, seed):

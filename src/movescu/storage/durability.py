@@ -70,6 +70,8 @@ class Flusher:
         self._finished = False
         self._thread: clock.Thread | None = None
         self._failure: OSError | None = None
+        self.is_doubtful = False
+        """Whether a file may have its name and not its content on the disk, since flushing it has failed."""
         self._syncfs: Callable[[int], None] | None = None
 
     def written(self, fd: int, name: str, size: int) -> None:
@@ -104,9 +106,13 @@ class Flusher:
         """
         self._unflushed = True  # again: a flush may have come between the file and its name
         if self._durability is Durability.OBJECT:
-            if fd >= 0:
-                files.fsync(fd)
-            files.fsync(folder)
+            try:
+                if fd >= 0:
+                    files.fsync(fd)
+                files.fsync(folder)
+            except OSError:
+                self.is_doubtful = True
+                raise
 
     def _remember(self, name: str, size: int) -> bool:
         """Remember a file for ``finish``; True if it has to be flushed at once instead."""
@@ -163,7 +169,7 @@ class Flusher:
         try:
             yield
         except OSError as error:
-            self._failure = error
+            self._failure, self.is_doubtful = error, True
             raise
 
     def _flush_all(self) -> None:

@@ -243,22 +243,26 @@ class OutputDirectory:
             raise
 
     def _compare(self, fd: int, path: str, where: int) -> Naming:
-        """Compare a file with the one that has its name: SAME only for a regular file, links are not followed."""
+        """Compare a file with the one that has its name: SAME only for a regular file, links are not followed.
+
+        One of the same content is replaced, too, if it may not be on the disk and cannot be flushed any more.
+        """
         try:
             existing = files.openat(last_part(path), _OPEN, dir_fd=where)
         except OSError:
             return Naming.REPLACED
         try:
             status = files.fstat(existing)
-            same = stat.S_ISREG(status.st_mode) and has_same_content(existing, fd)
+            equal = stat.S_ISREG(status.st_mode) and has_same_content(existing, fd)
+            same = equal and not self._flusher.is_doubtful
             if same:  # it may not have been flushed yet
                 self._flusher.kept(existing, path, status.st_size)
-            else:
+            elif not equal:
                 check_name(path, where)
                 check_replacement(existing, fd, path)
         finally:
             files.close(existing)
-        if not same and self.replaced is not None:
+        if not equal and self.replaced is not None:
             self.replaced[path] = status
         return Naming.SAME if same else Naming.REPLACED
 
