@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from command import movescu
 
 from movescu.cli import worker
 from movescu.cohort.cluster.address import ClusterAddress, parse_pool, read_pool
@@ -30,7 +31,13 @@ def test_address_names_local_workers_or_a_scheduler(text: str, address: ClusterA
     assert ClusterAddress.parse(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "local:", "local:0", "local:1000", "local:four", "ucx://host:1", "plain:"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "local:", "local:0", "local:1000", "local:four", "ucx://host:1", "plain:"),
+        *("tls://host", "plain:tcp://host", "plain:tcp://host:", "host:8786", "lokal:4"),
+    ],
+)
 def test_other_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         ClusterAddress.parse(text)
@@ -60,10 +67,10 @@ def test_pool_has_title_host_and_port_in_each_line() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "names no worker"),
+        ("", "no line names a worker"),
         ("W1 host\n", "line 1 has no title, host and port"),
         ("W1 host port\n", "line 1 has no title, host and port"),
-        ("W1 host 99999\n", "not a port number"),
+        ("\nW1 host 99999\n", "line 2: .*not a port number"),
         ("W1 host 1\nW1 host 2\n", "line 2 repeats the title W1"),
         ("W1 host 1\nW2 host 1\n", "line 2 repeats host port 1"),
     ],
@@ -97,3 +104,10 @@ def test_worker_names_what_is_wrong_with_its_arguments(
 ) -> None:
     assert worker.main(arguments) == code
     assert words in "".join(capfd.readouterr())
+
+
+def test_cluster_without_its_titles_names_the_missing_option(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("StudyInstanceUID\n1.2.3\n")
+    arguments = ["-S", "--list", "list", "--cluster", "local:2", "-od", "."]
+    words = movescu(*arguments, "host", "104", folder=tmp_path, code=1).log
+    assert "--cluster needs --ae-pool" in words

@@ -25,6 +25,8 @@ _LOOK: Final = 0.5
 """Seconds between two looks for a signal where none can be awaited (Windows)."""
 DEMO_PORT: Final = 4242
 DEMO_DESTINATION: Final = ("ME", ("127.0.0.1", 11112))
+DEMO_WORKERS: Final = tuple((f"WORKER{n}", ("127.0.0.1", 11112 + n)) for n in range(1, 5))
+"""Destinations of docs/cluster.md."""
 THIRD_PARTY: Final = "WORKSTATION"
 """AE title of the second archive of the demonstration."""
 
@@ -73,7 +75,7 @@ def _demo(settings: argparse.Namespace, stack: contextlib.ExitStack) -> Archive:
 
     folder = stack.enter_context(folder_of_objects())
     third_party = stack.enter_context(Archive(ae_title=THIRD_PARTY))
-    known = (DEMO_DESTINATION, (THIRD_PARTY, (third_party.host, third_party.port)))
+    known = (DEMO_DESTINATION, (THIRD_PARTY, (third_party.host, third_party.port)), *DEMO_WORKERS)
     settings.destination = [*known, *settings.destination]  # the last one of a title counts
     settings.port = DEMO_PORT if settings.port is None else settings.port
     return _archive(settings, folder)
@@ -82,9 +84,10 @@ def _demo(settings: argparse.Namespace, stack: contextlib.ExitStack) -> Archive:
 def _demo_text(archive: Archive) -> str:
     own = archive.destinations[DEMO_DESTINATION[0]][1]
     where = f"{archive.ae_title}@localhost:{archive.port}"
-    known = ", ".join(f"{title} at {host} port {port}" for title, (host, port) in archive.destinations.items())
+    shown = [one for one in archive.destinations.items() if one not in DEMO_WORKERS]
+    known = ", ".join(f"{title} at {host} port {port}" for title, (host, port) in shown)
     return (
-        f"It knows {known}. Try in another terminal:\n"
+        f"It knows {known}, and WORKER1 to WORKER4 at ports 11113 to 11116. Try in another terminal:\n"
         f"    movescu --query --all -aet ME {where}\n"
         f"    movescu -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3 -aet ME --port {own} {where}\n"
         "Press Ctrl-C to stop.\n"

@@ -350,6 +350,8 @@ def test_access_control_can_be_switched_off_again() -> None:
         ("-ll info -v", "--log-level not allowed with --verbose, --debug or --quiet"),
         ("-od x", "--output-directory only allowed with --port"),
         ("--layout study", "--layout only allowed with --port"),
+        ("--cluster local:2 --ae-pool pool", "--cluster only allowed with --list"),
+        ("--list f --cluster local:2 --ae-pool pool --query", "--cluster not allowed with --query"),
         ("--layout study --port 1 --ignore", "--layout not allowed with --ignore"),
         (
             "+cl 1 +te",

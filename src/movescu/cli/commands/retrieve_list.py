@@ -50,9 +50,9 @@ _log: Final = logger_of("movescu.cli")
 def run_list(settings: CommandSettings, config: Config, accounts: Accounts | None) -> int:
     """Retrieve the entries and return the exit code. Raise errors before the first entry."""
     rows = _rows(settings)
-    window, storage = _window(settings), storage_of(settings)
-    assert storage is not None  # the option table requires --port
     cluster = _cluster(settings)
+    window, storage = _window(settings), storage_of(settings)
+    assert storage is not None  # the option table requires --port or --cluster, and --ae-pool has been looked for
     told = _Told(accounts, remote=cluster is not None)
     if accounts is not None:
         accounts.expect(entry_event(row, EntryState.NOT_STARTED, NOT_STARTED) for row in rows)

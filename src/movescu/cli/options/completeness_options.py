@@ -212,8 +212,9 @@ MANY: Final = (
         "retrieve the list by several processes: local:N starts N of them here, tls://host:port or the FILE of a "
         "scheduler uses workers on other machines; plain: before it allows connections without TLS",
         takes=(Value("WHERE"),),
-        conflicts=(("--port",), ("--limit-rate",), ("--html",)),
-        needs=("--ae-pool",),
+        conflicts=(("--port",), ("--limit-rate",), ("--html",), ("--query",), ("--dry-run",)),
+        needs=("--list",),
+        stands_for={"*": ("--port",)},  # without --ae-pool, it is the titles that are missing
     ),
     Option(
         "",
@@ -222,7 +223,6 @@ MANY: Final = (
         "AE titles of the workers: a title, host and port in each line; the archive has to know them",
         takes=_FILE,
         needs=("--cluster",),
-        stands_for={"*": ("--port",)},
     ),
     Option(
         "",

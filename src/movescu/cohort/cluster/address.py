@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.record import Record
@@ -48,12 +49,16 @@ class ClusterAddress(Record):
         if rest.startswith(_TCP) and not plain:
             raise UsageError(
                 f"connections to {rest} are not encrypted, and whoever reaches the scheduler controls the workers",
-                hint=f"use tls://, or write {_PLAIN}{rest} in a network that nobody else can reach",
+                hint=f"encrypt them with tls://, or write {_PLAIN}{rest} in a network that nobody else can reach",
             )
         if rest.startswith((_TLS, _TCP)):
+            if not re.fullmatch(r"//.*:[0-9]+/?", rest.partition(":")[2]):
+                raise UsageError(f"{rest} has no port", hint=f"write it as {rest.rstrip('/:')}:8786")
             return cls(scheduler=rest, plain=plain)
         if "://" in rest or not rest:
             raise UsageError(f"{text!r} is no cluster", hint="write it as local:4, tls://host:port, or a file name")
+        if re.fullmatch(r"[^/\\]+:[0-9]+", rest):  # a file of such a name can be written as ./name
+            raise UsageError(f"{text!r} is no cluster", hint=f"write it as local:4 or tls://{rest}")
         return cls(file=rest, plain=plain)
 
 
@@ -67,13 +72,16 @@ def parse_pool(lines: Iterable[str]) -> tuple[AE, ...]:
         cells = [cell.strip() for cell in text.split(",")] if "," in text else text.split()
         if len(cells) != 3 or not (cells[2].isascii() and cells[2].isdigit()):
             raise UsageError(f"line {number} has no title, host and port", hint="write it as WORKER1 host1 11113")
-        ae = AE(cells[1], int(cells[2]), cells[0])
+        try:
+            ae = AE(cells[1], int(cells[2]), cells[0])
+        except UsageError as error:
+            raise UsageError(f"line {number}: {error}", hint=error.hint) from error
         if found.setdefault(ae.title, ae) is not ae:
             raise UsageError(f"line {number} repeats the title {ae.title}", hint="give each worker a title of its own")
         if any((one.host, one.port) == (ae.host, ae.port) for one in found.values() if one is not ae):
             raise UsageError(f"line {number} repeats {ae.host} port {ae.port}", hint="give each worker its own port")
     if not found:
-        raise UsageError("it names no worker")
+        raise UsageError("no line names a worker", hint="write each as WORKER1 host1 11113")
     return tuple(found.values())
 
 

@@ -48,7 +48,7 @@ class Engine:
         try:
             import distributed
         except ImportError as error:
-            raise ClusterError(f"--cluster needs Dask distributed: {error}", hint=_HINT) from error
+            raise ClusterError(f"Dask distributed is not installed: {error}", hint=_HINT) from error
         quieten()
         self.seen = clock.now()
         """When the scheduler last answered, on the monotonic clock."""
@@ -80,7 +80,8 @@ class Engine:
             return distributed.Client(address, set_as_default=False, timeout=_CONNECT)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise ClusterError(
-                f"no scheduler at {address}: {error}", hint="check its address, and the keys in the settings of Dask"
+                f"no scheduler at {address}: {error}",
+                hint="check that it is running, its address, and the keys in the settings of Dask",
             ) from error
 
     # -- workers -------------------------------------------------------------------------------------------------------
