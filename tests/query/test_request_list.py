@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
-from movescu.query.python_rows import keys_of_row
+from movescu.query.python_rows import entries_of, keys_of_row
 from movescu.query.request_list import Row, read_rows
 from movescu.query.selection import Selection
 
@@ -383,6 +383,20 @@ def test_entry_of_a_table_is_named_like_the_columns_of_a_list() -> None:
 def test_entry_of_a_table_that_would_request_something_else_is_an_error(row: dict[str, object], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         keys_of_row(row, {})
+
+
+def test_entries_of_a_table_that_would_match_more_than_others_are_not_requested() -> None:
+    rows: list[dict[str, object]] = [
+        {"PatientID": "1", "AccessionNumber": "A1", "StudyDate": ""},
+        {"PatientID": "1", "AccessionNumber": float("nan"), "StudyDate": ""},
+        {"PatientID": "1", "AccessionNumber": "A*"},
+        {"AccessionNumber": "*"},
+        {"StudyInstanceUID": "1.2.3", "AccessionNumber": ""},
+    ]
+    entries = entries_of(rows)
+    assert [isinstance(one, UsageError) for one in entries] == [False, True, False, True, False]
+    assert "AccessionNumber is blank" in str(entries[1])
+    assert "everything would match" in str(entries[3])
 
 
 # -- properties --------------------------------------------------------------------------------------------------------

@@ -148,8 +148,9 @@ class Client(ArchiveClient):
         """Retrieve the objects of each entry, ``jobs`` at a time, and yield results in the order of the entries.
 
         An entry that fails with an exception yields the exception. The columns are named by keyword, in any case, with
-        or without blanks; those that name no attribute are ignored. What an entry matches is listed first (C-FIND).
-        Equal entries are requested once. Leaving the loop early cancels.
+        or without blanks; those that name no attribute are ignored. An entry must not be blank in a column that others
+        fill, unless it has a unique key of the same level or of a lower one. What an entry matches is listed first
+        (C-FIND). Equal entries are requested once. Leaving the loop early cancels.
 
         ``slots``: requests that the archive serves at once. Default: None, that is learned. ``wait_for_archive``:
         seconds that the archive may be away once it was there; then the remaining entries yield ``PeerError``. Default:
@@ -161,7 +162,8 @@ class Client(ArchiveClient):
 
         Raise ``UsageError`` if ``rows`` is no sequence of mappings or another argument is unusable, ``StoreError`` if
         the directory fails, ``ClusterError`` if scheduler or workers are gone; after the last entry,
-        ``IncompleteError`` if objects of complete ones have been replaced, changed or deleted since.
+        ``IncompleteError`` if objects of complete ones have been replaced, changed or deleted since, or another run has
+        withdrawn its result.
         """
         yield from self._start_many(rows, to, jobs, slots, wait_for_archive, cluster, ae_pool).results(on_result)
 
@@ -204,7 +206,7 @@ class Client(ArchiveClient):
             workers = WorkerThreads(self, jobs, target=target, closing=False)
             return made(self, workers=workers, jobs=jobs)
 
-        return ListInProgress(entries_of(rows, self._given_model), make_runner)
+        return ListInProgress(entries_of(rows, self._given_model, self.config.selection), make_runner)
 
     @staticmethod
     def _cluster(cluster: str | None, pool: str | os.PathLike[str] | Sequence[AE] | None, jobs: int) -> Cluster | None:

@@ -38,6 +38,7 @@ class ListInProgress:
         self._told: SimpleQueue[tuple[int, Result | Exception] | BaseException | None] = clock.queue()
         self._open = {one.number: one for one in entries if isinstance(one, Row)}
         self._late: dict[int, dict[str, str]] = {}
+        self._withdrawn: dict[int, str] = {}
         self._runner: Runner | None = None
         self._cancelled = False
         self._thread = clock.Thread(target=self._run, name="movescu-list", daemon=True)
@@ -61,8 +62,8 @@ class ListInProgress:
             self._thread.join()
         finally:
             self.close()
-        if self._late:
-            raise late_error(self._late)
+        if self._late or self._withdrawn:
+            raise late_error(self._late, self._withdrawn)
         self._raise_last()
 
     def _next(self) -> tuple[int, Result | Exception]:
@@ -112,8 +113,7 @@ class ListInProgress:
     def _row(self, told: RowResult) -> None:
         number = told.row.number
         if number not in self._open:  # a correction
-            if told.result is not None:
-                self._late[number] = dict(told.result.failures)
+            self._correct(told)
             return
         if told.result is not None:
             self._tell(number, told.result)
@@ -122,12 +122,29 @@ class ListInProgress:
         elif told.outcome == COMPLETE:
             self._tell(number, _complete_before(told.verdict.objects))
         else:
-            words = (told.verdict.why or {}).get("words", "")
-            self._tell(number, IncompleteError(f"{told.outcome}, by {told.verdict.owner.text}: {words}"))
+            self._tell(number, IncompleteError(_words_of(told)))
+
+    def _correct(self, told: RowResult) -> None:
+        """Note that an entry whose result was told ended otherwise: here, or in another run of the journal."""
+        number = told.row.number
+        if told.outcome == COMPLETE:  # requested again, after another run had withdrawn its verdict
+            self._late.pop(number, None)
+            self._withdrawn.pop(number, None)
+        elif told.result is not None and told.result.failures:
+            self._late[number] = dict(told.result.failures)
+        else:
+            self._withdrawn[number] = _words_of(told)
 
     def _tell(self, number: int, result: Result | Exception) -> None:
         del self._open[number]
         self._told.put((number - 1, result))
+
+
+def _words_of(told: RowResult) -> str:
+    """Return how an incomplete entry ended, and by which other run."""
+    if told.verdict is None:
+        return told.error or told.outcome
+    return f"{told.outcome}, by {told.verdict.owner.text}: {(told.verdict.why or {}).get('words', '')}"
 
 
 def _not_started(stop: Stop | None) -> Exception:

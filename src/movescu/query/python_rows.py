@@ -13,29 +13,55 @@ from movescu.query.list_columns import lowest_level, tag_of_column
 from movescu.query.list_values import NUMBERS, fault_of
 from movescu.query.python_keys import identifier_of, text_of
 from movescu.query.request_list import Row
-from movescu.query.scope import keyword
+from movescu.query.scope import LEVELS, Scope, keyword
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from movescu.query.selection import Selection
 
-def entries_of(rows: Iterable[Mapping[str, object]], model: str | None = None) -> list[Row | Exception]:
+
+def entries_of(
+    rows: Iterable[Mapping[str, object]], model: str | None = None, selection: Selection | None = None
+) -> list[Row | Exception]:
     """Return the entries, numbered from 1; in place of one that cannot be requested, why.
 
-    ``model``: query model of all. Default: the one that fits the level of each.
+    ``model``: query model of all. Default: the one that fits the level of each. ``selection``: which keys may be
+    patterns or match everything. Default: none. An entry without a unique key of its level must not be blank where
+    others are not: it would match more than they do.
     """
     columns: dict[str, int | None] = {}
-    found: list[Row | Exception] = []
-    for number, row in enumerate(rows, 1):
-        try:
-            named = keys_of_row(row, columns)
-            identifier, own = identifier_of(named)
-        except Exception as error:  # noqa: BLE001 - yielded in place of a result
-            found.append(error)
-        else:
-            keys = tuple(f"{name}={text}" for name, text in named.items())
-            found.append(Row(number, ", ".join(keys), identifier, keys=keys, model=model or own))
-    return found
+    named = [_keys_or_error(row, columns) for row in rows]
+    filled = {name for keys in named if isinstance(keys, dict) for name, text in keys.items() if text}
+    return [
+        keys if isinstance(keys, Exception) else _entry_of(number, keys, filled, model, selection)
+        for number, keys in enumerate(named, 1)
+    ]
+
+
+def _keys_or_error(row: Mapping[str, object], columns: dict[str, int | None]) -> dict[str, object] | Exception:
+    try:
+        return keys_of_row(row, columns)
+    except Exception as error:  # noqa: BLE001 - yielded in place of a result
+        return error
+
+
+def _entry_of(
+    number: int, keys: dict[str, object], filled: set[str], model: str | None, selection: Selection | None
+) -> Row | Exception:
+    try:
+        identifier, own = identifier_of(keys)
+        scope = Scope(identifier, model or own)
+        patterns, everything = (False, False) if selection is None else (selection.resolve, selection.everything)
+        scope.check(patterns=patterns, everything=everything)
+    except Exception as error:  # noqa: BLE001 - yielded in place of a result
+        return error
+    for name in (name for name, text in keys.items() if not text and name in filled):
+        level = lowest_level((tag_of_column(name) or 0,), LEVELS)
+        if level not in LEVELS or not any(map(scope.unique, LEVELS[LEVELS.index(level) :])):
+            return UsageError(f"{name} is blank: the entry would match more than the others")
+    texts = tuple(f"{name}={text}" for name, text in keys.items())
+    return Row(number, ", ".join(texts), identifier, keys=texts, model=model or own)
 
 
 def check_rows(rows: object, jobs: object) -> None:
@@ -66,7 +92,7 @@ def keys_of_row(row: Mapping[str, object], columns: dict[str, int | None]) -> di
         keys[tag] = _cell(tag, value)
     given = [tag for tag, text in keys.items() if text]
     if LEVEL not in given and not any(tag in given for tag in UNIQUE_KEYS.values()):
-        keys[LEVEL] = lowest_level(given, tuple(UNIQUE_KEYS))
+        keys[LEVEL] = lowest_level(given, LEVELS)
     return {keyword(tag): text for tag, text in keys.items() if text or tag != LEVEL}
 
 

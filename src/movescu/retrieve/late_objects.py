@@ -10,11 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAMED: Final = 5
+_NONE: Final[Mapping[int, str]] = {}
 
 
-def late_error(late: Mapping[int, Mapping[str, str]]) -> IncompleteError:
-    """Return the error that names them; ``late``: reasons by SOP instance UID, by entry."""
-    named = [
+def late_error(late: Mapping[int, Mapping[str, str]], withdrawn: Mapping[int, str] = _NONE) -> IncompleteError:
+    """Return the error that names them; ``late``: reasons by SOP instance UID, by entry.
+
+    ``withdrawn``: entries that did not stay complete, with their ends in words. Default: none.
+    """
+    named = [f"entry {number} is not complete any more: {words}" for number, words in sorted(withdrawn.items())]
+    named += [
         f"entry {number}: SOP instance {uid} is not whole on the disk: {reason}"
         for number, reasons in sorted(late.items())
         for uid, reason in reasons.items()
