@@ -160,7 +160,8 @@ def test_database_that_is_away_at_the_start_is_named_once(cohort: Cohort) -> Non
     away = f"postgresql://movescu@{peers.HOST}:{peers.free_port()}/cohort"
     for arguments in (cohort.arguments(0, "--journal", away), ["--status", away]):
         outcome = movescu(*arguments, folder=cohort.directory, code=72)
-        assert outcome.log.count("database is away") == 1
+        assert outcome.log.count("cannot connect to the journal's database") == 1
+        assert "check host, port, user and database" in outcome.log
         assert "postgresql://movescu@127.0.0.1" in outcome.log
     assert cohort.archive.moves == 0
 

@@ -53,7 +53,7 @@ def recorded_directories(database: Database, path: str, directory: str) -> list[
         if name != own and files.isdir(other) and not _is_same(other, directory):
             raise JournalError(
                 f"the journal {path!r} has the files of {os.fsdecode(other)!r}, not of {os.path.realpath(directory)!r}",
-                hint="each output directory needs a journal of its own: name another file with --journal",
+                hint="each output directory needs a journal of its own: name another one with --journal",
             )
     return recorded
 

@@ -49,6 +49,9 @@ _LOCK: Final = 0x4D4F5645
 _SECRETS: Final = ("password", "sslpassword")
 _HINT: Final = "install the extra: pip install 'movescu[cluster]'"
 _RESUME: Final = "continue with --resume once it is there"
+_CHECK: Final = (
+    "check host, port, user and database in its URL, the password (~/.pgpass), and that the server is running"
+)
 
 _START: Final = (
     "SELECT set_config('idle_in_transaction_session_timeout', ?, true), extract(epoch FROM clock_timestamp())"
@@ -127,7 +130,7 @@ class ServerStore:
         until, told = clock.now() + self._patience, False
         while True:
             try:
-                with _told_as_journal_errors(self.name):
+                with _told_as_journal_errors(self.name, known=self._patience > 0):
                     result = work()
             except _PassingError as error:
                 if clock.now() >= until:
@@ -263,8 +266,11 @@ class _PassingError(JournalError):
 
 
 @contextlib.contextmanager
-def _told_as_journal_errors(name: str) -> Iterator[None]:
-    """Raise ``JournalError`` instead of SQLAlchemy's own errors, without statements and parameters."""
+def _told_as_journal_errors(name: str, *, known: bool = False) -> Iterator[None]:
+    """Raise ``JournalError`` instead of SQLAlchemy's own errors, without statements and parameters.
+
+    ``known``: the database was there before, so its URL is right.
+    """
     import sqlalchemy
 
     try:
@@ -276,7 +282,9 @@ def _told_as_journal_errors(name: str) -> Iterator[None]:
         if state in _PASSING or error.connection_invalidated or (operational and state[:2] in ("", "08")):
             is_away = not state.startswith("40")
             what = f"the journal's database is away: {name}" if is_away else f"the journal {name} is busy"
-            raise _PassingError(f"{what}: {words}", hint=_RESUME, is_away=is_away) from None
+            if is_away and not known:
+                what = f"cannot connect to the journal's database {name}"
+            raise _PassingError(f"{what}: {words}", hint=_RESUME if known else _CHECK, is_away=is_away) from None
         if state == _FULL:
             raise JournalError(f"the journal's database is full: {name}", hint="free space there; " + _RESUME) from None
         hint = "check the rights of this user there" if state == _FORBIDDEN else "check its log; " + _RESUME

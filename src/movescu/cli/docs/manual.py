@@ -45,7 +45,7 @@ EXIT_CODES: Final = {
     ExitCode.COMMAND_FAILED: "The retrieve succeeded, but a command of `--on-study` or `--on-series` failed or could "
     "not be run.",
     ExitCode.JOURNAL_FAILED: "The journal of a list is damaged, locked, removed, on a network file system, or of a "
-    "newer version, or its database is away.",
+    "newer version, or its database cannot be reached.",
     ExitCode.CLUSTER_FAILED: "The scheduler or all workers of `--cluster` are gone or cannot be used; `--resume` "
     "continues.",
     ExitCode.INTERNAL_ERROR: "A bug in this program. Please report it, with the log of `--debug`.",
