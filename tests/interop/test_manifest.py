@@ -163,3 +163,19 @@ def test_manifest_is_whole_before_a_command_runs(place: Place) -> None:
     outcome = movescu(*place.arguments(0, *options), folder=place.received)
     assert len((place.received / "SHA256SUMS").read_text().splitlines()) == 10
     assert "left out" not in outcome.log
+
+
+def test_digest_that_a_changed_file_had_before_is_not_forgotten_silently(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("kept", "damaged"):
+        (tmp_path / name).write_bytes(b"pixels")
+    path = str(tmp_path / "SUMS")
+    for content in (b"pixels", b"pixelz"):
+        (tmp_path / "damaged").write_bytes(content)
+        with Manifest(path, str(tmp_path)) as manifest:
+            manifest.add("kept")
+            manifest.add("damaged")
+        assert "other digests" not in caplog.text
+        manifest.write()
+    assert "had other digests of damaged: replaced" in caplog.text

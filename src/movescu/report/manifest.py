@@ -5,10 +5,10 @@ memory: what is patched into a file at its end is hashed, too, and the thread th
 path. The manifest is written to a temporary file, flushed, and renamed.
 
 Lines of an existing manifest are kept for files that were not changed since it was written, in folders that were not
-changed either, as one may have been renamed into the place of another; the other files are hashed anew, and missing
-ones are left out, with a warning. Lines that another run wrote meanwhile are kept as they are. So a manifest grows with
-its directory over several runs, those at the same time included, and after a run that was killed the next one with
-``--resume`` adds the objects that it finds.
+changed either, as one may have been renamed into the place of another. The other files are hashed anew, with a warning
+if their content is another, and missing ones are left out, with a warning, too. Lines that another run wrote meanwhile
+are kept as they are. So a manifest grows with its directory over several runs, those at the same time included, and
+after a run that was killed the next one with ``--resume`` adds the objects that it finds.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _LINE: Final = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)\Z", re.DOTALL)
 _ESCAPES: Final = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _UNESCAPED: Final = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
+_NAMED: Final = 5
+"""Most files that one warning names."""
 _INTERVAL: Final = 0.2
 """Seconds between two looks at the paths noted; the receiving threads wake nobody."""
 
@@ -64,6 +66,8 @@ class Manifest:
         """Whether folders with known files are those that had their names when the manifest was written."""
         self._lines: dict[bytes, bytes] = {}
         """Digest by path relative to the manifest."""
+        self._changed: set[bytes] = set()
+        """Paths of files whose content is not that of the existing manifest."""
         self._noted: deque[str] = deque()
         self._hashing = threading.Lock()
         self._closing = threading.Event()
@@ -114,7 +118,10 @@ class Manifest:
             kept = known is not None and self._unchanged.get(os.path.dirname(path), False)
             if known is None or not kept or os.stat(full).st_ctime_ns >= self._written:
                 with open(full, "rb") as file:
-                    known = hashlib.file_digest(file, "sha256").hexdigest().encode()
+                    digest = hashlib.file_digest(file, "sha256").hexdigest().encode()
+                if known not in (None, digest):
+                    self._changed.add(path)
+                known = digest
             self._lines[path] = known
         except OSError as error:
             self._lines.pop(path, None)
@@ -125,6 +132,7 @@ class Manifest:
         self.settle()
         for path in self._known.keys() - self._lines.keys():
             self._enter(path)
+        self._tell_changed()
         try:
             with _locked(self._folder):
                 self._take_over()
@@ -133,6 +141,19 @@ class Manifest:
             raise StoreError(f"cannot write {self._path!r}: {error.strerror}") from error
         number = len(self._lines)
         _log.info("manifest %s: %d object%s", self._path, number, "" if number == 1 else "s")
+
+    def _tell_changed(self) -> None:
+        """Warn of files with other content than before: the new manifest proves nothing about it."""
+        if not self._changed:
+            return
+        names = sorted(map(os.fsdecode, self._changed))
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        _log.warning(
+            "the manifest %s had other digests of %s%s: replaced by those of the files as they are now",
+            self._path,
+            ", ".join(names[:_NAMED]),
+            more,
+        )
 
     def _take_over(self) -> None:
         """Add the lines that other runs have written since this one began."""
