@@ -162,8 +162,8 @@ class Client(ArchiveClient):
 
         Raise ``UsageError`` if ``rows`` is no sequence of mappings or another argument is unusable, ``StoreError`` if
         the directory fails, ``ClusterError`` if scheduler or workers are gone; after the last entry,
-        ``IncompleteError`` if objects of complete ones have been replaced, changed or deleted since, or another run has
-        withdrawn its result.
+        ``IncompleteError`` if other objects have replaced those of complete ones since, or another run has withdrawn
+        its result. Files that a program deletes or changes after the end of their entry are not looked at again.
         """
         yield from self._start_many(rows, to, jobs, slots, wait_for_archive, cluster, ae_pool).results(on_result)
 
