@@ -6,7 +6,7 @@ import json
 import random
 import signal
 import threading
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import corpus
 import peers
@@ -317,14 +317,15 @@ def test_workers_of_a_program_store_into_directories_alone(place: Place, to: Sin
     ("cluster", "pool", "message"),
     [
         ("local:2", None, "has no titles of workers"),
-        ("local:3", [AE("h", 104, "A")], "1 titles for 3 workers"),
+        ("local:3", [AE("h", 104, "A")], "1 of 3 titles"),
+        (2, [AE("h", 104, "A")], "2 is no cluster"),
         ("tcp://h:1", [AE("h", 104, "A")], "not encrypted"),
         (None, [AE("h", 104, "A")], "there are none"),
     ],
-    ids=["no pool", "few titles", "no TLS", "no cluster"],
+    ids=["no pool", "few titles", "number", "no TLS", "no cluster"],
 )
 def test_unusable_cluster_of_a_program_is_refused(
-    place: Place, cluster: str | None, pool: list[AE] | None, message: str
+    place: Place, cluster: Any, pool: list[AE] | None, message: str
 ) -> None:
     with Client(place.config().archive, to=place.received) as client, pytest.raises(UsageError, match=message):
         list(client.retrieve_many([], cluster=cluster, ae_pool=pool))

@@ -31,7 +31,7 @@ class Cluster:
         self._where, self._pool = where, tuple(pool)
         if where.local > len(self._pool):
             raise UsageError(
-                f"{named} has {len(self._pool)} titles for {where.local} workers",
+                f"{named} has {len(self._pool)} of {where.local} titles that the workers need",
                 hint="add a title, host and port for each worker",
             )
         self.jobs = max(jobs, where.local or len(self._pool))
@@ -41,6 +41,8 @@ class Cluster:
     @classmethod
     def of(cls, where: str, pool: str | os.PathLike[str] | Sequence[AE] | None, jobs: int) -> Self:
         """Return the cluster of a program's arguments, as after ``--cluster`` and ``--ae-pool``."""
+        if not isinstance(where, str):
+            raise UsageError(f"cluster {where!r} is no cluster", hint="write it as 'local:4' or 'tls://host:port'")
         address = ClusterAddress.parse(where)
         if isinstance(pool, str | os.PathLike):
             return cls(address, read_pool(os.fspath(pool)), repr(os.fspath(pool)), jobs)
