@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,7 @@ def test_journal_with_the_files_of_another_directory_is_refused(tmp_path: Path) 
         (tmp_path / "other").mkdir()
         with pytest.raises(JournalError, match="has the files of"):
             Journal(url, str(tmp_path / "other"))
+    assert not [thread.name for thread in threading.enumerate() if "journal" in thread.name]
 
 
 def test_password_is_not_shown(cohort: Cohort, database: Postgres) -> None:

@@ -164,7 +164,8 @@ def _serve(requests: socket.socket) -> str | None:
             return None
         pid = os.fork()
         if not pid:
-            requests.detach()
+            for mine in (requests, *(status for _, status in running.values())):  # the descriptors are closed there
+                mine.detach()
             return _become(request, descriptors)
         handle, status = os.pidfd_open(pid), socket.socket(fileno=descriptors.pop())
         for descriptor in descriptors:

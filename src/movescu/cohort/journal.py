@@ -110,7 +110,11 @@ class Journal:
         self._noted: list[tuple[str, Row | None, EntryEvent, Sequence[str], Sequence[StoredFile]]] = []
         self._closing = False
         self._failure: JournalError | None = None
-        self._run, self._cohort = self._transact(self._begin, alone=True)
+        try:
+            self._run, self._cohort = self._transact(self._begin, alone=True)
+        except BaseException:
+            self._store.close()
+            raise
         self._keeper = clock.Thread(target=self._keep, name="movescu-journal", daemon=True)
         self._keeper.start()
 
