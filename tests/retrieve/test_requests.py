@@ -46,6 +46,10 @@ class Got:
     answered: bool = True
 
 
+def incoming(uid: str) -> Incoming:
+    return Incoming(CStoreRQ(CT, 1, uid), Context(1, CT, IMPLICIT_LITTLE), "ARCHIVE")
+
+
 @dataclass
 class Association:
     """An association whose archive answers C-GET requests by ``gots``, one after the other, and C-MOVE by ``MOVED``."""
@@ -75,6 +79,7 @@ class Association:
 
     def release(self) -> None:
         """End it."""
+        assert self.is_open
         self.is_open = False
         self.releases += 1
 
@@ -97,8 +102,7 @@ class Association:
             for uid in uids:
                 if wanted is not None and uid not in wanted and self.one.has_seen(uid):
                     continue
-                incoming = Incoming(CStoreRQ(CT, 1, uid), Context(1, CT, IMPLICIT_LITTLE), "ARCHIVE")
-                self.one.count(Received(incoming, 10, status), is_own=True)
+                self.one.count(Received(incoming(uid), 10, status), is_own=True)
                 if wanted is not None and status == SUCCESS:
                     wanted.discard(uid)
         self.answered = got.answered
@@ -126,6 +130,7 @@ def run(
     by: RetrieveBy = RetrieveBy.GET,
     classes: tuple[tuple[str, ...], bool] = ((CT, RARE), True),
     on_request: Callable[[Association], None] = lambda _: None,
+    before: tuple[str, ...] = (),
     **receive: Any,
 ) -> tuple[MoveResponse, Association]:
     config = Config(
@@ -135,8 +140,15 @@ def run(
         retrieve_by=by,
     )
     association = Association(config, list(gots), on_request)
+    for uid in before:
+        association.one.count(Received(incoming(uid), 10, SUCCESS), is_own=True)
+
+    def query(session: Association, *_: object) -> tuple[tuple[str, ...], bool]:
+        assert session.is_open
+        return classes
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sop_classes, "sop_classes", lambda *_: classes)
+        patch.setattr(sop_classes, "sop_classes", query)
         requests = Requests(config, Server(), association)  # type: ignore[arg-type] # stand in
         response = requests.request(KEYS, association.one, None)
     assert not association.gots
@@ -153,6 +165,11 @@ def test_archive_that_serves_get_is_asked_once_and_not_moved_from() -> None:
     assert not association.service.may_fall_back, "it serves C-GET: a later failure is one"
 
 
+def test_archive_that_serves_get_and_has_nothing_is_not_moved_from() -> None:
+    response, association = run(Got(), by=RetrieveBy.AUTO)
+    assert (response.status, association.moves) == (SUCCESS, 0)
+
+
 @pytest.mark.parametrize("status", [0x0122, 0x0211])
 def test_archive_without_get_is_moved_from(status: int) -> None:
     response, association = run(Got(response=replace(GOT, status=status)), by=RetrieveBy.AUTO)
@@ -164,6 +181,7 @@ def test_archive_without_get_is_moved_from(status: int) -> None:
 def test_archive_without_get_is_not_moved_from_where_that_is_not_wanted() -> None:
     response, association = run(Got(response=replace(GOT, status=0x0122)))
     assert (response.status, association.moves, association.one.is_got) == (0x0122, 0, True)
+    assert not association.service.may_fall_back
 
 
 def test_archive_that_has_sent_an_object_serves_get() -> None:
@@ -221,12 +239,13 @@ def test_request_without_a_failure_has_one_round() -> None:
     assert len(association.wanted) == 1
 
 
-def test_cancelled_request_has_one_round() -> None:
+@pytest.mark.parametrize("said", [failed("1"), replace(GOT, status=0xC000)])
+def test_cancelled_request_has_one_round(said: MoveResponse) -> None:
     def on_request(association: Association) -> None:
         association.cancelled = True
 
-    response, association = run(Got(response=failed("1")), on_request=on_request)
-    assert (response.failed, len(association.wanted)) == (1, 1)
+    response, association = run(Got(response=said), on_request=on_request)
+    assert (response, len(association.wanted)) == (said, 1)
 
 
 def test_request_that_is_cancelled_between_two_rounds_has_no_third() -> None:
@@ -234,9 +253,25 @@ def test_request_that_is_cancelled_between_two_rounds_has_no_third() -> None:
         association.cancelled = len(association.wanted) == 2
 
     response, association = run(
-        Got(response=failed("1")), Got(response=failed("1")), classes=((), False), on_request=on_request
+        *(Got(response=failed("1")), Got(response=failed("1"))),
+        classes=((), False),
+        on_request=on_request,
+        transfer_syntaxes=tuple(TRANSFER_SYNTAXES.values()),
     )
     assert (response.failed_sop_instance_uids, len(association.wanted)) == (("1",), 2)
+
+
+def test_object_that_failed_is_stored_or_failed_whatever_a_later_round_says() -> None:
+    response, _ = run(Got(response=failed("1")), Got())
+    assert (response.status, response.failed_sop_instance_uids) == (SUB_OPERATIONS_WITH_FAILURES, ("1",))
+
+
+def test_object_that_only_a_later_round_names_is_wanted_in_the_next() -> None:
+    gots = (Got(response=failed("1")), Got(response=failed("2")), Got(("1", "2")))
+    every = tuple(TRANSFER_SYNTAXES.values())
+    response, association = run(*gots, classes=((), False), transfer_syntaxes=every)
+    assert association.wanted == [None, {"1"}, {"1", "2"}]
+    assert (response.status, response.failed_sop_instance_uids) == (SUCCESS, ())
 
 
 def test_rounds_end_when_every_context_was_tried() -> None:
@@ -280,10 +315,16 @@ def test_refusal_of_a_whole_request_stays_if_all_contexts_were_proposed() -> Non
     assert (response.status, len(association.wanted)) == (0xC000, 1)
 
 
-def test_objects_that_arrived_before_a_whole_request_was_refused_are_accounted_for() -> None:
+@pytest.mark.parametrize(
+    ("again", "completed", "lost"), [("1", 1, 2), ("123", 3, 0), ("123", None, 0), ("1", None, 2), ("", 0, 3)]
+)
+@pytest.mark.parametrize("before", [(), ("8", "9")])
+def test_objects_that_arrived_before_a_whole_request_was_refused_are_accounted_for(
+    before: tuple[str, ...], again: str, completed: int | None, lost: int
+) -> None:
     first = Got(("1", "2", "3"), response=replace(GOT, status=0xC000, completed=None, failed=None))
-    response, _ = run(first, Got(("1",), response=replace(GOT, completed=1)))
-    assert (response.status, response.failed) == (SUB_OPERATIONS_WITH_FAILURES, 2)
+    response, _ = run(first, Got(tuple(again), response=replace(GOT, completed=completed)), before=before)
+    assert (response.status, response.failed or 0) == (SUB_OPERATIONS_WITH_FAILURES if lost else SUCCESS, lost)
 
 
 def test_status_that_is_no_failure_of_a_context_is_final() -> None:
@@ -308,6 +349,22 @@ def test_sum_of_two_rounds_has_the_counts_of_both() -> None:
     assert (found.pending_completed, found.pending_failed) == (6, 2)
     found = merged(replace(GOT, completed=2), frozenset(), GOT, frozenset({"7"}))
     assert (found.status, found.failed) == (SUB_OPERATIONS_WITH_FAILURES, 1), "a success that left one out"
+    uncounted = replace(GOT, status=0xC001, completed=None, remaining=4)
+    found = merged(uncounted, {"1"}, replace(GOT, message_id=8), frozenset({"7"}))
+    assert (found.status, found.completed, found.remaining, found.message_id) == (0xC001, 1, 4, 8)
+    found = merged(uncounted, frozenset(), replace(GOT, status=0xFE00, remaining=3))
+    assert (found.status, found.remaining) == (0xFE00, 3)
+
+
+@pytest.mark.parametrize(
+    ("completed", "failures", "status", "count"), [(1, 2, 0xB000, 2), (1, 1, 0xB000, 2), (2, 0, 0xB000, 1)]
+)
+def test_failures_of_a_repetition_are_those_that_it_counts_and_those_that_it_forgets(
+    completed: int, failures: int, status: int, count: int
+) -> None:
+    later = replace(GOT, status=0xB000 if failures else SUCCESS, completed=completed, failed=failures)
+    found = accounting_for(failed("1", "2", "3"), later, before=0, again=0)
+    assert (found.status, found.failed) == (status, count)
 
 
 def test_status_of_a_repetition_that_failed_stays() -> None:
