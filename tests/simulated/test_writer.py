@@ -184,6 +184,59 @@ def test_flush_that_failed_is_not_made_good_by_the_next() -> None:
             directory.close()
 
 
+def commit(directory: OutputDirectory, data: bytes = b"data") -> Naming:
+    file = directory.create()
+    file.begin(META, data)
+    return file.commit("CT.1")[0]
+
+
+def test_file_whose_flush_failed_is_written_anew_when_its_object_comes_again() -> None:
+    """The first copy is that of a run which was killed before it flushed: kept, it would be acknowledged and lost."""
+    calls: list[int] = []
+    for fail in (False, True):
+        with World(count=1) as world:
+            earlier = OutputDirectory(PATH, Durability.OFF)
+            commit(earlier)
+            earlier.close()
+            directory = OutputDirectory(PATH, Durability.OBJECT)
+            begun = world.disk.calls
+            world.disk.fail_at = begun + calls[1] if fail else 0  # the flush of the file that is there
+            if fail:
+                with pytest.raises(StoreError, match="Input/output error"):
+                    commit(directory)
+            assert commit(directory) is (Naming.REPLACED if fail else Naming.SAME)
+            calls += [at for at, name in enumerate(world.disk.names[begun:], start=1) if name == "fsync"]
+            assert world.disk.files(stable=True)["CT.1"] == META + b"data"
+            directory.close()
+
+
+def test_file_of_an_earlier_run_is_flushed_though_nothing_else_was_stored() -> None:
+    with World(count=1) as world:
+        earlier = OutputDirectory(PATH, Durability.OFF)
+        commit(earlier)
+        earlier.close()
+        directory = OutputDirectory(PATH, grouped=True)
+        directory.rely("CT.1", 8)
+        directory.flush()
+        assert world.disk.files(stable=True) == world.disk.files()
+        directory.close()
+
+
+def test_flush_fails_if_the_one_in_the_background_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durability, "_BEHIND", 1)
+    with World(count=1) as world:
+        world.disk.flush_seconds = 5.0
+        directory = OutputDirectory(PATH, grouped=True)
+        begun = world.disk.calls
+        commit(directory)
+        world.disk.fail_at = begun + len(world.disk.names[begun:]) + 1  # what the thread calls next
+        world.scheduler.elsewhere(1)
+        assert world.disk.failed == "syncfs"
+        with pytest.raises(StoreError, match="Input/output error"):
+            directory.flush()
+        directory.close()
+
+
 def failing(clean: Run, seed: int) -> Iterator[int]:
     """Yield numbers of calls that may fail: some, and some flushes."""
     names = clean.disk.names
