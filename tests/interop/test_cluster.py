@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import threading
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import corpus
@@ -20,6 +21,7 @@ from movescu._runtime.version import VERSION
 from movescu.cohort.admission import Stop
 from movescu.cohort.client import Client
 from movescu.cohort.cluster import station, workers
+from movescu.cohort.cluster.group import folders_of
 from movescu.cohort.cluster.workers import ClusterWorkers
 from movescu.cohort.job_json import from_json
 from movescu.cohort.journal import Journal
@@ -71,13 +73,26 @@ class Place(NamedTuple):
         rest: float = 30.0,
         slots: int | None = None,
         all_done: bool = True,
+        own: bool = False,
+        resume: bool = False,
     ) -> Runner:
         config, storage = self.config(), StorageOptions(directory=str(self.received))
         with Client.configured(config, storage, closing=False, proved=True) as client:
-            group = ClusterWorkers(engine, client, self.pool, config=config, storage=storage, number=4, rest=rest)
+            group = ClusterWorkers(
+                *(engine, client, self.pool),
+                config=config,
+                storage=storage,
+                number=4,
+                rest=rest,
+                own=own,
+                indexed=resume,
+            )
             journal = Journal(str(self.received / ".movescu.journal"), str(self.received), files_of=group.files_of)
             with journal:
-                runner = Runner(client, workers=group, jobs=4, slots=slots, journal=journal, on_row=on_row)
+                group.expect_at(folders_of(journal, config, read_rows(str(self.rows))))
+                runner = Runner(
+                    client, workers=group, jobs=4, slots=slots, journal=journal, on_row=on_row, resume=resume
+                )
                 assert (runner.run(read_rows(str(self.rows))) == []) == all_done
                 journal.save()
                 key = runner._key(read_rows(str(self.rows))[0])
@@ -186,6 +201,53 @@ def test_worker_that_ends_at_a_random_moment_costs_no_entry(place: Place, number
     assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
     assert len(results) == STUDIES  # one verdict an entry
     assert place.files() == place.names
+
+
+def collect(place: Place, code: int = 0) -> str:
+    ran = movescu("--collect", place.received, folder=place.received, code=code)
+    return str(ran.output) + str(ran.log)
+
+
+@pytest.mark.row("cluster-own")
+def test_directories_of_workers_are_collected_into_one(place: Place) -> None:
+    results: list[RowResult] = []
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, results.append, own=True)
+    assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+    assert place.files() <= set(TITLES)
+    own = {path.name: path for title in TITLES for path in (place.received / title).glob("CT.*")}
+    assert own.keys() == place.names
+    movescu("--check-files", place.received, folder=place.received)  # exit code 0: the journal knows the folders
+    some = sorted(own.values())
+    double = some[0].parent.parent / TITLES[some[0].parent.name == TITLES[0]] / some[0].name
+    double.parent.mkdir(exist_ok=True)  # the other worker may have come too late for a job
+    double.write_bytes(some[0].read_bytes())  # the job of a lost worker, repeated by another
+    with (double.parent / ".movescu.sha256").open("a") as manifest:
+        manifest.write(f"{sha256(some[0].read_bytes()).hexdigest()}  {double.name}\n")
+    (place.received / some[1].name).hardlink_to(some[1])  # the collection was killed here
+    whole = some[2].read_bytes()
+    some[2].write_bytes(whole[:-1])
+    told = collect(place, code=63)
+    assert f"{STUDIES * OBJECTS - 1} files collected from 2 workers, 0 before, 1 of several workers, 1 problems" in told
+    assert f"{some[2].relative_to(place.received)} has other content than when it was stored" in told
+    some[2].write_bytes(whole)
+    assert "1 files collected from 1 workers, " in collect(place)
+    assert place.files() == place.names
+    assert "0 files collected from 0 workers" in collect(place)
+    checked = movescu("--check-files", place.received, folder=place.received).output
+    assert f"{STUDIES * OBJECTS} files" in checked
+
+
+@pytest.mark.row("cluster-own")
+def test_entries_are_resumed_by_the_workers_that_have_their_files(place: Place) -> None:
+    results: list[RowResult] = []
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, results.append, own=True)
+    results.clear()
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, results.append, own=True, resume=True)
+    assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+    assert {one.result and one.result.already_there for one in results} == {OBJECTS}
 
 
 @pytest.mark.row("cluster-space")

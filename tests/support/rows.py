@@ -369,6 +369,12 @@ COHORT: Final = (
         "stops as without `--cluster`: exit code 63, and no entry has failed",
     ),
     Row(
+        "cluster-own",
+        "a worker of `--cluster` with its own directory (`--worker-files own`) is lost, or has objects twice",
+        "`--resume` sends an entry to the worker that has its files; `--collect` checks each digest, brings every file "
+        "of a finished request here, and may be interrupted at any moment",
+    ),
+    Row(
         "cluster-entry",
         "three workers end unexpectedly, or have no space left, one after the other, while they request the same entry",
         "the entry has failed; the others continue",

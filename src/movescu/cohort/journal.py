@@ -386,6 +386,25 @@ class Journal:
         return [SharedObject(key, tuple(studies.split()), uid, os.fsdecode(path)) for key, studies, uid, path in found]
 
 
+def rename_folder(path: str, directory: str, folder: str) -> None:
+    """Record that the files of a folder are in the directory itself now; ``path``: of the journal.
+
+    Raise ``JournalError``, also if the journal has the files of another directory.
+    """
+    store = _open_store(path, directory, rebuild=False)
+    prefix = os.fsencode(os.path.join(folder, ""))
+
+    def rename(database: Database, _: float) -> None:
+        adopt_directory(database, store.name, directory)
+        statement = "UPDATE journal_objects SET path = substr(path, ?) WHERE substr(path, 1, ?) = ?"
+        database.execute(statement, (len(prefix) + 1, len(prefix), prefix))
+
+    try:
+        store.transact(rename, durable=True)
+    finally:
+        store.close()
+
+
 def _open_store(path: str, directory: str, *, rebuild: bool) -> JournalStore:
     if not is_url(path):
         return FileStore(path, directory, rebuild=rebuild)

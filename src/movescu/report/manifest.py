@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import stat
 import threading
 from collections import deque
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime.late_log import logger_of
 from movescu.errors import DirectoryNotWritableError, StoreError, UsageError
 from movescu.storage import files
+from movescu.storage.manifest_lines import manifest_line, parse_manifest_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.store")
 
-_LINE: Final = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)\Z", re.DOTALL)
-_ESCAPES: Final = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
-_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
-_UNESCAPED: Final = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
 _NAMED: Final = 5
 """Most files that one warning names."""
 _INTERVAL: Final = 0.2
@@ -167,7 +163,7 @@ class Manifest:
         temporary = os.path.join(self._folder, f".{os.path.basename(self._path)}.{os.getpid()}.part")
         try:
             with open(temporary, "wb") as file:
-                file.writelines(_line(path, self._lines[path]) for path in sorted(self._lines))
+                file.writelines(manifest_line(path, self._lines[path]) for path in sorted(self._lines))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self._path)
@@ -206,21 +202,12 @@ def _parsed(path: str, content: bytes) -> Iterator[tuple[bytes, bytes]]:
     for line in content.split(b"\n"):
         if not line:
             continue
-        match = _LINE.match(line)
-        if match is None:
+        found = parse_manifest_line(line)
+        if found is None:
             raise UsageError(
                 f"{path!r} exists and is not a manifest of SHA-256 digests", hint="name another file with --manifest"
             )
-        escaped, digest, name = match.groups()
-        yield (_ESCAPED.sub(lambda found: _UNESCAPED.get(found[1], found[0]), name) if escaped else name), digest
-
-
-def _line(path: bytes, digest: bytes) -> bytes:
-    """Return a line; a name with a backslash or line end is escaped, as ``sha256sum`` does."""
-    name = path
-    for character, escape in _ESCAPES:
-        name = name.replace(character, escape)
-    return b"%b%b  %b\n" % (b"" if name == path else b"\\", digest, name)
+        yield found
 
 
 @contextlib.contextmanager

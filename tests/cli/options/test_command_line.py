@@ -122,6 +122,8 @@ def test_defaults_are_as_documented() -> None:
         jobs=1,
         cluster=None,
         ae_pool=None,
+        worker_files="shared",
+        collect=None,
         slots=None,
         wait_for_archive=43200,
         between=None,

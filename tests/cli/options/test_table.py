@@ -44,7 +44,7 @@ MANUAL = """
 --total-timeout --user --password-file --kerberos --saml --jwt --completion --site --sites --setup --check --no-progress
 --layout --report --events --failed --verify --retry --retry-pause --resume --list --jobs --slots --wait-for-archive
 --journal --status --check-files --sample --between --limit-rate --dry-run --on-study --on-series --on-jobs --manifest
---cluster --ae-pool --html --live --thumbnails --pseudonymise --order --split
+--cluster --ae-pool --worker-files --collect --html --live --thumbnails --pseudonymise --order --split
 --query --format --count --resolve --only --exclude --max-studies --all --retrieve
 """
 

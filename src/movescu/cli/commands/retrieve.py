@@ -119,7 +119,7 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
     if settings.check:
         return _check(settings)
     _use_dictionaries()
-    if settings.status is not None or settings.check_files is not None:
+    if settings.status is not None or settings.check_files is not None or settings.collect is not None:
         return _look(settings)
     if settings.query is not None:
         from movescu.cli.commands.query import run_query  # late: needed only with --query
@@ -137,11 +137,15 @@ def _chosen(settings: CommandSettings, accounts: Accounts | None) -> int:
 
 
 def _look(settings: CommandSettings) -> int:
-    """Look at what earlier runs have left, and return the exit code."""
+    """Look at what earlier runs have left, or collect it, and return the exit code."""
     if settings.status is not None:
         from movescu.cli.commands.status import run_status  # late: needed only with --status
 
         return run_status(settings.status, settings.format)
+    if settings.collect is not None:
+        from movescu.cli.commands.collect import run_collect  # late: needed only with --collect
+
+        return run_collect(settings)
     from movescu.cli.commands.check_files import run_check_files  # late: needed only with --check-files
 
     return run_check_files(settings)

@@ -77,11 +77,12 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         workers = (
             None
             if cluster is None
-            else stack.enter_context(cluster).workers(client, storage, indexed=settings.resume, on_whole=on_whole)
+            else stack.enter_context(cluster).workers(
+                client, storage, indexed=settings.resume, own=settings.worker_files == "own", on_whole=on_whole
+            )
         )
-        journal = _journal(settings, storage, client, workers)
-        if journal is not None:
-            stack.enter_context(journal)
+        journal = _journal(settings, storage, client, workers, stack)
+        _send_home(settings, workers, journal, config, rows)
         runner = Runner(
             client,
             workers=workers,
@@ -131,17 +132,33 @@ def _cluster(settings: CommandSettings) -> Cluster | None:
 
 
 def _journal(
-    settings: CommandSettings, storage: StorageOptions, client: ArchiveClient, workers: ClusterWorkers | None
+    settings: CommandSettings,
+    storage: StorageOptions,
+    client: ArchiveClient,
+    workers: ClusterWorkers | None,
+    stack: contextlib.ExitStack,
 ) -> Journal | None:
-    """Return the journal of the list; None without files. ``workers``: of a cluster, which know the files."""
+    """Return the open journal of the list; None without files. ``workers``: of a cluster, which know the files."""
     if not storage.to_files or client.target is None:
         return None
     path = journal_path(storage.directory, settings.journal)
     files_of, before = (workers or client.target).files_of, client.target.save
     verifies = client.config.retry.verify
-    return Journal(
+    journal = Journal(
         path, storage.directory, rebuild=settings.resume, files_of=files_of, before=before, verifies=verifies
     )
+    return stack.enter_context(journal)
+
+
+def _send_home(
+    settings: CommandSettings, workers: ClusterWorkers | None, journal: Journal | None, config: Config, rows: list[Row]
+) -> None:
+    """With ``--worker-files own`` and ``--resume``, send each entry to the worker that has files of it."""
+    if workers is None or journal is None or not settings.resume or settings.worker_files != "own":
+        return
+    from movescu.cohort.cluster.group import folders_of  # late: needed only with --cluster
+
+    workers.expect_at(folders_of(journal, config, rows))
 
 
 def _live(settings: CommandSettings, config: Config, rows: list[Row]) -> Live | None:

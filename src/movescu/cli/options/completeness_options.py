@@ -167,7 +167,7 @@ MANY: Final = (
         "share: postgresql://USER@HOST/NAME; runs with the same journal share the list",
         takes=(Value("JOURNAL", "file"),),
         missing=".movescu.journal in the output directory",
-        needs=("--list", "--check-files"),
+        needs=("--list", "--check-files", "--collect"),
     ),
     Option(
         "",
@@ -223,6 +223,27 @@ MANY: Final = (
         "AE titles of the workers: a title, host and port in each line; the archive has to know them",
         takes=_FILE,
         needs=("--cluster",),
+    ),
+    Option(
+        "",
+        "--worker-files",
+        "worker_files",
+        "shared: all workers store into -od; own: each stores into a folder there, named by its title and on its own "
+        "disk, with a manifest of its files",
+        takes=(Value("WHERE", "choice", choices={"shared": "shared", "own": "own"}),),
+        unset="shared",
+        needs=("--cluster",),
+        conflicts=(("--on-study",), ("--on-series",), ("--manifest",)),
+    ),
+    Option(
+        "",
+        "--collect",
+        "collect",
+        "bring the files of workers with folders of their own together in this directory, and check their digests; "
+        "needs no peer and no port",
+        takes=(Value("DIR", "directory"),),
+        conflicts=(("--query",), ("--dry-run",), ("--check",), ("--status",), ("--check-files",), ("--port",)),
+        alone=True,
     ),
     Option(
         "",

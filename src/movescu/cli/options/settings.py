@@ -121,6 +121,8 @@ class CommandSettings(Record):
     jobs: int
     cluster: str | None
     ae_pool: str | None
+    worker_files: str
+    collect: str | None
     slots: int | None
     wait_for_archive: int
     between: str | None

@@ -12,12 +12,27 @@ from movescu.errors import UsageError
 from movescu.retrieve.config import AE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
+    from movescu.cohort.journal import Journal
+    from movescu.query.request_list import Row
     from movescu.retrieve.client import ArchiveClient
+    from movescu.retrieve.config import Config
     from movescu.storage.options import StorageOptions
+
+
+def folders_of(journal: Journal, config: Config, rows: Iterable[Row]) -> dict[int, str]:
+    """Return the first folder of the files that a journal has of each entry, by number; none for those without."""
+    archive = config.archive
+    found: dict[int, str] = {}
+    for row in rows:
+        key = row.key(f"{archive.title}@{archive.host}:{archive.port}", config.selection)
+        folder, below, _ = next(iter(journal.paths_of(key)), "").partition(os.sep)
+        if below:
+            found[row.number] = folder
+    return found
 
 
 class Cluster:
@@ -71,10 +86,12 @@ class Cluster:
         storage: StorageOptions,
         *,
         indexed: bool = False,
+        own: bool = False,
         on_whole: Callable[[str, str], None] | None = None,
     ) -> ClusterWorkers:
-        """Return the workers. ``indexed``: they use the index of the directory, if they are on this machine.
+        """Return the workers. ``own``: each stores into a directory of its own. Default: False, all into one.
 
+        ``indexed``: they use the index of the directory, if it is their own or on this machine. Default: False.
         ``on_whole``: called with SOP instance UID and path of each whole object.
         """
         return ClusterWorkers(
@@ -84,6 +101,7 @@ class Cluster:
             config=client.config,
             storage=storage,
             number=self.jobs,
-            indexed=indexed and bool(self._where.local),
+            indexed=indexed and (own or bool(self._where.local)),
+            own=own,
             on_whole=on_whole,
         )

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from movescu._runtime import clock
 from movescu._runtime.record import Record, replace
 from movescu._runtime.version import VERSION
+from movescu.cohort.cluster.own_directory import OwnDirectory
 from movescu.cohort.job import LateReport, ObjectsReport
 from movescu.cohort.job_json import from_json, to_json
 from movescu.cohort.job_run import JobRun
-from movescu.errors import MovescuError, PeerError
+from movescu.errors import MovescuError, PeerError, StoreError
 from movescu.retrieve.client import ArchiveClient
 
 if TYPE_CHECKING:
@@ -30,24 +31,27 @@ _PATIENCE: Final = 3600.0
 class Setup(Record):
     """What a worker has to know of a cohort.
 
-    ``config``: with the worker's own title and port. ``indexed``: use the index of the output directory.
+    ``config``: with the worker's own title and port. ``indexed``: use the index of the output directory. ``own``: store
+    into a directory of the worker's own, below the output directory.
     """
 
     cohort: str
     config: Config
     storage: StorageOptions
     indexed: bool = False
+    own: bool = False
 
 
 class JobOutput(NamedTuple):
     """What a job came to: reports in JSON, and path and size of each whole object, by SOP instance UID.
 
-    ``error``: what ended the job without a verdict. Default: empty.
+    ``error``: what ended the job without a verdict. Default: empty. ``full``: it was that the disk is full.
     """
 
     reports: tuple[str, ...] = ()
     files: tuple[tuple[str, str, int], ...] = ()
     error: str = ""
+    full: bool = False
 
 
 class _Station:
@@ -56,9 +60,13 @@ class _Station:
     def __init__(self, setup: Setup) -> None:
         # With an inventory, each object is attributed to its entry.
         self._config = replace(setup.config, retry=replace(setup.config.retry, resume=True))
-        self.client = ArchiveClient.configured(
-            setup.config, setup.storage, closing=False, indexed=setup.indexed, proved=True
-        )
+        storage = setup.storage
+        self._own: OwnDirectory | None = None
+        if setup.own:
+            assert setup.config.destination is not None  # the title
+            self._own = OwnDirectory(storage.directory, setup.config.destination)
+            storage = replace(storage, directory=self._own.path)
+        self.client = ArchiveClient.configured(setup.config, storage, closing=False, indexed=setup.indexed, proved=True)
         self.running: dict[int, JobRun] = {}
         self.idle = clock.Condition()
         self._cancelled = False
@@ -85,8 +93,10 @@ class _Station:
         }
         self.client.keep(here)  # another job of the cohort may need them
         target = self.client.target
-        stored = () if target is None else tuple((one.uid, one.path, one.size) for one in target.files_of(here))
-        return JobOutput(tuple(map(to_json, reports)), stored)
+        stored = [] if target is None else target.files_of(here)
+        if self._own is not None:
+            self._own.add(stored)
+        return JobOutput(tuple(map(to_json, reports)), tuple((one.uid, one.path, one.size) for one in stored))
 
     def cancel(self) -> None:
         """Cancel every job, those started later included."""
@@ -108,6 +118,8 @@ class _Station:
             )
         finally:
             self.client.close()
+            if self._own is not None:
+                self._own.close()
 
 
 _stations: dict[str, _Station] = {}
@@ -139,6 +151,8 @@ def run_job(cohort: str, text: str) -> JobOutput | None:
         return None
     try:
         return station.run(text)
+    except StoreError as error:
+        return JobOutput(error=str(error), full=error.no_space)
     except Exception as error:  # noqa: BLE001 - reported by the driver
         return JobOutput(error=f"{type(error).__name__}: {error}")
 

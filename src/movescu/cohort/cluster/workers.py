@@ -23,6 +23,7 @@ from movescu._runtime.record import replace
 from movescu._runtime.version import VERSION
 from movescu.cohort.admission import RequestEnd
 from movescu.cohort.cluster import station
+from movescu.cohort.cluster.own_directory import folder_of
 from movescu.cohort.job import EchoReport, JobVerdict, LateReport, LostJob
 from movescu.cohort.job_json import from_json, to_json
 from movescu.errors import ClusterError, PeerError, UsageError
@@ -30,7 +31,7 @@ from movescu.retrieve.config import RetrieveBy
 from movescu.storage.ledger import StoredFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from queue import SimpleQueue
 
     from movescu.cohort.cluster.messenger import Messenger
@@ -67,6 +68,8 @@ class _Member:
         self.ready = False
         self.full = False
         self.jobs: dict[int, str] = {}
+        self.waiting: list[Job] = []
+        """Jobs to be sent once it is ready."""
 
     @property
     def usable(self) -> bool:
@@ -79,7 +82,8 @@ class ClusterWorkers:
 
     ``config``, ``storage``, ``indexed``: of the cohort. ``number``: highest number of jobs at once. ``on_whole``:
     called with SOP instance UID and path of each whole object, in the driver's thread. Default: None. ``rest``: seconds
-    that a lost worker's title rests. Default: ``TITLE_REST``.
+    that a lost worker's title rests. Default: ``TITLE_REST``. ``own``: each worker stores into a directory of its own.
+    Default: False, all into that of the run.
     """
 
     def __init__(  # noqa: PLR0913 - of the cohort
@@ -94,12 +98,13 @@ class ClusterWorkers:
         indexed: bool = False,
         on_whole: Callable[[str, str], None] | None = None,
         rest: float = TITLE_REST,
+        own: bool = False,
     ) -> None:
         self._engine, self._client = engine, client
         self._pool = {ae.title: ae for ae in pool}
         self._config, self._indexed = config, indexed
         self._storage = replace(storage, directory=os.path.abspath(storage.directory))
-        self._number, self._rest = number, rest
+        self._number, self._rest, self._own = number, rest, own
         self._on_whole = on_whole
         self._cohort = uuid.uuid4().hex
         self._calls: SimpleQueue[Callable[[], None] | None] = clock.queue()
@@ -117,6 +122,8 @@ class ClusterWorkers:
         """Titles of workers whose disks are full."""
         self._last: OrderedDict[int, str] = OrderedDict()
         """Address of the worker that had an entry last."""
+        self._homes: dict[int, str] = {}
+        """Folder of the worker that has files of an entry by an earlier run."""
         self._files: dict[str, StoredFile] = {}
         self._alone_since = clock.now()
         self._cancelled = self._cancels_sent = self._closed = False
@@ -141,6 +148,14 @@ class ClusterWorkers:
         before = ready.get(self._last.pop(job.entry, ""))
         if before is not None and len(before.jobs) <= len(member.jobs) + 1:
             member = before
+        self._send(self._at_home(job.entry) or member, job)
+
+    def _send(self, member: _Member, job: Job) -> None:
+        """Send a job to a worker, once its receiver is open."""
+        if not member.ready:
+            member.jobs[job.number] = ""
+            member.waiting.append(job)
+            return
         self._last[job.entry] = member.address
         if len(self._last) > _REMEMBERED:
             self._last.popitem(last=False)
@@ -152,6 +167,18 @@ class ClusterWorkers:
             arguments,
             lambda output, error: self._done(member, job.number, output, error),
         )
+
+    def _at_home(self, entry: int) -> _Member | None:
+        """Return the worker whose directory has files of an entry by an earlier run, if there is one."""
+        folder = self._homes.pop(entry, None)
+        usable = (one for one in self._members.values() if not one.full and len(one.jobs) < MOST_JOBS)
+        if folder is None:
+            return None
+        return next((one for one in usable if folder_of(one.ae.title) == folder), None)
+
+    def expect_at(self, homes: Mapping[int, str]) -> None:
+        """Prefer workers for entries; ``homes``: names of the folders that have their files, by entry."""
+        self._homes.update(homes)
 
     def echo(self) -> None:
         """Send a C-ECHO from this process."""
@@ -231,7 +258,7 @@ class ClusterWorkers:
             tuple(late.items()),
             frozenset().union(*(one.superseded for one in found)),
             tuple(sorted({uid for one in found for uid in one.unclaimed})),
-            compared=False,
+            compared=self._own,  # files of several workers do not replace each other
         )
 
     # -- for the journal -----------------------------------------------------------------------------------------------
@@ -284,6 +311,10 @@ class ClusterWorkers:
         """Take the reports of a job."""
         if self._engine.gone or member.jobs.pop(number, None) is None:
             return  # it is lost, or was before
+        if isinstance(output, station.JobOutput) and output.full:
+            member.full = True
+            self._retire(member, number)
+            return
         if isinstance(output, station.JobOutput) and not output.error:
             reports: list[Report] = [from_json(text) for text in output.reports]
             if any(isinstance(one, JobVerdict) and one.end is RequestEnd.NO_SPACE for one in reports):
@@ -291,7 +322,8 @@ class ClusterWorkers:
                 if any(not one.full for one in self._members.values()):  # if none is left, the driver stops
                     self._retire(member, number)
                     return
-            for uid, path, size in output.files:
+            for uid, below, size in output.files:
+                path = os.path.join(folder_of(member.ae.title), below) if self._own else below
                 self._files[uid] = StoredFile(uid, path, size)
                 if self._on_whole is not None:
                     self._on_whole(uid, path)
@@ -368,17 +400,21 @@ class ClusterWorkers:
         if self._config.retrieve_by is not RetrieveBy.GET:
             receive = replace(receive, port=ae.port)
         config = replace(self._config, receive=receive, destination=ae.title)
-        setup = station.Setup(self._cohort, config, self._storage, self._indexed)
+        setup = station.Setup(self._cohort, config, self._storage, self._indexed, self._own)
 
         def opened(result: object, error: str) -> None:
             if self._members.get(address) is not member:
                 return
             error = error or str(result)
             if error:
+                self._lost += (LostJob(job.number) for job in member.waiting)
                 del self._members[address]
                 self._refuse(address, f"the worker {name} cannot be used: {error}")
                 return
             member.ready = True
+            waiting, member.waiting = member.waiting, []
+            for job in waiting:
+                self._send(member, job)
             _log.info("worker %s receives on port %d of %s", ae.title, ae.port, ae.host)
             if self._cancelled:
                 self._order(member, "cancel", station.cancel_jobs)

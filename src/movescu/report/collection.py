@@ -1,0 +1,143 @@
+"""The files of workers with directories of their own, brought together in the directory of the run (``--collect``).
+
+Below the directory, each worker has a folder with a manifest of what the run relies on. A file is read and compared
+with its digest, then linked into the directory under the path that it has in the folder. Only when all files of a
+folder have their second names, and these are flushed, are the first ones removed. So a file has at least one name at
+any moment, and a collection that was interrupted is repeated from the start: files that are there already, with the
+same digest, count as collected. A file is never replaced: if the directory has another one under its path, both stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from typing import TYPE_CHECKING, Final
+
+from movescu.errors import StoreError
+from movescu.storage.manifest_lines import parse_manifest_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_OURS: Final = ".movescu"
+"""How the names of our own files begin: manifest, index, locks."""
+
+
+class Collection:
+    """The collection of one directory. ``manifest``: name of the manifests. ``on_problem``: called with path and words.
+
+    Raise ``StoreError`` if the file system fails.
+    """
+
+    def __init__(self, directory: str, manifest: str, on_problem: Callable[[str, str], None]) -> None:
+        self._directory, self._manifest = directory, manifest
+        self._on_problem = on_problem
+        self.collected = self.before = self.twice = self.problems = 0
+        """Number of files brought here, of those that were here already, and of those that several workers had."""
+        self.left = 0
+        """Number of files in the folders that no manifest names."""
+
+    def folders(self) -> list[str]:
+        """Return the names of the workers' folders."""
+        with _told_as_store_errors(self._directory), os.scandir(self._directory) as found:
+            names = [one.name for one in found if one.is_dir(follow_symlinks=False)]
+        return sorted(name for name in names if os.path.exists(self._path(name, self._manifest)))
+
+    def _path(self, *parts: str) -> str:
+        return os.path.join(self._directory, *parts)
+
+    def collect(self, folder: str) -> bool:
+        """Bring the files of a folder here; return True if all that its manifest names are here."""
+        problems, linked, changed = self.problems, list[str](), {self._directory}
+        with _told_as_store_errors(self._path(folder)):
+            for path, digest in self._wanted(folder).items():
+                source, target = self._path(folder, path), self._path(path)
+                if self._bring(source, target, digest):
+                    linked.append(source)
+                    changed.add(os.path.dirname(target))
+            for one in changed:
+                _flush(one)
+            for source in linked:
+                os.unlink(source)
+        return self.problems == problems
+
+    def _wanted(self, folder: str) -> dict[str, bytes]:
+        with open(self._path(folder, self._manifest), "rb") as file:
+            lines = map(parse_manifest_line, file.read().split(b"\n")[:-1])
+            return {os.fsdecode(one[0]): one[1] for one in lines if one is not None}
+
+    def _bring(self, source: str, target: str, digest: bytes) -> bool:
+        """Give a file its name in the directory; return True if the one in the folder is to be removed."""
+        own = _digest(source)
+        if own is None:
+            if _digest(target) == digest:
+                self.before += 1
+            else:
+                self._problem(source, "is missing, and is not in the directory either")
+            return False
+        if own != digest:
+            self._problem(source, "has other content than when it was stored")
+            return False
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            if _digest(target) != digest:
+                self._problem(source, "differs from the file of this name in the directory; both stay")
+                return False
+            if not os.path.samefile(source, target):  # it is one of a collection that was interrupted
+                self.twice += 1
+                return True
+        except PermissionError:  # the file system has no hard links
+            os.rename(source, target)
+            self.collected += 1
+            return False
+        self.collected += 1
+        return True
+
+    def _problem(self, path: str, words: str) -> None:
+        self.problems += 1
+        self._on_problem(os.path.relpath(path, self._directory), words)
+
+    def remove(self, folder: str) -> None:
+        """Remove the folder of a worker, all of whose files are here, unless it has others."""
+        with _told_as_store_errors(self._path(folder)):
+            for where, folders, names in os.walk(self._path(folder), topdown=False):
+                for name in names:
+                    if name.startswith(_OURS):
+                        os.unlink(os.path.join(where, name))
+                    else:
+                        self.left += 1
+                for name in folders:
+                    with contextlib.suppress(OSError):  # it is not empty
+                        os.rmdir(os.path.join(where, name))
+            with contextlib.suppress(OSError):
+                os.rmdir(self._path(folder))
+
+
+@contextlib.contextmanager
+def _told_as_store_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot collect {path!r}: {error.filename or ''}: {error.strerror}") from error
+
+
+def _digest(path: str) -> bytes | None:
+    """Return the digest of a file, None if there is none."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest().encode()
+    except FileNotFoundError:
+        return None
+
+
+def _flush(folder: str) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
