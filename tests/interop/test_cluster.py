@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import signal
 import threading
@@ -22,12 +24,14 @@ from movescu.cohort.admission import Stop
 from movescu.cohort.client import Client
 from movescu.cohort.cluster import station, workers
 from movescu.cohort.cluster.group import folders_of
+from movescu.cohort.cluster.own_directory import MANIFEST
 from movescu.cohort.cluster.workers import ClusterWorkers
 from movescu.cohort.job_json import from_json
 from movescu.cohort.journal import Journal
 from movescu.cohort.runner import Runner
 from movescu.errors import ClusterError, UsageError
 from movescu.query.request_list import read_rows
+from movescu.report.collection import Collection
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 from movescu.storage.options import StorageOptions
 from movescu.storage.sinks import Memory, Sink
@@ -236,6 +240,27 @@ def test_directories_of_workers_are_collected_into_one(place: Place) -> None:
     assert "0 files collected from 0 workers" in collect(place)
     checked = movescu("--check-files", place.received, folder=place.received).output
     assert f"{STUDIES * OBJECTS} files" in checked
+
+
+@pytest.mark.row("cluster-own")
+def test_folder_on_another_file_system_is_collected_by_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "W1" / "study"
+    folder.mkdir(parents=True)
+    (folder / "one").write_bytes(b"object")
+    (tmp_path / "W1" / MANIFEST).write_text(f"{sha256(b'object').hexdigest()}  study/one\n")
+    problems: list[str] = []
+    collection = Collection(str(tmp_path), MANIFEST, lambda path, _: problems.append(path))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr("movescu.report.collection.os.link", refuse)
+    assert collection.folders() == ["W1"]
+    assert collection.collect("W1")
+    collection.remove("W1")
+    assert [path.name for path in tmp_path.rglob("*")] == ["study", "one"]
+    assert (tmp_path / "study" / "one").read_bytes() == b"object"
+    assert (problems, collection.collected, collection.left) == ([], 1, 0)
 
 
 @pytest.mark.row("cluster-own")

@@ -1,7 +1,8 @@
 """The files of workers with directories of their own, brought together in the directory of the run (``--collect``).
 
 Below the directory, each worker has a folder with a manifest of what the run relies on. A file is read and compared
-with its digest, then linked into the directory under the path that it has in the folder. Only when all files of a
+with its digest, then linked (from another file system, copied) into the directory under the path that it has in the
+folder. Only when all files of a
 folder have their second names, and these are flushed, are the first ones removed. So a file has at least one name at
 any moment, and a collection that was interrupted is repeated from the start: files that are there already, with the
 same digest, count as collected. A file is never replaced: if the directory has another one under its path, both stay.
@@ -10,8 +11,10 @@ same digest, count as collected. A file is never replaced: if the directory has 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 from typing import TYPE_CHECKING, Final
 
 from movescu.errors import StoreError
@@ -20,6 +23,9 @@ from movescu.storage.manifest_lines import parse_manifest_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_NO_LINKS: Final = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
+"""Errors of a link that the file systems do not allow: the folder may be mounted from another machine."""
+_TEMPORARY: Final = ".movescu-collect.part"
 _OURS: Final = ".movescu"
 """How the names of our own files begin: manifest, index, locks."""
 
@@ -55,7 +61,8 @@ class Collection:
                 source, target = self._path(folder, path), self._path(path)
                 if self._bring(source, target, digest):
                     linked.append(source)
-                    changed.add(os.path.dirname(target))
+                    while (target := os.path.dirname(target)) not in changed:  # each folder above may be new, too
+                        changed.add(target)
             for one in changed:
                 _flush(one)
             for source in linked:
@@ -79,22 +86,32 @@ class Collection:
         if own != digest:
             self._problem(source, "has other content than when it was stored")
             return False
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        try:
-            os.link(source, target)
-        except FileExistsError:
-            if _digest(target) != digest:
-                self._problem(source, "differs from the file of this name in the directory; both stay")
-                return False
-            if not os.path.samefile(source, target):  # it is one of a collection that was interrupted
-                self.twice += 1
-                return True
-        except PermissionError:  # the file system has no hard links
-            os.rename(source, target)
-            self.collected += 1
+        other = _digest(target)
+        if other is not None and other != digest:
+            self._problem(source, "differs from the file of this name in the directory; both stay")
             return False
-        self.collected += 1
+        if other is not None and not os.path.samefile(source, target):
+            self.twice += 1
+            return True
+        if other is None:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            try:
+                os.link(source, target)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                self._copy(source, target)
+        self.collected += 1  # also if a collection that was interrupted has linked it
         return True
+
+    def _copy(self, source: str, target: str) -> None:
+        """Give a copy of a file its name in the directory: the one in the folder is on another file system."""
+        temporary = self._path(_TEMPORARY)
+        with open(source, "rb") as file, open(temporary, "wb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+        os.rename(temporary, target)
 
     def _problem(self, path: str, words: str) -> None:
         self.problems += 1
