@@ -442,3 +442,16 @@ def test_command_runs_local_workers_without_leaving_any(place: Place, tmp_path: 
     told = json.loads(report.read_text())
     assert told["stored"] == STUDIES * OBJECTS
     assert place.files() == place.names
+
+
+@pytest.mark.row("cluster-own")
+@pytest.mark.parametrize("path", ["/etc/hostname", "../outside"])
+def test_manifest_that_names_files_outside_of_its_folder_moves_none(tmp_path: Path, path: str) -> None:
+    (tmp_path / "run" / "W1").mkdir(parents=True)
+    (tmp_path / "run" / "outside").write_bytes(b"object")
+    (tmp_path / "run" / "W1" / MANIFEST).write_text(f"{sha256(b'object').hexdigest()}  {path}\n")
+    problems: list[str] = []
+    collection = Collection(str(tmp_path / "run"), MANIFEST, lambda _, words: problems.append(words))
+    assert not collection.collect("W1")
+    assert (tmp_path / "run" / "outside").exists()
+    assert len(problems) == 1

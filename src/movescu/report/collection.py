@@ -58,6 +58,9 @@ class Collection:
         problems, linked, changed = self.problems, list[str](), {self._directory}
         with _told_as_store_errors(self._path(folder)):
             for path, digest in self._wanted(folder).items():
+                if os.path.isabs(path) or ".." in path.split(os.sep):  # it would leave the directory
+                    self._problem(self._path(folder, self._manifest), f"names {path!r}, which is in no folder of it")
+                    continue
                 source, target = self._path(folder, path), self._path(path)
                 if self._bring(source, target, digest):
                     linked.append(source)
