@@ -98,8 +98,8 @@ def test_ends_are_found_by_the_next_run(tmp_path: Path, kept: str, end: str) -> 
         journal.__exit__(None, None, None)  # ends its thread
 
 
-def test_ends_within_a_second_share_a_commit(tmp_path: Path, kept: str) -> None:
-    commits = []
+def test_ends_within_a_second_share_a_commit(tmp_path: Path) -> None:
+    commits, kept = [], str(tmp_path / FILE_NAME)
     with Journal(kept, str(tmp_path), before=lambda: commits.append(1)) as journal:
         for number in range(50):
             journal.claim(str(number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import sys
 import threading
@@ -33,8 +34,10 @@ pytestmark = pytest.mark.xdist_group("postgres")
 
 STUDIES = 8
 SECRET = "hunter2"
+SIGNALS = [pytest.param(signal.SIGKILL, id="killed"), pytest.param(signal.SIGSTOP, id="stopped")]
 IMPATIENT = f"from movescu.cohort import journal_server\njournal_server.SILENCE = 0.5\n{OURS}"
 """Our command, which notices the silence of a database within half a second."""
+SHORT_LEASE = f"from movescu.cohort.journal import Journal\nJournal.__init__.__kwdefaults__['lease'] = 2.0\n{OURS}"
 QUICKLY_GONE = f"from movescu.cohort import journal_server\njournal_server.PATIENCE = 0.5\n{OURS}"
 
 
@@ -168,25 +171,60 @@ def test_database_that_is_away_at_the_start_is_named_once(cohort: Cohort) -> Non
     assert cohort.archive.moves == 0
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.row("list-database-away")
-@pytest.mark.parametrize("how", ["restarted", "stopped"])
-def test_database_that_comes_back_costs_nothing(cohort: Cohort, database: Postgres, how: str) -> None:
-    cohort.archive.faults = Faults(pause=0.02)
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("number", SIGNALS)
+def test_database_that_comes_back_costs_nothing(
+    cohort: Cohort, database: Postgres, number: signal.Signals, seed: int
+) -> None:
+    cohort.archive.faults, chance = Faults(pause=0.02), random.Random(seed)
     with ExitStack() as stack:
         run = cohort.start(stack, 0, "--jobs", 2, program=IMPATIENT)
-        cohort.archive.await_moves(3)
-        if how == "restarted":
+        cohort.archive.await_moves(chance.randrange(1, STUDIES - 2))
+        threading.Event().wait(chance.random() * 0.05)
+        if number == signal.SIGKILL:
             database.kill()
         else:
-            database.signal(signal.SIGSTOP)
+            database.signal(number)
         run.await_log("waiting for it")
         database.restore()
         outcome = run.end()
     assert outcome.code == 0, outcome.log
     assert "is there again" in outcome.log
+    cohort.hold_to_one_clean_run()
     assert cohort.archive.moves == STUDIES
-    assert cohort.files().keys() == cohort.digests
-    assert cohort.status()["states"] == {"complete": STUDIES}
+
+
+def under_way(url: str, pid: int) -> int:
+    statement = f"""SELECT count(*) FROM journal_entries e JOIN journal_runs r ON e.run = r.run
+        WHERE state IN ('running', 'postponed') AND pid = {pid}"""  # noqa: S608 - a number of the system
+    ((number,),) = postgres.server().execute(statement, url)
+    return int(number)
+
+
+@pytest.mark.sampled(8)
+@pytest.mark.row("list-killed")
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("number", SIGNALS)
+def test_run_that_ends_at_a_random_moment_costs_no_entry(cohort: Cohort, number: signal.Signals, seed: int) -> None:
+    chance = random.Random(seed)
+    cohort.archive.faults, cohort.archive.together = Faults(pause=0.01), True
+    with ExitStack() as stack:
+        runs = [cohort.start(stack, which, "--jobs", 2, "--resume", program=SHORT_LEASE) for which in (0, 1)]
+        cohort.archive.await_runs()
+        cohort.archive.await_moves(chance.randrange(2, STUDIES - 1))
+        threading.Event().wait(chance.random() * 0.05)
+        runs[0].signal(signal.SIGSTOP)
+        held = under_way(str(cohort.journal[-1]), runs[0].pid)
+        runs[0].signal(number)
+        outcomes = [runs[1].end()]
+        if number == signal.SIGSTOP:
+            runs[0].signal(signal.SIGCONT)
+            outcomes.append(runs[0].end())
+    assert [one.code for one in outcomes] == [0] * len(outcomes), outcomes[-1].log
+    cohort.hold_to_one_clean_run()
+    assert cohort.archive.moves <= STUDIES + held, "entries, and what was under way"
 
 
 @pytest.mark.row("list-database")

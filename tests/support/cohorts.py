@@ -11,7 +11,7 @@ import corpus
 import peers
 from command import OURS, PATIENCE, movescu, running
 
-from movescu.testing import Archive
+from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,11 @@ class CountingArchive(Archive):
             if self.together:
                 assert self._moved.wait_for(lambda: len(self._titles) == len(self.titles), PATIENCE)
         super()._move(exchange, context, request, calling_ae_title)
+
+    def await_runs(self) -> None:
+        """Wait until each run has sent a request."""
+        with self._moved:
+            assert self._moved.wait_for(lambda: len(self._titles) == len(self.titles), PATIENCE)
 
     def await_moves(self, number: int) -> None:
         with self._moved:
@@ -73,6 +78,20 @@ class Cohort:
     def files(self) -> dict[str, str]:
         found = (path for path in self.directory.iterdir() if not path.name.startswith("."))
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+    def hold_to_one_clean_run(self) -> None:
+        """Hold the files to those of one clean run, and the journal to one verdict an entry."""
+        states = self.status()["states"]
+        assert states.keys() <= {"complete", "complete before"}
+        assert sum(states.values()) == len(self.studies)
+        received, moves, directory = self.files(), self.archive.moves, self.directory
+        self.archive.together = False
+        self.archive.faults, journal, self.journal = Faults(), self.journal, ()
+        self.directory = directory.with_name("clean")
+        self.directory.mkdir()
+        movescu(*self.arguments(0), folder=self.directory)
+        assert self.files() == received
+        self.directory, self.journal, self.archive.moves = directory, journal, moves
 
     def status(self, path: object = None) -> dict[str, Any]:
         journal = path or (self.journal[-1] if self.journal else self.directory)

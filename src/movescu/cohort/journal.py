@@ -11,7 +11,7 @@ a process that is known to have ended is free at once. Runs that overlap in time
 another one lives joins it. An end recorded by one run holds for the whole cohort: the others take it over and do not
 request the entry again. An entry that was interrupted has no end.
 
-Ends that are recorded within a second are committed together, by a thread; closing commits the rest. A commit of ends
+Ends are committed by a thread, in a file those of a second together; closing commits the rest. A commit of ends
 is flushed; one of claims and leases is not, since after a power failure no run holds any entry.
 """
 
@@ -51,7 +51,6 @@ LEASE: Final = 60.0
 WAITING: Final = "waiting"
 """State of an entry that no run holds and that has no end."""
 _RENEWALS: Final = 6  # of a lease while it lasts
-_TOGETHER: Final = 1.0  # seconds within which ends share a commit
 _HELD: Final = (EntryState.RUNNING.value, EntryState.POSTPONED.value)
 _ENTRY: Final = "SELECT number, state, run, objects, why, changed FROM journal_entries WHERE key = ?"
 _HOLDER: Final = "SELECT cohort, host, pid, born, renewed, ended FROM journal_runs WHERE run = ?"
@@ -172,14 +171,14 @@ class Journal:
         return abs(now - renewed) < self._lease and not has_ended(owner)
 
     def _keep(self) -> None:
-        """Renew the lease, and commit ends a second after the first of them."""
+        """Renew the lease, and commit ends, together with those that follow soon."""
         pause = self._lease / _RENEWALS
         renewed = clock.now()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._noted or self._closing, pause)
                 if self._noted:
-                    self._changed.wait_for(lambda: self._closing, min(_TOGETHER, pause))
+                    self._changed.wait_for(lambda: self._closing, min(self._store.together, pause))
                 if self._closing:
                     return
             try:

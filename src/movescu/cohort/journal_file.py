@@ -68,6 +68,7 @@ class FileStore:
     """A journal in a file; see ``JournalStore``. ``directory``: of output. ``rebuild``: see ``open_journal``."""
 
     dialect = SQLITE
+    together = 1.0  # its flush holds up those of the objects
 
     def __init__(self, path: str, directory: str, *, rebuild: bool = False) -> None:
         self.name = path

@@ -73,6 +73,7 @@ class ServerStore:
     """
 
     dialect = POSTGRESQL
+    together = 0.0  # what ends during one transaction shares the next
 
     def __init__(self, url: str) -> None:
         self._engine, self.name = _engine_of(url)

@@ -97,11 +97,13 @@ _TABLES: Final = (
 class JournalStore(Protocol):
     """A database with the tables of a journal. Used by one thread at a time. Raise ``JournalError`` if it fails.
 
-    ``name``: for messages; never a password. ``dialect``: its own.
+    ``name``: for messages; never a password. ``dialect``: its own. ``together``: seconds within which ends should share
+    a transaction.
     """
 
     name: str
     dialect: Dialect
+    together: float
 
     def transact(self, work: Callable[[Database, float], T], *, durable: bool = False, alone: bool = False) -> T:
         """Call a function in a transaction, with the database and the time by its clock; return its result.
