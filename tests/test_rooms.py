@@ -13,6 +13,8 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,9 +56,17 @@ def name_of(file: Path) -> str:
 FILES = {name_of(file): file for file in sorted(SOURCE.rglob("*.py"))}
 
 
+pytestmark = pytest.mark.xdist_group("rooms")  # the sources are parsed once
+
+
 @cache
 def trees() -> dict[str, ast.Module]:
     return {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in FILES.items()}
+
+
+@cache
+def nodes(module: str) -> list[ast.AST]:
+    return [*ast.walk(trees()[module])]
 
 
 def room_of(module: str) -> str:
@@ -70,7 +80,7 @@ def below(room: str) -> set[str]:
 
 def imports(user: str) -> Iterator[str]:
     """The modules of movescu that a module imports."""
-    for node in ast.walk(trees()[user]):
+    for node in nodes(user):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -195,17 +205,16 @@ or start other programs."""
 
 def direct_calls(module: str) -> Iterator[str]:
     """The wrapped functions that a module uses, or takes by name, outside annotations."""
-    tree = trees()[module]
     annotations = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes(module)
         for outer in (getattr(node, "annotation", None), getattr(node, "returns", None))
         if outer is not None
         for inner in ast.walk(outer)
     }
-    for node in ast.walk(tree):
+    for node in nodes(module):
         if isinstance(node, ast.Attribute) and id(node) not in annotations:
-            name, _, attribute = ast.unparse(node).partition(".")
+            name, _, attribute = dotted(node).partition(".")
             if attribute in WRAPPED.get(name, "").split():
                 yield f"{name}.{attribute}"
         elif isinstance(node, ast.ImportFrom):
@@ -213,15 +222,20 @@ def direct_calls(module: str) -> Iterator[str]:
             yield from (f"{node.module}.{name}" for name in sorted(taken - {"SimpleQueue"}))
 
 
+def dotted(node: ast.AST) -> str:
+    """A name with its attributes, as it is written; empty for anything else."""
+    if isinstance(node, ast.Attribute):
+        return f"{before}.{node.attr}" if (before := dotted(node.value)) else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def test_wrapped_functions_are_called_by_their_seam_alone() -> None:
     direct = []
+    calls = {name: [*direct_calls(name)] for name in FILES}
     for seam, wrapped in SEAMS.items():
         others = [name for name in FILES if name != seam and not name.startswith(BESIDE_THE_SEAMS[wrapped])]
         direct += [
-            f"{name} uses {call}"
-            for name in others
-            for call in direct_calls(name)
-            if call.split(".")[0] in wrapped.split()
+            f"{name} uses {call}" for name in others for call in calls[name] if call.split(".")[0] in wrapped.split()
         ]
     assert not direct, "\n".join(direct)
 
@@ -230,8 +244,8 @@ def test_seams_are_used_by_attribute() -> None:
     """A name taken from a seam would be the real function in a simulation, too."""
     taken = [
         f"{user} takes {', '.join(alias.name for alias in node.names)} from {node.module}"
-        for user, tree in trees().items()
-        for node in ast.walk(tree)
+        for user in FILES
+        for node in nodes(user)
         if isinstance(node, ast.ImportFrom) and node.module in SEAMS
     ]
     assert not taken, "\n".join(taken)

@@ -152,14 +152,14 @@ def test_orthanc_says_whether_it_permits_get(tmp_path: Path) -> None:
 # -- real archives ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["-P", "-S"])
-def test_pynetdicom_tells_whether_it_knows_the_destination(tmp_path: Path, model: str) -> None:
+def test_pynetdicom_tells_whether_it_knows_the_destination(tmp_path: Path) -> None:
     with peers.qrscp({"ME": (peers.HOST, 4242)}) as peer:
-        known = check(tmp_path, model, "-aet", "ME", "-aec", peer.aet, *peer.address)
-        unknown = check(tmp_path, model, "-aet", "YOU", "-aec", peer.aet, *peer.address, code=69)
-    assert known["move destination"].result == "ok"
-    assert unknown["move destination"].result == "failed"
-    assert "QRSCP does not know YOU: 0xa801" in unknown["move destination"].text
+        for model in ("-P", "-S"):
+            known = check(tmp_path, model, "-aet", "ME", "-aec", peer.aet, *peer.address)
+            unknown = check(tmp_path, model, "-aet", "YOU", "-aec", peer.aet, *peer.address, code=69)
+            assert known["move destination"].result == "ok", model
+            assert unknown["move destination"].result == "failed", model
+            assert "QRSCP does not know YOU: 0xa801" in unknown["move destination"].text, model
 
 
 @pytest.mark.parametrize("title", ["ME", "YOU"])

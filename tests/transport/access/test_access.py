@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import rulefiles
+from effort import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -475,7 +476,7 @@ def assert_agreement(
 
 @pytest.mark.skipif(rulefiles.TCPDMATCH is None, reason="needs tcpdmatch (Debian: tcpd)")
 def test_generated_files_decide_like_tcpdmatch(tmp_path: Path) -> None:
-    cases = generated(tmp_path, 250)
+    cases = generated(tmp_path, examples(250))
     clients = [
         *((address, "unknown") for address in rulefiles.ADDRESSES),
         ("unknown", "unknown"),
@@ -492,7 +493,7 @@ def test_generated_files_decide_like_tcpdmatch(tmp_path: Path) -> None:
 @pytest.mark.skipif(rulefiles.TCPDMATCH is None, reason="needs tcpdmatch (Debian: tcpd)")
 def test_generated_files_decide_like_tcpdmatch_for_a_server_address(tmp_path: Path) -> None:
     # Both ask the resolver for this one's name, and every system's own file of hosts knows it.
-    queries = [rulefiles.Query(case, "10.1.2.3") for case in generated(tmp_path, 150)]
+    queries = [rulefiles.Query(case, "10.1.2.3") for case in generated(tmp_path, examples(150))]
     assert_agreement(queries, rulefiles.ask_tcpdmatch(queries, "movescu@127.0.0.1"), ("127.0.0.1", 0))
 
 
@@ -500,7 +501,7 @@ def test_generated_files_decide_like_tcpdmatch_for_a_server_address(tmp_path: Pa
 def test_generated_files_decide_like_libwrap_for_clients_with_names(tmp_path: Path) -> None:
     queries = [
         rulefiles.Query(case, address, rulefiles.NAMES[(index + step) % len(rulefiles.NAMES)])
-        for index, case in enumerate(generated(tmp_path, 500))
+        for index, case in enumerate(generated(tmp_path, examples(500)))
         for step, address in enumerate(rulefiles.ADDRESSES)
     ]
     assert_agreement(queries, rulefiles.ask_libwrap(queries))
