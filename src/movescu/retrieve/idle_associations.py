@@ -48,10 +48,11 @@ class IdleAssociations:
         association.close()
 
     def release(self) -> None:
-        """Release all associations. Raise ``PeerError`` if the archive does not confirm."""
-        for association in self.clear():
-            with contextlib.closing(association):
-                association.release()
+        """Release all associations. Raise ``PeerError`` if the archive does not confirm one of them."""
+        with contextlib.ExitStack() as ends:  # calls each, whatever another one raises
+            for association in self.clear():
+                ends.callback(association.close)
+                ends.callback(association.release)
 
     def clear(self, *, closed: bool = False) -> list[ArchiveAssociation]:
         """Remove and return all associations; ``closed``: keep none from now on. Default: False."""
