@@ -89,6 +89,33 @@ def numbers(names: list[str], failing: int | str) -> Iterator[int]:
             yield number
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+@pytest.mark.sampled(3)
+def test_what_a_failed_flush_lost_is_stored_anew_by_the_next_run(setting: Setting, *, resume: bool) -> None:
+    """Its files are read whole, and the system has reported the error: the next flush succeeds, without them."""
+    clean, _, _ = setting.run()
+    retrieve = {**setting.retrieve, "retry": Retry(resume=resume)}
+    wrong = {}
+    for number in flushes(clean.disk.names):
+        first, outcome, found = setting.run(fail=number)
+        assert found == []
+        with World(**setting.world).on(first.disk.after_kill(first.scheduler)) as second:
+            second.scheduler.now += 3600.0
+            told = second.retrieve(**retrieve)
+            there, stable = second.disk.objects(), second.disk.objects(stable=True)
+            found = broken(second.objects, second.acknowledged, told.outcome, there, stable)
+            if found or not told.complete:
+                wrong[f"{number} {first.disk.failed} ({outcome})"] = (told.outcome, found)
+    assert not wrong, "\n".join(f"{call}: {what}" for call, what in wrong.items())
+
+
+def flushes(names: list[str]) -> list[int]:
+    """The numbers of the first and last flushes."""
+    found = [number for number, name in enumerate(names, start=1) if name in ("fsync", "syncfs")]
+    return sorted({*found[:3], *found[-3:]})
+
+
 EVERY = bool(os.environ.get("MOVESCU_SIMULATE"))
 
 

@@ -122,6 +122,25 @@ def test_failed_flush_is_never_a_success(out: Path, count: int, call: str) -> No
     assert "end" not in kinds(calls)
 
 
+@pytest.mark.parametrize(("count", "call"), [(3, "fsync"), (40, "syncfs")])
+def test_next_run_writes_files_anew_whose_flush_failed(out: Path, count: int, call: str) -> None:
+    """The system has dropped what it could not write, and reports that once: the next flush succeeds without it."""
+    trace(out, "end", count, inject=f"{call}:error=EIO")
+    lost = inodes(out)
+    assert len(lost) == count
+    code, _, _ = trace(out, "end", count)
+    assert code == 0
+    kept = inodes(out)
+    assert kept.keys() == lost.keys()
+    assert not [name for name in kept if kept[name] == lost[name]]
+    trace(out, "end", count)
+    assert inodes(out) == kept
+
+
+def inodes(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_ino for file in folder.iterdir() if not file.name.startswith(".")}
+
+
 def test_object_whose_flush_fails_is_refused_and_leaves_no_file(out: Path) -> None:
     code, error, calls = trace(out, "object", 1, inject="fsync:error=EIO")
     assert code == 1

@@ -24,6 +24,7 @@ from setting import KEY, Setting
 from movescu.dimse.status import OUT_OF_RESOURCES, SUCCESS
 from movescu.errors import PeerError
 from movescu.storage import writer
+from movescu.storage.failed_flushes import FILE_NAME
 from movescu.storage.writer import OutputDirectory
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ class Trouble:
 
         Not ``told``: an object may be there though its sender did not hear it.
         """
-        files = {found: content for found, content in stored(self.folder).items() if not found.startswith(".movescu-")}
+        files = {found: content for found, content in stored(self.folder).items() if not found.startswith(".movescu")}
         for instance in self._objects:
             status, content = self.statuses.get(name(instance)), files.pop(name(instance), None)
             if status == SUCCESS or (not told and content not in (None, EARLIER)):
@@ -335,6 +336,7 @@ def test_failing_system_call_refuses_one_object_at_most_and_loses_no_copy(
         assert failures in ([], [OUT_OF_RESOURCES]), point
         assert run.code in ((0, 63) if not failures else (63,)), (point, run.outcome.log)
         failing |= {(storing, call)} if run.code else set()
+        assert run.code or not (run.folder / FILE_NAME).exists(), point
         ours = [file.name for file in run.folder.iterdir() if file.name.startswith(".movescu-")]
         assert not ours or call.startswith("unlink"), point
         run.sweep()

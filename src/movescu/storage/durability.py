@@ -8,7 +8,8 @@ a few files are flushed so: with their folders they would take an ``fsync`` each
 first few are flushed when they are committed.
 
 A flush that fails has dropped what it could not write, of any file, and the next one succeeds (Linux reports an error
-once). So once a flush has failed for files that stay, each later one of the run fails, too.
+once). So once a flush has failed for files that stay, each later one of the run fails, too, and ``failed_flushes``
+records the files for later runs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from enum import Enum
 from movescu._runtime import clock
 from movescu.errors import UsageError
 from movescu.storage import files
+from movescu.storage.failed_flushes import FailedFlushes, Periods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,10 +55,13 @@ def durability_of(value: Durability | str) -> Durability:
 class Flusher:
     """Flushes the files that are committed to one directory. Every method raises ``OSError``.
 
-    ``grouped``: flush even a few files together. Default: False.
+    ``failures``: the directory's record of failed flushes. ``grouped``: flush even a few files together. Default:
+    False.
     """
 
-    def __init__(self, directory: int, durability: Durability, *, grouped: bool = False) -> None:
+    def __init__(
+        self, directory: int, durability: Durability, failures: FailedFlushes, *, grouped: bool = False
+    ) -> None:
         self._limit = 0 if grouped else _FEW
         self._unflushed = False  # whether a file was committed since the last flush of the file system
         self._directory = directory
@@ -69,36 +74,32 @@ class Flusher:
         self._wake = clock.Event()
         self._finished = False
         self._thread: clock.Thread | None = None
+        self._failures = failures
         self._failure: OSError | None = None
-        self.is_doubtful = False
-        """Whether a file may have its name and not its content on the disk, since flushing it has failed."""
+        self._changed = Periods()
+        """When the files were changed that were committed since the last flush."""
         self._syncfs: Callable[[int], None] | None = None
 
     def written(self, fd: int, name: str, size: int) -> None:
         """Record that a file of ``size`` bytes is about to get its name, a path below the directory."""
-        if self._durability is Durability.OBJECT:
+        alone = self._durability is Durability.OBJECT
+        if self._durability is Durability.END:
+            alone = self._remember(fd, name, size)
+        if alone:
             files.fsync(fd)
-        elif self._durability is Durability.END:
-            with self._lock:
-                alone = self._remember(name, size)
-            if alone:
-                files.fsync(fd)
 
     def kept(self, fd: int, name: str, size: int) -> None:
         """Record a file that keeps its name, as it has the content of one that was just received."""
-        with self._remembering_failure():
+        with self._flushing_one(fd):
             self.written(fd, name, size)
 
     def relied_on(self, fd: int, name: str, size: int) -> None:
         """Record a file of an earlier run, which may have ended before it was flushed."""
-        if self._durability is not Durability.OFF:
-            with self._lock:
-                alone = self._remember(name, size)
-            if alone:
-                with self._remembering_failure():
-                    files.fsync(fd)
+        if self._durability is not Durability.OFF and self._remember(fd, name, size):
+            with self._flushing_one(fd):
+                files.fsync(fd)
 
-    def named(self, folder: int, fd: int = -1) -> None:
+    def named(self, folder: int, name: str, fd: int = -1) -> None:
         """Record that a file was given its name in ``folder``, an open folder that is itself flushed.
 
         ``fd``: the file, if it had no name before: btrfs does not flush an unnamed file before Linux 6.17, and reports
@@ -111,11 +112,18 @@ class Flusher:
                     files.fsync(fd)
                 files.fsync(folder)
             except OSError:
-                self.is_doubtful = True
+                with contextlib.suppress(OSError):  # someone has removed it meanwhile
+                    self._record(files.stat(name, dir_fd=folder, follow_symlinks=False))
                 raise
 
-    def _remember(self, name: str, size: int) -> bool:
+    def _remember(self, fd: int, name: str, size: int) -> bool:
         """Remember a file for ``finish``; True if it has to be flushed at once instead."""
+        changed = files.fstat(fd).st_mtime_ns
+        with self._lock:
+            self._changed.add(changed, changed)
+            return self._plan(name, size)
+
+    def _plan(self, name: str, size: int) -> bool:
         self._unflushed = True
         among_few = not self._many
         if among_few:
@@ -142,9 +150,10 @@ class Flusher:
                 self._wake.clear()
                 if self._finished:
                     return
-                self._syncfs(self._directory)
-        except OSError as error:
-            self._failure = error
+                with self._flushing():
+                    self._syncfs(self._directory)
+        except OSError:
+            pass  # finish() raises it
 
     def stop(self) -> None:
         """End the thread that flushes in the background; wait for no more than its current flush."""
@@ -161,16 +170,38 @@ class Flusher:
         self.stop()
         if self._failure is not None:
             raise OSError(self._failure.errno, self._failure.strerror)
-        with self._remembering_failure():
+        with self._flushing():
             self._flush_all()
 
     @contextlib.contextmanager
-    def _remembering_failure(self) -> Iterator[None]:
+    def _flushing(self) -> Iterator[None]:
+        """If the block fails, record the files committed before, and those committed meanwhile."""
+        with self._lock:
+            changed, self._changed = self._changed, Periods()
         try:
             yield
         except OSError as error:
-            self._failure, self.is_doubtful = error, True
+            self._failure = error
+            with self._lock:
+                for period in self._changed:
+                    changed.add(*period)
+            self._failures.record(changed)
             raise
+
+    @contextlib.contextmanager
+    def _flushing_one(self, fd: int) -> Iterator[None]:
+        """If the block fails, record a file."""
+        try:
+            yield
+        except OSError as error:
+            self._failure = error
+            self._record(files.fstat(fd))
+            raise
+
+    def _record(self, status: os.stat_result) -> None:
+        changed = Periods()
+        changed.add(status.st_mtime_ns, status.st_mtime_ns)
+        self._failures.record(changed)
 
     def _flush_all(self) -> None:
         if self._syncfs is not None:

@@ -70,7 +70,11 @@ class Target:
 
                 durable = self.storage.durability is Durability.OBJECT
                 self.index = open_index(
-                    self.storage.directory, self.storage.layout, durable=durable, rely=directory.rely
+                    self.storage.directory,
+                    self.storage.layout,
+                    durable=durable,
+                    rely=directory.rely,
+                    doubted=directory.failed_flushes.cover,
                 )
             if proved:
                 from movescu.storage.ledger import Ledger  # late: needed to prove alone

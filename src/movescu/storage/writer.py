@@ -20,6 +20,7 @@ from movescu.errors import StoreError
 from movescu.storage import files
 from movescu.storage.directory_check import check_directory, not_writable
 from movescu.storage.durability import Durability, Flusher
+from movescu.storage.failed_flushes import FailedFlushes
 from movescu.storage.folders import Folder, Folders, exists, link, rename_new
 from movescu.storage.leftovers import RunLock, Sweep
 from movescu.storage.naming import (
@@ -61,13 +62,17 @@ class OutputDirectory:
             fd = files.openat(path, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
         except OSError as error:
             raise not_writable(path, error) from error
-        self._flusher = Flusher(fd, durability, grouped=grouped)
         self._top = Folder(fd)
+        try:
+            self.failed_flushes = FailedFlushes(fd)
+        except StoreError:
+            self._top.close()
+            raise
+        self._flusher = Flusher(fd, durability, self.failed_flushes, grouped=grouped)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
         self._naming = clock.Lock()
         self._numbers = itertools.count(1)
         self._lock = RunLock(fd)
-        self._mark = self._lock.mark
         self._sweep: Sweep | None = None
         self._spare: list[int] = []  # descriptors of empty files without a name, opened ahead
         self._unnamed: bool | None = None  # whether files can be without a name; None before the first try
@@ -134,7 +139,7 @@ class OutputDirectory:
             raise _store_error(f"cannot flush {path!r} in {self.path!r}", error) from error
 
     def _temporary_name(self) -> str:
-        return f".movescu-{self._mark}-{next(self._numbers)}.part"
+        return f".movescu-{self._lock.mark}-{next(self._numbers)}.part"
 
     def _open_unnamed(self) -> int:
         return files.openat(".", _UNNAMED, _MODE, dir_fd=self._top.fd)
@@ -187,7 +192,7 @@ class OutputDirectory:
                     if file.fd >= 0:
                         raise
             file.fd = self.open_file(file.name)  # another run has just made a file of that name: compare it
-        self._flusher.named(folder.fd)  # also for SAME: the existing name may not be on the disk yet
+        self._flusher.named(folder.fd, last_part(path))  # also for SAME: the existing name may not be on the disk yet
         return outcome, path
 
     def _name_new(self, file: ObjectFile, path: str, folder: Folder) -> bool:
@@ -201,7 +206,7 @@ class OutputDirectory:
             self._folders.forget()
             raise
         # An error from here on leaves the whole file in place: another association may already rely on it.
-        self._flusher.named(folder.fd, file.fd)
+        self._flusher.named(folder.fd, name, file.fd)
         file.close()
         return True
 
@@ -245,7 +250,7 @@ class OutputDirectory:
     def _compare(self, fd: int, path: str, where: int) -> Naming:
         """Compare a file with the one that has its name: SAME only for a regular file, links are not followed.
 
-        One of the same content is replaced, too, if it may not be on the disk and cannot be flushed any more.
+        One of the same content is replaced, too, if its flush has failed: it may not be on the disk.
         """
         try:
             existing = files.openat(last_part(path), _OPEN, dir_fd=where)
@@ -254,7 +259,7 @@ class OutputDirectory:
         try:
             status = files.fstat(existing)
             equal = stat.S_ISREG(status.st_mode) and has_same_content(existing, fd)
-            same = equal and not self._flusher.is_doubtful
+            same = equal and not self.failed_flushes.cover(status.st_mtime_ns)
             if same:  # it may not have been flushed yet
                 self._flusher.kept(existing, path, status.st_size)
             elif not equal:

@@ -40,7 +40,17 @@ def element(order: str, tag: int, vr: bytes, value: bytes) -> bytes:
     return struct.pack(f"{order}HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
 
 
+MADE: dict[str, None] = {}
+"""UIDs of the objects of a test."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_made() -> None:
+    MADE.clear()
+
+
 def an_object(uid: str, pixels: int = 100, *, meta: bool = True, syntax: TransferSyntax = EXPLICIT_LITTLE) -> bytes:
+    MADE[uid] = None
     order = ">" if syntax.big_endian else "<"
     head = element(order, 0x80016, b"UI", CT.encode()) + element(order, 0x80018, b"UI", uid.encode())
     data = head + struct.pack(f"{order}HH2sxxI", 0x7FE0, 0x10, b"OW", pixels) + bytes(pixels)
@@ -75,14 +85,9 @@ def put(folder: Path, name: str, data: bytes) -> None:
 
 
 def known(folder: Path, *, flat: bool = False) -> set[str]:
-    """What a new run finds; that it says the same of each object when it is asked is checked by the way."""
-    opened = open_index(str(folder), None if flat else STUDY)
-    try:
-        uids = set(opened.uids())
-        assert all(opened.whole(uid) for uid in uids)
-        return uids
-    finally:
-        opened.close()
+    """Which objects of the test a new run finds."""
+    with closing(open_index(str(folder), None if flat else STUDY)) as opened:
+        return {uid for uid in MADE if opened.whole(uid)}
 
 
 @pytest.fixture
@@ -310,6 +315,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_killed_run_costs_the_examination_of_its_last_objects(tmp_path: Path, looked_at: list[str]) -> None:
     (tmp_path / "source").write_bytes(an_object("1.000"))
+    MADE.update((f"1.{number:03}", None) for number in range(300))
     (tmp_path / "out").mkdir()
     command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), str(tmp_path / "source")]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
@@ -330,6 +336,18 @@ def test_files_of_an_unfinished_run_are_flushed_when_relied_on(tmp_path: Path, l
     assert opened.whole("1.1")
     opened.close()
     assert relied == [(name, len(data))]
+
+
+@pytest.mark.parametrize("layout", [None, STUDY], ids=["flat", "folders"])
+def test_file_whose_flush_failed_is_missing_however_whole_it_reads(tmp_path: Path, layout: Layout | None) -> None:
+    for number, changed in enumerate((7, 8)):
+        put(tmp_path, f"CT.1.{number}", an_object(f"1.{number}"))
+        os.utime(tmp_path / f"CT.1.{number}", ns=(changed, changed))
+    for _ in range(2):  # the second run has it in its database
+        with closing(open_index(str(tmp_path), layout, doubted=lambda changed: changed == 7)) as opened:
+            assert [opened.whole(uid) for uid in ("1.0", "1.1")] == [False, True]
+    with closing(open_index(str(tmp_path), layout)) as opened:
+        assert opened.whole("1.0")
 
 
 def test_files_of_a_finished_flush_are_not_flushed_again(tmp_path: Path) -> None:
@@ -435,9 +453,8 @@ def test_flat_object_in_a_large_directory_is_found_under_any_prefix(
         put(tmp_path, f"{'MR' if number & 1 else 'UNKNOWN'}.1.{number}", an_object(f"1.{number}"))
     put(tmp_path, "mine.1.99", an_object("1.99"))
     opened = open_index(str(tmp_path), None)
-    assert [opened.whole(f"1.{number}") for number in range(12)] == [True] * 9 + [False] * 3
-    assert {*opened.uids()} >= {f"1.{number}" for number in range(9)}
-    assert opened.whole("1.99")
+    assert [opened.whole(f"1.{number}") for number in range(15)] == [True] * 9 + [False] * 6
+    assert opened.whole("1.99"), "all names have been read for those that are missing"
     opened.close()
 
 
@@ -514,6 +531,7 @@ RLE = TransferSyntax("1.2.840.10008.1.2.5", "RLE", encapsulated=True)
 def test_image_without_its_pixels_is_not_whole(
     tmp_path: Path, content: bytes, syntax: TransferSyntax, bulk: bytes, *, whole: bool
 ) -> None:
+    MADE["1.1"] = None
     head = element("<", 0x80016, b"UI", CT.encode()) + element("<", 0x80018, b"UI", b"1.1")
     put(tmp_path, "CT.1.1", encode_file_meta(CT, "1.1", syntax.uid) + head + content.replace(IMAGE, IMAGE + bulk))
     assert known(tmp_path, flat=True) == ({"1.1"} if whole else set())
@@ -528,6 +546,8 @@ def test_full_disk_makes_no_whole_file_missing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(opened, "_write", full)
     assert opened.whole("1.1")
     assert opened.whole("1.2")
+    os.utime(tmp_path / "b" / "c" / "2.dcm", ns=(7, 7))
+    assert not opened.whole("1.2"), "it was changed since"
     assert not opened.whole("1.3")
     monkeypatch.undo()
     opened.close()

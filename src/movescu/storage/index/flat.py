@@ -11,7 +11,6 @@ import contextlib
 import stat
 from itertools import islice
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote_to_bytes
 
 from movescu._runtime import clock
 from movescu.dictionary.uids import storage_classes
@@ -30,11 +29,11 @@ _AT_ONCE: Final = 128  # names that are read for an object that is not found
 
 
 class FlatIndex:
-    """The index of a directory in the flat layout. Owns the descriptor of the directory."""
+    """The index of a directory in the flat layout. Owns the descriptor of the directory. See ``open_index``."""
 
-    def __init__(self, directory: int, rely: Callable[[str, int], None] = lambda *_: None) -> None:
+    def __init__(self, directory: int, rely: Callable[[str, int], None], doubted: Callable[[int], bool]) -> None:
         self._directory = directory
-        self._rely = rely
+        self._rely, self._doubted = rely, doubted
         self._prefixes = list(dict.fromkeys((*(one.prefix for one in storage_classes().values()), UNKNOWN_PREFIX)))
         self._listing: Generator[str, None, None] | None = _names_in(directory)
         self._searching = clock.Lock()  # to read names, and to change the order of the prefixes
@@ -75,7 +74,9 @@ class FlatIndex:
             candidates = tuple(self._candidates(file_name("", uid).partition(".")[2]))
         for name in candidates:
             state = self._state(name)
-            if state is not None and whole_instance(name, self._directory) == uid:
+            if state is None or self._doubted(state[1]):
+                continue
+            if whole_instance(name, self._directory) == uid:
                 self._rely(name, state[0])
                 return name, state
         return None
@@ -89,19 +90,17 @@ class FlatIndex:
                     self._prefixes.insert(0, self._prefixes.pop(number))
                     yield name
                     return
-            self._read(_AT_ONCE)
+            self._read()
         yield from self._names.get(ending, ())
 
-    def _read(self, number: int | None) -> None:
-        """Read some more names of the directory; None for all."""
-        if self._listing is None:
-            return
-        end = True
-        for read, name in enumerate(islice(self._listing, number), start=1):
+    def _read(self) -> None:
+        """Read some more names of the directory."""
+        assert self._listing is not None  # else all are read
+        names = list(islice(self._listing, _AT_ONCE))
+        for name in names:
             if not name.startswith("."):
                 self._names.setdefault(name.partition(".")[2], []).append(name)
-            end = read != number
-        if end:
+        if len(names) < _AT_ONCE:
             self._listing = None
 
     def _state(self, name: str) -> _State | None:
@@ -110,13 +109,6 @@ class FlatIndex:
             if stat.S_ISREG(status.st_mode):
                 return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
         return None
-
-    def uids(self) -> Iterator[str]:
-        """Return the SOP instance UIDs of all whole objects."""
-        with self._searching:
-            self._read(None)
-        found = {unquote_to_bytes(ending).decode("latin-1") for ending in self._names}
-        return (uid for uid in sorted(found | self._known.keys()) if self.whole(uid))
 
     def add(self, sop_instance_uid: str, path: str) -> None:
         """Add an object."""

@@ -12,7 +12,8 @@ nothing.
 Received objects are added in the background, many with one commit; a process that is killed loses the last of them,
 which costs their examination. After a power failure a file may have its name and size but not its content: files that
 were not flushed before the machine restarted are examined again. A file that a run relies on, and that no run is known
-to have flushed, is passed to ``rely``, which flushes it before the run ends.
+to have flushed, is passed to ``rely``, which flushes it before the run ends. A file whose flush has failed
+(``failed_flushes``) counts as missing.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from movescu.storage.index.examination import Place
+    from movescu.storage.index.states import FileRow, FileState
     from movescu.storage.layout.template import Layout
 
     Rely = Callable[[str, int], None]
-    from movescu.storage.index.states import FileRow, FileState
-
+    Doubted = Callable[[int], bool]
 
 _log: Final = logger_of("movescu.store")
 
@@ -79,9 +80,6 @@ class Index(Protocol):
         ``place``: the study and series that it has to be of. Default: any.
         """
 
-    def uids(self) -> Iterator[str]:
-        """Return the SOP instance UIDs of all whole objects."""
-
     def add(self, sop_instance_uid: str, path: str) -> None:
         """Add an object and its file, a path below the directory, as it is now."""
 
@@ -98,11 +96,19 @@ class Index(Protocol):
         """Save the added objects, and end."""
 
 
-def open_index(directory: str, layout: Layout | None, *, durable: bool = False, rely: Rely = lambda *_: None) -> Index:
+def open_index(
+    directory: str,
+    layout: Layout | None,
+    *,
+    durable: bool = False,
+    rely: Rely = lambda *_: None,
+    doubted: Doubted = lambda _: False,
+) -> Index:
     """Open the index of a directory.
 
     ``durable``: each object is flushed before it is added. ``rely``: called with path and size of a file that is relied
-    on and may not be on the disk yet. Raise ``StoreError`` if the directory or its database is unusable.
+    on and may not be on the disk yet. ``doubted``: called with the time of change of a file in ns; returns True if its
+    flush has failed. Raise ``StoreError`` if the directory or its database is unusable.
     """
     with _told_as_store_error(directory):
         fd = files.openat(directory, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
@@ -110,8 +116,8 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
             if layout is None:
                 from movescu.storage.index.flat import FlatIndex  # late: one of two
 
-                return FlatIndex(fd, rely)
-            return KeptIndex(directory, fd, durable=durable, rely=rely)
+                return FlatIndex(fd, rely, doubted)
+            return KeptIndex(directory, fd, durable=durable, rely=rely, doubted=doubted)
         except BaseException:
             files.close(fd)
             raise
@@ -120,9 +126,9 @@ def open_index(directory: str, layout: Layout | None, *, durable: bool = False, 
 class KeptIndex:
     """The index of a directory with folders, kept in its database. Owns the descriptor of the directory."""
 
-    def __init__(self, path: str, directory: int, *, durable: bool, rely: Rely = lambda *_: None) -> None:
+    def __init__(self, path: str, directory: int, *, durable: bool, rely: Rely, doubted: Doubted) -> None:
         self._directory = directory
-        self._rely = rely
+        self._rely, self._doubted = rely, doubted
         self._durable = durable
         self._boot = _boot()
         self._database = open_database(path, _TABLES)
@@ -179,7 +185,7 @@ class KeptIndex:
         for folder, name, *noted, on_disk, boot in rows:
             path = os.fsdecode(folder + name)
             state = file_state(path, self._directory)
-            if state is None:
+            if state is None or self._doubted(state[1]):
                 continue
             trusted = list(state) == noted and (on_disk or boot == self._boot)
             if not trusted:
@@ -199,27 +205,15 @@ class KeptIndex:
                 self._rely(path, state[0])
             return path
         path, state = self._unsaved.get(uid, ("", None))
-        if state is not None and file_state(path, self._directory) == state and self._fits(path, place):
-            self._rely(path, state[0])
-            return path
-        return None
+        if state is None or file_state(path, self._directory) != state or self._doubted(state[1]):
+            return None
+        if not self._fits(path, place):
+            return None
+        self._rely(path, state[0])
+        return path
 
-    def uids(self) -> Iterator[str]:
-        """Return the SOP instance UIDs of all whole objects."""
-        self.save()
-        with self._using:
-            self._compare(every=True)
-            with told_as_store_errors():
-                rows = self._database.execute(
-                    """SELECT DISTINCT uid, boot, flushed FROM index_files AS files
-                    LEFT JOIN index_runs AS runs ON files.run = runs.run WHERE uid != '' ORDER BY uid"""
-                ).fetchall()
-        found = dict.fromkeys(uid for uid, _, _ in rows)
-        doubtful = {uid for uid, boot, flushed in rows if not (flushed or boot == self._boot)}
-        return (uid for uid in found if uid not in doubtful or self.whole(uid))
-
-    def _compare(self, *, every: bool = False) -> None:
-        """Update the index to the state of the directory; ``every``: list unchanged folders, too."""
+    def _compare(self) -> None:
+        """Update the index to the state of the directory."""
         self._compared = True
         self.save()
         with told_as_store_errors():
@@ -239,7 +233,7 @@ class KeptIndex:
             if state is None:
                 continue
             left.discard(folder)
-            if known.get(folder) == state and not every:
+            if known.get(folder) == state:
                 waiting += [one for one in below.get(folder, ()) if one]
             else:
                 waiting += self._compare_folder(folder, changes)

@@ -1,0 +1,95 @@
+"""The record of failed flushes: what it keeps for later runs, and what happens if it cannot be kept or read."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from movescu.errors import StoreError
+from movescu.storage.failed_flushes import FILE_NAME, FailedFlushes, Periods
+from movescu.storage.writer import OutputDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MINUTE = 60 * 10**9
+YEAR = 365 * 24 * 60 * MINUTE
+NOW = 1_700_000_000_000_000_000
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def periods(*changed: int) -> Periods:
+    made = Periods()
+    for one in changed:
+        made.add(one, one)
+    return made
+
+
+def covered(directory: int, *changed: int) -> list[bool]:
+    """What the next run says of files that were changed at these times."""
+    record = FailedFlushes(directory)
+    return [record.cover(one) for one in changed]
+
+
+def test_next_run_doubts_the_files_of_each_failed_flush_and_no_others(directory: int) -> None:
+    FailedFlushes(directory).record(periods(NOW, NOW + 5, NOW + MINUTE))
+    FailedFlushes(directory).record(periods(NOW + YEAR))
+    times = (NOW - 1, NOW, NOW + 3, NOW + MINUTE, NOW + MINUTE + 1, NOW + YEAR - 1, NOW + YEAR, NOW + YEAR + 1)
+    assert covered(directory, *times) == [False, True, True, True, False, False, True, False]
+
+
+def test_old_file_in_a_flush_casts_no_doubt_on_those_of_the_years_between(directory: int) -> None:
+    FailedFlushes(directory).record(periods(NOW, NOW - YEAR, NOW + 1, NOW - YEAR + 1))
+    assert covered(directory, NOW, NOW + 1, NOW - YEAR, NOW - YEAR + 1) == [True] * 4
+    assert covered(directory, NOW - 1, NOW - YEAR // 2, NOW - YEAR + 2) == [False] * 3
+
+
+def test_record_of_files_of_very_many_times_stays_small_and_covers_them_all(directory: int, tmp_path: Path) -> None:
+    times = [NOW + number * 2 * MINUTE for number in range(3000)]
+    FailedFlushes(directory).record(periods(*times))
+    assert all(covered(directory, *times))
+    assert (tmp_path / FILE_NAME).stat().st_size < 100_000
+
+
+def test_line_that_was_not_finished_hides_no_other(directory: int, tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(f"{NOW} {NOW}\n{NOW + 1}")
+    FailedFlushes(directory).record(periods(NOW + YEAR))
+    assert covered(directory, NOW, NOW + YEAR) == [True, True]
+
+
+def test_record_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match=FILE_NAME):
+        OutputDirectory(str(tmp_path))
+    (tmp_path / FILE_NAME).unlink()
+    (tmp_path / FILE_NAME).mkdir()
+    with pytest.raises(StoreError, match=FILE_NAME):
+        OutputDirectory(str(tmp_path))
+    (tmp_path / FILE_NAME).rmdir()
+    with closing(OutputDirectory(str(tmp_path))):
+        pass
+
+
+def test_full_disk_that_takes_no_record_is_told(directory: int, caplog: pytest.LogCaptureFixture) -> None:
+    record = FailedFlushes(directory)
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        record.record(periods(NOW))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "cannot be recorded" in caplog.text
+    assert record.cover(NOW)
