@@ -116,7 +116,7 @@ def run(archive: Archive, folder: Path) -> list[RowResult]:
     )
     results: list[RowResult] = []
     with Client.configured(config, StorageOptions(ignore=True), closing=False) as client:
-        archive._server = client.server
+        archive.server = client.server
         archive.verify = verify
         for name, stand_in in (("take", lambda *_: archive), ("give_back", lambda *_: None), ("echo", lambda: None)):
             setattr(client, name, stand_in)

@@ -29,7 +29,7 @@ from movescu.testing.query import encode_identifier
 from movescu.ul.negotiation import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from movescu.query.identifier import Identifier
     from movescu.retrieve.request_state import RequestState
@@ -82,7 +82,7 @@ class _Service:
     may_fall_back = False
 
 
-class _Listener:
+class Listener:
     """A port at which nobody is."""
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class Archive:
         self.stored: set[str] = set()
         self._find, self._move, self._originator = find, move, originator
         self._message_id = 0
-        self._server: StorageServer | None = None
+        self.server: StorageServer | None = None
 
     # -- as an association -------------------------------------------------------------------------------------------
 
@@ -145,9 +145,11 @@ class Archive:
             yield FindResponse(1, PENDING, encode_identifier(values, IMPLICIT_LITTLE)), FIND
         yield FindResponse(1, answer.status), FIND
 
-    def move(self, identifier: Identifier, _: object, note: Callable[[int], None]) -> MoveResponse:
+    def move(
+        self, identifier: Identifier, on_response: Callable[[MoveResponse], None] | None, note: Callable[[int], None]
+    ) -> MoveResponse:
         """Carry out a request."""
-        assert self._server is not None
+        assert self.server is not None
         self.requests.append(identifier)
         self._message_id += 1
         note(self._message_id)
@@ -166,11 +168,14 @@ class Archive:
             status = delivery.failing.get(one.uid, SUCCESS)
             if status == SUCCESS:
                 self.stored.add(one.uid)
-            self._server._received(Received(incoming, 10, status))
+            self.server._received(Received(incoming, 10, status))
         if delivery.final is None:
             self.is_open = False
             raise ConnectionLostError("the archive is gone")
-        return replace(delivery.final, message_id=self._message_id)
+        response = replace(delivery.final, message_id=self._message_id)
+        if on_response is not None:
+            on_response(response)
+        return response
 
     # -- what it has -------------------------------------------------------------------------------------------------
 
@@ -198,21 +203,19 @@ class Archive:
 
     def retrieve(self, retry: Retry, *keys: str, before: frozenset[str] = frozenset(), **config: Any) -> RequestState:
         """Retrieve from it. ``before``: SOP instance UIDs of objects on the disk."""
-        own = Config(
-            AE("127.0.0.1", 104, "ARCHIVE"),
-            receive=Receive(11112),
-            timeouts=Timeouts(linger=0.0, unannounced=0.0),
-            request=Request(model="STUDY"),
-            retry=replace(retry, pause=0.0),
-            **config,
-        )
-        self._server = StorageServer(own)
-        self._server.listener = _Listener()  # type: ignore[assignment] # stands in for it
-        loop = AttemptLoop(own, self._server, self, target=_Disk(before) if before else None)  # type: ignore[arg-type] # as above
-        return loop.run(make_identifier(keys))
+        target = Disk(before) if before else None
+        return self.loop(replace(retry, pause=0.0), {"target": target}, **config).run(make_identifier(keys))
+
+    def loop(self, retry: Retry, settings: Mapping[str, Any] = {}, **config: Any) -> AttemptLoop:
+        """Make the attempts of a retrieve from it. ``settings``: of ``AttemptLoop``."""
+        settled = {"timeouts": Timeouts(linger=0.0, unannounced=0.0), "request": Request(model="STUDY"), **config}
+        own = Config(AE("127.0.0.1", 104, "ARCHIVE"), receive=Receive(11112), retry=retry, **settled)
+        self.server = StorageServer(own)
+        self.server.listener = Listener()  # type: ignore[assignment] # stands in for it
+        return AttemptLoop(own, self.server, self, **settings)  # type: ignore[arg-type] # as above
 
 
-class _Disk:
+class Disk:
     """A target that has objects."""
 
     def __init__(self, uids: frozenset[str]) -> None:

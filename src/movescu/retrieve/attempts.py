@@ -215,7 +215,7 @@ class AttemptLoop:
             self._list(identifiers[0], state)
         if state.inventory is not None:
             one.wanted = None if state.inventory.gaps else state.inventory.objects
-            one.satisfied = lambda: not state.unlisted and state.missing <= (state.tally.uids or set())
+            one.satisfied = lambda: state.is_satisfied
         if self._split and state.inventory is not None and not (state.unlisted or state.error):
             state.is_split = state.inventory.is_divisible(state.missing, self._split)
         if state.error is None and (state.inventory is not None or self._exact) and not state.is_split:
@@ -374,7 +374,7 @@ class AttemptLoop:
             from movescu.retrieve.judgement import judge  # late: needed after the final response
 
             self.waited |= awaiting.waited
-            if self._closing and not (judge(evidence(awaiting)).reasons or state.missing or state.unlisted):
+            if self._closing and state.is_satisfied and not judge(evidence(awaiting)).reasons:
                 self._on_complete()
 
         awaiting = Awaiting(self._config, one, self._until, alone=self._alone, closing=self._closing, complete=complete)

@@ -127,6 +127,11 @@ class RequestState:
         return (listed | (self.tally.uids or set())) - self.lost.keys()
 
     @property
+    def is_satisfied(self) -> bool:
+        """Whether every listed object has been stored or was in the target, as far as lists were wanted."""
+        return not self.unlisted and self.missing <= (self.tally.uids or set())
+
+    @property
     def missing_uids(self) -> set[str]:
         """SOP instance UIDs of the objects that were not stored, or are not whole any more."""
         return self.missing | self.lost.keys()
