@@ -120,7 +120,7 @@ class Awaiting:
     @property
     def _exceeded(self) -> bool:
         """Whether more objects arrived than the archive counted, so that its counts are no end."""
-        return self._counted and self._round.arrived > self.expected and self._satisfied is None
+        return self._round.arrived > self.expected and self._satisfied is None
 
     @property
     def _ended(self) -> bool:
@@ -161,8 +161,10 @@ class Awaiting:
         if limit <= 0:
             return 0.0
         found = self._open(listener)
-        if self._ended and not self._closing and not any(one.is_within_message for one in found):
-            return 0.0
+        if self._ended and not self._closing:  # idle ones may serve the next retrieve
+            found = [one for one in found if one.is_within_message]
+            if not found:
+                return 0.0
         lost = self._round.lost
         if not self._alone:
             silent = max(final, self._round.touched) + self._config.timeouts.linger - now
@@ -178,17 +180,16 @@ class Awaiting:
         if not connection.waiting or connection.is_unread:  # waiting for our side, not for the sender
             return _GLANCE
         config, since = self._config, connection.last_activity
-        silence: float | None
         if not connection.has_carried_objects:
             silence = min(config.timeouts.linger, config.timeouts.store)
         elif self._round.lost:  # after the archive was lost, an idle sender is unlikely to go on
             silence = shortest(config.timeouts.store, config.timeouts.dimse, config.timeouts.stall)
+            assert silence is not None
         else:
             silence, since = config.timeouts.store, max(since, final)
-        if self._ended and silence is not None and not connection.is_within_message:
+        if self._ended and not connection.is_within_message:
             silence = min(silence, FAREWELL)
-        left = float("inf") if silence is None else since + silence - now
-        if left > 0:
+        if (left := since + silence - now) > 0:
             return left
         level = _log.info if self._ended else _log.warning
         level("storage association with %s: ended after %g s of silence", connection.peer, silence)
