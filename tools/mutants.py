@@ -51,12 +51,6 @@ _ROUNDS: Final = (
 )
 _LISTS: Final = ("tests/query/test_request_list.py",)
 _JOURNAL: Final = ("tests/cohort/test_journal.py",)
-_LOOP: Final = (
-    *_WORLD,
-    "tests/retrieve/test_liars.py",
-    "tests/interop/test_completeness.py",
-    "tests/interop/test_later_objects.py",
-)
 _FILES: Final = (
     "tests/simulated/test_writer.py",
     *("tests/storage/test_writer.py", "tests/storage/test_durability.py"),
@@ -80,19 +74,21 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "query/scope": ("tests/query/test_scope.py",),
     "query/selection": ("tests/query/test_selection.py",),
     "retrieve/answers": ("tests/retrieve/test_answers.py", "tests/retrieve/test_liars.py"),
-    "retrieve/attempts": (*_ROUNDS, *_WORLD),
+    "retrieve/attempts": ("tests/retrieve/test_attempts.py", "tests/retrieve/test_liars.py", *_WORLD),
     "retrieve/belonging": ("tests/retrieve/test_tally.py",),
-    "retrieve/catalogue": ("tests/retrieve/test_inventory.py", "tests/retrieve/test_liars.py"),
-    "retrieve/causes": ("tests/retrieve/test_causes.py",),
+    "retrieve/catalogue": ("tests/retrieve/test_catalogue.py", "tests/retrieve/test_liars.py"),
+    "retrieve/causes": ("tests/retrieve/test_causes.py", "tests/test_causes_document.py"),
     "retrieve/earlier_request": ("tests/cohort/test_job_json.py", "tests/cohort/test_list_liars.py"),
     "retrieve/evidence": _ROUNDS,
-    "retrieve/inventory": ("tests/retrieve/test_inventory.py", "tests/retrieve/test_liars.py"),
+    "retrieve/inventory": (
+        *("tests/retrieve/test_inventory.py", "tests/retrieve/test_catalogue.py", "tests/retrieve/test_liars.py"),
+    ),
     "retrieve/judgement": ("tests/retrieve/test_judgement.py",),
     "retrieve/request_state": _ROUNDS,
     "retrieve/requests": ("tests/retrieve/test_requests.py", "tests/retrieve/test_storage_plan.py"),
     "retrieve/resolution": ("tests/retrieve/test_resolution.py",),
     "retrieve/search": _SCOPES,
-    "retrieve/stragglers": _LOOP,
+    "retrieve/stragglers": ("tests/retrieve/test_stragglers.py",),
     "retrieve/tally": _ROUNDS,
     "storage/directory_check": _FILES,
     "storage/durability": _FILES,

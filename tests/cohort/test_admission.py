@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 
 from movescu.cohort.admission import (
     BREAKS_AFTER,
+    FIRST_ECHO,
+    PATIENCE,
+    PAUSE,
     PROBE_AFTER,
     PROBE_SECONDS,
     STOPS_AFTER,
+    UNANSWERED,
     Admission,
     Advice,
     Fate,
@@ -181,3 +185,187 @@ def test_archive_that_answers_an_echo_and_no_request_is_left_alone() -> None:
             admission.echo_ended(now, answered=True)
         now += advice.seconds
     assert (advice.stop, sent, now < 60) == (Stop.HOPELESS, 12, True)
+
+
+def ended(admission: Admission, *endings: RequestEnd, now: float = 0.0) -> list[Fate]:
+    """End requests that are alone, one after the other."""
+    return [admission.ended(admission.started(), ending, now) for ending in endings]
+
+
+def test_silence_while_others_are_served_is_a_refusal_that_counts_against_no_entry() -> None:
+    admission = Admission(3, answered=True)
+    first, second = admission.started(), admission.started()
+    assert admission.ended(second, RequestEnd.SILENT, 0.0) is Fate.AGAIN
+    assert (admission.refusals, admission.ceiling, admission.advice(0.0).send) == (1, 1, False)
+    assert admission.ended(first, RequestEnd.GOOD, 1.0) is Fate.DONE
+    assert admission.advice(1.0).send
+
+
+def test_silence_without_another_request_is_an_absence() -> None:
+    admission = Admission(3, answered=True)
+    assert ended(admission, *[RequestEnd.SILENT] * BREAKS_AFTER) == [Fate.AGAIN] * BREAKS_AFTER
+    assert (admission.refusals, admission.ceiling, admission.away_since) == (0, 3, 0.0)
+
+
+def test_silence_of_an_archive_that_never_answered_is_no_refusal() -> None:
+    admission = Admission(3)
+    first, second = admission.started(), admission.started()
+    assert admission.ended(second, RequestEnd.SILENT, 0.0) is Fate.DONE
+    assert admission.refusals == 0
+    assert admission.advice(0.0) == Advice(seconds=float("inf")), "no third request is sent before the first has ended"
+    assert admission.ended(first, RequestEnd.SILENT, 0.0) is Fate.DONE
+    assert admission.advice(0.0).stop is Stop.AWAY
+
+
+def test_archive_that_accepted_a_request_is_worth_waiting_for() -> None:
+    admission = Admission(1)
+    number = admission.started()
+    admission.accepted()
+    assert admission.ended(number, RequestEnd.AWAY, 0.0) is Fate.AGAIN
+    assert ended(admission, RequestEnd.AWAY) == [Fate.AGAIN]
+    assert admission.advice(10.0).stop is None
+
+
+def test_request_that_was_carried_out_takes_no_slot_while_its_objects_are_awaited() -> None:
+    admission = Admission(1)
+    first = admission.started()
+    assert not admission.advice(0.0).send
+    admission.delivered(first)
+    assert (admission.under_way, admission.advice(0.0).send) == (0, True)
+    second = admission.started()
+    assert admission.ended(second, RequestEnd.REFUSED, 0.0) is Fate.AGAIN_COUNTED, "no other request took a slot"
+    admission.ended(first, RequestEnd.GOOD, 0.0)
+    assert admission.under_way == 0
+
+
+def test_withdrawn_request_frees_its_slot() -> None:
+    admission = Admission(1)
+    for delivered in (False, True):
+        number = admission.started()
+        if delivered:
+            admission.delivered(number)
+        admission.withdrawn(number)
+        assert (admission.under_way, admission.advice(0.0).send) == (0, True)
+
+
+def test_destination_that_the_archive_does_not_know_stops_the_cohort() -> None:
+    admission = Admission(1)
+    ended(admission, *[RequestEnd.UNKNOWN] * (STOPS_AFTER - 1))
+    assert admission.advice(0.0).stop is None
+    ended(admission, RequestEnd.UNKNOWN)
+    assert admission.advice(0.0).stop is Stop.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("first", "stop"),
+    [
+        ([RequestEnd.HOPELESS], Stop.HOPELESS),
+        ([RequestEnd.NO_SPACE], Stop.NO_SPACE),
+        ([RequestEnd.UNREACHED] * STOPS_AFTER, Stop.UNREACHED),
+        ([RequestEnd.AWAY], Stop.AWAY),
+    ],
+)
+def test_first_reason_to_stop_is_the_one_that_is_told(first: list[RequestEnd], stop: Stop) -> None:
+    admission = Admission(8, patience=60.0)
+    ended(admission, *first)
+    assert admission.advice(0.0) == Advice(stop=stop)
+    for other in (RequestEnd.HOPELESS, RequestEnd.NO_SPACE, *[RequestEnd.UNKNOWN] * STOPS_AFTER):
+        ended(admission, other)
+        assert admission.advice(0.0) == Advice(stop=stop)
+    ended(admission, *[RequestEnd.AWAY] * BREAKS_AFTER)
+    assert admission.advice(1e9) == Advice(stop=stop)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_pauses_are_randomized_by_the_factor_that_is_given(factor: float) -> None:
+    refused, lost = (Admission(1, answered=True, jitter=lambda: factor) for _ in range(2))
+    ended(refused, RequestEnd.REFUSED, now=7.0)
+    assert refused.advice(7.0) == Advice(seconds=PAUSE * factor)
+    assert refused.advice(7.0 + PAUSE * factor).send
+    ended(lost, RequestEnd.AWAY, now=7.0)
+    assert lost.advice(7.0) == Advice(seconds=PAUSE * factor), "a failure to reach the archive is not repeated at once"
+    ended(lost, *[RequestEnd.AWAY] * (BREAKS_AFTER - 1), now=7.0)
+    assert lost.absence(8.0) == (FIRST_ECHO * factor - 1.0, PATIENCE - 1.0)
+    lost.echo_started()
+    lost.echo_ended(20.0, answered=False)
+    assert lost.absence(20.0) == (2 * FIRST_ECHO * factor, PATIENCE - 13.0)
+
+
+def test_good_request_makes_the_next_pause_short_again() -> None:
+    admission = Admission(1)
+    ended(admission, RequestEnd.REFUSED, RequestEnd.REFUSED, RequestEnd.GOOD)
+    ended(admission, RequestEnd.REFUSED, now=100.0)
+    assert admission.advice(100.0).seconds == PAUSE
+
+
+def test_absent_archive_is_probed_at_growing_intervals_until_it_answers() -> None:
+    admission, now, intervals = Admission(1, answered=True), 0.0, []
+    assert admission.absence(0.0) is None
+    ended(admission, *[RequestEnd.AWAY] * BREAKS_AFTER)
+    admission.gone(3.0)  # an absence is not prolonged by what fails meanwhile
+    assert admission.deadline == PATIENCE
+    for _ in range(6):
+        advice = admission.advice(now)
+        assert (advice.send, advice.echo) == (False, False)
+        intervals.append(advice.seconds)
+        now += advice.seconds
+        assert admission.advice(now) == Advice(echo=True)
+        admission.echo_started()
+        assert admission.advice(now) == Advice(seconds=PATIENCE - now), "one probe at a time"
+        admission.echo_ended(now, answered=False)
+    assert intervals == [5, 10, 20, 40, 60, 60]
+    admission.echo_ended(now, answered=True)
+    assert (admission.absence(now), admission.deadline, admission.advice(now).send) == (None, float("inf"), True)
+    ended(admission, *[RequestEnd.AWAY] * BREAKS_AFTER, now=now)
+    assert admission.advice(now).seconds == FIRST_ECHO, "intervals begin anew"
+
+
+def test_archive_that_answers_a_request_now_and_then_is_not_left_alone() -> None:
+    admission = Admission(1, answered=True)
+    for _ in range(2 * UNANSWERED):
+        ended(admission, *[RequestEnd.AWAY] * BREAKS_AFTER)
+        admission.echo_started()
+        admission.echo_ended(0.0, answered=True)
+        ended(admission, RequestEnd.FAILED)
+    assert admission.advice(0.0).stop is None
+
+
+def test_time_in_which_nothing_may_be_sent_is_no_part_of_an_absence() -> None:
+    admission = Admission(1, answered=True, patience=100.0)
+    ended(admission, *[RequestEnd.AWAY] * BREAKS_AFTER)
+    assert admission.advice(50.0, held=True) == Advice(seconds=float("inf"))
+    assert admission.advice(1050.0).echo
+    assert admission.deadline == 1100.0
+    assert admission.advice(1099.0).stop is None
+    assert admission.advice(1100.0).stop is Stop.AWAY
+
+
+def test_absence_that_begins_while_nothing_may_be_sent_counts_from_then_on() -> None:
+    admission = Admission(1, answered=True, patience=100.0)
+    number = admission.started()
+    ended(admission, *[RequestEnd.AWAY] * (BREAKS_AFTER - 1))
+    admission.advice(10.0, held=True)
+    admission.ended(number, RequestEnd.AWAY, 20.0)
+    admission.advice(500.0)
+    assert admission.deadline == 600.0
+
+
+def test_learned_ceiling_is_raised_by_one_after_good_requests_or_a_long_time() -> None:
+    admission = Admission(4)
+    numbers = [admission.started() for _ in range(4)]
+    admission.ended(numbers.pop(), RequestEnd.REFUSED, 0.0)
+    admission.ended(numbers.pop(), RequestEnd.REFUSED, 0.0)
+    assert admission.ceiling == 2
+    assert admission.advice(100.0) == Advice(seconds=PROBE_SECONDS - 100.0), "or a free slot would never be found"
+    assert admission.advice(PROBE_SECONDS).send
+    assert admission.ceiling == 3
+    for number in numbers:
+        admission.ended(number, RequestEnd.FAILED, PROBE_SECONDS)
+    ended(admission, *[RequestEnd.GOOD] * (PROBE_AFTER - 1), now=PROBE_SECONDS)
+    admission.advice(PROBE_SECONDS)
+    assert admission.ceiling == 3
+    ended(admission, RequestEnd.GOOD, now=PROBE_SECONDS)
+    admission.advice(PROBE_SECONDS)
+    assert admission.ceiling == 4
+    admission.advice(9 * PROBE_SECONDS)
+    assert admission.ceiling == 4, "never more than jobs"
