@@ -97,24 +97,45 @@ def test_manifest_after_a_killed_run_has_what_the_run_had_stored(place: Place, t
     assert len(place.files()) == 20
 
 
-def test_lines_of_unchanged_files_are_kept_and_those_of_changed_files_made_anew(place: Place) -> None:
+def test_lines_of_unchanged_files_are_kept_and_those_of_missing_files_left_out(place: Place) -> None:
     options = ["--manifest", "SHA256SUMS", "--resume"]
     movescu(*place.arguments(0, *options), folder=place.received)
-    first, second, third, *_ = sorted(place.files())
+    first, second, *_ = sorted(place.files())
     manifest = place.received / "SHA256SUMS"
     kept = manifest.read_text().replace(manifest.read_text()[:64], "0" * 64)
     manifest.write_text(kept)
-    (place.received / second).write_bytes(b"other")
-    (place.received / third).unlink()
+    (place.received / second).unlink()
     outcome = movescu(*place.arguments(1, *options), folder=place.received)
     lines = manifest.read_text().splitlines()
     assert lines[0] == f"{'0' * 64}  {first}", "it says what was stored, whatever has become of it"
     manifest.write_text("".join(f"{line}\n" for line in lines[1:]))
     assert checked(manifest) == place.files() - {first}
-    assert f"left out of the manifest: {third}: No such file" in outcome.log
+    assert f"left out of the manifest: {second}: No such file" in outcome.log
 
 
-def test_files_of_a_folder_that_was_renamed_into_place_are_hashed_anew(place: Place, tmp_path: Path) -> None:
+def test_file_that_is_not_what_the_manifest_has_is_no_success_until_it_is_stored_again(place: Place) -> None:
+    options = ["--manifest", "SHA256SUMS", "--resume"]
+    movescu(*place.arguments(0, *options), folder=place.received)
+    name = min(place.files())
+    manifest, damaged = place.received / "SHA256SUMS", place.received / name
+    lines, content = manifest.read_text(), damaged.read_bytes()
+    damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # a pixel
+    outcome = movescu(*place.arguments(1, *options), folder=place.received)
+    assert f"has other digests of {name}:" in outcome.log
+    for _ in range(2):  # the evidence is not used up
+        outcome = movescu(*place.arguments(0, *options), folder=place.received, code=63)
+        assert f"incomplete: the manifest {manifest} has other digests of {name}: delete" in outcome.log
+        assert set(lines.splitlines()) <= set(manifest.read_text().splitlines())
+    damaged.unlink()
+    movescu(*place.arguments(0, *options), folder=place.received)
+    assert checked(manifest) == place.files()
+    damaged.write_bytes(b"")
+    movescu(*place.arguments(0, *options[:2]), folder=place.received)  # stores each object anew
+    assert damaged.read_bytes() == content
+    assert checked(manifest) == place.files()
+
+
+def test_files_of_a_folder_that_was_renamed_into_place_are_looked_at(place: Place, tmp_path: Path) -> None:
     options = ["--layout", "study", "--manifest", tmp_path / "sums", "--resume"]
     movescu(*place.arguments(0, *options[:2]), folder=place.received)
     study = place.received / place.made[0].study_uid
@@ -124,8 +145,8 @@ def test_files_of_a_folder_that_was_renamed_into_place_are_hashed_anew(place: Pl
     movescu(*place.arguments(0, *options), folder=place.received)
     study.rename(tmp_path / "first")
     other.rename(study)
-    movescu(*place.arguments(0, *options), folder=place.received)
-    assert checked(tmp_path / "sums") == {f"received/{name}" for name in place.files()}
+    outcome = movescu(*place.arguments(0, *options), folder=place.received, code=63)
+    assert "and 5 more: delete these files" in outcome.log
 
 
 def test_manifest_elsewhere_has_paths_from_its_own_directory(place: Place, tmp_path: Path) -> None:
@@ -165,17 +186,13 @@ def test_manifest_is_whole_before_a_command_runs(place: Place) -> None:
     assert "left out" not in outcome.log
 
 
-def test_digest_that_a_changed_file_had_before_is_not_forgotten_silently(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in ("kept", "damaged"):
-        (tmp_path / name).write_bytes(b"pixels")
-    path = str(tmp_path / "SUMS")
+def test_digest_of_another_run_stands_for_a_file_that_it_has_stored(tmp_path: Path) -> None:
+    file, path = tmp_path / "CT.1", str(tmp_path / "SUMS")
     for content in (b"pixels", b"pixelz"):
-        (tmp_path / "damaged").write_bytes(content)
-        with Manifest(path, str(tmp_path)) as manifest:
-            manifest.add("kept")
-            manifest.add("damaged")
-        assert "other digests" not in caplog.text
-        manifest.write()
-    assert "had other digests of damaged: replaced" in caplog.text
+        file.write_bytes(content)
+        with Manifest(path, str(tmp_path)) as first, Manifest(path, str(tmp_path)) as second:
+            first.add("CT.1", stored=False)
+            second.add("CT.1")
+        assert second.write()
+        assert first.write()
+    assert checked(tmp_path / "SUMS") == {"CT.1"}

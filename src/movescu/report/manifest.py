@@ -5,10 +5,12 @@ memory: what is patched into a file at its end is hashed, too, and the thread th
 path. The manifest is written to a temporary file, flushed, and renamed.
 
 Lines of an existing manifest are kept for files that were not changed since it was written, in folders that were not
-changed either, as one may have been renamed into the place of another. The other files are hashed anew, with a warning
-if their content is another, and missing ones are left out, with a warning, too. Lines that another run wrote meanwhile
-are kept as they are. So a manifest grows with its directory over several runs, those at the same time included, and
-after a run that was killed the next one with ``--resume`` adds the objects that it finds.
+changed either, as one may have been renamed into the place of another. The other files are hashed anew. If the content
+of one that this run has not stored is another, its line is evidence and stays, and the run is not complete if it relies
+on the file. The manifest keeps its time then, so that the next run looks again. Missing files are left out, with a
+warning. Lines that another run wrote meanwhile are kept as they are. So a manifest grows with its directory over
+several runs, those at the same time included, and after a run that was killed the next one with ``--resume`` adds the
+objects that it finds.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from movescu.storage.manifest_lines import manifest_line, parse_manifest_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
     from types import TracebackType
     from typing import Self
 
@@ -57,14 +60,16 @@ class Manifest:
             raise DirectoryNotWritableError(f"cannot write {path!r}: Permission denied")
         self._folder = folder
         self._prefix = os.fsencode(os.path.relpath(os.path.realpath(directory), folder))
-        self._known, self._written = _read(self._path)
+        self._known, self._written, self._version = _read(self._path)
         self._unchanged = {folder: self._is_unchanged(folder) for folder in set(map(os.path.dirname, self._known))}
         """Whether folders with known files are those that had their names when the manifest was written."""
         self._lines: dict[bytes, bytes] = {}
         """Digest by path relative to the manifest."""
         self._changed: set[bytes] = set()
-        """Paths of files whose content is not that of the existing manifest."""
-        self._noted: deque[str] = deque()
+        """Paths of files that are not what the existing manifest has, and that this run has not stored."""
+        self._relied_on: set[bytes] = set()
+        """Those of them that this run relies on."""
+        self._noted: deque[tuple[str, bool]] = deque()
         self._hashing = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="movescu-manifest", daemon=True)
@@ -79,9 +84,12 @@ class Manifest:
         self._closing.set()
         self._thread.join()
 
-    def add(self, path: str) -> None:
-        """Record a stored object, by its path below the output directory. Safe from any thread."""
-        self._noted.append(path)
+    def add(self, path: str, *, stored: bool = True) -> None:
+        """Record an object, by its path below the output directory. Safe from any thread.
+
+        ``stored``: by this run or one beside it. Default: True; else it was found whole.
+        """
+        self._noted.append((path, stored))
 
     def _work(self) -> None:
         while not self._closing.wait(_INTERVAL):
@@ -91,8 +99,12 @@ class Manifest:
         """Hash the files noted so far, in this thread; ``ended``: stop early."""
         with self._hashing:
             while self._noted and not ended():
-                path = os.path.normpath(os.path.join(self._prefix, os.fsencode(self._noted.popleft())))
-                self._enter(path)
+                below, stored = self._noted.popleft()
+                path = os.path.normpath(os.path.join(self._prefix, os.fsencode(below)))
+                if stored or path not in self._lines:
+                    self._enter(path, stored=stored)
+                    if path in self._changed:
+                        self._relied_on.add(path)
 
     def _is_unchanged(self, folder: bytes) -> bool:
         """Return True if no folder from this one up to the output directory was changed since the last manifest."""
@@ -106,8 +118,8 @@ class Manifest:
             folder = os.path.dirname(folder)
         return True
 
-    def _enter(self, path: bytes) -> None:
-        """Take over the digest of an unchanged file, or hash it."""
+    def _enter(self, path: bytes, *, stored: bool) -> None:
+        """Take over the digest of an unchanged file, or hash it; ``stored``: see ``add``."""
         full = os.path.join(os.fsencode(self._folder), path)
         try:
             known = self._known.get(path)
@@ -115,37 +127,47 @@ class Manifest:
             if known is None or not kept or os.stat(full).st_ctime_ns >= self._written:
                 with open(full, "rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest().encode()
-                if known not in (None, digest):
+                if stored or known in (None, digest):
+                    self._changed.discard(path)
+                    known = digest
+                else:
                     self._changed.add(path)
-                known = digest
             self._lines[path] = known
         except OSError as error:
             self._lines.pop(path, None)
             _log.warning("left out of the manifest: %s: %s", os.fsdecode(path), error.strerror)
 
-    def write(self) -> None:
-        """Write the manifest. Raise ``StoreError`` if that fails."""
+    def write(self) -> bool:
+        """Write the manifest; return False if this run relies on a file that is not what the existing manifest has.
+
+        Raise ``StoreError`` if it cannot be written.
+        """
         self.settle()
         for path in self._known.keys() - self._lines.keys():
-            self._enter(path)
-        self._tell_changed()
+            self._enter(path, stored=False)
         try:
             with _locked(self._folder):
                 self._take_over()
                 self._replace()
         except OSError as error:
             raise StoreError(f"cannot write {self._path!r}: {error.strerror}") from error
+        relied_on = self._changed & self._relied_on
+        self._tell_changed(relied_on, "incomplete: ")
+        self._tell_changed(self._changed - relied_on)
         number = len(self._lines)
         _log.info("manifest %s: %d object%s", self._path, number, "" if number == 1 else "s")
+        return not relied_on
 
-    def _tell_changed(self) -> None:
-        """Warn of files with other content than before: the new manifest proves nothing about it."""
-        if not self._changed:
+    def _tell_changed(self, changed: AbstractSet[bytes], what: str = "") -> None:
+        """Report files that are not what the manifest has; ``what``: it is an error of this run. Default: a warning."""
+        if not changed:
             return
-        names = sorted(map(os.fsdecode, self._changed))
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        _log.warning(
-            "the manifest %s had other digests of %s%s: replaced by those of the files as they are now",
+        names = sorted(map(os.fsdecode, changed))
+        more = f" ... and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        (_log.error if what else _log.warning)(
+            "%sthe manifest %s has other digests of %s%s: delete these files and repeat with --resume, or, if the "
+            "change was meant, remove their lines",
+            what,
             self._path,
             ", ".join(names[:_NAMED]),
             more,
@@ -153,9 +175,13 @@ class Manifest:
 
     def _take_over(self) -> None:
         """Add the lines that other runs have written since this one began."""
-        latest, written = _read(self._path)
-        if written != self._written:
-            for path in latest.keys() - self._known.keys() - self._lines.keys():
+        latest, _, version = _read(self._path)
+        if version != self._version:
+            for path in tuple(self._changed):
+                if latest.get(path) != self._known.get(path):  # stored by the other run
+                    self._changed.discard(path)
+                    self._lines.pop(path)
+            for path in latest.keys() - self._lines.keys():
                 if os.path.lexists(os.path.join(os.fsencode(self._folder), path)):
                     self._lines[path] = latest[path]
 
@@ -165,6 +191,8 @@ class Manifest:
             with open(temporary, "wb") as file:
                 file.writelines(manifest_line(path, self._lines[path]) for path in sorted(self._lines))
                 file.flush()
+                if self._changed:
+                    os.utime(file.fileno() if os.utime in os.supports_fd else temporary, ns=(self._written,) * 2)
                 os.fsync(file.fileno())
             os.replace(temporary, self._path)
         except BaseException:
@@ -184,16 +212,19 @@ def digests_of(path: str, directory: str) -> dict[bytes, bytes]:
     return {name[len(root) :]: digest for name, digest in full if name.startswith(root)}
 
 
-def _read(path: str) -> tuple[dict[bytes, bytes], int]:
-    """Return digests by path of an existing manifest, and when it was written, in ns; nothing if there is none."""
+def _read(path: str) -> tuple[dict[bytes, bytes], int, tuple[int, int]]:
+    """Return digests by path of an existing manifest, its time in ns, and what tells it from another one of its name.
+
+    Nothing if there is none.
+    """
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UsageError(f"cannot write {path!r}: not a regular file")
-            return dict(_parsed(path, file.read())), status.st_mtime_ns
+            return dict(_parsed(path, file.read())), status.st_mtime_ns, (status.st_ino, status.st_ctime_ns)
     except FileNotFoundError:
-        return {}, 0
+        return {}, 0, (0, 0)
     except OSError as error:
         raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
 

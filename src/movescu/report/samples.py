@@ -59,7 +59,7 @@ class Samples:
         self._latest: dict[int, tuple[str, str]] = {}  # by thread
         self._series: dict[str, _Series] = {}
 
-    def on_whole(self, sop_instance_uid: str, path: str) -> None:
+    def on_whole(self, sop_instance_uid: str, path: str, /, *, stored: bool = True) -> None:  # noqa: ARG002 - either
         """Remember the path of an object; see ``Target``."""
         self._latest[get_ident()] = sop_instance_uid, path
 

@@ -27,7 +27,7 @@ from movescu.retrieve.storage_server import StorageServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.observer import Observer
     from movescu.storage.options import StorageOptions
     from movescu.storage.sinks import Destination
-    from movescu.storage.target import Target
+    from movescu.storage.target import OnWhole, Target
 
 
 class ArchiveClient:
@@ -46,7 +46,7 @@ class ArchiveClient:
     """
 
     _given_model: str | None
-    _on_whole: Callable[[str, str], None] | None
+    _on_whole: OnWhole | None
 
     @classmethod
     def configured(
@@ -58,7 +58,7 @@ class ArchiveClient:
         closing: bool = True,
         indexed: bool = False,
         proved: bool = False,
-        on_whole: Callable[[str, str], None] | None = None,
+        on_whole: OnWhole | None = None,
     ) -> Self:
         """Return a client with the command's values, unchecked.
 
@@ -287,10 +287,6 @@ class ArchiveClient:
         from movescu.retrieve.observer import Observers
 
         return Observers((*self._every, *further)) if further else self._observers
-
-    def whole(self, sop_instance_uid: str) -> bool:
-        """Return True if the output directory has the whole object. Raise ``StoreError`` if the index fails."""
-        return self._target is not None and self._target.whole(sop_instance_uid)
 
     def target_of(self, to: Destination | None) -> Target | None:
         """Return the open target of a destination, by default the client's own; None without a port."""

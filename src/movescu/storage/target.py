@@ -15,6 +15,7 @@ from movescu.storage.durability import Durability
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Protocol
 
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.index.index import Index
@@ -22,14 +23,20 @@ if TYPE_CHECKING:
     from movescu.storage.options import StorageOptions
     from movescu.storage.writer import OutputDirectory
 
+    class OnWhole(Protocol):
+        """A function called with whole objects."""
+
+        def __call__(self, sop_instance_uid: str, path: str, /, *, stored: bool = True) -> None:
+            """Note an object and its path, below the output directory; ``stored``: False if it was found there."""
+
 
 class Target:
     """Destination of objects.
 
     ``indexed``: open the index of the output directory. Default: False. ``proved``: examine objects when they are
     stored, and again in ``check``. Default: as ``indexed``. ``grouped``: many retrieves are flushed one after the
-    other. Default: False. ``on_whole``: called with SOP instance UID and path, below the output directory, of each
-    object that is stored or found whole, in the thread of that. Default: None.
+    other. Default: False. ``on_whole``: called with each object that is stored or found whole, in the thread of that.
+    Default: None.
 
     Raise ``DirectoryNotFoundError`` or ``DirectoryNotWritableError``, or ``StoreError`` if the index is unusable.
     """
@@ -41,7 +48,7 @@ class Target:
         indexed: bool = False,
         proved: bool = False,
         grouped: bool = False,
-        on_whole: Callable[[str, str], None] | None = None,
+        on_whole: OnWhole | None = None,
     ) -> None:
         self.storage = storage
         self._on_whole = on_whole
@@ -126,8 +133,13 @@ class Target:
             return sop_instance_uid in self._kept
         path = None if self._ledger is None else self._ledger.path(sop_instance_uid, place)
         if path is not None and self._on_whole is not None and sop_instance_uid not in self._kept:
-            self._on_whole(sop_instance_uid, path)
+            self._on_whole(sop_instance_uid, path, stored=False)
         return path is not None
+
+    def is_as_recorded(self, file: StoredFile, ended: float) -> bool:
+        """Return True if a file has its size and was not changed since a time, in seconds since 1970."""
+        status = None if self._directory is None else self._directory.status(file.path)
+        return status is not None and status.st_size == file.size and status.st_ctime < ended
 
     def check(self, objects: Sequence[Mapping[str, tuple[str, str]]], row: int | None = None) -> list[dict[str, str]]:
         """Return those of each request's objects that are not whole in the directory, with the reasons.

@@ -109,12 +109,12 @@ class FollowUp:
     def _file_of(self, sop_instance_uid: str) -> str:
         return os.path.join(self._directory, self._paths[sop_instance_uid])
 
-    def on_whole(self, sop_instance_uid: str, path: str) -> None:
+    def on_whole(self, sop_instance_uid: str, path: str, /, *, stored: bool = True) -> None:
         """Record an object that was stored or found whole; see ``Target``."""
         if self._commands:
             self._paths[sop_instance_uid] = path
         if self._manifest is not None:
-            self._manifest.add(path)
+            self._manifest.add(path, stored=stored)
 
     def of_one(self, retrieve: Retrieve) -> set[ExitCode]:
         """Finish after a single retrieve; return the resulting exit codes."""
@@ -136,7 +136,8 @@ class FollowUp:
     def _write(self) -> set[ExitCode]:
         if self._manifest is not None:
             try:
-                self._manifest.write()
+                if not self._manifest.write():
+                    return {ExitCode.INCOMPLETE}
             except StoreError as error:
                 _log.critical("%s", error)
                 return {ExitCode.OUTPUT_DIRECTORY_NOT_WRITABLE}

@@ -26,7 +26,7 @@ from movescu.retrieve.causes import cause_of, cause_of_error
 from movescu.retrieve.event_observer import EventObserver, end_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.events import Event, EventSink
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.causes import Cause
     from movescu.retrieve.config import Config
     from movescu.retrieve.result import Result
+    from movescu.storage.target import OnWhole
 
 _E = TypeVar("_E", bound="Event")
 _SPREADSHEET: Final = ".csv"
@@ -78,8 +79,8 @@ class Accounts:
         """Of the end of a single retrieve."""
 
     @property
-    def on_whole(self) -> Callable[[str, str], None] | None:
-        """What is called with SOP instance UID and path of each whole object; None if nothing needs it."""
+    def on_whole(self) -> OnWhole | None:
+        """What is called with each whole object; None if nothing needs it."""
         return None if self._page is None or self._page.samples is None else self._page.samples.on_whole
 
     def tell(self, event: Event) -> None:

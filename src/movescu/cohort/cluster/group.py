@@ -12,7 +12,7 @@ from movescu.errors import UsageError
 from movescu.retrieve.config import AE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.client import ArchiveClient
     from movescu.retrieve.config import Config
     from movescu.storage.options import StorageOptions
+    from movescu.storage.target import OnWhole
 
 
 def folders_of(journal: Journal, config: Config, rows: Iterable[Row]) -> dict[int, str]:
@@ -87,12 +88,12 @@ class Cluster:
         *,
         indexed: bool = False,
         own: bool = False,
-        on_whole: Callable[[str, str], None] | None = None,
+        on_whole: OnWhole | None = None,
     ) -> ClusterWorkers:
         """Return the workers. ``own``: each stores into a directory of its own. Default: False, all into one.
 
         ``indexed``: they use the index of the directory, if it is their own or on this machine. Default: False.
-        ``on_whole``: called with SOP instance UID and path of each whole object.
+        ``on_whole``: called with each whole object; see ``Target``.
         """
         return ClusterWorkers(
             self._engine,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.client import ArchiveClient
     from movescu.retrieve.config import AE, Config
     from movescu.storage.options import StorageOptions
+    from movescu.storage.target import OnWhole
 
 _log: Final = logger_of("movescu.cohort")
 
@@ -81,7 +82,7 @@ class ClusterWorkers:
     """Workers of an engine. ``client``: of the driver, without a port. ``pool``: titles and ports of the workers.
 
     ``config``, ``storage``, ``indexed``: of the cohort. ``number``: highest number of jobs at once. ``on_whole``:
-    called with SOP instance UID and path of each whole object, in the driver's thread. Default: None. ``rest``: seconds
+    called with each whole object (see ``Target``), in the driver's thread. Default: None. ``rest``: seconds
     that a lost worker's title rests. Default: ``TITLE_REST``. ``own``: each worker stores into a directory of its own.
     Default: False, all into that of the run.
     """
@@ -96,7 +97,7 @@ class ClusterWorkers:
         storage: StorageOptions,
         number: int,
         indexed: bool = False,
-        on_whole: Callable[[str, str], None] | None = None,
+        on_whole: OnWhole | None = None,
         rest: float = TITLE_REST,
         own: bool = False,
     ) -> None:
