@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -35,6 +36,7 @@ from movescu.report.collection import Collection
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 from movescu.storage.options import StorageOptions
 from movescu.storage.sinks import Memory, Sink
+from movescu.storage.writer import OutputDirectory
 from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:
@@ -261,6 +263,78 @@ def test_folder_on_another_file_system_is_collected_by_copies(tmp_path: Path, mo
     assert [path.name for path in tmp_path.rglob("*")] == ["study", "one"]
     assert (tmp_path / "study" / "one").read_bytes() == b"object"
     assert (problems, collection.collected, collection.left) == ([], 1, 0)
+
+
+def one_folder(top: Path, *lines: str) -> Path:
+    """Make the folder of a worker with one object; ``lines``: further ones of its manifest."""
+    folder = top / "W1"
+    folder.mkdir(parents=True)
+    (folder / "CT.1").write_bytes(b"object")
+    text = (f"{sha256(b'object').hexdigest()}  CT.1", *lines)
+    (folder / MANIFEST).write_text("".join(f"{line}\n" for line in text))
+    return folder
+
+
+def collected(top: Path) -> dict[str, str]:
+    """Collect the folders of a directory; return the problems by path."""
+    problems: dict[str, str] = {}
+    collection = Collection(str(top), MANIFEST, problems.__setitem__)
+    for folder in collection.folders():
+        if collection.collect(folder):
+            collection.remove(folder)
+    return problems
+
+
+@pytest.mark.row("cluster-own")
+@pytest.mark.parametrize("made", ["file", "folder", "worker"])
+def test_object_is_not_lost_where_a_link_makes_both_of_its_names_one(tmp_path: Path, made: str) -> None:
+    top, below = tmp_path / "run", "study/CT.1" if made == "folder" else "CT.1"
+    folder = one_folder(tmp_path if made == "worker" else top)
+    if made == "file":
+        (top / "CT.1").symlink_to("W1/CT.1")
+    elif made == "folder":
+        (folder / "study").mkdir()
+        (folder / "CT.1").rename(folder / below)
+        (folder / MANIFEST).write_text(f"{sha256(b'object').hexdigest()}  {below}\n")
+        (top / "study").symlink_to("W1/study")
+    else:
+        top.mkdir()
+        (top / "W1").symlink_to(folder)
+    problems = collected(top)
+    assert len(problems) == 1
+    assert "is a link" in next(iter(problems.values()))
+    assert (folder / below).read_bytes() == b"object"
+
+
+@pytest.mark.row("cluster-own")
+def test_line_of_a_manifest_that_is_damaged_leaves_nothing_out_unseen(tmp_path: Path) -> None:
+    folder = one_folder(tmp_path, f"{'0' * 63}  CT.2")
+    (folder / "CT.2").write_bytes(b"object")
+    assert collected(tmp_path) == {f"W1/{MANIFEST}": "is damaged in line 2"}
+    assert (tmp_path / "CT.1").exists()
+
+
+@pytest.mark.row("cluster-own")
+def test_object_that_the_journal_has_and_no_folder_is_missed(place: Place, tmp_path: Path) -> None:
+    results: list[RowResult] = []
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, results.append, own=True)
+    (place.received / TITLES[0]).rename(tmp_path / "left")  # it was not copied
+    left = [path.name for path in (tmp_path / "left").glob("CT.*")]
+    told = collect(place, code=63)
+    assert f"{len(left)} problems" in told
+    assert f"{TITLES[0]}/{left[0]} is missing, and the journal has it" in told
+    (tmp_path / "left").rename(place.received / TITLES[0])
+    collect(place)
+    assert place.files() == place.names
+
+
+def test_folder_of_a_worker_that_stores_is_not_collected(tmp_path: Path) -> None:
+    folder = one_folder(tmp_path)
+    with contextlib.closing(OutputDirectory(str(folder))):
+        outcome = movescu("--collect", tmp_path, folder=tmp_path, code=1)
+    assert "a process is storing into" in outcome.log
+    assert "has no journal" in movescu("--collect", tmp_path, folder=tmp_path).log
 
 
 @pytest.mark.row("cluster-own")

@@ -169,7 +169,7 @@ def read_status(path: str) -> JournalStatus:
             "SELECT run, host, pid, born, started, renewed FROM journal_runs WHERE ended IS NULL ORDER BY run"
         ):
             owner = Owner(host, pid, born)
-            if now - renewed < LEASE and not has_ended(owner):
+            if now - renewed < LEASE and not has_ended(owner, anywhere=is_url(name)):
                 living.add(run)
                 runs.append(JournalRun(owner, started, renewed))
                 changed = max(changed, renewed)
@@ -186,6 +186,13 @@ def read_status(path: str) -> JournalStatus:
         return JournalStatus(
             name, VERSION, states, int(objects), int(size), changed, directory, now, runs, held, failed
         )
+
+
+def paths_in(path: str) -> Iterator[str]:
+    """Yield the paths of the files that a journal has, below their directory. Raise as ``read_status``."""
+    with reading(path) as (database, _, _):
+        for (name,) in database.execute("SELECT DISTINCT path FROM journal_objects WHERE length(path) > 0"):
+            yield os.fsdecode(name)
 
 
 _FAILED: Final = """SELECT keys, key, state, why, attempts, changed FROM journal_entries

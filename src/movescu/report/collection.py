@@ -6,6 +6,7 @@ folder. Only when all files of a
 folder have their second names, and these are flushed, are the first ones removed. So a file has at least one name at
 any moment, and a collection that was interrupted is repeated from the start: files that are there already, with the
 same digest, count as collected. A file is never replaced: if the directory has another one under its path, both stay.
+Links are not followed: through one, both names might be the same, and removing the first would lose the file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from movescu.errors import StoreError
 from movescu.storage.manifest_lines import parse_manifest_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _NO_LINKS: Final = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 """Errors of a link that the file systems do not allow: the folder may be mounted from another machine."""
@@ -38,17 +39,24 @@ class Collection:
 
     def __init__(self, directory: str, manifest: str, on_problem: Callable[[str, str], None]) -> None:
         self._directory, self._manifest = directory, manifest
+        self._real = os.path.realpath(directory)
         self._on_problem = on_problem
+        self._told: set[str] = set()
+        """Paths with a problem."""
         self.collected = self.before = self.twice = self.problems = 0
         """Number of files brought here, of those that were here already, and of those that several workers had."""
         self.left = 0
         """Number of files in the folders that no manifest names."""
 
     def folders(self) -> list[str]:
-        """Return the names of the workers' folders."""
+        """Return the names of the workers' folders. One that is a link is a problem."""
         with _told_as_store_errors(self._directory), os.scandir(self._directory) as found:
-            names = [one.name for one in found if one.is_dir(follow_symlinks=False)]
-        return sorted(name for name in names if os.path.exists(self._path(name, self._manifest)))
+            names = sorted(one.name for one in found if one.is_dir())
+        workers = [name for name in names if os.path.exists(self._path(name, self._manifest))]
+        links = [name for name in workers if os.path.islink(self._path(name))]
+        for name in links:
+            self._problem(self._path(name), "is a link: move the folder here, or mount it")
+        return [name for name in workers if name not in links]
 
     def _path(self, *parts: str) -> str:
         return os.path.join(self._directory, *parts)
@@ -62,6 +70,9 @@ class Collection:
                     self._problem(self._path(folder, self._manifest), f"names {path!r}, which is in no folder of it")
                     continue
                 source, target = self._path(folder, path), self._path(path)
+                if links := [one for one in (source, target) if self._is_link(one)]:
+                    self._problem(links[0], "is a link, or in a folder that is one: put the file itself there")
+                    continue
                 if self._bring(source, target, digest):
                     linked.append(source)
                     while (target := os.path.dirname(target)) not in changed:  # each folder above may be new, too
@@ -73,25 +84,41 @@ class Collection:
         return self.problems == problems
 
     def _wanted(self, folder: str) -> dict[str, bytes]:
-        with open(self._path(folder, self._manifest), "rb") as file:
-            lines = map(parse_manifest_line, file.read().split(b"\n")[:-1])
-            return {os.fsdecode(one[0]): one[1] for one in lines if one is not None}
+        """Return the digests of a folder's manifest by path. A last line without an end was never relied on."""
+        name, wanted = self._path(folder, self._manifest), dict[str, bytes]()
+        with open(name, "rb") as file:
+            lines = file.read().split(b"\n")[:-1]
+        for number, line in enumerate(lines, 1):
+            if (one := parse_manifest_line(line)) is None:
+                self._problem(name, f"is damaged in line {number}")
+            else:
+                wanted[os.fsdecode(one[0])] = one[1]
+        return wanted
+
+    def _is_link(self, path: str) -> bool:
+        return os.path.realpath(path) != os.path.join(self._real, os.path.relpath(path, self._directory))
+
+    def expect(self, path: str, folders: Iterable[str] = ()) -> None:
+        """Report a file that the journal has, unless it is here; ``folders``: it may be collected from one of them."""
+        below = [path.removeprefix(start) for one in folders if path.startswith(start := os.path.join(one, ""))]
+        if not any(os.path.isfile(self._path(one)) for one in (path, *below)):
+            self._problem(self._path(path), "is missing, and the journal has it")
 
     def _bring(self, source: str, target: str, digest: bytes) -> bool:
         """Give a file its name in the directory; return True if the one in the folder is to be removed."""
-        own = _digest(source)
-        if own is None:
-            if _digest(target) == digest:
-                self.before += 1
-            else:
-                self._problem(source, "is missing, and is not in the directory either")
+        try:
+            own, other = _digest(source), _digest(target)
+        except OSError as error:
+            self._problem(source, f"cannot be read, or compared with the directory: {error.strerror}")
             return False
-        if own != digest:
-            self._problem(source, "has other content than when it was stored")
+        if own is None and other == digest:
+            self.before += 1
             return False
-        other = _digest(target)
-        if other is not None and other != digest:
-            self._problem(source, "differs from the file of this name in the directory; both stay")
+        if why := _fault(own, other, digest):
+            self._problem(source, why)
+            return False
+        if other is not None and os.path.samefile(os.path.dirname(source), os.path.dirname(target)):
+            self._problem(source, "is in the directory already, for its folder is mounted there, too")
             return False
         if other is not None and not os.path.samefile(source, target):
             self.twice += 1
@@ -117,8 +144,12 @@ class Collection:
         os.rename(temporary, target)
 
     def _problem(self, path: str, words: str) -> None:
+        shown = os.path.relpath(path, self._directory)
+        if shown in self._told and not shown.endswith(self._manifest):
+            return
+        self._told.add(shown)
         self.problems += 1
-        self._on_problem(os.path.relpath(path, self._directory), words)
+        self._on_problem(shown, words)
 
     def remove(self, folder: str) -> None:
         """Remove the folder of a worker, all of whose files are here, unless it has others."""
@@ -144,12 +175,26 @@ def _told_as_store_errors(path: str) -> Iterator[None]:
         raise StoreError(f"cannot collect {path!r}: {error.filename or ''}: {error.strerror}") from error
 
 
+def _fault(own: bytes | None, other: bytes | None, digest: bytes) -> str:
+    """Return why a file cannot be brought here, empty if it can.
+
+    ``own``, ``other``: digests of the file, and of the one that has its name in the directory. ``digest``: when stored.
+    """
+    if own is None:
+        return "is missing, and is not in the directory either"
+    if own != digest:
+        return "has other content than when it was stored"
+    if other not in (None, digest):
+        return "differs from the file of this name in the directory; both stay"
+    return ""
+
+
 def _digest(path: str) -> bytes | None:
     """Return the digest of a file, None if there is none."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest().encode()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -187,6 +187,27 @@ class Sweep:
             self._removed += not entry.is_lock
 
 
+def is_in_use(path: str) -> bool:
+    """Return True if a run on this machine is known to hold the lock on its temporary files in a directory."""
+    with contextlib.suppress(OSError), files.scandir(path) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
+        matches = (re.fullmatch(_OURS, name) for name in names)
+        return any(_is_held(os.path.join(path, match[0])) for match in matches if match and match[3] == ".lock")
+    return False
+
+
+def _is_held(lock: str) -> bool:
+    with contextlib.suppress(OSError):
+        fd = files.openat(lock, _OPEN)
+        try:
+            files.flock(fd, files.LOCK_EX | files.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            files.close(fd)
+    return False
+
+
 def _not_swept(error: OSError) -> None:
     _log.info("cannot look for temporary files of killed runs: %s", error.strerror)
 
