@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
+from movescu.query.levels import LEVEL
+from movescu.query.python_keys import identifier_of
 from movescu.query.python_rows import entries_of, keys_of_row
 from movescu.query.request_list import Row, read_rows
 from movescu.query.selection import Selection
@@ -228,7 +230,13 @@ def test_level_of_an_entry_is_the_lowest_of_its_keys_unless_one_states_it(
 def test_column_without_a_cell_is_as_if_it_were_not_there_unless_it_is_a_unique_key(folder: Path) -> None:
     [row] = entries(folder, "StudyDate,AccessionNumber\n,A1\n")
     assert keys_of(row) == {"AccessionNumber": "A1"}
-    for content in ("AccessionNumber\n,\n", "StudyInstanceUID,AccessionNumber\n,A1\n,A2\n"):
+    [row] = entries(folder, "PatientID,StudyDate\nP1,\n", "QueryRetrieveLevel=PATIENT", model="PATIENT")
+    assert keys_of(row) == {"PatientID": "P1"}
+    for content in (
+        "AccessionNumber\n,\n",
+        "StudyInstanceUID,AccessionNumber\n,A1\n,A2\n",
+        "PatientID,StudyDate\nP1,\n",  # all studies of the patient
+    ):
         with pytest.raises(UsageError, match=r"is blank|no entries"):
             entries(folder, content)
 
@@ -397,6 +405,29 @@ def test_entries_of_a_table_that_would_match_more_than_others_are_not_requested(
     assert [isinstance(one, UsageError) for one in entries] == [False, True, False, True, False]
     assert "AccessionNumber is blank" in str(entries[1])
     assert "everything would match" in str(entries[3])
+
+
+def test_keys_of_a_program_have_the_level_of_the_lowest_one() -> None:
+    for keys, level in (
+        ({"PatientID": "1"}, "PATIENT"),
+        ({"PatientID": "1", "AccessionNumber": ""}, "PATIENT"),
+        ({"PatientID": "1", "AccessionNumber": "A1"}, "STUDY"),
+        ({"PatientName": "DOE*", "StudyInstanceUID": "1.2"}, "STUDY"),
+    ):
+        identifier, model = identifier_of(keys)
+        assert (identifier.text(LEVEL), model) == (level, level)
+
+
+def test_entry_of_a_table_with_a_blank_study_does_not_request_the_patient() -> None:
+    [alone] = entries_of([{"PatientID": "1", "AccessionNumber": None}])
+    assert "AccessionNumber is blank: the entry would match all studies of a patient" in str(alone)
+    [stated] = entries_of([{"PatientID": "1", "AccessionNumber": None, "QueryRetrieveLevel": "PATIENT"}])
+    assert isinstance(stated, Row)
+
+
+def test_columns_of_a_table_that_are_not_sent_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(entries_of([{"StudyInstanceUID": f"1.{number}", "Ward": "7", "Bed": 1} for number in range(3)])) == 3
+    assert [record.message for record in caplog.records] == ["columns 'Ward', 'Bed' name no attribute: not sent"]
 
 
 # -- properties --------------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ class Client(ArchiveClient):
             from movescu.retrieve.event_observer import EventObserver  # late: needed for events alone
 
             observers = (EventObserver(on_event),)
-        self._on_whole: Callable[[str, str], None] | None = None
+        self._on_whole = None
         self._prepare(config, storage_options(to), observers, closing=False, indexed=retry.resume)
 
     def find(
@@ -148,9 +148,10 @@ class Client(ArchiveClient):
         """Retrieve the objects of each entry, ``jobs`` at a time, and yield results in the order of the entries.
 
         An entry that fails with an exception yields the exception. The columns are named by keyword, in any case, with
-        or without blanks; those that name no attribute are ignored. An entry must not be blank in a column that others
-        fill, unless it has a unique key of the same level or of a lower one. What an entry matches is listed first
-        (C-FIND). Equal entries are requested once. Leaving the loop early cancels.
+        or without blanks; those that name no attribute are not sent, with one warning. An entry must not be blank in a
+        column that others fill, unless it has a unique key of the same level or of a lower one; nor in one below level
+        PATIENT if it would request all studies of a patient. What an entry matches is listed first (C-FIND). Equal
+        entries are requested once. Leaving the loop early cancels.
 
         ``slots``: requests that the archive serves at once. Default: None, that is learned. ``wait_for_archive``:
         seconds that the archive may be away once it was there; then the remaining entries yield ``PeerError``. Default:

@@ -72,6 +72,11 @@ def lowest_level(tags: Iterable[int], model: Sequence[str]) -> str:
     return lowest if lowest in model or not lowest else model[0 if lowest == "PATIENT" else -1]
 
 
+def is_below_patient(tag: int) -> bool:
+    """Return True if a key belongs to a level below PATIENT."""
+    return level_of(tag) in LEVELS[1:]
+
+
 def _capitals(keyword: str) -> int:
     return sum(character.isupper() for character in keyword)
 

@@ -15,6 +15,7 @@ from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
 from movescu.query.encoded_keys import keys_of
 from movescu.query.identifier import Identifier, make_identifier
+from movescu.query.inferred_level import level_of_keys
 from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 
@@ -30,7 +31,9 @@ _TOP: Final = "PATIENT"
 def identifier_of(keys: Keys) -> tuple[Identifier, str]:
     """Return the identifier of a request and its query model: STUDY, or PATIENT at level PATIENT.
 
-    Raise ``UsageError``, which names the key or file, if one is invalid or the keys have neither level nor unique key.
+    Without a level, it is the lowest to which a key with a value belongs: the keys of a study are not to request all of
+    a patient. Raise ``UsageError``, which names the key or file, if one is invalid or the keys have neither level nor
+    unique key.
     """
     identifier = _made(keys)
     level = identifier.text(LEVEL)
@@ -42,7 +45,7 @@ def identifier_of(keys: Keys) -> tuple[Identifier, str]:
                 hint="give PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID; for other keys, "
                 '"QueryRetrieveLevel": "STUDY", and Selection(resolve=True)',
             )
-        level = given[-1]
+        level = level_of_keys(identifier, "PATIENT")
         identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
     elif level not in UNIQUE_KEYS and level.strip().upper() in UNIQUE_KEYS:
         level = level.strip().upper()

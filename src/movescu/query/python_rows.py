@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from movescu._runtime.late_log import logger_of
 from movescu.dataset.values import key_vr
 from movescu.errors import UsageError
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
-from movescu.query.list_columns import lowest_level, tag_of_column
+from movescu.query.list_columns import is_below_patient, lowest_level, tag_of_column
 from movescu.query.list_values import NUMBERS, fault_of
 from movescu.query.python_keys import identifier_of, text_of
 from movescu.query.request_list import Row
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from movescu.query.selection import Selection
+
+
+_log: Final = logger_of("movescu.query")
+
+_NAMED: Final = 5  # columns that the warning names
 
 
 def entries_of(
@@ -32,6 +38,14 @@ def entries_of(
     """
     columns: dict[str, int | None] = {}
     named = [_keys_or_error(row, columns) for row in rows]
+    unknown = [heading for heading, tag in columns.items() if tag is None]
+    if unknown:
+        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        _log.warning(
+            "column%s %s%s %s no attribute: not sent",
+            *("" if len(unknown) == 1 else "s", ", ".join(map(repr, unknown[:_NAMED])), more),
+            "names" if len(unknown) == 1 else "name",
+        )
     filled = {name for keys in named if isinstance(keys, dict) for name, text in keys.items() if text}
     return [
         keys if isinstance(keys, Exception) else _entry_of(number, keys, filled, model, selection)
@@ -56,12 +70,21 @@ def _entry_of(
         scope.check(patterns=patterns, everything=everything)
     except Exception as error:  # noqa: BLE001 - yielded in place of a result
         return error
-    for name in (name for name, text in keys.items() if not text and name in filled):
-        level = lowest_level((tag_of_column(name) or 0,), LEVELS)
-        if level not in LEVELS or not any(map(scope.unique, LEVELS[LEVELS.index(level) :])):
+    for name in (name for name, text in keys.items() if not text):
+        tag = tag_of_column(name) or 0
+        level = lowest_level((tag,), LEVELS)
+        alone = level in LEVELS and any(map(scope.unique, LEVELS[LEVELS.index(level) :]))
+        if name in filled and not alone:
             return UsageError(f"{name} is blank: the entry would match more than the others")
+        if is_below_patient(tag) and not any(map(_is_below_patient_or_level, filter(keys.get, keys))):
+            return UsageError(f"{name} is blank: the entry would match all studies of a patient")
     texts = tuple(f"{name}={text}" for name, text in keys.items())
     return Row(number, ", ".join(texts), identifier, keys=texts, model=model or own)
+
+
+def _is_below_patient_or_level(name: str) -> bool:
+    tag = tag_of_column(name) or 0
+    return tag == LEVEL or is_below_patient(tag)
 
 
 def check_rows(rows: object, jobs: object) -> None:

@@ -25,7 +25,7 @@ from movescu.query.find_responses import answers_of_json, answers_of_log, is_fin
 from movescu.query.identifier import make_identifier
 from movescu.query.key_text import parse_tag
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
-from movescu.query.list_columns import exact_tag, lowest_level, tag_of_column
+from movescu.query.list_columns import exact_tag, is_below_patient, lowest_level, tag_of_column
 from movescu.query.list_text import ListRecord, read_records, read_text, shown_name
 from movescu.query.list_values import fault_of, is_uid
 from movescu.query.scope import LEVELS, Scope, keyword
@@ -181,7 +181,7 @@ def _of_records(path: str, text: str, common: _Common) -> list[Row]:
     if _is_row_of_uids(first):
         columns, rest = _Columns([_Column.of(0, "StudyInstanceUID", _STUDY)], [], 1), records
     else:
-        columns = _columns(path, first, rest)
+        columns = _columns(path, first, rest, common)
     level = lowest_level([*(column.tag for column in columns.keys), *_tags(common.keys)], MODELS[common.model])
     raw = common.raw or any(column.tag == _CHARACTER_SET for column in columns.keys)
     common = common._replace(level=level, raw=raw)
@@ -213,7 +213,7 @@ def _tags(keys: Iterable[str]) -> list[int]:
     return [parse_tag(name) for name in names]
 
 
-def _columns(path: str, first: ListRecord, rest: Sequence[ListRecord]) -> _Columns:
+def _columns(path: str, first: ListRecord, rest: Sequence[ListRecord], common: _Common) -> _Columns:
     """Return the columns that the first record names. Raise ``UsageError`` if one probably is a key by another name."""
     own: dict[int, _Column] = {}
     further = []
@@ -237,7 +237,7 @@ def _columns(path: str, first: ListRecord, rest: Sequence[ListRecord]) -> _Colum
             raise UsageError(f"{where}: {twice}: columns {own[tag].place + 1} and {place + 1}", hint="keep one of them")
         else:
             own[tag] = _Column.of(place, heading, tag)
-    blank = [c.tag for c in own.values() if rest and c.place not in filled and c.tag not in UNIQUE_KEYS.values()]
+    blank = _to_leave_out([c.tag for c in own.values() if rest and c.place not in filled], own, common)
     if len(blank) < len(own):
         own = {tag: column for tag, column in own.items() if tag not in blank}
     if not own:
@@ -255,6 +255,15 @@ def _columns(path: str, first: ListRecord, rest: Sequence[ListRecord]) -> _Colum
             *(shown_name(path), "" if len(names) == 1 else "s", ", ".join(names[:_NAMED]), more),
         )
     return _Columns(list(own.values()), further, max(1, *(c.place + 1 for c in own.values())))
+
+
+def _to_leave_out(empty: Iterable[int], tags: Iterable[int], common: _Common) -> list[int]:
+    """Return the empty columns that are as if they were not there; ``tags``: of all columns."""
+    blank = [tag for tag in empty if tag not in UNIQUE_KEYS.values()]
+    kept = [tag for tag in tags if tag not in blank]
+    if lowest_level([*kept, *_tags(common.keys)], LEVELS) == "PATIENT" and not (common.stated or LEVEL in kept):
+        return [tag for tag in blank if not is_below_patient(tag)]  # else, all studies would be requested
+    return blank
 
 
 def _row_of_record(number: int, record: ListRecord, columns: _Columns, common: _Common) -> Row:
