@@ -100,6 +100,15 @@ def test_journal_of_newer_version_is_refused_by_name(tmp_path: Path) -> None:
             use()
 
 
+def test_journal_without_its_version_is_damaged(tmp_path: Path) -> None:
+    url = postgres.server().journal()
+    Journal(url, str(tmp_path)).__exit__(None, None, None)
+    postgres.server().execute("DELETE FROM journal_version", url)
+    for use in (lambda: Journal(url, str(tmp_path)), lambda: read_status(url)):
+        with pytest.raises(JournalError, match=r"postgresql://movescu@/postgres.* is damaged"):
+            use()
+
+
 def test_journal_with_the_files_of_another_directory_is_refused(tmp_path: Path) -> None:
     url = postgres.server().journal()
     with Journal(url, str(tmp_path)) as journal:

@@ -174,8 +174,12 @@ def reading_server(url: str) -> Iterator[JournalReading]:
 
 
 def _check_version(database: Database, name: str) -> None:
-    (version,) = database.execute("SELECT version FROM journal_version").fetchone()
-    check_version(version, name)
+    found = database.execute("SELECT version FROM journal_version").fetchone()
+    if found is None:
+        raise JournalError(
+            f"the journal {name} is damaged: its version is missing", hint="name an empty database or schema"
+        )
+    check_version(found[0], name)
 
 
 def _engine_of(url: str) -> tuple[Any, str]:

@@ -2,7 +2,8 @@
 
 On one machine a process is known by its ID and the time at which it started, in ticks since the boot, so that an ID
 that was given away again is not taken for it. A process in another PID namespace (a container), or on another machine,
-cannot be seen from here: its lease expires.
+cannot be seen from here: its lease expires. Machines may have one host name; so where a journal can be shared between
+machines, a process of another boot is unknown, too.
 """
 
 from __future__ import annotations
@@ -36,18 +37,21 @@ def this_process() -> Owner:
     return Owner(platform.node(), os.getpid(), _birth(os.getpid()))
 
 
-def has_ended(owner: Owner) -> bool:
-    """Return True if a process is known to have ended; False if it runs or its state is unknown."""
+def has_ended(owner: Owner, *, anywhere: bool = False) -> bool:
+    """Return True if a process is known to have ended; False if it runs or its state is unknown.
+
+    ``anywhere``: it may have run on another machine of our host name. Default: False.
+    """
     here = this_process()
     if owner.host != here.host:
         return False
     if not (owner.born and here.born):
-        return _is_missing(owner.pid)
+        return not anywhere and _is_missing(owner.pid)
     if owner.born.count("/") != here.born.count("/"):  # not written by us
         return False
     (boot, namespace, _), (own_boot, own_namespace, _) = owner.born.split("/"), here.born.split("/")
     if boot != own_boot:
-        return True
+        return not anywhere
     return namespace == own_namespace and _birth(owner.pid) != owner.born
 
 
