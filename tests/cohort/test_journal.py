@@ -341,7 +341,7 @@ def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path, ke
         first.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
     with opened(tmp_path, kept) as second:
         partial = EntryEvent(row=1, state=EntryState.PARTIAL, reason="not-arrived")
-        second.retract("one", row(), partial, ["MISSING"], {"1.5"})
+        second.retract("one", partial, ["MISSING"], {"1.5"})
         assert second.objects_of("one") is None, "or --resume would not request it"
     status = read_status(kept)
     assert (status.states, status.objects) == ({"partial": 1}, 1)
@@ -413,6 +413,7 @@ def test_process_of_another_start_is_not_taken_for_the_owner() -> None:
     boot, namespace, started = here.born.split("/")
     assert has_ended(here._replace(born=f"{boot}/{namespace}/{int(started) + 1}"))
     assert has_ended(here._replace(born=f"another/{namespace}/{started}"))
+    assert not has_ended(here._replace(born=f"another/{namespace}/{started}"), anywhere=True), "a namesake's machine"
     assert not has_ended(here._replace(born=f"{boot}/pid:[1]/{int(started) + 1}")), "it cannot be seen from here"
     assert not has_ended(here._replace(host="elsewhere", pid=1 << 30))
     assert not has_ended(here._replace(born="changed by hand"))

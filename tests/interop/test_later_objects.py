@@ -261,6 +261,28 @@ def test_second_entry_of_a_chain_looks_at_the_disk(room: Room, options: list[str
 
 
 @pytest.mark.row("112")
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("journal", [True, False])
+def test_object_that_another_run_has_replaced_is_requested_again_by_resume(room: Room, journal: bool) -> None:
+    first, second, *_ = room.make(studies=2)
+    rows = [room.folder / name for name in ("first", "second")]
+    for path, one in zip(rows, (first, second), strict=True):
+        path.write_text(f"{one.study_uid}\n")
+    plain = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={second.study_uid}"]
+    with Archive(room.made, {"MOVESCU": (peers.HOST, room.port)}) as archive:
+        moved = room.with_values(first, StudyInstanceUID=second.study_uid)
+        common = ["-S", "+P", room.port, archive.host, archive.port]
+        movescu("--list", rows[0], *common, folder=room.received)
+        archive._index.add(moved.path)
+        outcome = movescu(*(("--list", rows[1]) if journal else plain), *common, folder=room.received)
+        if journal:
+            assert f"entry StudyInstanceUID={first.study_uid} of another list is incomplete now" in outcome.log
+            assert "1 complete, 1 partial" in movescu("--status", room.received, folder=room.received).output
+        archive._index.add(first.path)
+        movescu("--list", rows[0], *common, "--resume", folder=room.received)
+    assert dcmread(room.received / f"CT.{first.instance_uid}").StudyInstanceUID == first.study_uid
+
+
 def test_program_is_told_that_an_ended_entry_has_lost_its_object_to_another(room: Room) -> None:
     first, second = made = room.make(studies=2)
     other_first = room.variant(first, "Test^Patient", "Real^Patient")

@@ -14,12 +14,32 @@ if TYPE_CHECKING:
 
     from movescu.cohort.owner import Owner
     from movescu.query.request_list import Row
+    from movescu.storage.ledger import StoredFile
+    from movescu.storage.target import Target
 
 COMPLETE: Final = "complete"
 DONE: Final = (EntryState.COMPLETE.value, EntryState.COMPLETE_BEFORE.value)
 WHY: Final = ("reason", "words", "fault", "passing", "advice", "status", "detail")
 """Properties of an ``EntryEvent`` that a journal has as JSON."""
 _NO_VERDICTS: Final = (INTERRUPTED.code, NOT_STARTED.code)
+
+
+class CompleteEntry(NamedTuple):
+    """A complete entry. ``studies``: Study Instance UIDs, if known. ``ended``: seconds since 1970."""
+
+    files: list[StoredFile]
+    studies: tuple[str, ...]
+    ended: float
+
+    def is_kept(self, target: Target) -> bool:
+        """Return True if its files are still whole and, where they were replaced since, of its studies."""
+        return bool(self.files) and all(
+            any(target.whole(one.uid, (study, "")) for study in self._studies_of(one, target)) for one in self.files
+        )
+
+    def _studies_of(self, one: StoredFile, target: Target) -> tuple[str, ...]:
+        """Return the studies of which a file has to be, empty for any: it is the one that was recorded."""
+        return ("",) if target.is_as_recorded(one, self.ended) or not self.studies else self.studies
 
 
 class Held(NamedTuple):

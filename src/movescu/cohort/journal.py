@@ -20,11 +20,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu.cohort.entry_verdict import DONE, WHY, EntryVerdict, Held, told_of, verdict_of
+from movescu.cohort.entry_verdict import DONE, WHY, CompleteEntry, EntryVerdict, Held, told_of, verdict_of
 from movescu.cohort.journal_directory import adopt_directory
 from movescu.cohort.journal_file import FileStore
 from movescu.cohort.journal_store import is_url
@@ -60,8 +62,14 @@ _PATHS: Final = """SELECT path FROM journal_objects o JOIN journal_entries e ON 
     WHERE key = ? AND length(path) > 0"""
 _SHARED: Final = """SELECT key, studies, uid, path FROM journal_objects o JOIN journal_entries e ON o.number = e.number
     WHERE state IN (?, ?) AND uid IN (SELECT uid FROM journal_objects GROUP BY uid HAVING COUNT(*) > 1)"""
-_COMPLETE: Final = "SELECT number FROM journal_entries WHERE key = ? AND state IN (?, ?)"
-_UIDS: Final = "SELECT uid FROM journal_objects WHERE number = ? ORDER BY uid"
+_WITH: Final = """SELECT DISTINCT key, keys FROM journal_objects o JOIN journal_entries e ON o.number = e.number
+    WHERE state IN (?, ?) AND uid IN"""
+_AT_ONCE: Final = 500  # objects in one query
+_RETRACT: Final = """UPDATE journal_entries SET state = ?, run = ?, why = ?, changed = ?,
+    objects = (SELECT COUNT(*) FROM journal_objects WHERE number = ? AND length(path) > 0),
+    size = (SELECT coalesce(sum(size), 0) FROM journal_objects WHERE number = ?) WHERE number = ?"""
+_COMPLETE: Final = "SELECT number, studies, changed FROM journal_entries WHERE key = ? AND state IN (?, ?)"
+_FILES: Final = "SELECT uid, path, size FROM journal_objects WHERE number = ? ORDER BY uid"
 _INSERT: Final = """INSERT INTO journal_entries
     (key, archive, keys, priority, state, run, attempts, studies, objects, size, why, changed) VALUES """
 _ENTER: Final = f"""{_INSERT} (?, ?, ?, ?, ?, NULL, 0, '', 0, 0, '', ?)
@@ -168,7 +176,7 @@ class Journal:
         return run, cohort
 
     def _lives(self, owner: Owner, renewed: float, now: float) -> bool:
-        return abs(now - renewed) < self._lease and not has_ended(owner)
+        return abs(now - renewed) < self._lease and not has_ended(owner, anywhere=is_url(self._store.name))
 
     def _keep(self) -> None:
         """Renew the lease, and commit ends, together with those that follow soon."""
@@ -287,18 +295,23 @@ class Journal:
             if len(self._noted) == 1:
                 self._changed.notify_all()
 
-    def retract(self, key: str, row: Row, end: EntryEvent, reasons: Sequence[str], gone: Collection[str]) -> None:
+    def retract(self, key: str, end: EntryEvent, reasons: Sequence[str], gone: Collection[str]) -> None:
         """Record the corrected end of a complete entry, whichever run completed it.
 
         ``gone``: SOP instance UIDs of its objects that are not whole any more.
         """
-        objects = self.objects_of(key)
-        if objects is None:
-            return
-        self._transact(
-            lambda database, _: database.execute("UPDATE journal_entries SET run = ? WHERE key = ?", (self._run, key))
-        )
-        self.note(key, row, end, reasons, set(objects) - set(gone))
+        self.save()
+
+        def retract(database: Database, now: float) -> None:
+            if (found := database.execute(_COMPLETE, (key, *DONE)).fetchone()) is not None:
+                number = found[0]
+                database.executemany(
+                    "DELETE FROM journal_objects WHERE number = ? AND uid = ?", ((number, uid) for uid in gone)
+                )
+                told = (end.state.value, self._run, self._why(end, reasons), now)
+                database.execute(_RETRACT, (*told, number, number, number))
+
+        self._transact(retract, durable=True)
 
     def save(self) -> None:
         """Commit the ends noted so far."""
@@ -328,26 +341,10 @@ class Journal:
         reasons: Sequence[str],
         stored: Sequence[StoredFile],
     ) -> None:
-        found = database.execute(
-            _NOTE,
-            (
-                *(
-                    key,
-                    "",
-                    "" if row is None else _keys(row),
-                    end.state.value,
-                    self._run,
-                    end.attempts,
-                    " ".join(end.study_instance_uids),
-                ),
-                *(
-                    sum(bool(file.path) for file in stored),
-                    sum(file.size for file in stored),
-                    self._why(end, reasons),
-                    now,
-                ),
-            ),
-        ).fetchone()
+        keys, studies = "" if row is None else _keys(row), " ".join(end.study_instance_uids)
+        told = (key, "", keys, end.state.value, self._run, end.attempts, studies)
+        objects, size = sum(bool(file.path) for file in stored), sum(file.size for file in stored)
+        found = database.execute(_NOTE, (*told, objects, size, self._why(end, reasons), now)).fetchone()
         if found is None:
             return
         database.execute("DELETE FROM journal_objects WHERE number = ?", found)
@@ -368,21 +365,43 @@ class Journal:
 
     def objects_of(self, key: str) -> list[str] | None:
         """Return the SOP instance UIDs of a complete entry, None if it is not recorded as complete."""
+        found = self.complete_entry(key)
+        return None if found is None else [one.uid for one in found.files]
+
+    def complete_entry(self, key: str) -> CompleteEntry | None:
+        """Return a complete entry, None if it is not recorded as complete."""
         self.save()
 
-        def read(database: Database) -> list[str] | None:
+        def read(database: Database) -> CompleteEntry | None:
             found = database.execute(_COMPLETE, (key, *DONE)).fetchone()
             if found is None:
                 return None
-            return [uid for (uid,) in database.execute(_UIDS, found)]
+            number, studies, ended = found
+            rows = database.execute(_FILES, (number,))
+            kept = [StoredFile(uid, os.fsdecode(path), size) for uid, path, size in rows]
+            return CompleteEntry(kept, tuple(studies.split()), ended)
 
         return self._read(read)
+
+    def complete_with(self, uids: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yield key and text of the complete entries that have one of these objects, an entry perhaps again."""
+        self.save()
+        left = iter(uids)
+        while some := tuple(islice(left, _AT_ONCE)):
+            yield from self._read(partial(_with, uids=some))
 
     def shared_objects(self) -> list[SharedObject]:
         """Return the objects that several complete entries have, once for each entry."""
         self.save()
         found = self._read(lambda database: database.execute(_SHARED, DONE).fetchall())
         return [SharedObject(key, tuple(studies.split()), uid, os.fsdecode(path)) for key, studies, uid, path in found]
+
+
+def _with(database: Database, uids: tuple[str, ...]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = database.execute(
+        f"{_WITH} ({', '.join('?' * len(uids))})", (*DONE, *uids)
+    ).fetchall()
+    return found
 
 
 def rename_folder(path: str, directory: str, folder: str) -> None:

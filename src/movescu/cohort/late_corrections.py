@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.cohort.entries import reasons_of, retracted
-from movescu.cohort.replaced_objects import REPLACED, loss_of
+from movescu.cohort.replaced_objects import REPLACED, SharedObject, loss_of
 from movescu.cohort.row_result import RowResult
+from movescu.events import EntryEvent, EntryState
 from movescu.query.levels import UNIQUE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
 
     from movescu.cohort.entry_ends import EntryEnds
     from movescu.cohort.job import LateReport
     from movescu.cohort.journal import Journal
-    from movescu.events import EntryEvent
     from movescu.query.request_list import Row
 
 _log: Final = logger_of("movescu.retrieve")
@@ -62,9 +63,31 @@ class LateCorrections:
                 lost = found.superseded.intersection(self._journal.objects_of(self._key_of(row)) or ())
                 if lost:
                     late[row.number] = dict.fromkeys(sorted(lost), REPLACED)
+            self._withdraw(found.superseded, rows)
         for number, reasons in late.items():
             if (good := self._ends.reopen(number)) is not None:
                 self._retract(*good, reasons)
+
+    def _withdraw(self, superseded: AbstractSet[str], rows: Iterable[Row]) -> None:
+        """Correct the ends of entries of other lists in the journal, of whose studies the objects are not any more."""
+        assert self._journal is not None  # its entries are asked for
+        own = {self._key_of(row) for row in rows}
+        for key, name in dict(self._journal.complete_with(superseded)).items():
+            entry = None if key in own else self._journal.complete_entry(key)
+            if entry is None:
+                continue
+            reasons = {
+                one.uid: why
+                for one in entry.files
+                if one.uid in superseded
+                and (why := loss_of(SharedObject(key, entry.studies, one.uid, one.path), (), self._journal.directory))
+            }
+            if reasons:
+                uid, why = next(iter(reasons.items()))
+                _log.warning("entry %s of another list is incomplete now: SOP instance %s: %s", name, uid, why)
+                end = EntryEvent(state=EntryState.COMPLETE, study_instance_uids=entry.studies)
+                told, result = retracted(end, reasons)
+                self._journal.retract(key, told, reasons_of(result), reasons.keys())
 
     def _retract(self, row: Row, end: EntryEvent, reasons: dict[str, str]) -> None:
         """Correct the end of an entry: some of its objects are not whole any more."""
@@ -73,7 +96,7 @@ class LateCorrections:
         told, result = retracted(end, reasons)
         self._ends.tell_end(told)
         if self._journal is not None:
-            self._journal.retract(self._key_of(row), row, told, reasons_of(result), reasons.keys())
+            self._journal.retract(self._key_of(row), told, reasons_of(result), reasons.keys())
         self._tell_row(RowResult(row, result.outcome, result))
 
 

@@ -192,8 +192,8 @@ class Runner:
             return False
         if self._hooks is not None and not self._hooks.is_settled(row):  # it has to be proven complete again
             return False
-        objects = self._journal.objects_of(self._key(row))
-        return objects is not None and bool(objects) and all(map(self._client.whole, objects))
+        entry = self._journal.complete_entry(self._key(row))
+        return entry is not None and self._client.target is not None and entry.is_kept(self._client.target)
 
     def objects_before(self, row: Row) -> int:
         """Return the number of objects that the journal has of a complete entry."""
