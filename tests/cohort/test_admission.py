@@ -174,8 +174,10 @@ def test_every_entry_is_served_with_bounded_refusals_and_no_busy_loop(world: Wor
     assert course.asked <= 4 * (course.sent + course.echoes) + 10 + course.ended / PROBE_SECONDS + 4 * changes
 
 
-def test_archive_that_answers_an_echo_and_no_request_is_left_alone() -> None:
+@pytest.mark.parametrize("before", [(), (RequestEnd.AWAY,) * BREAKS_AFTER + (RequestEnd.FAILED,)])
+def test_archive_that_answers_an_echo_and_no_request_is_left_alone(before: tuple[RequestEnd, ...]) -> None:
     admission, now, sent = Admission(1, answered=True), 0.0, 0
+    ended(admission, *before)
     while (advice := admission.advice(now)).stop is None:
         if advice.send:
             admission.ended(admission.started(), RequestEnd.AWAY, now)
@@ -190,6 +192,14 @@ def test_archive_that_answers_an_echo_and_no_request_is_left_alone() -> None:
 def ended(admission: Admission, *endings: RequestEnd, now: float = 0.0) -> list[Fate]:
     """End requests that are alone, one after the other."""
     return [admission.ended(admission.started(), ending, now) for ending in endings]
+
+
+def test_refused_entry_goes_back_unharmed_if_another_was_under_way_meanwhile() -> None:
+    admission = Admission(2)
+    first, second = admission.started(), admission.started()
+    admission.ended(second, RequestEnd.GOOD, 0.0)
+    assert admission.ended(first, RequestEnd.REFUSED, 1.0) is Fate.AGAIN
+    assert ended(admission, RequestEnd.REFUSED) == [Fate.AGAIN_COUNTED]
 
 
 def test_silence_while_others_are_served_is_a_refusal_that_counts_against_no_entry() -> None:
@@ -215,12 +225,22 @@ def test_silence_of_an_archive_that_never_answered_is_no_refusal() -> None:
     assert admission.advice(0.0) == Advice(seconds=float("inf")), "no third request is sent before the first has ended"
     assert admission.ended(first, RequestEnd.SILENT, 0.0) is Fate.DONE
     assert admission.advice(0.0).stop is Stop.AWAY
+    admission = Admission(4)
+    numbers = [admission.started() for _ in range(4)]
+    for number in numbers[:3]:
+        assert admission.advice(0.0).stop is None
+        admission.ended(number, RequestEnd.AWAY, 0.0)
+    assert admission.advice(0.0).stop is Stop.AWAY, "the fourth is not waited for"
 
 
-def test_archive_that_accepted_a_request_is_worth_waiting_for() -> None:
+@pytest.mark.parametrize("delivered", [True, False])
+def test_archive_that_accepted_a_request_is_worth_waiting_for(*, delivered: bool) -> None:
     admission = Admission(1)
     number = admission.started()
-    admission.accepted()
+    if delivered:
+        admission.delivered(number)
+    else:
+        admission.accepted()
     assert admission.ended(number, RequestEnd.AWAY, 0.0) is Fate.AGAIN
     assert ended(admission, RequestEnd.AWAY) == [Fate.AGAIN]
     assert admission.advice(10.0).stop is None
@@ -250,7 +270,7 @@ def test_withdrawn_request_frees_its_slot() -> None:
 
 def test_destination_that_the_archive_does_not_know_stops_the_cohort() -> None:
     admission = Admission(1)
-    ended(admission, *[RequestEnd.UNKNOWN] * (STOPS_AFTER - 1))
+    ended(admission, RequestEnd.UNKNOWN, RequestEnd.UNKNOWN)
     assert admission.advice(0.0).stop is None
     ended(admission, RequestEnd.UNKNOWN)
     assert admission.advice(0.0).stop is Stop.UNKNOWN
@@ -276,6 +296,14 @@ def test_first_reason_to_stop_is_the_one_that_is_told(first: list[RequestEnd], s
     assert admission.advice(1e9) == Advice(stop=stop)
 
 
+def test_rejection_that_stopped_the_cohort_is_told_although_the_archive_goes_away() -> None:
+    admission = Admission(2)
+    first, second = admission.started(), admission.started()
+    admission.ended(first, RequestEnd.HOPELESS, 0.0)
+    admission.ended(second, RequestEnd.AWAY, 0.0)
+    assert admission.advice(0.0).stop is Stop.HOPELESS
+
+
 @pytest.mark.parametrize("factor", [1.0, 0.5])
 def test_pauses_are_randomized_by_the_factor_that_is_given(factor: float) -> None:
     refused, lost = (Admission(1, answered=True, jitter=lambda: factor) for _ in range(2))
@@ -289,6 +317,7 @@ def test_pauses_are_randomized_by_the_factor_that_is_given(factor: float) -> Non
     lost.echo_started()
     lost.echo_ended(20.0, answered=False)
     assert lost.absence(20.0) == (2 * FIRST_ECHO * factor, PATIENCE - 13.0)
+    assert lost.absence(1e9) == (0.0, 0.0)
 
 
 def test_good_request_makes_the_next_pause_short_again() -> None:
@@ -357,6 +386,7 @@ def test_learned_ceiling_is_raised_by_one_after_good_requests_or_a_long_time() -
     admission.ended(numbers.pop(), RequestEnd.REFUSED, 0.0)
     assert admission.ceiling == 2
     assert admission.advice(100.0) == Advice(seconds=PROBE_SECONDS - 100.0), "or a free slot would never be found"
+    assert not admission.advice(PROBE_SECONDS - 0.5).send
     assert admission.advice(PROBE_SECONDS).send
     assert admission.ceiling == 3
     for number in numbers:
@@ -367,5 +397,7 @@ def test_learned_ceiling_is_raised_by_one_after_good_requests_or_a_long_time() -
     ended(admission, RequestEnd.GOOD, now=PROBE_SECONDS)
     admission.advice(PROBE_SECONDS)
     assert admission.ceiling == 4
-    admission.advice(9 * PROBE_SECONDS)
-    assert admission.ceiling == 4, "never more than jobs"
+    for _ in range(4):
+        assert admission.advice(9 * PROBE_SECONDS).send
+        admission.started()
+    assert admission.advice(9 * PROBE_SECONDS) == Advice(seconds=float("inf")), "never more than jobs"

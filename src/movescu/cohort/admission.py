@@ -147,7 +147,7 @@ class Admission:
         self._answered = answered
         self._jitter = jitter
         self._good = 0  # requests since the ceiling last changed
-        self._changed: float | None = None  # when that was
+        self._changed = 0.0  # when that was
         self._lost = 0  # failures to reach the archive without an answer in between
         self._unanswered = 0  # absences since a request was last answered
         self._in_vain = 0  # requests that ended so, without a good one in between
@@ -190,7 +190,7 @@ class Admission:
             self._set_ceiling(self.ceiling + 1, now)
 
     def _until_probe(self, now: float) -> float:
-        if self.ceiling >= self._most or self._changed is None:
+        if self.ceiling >= self._most:
             return float("inf")
         return self._changed + PROBE_SECONDS - now
 
@@ -277,7 +277,7 @@ class Admission:
         if self.away_since is None and self._lost >= BREAKS_AFTER:
             self._unanswered += 1
             if self._unanswered > UNANSWERED:
-                self.stop = self.stop or Stop.HOPELESS
+                self.stop = Stop.HOPELESS
             self.gone(now)
         elif self.away_since is None:
             self._not_before = max(self._not_before, now + PAUSE * self._jitter())

@@ -183,8 +183,9 @@ class Awaiting:
         if not connection.has_carried_objects:
             silence = min(config.timeouts.linger, config.timeouts.store)
         elif self._round.lost:  # after the archive was lost, an idle sender is unlikely to go on
-            silence = shortest(config.timeouts.store, config.timeouts.dimse, config.timeouts.stall)
-            assert silence is not None
+            idle = shortest(config.timeouts.store, config.timeouts.dimse, config.timeouts.stall)
+            assert idle is not None
+            silence = idle
         else:
             silence, since = config.timeouts.store, max(since, final)
         if self._ended and not connection.is_within_message:
