@@ -24,6 +24,7 @@ from setting import KEY, Setting
 from wire import black_hole, connecting
 
 from movescu.dimse.status import CANCEL, SUB_OPERATIONS_WITH_FAILURES
+from movescu.events import ResponseEvent
 from movescu.testing import Archive, Faults
 from movescu.transport.sockets import connect
 
@@ -675,6 +676,34 @@ def test_what_is_lost_by_a_cancelled_request_is_no_failure(setting: Setting) -> 
 
     setting.run(script, "--cancel", 1)
     setting.assert_arrived(setting.made[:1])
+
+
+def test_responses_that_arrive_together_with_a_part_of_the_next_are_read_after_a_cancel(setting: Setting) -> None:
+    requested, noted = threading.Event(), threading.Event()
+
+    def script(session: scripted.Session) -> None:
+        begin_retrieve(session)
+        requested.set()
+        session.expect_cancel()
+        with session.gathered() as data:
+            for completed in range(2):
+                session.pending(completed)
+            session.respond(CANCEL, completed=1, failed=0, remaining=2, comment="longer than the first two" * 2)
+        session.send_bytes(data[:-10])
+        assert noted.wait(scripted.PATIENCE)  # the first one; the second lies where more would be received into
+        session.send_bytes(data[-10:])
+        session.expect_release()
+
+    with setting.retrieve(script) as retrieve:
+        retrieve.start()
+        assert requested.wait(scripted.PATIENCE)
+        retrieve.cancel()
+        completed = []
+        for event in retrieve:
+            if isinstance(event, ResponseEvent):
+                completed.append(event.completed)
+                noted.set()
+        assert (retrieve.result().outcome, completed) == ("cancelled", [0, 1, 1])
 
 
 def query_file(path: Path, patient_id: str) -> Path:

@@ -14,6 +14,7 @@ import struct
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import invariants
 
@@ -237,6 +238,13 @@ class Session:
         """Send bytes, whatever they are."""
         self._socket.settimeout(PATIENCE)
         self._socket.sendall(data)
+
+    @contextmanager
+    def gathered(self) -> Iterator[bytearray]:
+        """Gather the bytes of what the block sends, which is not sent."""
+        gathered = bytearray()
+        with patch.object(self.connection._transport, "send", lambda data, _: gathered.extend(data)):
+            yield gathered
 
     def expect_release(self) -> None:
         """Wait for the release request and confirm it."""

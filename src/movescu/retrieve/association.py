@@ -256,7 +256,8 @@ class ArchiveAssociation(ArchiveLink):
             if not (connection.at_hand or self.cancelled or awake) and (seconds := scu.rest()):
                 connection.rest(seconds, self._wakened.fileno())
             if connection.readable(patience.remaining(), self._wakened.fileno()):
-                if not connection.secured:
+                # What is at hand lies in the buffer that the next bytes would be received into.
+                if not (connection.secured or connection.at_hand):
                     connection.take()
                 return
             with contextlib.suppress(BlockingIOError):

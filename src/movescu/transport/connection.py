@@ -230,7 +230,7 @@ class Connection:
         self.waiting = True
 
     def take(self) -> int:
-        """Receive without waiting, and return the number of bytes, -1 for none. Not for TLS.
+        """Receive without waiting, and return the number of bytes, -1 for none. Not for TLS, nor with data ``at_hand``.
 
         Raise ``ConnectionLostError`` for a reset.
         """

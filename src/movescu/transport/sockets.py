@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _NOT_WAITING: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
-"""A receive without waiting; only where ``epoll`` is, so never 0 when it is used."""
+"""A receive without waiting; 0 where the system has none: only a socket that is readable is received from then."""
 _TIMEVAL: Final = struct.Struct("@ll") if sys.platform == "linux" and struct.calcsize("l") == 8 else None
 """Seconds and microseconds of ``SO_RCVTIMEO``; None where Python's own timeouts are used: 32-bit systems have two
 layouts, by their age."""
@@ -127,7 +127,8 @@ class Transport:
     def receive_at_hand(self, buffer: memoryview) -> int:
         """Receive without waiting and return the number of bytes; -1 if there are none, 0 if the peer closed.
 
-        Not for TLS. Raise ``ConnectionLostError`` for a reset.
+        Not for TLS, and without ``epoll`` only from a socket that is ``readable``. Raise ``ConnectionLostError`` for a
+        reset.
         """
         try:
             size = self._socket.recv_into(buffer, 0, _NOT_WAITING)
