@@ -25,8 +25,8 @@ PYTHON ?= $(shell for python in /usr/bin/python3 python3 python3.14 python3.13 p
 WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 
 # `make test` runs samples of long matrices (pytest's marker "sampled"), `make test-all` every case.
-# mypy runs beside the tests; its errors are shown after theirs. The tests are collected once before they run, so that
-# not each worker compiles them.
+# Debian's packages are installed while Python's are, the sources are linted and the tests are collected, once, so that
+# not each worker compiles them. mypy runs beside all that and the tests; its errors are shown after theirs.
 # A failed test fails the run. Only tests marked pynetdicom_sender (pyproject.toml has the reason), and those whose port
 # was taken, are repeated, once, and the summary lists them as RERUN.
 ifneq ($(PYTHONS),)
@@ -36,10 +36,12 @@ test:
 	    $(MAKE) --no-print-directory test PYTHONS= PYTHON=$$python VENV=$(VENV)-$$(basename $$python) || failed+=" $$python"; \
 	done; [ -z "$$failed" ] || { echo "failed with$$failed" >&2; exit 1; }
 else
-test test-all: prepared
-	@$(MAKE) --no-print-directory lint
-	@echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
+test test-all: python3-venv
+	@$(MAKE) --no-print-directory peers & peers=$$!; \
+	$(MAKE) --no-print-directory lint || { wait; exit 1; }; \
+	echo "$(BIN)/mypy, beside the tests"; $(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
 	$(BIN)/python -m pytest --collect-only -q >/dev/null; \
+	wait $$peers || { wait; exit 1; }; \
 	MOVESCU_PEERS=required $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(filter test-all,$@),--whole); tests=$$?; \
 	wait $$types; types=$$?; cat $(VENV)/types.log; \
 	exit $$((tests || types))
