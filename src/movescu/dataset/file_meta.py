@@ -49,17 +49,22 @@ def encode_file_meta(
     sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str | None = None
 ) -> bytes:
     """Encode all that precedes the data set; (0002,0016) is written unless ``source_ae_title`` is None."""
-    sop_class, rest = _around(sop_class_uid, transfer_syntax_uid, source_ae_title)
-    sop_instance = _ui(0x0003, sop_instance_uid)
-    length = len(_VERSION) + len(sop_class) + len(sop_instance) + len(rest)
-    return b"".join((_GROUP_LENGTH, length.to_bytes(4, "little"), _VERSION, sop_class, sop_instance, rest))
+    uid = sop_instance_uid.encode("latin-1", "replace")
+    if len(uid) & 1:
+        uid += b"\0"
+    before, after = _around(sop_class_uid, transfer_syntax_uid, source_ae_title, len(uid))
+    return b"".join((before, uid, after))
 
 
 @lru_cache(64)
-def _around(sop_class_uid: str, transfer_syntax_uid: str, source_ae_title: str | None) -> tuple[bytes, bytes]:
-    """Encode the elements before and after (0002,0003), which all objects of a series share."""
+def _around(
+    sop_class_uid: str, transfer_syntax_uid: str, source_ae_title: str | None, length: int
+) -> tuple[bytes, bytes]:
+    """Encode what stands before and after the value of (0002,0003), for all objects of a series; ``length``: of it."""
     source = b"" if source_ae_title is None else _ae(0x0016, source_ae_title)
-    return _ui(0x0002, sop_class_uid), _ui(0x0010, transfer_syntax_uid) + _IMPLEMENTATION + source
+    after = _ui(0x0010, transfer_syntax_uid) + _IMPLEMENTATION + source
+    before = _VERSION + _ui(0x0002, sop_class_uid) + struct.pack("<HH2sH", 0x0002, 0x0003, b"UI", length)
+    return _GROUP_LENGTH + (len(before) + length + len(after)).to_bytes(4, "little") + before, after
 
 
 class FileMeta(NamedTuple):

@@ -50,41 +50,39 @@ _LONGEST: Final = 256  # bytes of a response that a template is made of
 class _StoreTemplate:
     """The bytes of a C-STORE-RQ beside its message ID, its instance UID and, at its end, the C-MOVE's message ID."""
 
-    __slots__ = ("_first", "_last", "_length", "_middle", "_request", "_uid", "_until_id", "_until_move", "_until_uid")
+    __slots__ = ("_fixed", "_layout", "_length", "_request")
 
     def __init__(self, data: bytes, request: CStoreRQ) -> None:
         places = {element: slice(start, end) for element, start, end in values_of_command(data)}
         number, uid = places[MESSAGE_ID], places[AFFECTED_SOP_INSTANCE_UID]
         move = places.get(MOVE_ORIGINATOR_MESSAGE_ID, slice(0, 0))
-        # Elements out of order (PS3.7 6.3.1) match nothing.
-        self._length, self._request = len(data) if number.start < uid.start else -1, request
-        self._until_id, self._until_uid, self._uid = number.start, uid.start, uid
         is_last = uid.stop < move.start == len(data) - 2 and move.stop == len(data)
-        self._until_move = move.start if is_last else len(data)
-        self._first, self._middle = data[: number.start], data[number.stop : uid.start]
-        self._last = data[uid.stop : self._until_move]
+        self._length, self._request = -1, request
+        if number.stop - number.start == 2 and number.stop <= uid.start:  # else, elements out of order, it matches none
+            behind = move.start if is_last else len(data)
+            gaps = f"<{number.start}sH{uid.start - number.stop}s{uid.stop - uid.start}s{behind - uid.stop}s"
+            self._length, self._layout = len(data), struct.Struct(gaps + ("H" if is_last else "")).unpack
+            first, _, middle, _, last, *_ = self._layout(data)
+            self._fixed = first, middle, last
 
     def decoded(self, data: bytes) -> tuple[CStoreRQ, bool] | None:
         """Return the request, and whether its instance UID had blanks; None if the bytes differ elsewhere."""
-        if (
-            len(data) == self._length
-            and data[: self._until_id] == self._first
-            and data[self._until_id + 2 : self._until_uid] == self._middle
-            and data[self._uid.stop : self._until_move] == self._last
-            and (uid := decode_ui(raw := data[self._uid]))
-        ):
-            like, at, move = self._request, self._until_id, self._until_move
-            request = CStoreRQ(
-                like.affected_sop_class_uid,
-                data[at] | data[at + 1] << 8,
-                uid,
-                like.priority,
-                like.move_originator_ae_title,
-                data[move] | data[move + 1] << 8 if move < self._length else like.move_originator_message_id,
-                like.command_data_set_type,
-            )
-            return request, has_blanks(raw)
-        return None
+        if len(data) != self._length:
+            return None
+        first, number, middle, raw, last, *move = self._layout(data)
+        if (first, middle, last) != self._fixed or not (uid := decode_ui(raw)):
+            return None
+        like = self._request
+        request = CStoreRQ(
+            like.affected_sop_class_uid,
+            number,
+            uid,
+            like.priority,
+            like.move_originator_ae_title,
+            move[0] if move else like.move_originator_message_id,
+            like.command_data_set_type,
+        )
+        return request, has_blanks(raw)
 
 
 class _ResponseTemplate:

@@ -63,6 +63,7 @@ class StorageServer:
         side_by_side: bool = False,
     ) -> None:
         self._config = config
+        self._only_requested = config.receive is not None and config.receive.only_requested
         self._tls = tls
         self._observer = observer
         self._side_by_side = side_by_side
@@ -149,8 +150,11 @@ class StorageServer:
         self._check_requested(incoming)
         one = self.round_of(incoming) if self._rounds else None
         receiver = self._receiver_in(one, incoming)
-        deciding = self._rounds if self._only_requested else () if one is None else (one,)
-        if any(other.depends_on_place(incoming) for other in deciding):
+        if self._only_requested:
+            is_placed = any(other.depends_on_place(incoming) for other in self._rounds)
+        else:
+            is_placed = one is not None and one.depends_on_place(incoming)
+        if is_placed:
             receiver = PlaceReader(incoming, receiver, self._check_requested)
         observer = self._observer_of(one)
         return receiver if observer is None else observer.watched(incoming, receiver)
@@ -160,10 +164,6 @@ class StorageServer:
         if target is None:
             raise StoreError("no running retrieve requested the object")
         return target.receiver(incoming)
-
-    @property
-    def _only_requested(self) -> bool:
-        return self._config.receive is not None and self._config.receive.only_requested
 
     def _is_requested(self, incoming: Incoming) -> bool:
         """Return True if a running request named an object: by the list, else as its ``belonging`` decides."""
@@ -236,9 +236,10 @@ class StorageServer:
             return None
         if len(rounds) == 1:
             [only] = rounds
+            if only.wanted is None:
+                return only
             uid = request.affected_sop_instance_uid
-            late = only.wanted is not None and uid not in only.wanted and self._is_late(uid)
-            return None if late else only
+            return None if uid not in only.wanted and self._is_late(uid) else only
         uid, message_id = request.affected_sop_instance_uid, request.move_originator_message_id
         named = [one for one in rounds if one.wanted is not None and uid in one.wanted]
         numbered = (one for one in named or rounds if message_id in one.message_ids)

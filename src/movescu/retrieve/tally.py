@@ -68,20 +68,29 @@ class Tally:
 
     def count(self, received: Received) -> None:
         """Count an object. One that failed before counts once, by its last status."""
-        uid = received.incoming.request.affected_sop_instance_uid
         with self._lock:
             self.last = received
-            self.failed -= self._forget_failure(uid)
-            if received.status == SUCCESS:
-                self._count_stored(uid, received.size)
-            else:
-                self.failed += 1
-                self.no_space |= isinstance(received.error, StoreError) and received.error.no_space
-                if len(self.failures) < _REPORTED:
-                    self.failures[uid] = NotStored(received.status, str(received.error or ""))
-                elif self.uids is not None:
-                    self.further_failures.add(uid)
-            self.broken_off.discard(uid)
+            if self.failures or self.further_failures or self.broken_off or received.status != SUCCESS:
+                self._count_among_failures(received)
+            elif self.uids is not None:
+                self._count_stored(received.incoming.request.affected_sop_instance_uid, received.size)
+            else:  # as it mostly is: without a call
+                self.stored += 1
+                self.size += received.size
+
+    def _count_among_failures(self, received: Received) -> None:
+        uid = received.incoming.request.affected_sop_instance_uid
+        self.failed -= self._forget_failure(uid)
+        if received.status == SUCCESS:
+            self._count_stored(uid, received.size)
+        else:
+            self.failed += 1
+            self.no_space |= isinstance(received.error, StoreError) and received.error.no_space
+            if len(self.failures) < _REPORTED:
+                self.failures[uid] = NotStored(received.status, str(received.error or ""))
+            elif self.uids is not None:
+                self.further_failures.add(uid)
+        self.broken_off.discard(uid)
 
     def _forget_failure(self, uid: str) -> bool:
         if self.failures.pop(uid, None) is not None:

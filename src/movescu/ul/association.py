@@ -136,7 +136,8 @@ class Association:
         """Return the free part of the receive buffer, never empty; this invalidates the fragments returned before."""
         if self._start:
             left = self._end - self._start
-            self._view[:left] = self._view[self._start : self._end]
+            if left:
+                self._view[:left] = self._view[self._start : self._end]
             self._start, self._end = 0, left
         size = len(self._buffer)
         if self._end == size or (size < self._buffer_size and self.state in _P_DATA_STATES):

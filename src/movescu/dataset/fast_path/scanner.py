@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from movescu.dataset.fast_path.stretches import Stretch
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dictionary.vr import Buffer
 
@@ -120,12 +121,21 @@ class Scanner:
     def _walk(self, data: Buffer) -> Adapted | None:
         if self._changes_all:
             return None
-        way = self._way
         raw = data if isinstance(data, bytes) else bytes(data)
+        stretch = self._way.stretches.top.by_header.get(raw[:8])
+        if stretch and not stretch.changed and stretch.reaches(stretch.size, len(raw)):
+            found: Found = {}
+            if stretch.matches(raw, 0, len(raw), found):  # the usual object of a series
+                return Adapted(_identity(found), data, found, stretch.size - len(raw))
+            stretch = None
+        return self._walk_on(data, raw, stretch)
+
+    def _walk_on(self, data: Buffer, raw: bytes, stretch: Stretch | None) -> Adapted | None:
+        """Walk an object, the first elements at one step if they pass as a stretch."""
+        way = self._way
         found: Found = {}
         nesting: Nesting[Any] = Nesting(raw, way.order, explicit_length=way.explicit_length)
         position, grouped = 0, False
-        stretch = way.stretches.top.by_header.get(raw[:8])
         if stretch and stretch.passes(raw, 0, len(raw), found, nesting):
             position = stretch.size
         if not (stretch and stretch.reaches(position, len(raw))):
@@ -142,11 +152,9 @@ class Scanner:
             if singly >= WORTH:
                 with suppress(struct_error, IndexError):  # the last header may be cut
                     self._learn(raw)
-        identity = Identity(_uid(found.get(CLASS_UID)), _uid(found.get(INSTANCE_UID)))
-        missing = position - len(raw)
         if not nesting.changed:
-            return Adapted(identity, data, found, missing)
-        return None if grouped else Adapted(identity, nesting.splice(), found, missing)
+            return Adapted(_identity(found), data, found, position - len(raw))
+        return None if grouped else Adapted(_identity(found), nesting.splice(), found, position - len(raw))
 
     def _learn(self, raw: bytes) -> None:
         """Learn the stretches of this object, so that similar ones are walked in fewer steps."""
@@ -154,6 +162,10 @@ class Scanner:
         kind_of: Mapping[Any, int] = kinds.implicit() if way.implicit else way.vrs
         options = {"implicit": way.implicit, "explicit_length": way.explicit_length}
         way.stretches.learn(lambda: Shapes(raw, way.order, kind_of, way.noted, **options))
+
+
+def _identity(found: Found) -> Identity:
+    return Identity(_uid(found.get(CLASS_UID)), _uid(found.get(INSTANCE_UID)))
 
 
 def _uid(element: tuple[bytes, bytes] | None) -> str | None:

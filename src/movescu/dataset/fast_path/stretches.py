@@ -41,8 +41,8 @@ class Stretch:
     """A run of elements of known shapes. ``size``: in bytes. ``tag``, ``end_tag``: of its first and last element."""
 
     __slots__ = (
-        *("_begun", "_changed", "_constants", "_constants_of", "_ends_of", "_has_pixels", "_needed"),
-        *("_noted", "_noted_of", "_uids_of", "end_tag", "size", "tag"),
+        *("_begun", "_constants", "_constants_of", "_ends_of", "_has_pixels", "_needed"),
+        *("_noted", "_noted_of", "_uids_of", "changed", "end_tag", "size", "tag"),
     )
 
     def __init__(self, shapes: list[Shape]) -> None:
@@ -65,7 +65,8 @@ class Stretch:
         self._needed = self.size - (last.size if self._has_pixels else 0)
         self.tag, self.end_tag = shapes[0].tag, shapes[-1].tag
         self._begun = tuple(begun)
-        self._changed = any(shape.changed for shape in shapes)
+        self.changed = any(shape.changed for shape in shapes)
+        """Whether a sequence or item in it is not delimited as requested."""
         self._constants_of, self._ends_of, self._uids_of = constants.reader(), ends.reader(), uids.reader()
         self._noted_of = noted.reader()
         spans = [span for shape in shapes for span in shape.spans if span.kind != BEYOND]
@@ -79,9 +80,17 @@ class Stretch:
     def passes(
         self, raw: bytes, position: int, stop: int, found: dict[int, tuple[bytes, bytes]], nesting: Nesting[Saved]
     ) -> bool:
+        """Return True as ``matches`` does, and add the sequences to ``nesting``."""
+        if not self.matches(raw, position, stop, found):
+            return False
+        if self._begun:
+            nesting.pass_over(position, self._begun, changed=self.changed)
+        return True
+
+    def matches(self, raw: bytes, position: int, stop: int, found: dict[int, tuple[bytes, bytes]]) -> bool:
         """Return True if the walk would accept the next ``size`` bytes; pixel data may end behind ``stop``.
 
-        Then add its noted elements to ``found``, VR and value by tag, and its sequences to ``nesting``.
+        Then add the noted elements to ``found``, VR and value by tag.
         """
         if self._needed > stop - position or self._constants_of(raw, position) != self._constants:
             return False
@@ -94,8 +103,6 @@ class Stretch:
         if self._noted:
             for (tag, vr), value in zip(self._noted, self._noted_of(raw, position), strict=True):
                 found[tag] = vr, value
-        if self._begun:
-            nesting.pass_over(position, self._begun, changed=self._changed)
         return True
 
 
