@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError
+from movescu.errors import DirectoryNotFoundError, DirectoryNotWritableError, StoreError
 from movescu.storage import files
 
 
@@ -25,4 +25,12 @@ def not_writable(path: str, error: OSError | None) -> DirectoryNotWritableError:
     why = error.strerror if error else "permission denied, or a read-only file system"
     return DirectoryNotWritableError(
         f"output directory is not writable: {path!r}: {why}", hint="name another with --output-directory"
+    )
+
+
+def moved_error(path: str, why: str | None) -> StoreError:
+    """Return the error of a directory that no longer has its name; ``why``: in words, of the system or ours."""
+    return StoreError(
+        f"output directory {path!r} was moved or replaced while objects were stored in it: {why}",
+        hint="the objects are in the directory that had the name before",
     )

@@ -18,7 +18,7 @@ import stat
 from movescu._runtime import clock
 from movescu.errors import StoreError
 from movescu.storage import files
-from movescu.storage.directory_check import check_directory, not_writable
+from movescu.storage.directory_check import check_directory, moved_error, not_writable
 from movescu.storage.durability import Durability, Flusher
 from movescu.storage.failed_flushes import FailedFlushes
 from movescu.storage.folders import Folder, Folders, exists, link, rename_new
@@ -322,9 +322,9 @@ class OutputDirectory:
         try:
             now, opened = files.stat(self.path), files.fstat(self._top.fd)
         except OSError as error:
-            raise _moved(self.path, error.strerror) from error
+            raise moved_error(self.path, error.strerror) from error
         if (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
-            raise _moved(self.path, "another directory has its name")
+            raise moved_error(self.path, "another directory has its name")
 
     def close(self) -> None:
         """Close the descriptors, and remove the lock."""
@@ -445,10 +445,3 @@ class ObjectFile:
 
 def _store_error(what: str, error: OSError) -> StoreError:
     return StoreError(f"{what}: {error.strerror}", hint="check free space and permissions of the output directory")
-
-
-def _moved(path: str, why: str | None) -> StoreError:
-    return StoreError(
-        f"output directory {path!r} was moved or replaced while objects were stored in it: {why}",
-        hint="the objects are in the directory that had the name before",
-    )
