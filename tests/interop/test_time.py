@@ -689,9 +689,9 @@ def test_responses_that_arrive_together_with_a_part_of_the_next_are_read_after_a
             for completed in range(2):
                 session.pending(completed)
             session.respond(CANCEL, completed=1, failed=0, remaining=2, comment="longer than the first two" * 2)
-        session.send_bytes(data[:-10])
+        session.send_bytes(bytes(data[:-10]))
         assert noted.wait(scripted.PATIENCE)  # the first one; the second lies where more would be received into
-        session.send_bytes(data[-10:])
+        session.send_bytes(bytes(data[-10:]))
         session.expect_release()
 
     with setting.retrieve(script) as retrieve:
