@@ -161,11 +161,11 @@ def observers(settings: CommandSettings) -> list[Observer]:
 
 
 def value_of(option: str, text: str, parse: Callable[[str], Parsed]) -> Parsed:
-    """Parse the value of an option. Raise ``UsageError``, which names both, if it is invalid."""
+    """Parse the value of an option. Raise ``UsageError``, which names both and says why, if it is invalid."""
     try:
         return parse(text)
     except UsageError as error:
-        raise UsageError(f"Invalid value for option {option} ({text})", hint=error.hint) from error
+        raise UsageError(f"Invalid value for option {option} ({text}): {error}", hint=error.hint) from error
 
 
 def lists(settings: CommandSettings) -> bool:
