@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import postgres
 import pytest
+from command import movescu
 
 from movescu.cohort.directory_audit import DirectoryAudit
 from movescu.cohort.entry_verdict import EntryVerdict, Held
@@ -21,6 +23,7 @@ from movescu.cohort.journal import Journal
 from movescu.cohort.journal_file import FILE_NAME
 from movescu.cohort.journal_status import read_status, reading
 from movescu.cohort.journal_store import VERSION, is_url
+from movescu.cohort.journal_workers import JournalWorker
 from movescu.cohort.owner import Owner, has_ended, this_process
 from movescu.errors import JournalError, StoreError, UsageError
 from movescu.events import EntryEvent, EntryState
@@ -281,7 +284,7 @@ def test_files_of_an_entry_that_was_given_back_are_still_expected(tmp_path: Path
     (tmp_path / "1.5").unlink()
     found: list[str] = []
     with DirectoryAudit(str(tmp_path), 1.0, lambda finding: found.append(finding.kind)) as audit:
-        with reading(kept) as (database, path, _):
+        with reading(kept) as (database, path, *_):
             audit.expect_journal(database, path)
         audit.check_files(places=False)
     assert found == ["missing"]
@@ -312,7 +315,7 @@ def test_journal_with_the_files_of_another_directory_is_refused(tmp_path: Path) 
 def findings(folder: Path, path: Path) -> list[str]:
     found: list[str] = []
     with DirectoryAudit(str(folder), 1.0, lambda one: found.append(one.kind)) as audit:
-        with reading(str(path)) as (database, name, _):
+        with reading(str(path)) as (database, name, *_):
             audit.expect_journal(database, name)
         audit.check_files(places=False)
     return [kind for kind in found if kind == "missing"]
@@ -544,3 +547,18 @@ def test_file_system_is_known_by_its_mount() -> None:
 def test_status_needs_a_journal(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no journal"):
         read_status(str(tmp_path))
+
+
+def test_workers_of_a_run_are_shown_while_it_lives(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as journal:
+        assert read_status(kept).runs[0].workers == []
+        journal.note_workers([JournalWorker("W1", "host1", 11112, "receives"), JournalWorker("W2", "host2", 104, "x")])
+        journal.note_workers([JournalWorker("W1", "host1", 11112, "its disk is full")])
+        assert [one.state for one in read_status(kept).runs[0].workers] == ["its disk is full"]
+        told = movescu("--status", kept, folder=tmp_path).output
+        assert "  worker W1 at host1 port 11112: its disk is full\n" in told
+        told = json.loads(movescu("--status", kept, "--format", "json", folder=tmp_path).output)
+        assert told["runs"][0]["workers"] == [
+            {"title": "W1", "host": "host1", "port": 11112, "state": "its disk is full"}
+        ]
+    assert read_status(kept).runs == []

@@ -17,6 +17,7 @@ is flushed; one of claims and leases is not, since after a power failure no run 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -30,6 +31,7 @@ from movescu.cohort.entry_verdict import DONE, WHY, CompleteEntry, EntryVerdict,
 from movescu.cohort.journal_directory import adopt_directory
 from movescu.cohort.journal_file import FileStore
 from movescu.cohort.journal_store import is_url
+from movescu.cohort.journal_workers import write_workers
 from movescu.cohort.owner import Owner, has_ended, this_process
 from movescu.cohort.replaced_objects import SharedObject
 from movescu.errors import JournalError, StoreError
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from movescu.cohort.journal_store import Database, JournalStore, T
+    from movescu.cohort.journal_workers import JournalWorker
     from movescu.events import EntryEvent
     from movescu.query.request_list import Row
 
@@ -208,6 +211,12 @@ class Journal:
             (WAITING, now, self._run, *_HELD),
         )
         database.execute("UPDATE journal_runs SET renewed = ?, ended = ? WHERE run = ?", (now, now, self._run))
+
+    def note_workers(self, workers: Iterable[JournalWorker]) -> None:
+        """Record the workers of this run, for ``--status``; a failure matters to nobody else."""
+        found = list(workers)
+        with contextlib.suppress(JournalError):
+            self._transact(lambda database, _: write_workers(database, self._store.dialect, self._run, found))
 
     # -- entries -------------------------------------------------------------------------------------------------------
 

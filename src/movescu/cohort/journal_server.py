@@ -167,7 +167,7 @@ def reading_server(url: str) -> Iterator[JournalReading]:
                     raise UsageError(f"there is no journal in {name}", hint="name the URL of a run's --journal")
                 _check_version(database, name)
                 _, now = database.execute(_START, (_IDLE,)).fetchone()
-                yield JournalReading(database, name, float(now))
+                yield JournalReading(database, name, float(now), POSTGRESQL)
     finally:
         watch.close()
         engine.dispose()

@@ -20,6 +20,7 @@ from movescu.cohort.journal_file import (
     told_as_journal_errors,
 )
 from movescu.cohort.journal_store import VERSION, JournalReading, check_version, is_url
+from movescu.cohort.journal_workers import read_workers
 from movescu.cohort.owner import Owner, has_ended
 from movescu.errors import JournalError, UsageError
 from movescu.events import EntryState
@@ -28,6 +29,8 @@ from movescu.storage import files
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
+
+    from movescu.cohort.journal_workers import JournalWorker
 
 _HELD: Final = (EntryState.RUNNING.value, EntryState.POSTPONED.value)
 _DONE: Final = (EntryState.COMPLETE.value, EntryState.COMPLETE_BEFORE.value)
@@ -41,11 +44,12 @@ ORDER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class JournalRun:
-    """A living run. Times: seconds since 1970."""
+    """A living run. Times: seconds since 1970. ``workers``: of ``--cluster``."""
 
     owner: Owner
     started: float
     renewed: float
+    workers: list[JournalWorker] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +162,21 @@ def _opened(path: str) -> sqlite3.Connection:
 
 def read_status(path: str) -> JournalStatus:
     """Return the state of a journal, or of a directory's journal. Raise ``UsageError`` or ``JournalError``."""
-    with reading(path) as (database, name, now):
+    with reading(path) as (database, name, now, dialect):
         counts = dict(database.execute("SELECT state, count(*) FROM journal_entries GROUP BY state"))
         states = {state: counts.pop(state) for state in ORDER if state in counts} | counts
         objects, size, changed = database.execute(
             "SELECT coalesce(sum(objects), 0), coalesce(sum(size), 0), coalesce(max(changed), 0) FROM journal_entries"
         ).fetchone()
         runs, living = [], set()
+        workers = read_workers(database, dialect)
         for run, host, pid, born, started, renewed in database.execute(
             "SELECT run, host, pid, born, started, renewed FROM journal_runs WHERE ended IS NULL ORDER BY run"
         ):
             owner = Owner(host, pid, born)
             if now - renewed < LEASE and not has_ended(owner, anywhere=is_url(name)):
                 living.add(run)
-                runs.append(JournalRun(owner, started, renewed))
+                runs.append(JournalRun(owner, started, renewed, workers.get(run, [])))
                 changed = max(changed, renewed)
         held = [
             HeldEntry(keys or key, state, Owner(host, pid, born), since, run in living)

@@ -68,7 +68,7 @@ def _expect(audit: DirectoryAudit, settings: CommandSettings, directory: str) ->
     sources = []
     path = journal_path(directory, settings.journal)
     if settings.journal is not None or os.path.exists(path):
-        with reading(path) as (journal, name, _):
+        with reading(path) as (journal, name, *_):
             audit.expect_journal(journal, name)
         sources.append("journal")
     if settings.manifest is not None:

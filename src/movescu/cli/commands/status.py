@@ -35,6 +35,8 @@ def run_status(path: str, how: str) -> int:
 
 def _json(status: JournalStatus) -> str:
     told = asdict(status)
+    for run in told["runs"]:
+        run["workers"] = [one._asdict() for one in run["workers"]]
     for held in (*told["runs"], *told["held"]):
         host, pid, _ = held.pop("owner")
         held |= {"host": host, "pid": pid}
@@ -51,6 +53,8 @@ def _lines(status: JournalStatus) -> Iterator[str]:
     yield f"objects:   {status.objects}, {size_text(status.size)}"
     for run in status.runs:
         yield f"running:   {run.owner.text}, for {time_text(now - run.started)}"
+        for worker in run.workers:
+            yield f"  worker {worker.title} at {worker.host} port {worker.port}: {worker.state}"
     if not status.runs:
         yield "running:   none"
     if status.changed:
