@@ -44,9 +44,12 @@ class _Running:
 
 
 class LiveState(Observer):
-    """The data of a live page; ``status``: returns the state of the runner. Safe from any thread."""
+    """The data of a live page; ``status``: returns the state of the runner. Safe from any thread.
 
-    def __init__(self, archive: dict[str, Any], status: Callable[[], dict[str, Any]]) -> None:
+    ``remote``: the objects are received elsewhere; ``progress`` has their numbers. Default: False.
+    """
+
+    def __init__(self, archive: dict[str, Any], status: Callable[[], dict[str, Any]], *, remote: bool = False) -> None:
         self._archive = archive
         self._status = status
         self._table = EntryTable()
@@ -56,6 +59,9 @@ class LiveState(Observer):
         self._ended: dict[int, tuple[int, int]] = {}
         """Numbers of objects and bytes of the entries that have ended."""
         self._totals = [0, 0]
+        self._remote = remote
+        self._counted: dict[int, tuple[int, int]] = {}
+        """Objects and bytes of entries under way that other processes receive, over all of their jobs."""
         self._recent: deque[tuple[float, int]] = deque(maxlen=64)
         self._senders = 0
         self._lock = threading.Lock()
@@ -77,6 +83,8 @@ class LiveState(Observer):
         with self._lock:
             self._table.add(event)
             self._requested.add(event.row)
+            if self._remote and event.state.is_end:
+                self._count_end(event)
             if event.state is EntryState.RUNNING:
                 self._running[event.row] = _Running()
             else:
@@ -106,6 +114,36 @@ class LiveState(Observer):
     def delivered(self, row: int) -> None:
         """Show that the objects of an entry are here."""
         self._do(row, "flushing to the disk")
+
+    def progress(self, row: int, doing: str, stored: int, size: int) -> None:
+        """Show what another process does for an entry; ``stored``, ``size``: objects and bytes of its job so far."""
+        with self._lock:
+            running = self._of(row)
+            if running is None or stored < running.stored:  # of a job before this one
+                return
+            if stored > running.stored:
+                before = self._counted.get(row, (0, 0))
+                self._count(row, before[0] + stored - running.stored, before[1] + size - running.size)
+                running.last, running.stored, running.size = time.time(), stored, size
+            running.doing = doing
+            for reader in self._readers:
+                reader.rows.add(row)
+
+    def _count_end(self, event: EntryEvent) -> None:
+        """Count what nothing was known of before the entry ended."""
+        assert event.row is not None
+        own = event.same_as is None
+        before = self._counted.get(event.row, (0, 0))
+        if own and event.stored > before[0]:
+            self._count(event.row, event.stored, max(event.size, before[1]))
+        self._counted.pop(event.row, None)
+
+    def _count(self, row: int, stored: int, size: int) -> None:
+        before = self._counted.get(row, (0, 0))
+        self._counted[row] = stored, size
+        self._timeline.objects(time.time(), stored - before[0], size - before[1])
+        self._totals[0] += stored - before[0]
+        self._totals[1] += size - before[1]
 
     def received(self, received: Received, row: int | None) -> None:
         """Count an object."""

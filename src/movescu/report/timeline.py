@@ -30,6 +30,12 @@ class Timeline:
             power = max(size, 1).bit_length() - 1
             self._sizes[power] = self._sizes.get(power, 0) + 1
 
+    def objects(self, time: float, number: int, size: int) -> None:
+        """Add stored objects that arrived since the last ones, of whose own sizes nothing is known."""
+        step = self._at(time)
+        self._values["objects"][step] += number
+        self._values["bytes"][step] += size
+
     def refusal(self, time: float) -> None:
         """Add a request that the archive refused."""
         self._values["refusals"][self._at(time)] += 1

@@ -613,6 +613,7 @@
     if (run.opens_in) lines.push(node("p", {}, `Waiting for the time of --between: ${duration(run.opens_in)}`));
     lines.push(node("p", {}, `${size(run.rate || 0)}/s over the last 10 s, ${many(run.senders || 0, "storage association")} open`));
     $("archives").replaceChildren(...(ended ? [] : lines));
+    drawCluster(ended ? [] : run.workers || []);
     const jobs = ended ? [] : run.jobs || [];
     $("workers").replaceChildren(...(jobs.length ? [node("table", {}, node("caption", { class: "faint" }, `${many(jobs.length, "request")} under way`),
       node("thead", {}, node("tr", {}, ...["Entry", "Requested", "Since", "Objects", "Size", "Last object", "Doing"].map((words) => node("th", { scope: "col" }, words)))),
@@ -620,6 +621,15 @@
         node("td", { class: "number" }, String(job.row)), node("td", {}, text(byRow.has(job.row) ? keysOf(byRow.get(job.row)) : "")),
         node("td", { class: "number" }, duration(job.seconds)), node("td", { class: "number" }, `${number(job.stored)}${job.needed === null ? "" : ` of ${number(job.needed)}`}`),
         node("td", { class: "number" }, size(job.size)), node("td", {}, job.last === null ? "none yet" : `${duration(job.last)} ago`), node("td", {}, text(job.doing))))))] : []));
+  }
+
+  function drawCluster(workers) {
+    const doing = (job) => `entry ${job.row}: ${job.doing}${job.stored ? `, ${many(job.stored, "object")}` : ""}`;
+    $("cluster").replaceChildren(...(workers.length ? [node("table", {}, node("caption", { class: "faint" }, many(workers.length, "worker")),
+      node("thead", {}, node("tr", {}, ...["Worker", "Receives at", "State", "Doing"].map((words) => node("th", { scope: "col" }, words)))),
+      node("tbody", {}, ...workers.map((worker) => node("tr", {},
+        node("th", { scope: "row" }, text(worker.title)), node("td", {}, text(worker.address)), node("td", {}, text(worker.state)),
+        node("td", {}, text(worker.jobs.map(doing).join("; ") || "nothing"))))))] : []));
   }
 
   async function order_(what, row = 0) {
