@@ -167,7 +167,7 @@ python3-venv:
 peers:
 	@missing=; \
 	for pair in chromium:chromium dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace openssl:openssl zsh:zsh \
-	    fish:fish mandoc:mandoc man:man-db groff:groff dcm2niix:dcm2niix; do \
+	    fish:fish ip:iproute2 mandoc:mandoc man:man-db groff:groff dcm2niix:dcm2niix; do \
 	    command -v "$${pair%:*}" >/dev/null || missing+=" $${pair#*:}"; \
 	done; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=" postgresql"; \

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PROGRAMS = {
     *("Orthanc", "dcm2xml", "dcmconv", "dcmdump", "dcmodify", "dcmqridx", "dcmqrscp", "dcmsend", "dump2dcm", "echoscu"),
     *("findscu", "getscu", "img2dcm", "storescp", "storescu", "tcpdmatch", "xml2dcm", "strace", "openssl", "zsh"),
-    *("fish", "mandoc", "man", "setpriv", "prlimit", "unshare"),
+    *("fish", "ip", "mandoc", "man", "setpriv", "prlimit", "unshare"),
 }
 """Of Debian. ``make test`` installs them and sets MOVESCU_PEERS=required; elsewhere tests that need one are skipped."""
 

@@ -190,6 +190,7 @@ BESIDE_THE_SEAMS = {
     "fcntl sqlite3 os shutil tempfile": (
         "movescu.cli.",
         "movescu._runtime.",
+        "movescu.cohort.cluster.collection",
         "movescu.cohort.hook_process",
         "movescu.dictionary.",
         "movescu.query.",
@@ -200,7 +201,7 @@ BESIDE_THE_SEAMS = {
     ),
 }
 """Wrapped modules -> the modules that may use them: they show progress, write the log, read the files of options,
-or start other programs."""
+move files after a run, or start other programs."""
 
 
 def direct_calls(module: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ PLACES: Final = (
     ("Keys", "movescu", "query.python_keys", ("Keys",)),
     ("Result", "movescu", "retrieve.result", ("Result",)),
     ("Judgement", "movescu", "retrieve.judgement", ("Outcome", "Reason")),
+    ("Collecting the files of workers", "movescu", "cohort.cluster.collection", ("collect", "Collected")),
     ("Sinks", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes", "OnDataset", "Sink")),
     ("Durability", "movescu", "storage.durability", ("Durability",)),
     (

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from movescu import errors, events, testing
     from movescu.cohort.async_client import AsyncClient, AsyncRetrieve
     from movescu.cohort.client import Client
+    from movescu.cohort.cluster.collection import Collected, collect
     from movescu.query.match import Match
     from movescu.query.python_keys import Keys
     from movescu.query.selection import Selection
@@ -29,6 +30,7 @@ __all__ = [
     "AsyncClient",
     "AsyncRetrieve",
     "Client",
+    "Collected",
     "Directory",
     "Durability",
     "Incoming",
@@ -50,6 +52,7 @@ __all__ = [
     "TLSOptions",
     "Timeouts",
     "UserIdentity",
+    "collect",
     "errors",
     "events",
     "testing",
@@ -60,6 +63,7 @@ _PLACES = {
     "AsyncClient": "cohort.async_client",
     "AsyncRetrieve": "cohort.async_client",
     "Client": "cohort.client",
+    "Collected": "cohort.cluster.collection",
     "Directory": "storage.sinks",
     "Durability": "storage.durability",
     "Incoming": "storage.incoming_object",
@@ -81,6 +85,7 @@ _PLACES = {
     "TLSOptions": "transport.tls",
     "Timeouts": "retrieve.config",
     "UserIdentity": "ul.user_information",
+    "collect": "cohort.cluster.collection",
 }
 _MODULES = ("errors", "events", "testing")
 

@@ -10,7 +10,7 @@ import random
 import signal
 import threading
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import corpus
 import peers
@@ -19,20 +19,21 @@ import pytest
 from command import movescu
 from process_engine import ProcessEngine
 
+import movescu as movescu_library
 from movescu._runtime.record import replace
 from movescu._runtime.version import VERSION
 from movescu.cohort.admission import Stop
 from movescu.cohort.client import Client
-from movescu.cohort.cluster import station, workers
+from movescu.cohort.cluster import membership, station
+from movescu.cohort.cluster.collection import Collection
 from movescu.cohort.cluster.group import folders_of
 from movescu.cohort.cluster.own_directory import MANIFEST
 from movescu.cohort.cluster.workers import ClusterWorkers
 from movescu.cohort.job_json import from_json
 from movescu.cohort.journal import Journal
 from movescu.cohort.runner import Runner
-from movescu.errors import ClusterError, UsageError
+from movescu.errors import ClusterError, DirectoryNotFoundError, UsageError
 from movescu.query.request_list import read_rows
-from movescu.report.collection import Collection
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 from movescu.storage.options import StorageOptions
 from movescu.storage.sinks import Memory, Sink
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from movescu.cohort.cluster.member import Member
     from movescu.cohort.row_result import RowResult
 
 STUDIES = 8
@@ -50,14 +52,37 @@ OBJECTS = 4
 TITLES = ("WORKER0", "WORKER1")
 
 
+class MeasuringArchive(Archive):
+    """An archive that counts its C-MOVE requests, and how many it served at once, at most."""
+
+    under_way = most = moves = 0
+    _counting = threading.Lock()
+
+    def _move(self, *arguments: Any) -> None:
+        with self._counting:
+            self.moves += 1
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        try:
+            super()._move(*arguments)
+        finally:
+            with self._counting:
+                self.under_way -= 1
+
+
 class Place(NamedTuple):
     """An archive that knows two workers, and a list of its studies."""
 
-    archive: Archive
+    archive: MeasuringArchive
     names: set[str]
     rows: Path
     received: Path
     pool: tuple[AE, ...]
+
+    def digests(self) -> dict[str, str]:
+        return {
+            path.name: sha256(path.read_bytes()).hexdigest() for path in self.received.iterdir() if path.name[0] != "."
+        }
 
     def files(self) -> set[str]:
         return {path.name for path in self.received.iterdir() if path.name[0] != "."}
@@ -81,6 +106,7 @@ class Place(NamedTuple):
         all_done: bool = True,
         own: bool = False,
         resume: bool = False,
+        jobs: int = 4,
     ) -> Runner:
         config, storage = self.config(), StorageOptions(directory=str(self.received))
         with Client.configured(config, storage, closing=False, proved=True) as client:
@@ -88,7 +114,7 @@ class Place(NamedTuple):
                 *(engine, client, self.pool),
                 config=config,
                 storage=storage,
-                number=4,
+                number=jobs,
                 rest=rest,
                 own=own,
                 indexed=resume,
@@ -97,7 +123,7 @@ class Place(NamedTuple):
             with journal:
                 group.expect_at(folders_of(journal, config, read_rows(str(self.rows))))
                 runner = Runner(
-                    client, workers=group, jobs=4, slots=slots, journal=journal, on_row=on_row, resume=resume
+                    client, workers=group, jobs=jobs, slots=slots, journal=journal, on_row=on_row, resume=resume
                 )
                 assert (runner.run(read_rows(str(self.rows))) == []) == all_done
                 journal.save()
@@ -117,7 +143,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     rows = tmp_path / "rows.csv"
     rows.write_text("StudyInstanceUID\n" + "".join(f"{uid}\n" for uid in dict.fromkeys(one.study_uid for one in made)))
     pool = tuple(AE(peers.HOST, peers.free_port(), title) for title in TITLES)
-    with Archive(folder, {ae.title: (ae.host, ae.port) for ae in pool}) as archive:
+    with MeasuringArchive(folder, {ae.title: (ae.host, ae.port) for ae in pool}) as archive:
         yield Place(archive, {f"CT.{one.instance_uid}" for one in made}, rows, received, pool, set())
 
 
@@ -143,6 +169,25 @@ def test_slots_of_the_archive_hold_for_all_workers_together(place: Place) -> Non
     assert place.archive.slots.refused == 0
 
 
+@pytest.mark.parametrize(("slots", "studies"), [(3, 24), pytest.param(5, 500, marks=pytest.mark.sampled(100))])
+def test_four_workers_never_take_more_slots_than_set(tmp_path: Path, slots: int, studies: int) -> None:
+    folder, received, rows = tmp_path / "archive", tmp_path / "received", tmp_path / "rows.csv"
+    for one in (folder, received):
+        one.mkdir()
+    made = corpus.make_study(folder, studies=studies, size=500)
+    rows.write_text("StudyInstanceUID\n" + "".join(f"{one.study_uid}\n" for one in made))
+    pool = tuple(AE(peers.HOST, peers.free_port(), f"WORKER{number}") for number in range(4))
+    results: list[RowResult] = []
+    with (
+        MeasuringArchive(folder, {ae.title: (ae.host, ae.port) for ae in pool}) as archive,
+        ProcessEngine([ae.title for ae in pool]) as engine,
+    ):
+        place = Place(archive, set(), rows, received, pool, set())
+        place.run(engine, results.append, slots=slots, jobs=8)
+        assert outcomes(results) == dict.fromkeys(range(1, studies + 1), "complete")
+        assert (archive.most, archive.moves) == (slots, studies)
+
+
 def test_object_that_another_worker_replaces_is_lost_to_its_entry(place: Place, tmp_path: Path) -> None:
     """The first and the last study have an object of one UID; whichever worker stores it last, the file is of one."""
     uids = place.rows.read_text(encoding="ascii").split()[1:]
@@ -154,7 +199,7 @@ def test_object_that_another_worker_replaces_is_lost_to_its_entry(place: Place, 
     titles = {ae.title: (ae.host, ae.port) for ae in place.pool}
     with peers.orthanc(titles, tcp_nodelay=True) as orthanc, ProcessEngine(TITLES) as engine:
         orthanc.load(made)
-        place._replace(archive=cast("Archive", orthanc)).run(engine, results.append)
+        place._replace(archive=cast("MeasuringArchive", orthanc)).run(engine, results.append)
     last = outcomes(results)  # an entry that is corrected has another result
     assert [last[1], last[STUDIES]].count("complete") <= 1
     assert [last[number] for number in range(2, STUDIES)] == ["complete"] * (STUDIES - 2)
@@ -188,6 +233,13 @@ def test_entries_of_a_killed_worker_are_requested_by_another(place: Place) -> No
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 def test_worker_that_ends_at_a_random_moment_costs_no_entry(place: Place, number: signal.Signals, seed: int) -> None:
     results: list[RowResult] = []
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, results.append)
+    assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+    clean, before = place.digests(), place.archive.moves
+    place = place._replace(received=place.received.with_name("again"))
+    place.received.mkdir()
+    results.clear()
     place.archive.faults = Faults(pause=0.01)
     moment, over = random.Random(seed).randrange(STUDIES * OBJECTS), threading.Event()
     with ProcessEngine(TITLES) as engine:
@@ -206,7 +258,8 @@ def test_worker_that_ends_at_a_random_moment_costs_no_entry(place: Place, number
             ending.join()
     assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
     assert len(results) == STUDIES  # one verdict an entry
-    assert place.files() == place.names
+    assert place.digests() == clean
+    assert place.archive.moves - before <= STUDIES + 4, "entries, and what was under way"
 
 
 def collect(place: Place, code: int = 0) -> str:
@@ -251,13 +304,22 @@ def test_folder_on_another_file_system_is_collected_by_copies(tmp_path: Path, mo
     (folder / "one").write_bytes(b"object")
     (tmp_path / "W1" / MANIFEST).write_text(f"{sha256(b'object').hexdigest()}  study/one\n")
     problems: list[str] = []
-    collection = Collection(str(tmp_path), MANIFEST, lambda path, _: problems.append(path))
+    collection = Collection(str(tmp_path), lambda path, _: problems.append(path))
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
-    monkeypatch.setattr("movescu.report.collection.os.link", refuse)
+    def damage(source: BinaryIO, target: BinaryIO, *_: object) -> None:
+        target.write(source.read().replace(b"j", b"i"))
+
+    monkeypatch.setattr("movescu.cohort.cluster.collection.os.link", refuse)
     assert collection.folders() == ["W1"]
+    with monkeypatch.context() as damaged:
+        damaged.setattr("movescu.cohort.cluster.collection.shutil.copyfileobj", damage)
+        assert not collection.collect("W1")
+    assert problems.pop() == "W1/study/one"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [MANIFEST, "one"]
+    collection.problems = 0
     assert collection.collect("W1")
     collection.remove("W1")
     assert [path.name for path in tmp_path.rglob("*")] == ["study", "one"]
@@ -278,7 +340,7 @@ def one_folder(top: Path, *lines: str) -> Path:
 def collected(top: Path) -> dict[str, str]:
     """Collect the folders of a directory; return the problems by path."""
     problems: dict[str, str] = {}
-    collection = Collection(str(top), MANIFEST, problems.__setitem__)
+    collection = Collection(str(top), problems.__setitem__)
     for folder in collection.folders():
         if collection.collect(folder):
             collection.remove(folder)
@@ -350,18 +412,61 @@ def test_entries_are_resumed_by_the_workers_that_have_their_files(place: Place) 
 
 
 @pytest.mark.row("cluster-space")
+@pytest.mark.parametrize("what", ["disk", "manifest"])
 @pytest.mark.parametrize("full", [TITLES[:1], TITLES], ids=["one", "all"])
-def test_worker_whose_disk_is_full_is_not_used_any_more(place: Place, full: tuple[str, ...]) -> None:
+def test_worker_whose_disk_is_full_is_not_used_any_more(place: Place, full: tuple[str, ...], what: str) -> None:
     results: list[RowResult] = []
-    with ProcessEngine(TITLES, full=full) as engine:
-        runner = place.run(engine, results.append, all_done=len(full) < len(TITLES))
+    own = what == "manifest"
+    with ProcessEngine(TITLES, full=full, what=what) as engine:
+        runner = place.run(engine, results.append, all_done=len(full) < len(TITLES), own=own)
     if len(full) < len(TITLES):
         assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
-        assert place.files() == place.names
+        assert {path.name for path in place.received.rglob("CT.*")} == place.names
         assert runner.stop is None
     else:
         assert runner.stop is Stop.NO_SPACE
         assert outcomes(results) == {}  # the entries are not to blame
+
+
+@pytest.mark.row("cluster-unreached")
+@pytest.mark.parametrize("unknown", [True, False], ids=["unknown", "unreached"])
+@pytest.mark.parametrize("titles", [TITLES[:1], TITLES], ids=["one", "all"])
+def test_worker_that_the_archive_cannot_send_to_is_not_used_any_more(
+    place: Place,
+    titles: tuple[str, ...],
+    unknown: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = place.archive.destinations
+    for title in titles:
+        if unknown:
+            del known[title]
+        else:
+            known[title] = (peers.HOST, peers.free_port())  # where nothing listens
+    results: list[RowResult] = []
+
+    def usable(self: membership.Membership) -> list[Member]:
+        """Use the good worker alone at first."""
+        found = [one for one in self.all if one.usable]
+        if titles == TITLES or (results and len(self.ready) == len(TITLES)):
+            return found
+        return [] if results else [one for one in found if one.ae.title not in titles]
+
+    monkeypatch.setattr(membership.Membership, "usable", property(usable))
+    with ProcessEngine(TITLES) as engine:
+        runner = place.run(engine, results.append, all_done=len(titles) < len(TITLES))
+    words = "does not know its title" if unknown else "cannot connect to it"
+    retired = [f"worker {title} is not used any more: the archive {words}" in caplog.text for title in titles]
+    if len(titles) < len(TITLES):
+        assert all(retired)
+        assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
+        assert place.files() == place.names
+    else:
+        assert retired.count(True) == unknown  # else it may be the archive
+        assert runner.stop is (Stop.UNKNOWN if unknown else Stop.UNREACHED)
+        assert set(outcomes(results).values()) == {"failed"}
+        assert len(results) < STUDIES
 
 
 @pytest.mark.row("cluster-entry")
@@ -391,7 +496,7 @@ def test_entry_whose_workers_end_three_times_has_failed(place: Place, monkeypatc
     assert outcomes(results) == {1: "failed", 2: "complete"}
     failed = next(one.result for one in results if one.row.number == 1)
     assert failed is not None
-    assert failed.errors == ("three workers that requested it ended unexpectedly or had no space left",)
+    assert failed.errors == ("three workers that requested it ended unexpectedly",)
 
 
 @pytest.mark.row("cluster-scheduler")
@@ -410,7 +515,7 @@ def test_run_without_scheduler_or_workers_ends_and_can_be_continued(
             elif what == "gone":
                 engine.gone = True
             else:
-                monkeypatch.setattr(workers, "PATIENCE", 0.2)
+                monkeypatch.setattr(membership, "PATIENCE", 0.2)
                 for process in engine.processes.values():
                     process.kill()
 
@@ -419,7 +524,7 @@ def test_run_without_scheduler_or_workers_ends_and_can_be_continued(
     assert 0 < len(results) < STUDIES
     results.clear()
     place.archive.faults = Faults()
-    monkeypatch.setattr(workers, "PATIENCE", 60.0)
+    monkeypatch.setattr(membership, "PATIENCE", 60.0)
     with ProcessEngine(TITLES) as engine:
         place.run(engine, results.append)
     assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
@@ -468,6 +573,24 @@ def test_program_retrieves_over_workers_and_gets_results_in_order(place: Place, 
         assert [getattr(one, "already_there", one) for one in again] == [OBJECTS] * 2
 
 
+@pytest.mark.row("cluster-own")
+@pytest.mark.usefixtures("engine")
+def test_program_has_workers_store_on_their_own_disks_and_collects(place: Place) -> None:
+    uids = place.rows.read_text().splitlines()[1:]
+    rows: list[dict[str, object]] = [{"StudyInstanceUID": uid} for uid in uids]
+    with Client(place.config().archive, to=place.received) as client:
+        found = list(client.retrieve_many(rows, cluster="local:2", ae_pool=place.pool, worker_files="own"))
+    assert [getattr(one, "stored", one) for one in found] == [OBJECTS] * STUDIES
+    assert place.files() <= set(TITLES)
+    collected = movescu_library.collect(place.received)
+    assert collected
+    assert collected.collected == STUDIES * OBJECTS
+    assert collected.folders in (1, 2)
+    assert place.files() == place.names
+    with pytest.raises(DirectoryNotFoundError):
+        movescu_library.collect(place.received / "absent")
+
+
 @pytest.mark.parametrize("to", [Memory(), print], ids=["memory", "callable"])
 def test_workers_of_a_program_store_into_directories_alone(place: Place, to: Sink) -> None:
     with Client(place.config().archive, to=to) as client, pytest.raises(UsageError, match="not into a sink"):
@@ -498,7 +621,7 @@ def test_error_of_a_worker_does_not_raise_where_the_engine_would_log_it(place: P
     assert station.open_station("0", b"no pickle") != ""
     assert station.open_station(VERSION, b"no pickle") != ""
     assert station.run_job("other", "{}") is None
-    assert station.open_station(VERSION, workers._pickled(setup)) == ""
+    assert station.open_station(VERSION, station.pickled(setup)) == ""
     try:
         output = station.run_job("c", "no job")
     finally:
@@ -525,7 +648,7 @@ def test_manifest_that_names_files_outside_of_its_folder_moves_none(tmp_path: Pa
     (tmp_path / "run" / "outside").write_bytes(b"object")
     (tmp_path / "run" / "W1" / MANIFEST).write_text(f"{sha256(b'object').hexdigest()}  {path}\n")
     problems: list[str] = []
-    collection = Collection(str(tmp_path / "run"), MANIFEST, lambda _, words: problems.append(words))
+    collection = Collection(str(tmp_path / "run"), lambda _, words: problems.append(words))
     assert not collection.collect("W1")
     assert (tmp_path / "run" / "outside").exists()
     assert len(problems) == 1

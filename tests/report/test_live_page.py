@@ -165,3 +165,39 @@ def test_reader_gets_everything_first_and_then_what_has_changed() -> None:
     state.entry(EntryEvent(row=2, state=EntryState.RUNNING, keys=("PatientID=1",)))
     assert told() == {2: "running"}
     assert re.fullmatch(r"\d+\.\d+", str(state.reader().next(0.0)["report"]["seconds"]))
+
+
+def test_numbers_of_other_processes_add_up_over_jobs_and_ends() -> None:
+    state = LiveState({"called_ae_title": "ARCHIVE"}, dict, remote=True)
+    state.expect([EntryEvent(row=1, state=EntryState.NOT_STARTED, keys=("PatientID=1",))])
+
+    def told() -> tuple[int, int, list[str]]:
+        run = state.reader().next(0.0)["page"]["run"]
+        return run["stored"], run["size"], [job["doing"] for job in run["jobs"]]
+
+    state.entry(EntryEvent(row=1, state=EntryState.RUNNING))
+    state.progress(1, "receiving", 3, 300)
+    assert told() == (3, 300, ["receiving"])
+    state.progress(1, "receiving", 5, 500)
+    state.entry(EntryEvent(row=1, state=EntryState.POSTPONED))  # its worker was lost
+    state.entry(EntryEvent(row=1, state=EntryState.RUNNING))
+    state.progress(1, "receiving", 2, 200)
+    assert told()[:2] == (7, 700)
+    state.entry(EntryEvent(row=1, state=EntryState.COMPLETE, stored=9, size=900))
+    assert told() == (9, 900, [])
+    state.progress(1, "receiving", 5, 500)  # comes late
+    assert told() == (9, 900, [])
+
+
+def test_live_page_shows_workers_and_what_they_do(browser: Browser) -> None:
+    job = {"row": 7, "doing": "receiving", "stored": 12}
+    worker = {"title": "WORKER1", "address": "host1 port 11112", "state": "receives", "jobs": [job]}
+    lost = {"title": "WORKER2", "address": "host2 port 11112", "state": "is lost", "jobs": []}
+    state = LiveState({"called_ae_title": "ARCHIVE"}, lambda: {"workers": [worker, lost]})
+    with LiveServer(state, {}) as server, browser.tab(server.url) as tab:
+        tab.until("document.querySelectorAll('#cluster tbody tr').length === 2")
+        lines = [line.split("\t") for line in tab.texts("#cluster tbody tr")]
+        assert lines == [
+            ["WORKER1", "host1 port 11112", "receives", "entry 7: receiving, 12 objects"],
+            ["WORKER2", "host2 port 11112", "is lost", "nothing"],
+        ]

@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 _SERVE = "import process_engine; process_engine.serve({})"
 
 
-def serve(*, full: bool = False) -> None:
-    """Call what arrives on standard input. ``full``: nothing can be written to the disk."""
-    if full:
+def serve(full: str = "") -> None:
+    """Call what arrives on standard input. ``full``: ``disk``, nothing can be written; ``manifest``, that alone."""
 
-        def refuse(*_: object) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    if full == "disk":
         files.writev = files.write = files.pwrite = refuse
+    elif full:
+        files.write = refuse
     output, writing = sys.stdout.buffer, threading.Lock()
 
     def call(key: str, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
@@ -46,10 +48,10 @@ def serve(*, full: bool = False) -> None:
 
 
 class ProcessEngine:
-    """Processes as workers; ``titles``: their names. ``full``: of those whose disks are full."""
+    """Processes as workers; ``titles``: their names. ``full``: of those whose disks are; ``what``: see ``serve``."""
 
-    def __init__(self, titles: Iterable[str], full: Iterable[str] = ()) -> None:
-        self._full = frozenset(full)
+    def __init__(self, titles: Iterable[str], full: Iterable[str] = (), what: str = "disk") -> None:
+        self._full, self._what = frozenset(full), what
         self.gone = False
         self.silent = False
         self.workers: dict[str, str] = {}
@@ -69,7 +71,7 @@ class ProcessEngine:
     def start(self, title: str) -> None:
         path = ":".join(sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE.format(f"full={title in self._full}")],
+            [sys.executable, "-c", _SERVE.format(repr(self._what if title in self._full else ""))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={"PYTHONPATH": path},

@@ -369,6 +369,12 @@ COHORT: Final = (
         "stops as without `--cluster`: exit code 63, and no entry has failed",
     ),
     Row(
+        "cluster-unreached",
+        "the archive does not know the title of one worker of `--cluster`, or cannot connect to it",
+        "a message names the worker, its address and what to check; it is not used any more, and its entries are "
+        "requested again by others; if none is left, the run stops as without `--cluster`",
+    ),
+    Row(
         "cluster-own",
         "a worker of `--cluster` with its own directory (`--worker-files own`) is lost, or has objects twice",
         "`--resume` sends an entry to the worker that has its files; `--collect` checks each digest, brings every file "
@@ -376,7 +382,7 @@ COHORT: Final = (
     ),
     Row(
         "cluster-entry",
-        "three workers end unexpectedly, or have no space left, one after the other, while they request the same entry",
+        "three workers end unexpectedly, one after the other, while they request the same entry",
         "the entry has failed; the others continue",
     ),
     Row(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from movescu.events import EventSink
     from movescu.query.match import Match
     from movescu.query.python_keys import Keys
+    from movescu.query.request_list import Row
     from movescu.query.selection import Selection
     from movescu.retrieve.handle import Retrieve
     from movescu.retrieve.observer import Observer
@@ -143,6 +144,7 @@ class Client(ArchiveClient):
         wait_for_archive: float = PATIENCE,
         cluster: str | None = None,
         ae_pool: str | os.PathLike[str] | Sequence[AE] | None = None,
+        worker_files: str = "shared",
         on_result: Callable[[int, Result | Exception], None] | None = None,
     ) -> Iterator[Result | Exception]:
         """Retrieve the objects of each entry, ``jobs`` at a time, and yield results in the order of the entries.
@@ -158,17 +160,21 @@ class Client(ArchiveClient):
         12 hours. ``cluster``: where worker processes are, as after ``--cluster``: ``local:4``, ``tls://host:port``, or
         the file of a scheduler; they store into the directory, which has the journal of the list, and the client's own
         port is not used. Default: None, this process retrieves. ``ae_pool``: titles and ports of the workers, or the
-        file that has them. ``on_result``: called in the thread of the loop with the position of an entry, from 0, and
-        its result as soon as it is known, in the order in which entries end. Default: None.
+        file that has them. ``worker_files``: ``own``, each worker stores into a folder of its own in the directory, on
+        its own disk (``collect`` brings them together). Default: ``shared``. ``on_result``: called in the thread of the
+        loop with the position of an entry, from 0, and its result as soon as it is known, in the order in which entries
+        end. Default: None.
 
         Raise ``UsageError`` if ``rows`` is no sequence of mappings or another argument is unusable, ``StoreError`` if
         the directory fails, ``ClusterError`` if scheduler or workers are gone; after the last entry,
         ``IncompleteError`` if other objects have replaced those of complete ones since, or another run has withdrawn
         its result. Files that a program deletes or changes after the end of their entry are not looked at again.
         """
-        yield from self._start_many(rows, to, jobs, slots, wait_for_archive, cluster, ae_pool).results(on_result)
+        yield from self._start_many(rows, to, jobs, slots, wait_for_archive, cluster, ae_pool, worker_files).results(
+            on_result
+        )
 
-    def _start_many(
+    def _start_many(  # noqa: PLR0913, PLR0917 - those of retrieve_many
         self,
         rows: Iterable[Mapping[str, object]],
         to: Destination | None = None,
@@ -177,6 +183,7 @@ class Client(ArchiveClient):
         wait_for_archive: float = PATIENCE,
         cluster: str | None = None,
         ae_pool: str | os.PathLike[str] | Sequence[AE] | None = None,
+        worker_files: str = "shared",
     ) -> ListInProgress:
         """Start to retrieve entries; see ``retrieve_many``."""
         from functools import partial  # late: needed for many entries alone
@@ -190,7 +197,8 @@ class Client(ArchiveClient):
         check_rows(rows, jobs)
         if slots is not None and (not isinstance(slots, int) or slots < 1):
             raise UsageError(f"slots {slots!r} is not a number from 1")
-        group = self._cluster(cluster, ae_pool, jobs)
+        group = self._cluster(cluster, ae_pool, jobs, worker_files)
+        entries = entries_of(rows, self._given_model, self.config.selection)
         storage = self._given_storage if to is None else storage_options(to)
         if group is not None and (storage is None or not storage.to_files):
             raise UsageError("workers store into a directory, not into a sink", hint="give a directory")
@@ -203,26 +211,37 @@ class Client(ArchiveClient):
         def make_runner(stack: contextlib.ExitStack, on_row: Callable[[RowResult], None]) -> Runner:
             made = partial(Runner, slots=slots, patience=float(wait_for_archive), on_row=on_row)
             if group is not None and storage is not None:
-                return self._driver(stack, group, storage, made)
+                listed = [one for one in entries if not isinstance(one, Exception)]
+                return self._driver(stack, group, storage, made, listed)
             workers = WorkerThreads(self, jobs, target=target, closing=False)
             return made(self, workers=workers, jobs=jobs)
 
-        return ListInProgress(entries_of(rows, self._given_model, self.config.selection), make_runner)
+        return ListInProgress(entries, make_runner)
 
     @staticmethod
-    def _cluster(cluster: str | None, pool: str | os.PathLike[str] | Sequence[AE] | None, jobs: int) -> Cluster | None:
+    def _cluster(
+        cluster: str | None, pool: str | os.PathLike[str] | Sequence[AE] | None, jobs: int, worker_files: str
+    ) -> Cluster | None:
         if cluster is None:
             if pool is not None:
                 raise UsageError("ae_pool has titles of workers, and there are none", hint="give cluster, too")
+            if worker_files != "shared":
+                raise UsageError("worker_files is for workers, and there are none", hint="give cluster, too")
             return None
         from movescu.cohort.cluster.group import Cluster  # late: needed with workers elsewhere alone
 
-        return Cluster.of(cluster, pool, jobs)
+        return Cluster.of(cluster, pool, jobs, worker_files)
 
     def _driver(
-        self, stack: contextlib.ExitStack, cluster: Cluster, storage: StorageOptions, made: Callable[..., Runner]
+        self,
+        stack: contextlib.ExitStack,
+        cluster: Cluster,
+        storage: StorageOptions,
+        made: Callable[..., Runner],
+        rows: Iterable[Row],
     ) -> Runner:
         """Return the runner of a list that workers in other processes retrieve, with its journal."""
+        from movescu.cohort.cluster.group import folders_of, record_workers
         from movescu.cohort.journal import Journal
         from movescu.cohort.journal_file import journal_path
 
@@ -243,6 +262,9 @@ class Client(ArchiveClient):
             verifies=retry.verify,
         )
         stack.enter_context(journal)
+        record_workers(workers, journal)
+        if cluster.own and retry.resume:
+            workers.expect_at(folders_of(journal, config, rows))
         return made(client, workers=workers, jobs=cluster.jobs, journal=journal, resume=retry.resume)
 
     def _retrieve_of(self, keys: Keys, to: Destination | None) -> Retrieve:

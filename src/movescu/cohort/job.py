@@ -104,13 +104,15 @@ class EchoReport(Record):
 class LostJob(Record):
     """A job without a verdict, whose worker is gone. ``stored``, ``size``: objects and bytes, as far as known.
 
-    ``why``: what became of the worker, for messages. Default: it ended.
+    ``why``: what became of the worker, for messages. Default: it ended. ``counts``: the entry may have ended the
+    worker. Default: True.
     """
 
     number: int
     stored: int = 0
     size: int = 0
     why: str = "its worker ended unexpectedly"
+    counts: bool = True
 
 
 class LateReport(Record):

@@ -195,7 +195,7 @@ def read_status(path: str) -> JournalStatus:
 
 def paths_in(path: str) -> Iterator[str]:
     """Yield the paths of the files that a journal has, below their directory. Raise as ``read_status``."""
-    with reading(path) as (database, _, _):
+    with reading(path) as (database, *_):
         for (name,) in database.execute("SELECT DISTINCT path FROM journal_objects WHERE length(path) > 0"):
             yield os.fsdecode(name)
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from movescu.cohort.entry_verdict import EntryVerdict
     from movescu.cohort.hooks import Hooks
-    from movescu.cohort.job import Report
+    from movescu.cohort.job import LostJob, Report
     from movescu.cohort.journal import Journal
     from movescu.cohort.window import Window
     from movescu.cohort.workers import Workers
@@ -243,7 +243,7 @@ class Runner:
             if report is not None:
                 self._follow(report)
             for lost in self._workers.lost():
-                self._lose(self._running.pop(lost.number), lost.why)
+                self._lose(self._running.pop(lost.number), lost)
 
     def _follow(self, report: Report) -> None:
         """Go on after a report of a worker."""
@@ -333,17 +333,17 @@ class Runner:
             self._workers.keep(end.gathered.here)
             self._put_back(end.task, first=False)
 
-    def _lose(self, running: RunningTask, why: str) -> None:
-        """Start a job again whose worker is gone, or has no space."""
+    def _lose(self, running: RunningTask, lost: LostJob) -> None:
+        """Start a job again whose worker is gone, or cannot receive it."""
         self.admission.withdrawn(running.job)
         task = running.task
-        task.earlier.workers += 1
+        task.earlier.workers += lost.counts
         if task.earlier.workers >= _TIMES:  # it may be what ends them
             self._done(end_without_worker(running))
             return
-        _log.warning("entry %d: %s; the entry is requested again", task.row.number, why)
+        _log.warning("entry %d: %s; the entry is requested again", task.row.number, lost.why)
         self._put_back(task, first=False)
-        if task.earlier.workers == _TIMES - 1:
+        if lost.counts and task.earlier.workers == _TIMES - 1:
             self._suspects.append(self._waiting.pop())
 
     def _put_back(self, task: Task, *, first: bool) -> None:

@@ -204,7 +204,7 @@ NO_SPACE: Final = _passing(
 WORKERS_LOST: Final = _passing(
     "workers-lost",
     Fault.HERE,
-    "three workers that requested it ended unexpectedly or had no space left",
+    "three workers that requested it ended unexpectedly",
     "check the machines of the workers, their memory and their disks, and continue with --resume",
 )
 HOPELESS: Final = _passing(

@@ -22,4 +22,5 @@ def cluster_of(settings: CommandSettings) -> Cluster:
             hint="name a file with a title, host and port in each line, such as WORKER1 host1 11113",
         )
     where = value_of("--cluster", settings.cluster, ClusterAddress.parse)
-    return Cluster(where, read_pool(settings.ae_pool), repr(settings.ae_pool), settings.jobs)
+    own = settings.worker_files == "own"
+    return Cluster(where, read_pool(settings.ae_pool), repr(settings.ae_pool), settings.jobs, own=own)

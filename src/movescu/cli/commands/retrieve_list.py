@@ -77,12 +77,10 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         workers = (
             None
             if cluster is None
-            else stack.enter_context(cluster).workers(
-                client, storage, indexed=settings.resume, own=settings.worker_files == "own", on_whole=on_whole
-            )
+            else stack.enter_context(cluster).workers(client, storage, indexed=settings.resume, on_whole=on_whole)
         )
         journal = _journal(settings, storage, client, workers, stack)
-        _send_home(settings, workers, journal, config, rows)
+        _join(settings, workers, journal, live, config, rows)
         runner = Runner(
             client,
             workers=workers,
@@ -150,15 +148,26 @@ def _journal(
     return stack.enter_context(journal)
 
 
-def _send_home(
-    settings: CommandSettings, workers: ClusterWorkers | None, journal: Journal | None, config: Config, rows: list[Row]
+def _join(
+    settings: CommandSettings,
+    workers: ClusterWorkers | None,
+    journal: Journal | None,
+    live: Live | None,
+    config: Config,
+    rows: list[Row],
 ) -> None:
-    """With ``--worker-files own`` and ``--resume``, send each entry to the worker that has files of it."""
-    if workers is None or journal is None or not settings.resume or settings.worker_files != "own":
+    """Have journal and page know the workers; those with own files and ``--resume`` get the entries that they have."""
+    if workers is None:
         return
-    from movescu.cohort.cluster.group import folders_of  # late: needed only with --cluster
+    if live is not None:
+        live.follow(workers)
+    if journal is None:
+        return
+    from movescu.cohort.cluster.group import folders_of, record_workers  # late: needed only with --cluster
 
-    workers.expect_at(folders_of(journal, config, rows))
+    record_workers(workers, journal)
+    if settings.resume and settings.worker_files == "own":
+        workers.expect_at(folders_of(journal, config, rows))
 
 
 def _live(settings: CommandSettings, config: Config, rows: list[Row]) -> Live | None:
@@ -166,7 +175,7 @@ def _live(settings: CommandSettings, config: Config, rows: list[Row]) -> Live | 
         return None
     from movescu.cli.output.live import Live  # late: needed only with --live
 
-    live = Live(config, settings.live)
+    live = Live(config, settings.live, remote=settings.cluster is not None)
     live.expect(entry_event(row, EntryState.NOT_STARTED, NOT_STARTED) for row in rows)
     return live
 

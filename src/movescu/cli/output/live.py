@@ -17,6 +17,8 @@ from movescu.report.summary import archive_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from movescu.cohort.cluster.member import WorkerState
+    from movescu.cohort.cluster.workers import ClusterWorkers
     from movescu.cohort.runner import Runner
     from movescu.events import EndEvent, EntryEvent
     from movescu.retrieve.config import Config
@@ -25,15 +27,19 @@ _TOLD: Final = ("outcome", "stored", "failed", "size", "missing", "already_there
 
 
 class Live:
-    """The live page of a list; ``port``: of the page, 0 for a free one. Raise ``UsageError``."""
+    """The live page of a list; ``port``: of the page, 0 for a free one. Raise ``UsageError``.
 
-    def __init__(self, config: Config, port: int) -> None:
+    ``remote``: workers in other processes receive the objects (``follow``). Default: False.
+    """
+
+    def __init__(self, config: Config, port: int, *, remote: bool = False) -> None:
         require_page()
         self._config = config
         self._runner: Runner | None = None
+        self._workers: ClusterWorkers | None = None
         self.controls: Final = Controls(keeps=True)
         """What the buttons of the page order."""
-        self.observer: Final = LiveState(archive_json(config), self._status)
+        self.observer: Final = LiveState(archive_json(config), self._status, remote=remote)
         """Follows the run."""
         orders = {"pause": self._pause, "resume": self._resume, "cancel": self._cancel, "retry": self._retry}
         self._server: Final = LiveServer(self.observer, orders, port)
@@ -41,6 +47,11 @@ class Live:
     def expect(self, entries: Iterable[EntryEvent]) -> None:
         """Add the entries of the list."""
         self.observer.expect(entries)
+
+    def follow(self, workers: ClusterWorkers) -> None:
+        """Show workers in other processes, and what they do."""
+        self._workers = workers
+        workers.watch(lambda one: self.observer.progress(one.entry, one.doing, one.stored, one.size))
 
     @contextlib.contextmanager
     def shown(self, runner: Runner) -> Iterator[None]:
@@ -66,6 +77,7 @@ class Live:
             "paused": self.controls.paused,
             "cancelled": runner.cancelled,
             "opens_in": runner.opens_in,
+            "workers": [] if self._workers is None else [_worker_json(one) for one in self._workers.members.states()],
             "archives": [
                 {
                     "title": archive.title,
@@ -95,3 +107,8 @@ class Live:
     def _retry(self, number: int) -> str:
         self.controls.retry(number)
         return f"Entry {number} is requested again, unless it is complete or under way"
+
+
+def _worker_json(one: WorkerState) -> dict[str, Any]:
+    jobs = [{"row": job.entry, "doing": job.doing, "stored": job.stored} for job in one.jobs]
+    return {"title": one.title, "address": f"{one.host} port {one.port}", "state": one.state, "jobs": jobs}

@@ -1,19 +1,19 @@
 """The engine: Dask distributed as launcher of worker processes and as messenger to them, and no more.
 
-Nothing else imports it. Only names of functions of ``station``, texts and numbers go to the workers; keys of tasks,
-which logs and dashboards show, have no data of patients. ``local:N`` listens on the loopback address alone, with keys
-made for this run, and without a dashboard.
+Nothing else imports it. Only names of functions of ``station``, texts and numbers go to the workers. A call is a
+message through the scheduler, not a task of Dask: that costs less, and no key, log or dashboard shows it. ``local:N``
+listens on the loopback address alone, with keys made for this run, and without a dashboard.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-import os
-from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
 from movescu._runtime import clock
+from movescu.cohort.cluster.station import in_thread
 from movescu.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from movescu.cohort.cluster.address import ClusterAddress
 
-THREADS: Final = 64
-"""Calls that a worker carries out at the same time: its jobs, and some orders beside them."""
+_CONNECTIONS: Final = 4096
+"""Highest number of calls at once: each has a connection to the scheduler."""
 _CONNECT: Final = 15.0
 """Seconds. Longest wait for a scheduler."""
 _POLL: Final = 0.5
@@ -56,7 +56,8 @@ class Engine:
         """Names of the workers that there are, by address."""
         self.gone = False
         """Whether the connection to the scheduler broke: what it was doing is lost."""
-        self._futures: dict[str, Any] = {}
+        self._calls: dict[str, Callable[[object, str], None]] = {}
+        """What takes the results of calls, by key."""
         self._changed = clock.Condition()
         self._closed = False
         self._number = 0
@@ -67,17 +68,18 @@ class Engine:
             raise
         except Exception as error:
             raise ClusterError(f"cannot use the cluster: {error or type(error).__name__}") from error
+        self._loop = self._client.loop.asyncio_loop
         self._watcher = clock.Thread(target=self._watch, name="movescu-cluster", daemon=True)
         self._watcher.start()
 
     def _connected(self, distributed: Any, where: ClusterAddress, titles: Sequence[str]) -> Any:  # noqa: ANN401 - untyped
         if where.local:
             self._cluster = local_cluster(distributed, titles[: where.local])
-            return distributed.Client(self._cluster, set_as_default=False, timeout=_CONNECT)
+            return _client(distributed, self._cluster)
         address = address_of(where)
         _require_keys(distributed, address, "client")
         try:
-            return distributed.Client(address, set_as_default=False, timeout=_CONNECT)
+            return _client(distributed, address)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise ClusterError(
                 f"no scheduler at {address}: {error}",
@@ -107,45 +109,49 @@ class Engine:
     ) -> str:
         """See ``Messenger``."""
         self._number += 1
-        key = f"movescu-{name}-{os.getpid()}-{self._number}"
+        key = f"{name}-{self._number}"
+        self._calls[key] = then
         try:
-            future = self._client.submit(
-                function,
-                *arguments,
-                key=key,
-                workers=[address],
-                allow_other_workers=False,
-                retries=0,
-                pure=False,
-            )
-        except Exception as error:
-            raise ClusterError(f"the scheduler takes no more calls: {error}") from error
-        self._futures[key] = future
-
-        def done(future: Any) -> None:  # noqa: ANN401 - untyped
-            if self._futures.pop(key, None) is None:
-                return  # forgotten
-            try:
-                result = future.result(timeout=_CONNECT)
-            except CancelledError:  # by nobody here
-                self.gone = True
-                then(None, "the scheduler is gone")
-            except Exception as error:  # noqa: BLE001 - told to the caller
-                then(None, f"{type(error).__name__}: {error}"[:500])
-            else:
-                then(result, "")
-
-        future.add_done_callback(done)
+            asyncio.run_coroutine_threadsafe(self._carry(key, address, function, arguments), self._loop)
+        except RuntimeError as error:
+            raise ClusterError(f"the connection to the scheduler is closed: {error}") from error
         return key
+
+    async def _carry(
+        self, key: str, address: str, function: Callable[..., object], arguments: tuple[object, ...]
+    ) -> None:
+        """Carry a call to a worker, and its result back."""
+        result: object = None
+        words = ""
+        try:
+            called = self._client.run(
+                in_thread, function, *arguments, workers=[address], on_error="return", asynchronous=True
+            )
+            result = (await called)[address]
+            if isinstance(result, Exception):  # of the connection to the worker
+                words, result = _words_of(result), None
+        except Exception as error:  # noqa: BLE001 - of the connection to the scheduler
+            words = _words_of(error)
+            if not await self._answers():
+                self.gone, words = True, "the scheduler is gone"
+        if (then := self._calls.pop(key, None)) is not None:  # else it is forgotten
+            then(result, words)
+
+    async def _answers(self) -> bool:
+        """Return True if the scheduler still answers: a single connection may have broken."""
+        try:
+            await asyncio.wait_for(self._client.scheduler.identity(), _CONNECT)
+        except Exception:  # noqa: BLE001 - whatever it is, it is no answer
+            return False
+        return True
 
     def forget(self, key: str) -> None:
         """See ``Messenger``."""
-        if (future := self._futures.pop(key, None)) is not None:
-            with contextlib.suppress(Exception):
-                future.cancel()
+        self._calls.pop(key, None)
 
     def close(self) -> None:
         """Close the connection; end the workers of this machine."""
+        self._calls.clear()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -162,6 +168,14 @@ class Engine:
         closing.join(_CLOSING)
 
 
+def _client(distributed: Any, where: Any) -> Any:  # noqa: ANN401 - untyped
+    return distributed.Client(where, set_as_default=False, timeout=_CONNECT, connection_limit=_CONNECTIONS)
+
+
+def _words_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
+
+
 def local_cluster(distributed: Any, titles: Sequence[str]) -> Any:  # noqa: ANN401 - untyped
     """Start a scheduler in this process, and a worker process for each title; a killed one is started again."""
     import dask
@@ -170,7 +184,7 @@ def local_cluster(distributed: Any, titles: Sequence[str]) -> Any:  # noqa: ANN4
     dask.config.set({f"distributed.{name}": value for name, value in settings.items()})
     own = {
         "host": "127.0.0.1",
-        "nthreads": THREADS,
+        "nthreads": 1,
         "memory_limit": 0,
         "dashboard": False,
         "silence_logs": logging.CRITICAL + 1,
@@ -216,7 +230,7 @@ async def worker(title: str, address: str) -> Any:  # noqa: ANN401 - untyped
     quieten()
     _require_keys(distributed, address, "worker")
     try:
-        return await distributed.Worker(address, name=title, nthreads=THREADS, memory_limit=0, dashboard=False)
+        return await distributed.Worker(address, name=title, nthreads=1, memory_limit=0, dashboard=False)
     except Exception as error:
         raise ClusterError(f"no scheduler at {address}: {error or type(error).__name__}") from error
 

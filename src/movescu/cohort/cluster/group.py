@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from movescu.cohort.cluster.address import ClusterAddress, read_pool
 from movescu.cohort.cluster.workers import ClusterWorkers
+from movescu.cohort.journal_workers import JournalWorker
 from movescu.errors import UsageError
 from movescu.retrieve.config import AE
 
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from movescu.cohort.cluster.member import WorkerState
     from movescu.cohort.journal import Journal
     from movescu.query.request_list import Row
     from movescu.retrieve.client import ArchiveClient
     from movescu.retrieve.config import Config
     from movescu.storage.options import StorageOptions
     from movescu.storage.target import OnWhole
+
+WORKER_FILES: Final = ("shared", "own")
+"""Where workers store: all into one directory, or each into one of its own."""
 
 
 def folders_of(journal: Journal, config: Config, rows: Iterable[Row]) -> dict[int, str]:
@@ -36,38 +41,54 @@ def folders_of(journal: Journal, config: Config, rows: Iterable[Row]) -> dict[in
     return found
 
 
+def record_workers(workers: ClusterWorkers, journal: Journal) -> None:
+    """Have a journal know the workers of its run, for ``--status``."""
+
+    def tell(states: Iterable[WorkerState]) -> None:
+        journal.note_workers(JournalWorker(one.title, one.host, one.port, one.state) for one in states)
+
+    workers.members.on_change = tell
+
+
 class Cluster:
     """A context manager that starts or finds the workers, and ends what it started.
 
-    ``pool``: titles of the workers. ``named``: what has them, for messages. ``jobs``: entries at once. Raise
-    ``UsageError`` if there are fewer titles than workers; entering raises ``ClusterError``.
+    ``pool``: titles of the workers. ``named``: what has them, for messages. ``jobs``: entries at once. ``own``: each
+    worker stores into a directory of its own. Default: False, all into one. Raise ``UsageError`` if there are fewer
+    titles than workers; entering raises ``ClusterError``.
     """
 
-    def __init__(self, where: ClusterAddress, pool: Sequence[AE], named: str, jobs: int) -> None:
+    def __init__(self, where: ClusterAddress, pool: Sequence[AE], named: str, jobs: int, *, own: bool = False) -> None:
         self._where, self._pool = where, tuple(pool)
         if where.local > len(self._pool):
             raise UsageError(
                 f"{named} has {len(self._pool)} of {where.local} titles that the workers need",
                 hint="add a title, host and port for each worker",
             )
+        self.own = own
+        """Whether each worker stores into a directory of its own."""
         self.jobs = max(jobs, where.local or len(self._pool))
         """Entries at once, at least one for each worker."""
         self._stack = contextlib.ExitStack()
 
     @classmethod
-    def of(cls, where: str, pool: str | os.PathLike[str] | Sequence[AE] | None, jobs: int) -> Self:
-        """Return the cluster of a program's arguments, as after ``--cluster`` and ``--ae-pool``."""
+    def of(
+        cls, where: str, pool: str | os.PathLike[str] | Sequence[AE] | None, jobs: int, worker_files: str = "shared"
+    ) -> Self:
+        """Return the cluster of a program's arguments, as after ``--cluster``, ``--ae-pool`` and ``--worker-files``."""
         if not isinstance(where, str):
             raise UsageError(f"cluster {where!r} is no cluster", hint="write it as 'local:4' or 'tls://host:port'")
-        address = ClusterAddress.parse(where)
+        if worker_files not in WORKER_FILES:
+            raise UsageError(f"worker_files {worker_files!r} is unknown", hint="give 'shared' or 'own'")
+        address, own = ClusterAddress.parse(where), worker_files == "own"
         if isinstance(pool, str | os.PathLike):
-            return cls(address, read_pool(os.fspath(pool)), repr(os.fspath(pool)), jobs)
+            return cls(address, read_pool(os.fspath(pool)), repr(os.fspath(pool)), jobs, own=own)
         if not pool or not all(isinstance(one, AE) for one in pool):
             raise UsageError(
                 f"ae_pool {pool!r} has no titles of workers",
                 hint="give the file that has them, or a list such as [AE('host1', 11113, 'WORKER1')]",
             )
-        return cls(address, pool, "ae_pool", jobs)
+        return cls(address, pool, "ae_pool", jobs, own=own)
 
     def __enter__(self) -> Self:
         from movescu.cohort.cluster.engine import Engine  # late: loads Dask
@@ -87,10 +108,9 @@ class Cluster:
         storage: StorageOptions,
         *,
         indexed: bool = False,
-        own: bool = False,
         on_whole: OnWhole | None = None,
     ) -> ClusterWorkers:
-        """Return the workers. ``own``: each stores into a directory of its own. Default: False, all into one.
+        """Return the workers.
 
         ``indexed``: they use the index of the directory, if it is their own or on this machine. Default: False.
         ``on_whole``: called with each whole object; see ``Target``.
@@ -102,7 +122,7 @@ class Cluster:
             config=client.config,
             storage=storage,
             number=self.jobs,
-            indexed=indexed and (own or bool(self._where.local)),
-            own=own,
+            indexed=indexed and (self.own or bool(self._where.local)),
+            own=self.own,
             on_whole=on_whole,
         )

@@ -1,11 +1,13 @@
 """The worker's side: one receiver for a cohort, which carries out the jobs that the driver sends.
 
-All functions are called by the engine (``engine``), in threads of the worker. They return errors as values: the engine
-would log the arguments of a call that raises, and a job names patients.
+All functions are called by the engine (``engine``), each call in a thread of its own (``in_thread``). They return
+errors as values: the engine would log the arguments of a call that raises, and a job names patients.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import pickle
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,14 +18,19 @@ from movescu.cohort.cluster.own_directory import OwnDirectory
 from movescu.cohort.job import LateReport, ObjectsReport
 from movescu.cohort.job_json import from_json, to_json
 from movescu.cohort.job_run import JobRun
-from movescu.errors import MovescuError, PeerError, StoreError
+from movescu.errors import MovescuError, PeerError, StoreError, UsageError
 from movescu.retrieve.client import ArchiveClient
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from movescu.cohort.job import Report
     from movescu.retrieve.config import Config
     from movescu.storage.options import StorageOptions
 
+_REQUESTING: Final = "waiting for the archive"
+_RECEIVING: Final = "receiving"
+_FLUSHING: Final = "flushing to the disk"
 _PATIENCE: Final = 3600.0
 """Seconds. Longest wait for the jobs of a driver that is gone, before the port is used for another one."""
 
@@ -40,6 +47,17 @@ class Setup(Record):
     storage: StorageOptions
     indexed: bool = False
     own: bool = False
+
+
+def pickled(setup: Setup) -> bytes:
+    """Return a setup for ``open_station``. Raise ``UsageError`` if it cannot be sent."""
+    try:
+        return pickle.dumps(setup)
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise UsageError(
+            f"this configuration cannot be sent to workers: {error}",
+            hint="name keys and certificates as files, not as an ssl.SSLContext",
+        ) from error
 
 
 class JobOutput(NamedTuple):
@@ -68,6 +86,8 @@ class _Station:
             storage = replace(storage, directory=self._own.path)
         self.client = ArchiveClient.configured(setup.config, storage, closing=False, indexed=setup.indexed, proved=True)
         self.running: dict[int, JobRun] = {}
+        self.requested: set[int] = set()
+        """Jobs whose requests have ended."""
         self.idle = clock.Condition()
         self._cancelled = False
         self.client.open()
@@ -83,10 +103,12 @@ class _Station:
             if self._cancelled:
                 run.cancel()
             run.request()
+            self.requested.add(job.number)
             run.conclude(flushed=False)
         finally:
             with self.idle:
                 del self.running[job.number]
+                self.requested.discard(job.number)
                 self.idle.notify_all()
         here = {
             uid for report in reports if isinstance(report, ObjectsReport) for some in report.here for uid in some.uids
@@ -104,6 +126,15 @@ class _Station:
         for run in tuple(self.running.values()):
             run.cancel()
 
+    def look(self) -> list[tuple[int, int, str, int, int]]:
+        """Return the number of each job, and its progress (``member.JobProgress``)."""
+        found = []
+        for number, run in tuple(self.running.items()):
+            tally = self.client.server.tally_of(run.job.entry)
+            doing = _FLUSHING if number in self.requested else _RECEIVING if tally.arrived else _REQUESTING
+            found.append((number, run.job.entry, doing, tally.stored, tally.size))
+        return found
+
     def close(self) -> LateReport:
         """Close the port, and return what is known only then."""
         server, target = self.client.server, self.client.target
@@ -120,6 +151,32 @@ class _Station:
             self.client.close()
             if self._own is not None:
                 self._own.close()
+
+
+async def in_thread(function: Callable[..., object], *arguments: object) -> object:
+    """Call a function in a thread of its own, and return its result. The process can end meanwhile."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[object] = loop.create_future()
+
+    def conclude(value: object, error: BaseException | None) -> None:
+        if result.done():  # nobody awaits it any more
+            return
+        if error is None:
+            result.set_result(value)
+        else:
+            result.set_exception(error)
+
+    def call() -> None:
+        value, failure = None, None
+        try:
+            value = function(*arguments)
+        except Exception as error:  # noqa: BLE001 - raised where it is awaited
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(conclude, value, failure)
+
+    clock.Thread(target=call, name="movescu-call", daemon=True).start()
+    return await result
 
 
 _stations: dict[str, _Station] = {}
@@ -161,6 +218,12 @@ def cancel_jobs(cohort: str) -> None:
     """Cancel the jobs of a cohort."""
     if (station := _stations.get(cohort)) is not None:
         station.cancel()
+
+
+def look(cohort: str) -> list[tuple[int, int, str, int, int]] | None:
+    """Return what the jobs of a cohort do; None if this process does not serve it. See ``_Station.look``."""
+    station = _stations.get(cohort)
+    return None if station is None else station.look()
 
 
 def release(cohort: str) -> None:

@@ -1,10 +1,9 @@
 """Workers in other processes as the driver sees them: the second implementation of ``workers.Workers``.
 
 Each worker has one receiver, under its own title and port, for many jobs at once; its name is its title. A job goes to
-the worker with the fewest jobs, or to the one that had the entry before, which knows the entry's objects. A worker is
-lost once the scheduler does not have it any more: it was killed, it stopped, or its machine is away. Its jobs are lost,
-and its title rests, because the archive still sends to it what the lost jobs requested. A worker whose disk is full is
-sent no more jobs, and those that it could not store are lost, too; only that of the last such worker stops the run.
+the worker with the fewest jobs, or to the one that had the entry before, which knows the entry's objects. The jobs of a
+worker that is lost (``membership``) are lost, too. What a worker cannot receive, because its disk is full, or the
+archive does not know or does not reach it, is requested by the others; only the verdicts of the last one count.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import pickle
 import uuid
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
@@ -23,10 +21,14 @@ from movescu._runtime.record import replace
 from movescu._runtime.version import VERSION
 from movescu.cohort.admission import RequestEnd
 from movescu.cohort.cluster import station
+from movescu.cohort.cluster.member import SentJob
+from movescu.cohort.cluster.membership import Membership
 from movescu.cohort.cluster.own_directory import folder_of
+from movescu.cohort.cluster.watching import Watching
 from movescu.cohort.job import EchoReport, JobVerdict, LateReport, LostJob
 from movescu.cohort.job_json import from_json, to_json
-from movescu.errors import ClusterError, PeerError, UsageError
+from movescu.errors import ClusterError, PeerError
+from movescu.retrieve.causes import NO_SPACE
 from movescu.retrieve.config import RetrieveBy
 from movescu.storage.ledger import StoredFile
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from queue import SimpleQueue
 
+    from movescu.cohort.cluster.member import JobProgress, Member
     from movescu.cohort.cluster.messenger import Messenger
     from movescu.cohort.job import Job, Report
     from movescu.retrieve.client import ArchiveClient
@@ -47,35 +50,40 @@ MOST_JOBS: Final = 32
 """Highest number of jobs of one worker at once."""
 TITLE_REST: Final = 30.0
 """Seconds for which the title of a lost worker is not used again."""
-SILENCE: Final = 20.0
-"""Seconds without an answer of the scheduler after which it counts as gone."""
-PATIENCE: Final = 60.0
-"""Seconds without any worker after which the run ends."""
 _CLOSING: Final = 60.0
 """Seconds. Longest wait for the last reports of the workers."""
 _REMEMBERED: Final = 10_000
 """Entries whose last worker is remembered."""
-
-
-class _Member:
-    """A worker: its title and port, and the keys of the calls for its jobs, by number.
-
-    ``ready``: its receiver is open. ``full``: its disk is full.
-    """
-
-    def __init__(self, address: str, ae: AE) -> None:
-        self.address = address
-        self.ae = ae
-        self.ready = False
-        self.full = False
-        self.jobs: dict[int, str] = {}
-        self.waiting: list[Job] = []
-        """Jobs to be sent once it is ready."""
-
-    @property
-    def usable(self) -> bool:
-        """Whether it takes jobs."""
-        return self.ready and not self.full
+_AT_ONCE: Final = {
+    RequestEnd.NO_SPACE: (
+        "there is no space on the disk of",
+        "its disk is full, or a quota is used up",
+        "free space on {ae.host}, and start it again",
+    ),
+    RequestEnd.UNKNOWN: (
+        "the archive does not know",
+        "the archive does not know its title",
+        "add {ae.title} with {ae.host} port {ae.port} to the archive's configuration",
+    ),
+}
+"""Ends of a request that say that a worker cannot receive: why the entry is requested again, words, advice."""
+_IN_VAIN: Final = {
+    RequestEnd.UNREACHED: (
+        "the archive cannot connect to it",
+        "check that the archive has {ae.title} at {ae.host} port {ae.port}, and the firewalls on the way there",
+    ),
+    RequestEnd.AWAY: (
+        "it cannot connect to the archive",
+        "check the route and the firewalls from {ae.host} to the archive",
+    ),
+    RequestEnd.HOPELESS: (
+        "the archive rejects its associations",
+        "check that the archive accepts our AE title from {ae.host}",
+    ),
+}
+"""Ends that say so if two entries end like this at a worker that never received, while others receive."""
+_OTHERS: Final = 2
+"""Workers that may request an entry in vain before such a verdict counts."""
 
 
 class ClusterWorkers:
@@ -102,31 +110,27 @@ class ClusterWorkers:
         own: bool = False,
     ) -> None:
         self._engine, self._client = engine, client
-        self._pool = {ae.title: ae for ae in pool}
         self._config, self._indexed = config, indexed
         self._storage = replace(storage, directory=os.path.abspath(storage.directory))
-        self._number, self._rest, self._own = number, rest, own
+        self._number, self._own = number, own
         self._on_whole = on_whole
         self._cohort = uuid.uuid4().hex
         self._calls: SimpleQueue[Callable[[], None] | None] = clock.queue()
         """What calls of workers came to, for the driver's thread."""
         self._reports: deque[Report] = deque()
         self._lost: list[LostJob] = []
-        self._members: dict[str, _Member] = {}
-        """Workers by address."""
-        self._resting: dict[str, float] = {}
-        """When titles of lost workers may be used again."""
-        self._refused: set[str] = set()
-        """Addresses of workers that cannot be used."""
-        self._refusal = ""
-        self._full: set[str] = set()
-        """Titles of workers whose disks are full."""
+        self.members = Membership(engine, pool, rest, self._open, self._lose_jobs)
+        """The workers that there are."""
         self._last: OrderedDict[int, str] = OrderedDict()
         """Address of the worker that had an entry last."""
         self._homes: dict[int, str] = {}
         """Folder of the worker that has files of an entry by an earlier run."""
         self._files: dict[str, StoredFile] = {}
-        self._alone_since = clock.now()
+        self._good = 0
+        """Jobs that ended well."""
+        self._watching = Watching(
+            lambda member, name, look, then: self._call(member, name, look, (self._cohort,), then)
+        )
         self._cancelled = self._cancels_sent = self._closed = False
         with contextlib.suppress(PeerError):
             client.open()
@@ -136,14 +140,14 @@ class ClusterWorkers:
     @property
     def capacity(self) -> int:
         """Number of jobs at once."""
-        ready = sum(member.usable for member in self._members.values())
-        return min(self._number, ready * MOST_JOBS)
+        return min(self._number, len(self.members.usable) * MOST_JOBS)
 
     def start(self, job: Job) -> None:
         """Send a job to a worker."""
-        ready = {one.address: one for one in self._members.values() if one.usable and len(one.jobs) < MOST_JOBS}
+        free = [one for one in self.members.usable if len(one.jobs) < MOST_JOBS]
+        ready = {one.address: one for one in free if job.entry not in one.in_vain} or {one.address: one for one in free}
         if not ready:  # the last one was lost since ``capacity`` was asked
-            self._lost.append(LostJob(job.number))
+            self._lost.append(LostJob(job.number, counts=False))
             return
         member = min(ready.values(), key=lambda one: len(one.jobs))
         before = ready.get(self._last.pop(job.entry, ""))
@@ -151,31 +155,32 @@ class ClusterWorkers:
             member = before
         self._send(self._at_home(job.entry) or member, job)
 
-    def _send(self, member: _Member, job: Job) -> None:
+    def _send(self, member: Member, job: Job) -> None:
         """Send a job to a worker, once its receiver is open."""
         if not member.ready:
-            member.jobs[job.number] = ""
+            member.jobs[job.number] = SentJob(job.entry, "")
             member.waiting.append(job)
             return
         self._last[job.entry] = member.address
         if len(self._last) > _REMEMBERED:
             self._last.popitem(last=False)
         arguments = self._cohort, to_json(job)
-        member.jobs[job.number] = self._call(
+        key = self._call(
             member,
             "job",
             station.run_job,
             arguments,
             lambda output, error: self._done(member, job.number, output, error),
         )
+        member.jobs[job.number] = SentJob(job.entry, key)
 
-    def _at_home(self, entry: int) -> _Member | None:
+    def _at_home(self, entry: int) -> Member | None:
         """Return the worker whose directory has files of an entry by an earlier run, if there is one."""
         folder = self._homes.pop(entry, None)
-        usable = (one for one in self._members.values() if not one.full and len(one.jobs) < MOST_JOBS)
         if folder is None:
             return None
-        return next((one for one in usable if folder_of(one.ae.title) == folder), None)
+        free = (one for one in self.members.all if not one.unused and len(one.jobs) < MOST_JOBS)
+        return next((one for one in free if folder_of(one.ae.title) == folder), None)
 
     def expect_at(self, homes: Mapping[int, str]) -> None:
         """Prefer workers for entries; ``homes``: names of the folders that have their files, by entry."""
@@ -196,7 +201,12 @@ class ClusterWorkers:
 
     def next(self, seconds: float) -> Report | None:
         """Wait for the next report. Raise ``ClusterError`` if the scheduler is gone, or all workers are."""
-        self._follow()
+        self.members.follow()
+        self._watching.look(clock.now(), self.members.ready)
+        if self._cancelled and not self._cancels_sent:
+            self._cancels_sent = True
+            for member in self.members.ready:
+                self._order(member, "cancel", station.cancel_jobs)
         if not (self._reports or self._lost):
             self._take(seconds)
         return self._reports.popleft() if self._reports else None
@@ -205,8 +215,8 @@ class ClusterWorkers:
         """Return the jobs of lost workers."""
         lost, self._lost = tuple(self._lost), []
         if self._closed:
-            lost += tuple(LostJob(number) for member in self._members.values() for number in member.jobs)
-            for member in self._members.values():
+            lost += tuple(LostJob(number) for member in self.members.all for number in member.jobs)
+            for member in self.members.all:
                 member.jobs.clear()
         return lost
 
@@ -222,7 +232,7 @@ class ClusterWorkers:
         """Release the idle associations, the workers' too."""
         with contextlib.suppress(PeerError):
             self._client.release()
-        for member in self._ready():
+        for member in self.members.ready:
             self._order(member, "release", station.release)
 
     def keep(self, sop_instance_uids: Iterable[str]) -> None:
@@ -234,7 +244,7 @@ class ClusterWorkers:
             return LateReport()
         self._closed = True
         found: list[LateReport] = []
-        open_ones = {member.address for member in self._ready()}
+        open_ones = {member.address for member in self.members.ready}
 
         def closed(address: str, text: object) -> None:
             open_ones.discard(address)
@@ -242,7 +252,7 @@ class ClusterWorkers:
                 found.append(from_json(text))
 
         with contextlib.suppress(ClusterError):
-            for member in self._ready():
+            for member in self.members.ready:
                 if at_once:
                     self._order(member, "cancel", station.cancel_jobs)
                 then = _told(closed, member.address)
@@ -250,7 +260,7 @@ class ClusterWorkers:
             until = clock.now() + _CLOSING
             while open_ones and not at_once and clock.now() < until:
                 self._take(0.1)
-                self._heed_scheduler()
+                self.members.heed_scheduler()
                 open_ones &= self._engine.workers.keys()
         late: dict[int, dict[str, str]] = {}
         for number, reasons in itertools.chain.from_iterable(one.late for one in found):
@@ -262,7 +272,7 @@ class ClusterWorkers:
             compared=self._own,  # files of several workers do not replace each other
         )
 
-    # -- for the journal -----------------------------------------------------------------------------------------------
+    # -- for journal and page ------------------------------------------------------------------------------------------
 
     def files_of(self, sop_instance_uids: Iterable[str]) -> list[StoredFile]:
         """Return the files of whole objects, once: they are not kept for longer."""
@@ -271,16 +281,17 @@ class ClusterWorkers:
     @property
     def titles(self) -> tuple[str, ...]:
         """The titles of the workers that receive objects."""
-        return tuple(member.ae.title for member in self._ready())
+        return tuple(member.ae.title for member in self.members.ready)
+
+    def watch(self, on_progress: Callable[[JobProgress], None]) -> None:
+        """Ask the workers what they do, every second, and pass it on in the driver's thread."""
+        self._watching.on_progress = on_progress
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def _ready(self) -> list[_Member]:
-        return [member for member in self._members.values() if member.ready]
-
     def _call(
         self,
-        member: _Member,
+        member: Member,
         name: str,
         function: Callable[..., object],
         arguments: tuple[object, ...],
@@ -296,7 +307,7 @@ class ClusterWorkers:
             lambda result, error: calls.put(lambda: then(result, error)),
         )
 
-    def _order(self, member: _Member, name: str, function: Callable[[str], None]) -> None:
+    def _order(self, member: Member, name: str, function: Callable[[str], None]) -> None:
         self._call(member, name, function, (self._cohort,), lambda *_: None)
 
     def _take(self, seconds: float) -> None:
@@ -308,135 +319,88 @@ class ClusterWorkers:
                 call()
                 seconds = 0.0
 
-    def _done(self, member: _Member, number: int, output: object, error: str) -> None:
-        """Take the reports of a job."""
-        if self._engine.gone or member.jobs.pop(number, None) is None:
-            return  # it is lost, or was before
-        if isinstance(output, station.JobOutput) and output.full:
-            member.full = True
-            self._retire(member, number)
-            return
-        if isinstance(output, station.JobOutput) and not output.error:
-            reports: list[Report] = [from_json(text) for text in output.reports]
-            if any(isinstance(one, JobVerdict) and one.end is RequestEnd.NO_SPACE for one in reports):
-                member.full = True
-                if any(not one.full for one in self._members.values()):  # if none is left, the driver stops
-                    self._retire(member, number)
-                    return
-            for uid, below, size in output.files:
-                path = os.path.join(folder_of(member.ae.title), below) if self._own else below
-                self._files[uid] = StoredFile(uid, path, size)
-                if self._on_whole is not None:
-                    self._on_whole(uid, path)
-            self._reports.extend(reports)
-            return
-        error = error or (output.error if isinstance(output, station.JobOutput) else "it was started anew")
-        _log.error("worker %s failed: %s", member.ae.title, error)
-        self._lost.append(LostJob(number))
-        self._lose(member)
-
-    def _retire(self, member: _Member, number: int) -> None:
-        """Give back a job whose worker has no space, and send the worker no others."""
-        self._lost.append(LostJob(number, why=f"the disk of {member.ae.title} is full"))
-        if member.ae.title not in self._full:
-            self._full.add(member.ae.title)
-            self._refusal = f"the disk of worker {member.ae.title} is full"
-            _log.error("%s (or a quota is used up): it is not used any more", self._refusal)
-
-    # -- members -------------------------------------------------------------------------------------------------------
-
-    def _follow(self) -> None:
-        """Follow which workers there are. Raise ``ClusterError`` if there is nobody to send jobs to."""
-        now = clock.now()
-        self._heed_scheduler()
-        known = dict(self._engine.workers)
-        for member in [one for one in self._members.values() if one.address not in known]:
-            _log.warning("worker %s is lost; its title is not used again for %.0f s", member.ae.title, self._rest)
-            self._lose(member)
-        for address, name in known.items():
-            if address not in self._members and address not in self._refused and self._resting.get(name, 0.0) <= now:
-                self._admit(address, name)
-        self._refused.intersection_update(known)
-        if self._cancelled and not self._cancels_sent:
-            self._cancels_sent = True
-            for member in self._ready():
-                self._order(member, "cancel", station.cancel_jobs)
-        if any(member.usable for member in self._members.values()):
-            self._alone_since = now
-        elif now - self._alone_since > PATIENCE or (self._refusal and not self._members and not self._resting):
-            raise ClusterError(
-                self._refusal or f"no worker for {PATIENCE:.0f} s",
-                hint="start workers (movescu-worker), and continue with --resume",
-            )
-
-    def _heed_scheduler(self) -> None:
-        silent = clock.now() - self._engine.seen > SILENCE
-        if silent or self._engine.gone:
-            raise ClusterError(
-                f"the scheduler has not answered for {SILENCE:.0f} s" if silent else "the scheduler is gone",
-                hint="start it again, and continue with --resume",
-            )
-
-    def _lose(self, member: _Member) -> None:
-        self._members.pop(member.address, None)
-        self._resting[member.ae.title] = clock.now() + self._rest
-        for number, key in member.jobs.items():
-            self._engine.forget(key)
-            self._lost.append(LostJob(number))
-        member.jobs.clear()
-
-    def _admit(self, address: str, name: str) -> None:
+    def _open(self, member: Member) -> None:
         """Tell a worker to open its receiver."""
-        ae = self._pool.get(name)
-        if ae is None:
-            self._refuse(address, f"the worker {name!r} has no title and port in --ae-pool")
-            return
-        self._resting.pop(name, None)
-        if name in self._full:
-            self._refused.add(address)
-            return
-        member = self._members[address] = _Member(address, ae)
         assert self._config.receive is not None  # the command requires it
         receive = self._config.receive
         if self._config.retrieve_by is not RetrieveBy.GET:
-            receive = replace(receive, port=ae.port)
-        config = replace(self._config, receive=receive, destination=ae.title)
+            receive = replace(receive, port=member.ae.port)
+        config = replace(self._config, receive=receive, destination=member.ae.title)
         setup = station.Setup(self._cohort, config, self._storage, self._indexed, self._own)
 
         def opened(result: object, error: str) -> None:
-            if self._members.get(address) is not member:
+            if not self.members.has(member):
                 return
-            error = error or str(result)
-            if error:
-                self._lost += (LostJob(job.number) for job in member.waiting)
-                del self._members[address]
-                self._refuse(address, f"the worker {name} cannot be used: {error}")
+            if error := error or str(result):
+                self._lost += (LostJob(job.number, counts=False) for job in member.waiting)
+                self.members.refuse(member, error)
                 return
-            member.ready = True
+            self.members.opened(member)
             waiting, member.waiting = member.waiting, []
             for job in waiting:
                 self._send(member, job)
-            _log.info("worker %s receives on port %d of %s", ae.title, ae.port, ae.host)
             if self._cancelled:
                 self._order(member, "cancel", station.cancel_jobs)
 
-        self._call(member, "open", station.open_station, (VERSION, _pickled(setup)), opened)
+        self._call(member, "open", station.open_station, (VERSION, station.pickled(setup)), opened)
 
-    def _refuse(self, address: str, why: str) -> None:
-        self._refused.add(address)
-        self._refusal = why
-        _log.error("%s", why)
+    def _lose_jobs(self, member: Member) -> None:
+        for number, job in member.jobs.items():
+            self._engine.forget(job.key)
+            self._lost.append(LostJob(number))
+        member.jobs.clear()
+
+    # -- verdicts ------------------------------------------------------------------------------------------------------
+
+    def _done(self, member: Member, number: int, output: object, error: str) -> None:
+        """Take the reports of a job."""
+        if self._engine.gone or (job := member.jobs.pop(number, None)) is None:
+            return  # it is lost, or was before
+        if not isinstance(output, station.JobOutput) or (output.error and not output.full):
+            error = error or (output.error if isinstance(output, station.JobOutput) else "it was started anew")
+            _log.error("worker %s failed: %s", member.ae.title, error)
+            self._lost.append(LostJob(number))
+            self.members.lose(member)
+            return
+        reports: list[Report] = [from_json(text) for text in output.reports]
+        if output.full:  # its manifest could not be written
+            reports = [JobVerdict(number, RequestEnd.NO_SPACE, None, NO_SPACE, output.error)]
+        end = next(one.end for one in reports if isinstance(one, JobVerdict))
+        if self.members.has_others(member) and (why := self._is_unfit(member, job.entry, end)):
+            self._last.pop(job.entry, None)
+            self._lost.append(LostJob(number, why=why, counts=False))
+            return
+        if end is RequestEnd.GOOD:
+            member.reached = True
+            self._good += 1
+            member.in_vain.clear()
+        for uid, below, size in output.files:
+            path = os.path.join(folder_of(member.ae.title), below) if self._own else below
+            self._files[uid] = StoredFile(uid, path, size)
+            if self._on_whole is not None:
+                self._on_whole(uid, path)
+        self._reports.extend(reports)
+
+    def _is_unfit(self, member: Member, entry: int, end: RequestEnd) -> str:
+        """Return why another worker has to request an entry, empty if the verdict on it counts."""
+        title = member.ae.title
+        if end in _AT_ONCE:
+            why, words, advice = _AT_ONCE[end]
+            self.members.retire(member, words, advice.format(ae=member.ae))
+            return f"{why} {title}"
+        if end not in _IN_VAIN or member.reached or entry in member.in_vain:
+            return ""
+        if sum(entry in one.in_vain for one in self.members.all) >= _OTHERS:  # it may be the archive, or the entry
+            return ""
+        if not member.in_vain:
+            member.others_good = self._good
+        member.in_vain.add(entry)
+        words, advice = _IN_VAIN[end]
+        # Since the first one, others must have reached the archive, lest it be away; what it says itself needs less.
+        if len(member.in_vain) > 1 and self._good > (0 if end is RequestEnd.UNREACHED else member.others_good):
+            self.members.retire(member, words, advice.format(ae=member.ae))
+        return f"worker {title} ({member.ae.host} port {member.ae.port}): {words}"
 
 
 def _told(then: Callable[[str, object], None], address: str) -> Callable[[object, str], None]:
     return lambda result, _: then(address, result)
-
-
-def _pickled(setup: station.Setup) -> bytes:
-    try:
-        return pickle.dumps(setup)
-    except (TypeError, AttributeError, pickle.PicklingError) as error:
-        raise UsageError(
-            f"this configuration cannot be sent to workers: {error}",
-            hint="name keys and certificates as files, not as an ssl.SSLContext",
-        ) from error

@@ -2,11 +2,11 @@
 
 Below the directory, each worker has a folder with a manifest of what the run relies on. A file is read and compared
 with its digest, then linked (from another file system, copied) into the directory under the path that it has in the
-folder. Only when all files of a
-folder have their second names, and these are flushed, are the first ones removed. So a file has at least one name at
-any moment, and a collection that was interrupted is repeated from the start: files that are there already, with the
-same digest, count as collected. A file is never replaced: if the directory has another one under its path, both stay.
-Links are not followed: through one, both names might be the same, and removing the first would lose the file.
+folder. A copy is flushed, read again from the disk and compared, too. Only when all files of a folder have their second
+names, and these are flushed, are the first ones removed. So a file has at least one name at any moment, and a
+collection that was interrupted is repeated from the start: files that are there already, with the same digest, count as
+collected. A file is never replaced: if the directory has another one under its path, both stay. Links are not followed:
+through one, both names might be the same, and removing the first would lose the file.
 """
 
 from __future__ import annotations
@@ -18,27 +18,110 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from movescu.errors import StoreError
+from movescu._runtime.late_log import logger_of
+from movescu._runtime.record import Record
+from movescu.cohort.cluster.own_directory import MANIFEST
+from movescu.cohort.journal import rename_folder
+from movescu.cohort.journal_file import journal_path
+from movescu.cohort.journal_status import paths_in, read_status
+from movescu.errors import DirectoryNotFoundError, StoreError, UsageError
+from movescu.storage.leftovers import is_in_use
 from movescu.storage.manifest_lines import parse_manifest_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+_log: Final = logger_of("movescu.cohort")
+
 _NO_LINKS: Final = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 """Errors of a link that the file systems do not allow: the folder may be mounted from another machine."""
 _TEMPORARY: Final = ".movescu-collect.part"
+_BLOCK: Final = 1 << 20
 _OURS: Final = ".movescu"
 """How the names of our own files begin: manifest, index, locks."""
 
 
+class Collected(Record):
+    """What a collection did (``collect``). Truthy if all files that manifests and journal name are in the directory.
+
+    ``folders``: number of workers' folders. ``collected``: files brought here. ``before``: files that were here
+    already. ``twice``: files that several workers had. ``left``: files in the folders that no manifest names; they stay
+    there. ``problems``: paths that could not be brought here, with the reasons; these files stay, too.
+    """
+
+    folders: int
+    collected: int
+    before: int
+    twice: int
+    left: int
+    problems: tuple[tuple[str, str], ...]
+
+    def __bool__(self) -> bool:
+        return not self.problems
+
+
+def collect(
+    directory: str | os.PathLike[str],
+    *,
+    journal: str | os.PathLike[str] | None = None,
+    on_problem: Callable[[str, str], None] = lambda *_: None,
+) -> Collected:
+    """Bring the files of workers with folders of their own (``worker_files="own"``) together in their directory.
+
+    ``journal``: of the list, a file or a URL. Default: that of the directory. ``on_problem``: called with path and
+    reason of each file that cannot be brought here. Default: nothing.
+
+    Raise ``DirectoryNotFoundError`` if there is no such directory, ``UsageError`` while a run stores into it,
+    ``StoreError`` if the file system or the journal fails. A collection that was interrupted can be repeated.
+    """
+    directory = os.fspath(directory)
+    if not os.path.isdir(directory):
+        raise DirectoryNotFoundError(f"{directory!r} is not a directory")
+    path = journal_path(directory, None if journal is None else os.fspath(journal))
+    has_journal = journal is not None or os.path.exists(path)
+    problems: list[tuple[str, str]] = []
+
+    def tell(where: str, words: str) -> None:
+        problems.append((where, words))
+        on_problem(where, words)
+
+    collection = Collection(directory, tell)
+    folders = collection.folders()
+    _check_ended(directory, folders, path if has_journal else None)
+    if not folders:
+        _log.warning("%s has no directories of workers (--worker-files own), or they are collected", directory)
+    elif not has_journal:
+        _log.warning("%s has no journal: if the run had another one, name it with --journal", directory)
+    for folder in folders:
+        if collection.collect(folder):
+            if has_journal:
+                rename_folder(path, directory, folder)
+            collection.remove(folder)
+    for one in paths_in(path) if has_journal else ():
+        collection.expect(one, folders)
+    if collection.left:
+        _log.warning("%d files that belong to no finished request are left where they are", collection.left)
+    counts = collection.collected, collection.before, collection.twice, collection.left
+    return Collected(len(folders), *counts, tuple(problems))
+
+
+def _check_ended(directory: str, folders: Iterable[str], journal: str | None) -> None:
+    """Raise ``UsageError`` if a run is storing into the directory or one of the folders."""
+    busy = [(one.owner.text, directory) for one in read_status(journal).runs] if journal is not None else []
+    places = (directory, *(os.path.join(directory, one) for one in folders))
+    busy += [("a process", place) for place in places if is_in_use(place)]
+    for who, place in busy:
+        raise UsageError(f"{who} is storing into {place!r}", hint="collect when its run has ended")
+
+
 class Collection:
-    """The collection of one directory. ``manifest``: name of the manifests. ``on_problem``: called with path and words.
+    """The collection of one directory. ``on_problem``: called with path and words.
 
     Raise ``StoreError`` if the file system fails.
     """
 
-    def __init__(self, directory: str, manifest: str, on_problem: Callable[[str, str], None]) -> None:
-        self._directory, self._manifest = directory, manifest
+    def __init__(self, directory: str, on_problem: Callable[[str, str], None]) -> None:
+        self._directory = directory
         self._real = os.path.realpath(directory)
         self._on_problem = on_problem
         self._told: set[str] = set()
@@ -52,7 +135,7 @@ class Collection:
         """Return the names of the workers' folders. One that is a link is a problem."""
         with _told_as_store_errors(self._directory), os.scandir(self._directory) as found:
             names = sorted(one.name for one in found if one.is_dir())
-        workers = [name for name in names if os.path.exists(self._path(name, self._manifest))]
+        workers = [name for name in names if os.path.exists(self._path(name, MANIFEST))]
         links = [name for name in workers if os.path.islink(self._path(name))]
         for name in links:
             self._problem(self._path(name), "is a link: move the folder here, or mount it")
@@ -67,7 +150,7 @@ class Collection:
         with _told_as_store_errors(self._path(folder)):
             for path, digest in self._wanted(folder).items():
                 if os.path.isabs(path) or ".." in path.split(os.sep):  # it would leave the directory
-                    self._problem(self._path(folder, self._manifest), f"names {path!r}, which is in no folder of it")
+                    self._problem(self._path(folder, MANIFEST), f"names {path!r}, which is in no folder of it")
                     continue
                 source, target = self._path(folder, path), self._path(path)
                 if links := [one for one in (source, target) if self._is_link(one)]:
@@ -85,7 +168,7 @@ class Collection:
 
     def _wanted(self, folder: str) -> dict[str, bytes]:
         """Return the digests of a folder's manifest by path. A last line without an end was never relied on."""
-        name, wanted = self._path(folder, self._manifest), dict[str, bytes]()
+        name, wanted = self._path(folder, MANIFEST), dict[str, bytes]()
         with open(name, "rb") as file:
             lines = file.read().split(b"\n")[:-1]
         for number, line in enumerate(lines, 1):
@@ -123,29 +206,42 @@ class Collection:
         if other is not None and not os.path.samefile(source, target):
             self.twice += 1
             return True
-        if other is None:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            try:
-                os.link(source, target)
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                self._copy(source, target)
-        self.collected += 1  # also if a collection that was interrupted has linked it
+        named = other is not None or self._name(source, target, digest)  # has one: an interrupted collection linked it
+        self.collected += named
+        return named
+
+    def _name(self, source: str, target: str, digest: bytes) -> bool:
+        """Give a file its name in the directory, by a link or, from another file system, as a copy."""
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return self._copy(source, target, digest)
         return True
 
-    def _copy(self, source: str, target: str) -> None:
+    def _copy(self, source: str, target: str, digest: bytes) -> bool:
         """Give a copy of a file its name in the directory: the one in the folder is on another file system."""
         temporary = self._path(_TEMPORARY)
-        with open(source, "rb") as file, open(temporary, "wb") as copy:
-            shutil.copyfileobj(file, copy, 1 << 20)
-            copy.flush()
-            os.fsync(copy.fileno())
-        os.rename(temporary, target)
+        try:
+            with open(source, "rb") as file, open(temporary, "wb") as copy:
+                shutil.copyfileobj(file, copy, _BLOCK)
+                copy.flush()
+                os.fsync(copy.fileno())
+                _forget(copy.fileno())
+            if _digest(temporary) == digest:
+                os.rename(temporary, target)
+                return True
+            self._problem(source, "was copied, and the copy has other content: check the disk of the directory")
+            return False
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # it has its name
+                os.unlink(temporary)
 
     def _problem(self, path: str, words: str) -> None:
         shown = os.path.relpath(path, self._directory)
-        if shown in self._told and not shown.endswith(self._manifest):
+        if shown in self._told and not shown.endswith(MANIFEST):
             return
         self._told.add(shown)
         self.problems += 1
@@ -196,6 +292,13 @@ def _digest(path: str) -> bytes | None:
             return hashlib.file_digest(file, "sha256").hexdigest().encode()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _forget(fd: int) -> None:
+    """Have a flushed file read from the disk next, not from memory, where the system can."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _flush(folder: str) -> None:
