@@ -92,10 +92,11 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "retrieve/tally": _ROUNDS,
     "storage/directory_check": _FILES,
     "storage/durability": _FILES,
+    "storage/failed_flushes": ("tests/storage/test_failed_flushes.py", "tests/simulated/test_writer.py"),
     "storage/index/database": ("tests/storage/index",),
     "storage/index/examination": ("tests/storage/index",),
     "storage/index/flat": ("tests/storage/index",),
-    "storage/index/index": ("tests/storage/index",),
+    "storage/index/index": ("tests/storage/index", "tests/storage/test_ledger.py"),
     "storage/index/states": ("tests/storage/index",),
     "storage/ledger": ("tests/storage/test_ledger.py",),
     "storage/naming": _FILES,
@@ -105,7 +106,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
 
 _LONGEST: Final = 4.0
 """Seconds. A test that takes longer is left out."""
-_SLOW: Final = ("orthanc", "qrscp")
+_SLOW: Final = ("orthanc", "qrscp", "[server", "-server")
 """In the name of a test: it starts a server for each mutant."""
 _NOTICED: Final = 1
 """Exit code of a run in which a test failed."""
@@ -437,6 +438,11 @@ class Mutation:
         self.survivors: list[str] = []
         self.noticed = self.untested = self.skipped = 0
         self.folder = Path(tempfile.mkdtemp(prefix="mutants."))
+
+    @staticmethod
+    def pytest_configure(config: Any) -> None:
+        """Know the markers of the plugins that are left out."""
+        config.addinivalue_line("markers", "xdist_group(name): tests for one worker")
 
     def pytest_collection(self, session: Any) -> None:
         """Have properties tried with fewer examples, and none made smaller."""

@@ -140,8 +140,9 @@ def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: 
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
         assert (verdict.state, verdict.outcome, verdict.reasons) == ("failed", "failed", ("LOST",))
-        event = verdict.event(row(7))
-        assert (event.row, event.keys, event.words) == (7, row(7).keys, "for a reason")
+        ours = replace(row(7), columns=(("Ward", "3"),))
+        event = verdict.event(ours)
+        assert (event.row, event.keys, event.columns, event.words) == (7, ours.keys, ours.columns, "for a reason")
         assert second.claim("two") is None
 
 

@@ -25,7 +25,7 @@ ROW = Row(1, "1.2.3", make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanc
 
 def ended(state: EntryState) -> RowResult:
     """Give the end of the entry in another run."""
-    verdict = EntryVerdict(state, Owner("host", 7, ""), 1, {"words": "not whole"})
+    verdict = EntryVerdict(state, Owner("host", 7, ""), 1, {"words": "not whole"}, ())
     return RowResult(ROW, verdict.outcome, verdict=verdict)
 
 

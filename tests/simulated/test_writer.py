@@ -21,6 +21,7 @@ from simulation.world import World
 from movescu.errors import StoreError
 from movescu.storage import durability, files
 from movescu.storage.durability import Durability
+from movescu.storage.failed_flushes import FILE_NAME
 from movescu.storage.naming import Alternative, Naming
 from movescu.storage.writer import ObjectFile, OutputDirectory
 
@@ -181,7 +182,9 @@ def test_flush_that_failed_is_not_made_good_by_the_next() -> None:
                 with pytest.raises(StoreError, match="Input/output error"):
                     directory.flush()
             assert world.disk.failed == ("syncfs" if grouped else "fsync")
+            assert FILE_NAME in world.disk.files(stable=True), "later runs know it, even after a loss of power"
             directory.close()
+            assert not world.disk.open
 
 
 def commit(directory: OutputDirectory, data: bytes = b"data") -> Naming:

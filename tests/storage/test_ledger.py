@@ -201,6 +201,14 @@ def test_entry_that_relied_on_an_object_learns_of_another_one_that_came_later(ru
     assert run.target.late() == {1: {"1.2.3.4": TWO}, 2: {"1.2.3.4": TWO}}
 
 
+def test_entry_that_relied_on_an_object_learns_of_one_without_pixels_in_its_place(run: Run) -> None:
+    path = run.store()
+    assert run.check(row=1) == ""
+    path.write_bytes(b"changed by somebody")
+    run.store(image=True)
+    assert run.target.late() == {1: {"1.2.3.4": "an image without pixel data"}}
+
+
 def test_entry_that_relied_on_an_object_of_an_earlier_run_learns_of_another_one(tmp_path: Path, layout: str) -> None:
     earlier(tmp_path, layout)
     run = Run(tmp_path, layout=layout, indexed=True)
@@ -221,10 +229,13 @@ def test_other_object_that_comes_after_one_was_checked_and_forgotten_is_a_second
     assert run.check() == "", "what is forgotten is not held against a later retrieve"
 
 
-def test_object_beside_a_file_that_somebody_changed_is_no_second_one(run: Run) -> None:
+@pytest.mark.parametrize("deleted", [False, True])
+def test_object_beside_a_file_that_somebody_changed_is_no_second_one(run: Run, *, deleted: bool) -> None:
     path = run.store()
     path.write_bytes(path.read_bytes().replace(b"Doe", b"Roe"))
     os.utime(path, ns=(5, 5))
+    if deleted:
+        path.unlink()
     run.store(sop_class=MR)
     assert run.check() == ""
 

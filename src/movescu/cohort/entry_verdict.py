@@ -58,9 +58,9 @@ class EntryVerdict:
 
     state: EntryState
     owner: Owner
-    objects: int = 0
-    why: dict[str, Any] | None = None
-    reasons: tuple[str, ...] = ()
+    objects: int
+    why: dict[str, Any]
+    reasons: tuple[str, ...]
 
     @property
     def outcome(self) -> str:
@@ -76,7 +76,7 @@ class EntryVerdict:
             keys=row.keys,
             columns=row.columns,
             already_there=self.objects if done or self.state is EntryState.PARTIAL else 0,
-            **(self.why or {}),
+            **self.why,
         )
 
 

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from movescu.errors import StoreError
-from movescu.storage.index.database import FILE_NAME, Tables, open_database, transaction
+from movescu.storage.index import database as database_file
+from movescu.storage.index.database import (
+    FILE_NAME,
+    Tables,
+    close_database,
+    open_database,
+    told_as_store_errors,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,13 +76,33 @@ def test_damaged_database_is_moved_aside_and_a_new_one_made(
 
 
 @pytest.mark.row("86")
-def test_truncated_database_is_moved_aside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read_through", [4 << 20, 0], ids=["small", "large"])
+def test_truncated_database_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_through: int) -> None:
+    monkeypatch.setattr(database_file, "_READ_THROUGH", read_through)
     add(tmp_path, *(f"word {number}" for number in range(5000)))
     file = tmp_path / FILE_NAME
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
     assert words(tmp_path) == []
     assert (tmp_path / f"{FILE_NAME}.damaged").exists()
+
+
+@pytest.mark.row("86")
+def test_damage_inside_a_large_database_is_met_where_it_is_and_the_message_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_file, "_READ_THROUGH", 0)
+    add(tmp_path, *(f"word {number}" for number in range(5000)))
+    content = bytearray((tmp_path / FILE_NAME).read_bytes())
+    content[5 * 4096 : 6 * 4096] = b"\xa5" * 4096
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with closing(open_database(str(tmp_path), WORDS)) as database:
+        with pytest.raises(StoreError, match=FILE_NAME) as caught, told_as_store_errors():
+            database.execute("SELECT word FROM words_all").fetchall()
+        assert "remove the file" in caught.value.hint
+        with pytest.raises(StoreError, match=FILE_NAME) as caught, told_as_store_errors():
+            database.execute("SELECT word FROM others")
+        assert "free space" in caught.value.hint
 
 
 @pytest.mark.row("86")
@@ -95,8 +123,9 @@ def test_database_of_another_program_is_moved_aside_and_not_changed(tmp_path: Pa
         "UPDATE movescu_tables SET version = 2",
         "DROP TABLE words_all; CREATE TABLE words_all (word TEXT, more TEXT); INSERT INTO words_all VALUES ('a', 'b')",
         "DROP TABLE words_all; CREATE VIEW words_all AS SELECT name AS word FROM movescu_tables",
+        'CREATE TABLE "words_""quoted" (word TEXT)',
     ],
-    ids=["newer", "other columns", "a view"],
+    ids=["newer", "other columns", "a view", "another table"],
 )
 def test_tables_of_another_version_are_made_anew(tmp_path: Path, change: str) -> None:
     add(tmp_path, "one")
@@ -124,6 +153,19 @@ def test_open_waits_for_another_user_but_not_forever(tmp_path: Path) -> None:
         pytest.raises(StoreError, match="locked"),
     ):
         open_database(str(tmp_path), WORDS, wait=0.01)
+    assert words(tmp_path) == []
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_closed_database_leaves_one_file_unless_another_run_uses_it(tmp_path: Path, *, used: bool) -> None:
+    first, second = (open_database(str(tmp_path), WORDS) for _ in range(2))
+    with closing(second):
+        if used:
+            second.execute("BEGIN EXCLUSIVE")
+        close_database(first)
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            first.execute("SELECT 1")
+        assert (tmp_path / f"{FILE_NAME}-journal").exists() is used
     assert words(tmp_path) == []
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
 import struct
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TransferSyntax
+from movescu.errors import StoreError
 from movescu.storage import files
 from movescu.storage.file_names import UNKNOWN_PREFIX
 from movescu.storage.index import flat as flat_index
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from movescu.storage.index.index import Index
     from movescu.storage.layout.template import Layout
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -118,6 +123,8 @@ def test_index_has_whole_objects_only(
     put(tmp_path, "notes.txt", b"no object")
     (tmp_path / "CT.1.2.6").symlink_to(tmp_path / "CT.1.2.3")
     (tmp_path / "CT.1.2.7").mkdir()
+    put(tmp_path, ".1.2.8", an_object("1.2.8"))  # of another program
+    MADE.update(dict.fromkeys(("1.2.5", "1.2.6", "1.2.7")))
     assert known(tmp_path, flat=flat) == {"1.2.3"}
 
 
@@ -160,6 +167,72 @@ def test_object_that_was_whole_once_is_whole_only_while_its_file_is(tmp_path: Pa
         assert not opened.whole("1.2.4")
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_object_that_was_added_without_a_file_is_whole_once_it_has_one(tmp_path: Path, *, flat: bool) -> None:
+    with closing(open_index(str(tmp_path), None if flat else STUDY)) as opened:
+        opened.add("1.2.3", "CT.1.2.3")
+        assert not opened.whole("1.2.3"), "it was removed at once"
+        put(tmp_path, "CT.1.2.3", an_object("1.2.3"))
+        opened.add("1.2.4", "CT.1.2.4")
+        put(tmp_path, "CT.1.2.4", an_object("1.2.4"))
+    assert known(tmp_path, flat=flat) == {"1.2.3", "1.2.4"}
+
+
+def test_flat_object_that_was_added_without_a_file_is_found_when_it_has_one(tmp_path: Path) -> None:
+    with closing(open_index(str(tmp_path), None)) as opened:
+        opened.add("1.2.3", "CT.1.2.3")
+        put(tmp_path, "CT.1.2.3", an_object("1.2.3"))
+        assert opened.whole("1.2.3")
+
+
+def test_flat_object_is_found_beside_what_is_no_file_of_it(tmp_path: Path) -> None:
+    for name in ("A.1.2.3", "B.1.2.3", "D.1.2.3", "E.1.2.3"):
+        (tmp_path / name).mkdir()
+    put(tmp_path, "C.1.2.3", an_object("1.2.3"))
+    put(tmp_path, "F.1.2.3", an_object("1.2.4"))
+    assert known(tmp_path, flat=True) == {"1.2.3"}
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_file_that_cannot_be_read_any_more_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, flat: bool
+) -> None:
+    put(tmp_path, "CT.1.2.3", an_object("1.2.3"))
+    assert known(tmp_path, flat=flat) == {"1.2.3"}
+
+    def damaged(*_: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files, "pread", damaged)
+    assert known(tmp_path, flat=flat) == set()
+
+
+@pytest.mark.not_without("directories", "windows")
+@pytest.mark.parametrize("flat", [True, False])
+def test_index_holds_no_descriptor_of_the_objects_it_was_asked_for(tmp_path: Path, *, flat: bool) -> None:
+    for number in range(6):
+        put(tmp_path, f"CT.1.{number}", an_object(f"1.{number}") if number < 4 else b"no object")
+        put(tmp_path, f"{number}/CT.2.{number}", an_object(f"2.{number}"))
+    before = descriptors(tmp_path)
+    opened = open_index(str(tmp_path), None if flat else STUDY)
+    between = descriptors(tmp_path)
+    for uid in (*MADE, "1.9"):
+        opened.path(uid)
+        opened.path(uid, ("1.2", "1.2.3"))
+    assert descriptors(tmp_path) - between <= flat, "but for the names that are still to be read"
+    opened.close()
+    assert descriptors(tmp_path) == before
+
+
+def descriptors(folder: Path) -> int:
+    """How many files and folders of a folder this process has open."""
+    found = 0
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{number}").startswith(str(folder))
+    return found
+
+
 def test_flat_index_examines_a_file_again_only_if_it_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,9 +259,13 @@ def test_object_is_whole_for_the_study_and_series_that_its_file_names(tmp_path: 
     put(tmp_path, "CT.1.2.3", data[:-112] + place + data[-112:])
     put(tmp_path, "CT.1.2.4", an_object("1.2.4"))
     with closing(open_index(str(tmp_path), None if flat else STUDY)) as opened:
-        for study, series, here in (("1.2", "1.2.1", True), ("", "", True), ("1.2", "", True), ("1.3", "1.2.1", False)):
-            assert (opened.path("1.2.3", (study, series)) is not None) is here
+        for again in (False, True):
+            if again:
+                opened.add("1.2.3", "CT.1.2.3")
+            for study, series, here in (("1.2", "1.2.1", 1), ("", "", 1), ("1.2", "", 1), ("1.3", "1.2.1", 0)):
+                assert (opened.path("1.2.3", (study, series)) is not None) is bool(here)
         assert opened.path("1.2.3", ("1.2", "1.2.2")) is None
+        assert opened.path("1.2.9", ("1.2", "1.2.1")) is None, "there is no such object"
         assert opened.path("1.2.4", ("1.2", "1.2.1")) == "CT.1.2.4", "it names none"
 
 
@@ -227,6 +304,9 @@ def test_files_changed_added_or_removed_by_others_are_noticed(tmp_path: Path, lo
     put(tmp_path, "b/c/3.dcm", an_object("1.3"))
     assert known(tmp_path) == {"1.0", "1.3"}
     assert sorted(looked_at) == ["b/c/3.dcm"]  # a smaller file was cut: it need not be read
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        names = database.execute("SELECT folder, name FROM index_files ORDER BY 1, 2").fetchall()
+    assert names == [(b"a/", b"0.dcm"), (b"a/", b"1.dcm"), (b"b/c/", b"3.dcm")]
 
 
 def test_file_removed_or_changed_during_the_run_is_not_whole(tmp_path: Path) -> None:
@@ -244,8 +324,24 @@ def test_object_with_two_files_is_whole_while_one_of_them_is(tmp_path: Path) -> 
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     put(tmp_path, "b/1.dcm", an_object("1.1"))
     assert known(tmp_path) == {"1.1"}
-    (tmp_path / "a" / "1.dcm").unlink()
+    with closing(open_index(str(tmp_path), STUDY)) as opened:
+        assert not opened.whole("1.9")
+        (tmp_path / "a" / "1.dcm").unlink()
+        assert opened.path("1.1") == "b/1.dcm"
     assert known(tmp_path) == {"1.1"}
+
+
+def test_file_that_was_only_touched_is_whole_and_one_that_was_cut_is_not(tmp_path: Path) -> None:
+    """Whichever object is asked for first: the comparison sees the files, too."""
+    for number in range(3):
+        put(tmp_path, f"a/{number}.dcm", an_object(f"1.{number}"))
+    assert known(tmp_path) == {"1.0", "1.1", "1.2"}
+    os.utime(tmp_path / "a" / "0.dcm", ns=(7, 7))
+    os.utime(tmp_path / "a" / "1.dcm")
+    put(tmp_path, "a/2.dcm", an_object("1.2")[:-112])  # which can be parsed
+    with closing(open_index(str(tmp_path), STUDY)) as opened:
+        assert not opened.whole("1.9")
+    assert known(tmp_path) == {"1.0", "1.1"}
 
 
 @pytest.mark.row("86")
@@ -275,6 +371,25 @@ def test_unflushed_files_are_examined_again_after_a_power_failure(
     monkeypatch.setattr(index, "_boot", lambda: "another")
     assert known(tmp_path) == ({"1.1"} if flushed else set())
     assert bool(looked_at) is not flushed
+
+
+def test_file_that_was_added_in_the_moment_of_the_comparison_is_found(tmp_path: Path) -> None:
+    """Its folder has the time then that it had before."""
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    assert known(tmp_path) == {"1.1"}
+    times = (tmp_path / "a").stat()
+    put(tmp_path, "a/2.dcm", an_object("1.2"))
+    os.utime(tmp_path / "a", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert known(tmp_path) == {"1.1", "1.2"}
+
+
+@pytest.mark.parametrize("inode", [1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_inode_of_any_number_can_be_noted(inode: int) -> None:
+    """Some network file systems use all 64 bits; SQLite has a sign."""
+    noted = [states.state_of(os.stat_result((0o100644, one, 0, 1, 0, 0, 7, 0, 0, 0)))[3] for one in (inode, inode ^ 1)]
+    assert len({*noted, 5}) == 3
+    with closing(sqlite3.connect(":memory:")) as database:
+        assert [database.execute("SELECT ?", (one,)).fetchone()[0] for one in noted] == noted
 
 
 def test_undecodable_name_is_found_again(tmp_path: Path) -> None:
@@ -350,17 +465,112 @@ def test_file_whose_flush_failed_is_missing_however_whole_it_reads(tmp_path: Pat
         assert opened.whole("1.0")
 
 
-def test_files_of_a_finished_flush_are_not_flushed_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("saved", ["never", "before", "in vain before", "in vain after"])
+def test_files_of_a_finished_flush_are_not_flushed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: list[str], saved: str
+) -> None:
     relied: list[tuple[str, int]] = []
     opened = open_index(str(tmp_path), STUDY)
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     opened.add("1.1", "a/1.dcm")
+    if saved == "in vain before":
+        save_in_vain(opened, monkeypatch)
+    elif saved != "never":
+        opened.save()
     opened.flushed()
+    if saved == "in vain after":
+        save_in_vain(opened, monkeypatch)
     opened.close()
+    monkeypatch.setattr(index, "_boot", lambda: "another")
     opened = open_index(str(tmp_path), STUDY, rely=lambda *what: relied.append(what))
     assert opened.whole("1.1")
     opened.close()
     assert not relied
+    assert not looked_at
+
+
+def save_in_vain(opened: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save onto a full disk, which is noticed at the end."""
+    assert isinstance(opened, KeptIndex)
+    save = opened._save
+
+    def failing(*arguments: Any) -> None:
+        save(*arguments)
+        full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opened, "_save", failing)
+        with pytest.raises(StoreError, match="full"):
+            opened.save()
+
+
+def test_added_objects_are_saved_while_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def saved() -> int:
+        with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+            return int(database.execute("SELECT count(*) FROM index_files").fetchone()[0])
+
+    monkeypatch.setattr(index, "_OFTEN", 0.01)
+    with closing(open_index(str(tmp_path), STUDY)) as opened:
+        for number in range(6):
+            if number == 2:
+                monkeypatch.setattr(index, "_OFTEN", 600.0)
+                monkeypatch.setattr(index, "_MANY", 4)
+            put(tmp_path, f"a/{number}.dcm", an_object(f"1.{number}"))
+            opened.add(f"1.{number}", f"a/{number}.dcm")
+            while number in (0, 1, 5) and saved() <= number:
+                time.sleep(0.002)
+
+
+def test_index_that_cannot_be_saved_now_is_saved_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(index, "_OFTEN", 0.001)
+    tried = threading.Event()
+    opened = open_index(str(tmp_path), STUDY)
+    assert isinstance(opened, KeptIndex)
+    save = opened._save
+
+    def again(*arguments: Any) -> None:
+        save(*arguments)
+        tried.set()
+
+    def failing(*_: object) -> None:
+        monkeypatch.setattr(opened, "_save", again)
+        full()
+
+    monkeypatch.setattr(opened, "_save", failing)
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    opened.add("1.1", "a/1.dcm")
+    assert tried.wait(30)
+    opened.close()
+    assert "not up to date" in caplog.text
+    assert known(tmp_path) == {"1.1"}
+
+
+def test_folder_of_received_objects_is_listed_again_if_it_has_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(open_index(str(tmp_path), STUDY)) as opened:
+        for folder in ("a", "b", "c"):
+            put(tmp_path, f"{folder}/{folder}.dcm", an_object(folder))
+            opened.add(folder, f"{folder}/{folder}.dcm")
+        put(tmp_path, "b/other.dcm", an_object("1.1"))
+        put(tmp_path, "a/.hidden", b"")
+        for folder in ("a", "b"):
+            os.utime(tmp_path / folder, (1e9, 1e9))
+    times = (tmp_path / "c").stat()
+    put(tmp_path, "c/next.dcm", an_object("1.2"))
+    os.utime(tmp_path / "c", ns=(times.st_atime_ns, times.st_mtime_ns))  # in the same moment
+    listed: list[str] = []
+
+    def watched(folder: str, directory: int) -> object:
+        listed.append(folder)
+        return states.scan(folder, directory)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "scan", watched)
+        assert known(tmp_path) == {"a", "b", "c", "1.1", "1.2"}
+    assert sorted(listed)[:3] == ["", "b/", "c/"]
 
 
 def test_flush_of_new_files_does_not_cover_those_found(tmp_path: Path) -> None:
@@ -536,6 +746,16 @@ def test_image_without_its_pixels_is_not_whole(
     put(tmp_path, "CT.1.1", encode_file_meta(CT, "1.1", syntax.uid) + head + content.replace(IMAGE, IMAGE + bulk))
     assert known(tmp_path, flat=True) == ({"1.1"} if whole else set())
     assert known(tmp_path) == ({"1.1"} if whole else set())
+
+
+def test_index_of_a_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    before = descriptors(tmp_path)
+    with pytest.raises(StoreError, match="cannot read"):
+        open_index(str(tmp_path / "gone"), STUDY)
+    (tmp_path / FILE_NAME).mkdir()
+    with pytest.raises(StoreError, match="not a regular file"):
+        open_index(str(tmp_path), STUDY)
+    assert descriptors(tmp_path) == before
 
 
 def test_full_disk_makes_no_whole_file_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,6 @@ class FlatIndex:
             if state is not None and state == noted:
                 return name
             if state is not None and noted is not None and state[0] < noted[0]:  # cut since, even if it can be parsed
-                self._known[sop_instance_uid] = None
                 return None
         elif sop_instance_uid in self._known:
             return None
