@@ -7,12 +7,11 @@ of another object, which only a layout makes possible, an alternative name is ta
 
 from __future__ import annotations
 
-import errno
 import itertools
 from enum import Enum, auto
 
 from movescu._runtime.record import Record
-from movescu.errors import DataSetError
+from movescu.errors import DataSetError, StoreError
 from movescu.storage import files
 from movescu.storage.folders import Folder, is_taken
 
@@ -50,11 +49,14 @@ def last_part(path: str) -> str:
 
 
 def untaken(path: str, folder: Folder, alternative: Alternative) -> str:
-    """Return the first path that no other object has. Raise ``FileExistsError`` if there is none."""
+    """Return the first path that no other object has. Raise ``StoreError`` if there is none."""
     for candidate in itertools.chain((path,), alternative.paths()):
         if not is_taken(last_part(candidate), folder.fd, alternative.is_other):
             return candidate
-    raise FileExistsError(errno.EEXIST, "other objects have its name and every alternative")
+    raise StoreError(
+        f"cannot write {path!r}: others have its name and every alternative",
+        hint="use a layout with {SOPInstanceUID}, or remove files that are no whole objects",
+    )
 
 
 def check_name(path: str, where: int) -> None:

@@ -300,6 +300,36 @@ def test_file_of_another_run_is_not_replaced_where_there_are_no_hard_links(
     assert store.files == ["Ü 1/007/0012.1.2.3.dcm", "Ü 1/007/0012.dcm"]
 
 
+def test_object_that_another_run_stores_beside_a_third_one_at_the_same_moment_has_one_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.receive(encoded(uid="1.2.9"), uid="1.2.9")
+    link, beside = files.link, store.folder / "Ü 1" / "007" / "0012.1.2.3.dcm"
+
+    def late(source: str, name: str, **where: Any) -> None:  # the folders of both
+        if name == beside.name and not beside.exists():
+            beside.write_bytes((store.folder / source).read_bytes())
+        link(source, name, **where)
+
+    monkeypatch.setattr(files, "link", late)
+    store.receive(encoded())
+    assert store.files == ["Ü 1/007/0012.1.2.3.dcm", "Ü 1/007/0012.dcm"]
+
+
+def test_object_whose_name_and_alternatives_are_all_taken_is_refused(store: Store) -> None:
+    folder = store.folder / "Ü 1" / "007"
+    folder.mkdir(parents=True)
+    for mark in ("", ".1.2.3", *(f".1.2.3_{number}" for number in range(2, 10))):
+        (folder / f"0012{mark}.dcm").write_text("no object")
+    before = store.files
+    with pytest.raises(StoreError, match="every alternative"):
+        store.receive(encoded())
+    assert store.files == before
+    (folder / "0012.1.2.3_9.dcm").unlink()
+    store.receive(encoded())
+    assert store.files == before
+
+
 @pytest.mark.parametrize("what", ["folder", "deeper folder"])
 def test_link_is_never_followed_out_of_the_directory(store: Store, tmp_path: Path, what: str) -> None:
     (tmp_path / "elsewhere").mkdir()

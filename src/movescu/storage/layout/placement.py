@@ -22,6 +22,8 @@ from movescu.storage.layout.template import apart
 from movescu.storage.naming import Alternative
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from movescu.dataset.fast_path.scan import Found
     from movescu.dictionary.uids import TransferSyntax
     from movescu.dimse.messages import CStoreRQ
@@ -72,8 +74,11 @@ class Placing:
         path = self._path(found, request, big=syntax.big_endian)
         if self._layout.distinct:
             return file.commit(_on_disk(path))
-        others = (_on_disk(apart(path, uid, number)) for number in range(1, _ALTERNATIVES + 1))
-        return file.commit(_on_disk(path), Alternative(lambda: others, lambda fd: instance_in(fd, syntax) != uid))
+
+        def others() -> Iterator[str]:  # again from the first one if another run has just taken the name
+            return (_on_disk(apart(path, uid, number)) for number in range(1, _ALTERNATIVES + 1))
+
+        return file.commit(_on_disk(path), Alternative(others, lambda fd: instance_in(fd, syntax) != uid))
 
     def _path(self, found: Found, request: CStoreRQ, *, big: bool) -> str:
         # The UIDs of the request, which are those that are retrieved and counted; in a valid object both are the same.
