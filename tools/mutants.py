@@ -53,8 +53,9 @@ _LISTS: Final = ("tests/query/test_request_list.py",)
 _JOURNAL: Final = ("tests/cohort/test_journal.py",)
 _FILES: Final = (
     "tests/simulated/test_writer.py",
-    *("tests/storage/test_writer.py", "tests/storage/test_durability.py"),
+    *("tests/storage/test_writer.py", "tests/storage/test_naming.py", "tests/storage/test_durability.py"),
 )
+_PLACES: Final = ("tests/storage/test_ledger.py", "tests/storage/layout/test_placement.py")
 
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "cli/exit_codes": ("tests/retrieve/test_judgement.py", *_WORLD),
@@ -94,13 +95,13 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "storage/durability": _FILES,
     "storage/failed_flushes": ("tests/storage/test_failed_flushes.py", "tests/simulated/test_writer.py"),
     "storage/index/database": ("tests/storage/index",),
-    "storage/index/examination": ("tests/storage/index",),
+    "storage/index/examination": ("tests/storage/index", *_PLACES),
     "storage/index/flat": ("tests/storage/index",),
     "storage/index/index": ("tests/storage/index", "tests/storage/test_ledger.py"),
     "storage/index/states": ("tests/storage/index",),
     "storage/ledger": ("tests/storage/test_ledger.py",),
     "storage/naming": _FILES,
-    "storage/writer": _FILES,
+    "storage/writer": (*_FILES, *_PLACES, "tests/storage/test_leftovers.py"),
 }
 """Module -> its tests."""
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import postgres
 import pytest
@@ -19,8 +21,8 @@ from command import movescu
 
 from movescu.cohort.directory_audit import DirectoryAudit
 from movescu.cohort.entry_verdict import EntryVerdict, Held
-from movescu.cohort.journal import Journal
-from movescu.cohort.journal_file import FILE_NAME
+from movescu.cohort.journal import Journal, rename_folder
+from movescu.cohort.journal_file import FILE_NAME, FileStore
 from movescu.cohort.journal_status import read_status, reading
 from movescu.cohort.journal_store import VERSION, is_url
 from movescu.cohort.journal_workers import JournalWorker
@@ -107,7 +109,7 @@ def test_ends_within_a_second_share_a_commit(tmp_path: Path) -> None:
         for number in range(50):
             journal.claim(str(number))
             journal.note(str(number), row(number), complete(number), [])
-    assert len(commits) <= 2
+    assert 1 <= len(commits) <= 2, "the index is saved before"
     assert read_status(kept).states == {"complete": 50}
 
 
@@ -140,6 +142,7 @@ def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: 
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
         assert (verdict.state, verdict.outcome, verdict.reasons) == ("failed", "failed", ("LOST",))
+        assert second.claim("one", is_done=lambda: False) == verdict, "of an entry that failed nothing is asked"
         ours = replace(row(7), columns=(("Ward", "3"),))
         event = verdict.event(ours)
         assert (event.row, event.keys, event.columns, event.words) == (7, ours.keys, ours.columns, "for a reason")
@@ -347,6 +350,9 @@ def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path, ke
         partial = EntryEvent(row=1, state=EntryState.PARTIAL, reason="not-arrived")
         second.retract("one", partial, ["MISSING"], {"1.5"})
         assert second.objects_of("one") is None, "or --resume would not request it"
+        for key in ("one", "two"):  # neither is complete
+            second.retract(key, partial, ["MISSING"], {"1.6"})
+        assert second.paths_of("one") == ["1.6"]
     status = read_status(kept)
     assert (status.states, status.objects) == ({"partial": 1}, 1)
 
@@ -515,6 +521,120 @@ def test_journal_that_another_program_locks_is_named(tmp_path: Path, monkeypatch
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(JournalError, match=r"\.movescu\.journal' is locked by another program"):
             opened(tmp_path)
+
+
+FLUSHED = """
+import os, sys
+from movescu.cohort.journal import Journal
+from movescu.events import EntryEvent, EntryState
+with Journal(sys.argv[1] + "/journal", sys.argv[1], lease=1e6) as journal:
+    for number in range(2):
+        os.write(1, b"CLAIM\\n")
+        journal.claim(str(number))
+    journal.note("0", None, EntryEvent(row=1, state=EntryState.COMPLETE), [])
+    os.write(1, b"SAVE\\n")
+    journal.save()
+    os.write(1, b"END\\n")
+"""
+
+
+def test_end_of_an_entry_is_flushed_and_its_claim_is_not(tmp_path: Path) -> None:
+    """After a loss of power no run holds an entry; an end that was reported has to be there."""
+    command = ["strace", "-f", "-y", "-o", str(tmp_path / "trace"), "-e", "trace=fsync,fdatasync,write"]
+    run = subprocess.run([*command, sys.executable, "-c", FLUSHED, str(tmp_path)], capture_output=True, check=True)
+    assert run.stdout == b"CLAIM\n" * 2 + b"SAVE\nEND\n"
+    claims, _, rest = (tmp_path / "trace").read_text().partition('"CLAIM')[2].partition('"SAVE')
+    flush = re.compile(r"f(?:data)?sync\(\d+<[^>]*journal-wal>")
+    assert not flush.search(claims)
+    assert flush.search(rest.partition('"END')[0])
+
+
+def test_ends_of_one_commit_have_the_order_in_which_they_ended(tmp_path: Path) -> None:
+    keys = [str(number) for number in (3, 1, 2, 5, 4)]
+    with opened(tmp_path) as journal:
+        for key in keys:
+            journal.note(key, row(), complete(), [])
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        found = database.execute("SELECT key, changed FROM journal_entries ORDER BY changed").fetchall()
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert [key for key, _ in found] == keys
+    assert all(abs(time.time() - changed) < 600 for _, changed in found)
+    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_error_of_the_journal_hides_no_other(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), opened(tmp_path):  # noqa: PT012 - the journal fails at its end, too
+        (tmp_path / FILE_NAME).rename(tmp_path / "away")
+        raise ZeroDivisionError
+
+
+def test_folder_whose_files_were_brought_together_is_left_out_of_their_paths(tmp_path: Path) -> None:
+    names = ["W1/a/1.dcm", "W1/2.dcm", "W10/3.dcm", "b/W1/4.dcm"]
+
+    def files_of(uids: Iterable[str]) -> list[StoredFile]:
+        return [StoredFile(uid, uid, 6) for uid in uids]
+
+    kept = str(tmp_path / FILE_NAME)
+    with Journal(kept, str(tmp_path), files_of=files_of) as journal:
+        journal.note("one", row(), complete(), [], names)
+    rename_folder(kept, str(tmp_path), "W1")
+    with opened(tmp_path) as journal:
+        assert sorted(journal.paths_of("one")) == ["2.dcm", "W10/3.dcm", "a/1.dcm", "b/W1/4.dcm"]
+    stored(tmp_path, "2.dcm")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(JournalError, match="has the files of"):
+        rename_folder(kept, str(tmp_path / "other"), "W10")
+
+
+def test_failed_transaction_leaves_nothing_and_the_next_succeeds(tmp_path: Path) -> None:
+    def failing(database: Any, _: float) -> None:
+        database.execute("INSERT INTO journal_objects VALUES (1, '1.5', x'', 0)")
+        database.execute("INSERT INTO others VALUES (1)")
+
+    store = FileStore(str(tmp_path / FILE_NAME), str(tmp_path))
+    with pytest.raises(JournalError, match="cannot use the journal") as caught:
+        store.transact(failing)
+    assert "free space" in caught.value.hint
+    count = "SELECT count(*) FROM journal_objects"
+    assert store.transact(lambda database, _: database.execute(count).fetchone()) == (0,)
+    store._database.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(JournalError, match="the disk is full"):
+        store.transact(lambda database, _: database.execute("CREATE TABLE more (text TEXT)"))
+    store.close()
+
+
+@pytest.mark.row("list-journal")
+def test_damage_inside_a_large_journal_is_met_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("movescu.cohort.journal_file._READ_THROUGH", 0)
+    with opened(tmp_path) as journal:
+        journal.enter([(f"{number}" * 20, row(number)) for number in range(1000)], "ARCHIVE@host:104")
+    content = bytearray((tmp_path / FILE_NAME).read_bytes())
+    content[15 * 4096 :] = b"\xa5" * (len(content) - 15 * 4096)
+    (tmp_path / FILE_NAME).write_bytes(content)
+    store = FileStore(str(tmp_path / FILE_NAME), str(tmp_path))
+    with pytest.raises(JournalError, match=r"\.movescu\.journal' is damaged") as caught:
+        store.read(lambda database: database.execute("SELECT max(keys), max(archive) FROM journal_entries").fetchall())
+    assert "--resume" in caught.value.hint
+    store.close()
+
+
+@pytest.mark.row("list-journal")
+def test_path_that_can_have_no_journal_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(JournalError, match="its directory does not exist"):
+        Journal(str(tmp_path / "gone" / "journal"), str(tmp_path))
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(JournalError, match="link': not a regular file"):
+        Journal(str(tmp_path / "link"), str(tmp_path))
+    assert not (tmp_path / "elsewhere").exists()
+    monkeypatch.chdir(tmp_path)
+    Journal("journal", ".").__exit__(None, None, None)
+    assert (tmp_path / "journal").exists()
+    monkeypatch.setattr(files, "open_sqlite", lambda *_: sqlite3.connect(":memory:", isolation_level=None))
+    with pytest.raises(JournalError, match="cannot share memory"):
+        opened(tmp_path)
+    monkeypatch.setattr(files, "open_sqlite", lambda *_: sqlite3.connect(tmp_path))
+    with pytest.raises(JournalError, match="cannot open the journal"):
+        opened(tmp_path)
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])

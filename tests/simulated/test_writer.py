@@ -12,7 +12,7 @@ import errno
 import gc
 import os
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulation.disk import PATH, SHORT
@@ -187,10 +187,10 @@ def test_flush_that_failed_is_not_made_good_by_the_next() -> None:
             assert not world.disk.open
 
 
-def commit(directory: OutputDirectory, data: bytes = b"data") -> Naming:
+def commit(directory: OutputDirectory, data: bytes = b"data", name: str = "CT.1") -> Naming:
     file = directory.create()
     file.begin(META, data)
-    return file.commit("CT.1")[0]
+    return file.commit(name)[0]
 
 
 def test_file_whose_flush_failed_is_written_anew_when_its_object_comes_again() -> None:
@@ -207,10 +207,111 @@ def test_file_whose_flush_failed_is_written_anew_when_its_object_comes_again() -
             if fail:
                 with pytest.raises(StoreError, match="Input/output error"):
                     commit(directory)
+                with pytest.raises(StoreError, match="Input/output error"):
+                    directory.flush()
             assert commit(directory) is (Naming.REPLACED if fail else Naming.SAME)
             calls += [at for at, name in enumerate(world.disk.names[begun:], start=1) if name == "fsync"]
             assert world.disk.files(stable=True)["CT.1"] == META + b"data"
             directory.close()
+
+
+@pytest.mark.parametrize("which", [2, 3], ids=["the file again", "the folder"])
+def test_file_whose_name_could_not_be_flushed_is_written_anew(which: int) -> None:
+    with World(count=1) as world:
+        directory = OutputDirectory(PATH, Durability.OBJECT)
+        fsync, calls = files.fsync, list[int]()
+
+        def failing(fd: Any) -> None:
+            calls.append(fd)
+            if len(calls) == which:
+                raise OSError(errno.EIO, "Input/output error")
+            fsync(fd)
+
+        files.fsync = failing
+        with pytest.raises(StoreError, match="Input/output error"):
+            commit(directory)
+        directory.close()
+        world.scheduler.now += 60.0
+        later = OutputDirectory(PATH, Durability.OBJECT)
+        assert commit(later) is Naming.REPLACED
+        assert commit(later) is Naming.SAME
+        later.close()
+
+
+@pytest.mark.parametrize("what", ["few", "many", "none alone", "relied on", "kept", "meanwhile"])
+def test_files_whose_flush_failed_are_written_anew_by_the_next_run(what: str) -> None:
+    with World(count=1, syncfs=what != "none alone") as world:
+        if what in ("relied on", "kept"):
+            earlier = OutputDirectory(PATH, Durability.OFF)
+            commit(earlier)
+            earlier.close()
+            world.scheduler.now += 3600.0
+        directory = OutputDirectory(PATH, grouped=what != "few")
+        if what == "relied on":
+            directory.rely("CT.1", 8)
+        elif what != "meanwhile":
+            commit(directory)
+
+        def failing(fd: Any) -> None:  # noqa: ARG001 - in place of both
+            if what == "meanwhile":
+                commit(directory)
+            raise OSError(errno.EIO, "Input/output error")
+
+        fsync, syncfs = files.fsync, files.find_syncfs
+        if what == "meanwhile":
+            commit(directory, name="CT.2")
+        files.fsync = failing
+        directory._flusher._syncfs = directory._flusher._syncfs and failing
+        for _ in range(2):
+            with pytest.raises(StoreError, match="Input/output error"):
+                directory.flush()
+        files.fsync, files.find_syncfs = fsync, syncfs
+        directory.close()
+        world.scheduler.now += 3600.0
+        later = OutputDirectory(PATH)
+        assert commit(later) is Naming.REPLACED
+        assert commit(later) is Naming.SAME
+        later.flush()
+        assert world.disk.files(stable=True)["CT.1"] == META + b"data"
+        later.close()
+
+
+def test_name_that_a_file_gets_behind_a_flush_is_flushed_by_the_next() -> None:
+    with World(count=1) as world:
+        directory = OutputDirectory(PATH, grouped=True)
+        link = files.link
+
+        def late(*arguments: Any, **folders: Any) -> None:
+            directory.flush()
+            link(*arguments, **folders)
+
+        files.link = late
+        commit(directory)
+        directory.flush()
+        assert "CT.1" in world.disk.files(stable=True)
+        directory.close()
+
+
+def test_flush_waits_for_the_one_in_the_background_which_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system tells a write error once, to whoever flushes first."""
+    monkeypatch.setattr(durability, "_BEHIND", 1)
+    with World(count=1) as world:
+        directory = OutputDirectory(PATH, grouped=True)
+        begun: list[int] = []
+
+        def syncfs(fd: int) -> None:
+            begun.append(fd)
+            if len(begun) == 1:
+                world.scheduler.sleep(5.0)
+                raise OSError(errno.EIO, "Input/output error")
+
+        files.find_syncfs = lambda: syncfs
+        commit(directory)
+        world.scheduler.elsewhere(1)
+        assert begun
+        with pytest.raises(StoreError, match="Input/output error"):
+            directory.flush()
+        directory.close()
 
 
 def test_file_of_an_earlier_run_is_flushed_though_nothing_else_was_stored() -> None:

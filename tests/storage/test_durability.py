@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from command import NAMED_FILES
 
+from movescu.errors import UsageError
+from movescu.storage.durability import Durability, durability_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -106,6 +109,12 @@ def test_long_retrieve_is_flushed_in_the_background(out: Path) -> None:
     flushes = kinds(calls).count("syncfs")
     assert flushes > 1
     assert kinds(calls).index("syncfs") < kinds(calls).index("end") - 1
+
+
+def test_word_that_is_no_durability_is_an_error_with_those_that_are() -> None:
+    assert [durability_of(word) for word in ("end", "object", "off", Durability.OFF)] == [*Durability, Durability.OFF]
+    with pytest.raises(UsageError, match="'never' is not one of end, object, off"):
+        durability_of("never")
 
 
 def test_durability_off_flushes_nothing(out: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TransferSyntax
-from movescu.errors import StoreError
+from movescu.errors import DataSetMismatchError, StoreError
 from movescu.storage import files
 from movescu.storage.file_names import UNKNOWN_PREFIX
 from movescu.storage.index import flat as flat_index
@@ -253,10 +253,12 @@ def test_flat_index_examines_a_file_again_only_if_it_has_changed(
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_object_is_whole_for_the_study_and_series_that_its_file_names(tmp_path: Path, *, flat: bool) -> None:
+@pytest.mark.parametrize("size", [0, 200_000])
+def test_object_is_whole_for_the_study_and_series_that_its_file_names(tmp_path: Path, size: int, *, flat: bool) -> None:
+    bulk = struct.pack("<HH2sxxI", 0x9, 0x1010, b"OB", size) + bytes(size)
     place = element("<", 0x20000D, b"UI", b"1.2") + element("<", 0x20000E, b"UI", b"1.2.1")
     data = an_object("1.2.3")
-    put(tmp_path, "CT.1.2.3", data[:-112] + place + data[-112:])
+    put(tmp_path, "CT.1.2.3", data[:-112] + bulk + place + data[-112:])
     put(tmp_path, "CT.1.2.4", an_object("1.2.4"))
     with closing(open_index(str(tmp_path), None if flat else STUDY)) as opened:
         for again in (False, True):
@@ -267,6 +269,28 @@ def test_object_is_whole_for_the_study_and_series_that_its_file_names(tmp_path: 
         assert opened.path("1.2.3", ("1.2", "1.2.2")) is None
         assert opened.path("1.2.9", ("1.2", "1.2.1")) is None, "there is no such object"
         assert opened.path("1.2.4", ("1.2", "1.2.1")) == "CT.1.2.4", "it names none"
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_file_whose_meta_names_another_object_than_its_data_set_is_neither(tmp_path: Path, *, flat: bool) -> None:
+    data = an_object("1.2.3", meta=False)
+    put(tmp_path, "CT.1.2.3", encode_file_meta(CT, "1.2.4", EXPLICIT_LITTLE.uid) + data)
+    put(tmp_path, "CT.1.2.4", encode_file_meta(CT, "1.2.4", EXPLICIT_LITTLE.uid) + data)
+    MADE["1.2.4"] = None
+    assert known(tmp_path, flat=flat) == set()
+
+
+def test_object_that_was_stored_as_received_is_whole_only_with_its_uid(tmp_path: Path) -> None:
+    (tmp_path / "object").write_bytes(element("<", 0x100010, b"PN", b"Doe "))
+    with (tmp_path / "object").open("rb") as file:
+        assert (
+            defect_of(file.fileno(), "1.2.3", EXPLICIT_LITTLE, parsed=False) == "its data set has no SOP Instance UID"
+        )
+        assert defect_of(file.fileno(), "1.2.3", EXPLICIT_LITTLE, parsed=True) == "", "the request has it"
+    (tmp_path / "object").write_bytes(an_object("1.2.4", meta=False))
+    for parsed in (True, False):
+        with (tmp_path / "object").open("rb") as file, pytest.raises(DataSetMismatchError, match=r"1\.2\.4 differs"):
+            defect_of(file.fileno(), "1.2.3", EXPLICIT_LITTLE, parsed=parsed)
 
 
 def test_flat_name_with_another_object_is_not_believed(tmp_path: Path) -> None:
@@ -709,10 +733,18 @@ EMPTY = struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 0)
 FRAGMENTS = struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OB", 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0)
 END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 FRAGMENT = struct.pack("<HHI", 0xFFFE, 0xE000, 4) + bytes(4)
-ICON = (
-    struct.pack("<HH2sxxI", 0x88, 0x200, b"SQ", len(LONG) + 8) + struct.pack("<HHI", 0xFFFE, 0xE000, len(LONG)) + LONG
-)
-BULK = struct.pack("<HH2sxxI", 0x29, 0x1010, b"OB", 200_000) + bytes(200_000)
+
+
+def icon(pixels: bytes) -> bytes:
+    begin = struct.pack("<HH2sxxI", 0x88, 0x200, b"SQ", len(pixels) + 8)
+    return begin + struct.pack("<HHI", 0xFFFE, 0xE000, len(pixels)) + pixels
+
+
+ICON = icon(LONG)
+BULK = struct.pack("<HH2sxxI", 0x9, 0x1010, b"OB", 200_000) + bytes(200_000)
+MANY = struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 200_000) + bytes(200_000)
+BEHIND = struct.pack("<HH2sxxI", 0xFFFC, 0xFFFC, b"OB", 2) + bytes(2)
+NOTHING = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
 RLE = TransferSyntax("1.2.840.10008.1.2.5", "RLE", encapsulated=True)
 
 
@@ -732,10 +764,18 @@ RLE = TransferSyntax("1.2.840.10008.1.2.5", "RLE", encapsulated=True)
         (IMAGE + FRAGMENTS + FRAGMENT + END, RLE, True),
         (IMAGE + FRAGMENTS + END, RLE, False),
         (IMAGE, RLE, False),
+        (IMAGE + MANY + BEHIND, EXPLICIT_LITTLE, True),
+        (IMAGE + icon(MANY) + BEHIND, EXPLICIT_LITTLE, False),
+        (IMAGE + icon(FRAGMENTS + FRAGMENT + END), RLE, False),
+        (IMAGE + FRAGMENTS + NOTHING + END, RLE, False),
+        (IMAGE + FRAGMENTS[:-8] + FRAGMENT + END, RLE, False),
+        (IMAGE + FRAGMENTS[:-8] + FRAGMENT * 2 + END, RLE, True),
+        (IMAGE + FRAGMENTS + FRAGMENT, RLE, False),
     ],
     ids=[
         "pixels", "cut", "empty", "icon alone", "icon and pixels", "no image", "no size", "float", "fragments",
-        "no fragments", "cut encapsulated",
+        "no fragments", "cut encapsulated", "many pixels", "large icon alone", "icon of fragments", "empty fragment",
+        "offset table alone", "offset table and fragment", "no delimiter",
     ],
 )  # fmt: skip
 def test_image_without_its_pixels_is_not_whole(
@@ -743,7 +783,7 @@ def test_image_without_its_pixels_is_not_whole(
 ) -> None:
     MADE["1.1"] = None
     head = element("<", 0x80016, b"UI", CT.encode()) + element("<", 0x80018, b"UI", b"1.1")
-    put(tmp_path, "CT.1.1", encode_file_meta(CT, "1.1", syntax.uid) + head + content.replace(IMAGE, IMAGE + bulk))
+    put(tmp_path, "CT.1.1", encode_file_meta(CT, "1.1", syntax.uid) + head + bulk + content)
     assert known(tmp_path, flat=True) == ({"1.1"} if whole else set())
     assert known(tmp_path) == ({"1.1"} if whole else set())
 
