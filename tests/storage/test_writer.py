@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import threading
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,8 +19,10 @@ from movescu.storage.naming import Naming
 from movescu.storage.writer import OutputDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from movescu.storage.writer import ObjectFile
 
 
 @pytest.fixture
@@ -117,10 +120,89 @@ def test_link_is_replaced_and_its_target_kept(directory: OutputDirectory, tmp_pa
     assert victim.read_bytes() == b"precious"
 
 
-def test_pipe_of_the_same_name_does_not_hang_the_retrieve(directory: OutputDirectory, tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"data", b""])
+def test_pipe_of_the_same_name_does_not_hang_the_retrieve(
+    directory: OutputDirectory, tmp_path: Path, data: bytes
+) -> None:
     os.mkfifo(tmp_path / "CT.1")
-    assert store(directory, "CT.1", b"data") is Naming.REPLACED
-    assert (tmp_path / "CT.1").read_bytes() == b"data"
+    assert store(directory, "CT.1", data) is Naming.REPLACED
+    assert (tmp_path / "CT.1").is_file()
+    assert (tmp_path / "CT.1").read_bytes() == data
+
+
+def test_data_set_of_very_many_fragments_is_written(directory: OutputDirectory, tmp_path: Path) -> None:
+    """The system takes 1024 buffers in one call."""
+    fragments = [bytes([number & 0xFF]) for number in range(3000)]
+    file = directory.create()
+    file.begin(b"meta", *fragments)
+    file.write_all(fragments)
+    file.commit("CT.1")
+    assert (tmp_path / "CT.1").read_bytes() == b"meta" + b"".join(fragments) * 2
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda file: file.write(b"more"),
+        lambda file: file.patch(0, b"more"),
+        lambda file: file.read(0, 4),
+        lambda file: file.truncate(0),
+        lambda file: file.commit("CT.1"),
+    ],
+    ids=["write", "patch", "read", "truncate", "commit"],
+)
+def test_file_that_fails_is_an_error_and_leaves_nothing(
+    directory: OutputDirectory, tmp_path: Path, use: Callable[[ObjectFile], object]
+) -> None:
+    file = directory.create()
+    file.begin(b"meta", b"data")
+    os.close(file.fd)
+    with pytest.raises(StoreError, match="Bad file descriptor") as caught:
+        use(file)
+    assert "free space" in caught.value.hint
+    file.fd = -1
+    file.discard()
+    assert names(tmp_path) == []
+
+
+def test_file_to_rely_on_that_is_gone_is_an_error(directory: OutputDirectory) -> None:
+    with pytest.raises(StoreError, match="cannot read 'CT"):
+        directory.rely("CT.1", 7)
+
+
+@pytest.mark.not_without("directories", "windows")
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
+def test_flush_fails_if_the_path_does_not_lead_to_the_files_any_more(tmp_path: Path, how: str) -> None:
+    (tmp_path / "out").mkdir()
+    directory = OutputDirectory(str(tmp_path / "out"))
+    store(directory, "CT.1", b"data")
+    directory.flush()
+    if how == "removed":
+        shutil.rmtree(tmp_path / "out")
+    else:
+        (tmp_path / "out").rename(tmp_path / "elsewhere")
+    if how == "replaced":
+        (tmp_path / "out").mkdir()
+    with pytest.raises(StoreError, match="out' was moved or replaced"):
+        directory.flush()
+    directory.close()
+
+
+def test_files_are_stored_where_those_without_a_name_can_be_given_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container without ``/proc``."""
+    link = files.link
+
+    def no_proc(source: str, *arguments: Any, **folders: Any) -> None:
+        if source.startswith("/proc"):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        link(source, *arguments, **folders)
+
+    monkeypatch.setattr(files, "link", no_proc)
+    with closing(OutputDirectory(str(tmp_path))) as directory:
+        assert store(directory, "CT.1", b"data") is Naming.CREATED
+    assert names(tmp_path) == ["CT.1"]
 
 
 @pytest.mark.row("34")
