@@ -244,7 +244,8 @@ class OutputDirectory:
         name = last_part(path)
         try:
             if exclusive and link(temporary, self._top.fd, name, folder.fd):
-                files.unlink(temporary, dir_fd=self._top.fd)
+                with contextlib.suppress(OSError):  # a whole file has its name: the next run removes the other one
+                    files.unlink(temporary, dir_fd=self._top.fd)
             elif not (exclusive and rename_new(temporary, self._top.fd, name, folder.fd)):
                 files.replace(temporary, name, src_dir_fd=self._top.fd, dst_dir_fd=folder.fd)
         except FileNotFoundError:  # someone removed the folder
