@@ -531,6 +531,17 @@ def test_run_without_scheduler_or_workers_ends_and_can_be_continued(
     assert place.files() == place.names
 
 
+@pytest.mark.row("cluster-scheduler")
+def test_wait_for_workers_begins_with_the_first_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when the list is read: one of a hundred thousand entries takes more than a minute until then."""
+    monkeypatch.setattr(membership, "PATIENCE", -1.0)
+    with ProcessEngine([]) as engine:
+        members = membership.Membership(engine, [AE("host", 104, "W")], 0.0, lambda _: None, lambda _: None)
+        members.follow()
+        with pytest.raises(ClusterError, match="no worker for"):
+            members.follow()
+
+
 @pytest.mark.row("cluster-version")
 def test_worker_of_another_version_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("movescu.cohort.cluster.workers.VERSION", "0.9.9")

@@ -109,7 +109,11 @@ def test_scheduler_that_ends_at_a_random_moment_costs_no_entry(
 @pytest.mark.sampled(100)
 @pytest.mark.row("cluster-worker")
 @pytest.mark.parametrize("seed", range(10))
-def test_worker_of_dask_that_is_killed_at_a_random_moment_costs_no_entry(cohort: Cohort, seed: int) -> None:
+@pytest.mark.parametrize("number", SIGNALS, ids=["killed", "stopped"])
+def test_worker_of_dask_that_ends_at_a_random_moment_costs_no_entry(
+    cohort: Cohort, number: signal.Signals, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "2s")
     chance = random.Random(seed)
     cohort.archive.faults = Faults(pause=PATIENT)
     with ExitStack() as stack:
@@ -117,7 +121,7 @@ def test_worker_of_dask_that_is_killed_at_a_random_moment_costs_no_entry(cohort:
         run = started(cohort, stack, dask)
         cohort.archive.await_moves(chance.randrange(1, STUDIES - JOBS))
         threading.Event().wait(chance.random() * 0.1)
-        dask.workers[chance.choice(TITLES)].kill()
+        dask.workers[chance.choice(TITLES)].send_signal(number)
         ended = run.end()
     assert ended.code == 0, ended.log
     cohort.hold_to_one_clean_run()

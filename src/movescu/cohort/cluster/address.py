@@ -17,6 +17,7 @@ _LOCAL: Final = "local:"
 _PLAIN: Final = "plain:"
 _TLS: Final = "tls://"
 _TCP: Final = "tcp://"
+_HIGHEST_PORT: Final = 65535
 _MOST: Final = 256
 """Highest number of local workers."""
 
@@ -54,6 +55,9 @@ class ClusterAddress(Record):
         if rest.startswith((_TLS, _TCP)):
             if not re.fullmatch(r"//.*:[0-9]+/?", rest.partition(":")[2]):
                 raise UsageError(f"{rest} has no port", hint=f"write it as {rest.rstrip('/:')}:8786")
+            port = rest.rstrip("/").rpartition(":")[2]
+            if len(port) > 5 or not 1 <= int(port) <= _HIGHEST_PORT:
+                raise UsageError(f"{port} is not a port number", hint=f"give one from 1 to {_HIGHEST_PORT}")
             return cls(scheduler=rest, plain=plain)
         if "://" in rest or not rest:
             raise UsageError(f"{text!r} is no cluster", hint="write it as local:4, tls://host:port, or a file name")

@@ -55,7 +55,7 @@ class Membership:
         self._refused: set[str] = set()
         """Addresses of workers that cannot be used."""
         self._refusal = ""
-        self._alone_since = clock.now()
+        self._alone_since: float | None = None  # not before the driver first looks: a long list takes minutes to begin
         self.on_change: Callable[[Sequence[WorkerState]], None] = lambda _: None
         """Called when workers come, go, or cannot be used any more, in the driver's thread."""
 
@@ -106,7 +106,7 @@ class Membership:
             if address not in self._members and address not in self._refused and self._resting.get(name, 0.0) <= now:
                 self._admit(address, name)
         self._refused.intersection_update(known)
-        if self.usable:
+        if self.usable or self._alone_since is None:
             self._alone_since = now
         elif now - self._alone_since > PATIENCE or (self._refusal and not self._members and not self._resting):
             raise ClusterError(
