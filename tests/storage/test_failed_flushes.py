@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from movescu.errors import StoreError
-from movescu.storage import failed_flushes
+from movescu.storage import failed_flushes, files
 from movescu.storage.failed_flushes import FILE_NAME, FailedFlushes, Periods
 from movescu.storage.writer import OutputDirectory
 
@@ -24,9 +24,9 @@ NOW = 1_700_000_000_000_000_000
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[int]:
-    fd = os.open(tmp_path, os.O_RDONLY)
+    fd = files.openat(str(tmp_path), os.O_RDONLY | files.O_DIRECTORY)
     yield fd
-    os.close(fd)
+    files.close(fd)
 
 
 def periods(*changed: int) -> Periods:

@@ -73,9 +73,9 @@ def test_object_whose_name_differs_in_case_alone_replaces_no_other(
 
 def test_name_with_letters_that_is_listed_as_it_is_may_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "CT.1.2.ab").touch()
-    fd = os.open(tmp_path, os.O_RDONLY)
+    fd = files.openat(str(tmp_path), os.O_RDONLY | files.O_DIRECTORY)
     check_name("folder/CT.1.2.ab", fd)
-    os.close(fd)
+    files.close(fd)
 
 
 @pytest.mark.parametrize(("name", "reads"), [("CT.1.2.3", 0), ("a/CT.1.2.3.dcm", 0), ("CT.1.2.3a", 1)])

@@ -165,8 +165,6 @@ class Flusher:
 
     def finish(self) -> None:
         """Wait until every committed file is on the disk; never again after a failure (see above)."""
-        if self._durability is Durability.OFF:
-            return
         self.stop()
         if self._failure is not None:
             raise OSError(self._failure.errno, self._failure.strerror)
@@ -208,7 +206,7 @@ class Flusher:
             if self._unflushed:  # else nothing was committed since that was last done
                 self._unflushed = False
                 self._syncfs(self._directory)
-        elif self._few or self._many:
+        elif self._few:
             for name in self._few:
                 self._flush(name)
             for name in _with_those_above(self._folders):

@@ -282,6 +282,7 @@ def test_object_that_another_process_writes_at_the_same_moment_is_not_replaced(
     assert store.files == ["Ü 1/007/0012.1.2.3.dcm", "Ü 1/007/0012.dcm"]
 
 
+@pytest.mark.not_without("directories", "windows")
 def test_file_of_another_run_is_not_replaced_where_there_are_no_hard_links(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +393,7 @@ def test_bit_preserving_stores_an_unreadable_object_under_its_flat_name_with_a_w
     assert "cannot be read" in caplog.text
 
 
+@pytest.mark.not_without("directories", "hard-links", "unnamed-files", "windows")
 def test_new_folder_is_flushed_before_an_object_in_it_is_acknowledged(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,6 +414,7 @@ def test_new_folder_is_flushed_before_an_object_in_it_is_acknowledged(
     assert flushed[2] == "1/2"
 
 
+@pytest.mark.not_without("directories", "windows")
 @pytest.mark.parametrize("count", [2, 40])
 def test_files_and_folders_are_flushed_before_the_end_without_syncfs(
     store: Store, monkeypatch: pytest.MonkeyPatch, count: int
