@@ -471,6 +471,26 @@ def test_journal_of_older_version_is_taken_over(tmp_path: Path, version: int) ->
         assert not database.execute("SELECT name FROM sqlite_master WHERE name GLOB 'journal_*'").fetchall()
 
 
+def test_older_journal_that_cannot_be_taken_over_now_is_taken_over_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / ".movescu.sqlite")) as database, database:
+        database.execute("CREATE TABLE movescu_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+        database.execute("INSERT INTO movescu_tables VALUES ('journal', 2)")
+        database.executescript(OLD[2])
+
+    def failing(_: sqlite3.Connection, new: sqlite3.Connection) -> None:
+        new.execute("INSERT INTO journal_objects VALUES (7, '1.5', x'', 0)")
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("movescu.cohort.journal_file.take_over", failing)
+        with pytest.raises(JournalError, match="disk I/O error"):
+            opened(tmp_path)
+    with opened(tmp_path) as journal:
+        assert journal.objects_of("one") == ["1.5", "1.6"]
+
+
 def test_journal_of_newer_version_is_refused_by_name(tmp_path: Path) -> None:
     opened(tmp_path).__exit__(None, None, None)
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
@@ -513,12 +533,36 @@ def test_damaged_journal_is_named_and_rebuilt_on_request(
     assert "is kept as" in caplog.text
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_run_waits_for_another_one_that_is_just_making_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """SQLite refuses the write-ahead log at once then."""
+    waits: list[float] = []
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == times:
+                other.execute("COMMIT")
+
+        monkeypatch.setattr("movescu._runtime.clock.sleep", sleep)
+        with opened(tmp_path) as journal:
+            assert journal.claim("one") is None
+    assert len(waits) == times
+
+
 @pytest.mark.row("list-journal")
-def test_journal_that_another_program_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened(tmp_path).__exit__(None, None, None)
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+def test_journal_that_another_program_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str
+) -> None:
+    if lock == "EXCLUSIVE":
+        opened(tmp_path).__exit__(None, None, None)
     monkeypatch.setattr("movescu.cohort.journal_file.WAIT", 0.05)
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
+        other.execute(f"BEGIN {lock}")
         with pytest.raises(JournalError, match=r"\.movescu\.journal' is locked by another program"):
             opened(tmp_path)
 

@@ -114,7 +114,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("pixels", [100, 300_000])
 @pytest.mark.parametrize("syntax", [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG], ids=lambda syntax: syntax.uid)
 def test_index_has_whole_objects_only(
-    tmp_path: Path, pixels: int, syntax: TransferSyntax, *, flat: bool, meta: bool
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, pixels: int, syntax: TransferSyntax, *, flat: bool, meta: bool
 ) -> None:
     data = an_object("1.2.3", pixels, meta=meta, syntax=syntax)
     put(tmp_path, "CT.1.2.3", data)
@@ -126,6 +126,7 @@ def test_index_has_whole_objects_only(
     put(tmp_path, ".1.2.8", an_object("1.2.8"))  # of another program
     MADE.update(dict.fromkeys(("1.2.5", "1.2.6", "1.2.7")))
     assert known(tmp_path, flat=flat) == {"1.2.3"}
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("flat", [True, False])
@@ -355,7 +356,9 @@ def test_object_with_two_files_is_whole_while_one_of_them_is(tmp_path: Path) -> 
     assert known(tmp_path) == {"1.1"}
 
 
-def test_file_that_was_only_touched_is_whole_and_one_that_was_cut_is_not(tmp_path: Path) -> None:
+def test_file_that_was_only_touched_is_whole_and_one_that_was_cut_is_not(
+    tmp_path: Path, looked_at: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """Whichever object is asked for first: the comparison sees the files, too."""
     for number in range(3):
         put(tmp_path, f"a/{number}.dcm", an_object(f"1.{number}"))
@@ -366,6 +369,12 @@ def test_file_that_was_only_touched_is_whole_and_one_that_was_cut_is_not(tmp_pat
     with closing(open_index(str(tmp_path), STUDY)) as opened:
         assert not opened.whole("1.9")
     assert known(tmp_path) == {"1.0", "1.1"}
+    os.utime(tmp_path / "a" / "0.dcm", ns=(8, 8))
+    looked_at.clear()
+    for _ in range(2):
+        assert known(tmp_path) == {"1.0", "1.1"}
+    assert looked_at == ["a/0.dcm"], "once"
+    assert not caplog.records
 
 
 @pytest.mark.row("86")
@@ -800,10 +809,13 @@ def test_index_of_a_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
 
 def test_full_disk_makes_no_whole_file_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
-    opened = open_index(str(tmp_path), STUDY)
+    opened = open_index(str(tmp_path), STUDY, doubted=lambda changed: changed == 7)
     assert isinstance(opened, KeptIndex)
     put(tmp_path, "b/c/2.dcm", an_object("1.2"))
+    put(tmp_path, "b/c/4.dcm", an_object("1.4"))
+    os.utime(tmp_path / "b" / "c" / "4.dcm", ns=(7, 7))
     monkeypatch.setattr(opened, "_write", full)
+    assert not opened.whole("1.4")
     assert opened.whole("1.1")
     assert opened.whole("1.2")
     os.utime(tmp_path / "b" / "c" / "2.dcm", ns=(7, 7))
@@ -811,7 +823,7 @@ def test_full_disk_makes_no_whole_file_missing(tmp_path: Path, monkeypatch: pyte
     assert not opened.whole("1.3")
     monkeypatch.undo()
     opened.close()
-    assert known(tmp_path) == {"1.1", "1.2"}
+    assert known(tmp_path) == {"1.1", "1.2", "1.4"}
 
 
 def full(*_: object) -> None:
