@@ -83,7 +83,7 @@ def test_verdict_that_another_run_withdraws_is_looked_up_before_the_end(cohort: 
         other.save()
         run = cohort.start(stack, 0)
         run.await_log("entry 2: complete, by process")
-        run.await_log("entry 3: process")
+        run.await_log("entry 3: in progress by process")
         if later == "partial":
             told = EntryEvent(row=1, state=EntryState.PARTIAL, reason="not-whole", words="not whole")
             other.note(keys[0], rows[0], told, ["MISSING"])
@@ -92,7 +92,7 @@ def test_verdict_that_another_run_withdraws_is_looked_up_before_the_end(cohort: 
         other.note(keys[2], rows[2], end(3), [])
         other.save()
         outcome = run.end()
-    assert "entry 1: the run that completed it has withdrawn that" in outcome.log
+    assert "entry 1: the run that completed it has withdrawn its result" in outcome.log
     assert outcome.code == (63 if later == "partial" else 0)
     assert archive.moves == (0 if later == "partial" else 1)
 
@@ -249,7 +249,10 @@ def test_damaged_journal_is_named_and_resume_rebuilds_it(cohort: Cohort) -> None
     outcome = movescu(*cohort.arguments(0), folder=cohort.directory, code=72)
     assert "journal './.movescu.journal' is damaged" in outcome.log
     assert "--resume" in outcome.log
-    assert movescu("--status", ".", folder=cohort.directory, code=72).log.count("is damaged") == 1
+    for look in (("--status", "."), ("--check-files", ".")):
+        log = movescu(*look, folder=cohort.directory, code=72).log
+        assert "cannot read the journal" in log
+        assert log.count("is damaged") == 1
     movescu(*cohort.arguments(0, "--resume"), folder=cohort.directory)
     assert cohort.archive.moves == before, "the disk decides"
     assert cohort.status()["states"] == {"complete before": STUDIES}

@@ -54,7 +54,7 @@ _ASIDE: Final = ".damaged"
 _BESIDE: Final = ("", "-wal", "-shm")
 _READ_THROUGH: Final = 4 << 20  # bytes of a journal that is read to its end when it is opened
 
-_REBUILD: Final = "repeat with --resume, which makes a new one: objects on the disk are not requested again"
+_REBUILD: Final = "repeat the run with --resume, which makes a new one: objects on the disk are not requested again"
 _STATES: Final = {"incomplete": "partial", "cancelled": "partial"}
 """States by the outcomes of versions 1 and 2, where these are other words."""
 

@@ -160,8 +160,10 @@ def _code_of(error: BaseException, settings: CommandSettings) -> ExitCode:
         from movescu.retrieve.foreign_port import explained  # late: needed after a failure alone
 
         error = explained(error, config_of(settings))
-    if isinstance(error, MovescuError) and (code := diagnostics.code_at_start(error)) is not None:
-        return code
+    if isinstance(error, MovescuError):
+        reads = settings.status is not None or settings.check_files is not None
+        if (code := diagnostics.code_at_start(error, reads_journal=reads)) is not None:
+            return code
     if isinstance(error, UsageError):
         if _log.isEnabledFor(ERROR):
             print_usage_error(error)

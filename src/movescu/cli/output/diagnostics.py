@@ -50,10 +50,14 @@ AT_START: Final[tuple[tuple[type[MovescuError], ExitCode, str], ...]] = (
 )
 
 
-def code_at_start(error: MovescuError) -> ExitCode | None:
-    """Log an error before the first request and return its exit code, None if it has none."""
-    for kind, code, what in AT_START:
+def code_at_start(error: MovescuError, *, reads_journal: bool = False) -> ExitCode | None:
+    """Log an error before the first request and return its exit code, None if it has none.
+
+    ``reads_journal``: a journal is only read, not kept. Default: False.
+    """
+    for kind, code, words in AT_START:
         if isinstance(error, kind):
+            what = "cannot read the journal" if kind is errors.JournalError and reads_journal else words
             complain(what, error, _advice_at_start(error) if isinstance(error, PeerError) else error.hint)
             return code
     return None
