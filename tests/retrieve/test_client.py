@@ -292,6 +292,15 @@ def test_rows_that_are_none_are_refused(archive: Archive, tmp_path: Path, rows: 
         list(one.retrieve_many(rows, jobs=jobs))
 
 
+@pytest.mark.parametrize(
+    "limits", [{"slots": 0}, {"slots": True}, {"wait_for_archive": "x"}, {"wait_for_archive": float("nan")}]
+)
+def test_limit_of_a_list_that_is_no_number_is_named(archive: Archive, tmp_path: Path, limits: Any) -> None:
+    [(name, value)] = limits.items()
+    with client(archive, tmp_path / "images") as one, pytest.raises(UsageError, match=f"{name} {value!r} is not "):
+        list(one.retrieve_many([], **limits))
+
+
 def test_query_lists_no_more_studies_than_a_limit_allows(archive: Archive, made: list[Instance]) -> None:
     def found(**selection: Any) -> int:
         return len(client(archive, selection=movescu.Selection(**selection)).find("study", StudyDate="19000101-"))

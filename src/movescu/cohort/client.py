@@ -195,8 +195,7 @@ class Client(ArchiveClient):
         from movescu.storage.sinks import storage_options
 
         check_rows(rows, jobs)
-        if slots is not None and (not isinstance(slots, int) or slots < 1):
-            raise UsageError(f"slots {slots!r} is not a number from 1")
+        _check_limits(slots, wait_for_archive)
         group = self._cluster(cluster, ae_pool, jobs, worker_files)
         entries = entries_of(rows, self._given_model, self.config.selection)
         storage = self._given_storage if to is None else storage_options(to)
@@ -274,3 +273,11 @@ class Client(ArchiveClient):
         identifier, model = identifier_of(keys)
         request = replace(self.config.request, model=self._given_model or model)
         return self.prepare((identifier,), config=replace(self.config, request=request), target=self.target_of(to))
+
+
+def _check_limits(slots: object, wait: object) -> None:
+    """Raise ``UsageError`` unless ``slots`` is None or a number from 1, and ``wait`` a number of seconds."""
+    if slots is not None and (not isinstance(slots, int) or isinstance(slots, bool) or slots < 1):
+        raise UsageError(f"slots {slots!r} is not a number from 1")
+    if not isinstance(wait, int | float) or isinstance(wait, bool) or not wait >= 0:
+        raise UsageError(f"wait_for_archive {wait!r} is not a number of seconds")
