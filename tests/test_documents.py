@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import documents
 import peers
 import pytest
 
+import movescu
 from movescu.cli.docs.manual import EXIT_CODES, manual_page
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.options.command_line import parse
@@ -209,6 +210,18 @@ def test_page_of_options_is_up_to_date() -> None:
 def test_page_of_the_library_is_up_to_date() -> None:
     page = documents.ROOT / "docs" / "api.md"
     assert page.read_text(encoding="utf-8") == tool("make_api_page").page(), "run tools/make_api_page.py"
+
+
+def test_page_of_the_library_has_every_public_name() -> None:
+    headings = set(re.findall("^#+ (.*)$", (documents.ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+    public = {f"movescu.{name}" for name in movescu.__all__} - {f"movescu.{name}" for name in _MODULES}
+    public |= {f"movescu.testing.{name}" for name in movescu.testing.__all__}
+    public |= {f"movescu.events.{kind.__name__}" for kind in get_args(movescu.events.Event)}
+    public |= {f"AsyncClient.{name}" for name in ("find", "retrieve", "retrieve_many")}
+    assert public <= headings, public - headings
+
+
+_MODULES = ("errors", "events", "testing")
 
 
 def test_every_exit_code_is_explained() -> None:

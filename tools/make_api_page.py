@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeAlias
+
+    _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "api.md"
@@ -23,18 +26,26 @@ PLACES: Final = (
     ("A retrieve under way", "movescu", "retrieve.handle", ("Retrieve",)),
     ("On asyncio", "movescu", "cohort.async_client", ("AsyncClient", "AsyncRetrieve")),
     ("Settings", "movescu", "retrieve.config", ("AE", "Timeouts", "Retry", "Receive", "Request")),
+    ("TLS", "movescu", "transport.tls", ("TLSOptions",)),
+    ("User identity", "movescu", "ul.user_information", ("UserIdentity",)),
     ("Keys", "movescu", "query.python_keys", ("Keys",)),
     ("Result", "movescu", "retrieve.result", ("Result",)),
     ("Judgement", "movescu", "retrieve.judgement", ("Outcome", "Reason")),
     ("Collecting the files of workers", "movescu", "cohort.cluster.collection", ("collect", "Collected")),
     ("Sinks", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes", "OnDataset", "Sink")),
+    ("Receivers of a sink", "movescu", "storage.incoming_object", ("Incoming", "ObjectReceiver")),
     ("Durability", "movescu", "storage.durability", ("Durability",)),
     (
         "Events",
         "movescu.events",
         "events",
-        ("AssociationEvent", "ObjectEvent", "ResponseEvent", "RetryEvent", "EndEvent", "as_json"),
+        (
+            *("AssociationEvent", "ObjectEvent", "ResponseEvent", "FallbackEvent", "RetryEvent", "EntryEvent"),
+            *("EndEvent", "EntryState", "as_json"),
+        ),
     ),
+    ("An archive for tests", "movescu.testing", "testing.archive", ("Archive",)),
+    ("Faults of that archive", "movescu.testing", "testing.faults", ("Faults", "Ending")),
     ("Errors", "movescu.errors", "errors", ()),
 )
 """Heading, module from which users import the names, module that defines them, and the names; () for all."""
@@ -42,7 +53,11 @@ PLACES: Final = (
 INHERITED: Final = {"Client": ("retrieve.client", "ArchiveClient", ("open", "close", "port", "echo"))}
 """Class -> module and name of its base, which is not public, and the members of that which are."""
 
-_KINDS: Final = ("TypedDict", "Record", "ArchiveClient")
+_MADE_HERE: Final = ("Retrieve", "AsyncRetrieve", "Match", "Incoming", "Reason")
+"""Classes whose instances only the library makes."""
+
+_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+_KINDS: Final = ("TypedDict", "Record", "Struct", "ArchiveClient", "_Event")
 """Bases that the page does not show."""
 
 HEAD: Final = """\
@@ -88,7 +103,7 @@ def _about(module: str) -> str:
 def _section(heading: str, public: str, module: str, names: tuple[str, ...]) -> Iterator[str]:
     yield f"## {heading}\n"
     tree = _source(module)
-    if module == "errors":
+    if module in ("errors", "events"):
         yield _about(module)
     nodes = {name: (node, following) for node, following in _pairs(tree.body) for name in _names(node)}
     for name in names or nodes:
@@ -131,8 +146,8 @@ def _entry(title: str, node: ast.stmt, following: ast.stmt | None) -> Iterator[s
 def _constructor(node: ast.ClassDef) -> Iterator[str]:
     """Yield the constructor's signature, if the fields do not show it."""
     made = next((m for m in node.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"), None)
-    if made is not None and not node.name.endswith("Error"):
-        signature = _signature(made).replace("__init__(self, ", f"{node.name}(")
+    if made is not None and not node.name.endswith("Error") and node.name not in _MADE_HERE:
+        signature = re.sub(r"^__init__\(self(, )?", f"{node.name}(", _signature(made))
         yield f"```text\n{signature.partition(' ->')[0]}\n```\n"
 
 
@@ -155,7 +170,7 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
         lines = (f"- `{name}`" + (f": {' '.join(text.split())}" if text else "") for name, text in rows)
         yield "\n".join(lines) + "\n"
     for member, _ in members:
-        if isinstance(member, ast.FunctionDef) and not _is_property(member) and not member.name.startswith("_"):
+        if isinstance(member, _FUNCTIONS) and not _is_property(member) and not member.name.startswith("_"):
             yield f"#### {node.name}.{member.name}\n"
             yield f"```text\n{_signature(member)}\n```\n"
             yield from _doc(member)
@@ -172,16 +187,17 @@ def _inherited(name: str) -> Iterator[tuple[ast.stmt, ast.stmt | None]]:
             yield member, following
 
 
-def _is_property(node: ast.FunctionDef) -> bool:
+def _is_property(node: _Function) -> bool:
     return any(ast.unparse(decorator) == "property" for decorator in node.decorator_list)
 
 
-def _signature(node: ast.FunctionDef) -> str:
+def _signature(node: _Function) -> str:
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    return f"{node.name}({ast.unparse(node.args)}){returns}"
+    awaited = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
+    return f"{awaited}{node.name}({ast.unparse(node.args)}){returns}"
 
 
-def _doc(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
+def _doc(node: ast.ClassDef | _Function) -> Iterator[str]:
     if text := ast.get_docstring(node):
         yield f"{_prose(text)}\n"
 

@@ -244,9 +244,10 @@ class StoreError(MovescuError):
 
 
 class JournalError(StoreError):
-    """The journal of a cohort is damaged, locked, removed, of another directory or version, or on a network.
+    """The journal of a list cannot be used.
 
-    Or its database server is away.
+    It is damaged, locked, removed, on a network file system, of another directory or a newer version, or its database
+    server is away.
     """
 
 
@@ -259,4 +260,4 @@ class NotRequestedError(MovescuError):
 
 
 class IncompleteError(MovescuError):
-    """The retrieve is incomplete (``Result.check``); the reasons of the result say by whose fault."""
+    """The retrieve is incomplete (``Result.raise_for_incomplete``); the result's reasons say whose fault that is."""

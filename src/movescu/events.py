@@ -1,8 +1,9 @@
 """The events of a retrieve, as records: the lines of ``--events`` and the source of the report.
 
-One dataclass for each kind of event; ``as_json`` returns the form described by ``report/data/events.schema.json``. An
-``EventSink`` is a callable that receives the events, in the thread of each event, one call at a time. Without a sink
-no records are made.
+One dataclass for each kind of event; ``as_json`` returns the form described by ``report/data/events.schema.json``.
+Every event has ``time``, in seconds since 1970, and ``row``, the number of the list's entry, from 1 (None without a
+list). An ``EventSink`` is a callable that receives the events, in the thread of each event, one call at a time. Without
+a sink no records are made.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class EndEvent(_Event):
 
 
 class EntryState(StrEnum):
-    """State of an entry; all but the first two are ends (``cohort.entries``)."""
+    """State of an entry of a list; all but the first two are final."""
 
     RUNNING = "running"
     POSTPONED = "postponed"

@@ -36,8 +36,8 @@ class Selection(Record):
     ``resolve``: match all keys by C-FIND first; Patient ID and UIDs may be patterns. Default: False. ``only``: retrieve
     series that meet every one of these conditions (``Modality=CT``, ``SeriesDescription~axial``). Default: none.
     ``exclude``: retrieve no series that meets one of these. Default: none. ``max_studies``: highest number of studies
-    that resolved keys, or another limit than the default those of a query, may match; 0: no limit, and keys that select
-    nothing mean everything. Default: 100.
+    that the keys of a request may match, and, if it is not the default, those of a query; 0: no limit, and keys that
+    select nothing mean everything. Default: 100.
 
     Raise ``UsageError`` for an invalid value.
     """

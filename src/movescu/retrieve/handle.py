@@ -127,9 +127,9 @@ class Retrieve:
         self.settle(_ABORT_SECONDS)
 
     def settle(self, seconds: float) -> None:
-        """Wait for the end, that of the flush included, for a limited time; then lose the archive.
+        """Wait for the end, flush included, for a limited time; then drop the association with the archive.
 
-        Nothing in the retrieve's own thread.
+        Do nothing in the retrieve's own thread.
         """
         if self._runner is clock.current_thread():
             return

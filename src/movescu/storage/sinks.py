@@ -50,10 +50,12 @@ _CANONICAL: Final = Encoding()
 
 
 class Directory:
-    """An existing directory that objects are written into, as by the command. ``storage``: the options of that.
+    """An existing directory that objects are written into, as the command does.
 
-    ``layout``: a name or a template (``storage.layout.template``). Default: ``flat``. Raise ``UsageError`` if it is
-    invalid.
+    ``layout``: a name or a template, as after ``--layout``. Default: ``flat``. ``bit_preserving``: write data sets byte
+    for byte as received. Default: False. ``file_format``: write file meta information. Default: True. ``durability``:
+    when files are flushed to the disk. Default: before the end of the retrieve. Raise ``UsageError`` for an unusable
+    value.
     """
 
     def __init__(
