@@ -78,8 +78,8 @@ SITUATIONS: Final = (
     Row(
         "6",
         "an even presentation context ID",
-        "accepted, with one warning a sender: toolkits in the field send them, and an ID is but a name; A-ABORT on one "
-        "that was not negotiated",
+        "accepted, with one warning a sender: toolkits in the field send them, and an ID is only a label; A-ABORT on "
+        "one that was not negotiated",
     ),
     Row("7", "presentation context IDs that occur twice; no presentation contexts", "A-ABORT"),
     Row(
@@ -110,7 +110,7 @@ SITUATIONS: Final = (
         "a command without Priority, with a Move Originator of another length, with elements of other groups",
         "the object is stored, with one warning a sender",
     ),
-    Row("52", "white space of any kind behind a UID", "stored, with a warning, without it with `-up`"),
+    Row("52", "white space of any kind after a UID", "stored, with a warning, without it with `-up`"),
     Row("53", "an A-RELEASE-RQ of another length than 4", "answered, with one warning a sender"),
     Row(
         "54",
@@ -137,8 +137,8 @@ SITUATIONS: Final = (
     Row("29", "no pixels, unknown VRs, tags out of order", "stored, with a warning"),
     Row("30", "a value of odd length", "stored, with a warning"),
     Row("31", "an empty data set, or random bytes", "C000, no file"),
-    Row("55", "bytes of padding behind a complete data set", "stored without them, with a warning"),
-    Row("56", "a delimiter behind a sequence, an item or pixel data of defined length", "stored, with a warning"),
+    Row("55", "bytes of padding after a complete data set", "stored without them, with a warning"),
+    Row("56", "a delimiter after a sequence, an item or pixel data of defined length", "stored, with a warning"),
     Row("57", "compressed pixel data whose last delimiter is missing", "stored with it, with a warning"),
     Row("58", "implicit VR: a private element that is a sequence by the dictionary alone", "UN, with a warning"),
     Row(
@@ -271,7 +271,7 @@ SITUATIONS: Final = (
     Row(
         "G3",
         "objects of a C-GET that are not what their requests say, or that arrive twice",
-        "refused by a status, never outside the output directory; one makes up for no other",
+        "refused by a status, never outside the output directory; none is counted in place of another",
     ),
     Row(
         "G4",

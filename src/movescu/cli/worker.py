@@ -14,12 +14,12 @@ from movescu.cli.exit_codes import ExitCode
 _USAGE = """\
 usage: movescu-worker TITLE SCHEDULER
 
-Start a worker for movescu --cluster. TITLE is its AE title, which --ae-pool of the
-driver has with host and port. SCHEDULER is the address of a Dask scheduler,
-tls://host:port, or the file of its --scheduler-file. Keys and certificates are set
-as for all of Dask: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ..__WORKER__CERT,
-..__WORKER__KEY, ..__CLIENT__CERT, ..__CLIENT__KEY.
-plain: before SCHEDULER allows connections without TLS.
+Start a worker for movescu --cluster. TITLE is its AE title; the file of the
+driver's --ae-pool lists it with host and port. SCHEDULER is the address of a Dask
+scheduler, tls://host:port, or the file that it was given by --scheduler-file.
+Dask's own settings name keys and certificates: DASK_DISTRIBUTED__COMM__TLS__CA_FILE,
+..__WORKER__CERT, ..__WORKER__KEY, ..__CLIENT__CERT, ..__CLIENT__KEY.
+Write plain: before SCHEDULER to allow connections without TLS.
 """
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 REPLACED: Final = "another object of this UID has replaced it"
-_UNKNOWN: Final = "another entry has an object of this UID, too, and its file does not tell whose it is"
+_UNKNOWN: Final = "another entry has an object of this UID, too, and nothing shows which of them the file belongs to"
 
 
 class SharedObject(NamedTuple):

@@ -428,7 +428,7 @@ class Runner:
         for row, verdict in self._shared.corrected():
             if self._ends.reopen(row.number) is None:
                 continue
-            _log.warning("entry %d: the run that completed it has withdrawn that", row.number)
+            _log.warning("entry %d: the run that completed it has withdrawn its result", row.number)
             if verdict is None:
                 self._put_back(Task([row]), first=False)
             else:

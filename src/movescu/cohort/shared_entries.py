@@ -110,7 +110,7 @@ class SharedEntries:
         answer = self._journal.claim(self._key_of(row), is_done=lambda: hooks is None or hooks.has_entered(row))
         if isinstance(answer, Held):
             if answer.owner is not None and row.number not in self._next:
-                _log.info("entry %d: %s is at work on it", row.number, answer.owner.text)
+                _log.info("entry %d: in progress by %s", row.number, answer.owner.text)
             self._next[row.number] = now + _PAUSE
             return False
         self._next.pop(row.number, None)

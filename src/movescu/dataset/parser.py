@@ -7,8 +7,8 @@ The VRs are in ``dictionary.vr``; ``transcoder`` inflates deflated data sets.
 
 Tolerated, because peers send it and most programs read it: tags out of order or repeated, odd lengths, unknown VRs, a
 delimiter with a length, an item of undefined length that ends with the enclosing sequence of explicit length. With a
-note in ``oddities``: a delimiter at the end of, or behind, a sequence, an item or pixel data of explicit length; pixel
-data whose last delimiter is missing; padding behind the data set, of one byte repeated; in implicit VR a private
+note in ``oddities``: a delimiter at the end of, or after, a sequence, an item or pixel data of explicit length; pixel
+data whose last delimiter is missing; padding after the data set, of one byte repeated; in implicit VR a private
 element that is a sequence by the dictionary and has no items, which becomes UN. No byte of a value is lost by that.
 """
 
@@ -47,7 +47,7 @@ _IMPLICIT: Final = {True: Struct(">HHI"), False: Struct("<HHI")}
 _LENGTH: Final = {True: Struct(">I"), False: Struct("<I")}
 _FAR: Final = 1 << 62  # the end of a level that only the end of the data set limits
 _PADS: Final = {0x0000: b"\0", 0x2020: b" ", 0xFFFF: b"\xff"}
-"""Bytes that peers put behind a data set, by their value as a group or an element number."""
+"""Bytes that peers put after a data set, by their value as a group or an element number."""
 _SPECIAL: Final = frozenset((ITEM >> 16, *_PADS))
 """Groups that may be something else than an element."""
 _PADDINGS: Final = frozenset(pad * size for pad in _PADS.values() for size in range(1, 8))
@@ -128,9 +128,9 @@ class Parser:
         self._left = 0  # remaining bytes of a large value
         self._empty = True
         self._last = 0  # tag of the last element header
-        self._behind = -1  # offset behind something of explicit length, where a delimiter closes nothing
+        self._behind = -1  # offset after something of explicit length, where a delimiter closes nothing
         self._fragments = 0  # items of pixel data, the offset table included
-        self._pad = b""  # byte of the padding behind the data set that is being read
+        self._pad = b""  # byte of the padding after the data set that is being read
         self.oddities: dict[str, int] = {}
         """Tolerated violations of PS3.5, in words, and the first tag with each."""
 
@@ -172,11 +172,11 @@ class Parser:
             self._handler.end_fragments()
 
     def note_padding(self) -> None:
-        """Record padding behind the data set."""
-        self.oddities.setdefault("bytes behind the last element,", self._last)
+        """Record padding after the data set."""
+        self.oddities.setdefault("bytes after the last element,", self._last)
 
     def _skip_padding(self, data: memoryview) -> None:
-        """Skip bytes of the padding behind the data set. Raise ``DataSetError`` for anything else."""
+        """Skip bytes of the padding after the data set. Raise ``DataSetError`` for anything else."""
         rest = bytes(data).lstrip(self._pad)
         if rest:
             raise self._error("bytes that are no element follow the data set", self.offset + len(data) - len(rest))
@@ -262,13 +262,13 @@ class Parser:
         return self._value(data, position, tag, vr, head, length, level)
 
     def _special(self, data: memoryview, position: int, tag: int, level: _Level) -> int:
-        """Handle a delimiter, or padding behind the data set; 0 for an element."""
+        """Handle a delimiter, or padding after the data set; 0 for an element."""
         if tag >> 16 == ITEM >> 16:
             return self._delimiter(tag, level)
         return len(data) - position if self._is_padding(data, position, tag >> 16) else 0
 
     def _is_padding(self, data: memoryview, position: int, group: int) -> bool:
-        """Return True if there is no element but padding behind the data set, which is then skipped."""
+        """Return True if there is no element but padding after the data set, which is then skipped."""
         pad = _PADS.get(group, b"")
         if not pad or self._empty or len(self._levels) > 1 or data[position : position + 8] != 8 * pad:
             return False
@@ -363,7 +363,7 @@ class Parser:
 
     def _note_stray(self, tag: int) -> None:
         """Record a delimiter that closes nothing; another may follow it."""
-        self.oddities.setdefault("a delimiter without need", tag)
+        self.oddities.setdefault("an unnecessary delimiter", tag)
         self._behind = self.offset + 8
 
     def _item(self, data: memoryview, position: int, level: _Level) -> int:

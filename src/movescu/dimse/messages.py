@@ -25,7 +25,7 @@ DATA_SET_PRESENT: Final = 0x0001
 
 _ELEMENT: Final = struct.Struct("<HHI")
 PADDING: Final = b"\0 \t\n\v\f\r"
-"""Characters that peers put behind a UID."""
+"""Characters that peers put after a UID."""
 _US_ELEMENT: Final = struct.Struct("<HHIH")
 _GROUP_LENGTH: Final = struct.Struct("<HHII")
 

@@ -174,7 +174,7 @@ class Catalogue:
             for _ in self._find(level, place._replace(series=""), own, {}):
                 pass
         except InventoryError as error:
-            _log.info("the archive does not tell the number of objects of study %s: %s", place.study, error)
+            _log.info("the archive does not report the number of objects of study %s: %s", place.study, error)
 
     def _compare(self, place: Place, uid: str, number: int) -> None:
         """Record a gap if the archive lists fewer objects of a study or series than it counts."""

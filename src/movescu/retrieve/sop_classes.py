@@ -79,7 +79,7 @@ def sop_classes(session: ArchiveAssociation, identifier: Identifier, model: str)
     try:
         return _Query(session, Scope(identifier, model)).classes()
     except InventoryError as error:
-        _log.info("the archive does not tell the SOP classes of the objects: %s", error)
+        _log.info("the archive does not report the SOP classes of the objects: %s", error)
         return (), False
 
 

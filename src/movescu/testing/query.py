@@ -141,7 +141,7 @@ def read_query(identifier: bytes, syntax: TransferSyntax, sop_class_uid: str) ->
     level = _text(keys.pop(QUERY_RETRIEVE_LEVEL, b""))
     levels = MODELS[sop_class_uid]
     if level not in levels:
-        raise IdentifierError(f"query/retrieve level {level!r} is none of the model's", (QUERY_RETRIEVE_LEVEL,))
+        raise IdentifierError(f"query/retrieve level {level!r} is not a level of the model", (QUERY_RETRIEVE_LEVEL,))
     return Query(level, levels[: levels.index(level) + 1], keys)
 
 

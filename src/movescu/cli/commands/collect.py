@@ -25,7 +25,11 @@ def run_collect(settings: CommandSettings) -> int:
     assert directory is not None  # called with --collect alone
     done = collect(directory, journal=settings.journal, on_problem=lambda path, words: _log.error("%s %s", path, words))
     streams.output(
-        f"{done.collected} files collected from {done.folders} workers, {done.before} before, "
-        f"{done.twice} of several workers, {len(done.problems)} problems\n"
+        f"{_number(done.collected, 'file')} collected from {_number(done.folders, 'worker')}, {done.before} before, "
+        f"{done.twice} from several workers, {_number(len(done.problems), 'problem')}\n"
     )
     return ExitCode.SUCCESS if done else ExitCode.INCOMPLETE
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from movescu.errors import MovescuError
 
-PURPOSE = "movescu: retrieve objects from a DICOM archive (C-MOVE)"
+PURPOSE = "movescu: retrieve objects from a DICOM archive (C-MOVE, C-GET)"
 
 
 def banner() -> str:

@@ -31,7 +31,12 @@ _TEXT_COLUMN: Final = 34
 USAGE: Final = "movescu [options] peer port [query-file...]"
 
 _MOST_WANTED: Final = {
-    "what to retrieve": {"--key": "", "--study": "use the Study Root model", "--query": "list the matches of the keys"},
+    "what to retrieve": {
+        "--key": "",
+        "--study": "use the Study Root model",
+        "--query": "list the matches of the keys",
+        "--list": "retrieve each entry of this file",
+    },
     "the archive, and where objects go": {
         "--call": "",
         "--aetitle": "",
@@ -41,9 +46,9 @@ _MOST_WANTED: Final = {
         "--site": "read these settings from a site (see --setup)",
     },
     "receiving and storing": {
+        "--retrieve": "get: by C-GET, which needs no port",
         "--accept-all": "accept compressed objects too",
-        "--bit-preserving": "",
-        "--dimse-timeout": "",
+        "--verify": "compare with the archive's list (C-FIND)",
     },
     "diagnosis": {
         "--check": "",

@@ -97,9 +97,9 @@ A query file is a DICOM file, a data set without file meta information, DICOM JS
 
 _FILES_WRITTEN: Final = """\
 Each received object is stored as a file in the output directory, named by a prefix for its SOP class and by its SOP
-instance UID, such as `CT.1.2.3`. Until the object is complete, the file has a temporary name (`.movescu-*.part`): a
-file with the final name is whole. An existing file with other content is replaced. Temporary files of a killed run are
-removed by the next one; `.movescu-*.lock` marks the runs that are alive.
+instance UID, such as `CT.1.2.3`. Until the object is complete, the file has no name, or a temporary one
+(`.movescu-*.part`): a file with the final name is whole. An existing file with other content is replaced. Temporary
+files of a killed run are removed by the next one; `.movescu-*.lock` marks the runs that are alive.
 
 The archive can send objects only in transfer syntaxes that were accepted: use `+xa` for archives with compressed
 objects. Files keep the transfer syntax in which the object was received, unless an option changes it.
@@ -117,7 +117,7 @@ objects are received and cleared at the end; there is none in pipes, with `-q` a
 
 _SIGNALS: Final = """\
 Ctrl-C (SIGINT) cancels the request (C-CANCEL) and waits for the archive's response; a second one aborts the
-association, as SIGTERM and SIGHUP do. No partial file is left behind.
+association, as SIGTERM and SIGHUP do. No partial file is left behind. SIGUSR1 prints a status line.
 """
 
 _ENVIRONMENT: Final = """\
@@ -125,6 +125,7 @@ _ENVIRONMENT: Final = """\
 `MOVESCU_PASSWORD`:: the passcode for `--user`
 `MOVESCU_HOSTS_ALLOW`, `MOVESCU_HOSTS_DENY`:: rule files for `--access-control` in place of the system's
 `XDG_CONFIG_HOME`:: directory of movescu/sites.toml, by default ~/.config
+`XDG_STATE_HOME`:: directory of movescu/pseudonyms.key, for `--pseudonymise`, by default ~/.local/state
 `COLUMNS`:: width of the help, from 50 to 100 columns; by default that of the terminal
 `NO_COLOR`:: if set, no colours in the help
 `CLICOLOR_FORCE`:: if set, colours in the help even in a pipe
@@ -133,6 +134,8 @@ _ENVIRONMENT: Final = """\
 _FILES: Final = """\
 `~/.config/movescu/sites.toml`:: archives and their options, for `--site`
 `/etc/hosts.allow`, `/etc/hosts.deny`:: rules of `--access-control`, for the daemon name movescu
+`.movescu.journal`:: in the output directory: the journal of a list
+`.movescu.sqlite`:: in the output directory: the index of complete objects, for `--resume`; made again if it is missing
 """
 
 _EXAMPLES: Final = """\
@@ -150,6 +153,18 @@ Have all studies of a patient sent to a third party:
 
     movescu -k QueryRetrieveLevel=PATIENT -k PatientID=PAT001 \\
         -aet ME -aec ARCHIVE -aem WORKSTATION archive.example.org 104
+
+List the CT studies of a day, and retrieve them into one folder for each study and series:
+
+    movescu --query -k ModalitiesInStudy=CT -k StudyDate=20260114 --format uids \\
+        -aet ME -aec ARCHIVE archive.example.org 104 >studies
+    movescu -S --list studies --resume --layout study \\
+        -aet ME -aec ARCHIVE --port 11112 -od in archive.example.org 104
+
+Retrieve by an accession number over the program's own connection, without a port, and compare with the archive's list:
+
+    movescu -S --retrieve get --verify -k AccessionNumber=A1003 \\
+        -aet ME -aec ARCHIVE -od in archive.example.org 104
 
 Send one request for each query file:
 
@@ -172,7 +187,7 @@ def manual_page() -> str:
     parts = [
         f'.TH MOVESCU 1 "" "movescu {_roff(VERSION)}" "User commands"',
         ".nh\n.ad l",
-        ".SH NAME\nmovescu \\- retrieve objects from a DICOM archive (C\\-MOVE)",
+        ".SH NAME\nmovescu \\- retrieve objects from a DICOM archive (C\\-MOVE, C\\-GET)",
         ".SH SYNOPSIS\n.B movescu\n[\\fIoptions\\fR] \\fIpeer port\\fR [\\fIquery\\-file\\fR...]",
         _section("DESCRIPTION", _DESCRIPTION),
         ".SH PARAMETERS",

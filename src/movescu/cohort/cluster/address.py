@@ -44,7 +44,7 @@ class ClusterAddress(Record):
         if text.startswith(_LOCAL):
             number = text.removeprefix(_LOCAL)
             if not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST):
-                raise UsageError(f"{text!r} names no number of workers from 1 to {_MOST}", hint="write it as local:4")
+                raise UsageError(f"{text!r}: not a number of workers from 1 to {_MOST}", hint="write it as local:4")
             return cls(local=int(number))
         plain, rest = text.startswith(_PLAIN), text.removeprefix(_PLAIN)
         if rest.startswith(_TCP) and not plain:
@@ -60,9 +60,11 @@ class ClusterAddress(Record):
                 raise UsageError(f"{port} is not a port number", hint=f"give one from 1 to {_HIGHEST_PORT}")
             return cls(scheduler=rest, plain=plain)
         if "://" in rest or not rest:
-            raise UsageError(f"{text!r} is no cluster", hint="write it as local:4, tls://host:port, or a file name")
+            raise UsageError(
+                f"{text!r} does not name a cluster", hint="write it as local:4, tls://host:port, or a file name"
+            )
         if re.fullmatch(r"[^/\\]+:[0-9]+", rest):  # a file of such a name can be written as ./name
-            raise UsageError(f"{text!r} is no cluster", hint=f"write it as local:4 or tls://{rest}")
+            raise UsageError(f"{text!r} does not name a cluster", hint=f"write it as local:4 or tls://{rest}")
         return cls(file=rest, plain=plain)
 
 

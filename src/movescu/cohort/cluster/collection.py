@@ -150,7 +150,7 @@ class Collection:
         with _told_as_store_errors(self._path(folder)):
             for path, digest in self._wanted(folder).items():
                 if os.path.isabs(path) or ".." in path.split(os.sep):  # it would leave the directory
-                    self._problem(self._path(folder, MANIFEST), f"names {path!r}, which is in no folder of it")
+                    self._problem(self._path(folder, MANIFEST), f"names {path!r}, which is not in this folder")
                     continue
                 source, target = self._path(folder, path), self._path(path)
                 if links := [one for one in (source, target) if self._is_link(one)]:

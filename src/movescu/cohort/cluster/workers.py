@@ -357,7 +357,7 @@ class ClusterWorkers:
         if self._engine.gone or (job := member.jobs.pop(number, None)) is None:
             return  # it is lost, or was before
         if not isinstance(output, station.JobOutput) or (output.error and not output.full):
-            error = error or (output.error if isinstance(output, station.JobOutput) else "it was started anew")
+            error = error or (output.error if isinstance(output, station.JobOutput) else "it was restarted")
             _log.error("worker %s failed: %s", member.ae.title, error)
             self._lost.append(LostJob(number))
             self.members.lose(member)
