@@ -34,7 +34,7 @@ def test_address_names_local_workers_or_a_scheduler(text: str, address: ClusterA
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "local:", "local:0", "local:1000", "local:four", "ucx://host:1", "plain:"),
+        *("", "local:", "local:0", "local:1000", "local:" + 5000 * "9", "local:four", "ucx://host:1", "plain:"),
         *("tls://host", "plain:tcp://host", "plain:tcp://host:", "tls://host:0", "tls://host:65536", "host:8786", "lokal:4"),
     ],
 )

@@ -43,7 +43,7 @@ class ClusterAddress(Record):
         """
         if text.startswith(_LOCAL):
             number = text.removeprefix(_LOCAL)
-            if not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST):
+            if not (number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= _MOST):
                 raise UsageError(f"{text!r}: not a number of workers from 1 to {_MOST}", hint="write it as local:4")
             return cls(local=int(number))
         plain, rest = text.startswith(_PLAIN), text.removeprefix(_PLAIN)
@@ -97,6 +97,7 @@ def read_pool(path: str) -> tuple[AE, ...]:
         with open(path, encoding="utf-8-sig") as file:
             return parse_pool(file)
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the titles of workers from {os.fspath(path)!r}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read the titles of workers from {os.fspath(path)!r}: {reason}") from error
     except UsageError as error:
         raise UsageError(f"{os.fspath(path)!r}: {error}", hint=error.hint) from error
