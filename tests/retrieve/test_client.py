@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import corpus
 import peers
@@ -84,7 +84,7 @@ def test_client_takes_keys_as_mapping_data_set_or_file(archive: Archive, made: l
     assert stored == {name: count for name, (_, count) in asked.items()}
 
 
-@pytest.mark.parametrize("keys", [{}, {"PatientName": "Doe*"}, {"NoSuchKeyword": "1"}, "no such file"])
+@pytest.mark.parametrize("keys", [{}, {"PatientName": "Doe*"}, {"NoSuchKeyword": "1"}, "no such file", 5])
 def test_client_refuses_keys_that_name_nothing_before_anything_is_sent(
     archive: Archive, tmp_path: Path, keys: movescu.Keys
 ) -> None:
@@ -109,6 +109,9 @@ def test_client_raises_errors_of_the_package(tmp_path: Path) -> None:
         ({"ae_title": "SEVENTEEN LETTERS"}, "ae_title 'SEVENTEEN LETTERS' has 17 characters"),
         ({"destination": " "}, "destination ' ' is blank"),
         ({"timeouts": 30}, "timeouts 30"),
+        ({"request": "STUDY"}, "request 'STUDY' is not a Request"),
+        ({"selection": "Modality=CT"}, "selection 'Modality=CT' is not a Selection"),
+        ({"on_event": "x"}, "on_event 'x' cannot be called"),
         ({"to": 5}, "5 is not a destination"),
     ],
 )
@@ -227,10 +230,12 @@ def test_rows_of_a_table_are_retrieved_in_their_order(archive: Archive, made: li
         {**study(made), "comment": "a column that is no keyword"},
         {"StudyInstanceUID": float("nan"), "comment": ""},
         {**study(made, -1)},
+        cast("dict[str, object]", "1.2.3"),
     ]
     with client(archive, tmp_path / "images") as one:
         results = list(one.retrieve_many(rows, jobs=2))
-    assert [getattr(result, "stored", None) for result in results] == [6, None, 6]
+    assert [getattr(result, "stored", None) for result in results] == [6, None, 6, None]
+    assert isinstance(results[3], UsageError)
     assert isinstance(results[1], UsageError)
     assert "StudyInstanceUID is blank" in str(results[1])
 
@@ -286,7 +291,9 @@ def test_entries_after_the_end_of_an_archive_are_not_requested(
     assert isinstance(second, PeerError)
 
 
-@pytest.mark.parametrize(("rows", "jobs"), [([], 0), ([], "2"), ("list.csv", 1), ({"StudyInstanceUID": "1.2"}, 1)])
+@pytest.mark.parametrize(
+    ("rows", "jobs"), [([], 0), ([], "2"), ("list.csv", 1), ({"StudyInstanceUID": "1.2"}, 1), (5, 1)]
+)
 def test_rows_that_are_none_are_refused(archive: Archive, tmp_path: Path, rows: Any, jobs: Any) -> None:
     with client(archive, tmp_path / "images") as one, pytest.raises(UsageError):
         list(one.retrieve_many(rows, jobs=jobs))

@@ -78,7 +78,6 @@ class Client(ArchiveClient):
         from movescu.retrieve.client_config import config_of  # late: needed by programs alone
         from movescu.storage.sinks import storage_options
 
-        self._given_model = None if request is None else request.model
         config = config_of(
             ae,
             ae_title=ae_title,
@@ -91,7 +90,9 @@ class Client(ArchiveClient):
             tls=tls,
             retrieve=retrieve,
         )
+        self._given_model = None if request is None else request.model
         observers: tuple[Observer, ...] = ()
+        _check_callable("on_event", on_event)
         if on_event is not None:
             from movescu.retrieve.event_observer import EventObserver  # late: needed for events alone
 
@@ -125,6 +126,7 @@ class Client(ArchiveClient):
         Raise ``UsageError`` for unusable keys, ``PeerError`` if no association can be opened, and any exception of
         ``on_event``.
         """
+        _check_callable("on_event", on_event)
         one = self._retrieve_of(keys, to)
         if on_event is not None:
             one.observe(on_event)
@@ -170,6 +172,7 @@ class Client(ArchiveClient):
         ``IncompleteError`` if other objects have replaced those of complete ones since, or another run has withdrawn
         its result. Files that a program deletes or changes after the end of their entry are not looked at again.
         """
+        _check_callable("on_result", on_result)
         yield from self._start_many(rows, to, jobs, slots, wait_for_archive, cluster, ae_pool, worker_files).results(
             on_result
         )
@@ -273,6 +276,12 @@ class Client(ArchiveClient):
         identifier, model = identifier_of(keys)
         request = replace(self.config.request, model=self._given_model or model)
         return self.prepare((identifier,), config=replace(self.config, request=request), target=self.target_of(to))
+
+
+def _check_callable(name: str, value: object) -> None:
+    """Raise ``UsageError`` unless a value that is given can be called."""
+    if value is not None and not callable(value):
+        raise UsageError(f"{name} {value!r} cannot be called")
 
 
 def _check_limits(slots: object, wait: object) -> None:

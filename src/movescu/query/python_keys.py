@@ -72,6 +72,11 @@ def _made(keys: Keys) -> Identifier:
         return make_identifier((), os.fspath(keys))
     if isinstance(keys, Mapping):
         return make_identifier([f"{name}={text_of(value)}" for name, value in keys.items()])
+    if not hasattr(keys, "iterall"):  # pydicom's data sets have it; pydicom itself is slow to import
+        raise UsageError(
+            f"{keys!r} is not a set of keys",
+            hint="give a mapping of keywords to values, a pydicom.Dataset, or the path of a query file",
+        )
     return _of_data_set(cast("Dataset", keys))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, time
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +17,6 @@ from movescu.query.request_list import Row
 from movescu.query.scope import LEVELS, Scope, keyword
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from movescu.query.selection import Selection
 
 
@@ -89,7 +87,7 @@ def _is_below_patient_or_level(name: str) -> bool:
 
 def check_rows(rows: object, jobs: object) -> None:
     """Raise ``UsageError`` unless ``rows`` can be a sequence of entries, and ``jobs`` is a number from 1."""
-    if isinstance(rows, str | bytes | Mapping):
+    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
         raise UsageError(f"{rows!r} is not a sequence of entries", hint="give a list of mappings, such as [{...}]")
     if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
         raise UsageError(f"jobs {jobs!r} is not a number from 1")
@@ -102,6 +100,8 @@ def keys_of_row(row: Mapping[str, object], columns: dict[str, int | None]) -> di
     which a key belongs. Raise ``UsageError`` if a unique key is blank, for the entry would match more than the others,
     and if a heading or value is damaged (``list_columns``, ``list_values``).
     """
+    if not hasattr(row, "items"):  # a row of pandas is no Mapping
+        raise UsageError(f"{row!r} is not an entry", hint="give a mapping of keywords to values")
     keys: dict[int, str] = {}
     for heading, value in row.items():
         name = str(heading)

@@ -32,9 +32,11 @@ def config_of(  # noqa: PLR0913 - those of ``Client``
     check_title("ae_title", ae_title)
     if destination is not None:
         check_title("destination", destination)
-    for name, value, kind in (("timeouts", timeouts, Timeouts), ("retry", retry, Retry)):
-        if not isinstance(value, kind):
+    for name, value, kind in (("timeouts", timeouts, Timeouts), ("retry", retry, Retry), ("request", request, Request)):
+        if not (isinstance(value, kind) or (name == "request" and value is None)):
             raise UsageError(f"{name} {value!r} is not a {kind.__name__}")
+    if selection is not None and not hasattr(selection, "conditions"):  # its module is loaded by those who have one
+        raise UsageError(f"selection {selection!r} is not a Selection")
     if retrieve not in tuple(RetrieveBy):
         raise UsageError(f"retrieve {retrieve!r} is not one of {', '.join(RetrieveBy)}")
     return Config(

@@ -68,6 +68,8 @@ class Directory:
         encoding: Encoding = _CANONICAL,
         durability: Durability | str = Durability.END,
     ) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise UsageError(f"{path!r} is not the path of a directory")
         self.storage = StorageOptions(
             os.fspath(path),
             bit_preserving=bit_preserving,

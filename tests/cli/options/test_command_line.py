@@ -570,6 +570,14 @@ def test_word_that_is_no_address_leaves_the_port_missing(word: str) -> None:
     assert str(refusal(word, "-k", "PatientID=1")) == "Missing parameter port"
 
 
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [("http://host:104/ -k PatientID=1", "is no URL"), ("--query host:104", "--all"), ("-to x host:104", "of seconds")],
+)
+def test_slips_of_a_first_command_line_have_advice(words: str, advice: str) -> None:
+    assert advice in refusal(*words.split()).hint
+
+
 def test_two_titles_for_the_archive_are_refused() -> None:
     assert "two AE titles for the archive: B" in str(refusal("-aec", "B", "A@host:104", "-k", "PatientID=1"))
 

@@ -27,7 +27,7 @@ from movescu.errors import CommandLineError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any, Final
 
     from movescu.cli.options.option import Option, Parameter, Section, Value
@@ -237,10 +237,10 @@ def _require_parameters(parameters: Sequence[str], winners: Winners) -> None:
             hint=f"The port to receive on is +P {parameters[0]} (--port); {slip.short} is {slip.long}.",
         )
     for parameter in PARAMETERS[len(parameters) :]:
-        raise CommandLineError(
-            f"Missing parameter {parameter.name}",
-            hint="The command needs the archive's address, as host and port or TITLE@host:port, or --site. See --help.",
-        )
+        hint = "The command needs the archive's address, as host and port or TITLE@host:port, or --site. See --help."
+        if parameters and "://" in parameters[0]:
+            hint = "The archive's address is no URL: write it as host and port or TITLE@host:port."
+        raise CommandLineError(f"Missing parameter {parameter.name}", hint=hint)
 
 
 def _settled(parameters: Sequence[str], winners: Winners, alone: Option | None) -> CommandSettings:
@@ -257,7 +257,7 @@ def _settled(parameters: Sequence[str], winners: Winners, alone: Option | None) 
         fields |= _fields(SECTIONS[1:], winners)
         if not fields["check"] and alone is None:
             everything = fields["query"] is not None and fields["max_studies"] == 0
-            _require_query(query_files, fields["keys"], fields["list_file"], everything=everything)
+            _require_query(query_files, fields, everything=everything)
     except CommandLineError as error:
         error.early = False
         error.silent = fields["log_level"] in ("off", "fatal")
@@ -281,16 +281,15 @@ def _is_cut(title: str) -> bool:
     return bool(title[_LONGEST_TITLE:].strip())  # blanks at the end are no part of a title
 
 
-def _require_query(
-    query_files: tuple[str, ...], keys: tuple[str, ...], list_file: str | None, *, everything: bool
-) -> None:
+def _require_query(query_files: tuple[str, ...], fields: Mapping[str, Any], *, everything: bool) -> None:
+    list_file = fields["list_file"]
     if query_files and list_file is not None:
         raise CommandLineError("--list not allowed with query files")
-    if not query_files and not keys and list_file is None and not everything:
-        raise CommandLineError(
-            "either query file or override keys (or both) must be specified",
-            hint="Name what to retrieve, as in -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3.",
-        )
+    if not query_files and not fields["keys"] and list_file is None and not everything:
+        hint = "Name what to retrieve, as in -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3."
+        if fields["query"] is not None:
+            hint = "Name what to list, as in -k PatientID=123, or list everything with --all."
+        raise CommandLineError("either query file or override keys (or both) must be specified", hint=hint)
 
 
 def _fields(sections: Iterable[Section], winners: Winners) -> dict[str, Any]:
@@ -359,6 +358,8 @@ def _allowed(value: Value) -> str:
     words = list(value.choices or ())
     if value.high is not None:
         words.insert(0, f"{value.low} to {value.high}")
+    elif value.kind in ("integer", "seconds") and not words:
+        words.append("a whole number" + (" of seconds" if value.kind == "seconds" else ""))
     return f"Allowed: {', '.join(words)}." if words else ""
 
 
