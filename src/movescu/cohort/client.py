@@ -167,8 +167,8 @@ class Client(ArchiveClient):
         loop with the position of an entry, from 0, and its result as soon as it is known, in the order in which entries
         end. Default: None.
 
-        Raise ``UsageError`` if ``rows`` is no sequence of mappings or another argument is unusable, ``StoreError`` if
-        the directory fails, ``ClusterError`` if scheduler or workers are gone; after the last entry,
+        Raise ``UsageError`` if ``rows`` is not a sequence of mappings or another argument is unusable, ``StoreError``
+        if the directory fails, ``ClusterError`` if scheduler or workers are gone; after the last entry,
         ``IncompleteError`` if other objects have replaced those of complete ones since, or another run has withdrawn
         its result. Files that a program deletes or changes after the end of their entry are not looked at again.
         """

@@ -166,7 +166,7 @@ _STATUS: Final = (
 """First status, last status and cause; specific ranges before wide ones."""
 
 _REJECTION: Final = {
-    (1, 2): _lasting("wrong-service", Fault.REQUEST, "the application context is not supported there", ""),
+    (1, 2): _lasting("wrong-service", Fault.REQUEST, "the archive does not support DICOM's application context", ""),
     (1, 3): _lasting("calling-title-unknown", Fault.CONFIGURATION, "the archive does not know our AE title", ""),
     (1, 7): _lasting("called-title-unknown", Fault.REQUEST, "the archive has another AE title", ""),
 }
@@ -211,7 +211,7 @@ HOPELESS: Final = _passing(
     "stopped-not-accepted",
     Fault.CONFIGURATION,
     "not requested, since the archive does not accept our requests",
-    "mend what the failed entries name, and continue with --resume",
+    "correct what the failed entries name, and continue with --resume",
 )
 _NO_ANSWER: Final = (
     "check the archive's DICOM port and AE title (--call), that the archive knows our AE title (--aetitle), and "

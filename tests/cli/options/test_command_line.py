@@ -572,7 +572,11 @@ def test_word_that_is_no_address_leaves_the_port_missing(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "advice"),
-    [("http://host:104/ -k PatientID=1", "is no URL"), ("--query host:104", "--all"), ("-to x host:104", "of seconds")],
+    [
+        ("http://host:104/ -k PatientID=1", "is not a URL"),
+        ("--query host:104", "--all"),
+        ("-to x host:104", "of seconds"),
+    ],
 )
 def test_slips_of_a_first_command_line_have_advice(words: str, advice: str) -> None:
     assert advice in refusal(*words.split()).hint

@@ -223,7 +223,7 @@ def _codes_of_stop(stop: Stop | None, client: ArchiveClient, pool: str | None) -
     if stop is Stop.NO_SPACE:
         _log.critical("stopping: %s (or a quota is used up): free space there, and continue with --resume", stop)
         return set()  # the entries that were not retrieved have theirs
-    _log.critical("stopping: %s; continue with --resume once that is mended", stop)
+    _log.critical("stopping: %s; continue with --resume once that is corrected", stop)
     return {ExitCode.ASSOCIATION_FAILED}
 
 

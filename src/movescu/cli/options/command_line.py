@@ -239,7 +239,7 @@ def _require_parameters(parameters: Sequence[str], winners: Winners) -> None:
     for parameter in PARAMETERS[len(parameters) :]:
         hint = "The command needs the archive's address, as host and port or TITLE@host:port, or --site. See --help."
         if parameters and "://" in parameters[0]:
-            hint = "The archive's address is no URL: write it as host and port or TITLE@host:port."
+            hint = "The archive's address is not a URL: write it as host and port or TITLE@host:port."
         raise CommandLineError(f"Missing parameter {parameter.name}", hint=hint)
 
 
