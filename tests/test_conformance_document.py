@@ -115,3 +115,7 @@ def test_rejections_are_those_of_the_code() -> None:
 def test_documents_that_are_referred_to_exist() -> None:
     for name in re.findall(r"\]\(([^)]+)\)", TEXT):
         assert (ROOT / "docs" / name).exists(), name
+
+
+def test_every_storage_class_has_the_name_that_messages_use() -> None:
+    assert [uid for uid, entry in storage_classes().items() if not entry.keyword] == []

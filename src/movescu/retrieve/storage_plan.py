@@ -112,6 +112,6 @@ def _split(syntaxes: Iterable[TransferSyntax]) -> tuple[tuple[str, ...], tuple[s
 def _may_have_pixels(sop_class_uid: str) -> bool:
     """Return True if objects of a class may be compressed, as far as its name tells."""
     known = storage_classes().get(sop_class_uid)
-    if known is None or not known.keyword:
+    if known is None:
         return True
     return any(part in known.keyword for part in ("Image", "Segmentation", "Volume", "ParametricMap", "RTDose"))
