@@ -89,7 +89,7 @@ def collect(
     folders = collection.folders()
     _check_ended(directory, folders, path if has_journal else None)
     if not folders:
-        _log.warning("%s has no directories of workers (--worker-files own), or they are collected", directory)
+        _log.warning("%s has no directories of workers (--worker-files own), or they have been collected", directory)
     elif not has_journal:
         _log.warning("%s has no journal: if the run had another one, name it with --journal", directory)
     for folder in folders:

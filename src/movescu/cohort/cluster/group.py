@@ -77,7 +77,9 @@ class Cluster:
     ) -> Self:
         """Return the cluster of a program's arguments, as after ``--cluster``, ``--ae-pool`` and ``--worker-files``."""
         if not isinstance(where, str):
-            raise UsageError(f"cluster {where!r} does not name a cluster", hint="write it as 'local:4' or 'tls://host:port'")
+            raise UsageError(
+                f"cluster {where!r} does not name a cluster", hint="write it as 'local:4' or 'tls://host:port'"
+            )
         if worker_files not in WORKER_FILES:
             raise UsageError(f"worker_files {worker_files!r} is unknown", hint="give 'shared' or 'own'")
         address, own = ClusterAddress.parse(where), worker_files == "own"
