@@ -54,8 +54,8 @@ def untaken(path: str, folder: Folder, alternative: Alternative) -> str:
         if not is_taken(last_part(candidate), folder.fd, alternative.is_other):
             return candidate
     raise StoreError(
-        f"cannot write {path!r}: others have its name and every alternative",
-        hint="use a layout with {SOPInstanceUID}, or remove files that are no whole objects",
+        f"cannot write {path!r}: other objects have its name and every alternative",
+        hint="use a layout with {SOPInstanceUID}, or remove files that are not whole objects",
     )
 
 

@@ -100,7 +100,8 @@ def collect(
     for one in paths_in(path) if has_journal else ():
         collection.expect(one, folders)
     if collection.left:
-        _log.warning("%d files that belong to no finished request are left where they are", collection.left)
+        number = "1 file" if collection.left == 1 else f"{collection.left} files"
+        _log.warning("%s of requests that never ended will stay in the folders of workers", number)
     counts = collection.collected, collection.before, collection.twice, collection.left
     return Collected(len(folders), *counts, tuple(problems))
 
