@@ -35,7 +35,15 @@ def test_address_names_local_workers_or_a_scheduler(text: str, address: ClusterA
     "text",
     [
         *("", "local:", "local:0", "local:1000", "local:" + 5000 * "9", "local:four", "ucx://host:1", "plain:"),
-        *("tls://host", "plain:tcp://host", "plain:tcp://host:", "tls://host:0", "tls://host:65536", "host:8786", "lokal:4"),
+        *(
+            "tls://host",
+            "plain:tcp://host",
+            "plain:tcp://host:",
+            "tls://host:0",
+            "tls://host:65536",
+            "host:8786",
+            "lokal:4",
+        ),
     ],
 )
 def test_other_address_is_refused(text: str) -> None:
