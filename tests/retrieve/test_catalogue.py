@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from movescu.dataset.values import key_vr
 from movescu.dictionary.uids import IMPLICIT_LITTLE, PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from movescu.dimse.status import PENDING, SUCCESS
 from movescu.errors import FindNotOfferedError, IgnoredKeyError, InventoryError, TooManyStudiesError
@@ -48,6 +49,7 @@ class Archive:
         self.counts: dict[str, int] = {}
         self.queries: list[Query] = []
         self.used: set[str] = set()
+        self.lacking: tuple[int, ...] = ()  # tags without a value in any answer
 
     def context(self, sop_class_uid: str) -> Context | None:
         return Context(1, sop_class_uid, IMPLICIT_LITTLE) if sop_class_uid in self.classes else None
@@ -55,12 +57,16 @@ class Archive:
     def find(self, sop_class_uid: str, identifier: Identifier) -> Iterator[tuple[FindResponse, Context]]:
         level, context = identifier.text(LEVEL), Context(1, sop_class_uid, IMPLICIT_LITTLE)
         keys = {key.tag: identifier.text(key.tag) for key in identifier if key.tag & 0xFFFF and key.tag != LEVEL}
+        assert len({key.tag for key in identifier}) == len(list(identifier)), "a key is sent twice"
+        assert {key.tag: key.vr.decode() for key in identifier} == {key.tag: key_vr(key.tag) for key in identifier}
         self.queries.append((level, keys))
         self.used.add(sop_class_uid)
         matches = list(self._matches(level, keys).values())
         above = next((keys[tag] for tag in (SERIES, STUDY) if keys.get(tag) and tag != UNIQUE_KEYS[level]), "")
         number, status = self.cut.get((level, above), (len(matches), SUCCESS))
         for match in matches[:number]:
+            for tag in self.lacking:
+                match.pop(tag, None)
             values = {tag: value.encode() + b"\0" * (len(value) & 1) for tag, value in match.items()}
             yield FindResponse(1, PENDING, encode_identifier(values, IMPLICIT_LITTLE)), context
         yield FindResponse(1, status), context
@@ -137,6 +143,10 @@ def test_series_of_a_request_are_not_looked_for() -> None:
     assert taken(archive, "SERIES", *ONE_SERIES, counted=True).objects == unnamed(below("1.0.1"))
     count = ("SERIES", {STUDY: "1.0", SERIES: "1.0.1", COUNTS["SERIES"]: ""})
     assert archive.queries == [count, of_series("1.0")[2]]
+    archive = Archive()
+    assert len(taken(archive, "SERIES", *ONE, "SeriesInstanceUID=1.0.1\\1.0.0", counted=True).objects) == 4
+    assert archive.queries[0] == ("SERIES", {STUDY: "1.0", SERIES: "1.0.1\\1.0.0", COUNTS["SERIES"]: ""})
+    assert [level for level, _ in archive.queries] == ["SERIES", "IMAGE", "IMAGE"]
 
 
 def test_objects_of_a_request_are_queried_by_their_uids() -> None:
@@ -173,6 +183,29 @@ def test_levels_without_keys_above_a_unique_key_are_passed_over() -> None:
     assert [level for level, _ in archive.queries] == ["SERIES", "IMAGE", "IMAGE"], "of a known study"
 
 
+def test_place_is_known_from_the_query_or_else_from_the_answer() -> None:
+    archive = Archive()
+    archive.lacking = STUDY, SERIES
+    found = taken(archive, "IMAGE", *ONE_SERIES, "SOPInstanceUID=1.0.1.1")
+    assert found.objects == unnamed(below("1.0.1.1"))
+    assert taken(archive, "IMAGE", "SOPInstanceUID=1.0.1.1").objects == {"1.0.1.1": Place("", "", "")}
+
+
+def test_keys_below_the_level_of_the_request_are_not_used() -> None:
+    archive = Archive()
+    found = taken(archive, "STUDY", *ONE, "SeriesInstanceUID=1.0.1")
+    assert found.objects == unnamed(below("1.0"))
+
+
+def test_value_that_names_no_entity_is_queried() -> None:
+    archive = Archive()
+    assert taken(archive, "STUDY", "StudyInstanceUID=1.0\\1.*").objects == unnamed(below("1.0"))
+    assert archive.queries[0] == ("STUDY", {STUDY: "1.0\\1.*", COUNTS["STUDY"]: ""})
+    archive = Archive({uid: place._replace(patient="P*") for uid, place in HELD.items()}, (PATIENT_ROOT_FIND,))
+    assert len(taken(archive, "PATIENT", "PatientID=P*", model="PATIENT").objects) == 8, "a Patient ID is literal"
+    assert archive.queries[0][0] == "STUDY"
+
+
 def test_patient_is_listed_by_studies() -> None:
     archive = Archive(classes=(STUDY_ROOT_FIND, PATIENT_ROOT_FIND))
     found = taken(archive, "PATIENT", "PatientID=P1", model="PATIENT")
@@ -200,7 +233,12 @@ def test_study_of_a_patient_root_request_has_its_patient() -> None:
     found = taken(archive, "STUDY", "StudyInstanceUID=1.0\\1.1", model="PATIENT", counted=True)
     studies = [keys for level, keys in archive.queries if level == "STUDY"]
     assert studies == [{PATIENT: "", STUDY: uid, COUNTS["STUDY"]: ""} for uid in ("1.0", "1.1")]
-    assert set(found.objects) == set(HELD)
+    assert found.objects == unnamed(HELD), "as the user asked"
+    archive = Archive(attributes={uid: {ACCESSION: "A1"} for uid in ("1.0", "1.1")})
+    assert taken(archive, "STUDY", "AccessionNumber=A1", model="PATIENT").objects == HELD
+    archive = Archive(classes=(PATIENT_ROOT_FIND,))
+    found = taken(archive, "STUDY", *ONE, model="PATIENT")
+    assert archive.queries == of_series("1.0"), "the patient is unknown"
 
 
 def test_patient_whose_id_another_patient_has_is_not_listed() -> None:
@@ -230,8 +268,9 @@ def test_other_keys_are_sent_at_their_level_and_down_to_that_of_the_request() ->
     assert found.objects == unnamed(below("1.0"))
     assert archive.queries == [("STUDY", {ACCESSION: "A1", STUDY: "", COUNTS["STUDY"]: ""}), *of_series("1.0")]
     archive = Archive(attributes={"1.0.0": {MODALITY: "CT"}, "1.0.1": {MODALITY: "MR"}})
-    found = taken(archive, "SERIES", *ONE, "Modality=MR")
+    found = taken(archive, "SERIES", *ONE, "Modality=MR", counted=True)
     assert found.objects == unnamed(below("1.0.1"))
+    assert [level for level, _ in archive.queries] == ["SERIES", "IMAGE"], "numbers come with the series"
     archive = Archive(attributes={"1.0.0": {MODALITY: "CT"}, "1.0.1": {MODALITY: "MR"}})
     found = taken(archive, "SERIES", *ONE, "SeriesInstanceUID=1.0.0\\1.0.1", "Modality=MR", counted=True)
     assert [level for level, _ in archive.queries] == ["SERIES", "IMAGE"], "queried with those keys, counts included"
@@ -245,6 +284,7 @@ def test_study_that_is_named_and_has_another_key_is_queried() -> None:
     archive = Archive(attributes={"1.0": {ACCESSION: "A1"}, "1.1": {ACCESSION: "A2"}})
     found = taken(archive, "STUDY", "StudyInstanceUID=1.0\\1.1", "AccessionNumber=A2")
     assert found.objects == unnamed(below("1.1"))
+    assert archive.queries[0] == ("STUDY", {ACCESSION: "A2", STUDY: "1.0\\1.1", COUNTS["STUDY"]: ""})
 
 
 def test_answers_that_contradict_a_key_are_counted() -> None:
@@ -277,6 +317,7 @@ def test_modalities_in_study_that_an_archive_ignores_are_looked_up_in_its_series
 
 def test_keys_that_match_more_studies_than_allowed_list_none() -> None:
     archive = Archive(attributes={uid: {ACCESSION: "A1"} for uid in ("1.0", "1.1")})
+    assert len(taken(archive, "STUDY", "AccessionNumber=A1").objects) == 8
     for most in (0, 2, 3):
         assert len(taken(archive, "STUDY", "AccessionNumber=A1", max_studies=most).objects) == 8
     archive.queries.clear()
@@ -322,6 +363,10 @@ def test_query_that_fails_within_a_study_leaves_a_gap_and_the_other_objects(quer
 
 
 def test_query_that_fails_at_the_level_of_the_request_lists_nothing() -> None:
+    archive = Archive()
+    archive.cut["STUDY", ""] = 1, 0xA700
+    with pytest.raises(InventoryError, match="0xa700"):
+        taken(archive, "PATIENT", "PatientID=P1", model="PATIENT")
     archive = Archive(attributes={uid: {ACCESSION: "A1"} for uid in ("1.0", "1.1")})
     archive.cut["STUDY", ""] = 1, 0xA700
     with pytest.raises(InventoryError, match="0xa700"):
@@ -350,8 +395,18 @@ def test_number_that_the_archive_states_and_does_not_list_is_a_gap(
     assert found.gaps == ({} if gap is None else {gap: words})
     assert len(found.objects) == 4
     assert sizes.counts == {"1.0": 4, "1.0.0": 2, "1.0.1": 2} | counts
+    assert sizes.cap == (0 if gap is None else 2 if gap.series else 4)
     archive.counts = {}
-    assert taken(archive, "STUDY", *ONE, sizes=sizes).gaps.keys() >= found.gaps.keys(), "it was stated once"
+    later = taken(archive, "STUDY", *ONE, sizes=sizes)
+    assert later.gaps.keys() >= found.gaps.keys(), "it was stated once"
+    assert (Place("", "1.0", "1.0.0") in later.gaps) is (sizes.cap == 2), "as long as a list that was cut short"
+
+
+def test_number_of_a_study_of_a_patient_is_compared() -> None:
+    archive = Archive()
+    archive.counts = {"1.1": 5}
+    found = taken(archive, "PATIENT", "PatientID=P1", model="PATIENT", counted=True)
+    assert found.gaps == {Place("P1", "1.1", ""): "the archive counts 5 objects in study 1.1 and lists 4"}
 
 
 def test_number_of_a_study_is_not_compared_if_one_of_its_series_has_a_gap() -> None:
@@ -391,6 +446,10 @@ def test_as_many_answers_as_a_list_that_was_cut_short_had_are_a_gap() -> None:
     uids = "\\".join(below("1.0.1"))
     named = taken(Archive(), "IMAGE", *ONE_SERIES, f"SOPInstanceUID={uids}", sizes=sizes)
     assert len(named.objects) == 2, "as many as were asked for"
+    sizes.cap = 1
+    one = {"1.0.1.1": HELD["1.0.1.1"]}
+    assert len(taken(Archive(one), "SERIES", *ONE_SERIES, sizes=sizes).gaps) == 1
+    sizes.cap = 2
     with pytest.raises(InventoryError, match="at most 2"):
         taken(Archive(), "IMAGE", *ONE_SERIES, f"SOPInstanceUID={uids}\\1.0.1.9", sizes=sizes)
 
@@ -409,6 +468,9 @@ def test_studies_and_series_without_any_object_are_named() -> None:
     assert taken(archive, "IMAGE", *ONE_SERIES, "SOPInstanceUID=1.0.1.1").hollow == ()
     archive.cut["IMAGE", "1.0.1"] = 0, 0xA700
     assert taken(archive, "SERIES", *ONE_SERIES).hollow == (), "its objects are unknown"
+    assert taken(Archive({}), "PATIENT", "PatientID=P1", model="PATIENT").hollow == ()
+    archive = Archive(attributes={uid: {MODALITY: "CT"} for uid in ("1.0.0", "1.0.1")})
+    assert taken(archive, "SERIES", *ONE, "Modality=MR").hollow == (), "the study has others"
 
 
 def test_study_and_series_of_an_earlier_list_that_are_not_listed_any_more_are_named() -> None:

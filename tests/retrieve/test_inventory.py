@@ -96,6 +96,10 @@ def union(requests: Iterable[Identifier]) -> set[str]:
     return {uid for request in requests for uid in selected(request)}
 
 
+def named(requests: Iterable[Identifier]) -> list[str]:
+    return sorted(f"{one.text(LEVEL)} {one.text(UNIQUE_KEYS[one.text(LEVEL)])}" for one in requests)
+
+
 REQUESTS = {
     "PATIENT": ("QueryRetrieveLevel=PATIENT", "PatientID=P1"),
     "STUDY": ("QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.0\\1.1"),
@@ -157,12 +161,102 @@ def test_what_was_not_listed_completely_is_requested_as_a_whole(data: st.DataObj
     assert found & (listed | open_ones) == wanted | open_ones, "nothing that is listed and not wanted"
 
 
+PARTS = {
+    "both studies": (STUDIES := ("STUDY", "1.0\\1.1"), UIDS, BATCH, ["STUDY 1.0", "STUDY 1.1"]),
+    "a study and an object": (STUDIES, UIDS[:7], BATCH, ["STUDY 1.0", "IMAGE 1.1.0.0"]),
+    "a series and two objects": (STUDIES, UIDS[:5], BATCH, ["SERIES 1.0.0", "IMAGE 1.0.1.0\\1.0.1.1"]),
+    "a study by lists": (
+        *(STUDIES, UIDS[:6], 2),
+        ["IMAGE 1.0.0.0\\1.0.0.1", "IMAGE 1.0.0.2", "IMAGE 1.0.1.0\\1.0.1.1", "IMAGE 1.0.1.2"],
+    ),
+    "one study": (("STUDY", "1.0"), UIDS[:6], BATCH, ["STUDY 1.0"]),
+    "one study by lists": (
+        *(("STUDY", "1.0"), UIDS[:6], BATCH - 1),
+        ["IMAGE 1.0.0.0\\1.0.0.1\\1.0.0.2", "IMAGE 1.0.1.0\\1.0.1.1\\1.0.1.2"],
+    ),
+    "all series of a study": (("SERIES", "1.0.0\\1.0.1"), UIDS[:6], BATCH, ["SERIES 1.0.0", "SERIES 1.0.1"]),
+    "all objects of a series": (
+        ("IMAGE", "1.0.0.0\\1.0.0.1\\1.0.0.2"),
+        UIDS[:3],
+        BATCH,
+        ["IMAGE " + "\\".join(UIDS[:3])],
+    ),
+    "two objects of a series": (
+        ("IMAGE", "1.0.0.0\\1.0.0.1\\1.0.0.2"),
+        UIDS[:2],
+        BATCH,
+        ["IMAGE " + "\\".join(UIDS[:2])],
+    ),
+    "nothing": (STUDIES, [], BATCH, []),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("dropped", [0, 1])
+def test_objects_are_requested_by_the_fewest_requests_at_the_highest_level(name: str, dropped: int) -> None:
+    (level, uids), wanted, batch, expected = PARTS[name]
+    above = {
+        "STUDY": (),
+        "SERIES": ("StudyInstanceUID=1.0",),
+        "IMAGE": ("StudyInstanceUID=1.0", "SeriesInstanceUID=1.0.0"),
+    }
+    keyword = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}[level]
+    made = inventory(f"QueryRetrieveLevel={level}", *above[level], f"{keyword}={uids}", listed=False)
+    listed = selected(made.scope.identifier)
+    made.objects = {uid: HELD[uid]._replace(patient="") for uid in UIDS if uid in listed}
+    made.dropped = dropped
+    requests = list(made.requests(set(wanted), batch))
+    assert named(requests) == sorted(expected)
+    for request in requests:
+        values = [request.text(tag) for tag in UNIQUE_KEYS.values() if request.get(tag) is not None]
+        assert all(values), "no empty key"
+        assert len(values) == LEVELS.index(request.text(LEVEL)), "those of the levels above"
+
+
+def test_series_and_studies_with_a_gap_are_requested_once_and_as_a_whole() -> None:
+    made = inventory(*REQUESTS["PATIENT"], model="PATIENT", listed=False)
+    made.objects = {uid: HELD[uid] for uid in UIDS if not uid.startswith("1.0.0.1")}
+    made.gaps[HELD["1.0.0.0"]] = "why"
+    every = set(made.objects)
+    made.dropped = 1
+    assert named(made.requests(every)) == ["SERIES 1.0.0", "SERIES 1.0.1", "STUDY 1.1"]
+    made.gaps = {HELD["1.0.0.0"]._replace(series=""): "why"}
+    assert named(made.requests(every)) == ["STUDY 1.0", "STUDY 1.1"]
+    assert named(made.requests(set())) == ["STUDY 1.0"]
+    made.dropped, made.objects = 0, {uid: HELD[uid] for uid in UIDS if uid.startswith("1.1.")}
+    every = set(made.objects)
+    assert named(made.requests(every)) == ["PATIENT P1"], "as the user asked"
+    assert named(made.requests(every, gaps=False)) == ["STUDY 1.1"], "and nothing of which nothing is wanted"
+    made.gaps.clear()
+    assert named(made.requests(every, gaps=False)) == ["PATIENT P1"]
+
+
+def test_patient_of_the_request_is_named_if_the_list_has_none() -> None:
+    patient, study = "PatientID=P1", "StudyInstanceUID=1.0\\1.1"
+    made = inventory("QueryRetrieveLevel=STUDY", patient, study, model="PATIENT", listed=False)
+    made.objects = {uid: place._replace(patient="") for uid, place in HELD.items()}
+    assert {one.text(UNIQUE_KEYS["PATIENT"]) for one in made.requests(set(UIDS))} == {"P1"}
+    made = inventory("QueryRetrieveLevel=STUDY", study, model="PATIENT", listed=False)
+    made.objects = {uid: place._replace(patient="") for uid, place in HELD.items()}
+    assert [one.get(UNIQUE_KEYS["PATIENT"]) for one in made.requests(set(UIDS))] == [None, None]
+
+
+def test_keys_that_c_move_cannot_take_are_not_in_the_requests() -> None:
+    made = inventory(*STUDY, "AccessionNumber=A1")
+    assert not made.is_exact
+    (request,) = made.requests(set(made.objects))
+    assert sorted(key.tag for key in request) == [LEVEL, UNIQUE_KEYS["STUDY"]]
+
+
 def test_model_without_series_is_requested_by_studies() -> None:
     made = inventory(*REQUESTS["STUDY"], model="PSONLY", listed=False)
     made.objects = dict(HELD)
     requests = list(made.requests({UIDS[0]}))
     assert [request.text(LEVEL) for request in requests] == ["STUDY"]
     assert union(requests) == {uid for uid in UIDS if uid.startswith("1.0.")}
+    made.gaps[HELD["1.1.0.0"]] = "why"
+    assert named(made.requests({UIDS[0]})) == ["STUDY 1.0", "STUDY 1.1"], "a gap, too"
+    assert not made.is_divisible(set(UIDS), 1)
 
 
 def test_entry_is_divisible_if_a_study_of_several_series_lacks_more_than_the_limit() -> None:
@@ -173,7 +267,15 @@ def test_entry_is_divisible_if_a_study_of_several_series_lacks_more_than_the_lim
     assert not made.is_divisible(of_study, 6)
     assert not made.is_divisible({uid for uid in of_study if uid.startswith("1.0.1.")}, 2), "one series"
     assert not made.is_divisible({UIDS[0], UIDS[-1]}, 1), "one of each study"
-    assert not inventory(*REQUESTS["IMAGE"]).is_divisible(of_study, 1)
+    image = inventory(*REQUESTS["IMAGE"])
+    image.objects = dict(HELD)
+    assert image.is_divisible(of_study, 1) is False
+    assert made.is_divisible({*of_study, UIDS[-1]}, 5), "one of two studies"
+    assert not made.is_divisible({*of_study, UIDS[-1]}, 6)
+    assert named(made.parts({*of_study, UIDS[-1]}, 5)) == ["IMAGE 1.1.1.2", "SERIES 1.0.0", "SERIES 1.0.1"]
+    assert named(made.parts({*of_study, UIDS[-1]}, 6)) == ["IMAGE 1.1.1.2", "STUDY 1.0"]
+    made.gaps[HELD["1.1.0.0"]] = "why"
+    assert named(made.parts(of_study, 6)) == ["STUDY 1.0"], "a gap is no part"
 
 
 @pytest.mark.parametrize(("counted", "known", "gap"), [(0, 0, True), (2, 1, True), (1, 1, False), (0, 1, False)])
@@ -185,6 +287,11 @@ def test_series_that_an_earlier_list_had_is_a_gap_unless_its_objects_are_known(
     made.keep(earlier)
     assert made.objects == earlier.objects
     assert (PLACE in made.gaps) is gap
+    made = inventory(*STUDY, listed=False)
+    made.vanished["1.2.3"] = PLACE._replace(series=""), 1
+    made.keep(None)
+    why = "the archive no longer lists study 1.2.3, of which 0 objects are known"
+    assert made.gaps == {PLACE._replace(series=""): why}
     made = inventory(*STUDY)
     made.keep(None)
     assert not made.gaps

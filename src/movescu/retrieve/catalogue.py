@@ -110,7 +110,7 @@ class Catalogue:
 
     def objects(self) -> Iterator[tuple[str, Place]]:
         """Yield every object and its place."""
-        places: list[Place] = [Place("" if self._patient_root else self._patient, "", "")]
+        places = [Place("", "", "")]
         for level in self._levels[:-1]:
             if not self._is_passed_over(level):
                 places = [below for place in places for below in self._parts(level, place)]
@@ -126,8 +126,8 @@ class Catalogue:
             study, number = Place(place.patient, place.study, ""), len({uid for uid, _ in found})
             studies[study] = studies.get(study, 0) + number
             self._compare(place, place.series, number)
-            if not found and place not in self._gaps and (uid := place.series or place.study):
-                self.hollow.append(uid)
+            if not found and place not in self._gaps:
+                self.hollow.append(place.series)
         if self._scope.level in ("PATIENT", "STUDY"):
             known = {gap.study for gap in self._gaps}
             for study, number in studies.items():
@@ -143,7 +143,7 @@ class Catalogue:
 
     def _parts(self, level: str, place: Place) -> list[Place]:
         """Return the entities of a level within one of the level above."""
-        if self._counted and level == "SERIES" and place.study:
+        if self._counted and place.study:
             self._count(place)
         below = LEVELS.index(level) > LEVELS.index(self._scope.level)
         found = self._under_gap(place, self._below(level, place)) if below else list(self._below(level, place))
@@ -159,19 +159,19 @@ class Catalogue:
         try:
             found.extend(entities)
         except InventoryError as error:
-            if not place.study or self._scope.level == "IMAGE" or isinstance(error, IgnoredKeyError):
+            if not place.study or self._scope.level == "IMAGE":
                 raise
             self._gaps[place] = str(error)
         return found
 
     def _count(self, place: Place) -> None:
         """Query the number of objects of a study, or of the requested series. An archive may leave it out."""
-        series = "\\".join(self._given("SERIES"))
-        if place.study in self._stated or (series and self._filters("SERIES")):  # asked for with those keys
+        if place.study in self._stated or self._filters("SERIES"):  # stated with the answers to those keys
             return
+        series = "\\".join(self._given("SERIES"))
         level, own = ("SERIES", series) if series else ("STUDY", place.study)
         try:
-            for _ in self._find(level, place._replace(series=""), own, {}):
+            for _ in self._find(level, place, own, {}):
                 pass
         except InventoryError as error:
             _log.info("the archive does not report the number of objects of study %s: %s", place.study, error)
@@ -183,10 +183,6 @@ class Catalogue:
             what = "series" if place.series else "study"
             self._sizes.cap = max(self._sizes.cap, number)
             self._gaps[place] = f"the archive counts {counted} objects in {what} {uid} and lists {number}"
-
-    @property
-    def _patient(self) -> str:
-        return next(iter(self._scope.unique("PATIENT")), "")
 
     def _is_passed_over(self, level: str) -> bool:
         """Return True for a level without keys above a level with unique keys: a relational query."""
@@ -257,7 +253,7 @@ class Catalogue:
         """
         uids = {_STUDY: place.study, _SERIES: place.series, UNIQUE_KEYS[level]: own}
         above = LEVELS[: LEVELS.index(level) + 1]
-        values = {tag: uids.get(tag, "") for name in above if (tag := UNIQUE_KEYS[name]) in uids}
+        values = {tag: uids[tag] for name in above if (tag := UNIQUE_KEYS[name]) in uids}
         if (self._patient_root and place.patient) or (level == "STUDY" and self._scope.model != "STUDY"):
             values[_PATIENT] = place.patient
         values = {tag: value for tag, value in values.items() if tag not in filters}

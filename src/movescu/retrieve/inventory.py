@@ -79,8 +79,7 @@ class Inventory:
         Not every archive accepts a list of studies or series: each is requested separately.
         """
         listed = len(self.scope.unique(self.scope.level)) > 1 and self.scope.level != "IMAGE"
-        certain = bool(self.objects or self.gaps) and not (self.dropped or self.unfound)
-        return self.scope.is_exact and certain and not listed
+        return self.scope.is_exact and not (listed or self.dropped or self.unfound)
 
     def requests(self, wanted: AbstractSet[str], batch: int = BATCH, *, gaps: bool = True) -> Iterator[Identifier]:
         """Yield the C-MOVE identifiers for some of the objects; ``batch``: highest number of UIDs in a list.
