@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from queried import HELD, Archive
 
-from movescu.dataset.values import key_vr
 from movescu.dictionary.uids import IMPLICIT_LITTLE, PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from movescu.dimse.status import PENDING, SUCCESS
 from movescu.errors import FindNotOfferedError, IgnoredKeyError, InventoryError, TooManyStudiesError
-from movescu.query.identifier import Identifier, make_identifier
+from movescu.query.identifier import make_identifier
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
-from movescu.query.scope import LEVELS
 from movescu.retrieve import inventory as module
 from movescu.retrieve.answers import COUNTS
 from movescu.retrieve.catalogue import ListSizes, Place
@@ -22,72 +21,15 @@ from movescu.testing.query import encode_identifier
 from movescu.ul.negotiation import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from queried import Query
+
+    from movescu.query.identifier import Identifier
     from movescu.retrieve.inventory import Inventory
 
 PATIENT, STUDY, SERIES, IMAGE = UNIQUE_KEYS.values()
 ACCESSION, MODALITY, MODALITIES, SEX, NUMBER = 0x00080050, 0x00080060, 0x00080061, 0x00100040, 0x00200013
-HELD = {
-    f"1.{study}.{series}.{number}": Place(f"P{study}", f"1.{study}", f"1.{study}.{series}")
-    for study in range(2)
-    for series in range(2)
-    for number in range(2)
-}
-Query = tuple[str, dict[int, str]]
-
-
-class Archive:
-    """An archive to query. ``attributes``: further ones, by UID or Patient ID; ``cut``: query -> answers and status."""
-
-    def __init__(
-        self, held: dict[str, Place] = HELD, classes: Sequence[str] = (STUDY_ROOT_FIND,), **attributes: Any
-    ) -> None:
-        self.held, self.classes = held, classes
-        self.attributes: dict[str, dict[int, str]] = attributes.pop("attributes", {})
-        self.cut: dict[tuple[str, str], tuple[int, int]] = {}
-        self.counts: dict[str, int] = {}
-        self.queries: list[Query] = []
-        self.used: set[str] = set()
-        self.lacking: tuple[int, ...] = ()  # tags without a value in any answer
-
-    def context(self, sop_class_uid: str) -> Context | None:
-        return Context(1, sop_class_uid, IMPLICIT_LITTLE) if sop_class_uid in self.classes else None
-
-    def find(self, sop_class_uid: str, identifier: Identifier) -> Iterator[tuple[FindResponse, Context]]:
-        level, context = identifier.text(LEVEL), Context(1, sop_class_uid, IMPLICIT_LITTLE)
-        keys = {key.tag: identifier.text(key.tag) for key in identifier if key.tag & 0xFFFF and key.tag != LEVEL}
-        assert len({key.tag for key in identifier}) == len(list(identifier)), "a key is sent twice"
-        assert {key.tag: key.vr.decode() for key in identifier} == {key.tag: key_vr(key.tag) for key in identifier}
-        self.queries.append((level, keys))
-        self.used.add(sop_class_uid)
-        matches = list(self._matches(level, keys).values())
-        above = next((keys[tag] for tag in (SERIES, STUDY) if keys.get(tag) and tag != UNIQUE_KEYS[level]), "")
-        number, status = self.cut.get((level, above), (len(matches), SUCCESS))
-        for match in matches[:number]:
-            for tag in self.lacking:
-                match.pop(tag, None)
-            values = {tag: value.encode() + b"\0" * (len(value) & 1) for tag, value in match.items()}
-            yield FindResponse(1, PENDING, encode_identifier(values, IMPLICIT_LITTLE)), context
-        yield FindResponse(1, status), context
-
-    def _matches(self, level: str, keys: dict[int, str]) -> dict[str, dict[int, str]]:
-        found: dict[str, dict[int, str]] = {}
-        for uid, place in self.held.items():
-            path = dict(zip(UNIQUE_KEYS.values(), (*place, uid), strict=True))
-            own, index = path[UNIQUE_KEYS[level]], LEVELS.index(level)
-            attributes: dict[int, str] = {}
-            for tag in list(path.values())[: index + 1]:
-                attributes |= self.attributes.get(tag, {})
-            named = all(value in keys[tag].split("\\") for tag, value in path.items() if keys.get(tag))
-            others = {tag: value for tag, value in keys.items() if value and tag not in path and tag in attributes}
-            if not named or any(attributes[tag] != value for tag, value in others.items()):
-                continue
-            path = {tag: value for tag, value in path.items() if tag in keys}
-            number = self.counts.get(own, sum(own in (*one, other) for other, one in self.held.items()))
-            count = {COUNTS[level]: str(number)} if COUNTS.get(level) in keys else {}
-            found[own] = {**path, **{tag: attributes[tag] for tag in keys if tag in attributes}, **count}
-        return found
 
 
 def keys_of(level: str, *keys: str) -> Identifier:
@@ -446,12 +388,15 @@ def test_as_many_answers_as_a_list_that_was_cut_short_had_are_a_gap() -> None:
     uids = "\\".join(below("1.0.1"))
     named = taken(Archive(), "IMAGE", *ONE_SERIES, f"SOPInstanceUID={uids}", sizes=sizes)
     assert len(named.objects) == 2, "as many as were asked for"
-    sizes.cap = 1
-    one = {"1.0.1.1": HELD["1.0.1.1"]}
-    assert len(taken(Archive(one), "SERIES", *ONE_SERIES, sizes=sizes).gaps) == 1
-    sizes.cap = 2
     with pytest.raises(InventoryError, match="at most 2"):
         taken(Archive(), "IMAGE", *ONE_SERIES, f"SOPInstanceUID={uids}\\1.0.1.9", sizes=sizes)
+
+
+def test_single_answer_of_an_archive_that_gave_no_more_before_is_a_gap() -> None:
+    sizes = ListSizes()
+    sizes.cap = 1
+    found = taken(Archive({"1.0.1.1": HELD["1.0.1.1"]}), "SERIES", *ONE_SERIES, sizes=sizes)
+    assert (len(found.objects), len(found.gaps)) == (1, 1)
 
 
 def test_studies_and_series_without_any_object_are_named() -> None:
@@ -468,7 +413,9 @@ def test_studies_and_series_without_any_object_are_named() -> None:
     assert taken(archive, "IMAGE", *ONE_SERIES, "SOPInstanceUID=1.0.1.1").hollow == ()
     archive.cut["IMAGE", "1.0.1"] = 0, 0xA700
     assert taken(archive, "SERIES", *ONE_SERIES).hollow == (), "its objects are unknown"
-    assert taken(Archive({}), "PATIENT", "PatientID=P1", model="PATIENT").hollow == ()
+    for classes in ((STUDY_ROOT_FIND,), (PATIENT_ROOT_FIND,)):
+        assert taken(Archive({}, classes), "PATIENT", "PatientID=P1", model="PATIENT").hollow == ()
+    assert taken(Archive(), "SERIES", *ONE, "SeriesInstanceUID=1.9*").hollow == (), "nothing is known of the study"
     archive = Archive(attributes={uid: {MODALITY: "CT"} for uid in ("1.0.0", "1.0.1")})
     assert taken(archive, "SERIES", *ONE, "Modality=MR").hollow == (), "the study has others"
 

@@ -23,6 +23,7 @@ from movescu.retrieve.causes import (
 from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.judgement import Reason
 from movescu.retrieve.result import Result
+from movescu.services.move import MoveResponse
 from movescu.ul.negotiation import RejectedClass
 
 
@@ -186,6 +187,8 @@ def test_abort_in_answer_to_the_request_points_to_the_title() -> None:
     assert cause_of(result_of(Evidence(lost=True)), aborted).code == "aborted-at-once"
     some = replace(result_of(Evidence(lost=True)), arrived=1)
     assert cause_of(some, aborted).code == "aborted"
+    answered = replace(some, arrived=0, responses=(MoveResponse(1, 0, None, 1, 0, 0),))
+    assert cause_of(answered, aborted).code == "aborted", "an earlier request was carried out"
 
 
 @pytest.mark.parametrize("status", [0xA702, 0xB000])

@@ -1,6 +1,6 @@
 """Keys that C-MOVE cannot take, resolved to requests by unique keys: all that matches, nothing else, what is lacking.
 
-The archive (``liar``) has no sockets; it answers with accession numbers and modalities, too.
+The archives (``liar``, ``queried``) have no sockets; they answer with accession numbers and modalities, too.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from liar import Answer, objects
+from queried import HELD
+from queried import Archive as Queried
 
 from movescu._runtime.record import replace
+from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
+from movescu.dataset.values import key_vr
+from movescu.dictionary.uids import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from movescu.dimse.status import SUB_OPERATIONS_WITH_FAILURES
-from movescu.errors import IgnoredKeyError, TooManyStudiesError, UsageError
+from movescu.errors import IgnoredKeyError, InventoryError, TooManyStudiesError, UsageError
 from movescu.query.identifier import make_identifier
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.scope import Scope
 from movescu.query.selection import Selection
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry
 from movescu.retrieve.request_state import RequestState
-from movescu.retrieve.resolution import Resolution, check, delivered_nothing, resolve, state_of
+from movescu.retrieve.resolution import Resolution, Shortfall, check, delivered_nothing, resolve, state_of, wanted
 from movescu.services.move import MoveResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from liar import Object
 
@@ -65,8 +70,11 @@ def resolved(
     return resolve(archive, make_identifier(keys), config)  # type: ignore[arg-type] # stands in for an association
 
 
-def named(requests: tuple[Identifier, ...]) -> list[tuple[str, str]]:
+def named(requests: Iterable[Identifier]) -> list[tuple[str, str]]:
     """Return level and UIDs of requests."""
+    requests = list(requests)
+    for request in requests:
+        assert {key.tag: key.vr.decode() for key in request} == {key.tag: key_vr(key.tag) for key in request}
     levels = [request.text(LEVEL) for request in requests]
     return [(level, request.text(UNIQUE_KEYS[level])) for level, request in zip(levels, requests, strict=True)]
 
@@ -139,6 +147,12 @@ def test_study_of_a_request_that_is_not_found_is_named() -> None:
     assert state.evidence.nothing_found
     assert state.inventory is not None
     assert state.inventory.unfound == ("1.2.9",)
+    keys = ("QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.8\\1.2.9")
+    state = state_of(resolved(TWO, *keys), Scope(make_identifier(keys), "STUDY"))
+    assert state is not None
+    assert state.inventory is not None
+    assert state.inventory.unfound == ("1.2.8", "1.2.9")
+    assert all(key.vr.decode() == key_vr(key.tag) for key in state.inventory.scope.identifier)
     nothing = resolved([], *BY_ACCESSION)
     state = state_of(nothing, Scope(make_identifier(BY_ACCESSION), "STUDY"))
     assert state is not None
@@ -150,6 +164,8 @@ def test_pattern_that_a_study_matches_is_found_where_patterns_are_taken() -> Non
     found = resolved(TWO, *keys, resolve=True)
     assert [uid for _, uid in named(found.requests)] == ["1.2.3", "1.2.4", "1.2.5"]
     assert found.unfound == ("1.3.*",)
+    found = resolved([*TWO, *objects(1, study="1.9")], *keys[:1], "StudyInstanceUID=1.2.*\\1.9", resolve=True)
+    assert found.unfound == ()
 
 
 def test_study_that_is_listed_without_a_series_is_lacking() -> None:
@@ -177,6 +193,7 @@ def test_study_that_is_listed_without_a_series_is_lacking() -> None:
         (liar.COUNTS["STUDY"], "4", "the archive counts 4 objects in study 1.2.3 and 3 in its series"),
         (liar.COUNTS["STUDY"], "3", ""),
         (liar.COUNTS["STUDY"], "2", ""),
+        (liar.COUNTS["STUDY"], "", ""),
     ],
 )
 def test_study_with_more_than_its_series_is_incomplete_with_verify(tag: int, number: str, complaint: str) -> None:
@@ -211,6 +228,18 @@ def test_total_of_a_study_is_not_compared_with_series_of_which_one_has_none() ->
     assert found.gaps == ()
 
 
+def test_series_without_an_object_is_compared_with_the_total_too() -> None:
+    def find(said: Answer) -> Answer:
+        for match in said.matches:
+            if match.get(SERIES) == "1.2.3.2":
+                match[liar.COUNTS["SERIES"]] = "0"
+        return said
+
+    have = {"1.2.3.1": "CT", "1.2.3.2": "MR"}
+    found = resolved(objects(2, 1), *ONE, modalities=have, find=find, only=("Modality=CT",), verify=True)
+    assert found.gaps == ("the archive counts 3 objects in study 1.2.3 and 2 in its series",)
+
+
 def test_more_studies_than_allowed_are_requested_for_nobody() -> None:
     every = dict.fromkeys(("1.2.3", "1.2.4", "1.2.5"), "A1")
     assert len(resolved(TWO, *BY_ACCESSION, accessions=every, max_studies=3).requests) == 3
@@ -234,6 +263,8 @@ def test_keys_that_name_everything_or_cannot_be_chosen_from_are_refused(
 ) -> None:
     with pytest.raises(UsageError):
         check(make_identifier(keys), "STUDY", Selection(**selection))
+    with pytest.raises(UsageError):
+        resolved(TWO, *keys, **selection)
     check(make_identifier(keys), "STUDY", Selection(resolve=True, max_studies=0))
 
 
@@ -241,6 +272,195 @@ def test_series_cannot_be_chosen_in_a_model_without_series() -> None:
     with pytest.raises(UsageError, match="in this model"):
         check(make_identifier(ONE), "PSONLY", Selection(only=("Modality=CT",)))
     check(make_identifier(ONE), "STUDY", Selection(only=("Modality=CT",)))
+
+
+def test_conditions_on_series_of_which_there_are_none_are_not_to_blame() -> None:
+    found = resolved(TWO, "QueryRetrieveLevel=STUDY", "StudyInstanceUID=9.9", only=("Modality=CT",))
+    assert (found.requests, found.unfound, found.unmet) == ((), ("9.9",), "")
+
+
+@pytest.mark.parametrize(("accessions", "words"), [("A2", "0 entities"), ("A1", "1 study"), ("A3", "2 studies")])
+def test_number_of_matches_is_logged(caplog: pytest.LogCaptureFixture, accessions: str, words: str) -> None:
+    with caplog.at_level("INFO"):
+        have = {"1.2.3": "A1", "1.2.4": "A3", "1.2.5": "A3"}
+        resolved(TWO, "QueryRetrieveLevel=STUDY", f"AccessionNumber={accessions}", accessions=have)
+    assert f"the keys match {words}" in caplog.messages
+
+
+# -- patients ----------------------------------------------------------------------------------------------------------
+
+PATIENT_ID, SEX, STUDIES_OF_PATIENT = UNIQUE_KEYS["PATIENT"], 0x00100040, 0x00201200
+BOTH = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND)
+HELD_BY_P1 = {uid: place._replace(patient="P1") for uid, place in HELD.items()}
+
+
+def of_patient(archive: Queried, *keys: str, verify: bool = False, **selection: Any) -> Resolution:
+    """Resolve keys of a patient in Patient Root."""
+    config = replace(
+        CONFIG,
+        request=Request(model="PATIENT"),
+        retry=Retry(verify=verify),
+        selection=Selection(**{"resolve": True, **selection}),
+    )
+    identifier = make_identifier(["QueryRetrieveLevel=PATIENT", *keys])
+    return resolve(archive, identifier, config)  # type: ignore[arg-type] # stands in for an association
+
+
+def test_patient_is_requested_by_its_id_or_named_as_unfound() -> None:
+    found = of_patient(Queried(classes=BOTH), "PatientID=P1")
+    assert (named(found.requests), found.unfound, found.counts) == ([("PATIENT", "P1")], (), ())
+    found = of_patient(Queried(classes=BOTH), "PatientID=P9")
+    assert (found.requests, found.unfound) == ((), ("P9",))
+    found = of_patient(Queried(classes=BOTH), "PatientID=P*")
+    assert named(found.requests) == [("PATIENT", "P0"), ("PATIENT", "P1")]
+
+
+@pytest.mark.parametrize("classes", [(STUDY_ROOT_FIND,), BOTH])
+def test_patient_with_another_key_is_requested_by_studies(classes: tuple[str, ...]) -> None:
+    """Others may have the same Patient ID, and C-MOVE names that alone."""
+    archive = Queried(HELD_BY_P1, classes, {"1.0": {SEX: "F"}, "1.1": {SEX: "M"}})
+    found = of_patient(archive, "PatientID=P1", "PatientSex=F")
+    assert named(found.requests) == [("STUDY", "1.0")]
+    assert found.requests[0].text(PATIENT_ID) == "P1"
+
+
+@pytest.mark.parametrize("other", ["M", "F"])
+def test_patient_whose_id_another_has_is_not_requested_by_it(other: str) -> None:
+    held = {uid: place._replace(patient="P0") for uid, place in HELD.items()}
+    archive = Queried(held, (PATIENT_ROOT_FIND,), {"1.0": {}, "P0": {SEX: "F"}})
+    answered = archive._matches
+
+    def matches(level: str, keys: dict[int, str]) -> dict[str, dict[int, str]]:
+        found = answered(level, keys)
+        return found if keys.get(SEX) or level != "PATIENT" else {**found, "other": {PATIENT_ID: "P0", SEX: other}}
+
+    archive._matches = matches  # type: ignore[method-assign] # two patients with one ID
+    if other == "M":
+        with pytest.raises(InventoryError, match="Patient"):
+            of_patient(archive, "PatientID=P0", "PatientSex=F")
+    else:
+        assert named(of_patient(archive, "PatientID=P0", "PatientSex=F").requests) == [("PATIENT", "P0")]
+
+
+@pytest.mark.parametrize(("stated", "found"), [("", 1), ("1", 1), ("2", 2), ("x", 1)])
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 4])
+def test_patients_with_more_studies_than_allowed_are_not_requested(most: int, stated: str, found: int) -> None:
+    archive = Queried(HELD, BOTH, {"P1": {STUDIES_OF_PATIENT: stated}})
+    archive.lacking = () if stated else (STUDIES_OF_PATIENT,)
+    if 0 < most < 1 + found:
+        with pytest.raises(TooManyStudiesError, match=f"{1 + found} studies"):
+            of_patient(archive, "PatientID=P*", max_studies=most)
+        assert "STUDY" not in [level for level, _ in archive.queries], "the archive's numbers say it"
+    else:
+        assert len(of_patient(archive, "PatientID=P*", max_studies=most).requests) == 2
+    assert len(of_patient(archive, "PatientID=P1", max_studies=1).requests) == 1, "named by the user"
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_patients_with_more_studies_listed_than_stated_are_not_requested(most: int) -> None:
+    archive = Queried(HELD_BY_P1, BOTH, {"P1": {STUDIES_OF_PATIENT: "1"}})
+    if most == 1:
+        with pytest.raises(TooManyStudiesError, match="2 studies"):
+            of_patient(archive, "PatientID=P*", max_studies=most)
+    else:
+        assert len(of_patient(archive, "PatientID=P*", max_studies=most).requests) == 1
+
+
+@pytest.mark.parametrize(("stated", "gap"), [("3", True), ("2", False), ("1", False), ("", False)])
+def test_patient_with_more_studies_than_are_listed_is_incomplete_with_verify(stated: str, *, gap: bool) -> None:
+    modalities = {uid: {MODALITY: "CT"} for uid in ("1.0.0", "1.0.1", "1.1.0", "1.1.1")}
+    archive = Queried(HELD_BY_P1, BOTH, {**modalities, "P1": {STUDIES_OF_PATIENT: stated}})
+    archive.lacking = () if stated else (STUDIES_OF_PATIENT,)
+    found = of_patient(archive, "PatientID=P1", only=("Modality=CT",), verify=True)
+    assert [uid for _, uid in named(found.requests)] == ["1.0.0", "1.0.1", "1.1.0", "1.1.1"]
+    assert found.gaps == (("the archive counts 3 studies of a patient and lists 2",) if gap else ())
+    assert of_patient(archive, "PatientID=P1", only=("Modality=CT",)).gaps == ()
+
+
+def test_patient_that_is_listed_without_a_study_is_lacking() -> None:
+    archive = Queried(HELD_BY_P1, BOTH)
+    archive.cut["STUDY", ""] = 0, 0
+    found = of_patient(archive, "PatientID=P1", only=("Modality=CT",), verify=True)
+    assert (found.requests, found.hollow, found.gaps) == ((), ("P1",), ())
+
+
+def test_patient_id_beyond_ascii_is_requested_with_its_character_set() -> None:
+    held = {uid: place._replace(patient="J\xf6rg") for uid, place in HELD.items()}
+    ascii_, latin, unnamed = Queried(HELD_BY_P1), Queried(held), Queried(held)
+    ascii_.character_set, latin.character_set = "ISO_IR 100", "ISO 2022 IR 100\\ISO 2022 IR 101"
+    for archive, patient, terms in (
+        (ascii_, b"P1", None),
+        (latin, b"J\xf6rg", b"ISO 2022 IR 100\\ISO 2022 IR 101"),
+        (unnamed, b"J\xf6rg", None),
+    ):
+        archive.attributes = {"1.0": {ACCESSION: "A1"}, "1.1": {ACCESSION: "A2"}}
+        config = replace(CONFIG, request=Request(model="PATIENT"))
+        found = resolve(archive, make_identifier(BY_ACCESSION), config)  # type: ignore[arg-type] # as above
+        assert named(found.requests) == [("STUDY", "1.0")]
+        (request,) = found.requests
+        own, character_set = request.get(PATIENT_ID), request.get(SPECIFIC_CHARACTER_SET)
+        assert own is not None
+        assert own.value.strip() == patient
+        assert (None if character_set is None else character_set.value) == terms
+
+
+# -- matches for other purposes than requests --------------------------------------------------------------------------
+
+
+def matched(archive: Queried, *keys: str, **settings: Any) -> list[tuple[str, str, int | None]]:
+    """Return level, UID and number of objects of matches."""
+    found = wanted(archive, make_identifier(keys), **{"selection": Selection(), **settings})  # type: ignore[arg-type] # as above
+    return [(one.level, one.uid, one.count("IMAGE")) for one in found]
+
+
+def test_matches_are_counted_where_the_archive_does_not_count() -> None:
+    archive = Queried()
+    archive.lacking = tuple(liar.COUNTS.values())
+    assert matched(archive, "QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.0") == [("STUDY", "1.0", None)]
+    assert matched(archive, "QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.0", count=True) == [("STUDY", "1.0", 4)]
+    archive.attributes = {"1.0.0": {MODALITY: "CT"}, "1.0.1": {MODALITY: "MR"}}
+    for count, number in ((False, None), (True, 2)):
+        only = Selection(only=("Modality=CT",))
+        assert matched(archive, *ONE[:1], "StudyInstanceUID=1.0", selection=only, count=count) == [
+            ("SERIES", "1.0.0", number)
+        ]
+
+
+def test_query_without_a_level_chooses_series_and_misses_no_key() -> None:
+    archive, shortfall = Queried(attributes={"1.0.0": {MODALITY: "CT"}}), Shortfall()
+    only = Selection(only=("Modality=CT",))
+    found = matched(archive, "StudyInstanceUID=1.0", level="STUDY", selection=only, shortfall=shortfall)
+    assert (found, shortfall.unfound) == ([("SERIES", "1.0.0", 2)], [])
+
+
+def test_series_of_a_request_for_series_are_chosen_among_them() -> None:
+    archive = Queried(attributes={"1.0.0": {MODALITY: "CT"}, "1.0.1": {MODALITY: "MR"}})
+    keys = ("QueryRetrieveLevel=SERIES", "StudyInstanceUID=1.0", "SeriesInstanceUID=1.0.0\\1.0.1")
+    assert matched(archive, *keys, selection=Selection(only=("Modality=MR",))) == [("SERIES", "1.0.1", 2)]
+    assert len(matched(archive, *keys, selection=Selection(exclude=("Modality=US",)))) == 2
+
+
+@pytest.mark.parametrize(
+    ("most", "limited", "level", "fails"),
+    [
+        (1, True, "", True),
+        (1, False, "", False),
+        (1, False, "STUDY", True),
+        (2, False, "STUDY", False),
+        (0, False, "STUDY", False),
+        (100, False, "STUDY", False),
+        (1, False, "PATIENT", False),
+    ],
+)
+def test_query_lists_no_more_studies_than_the_user_allows(most: int, limited: bool, level: str, *, fails: bool) -> None:
+    archive = Queried(classes=BOTH, attributes={uid: {ACCESSION: "A1"} for uid in ("1.0", "1.1")})
+    settings: dict[str, Any] = {"level": level, "limited": limited, "selection": Selection(max_studies=most)}
+    keys = ("QueryRetrieveLevel=STUDY", "AccessionNumber=A1") if level != "PATIENT" else ("PatientID=P*",)
+    if fails:
+        with pytest.raises(TooManyStudiesError):
+            matched(archive, *keys, **settings)
+    else:
+        assert len(matched(archive, *keys, **settings)) >= (2 if level != "PATIENT" else 0)
 
 
 # -- a match of which nothing is sent ----------------------------------------------------------------------------------
@@ -256,6 +476,7 @@ UNCOUNTED = MoveResponse(1, 0, None, None, None, None)
         ((RESPONSE,), True, True),
         ((UNCOUNTED,), False, True),
         ((UNCOUNTED,), True, False),
+        ((RESPONSE, UNCOUNTED), True, False),
         ((replace(RESPONSE, completed=1),), False, False),
         ((replace(RESPONSE, status=SUB_OPERATIONS_WITH_FAILURES),), False, False),
         ((), False, False),

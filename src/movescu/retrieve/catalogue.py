@@ -256,7 +256,6 @@ class Catalogue:
         values = {tag: uids[tag] for name in above if (tag := UNIQUE_KEYS[name]) in uids}
         if (self._patient_root and place.patient) or (level == "STUDY" and self._scope.model != "STUDY"):
             values[_PATIENT] = place.patient
-        values = {tag: value for tag, value in values.items() if tag not in filters}
         answers = Answers(level, values, filters, self._scope.identifier.terms)
         identifier = identifier_for(level, values, self._scope, filters, COUNTS.get(level, 0))
         responses = Responses(self._session, self._class, identifier)

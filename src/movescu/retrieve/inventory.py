@@ -134,7 +134,7 @@ class Inventory:
     def _of_series(self, uids: Iterable[str], wanted: AbstractSet[str], size: int) -> Iterator[Identifier]:
         for place, members in _grouped((self.objects[uid], uid) for uid in uids).items():
             open_uids = [uid for uid in members if uid in wanted]
-            if open_uids and len(open_uids) == len(members) and self.scope.level != "IMAGE" and size >= BATCH:
+            if len(open_uids) == len(members) and self.scope.level != "IMAGE" and size >= BATCH:
                 yield self._request("SERIES", place)
                 continue
             for start in range(0, len(open_uids), size):
@@ -143,7 +143,7 @@ class Inventory:
     def _request(self, level: str, place: Place, uids: Iterable[str] = ()) -> Identifier:
         values = {_STUDY: place.study, _SERIES: place.series, _IMAGE: "\\".join(uids)}
         patient = place.patient or next(iter(self.scope.unique("PATIENT")), "")
-        if self.scope.model != "STUDY" and patient:
+        if self.scope.model != "STUDY":
             values[_PATIENT] = patient
         return identifier_for(level, {tag: value for tag, value in values.items() if value}, self.scope)
 
