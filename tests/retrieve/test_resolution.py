@@ -353,7 +353,12 @@ def test_patients_with_more_studies_than_allowed_are_not_requested(most: int, st
         assert "STUDY" not in [level for level, _ in archive.queries], "the archive's numbers say it"
     else:
         assert len(of_patient(archive, "PatientID=P*", max_studies=most).requests) == 2
+    assert ("STUDY" in [level for level, _ in archive.queries]) is (most > 1 and most > found), (
+        "nothing needs that list"
+    )
+    archive.queries.clear()
     assert len(of_patient(archive, "PatientID=P1", max_studies=1).requests) == 1, "named by the user"
+    assert [level for level, _ in archive.queries] == ["PATIENT"]
 
 
 @pytest.mark.parametrize("most", [1, 2])
@@ -424,6 +429,16 @@ def test_matches_are_counted_where_the_archive_does_not_count() -> None:
         assert matched(archive, *ONE[:1], "StudyInstanceUID=1.0", selection=only, count=count) == [
             ("SERIES", "1.0.0", number)
         ]
+
+
+@pytest.mark.parametrize("level", ["PATIENT", "STUDY", "SERIES"])
+def test_matches_of_the_level_that_the_caller_names_are_found(level: str) -> None:
+    archive = Queried(HELD_BY_P1, BOTH, {"1.0": {SEX: "F"}, "1.1": {SEX: "M"}, "P1": {SEX: "F"}})
+    found = matched(archive, "QueryRetrieveLevel=PATIENT", "PatientID=P1", "PatientSex=F", level=level, limited=False)
+    assert {one[0] for one in found} == {level}
+    archive = Queried(attributes={"1.0": {SEX: "F"}, "1.0.0": {MODALITY: "CT"}, "1.0.1": {MODALITY: "MR"}})
+    keys = ("QueryRetrieveLevel=SERIES", "StudyInstanceUID=1.0", "Modality=CT", "PatientSex=F")
+    assert matched(archive, *keys) == [("SERIES", "1.0.0", 2)], "the level of the request, without one"
 
 
 def test_query_without_a_level_chooses_series_and_misses_no_key() -> None:
