@@ -75,7 +75,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "query/scope": ("tests/query/test_scope.py",),
     "query/selection": ("tests/query/test_selection.py",),
     "retrieve/answers": ("tests/retrieve/test_answers.py", "tests/retrieve/test_liars.py"),
-    "retrieve/attempts": ("tests/retrieve/test_attempts.py", "tests/retrieve/test_liars.py", *_WORLD),
+    "retrieve/attempts": ("tests/retrieve/test_attempts.py", "tests/retrieve/test_liars.py"),
     "retrieve/belonging": ("tests/retrieve/test_tally.py",),
     "retrieve/catalogue": ("tests/retrieve/test_catalogue.py", "tests/retrieve/test_liars.py"),
     "retrieve/causes": ("tests/retrieve/test_causes.py", "tests/test_causes_document.py"),

@@ -30,7 +30,8 @@ from movescu.query.selection import Selection
 from movescu.retrieve import attempts as module
 from movescu.retrieve import stragglers
 from movescu.retrieve.attempts import LONGEST_PAUSE
-from movescu.retrieve.config import BATCH, Retry, Timeouts
+from movescu.retrieve.config import BATCH, Request, Retry, Timeouts
+from movescu.retrieve.earlier_request import earlier_of
 from movescu.retrieve.judgement import Outcome, judge
 from movescu.retrieve.observer import Observer
 from movescu.services.move import MoveResponse
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
     from movescu.retrieve.attempts import AttemptLoop
     from movescu.retrieve.request_state import RequestState
+    from movescu.retrieve.tally import Round
+    from movescu.services.store import Received
 
 STUDY = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.3"])
 BOTH = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.3\\1.2.4"])
@@ -97,6 +100,9 @@ class Noted(Observer):
 
     def listed(self, objects: int, missing: int, row: int | None) -> None:
         self.told.append(("listed", objects, missing, row))
+
+    def received(self, received: Received, row: int | None) -> None:
+        self.told.append(("received", row))
 
     def requested(self, row: int | None) -> None:
         self.told.append(("requested", row))
@@ -207,6 +213,16 @@ def test_objects_that_nobody_requested_are_no_progress() -> None:
     assert (state.attempts, state.extra) == (3, {"9.9.9.1", "9.9.9.2", "9.9.9.3"})
 
 
+def test_archive_without_queries_that_sends_without_end_is_given_up() -> None:
+    def move(said: Delivery) -> Delivery:
+        said = fails(0xB000, failed=2)(said)
+        said.delivered = [liar.Object("9.9", "9.9.9", f"9.9.9.{len(archive.requests)}")]
+        return said
+
+    archive = Unlisted(objects(2), move=move)
+    assert archive.loop(retries(2)).run(STUDY).attempts == 3
+
+
 def test_batches_shrink_while_most_of_the_objects_are_still_missing() -> None:
     archive = liar.Archive(objects(30), move=fails(UNABLE_TO_PROCESS))
     state = archive.loop(retries(6)).run(STUDY)
@@ -216,8 +232,10 @@ def test_batches_shrink_while_most_of_the_objects_are_still_missing() -> None:
     assert lists == [("IMAGE", 25), ("IMAGE", 5), *[("IMAGE", 6)] * 5, *[("IMAGE", 1)] * 60]
 
 
-@pytest.mark.parametrize(("sent", "shrinks"), [(1, True), (2, False)])
-def test_batches_do_not_shrink_if_half_of_the_objects_arrive(sent: int, *, shrinks: bool) -> None:
+@pytest.mark.parametrize(("sent", "batch"), [(1, 25), (2, 100)])
+def test_batches_do_not_shrink_if_half_of_the_objects_arrive(clock: Clock, sent: int, batch: int) -> None:
+    assert BATCH == 100
+
     def move(said: Delivery) -> Delivery:
         number = len(archive.requests)
         if number != 3:
@@ -227,9 +245,9 @@ def test_batches_do_not_shrink_if_half_of_the_objects_arrive(sent: int, *, shrin
         return said
 
     archive = liar.Archive(objects(4), move=move)
-    state = archive.loop(retries(2)).run(STUDY)
-    assert (state.batch < BATCH) is shrinks or state.attempts > 4
-    assert asked(archive)[3] == ("IMAGE", 4 - sent)
+    loop = archive.loop(retries(2))
+    clock.on_pause = lambda: loop.cancel() if len(clock.pauses) == 3 else None
+    assert loop.run(STUDY).batch == batch
 
 
 def test_time_that_is_over_ends_the_attempts_and_the_pause(clock: Clock) -> None:
@@ -256,15 +274,66 @@ def test_cancel_ends_the_pause_and_the_attempts(clock: Clock) -> None:
     assert outcome(state) is not Outcome.COMPLETE
 
 
-def test_cancel_between_two_requests_leaves_the_second_out() -> None:
+@pytest.mark.parametrize("signal", [True, False])
+def test_cancel_between_two_requests_leaves_the_second_out(*, signal: bool) -> None:
     def move(said: Delivery) -> Delivery:
-        loop.cancel()
+        if signal:
+            archive.cancelled = True
+        else:
+            loop.cancel()
         return said
 
     archive = liar.Archive([*objects(1), *objects(1, study="1.2.4")], move=move)
     loop = archive.loop(Retry())
     state = loop.run(STUDY, make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.4"]))
     assert (len(archive.requests), state.cancelled) == (1, True)
+
+
+def test_cancel_while_no_association_can_be_had_is_no_error() -> None:
+    class Refusing(liar.Archive):
+        def open(self) -> None:
+            loop.cancel()
+            raise ConnectError("refused")
+
+    archive = Refusing(objects(2))
+    loop = archive.loop(retries(2))
+    state = loop.run(STUDY)
+    assert (state.cancelled, state.attempts, outcome(state)) == (True, 1, Outcome.FAILED)
+
+
+def cancels(archive: Archive, *positions: int, status: int = CANCEL) -> None:
+    """Have requests end by a status; those at some positions are cancelled by us."""
+
+    def move(said: Delivery) -> Delivery:
+        archive.cancel_sent = len(archive.requests) in positions
+        return fails(status)(said)
+
+    archive._move = move
+
+
+@pytest.mark.parametrize(
+    ("positions", "cancelled", "stopped"), [((1, 2), True, False), ((), False, True), ((2,), True, True)]
+)
+def test_cancel_that_we_sent_is_no_fault_of_the_archive(
+    positions: tuple[int, ...], *, cancelled: bool, stopped: bool
+) -> None:
+    archive = liar.Archive(objects(2))
+    cancels(archive, *positions)
+    state = archive.loop(Retry()).run(STUDY, STUDY)
+    assert (state.evidence.cancelled, state.evidence.stopped) == (cancelled, stopped)
+
+
+def test_response_to_a_cancel_that_came_late_is_no_fault_of_the_archive() -> None:
+    archive = liar.Archive(objects(2))
+
+    def move(said: Delivery) -> Delivery:
+        loop.cancel()
+        return fails(CANCEL)(said)
+
+    archive._move = move
+    loop = archive.loop(Retry())
+    state = loop.run(STUDY)
+    assert (state.evidence.cancelled, state.evidence.stopped) == (True, False)
 
 
 def test_reason_for_another_attempt_is_told(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -281,7 +350,7 @@ def test_reason_for_another_attempt_is_told(clock: Clock, caplog: pytest.LogCapt
     assert reasons(noted) == ["final status of warning, failed sub-operations", "2 objects missing"]
     assert [one[:3] for one in noted.told if one[0] == "retry"] == [("retry", 2, None), ("retry", 3, 2)]
     assert [one[3] for one in noted.told if one[0] == "retry"] == clock.pauses
-    assert [one for one in noted.told if one[0] != "retry"] == [
+    assert [one for one in noted.told if one[0] not in ("retry", "received")] == [
         ("requested", 7),
         ("response", 0xB000, 0.0, 7),
         ("listed", 2, 2, 7),
@@ -369,10 +438,12 @@ def test_counts_of_a_request_that_lost_its_association_are_evidence() -> None:
 
     archive = liar.Archive(objects(4), move=move)
     state = archive.loop(Retry()).run(STUDY)
-    assert (state.evidence.failed, state.evidence.lost) == (3, True)
-    archive.open()
+    assert (state.evidence.failed, state.evidence.lost, state.nothing_found) == (3, True, False)
+    archive.unfinished = None
+    archive._move = lambda said: Delivery(said.requested, [], None)
+    assert not archive.loop(Retry()).run(STUDY).nothing_found, "it said nothing"
     clean = liar.Archive(objects(4)).loop(Retry()).run(STUDY)
-    assert not clean.evidence.lost
+    assert (clean.evidence.lost, clean.arrived) == (False, 4)
 
 
 # -- the archive's list ------------------------------------------------------------------------------------------------
@@ -395,6 +466,37 @@ def test_archive_without_queries_proves_nothing_and_resumes_nothing_but_sends(re
     assert (outcome(state) is Outcome.COMPLETE, state.hopeless) == (complete, False)
     assert state.tally.stored == 2
     assert bool(state.unlisted) is not complete
+    assert (state.identifier, retry.verify or retry.resume) == (STUDY, state.refusal is not None)
+
+
+def test_archive_whose_queries_fail_is_asked_for_everything_where_no_list_is_wanted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def find(said: Answer) -> Answer:
+        said.status, said.matches = 0xA700, []
+        return said
+
+    uids = "1.2.3.1.1\\1.2.3.1.2"
+    keys = ("StudyInstanceUID=1.2.3", "SeriesInstanceUID=1.2.3.1", f"SOPInstanceUID={uids}")
+    archive = Closed(ConnectError("refused"), find=find)
+    with caplog.at_level(logging.WARNING):
+        state = archive.loop(retries(1)).run(make_identifier(["QueryRetrieveLevel=IMAGE", *keys]))
+    assert (outcome(state), state.attempts, state.unlisted) == (Outcome.COMPLETE, 2, "")
+    assert "; requesting everything" in caplog.text
+    assert liar.Archive(objects(2)).loop(Retry()).run(STUDY).identifier is None
+
+
+def test_patient_whose_id_the_archive_does_not_return_is_not_requested(caplog: pytest.LogCaptureFixture) -> None:
+    """It may have ignored the key, and would send other patients, too."""
+    patient = make_identifier(["QueryRetrieveLevel=PATIENT", "PatientID=P1"])
+    for retry in (retries(1, verify=True), retries(1, resume=True)):
+        archive = liar.Archive(objects(2))
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            state = archive.loop(retry, request=Request(model="PATIENT")).run(patient)
+        assert (archive.requests, state.attempts, state.hopeless) == ([], 1, True)
+        assert "ignores PatientID" in state.unlisted
+        assert caplog.text == "", "the result says why"
 
 
 def test_request_whose_keys_only_a_query_can_match_is_not_sent_without_one() -> None:
@@ -465,6 +567,117 @@ def test_list_after_a_failure_is_made_at_once_and_disproves_it() -> None:
     assert (outcome(state), state.attempts) == (Outcome.COMPLETE, 1)
     state = archive.loop(Retry(resume=True)).run(STUDY)
     assert outcome(state) is not Outcome.COMPLETE, "without --verify the archive is believed"
+
+
+def lists(archive: Archive) -> int:
+    """Return how often its objects were listed."""
+    return sum(isinstance(said, Answer) and said.level == "IMAGE" for said in archive.history)
+
+
+def test_no_list_is_made_after_a_failure_that_it_cannot_disprove() -> None:
+    def drop(said: Delivery) -> Delivery:
+        said = fails(0xB000, failed=1)(said)
+        said.delivered = said.requested[1:]
+        return said
+
+    archive = liar.Archive(objects(2), move=drop)
+    archive.loop(Retry(verify=True)).run(STUDY)
+    assert lists(archive) == 1, "an object is missing"
+
+    def gap(said: Answer) -> Answer:
+        said.status = 0xA700 if said.level == "IMAGE" else 0
+        return said
+
+    archive = liar.Archive(objects(2), gap, fails(0xB000, failed=1))
+    archive.loop(Retry(verify=True)).run(STUDY)
+    assert lists(archive) == 1, "the list has a gap"
+
+    def cancel(said: Delivery) -> Delivery:
+        loop.cancel()
+        said.final = MoveResponse(1, 0xC000, None, 2, 0, 0)
+        return said
+
+    archive = liar.Archive(objects(2), move=cancel)
+    loop = archive.loop(Retry(verify=True))
+    loop.run(STUDY)
+    assert lists(archive) == 1, "the user has cancelled"
+
+
+@pytest.mark.parametrize("doubt", ["", "one more object", "a gap", "one more counted"])
+def test_list_after_a_lost_association_clears_it_only_if_all_is_listed_and_here(
+    caplog: pytest.LogCaptureFixture, doubt: str
+) -> None:
+    def move(said: Delivery) -> Delivery:
+        said.final = None
+        if doubt == "one more counted":
+            archive.unfinished = MoveResponse(1, 0xFF00, 0, 2, 1, 0)
+        if doubt == "one more object":
+            archive.held = objects(3)
+        return said
+
+    def find(said: Answer) -> Answer:
+        if doubt == "a gap" and archive.requests and said.level == "IMAGE":
+            said.status = 0xA700
+        return said
+
+    archive = liar.Archive(objects(2), find, move)
+    with caplog.at_level(logging.WARNING):
+        state = archive.loop(Retry(verify=True)).run(STUDY)
+    assert lists(archive) == 2
+    assert (outcome(state) is Outcome.COMPLETE, state.error is None) == (not doubt, not doubt)
+    assert ("shows that all 2 objects are here" in caplog.text) == (not doubt)
+
+
+@pytest.mark.parametrize(("failed", "complete"), [(1, True), (2, False)])
+def test_later_list_accounts_for_no_more_objects_than_it_has(failed: int, *, complete: bool) -> None:
+    def move(said: Delivery) -> Delivery:
+        said.final = MoveResponse(1, 0xB000, None, 1, failed, 0)
+        return said
+
+    archive = liar.Archive(objects(2), move=move)
+    state = archive.loop(retries(1)).run(STUDY)
+    assert (outcome(state) is Outcome.COMPLETE) is complete
+
+
+@pytest.mark.parametrize("fails_too", [True, False])
+def test_gap_of_a_list_is_requested_again_only_if_something_failed(*, fails_too: bool) -> None:
+    series = UNIQUE_KEYS["SERIES"]
+
+    def find(said: Answer) -> Answer:
+        if said.level == "IMAGE" and said.keys.get(series) == "1.2.3.2":
+            said.status, said.matches = 0xA700, []
+        return said
+
+    def move(said: Delivery) -> Delivery:
+        if len(archive.requests) == 1:
+            del said.delivered[0]
+            said.final = MoveResponse(1, 0xB000 if fails_too else 0, None, 3, int(fails_too), 0)
+        return said
+
+    archive = liar.Archive(objects(2, 2), find, move)
+    archive.loop(retries(1, resume=True)).run(STUDY)
+    first, *again = archive.requests
+    assert first == STUDY
+    assert sorted(request.text(series) for request in again) == (["1.2.3.1", "1.2.3.2"] if fails_too else ["1.2.3.1"])
+
+
+def test_shorter_list_than_that_of_an_earlier_retrieve_is_incomplete() -> None:
+    def drop(said: Delivery) -> Delivery:
+        del said.delivered[0]
+        said.final = MoveResponse(1, 0, None, 9, 0, 0)
+        return said
+
+    archive = liar.Archive(objects(3), move=drop)
+    earlier = earlier_of(archive.loop(Retry(resume=True)).run(STUDY))
+    assert earlier is not None
+    for held, words in ((objects(2), "the archive listed 3 objects before, and 2 now"), (objects(3), "")):
+        archive = liar.Archive(held)
+        loop = archive.loop(Retry(resume=True), {"target": liar.Disk(frozenset(["1.2.3.1.3"]))})
+        short = replace(earlier, missing=(), here=(), statements=())  # as of too many objects to be named
+        state = loop.run(STUDY, earlier=short)
+        assert (state.unlisted, outcome(state) is Outcome.COMPLETE) == (words, not words)
+    state = liar.Archive(objects(3)).loop(Retry(resume=True)).run(STUDY, earlier=earlier)
+    assert (outcome(state), state.evidence.short) == (Outcome.INCOMPLETE, 7), "what the archive said then stands"
 
 
 class Released(liar.Archive):
@@ -571,6 +784,12 @@ def test_large_study_is_split_before_anything_is_requested(most: int, *, split: 
     assert (state.is_split, len(archive.requests), state.attempts) == (split, 0 if split else 1, 1)
 
 
+def test_study_that_cannot_be_listed_is_not_split() -> None:
+    archive = Unlisted(objects(1, 1))
+    state = archive.loop(Retry(resume=True), {"split": 1}).run(STUDY)
+    assert (state.is_split, len(archive.requests)) == (False, 1)
+
+
 def test_study_whose_list_has_a_gap_is_not_split() -> None:
     def find(said: Answer) -> Answer:
         if said.keys.get(UNIQUE_KEYS["SERIES"]) == "1.2.3.3":
@@ -647,10 +866,73 @@ def test_nothing_is_found_if_the_archive_lists_or_counts_nothing(
     assert state.nothing_found is nothing
 
 
+def test_archive_without_queries_is_believed_to_have_nothing_if_a_list_was_wanted() -> None:
+    def move(said: Delivery) -> Delivery:
+        said.final = MoveResponse(1, 0, None, None, None, None)
+        return said
+
+    for retry, nothing in ((Retry(resume=True), True), (Retry(), False)):
+        assert Unlisted([], move=move).loop(retry, **ELSEWHERE).run(STUDY).nothing_found is nothing
+
+    def counted_once(said: Delivery) -> Delivery:
+        said.final = MoveResponse(1, 0, None, 0 if len(archive.requests) == 1 else None, None, None)
+        return said
+
+    archive = liar.Archive([], move=counted_once)
+    assert not archive.loop(Retry(), **ELSEWHERE).run(STUDY, STUDY).nothing_found, "one of two counts nothing"
+
+
+def test_study_without_a_listed_object_and_with_a_gap_is_not_nothing() -> None:
+    def find(said: Answer) -> Answer:
+        if said.level == "IMAGE":
+            said.status, said.matches = 0xA700, []
+        return said
+
+    state = liar.Archive(objects(1), find, fails(0)).loop(Retry(verify=True)).run(STUDY)
+    assert (state.nothing_found, outcome(state)) == (False, Outcome.INCOMPLETE)
+
+
 def test_empty_list_finds_nothing_and_requests_nothing() -> None:
     archive = liar.Archive([])
     state = archive.loop(retries(1, verify=True)).run(STUDY)
     assert (state.nothing_found, state.attempts, outcome(state)) == (True, 1, Outcome.NOT_FOUND)
+
+
+# -- which objects make up for those that were counted ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("originator", "short"), [("MOVESCU", 0), ("STRANGER", 2), (None, 0)])
+def test_objects_that_another_title_requested_make_up_for_none(originator: str | None, short: int) -> None:
+    state = liar.Archive(objects(2), originator=originator).loop(Retry()).run(STUDY)
+    assert (state.evidence.short, state.tally.stored, state.arrived) == (short, 2, 2 - short)
+
+
+def test_object_of_another_study_makes_up_for_none() -> None:
+    def move(said: Delivery) -> Delivery:
+        said.delivered[-1] = liar.Object("9.9", "9.9.9", "9.9.9.9")
+        return said
+
+    state = liar.Archive(objects(2), move=move, originator=None).loop(Retry()).run(STUDY)
+    assert (state.evidence.short, state.tally.stored) == (1, 2)
+
+
+def test_objects_of_a_row_are_stored_and_told_as_its_own() -> None:
+    def move(said: Delivery) -> Delivery:
+        assert archive.server is not None
+        rounds.append(archive.server.round_of(incoming))
+        return said
+
+    archive, noted, disk = liar.Archive(objects(2), move=move), Noted(), liar.Disk(frozenset())
+    incoming = liar.incoming(archive.held[0], "MOVESCU", 1)
+    rounds: list[Round | None] = []
+    state = archive.loop(Retry(), {"row": 3, "observer": noted, "target": disk}).run(STUDY)
+    assert [one for one in noted.told if one[0] == "received"] == [("received", 3)] * 2
+    (one,) = rounds
+    assert one is not None
+    assert one.target is disk  # type: ignore[comparison-overlap] # stands in for it
+    assert archive.server is not None
+    assert archive.server.round_of(incoming) is None, "none runs"
+    assert one.total is state.tally
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -684,6 +966,13 @@ def ended(archive: Archive, retry: Retry, clock: Clock, **settings: Any) -> tupl
 def test_archive_is_left_once_nothing_is_left_to_request(clock: Clock, *, closing: bool, verify: bool) -> None:
     loop, closed, happened = ended(liar.Archive(objects(2)), Retry(verify=verify), clock, closing=closing)
     assert (closed, happened, loop.waited) == (closing, ["complete"] if closing else [], False)
+
+    def overcount(said: Delivery) -> Delivery:
+        said.final = MoveResponse(1, 0, None, 5, 0, 0)
+        return said
+
+    loop, _, happened = ended(liar.Archive(objects(2), move=overcount), Retry(verify=verify), clock, closing=closing)
+    assert (happened, loop.waited) == ([], not verify), "the list says that all have arrived"
 
 
 def test_archive_is_not_left_while_something_may_be_requested(clock: Clock) -> None:

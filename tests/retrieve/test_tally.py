@@ -330,7 +330,7 @@ def test_late_object_of_an_ended_entry_is_not_counted_for_the_one_that_still_run
     server = StorageServer(Config(AE("127.0.0.1", 104)))
     first, second = Round(row=1, wanted={"1.1", "1.2"}), Round(row=2, wanted={"2.1"})
     for one in (first, second):
-        server.begin(one)
+        server.end(Round(), then=one)
     server.end(first)
     assert server.round_of(incoming("1.2")) is None
     assert server.round_of(incoming("2.1")) is second

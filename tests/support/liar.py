@@ -56,6 +56,18 @@ def objects(*numbers: int, study: str = "1.2.3") -> list[Object]:
     ]
 
 
+def incoming(one: Object, originator: str | None, message_id: int) -> Incoming:
+    """Make an object that arrives, for the request of a title or of nobody."""
+    request = CStoreRQ(
+        *(CT, 1, one.uid),
+        move_originator_ae_title=originator,
+        move_originator_message_id=message_id if originator else None,
+    )
+    made = Incoming(request, Context(1, CT, IMPLICIT_LITTLE), "ARCHIVE")
+    made.place = frozenset((one.study, one.series))
+    return made
+
+
 @dataclass
 class Answer:
     """An answer to C-FIND: matches by tag, and the final status."""
@@ -158,17 +170,10 @@ class Archive:
         delivery = self._move(Delivery(requested, list(requested), honest))
         self.history.append(delivery)
         for one in delivery.delivered:
-            request = CStoreRQ(
-                *(CT, 1, one.uid),
-                move_originator_ae_title=self._originator,
-                move_originator_message_id=self._message_id if self._originator else None,
-            )
-            incoming = Incoming(request, Context(1, CT, IMPLICIT_LITTLE), "ARCHIVE")
-            incoming.place = frozenset((one.study, one.series))
             status = delivery.failing.get(one.uid, SUCCESS)
             if status == SUCCESS:
                 self.stored.add(one.uid)
-            self.server._received(Received(incoming, 10, status))
+            self.server._received(Received(incoming(one, self._originator, self._message_id), 10, status))
         if delivery.final is None:
             self.is_open = False
             raise ConnectionLostError("the archive is gone")

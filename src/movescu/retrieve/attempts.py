@@ -139,8 +139,6 @@ class AttemptLoop:
             earlier.continue_as(state, self._config.request.model)
         if counts:
             state.note_counts(counts)
-        state.last = self._round(state)
-        self._server.begin(state.last)
         try:
             self._loop(identifiers, state)
         finally:
@@ -189,7 +187,7 @@ class AttemptLoop:
             if _refuses_lists(state, identifiers):
                 reason = "the archive may not accept lists of UIDs"
                 state.batch = 1 if state.inventory is not None else BATCH
-            if not reason or not self._retry.retries or state.in_vain > self._retry.retries:
+            if not reason or state.in_vain > self._retry.retries:
                 return
             self._pause(state, reason)
             if self._over:
@@ -216,7 +214,7 @@ class AttemptLoop:
         if state.inventory is not None:
             one.wanted = None if state.inventory.gaps else state.inventory.objects
             one.satisfied = lambda: state.is_satisfied
-        if self._split and state.inventory is not None and not (state.unlisted or state.error):
+        if self._split and state.inventory is not None and not state.unlisted:
             state.is_split = state.inventory.is_divisible(state.missing, self._split)
         if state.error is None and (state.inventory is not None or self._exact) and not state.is_split:
             self._ask(identifiers, state)
@@ -256,19 +254,18 @@ class AttemptLoop:
                 max_studies=most_studies(self._config.selection),
             )
         except InventoryError as error:
-            state.hopeless = isinstance(error, _NO_LIST) and not self._exact
             if isinstance(error, IgnoredKeyError):
                 self._exact = False  # C-MOVE might deliver more than the request matches
-                state.hopeless = True
+            state.hopeless = isinstance(error, _NO_LIST) and not self._exact
             optional = isinstance(error, FindNotOfferedError) or not self._listed_first
             state.unlisted = "" if optional and self._exact and not self._retry.verify else str(error)
             state.refusal = error
-            if state.hopeless and state.unlisted:
+            if state.hopeless:
                 return  # the result says why
             _log.warning("%s%s", error, "" if not self._exact else "; requesting everything")
             return
         except PeerError as error:
-            state.unlisted, state.error, state.last.lost = str(error), error, True
+            state.unlisted, state.error = str(error), error
             return
         inventory.keep(state.inventory)
         state.inventory = inventory
@@ -293,8 +290,7 @@ class AttemptLoop:
     def _is_contested(self, state: RequestState) -> bool:
         """Return True if everything listed is here and the archive's last statement says that something failed."""
         stated = state.last_statement is not None and not state.is_accounted_for
-        listed = state.inventory is not None and not (state.missing or state.unlisted)
-        return self._retry.verify and stated and listed and not self._over
+        return self._retry.verify and stated and state.is_satisfied and not self._over
 
     def _list_again(self, identifier: Identifier, state: RequestState) -> None:
         """Query the inventory once more, for a list that was made after the archive's last statement."""
@@ -309,7 +305,7 @@ class AttemptLoop:
         except PeerError as error:
             state.unlisted = str(error)
             return
-        if state.is_accounted_for and not (state.missing or state.unlisted):
+        if state.is_accounted_for and state.is_satisfied:
             state.error = None
             _log.warning(
                 "%sthe archive reported: %s; but a list made afterwards shows that all %d objects are here",

@@ -210,13 +210,8 @@ class StorageServer:
 
     # -- objects -------------------------------------------------------------------------------------------------------
 
-    def begin(self, one: Round) -> None:
-        """Start counting objects for a round."""
-        with self._changing:
-            self._rounds = (*self._rounds, one)
-
     def end(self, one: Round, then: Round | None = None) -> None:
-        """Stop counting for a round; ``then``: start counting for this one at the same moment."""
+        """Stop counting for a round, if it counts; ``then``: start counting for this one at the same moment."""
         with self._changing:
             rest = tuple(other for other in self._rounds if other is not one)
             self._rounds = rest if then is None else (*rest, then)
