@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import liar
@@ -35,6 +36,7 @@ from movescu.retrieve.earlier_request import earlier_of
 from movescu.retrieve.judgement import Outcome, judge
 from movescu.retrieve.observer import Observer
 from movescu.services.move import MoveResponse
+from movescu.services.store import Received
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +46,16 @@ if TYPE_CHECKING:
     from movescu.retrieve.attempts import AttemptLoop
     from movescu.retrieve.request_state import RequestState
     from movescu.retrieve.tally import Round
-    from movescu.services.store import Received
 
 STUDY = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.3"])
 BOTH = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.3\\1.2.4"])
 FILTERED = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.3", "AccessionNumber=A1"])
+IMAGES = make_identifier(
+    [
+        *("QueryRetrieveLevel=IMAGE", "StudyInstanceUID=1.2.3", "SeriesInstanceUID=1.2.3.1"),
+        "SOPInstanceUID=1.2.3.1.1\\1.2.3.1.2",
+    ]
+)
 IMAGE = UNIQUE_KEYS["IMAGE"]
 
 
@@ -59,6 +66,7 @@ class Clock:
         self.time = 1000.0
         self.pauses: list[float] = []
         self.on_pause: Callable[[], object] = lambda: None
+        self.on_wait: Callable[[], object] = lambda: None
 
     def now(self) -> float:
         return self.time
@@ -76,6 +84,7 @@ class Clock:
 
     def wait(self, seconds: float) -> None:
         self.time += seconds
+        self.on_wait()
 
 
 class Pause(threading.Event):
@@ -256,6 +265,9 @@ def test_time_that_is_over_ends_the_attempts_and_the_pause(clock: Clock) -> None
     assert (state.attempts, clock.pauses, clock.time) == (2, [10.0], 1010.0)
     state = archive.loop(retries(5), {"until": 1010.0}).run(STUDY)
     assert state.attempts == 1
+    clock.pauses.clear()
+    archive.loop(retries(5), {"until": 1010.5}).run(STUDY)
+    assert clock.pauses == [0.5]
 
 
 def test_cancel_ends_the_pause_and_the_attempts(clock: Clock) -> None:
@@ -269,6 +281,7 @@ def test_cancel_ends_the_pause_and_the_attempts(clock: Clock) -> None:
         loop.cancel()
 
     clock.on_pause = cancel
+    assert not loop.pausing
     state = loop.run(STUDY)
     assert (state.attempts, state.cancelled, pausing, loop.pausing) == (1, True, [True], False)
     assert outcome(state) is not Outcome.COMPLETE
@@ -287,6 +300,24 @@ def test_cancel_between_two_requests_leaves_the_second_out(*, signal: bool) -> N
     loop = archive.loop(Retry())
     state = loop.run(STUDY, make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.4"]))
     assert (len(archive.requests), state.cancelled) == (1, True)
+
+
+def test_cancel_during_a_request_is_followed_by_no_pause(clock: Clock) -> None:
+    def move(said: Delivery) -> Delivery:
+        loop.cancel()
+        return fails(0xA700)(said)
+
+    noted = Noted()
+    loop = liar.Archive(objects(2), move=move).loop(retries(5), {"observer": noted})
+    assert loop.run(STUDY).attempts == 1
+    assert (clock.pauses, reasons(noted)) == ([], [])
+
+
+@pytest.mark.parametrize(("retry", "requests"), [(Retry(resume=True), 1), (Retry(), 2)])
+def test_second_request_of_an_attempt_that_would_fail_as_the_first_is_not_sent(retry: Retry, requests: int) -> None:
+    archive = liar.Archive([*objects(1), *objects(1, study="1.2.4")], move=fails(MOVE_DESTINATION_UNKNOWN))
+    archive.loop(retry).run(*((BOTH,) if retry.lists else (STUDY, STUDY)))
+    assert len(archive.requests) == requests
 
 
 def test_cancel_while_no_association_can_be_had_is_no_error() -> None:
@@ -362,6 +393,9 @@ def test_reason_for_another_attempt_is_told(clock: Clock, caplog: pytest.LogCapt
     ]
     assert {one[-1] for one in noted.told} == {7}
     assert all(record.getMessage().startswith("entry 7: ") for record in caplog.records if "attempt" in record.msg)
+    caplog.clear()
+    liar.Archive(objects(2), move=fails(0xA700)).loop(retries(1)).run(STUDY)
+    assert caplog.messages[0].startswith("attempt 1: final status of failure; next attempt in ")
 
 
 # -- the association ---------------------------------------------------------------------------------------------------
@@ -476,14 +510,15 @@ def test_archive_whose_queries_fail_is_asked_for_everything_where_no_list_is_wan
         said.status, said.matches = 0xA700, []
         return said
 
-    uids = "1.2.3.1.1\\1.2.3.1.2"
-    keys = ("StudyInstanceUID=1.2.3", "SeriesInstanceUID=1.2.3.1", f"SOPInstanceUID={uids}")
     archive = Closed(ConnectError("refused"), find=find)
     with caplog.at_level(logging.WARNING):
-        state = archive.loop(retries(1)).run(make_identifier(["QueryRetrieveLevel=IMAGE", *keys]))
+        state = archive.loop(retries(1)).run(IMAGES)
     assert (outcome(state), state.attempts, state.unlisted) == (Outcome.COMPLETE, 2, "")
     assert "; requesting everything" in caplog.text
     assert liar.Archive(objects(2)).loop(Retry()).run(STUDY).identifier is None
+    state = liar.Archive(objects(2), find).loop(Retry(resume=True)).run(IMAGES)
+    assert (outcome(state), state.tally.stored) == (Outcome.INCOMPLETE, 2), "--resume wants a list"
+    assert "0xa700" in state.unlisted
 
 
 def test_patient_whose_id_the_archive_does_not_return_is_not_requested(caplog: pytest.LogCaptureFixture) -> None:
@@ -603,6 +638,31 @@ def test_no_list_is_made_after_a_failure_that_it_cannot_disprove() -> None:
     assert lists(archive) == 1, "the user has cancelled"
 
 
+def test_list_before_an_attempt_that_has_nothing_to_request_is_enough(clock: Clock) -> None:
+    def move(said: Delivery) -> Delivery:
+        said = fails(0xB000, failed=1)(said)
+        said.delivered = said.requested[1:]
+        return said
+
+    def arrive_late() -> None:
+        assert archive.server is not None
+        archive.server._received(Received(liar.incoming(archive.held[0], "MOVESCU", 1), 10, 0))
+
+    archive = liar.Archive(objects(2), move=move)
+    clock.on_pause = arrive_late
+    state = archive.loop(retries(1, verify=True)).run(STUDY)
+    assert (outcome(state), state.attempts, len(archive.requests), lists(archive)) == (Outcome.COMPLETE, 2, 1, 2)
+
+
+def test_gap_alone_is_no_reason_for_another_attempt() -> None:
+    def gap(said: Answer) -> Answer:
+        said.status = 0xA700 if said.level == "IMAGE" else 0
+        return said
+
+    state = liar.Archive(objects(2), gap).loop(retries(2, resume=True)).run(STUDY)
+    assert (state.attempts, outcome(state)) == (1, Outcome.INCOMPLETE)
+
+
 @pytest.mark.parametrize("doubt", ["", "one more object", "a gap", "one more counted"])
 def test_list_after_a_lost_association_clears_it_only_if_all_is_listed_and_here(
     caplog: pytest.LogCaptureFixture, doubt: str
@@ -673,9 +733,14 @@ def test_shorter_list_than_that_of_an_earlier_retrieve_is_incomplete() -> None:
     for held, words in ((objects(2), "the archive listed 3 objects before, and 2 now"), (objects(3), "")):
         archive = liar.Archive(held)
         loop = archive.loop(Retry(resume=True), {"target": liar.Disk(frozenset(["1.2.3.1.3"]))})
-        short = replace(earlier, missing=(), here=(), statements=())  # as of too many objects to be named
+        short = replace(earlier, missing=(), here=(), statements=(), sizes=())  # as of too many to be named
         state = loop.run(STUDY, earlier=short)
         assert (state.unlisted, outcome(state) is Outcome.COMPLETE) == (words, not words)
+        noted = Noted()
+        state = liar.Archive(held).loop(retries(1, resume=True), {"observer": noted}).run(STUDY, earlier=short)
+        assert (reasons(noted), state.attempts) == ([words] * bool(words), 1 + bool(words)), (
+            "it may have been cut short"
+        )
     state = liar.Archive(objects(3)).loop(Retry(resume=True)).run(STUDY, earlier=earlier)
     assert (outcome(state), state.evidence.short) == (Outcome.INCOMPLETE, 7), "what the archive said then stands"
 
@@ -812,6 +877,11 @@ def test_list_of_studies_that_is_rejected_is_requested_one_by_one(status: int) -
     assert reasons(noted) == ["the archive may not accept lists of UIDs"]
     archive = liar.Archive(objects(1), move=fails(status))
     assert archive.loop(retries(1)).run(STUDY).attempts == 1, "no list"
+    assert archive.loop(retries(1)).run(IMAGES).attempts == 2
+    sets = make_identifier(
+        ["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.3", "SpecificCharacterSet=\\ISO 2022 IR 87"]
+    )
+    assert archive.loop(retries(1)).run(sets).attempts == 1, "a list, but not of UIDs"
 
 
 def test_list_of_objects_that_is_rejected_is_requested_one_by_one() -> None:
@@ -935,6 +1005,29 @@ def test_objects_of_a_row_are_stored_and_told_as_its_own() -> None:
     assert one.total is state.tally
 
 
+def test_counts_of_c_get_are_compared_at_once_whatever_the_destination(clock: Clock) -> None:
+    def move(said: Delivery) -> Delivery:
+        assert archive.server is not None
+        archive.server._rounds[-1].is_got = True
+        said.delivered.pop()
+        return said
+
+    archive = liar.Archive(objects(2), move=move)
+    loop = archive.loop(Retry(), timeouts=Timeouts(linger=10.0), **ELSEWHERE)
+    assert (loop.run(STUDY).evidence.short, clock.time, loop.waited) == (1, 1000.0, False)
+    archive = liar.Archive(objects(1), move=move)
+    assert archive.loop(Retry(), **ELSEWHERE).run(STUDY).evidence.short == 1, "nothing goes elsewhere"
+
+
+def test_counts_cannot_be_compared_without_a_port() -> None:
+    archive = liar.Archive(objects(2), move=lambda said: Delivery(said.requested, [], said.final))
+    loop = archive.loop(Retry())
+    assert archive.server is not None
+    archive.server.listener = None
+    state = loop.run(STUDY)
+    assert (state.evidence.short, outcome(state)) == (0, Outcome.COMPLETE)
+
+
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 
@@ -947,8 +1040,13 @@ class Port(liar.Listener):
         self.closed = True
 
 
-def ended(archive: Archive, retry: Retry, clock: Clock, **settings: Any) -> tuple[AttemptLoop, bool, list[str]]:
-    """Run a loop; return it, whether the port was closed, and what happened at the end."""
+loops: list[AttemptLoop] = []  # the last one
+
+
+def ended(
+    archive: Archive, retry: Retry, clock: Clock, sender: Any = None, **settings: Any
+) -> tuple[AttemptLoop, bool, list[str]]:
+    """Run a loop; return it, whether the port was closed, and what happened at the end. ``sender``: is connected."""
     happened: list[str] = []
     loop = archive.loop(
         retry, {"complete": lambda: happened.append("complete"), **settings}, timeouts=Timeouts(linger=10.0)
@@ -957,6 +1055,10 @@ def ended(archive: Archive, retry: Retry, clock: Clock, **settings: Any) -> tupl
     port.changed, port.last_activity = clock, clock.now()  # type: ignore[assignment] # stands in for it
     assert archive.server is not None
     archive.server.listener = port  # type: ignore[assignment] # as above
+    if sender is not None:
+        port.open_associations = (sender,)  # type: ignore[assignment] # as above
+        sender.interrupt = lambda _: vars(port).update(open_associations=())
+    loops[:] = [loop]
     loop.run(STUDY)
     return loop, port.closed, happened
 
@@ -1002,6 +1104,40 @@ def test_wait_for_objects_that_were_counted_is_known(clock: Clock) -> None:
     assert (loop.waited, happened, clock.time) == (True, [], 1010.0)
 
 
+def test_object_that_is_awaited_before_the_archive_is_left_is_known_to_have_been(clock: Clock) -> None:
+    def drop(said: Delivery) -> Delivery:
+        said.delivered.pop()
+        return said
+
+    def arrive_late() -> None:
+        assert archive.server is not None
+        if clock.time == 1005.0:
+            archive.server._received(Received(liar.incoming(archive.held[1], "MOVESCU", 1), 10, 0))
+
+    archive, waited = liar.Archive(objects(2), move=drop), list[bool]()
+    clock.on_wait = arrive_late
+    loop, _, _ = ended(archive, Retry(), clock, closing=True, complete=lambda: waited.append(loops[0].waited))
+    assert (waited, loop.waited, clock.time) == ([True], True, 1005.0)
+
+
+@pytest.mark.parametrize(
+    ("alone", "closing", "complete", "seconds"),
+    [(True, True, True, 3), (True, False, True, 0), (False, True, False, 10), (True, True, False, 61)],
+)
+def test_idle_sender_is_awaited_if_it_may_send_for_this_retrieve(
+    clock: Clock, alone: bool, closing: bool, complete: bool, seconds: int
+) -> None:
+    def drop(said: Delivery) -> Delivery:
+        del said.delivered[int(complete) :]
+        return said
+
+    archive = liar.Archive(objects(1), move=drop)
+    sender = SimpleNamespace(has_carried_objects=True, has_carried_echo=False, is_within_message=False, waiting=True)
+    sender.is_unread, sender.last_activity, sender.peer = False, clock.now(), "SENDER"
+    ended(archive, Retry(), clock, sender, alone=alone, closing=closing)
+    assert clock.time == 1000.0 + seconds
+
+
 def test_port_is_closed_and_nothing_is_counted_any_more_if_there_is_no_archive(clock: Clock) -> None:
     archive = Closed(ConnectError("refused"))
     with pytest.raises(ConnectError):
@@ -1021,6 +1157,11 @@ def test_objects_that_go_elsewhere_are_said_to_be_unchecked(caplog: pytest.LogCa
         state = archive.loop(Retry(), **ELSEWHERE).run(STUDY)
     assert "counts 2 objects as sent to ELSEWHERE and none arrived here" in caplog.text
     assert (outcome(state), state.evidence.short) == (Outcome.COMPLETE, 0)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        nowhere = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=9.9"])
+        archive.loop(Retry(), **ELSEWHERE).run(STUDY, nowhere)
+    assert "counts 2 objects" in caplog.text
     caplog.clear()
     liar.Archive([], move=elsewhere).loop(Retry(), **ELSEWHERE).run(STUDY)
     archive.loop(Retry()).run(STUDY)

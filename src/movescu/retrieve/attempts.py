@@ -401,7 +401,7 @@ class AttemptLoop:
             return str(state.error)
         if state.unlisted and (state.inventory is None or not state.inventory.gaps):
             return "" if state.hopeless else state.unlisted
-        if state.inventory is not None and (wanting := self._askable(state)):
+        if wanting := self._askable(state):
             return f"{len(wanting)} object{'' if len(wanting) == 1 else 's'} missing"
         from movescu.retrieve.judgement import judge  # late: needed after the final response
 
