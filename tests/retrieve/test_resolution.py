@@ -409,6 +409,17 @@ def test_patient_id_beyond_ascii_is_requested_with_its_character_set() -> None:
         assert (None if character_set is None else character_set.value) == terms
 
 
+def test_patient_id_beyond_ascii_is_found_in_the_character_set_of_the_request() -> None:
+    patient = "J\xf6rg".encode()
+    archive = Queried({uid: place._replace(patient=patient.decode("latin-1")) for uid, place in HELD.items()}, BOTH)
+    archive.character_set = "ISO_IR 192"
+    found = of_patient(archive, "PatientID=J\xf6rg", "SpecificCharacterSet=ISO_IR 192")
+    assert (len(found.requests), found.unfound) == (1, ())
+    own = found.requests[0].get(PATIENT_ID)
+    assert own is not None
+    assert own.value.strip(b" \0") == patient
+
+
 # -- matches for other purposes than requests --------------------------------------------------------------------------
 
 
@@ -476,6 +487,20 @@ def test_query_lists_no_more_studies_than_the_user_allows(most: int, limited: bo
             matched(archive, *keys, **settings)
     else:
         assert len(matched(archive, *keys, **settings)) >= (2 if level != "PATIENT" else 0)
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_default_limit_is_one_of_requests_and_none_of_queries(*, limited: bool) -> None:
+    held = {
+        f"1.{study}.1.1": HELD["1.0.0.0"]._replace(study=f"1.{study}", series=f"1.{study}.1") for study in range(101)
+    }
+    archive = Queried(held, attributes={place.study: {ACCESSION: "A1"} for place in held.values()})
+    keys, level = ("QueryRetrieveLevel=STUDY", "AccessionNumber=A1"), "" if limited else "STUDY"
+    if limited:
+        with pytest.raises(TooManyStudiesError, match="101"):
+            matched(archive, *keys, level=level, limited=limited)
+    else:
+        assert len(matched(archive, *keys, level=level, limited=limited)) == 101
 
 
 # -- a match of which nothing is sent ----------------------------------------------------------------------------------

@@ -163,8 +163,6 @@ class Awaiting:
         found = self._open(listener)
         if self._ended and not self._closing:  # idle ones may serve the next retrieve
             found = [one for one in found if one.is_within_message]
-            if not found:
-                return 0.0
         lost = self._round.lost
         if not self._alone:
             silent = max(final, self._round.touched) + self._config.timeouts.linger - now
