@@ -290,6 +290,8 @@ def test_directories_of_workers_are_collected_into_one(place: Place) -> None:
     assert f"{STUDIES * OBJECTS - 1} files collected from 2 workers, 0 before, 1 from several" in told
     assert ", 1 problem\n" in told
     assert f"{some[2].relative_to(place.received)} has other content than when it was stored" in told
+    checked = movescu("--check-files", place.received, folder=place.received, code=63).output
+    assert ": 1 changed" in checked, "the journal is told of those that were collected"
     some[2].write_bytes(whole)
     assert "1 file collected from 1 worker, " in collect(place)
     assert place.files() == place.names
@@ -317,11 +319,11 @@ def test_folder_on_another_file_system_is_collected_by_copies(tmp_path: Path, mo
     assert collection.folders() == ["W1"]
     with monkeypatch.context() as damaged:
         damaged.setattr("movescu.cohort.cluster.collection.shutil.copyfileobj", damage)
-        assert not collection.collect("W1")
+        assert collection.collect("W1")
     assert problems.pop() == "W1/study/one"
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [MANIFEST, "one"]
     collection.problems = 0
-    assert collection.collect("W1")
+    assert not collection.collect("W1")
     collection.remove("W1")
     assert [path.name for path in tmp_path.rglob("*")] == ["study", "one"]
     assert (tmp_path / "study" / "one").read_bytes() == b"object"
@@ -343,7 +345,7 @@ def collected(top: Path) -> dict[str, str]:
     problems: dict[str, str] = {}
     collection = Collection(str(top), problems.__setitem__)
     for folder in collection.folders():
-        if collection.collect(folder):
+        if not collection.collect(folder):
             collection.remove(folder)
     return problems
 
@@ -661,6 +663,6 @@ def test_manifest_that_names_files_outside_of_its_folder_moves_none(tmp_path: Pa
     (tmp_path / "run" / "W1" / MANIFEST).write_text(f"{sha256(b'object').hexdigest()}  {path}\n")
     problems: list[str] = []
     collection = Collection(str(tmp_path / "run"), lambda _, words: problems.append(words))
-    assert not collection.collect("W1")
+    assert collection.collect("W1")
     assert (tmp_path / "run" / "outside").exists()
     assert len(problems) == 1

@@ -71,6 +71,7 @@ _AT_ONCE: Final = 500  # objects in one query
 _RETRACT: Final = """UPDATE journal_entries SET state = ?, run = ?, why = ?, changed = ?,
     objects = (SELECT COUNT(*) FROM journal_objects WHERE number = ? AND length(path) > 0),
     size = (SELECT coalesce(sum(size), 0) FROM journal_objects WHERE number = ?) WHERE number = ?"""
+_RENAME: Final = "UPDATE journal_objects SET path = substr(path, ?) WHERE substr(path, 1, ?) = ?"
 _COMPLETE: Final = "SELECT number, studies, changed FROM journal_entries WHERE key = ? AND state IN (?, ?)"
 _FILES: Final = "SELECT uid, path, size FROM journal_objects WHERE number = ? ORDER BY uid"
 _INSERT: Final = """INSERT INTO journal_entries
@@ -413,8 +414,10 @@ def _with(database: Database, uids: tuple[str, ...]) -> list[tuple[str, str]]:
     return found
 
 
-def rename_folder(path: str, directory: str, folder: str) -> None:
+def rename_folder(path: str, directory: str, folder: str, left: Collection[str] = ()) -> None:
     """Record that the files of a folder are in the directory itself now; ``path``: of the journal.
+
+    ``left``: paths of few that are not. Default: none.
 
     Raise ``JournalError``, also if the journal has the files of another directory.
     """
@@ -423,8 +426,8 @@ def rename_folder(path: str, directory: str, folder: str) -> None:
 
     def rename(database: Database, _: float) -> None:
         adopt_directory(database, store.name, directory)
-        statement = "UPDATE journal_objects SET path = substr(path, ?) WHERE substr(path, 1, ?) = ?"
-        database.execute(statement, (len(prefix) + 1, len(prefix), prefix))
+        statement = f"{_RENAME} AND path NOT IN ({', '.join('?' * len(left))})" if left else _RENAME
+        database.execute(statement, (len(prefix) + 1, len(prefix), prefix, *map(os.fsencode, left)))
 
     try:
         store.transact(rename, durable=True)

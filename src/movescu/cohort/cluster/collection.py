@@ -36,6 +36,8 @@ _log: Final = logger_of("movescu.cohort")
 _NO_LINKS: Final = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 """Errors of a link that the file systems do not allow: the folder may be mounted from another machine."""
 _TEMPORARY: Final = ".movescu-collect.part"
+_MOST: Final = 1000
+"""Files of a folder with a problem; if there are more, the journal keeps the folder until these are collected."""
 _BLOCK: Final = 1 << 20
 _OURS: Final = ".movescu"
 """How the names of our own files begin: manifest, index, locks."""
@@ -93,9 +95,10 @@ def collect(
     elif not has_journal:
         _log.warning("%s has no journal: if the run had another one, name it with --journal", directory)
     for folder in folders:
-        if collection.collect(folder):
-            if has_journal:
-                rename_folder(path, directory, folder)
+        stay = collection.collect(folder)
+        if has_journal and len(stay) <= _MOST:
+            rename_folder(path, directory, folder, stay)
+        if not stay:
             collection.remove(folder)
     for one in paths_in(path) if has_journal else ():
         collection.expect(one, folders)
@@ -145,17 +148,17 @@ class Collection:
     def _path(self, *parts: str) -> str:
         return os.path.join(self._directory, *parts)
 
-    def collect(self, folder: str) -> bool:
-        """Bring the files of a folder here; return True if all that its manifest names are here."""
-        problems, linked, changed = self.problems, list[str](), {self._directory}
+    def collect(self, folder: str) -> set[str]:
+        """Bring the files of a folder here; return what has a problem and stays, as paths below the directory."""
+        before, linked, changed = set(self._told), list[str](), {self._directory}
         with _told_as_store_errors(self._path(folder)):
             for path, digest in self._wanted(folder).items():
                 if os.path.isabs(path) or ".." in path.split(os.sep):  # it would leave the directory
                     self._problem(self._path(folder, MANIFEST), f"names {path!r}, which is not in this folder")
                     continue
                 source, target = self._path(folder, path), self._path(path)
-                if links := [one for one in (source, target) if self._is_link(one)]:
-                    self._problem(links[0], "is a link, or in a folder that is one: put the file itself there")
+                if any(map(self._is_link, (source, target))):
+                    self._problem(source, "is a link, or in a folder that is one, or the directory has such a link")
                     continue
                 if self._bring(source, target, digest):
                     linked.append(source)
@@ -165,7 +168,7 @@ class Collection:
                 _flush(one)
             for source in linked:
                 os.unlink(source)
-        return self.problems == problems
+        return self._told - before
 
     def _wanted(self, folder: str) -> dict[str, bytes]:
         """Return the digests of a folder's manifest by path. A last line without an end was never relied on."""
