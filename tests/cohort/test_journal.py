@@ -357,7 +357,7 @@ def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path, ke
     assert (status.states, status.objects) == ({"partial": 1}, 1)
 
 
-@pytest.mark.parametrize("why", ["[not JSON", "[]", '{"unknown": 1}'])
+@pytest.mark.parametrize("why", ["[not JSON", '["reason"]', '{"unknown": 1}'])
 def test_reason_that_cannot_be_read_makes_no_success(tmp_path: Path, kept: str, why: str) -> None:
     with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         first.claim("one")

@@ -180,6 +180,25 @@ def test_report_that_does_not_fit_leaves_no_half_of_it(setting: Setting, tmp_pat
     assert list(report.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("option", ["--report", "--events", "--manifest"])
+def test_object_is_not_overwritten_by_an_output_of_its_name(setting: Setting, option: str) -> None:
+    name = f"CT.{setting.made[0].instance_uid}"
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        setting.send(setting.made)
+        session.respond(completed=len(setting.made))
+        session.expect_release()
+
+    outcome = setting.run(script, option, name, code=40)
+    assert f"cannot write '{name}': " in outcome.log or "is not a manifest" in outcome.log
+    setting.assert_arrived(setting.made)
+    again = movescu(*("-k", KEY), option, name, "host", 104, "+P", setting.port, folder=setting.received, code=1)
+    assert "it is a DICOM file" in again.log or "is not a manifest" in again.log
+    setting.assert_arrived(setting.made)
+
+
 def test_report_keeps_the_permissions_of_its_file(setting: Setting, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     report.touch(0o640)

@@ -86,7 +86,7 @@ def told_of(why: str) -> dict[str, Any]:
         told = json.loads(why) if why else {}
     except ValueError:
         return {}
-    return {name: told[name] for name in (*WHY, "reasons", "verifies") if name in told}
+    return {name: told[name] for name in (*WHY, "reasons", "verifies") if isinstance(told, dict) and name in told}
 
 
 def verdict_of(state: str, owner: Owner, objects: int, why: str) -> EntryVerdict | None:

@@ -151,6 +151,8 @@ class Manifest:
                 self._replace()
         except OSError as error:
             raise StoreError(f"cannot write {self._path!r}: {error.strerror}") from error
+        except UsageError as error:  # since this run began, another file has its name
+            raise StoreError(f"cannot write {self._path!r}: {error}", hint=error.hint) from error
         relied_on = self._changed & self._relied_on
         self._tell_changed(relied_on, "incomplete: ")
         self._tell_changed(self._changed - relied_on)

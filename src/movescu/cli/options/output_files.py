@@ -1,4 +1,4 @@
-"""The files that a run writes: no two of them, and none that it reads, may be the same."""
+"""The files that a run writes: no two of them, and none that it reads or keeps, may be the same."""
 
 from __future__ import annotations
 
@@ -16,11 +16,26 @@ STANDARD_OUTPUT: Final = "-"
 
 
 def check_output_files(settings: CommandSettings) -> None:
-    """Raise ``UsageError`` if an output would overwrite the list, a query file or another output."""
+    """Raise ``UsageError`` if an output would overwrite a file that the run reads or keeps, or another output."""
     printed = [option for option, path in _printed(settings) if path == STANDARD_OUTPUT]
     if len(printed) > 1:
         raise UsageError(f"only one of {' and '.join(printed)} can go to standard output")
-    inputs = [("--list", settings.list_file), *(("the query file", path) for path in settings.query_files)]
+    from movescu.cohort.journal_file import journal_path  # late: few runs have files for programs
+
+    inputs = [
+        ("--list", settings.list_file),
+        *(("the query file", path) for path in settings.query_files),
+        ("the journal", journal_path(settings.output_directory, settings.journal)),
+        ("--ae-pool", settings.ae_pool),
+        ("--log-config", settings.log_config),
+        ("--password-file", settings.password_file),
+        ("--kerberos", settings.kerberos_file),
+        ("--saml", settings.saml_file),
+        ("--jwt", settings.jwt_file),
+        *(("--enable-tls", path) for path in settings.tls or ()),
+        *(("--add-cert-file", path) for path in settings.tls_trusted_files),
+        *(("--add-crl-file", path) for path in settings.tls_crl_files),
+    ]
     outputs = [
         ("--events", settings.events),
         ("--report", settings.report),
