@@ -138,6 +138,11 @@ def test_archive_tells_what_is_missing_and_extra(place: Place, tmp_path: Path) -
         assert ("missing", uid) in place.findings(*key, ask=True)
 
 
+def test_given_keys_for_which_the_archive_lists_nothing_are_no_success(place: Place) -> None:
+    nowhere = ("-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3.4")
+    assert "the archive lists nothing for 1.2.3.4" in place.check(*nowhere, ask=True, code=63).log
+
+
 def test_nothing_is_written_or_moved(place: Place) -> None:
     before = {path: path.stat().st_mtime_ns for path in place.directory.rglob("*")}
     place.check("--manifest", place.manifest, ask=True)

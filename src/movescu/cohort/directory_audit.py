@@ -42,6 +42,8 @@ MISSING: Final = "missing"
 CHANGED: Final = "changed"
 EXTRA: Final = "extra"
 _BLOCK: Final = 1 << 20
+_INCOMPLETE: Final = "the archive's list is not complete"
+_NAMED: Final = 5  # UIDs in a message
 _OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _TABLES: Final = (
     "CREATE TABLE expected (path BLOB PRIMARY KEY, uid TEXT, size INTEGER, digest TEXT, seen INTEGER) WITHOUT ROWID",
@@ -210,8 +212,13 @@ class DirectoryAudit:
             if is_uid(study):
                 yield make_identifier([f"StudyInstanceUID={study}", "QueryRetrieveLevel=STUDY"], model=model)
 
-    def ask(self, session: ArchiveAssociation, requests: Iterable[Identifier], model: str) -> Iterator[str]:
-        """Compare with the archive's list for requests; yield why a list cannot be had or is not complete."""
+    def ask(
+        self, session: ArchiveAssociation, requests: Iterable[Identifier], model: str, *, given: bool = False
+    ) -> Iterator[str]:
+        """Compare with the archive's list for requests; yield why a list cannot be had or is not complete.
+
+        ``given``: the user has named them, so each has to match something. Default: False.
+        """
         covered: set[tuple[str, str]] = set()
         for identifier in requests:
             self.asked += 1
@@ -219,10 +226,13 @@ class DirectoryAudit:
             try:
                 inventory = take_inventory(session, identifier, model)
             except InventoryError as error:
-                yield f"{error}"
+                yield f"{_INCOMPLETE}: {error}"
                 continue
             if inventory.gaps:
-                yield inventory.describe_gaps()
+                yield f"{_INCOMPLETE}: {inventory.describe_gaps()}"
+            elif given and (inventory.unfound or not inventory.objects):
+                uids = ", ".join(inventory.unfound[:_NAMED])
+                yield f"the archive lists nothing for {uids or f'request {self.asked}'}"
             for uid, place in inventory.objects.items():
                 self._check_listed(uid, place.study, place.series)
                 if not inventory.gaps:

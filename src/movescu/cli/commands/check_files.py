@@ -92,8 +92,8 @@ def _ask(audit: DirectoryAudit, settings: CommandSettings) -> ExitCode:
     with contextlib.closing(session):
         session.open()
         try:
-            for why in audit.ask(session, wanted, settings.model):
-                _log.error("the archive's list is not complete: %s", why)
+            for why in audit.ask(session, wanted, settings.model, given=given):
+                _log.error("%s", why)
                 code = ExitCode.INCOMPLETE
         except PeerError as error:
             _log.critical("association lost: %s", error)
