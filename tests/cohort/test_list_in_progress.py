@@ -31,6 +31,11 @@ def ended(state: EntryState) -> RowResult:
 
 def results(*told: RowResult) -> list[str]:
     """Run a list whose runner tells these ends of its entry; return the outcomes."""
+    return [cast("Any", one).outcome for one in running(*told).results(None)]
+
+
+def running(*told: RowResult) -> ListInProgress:
+    """Run a list whose runner tells these ends of its entry."""
 
     class Telling:
         stop = None
@@ -46,7 +51,13 @@ def results(*told: RowResult) -> list[str]:
     def make(_: object, on_row: Callable[[RowResult], None]) -> Runner:
         return cast("Runner", Telling(on_row))
 
-    return [cast("Any", one).outcome for one in ListInProgress([ROW], make).results(None)]
+    return ListInProgress([ROW], make)
+
+
+def test_withdrawn_end_is_logged_where_a_loop_leaves_the_last_result_behind(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in zip([ROW], running(ended(EntryState.COMPLETE), ended(EntryState.PARTIAL)).results(None), strict=False):
+        pass
+    assert "entry 1 is not complete any more: partial, by process 7" in caplog.text
 
 
 def test_program_is_told_that_another_run_has_withdrawn_a_complete_entry() -> None:

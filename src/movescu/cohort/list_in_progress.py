@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
+from movescu._runtime.late_log import logger_of
 from movescu.cohort.admission import Stop
 from movescu.cohort.entry_verdict import COMPLETE
 from movescu.errors import IncompleteError, PeerError, StoreError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from movescu.cohort.runner import Runner
 
     MakeRunner = Callable[[ExitStack, Callable[[RowResult], None]], Runner]
+
+
+_log: Final = logger_of("movescu.cohort")
 
 
 class ListInProgress:
@@ -47,6 +51,7 @@ class ListInProgress:
     def results(self, on_result: Callable[[int, Result | Exception], None] | None) -> Iterator[Result | Exception]:
         """Yield the results in the order of the entries; see ``Client.retrieve_many``. Leaving early cancels."""
         known = {number: one for number, one in enumerate(self._entries) if not isinstance(one, Row)}
+        left = True
         try:
             if on_result is not None:
                 for number, error in known.items():
@@ -60,8 +65,11 @@ class ListInProgress:
                         on_result(place, result)
                 yield ready.pop(number)
             self._thread.join()
+            left = False
         finally:
             self.close()
+            if left and (self._late or self._withdrawn):  # a loop over rows and results never comes to the end
+                _log.error("%s", late_error(self._late, self._withdrawn))
         if self._late or self._withdrawn:
             raise late_error(self._late, self._withdrawn)
         self._raise_last()
