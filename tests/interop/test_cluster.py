@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import random
@@ -394,11 +395,16 @@ def test_object_that_the_journal_has_and_no_folder_is_missed(place: Place, tmp_p
     assert place.files() == place.names
 
 
+@pytest.mark.not_without("locks", "directories", "windows")
 def test_folder_of_a_worker_that_stores_is_not_collected(tmp_path: Path) -> None:
     folder = one_folder(tmp_path)
     with contextlib.closing(OutputDirectory(str(folder))):
         outcome = movescu("--collect", tmp_path, folder=tmp_path, code=1)
     assert "a process is storing into" in outcome.log
+    fd = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    assert "another collection of" in movescu("--collect", tmp_path, folder=tmp_path, code=1).log
+    os.close(fd)
     assert "has no journal" in movescu("--collect", tmp_path, folder=tmp_path).log
 
 

@@ -25,6 +25,7 @@ from movescu.cohort.journal import rename_folder
 from movescu.cohort.journal_file import journal_path
 from movescu.cohort.journal_status import paths_in, read_status
 from movescu.errors import DirectoryNotFoundError, StoreError, UsageError
+from movescu.storage import files
 from movescu.storage.leftovers import is_in_use
 from movescu.storage.manifest_lines import parse_manifest_line
 
@@ -87,26 +88,47 @@ def collect(
         problems.append((where, words))
         on_problem(where, words)
 
-    collection = Collection(directory, tell)
-    folders = collection.folders()
-    _check_ended(directory, folders, path if has_journal else None)
-    if not folders:
-        _log.warning("%s has no directories of workers (--worker-files own), or they have been collected", directory)
-    elif not has_journal:
-        _log.warning("%s has no journal: if the run had another one, name it with --journal", directory)
-    for folder in folders:
-        stay = collection.collect(folder)
-        if has_journal and len(stay) <= _MOST:
-            rename_folder(path, directory, folder, stay)
-        if not stay:
-            collection.remove(folder)
-    for one in paths_in(path) if has_journal else ():
-        collection.expect(one, folders)
-    if collection.left:
-        number = "1 file" if collection.left == 1 else f"{collection.left} files"
-        _log.warning("%s of requests that never ended will stay in the folders of workers", number)
-    counts = collection.collected, collection.before, collection.twice, collection.left
-    return Collected(len(folders), *counts, tuple(problems))
+    with _alone(directory):
+        collection = Collection(directory, tell)
+        folders = collection.folders()
+        _check_ended(directory, folders, path if has_journal else None)
+        if not folders:
+            _log.warning(
+                "%s has no directories of workers (--worker-files own), or they have been collected", directory
+            )
+        elif not has_journal:
+            _log.warning("%s has no journal: if the run had another one, name it with --journal", directory)
+        for folder in folders:
+            stay = collection.collect(folder)
+            if has_journal and len(stay) <= _MOST:
+                rename_folder(path, directory, folder, stay)
+            if not stay:
+                collection.remove(folder)
+        for one in paths_in(path) if has_journal else ():
+            collection.expect(one, folders)
+        if collection.left:
+            number = "1 file" if collection.left == 1 else f"{collection.left} files"
+            _log.warning("%s of requests that never ended will stay in the folders of workers", number)
+        counts = collection.collected, collection.before, collection.twice, collection.left
+        return Collected(len(folders), *counts, tuple(problems))
+
+
+@contextlib.contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """Hold the lock of a directory, where the system has one. Raise ``UsageError`` while another collection runs."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
+        yield
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # the file system has none
+            try:
+                files.flock(fd, files.LOCK_EX | files.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(f"another collection of {directory!r} is running", hint="wait for its end") from error
+        yield
+    finally:
+        os.close(fd)
 
 
 def _check_ended(directory: str, folders: Iterable[str], journal: str | None) -> None:
