@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -113,7 +114,10 @@ def test_lines_of_unchanged_files_are_kept_and_those_of_missing_files_left_out(p
     assert f"left out of the manifest: {second}: No such file" in outcome.log
 
 
-def test_file_that_is_not_what_the_manifest_has_is_no_success_until_it_is_stored_again(place: Place) -> None:
+def test_file_that_is_not_what_the_manifest_has_is_no_success_until_it_is_stored_again(
+    place: Place, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
     options = ["--manifest", "SHA256SUMS", "--resume"]
     movescu(*place.arguments(0, *options), folder=place.received)
     name = min(place.files())
@@ -123,7 +127,8 @@ def test_file_that_is_not_what_the_manifest_has_is_no_success_until_it_is_stored
     outcome = movescu(*place.arguments(1, *options), folder=place.received)
     assert f"has other digests of {name}:" in outcome.log
     for _ in range(2):  # the evidence is not used up
-        outcome = movescu(*place.arguments(0, *options), folder=place.received, code=63)
+        outcome = movescu(*place.arguments(0, *options, "--report", report), folder=place.received, code=63)
+        assert json.loads(report.read_text())["outcome"] == "incomplete"
         assert f"incomplete: the manifest {manifest} has other digests of {name}: delete" in outcome.log
         assert set(lines.splitlines()) <= set(manifest.read_text().splitlines())
     damaged.unlink()

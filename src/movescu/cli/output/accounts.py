@@ -24,6 +24,7 @@ from movescu.report.entry_table import EntryTable
 from movescu.report.summary import Summary
 from movescu.retrieve.causes import cause_of, cause_of_error
 from movescu.retrieve.event_observer import EventObserver, end_event
+from movescu.retrieve.judgement import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,6 +125,8 @@ class Accounts:
     def conclude(self, code: int, error: BaseException | None = None) -> int:
         """Send the ``EndEvent``, write the report, close the files, and return the exit code of the run."""
         end = self._end
+        if end.outcome == Outcome.COMPLETE and code == ExitCode.INCOMPLETE:  # known only after the retrieve
+            end = replace(end, outcome=Outcome.INCOMPLETE)
         errors = end.errors if error is None else (*end.errors, str(error) or type(error).__name__)
         seconds = time.monotonic() - self._begun
         if self.sink is not None:
