@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from movescu.cohort.cluster.member import Member
     from movescu.cohort.row_result import RowResult
+    from movescu.storage.target import OnWhole
 
 STUDIES = 8
 OBJECTS = 4
@@ -108,6 +109,7 @@ class Place(NamedTuple):
         own: bool = False,
         resume: bool = False,
         jobs: int = 4,
+        on_whole: OnWhole | None = None,
     ) -> Runner:
         config, storage = self.config(), StorageOptions(directory=str(self.received))
         with Client.configured(config, storage, closing=False, proved=True) as client:
@@ -119,6 +121,7 @@ class Place(NamedTuple):
                 rest=rest,
                 own=own,
                 indexed=resume,
+                on_whole=on_whole,
             )
             journal = Journal(str(self.received / ".movescu.journal"), str(self.received), files_of=group.files_of)
             with journal:
@@ -159,6 +162,23 @@ def test_list_over_two_processes_is_complete_and_its_files_are_in_the_journal(pl
     assert outcomes(results) == dict.fromkeys(range(1, STUDIES + 1), "complete")
     assert place.files() == place.names
     assert len(place.paths) == OBJECTS
+
+
+def test_driver_is_told_which_files_were_there_before(place: Place) -> None:
+    noted: dict[str, bool] = {}
+
+    def note(_: str, path: str, /, *, stored: bool = True) -> None:
+        noted[path] = stored
+
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, lambda _: None, on_whole=note)
+    assert noted == dict.fromkeys(place.names, True)
+    gone, *_ = place.received.glob("CT.*")
+    gone.unlink()
+    (place.received / ".movescu.journal").unlink()  # else, complete entries are not requested
+    with ProcessEngine(TITLES) as engine:
+        place.run(engine, lambda _: None, on_whole=note, resume=True)
+    assert {path for path, stored in noted.items() if stored} == {gone.name}, "a manifest has digests of the others"
 
 
 def test_slots_of_the_archive_hold_for_all_workers_together(place: Place) -> None:

@@ -61,13 +61,14 @@ def pickled(setup: Setup) -> bytes:
 
 
 class JobOutput(NamedTuple):
-    """What a job came to: reports in JSON, and path and size of each whole object, by SOP instance UID.
+    """What a job came to: reports in JSON, and the files of whole objects.
 
+    ``files``: SOP instance UID, path and size, and False for a file that was found, and not stored by this run.
     ``error``: what ended the job without a verdict. Default: empty. ``full``: it was that the disk is full.
     """
 
     reports: tuple[str, ...] = ()
-    files: tuple[tuple[str, str, int], ...] = ()
+    files: tuple[tuple[str, str, int, bool], ...] = ()
     error: str = ""
     full: bool = False
 
@@ -84,13 +85,20 @@ class _Station:
             assert setup.config.destination is not None  # the title
             self._own = OwnDirectory(storage.directory, setup.config.destination)
             storage = replace(storage, directory=self._own.path)
-        self.client = ArchiveClient.configured(setup.config, storage, closing=False, indexed=setup.indexed, proved=True)
+        self._found: set[str] = set()
+        """Objects that were in the directory before, and that no job has stored since."""
+        self.client = ArchiveClient.configured(
+            setup.config, storage, closing=False, indexed=setup.indexed, proved=True, on_whole=self._note
+        )
         self.running: dict[int, JobRun] = {}
         self.requested: set[int] = set()
         """Jobs whose requests have ended."""
         self.idle = clock.Condition()
         self._cancelled = False
         self.client.open()
+
+    def _note(self, sop_instance_uid: str, _: str, /, *, stored: bool = True) -> None:
+        (self._found.discard if stored else self._found.add)(sop_instance_uid)
 
     def run(self, text: str) -> JobOutput:
         """Carry out a job."""
@@ -118,7 +126,8 @@ class _Station:
         stored = [] if target is None else target.files_of(here)
         if self._own is not None:
             self._own.add(stored)
-        return JobOutput(tuple(map(to_json, reports)), tuple((one.uid, one.path, one.size) for one in stored))
+        whole = tuple((one.uid, one.path, one.size, one.uid not in self._found) for one in stored)
+        return JobOutput(tuple(map(to_json, reports)), whole)
 
     def cancel(self) -> None:
         """Cancel every job, those started later included."""

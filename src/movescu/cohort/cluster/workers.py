@@ -374,11 +374,11 @@ class ClusterWorkers:
             member.reached = True
             self._good += 1
             member.in_vain.clear()
-        for uid, below, size in output.files:
+        for uid, below, size, stored in output.files:
             path = os.path.join(folder_of(member.ae.title), below) if self._own else below
             self._files[uid] = StoredFile(uid, path, size)
             if self._on_whole is not None:
-                self._on_whole(uid, path)
+                self._on_whole(uid, path, stored=stored)
         self._reports.extend(reports)
 
     def _is_unfit(self, member: Member, entry: int, end: RequestEnd) -> str:
