@@ -68,6 +68,7 @@ _SHARED: Final = """SELECT key, studies, uid, path FROM journal_objects o JOIN j
 _WITH: Final = """SELECT DISTINCT key, keys FROM journal_objects o JOIN journal_entries e ON o.number = e.number
     WHERE state IN (?, ?) AND uid IN"""
 _AT_ONCE: Final = 500  # objects in one query
+_FORGET: Final = "DELETE FROM journal_objects WHERE number = ? AND uid = ?"
 _RETRACT: Final = """UPDATE journal_entries SET state = ?, run = ?, why = ?, changed = ?,
     objects = (SELECT COUNT(*) FROM journal_objects WHERE number = ? AND length(path) > 0),
     size = (SELECT coalesce(sum(size), 0) FROM journal_objects WHERE number = ?) WHERE number = ?"""
@@ -315,9 +316,7 @@ class Journal:
         def retract(database: Database, now: float) -> None:
             if (found := database.execute(_COMPLETE, (key, *DONE)).fetchone()) is not None:
                 number = found[0]
-                database.executemany(
-                    "DELETE FROM journal_objects WHERE number = ? AND uid = ?", ((number, uid) for uid in gone)
-                )
+                database.executemany(_FORGET, ((number, uid) for uid in gone))
                 told = (end.state.value, self._run, self._why(end, reasons), now)
                 database.execute(_RETRACT, (*told, number, number, number))
 
@@ -408,10 +407,8 @@ class Journal:
 
 
 def _with(database: Database, uids: tuple[str, ...]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = database.execute(
-        f"{_WITH} ({', '.join('?' * len(uids))})", (*DONE, *uids)
-    ).fetchall()
-    return found
+    statement = f"{_WITH} ({', '.join('?' * len(uids))})"
+    return list(database.execute(statement, (*DONE, *uids)).fetchall())
 
 
 def rename_folder(path: str, directory: str, folder: str, left: Collection[str] = ()) -> None:
