@@ -279,6 +279,21 @@ def test_files_whose_flush_failed_are_written_anew_by_the_next_run(what: str) ->
         assert not world.disk.open
 
 
+def test_file_of_an_earlier_run_that_cannot_be_flushed_alone_is_an_error() -> None:
+    with World(count=1, syncfs=False) as world:
+        earlier = OutputDirectory(PATH, Durability.OFF)
+        for number in (1, 2):
+            commit(earlier, name=f"CT.{number}")
+        earlier.close()
+        directory = OutputDirectory(PATH, grouped=True)
+        directory.rely("CT.1", 8)
+        world.disk.fail_at = world.disk.calls + 3  # openat, fstat, fsync
+        with pytest.raises(StoreError, match=r"cannot flush 'CT\.2'.*Input/output error"):
+            directory.rely("CT.2", 8)
+        assert world.disk.failed == "fsync"
+        directory.close()
+
+
 def test_name_that_a_file_gets_behind_a_flush_is_flushed_by_the_next() -> None:
     with World(count=1) as world:
         directory = OutputDirectory(PATH, grouped=True)

@@ -256,6 +256,17 @@ def test_object_that_was_kept_for_an_earlier_request_of_the_run_is_whole_while_i
     run.target.close()
 
 
+def test_image_without_pixels_is_not_whole_for_a_run_that_finds_it_as_it_was(tmp_path: Path, layout: str) -> None:
+    first = Run(tmp_path, layout=layout, indexed=True)
+    first.store(image=True)
+    first.store("1.2.3.5")
+    first.target.flush()
+    first.target.close()
+    run = Run(tmp_path, layout=layout, indexed=True)
+    assert [run.target.whole(uid) for uid in ("1.2.3.4", "1.2.3.5")] == [False, True]
+    run.target.close()
+
+
 def test_image_without_pixels_is_not_whole_for_the_next_run(tmp_path: Path, layout: str) -> None:
     earlier(tmp_path, layout, image=True)
     earlier(tmp_path, layout, uid="1.2.3.5")

@@ -76,6 +76,18 @@ def test_patch_of_which_the_system_writes_a_part_is_completed(
     assert (tmp_path / "CT.1").read_bytes() == b"meta01WXYZ6789"
 
 
+def test_write_of_which_the_system_takes_a_part_is_completed(
+    directory: OutputDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "writev", lambda fd, buffers: os.write(fd, b"".join(buffers)[:3]))
+    monkeypatch.setattr(files, "write", lambda fd, data: os.write(fd, data[:2]))
+    file = directory.create()
+    file.begin(b"meta", b"01234", b"56789")
+    file.write(b"end")
+    file.commit("CT.1")
+    assert (tmp_path / "CT.1").read_bytes() == b"meta0123456789end"
+
+
 def test_discarded_file_leaves_nothing_and_touches_nothing(directory: OutputDirectory, tmp_path: Path) -> None:
     store(directory, "CT.1", b"good")
     file = directory.create()

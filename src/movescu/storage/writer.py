@@ -188,13 +188,9 @@ class OutputDirectory:
             file.name = self._name(file.fd)
         while True:
             locked = alternative is not None or exists(last_part(path), folder.fd)
-            with self._naming if locked else contextlib.nullcontext():
-                try:
-                    outcome, path = self._name_in_place(file, path, folder, alternative)
-                    break
-                except FileExistsError:
-                    if file.fd >= 0:
-                        raise
+            with self._naming if locked else contextlib.nullcontext(), contextlib.suppress(FileExistsError):
+                outcome, path = self._name_in_place(file, path, folder, alternative)
+                break
             file.fd = self.open_file(file.name)  # another run has just made a file of that name: compare it
         self._flusher.named(folder.fd, last_part(path))  # also for SAME: the existing name may not be on the disk yet
         return outcome, path

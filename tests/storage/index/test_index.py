@@ -750,7 +750,7 @@ def icon(pixels: bytes) -> bytes:
 
 
 ICON = icon(LONG)
-BULK = struct.pack("<HH2sxxI", 0x9, 0x1010, b"OB", 200_000) + bytes(200_000)
+BULK = struct.pack("<HH2sxxI", 0x9, 0x1010, b"OB", 1_200_000) + bytes(1_200_000)
 MANY = struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 200_000) + bytes(200_000)
 BEHIND = struct.pack("<HH2sxxI", 0xFFFC, 0xFFFC, b"OB", 2) + bytes(2)
 NOTHING = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
@@ -795,6 +795,11 @@ def test_image_without_its_pixels_is_not_whole(
     put(tmp_path, "CT.1.1", encode_file_meta(CT, "1.1", syntax.uid) + head + bulk + content)
     assert known(tmp_path, flat=True) == ({"1.1"} if whole else set())
     assert known(tmp_path) == ({"1.1"} if whole else set())
+    for parsed in (False, True):
+        with (tmp_path / "CT.1.1").open("rb") as file:
+            found = defect_of(file.fileno(), "1.1", syntax, parsed=parsed)
+        undelimited = content.endswith(FRAGMENT)  # which its parser has told
+        assert (found == "") is (whole or (parsed and undelimited))
 
 
 def test_index_of_a_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:

@@ -360,7 +360,10 @@ def test_file_in_place_of_a_folder_fails_that_object_alone(store: Store) -> None
     assert store.files == ["2/007/0012.dcm", "Ü 1"]
 
 
-def test_removed_folder_is_made_again(store: Store) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_removed_folder_is_made_again(store: Store, monkeypatch: pytest.MonkeyPatch, *, named: bool) -> None:
+    if named:
+        monkeypatch.setattr("movescu.storage.writer._UNNAMED", 0)
     store.open("study")
     store.receive(encoded(StudyInstanceUID="1", SeriesInstanceUID="2"))
     (store.folder / "1" / "2" / "1.2.3.dcm").unlink()
