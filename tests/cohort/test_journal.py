@@ -569,15 +569,22 @@ def test_journal_that_another_program_locks_is_named(
 
 FLUSHED = """
 import os, sys
-from movescu.cohort.journal import Journal
+from movescu.cohort.journal import Journal, rename_folder
 from movescu.events import EntryEvent, EntryState
-with Journal(sys.argv[1] + "/journal", sys.argv[1], lease=1e6) as journal:
+from movescu.storage.ledger import StoredFile
+path = sys.argv[1] + "/journal"
+files_of = lambda uids: [StoredFile(uid, "W1/" + uid, 7) for uid in uids]
+with Journal(path, sys.argv[1], lease=1e6, files_of=files_of) as journal:
     for number in range(2):
         os.write(1, b"CLAIM\\n")
         journal.claim(str(number))
-    journal.note("0", None, EntryEvent(row=1, state=EntryState.COMPLETE), [])
+    journal.note("0", None, EntryEvent(row=1, state=EntryState.COMPLETE), [], ["1.5", "1.6"])
     os.write(1, b"SAVE\\n")
     journal.save()
+    os.write(1, b"RETRACT\\n")
+    journal.retract("0", EntryEvent(row=1, state=EntryState.PARTIAL), [], {"1.5"})
+    os.write(1, b"RENAME\\n")
+    rename_folder(path, sys.argv[1], "W1")
     os.write(1, b"END\\n")
 """
 
@@ -586,11 +593,11 @@ def test_end_of_an_entry_is_flushed_and_its_claim_is_not(tmp_path: Path) -> None
     """After a loss of power no run holds an entry; an end that was reported has to be there."""
     command = ["strace", "-f", "-y", "-o", str(tmp_path / "trace"), "-e", "trace=fsync,fdatasync,write"]
     run = subprocess.run([*command, sys.executable, "-c", FLUSHED, str(tmp_path)], capture_output=True, check=True)
-    assert run.stdout == b"CLAIM\n" * 2 + b"SAVE\nEND\n"
-    claims, _, rest = (tmp_path / "trace").read_text().partition('"CLAIM')[2].partition('"SAVE')
-    flush = re.compile(r"f(?:data)?sync\(\d+<[^>]*journal-wal>")
-    assert not flush.search(claims)
-    assert flush.search(rest.partition('"END')[0])
+    assert run.stdout == b"CLAIM\n" * 2 + b"SAVE\nRETRACT\nRENAME\nEND\n"
+    parts = re.split(r"write\(1<[^>]*>, \"", (tmp_path / "trace").read_text())[1:-1]
+    flush = re.compile(r"f(?:data)?sync\(\d+<[^>]*journal(?:-wal)?>")
+    found = [(part.partition("\\")[0], bool(flush.search(part))) for part in parts]
+    assert found == [("CLAIM", False)] * 2 + [("SAVE", True), ("RETRACT", True), ("RENAME", True)]
 
 
 def test_ends_of_one_commit_have_the_order_in_which_they_ended(tmp_path: Path) -> None:
