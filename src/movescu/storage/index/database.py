@@ -147,9 +147,6 @@ def _prepare(connection: sqlite3.Connection, tables: Tables, path: str) -> None:
     size = 0
     with contextlib.suppress(OSError):
         size = files.lstat(path).st_size
-    (pages,), (page_size,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "page_size"))
-    if size < pages * page_size and size:
-        raise _DamagedError("it is truncated")
     if size <= _READ_THROUGH:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if finding != "ok":
