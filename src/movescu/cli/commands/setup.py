@@ -281,7 +281,7 @@ def _fault_of_way(text: str) -> str:
 
 
 def _fault_of_choice(*words: str) -> Callable[[str], str]:
-    return lambda text: "" if text in words else f"{' or '.join(words)}"
+    return lambda text: "" if text in words else f"answer {' or '.join(words)}"
 
 
 _CHOICE: Final = _fault_of_choice("again", "keep")
