@@ -529,3 +529,21 @@ def test_match_of_which_nothing_is_sent_is_no_success(
     state.responses = responses
     config = replace(CONFIG, destination="ELSEWHERE") if elsewhere else CONFIG
     assert delivered_nothing(make_identifier(ONE), state, config) is nothing
+
+
+@pytest.mark.parametrize(
+    ("level", "key", "words"),
+    [
+        ("PATIENT", "PatientID=1.2", "patient 1.2"),
+        ("STUDY", "StudyInstanceUID=1.2", "study 1.2"),
+        ("SERIES", "SeriesInstanceUID=1.2", "series 1.2"),
+        ("IMAGE", "SOPInstanceUID=1.2", "object 1.2"),
+    ],
+)
+def test_match_of_which_nothing_is_sent_is_named(
+    caplog: pytest.LogCaptureFixture, level: str, key: str, words: str
+) -> None:
+    state = RequestState()
+    state.responses = (RESPONSE,)
+    assert delivered_nothing(make_identifier([f"QueryRetrieveLevel={level}", key]), state, CONFIG)
+    assert caplog.messages == [f"incomplete: the archive lists {words} and sends no object of it"]

@@ -82,8 +82,8 @@ class Catalogue:
         gaps: dict[Place, str],
         sizes: ListSizes,
         *,
-        counted: bool = False,
-        max_studies: int = 0,
+        counted: bool,
+        max_studies: int,
     ) -> None:
         self._session = session
         self._max_studies = 0 if scope.is_exact else max_studies
