@@ -152,7 +152,7 @@ def test_made_object_is_written_as_by_dcmtk_under_every_pair_of_options() -> Non
     """Each object is tested under the default and every second combination, its neighbour under the others."""
     cases = [
         Case(name, syntax, data, options, encoding)
-        for number, (name, (syntax, data)) in enumerate(some(encoded.objects().items(), 3))
+        for number, (name, (syntax, data)) in enumerate(some(encoded.objects().items(), 6))
         for turn, (options, encoding) in enumerate(choices())
         if not turn or (number + turn) % 2
     ]

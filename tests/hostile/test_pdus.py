@@ -224,7 +224,7 @@ def test_release_request_of_another_length_is_answered_with_a_warning(
             raw.send(store_message(data_set()))
             assert raw.status() == 0
             raw.send(pdu(5, bytes(length)))
-            assert raw.rest() == [ReleaseRP()]
+            assert raw.reply() == ReleaseRP()
     assert station.broken_off == []
     (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert "RELEASE-RQ of another length" in said

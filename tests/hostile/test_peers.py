@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from command import Outcome
 
 SOON: dict[str, Any] = {"store_timeout": 0.3, "linger": 0.1, "dimse_timeout": 0.6, "acse_timeout": 3.0}
+SOONER = SOON | {"acse_timeout": 1.0}
 
 
 @pytest.fixture(params=["move", "get"])
@@ -379,7 +380,7 @@ def test_network_that_breaks_off_anywhere_is_no_success_or_no_loss(
         "objects": ((plain, plain), (way, plain)),
         "our responses": ((plain, plain), (plain, way)),
     }
-    hold_to_disk(setting, retrieve(setting, *ways[where], code=None, **SOON))
+    hold_to_disk(setting, retrieve(setting, *ways[where], code=None, **SOONER))
 
 
 @pytest.mark.row("12")
@@ -392,7 +393,7 @@ def test_network_that_breaks_off_anywhere_in_a_get_is_no_success_or_no_loss(
     setting.by = "get"
     way, plain = Way(after=after, end=end), Way()
     main = (way, plain) if ours else (plain, way)
-    hold_to_disk(setting, retrieve(setting, main, (plain, plain), code=None, **SOON))
+    hold_to_disk(setting, retrieve(setting, main, (plain, plain), code=None, **SOONER))
 
 
 def hold_to_disk(setting: Setting, outcome: Outcome) -> None:

@@ -40,7 +40,7 @@ class Guarded(Setting):
 
     def guarded(self, script: scripted.Script, *options: object, code: int = 0) -> Outcome:
         rules = [f"MOVESCU_HOSTS_ALLOW={self.allow}", f"MOVESCU_HOSTS_DENY={self.deny}"]
-        return self.run(script, *options, code=code, prefix=["env", *rules])
+        return self.run(script, "--linger", 0, *options, code=code, prefix=["env", *rules])
 
     def knock(self) -> bytes:
         """Connect to our port, and give what comes before the end of the connection."""

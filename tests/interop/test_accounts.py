@@ -137,7 +137,7 @@ def test_disk_that_is_full_is_no_success_if_the_report_was_to_go_there(setting: 
         session.respond(completed=0)
         session.expect_release()
 
-    outcome = setting.run(script, "--report", "/dev/full", code=40)
+    outcome = setting.run(script, "--linger", 0, "--report", "/dev/full", code=40)
     assert "cannot write '/dev/full'" in outcome.log
 
 
@@ -147,13 +147,13 @@ FULL = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
 
 @pytest.mark.parametrize("options", [("--report", "-"), ("--events", "-")])
 def test_output_that_is_lost_on_a_full_device_is_no_success(setting: Setting, options: tuple[str, ...]) -> None:
-    outcome = setting.run(delivering_nothing, *options, code=40, prefix=FULL)
+    outcome = setting.run(delivering_nothing, "--linger", 0, *options, code=40, prefix=FULL)
     assert outcome.log.count("cannot write to standard output: No space left on device") == 1
 
 
 def test_pipe_that_nobody_reads_changes_no_exit_code(setting: Setting) -> None:
     prefix = ["sh", "-c", '{ "$@"; echo "$?" >../code; } | true', "sh"]
-    outcome = setting.run(delivering_nothing, "--report", "-", prefix=prefix)
+    outcome = setting.run(delivering_nothing, "--linger", 0, "--report", "-", prefix=prefix)
     assert (setting.received.parent / "code").read_text() == "0\n"
     assert "standard output" not in outcome.log
 
@@ -166,7 +166,7 @@ def delivering_nothing(session: scripted.Session) -> None:
 
 
 def test_plain_retrieve_of_what_is_nowhere_is_not_found_and_succeeds_as_with_dcmtk(setting: Setting) -> None:
-    setting.run(delivering_nothing, "--report", "../report.json", code=0)
+    setting.run(delivering_nothing, "--linger", 0, "--report", "../report.json", code=0)
     report = json.loads((setting.received.parent / "report.json").read_text())
     assert (report["outcome"], report["exit_code"]) == ("not found", 0)
 
@@ -174,7 +174,7 @@ def test_plain_retrieve_of_what_is_nowhere_is_not_found_and_succeeds_as_with_dcm
 def test_report_that_does_not_fit_leaves_no_half_of_it(setting: Setting, tmp_path: Path) -> None:
     report = tmp_path / "reports" / "report.json"
     report.parent.mkdir()
-    outcome = setting.run(delivering_nothing, "--report", report, prefix=LIMITED)
+    outcome = setting.run(delivering_nothing, "--linger", 0, "--report", report, prefix=LIMITED)
     assert (setting.received.parent / "code").read_text() == "40\n"
     assert f"cannot write '{report}': File too large" in outcome.log
     assert list(report.parent.iterdir()) == []
@@ -202,7 +202,7 @@ def test_object_is_not_overwritten_by_an_output_of_its_name(setting: Setting, op
 def test_report_keeps_the_permissions_of_its_file(setting: Setting, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     report.touch(0o640)
-    setting.run(delivering_nothing, "--report", report)
+    setting.run(delivering_nothing, "--linger", 0, "--report", report)
     assert json.loads(report.read_text())["exit_code"] == 0
     assert stat.S_IMODE(report.stat().st_mode) == 0o640
 

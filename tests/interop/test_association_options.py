@@ -59,7 +59,7 @@ def retrieve(during: Callable[[int], None], *options: object, folder: Path, code
         session.expect_release()
 
     with scripted.archive(script) as archive:
-        return movescu(*options, *KEY, "+P", port, *archive.address, folder=folder, code=code)
+        return movescu("--linger", 0, *options, *KEY, "+P", port, *archive.address, folder=folder, code=code)
 
 
 def tool(*command: object) -> tuple[int, str]:
@@ -218,7 +218,7 @@ def test_archive_of_ipv6_is_asked_and_sends_over_ipv6_alone(folder: Path) -> Non
         session.expect_release()
 
     with scripted.archive(script, host="::1") as archive:
-        movescu("-i6", *KEY, "+P", port, "::1", archive.port, folder=folder)
+        movescu("-i6", "--linger", 0, *KEY, "+P", port, "::1", archive.port, folder=folder)
     assert found == {"127.0.0.1": False, "::1": True}
 
 

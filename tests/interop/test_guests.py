@@ -39,7 +39,7 @@ def retrieve(setting: Setting, during: Callable[[], None], *options: object, pre
         session.respond()
         session.expect_release()
 
-    return setting.run(script, *options, prefix=prefix)
+    return setting.run(script, "--linger", 0, *options, prefix=prefix)
 
 
 def connect(setting: Setting, host: str = GUEST) -> socket.socket:

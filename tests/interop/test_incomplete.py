@@ -317,7 +317,7 @@ def test_archive_that_checks_our_port_by_c_echo_gets_its_answer(setting: Setting
         session.respond(completed=0)
         session.expect_release()
 
-    setting.run(script)
+    setting.run(script, "--linger", 0)
 
 
 def test_ignore_receives_everything_and_writes_nothing(setting: Setting) -> None:
@@ -361,8 +361,8 @@ def test_objects_of_a_class_that_nobody_knows_are_refused_unless_asked_for(setti
         session.respond(completed=0)
         session.expect_release()
 
-    setting.run(script)
-    setting.run(script, "--accept-unknown")
+    setting.run(script, "--linger", 0)
+    setting.run(script, "--linger", 0, "--accept-unknown")
     assert accepted == [False, True]
 
 

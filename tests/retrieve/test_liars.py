@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import liar
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from liar import Answer, Delivery, objects
@@ -206,7 +207,7 @@ def contradicts(said: Answer | Delivery) -> bool:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=int(os.environ.get("MOVESCU_LIES", "60")))
+@settings(max_examples=int(os.environ.get("MOVESCU_LIES", "0")) or examples(60))
 @given(
     st.data(),
     st.sampled_from((STUDY, SERIES, STUDIES, IMAGES)),

@@ -11,6 +11,7 @@ import random
 from typing import Any
 
 import pytest
+from effort import examples
 from simulation.checker import broken
 from simulation.disk import PATH
 from simulation.network import HOST
@@ -20,7 +21,7 @@ from movescu import AE, Client, Directory, Request, Retry
 from movescu.errors import MovescuError
 from movescu.testing import Faults
 
-SEEDS = int(os.environ.get("MOVESCU_SIMULATE", "96"))
+SEEDS = int(os.environ.get("MOVESCU_SIMULATE", "0")) or examples(96)
 FIRST = int(os.environ.get("MOVESCU_SEED", "1"))
 PARTS = 4
 LATER = 1000.0

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from effort import is_whole
 from simulation.disk import PATH
 from simulation.network import HOST
 from simulation.world import PORT, STUDY, World
@@ -21,7 +22,7 @@ from movescu.retrieve.config import Config
 if TYPE_CHECKING:
     from movescu.cohort.row_result import RowResult
 
-SEEDS = int(os.environ.get("MOVESCU_SIMULATE", "0")) or 4
+SEEDS = int(os.environ.get("MOVESCU_SIMULATE", "0")) or (4 if is_whole() else 2)
 FIRST = int(os.environ.get("MOVESCU_SEED", "0"))
 ENTRIES = 6
 

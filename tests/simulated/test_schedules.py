@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from effort import examples
 from simulation.checker import broken
 from simulation.threads import DeadlockError
 from simulation.world import World
@@ -18,7 +19,7 @@ from simulation.world import World
 from movescu import Retry
 from movescu.testing import Ending, Faults
 
-SEEDS = int(os.environ.get("MOVESCU_SIMULATE", "160"))
+SEEDS = int(os.environ.get("MOVESCU_SIMULATE", "0")) or examples(160)
 FIRST = int(os.environ.get("MOVESCU_SEED", "1"))
 PARTS = 8
 NO_GET: tuple[dict[str, Any], ...] = ({"accept_no_get": True}, {"get_status": 0x0122}, {"get_status": 0x0211})

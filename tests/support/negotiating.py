@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import peers
 import scripted
+from command import movescu
 from wire import WAIT, read_pdu
 
 from movescu.dimse.messages import CMoveRQ, CMoveRSP, decode_command, encode_command
@@ -86,8 +87,9 @@ def answers(program: Program, requests: Sequence[AssociateRQ], *options: object,
         session.respond(completed=0)
         session.expect_release()
 
+    at_once = ("--linger", 0) if program is movescu else ()  # for objects of which nobody knows
     with scripted.archive(script) as archive:
-        outcome = program(*options, *KEY, "+P", port, *archive.address, folder=folder)
+        outcome = program(*at_once, *options, *KEY, "+P", port, *archive.address, folder=folder)
         assert outcome.code == 0, outcome.log
     return found
 
