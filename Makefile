@@ -21,8 +21,8 @@ PYTHON ?= $(shell for python in /usr/bin/python3 python3 python3.14 python3.13 p
 
 .PHONY: pictures test test-all test-without dist pyz prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
 
-# Two workers for each processor: the tests wait for their peers half the time.
-WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+# Three workers for each processor: the tests wait for their peers more than half the time.
+WORKERS ?= $(shell echo $$((3 * $$(nproc))))
 
 # `make test` runs samples of long matrices (pytest's marker "sampled"), `make test-all` every case.
 # Debian's packages are installed while Python's are, the sources are linted and the tests are collected, once, so that

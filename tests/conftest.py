@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import sys
-import zlib
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import without
@@ -71,10 +71,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="run every case of the tests marked sampled, too")
 
 
-def _is_left_out(item: pytest.Item) -> bool:
-    """Return True for a case that the sample of a long matrix does not have; the same ones in each run."""
-    marker = item.get_closest_marker("sampled")
-    return marker is not None and bool(zlib.crc32(item.name.encode()) % marker.args[0])
+def _left_out(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return the cases that the samples of long matrices do not have; the same ones in each run.
+
+    Of each test, the cases with the lowest digests are tried: one in n, one at least, of all axes alike.
+    """
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sampled") is not None:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left_out: set[pytest.Item] = set()
+    for same in cases.values():
+        marker = same[0].get_closest_marker("sampled")
+        assert marker is not None
+        same.sort(key=lambda case: blake2b(case.name.encode()).digest())
+        left_out.update(same[-(-len(same) // marker.args[0]) :])
+    return left_out
 
 
 def _group(item: pytest.Item) -> str:
@@ -98,9 +110,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     that is not of the tests. No other test is repeated. By pytest-rerunfailures.
     """
     if not config.getoption("--whole"):
-        left_out = [item for item in items if _is_left_out(item)]
-        items[:] = [item for item in items if not _is_left_out(item)]
-        config.hook.pytest_deselected(items=left_out)
+        left_out = _left_out(items)
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=[*left_out])
     for item in items:
         if item.get_closest_marker("xdist_group") is None and (group := _group(item)):
             item.add_marker(pytest.mark.xdist_group(group))

@@ -136,7 +136,7 @@ print(run({name!r}, {size} * MIB, SOURCE, ENCODING), peak() - before)
         ("blanks", ELE, "Encoding()"),
     ],
 )
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_large_object_takes_no_memory(
     name: str, source: uids.TransferSyntax, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -369,7 +369,7 @@ def small(served: Setting) -> Setting:
 @pytest.mark.parametrize("end", ["close", "reset", "half-close", "stall"])
 @pytest.mark.parametrize("where", ["archive's answers", "our requests", "objects", "our responses"])
 @pytest.mark.parametrize("after", [3, 300, 5000])
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_network_that_breaks_off_anywhere_is_no_success_or_no_loss(
     setting: Setting, where: str, end: str, after: int
 ) -> None:
@@ -387,6 +387,7 @@ def test_network_that_breaks_off_anywhere_is_no_success_or_no_loss(
 @pytest.mark.row("44")
 @pytest.mark.parametrize("end", ["close", "reset", "half-close", "stall"])
 @pytest.mark.parametrize(("ours", "after"), [(True, 20_000), (False, 300), (False, 60_000), (False, 150_000)])
+@pytest.mark.sampled(3)
 def test_network_that_breaks_off_anywhere_in_a_get_is_no_success_or_no_loss(
     setting: Setting, end: str, after: int, *, ours: bool
 ) -> None:

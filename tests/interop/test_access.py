@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 class Guarded(Setting):
     """A retrieve under rules of the test's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(folder)
         self.allow, self.deny = folder / "hosts.allow", folder / "hosts.deny"
+        monkeypatch.setenv("MOVESCU_HOSTS_ALLOW", str(self.allow))
+        monkeypatch.setenv("MOVESCU_HOSTS_DENY", str(self.deny))
         self.rule()
 
     def rule(self, *, allow: str = "", deny: str = "") -> None:
@@ -39,8 +41,7 @@ class Guarded(Setting):
         self.deny.write_text(deny)
 
     def guarded(self, script: scripted.Script, *options: object, code: int = 0) -> Outcome:
-        rules = [f"MOVESCU_HOSTS_ALLOW={self.allow}", f"MOVESCU_HOSTS_DENY={self.deny}"]
-        return self.run(script, "--linger", 0, *options, code=code, prefix=["env", *rules])
+        return self.run(script, "--linger", 0, *options, code=code)
 
     def knock(self) -> bytes:
         """Connect to our port, and give what comes before the end of the connection."""
@@ -52,8 +53,8 @@ class Guarded(Setting):
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> Guarded:
-    return Guarded(tmp_path)
+def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guarded:
+    return Guarded(tmp_path, monkeypatch)
 
 
 def is_let_in(setting: Guarded, *options: object) -> bool:

@@ -89,7 +89,7 @@ def run(
 @pytest.mark.row("list-refused")
 @pytest.mark.parametrize("slots", [1, 2, 3])
 @pytest.mark.parametrize("refusal", Refusal)
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 def test_archive_with_few_slots_serves_every_entry(place: Place, refusal: Refusal, slots: int) -> None:
     place.archive.faults = Faults(slots=slots, refuses_by=refusal, pause=0.01)
     movescu(*place.arguments("--jobs", 8, "-ta", 2), folder=place.received)

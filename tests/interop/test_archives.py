@@ -122,7 +122,7 @@ def names(instances: list[Instance]) -> set[str]:
     [pytest.param(*served, marks=sending(served[0])) for served in LEVELS],
     indirect=["shelf"],
 )
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 def test_what_is_asked_for_arrives_complete_and_nothing_else(
     shelf: Shelf, model: str, level: str, tmp_path: Path
 ) -> None:

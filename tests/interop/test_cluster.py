@@ -248,7 +248,7 @@ def test_entries_of_a_killed_worker_are_requested_by_another(place: Place) -> No
     assert place.files() == place.names
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(6)
 @pytest.mark.row("cluster-worker")
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])

@@ -109,6 +109,7 @@ ARCHIVES: dict[str, Callable[[dict[str, tuple[str, int]]], AbstractContextManage
     ids=["dropped", "refused", "all ways"],
 )
 @pytest.mark.parametrize("name", ["Orthanc", "dcmqrscp"])
+@pytest.mark.sampled(3)
 def test_third_of_the_objects_lost_at_random_ends_with_all_or_names_the_missing(
     study: Study, name: str, losses: unreliable.Losses
 ) -> None:

@@ -104,7 +104,7 @@ ROWS = [*corpora.pairwise_options(), ("-F",), ("-F", "+te"), ("-F", "+td"), ("-F
 
 
 @pytest.mark.parametrize("options", ROWS, ids=" ".join)
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 def test_every_made_object_is_the_same_file(tmp_path: Path, options: tuple[str, ...]) -> None:
     objects = suitable(corpora.made(), options)
     compare(tmp_path, objects, accepting(options))
@@ -145,7 +145,7 @@ BUNDLED_ROWS = [(), ("-e", "+g"), ("+te", "-u"), ("+ti",), ("+tb", "-g"), ("+td"
 
 
 @pytest.mark.parametrize("options", BUNDLED_ROWS, ids=" ".join)
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 def test_pydicoms_files_are_the_same_files(tmp_path: Path, options: tuple[str, ...]) -> None:
     compare(tmp_path, suitable(corpora.bundled(), options), accepting(options))
     corpus.check_readable(sorted((tmp_path / "movescu").iterdir()))

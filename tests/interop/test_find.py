@@ -144,7 +144,7 @@ def test_query_lists_the_studies_of_accession_numbers_and_retrieves_nothing(plac
         (["ModalitiesInStudy=MR", "AccessionNumber=A3"], [2]),
     ],
 )
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 def test_query_matches_all_keys(place: Place, keys: list[str], studies: list[int]) -> None:
     if place.aet in ("QRSCP", "DCMQRSCP"):  # their names differ by case, as they may
         keys = [key.replace("test", "Test") for key in keys]
@@ -252,7 +252,7 @@ def test_resolve_takes_a_pattern_and_says_so(place: Place) -> None:
     ],
 )
 @pytest.mark.parametrize("verify", [False, True])
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_conditions_choose_series(place: Place, options: list[str], series: tuple[int, ...], *, verify: bool) -> None:
     unknown = place.aet in ("QRSCP", "DCMQRSCP") and "Description" in options[1]  # those two know no such attribute
     keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={place.studies[0]}")

@@ -134,7 +134,7 @@ def folders(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(("shelf", "model", "level"), [marked(*one) for one in LEVELS], indirect=["shelf"])
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 def test_every_level_of_every_model_arrives_complete_and_nothing_else(
     shelf: Shelf, model: str, level: str, tmp_path: Path
 ) -> None:
@@ -154,7 +154,7 @@ def test_every_level_of_every_model_arrives_complete_and_nothing_else(
     [marked(name, options) for name in LAUNCHERS for options in OUTPUT],
     indirect=["shelf"],
 )
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 def test_files_are_those_of_move_under_each_output_option(shelf: Shelf, options: str, tmp_path: Path) -> None:
     got, moved = folders(tmp_path)
     wanted = ("-S", *keys(shelf.made[-1], "-S", "STUDY"), *OUTPUT[options])

@@ -151,6 +151,7 @@ def test_status_to_the_archive_is_that_of_a_refused_object(place: Place) -> None
 
 
 @pytest.mark.parametrize("moment", range(10))
+@pytest.mark.sampled(4)
 def test_killed_and_resumed_it_ends_with_the_same_files(place: Place, moment: int) -> None:
     place.archive.faults = Faults(pause=0.01)
     folder = place.folder / "killed"

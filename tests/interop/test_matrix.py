@@ -161,7 +161,7 @@ def named(outcome: Outcome) -> set[str]:
 
 
 @pytest.mark.parametrize("cell", [marked(cell) for cell in CELLS if not cell.sent])
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 def test_retrieve_brings_the_matching_objects_and_no_other(
     cell: Cell, places: Callable[[str], Place], received: Path
 ) -> None:

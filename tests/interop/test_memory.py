@@ -29,7 +29,7 @@ def small() -> int:
 
 
 @pytest.mark.parametrize(("shape", "mode"), CASES)
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 def test_giant_does_not_fill_the_memory(
     shape: Callable[[int], Iterator[bytes]], mode: tuple[str, ...], small: int
 ) -> None:

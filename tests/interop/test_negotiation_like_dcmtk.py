@@ -102,7 +102,7 @@ def orders(syntaxes: list[str]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("option", PREFERENCES, ids=lambda option: option.short)
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 def test_each_preference_takes_what_dcmtks_takes_in_the_transfer_syntax_that_dcmtks_chooses(
     option: object, tmp_path: Path
 ) -> None:
@@ -239,6 +239,7 @@ PROPOSALS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("what", PROPOSALS)
+@pytest.mark.sampled(2)
 def test_archive_is_asked_as_dcmtks_asks_it(what: str, tmp_path: Path) -> None:
     options = (*KEY, *PROPOSALS[what])
     theirs, ours = catch(dcmtk, *options, folder=tmp_path), catch(movescu, *options, folder=tmp_path)

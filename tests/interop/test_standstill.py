@@ -149,7 +149,7 @@ run()
 
 @pytest.mark.row("92")
 @pytest.mark.parametrize("number", [*CODES, None])
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 def test_run_whose_disk_stands_still_ends_and_keeps_whole_files(
     setting: Setting, number: signal.Signals | None
 ) -> None:
@@ -179,6 +179,7 @@ def test_run_whose_disk_stands_still_ends_and_keeps_whole_files(
 
 
 @pytest.mark.parametrize("milliseconds", range(0, 400, 40))
+@pytest.mark.sampled(3)
 def test_interrupt_at_any_moment_of_the_start_shows_no_traceback(tmp_path: Path, milliseconds: int) -> None:
     """From the first line of this program on; Python's own start is its own."""
     arguments = (sys.executable, "-X", "importtime", "-m", "movescu", "-k", KEY, peers.HOST, "1")

@@ -67,7 +67,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("failing", WAYS, ids=lambda one: errno.errorcode.get(one, one))
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_failing_call_on_the_disk_loses_nothing_that_was_promised(setting: Setting, failing: int | str) -> None:
     world, outcome, found = setting.run()
     assert (outcome, found) == ("complete", [])
@@ -92,7 +92,7 @@ def numbers(names: list[str], failing: int | str) -> Iterator[int]:
 
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 def test_what_a_failed_flush_lost_is_stored_anew_by_the_next_run(setting: Setting, *, resume: bool) -> None:
     """Its files are read whole, and the system has reported the error: the next flush succeeds, without them."""
     clean, _, _ = setting.run()

@@ -78,7 +78,7 @@ UNUSABLE: dict[str, tuple[Options, str, str]] = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 def test_tls_file_that_is_unusable_is_reported_before_the_association(
     pki: Certificates, case: str, tmp_path: Path
 ) -> None:
