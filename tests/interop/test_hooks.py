@@ -226,6 +226,7 @@ def test_full_queue_holds_up_entries_and_loses_no_command(place: Place, monkeypa
     assert place.called_for() == sorted({one.series_uid for one in place.made})
 
 
+@pytest.mark.not_without("signals", "windows")  # there are no process groups
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_ends_the_command_with_its_children(place: Place, number: int, code: int) -> None:
     command, started = blocked(place)
@@ -236,6 +237,7 @@ def test_signal_ends_the_command_with_its_children(place: Place, number: int, co
     assert not is_running(pid)
 
 
+@pytest.mark.not_without("signals", "windows")
 def test_interrupt_ends_the_command_of_a_single_retrieve(place: Place) -> None:
     command, started = blocked(place)
     with running(*place.study_arguments("--verify", "--on-series", command), folder=place.received) as process:

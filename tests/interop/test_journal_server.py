@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from cohorts import Cohort
     from postgres import Postgres
 
-pytestmark = pytest.mark.xdist_group("postgres")
+pytestmark = [
+    pytest.mark.xdist_group("postgres"),
+    pytest.mark.not_without("hard-links", "windows"),  # psycopg uses ctypes
+]
 
 STUDIES = 8
 SECRET = "hunter2"
@@ -180,7 +183,7 @@ def test_database_that_is_away_at_the_start_is_named_once(cohort: Cohort) -> Non
     assert cohort.archive.moves == 0
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(16)
 @pytest.mark.row("list-database-away")
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("number", SIGNALS)
@@ -212,7 +215,7 @@ def under_way(url: str, pid: int) -> int:
     return int(number)
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(16)
 @pytest.mark.row("list-killed")
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("number", SIGNALS)

@@ -79,6 +79,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(archive, made, rows, received, port)
 
 
+@pytest.mark.not_without("locks", "windows")  # as above: temporary files stay for a day
 @pytest.mark.row("list-killed")
 def test_list_killed_at_random_moments_and_resumed_gives_the_files_of_one_clean_run(
     place: Place, tmp_path: Path

@@ -475,12 +475,14 @@ def test_sender_that_stops_after_its_archive_was_lost_is_not_waited_for_for_ever
 
 # -- signals -----------------------------------------------------------------------------------------------------------
 
+NO_HANG_UP = pytest.mark.not_without("signals", "windows")
 AT_ONCE = {
     "twice INT": ((signal.SIGINT, signal.SIGINT), 130),
     "TERM": ((signal.SIGTERM,), 143),
     "HUP": ((signal.SIGHUP,), 129),
 }
 """Signals that end a run at once wherever it is."""
+HOW = [pytest.param(name, marks=NO_HANG_UP) if name == "HUP" else name for name in AT_ONCE]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -516,7 +518,7 @@ def four_in_mid_object(setting: Setting) -> Iterator[list[scripted.Sender]]:
         yield senders
 
 
-@pytest.mark.parametrize("name", AT_ONCE)
+@pytest.mark.parametrize("name", HOW)
 @pytest.mark.parametrize("impatient", [False, True])
 def test_four_associations_in_mid_object_leave_nothing_partial(setting: Setting, name: str, *, impatient: bool) -> None:
     numbers, code = AT_ONCE[name]
@@ -568,7 +570,7 @@ def test_who_interrupts_the_wait_for_late_objects_keeps_what_came_and_leaves_in_
     setting.assert_arrived(setting.made[:2])
 
 
-@pytest.mark.parametrize("name", AT_ONCE)
+@pytest.mark.parametrize("name", HOW)
 def test_who_ends_the_wait_for_an_object_in_flight_leaves_nothing_partial(setting: Setting, name: str) -> None:
     numbers, code = AT_ONCE[name]
 
@@ -600,7 +602,7 @@ run()
 """
 
 
-@pytest.mark.parametrize("name", AT_ONCE)
+@pytest.mark.parametrize("name", HOW)
 def test_who_gives_up_while_the_disk_is_slow_keeps_whole_files(setting: Setting, name: str) -> None:
     numbers, code = AT_ONCE[name]
 
@@ -619,6 +621,7 @@ def test_who_gives_up_while_the_disk_is_slow_keeps_whole_files(setting: Setting,
     setting.assert_arrived(setting.made)
 
 
+@NO_HANG_UP
 def test_nohup_is_heeded(setting: Setting) -> None:
     def script(session: scripted.Session, command: Running) -> None:
         begin_retrieve(session)

@@ -98,6 +98,7 @@ def settled(scene: Scene, count: int) -> list[Raw]:
     return peers
 
 
+@pytest.mark.not_without("epoll", "poll", "windows")
 def test_shared_thread_serves_small_objects_of_several_associations(scene: Scene) -> None:
     peers = settled(scene, 4)
     for peer in peers * 10:
@@ -195,6 +196,7 @@ def test_slow_disk_ends_the_sharing(scene: Scene, monkeypatch: pytest.MonkeyPatc
     scene.check()
 
 
+@pytest.mark.not_without("epoll", "poll", "windows")
 def test_single_slow_object_does_not_end_the_sharing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first object loads modules, and any process loses its processor for a while."""
     late = [0.0]
@@ -217,6 +219,7 @@ def test_single_slow_object_does_not_end_the_sharing(scene: Scene, monkeypatch: 
     scene.check()
 
 
+@pytest.mark.not_without("epoll", "poll", "windows")
 def test_end_that_arrives_with_an_object_is_noticed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system tells of both at once, while our thread is at another object."""
     peers = settled(scene, 3)
