@@ -113,6 +113,7 @@ def test_good_copy_survives_being_sent_again_onto_a_full_disk(setting: Setting, 
         assert stored(folder) == before
 
 
+@pytest.mark.not_without("directories", "windows")  # its files have names at once
 @mounts
 @pytest.mark.row("34")
 def test_object_is_refused_without_inodes_and_the_next_one_stored_when_there_is_one(
@@ -191,6 +192,7 @@ def test_removed_output_directory_refuses_objects(setting: Setting) -> None:
     assert not setting.received.exists()
 
 
+@pytest.mark.not_without("directories", "windows")
 @pytest.mark.row("36")
 def test_output_directory_renamed_within_an_object_has_all_objects(setting: Setting, tmp_path: Path) -> None:
     first, second, third = setting.made
@@ -331,6 +333,7 @@ def test_run_killed_at_any_call_leaves_whole_objects_and_removable_leftovers(
     assert left or program is OURS  # else no file was being written at any of the points
 
 
+@pytest.mark.not_without("directories", "windows")  # a file whose close fails keeps its name
 @pytest.mark.row("32", "33")
 @pytest.mark.parametrize("options", [*MODES, *DURABLE], ids=" ".join)
 @pytest.mark.parametrize("program", PROGRAMS if FULL else [OURS], ids=["unnamed", "named"][: 1 + FULL])
