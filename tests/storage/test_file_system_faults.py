@@ -113,7 +113,7 @@ def test_good_copy_survives_being_sent_again_onto_a_full_disk(setting: Setting, 
         assert stored(folder) == before
 
 
-@pytest.mark.not_without("directories", "windows")  # its files have names at once
+@pytest.mark.not_without("locks", "directories", "windows")  # whose files are others
 @mounts
 @pytest.mark.row("34")
 def test_object_is_refused_without_inodes_and_the_next_one_stored_when_there_is_one(
@@ -314,6 +314,7 @@ def chosen(points: Sequence[tuple[bool, str, int]]) -> list[tuple[bool, str, int
     return [point for same in calls.values() for point in some(same, len(same))]
 
 
+@pytest.mark.not_without("locks", "windows")  # temporary files of killed runs stay for a day then
 @pytest.mark.row("37")
 @pytest.mark.parametrize("options", [*MODES, *(DURABLE if FULL else [])], ids=" ".join)
 @pytest.mark.parametrize("program", PROGRAMS, ids=["unnamed", "named"])
@@ -358,6 +359,7 @@ def test_failing_system_call_refuses_one_object_at_most_and_loses_no_copy(
     assert failing >= {(True, "openat"), (True, "writev"), (True, "close"), (options in DURABLE, "fsync")}
 
 
+@pytest.mark.not_without("locks", "windows")
 @pytest.mark.row("37")
 def test_retrieve_after_a_killed_one_removes_its_leftovers_and_stores_the_rest(setting: Setting) -> None:
     killed = Trouble(setting, program=OURS_WITH_NAMED_FILES)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DAY = 86400
 
+pytestmark = pytest.mark.not_without("locks", "windows")  # temporary files of killed runs stay for a day then
+
 OTHER_RUN = """
 import sys
 from movescu.storage.writer import OutputDirectory

@@ -282,7 +282,7 @@ def test_object_that_another_process_writes_at_the_same_moment_is_not_replaced(
     assert store.files == ["Ü 1/007/0012.1.2.3.dcm", "Ü 1/007/0012.dcm"]
 
 
-@pytest.mark.not_without("directories", "windows")
+@pytest.mark.not_without("hard-links", "directories", "windows")  # nor renames to new names alone
 def test_file_of_another_run_is_not_replaced_where_there_are_no_hard_links(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
