@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shlex
 import signal
 import sys
@@ -195,12 +196,15 @@ def process_of(started: Path) -> int:
     return int(started.read_text())
 
 
-def is_running(pid: int) -> bool:
+def ends(pid: int) -> bool:
+    """Wait for the end of a process that was sent a signal: it may still have to be given the time to end."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    ended = bool(select.select([handle], [], [], PATIENCE)[0])
+    os.close(handle)
+    return ended
 
 
 def test_killed_process_has_only_commands_run_again_that_had_not_succeeded(place: Place) -> None:
@@ -234,7 +238,7 @@ def test_signal_ends_the_command_with_its_children(place: Place, number: int, co
         pid = process_of(started)
         process.signal(number)
         process.end().hold_to(code)
-    assert not is_running(pid)
+    assert ends(pid)
 
 
 @pytest.mark.not_without("signals", "windows")
@@ -246,7 +250,7 @@ def test_interrupt_ends_the_command_of_a_single_retrieve(place: Place) -> None:
         outcome = process.end()
     outcome.hold_to(130)
     assert "1 command was not run; continue with --resume" in outcome.log, "the one for the other series"
-    assert not is_running(pid)
+    assert ends(pid)
 
 
 def test_command_that_cannot_be_run_or_leaves_its_output_open_holds_up_nothing(place: Place) -> None:
