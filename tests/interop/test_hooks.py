@@ -31,7 +31,7 @@ import json, os, sys
 told = json.load(sys.stdin)
 with open(sys.argv[1], "a") as log:
     log.write(json.dumps([sys.argv[2:], told]) + "\\n")
-print("first line")
+print("first line", flush=True)
 print("second line", file=sys.stderr)
 failing = sys.argv[1] + ".fail"
 sys.exit(3 if os.path.exists(failing) and told["study_instance_uid"] in open(failing).read() else 0)

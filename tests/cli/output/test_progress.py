@@ -110,6 +110,7 @@ def test_interrupt_restores_the_terminal(archive: Archive, keys: list[object], t
 
 
 def test_terminal_made_narrower_is_left_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # rich shows less on a dumb one
     state = ProgressState(4.0, 100, 1000, 1, 2_000_000, "CTImageStorage")
     display = Display(lambda: state)
     screen, written = Screen(80), io.StringIO()
