@@ -486,6 +486,8 @@ def _unmarked(text: str) -> str:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
+@example(b'sep="\nPatientID\n1')
+@example(b"sep= \nPatientID\n1")
 @example(codecs.BOM_UTF16_LE + b"\0\xd8")
 @example(b"sep=\n")
 @example(b'sep="\nPatientID\n1')

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STANDARD_INPUT: Final = "-"
 DELIMITERS: Final = "\t;,|"
 
-_SEP: Final = re.compile(r'(?i)\ufeff?"?sep=(.|\\t)"?\s*\Z')
+_SEP: Final = re.compile(r'(?i)\ufeff?"?sep=([^"\r\n]|\\t)"?\s*\Z')
 _AS_TEXT: Final = re.compile(r'="([^"]*)"\Z')
 
 # First bytes of files that are often given in place of a list, what they are, and what to do.
@@ -156,7 +156,7 @@ def _records(path: str, lines: StringIO, delimiter: str, skipped: int) -> Iterat
                 begun = begun or number
                 yield line
 
-    reader = csv.reader(source(), delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
+    reader = csv.reader(source(), delimiter=delimiter, skipinitialspace=delimiter not in "\t ", strict=True)
     while True:
         begun = 0
         try:
