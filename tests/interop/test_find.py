@@ -72,6 +72,7 @@ SERVERS: dict[str, Callable[[dict[str, tuple[str, int]]], AbstractContextManager
     "dcmqrscp": lambda destinations: peers.dcmqrscp(destinations, tcp_nodelay=True),
     "qrscp": peers.qrscp,
 }
+_SENDERS = [pytest.param(name, marks=[pytest.mark.pynetdicom_sender] if name == "qrscp" else []) for name in SERVERS]
 
 
 def make(folder: Path) -> list[Instance]:
@@ -90,7 +91,7 @@ def make(folder: Path) -> list[Instance]:
     return made
 
 
-@pytest.fixture(scope="module", params=["our own", *SERVERS])
+@pytest.fixture(scope="module", params=["our own", *_SENDERS])
 def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("find")
     made, port = make(folder / "made"), peers.free_port()
