@@ -43,6 +43,9 @@ def running(*told: RowResult) -> ListInProgress:
         def __init__(self, on_row: Callable[[RowResult], None]) -> None:
             self._on_row = on_row
 
+        def cancel(self) -> None:
+            """Do nothing: all has been told, or will be at once."""
+
         def run(self, _: object) -> list[Row]:
             for one in told:
                 self._on_row(one)
