@@ -34,7 +34,17 @@ def test_address_names_local_workers_or_a_scheduler(text: str, address: ClusterA
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "local:", "local:0", "local:1000", "local:" + 5000 * "9", "local:four", "ucx://host:1", "plain:"),
+        *(
+            "",
+            "local:",
+            "local:0",
+            "local:1000",
+            "local:" + 5000 * "9",
+            "local:000000002" + 5000 * "9",
+            "local:four",
+            "ucx://host:1",
+            "plain:",
+        ),
         *(
             "tls://host",
             "plain:tcp://host",

@@ -243,7 +243,7 @@ class Client(ArchiveClient):
         rows: Iterable[Row],
     ) -> Runner:
         """Return the runner of a list that workers in other processes retrieve, with its journal."""
-        from movescu.cohort.cluster.group import folders_of, record_workers
+        from movescu.cohort.cluster.group import introduce
         from movescu.cohort.journal import Journal
         from movescu.cohort.journal_file import journal_path
 
@@ -264,9 +264,7 @@ class Client(ArchiveClient):
             verifies=retry.verify,
         )
         stack.enter_context(journal)
-        record_workers(workers, journal)
-        if cluster.own and retry.resume:
-            workers.expect_at(folders_of(journal, config, rows))
+        introduce(workers, journal, config, rows, by_files=cluster.own and retry.resume)
         return made(client, workers=workers, jobs=cluster.jobs, journal=journal, resume=retry.resume)
 
     def _retrieve_of(self, keys: Keys, to: Destination | None) -> Retrieve:

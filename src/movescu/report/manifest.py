@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.errors import DirectoryNotWritableError, StoreError, UsageError
-from movescu.storage import files
+from movescu.storage.folders import locked_folder
 from movescu.storage.manifest_lines import manifest_line, parse_manifest_line
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Manifest:
         for path in self._known.keys() - self._lines.keys():
             self._enter(path, stored=False)
         try:
-            with _locked(self._folder):
+            with locked_folder(self._folder):  # runs write its manifests one after the other
                 self._take_over()
                 self._replace()
         except OSError as error:
@@ -241,21 +241,6 @@ def _parsed(path: str, content: bytes) -> Iterator[tuple[bytes, bytes]]:
                 f"{path!r} exists and is not a manifest of SHA-256 digests", hint="name another file with --manifest"
             )
         yield found
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Hold the lock of a folder, so that runs write its manifests one after the other, where the system has locks."""
-    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
-        yield
-        return
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(OSError):  # the file system has none
-            files.flock(fd, files.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def _flush_folder(folder: str) -> None:

@@ -17,7 +17,7 @@ from movescu.storage import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Final
 
 _OPEN: Final = os.O_RDONLY | files.O_DIRECTORY | files.O_NOFOLLOW | files.O_CLOEXEC
@@ -134,3 +134,25 @@ def is_taken(name: str, where: int, is_other: Callable[[int], bool]) -> bool:
         return not stat.S_ISREG(files.fstat(existing).st_mode) or is_other(existing)
     finally:
         files.close(existing)
+
+
+@contextlib.contextmanager
+def locked_folder(path: str, *, waiting: bool = True) -> Iterator[None]:
+    """Hold the lock of a folder against other processes, where system and file system have one.
+
+    ``waiting``: wait for the one that has it, otherwise raise ``BlockingIOError``. Default: True.
+    """
+    if not files.O_DIRECTORY:  # Windows cannot open a directory
+        yield
+        return
+    fd = files.openat(path, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
+    try:
+        try:
+            files.flock(fd, files.LOCK_EX | (0 if waiting else files.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # the file system has none
+        yield
+    finally:
+        files.close(fd)

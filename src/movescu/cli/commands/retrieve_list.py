@@ -156,18 +156,16 @@ def _join(
     config: Config,
     rows: list[Row],
 ) -> None:
-    """Have journal and page know the workers; those with own files and ``--resume`` get the entries that they have."""
+    """Show the workers on the page, and record them in the journal."""
     if workers is None:
         return
     if live is not None:
         live.follow(workers)
     if journal is None:
         return
-    from movescu.cohort.cluster.group import folders_of, record_workers  # late: needed only with --cluster
+    from movescu.cohort.cluster.group import introduce  # late: needed only with --cluster
 
-    record_workers(workers, journal)
-    if settings.resume and settings.worker_files == "own":
-        workers.expect_at(folders_of(journal, config, rows))
+    introduce(workers, journal, config, rows, by_files=settings.resume and settings.worker_files == "own")
 
 
 def _live(settings: CommandSettings, config: Config, rows: list[Row]) -> Live | None:

@@ -43,7 +43,7 @@ class ClusterAddress(Record):
         """
         if text.startswith(_LOCAL):
             number = text.removeprefix(_LOCAL)
-            if not (number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= _MOST):
+            if not (re.fullmatch("[0-9]{1,3}", number) and 1 <= int(number) <= _MOST):
                 raise UsageError(f"{text!r}: not a number of workers from 1 to {_MOST}", hint="write it as local:4")
             return cls(local=int(number))
         plain, rest = text.startswith(_PLAIN), text.removeprefix(_PLAIN)

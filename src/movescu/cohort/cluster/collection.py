@@ -25,7 +25,7 @@ from movescu.cohort.journal import rename_folder
 from movescu.cohort.journal_file import journal_path
 from movescu.cohort.journal_status import paths_in, read_status
 from movescu.errors import DirectoryNotFoundError, StoreError, UsageError
-from movescu.storage import files
+from movescu.storage.folders import locked_folder
 from movescu.storage.leftovers import is_in_use
 from movescu.storage.manifest_lines import parse_manifest_line
 
@@ -115,20 +115,13 @@ def collect(
 
 @contextlib.contextmanager
 def _alone(directory: str) -> Iterator[None]:
-    """Hold the lock of a directory, where the system has one. Raise ``UsageError`` while another collection runs."""
-    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
+    """Raise ``UsageError`` while another process collects into a directory."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked_folder(directory, waiting=False))
+        except BlockingIOError as error:
+            raise UsageError(f"another collection of {directory!r} is running", hint="wait for its end") from error
         yield
-        return
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(OSError):  # the file system has none
-            try:
-                files.flock(fd, files.LOCK_EX | files.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(f"another collection of {directory!r} is running", hint="wait for its end") from error
-        yield
-    finally:
-        os.close(fd)
 
 
 def _check_ended(directory: str, folders: Iterable[str], journal: str | None) -> None:
@@ -214,7 +207,7 @@ class Collection:
             self._problem(self._path(path), "is missing, and the journal has it")
 
     def _bring(self, source: str, target: str, digest: bytes) -> bool:
-        """Give a file its name in the directory; return True if the one in the folder is to be removed."""
+        """Bring one file into the directory; return True if the file in the folder can be removed."""
         try:
             own, other = _digest(source), _digest(target)
         except OSError as error:
@@ -237,7 +230,7 @@ class Collection:
         return named
 
     def _name(self, source: str, target: str, digest: bytes) -> bool:
-        """Give a file its name in the directory, by a link or, from another file system, as a copy."""
+        """Link a file into the directory, or copy it if it is on another file system; return True if that was done."""
         os.makedirs(os.path.dirname(target), exist_ok=True)
         try:
             os.link(source, target)
@@ -248,7 +241,7 @@ class Collection:
         return True
 
     def _copy(self, source: str, target: str, digest: bytes) -> bool:
-        """Give a copy of a file its name in the directory: the one in the folder is on another file system."""
+        """Copy a file from another file system, flush the copy and compare it; return True if it is right."""
         temporary = self._path(_TEMPORARY)
         try:
             with open(source, "rb") as file, open(temporary, "wb") as copy:
@@ -321,7 +314,7 @@ def _digest(path: str) -> bytes | None:
 
 
 def _forget(fd: int) -> None:
-    """Have a flushed file read from the disk next, not from memory, where the system can."""
+    """Drop a flushed file from memory, where the system can, so that it is next read from the disk."""
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -41,13 +41,20 @@ def folders_of(journal: Journal, config: Config, rows: Iterable[Row]) -> dict[in
     return found
 
 
-def record_workers(workers: ClusterWorkers, journal: Journal) -> None:
-    """Have a journal know the workers of its run, for ``--status``."""
+def introduce(
+    workers: ClusterWorkers, journal: Journal, config: Config, rows: Iterable[Row], *, by_files: bool = False
+) -> None:
+    """Record the workers of a run in its journal, for ``--status``.
+
+    ``by_files``: an entry is sent to the worker whose folder has its files. Default: False.
+    """
 
     def tell(states: Iterable[WorkerState]) -> None:
         journal.note_workers(JournalWorker(one.title, one.host, one.port, one.state) for one in states)
 
     workers.members.on_change = tell
+    if by_files:
+        workers.expect_at(folders_of(journal, config, rows))
 
 
 class Cluster:

@@ -58,7 +58,7 @@ class Member:
         self.reached = False
         """Whether the archive has sent it objects."""
         self.in_vain: set[int] = set()
-        """Entries that it requested in vain: see ``workers``."""
+        """Entries that brought it nothing, for the archive does not reach it: see ``workers``."""
         self.others_good = 0
         """Number of jobs that had ended well before these."""
         self.progress: tuple[JobProgress, ...] = ()

@@ -152,7 +152,7 @@ class Membership:
         _log.error("%s", why)
 
     def lose(self, member: Member) -> None:
-        """Give up a worker, with its jobs."""
+        """Remove a worker that is lost, and tell whose jobs are lost with it."""
         self._members.pop(member.address, None)
         self._resting[member.ae.title] = clock.now() + self._rest
         self._on_lost(member)
