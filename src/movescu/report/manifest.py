@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.errors import DirectoryNotWritableError, StoreError, UsageError
-from movescu.storage.folders import locked_folder
+from movescu.storage.folders import flush_folder, locked_folder
 from movescu.storage.manifest_lines import manifest_line, parse_manifest_line
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class Manifest:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        _flush_folder(self._folder)
+        flush_folder(self._folder)
 
 
 def digests_of(path: str, directory: str) -> dict[bytes, bytes]:
@@ -241,13 +241,3 @@ def _parsed(path: str, content: bytes) -> Iterator[tuple[bytes, bytes]]:
                 f"{path!r} exists and is not a manifest of SHA-256 digests", hint="name another file with --manifest"
             )
         yield found
-
-
-def _flush_folder(folder: str) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
-        return
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -3,6 +3,8 @@
 Each is opened relative to its parent without following symbolic links: whatever others put into the directory, nothing
 is written outside it. The descriptors used last are kept, so that the next object of a series needs no system call.
 OS errors pass through; ``writer`` turns them into errors of this package.
+
+``locked_folder`` and ``flush_folder`` are for any folder, by its path.
 """
 
 from __future__ import annotations
@@ -142,9 +144,6 @@ def locked_folder(path: str, *, waiting: bool = True) -> Iterator[None]:
 
     ``waiting``: wait for the one that has it, otherwise raise ``BlockingIOError``. Default: True.
     """
-    if not files.O_DIRECTORY:  # Windows cannot open a directory
-        yield
-        return
     fd = files.openat(path, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
     try:
         try:
@@ -154,5 +153,14 @@ def locked_folder(path: str, *, waiting: bool = True) -> Iterator[None]:
         except OSError:
             pass  # the file system has none
         yield
+    finally:
+        files.close(fd)
+
+
+def flush_folder(path: str) -> None:
+    """Flush the names in a folder to the disk, where the system can."""
+    fd = files.openat(path, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
+    try:
+        files.fsync(fd)
     finally:
         files.close(fd)

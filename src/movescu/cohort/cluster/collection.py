@@ -25,7 +25,7 @@ from movescu.cohort.journal import rename_folder
 from movescu.cohort.journal_file import journal_path
 from movescu.cohort.journal_status import paths_in, read_status
 from movescu.errors import DirectoryNotFoundError, StoreError, UsageError
-from movescu.storage.folders import locked_folder
+from movescu.storage.folders import flush_folder, locked_folder
 from movescu.storage.leftovers import is_in_use
 from movescu.storage.manifest_lines import parse_manifest_line
 
@@ -180,7 +180,7 @@ class Collection:
                     while (target := os.path.dirname(target)) not in changed:  # each folder above may be new, too
                         changed.add(target)
             for one in changed:
-                _flush(one)
+                flush_folder(one)
             for source in linked:
                 os.unlink(source)
         return self._told - before
@@ -318,13 +318,3 @@ def _forget(fd: int) -> None:
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _flush(folder: str) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
-        return
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
