@@ -242,6 +242,17 @@ def test_signal_ends_the_command_with_its_children(place: Place, number: int, co
 
 
 @pytest.mark.not_without("signals", "windows")
+def test_termination_ends_the_command_that_alone_is_awaited(place: Place) -> None:
+    command, started = blocked(place)
+    with running(*place.list_arguments("--on-study", command, "-v"), folder=place.received) as process:
+        pid = process_of(started)
+        process.await_log("3 entries: 3 complete")
+        process.signal(signal.SIGTERM)
+        process.end().hold_to(143)
+    assert ends(pid)
+
+
+@pytest.mark.not_without("signals", "windows")
 def test_interrupt_ends_the_command_of_a_single_retrieve(place: Place) -> None:
     command, started = blocked(place)
     with running(*place.study_arguments("--verify", "--on-series", command), folder=place.received) as process:

@@ -102,7 +102,7 @@ class Hooks:
         self._changed = clock.Condition()
         self._waiting: deque[HookTask] = deque()
         self._known: set[HookKey] = set()
-        self._threads: list[clock.Thread] = []
+        self._working = 0  # threads
         self._running = 0
         self._closing = False
         self._stopping = False
@@ -119,8 +119,10 @@ class Hooks:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.cancel()
-        for thread in self._threads:
-            thread.join(_END)
+        until = clock.now() + _END
+        with self._changed:
+            while self._working and (left := until - clock.now()) > 0:
+                self._changed.wait(left)
 
     def is_settled(self, row: Row) -> bool:
         """Return True if every command has succeeded for an entry."""
@@ -182,9 +184,9 @@ class Hooks:
                 return
             self._known.add(task.key)
             self._waiting.append(task)
-            if len(self._threads) < min(self._jobs, self._running + len(self._waiting)):
-                self._threads.append(clock.Thread(target=self._work, name="movescu-hooks", daemon=True))
-                self._threads[-1].start()
+            if self._working < min(self._jobs, self._running + len(self._waiting)):
+                clock.Thread(target=self._work, name="movescu-hooks", daemon=True).start()
+                self._working += 1
             self._changed.notify()
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -203,9 +205,10 @@ class Hooks:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        for thread in self._threads:
-            while thread.is_alive():  # in slices, so that signal handlers can run
-                thread.join(0.5)
+            # Not by ``Thread.join``: before Python 3.13, one that a signal handler ends by an exception takes the
+            # thread for ended. In slices, so that signal handlers can run.
+            while self._working:
+                self._changed.wait(0.5)
         if self._failure is not None:
             raise self._failure
         if self._waiting:
@@ -215,6 +218,14 @@ class Hooks:
     # -- the threads ---------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        try:
+            self._run_all()
+        finally:
+            with self._changed:
+                self._working -= 1
+                self._changed.notify_all()
+
+    def _run_all(self) -> None:
         while (task := self._next()) is not None:
             try:
                 self._run(task)
