@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -27,6 +28,7 @@ from movescu.cohort.admission import Stop
 from movescu.cohort.client import Client
 from movescu.cohort.cluster import membership, station
 from movescu.cohort.cluster.collection import Collection
+from movescu.cohort.cluster.engine import worker
 from movescu.cohort.cluster.group import folders_of
 from movescu.cohort.cluster.own_directory import MANIFEST
 from movescu.cohort.cluster.workers import ClusterWorkers
@@ -681,6 +683,27 @@ def test_command_runs_local_workers_without_leaving_any(place: Place, tmp_path: 
     told = json.loads(report.read_text())
     assert told["stored"] == STUDIES * OBJECTS
     assert place.files() == place.names
+
+
+def test_scheduler_and_worker_listen_on_no_port_but_their_own() -> None:
+    """Dask would also serve HTTP, without TLS and to all hosts."""
+    pytest.importorskip("distributed")
+    psutil = pytest.importorskip("psutil")
+    from movescu.cohort.cluster.without_http import SchedulerWithoutHTTP
+
+    def listening() -> set[int]:
+        return {one.laddr.port for one in psutil.Process().net_connections() if one.status == psutil.CONN_LISTEN}
+
+    async def opened() -> set[int]:
+        before = listening()
+        async with (
+            SchedulerWithoutHTTP(host=peers.HOST, port=0, dashboard=False) as scheduler,
+            await worker("WORKER1", scheduler.address) as one_worker,
+        ):
+            ours = {int(one.address.rpartition(":")[2]) for one in (scheduler, one_worker)}
+            return listening() - before - ours
+
+    assert asyncio.run(opened()) == set()
 
 
 @pytest.mark.row("cluster-own")

@@ -2,7 +2,7 @@
 
 Nothing else imports it. Only names of functions of ``station``, texts and numbers go to the workers. A call is a
 message through the scheduler, not a task of Dask: that costs less, and no key, log or dashboard shows it. ``local:N``
-listens on the loopback address alone, with keys made for this run, and without a dashboard.
+listens on the loopback address alone, with keys made for this run. No HTTP server of Dask is started.
 """
 
 from __future__ import annotations
@@ -180,13 +180,14 @@ def local_cluster(distributed: Any, titles: Sequence[str]) -> Any:  # noqa: ANN4
     """Start a scheduler in this process, and a worker process for each title; a killed one is started again."""
     import dask
 
-    settings = {"scheduler.worker-ttl": f"{_SILENCE}s", "scheduler.http.routes": [], "worker.http.routes": []}
-    dask.config.set({f"distributed.{name}": value for name, value in settings.items()})
+    from movescu.cohort.cluster.without_http import SchedulerWithoutHTTP, WorkerWithoutHTTP
+
+    dask.config.set({"distributed.scheduler.worker-ttl": f"{_SILENCE}s"})
     own = {
         "host": "127.0.0.1",
         "nthreads": 1,
         "memory_limit": 0,
-        "dashboard": False,
+        "worker_class": WorkerWithoutHTTP,
         "silence_logs": logging.CRITICAL + 1,
         "preload": ["movescu.cohort.cluster.preload"],
     }
@@ -194,10 +195,10 @@ def local_cluster(distributed: Any, titles: Sequence[str]) -> Any:  # noqa: ANN4
         security = distributed.Security.temporary()
     except ImportError as error:
         raise ClusterError(f"cannot make keys for the workers: {error}", hint=_HINT) from error
-    scheduler = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    scheduler = {"host": "127.0.0.1", "port": 0, "dashboard": False}
     return distributed.SpecCluster(
         workers={title: {"cls": distributed.Nanny, "options": own | {"security": security}} for title in titles},
-        scheduler={"cls": distributed.Scheduler, "options": scheduler | {"security": security}},
+        scheduler={"cls": SchedulerWithoutHTTP, "options": scheduler | {"security": security}},
         security=security,
         silence_logs=logging.CRITICAL + 1,
     )
@@ -227,10 +228,12 @@ async def worker(title: str, address: str) -> Any:  # noqa: ANN401 - untyped
         import distributed
     except ImportError as error:
         raise ClusterError(f"a worker needs Dask distributed: {error}", hint=_HINT) from error
+    from movescu.cohort.cluster.without_http import WorkerWithoutHTTP
+
     quieten()
     _require_keys(distributed, address, "worker")
     try:
-        return await distributed.Worker(address, name=title, nthreads=1, memory_limit=0, dashboard=False)
+        return await WorkerWithoutHTTP(address, name=title, nthreads=1, memory_limit=0)
     except Exception as error:
         raise ClusterError(f"no scheduler at {address}: {error or type(error).__name__}") from error
 
