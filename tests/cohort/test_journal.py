@@ -21,8 +21,9 @@ from command import movescu
 
 from movescu.cohort.directory_audit import DirectoryAudit
 from movescu.cohort.entry_verdict import EntryVerdict, Held
-from movescu.cohort.journal import Journal, rename_folder
+from movescu.cohort.journal import Journal
 from movescu.cohort.journal_file import FILE_NAME, FileStore
+from movescu.cohort.journal_opening import rename_folder
 from movescu.cohort.journal_status import read_status, reading
 from movescu.cohort.journal_store import VERSION, is_url
 from movescu.cohort.journal_workers import JournalWorker
@@ -569,7 +570,8 @@ def test_journal_that_another_program_locks_is_named(
 
 FLUSHED = """
 import os, sys
-from movescu.cohort.journal import Journal, rename_folder
+from movescu.cohort.journal import Journal
+from movescu.cohort.journal_opening import rename_folder
 from movescu.events import EntryEvent, EntryState
 from movescu.storage.ledger import StoredFile
 path = sys.argv[1] + "/journal"

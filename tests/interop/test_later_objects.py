@@ -8,14 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import corpus
 import peers
 import pytest
 import scripted
-from command import movescu
+from command import PATIENCE, movescu, running
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
@@ -281,6 +281,58 @@ def test_object_that_another_run_has_replaced_is_requested_again_by_resume(room:
         archive._index.add(first.path)
         movescu("--list", rows[0], *common, "--resume", folder=room.received)
     assert dcmread(room.received / f"CT.{first.instance_uid}").StudyInstanceUID == first.study_uid
+
+
+@pytest.mark.row("112")
+@pytest.mark.parametrize("first_ends", [True, False])
+def test_object_that_a_run_beside_this_one_replaces_is_no_success(room: Room, first_ends: bool) -> None:
+    first, second, third = room.make(studies=3)
+    moved = room.with_values(first, StudyInstanceUID=second.study_uid)
+    lists = [room.folder / name for name in ("first", "second")]
+    lists[0].write_text(f"{first.study_uid}\n{third.study_uid}\n")
+    lists[1].write_text(f"{second.study_uid}\n")
+    replaced, ended, port = threading.Event(), threading.Event(), peers.free_port()
+
+    def one(session: scripted.Session) -> None:
+        session.accept()
+        while session.serve_finds([first, third]) is not None:
+            own = next(one for one in (first, third) if one.study_uid.encode() in session.identifier)
+            assert own is first or replaced.wait(PATIENCE)
+            room.send(own)
+            session.respond(completed=1)
+
+    def other(session: scripted.Session) -> None:
+        session.accept()
+        while session.serve_finds([moved, second]) is not None:
+            with scripted.sender(port, [moved, second]) as sender:
+                assert sender.store(moved) == 0
+                if first_ends:
+                    replaced.set()
+                    assert ended.wait(PATIENCE)
+                assert sender.store(second) == 0
+            session.respond(completed=2)
+
+    with ExitStack() as stack:
+        archives = [stack.enter_context(scripted.archive(script)).address for script in (one, other)]
+        common = [
+            ("-S", "-v", "--durable", "object", "--list", *row)
+            for row in zip(lists, ("+P",) * 2, (room.port, port), strict=True)
+        ]
+        run = stack.enter_context(running(*common[0], *archives[0], folder=room.received))
+        run.await_log(f"StudyInstanceUID={first.study_uid}): complete")
+        beside = stack.enter_context(running(*common[1], *archives[1], folder=room.received))
+        if first_ends:
+            outcome = run.end()
+            ended.set()
+            assert beside.end().code == 0
+        else:
+            assert beside.end().code == 0
+            replaced.set()
+            outcome = run.end()
+    outcome.hold_to(63)
+    assert "another object of this UID has replaced it" in outcome.log
+    assert "2 entries: 1 complete, 1 partial" in outcome.log
+    assert "2 complete, 1 partial" in movescu("--status", room.received, folder=room.received).output
 
 
 def test_program_is_told_that_an_ended_entry_has_lost_its_object_to_another(room: Room) -> None:

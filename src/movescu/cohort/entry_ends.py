@@ -40,6 +40,11 @@ class EntryEnds:
         """The entries without an end."""
         return tuple(self._open.values())
 
+    @property
+    def complete(self) -> tuple[Row, ...]:
+        """The entries that have ended complete."""
+        return tuple(row for row, _ in self._good.values())
+
     def tell(self, event: EntryEvent) -> None:
         """Notify the observers of a state."""
         assert event.row is not None

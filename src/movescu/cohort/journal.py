@@ -29,7 +29,7 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.cohort.entry_verdict import DONE, WHY, CompleteEntry, EntryVerdict, Held, told_of, verdict_of
 from movescu.cohort.journal_directory import adopt_directory
-from movescu.cohort.journal_file import FileStore
+from movescu.cohort.journal_opening import open_store
 from movescu.cohort.journal_store import is_url
 from movescu.cohort.journal_workers import write_workers
 from movescu.cohort.owner import Owner, has_ended, this_process
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from movescu.cohort.journal_store import Database, JournalStore, T
+    from movescu.cohort.journal_store import Database, T
     from movescu.cohort.journal_workers import JournalWorker
     from movescu.events import EntryEvent
     from movescu.query.request_list import Row
@@ -61,6 +61,8 @@ _ENTRY: Final = "SELECT number, state, run, objects, why, changed FROM journal_e
 _HOLDER: Final = "SELECT cohort, host, pid, born, renewed, ended FROM journal_runs WHERE run = ?"
 _OTHERS: Final = """SELECT key, state, host, pid, born, objects, why FROM journal_entries e
     JOIN journal_runs r ON e.run = r.run WHERE e.run != ?"""
+_BESIDE: Final = """SELECT 1 FROM journal_runs r JOIN journal_runs own ON own.run = ?
+    WHERE r.run != own.run AND coalesce(r.ended, r.renewed + ?) >= own.started LIMIT 1"""
 _PATHS: Final = """SELECT path FROM journal_objects o JOIN journal_entries e ON o.number = e.number
     WHERE key = ? AND length(path) > 0"""
 _SHARED: Final = """SELECT key, studies, uid, path FROM journal_objects o JOIN journal_entries e ON o.number = e.number
@@ -72,7 +74,6 @@ _FORGET: Final = "DELETE FROM journal_objects WHERE number = ? AND uid = ?"
 _RETRACT: Final = """UPDATE journal_entries SET state = ?, run = ?, why = ?, changed = ?,
     objects = (SELECT COUNT(*) FROM journal_objects WHERE number = ? AND length(path) > 0),
     size = (SELECT coalesce(sum(size), 0) FROM journal_objects WHERE number = ?) WHERE number = ?"""
-_RENAME: Final = "UPDATE journal_objects SET path = substr(path, ?) WHERE substr(path, 1, ?) = ?"
 _COMPLETE: Final = "SELECT number, studies, changed FROM journal_entries WHERE key = ? AND state IN (?, ?)"
 _FILES: Final = "SELECT uid, path, size FROM journal_objects WHERE number = ? ORDER BY uid"
 _INSERT: Final = """INSERT INTO journal_entries
@@ -116,7 +117,7 @@ class Journal:
         self._files_of = files_of
         self._lease = lease
         self._verifies = verifies
-        self._store = _open_store(path, directory, rebuild=rebuild)
+        self._store = open_store(path, directory, rebuild=rebuild)
         self._using = clock.RLock()  # held to use the database
         self._changed = clock.Condition()
         self._noted: list[tuple[str, Row | None, EntryEvent, Sequence[str], Sequence[StoredFile]]] = []
@@ -283,6 +284,12 @@ class Journal:
         for key, state, host, pid, born, objects, why in rows:
             yield key, verdict_of(state, Owner(host, pid, born), objects, why)
 
+    @property
+    def has_company(self) -> bool:
+        """Whether another run has used the journal during this one."""
+        found = self._read(lambda database: database.execute(_BESIDE, (self._run, self._lease)).fetchone())
+        return found is not None
+
     def paths_of(self, key: str) -> list[str]:
         """Return the paths of an entry's files, below the output directory."""
         paths = self._read(lambda database: database.execute(_PATHS, (key,)).fetchall())
@@ -409,35 +416,6 @@ class Journal:
 def _with(database: Database, uids: tuple[str, ...]) -> list[tuple[str, str]]:
     statement = f"{_WITH} ({', '.join('?' * len(uids))})"
     return list(database.execute(statement, (*DONE, *uids)).fetchall())
-
-
-def rename_folder(path: str, directory: str, folder: str, left: Collection[str] = ()) -> None:
-    """Record that the files of a folder are in the directory itself now; ``path``: of the journal.
-
-    ``left``: paths of few that are not. Default: none.
-
-    Raise ``JournalError``, also if the journal has the files of another directory.
-    """
-    store = _open_store(path, directory, rebuild=False)
-    prefix = os.fsencode(os.path.join(folder, ""))
-
-    def rename(database: Database, _: float) -> None:
-        adopt_directory(database, store.name, directory)
-        statement = f"{_RENAME} AND path NOT IN ({', '.join('?' * len(left))})" if left else _RENAME
-        database.execute(statement, (len(prefix) + 1, len(prefix), prefix, *map(os.fsencode, left)))
-
-    try:
-        store.transact(rename, durable=True)
-    finally:
-        store.close()
-
-
-def _open_store(path: str, directory: str, *, rebuild: bool) -> JournalStore:
-    if not is_url(path):
-        return FileStore(path, directory, rebuild=rebuild)
-    from movescu.cohort.journal_server import ServerStore  # late: loads the libraries of the database
-
-    return ServerStore(path)
 
 
 def _keys(row: Row) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.cohort.entries import reasons_of, retracted
-from movescu.cohort.replaced_objects import REPLACED, SharedObject, loss_of
+from movescu.cohort.entry_verdict import COMPLETE
+from movescu.cohort.replaced_objects import REPLACED, SharedObject, has_another, loss_of
 from movescu.cohort.row_result import RowResult
 from movescu.events import EntryEvent, EntryState
 from movescu.query.levels import UNIQUE_KEYS
@@ -64,9 +65,27 @@ class LateCorrections:
                 if lost:
                     late[row.number] = dict.fromkeys(sorted(lost), REPLACED)
             self._withdraw(found.superseded, rows)
+        if self._journal is not None and self._journal.has_company:
+            self._look_again(self._journal, late)
         for number, reasons in late.items():
             if (good := self._ends.reopen(number)) is not None:
                 self._retract(*good, reasons)
+
+    def _look_again(self, journal: Journal, late: dict[int, dict[str, str]]) -> None:
+        """Find the complete entries whose objects another run has replaced, or that it has corrected in the journal."""
+        verdicts = dict(journal.verdicts())
+        for row in self._ends.complete:
+            key, studies = self._key_of(row), _studies_among(row)
+            if (entry := journal.complete_entry(key)) is not None:
+                named = (SharedObject(key, entry.studies, one.uid, one.path) for one in entry.files if one.path)
+                lost = [one.sop_instance_uid for one in named if has_another(one, studies, journal.directory)]
+                if lost:
+                    late.setdefault(row.number, {}).update(dict.fromkeys(lost, REPLACED))
+            elif (verdict := verdicts.get(key)) is not None and verdict.outcome != COMPLETE:
+                self._ends.reopen(row.number)
+                _log.error("entry %d: incomplete: %s", row.number, verdict.why.get("detail") or "as another run found")
+                self._ends.tell_end(verdict.event(row))
+                self._tell_row(RowResult(row, verdict.outcome, verdict=verdict))
 
     def _withdraw(self, superseded: AbstractSet[str], rows: Iterable[Row]) -> None:
         """Correct the ends of entries of other lists in the journal, of whose studies the objects are not any more."""

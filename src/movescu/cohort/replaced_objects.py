@@ -3,7 +3,8 @@
 Each process compares the objects that it stores itself. What another one stored under the same name, it replaces
 unseen: the standard has no two objects of one UID, but archives do. So once all have ended, the file of each object
 that several complete entries have is looked at: an entry has lost the object if the file is of none of its studies, or
-if these are unknown.
+if these are unknown. So is the file of every object if other runs used the journal meanwhile, which may not have ended
+their entries yet. A file that is gone, or has another object, was moved or changed by the user.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from movescu.dataset.identity import STUDY
 from movescu.storage import files
-from movescu.storage.index.examination import place_in
+from movescu.storage.index.examination import INSTANCE, head_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-
+_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
+_PLACE: Final = frozenset((INSTANCE, STUDY))
 REPLACED: Final = "another object of this UID has replaced it"
 _UNKNOWN: Final = "another entry has an object of this UID, too, and nothing shows which of them the file belongs to"
 
@@ -40,19 +43,30 @@ def loss_of(one: SharedObject, requested: Collection[str], directory: str) -> st
 
     ``requested``: Study Instance UIDs among the entry's keys; they count if the archive listed none.
     """
-    study, studies = _study_in(os.path.join(directory, one.path)), one.studies or requested
-    if study is None or (study and studies and study not in studies):
+    values, studies = _head_of(one, directory), one.studies or requested
+    if values is None:
+        return REPLACED
+    study = values.get(STUDY, "")
+    if study and studies and study not in studies:
         return REPLACED
     return "" if study and studies else _UNKNOWN
 
 
-def _study_in(path: str) -> str | None:
-    """Return the Study Instance UID of a file, empty if it has none, None if there is no such file."""
+def has_another(one: SharedObject, requested: Collection[str], directory: str) -> bool:
+    """Return True if the file of an object has one of the same UID that is of none of the entry's studies."""
+    values, studies = _head_of(one, directory) or {}, one.studies or requested
+    if values.get(INSTANCE) != one.sop_instance_uid or not studies:
+        return False
+    return bool(values.get(STUDY)) and values[STUDY] not in studies
+
+
+def _head_of(one: SharedObject, directory: str) -> dict[int, str] | None:
+    """Return SOP and Study Instance UID of an object's file by tag, as far as it has them; None without a file."""
     try:
-        fd = files.openat(path, os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK)
+        fd = files.openat(os.path.join(directory, one.path), _OPEN)
     except OSError:
         return None
     try:
-        return place_in(fd)[0]
+        return head_in(fd, _PLACE)
     finally:
         files.close(fd)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import Record
 from movescu.cohort.cluster.own_directory import MANIFEST
-from movescu.cohort.journal import rename_folder
 from movescu.cohort.journal_file import journal_path
+from movescu.cohort.journal_opening import rename_folder
 from movescu.cohort.journal_status import paths_in, read_status
 from movescu.errors import DirectoryNotFoundError, StoreError, UsageError
 from movescu.storage.folders import flush_folder, locked_folder

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from movescu.dataset.fast_path.scan import Found
     from movescu.dictionary.uids import TransferSyntax
 
-_SOP_INSTANCE_UID: Final = 0x00080018
+INSTANCE: Final = 0x00080018
+"""SOP Instance UID."""
 _OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _SEEK_HOLE: Final[int | None] = getattr(os, "SEEK_HOLE", None)
 _META: Final = 1 << 16  # limit of preamble and file meta, in bytes
@@ -68,11 +69,11 @@ def instance_in(fd: int, syntax: TransferSyntax) -> str | None:
         if uid:
             return uid
         values = read_head(
-            lambda position, size: files.pread(fd, size, start + position), syntax, frozenset((_SOP_INSTANCE_UID,))
+            lambda position, size: files.pread(fd, size, start + position), syntax, frozenset((INSTANCE,))
         )
     except (DataSetError, OSError):
         return None
-    return values.get(_SOP_INSTANCE_UID)
+    return values.get(INSTANCE)
 
 
 def place_in(fd: int) -> Place:
