@@ -7,6 +7,7 @@ import os
 import select
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -155,6 +156,49 @@ def test_command_of_a_single_retrieve_is_remembered_too(place: Place) -> None:
     movescu(*place.study_arguments(*options), folder=place.received)
     movescu(*place.list_arguments(*options), folder=place.received)
     assert place.called_for() == sorted([*place.studies, place.studies[0]])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_command_runs_again_for_files_that_are_stored_anew(place: Place, fails: bool) -> None:
+    """What it had made of them is gone; also if the run that has stored them did not come to the command."""
+    place.rows.write_text(f"{place.studies[0]}\n")
+    removing = place.command()
+    place.log.with_name("recorder.py").write_text(
+        f"{RECORDER.rpartition('sys.exit')[0]}\n[*map(os.remove, told['files'])]\n"
+    )
+    options = place.list_arguments("--resume", "--on-study", removing)
+    movescu(*options, folder=place.received)
+    if fails:
+        place.archive.faults = Faults(overcount=1)
+        movescu(*options, "--linger", 0, folder=place.received, code=63)
+        assert len(list(place.received.glob("CT.*"))) == 6
+        place.archive.faults = Faults()
+    outcome = movescu(*options, "-v", folder=place.received)
+    assert ("received store request" in outcome.log) == (not fails)
+    assert len(place.calls()) == 2
+    assert not list(place.received.glob("CT.*"))
+
+
+@pytest.mark.parametrize("layout", ["flat", "study"])
+def test_files_that_a_command_has_made_smaller_are_those_of_the_next_run(place: Place, layout: str) -> None:
+    place.rows.write_text(f"{place.studies[0]}\n")
+    changing = place.command()
+    place.log.with_name("recorder.py").write_text(
+        f"{RECORDER.rpartition('sys.exit')[0]}\n"
+        "from pydicom import dcmread\n"
+        "for path in told['files']:\n"
+        "    data = dcmread(path)\n"
+        "    data.Rows, data.Columns, data.PixelData = 1, 1, b'xy'\n"
+        "    data.save_as(path)\n"
+    )
+    options = place.list_arguments("--resume", "--layout", layout, "--manifest", "SUMS", "--on-study", changing)
+    for _ in range(2):
+        movescu(*options, folder=place.received)
+        assert subprocess.run(["sha256sum", "-c", "--quiet", "SUMS"], cwd=place.received, check=False).returncode == 0
+        found = [path for path in place.received.rglob("*") if place.studies[0] in path.name and path.is_file()]
+        assert len(found) == 6
+        assert all(path.stat().st_size < 2000 for path in found), "not stored anew"
+        assert len(place.calls()) == 1
 
 
 def test_another_command_runs_for_what_was_complete_before(place: Place) -> None:

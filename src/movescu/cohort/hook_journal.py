@@ -30,6 +30,8 @@ _TABLES: Final = Tables(
 )
 _FIND: Final = "SELECT outcome FROM hooks_runs WHERE command = ? AND uid = ? AND objects = ? LIMIT 1"
 _SETTLE: Final = "UPDATE hooks_runs SET outcome = ?, changed = ? WHERE command = ? AND uid = ? AND objects = ?"
+_REOPEN: Final = """UPDATE hooks_runs SET outcome = ?, changed = ? WHERE (command, uid, objects) IN
+    (SELECT command, uid, objects FROM hooks_runs WHERE entry = ?)"""
 WAITING: Final = "waiting"
 SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
@@ -97,6 +99,11 @@ class HookJournal:
             waiting = [key for key in outcomes if key not in done]
             self._database.executemany(_SETTLE, ((WAITING, clock.wall(), *key) for key in waiting))
         return waiting
+
+    def reopen(self, entry: str) -> None:
+        """Record that the commands of an entry have to run again, in every entry that they run for."""
+        with self._using, transaction(self._database):
+            self._database.execute(_REOPEN, (WAITING, clock.wall(), entry))
 
     def has_succeeded(self, key: HookKey) -> bool:
         """Return True if a command succeeded for these objects, in any entry."""

@@ -3,7 +3,8 @@
 They run beside the retrieve, in threads of their own, in the order in which studies are completed. The queue is
 bounded: if commands are slower than the archive, the entry that fills it waits before the next one is requested; the
 objects that arrive never wait. Each command is recorded (``hook_journal``) before it runs and after, so each runs at
-least once for a complete study, and not again with ``--resume`` if it succeeded.
+least once for a complete study, and not again with ``--resume`` if it succeeded. It does run again if files of the
+study were not as they should be and were stored anew: what the command has made of them is gone.
 """
 
 from __future__ import annotations
@@ -75,8 +76,9 @@ class Hooks:
 
     ``file_of``: returns the absolute path of a stored object, by SOP instance UID. ``archive``: its text, as in the
     journal of lists. ``selection``: what of the matches of an entry is retrieved. Default: all. ``jobs``: commands at a
-    time. Default: 1. ``resume``: do not run again what succeeded in an earlier run. ``before``: called before each
-    command, in its thread.
+    time. Default: 1. ``resume``: do not run again what succeeded in an earlier run. ``is_new``: returns True for an
+    object that this run has stored, by SOP instance UID. Default: none is. ``before``: called with the SOP instance
+    UIDs of each command before it runs, in its thread; returns what is called once it has succeeded.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
@@ -89,7 +91,8 @@ class Hooks:
         selection: Selection | None = None,
         jobs: int = 1,
         resume: bool = False,
-        before: Callable[[], None] = lambda: None,
+        is_new: Callable[[str], bool] = lambda _: False,
+        before: Callable[[Sequence[str]], Callable[[], None]] = lambda _: lambda: None,
     ) -> None:
         self._commands = commands
         self._journal = journal
@@ -98,6 +101,7 @@ class Hooks:
         self._selection = selection
         self._jobs = jobs
         self._resume = resume
+        self._is_new = is_new
         self._before = before
         self._changed = clock.Condition()
         self._waiting: deque[HookTask] = deque()
@@ -124,10 +128,17 @@ class Hooks:
             while self._working and (left := until - clock.now()) > 0:
                 self._changed.wait(left)
 
-    def is_settled(self, row: Row) -> bool:
-        """Return True if every command has succeeded for an entry."""
+    def is_settled(self, row: Row, *, gone: bool) -> bool:
+        """Return True if every command has succeeded for an entry.
+
+        ``gone``: its files are not as they were: the commands have to run again once they are, whatever ends this run.
+        """
         key = row.key(self._archive, self._selection)
-        return self._journal.is_settled(key, [command.digest for command in self._commands])
+        if not self._journal.is_settled(key, [command.digest for command in self._commands]):
+            return False  # it has to be proven complete again
+        if gone:
+            self._journal.reopen(key)
+        return not gone
 
     def has_entered(self, row: Row) -> bool:
         """Return True if every command has been entered for an entry, by this run or by another one."""
@@ -157,9 +168,13 @@ class Hooks:
             entries.setdefault(entry, {}).update(self._tasks(request, number))
         for entry, tasks in entries.items():
             keys = list(tasks)
-            settled = [key for key in keys if key in self._known or (self._resume and self._journal.has_succeeded(key))]
+            settled = [key for key in keys if key in self._known or (self._resume and self._has_effect(tasks[key]))]
             for key in self._journal.enter(entry, keys, settled):
                 self._put(tasks[key])
+
+    def _has_effect(self, task: HookTask) -> bool:
+        """Return True if a command has succeeded and its files have not been stored anew since."""
+        return self._journal.has_succeeded(task.key) and not any(map(self._is_new, task.part.sop_instance_uids))
 
     def _tasks(self, request: ListedRequest, row: int | None) -> dict[HookKey, HookTask]:
         tasks = {}
@@ -253,8 +268,8 @@ class Hooks:
 
     def _run(self, task: HookTask) -> None:
         """Run a command and record its outcome; one that was ended by ``cancel`` stays waiting."""
-        self._before()
         files = [self._file_of(uid) for uid in task.part.sop_instance_uids]
+        after = self._before(task.part.sop_instance_uids)
         values = values_of_part(task.part, files)
         document = document_of(
             task.part, files, values, archive=self._archive, keys=keys_of(task.identifier), row=task.row
@@ -272,6 +287,8 @@ class Hooks:
         if status and self._stopping:
             _log.error("%s: ended; continue with --resume", task.name)
             return
+        if not status:
+            after()
         self._settle(task, FAILED if status else SUCCEEDED)
         if status:
             told = f"exit status {status}" if status > 0 else f"killed by signal {-status}"

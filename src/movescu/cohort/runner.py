@@ -190,10 +190,10 @@ class Runner:
         """Return True if the journal has an entry as complete and all of its objects are still whole."""
         if self._journal is None or not self._resume or self._config.retry.verify:  # studies grow
             return False
-        if self._hooks is not None and not self._hooks.is_settled(row):  # it has to be proven complete again
-            return False
         entry = self._journal.complete_entry(self._key(row))
-        return entry is not None and self._client.target is not None and entry.is_kept(self._client.target)
+        kept = entry is not None and self._client.target is not None and entry.is_kept(self._client.target)
+        settled = self._hooks is None or self._hooks.is_settled(row, gone=entry is not None and not kept)
+        return kept and settled
 
     def objects_before(self, row: Row) -> int:
         """Return the number of objects that the journal has of a complete entry."""

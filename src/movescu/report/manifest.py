@@ -11,6 +11,9 @@ on the file. The manifest keeps its time then, so that the next run looks again.
 warning. Lines that another run wrote meanwhile are kept as they are. So a manifest grows with its directory over
 several runs, those at the same time included, and after a run that was killed the next one with ``--resume`` adds the
 objects that it finds.
+
+A file that a command of ``--on-study`` has changed is hashed anew once the command has succeeded; one that it has moved
+away keeps its line.
 """
 
 from __future__ import annotations
@@ -69,6 +72,8 @@ class Manifest:
         """Paths of files that are not what the existing manifest has, and that this run has not stored."""
         self._relied_on: set[bytes] = set()
         """Those of them that this run relies on."""
+        self.renewed = False
+        """Whether files were hashed anew that commands have changed, perhaps after the manifest was written."""
         self._noted: deque[tuple[str, bool]] = deque()
         self._hashing = threading.Lock()
         self._closing = threading.Event()
@@ -105,6 +110,12 @@ class Manifest:
                     self._enter(path, stored=stored)
                     if path in self._changed:
                         self._relied_on.add(path)
+
+    def renew(self, path: str) -> None:
+        """Hash a file anew, given by its path below the output directory, which a command has changed."""
+        with self._hashing:
+            self._enter(os.path.normpath(os.path.join(self._prefix, os.fsencode(path))), stored=True)
+            self.renewed = True
 
     def _is_unchanged(self, folder: bytes) -> bool:
         """Return True if no folder from this one up to the output directory was changed since the last manifest."""

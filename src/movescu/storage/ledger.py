@@ -231,6 +231,18 @@ class Ledger:
                 files.close(fd)
         return self._noted(path, status, place)
 
+    def renew(self, uid: str, path: str) -> None:
+        """Take a file for that of an object, as it is now, if it has the whole object: others were to change it."""
+        status = self._directory.status(path)
+        if status is None or self._look(path) != uid:
+            return
+        self._directory.rely(path, status.st_size)
+        with self._lock:
+            if (noted := self._files.get(uid)) is not None:
+                self._files[uid] = self._noted(path, status, noted.place)
+        if self._index is not None:
+            self._index.add(uid, path)
+
     def _look(self, path: str) -> str | None:
         try:
             fd = self._directory.open_file(path)

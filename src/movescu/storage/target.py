@@ -163,6 +163,11 @@ class Target:
         """Return True if an entry relies on an object."""
         return self._ledger is not None and self._ledger.relied_on(sop_instance_uid)
 
+    def renew(self, sop_instance_uid: str, path: str) -> None:
+        """Take a file for the object's, as it is now, if it has the whole object: others were to change it."""
+        if self._ledger is not None:
+            self._ledger.renew(sop_instance_uid, path)
+
     def keep(self, sop_instance_uids: Iterable[str]) -> None:
         """Regard objects as whole without an index: they were stored for an earlier request of the same run."""
         if self.index is None:

@@ -15,7 +15,7 @@ from movescu.cli.exit_codes import ExitCode
 from movescu.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from movescu.report.manifest import Manifest
     from movescu.retrieve.config import Config
     from movescu.retrieve.handle import Retrieve
+    from movescu.storage.target import Target
 
 _log: Final = logger_of("movescu.cli")
 
@@ -43,6 +44,8 @@ class FollowUp:
         self._stack = contextlib.ExitStack()
         self._directory = os.path.abspath(settings.output_directory)
         self._paths: dict[str, str] = {}
+        self._stored: set[str] = set()
+        self._target: Target | None = None
         self._commands: list[CommandTemplate] = []
         self._manifest: Manifest | None = None
         self.hooks: Hooks | None = None
@@ -75,8 +78,12 @@ class FollowUp:
             self._stack.enter_context(self._manifest)
         return self
 
-    def open(self) -> Hooks | None:
-        """Open the journal of the commands, in the open output directory; return the commands, None without any."""
+    def open(self, target: Target | None) -> Hooks | None:
+        """Open the journal of the commands, in the open output directory; return the commands, None without any.
+
+        ``target``: has the directory, and is told of files that they change.
+        """
+        self._target = target
         if not self._commands:
             return None
         from movescu.cohort.hook_journal import HookJournal
@@ -92,7 +99,8 @@ class FollowUp:
             selection=self._config.selection,
             jobs=settings.on_jobs,
             resume=settings.resume,
-            before=(lambda: None) if self._manifest is None else self._manifest.settle,
+            is_new=self._stored.__contains__,
+            before=self._before,
         )
         self.hooks = self._stack.enter_context(hooks)
         return hooks
@@ -109,10 +117,29 @@ class FollowUp:
     def _file_of(self, sop_instance_uid: str) -> str:
         return os.path.join(self._directory, self._paths[sop_instance_uid])
 
+    def _before(self, sop_instance_uids: Sequence[str]) -> Callable[[], None]:
+        """Note the files of a command; return what records those that it has changed."""
+        if self._manifest is not None:
+            self._manifest.settle()
+        before = {uid: _state_of(self._file_of(uid)) for uid in sop_instance_uids}
+
+        def after() -> None:
+            for uid, state in before.items():
+                if _state_of(self._file_of(uid)) in (None, state):
+                    continue
+                if self._manifest is not None:
+                    self._manifest.renew(self._paths[uid])
+                if self._target is not None:
+                    self._target.renew(uid, self._paths[uid])
+
+        return after
+
     def on_whole(self, sop_instance_uid: str, path: str, /, *, stored: bool = True) -> None:
         """Record an object that was stored or found whole; see ``Target``."""
         if self._commands:
             self._paths[sop_instance_uid] = path
+            if stored and self._settings.resume:
+                self._stored.add(sop_instance_uid)
         if self._manifest is not None:
             self._manifest.add(path, stored=stored)
 
@@ -149,7 +176,16 @@ class FollowUp:
             self.hooks.finish()
             codes |= {ExitCode.COMMAND_FAILED} if self.hooks.failed else set()
             codes |= {ExitCode.INCOMPLETE} if self.hooks.unproven else set()
+        if self._manifest is not None and self._manifest.renewed:
+            codes |= self._write()
         return codes
+
+
+def _state_of(path: str) -> tuple[int, int, int] | None:
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return status.st_size, status.st_ctime_ns, status.st_ino
+    return None
 
 
 class Together:

@@ -233,7 +233,7 @@ class _Command:
             signals.status = partial(_status, progress, client)
             retrieve.on_leave = partial(self._leave, client, retrieve)
             if follow_up is not None:
-                follow_up.open()
+                follow_up.open(client.target)
                 signals.retrieval = follow_up.with_commands(retrieve)
             with _shown(progress, client):
                 result = retrieve.run()

@@ -73,7 +73,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     )
     with Signals() as signals, client, contextlib.ExitStack() as stack:
         client.open()
-        hooks = None if follow_up is None else stack.enter_context(follow_up).open()
+        hooks = None if follow_up is None else stack.enter_context(follow_up).open(client.target)
         workers = (
             None
             if cluster is None
