@@ -24,7 +24,7 @@ from command import movescu
 from setting import KEY, Setting
 
 from movescu.dictionary.uids import VERIFICATION
-from movescu.dimse.status import OUT_OF_RESOURCES_SUB_OPERATIONS, SUCCESS
+from movescu.dimse.status import DATA_SET_DOES_NOT_MATCH, OUT_OF_RESOURCES_SUB_OPERATIONS, SUCCESS
 from movescu.testing import Archive
 
 if TYPE_CHECKING:
@@ -219,6 +219,18 @@ def test_port_is_named_if_nobody_has_connected_to_it(setting: Setting, status: i
 
     log = setting.run(script, "--linger", 1, code=code).log
     assert f"nothing connected to port {setting.port}: check that the archive has address 127.0.0.1" in log
+
+
+def test_port_is_not_named_if_the_archive_refused_the_keys(setting: Setting) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid.endswith(".2"))  # no C-FIND
+        session.expect_move()
+        session.respond(DATA_SET_DOES_NOT_MATCH)
+        session.expect_end_or_release()
+
+    log = setting.run(script, code=69).log
+    assert "the archive does not accept these keys" in log
+    assert "nothing connected" not in log
 
 
 @pytest.mark.row("69")

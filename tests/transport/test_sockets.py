@@ -54,6 +54,15 @@ def test_unresolvable_host_name_is_an_error_without_a_traceback(host: str) -> No
     assert "spelling" in e.value.hint
 
 
+@pytest.mark.parametrize(
+    ("host", "advice"), [("ARCHIVE@host.invalid:104", "leave out the one after it"), ("::1", "needs -i6")]
+)
+def test_address_in_another_form_has_advice(host: str, advice: str) -> None:
+    with pytest.raises(ConnectError, match="cannot be resolved") as e:
+        connect(host, 104, WAIT, ip="4")
+    assert advice in e.value.hint
+
+
 def test_resolver_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own limits are the system's, and may be minutes."""
     ask, over = socket.getaddrinfo, threading.Event()

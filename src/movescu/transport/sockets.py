@@ -288,9 +288,18 @@ def _resolve(host: str, port: int, ip: str, deadline: Deadline) -> Sequence[_Add
         raise ConnectError(
             f"host name {host} cannot be resolved: {_reason(error)}",
             unknown_host=getattr(error, "errno", None) != socket.EAI_AGAIN,
-            hint="check the spelling of the peer's name, or give its IP address"
-            + ("" if ip == "auto" else "; addresses of the other IP version need -i0"),
+            hint=_name_hint(host, ip),
         ) from error
+
+
+def _name_hint(host: str, ip: str) -> str:
+    name, _, port = host.rpartition(":")
+    if name and port.isdecimal() and (":" not in name or name.endswith("]")):
+        return f"{host} has a port already: leave out the one after it"
+    if ":" in host and ip == "4":
+        return "an IPv6 address needs -i6 (--ipv6)"
+    hint = "check the spelling of the peer's name, or give its IP address"
+    return hint if ip == "auto" else f"{hint}; addresses of the other IP version need -i0"
 
 
 def _name_of(host: str) -> str | bytes:

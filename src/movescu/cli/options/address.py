@@ -31,6 +31,17 @@ def parsed(text: str) -> AE | None:
         return None
 
 
+def problem(text: str) -> str:
+    """Return what is wrong with a word that was probably meant as an address, empty if nothing is."""
+    from movescu.retrieve.config import AE
+
+    try:
+        AE.parse(text)
+    except UsageError as error:
+        return f"{error}; {error.hint}." if error.hint else f"{error}: write the archive's address as TITLE@host:port."
+    return ""
+
+
 def split(parameters: list[str], winners: Winners) -> tuple[list[str], Winners]:
     """Return host and port as two parameters, if the first is an address, with the options that it stands for.
 

@@ -240,6 +240,10 @@ def _require_parameters(parameters: Sequence[str], winners: Winners) -> None:
         hint = "The command needs the archive's address, as host and port or TITLE@host:port, or --site. See --help."
         if parameters and "://" in parameters[0]:
             hint = "The archive's address is not a URL: write it as host and port or TITLE@host:port."
+        elif parameters and ("@" in parameters[0] or ":" in parameters[0]):
+            from movescu.cli.options import address
+
+            hint = address.problem(parameters[0]) or hint
         raise CommandLineError(f"Missing parameter {parameter.name}", hint=hint)
 
 

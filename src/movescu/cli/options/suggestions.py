@@ -94,7 +94,7 @@ def hint_for(word: str) -> str:
     near = get_close_matches(word, NAMES, n=1, cutoff=SURE)
     if not near and (tried := get_close_matches(name, MEANT, n=1, cutoff=SURE)):
         return f"You probably mean {MEANT[tried[0]]}."
-    near = near or _related(name) or get_close_matches(word, NAMES, n=1)
+    near = near or _related(name) or get_close_matches(word, NAMES, n=1, cutoff=LIKELY)
     return f"Did you mean {either(near)}?" if near else ""
 
 

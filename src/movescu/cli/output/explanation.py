@@ -8,7 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import WARNING, logger_of
-from movescu.dimse.status import MOVE_DESTINATION_UNKNOWN
+from movescu.dimse.status import (
+    DATA_SET_DOES_NOT_MATCH,
+    MOVE_DESTINATION_UNKNOWN,
+    NOT_AUTHORIZED,
+    SOP_CLASS_NOT_SUPPORTED,
+)
 from movescu.retrieve.explanation import Finding, ask
 
 if TYPE_CHECKING:
@@ -34,8 +39,14 @@ def explanation(client: ArchiveClient, wanted: Sequence[Identifier], result: Res
         return ""
     finding = ask(client, wanted[0])
     if finding is None:
-        return _unreached(client) if is_unreached(client) else ""
+        return _unreached(client) if is_unreached(client) and not _is_refused(result) else ""
     return _sentence(finding, client)
+
+
+def _is_refused(result: Result) -> bool:
+    """Return True if the archive refused the request itself, and so had no reason to connect."""
+    refused = (DATA_SET_DOES_NOT_MATCH, NOT_AUTHORIZED, SOP_CLASS_NOT_SUPPORTED)
+    return any(response.status in refused for response in result.responses)
 
 
 def is_unreached(client: ArchiveClient) -> bool:
