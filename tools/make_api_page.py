@@ -24,15 +24,19 @@ PLACES: Final = (
     ("Finding", "movescu", "query.match", ("Match",)),
     ("Choosing what is retrieved", "movescu", "query.selection", ("Selection",)),
     ("A retrieve under way", "movescu", "retrieve.handle", ("Retrieve",)),
+    ("Studies and series of a retrieve", "movescu", "retrieve.parts", ("Part",)),
     ("On asyncio", "movescu", "cohort.async_client", ("AsyncClient", "AsyncRetrieve")),
     ("Settings", "movescu", "retrieve.config", ("AE", "Timeouts", "Retry", "Receive", "Request")),
+    ("Transfer syntaxes", "movescu", "dictionary.uids", ("TransferSyntax",)),
     ("TLS", "movescu", "transport.tls", ("TLSOptions",)),
     ("User identity", "movescu", "ul.user_information", ("UserIdentity",)),
     ("Keys", "movescu", "query.python_keys", ("Keys",)),
     ("Result", "movescu", "retrieve.result", ("Result",)),
-    ("Judgement", "movescu", "retrieve.judgement", ("Outcome", "Reason")),
+    ("Judgement", "movescu", "retrieve.judgement", ("Judgement", "Outcome", "Reason")),
+    ("Responses", "movescu", "services.move", ("MoveResponse",)),
     ("Collecting the files of workers", "movescu", "cohort.cluster.collection", ("collect", "Collected")),
     ("Sinks", "movescu", "storage.sinks", ("Directory", "Memory", "OnBytes", "OnDataset", "Sink")),
+    ("Encoding of files", "movescu", "dataset.encoding", ("Encoding", "GroupLength")),
     ("Receivers of a sink", "movescu", "storage.incoming_object", ("Incoming", "ObjectReceiver")),
     ("Durability", "movescu", "storage.durability", ("Durability",)),
     (
@@ -46,12 +50,29 @@ PLACES: Final = (
     ),
     ("An archive for tests", "movescu.testing", "testing.archive", ("Archive",)),
     ("Faults of that archive", "movescu.testing", "testing.faults", ("Faults", "Ending")),
+    ("Refusals of that archive", "movescu.testing", "testing.slots", ("Refusal",)),
     ("Errors", "movescu.errors", "errors", ()),
 )
 """Heading, module from which users import the names, module that defines them, and the names; () for all."""
 
 INHERITED: Final = {"Client": ("retrieve.client", "ArchiveClient", ("open", "close", "port", "echo"))}
 """Class -> module and name of its base, which is not public, and the members of that which are."""
+
+INTERNAL: Final = {
+    "AE": ("unchecked",),
+    "Encoding": ("keeps_padding",),
+    "Faults": ("drops", "fails", "breaks_off"),
+    "Incoming": ("context", "prefix", "request"),
+    "MoveResponse": ("status_class",),
+    "Part": ("place",),
+    "Result": ("evidence",),
+    "Retrieve": (
+        *("moving", "started", "is_delivered", "start", "settle", "requests", "observe", "run", "request", "conclude"),
+    ),
+    "Selection": ("conditions", "everything", "resolves", "chooses", "text", "options"),
+    "UserIdentity": ("encode",),
+}
+"""Class -> members that are for this package's other modules; so is every ``check``, which a constructor calls."""
 
 _MADE_HERE: Final = ("Retrieve", "AsyncRetrieve", "Match", "Incoming", "Reason")
 """Classes whose instances only the library makes."""
@@ -74,10 +95,24 @@ with Client(AE("localhost", 4242, title="ARCHIVE"), ae_title="ME", listen=11112)
     result = client.retrieve({"StudyInstanceUID": "1.2.3"})
 ```
 
+A port with settings of its own is a `Receive`, here one that accepts compressed objects too:
+
+```python
+from movescu import Client, Receive
+
+with Client("ARCHIVE@localhost:4242", ae_title="ME", listen=Receive(11112, transfer_syntaxes="all")) as client:
+    print(client.retrieve({"StudyInstanceUID": "1.2.5"}))
+```
+
+<!-- output -->
+```text
+<Result complete: stored=1>
+```
+
 ## What is public
 
-The names in `movescu.__all__`, and those of `movescu.errors`, `movescu.events` and `movescu.testing`, are public.
-Everything else, in whatever module it can be found, may change in any version.
+The names in `movescu.__all__`, and those of `movescu.errors`, `movescu.events` and `movescu.testing`, are public; of
+their members, those on this page. Everything else, in whatever module it can be found, may change in any version.
 
 From 1.0 on, a public name goes in three steps: a release in which it still works and raises `DeprecationWarning` with
 the name to use instead, kept for at least two minor versions and a year; a major version without it; and a line in the
@@ -165,12 +200,15 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
         elif isinstance(member, ast.FunctionDef) and _is_property(member):
             returns = ast.unparse(member.returns) if member.returns else ""
             rows.append((f"{member.name}: {returns}", " ".join(_doc(member)).strip()))
-    rows = [(name, text) for name, text in rows if not name.startswith("_")]
+    internal = {"check", *INTERNAL.get(node.name, ())}
+    rows = [(name, text) for name, text in rows if not name.startswith("_") and name.partition(":")[0] not in internal]
     if rows:
         lines = (f"- `{name}`" + (f": {' '.join(text.split())}" if text else "") for name, text in rows)
         yield "\n".join(lines) + "\n"
     for member, _ in members:
-        if isinstance(member, _FUNCTIONS) and not _is_property(member) and not member.name.startswith("_"):
+        if isinstance(member, _FUNCTIONS) and not _is_property(member):
+            if member.name.startswith("_") or member.name in internal:
+                continue
             yield f"#### {node.name}.{member.name}\n"
             yield f"```text\n{_signature(member)}\n```\n"
             yield from _doc(member)

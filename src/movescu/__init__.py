@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from movescu.cohort.async_client import AsyncClient, AsyncRetrieve
     from movescu.cohort.client import Client
     from movescu.cohort.cluster.collection import Collected, collect
+    from movescu.dataset.encoding import Encoding, GroupLength
+    from movescu.dictionary.uids import TransferSyntax
     from movescu.query.match import Match
     from movescu.query.python_keys import Keys
     from movescu.query.selection import Selection
     from movescu.retrieve.config import AE, Receive, Request, Retry, Timeouts
     from movescu.retrieve.handle import Retrieve
-    from movescu.retrieve.judgement import Outcome, Reason
+    from movescu.retrieve.judgement import Judgement, Outcome, Reason
+    from movescu.retrieve.parts import Part
     from movescu.retrieve.result import Result
+    from movescu.services.move import MoveResponse
     from movescu.storage.durability import Durability
     from movescu.storage.incoming_object import Incoming, ObjectReceiver
     from movescu.storage.sinks import Directory, Memory, OnBytes, OnDataset, Sink
@@ -33,14 +37,19 @@ __all__ = [
     "Collected",
     "Directory",
     "Durability",
+    "Encoding",
+    "GroupLength",
     "Incoming",
+    "Judgement",
     "Keys",
     "Match",
     "Memory",
+    "MoveResponse",
     "ObjectReceiver",
     "OnBytes",
     "OnDataset",
     "Outcome",
+    "Part",
     "Reason",
     "Receive",
     "Request",
@@ -51,6 +60,7 @@ __all__ = [
     "Sink",
     "TLSOptions",
     "Timeouts",
+    "TransferSyntax",
     "UserIdentity",
     "collect",
     "errors",
@@ -66,14 +76,19 @@ _PLACES = {
     "Collected": "cohort.cluster.collection",
     "Directory": "storage.sinks",
     "Durability": "storage.durability",
+    "Encoding": "dataset.encoding",
+    "GroupLength": "dataset.encoding",
     "Incoming": "storage.incoming_object",
+    "Judgement": "retrieve.judgement",
     "Keys": "query.python_keys",
     "Match": "query.match",
     "Memory": "storage.sinks",
+    "MoveResponse": "services.move",
     "ObjectReceiver": "storage.incoming_object",
     "OnBytes": "storage.sinks",
     "OnDataset": "storage.sinks",
     "Outcome": "retrieve.judgement",
+    "Part": "retrieve.parts",
     "Reason": "retrieve.judgement",
     "Receive": "retrieve.config",
     "Request": "retrieve.config",
@@ -84,6 +99,7 @@ _PLACES = {
     "Sink": "storage.sinks",
     "TLSOptions": "transport.tls",
     "Timeouts": "retrieve.config",
+    "TransferSyntax": "dictionary.uids",
     "UserIdentity": "ul.user_information",
     "collect": "cohort.cluster.collection",
 }

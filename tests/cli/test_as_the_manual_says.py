@@ -58,4 +58,4 @@ def test_compression_level_applies_to_a_deflated_identifier() -> None:
 def test_accept_nonstandard_accepts_unknown_transfer_syntaxes_last() -> None:
     receive = config_of(settings("+P", "11112", "+B", "--accept-nonstandard")).receive
     assert receive is not None
-    assert receive.transfer_syntaxes[-1] is OTHER_TRANSFER_SYNTAXES
+    assert receive.accepted[-1] is OTHER_TRANSFER_SYNTAXES

@@ -3,7 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydicom.uid import JPEG2000Lossless
 
+from movescu.dictionary.uids import EXPLICIT_LITTLE, TRANSFER_SYNTAXES
 from movescu.errors import UsageError
 from movescu.retrieve.config import AE, Config, Receive, Request, Retry, Timeouts
 
@@ -52,9 +54,23 @@ def test_ae_is_parsed_or_refused(text: str, ae: AE | None) -> None:
         (lambda: Retry(retries=-1), "retries -1"),
         (lambda: Retry(pause=None), "pause None"),  # type: ignore[arg-type]
         (lambda: Receive(70000), "listen 70000"),
+        (lambda: Receive(0, transfer_syntaxes="1.2.3"), "'1.2.3' is not the UID of a transfer syntax"),
+        (lambda: Receive(0, transfer_syntaxes=5), "transfer_syntaxes 5"),  # type: ignore[arg-type]
+        (lambda: Receive(0, transfer_syntaxes=()), "transfer_syntaxes is empty"),
         (lambda: Request(model="study"), "model 'study'"),
+        (lambda: Request(transfer_syntaxes=["all"]), "'all' is not the UID"),
     ],
 )
 def test_value_that_cannot_be_used_is_refused_and_named(make: Any, named: str) -> None:
     with pytest.raises(UsageError, match=named.replace("\\", ".")):
         make()
+
+
+def test_transfer_syntaxes_are_named_by_uid() -> None:
+    own = Receive(0, transfer_syntaxes=[JPEG2000Lossless, EXPLICIT_LITTLE])
+    assert [one.name for one in own.accepted] == [
+        "JPEG 2000 Image Compression (Lossless Only)",
+        "Explicit VR Little Endian",
+    ]
+    assert set(Receive(0, transfer_syntaxes="all").accepted) == set(TRANSFER_SYNTAXES.values())
+    assert Request(transfer_syntaxes=EXPLICIT_LITTLE.uid).proposed == (EXPLICIT_LITTLE,)

@@ -13,6 +13,7 @@ from functools import cache
 
 from movescu._runtime import data_file
 from movescu._runtime.record import Record
+from movescu.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ class TransferSyntax(Record):
     big_endian: bool = False
     deflated: bool = False
     encapsulated: bool = False
+
+    @classmethod
+    def of(cls, uid: str) -> TransferSyntax:
+        """Return the transfer syntax of a UID. Raise ``UsageError`` if the UID is not that of one for objects."""
+        try:
+            return TRANSFER_SYNTAXES[uid]
+        except (KeyError, TypeError):
+            raise UsageError(
+                f"{uid!r} is not the UID of a transfer syntax for objects",
+                hint="pydicom.uid has names for them, such as JPEG2000Lossless",
+            ) from None
 
     def __hash__(self) -> int:  # of one field, as it runs for each object
         return hash(self.uid)
@@ -122,6 +134,25 @@ TRANSFER_SYNTAXES: Final[dict[str, TransferSyntax]] = {
     )
 }
 """The transfer syntaxes that a Storage SCP may be sent, by UID."""
+
+# DCMTK's order of preference. Of several transfer syntaxes in a presentation context the first of these is accepted
+# (PS3.8 9.3.3.2), so the order decides the encoding of the files.
+_ENCAPSULATED_FIRST: Final = (
+    *("4.91", "4.90", "4.51", "4.50", "4.70", "4.81", "4.80", "5"),
+    *("4.100", "4.101", "4.102", "4.103", "4.104", "4.105", "4.106", "4.107", "4.108"),
+)
+
+ALL_TRANSFER_SYNTAXES: Final = (
+    *(
+        TRANSFER_SYNTAXES[uid]
+        for uid in dict.fromkeys(
+            (*(f"1.2.840.10008.1.2.{uid}" for uid in _ENCAPSULATED_FIRST), *(uid for uid, _ in _ENCAPSULATED))
+        )
+    ),
+    DEFLATED_LITTLE,
+    *UNCOMPRESSED,
+)
+"""The same in order of preference (``--accept-all``): encapsulated, deflated, native ones."""
 
 
 OTHER_TRANSFER_SYNTAXES: Final = TransferSyntax("*", "transfer syntaxes unknown to this program", encapsulated=True)

@@ -48,7 +48,7 @@ def association_request(
     find, move = MODELS[config.request.model]
     retrieving = (move,) if retrieving is None else retrieving
     services = tuple(dict.fromkeys((find, *retrieving, *further)))
-    contexts = propose(services, config.request.transfer_syntaxes)
+    contexts = propose(services, config.request.proposed)
     storage = storage[: MOST_CONTEXTS - len(contexts)]
     relational, enhanced = config.request.relational, config.request.enhanced_conversion
     return AssociateRQ(
@@ -80,7 +80,7 @@ def query_request(config: Config) -> AssociateRQ:
     return AssociateRQ(
         called_ae_title=config.archive.title,
         calling_ae_title=config.ae_title,
-        contexts=propose(classes, config.request.transfer_syntaxes),
+        contexts=propose(classes, config.request.proposed),
         user_information=replace(
             user_information(config.request.maximum_length),
             extended_negotiations=tuple(

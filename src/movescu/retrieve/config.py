@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from movescu._runtime.record import Record
 from movescu.dictionary.uids import (
+    ALL_TRANSFER_SYNTAXES,
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_GET,
     PATIENT_ROOT_MOVE,
@@ -22,16 +23,17 @@ from movescu.dictionary.uids import (
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
     UNCOMPRESSED,
+    TransferSyntax,
 )
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ssl import SSLContext
     from typing import Final, Self
 
-    from movescu.dictionary.uids import TransferSyntax
     from movescu.query.selection import Selection
     from movescu.transport.tls import TLS, TLSOptions
     from movescu.ul.user_information import UserIdentity
@@ -45,6 +47,19 @@ MODELS: Final = {
 
 GET_CLASSES: Final = {"PATIENT": PATIENT_ROOT_GET, "STUDY": STUDY_ROOT_GET, "PSONLY": PATIENT_STUDY_ONLY_GET}
 """GET SOP class of each information model."""
+
+
+def _checked_syntaxes(given: str | Iterable[str | TransferSyntax]) -> tuple[TransferSyntax, ...]:
+    """Return the transfer syntaxes that were given. Raise ``UsageError`` for an unknown one."""
+    if given == "all":
+        return ALL_TRANSFER_SYNTAXES
+    try:
+        each = (given,) if isinstance(given, str) else tuple(given)
+    except TypeError:
+        raise UsageError(f"transfer_syntaxes {given!r} is neither UIDs nor all") from None
+    if not each:
+        raise UsageError("transfer_syntaxes is empty")
+    return tuple(one if isinstance(one, TransferSyntax) else TransferSyntax.of(one) for one in each)
 
 
 class RetrieveBy(StrEnum):
@@ -169,18 +184,18 @@ class Receive(Record):
     """Our own Storage SCP (PS3.4 annex B).
 
     ``port``: 0 lets the system choose; None opens none, for C-GET. ``address``: to listen on. Default: all.
-    ``transfer_syntaxes``: to accept, the preferred one first. Default: the uncompressed ones. ``accept_unknown``:
-    accept storage classes missing from our table. Default: False. ``calling_ae_titles``: of senders that may store.
-    Default: any. ``require_called_ae_title``: reject senders that do not call the move destination's AE title. Default:
-    False. ``access_rules``: apply hosts.allow and hosts.deny. Default: False. ``host_lookup``: look up host names for
-    them. Default: True. ``accept_from``: hosts and networks that may connect, as names, addresses or
-    ``192.168.1.0/24``. Default: any. ``only_requested``: refuse objects that no running request named. Default: False.
-    ``maximum_associations``: at the same time. Default: 64.
+    ``transfer_syntaxes``: to accept, the preferred one first, by UID (``pydicom.uid`` has names for them), or ``all``.
+    Default: the uncompressed ones. ``accept_unknown``: accept storage classes missing from our table. Default: False.
+    ``calling_ae_titles``: of senders that may store. Default: any. ``require_called_ae_title``: reject senders that do
+    not call the move destination's AE title. Default: False. ``access_rules``: apply hosts.allow and hosts.deny.
+    Default: False. ``host_lookup``: look up host names for them. Default: True. ``accept_from``: hosts and networks
+    that may connect, as names, addresses or ``192.168.1.0/24``. Default: any. ``only_requested``: refuse objects that
+    no running request named. Default: False. ``maximum_associations``: at the same time. Default: 64.
     """
 
     port: int | None
     address: str = ""
-    transfer_syntaxes: tuple[TransferSyntax, ...] = UNCOMPRESSED
+    transfer_syntaxes: str | Iterable[str | TransferSyntax] = UNCOMPRESSED
     accept_unknown: bool = False
     calling_ae_titles: tuple[str, ...] = ()
     require_called_ae_title: bool = False
@@ -196,19 +211,27 @@ class Receive(Record):
             check_port("listen", self.port, lowest=0)
         if not isinstance(self.maximum_associations, int) or self.maximum_associations < 1:
             raise UsageError(f"maximum_associations {self.maximum_associations!r} is not a number of associations")
+        self.__dict__["transfer_syntaxes"] = _checked_syntaxes(self.transfer_syntaxes)
+
+    @property
+    def accepted(self) -> tuple[TransferSyntax, ...]:
+        """The transfer syntaxes to accept, the preferred one first."""
+        return self.transfer_syntaxes  # type: ignore[return-value] # since check()
 
 
 class Request(Record):
     """Negotiation with the archive, and its C-FIND and C-MOVE requests.
 
-    ``model``: PATIENT, STUDY or PSONLY. Default: PATIENT. ``transfer_syntaxes``: to propose. Default: the uncompressed
-    ones. ``maximum_length``: bytes, to negotiate (PS3.8 D.1). Default: 16384. ``cancel_after``: send C-CANCEL after
-    this many pending responses. Default: 0, never. ``read_pending``: wait for data sets that pending responses
-    announce. Default: False. ``ip``: 4, 6 or auto. Default: auto.
+    ``model``: PATIENT, STUDY or PSONLY. Default: PATIENT. ``transfer_syntaxes``: to propose, by UID. Default: the
+    uncompressed ones. ``maximum_length``: bytes, to negotiate (PS3.8 D.1). Default: 16384. ``priority``: 0 medium, 1
+    high, 2 low. Default: 0. ``relational``: negotiate relational retrieval. Default: False. ``enhanced_conversion``:
+    negotiate enhanced multi-frame image conversion. Default: False. ``user_identity``: to send. Default: None.
+    ``cancel_after``: send C-CANCEL after this many pending responses. Default: 0, never. ``read_pending``: wait for
+    data sets that pending responses announce. Default: False. ``ip``: 4, 6 or auto. Default: auto.
     """
 
     model: str = "PATIENT"
-    transfer_syntaxes: tuple[TransferSyntax, ...] = UNCOMPRESSED
+    transfer_syntaxes: str | Iterable[str | TransferSyntax] = UNCOMPRESSED
     maximum_length: int = 16384
     priority: int = PRIORITY_MEDIUM
     relational: bool = False
@@ -224,6 +247,12 @@ class Request(Record):
             raise UsageError(f"model {self.model!r} is not one of {', '.join(MODELS)}")
         if self.ip not in ("4", "6", "auto"):
             raise UsageError(f"ip {self.ip!r} is not one of 4, 6, auto")
+        self.__dict__["transfer_syntaxes"] = _checked_syntaxes(self.transfer_syntaxes)
+
+    @property
+    def proposed(self) -> tuple[TransferSyntax, ...]:
+        """The transfer syntaxes to propose."""
+        return self.transfer_syntaxes  # type: ignore[return-value] # since check()
 
 
 class Config(Record):

@@ -23,10 +23,11 @@ PROVES: Final = {"STUDY": ("PATIENT", "STUDY"), "SERIES": ("PATIENT", "STUDY", "
 
 
 class Part(Record):
-    """A study or series of a request. ``level``: STUDY or SERIES; the series of a study's ``place`` is empty."""
+    """A study or series of a request. ``level``: STUDY or SERIES."""
 
     level: str
     place: Place
+    """The series of a study is empty."""
     sop_instance_uids: tuple[str, ...]
     series: tuple[tuple[str, int], ...]
     """UID and number of objects of each series."""

@@ -132,7 +132,7 @@ class _Get:
         from movescu.retrieve.storage_plan import MOST_ROUNDS, contexts_for, default_contexts, filled, rounds
 
         own, association = self._own, self._association
-        compressed = any(syntax.encapsulated or syntax.deflated for syntax in own.transfer_syntaxes)
+        compressed = any(syntax.encapsulated or syntax.deflated for syntax in own.accepted)
         asked = compressed or own.accept_unknown or identifier in self._classes
         needed = contexts_for(self._told(identifier)[0], own)[:_ROOM] if asked else ()
         self._open_with(needed or filled((), own))

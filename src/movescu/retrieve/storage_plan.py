@@ -53,7 +53,7 @@ def accepts(own: Receive, sop_class_uid: str) -> bool:
 def contexts_for(classes: Iterable[str], own: Receive) -> tuple[StorageContext, ...]:
     """Return the contexts that objects of some classes may need: native ones first, then by transfer syntax."""
     wanted = [uid for uid in classes if accepts(own, uid)]
-    native, compressed = _split(own.transfer_syntaxes)
+    native, compressed = _split(own.accepted)
     pixels = [uid for uid in wanted if _may_have_pixels(uid)]
     return tuple(
         chain(((uid, native) for uid in wanted if native), ((uid, (one,)) for one in compressed for uid in pixels))
@@ -62,7 +62,7 @@ def contexts_for(classes: Iterable[str], own: Receive) -> tuple[StorageContext, 
 
 def default_contexts(own: Receive) -> tuple[StorageContext, ...]:
     """Return the contexts for objects of unknown classes, the most likely first."""
-    return _default(own.transfer_syntaxes)
+    return _default(own.accepted)
 
 
 @cache

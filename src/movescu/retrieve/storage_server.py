@@ -380,7 +380,7 @@ def _policy(config: Config, own: Receive) -> AcceptorPolicy:
     called = frozenset((config.move_destination.strip(),)) if own.require_called_ae_title else frozenset[str]()
     return AcceptorPolicy(
         _storage_policy(own),
-        own.transfer_syntaxes,
+        own.accepted,
         config.request.maximum_length,
         calling_ae_titles=frozenset(own.calling_ae_titles),
         called_ae_titles=called,

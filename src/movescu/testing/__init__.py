@@ -24,5 +24,6 @@ To test how a client copes with a faulty archive, add faults. Inside the block a
 
 from movescu.testing.archive import Archive
 from movescu.testing.faults import Ending, Faults
+from movescu.testing.slots import Refusal
 
-__all__ = ["Archive", "Ending", "Faults"]
+__all__ = ["Archive", "Ending", "Faults", "Refusal"]

@@ -17,6 +17,7 @@ from movescu.cli.options.option import Group, Option, Parameter, Section, Value
 from movescu.cli.options.query_options import QUERIES
 from movescu.cli.options.tls_options import TLS_SECTION
 from movescu.dictionary.uids import (
+    ALL_TRANSFER_SYNTAXES,
     DEFLATED_LITTLE,
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -28,7 +29,6 @@ from movescu.dictionary.uids import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Final
 
 PARAMETERS: Final = (
@@ -48,35 +48,6 @@ _DEFLATED_FIRST: Final = (DEFLATED_LITTLE, *UNCOMPRESSED)
 def _then_uncompressed(uid: str) -> tuple[TransferSyntax, ...]:
     return (TRANSFER_SYNTAXES[f"1.2.840.10008.1.2.{uid}"], *UNCOMPRESSED)
 
-
-def _all(first: Iterable[str]) -> tuple[TransferSyntax, ...]:
-    """Order all transfer syntaxes: the encapsulated ones in ``first``, the other encapsulated ones, the native ones."""
-    ahead = dict.fromkeys(f"1.2.840.10008.1.2.{uid}" for uid in first)
-    encapsulated = dict.fromkeys(syntax.uid for syntax in TRANSFER_SYNTAXES.values() if syntax.encapsulated)
-    return (*(TRANSFER_SYNTAXES[uid] for uid in ahead | encapsulated), *_DEFLATED_FIRST)
-
-
-# DCMTK's order of preference for --accept-all. Of several transfer syntaxes in a presentation context the first of
-# these is accepted (PS3.8 9.3.3.2), so the order decides the encoding of the files.
-_ACCEPT_ALL_FIRST: Final = (
-    "4.91",
-    "4.90",
-    "4.51",
-    "4.50",
-    "4.70",
-    "4.81",
-    "4.80",
-    "5",
-    "4.100",
-    "4.101",
-    "4.102",
-    "4.103",
-    "4.104",
-    "4.105",
-    "4.106",
-    "4.107",
-    "4.108",
-)
 
 _LITTLE_ENDIAN: Final = "explicit VR little endian, big endian, implicit VR"
 _BIG_ENDIAN: Final = "explicit VR big endian, little endian, implicit VR"
@@ -124,7 +95,7 @@ _PREFERRED: Final = (
         "--accept-all",
         "preferred",
         "accept every transfer syntax, compressed before uncompressed",
-        _all(_ACCEPT_ALL_FIRST),
+        ALL_TRANSFER_SYNTAXES,
     ),
 )
 

@@ -358,7 +358,7 @@ def _nothing_came(result: Result, config: Config) -> bool:
 def report_rejected(rejected: tuple[RejectedClass, ...], config: Config, *, failed: bool) -> None:
     """Log the SOP classes with rejected presentation contexts: a likely cause of failure."""
     level = WARNING if failed else INFO
-    accepted = frozenset(syntax.uid for syntax in config.receive.transfer_syntaxes) if config.receive else frozenset()
+    accepted = frozenset(syntax.uid for syntax in config.receive.accepted) if config.receive else frozenset()
     for entry in rejected:
         name = uid_name(entry.sop_class_uid)
         what = name if name == entry.sop_class_uid else f"{name} ({entry.sop_class_uid})"
