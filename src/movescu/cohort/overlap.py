@@ -34,12 +34,9 @@ def distinct(rows: Iterable[Row]) -> tuple[list[Row], dict[int, list[Row]]]:
     return list(first.values()), repeated
 
 
-def chains(rows: Iterable[Row], model: str) -> list[list[Row]]:
-    """Return chains of entries that may overlap, in the order of the list; most have a single entry.
-
-    ``model``: query model of entries without their own.
-    """
-    scopes = [(row, Scope(row.identifier, row.model or model)) for row in rows]
+def chains(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return chains of entries that may overlap, in the order of the list; most have a single entry."""
+    scopes = [(row, Scope(row.identifier, row.model)) for row in rows]
     entities = [list(_entities(scope)) for _, scope in scopes]
     owned = {entity for groups in entities for entity in next(iter(groups), ())}
     groups = _Groups()
@@ -53,16 +50,15 @@ def chains(rows: Iterable[Row], model: str) -> list[list[Row]]:
 
 
 def _rank(one: tuple[Row, Scope]) -> int:
-    return LEVELS.index(one[1].level) if one[1].level in LEVELS else len(LEVELS)
+    return LEVELS.index(one[1].level)
 
 
 def _entities(scope: Scope) -> Iterator[list[Entity]]:
     """Yield the entities that a request names, level by level from its own upwards."""
-    last = LEVELS.index(scope.level) if scope.level in LEVELS else -1
-    for level in reversed(LEVELS[: last + 1]):
+    for level in reversed(LEVELS):  # below its own it has no keys
         named = [(level, value) for value in scope.unique(level)]
-        accession = scope.filters("STUDY", patient_root=True) if level == "STUDY" else {}
-        if not named and (key := accession.get(_ACCESSION_NUMBER)) is not None:
+        key = scope.filters(level, patient_root=True).get(_ACCESSION_NUMBER)
+        if not named and key is not None:
             named = [("accession", key.value.decode("latin-1").strip("\0 "))]
         if named:
             yield named

@@ -146,7 +146,7 @@ class Runner:
             self._journal.enter(((self._key(row), row) for row in wanted), str(self._config.archive))
         self.moving = True
         try:
-            made = chains(wanted, self._config.request.model)
+            made = chains(wanted)
             ordered = in_order(made, self._order, self._client, stopped=lambda: self.cancelled)
             self._waiting = deque(map(Task, ordered))
             self._drive()
