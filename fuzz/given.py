@@ -92,7 +92,7 @@ def request_list(data: bytes) -> None:
     rows = read_rows(_written("fuzz.csv", data), model="STUDY")
     wanted, repeated = distinct(rows)
     assert len(wanted) + sum(map(len, repeated.values())) == len(rows)
-    assert sorted(row.number for chain in chains(wanted, "STUDY") for row in chain) == [row.number for row in wanted]
+    assert sorted(row.number for chain in chains(wanted) for row in chain) == [row.number for row in wanted]
     text = data.replace(b"\0", b"")
     for row in rows:
         request = row.identifier.encode(EXPLICIT_LITTLE)

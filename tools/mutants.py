@@ -5,7 +5,8 @@
 Each module has tests of its own, quick ones. They run once to learn which of them enter which function; then each
 mutant of a function runs in a process forked after collection, which gives the function its changed code: some
 milliseconds for a mutant, where a new test run would take seconds. Commands of ``tests/support/forked.py`` get the same
-code. Changes of tables, defaults and constants need a new import, and so a test run of their own.
+code. Changes of tables, defaults and constants, and of functions that only make these, need a new import, and so a test
+run of their own.
 
 Not changed: text for people (messages, log lines, hints), annotations, docstrings. A mutant that hangs is killed by its
 deadline and counts as noticed. Survivors are printed and kept in ``mutants/``.
@@ -72,8 +73,11 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "query/list_text": _LISTS,
     "query/matching": ("tests/query/test_matching.py",),
     "query/request_list": _LISTS,
-    "query/scope": ("tests/query/test_scope.py",),
-    "query/selection": ("tests/query/test_selection.py",),
+    "query/scope": (
+        *("tests/query/test_scope.py", "tests/query/test_matching.py", "tests/retrieve/test_resolution.py"),
+        *_LISTS,
+    ),
+    "query/selection": ("tests/query/test_selection.py", "tests/retrieve/test_resolution.py"),
     "retrieve/answers": ("tests/retrieve/test_answers.py", "tests/retrieve/test_liars.py"),
     "retrieve/attempts": ("tests/retrieve/test_attempts.py", "tests/retrieve/test_liars.py"),
     "retrieve/belonging": ("tests/retrieve/test_tally.py",),
@@ -258,7 +262,7 @@ def _is_for_people(node: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))):
             return name in _SPEAKS
-        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.Assign(targets=[ast.Name(id="TYPE_CHECKING")]):
             return True
         case ast.keyword(arg=name):
             return name == "hint"
@@ -437,6 +441,8 @@ class Mutation:
         self.failures = _Failures()
         self.functions: list[types.FunctionType] = []
         self.survivors: list[str] = []
+        self.at_import: set[str] = set()
+        """Functions that run when the module is imported, and in no test."""
         self.noticed = self.untested = self.skipped = 0
         self.folder = Path(tempfile.mkdtemp(prefix="mutants."))
 
@@ -464,6 +470,7 @@ class Mutation:
         tests = self._tests(session)
         print(f"{self.name}: {len({one for every in tests.values() for one in every})} tests", flush=True)
         self.functions = functions_of(str(self.file))
+        self.at_import = self._entered_at_import() - tests.keys()
         gc.freeze()
         mutants = [one for one in mutants_of(self.file) if one.function]
         mutants.sort(key=lambda one: one.function.endswith("__init__"))  # which every test enters
@@ -483,6 +490,8 @@ class Mutation:
                 mutants = mutants[:number]
                 break
             own = tests.get(mutant.function, [])
+            if mutant.function in self.at_import:
+                continue
             if not own:
                 self.untested += 1
                 self.survivors.append(f"{mutant}  (no test)")
@@ -549,6 +558,17 @@ class Mutation:
                 if sum(taken for _, taken in own) + seconds <= self.budget:
                     own.append((session.items[number], seconds))
         return tests
+
+    def _entered_at_import(self) -> set[str]:
+        """Return the functions of the module that run when it is imported."""
+        entered = self.folder / "at_import"
+        program = (
+            f"import sys; sys.path.append({str(ROOT / 'tools')!r}); import mutants, importlib; "
+            f"mutants.record({str(self.file)!r}, {str(entered)!r}); "
+            f"importlib.import_module('movescu.{self.name.replace('/', '.')}')"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True)
+        return set(entered.read_text().split())
 
     @staticmethod
     def _run_item(session: Any, item: Any) -> None:
@@ -636,7 +656,10 @@ def _main_in_function(name: str, options: argparse.Namespace) -> None:
 
 def _tables(name: str, plugin: Mutation) -> Iterator[str]:
     """Yield the survivors among the mutants of a module's own code, each in a test run of its own."""
-    own = [(number, one) for number, one in enumerate(mutants_of(plugin.file)) if not one.function]
+    every = enumerate(mutants_of(plugin.file))
+    own = [(number, one) for number, one in every if not one.function or one.function in plugin.at_import]
+    if plugin.again:
+        own = [(number, one) for number, one in own if str(one) in plugin.again]
     running: list[tuple[Mutant, subprocess.Popen[bytes], float]] = []
 
     def reap(most: int) -> Iterator[str]:

@@ -52,6 +52,7 @@ def verdict(of: Result | None, **fields: Any) -> JobVerdict:
         ({}, EntryState.COMPLETE),
         ({"evidence": MISSING, "stored": 1}, EntryState.PARTIAL),
         ({"evidence": MISSING, "already_there": 1}, EntryState.PARTIAL),
+        ({"evidence": MISSING, "stored": 1, "already_there": 1}, EntryState.PARTIAL),
         ({"evidence": MISSING}, EntryState.FAILED),
         ({"evidence": NOTHING}, EntryState.NOT_FOUND),
         ({"evidence": NOTHING, "stored": 1}, EntryState.PARTIAL),
@@ -83,12 +84,12 @@ def test_end_of_an_entry_has_the_numbers_of_its_result_and_the_first_words_of_it
     evidence = Evidence(statuses=(0xB000, 0xA702), missing=2)
     fields = {"stored": 3, "already_there": 4, "failed": 5, "size": 6, "attempts": 7, "verified": True}
     made = result(evidence, missing_uids=("1.1", "1.2"), failures={"1.1": "", "1.2": "no room"}, **fields)
-    end = end_of(ROW, verdict(made), made, cause_of(made))
+    end = end_of(ROW, verdict(made, studies=("1.2.3", "1.2.4")), made, cause_of(made))
     assert {name: getattr(end, name) for name in fields} == fields
     assert (end.row, end.keys, end.columns, end.state) == (7, KEYS, ROW.columns, EntryState.PARTIAL)
     assert (end.missing, end.missing_sop_instance_uids) == (2, ("1.1", "1.2"))
     assert (end.status, end.reason, end.detail, end.seconds) == (0xA702, "not-reached", "no room", 2.5)
-    assert end.study_instance_uids == ("1.2.3",)
+    assert end.study_instance_uids == ("1.2.3", "1.2.4")
 
 
 @pytest.mark.parametrize("name", ["errors", "unmet", "unlisted", "comment"])
@@ -111,6 +112,8 @@ def test_entry_that_was_interrupted_before_its_request_says_so() -> None:
     lost = result(Evidence(cancelled=True, lost=True), errors=("gone",))
     end = end_of(ROW, verdict(lost, cancelled=True), lost, cause_of(result(MISSING)))
     assert (end.state, end.reason) == (EntryState.FAILED, "missing")
+    silent = result(MISSING)
+    assert end_of(ROW, verdict(silent), silent, cause_of(silent)).detail == "", "nothing says why"
 
 
 def test_entry_without_an_association_has_the_studies_of_its_keys() -> None:

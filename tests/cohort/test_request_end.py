@@ -64,6 +64,11 @@ def test_one_failure_among_several_responses_is_enough_to_tell_that_we_were_not_
     assert end_of_result(several, reached=False) is UNREACHED
 
 
+@pytest.mark.parametrize(("arrived", "end"), [(0, RequestEnd.UNKNOWN), (1, GOOD)])
+def test_archive_that_does_not_know_our_title_sends_nothing(arrived: int, end: RequestEnd) -> None:
+    assert end_of_result(result(0xA801, arrived=arrived), reached=True) is end
+
+
 def test_archive_that_was_lost_without_a_response_is_away() -> None:
     response = result(0).responses[0]
     lost = Evidence(lost=True)

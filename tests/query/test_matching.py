@@ -11,7 +11,7 @@ from movescu.errors import UsageError
 from movescu.query import matching
 from movescu.query.identifier import make_identifier
 from movescu.query.key import Key
-from movescu.query.matching import is_universal, matches
+from movescu.query.matching import is_universal, matches, number_of
 from movescu.query.scope import Scope
 
 CASES = [
@@ -37,7 +37,8 @@ CASES = [
     (b"CS", "CT\\MR", ["MR", "CT"], ["SR"]),
     (b"UI", "1.2.3", ["1.2.3", "1.2.3\0"], ["1.2.30", "1.2"]),
     (b"UI", "1.2.3\\1.2.4", ["1.2.4"], ["1.2.5"]),
-    (b"US", "\x01\x00", ["\x01\x00"], ["\x02\x00"]),
+    (b"US", "\x01\x00", ["\x01\x00"], ["\x02\x00", "\x00\x01"]),
+    (b"SH", "A", ["A"], ["A=B", "B=A"]),
     (b"UI", "1.2.*", ["1.2.*"], ["1.2.3"]),
     (b"AS", "0?5Y", ["0?5Y"], ["035Y"]),
     (b"ST", "a\\b", ["a\\b"], ["a", "b"]),
@@ -164,9 +165,20 @@ def test_sequence_matches_if_an_item_matches_all_of_its_keys() -> None:
     assert not matches(wanted, b"")
 
 
-@pytest.mark.parametrize(("value", "empty"), [(b"", True), (b"  ", True), (b"\0\0", True), (b" 0", False)])
+@pytest.mark.parametrize(("value", "empty"), [(b"", True), (b"  ", True), (b"\0\0", True), (b"X", False)])
 def test_value_of_padding_alone_is_empty(value: bytes, *, empty: bool) -> None:
     assert matching.is_empty(value) == empty
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *(("12", 12), ("+3", 3), (" 4 ", 4), ("0", 0), ("9" * 19, int("9" * 19)), ("9" * 20, None)),
+        *((text, None) for text in ("", "-1", "1.5", "x", "\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT TWO}")),
+    ],
+)
+def test_number_of_entities_is_decimal_and_not_negative(text: str, number: int | None) -> None:
+    assert number_of(text) == number
 
 
 def test_sequence_of_empty_keys_matches_everything_and_a_nested_one_counts() -> None:

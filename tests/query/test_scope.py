@@ -29,7 +29,7 @@ OTHERS = {
 SERIES_OR_ABOVE = [name for name, level in OTHERS.items() if level != "IMAGE"]
 SELECTS_NOTHING = (
     *("SpecificCharacterSet=ISO_IR 100", "RetrieveAETitle=X", "TimezoneOffsetFromUTC=+0100"),
-    *("StudyDescription=*", "BodyPartExamined="),
+    *("StudyDescription=*", "BodyPartExamined=", "0009,0010=ACME"),
 )
 USABLE = ("1.2", "1.2\\1.3", "1" * 64)
 
@@ -87,6 +87,9 @@ def test_keys_go_into_a_move_unchanged_only_if_each_names_one_entity_of_the_leve
     [
         ("STUDY", ["StudyInstanceUID=1.2"], True),
         ("STUDY", ["StudyInstanceUID=1.2\\1.3"], True),
+        ("STUDY", ["StudyInstanceUID=1", "0009,0010=ACME", "0008,0000=4"], True),
+        ("STUDY", [f"StudyInstanceUID={'1' * 64}"], True),
+        ("STUDY", [f"StudyInstanceUID={'1' * 65}"], False),
         ("STUDY", ["StudyInstanceUID=1.2\\1.*"], False),
         ("STUDY", ["StudyInstanceUID=1.2\\"], False),
         ("STUDY", ["StudyInstanceUID=1.2", "SeriesInstanceUID="], False),
@@ -116,6 +119,7 @@ def test_unique_keys_of_the_level_and_above_alone_go_into_a_move(level: str, key
         ("STUDY", ["StudyInstanceUID="], "StudyInstanceUID is empty and no other key of level STUDY has a value"),
         ("STUDY", ["StudyInstanceUID=", "PatientName=*"], "PatientName selects nothing at level STUDY"),
         ("STUDY", ["PatientName=*", "AccessionNumber=?*"], "select nothing at level STUDY"),
+        ("STUDY", ["PatientName=*", "StudyDate="], "PatientName selects nothing at level STUDY"),
         ("SERIES", ["StudyInstanceUID=1.2", "SeriesInstanceUID="], "everything would match"),
     ],
 )
@@ -131,12 +135,40 @@ def test_keys_that_select_nothing_definite_are_refused(level: str, keys: list[st
         ("STUDY", ["PatientID=P1"], {}),
         ("STUDY", ["PatientID=P*"], {}),
         ("SERIES", ["StudyInstanceUID=1.2", "Modality=CT"], {}),
+        ("STUDY", ["PatientName=A"], {}),
+        ("STUDY", ["RequestAttributesSequence[0].AccessionNumber=A1"], {}),
         ("STUDY", ["StudyInstanceUID=1.*"], {"patterns": True}),
         ("STUDY", ["StudyInstanceUID="], {"everything": True}),
     ],
 )
 def test_keys_that_select_something_are_accepted(level: str, keys: list[str], options: dict[str, bool]) -> None:
     scope(level, *keys).check(**options)
+
+
+def test_keys_of_the_patient_select_no_study_in_patient_root() -> None:
+    with pytest.raises(UsageError, match="PatientName selects nothing at level STUDY"):
+        scope("STUDY", "PatientName=A", model="PATIENT").check()
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [
+        ("PatientID=A\\B*", "PatientID .* does not name one entity"),
+        ("StudyInstanceUID=*.*", "StudyInstanceUID selects nothing at level STUDY: everything would match"),
+    ],
+)
+def test_pattern_that_is_a_list_or_matches_everything_is_refused(key: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        scope("STUDY", key).check(patterns=True)
+
+
+def test_key_without_a_keyword_is_named_by_its_tag() -> None:
+    assert (keyword(0x00100020), keyword(0x00091001)) == ("PatientID", "(0009,1001)")
+
+
+def test_uids_of_a_list_are_values_of_their_own() -> None:
+    one = scope("SERIES", "StudyInstanceUID=1.2", "SeriesInstanceUID=1.3 \\\\1.4")
+    assert (one.unique("STUDY"), one.unique("SERIES"), one.unique("IMAGE")) == (("1.2",), ("1.3", "1.4"), ())
 
 
 def test_keys_without_a_level_are_matched_at_none() -> None:
@@ -154,6 +186,7 @@ def test_keys_without_a_level_are_matched_at_none() -> None:
         ("STUDY", ["PatientName=*^*"], "PatientName selects nothing: everything"),
         ("STUDY", ["PatientName=*", "StudyDate=-"], "select nothing: everything"),
         ("STUDY", ["StudyInstanceUID=*"], "StudyInstanceUID selects nothing: everything"),
+        ("STUDY", ["StudyInstanceUID=*.*"], "StudyInstanceUID selects nothing: everything"),
     ],
 )
 def test_query_for_everything_in_the_archive_is_refused(level: str, keys: list[str], complaint: str) -> None:

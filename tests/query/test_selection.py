@@ -24,6 +24,7 @@ def series(vr: str = "LO", terms: tuple[str, ...] = ("",), **values: bytes) -> M
         ("SeriesDescription~axial", b"T1 sagittal", False),
         ("SeriesDescription~t1*+c", b"T1 axial +C", True),
         ("SeriesDescription~sag\\cor", b"t2 cor", True),
+        ("SeriesDescription~sag\\cor", b"t2 sag", True),
         ("SeriesDescription~axial", b"", False),
         ("SeriesDescription=T1 axial", b"T1 axial ", True),
         ("SeriesDescription=T1", b"T1 axial", False),
@@ -60,11 +61,15 @@ def test_condition_on_dates_may_be_a_range() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        *((text, "is not a condition on series") for text in ("", "Modality", "~x", "=CT", "Modality=", "Modality~ ")),
+        *(
+            (text, "is not a condition on series")
+            for text in ("", "Modality", "~x", "=CT", " =CT", "Modality=", "Modality~ ")
+        ),
         ("PatientName=A", "an attribute of level PATIENT"),
         ("StudyDate=2026", "an attribute of level STUDY"),
         ("SOPInstanceUID=1.2", "an attribute of level IMAGE"),
         ("RequestAttributesSequence=A", "series cannot be chosen by RequestAttributesSequence"),
+        ("0009,1001=A", "series cannot be chosen by 0009,1001"),
         ("Nonsense=1", "Nonsense"),
         ("SmallestPixelValueInSeries=x", "SmallestPixelValueInSeries=x"),
     ],

@@ -98,6 +98,18 @@ def test_series_and_objects_are_requested_below_their_study() -> None:
     assert dict(found.counts) == {"1.2.3.1": 2}
 
 
+def test_request_has_the_archives_own_uids_and_none_of_a_level_below() -> None:
+    held = {uid: place._replace(study="1.0\xe9") for uid, place in HELD.items()}
+    archive = Queried(held, attributes={"1.0\xe9": {ACCESSION: "A1"}, "1.1": {}})
+    archive.character_set = "ISO_IR 192"  # in which that is no letter
+    answered = archive._matches
+    archive._matches = lambda *query: {uid: {**one, SERIES: "1.0.0"} for uid, one in answered(*query).items()}  # type: ignore[method-assign] # returns what nobody asked for
+    found = resolve(archive, make_identifier(BY_ACCESSION), CONFIG)  # type: ignore[arg-type] # stands in for an association
+    (request,) = found.requests
+    own = {key.tag: key.value.strip(b" \0") for key in request}
+    assert own == {LEVEL: b"STUDY", STUDY: b"1.0\xe9"}
+
+
 @pytest.mark.parametrize("number", [99, 100, 101, 250])
 def test_objects_of_a_series_are_requested_by_lists_of_a_hundred(number: int) -> None:
     held = [*objects(number, 2), *objects(1, study="1.2.4")]
@@ -409,11 +421,12 @@ def test_patient_id_beyond_ascii_is_requested_with_its_character_set() -> None:
         assert (None if character_set is None else character_set.value) == terms
 
 
-def test_patient_id_beyond_ascii_is_found_in_the_character_set_of_the_request() -> None:
+@pytest.mark.parametrize("resolve", [True, False])
+def test_patient_id_beyond_ascii_is_found_in_the_character_set_of_the_request(*, resolve: bool) -> None:
     patient = "J\xf6rg".encode()
     archive = Queried({uid: place._replace(patient=patient.decode("latin-1")) for uid, place in HELD.items()}, BOTH)
     archive.character_set = "ISO_IR 192"
-    found = of_patient(archive, "PatientID=J\xf6rg", "SpecificCharacterSet=ISO_IR 192")
+    found = of_patient(archive, "PatientID=J\xf6rg", "SpecificCharacterSet=ISO_IR 192", resolve=resolve)
     assert (len(found.requests), found.unfound) == (1, ())
     own = found.requests[0].get(PATIENT_ID)
     assert own is not None

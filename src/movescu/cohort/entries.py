@@ -75,11 +75,8 @@ def end_of(row: Row, verdict: JobVerdict, result: Result | None, cause: Cause | 
     else:
         cause = INTERRUPTED if state is EntryState.NOT_STARTED else cause
         status = status_of(result)
-        failures = (why for why in result.failures.values() if why)
-        detail = next(
-            (text for text in (*failures, *result.errors, result.unmet, result.unlisted, *_comments(result)) if text),
-            "",
-        )
+        told = (*result.failures.values(), *result.errors, result.unmet, result.unlisted, *_comments(result))
+        detail = next(filter(None, told), "")
     return entry_event(
         *(row, state, cause),
         study_instance_uids=verdict.studies,
@@ -106,7 +103,7 @@ def entry_event(row: Row, state: EntryState, cause: Cause | None = None, **furth
             "advice": cause.advice,
         }
     if not further.get("study_instance_uids"):
-        further["study_instance_uids"] = Scope(row.identifier, "PATIENT").unique("STUDY")
+        further["study_instance_uids"] = Scope(row.identifier, row.model).unique("STUDY")
     return EntryEvent(row=row.number, state=state, keys=row.keys, columns=row.columns, **further)  # type: ignore[arg-type] # fields of EntryEvent
 
 

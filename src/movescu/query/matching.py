@@ -106,7 +106,7 @@ def _representations(vr: bytes, text: str) -> tuple[str, ...]:
     """Return the texts that a key may match: of a person name, all component groups and each of them (PS3.5 6.2.1)."""
     if vr != b"PN":
         return (text,)
-    return (_folded(vr, text), *(_folded(vr, group) for group in text.split("=") if group))
+    return (_folded(vr, text), *(_folded(vr, group) for group in text.split("=")))
 
 
 def _moments(wanted: str) -> Callable[[str], bool]:

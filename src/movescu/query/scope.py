@@ -19,7 +19,7 @@ from movescu.dictionary.vr import tag_text
 from movescu.errors import UsageError
 from movescu.query.key import quoted
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
-from movescu.query.matching import is_universal
+from movescu.query.matching import is_empty, is_universal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,7 @@ class Scope:
 
         Without ``patient_root`` in Study Root. At a level below that of the request there are none.
         """
-        if self.level not in LEVELS or LEVELS.index(level) > self._last(patient_root=patient_root):
+        if self.level not in LEVELS:
             return {}
         known = self._filters.get((level, patient_root))
         if known is None:
@@ -149,13 +149,15 @@ class Scope:
 
     def _slip(self) -> str:
         """Say why the keys select nothing: wild cards alone, or no value."""
-        own, unique = self.level, UNIQUE_KEYS[self.level]
-        given = [keyword(tag) for tag, key in self._given.items() if tag != unique and key.value.strip(b" \0")]
+        own, unique = self.level, keyword(UNIQUE_KEYS[self.level])
+        given = self._with_values()
         if not given:
-            return f"{keyword(unique)} is empty and no other key of level {own} has a value"
-        several = len(given) > 1
-        what = f"{', '.join(given)} {'select' if several else 'selects'} nothing at level {own}"
-        return f"{what}, and {keyword(unique)} is empty"
+            return f"{unique} is empty and no other key of level {own} has a value"
+        what = f"{', '.join(given)} {'select' if len(given) > 1 else 'selects'} nothing at level {own}"
+        return what if unique in given else f"{what}, and {unique} is empty"
+
+    def _with_values(self) -> list[str]:
+        return [keyword(tag) for tag, key in self._given.items() if not is_empty(key.value)]
 
     def check_query(self, *, everything: bool = False) -> None:
         """Raise ``UsageError`` unless the keys are those of a query that selects something at some level.
@@ -174,8 +176,8 @@ class Scope:
                 )
         if everything or any(_names(value) for level in LEVELS for value in self.unique(level)):
             return
-        if not any(map(_selects, self._keys.values())):
-            given = [keyword(tag) for tag, key in self._given.items() if key.value.strip(b" \0")]
+        if not any(_selects(key) for tag, key in self._keys.items() if tag not in UNIQUE_KEYS.values()):
+            given = self._with_values()
             what = f"{', '.join(given)} {'select' if len(given) > 1 else 'selects'} nothing" if given else ""
             raise UsageError(
                 f"{what or 'no key has a value'}: everything in the archive would match",

@@ -132,13 +132,13 @@ class Condition(Record):
         parts = series.texts(self.tag)
         if self.contains:
             parts = tuple(part.casefold() for part in parts)
-        return any(part and matches(self.key, part.encode(), UTF_8, UTF_8) for part in parts)
+        return any(matches(self.key, part.encode(), UTF_8, UTF_8) for part in parts)
 
 
 def parse_condition(text: str) -> Condition:
     """Parse ``Keyword=value`` or ``Keyword~text``. Raise ``UsageError`` if it is invalid, or no condition on series."""
     name, mark, value = _split(text)
-    if not mark or not name or not value:
+    if not name or not value:
         raise UsageError(
             f"{quoted(text)} is not a condition on series", hint="write it as Modality=CT or SeriesDescription~axial"
         )
@@ -146,8 +146,7 @@ def parse_condition(text: str) -> Condition:
     vr = key_vr(tag)
     if vr is None or vr == "SQ":
         raise UsageError(f"series cannot be chosen by {name}")
-    level = "SERIES" if tag == _SERIES_UID else level_of(tag)
-    if level in _UNWANTED_LEVELS:
+    if (level := level_of(tag)) in _UNWANTED_LEVELS:
         raise UsageError(
             f"{keyword(tag)} is an attribute of level {level}: series cannot be chosen by it",
             hint=f"give it as a key (-k {keyword(tag)}=...), or choose by an attribute of series, such as Modality",
@@ -168,14 +167,10 @@ def pattern_of(value: bytes, *, listed: bool = True) -> Key:
 
 
 _SOME_TEXT: Final = 0x00081030
-_SERIES_UID: Final = 0x0020000E
 _CODED: Final = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT"))
 
 
 def _split(text: str) -> tuple[str, str, str]:
     """Split a condition at the first of its marks."""
-    places = [place for mark in "=~" if (place := text.find(mark)) > 0]
-    if not places:
-        return text, "", ""
-    place = min(places)
-    return text[:place].strip(), text[place], text[place + 1 :].strip()
+    place = min((text.index(mark) for mark in "=~" if mark in text), default=len(text))
+    return text[:place].strip(), text[place : place + 1], text[place + 1 :].strip()

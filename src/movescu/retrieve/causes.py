@@ -321,7 +321,7 @@ _REASON: Final = {
         "the archive counts objects as delivered that did not arrive",
         "check the address and port of our AE title in the archive's configuration, and the firewalls between",
     ),
-    "WARNED": _NOT_DELIVERED,  # by the status
+    "WARNED": _NOT_DELIVERED,
     "COUNTED_AS_FAILED": _NOT_DELIVERED,
     "REMAINING": _passing(
         "some-not-tried", Fault.ARCHIVE, "the archive did not try to deliver some objects", _LOG_AND_AGAIN
@@ -392,7 +392,7 @@ def _cause_of(result: Result, error: MovescuError | None) -> Cause:
         status = status_of(result)
         if name in ("REFUSED", "WARNED") and result.rejected and not result.arrived and status != 0xA801:
             return _NOT_ACCEPTED
-        if name in ("REFUSED", "WARNED") and status is not None:
+        if name == "REFUSED" and status is not None:
             return cause_of_status(status)
         return _of_request(name, result, error) or cause
     return _UNEXPLAINED

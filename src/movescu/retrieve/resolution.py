@@ -78,7 +78,7 @@ class Shortfall:
             return
         uids = {one.text(UNIQUE_KEYS[scope.level]) for one in found}
         for value in values:
-            test = pattern_of(value.encode("latin-1", "replace")) if patterns else None
+            test = pattern_of(value.encode("latin-1")) if patterns else None
             if value not in uids and not (test and any(matches(test, uid.encode()) for uid in uids)):
                 self.unfound.append(value)
 
@@ -243,8 +243,8 @@ def _request(members: list[Match], model: str) -> Identifier:
     own = MODELS[model]
     for level in (name for name in own if LEVELS.index(name) <= LEVELS.index(first.level)):
         tag = UNIQUE_KEYS[level]
-        if level == first.level and level != "PATIENT":
-            keys.append(Key(tag, b"UI", "\\".join(one.uid for one in members).encode("latin-1", "replace")))
+        if level == first.level and level != "PATIENT":  # the archive's own bytes
+            keys.append(Key(tag, b"UI", b"\\".join(one.attributes[tag].value.strip(b"\0 ") for one in members)))
         elif first.texts(tag):
             keys.append(Key(tag, first.attributes[tag].vr, first.attributes[tag].value))
             if not keys[-1].value.isascii() and first.attributes[tag].terms != ("",):
@@ -266,8 +266,8 @@ def state_of(found: Resolution, request: Scope) -> RequestState | None:
         tag = UNIQUE_KEYS[request.level]
         own = request.identifier.get(tag)
         keys = [Key(LEVEL, b"CS", request.level.encode())]
-        if found.unfound and own is not None:
-            keys.append(Key(tag, own.vr, "\\".join(found.unfound).encode("latin-1", "replace")))
+        if own is not None:
+            keys.append(Key(tag, own.vr, "\\".join(found.unfound).encode("latin-1")))
         state.inventory = Inventory(Scope(Identifier(keys), request.model))
         state.inventory.hollow = found.hollow
     return state
