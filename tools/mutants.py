@@ -109,8 +109,6 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Module -> its tests."""
 
-_LONGEST: Final = 4.0
-"""Seconds. A test that takes longer is left out."""
 _SLOW: Final = ("orthanc", "qrscp", "[server", "-server")
 """In the name of a test: it starts a server for each mutant."""
 _NOTICED: Final = 1
@@ -292,7 +290,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.AST, str, Any, ast.AST, ast
                     name = f"{path}.{node.name}".strip(".")
                     if node.name == "__repr__":
                         continue
-                    yield from of_parts(node, function, name, spoken=words)
+                    yield from of_parts(node, function, path, name, spoken=words)
                     continue
                 if isinstance(node, ast.ClassDef):
                     name = f"{path}.{node.name}".strip(".")
@@ -300,10 +298,10 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.AST, str, Any, ast.AST, ast
                     inner = function or f"{path}.<lambda>".strip(".")
                 yield from of(node, inner, name, spoken=words)
 
-    def of_parts(node: Any, function: str, name: str, *, spoken: bool) -> Iterator[Any]:
+    def of_parts(node: Any, function: str, path: str, name: str, *, spoken: bool) -> Iterator[Any]:
         body = ast.Module(node.body, [])  # its list is the function's own
         yield from of(body, function or name, name, spoken=spoken)
-        yield from of(node.args, function, name, spoken=spoken)
+        yield from of(node.args, function, path, spoken=spoken)  # defaults are no part of it
 
     yield from of(tree, "", "", spoken=False)
 
@@ -437,6 +435,7 @@ class Mutation:
         self.again = _survivors_of(name) if options.again else frozenset[str]()
         self.sample: int = options.sample
         self.budget: float = options.budget
+        self.longest: float = options.longest
         self.until = time.monotonic() + options.seconds
         self.failures = _Failures()
         self.functions: list[types.FunctionType] = []
@@ -544,7 +543,7 @@ class Mutation:
                 threading.setprofile(None)
                 seconds = time.monotonic() - before
                 names = entered.read_text().split() if entered.exists() else []
-                if not self.failures.failed and seconds < _LONGEST:
+                if not self.failures.failed and seconds < self.longest:
                     found[number] = names, seconds
             (self.folder / "tests").write_bytes(pickle.dumps(found))
             return 0
@@ -715,6 +714,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sample", type=int, default=0, help="mutants of functions to try, spread (default: all)")
     parser.add_argument("--again", action="store_true", help="try what survived the last run, from mutants/, alone")
     parser.add_argument("--budget", type=float, default=25.0, help="seconds of tests for a mutant (default: 25)")
+    parser.add_argument("--longest", type=float, default=4.0, help="seconds; longer tests are left out (default: 4)")
     parser.add_argument("--no-tables", dest="tables", action="store_false", help="leave out what needs a new import")
     parser.add_argument("--table", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -727,7 +727,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _main_in_function(names[0], options)
         return
     for name in names:  # a process for each: what one test run imports, the next has not
-        given = ("processes", "seconds", "sample", "budget")
+        given = ("processes", "seconds", "sample", "budget", "longest")
         flags = [word for one in given for word in (f"--{one}", str(getattr(options, one)))]
         flags += ["--again"] * options.again
         subprocess.run(

@@ -90,7 +90,7 @@ time.sleep(600)
 def test_ends_are_found_by_the_next_run(tmp_path: Path, kept: str, end: str) -> None:
     journal = opened(tmp_path, kept)
     assert journal.claim("one") is None
-    journal.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
+    journal.note("one", complete(), [], stored(tmp_path, "1.5", "1.6"))
     if end == "closed":
         journal.__exit__(None, None, None)
     else:
@@ -109,7 +109,7 @@ def test_ends_within_a_second_share_a_commit(tmp_path: Path) -> None:
     with Journal(kept, str(tmp_path), before=lambda: commits.append(1)) as journal:
         for number in range(50):
             journal.claim(str(number))
-            journal.note(str(number), row(number), complete(number), [])
+            journal.note(str(number), complete(number), [])
     assert 1 <= len(commits) <= 2, "the index is saved before"
     assert read_status(kept).states == {"complete": 50}
 
@@ -125,7 +125,7 @@ def test_entry_is_held_by_one_run(tmp_path: Path, kept: str) -> None:
         assert held.owner == this_process()
         (seen,) = read_status(kept).held
         assert (seen.keys, seen.state, seen.lives) == ("StudyInstanceUID=1.2.1", "running", True)
-        first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
+        first.note("one", complete(), [], stored(tmp_path, "1.5"))
         first.save()
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
@@ -138,7 +138,7 @@ def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: 
         for key, reason in (("one", "busy"), ("two", "interrupted")):
             assert first.claim(key) is None
             end = EntryEvent(row=1, state=EntryState.FAILED, reason=reason, words="for a reason", attempts=2)
-            first.note(key, row(), end, ["LOST"])
+            first.note(key, end, ["LOST"])
         first.save()
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
@@ -153,15 +153,15 @@ def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: 
 def test_verdict_ends_with_the_cohort(tmp_path: Path, kept: str) -> None:
     with opened(tmp_path, kept) as first:
         first.claim("one")
-        first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
+        first.note("one", complete(), [], stored(tmp_path, "1.5"))
     with opened(tmp_path, kept) as later:
         assert later.claim("one") is None, "a run of another day requests what it is told to"
 
 
 def test_objects_that_two_complete_entries_have_are_found_for_both(tmp_path: Path, kept: str) -> None:
     with opened(tmp_path, kept) as journal:
-        journal.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
-        journal.note("two", row(2), complete(2), [], stored(tmp_path, "1.6", "1.7"))
+        journal.note("one", complete(), [], stored(tmp_path, "1.5", "1.6"))
+        journal.note("two", complete(2), [], stored(tmp_path, "1.6", "1.7"))
         found = {(one.key, one.sop_instance_uid) for one in journal.shared_objects()}
     assert found == {("one", "1.6"), ("two", "1.6")}
 
@@ -172,7 +172,7 @@ def test_objects_of_an_entry_that_another_run_ended_are_already_there(
 ) -> None:
     with opened(tmp_path) as first, opened(tmp_path) as second:
         first.claim("one")
-        first.note("one", row(), replace(complete(), state=EntryState(state)), [], stored(tmp_path, "1.5", "1.6"))
+        first.note("one", replace(complete(), state=EntryState(state)), [], stored(tmp_path, "1.5", "1.6"))
         first.save()
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
@@ -182,7 +182,7 @@ def test_objects_of_an_entry_that_another_run_ended_are_already_there(
 def test_run_that_was_killed_has_no_verdicts_for_the_next(tmp_path: Path) -> None:
     killed = opened(tmp_path, lease=1000.0)
     killed.claim("one")
-    killed.note("one", row(), EntryEvent(row=1, state=EntryState.FAILED, reason="busy", attempts=1), [])
+    killed.note("one", EntryEvent(row=1, state=EntryState.FAILED, reason="busy", attempts=1), [])
     killed.save()
     changed(str(tmp_path / FILE_NAME), "UPDATE journal_runs SET renewed = renewed - 61")
     with opened(tmp_path) as later:
@@ -190,23 +190,25 @@ def test_run_that_was_killed_has_no_verdicts_for_the_next(tmp_path: Path) -> Non
     killed.__exit__(None, None, None)
 
 
-def test_ends_are_committed_while_the_run_goes_on(tmp_path: Path) -> None:
-    with opened(tmp_path, lease=0.3) as journal:
-        journal.note("one", row(), complete(), [])
-        while read_status(str(tmp_path)).states != {"complete": 1}:
-            pass
+def test_ends_are_committed_while_the_run_goes_on_and_long_before_the_lease_is_renewed(tmp_path: Path) -> None:
+    with opened(tmp_path, lease=1e6) as journal:
+        journal._store.together = 0.01
+        for number in (1, 2):
+            journal.note(str(number), complete(), [])
+            while read_status(str(tmp_path)).states != {"complete": number}:
+                pass
 
 
 def test_journal_that_fails_in_the_background_is_an_error_where_it_is_used_next(tmp_path: Path) -> None:
     journal = opened(tmp_path, lease=0.3)
     (tmp_path / FILE_NAME).rename(tmp_path / "away")
-    journal.note("one", row(), complete(), [])
+    journal.note("one", complete(), [])
     journal._keeper.join(30)
     (tmp_path / "away").rename(tmp_path / FILE_NAME)
     with pytest.raises(JournalError, match="removed or replaced"):
         journal.claim("two")
     with pytest.raises(JournalError, match="removed or replaced"):
-        journal.note("two", row(2), complete(2), [])
+        journal.note("two", complete(2), [])
     with pytest.raises(JournalError, match="removed or replaced"):
         journal.__exit__(None, None, None)
 
@@ -216,13 +218,13 @@ def test_index_that_cannot_be_saved_fails_no_entry(tmp_path: Path) -> None:
         raise StoreError("no space")
 
     with Journal(str(tmp_path / FILE_NAME), str(tmp_path), before=before) as journal:
-        journal.note("one", row(), complete(), [])
+        journal.note("one", complete(), [])
     assert read_status(str(tmp_path)).states == {"complete": 1}
 
 
 def test_list_that_is_not_utf_8_has_a_journal(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
-        journal.enter([("one", replace(row(), keys=("PatientID=\udcff",)))], "ARCHIVE@host:104")
+        journal.enter([("one", replace(row(), text="PatientID=\udcff"))], "ARCHIVE@host:104")
         journal.claim("one")
         [held] = read_status(str(tmp_path)).held
     assert held.keys == "PatientID=\ufffd"
@@ -232,7 +234,7 @@ def test_list_that_is_not_utf_8_has_a_journal(tmp_path: Path) -> None:
 def test_verdict_holds_only_while_its_files_are_there(tmp_path: Path, kept: str, how: str) -> None:
     with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         first.claim("one")
-        first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
+        first.note("one", complete(), [], stored(tmp_path, "1.5"))
         first.save()
         if how == "cut":
             (tmp_path / "1.5").write_bytes(b"cut")
@@ -259,10 +261,11 @@ def test_file_that_is_gone_when_the_end_is_noted_makes_no_complete_entry(
     with opened(tmp_path, kept) as other, Journal(kept, str(tmp_path), files_of=files_of) as journal:
         monkeypatch.setattr(files, "lstat", sizeless)
         journal.claim("one")
-        journal.note("one", row(), complete(), [], ["1.5", "1.6"])
+        journal.note("one", complete(), [], ["1.5", "1.6"])
         assert journal.objects_of("one") == ["1.5", "1.6"]
         assert other.claim("one") is None
-    assert read_status(kept).objects == 2 - len(gone)
+    status = read_status(kept)
+    assert (status.objects, status.size) == (2 - len(gone), 6 * (2 - len(gone)))
 
 
 @pytest.mark.parametrize("verifies", [False, True])
@@ -271,7 +274,7 @@ def test_verdict_that_no_count_proves_is_none_for_a_run_that_verifies(
 ) -> None:
     with Journal(kept, str(tmp_path), verifies=verifies) as first, Journal(kept, str(tmp_path), verifies=True) as other:
         first.claim("one")
-        first.note("one", row(), complete(), [])
+        first.note("one", complete(), [])
         first.save()
         with opened(tmp_path, kept) as plain:
             verdict = plain.claim("one")
@@ -283,7 +286,7 @@ def test_verdict_that_no_count_proves_is_none_for_a_run_that_verifies(
 def test_files_of_an_entry_that_was_given_back_are_still_expected(tmp_path: Path, kept: str) -> None:
     with opened(tmp_path, kept) as first:
         first.claim("one")
-        first.note("one", row(), complete(), [], stored(tmp_path, "1.5"))
+        first.note("one", complete(), [], stored(tmp_path, "1.5"))
     with opened(tmp_path, kept) as second:
         assert second.claim("one") is None
     (tmp_path / "1.5").unlink()
@@ -304,7 +307,7 @@ def test_journal_with_the_files_of_another_directory_is_refused(tmp_path: Path) 
         pass  # nothing was recorded: it has no directory yet
     with Journal(str(path), str(first), files_of=lambda uids: [StoredFile(uid, uid, 6) for uid in uids]) as journal:
         journal.claim("one")
-        journal.note("one", row(), complete(), [], stored(first, "1.5"))
+        journal.note("one", complete(), [], stored(first, "1.5"))
     words = rf"has the files of '{first}', not of '{second}'"
     with pytest.raises(JournalError, match=words) as caught:
         Journal(str(path), str(second), rebuild=True)
@@ -331,7 +334,7 @@ def test_journal_follows_its_directory_when_that_is_moved(tmp_path: Path) -> Non
     first.mkdir()
     with Journal(str(path), str(first), files_of=lambda uids: [StoredFile(uid, uid, 6) for uid in uids]) as journal:
         journal.claim("one")
-        journal.note("one", row(), complete(), [], stored(first, "1.5"))
+        journal.note("one", complete(), [], stored(first, "1.5"))
     first.rename(second)
     assert findings(second, path) == []
     with Journal(str(path), str(second)) as journal:
@@ -346,7 +349,7 @@ def test_journal_follows_its_directory_when_that_is_moved(tmp_path: Path) -> Non
 def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path, kept: str) -> None:
     with opened(tmp_path, kept) as first:
         first.claim("one")
-        first.note("one", row(), complete(), [], stored(tmp_path, "1.5", "1.6"))
+        first.note("one", complete(), [], stored(tmp_path, "1.5", "1.6"))
     with opened(tmp_path, kept) as second:
         partial = EntryEvent(row=1, state=EntryState.PARTIAL, reason="not-arrived")
         second.retract("one", partial, ["MISSING"], {"1.5"})
@@ -358,11 +361,54 @@ def test_entry_that_an_earlier_run_completed_can_be_corrected(tmp_path: Path, ke
     assert (status.states, status.objects) == ({"partial": 1}, 1)
 
 
+def test_end_that_was_just_noted_can_be_corrected(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept, lease=1e6) as journal:
+        journal.note("one", complete(), [], stored(tmp_path, "1.5"))
+        journal.retract("one", EntryEvent(row=1, state=EntryState.PARTIAL), ["MISSING"], {"1.5"})
+    assert read_status(kept).states == {"partial": 1}
+
+
+def test_later_end_of_an_entry_replaces_its_objects(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as journal:
+        for uids in (("1.5", "1.6"), ("1.6", "1.7")):
+            journal.note("one", complete(), [], stored(tmp_path, *uids))
+            assert journal.objects_of("one") == list(uids)
+
+
+def test_complete_entries_are_found_by_any_of_their_objects(tmp_path: Path, kept: str) -> None:
+    with opened(tmp_path, kept) as journal:
+        journal.enter([(str(number), row(number)) for number in range(3)], "ARCHIVE@host:104")
+        journal.note("0", complete(), [], stored(tmp_path, "1.5", "1.6"))
+        journal.note("1", complete(), [], stored(tmp_path, "1.6"))
+        journal.note("2", EntryEvent(row=2, state=EntryState.PARTIAL), [], stored(tmp_path, "1.7"))
+        others = [f"9.{number}" for number in range(1200)]  # more than one query takes
+        assert set(journal.complete_with([*others, "1.6", "1.7"])) == {
+            ("0", "StudyInstanceUID=1.2.0"),
+            ("1", "StudyInstanceUID=1.2.1"),
+        }
+        assert set(journal.complete_with(["1.5"])) == {("0", "StudyInstanceUID=1.2.0")}
+        assert list(journal.complete_with([])) == []
+
+
+def test_run_joins_the_latest_of_two_cohorts(tmp_path: Path, kept: str) -> None:
+    """A run that was stopped, and goes on, may have missed what others did since."""
+    with opened(tmp_path, kept, lease=1e6) as stopped:
+        changed(kept, "UPDATE journal_runs SET renewed = renewed - 61 WHERE run = 1")
+        with opened(tmp_path, kept) as second:
+            changed(kept, "UPDATE journal_runs SET renewed = renewed + 61 WHERE run = 1")
+            for journal, key in ((stopped, "one"), (second, "two")):
+                journal.note(key, EntryEvent(row=1, state=EntryState.FAILED, reason="busy"), [])
+                journal.save()
+            with opened(tmp_path, kept) as third:
+                assert third.claim("one") is None
+                assert isinstance(third.claim("two"), EntryVerdict)
+
+
 @pytest.mark.parametrize("why", ["[not JSON", '["reason"]', '{"unknown": 1}'])
 def test_reason_that_cannot_be_read_makes_no_success(tmp_path: Path, kept: str, why: str) -> None:
     with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         first.claim("one")
-        first.note("one", row(), EntryEvent(row=1, state=EntryState.FAILED, reason="busy"), [])
+        first.note("one", EntryEvent(row=1, state=EntryState.FAILED, reason="busy"), [])
         first.save()
         changed(kept, f"UPDATE journal_entries SET why = '{why}'")  # noqa: S608 - of this test
         verdict = second.claim("one")
@@ -404,9 +450,9 @@ def test_lease_that_is_not_renewed_expires_and_its_run_notes_no_end(tmp_path: Pa
         changed(kept, "UPDATE journal_runs SET renewed = renewed - 61 WHERE run = 1")
         assert other.claim("one") is None
         end = EntryEvent(row=1, state=EntryState.FAILED, reason="busy", attempts=1)
-        stopped.note("one", row(), end, [])
+        stopped.note("one", end, [])
         stopped.save()
-        other.note("one", row(), complete(), [])
+        other.note("one", complete(), [])
     assert read_status(kept).states == {"complete": 1}
     stopped.__exit__(None, None, None)
 
@@ -528,6 +574,8 @@ def test_damaged_journal_is_named_and_rebuilt_on_request(
     with pytest.raises(JournalError, match=r"\.movescu\.journal' is damaged") as caught:
         opened(tmp_path)
     assert "--resume" in caught.value.hint
+    with pytest.raises(JournalError, match="is damaged"):
+        rename_folder(str(file), str(tmp_path), "W1")
     with opened(tmp_path, rebuild=True) as journal:
         assert journal.claim("one") is None
     assert (tmp_path / f"{FILE_NAME}.damaged").exists()
@@ -580,7 +628,7 @@ with Journal(path, sys.argv[1], lease=1e6, files_of=files_of) as journal:
     for number in range(2):
         os.write(1, b"CLAIM\\n")
         journal.claim(str(number))
-    journal.note("0", None, EntryEvent(row=1, state=EntryState.COMPLETE), [], ["1.5", "1.6"])
+    journal.note("0", EntryEvent(row=1, state=EntryState.COMPLETE), [], ["1.5", "1.6"])
     os.write(1, b"SAVE\\n")
     journal.save()
     os.write(1, b"RETRACT\\n")
@@ -602,15 +650,49 @@ def test_end_of_an_entry_is_flushed_and_its_claim_is_not(tmp_path: Path) -> None
     assert found == [("CLAIM", False)] * 2 + [("SAVE", True), ("RETRACT", True), ("RENAME", True)]
 
 
+def test_transaction_that_may_not_be_lost_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statements: list[str] = []
+
+    def traced(path: str, wait: float) -> sqlite3.Connection:
+        database = open_sqlite(path, wait)
+        database.set_trace_callback(statements.append)
+        return database
+
+    def flushed() -> bool:
+        """Return True if the last transaction was."""
+        place = len(statements) - 1 - statements[::-1].index("COMMIT")
+        return next(one for one in statements[place::-1] if "synchronous" in one).endswith("FULL")
+
+    open_sqlite = files.open_sqlite
+    monkeypatch.setattr(files, "open_sqlite", traced)
+    with opened(tmp_path, lease=1e6) as journal:
+        journal._store.together = 1e6
+        journal.enter([("one", row())], "ARCHIVE@host:104")
+        journal.claim("one")
+        assert not flushed()
+        journal.note("one", complete(), [], stored(tmp_path, "1.5"))
+        journal.save()
+        assert flushed()
+        assert journal.claim("two") is None
+        assert not flushed()
+        journal.retract("one", EntryEvent(row=1, state=EntryState.PARTIAL), [], {"1.5"})
+        assert flushed()
+    assert not flushed(), "the end of a run"
+    rename_folder(str(tmp_path / FILE_NAME), str(tmp_path), "W1")
+    assert flushed()
+
+
 def test_ends_of_one_commit_have_the_order_in_which_they_ended(tmp_path: Path) -> None:
     keys = [str(number) for number in (3, 1, 2, 5, 4)]
     with opened(tmp_path) as journal:
+        journal.enter([(key, row()) for key in sorted(keys)], "ARCHIVE@host:104")
         for key in keys:
-            journal.note(key, row(), complete(), [])
+            journal.note(key, complete(), [])
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
         found = database.execute("SELECT key, changed FROM journal_entries ORDER BY changed").fetchall()
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert [key for key, _ in found] == keys
+    assert found[-1][1] - found[0][1] < 0.1, "or files could have changed since"
     assert all(abs(time.time() - changed) < 600 for _, changed in found)
     assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
 
@@ -629,7 +711,10 @@ def test_folder_whose_files_were_brought_together_is_left_out_of_their_paths(tmp
 
     kept = str(tmp_path / FILE_NAME)
     with Journal(kept, str(tmp_path), files_of=files_of) as journal:
-        journal.note("one", row(), complete(), [], names)
+        journal.note("one", complete(), [], names)
+    rename_folder(kept, str(tmp_path), "W1", ["W1/2.dcm"])
+    with opened(tmp_path) as journal:
+        assert sorted(journal.paths_of("one")) == ["W1/2.dcm", "W10/3.dcm", "a/1.dcm", "b/W1/4.dcm"]
     rename_folder(kept, str(tmp_path), "W1")
     with opened(tmp_path) as journal:
         assert sorted(journal.paths_of("one")) == ["2.dcm", "W10/3.dcm", "a/1.dcm", "b/W1/4.dcm"]

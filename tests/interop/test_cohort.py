@@ -78,7 +78,7 @@ def test_verdict_that_another_run_withdraws_is_looked_up_before_the_end(cohort: 
     with Journal(str(path), str(cohort.directory)) as other, ExitStack() as stack:
         for key, row in zip(keys[:2], rows, strict=False):
             assert other.claim(key) is None
-            other.note(key, row, end(row.number), [])
+            other.note(key, end(row.number), [])
         assert other.claim(keys[2]) is None
         other.save()
         run = cohort.start(stack, 0)
@@ -86,10 +86,10 @@ def test_verdict_that_another_run_withdraws_is_looked_up_before_the_end(cohort: 
         run.await_log("entry 3: in progress by process")
         if later == "partial":
             told = EntryEvent(row=1, state=EntryState.PARTIAL, reason="not-whole", words="not whole")
-            other.note(keys[0], rows[0], told, ["MISSING"])
+            other.note(keys[0], told, ["MISSING"])
         else:
-            other.note(keys[0], rows[0], EntryEvent(row=1, state=EntryState.PARTIAL, reason="interrupted"), [])
-        other.note(keys[2], rows[2], end(3), [])
+            other.note(keys[0], EntryEvent(row=1, state=EntryState.PARTIAL, reason="interrupted"), [])
+        other.note(keys[2], end(3), [])
         other.save()
         outcome = run.end()
     assert "entry 1: the run that completed it has withdrawn its result" in outcome.log

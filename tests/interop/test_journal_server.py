@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cohorts
 import peers
@@ -92,6 +92,25 @@ def test_entry_that_another_run_is_claiming_is_left_out(tmp_path: Path) -> None:
         held = journal.claim("one")
         assert isinstance(held, Held)
         assert held.owner is None
+
+
+def test_run_begins_alone(tmp_path: Path) -> None:
+    """Of two that begin at once, each would take the other for one that is not there yet."""
+    from sqlalchemy import Engine, event
+
+    statements: list[str] = []
+
+    def note(*given: Any) -> None:
+        statements.append(given[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        Journal(postgres.server().journal(), str(tmp_path)).__exit__(None, None, None)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    number = next(number for number, one in enumerate(statements) if "INSERT INTO journal_runs" in one)
+    begin = max(place for place, one in enumerate(statements[:number]) if one.startswith("SELECT set_config"))
+    assert "pg_advisory_xact_lock" in statements[begin + 1]
 
 
 def test_journal_of_newer_version_is_refused_by_name(tmp_path: Path) -> None:

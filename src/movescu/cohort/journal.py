@@ -58,7 +58,7 @@ WAITING: Final = "waiting"
 _RENEWALS: Final = 6  # of a lease while it lasts
 _HELD: Final = (EntryState.RUNNING.value, EntryState.POSTPONED.value)
 _ENTRY: Final = "SELECT number, state, run, objects, why, changed FROM journal_entries WHERE key = ?"
-_HOLDER: Final = "SELECT cohort, host, pid, born, renewed, ended FROM journal_runs WHERE run = ?"
+_HOLDER: Final = "SELECT cohort, host, pid, born, renewed FROM journal_runs WHERE run = ?"
 _OTHERS: Final = """SELECT key, state, host, pid, born, objects, why FROM journal_entries e
     JOIN journal_runs r ON e.run = r.run WHERE e.run != ?"""
 _BESIDE: Final = """SELECT 1 FROM journal_runs r JOIN journal_runs own ON own.run = ?
@@ -83,7 +83,7 @@ _ENTER: Final = f"""{_INSERT} (?, ?, ?, ?, ?, NULL, 0, '', 0, 0, '', ?)
 _CLAIM: Final = "UPDATE journal_entries SET state = ?, run = ?, changed = ? WHERE number = ?"
 _CLAIM_NEW: Final = f"""{_INSERT} (?, '', '', 0, ?, ?, 0, '', 0, 0, '', ?)
     ON CONFLICT (key) DO NOTHING RETURNING number"""
-_NOTE: Final = f"""{_INSERT} (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)
+_NOTE: Final = f"""{_INSERT} (?, '', '', 0, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET state = excluded.state, run = excluded.run,
     attempts = journal_entries.attempts + excluded.attempts, studies = excluded.studies, objects = excluded.objects,
     size = excluded.size, why = excluded.why, changed = excluded.changed
@@ -120,7 +120,7 @@ class Journal:
         self._store = open_store(path, directory, rebuild=rebuild)
         self._using = clock.RLock()  # held to use the database
         self._changed = clock.Condition()
-        self._noted: list[tuple[str, Row | None, EntryEvent, Sequence[str], Sequence[StoredFile]]] = []
+        self._noted: list[tuple[str, EntryEvent, Sequence[str], Sequence[StoredFile]]] = []
         self._closing = False
         self._failure: JournalError | None = None
         try:
@@ -228,7 +228,7 @@ class Journal:
 
         ``archive``: its text.
         """
-        wanted = [(key, _text(archive), _keys(row), row.number, WAITING) for key, row in rows]
+        wanted = [(key, _text(archive), _text(row.text), row.number, WAITING) for key, row in rows]
 
         def enter(database: Database, now: float) -> None:
             database.executemany(_ENTER, ((*one, now) for one in wanted))
@@ -252,10 +252,10 @@ class Journal:
         number, state, run, objects, why, changed = found
         holder = None if run == self._run else database.execute(_HOLDER, (run,)).fetchone()
         if holder is not None:
-            cohort, host, pid, born, renewed, ended = holder
+            cohort, host, pid, born, renewed = holder
             owner = Owner(host, pid, born)
             if state in _HELD:
-                if ended is None and self._lives(owner, renewed, now):
+                if self._lives(owner, renewed, now):  # one that has ended holds none
                     return Held(owner, changed)
             elif cohort == self._cohort and (state not in DONE or (self._holds(database, number, why) and is_done())):
                 verdict = verdict_of(state, owner, objects, why)
@@ -295,9 +295,7 @@ class Journal:
         paths = self._read(lambda database: database.execute(_PATHS, (key,)).fetchall())
         return [os.fsdecode(path) for (path,) in paths]
 
-    def note(
-        self, key: str, row: Row | None, end: EntryEvent, reasons: Sequence[str], uids: Collection[str] = ()
-    ) -> None:
+    def note(self, key: str, end: EntryEvent, reasons: Sequence[str], uids: Collection[str] = ()) -> None:
         """Record the end of an entry, in the next commit, unless another run has taken it over.
 
         ``reasons``: names of ``judgement.Reason``. ``uids``: SOP instance UIDs of its objects.
@@ -309,7 +307,7 @@ class Journal:
             gone = set(uids) - {file.uid for file in stored}
             stored += (StoredFile(uid, "", 0) for uid in sorted(gone))
         with self._changed:
-            self._noted.append((key, row, end, reasons, stored))
+            self._noted.append((key, end, reasons, stored))
             if len(self._noted) == 1:
                 self._changed.notify_all()
 
@@ -352,13 +350,11 @@ class Journal:
         database: Database,
         now: float,
         key: str,
-        row: Row | None,
         end: EntryEvent,
         reasons: Sequence[str],
         stored: Sequence[StoredFile],
     ) -> None:
-        keys, studies = "" if row is None else _keys(row), " ".join(end.study_instance_uids)
-        told = (key, "", keys, end.state.value, self._run, end.attempts, studies)
+        told = (key, end.state.value, self._run, end.attempts, " ".join(end.study_instance_uids))
         objects, size = sum(bool(file.path) for file in stored), sum(file.size for file in stored)
         found = database.execute(_NOTE, (*told, objects, size, self._why(end, reasons), now)).fetchone()
         if found is None:
@@ -416,10 +412,6 @@ class Journal:
 def _with(database: Database, uids: tuple[str, ...]) -> list[tuple[str, str]]:
     statement = f"{_WITH} ({', '.join('?' * len(uids))})"
     return list(database.execute(statement, (*DONE, *uids)).fetchall())
-
-
-def _keys(row: Row) -> str:
-    return _text(", ".join(row.keys) or row.text)
 
 
 def _text(text: str) -> str:

@@ -444,7 +444,7 @@ class Runner:
         result, here = end.result, end.gathered.here
         outcome = "failed" if result is None else result.outcome
         if self._journal is not None:
-            self._journal.note(self._key(row), row, end.event, reasons_of(result), here)
+            self._journal.note(self._key(row), end.event, reasons_of(result), here)
         self._tell_row(RowResult(row, outcome, result, end.verdict.error if result is None else ""))
         if self._hooks is not None and result is not None and outcome == COMPLETE and not self.cancelled:
             self._hooks.enter(end.gathered.requests(), row)  # may wait for other commands
