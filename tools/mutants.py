@@ -18,6 +18,7 @@ import argparse
 import ast
 import contextlib
 import copy
+import functools
 import gc
 import importlib
 import importlib.machinery
@@ -370,6 +371,12 @@ def functions_of(file: str) -> list[types.FunctionType]:
     return [one for one in every if one.__code__.co_filename == file]
 
 
+def caches_of(file: str) -> list[Any]:
+    """Return the cached functions of a file that this process has."""
+    every = (one for one in gc.get_objects() if isinstance(one, functools._lru_cache_wrapper))
+    return [one for one in every if one.__wrapped__.__code__.co_filename == file]
+
+
 def patch(code: types.CodeType, functions: Iterable[types.FunctionType]) -> bool:
     """Give the functions of an imported module the code of a mutant; return True if one has changed."""
     new = {(one.co_qualname, one.co_firstlineno): one for one in _codes(code)}
@@ -439,6 +446,7 @@ class Mutation:
         self.until = time.monotonic() + options.seconds
         self.failures = _Failures()
         self.functions: list[types.FunctionType] = []
+        self.caches: list[Any] = []
         self.survivors: list[str] = []
         self.at_import: set[str] = set()
         """Functions that run when the module is imported, and in no test."""
@@ -468,7 +476,7 @@ class Mutation:
         importlib.import_module(f"movescu.{self.name.replace('/', '.')}")  # which may be imported late
         tests = self._tests(session)
         print(f"{self.name}: {len({one for every in tests.values() for one in every})} tests", flush=True)
-        self.functions = functions_of(str(self.file))
+        self.functions, self.caches = functions_of(str(self.file)), caches_of(str(self.file))
         self.at_import = self._entered_at_import() - tests.keys()
         gc.freeze()
         mutants = [one for one in mutants_of(self.file) if one.function]
@@ -591,6 +599,8 @@ class Mutation:
         session.config._tmp_path_factory._basetemp = folder
         (folder / "code").write_bytes(marshal.dumps(code))
         changed = patch(code, self.functions)
+        for one in self.caches:
+            one.cache_clear()
         self._in_commands(f"mutants.patch_from({str(folder / 'code')!r})")
         for item in items:
             self._run_item(session, item)

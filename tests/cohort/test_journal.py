@@ -22,7 +22,7 @@ from command import movescu
 from movescu.cohort.directory_audit import DirectoryAudit
 from movescu.cohort.entry_verdict import EntryVerdict, Held
 from movescu.cohort.journal import Journal
-from movescu.cohort.journal_file import FILE_NAME, FileStore
+from movescu.cohort.journal_file import FILE_NAME, FileStore, journal_path
 from movescu.cohort.journal_opening import rename_folder
 from movescu.cohort.journal_status import read_status, reading
 from movescu.cohort.journal_store import VERSION, is_url
@@ -538,9 +538,39 @@ def test_older_journal_that_cannot_be_taken_over_now_is_taken_over_by_the_next_r
         assert journal.objects_of("one") == ["1.5", "1.6"]
 
 
+@pytest.mark.parametrize("damage", ["DROP TABLE journal_objects", "DROP TABLE movescu_tables"])
+def test_older_journal_that_lacks_a_table_costs_what_it_kept_alone(tmp_path: Path, damage: str) -> None:
+    with closing(sqlite3.connect(tmp_path / ".movescu.sqlite")) as database, database:
+        database.execute("CREATE TABLE movescu_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+        database.execute("INSERT INTO movescu_tables VALUES ('journal', 2)")
+        database.executescript(f"{OLD[2]}; {damage}")
+    with opened(tmp_path) as journal:
+        assert journal.objects_of("one") is None
+
+
+def test_journal_elsewhere_that_is_there_already_takes_no_older_one_away(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+    path, index = str(tmp_path / "journal"), tmp_path / "second" / ".movescu.sqlite"
+    Journal(path, str(tmp_path / "first")).__exit__(None, None, None)
+    with closing(sqlite3.connect(index)) as database, database:
+        database.execute("CREATE TABLE movescu_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+        database.execute("INSERT INTO movescu_tables VALUES ('journal', 2)")
+        database.executescript(OLD[2])
+    Journal(path, str(tmp_path / "second")).__exit__(None, None, None)
+    with opened(tmp_path / "second") as journal:
+        assert journal.objects_of("one") == ["1.5", "1.6"]
+
+
+def test_path_of_a_journal_is_in_its_directory_unless_it_has_one(tmp_path: Path) -> None:
+    assert journal_path(str(tmp_path)) == str(tmp_path / FILE_NAME)
+    assert journal_path(str(tmp_path), "elsewhere") == "elsewhere"
+
+
 def test_journal_of_newer_version_is_refused_by_name(tmp_path: Path) -> None:
     opened(tmp_path).__exit__(None, None, None)
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
         database.execute(f"PRAGMA user_version = {VERSION + 1}")
     before = (tmp_path / FILE_NAME).read_bytes()
     for use in (lambda: opened(tmp_path, rebuild=True), lambda: read_status(str(tmp_path))):
@@ -580,6 +610,48 @@ def test_damaged_journal_is_named_and_rebuilt_on_request(
         assert journal.claim("one") is None
     assert (tmp_path / f"{FILE_NAME}.damaged").exists()
     assert "is kept as" in caplog.text
+
+
+def test_log_of_a_damaged_journal_that_a_run_uses_is_moved_aside_with_it(tmp_path: Path) -> None:
+    """Or it would be applied to the new one."""
+    file = tmp_path / FILE_NAME
+    with opened(tmp_path) as journal:
+        journal.enter([(str(number), row(number)) for number in range(300)], "ARCHIVE@host:104")
+    user = opened(tmp_path)
+    user.enter([("one", row())], "ARCHIVE@host:104")
+    left = (tmp_path / f"{FILE_NAME}-wal").read_bytes()
+    with file.open("r+b") as content:
+        content.seek(3 * 4096)
+        content.write(b"\xa5" * (file.stat().st_size - 3 * 4096))
+    with opened(tmp_path, rebuild=True) as journal:
+        assert read_status(str(tmp_path)).states == {}
+        assert journal.claim("one") is None
+    assert (tmp_path / f"{FILE_NAME}.damaged").read_bytes()[-1:] == b"\xa5"
+    assert (tmp_path / f"{FILE_NAME}.damaged-wal").read_bytes()[: len(left)] == left
+    with pytest.raises(JournalError, match="removed or replaced"):
+        user.__exit__(None, None, None)
+
+
+def test_journal_that_is_damaged_as_soon_as_it_is_made_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> None:
+        error = sqlite3.DatabaseError("malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    monkeypatch.setattr("movescu.cohort.journal_file.make_tables", damaged)
+    with pytest.raises(JournalError, match=r"cannot use the journal .*: malformed"):
+        opened(tmp_path, rebuild=True)
+
+
+def test_journal_that_cannot_be_written_is_an_error_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        database.execute("VACUUM")  # makes a file
+    monkeypatch.setattr(files, "open_sqlite", files.open_sqlite_to_read)
+    monkeypatch.setattr("movescu._runtime.clock.sleep", lambda _: pytest.fail("waits"))
+    with pytest.raises(JournalError, match="readonly"):
+        opened(tmp_path)
 
 
 @pytest.mark.parametrize("times", [1, 2])

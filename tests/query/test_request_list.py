@@ -113,6 +113,12 @@ def test_heading_names_its_key_in_any_case_with_or_without_blanks(folder: Path, 
         ("Accession No", "AccessionNumber"),
         ("Study UID", "StudyInstanceUID"),
         ("Study Instnace UID", "StudyInstanceUID"),
+        ("Accesion Number", "AccessionNumber"),
+        ("Study Dat", "StudyDate"),
+        ("Pateint Name", "PatientName"),
+        ("Patient Birth Dat", "PatientBirthDate"),
+        ("Modalities in Studies", "ModalitiesInStudy"),
+        ("Query Retrieve Levl", "QueryRetrieveLevel"),
         ("DOB", "PatientBirthDate"),
     ],
 )
@@ -122,19 +128,27 @@ def test_heading_that_means_a_key_is_an_error_that_suggests_it(folder: Path, hea
     assert raised.value.hint == f"name it {meant}"
 
 
+def test_warning_of_columns_that_are_not_sent_names_five(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number, words in ((5, "'c4'"), (6, "'c4' and 1 more")):
+        names = [f"c{place}" for place in range(number)]
+        entries(folder, f"StudyInstanceUID,{','.join(names)}\n1.2\n")
+        assert caplog.messages.pop().endswith(words)
+        caplog.clear()
+
+
 def test_columns_that_name_no_key_are_kept_for_the_report_with_one_warning(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    content = 'StudyInstanceUID;Ward;Date;Status;;Ward\n1.2.3;7 B;1.2.24;"open,\nurgent";x;9\n1.2.4;;;;;\n'
+    content = 'StudyInstanceUID;Study Site;Date;Status;;Study Site\n1.2.3;7 B;1.2.24;"open,\nurgent";x;9\n1.2.4;;;;;\n'
     with caplog.at_level(logging.WARNING):
         first, second = entries(folder, content)
     assert keys_of(first) == {"StudyInstanceUID": "1.2.3"}
-    kept = {"Ward": "7 B", "Date": "1.2.24", "Status": "open,\nurgent", "column 5": "x", "Ward (6)": "9"}
+    kept = {"Study Site": "7 B", "Date": "1.2.24", "Status": "open,\nurgent", "column 5": "x", "Study Site (6)": "9"}
     assert dict(first.columns) == kept
     assert set(dict(second.columns).values()) == {""}
     [warning] = caplog.messages
     assert (
-        "not sent, but kept for --report and --failed: columns 'Ward', 'Date', 'Status', 'column 5', 'Ward (6)'"
+        "kept for --report and --failed: columns 'Study Site', 'Date', 'Status', 'column 5', 'Study Site (6)'"
         in warning
     )
 
@@ -161,6 +175,8 @@ def test_columns_that_name_no_key_are_kept_for_the_report_with_one_warning(
         ),
         (b"PatientID,StudyInstanceUID\n1\n", "line 2 .* 1 column, the first line has 2"),
         (b"PatientID,StudyInstanceUID\n1,1.2,3\n", "line 2 .* 3 columns, the first line has 2"),
+        (b"PatientID,StudyInstanceUID,Ward\n1,1.2,3,4\n", "line 2 .* 4 columns, the first line has 3"),
+        (b"AccessionNumber,Ward\n,7\n", "line 2, column 1 .* AccessionNumber is blank"),
         (b'PatientID,StudyInstanceUID\n1,1.2\n"2,1.3\n3,1.4\n', "line 3 .* a quoted field does not end"),
         (b'PatientID,StudyInstanceUID\n"1"2,1.2\n', "line 2 "),
         (b"StudyInstanceUID;0020,000D\n1.2.3;1.2.4\n", "line 1 .* twice: columns 1 and 2"),
@@ -191,6 +207,8 @@ def test_list_that_would_request_something_else_is_an_error_with_its_place(
 def test_list_in_another_character_set_is_sent_as_it_is_if_a_key_names_the_set(folder: Path) -> None:
     [row] = entries(folder, b"PatientName\nM\xfcller\n", "SpecificCharacterSet=ISO_IR 100")
     assert keys_of(row) == {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "M\u00fcller"}
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        entries(folder, b"PatientName\nM\xfcller\n", "SpecificCharacterSet=")
 
 
 def test_list_in_another_character_set_is_sent_as_it_is_if_a_column_names_the_set(folder: Path) -> None:
@@ -214,6 +232,9 @@ def test_entry_knows_its_number_line_and_own_keys(folder: Path) -> None:
         ("PatientID\nP1\n", ["AccessionNumber=A1"], "PATIENT", "STUDY"),
         ("PatientID\nP1\n", ["Modality=CT"], "PATIENT", "SERIES"),
         ("PatientID\nP1\n", ["Modality="], "PATIENT", "PATIENT"),
+        ("PatientID,modality\nP1,CT\n", [], "STUDY", "SERIES"),
+        ("PatientID,Modality\nP1,CT\n", [], "PSONLY", "STUDY"),
+        ("NumberOfFrames\n1\n", ["QueryRetrieveLevel=STUDY"], "STUDY", "STUDY"),
         ("PatientID\nP1\n", ["RequestAttributesSequence[0].RequestedProcedureID=A"], "PATIENT", "PATIENT"),
         ("PatientID,AccessionNumber\nP1,A1\n", ["QueryRetrieveLevel=PATIENT"], "PATIENT", "PATIENT"),
         ("StudyInstanceUID,SeriesInstanceUID\n1.2,1.3\n", [], "STUDY", "SERIES"),
@@ -232,6 +253,13 @@ def test_column_without_a_cell_is_as_if_it_were_not_there_unless_it_is_a_unique_
     assert keys_of(row) == {"AccessionNumber": "A1"}
     [row] = entries(folder, "PatientID,StudyDate\nP1,\n", "QueryRetrieveLevel=PATIENT", model="PATIENT")
     assert keys_of(row) == {"PatientID": "P1"}
+    stated = (
+        ("PatientName,StudyDate\nA,\n", "QueryRetrieveLevel=PATIENT"),
+        ("QueryRetrieveLevel,PatientName,StudyDate\nPATIENT,A,\n",),
+    )
+    for content, *keys in stated:
+        [row] = entries(folder, content, *keys, model="PATIENT")
+        assert keys_of(row) == {"PatientName": "A"}
     for content in (
         "AccessionNumber\n,\n",
         "StudyInstanceUID,AccessionNumber\n,A1\n,A2\n",
@@ -247,6 +275,14 @@ def test_entry_that_states_its_level_needs_no_unique_key_above_it(folder: Path) 
     assert [keys_of(row) for row in entries(folder, content)] == [
         {"StudyInstanceUID": "1.2.3"},
         {"PatientID": "P1", "StudyInstanceUID": "1.2.4"},
+    ]
+
+
+def test_entry_with_its_unique_key_needs_no_other(folder: Path) -> None:
+    rows = entries(folder, "StudyInstanceUID,AccessionNumber\n1.2,\n1.3,A1\n")
+    assert [keys_of(row) for row in rows] == [
+        {"StudyInstanceUID": "1.2"},
+        {"StudyInstanceUID": "1.3", "AccessionNumber": "A1"},
     ]
 
 
@@ -268,6 +304,7 @@ def test_entries_have_one_key_in_the_journal_only_if_archive_and_request_are_the
     rows = [*entries(folder, "1.2.3\n1.2.4\n"), *entries(folder, "1.2.3\n", "PatientID=P1")]
     keys = {row.key(archive) for row in rows for archive in ("A@one:104", "B@one:104", "A@two:104")}
     assert len(keys) == 9
+    assert rows[0].key("A@\udcff:104") not in keys
     assert rows[0].key("A") == entries(folder, "StudyInstanceUID\n\n1.2.3\n")[0].key("A")
 
 
@@ -331,6 +368,22 @@ def test_answers_of_a_query_are_requested_by_their_unique_keys(folder: Path, tex
     rows = entries(folder, text)
     assert [keys_of(row) for row in rows] == [{"StudyInstanceUID": "1.2.3"}, {"StudyInstanceUID": "1.2.4"}]
     assert {level_of(row) for row in rows} == {"STUDY"}
+
+
+def test_single_answer_and_a_key_of_all_entries_are_a_request(folder: Path) -> None:
+    [row] = entries(folder, json.dumps(QIDO[0]), "AccessionNumber=A1")
+    assert keys_of(row) == {"StudyInstanceUID": "1.2.3", "AccessionNumber": "A1"}
+
+
+def test_patient_id_in_the_character_set_of_its_answer_is_sent_as_it_is(folder: Path) -> None:
+    named = LOG.replace("(0008,0054) AE [ARCHIVE ]", "(0008,0005) CS [ISO_IR 100]").replace("[P1]", "[J\xf6rg]")
+    first, _ = entries(
+        folder, named.replace("[1.2.4 ]", "[1.2.4 ]\n(0010,0020) LO [P2]").encode("latin-1"), model="PATIENT"
+    )
+    assert keys_of(first)["PatientID"] == "J\xf6rg"
+    unnamed = LOG.replace("[P1]", "[J\xf6rg]").encode("latin-1")
+    with pytest.raises(UsageError, match="PatientID: the value is not UTF-8"):
+        entries(folder, unnamed, model="PATIENT")
 
 
 def test_answers_are_requested_at_the_level_that_a_key_states(folder: Path) -> None:

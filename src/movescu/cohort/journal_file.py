@@ -264,20 +264,19 @@ def _check_whole(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _make(connection: sqlite3.Connection, directory: str) -> None:
-    """Make the tables, and take over the journal of an older version, in one transaction."""
+    """Make the tables, and take over the journal of an older version, in one transaction.
+
+    If that fails, nothing is made as soon as the connection is closed.
+    """
     connection.execute("BEGIN IMMEDIATE")
-    try:
-        if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:  # no other run was first
-            make_tables(connection)
-            with old_journal(directory) as old:
-                if old is not None:
-                    take_over(old, connection)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise
+    if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:  # no other run was first
+        make_tables(connection)
+        with old_journal(directory) as old:
+            if old is not None:
+                take_over(old, connection)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
@@ -298,12 +297,14 @@ def old_journal(directory: str) -> Iterator[sqlite3.Connection | None]:
     if not files.exists(path):
         yield None
         return
-    found = None
     connection = files.open_sqlite_to_read(path, WAIT)
     try:
-        with contextlib.suppress(sqlite3.Error):  # the index moves a damaged file aside
+        try:
             found = connection.execute("SELECT version FROM movescu_tables WHERE name = 'journal'").fetchone()
-            connection.execute("SELECT number FROM journal_objects LIMIT 1" if found == (2,) else "SELECT 1")
+            if found == (2,):
+                connection.execute("SELECT number FROM journal_objects LIMIT 1")
+        except sqlite3.Error:  # the index moves a damaged file aside
+            found = None
         yield connection if found in ((1,), (2,)) else None
     finally:
         connection.close()

@@ -49,8 +49,6 @@ def tag_of_column(heading: str) -> int | None:
 def exact_tag(heading: str) -> int | None:
     """Return the tag that a heading names, None if it names none."""
     heading = heading.strip()
-    if not heading:
-        return None
     if (match := _TAG.match(heading)) is not None:
         number = int((match[1] or "") + (match[2] or "") + (match[3] or ""), 16)
         return number if number & 0xFFFF and key_vr(number) is not None else None  # group lengths are no keys
@@ -60,7 +58,7 @@ def exact_tag(heading: str) -> int | None:
     if tag is None:
         tag = _keywords().get(_folded(_OLD_POSSESSIVE.sub("", heading)))
     # Words such as Date, Status and Location are keywords too, but of other things than the user of a list means.
-    if tag is not None and _capitals(dictionary.keyword_of(tag) or "") == 1 and not level_of(tag) and tag != LEVEL:
+    if tag is not None and _capitals(dictionary.keyword_of(tag) or "") == 1 and not level_of(tag):
         return None
     return tag
 

@@ -73,7 +73,7 @@ class Row:
         request = self.identifier.encode(EXPLICIT_LITTLE)
         whole = archive.encode("utf-8", "surrogateescape") + b"\0" + request
         if selection is not None and (chosen := selection.text):
-            whole += b"\0" + chosen.encode("utf-8", "surrogateescape")
+            whole += b"\0" + chosen.encode()
         return hashlib.sha256(whole).hexdigest()
 
 
@@ -237,7 +237,7 @@ def _columns(path: str, first: ListRecord, rest: Sequence[ListRecord], common: _
             raise UsageError(f"{where}: {twice}: columns {own[tag].place + 1} and {place + 1}", hint="keep one of them")
         else:
             own[tag] = _Column.of(place, heading, tag)
-    blank = _to_leave_out([c.tag for c in own.values() if rest and c.place not in filled], own, common)
+    blank = _to_leave_out([c.tag for c in own.values() if c.place not in filled], own, common)
     if len(blank) < len(own):
         own = {tag: column for tag, column in own.items() if tag not in blank}
     if not own:
@@ -271,9 +271,8 @@ def _row_of_record(number: int, record: ListRecord, columns: _Columns, common: _
     known = {column.place for column in columns.keys} | {place for place, _ in columns.further}
     surplus = next((place for place, cell in enumerate(cells) if cell and place not in known), None)
     if len(cells) < columns.width or surplus is not None:
-        width = max(columns.width, max(known) + 1)
         raise UsageError(
-            f"the entry has {len(cells)} column{'' if len(cells) == 1 else 's'}, the first line has {width}",
+            f"the entry has {len(cells)} column{'' if len(cells) == 1 else 's'}, the first line has {max(known) + 1}",
             hint="put a value that contains the delimiter in quotes",
         )
     own = []
