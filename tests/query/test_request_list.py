@@ -8,7 +8,7 @@ import io
 import json
 import logging
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import pydicom
@@ -80,6 +80,11 @@ TWO = [
         b"(0010,0020);0020,000D\n00123;1.2.3\nP,4;1.2.4\n",
         "PATIENT ID;STUDY INSTANCE UID\n\u00a000123\u00a0;1.2.3\nP,4;1.2.4\n".encode(),
         b"StudyInstanceUID;PatientID\n1.2.3;00123\n1.2.4;P,4",
+        b"sep=:\nPatientID:StudyInstanceUID\n00123:1.2.3\nP,4:1.2.4\n",
+        b'StudyInstanceUID, PatientID\n1.2.3, 00123\n1.2.4, "P,4"\n',
+        b"# exported; today\nPatientID;StudyInstanceUID\n00123;1.2.3\nP,4;1.2.4\n",
+        b"PatientID;StudyInstanceUID;Ward\n# exported; today\n00123;1.2.3;7\nP,4;1.2.4;7\n",
+        b'PatientID;StudyInstanceUID;Ward\n00123;1.2.3;"7\n\n# B"\nP,4;1.2.4;7\n',
     ],
 )
 def test_list_in_any_form_of_csv_has_the_keys_of_its_cells(folder: Path, content: bytes) -> None:
@@ -191,6 +196,10 @@ def test_columns_that_name_no_key_are_kept_for_the_report_with_one_warning(
         (b"PatientID\n\n;;\n", "has no entries"),
         (b"PK\3\4\x14\0\6\0xl/workbook.xml", r"an Excel workbook \(\.xlsx\)"),
         (b"PK\3\4\x14\0\0\0mimetypeapplication/vnd.oasis.opendocument.spreadsheet", "OpenDocument spreadsheet"),
+        (b"PK\3\4\x14\0\0\0list.csv", "a ZIP file"),
+        (b"%PDF-1.4", "a PDF document"),
+        (b"\x1f\x8b\x08", "a gzip file"),
+        (b"SQLite format 3\0", "an SQLite database"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"an Excel workbook \(\.xls\)"),
         (bytes(128) + b"DICM\2\0\0\0", "a DICOM file"),
         (b"PatientID\nA\0B\n", "is not text"),
@@ -291,8 +300,30 @@ def test_list_without_headings_has_one_uid_in_a_line(folder: Path) -> None:
         {"StudyInstanceUID": "1.2.3"},
         {"StudyInstanceUID": "1.2.4"},
     ]
+    assert [keys_of(row) for row in entries(folder, "1.2.3;;\n")] == [{"StudyInstanceUID": "1.2.3"}]
     with pytest.raises(UsageError, match="does not name columns"):
         entries(folder, "1.2.3,1.2.4\n")
+
+
+@pytest.mark.parametrize("value", ["A,1", "A;1", "A|1", "A,1;2|3"])
+def test_list_of_one_column_has_no_delimiter(folder: Path, value: str) -> None:
+    assert [keys_of(row) for row in entries(folder, f"AccessionNumber\n{value}\n")] == [{"AccessionNumber": value}]
+
+
+def test_list_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    for content in (b"1.2.3\n", b"StudyInstanceUID\nx\n"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        with pytest.raises(UsageError, match=r"line 2.* of standard input") if b"x" in content else nullcontext():
+            assert [row.text for row in read_rows("-", model="STUDY")] == ["StudyInstanceUID=1.2.3"]
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UsageError, match="the list standard input has no entries"):
+        read_rows("-", model="STUDY")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("gone", "No such file"), ("a\0b", "null byte")])
+def test_list_that_cannot_be_read_is_an_error(folder: Path, name: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot read the list .*: .*{reason}"):
+        read_rows(str(folder / name), model="STUDY")
 
 
 def test_further_columns_may_be_left_out_at_the_end_of_a_line(folder: Path) -> None:

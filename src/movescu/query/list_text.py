@@ -86,7 +86,7 @@ def _read(path: str) -> bytes:
 def _refuse_binary(path: str, data: bytes) -> None:
     """Raise ``UsageError``, which names the kind of file, for a workbook or another file that is not text."""
     found = next(((kind, hint) for start, kind, hint in _BINARY if data.startswith(start)), None)
-    if found is not None and data.startswith(_ZIP):
+    if data.startswith(_ZIP):
         spreadsheet = next((name for mark, name in _ZIPPED if mark in data), None)
         found = found if spreadsheet is None else (spreadsheet, _CSV)
     if found is not None:
