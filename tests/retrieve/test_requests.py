@@ -27,9 +27,11 @@ from movescu.ul.negotiation import Context
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from movescu.query.identifier import Identifier
     from movescu.retrieve.association_request import StorageContext
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
+NATIVE = Receive(None).transfer_syntaxes
 RARE = default_contexts(Receive(None))[-1][0]
 KEYS = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2"], model="STUDY")
 MOVED = MoveResponse(9, SUCCESS, None, 7, 0, 0)
@@ -131,6 +133,7 @@ def run(
     classes: tuple[tuple[str, ...], bool] = ((CT, RARE), True),
     on_request: Callable[[Association], None] = lambda _: None,
     before: tuple[str, ...] = (),
+    identifiers: tuple[Identifier, ...] = (KEYS,),
     **receive: Any,
 ) -> tuple[MoveResponse, Association]:
     config = Config(
@@ -150,7 +153,7 @@ def run(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sop_classes, "sop_classes", query)
         requests = Requests(config, Server(), association)  # type: ignore[arg-type] # stand in
-        response = requests.request(KEYS, association.one, None)
+        *_, response = [requests.request(one, association.one, None) for one in identifiers]
     assert not association.gots
     return response, association
 
@@ -332,11 +335,30 @@ def test_status_that_is_no_failure_of_a_context_is_final() -> None:
     assert (response.status, len(association.wanted)) == (0xA801, 1)
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_classes_are_queried_first_where_there_are_more_contexts_than_room(*, compressed: bool) -> None:
-    syntaxes: dict[str, Any] = {"transfer_syntaxes": tuple(TRANSFER_SYNTAXES.values())} if compressed else {}
-    _, association = run(Got(("1",), response=replace(GOT, completed=1)), **syntaxes)
-    assert ([uid for uid, _ in association.proposed[-1][:2]] == [CT, RARE]) is compressed
+@pytest.mark.parametrize(
+    ("receive", "queried"),
+    [
+        ({}, False),
+        ({"transfer_syntaxes": tuple(TRANSFER_SYNTAXES.values())}, True),
+        ({"transfer_syntaxes": (*NATIVE, TRANSFER_SYNTAXES["1.2.840.10008.1.2.4.50"])}, True),  # JPEG
+        ({"transfer_syntaxes": (*NATIVE, TRANSFER_SYNTAXES["1.2.840.10008.1.2.1.99"])}, True),  # deflated
+        ({"accept_unknown": True}, True),
+    ],
+)
+def test_classes_are_queried_first_where_there_are_more_contexts_than_room(
+    receive: dict[str, Any], *, queried: bool
+) -> None:
+    _, association = run(Got(("1",), response=replace(GOT, completed=1)), **receive)
+    assert ([uid for uid, _ in association.proposed[-1][:2]] == [CT, RARE]) is queried
+
+
+def test_request_that_is_repeated_begins_with_the_contexts_of_its_classes_and_another_with_all() -> None:
+    gots = [Got(("1",), response=failed("2", completed=1)), Got(("2",)), Got(), Got()]
+    other = make_identifier(["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.3"], model="STUDY")
+    _, association = run(*gots, identifiers=(KEYS, KEYS, other))
+    assert [uid for uid, _ in association.proposed[2][:2]] == [CT, RARE]
+    _, association = run(*gots[:3], identifiers=(KEYS, other))
+    assert association.proposed[2] == filled((), Receive(None))
 
 
 # -- the sums of two rounds --------------------------------------------------------------------------------------------
@@ -349,6 +371,10 @@ def test_sum_of_two_rounds_has_the_counts_of_both() -> None:
     assert (found.pending_completed, found.pending_failed) == (6, 2)
     found = merged(replace(GOT, completed=2), frozenset(), GOT, frozenset({"7"}))
     assert (found.status, found.failed) == (SUB_OPERATIONS_WITH_FAILURES, 1), "a success that left one out"
+    first = replace(failed("1", status=SUCCESS), pending_failed=1)
+    found = merged(first, frozenset(), GOT)
+    assert (found.status, found.failed, found.pending_failed) == (SUCCESS, 1, 1)
+    assert merged(first, {"1"}, GOT).pending_failed == 0
     uncounted = replace(GOT, status=0xC001, completed=None, remaining=4)
     found = merged(uncounted, {"1"}, replace(GOT, message_id=8), frozenset({"7"}))
     assert (found.status, found.completed, found.remaining, found.message_id) == (0xC001, 1, 4, 8)
