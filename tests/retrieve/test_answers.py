@@ -71,6 +71,18 @@ def test_answer_counts_only_if_it_names_one_entity_that_was_asked_for(
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG])
+@pytest.mark.parametrize("procedure", ["HEAD", "NECK"])
+def test_item_of_a_sequence_is_compared_in_each_transfer_syntax(syntax: TransferSyntax, procedure: str) -> None:
+    sequence, name = 0x00400275, 0x00400007
+    wanted = Key(sequence, b"SQ", items=[[Key(name, b"LO", b"HEAD")]])
+    answers = Answers("SERIES", {STUDY: "1.2"}, CT | {sequence: wanted}, ("",))
+    said = [Key(MODALITY, b"CS", b"CT"), Key(STUDY, b"UI", b"1.2"), Key(SERIES, b"UI", b"1.3")]
+    said.append(Key(sequence, b"SQ", items=[[Key(name, b"LO", procedure.encode())]]))
+    match = answers.take(FindAnswer(Identifier(said).encode(syntax), syntax, warned=False))
+    assert match == ({STUDY: "1.2", SERIES: "1.3"} if procedure == "HEAD" else None)
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG])
 def test_answer_is_read_in_each_transfer_syntax(syntax: TransferSyntax) -> None:
     match = series("1.3").take(answer({STUDY: "1.2", SERIES: "1.3", NUMBER: "12"}, syntax=syntax))
     assert match == {STUDY: "1.2", SERIES: "1.3", NUMBER: "12"}
@@ -111,17 +123,17 @@ def test_key_is_ignored_if_no_answer_has_a_value_or_one_without_it_comes_with_a_
     assert raised.value.tags == {MODALITY}
 
 
-def test_dropped_answers_are_named_in_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("dropped", "last"), [(5, "1.4.4"), (7, "1.4.4 ... and 2 more")])
+def test_dropped_answers_are_named_in_one_warning(caplog: pytest.LogCaptureFixture, dropped: int, last: str) -> None:
     answers = series("1.3", CT)
     with caplog.at_level(logging.WARNING):
-        for number in range(7):
+        for number in range(dropped):
             answers.take(answer({STUDY: "1.2", SERIES: f"1.4.{number}", MODALITY: "MR"}))
         answers.doubts.end()
     [warning] = caplog.messages
-    assert (
-        "dropped 7 answers to C-FIND at level SERIES that contradict SeriesInstanceUID and Modality: 1.4.0" in warning
-    )
-    assert warning.endswith("1.4.4 ... and 2 more")
+    words = "answers to C-FIND at level SERIES that contradict SeriesInstanceUID and Modality: 1.4.0, "
+    assert warning.startswith(f"dropped {dropped} {words}")
+    assert warning.endswith(last)
 
 
 def test_patient_is_compared_as_a_whole_and_patterns_of_a_unique_key_need_a_value() -> None:
@@ -129,6 +141,11 @@ def test_patient_is_compared_as_a_whole_and_patterns_of_a_unique_key_need_a_valu
     assert answers.take(answer({PATIENT: "A\\B"})) is None, "a backslash would name a list"
     assert Answers("PATIENT", {PATIENT: "A"}, {}, ("",)).take(answer({PATIENT: "A"})) == {PATIENT: "A"}
     assert Answers("PATIENT", {PATIENT: "A"}, {}, ("",)).take(answer({PATIENT: "B"})) is None
+    assert Answers("PATIENT", {PATIENT: ""}, {}, ("",)).take(answer({PATIENT: "A*"})) == {PATIENT: "A*"}
+    nobody = Answers("PATIENT", {PATIENT: ""}, {}, ("",))
+    assert nobody.take(answer({PATIENT: ""})) is None
+    with pytest.raises(InventoryError, match="no usable PatientID"):
+        nobody.doubts.end()
     for pattern in ("1.*", "1.?", "1.3\\1.*"):
         images = Answers("IMAGE", {STUDY: "1.2", SERIES: pattern, IMAGE: ""}, {}, ("",))
         assert images.take(answer({STUDY: "1.2", IMAGE: "1.4"})) is None
@@ -168,6 +185,15 @@ def test_query_with_another_final_status_than_success_is_an_error(status: int) -
     assert len(list(some)) == 1
     with pytest.raises(InventoryError, match=rf"level SERIES with status 0x{status:04x} .*: too many\) after 1 answer"):
         some.check("SERIES")
+
+
+def test_answer_without_a_data_set_is_one_that_names_nothing() -> None:
+    session = Session(SUCCESS)
+    some = responses(session)
+    context = Context(1, STUDY_ROOT_FIND, IMPLICIT_LITTLE)
+    some._responses = iter([(FindResponse(1, PENDING), context), (FindResponse(1, SUCCESS), context)])
+    assert [one.data for one in some] == [b""]
+    assert some.number == 1
 
 
 def test_query_without_a_context_or_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

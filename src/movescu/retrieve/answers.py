@@ -143,7 +143,7 @@ class Doubts:
                 tags=frozenset(ignored),
             )
         if number := len(self._dropped):
-            named = ", ".join(uid for uid in self._dropped[:_NAMED] if uid)
+            named = ", ".join(self._dropped[:_NAMED])
             more = f" ... and {number - _NAMED} more" if number > _NAMED else ""
             _log.warning(
                 "dropped %d answer%s to C-FIND at level %s that contradict%s %s: %s%s",
