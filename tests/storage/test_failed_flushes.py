@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ NOW = 1_700_000_000_000_000_000
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[int]:
-    fd = files.openat(str(tmp_path), os.O_RDONLY | files.O_DIRECTORY)
+    fd = files.openat(str(tmp_path), files.READ_DIRECTORY)
     yield fd
     files.close(fd)
 

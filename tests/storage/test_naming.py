@@ -74,7 +74,7 @@ def test_object_whose_name_differs_in_case_alone_replaces_no_other(
 @pytest.mark.not_without("directories", "windows")
 def test_name_with_letters_that_is_listed_as_it_is_may_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "CT.1.2.ab").touch()
-    fd = files.openat(str(tmp_path), os.O_RDONLY | files.O_DIRECTORY)
+    fd = files.openat(str(tmp_path), files.READ_DIRECTORY)
     check_name("folder/CT.1.2.ab", fd)
     files.close(fd)
 

@@ -309,6 +309,16 @@ def test_removed_file_does_not_fail_the_flush(directory: OutputDirectory, tmp_pa
     directory.flush()
 
 
+def test_pipe_in_the_place_of_a_stored_file_fails_the_flush_and_does_not_hang_it(
+    directory: OutputDirectory, tmp_path: Path
+) -> None:
+    store(directory, "CT.1", b"data")
+    (tmp_path / "CT.1").unlink()
+    os.mkfifo(tmp_path / "CT.1")
+    with pytest.raises(StoreError, match="cannot flush"):
+        directory.flush()
+
+
 def test_directory_can_be_shared_by_two_retrieves_of_a_process(directory: OutputDirectory, tmp_path: Path) -> None:
     other = OutputDirectory(str(tmp_path))
     files = [opened.create() for opened in (directory, other) for _ in range(3)]

@@ -44,7 +44,6 @@ EXTRA: Final = "extra"
 _BLOCK: Final = 1 << 20
 _INCOMPLETE: Final = "the archive's list is not complete"
 _NAMED: Final = 5  # UIDs in a message
-_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _TABLES: Final = (
     "CREATE TABLE expected (path BLOB PRIMARY KEY, uid TEXT, size INTEGER, digest TEXT, seen INTEGER) WITHOUT ROWID",
     "CREATE INDEX expected_uids ON expected (uid)",
@@ -161,7 +160,7 @@ class DirectoryAudit:
             self._database.execute("UPDATE expected SET seen = 1 WHERE path = ?", (path,))
         uid, size, digest = known or ("", -1, None)
         try:
-            fd = files.openat(os.path.join(self._directory, path), _OPEN)
+            fd = files.openat(os.path.join(self._directory, path), files.READ_FILE)
         except OSError as error:
             self._tell(CHANGED, path, uid, f"the file cannot be opened: {error.strerror}")
             return

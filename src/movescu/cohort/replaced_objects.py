@@ -19,7 +19,6 @@ from movescu.storage.index.examination import INSTANCE, head_in
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _PLACE: Final = frozenset((INSTANCE, STUDY))
 REPLACED: Final = "another object of this UID has replaced it"
 _UNKNOWN: Final = "another entry has an object of this UID, too, and nothing shows which of them the file belongs to"
@@ -63,7 +62,7 @@ def has_another(one: SharedObject, requested: Collection[str], directory: str) -
 def _head_of(one: SharedObject, directory: str) -> dict[int, str] | None:
     """Return SOP and Study Instance UID of an object's file by tag, as far as it has them; None without a file."""
     try:
-        fd = files.openat(os.path.join(directory, one.path), _OPEN)
+        fd = files.openat(os.path.join(directory, one.path), files.READ_FILE)
     except OSError:
         return None
     try:

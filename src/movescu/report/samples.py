@@ -107,7 +107,7 @@ def _named(head: dict[int, str]) -> dict[str, str]:
 def _head(path: str, tags: frozenset[int]) -> dict[int, str]:
     """Return attributes of an object; none if its file is missing or unreadable."""
     try:
-        fd = files.openat(path, os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK)
+        fd = files.openat(path, files.READ_FILE)
     except OSError:
         return {}
     try:

@@ -15,7 +15,6 @@ records the files for later runs.
 from __future__ import annotations
 
 import contextlib
-import os
 from enum import Enum
 
 from movescu._runtime import clock
@@ -25,6 +24,7 @@ from movescu.storage.failed_flushes import FailedFlushes, Periods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
     from typing import Final
 
@@ -215,7 +215,7 @@ class Flusher:
 
     def _flush(self, name: str) -> None:
         try:
-            fd = files.openat(name, os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW, dir_fd=self._directory)
+            fd = files.openat(name, files.READ_FILE, dir_fd=self._directory)
         except FileNotFoundError:
             return  # someone has removed the file meanwhile: nothing is left to flush
         try:

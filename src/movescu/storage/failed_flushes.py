@@ -27,8 +27,7 @@ _log: Final = logger_of("movescu.store")
 FILE_NAME: Final = ".movescu.unflushed"
 """In the output directory; no object's file begins with a dot."""
 
-_READ: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
-_APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | files.O_CLOEXEC | files.O_NOFOLLOW
+_APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | files.O_NOFOLLOW
 _NEAR: Final = 60 * 10**9  # ns between the changes of two files that share a period
 _MOST: Final = 1000  # periods; further ones are joined to the last
 _MOST_BYTES: Final = 1 << 20  # of a record that is read
@@ -74,7 +73,7 @@ class FailedFlushes:
                 self._recorded.add(begin, end)
 
     def _read(self) -> bytes:
-        fd = files.openat(FILE_NAME, _READ, dir_fd=self._directory)
+        fd = files.openat(FILE_NAME, files.READ_FILE, dir_fd=self._directory)
         try:
             return files.pread(fd, _MOST_BYTES, 0)
         finally:

@@ -22,10 +22,12 @@ else:
     from movescu.storage import files_by_path as _system
     from movescu.storage.files_by_path import openat
 
-O_CLOEXEC = _system.O_CLOEXEC
 O_DIRECTORY = _system.O_DIRECTORY
 O_NOFOLLOW = _system.O_NOFOLLOW
 O_NONBLOCK = _system.O_NONBLOCK
+READ_DIRECTORY = os.O_RDONLY | O_DIRECTORY
+READ_FILE = os.O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+"""Flags to read a file: if others have put a link or pipe in its place, that is not followed or waited for."""
 close = _system.close
 dup = _system.dup
 fstat = _system.fstat
@@ -55,10 +57,11 @@ __all__ = [
     "LOCK_EX",
     "LOCK_NB",
     "LOCK_SH",
-    "O_CLOEXEC",
     "O_DIRECTORY",
     "O_NOFOLLOW",
     "O_NONBLOCK",
+    "READ_DIRECTORY",
+    "READ_FILE",
     "access",
     "boot_id",
     "close",
@@ -159,7 +162,7 @@ def boot_id() -> str:
 def file_system_type(directory: str) -> str:
     """Return the type of a directory's file system, as Linux names it in ``mountinfo``; empty if it is unknown."""
     try:
-        fd = openat(directory, os.O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        fd = openat(directory, READ_DIRECTORY)
         try:
             with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
                 mount = next(line.split()[1] for line in file if line.startswith("mnt_id:"))

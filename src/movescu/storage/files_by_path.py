@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-O_CLOEXEC: Final = 0  # as Python opens files anyway
 O_DIRECTORY: Final = 1 << 28
 O_NOFOLLOW: Final = 1 << 29
 O_NONBLOCK: Final = 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import stat
 
 from movescu._runtime import clock
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Final
 
-_OPEN: Final = os.O_RDONLY | files.O_DIRECTORY | files.O_NOFOLLOW | files.O_CLOEXEC
-_OPEN_FILE: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
+_OPEN: Final = files.READ_DIRECTORY | files.O_NOFOLLOW
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _NO_RENAMES: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _KEPT: Final = 64  # open folders: one for each association at a time, far below the usual limit of descriptors
@@ -129,7 +127,7 @@ def exists(name: str, where: int) -> bool:
 def is_taken(name: str, where: int, is_other: Callable[[int], bool]) -> bool:
     """Return True if another object, or anything but a file, has the name."""
     try:
-        existing = files.openat(name, _OPEN_FILE, dir_fd=where)
+        existing = files.openat(name, files.READ_FILE, dir_fd=where)
     except OSError:
         return exists(name, where)
     try:
@@ -144,7 +142,7 @@ def locked_folder(path: str, *, waiting: bool = True) -> Iterator[None]:
 
     ``waiting``: wait for the one that has it, otherwise raise ``BlockingIOError``. Default: True.
     """
-    fd = files.openat(path, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
+    fd = files.openat(path, files.READ_DIRECTORY)
     try:
         try:
             files.flock(fd, files.LOCK_EX | (0 if waiting else files.LOCK_NB))
@@ -159,7 +157,7 @@ def locked_folder(path: str, *, waiting: bool = True) -> Iterator[None]:
 
 def flush_folder(path: str) -> None:
     """Flush the names in a folder to the disk, where the system can."""
-    fd = files.openat(path, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
+    fd = files.openat(path, files.READ_DIRECTORY)
     try:
         files.fsync(fd)
     finally:

@@ -38,9 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | files.O_CLOEXEC | files.O_NOFOLLOW
-_UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE | files.O_CLOEXEC
-_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
+_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | files.O_NOFOLLOW
+_UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE
 _MODE: Final = 0o666  # less the umask, as with fopen()
 _LARGE_DIRECTORY: Final = 4 << 20  # bytes of a directory, with some 50,000 names
 _MOST_BUFFERS: Final = 512  # for one system call; the usual limit is 1024 (IOV_MAX)
@@ -59,7 +58,7 @@ class OutputDirectory:
         self.path = path
         check_directory(path)
         try:
-            fd = files.openat(path, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
+            fd = files.openat(path, files.READ_DIRECTORY)
         except OSError as error:
             raise not_writable(path, error) from error
         self._top = Folder(fd)
@@ -131,7 +130,7 @@ class OutputDirectory:
     def rely(self, path: str, size: int) -> None:
         """Have ``flush`` flush the file of an earlier run, too. Raise ``StoreError`` if it cannot be read."""
         try:
-            fd = files.openat(path, os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW, dir_fd=self._top.fd)
+            fd = files.openat(path, files.READ_FILE, dir_fd=self._top.fd)
         except OSError as error:
             raise _store_error(f"cannot read {path!r} in {self.path!r}", error) from error
         try:
@@ -254,7 +253,7 @@ class OutputDirectory:
         One of the same content is replaced, too, if its flush has failed: it may not be on the disk.
         """
         try:
-            existing = files.openat(last_part(path), _OPEN, dir_fd=where)
+            existing = files.openat(last_part(path), files.READ_FILE, dir_fd=where)
         except OSError:
             return Naming.REPLACED
         try:
@@ -294,7 +293,7 @@ class OutputDirectory:
 
     def open_file(self, path: str) -> int:
         """Return a descriptor for reading a file below this directory. Raise ``OSError``."""
-        return files.openat(path, _OPEN, dir_fd=self._top.fd)
+        return files.openat(path, files.READ_FILE, dir_fd=self._top.fd)
 
     def remove(self, name: str) -> None:
         """Remove the file of a temporary name, if it exists; nothing for an empty name."""

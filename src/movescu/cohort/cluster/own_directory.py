@@ -44,7 +44,7 @@ class OwnDirectory:
                 with contextlib.suppress(FileExistsError):
                     files.mkdir(folder)
             name = os.path.join(self.path, MANIFEST)
-            self._fd = files.openat(name, os.O_RDWR | os.O_APPEND | os.O_CREAT | files.O_CLOEXEC, 0o666)
+            self._fd = files.openat(name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             status = files.fstat(self._fd)
             content = b"".join(_blocks(self._fd))
             whole = content.rfind(b"\n") + 1
@@ -72,7 +72,7 @@ class OwnDirectory:
 
     def _line(self, path: bytes) -> bytes:
         """Return the line of a file, empty if the manifest has it."""
-        fd = files.openat(os.path.join(os.fsencode(self.path), path), os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW)
+        fd = files.openat(os.path.join(os.fsencode(self.path), path), files.READ_FILE)
         try:
             if path in self._known and files.fstat(fd).st_ctime_ns < self._written:
                 return b""

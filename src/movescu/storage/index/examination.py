@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 INSTANCE: Final = 0x00080018
 """SOP Instance UID."""
-_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 _SEEK_HOLE: Final[int | None] = getattr(os, "SEEK_HOLE", None)
 _META: Final = 1 << 16  # limit of preamble and file meta, in bytes
 _META_GROUP: Final = b"\2\0"
@@ -90,7 +89,7 @@ def fits(path: str, directory: int, place: Place) -> bool:
     if place == NOWHERE:
         return True
     try:
-        fd = files.openat(path, _OPEN, dir_fd=directory)
+        fd = files.openat(path, files.READ_FILE, dir_fd=directory)
     except OSError:
         return False
     try:
@@ -122,7 +121,7 @@ def whole_instance(path: str, directory: int) -> str | None:
     ``path`` is below the open ``directory``.
     """
     try:
-        fd = files.openat(path, _OPEN, dir_fd=directory)
+        fd = files.openat(path, files.READ_FILE, dir_fd=directory)
     except OSError:
         return None
     return whole_instance_in(fd)

@@ -111,7 +111,7 @@ def open_index(
     flush has failed. Raise ``StoreError`` if the directory or its database is unusable.
     """
     with _told_as_store_error(directory):
-        fd = files.openat(directory, os.O_RDONLY | files.O_DIRECTORY | files.O_CLOEXEC)
+        fd = files.openat(directory, files.READ_DIRECTORY)
         try:
             if layout is None:
                 from movescu.storage.index.flat import FlatIndex  # late: one of two

@@ -6,7 +6,6 @@ And what the index has not saved yet: objects that were added, and changes that 
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -15,6 +14,7 @@ from movescu._runtime import clock
 from movescu.storage import files
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
 FileState: TypeAlias = tuple[int, int, int, int, int]
@@ -25,13 +25,12 @@ FileRow: TypeAlias = tuple[bytes, bytes, str, FileState]
 
 _START: Final = 4096  # bytes of a file that the checksum covers
 _SETTLED: Final = 2_000_000_000  # ns after which a further change has another time on every file system
-_OPEN: Final = os.O_RDONLY | files.O_CLOEXEC | files.O_NOFOLLOW | files.O_NONBLOCK
 
 
 def file_state(path: str, directory: int) -> FileState | None:
     """Return the state of a file, None if there is none."""
     try:
-        fd = files.openat(path, _OPEN, dir_fd=directory)
+        fd = files.openat(path, files.READ_FILE, dir_fd=directory)
     except OSError:
         return None
     try:
@@ -57,7 +56,7 @@ def folder_state(folder: bytes, directory: int) -> tuple[int, int] | None:
 @contextlib.contextmanager
 def scan(folder: str, directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
     """List a folder below an open directory; a link that has replaced it is not followed."""
-    flags = os.O_RDONLY | files.O_DIRECTORY | files.O_NOFOLLOW | files.O_CLOEXEC
+    flags = files.READ_DIRECTORY | files.O_NOFOLLOW
     fd = files.openat(folder or ".", flags, dir_fd=directory)
     try:
         with files.scandir(fd) as entries:
