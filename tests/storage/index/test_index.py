@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import sqlite3
 import struct
@@ -126,6 +127,9 @@ def test_index_has_whole_objects_only(
     put(tmp_path, ".1.2.8", an_object("1.2.8"))  # of another program
     MADE.update(dict.fromkeys(("1.2.5", "1.2.6", "1.2.7")))
     assert known(tmp_path, flat=flat) == {"1.2.3"}
+    with closing(open_index(str(tmp_path), None if flat else STUDY)) as opened:
+        assert not opened.whole("1.2.9")
+        assert not opened.whole(""), "the object without a UID"
     assert not caplog.records
 
 
@@ -345,13 +349,17 @@ def test_file_removed_or_changed_during_the_run_is_not_whole(tmp_path: Path) -> 
     opened.close()
 
 
-def test_object_with_two_files_is_whole_while_one_of_them_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("removed", [True, False])
+def test_object_with_two_files_is_whole_while_one_of_them_is(tmp_path: Path, *, removed: bool) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     put(tmp_path, "b/1.dcm", an_object("1.1"))
     assert known(tmp_path) == {"1.1"}
     with closing(open_index(str(tmp_path), STUDY)) as opened:
         assert not opened.whole("1.9")
-        (tmp_path / "a" / "1.dcm").unlink()
+        if removed:
+            (tmp_path / "a" / "1.dcm").unlink()
+        else:
+            put(tmp_path, "a/1.dcm", b"no object")
         assert opened.path("1.1") == "b/1.dcm"
     assert known(tmp_path) == {"1.1"}
 
@@ -388,8 +396,9 @@ def test_lost_or_damaged_index_is_made_again(tmp_path: Path, damage: object) -> 
 
 
 @pytest.mark.parametrize("flushed", [True, False])
+@pytest.mark.parametrize("lost", [True, False])
 def test_unflushed_files_are_examined_again_after_a_power_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: list[str], *, flushed: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: list[str], *, flushed: bool, lost: bool
 ) -> None:
     opened = open_index(str(tmp_path), STUDY)
     put(tmp_path, "a/1.dcm", an_object("1.1", 100))
@@ -397,12 +406,13 @@ def test_unflushed_files_are_examined_again_after_a_power_failure(
     if flushed:
         opened.flushed()
     opened.close()
-    if not flushed:  # the file has its size and time, and not its content
+    lost = lost and not flushed
+    if lost:  # the file has its size and time, and not its content
         status = (tmp_path / "a" / "1.dcm").stat()
         (tmp_path / "a" / "1.dcm").write_bytes(bytes(status.st_size))
         os.utime(tmp_path / "a" / "1.dcm", ns=(status.st_atime_ns, status.st_mtime_ns))
     monkeypatch.setattr(index, "_boot", lambda: "another")
-    assert known(tmp_path) == ({"1.1"} if flushed else set())
+    assert known(tmp_path) == (set() if lost else {"1.1"})
     assert bool(looked_at) is not flushed
 
 
@@ -522,6 +532,18 @@ def test_files_of_a_finished_flush_are_not_flushed_again(
     assert not looked_at
 
 
+def test_flushed_file_that_was_changed_is_flushed_again_when_relied_on(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    with closing(open_index(str(tmp_path), STUDY)) as opened:
+        opened.add("1.1", "a/1.dcm")
+        opened.flushed()
+    put(tmp_path, "a/1.dcm", an_object("1.1", 200))
+    relied: list[str] = []
+    with closing(open_index(str(tmp_path), STUDY, rely=lambda path, _: relied.append(path))) as opened:
+        assert opened.whole("1.1")
+    assert relied == ["a/1.dcm"]
+
+
 def save_in_vain(opened: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     """Save onto a full disk, which is noticed at the end."""
     assert isinstance(opened, KeptIndex)
@@ -637,7 +659,9 @@ def test_flush_reads_no_indexed_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.row("85")
-def test_file_changed_in_place_is_not_believed_though_size_and_time_are_those_noted(tmp_path: Path) -> None:
+def test_file_changed_in_place_is_not_believed_though_size_and_time_are_those_noted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
     assert known(tmp_path) == {"1.1"}
     file = tmp_path / "a" / "1.dcm"
@@ -647,6 +671,7 @@ def test_file_changed_in_place_is_not_believed_though_size_and_time_are_those_no
     opened = open_index(str(tmp_path), STUDY)
     assert not opened.whole("1.1")
     opened.close()
+    assert not caplog.records
 
 
 @pytest.mark.row("85")
@@ -717,9 +742,7 @@ def test_unchanged_folders_are_not_listed_for_an_object_that_is_missing(
 ) -> None:
     for number in range(3):
         put(tmp_path, f"{number}/x/1.dcm", an_object(f"1.{number}"))
-    for folder, below, _ in os.walk(tmp_path):
-        for one in (folder, *(os.path.join(folder, name) for name in below)):
-            os.utime(one, (1e9, 1e9))
+    settle(tmp_path)
     known(tmp_path)
     put(tmp_path, "1/x/2.dcm", an_object("1.9"))
     listed: list[str] = []
@@ -734,6 +757,76 @@ def test_unchanged_folders_are_not_listed_for_an_object_that_is_missing(
     assert not opened.whole("1.10")
     assert listed == ["", "1/x/"], "the database changes the first"
     opened.close()
+
+
+def settle(folder: Path) -> None:
+    """Have the folders below one changed long ago."""
+    for one in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        os.utime(one, (1e9, 1e9))
+
+
+def test_index_of_an_unchanged_directory_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor its own folder, which another run keeps as it was, as it has the database open."""
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    for _ in range(2):
+        with closing(open_index(str(tmp_path), STUDY)) as opened:
+            settle(tmp_path)
+            assert not opened.whole("1.9")
+        monkeypatch.setattr(index, "scan", None)
+
+
+def test_folder_that_vanished_hides_no_other(tmp_path: Path) -> None:
+    """Though the folder above has the time that it had before."""
+    for name in "abc":
+        put(tmp_path, f"above/{name}/1.dcm", an_object(f"{name}.1"))
+    settle(tmp_path)
+    assert known(tmp_path) == {"a.1", "b.1", "c.1"}
+    shutil.rmtree(tmp_path / "above" / "b")
+    put(tmp_path, "above/a/2.dcm", an_object("a.2"))
+    put(tmp_path, "above/c/2.dcm", an_object("c.2"))
+    os.utime(tmp_path / "above", (1e9, 1e9))
+    assert known(tmp_path) == {"a.1", "a.2", "c.1", "c.2"}
+
+
+def test_objects_of_a_folder_that_was_moved_away_and_back_are_found(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    settle(tmp_path)
+    assert known(tmp_path) == {"1.1"}
+    (tmp_path / "a").rename(tmp_path.with_name("elsewhere"))
+    assert known(tmp_path) == set()
+    tmp_path.with_name("elsewhere").rename(tmp_path / "a")
+    assert known(tmp_path) == {"1.1"}
+
+
+def test_file_that_was_found_while_the_disk_was_full_shares_no_flush_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: list[str]
+) -> None:
+    """A run that could not be saved has no number: the next one gets it."""
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    opened = open_index(str(tmp_path), STUDY)
+    assert isinstance(opened, KeptIndex)
+    write = opened._write
+
+    def failing(*arguments: Any) -> None:
+        write(*arguments)
+        full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opened, "_write", failing)
+        assert opened.whole("1.1")
+    put(tmp_path, "a/2.dcm", an_object("1.2"))
+    opened.add("1.2", "a/2.dcm")
+    opened.flushed()
+    opened.save()
+    os.utime(tmp_path / "a" / "2.dcm", ns=(7, 7))
+    assert opened.whole("1.2"), "it is noted anew"
+    opened.close()
+    looked_at.clear()
+    monkeypatch.setattr(index, "_boot", lambda: "another")
+    relied: list[str] = []
+    with closing(open_index(str(tmp_path), STUDY, rely=lambda path, _: relied.append(path))) as opened:
+        assert opened.whole("1.2")
+    assert looked_at == relied == ["a/2.dcm"]
 
 
 IMAGE = element("<", 0x280010, b"US", b"\x02\0") + element("<", 0x280011, b"US", b"\x02\0")
@@ -814,15 +907,22 @@ def test_index_of_a_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
 
 def test_full_disk_makes_no_whole_file_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "a/1.dcm", an_object("1.1"))
-    opened = open_index(str(tmp_path), STUDY, doubted=lambda changed: changed == 7)
+    relied: list[tuple[str, int]] = []
+    opened = open_index(
+        str(tmp_path), STUDY, rely=lambda *what: relied.append(what), doubted=lambda changed: changed == 7
+    )
     assert isinstance(opened, KeptIndex)
-    put(tmp_path, "b/c/2.dcm", an_object("1.2"))
+    data = an_object("1.2")
+    put(tmp_path, "b/c/2.dcm", data[:-112] + element("<", 0x20000D, b"UI", b"1.9") + data[-112:])
     put(tmp_path, "b/c/4.dcm", an_object("1.4"))
     os.utime(tmp_path / "b" / "c" / "4.dcm", ns=(7, 7))
     monkeypatch.setattr(opened, "_write", full)
     assert not opened.whole("1.4")
     assert opened.whole("1.1")
-    assert opened.whole("1.2")
+    assert opened.path("1.2", ("1.8", "")) is None, "it is of another study"
+    assert opened.path("1.2", ("1.9", "")) == "b/c/2.dcm"
+    files_of = ("a/1.dcm", "b/c/2.dcm")
+    assert relied == [(path, (tmp_path / path).stat().st_size) for path in files_of], "and to be flushed"
     os.utime(tmp_path / "b" / "c" / "2.dcm", ns=(7, 7))
     assert not opened.whole("1.2"), "it was changed since"
     assert not opened.whole("1.3")
