@@ -23,10 +23,10 @@ from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITT
 from movescu.errors import DataSetMismatchError, StoreError
 from movescu.storage import files
 from movescu.storage.file_names import UNKNOWN_PREFIX
+from movescu.storage.index import examination, index, states
 from movescu.storage.index import flat as flat_index
-from movescu.storage.index import index, states
 from movescu.storage.index.database import FILE_NAME
-from movescu.storage.index.examination import defect_of, whole_instance
+from movescu.storage.index.examination import defect_of, fits, instance_in, whole_instance
 from movescu.storage.index.index import KeptIndex, open_index
 from movescu.storage.layout.template import parse_layout
 
@@ -83,6 +83,32 @@ def test_file_meta_that_was_written_is_taken_for_what_it_says(tmp_path: Path, da
             decoded = defect_of(file.fileno(), "1.2.3", syntax, parsed=parsed)
             assert defect_of(file.fileno(), "1.2.3", syntax, parsed=parsed, meta=meta) == decoded
             assert defect_of(file.fileno(), "1.2.3", syntax, parsed=parsed, meta=b"other" + meta) == decoded
+
+
+def test_object_that_cannot_be_read_to_its_end_is_not_whole_as_it_was_received(tmp_path: Path) -> None:
+    (tmp_path / "object").write_bytes(an_object("1.2.3")[:-8])
+    with (tmp_path / "object").open("rb") as file:
+        assert "cannot be read" in defect_of(file.fileno(), "1.2.3", EXPLICIT_LITTLE, parsed=False)
+
+
+def test_object_of_a_file_is_known_from_its_file_meta_or_its_data_set(tmp_path: Path) -> None:
+    """Of a file that was cut, the file meta may be all there is."""
+    long = element("<", 0x80008, b"CS", b"A" * 64000)
+    meta, without_uid = (encode_file_meta(CT, uid, EXPLICIT_LITTLE.uid) for uid in ("1.2.3", ""))
+    data = an_object("1.2.3", meta=False)
+    found = []
+    for content in (meta, without_uid + data, without_uid + long * 3 + data, data, long * 3 + data, data[:20], b""):
+        (tmp_path / "object").write_bytes(content)
+        with (tmp_path / "object").open("rb") as file:
+            found.append(instance_in(file.fileno(), EXPLICIT_LITTLE))
+    assert found == ["1.2.3"] * 5 + [None] * 2
+
+
+def test_file_that_vanishes_while_it_is_looked_for_is_missing(tmp_path: Path) -> None:
+    directory = files.openat(str(tmp_path), files.READ_DIRECTORY)
+    assert whole_instance("gone", directory) is None
+    assert not fits("gone", directory, ("1.2", ""))
+    files.close(directory)
 
 
 def put(folder: Path, name: str, data: bytes) -> None:
@@ -148,6 +174,35 @@ def test_file_with_a_block_that_was_never_written_is_not_whole(tmp_path: Path, *
     opened = open_index(str(tmp_path), None if flat else parse_layout("study"))
     assert [uid for uid in ("1.2.3", "1.2.4") if opened.whole(uid)] == ["1.2.4"]
     opened.close()
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("told", ["error", "nothing"])
+def test_object_is_whole_on_a_file_system_that_tells_no_holes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, *, flat: bool
+) -> None:
+    def unknown(*_: int) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    if told == "error":
+        monkeypatch.setattr(files, "lseek", unknown)
+    else:
+        monkeypatch.setattr(examination, "_SEEK_HOLE", None)
+    put(tmp_path, "CT.1.2.3", an_object("1.2.3"))
+    assert known(tmp_path, flat=flat) == {"1.2.3"}
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_large_object_that_was_cut_anywhere_is_not_whole(tmp_path: Path, *, flat: bool) -> None:
+    """Of a large object, what is missing from its first 64 KiB is compared with the size of the file."""
+    meta = len(an_object("1.1", 0)) - len(an_object("1.1", 0, meta=False))
+    head = (1 << 16) - meta
+    cuts = (0, 2, meta, 2 * meta, head, 2 * head)
+    for number, cut in enumerate(cuts):
+        pixels = (2 if cut == 2 else 4) * head - len(an_object("1.1", 0, meta=False))
+        data = an_object(f"1.{number}", pixels)
+        put(tmp_path, f"CT.1.{number}", data[: len(data) - cut])
+    assert known(tmp_path, flat=flat) == {"1.0"}
 
 
 @pytest.mark.parametrize("flat", [True, False])
@@ -847,6 +902,8 @@ BULK = struct.pack("<HH2sxxI", 0x9, 0x1010, b"OB", 1_200_000) + bytes(1_200_000)
 MANY = struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OW", 200_000) + bytes(200_000)
 BEHIND = struct.pack("<HH2sxxI", 0xFFFC, 0xFFFC, b"OB", 2) + bytes(2)
 NOTHING = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+PRIVATE = struct.pack("<HH", 0x7FE1, 0x1010)
+LATE = PRIVATE + BULK[4:]
 RLE = TransferSyntax("1.2.840.10008.1.2.5", "RLE", encapsulated=True)
 
 
@@ -873,11 +930,16 @@ RLE = TransferSyntax("1.2.840.10008.1.2.5", "RLE", encapsulated=True)
         (IMAGE + FRAGMENTS[:-8] + FRAGMENT + END, RLE, False),
         (IMAGE + FRAGMENTS[:-8] + FRAGMENT * 2 + END, RLE, True),
         (IMAGE + FRAGMENTS + FRAGMENT, RLE, False),
+        (IMAGE[:10], EXPLICIT_LITTLE, True),
+        (IMAGE + LONG + LATE + BEHIND, EXPLICIT_LITTLE, True),
+        (IMAGE + LATE, EXPLICIT_LITTLE, False),
+        (IMAGE + PRIVATE + FRAGMENTS[4:] + FRAGMENT + END, RLE, False),
     ],
     ids=[
         "pixels", "cut", "empty", "icon alone", "icon and pixels", "no image", "no size", "float", "fragments",
         "no fragments", "cut encapsulated", "many pixels", "large icon alone", "icon of fragments", "empty fragment",
         "offset table alone", "offset table and fragment", "no delimiter",
+        "rows alone", "pixels before others", "others behind no pixels", "private fragments",
     ],
 )  # fmt: skip
 def test_image_without_its_pixels_is_not_whole(

@@ -191,10 +191,8 @@ class _Walked(NamedTuple):
 
 def _has_hole(fd: int, size: int) -> bool:
     """Return True if blocks of a file were never written; False if the file system cannot tell."""
-    if not size or _SEEK_HOLE is None:
-        return False
-    with contextlib.suppress(OSError):
-        return files.lseek(fd, 0, _SEEK_HOLE) < size
+    with contextlib.suppress(OSError):  # of an empty file, too
+        return _SEEK_HOLE is not None and files.lseek(fd, 0, _SEEK_HOLE) < size
     return False
 
 
@@ -272,7 +270,7 @@ class _ContentReader(IdentityReader):
     def __init__(self) -> None:
         super().__init__()
         self._sides: set[int] = set()
-        self._fragments = -1  # fragments begun; -1 outside of encapsulated pixel data
+        self._fragments = -1  # fragments begun; -1 in those of another element
         self.content = False
 
     @property
@@ -294,14 +292,10 @@ class _ContentReader(IdentityReader):
         self.content |= tag in CONTENT and not self._depth
 
     def begin_fragments(self, tag: int) -> None:
-        """Enter encapsulated pixel data."""
+        """Enter encapsulated data."""
         self._fragments = 0 if tag in CONTENT and not self._depth else -1
 
     def begin_fragment(self, length: int) -> None:
         """Record the pixels: any fragment after the offset table."""
         self.content |= self._fragments > 0 and length > 0
         self._fragments += self._fragments >= 0
-
-    def end_fragments(self) -> None:
-        """Leave encapsulated pixel data."""
-        self._fragments = -1
