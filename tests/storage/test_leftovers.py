@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -194,6 +195,26 @@ def test_run_out_of_descriptors_is_not_swept_and_stores_all_the_same(
     file.commit("CT.1")
     directory.close()
     assert names(tmp_path) == ["CT.1"]
+
+
+@pytest.mark.parametrize("needed", ["files have names", "a name is taken", ""])
+def test_directory_of_very_many_names_is_swept_by_runs_that_need_temporary_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: str
+) -> None:
+    monkeypatch.setattr("movescu.storage.writer._LARGE_DIRECTORY", -1)
+    if needed == "files have names":
+        monkeypatch.setattr("movescu.storage.writer._UNNAMED", 0)
+    elif not OutputDirectory(str(tmp_path))._try_unnamed():
+        pytest.skip("files have names here before they are whole")
+    (tmp_path / f".movescu-{HERE}.lock").touch()
+    (tmp_path / f".movescu-{HERE}-1.part").touch()
+    with closing(OutputDirectory(str(tmp_path))) as directory:
+        directory.remove_leftovers()
+        for content in (b"data", b"more") if needed == "a name is taken" else ():
+            file = directory.create()
+            file.begin(b"", content)
+            file.commit("CT.1")
+    assert ("part" in kinds(tmp_path)) is not bool(needed)
 
 
 def test_removed_directory_does_not_fail_the_sweep(tmp_path: Path) -> None:

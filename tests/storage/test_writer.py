@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from movescu.errors import DirectoryNotFoundError, StoreError
-from movescu.storage import files
+from movescu.storage import files, writer
 from movescu.storage.durability import Durability
-from movescu.storage.naming import Naming
+from movescu.storage.naming import Alternative, Naming
 from movescu.storage.writer import OutputDirectory
 
 if TYPE_CHECKING:
@@ -284,7 +284,12 @@ def test_umask_decides_who_may_read_an_object(directory: OutputDirectory, tmp_pa
     assert (tmp_path / "CT.1").stat().st_mode & 0o777 == 0o640
 
 
-def test_spool_file_vanishes_with_its_descriptor(directory: OutputDirectory, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_spool_file_vanishes_with_its_descriptor(
+    directory: OutputDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    if named:
+        monkeypatch.setattr(writer, "_UNNAMED", 0)
     spool = directory.spool()
     spool.write(b"data")
     assert spool.read(0, 4) == b"data"
@@ -354,26 +359,83 @@ def test_closed_directory_leaves_no_thread(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_prepared_file_is_used_and_the_last_one_closed(tmp_path: Path) -> None:
-    def open_files() -> int:
-        here = 0  # other tests of this process may have left files to be closed any time
-        for number in os.listdir("/proc/self/fd"):
-            with suppress(FileNotFoundError):
-                here += os.readlink(f"/proc/self/fd/{number}").startswith(str(tmp_path))
-        return here
+def test_file_that_cannot_be_opened_ahead_is_no_error(
+    directory: OutputDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one that another association has taken meanwhile."""
 
-    before = open_files()
+    def exhausted(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    class Taken(list[int]):
+        def pop(self, *_: object) -> int:
+            return [].pop()
+
+    store(directory, "CT.1", b"data")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "openat", exhausted)
+        directory.prepare()
+    directory._spare = Taken((-1,))
+    store(directory, "CT.2", b"more")
+    directory._spare = []
+    assert names(tmp_path) == ["CT.1", "CT.2"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_names_that_others_may_have_are_given_by_one_association_at_a_time(
+    directory: OutputDirectory, monkeypatch: pytest.MonkeyPatch, *, beside: bool
+) -> None:
+    """Two objects of one name would otherwise both replace the file before them, and nobody learn of the second."""
+    locked: list[bool] = []
+    name_in_place = directory._name_in_place
+
+    def watched(*arguments: Any) -> tuple[Naming, str]:
+        locked.append(directory._naming.locked())
+        return name_in_place(*arguments)
+
+    monkeypatch.setattr(directory, "_name_in_place", watched)
+    monkeypatch.setattr(writer, "_UNNAMED", 0)
+    alternative = Alternative(lambda: ("CT.2",), lambda _: False) if beside else None
+    for content in (b"data", b"more"):
+        file = directory.create()
+        file.begin(b"", content)
+        file.commit("CT.1", alternative)
+    assert locked == [beside, True]
+
+
+def test_files_are_compared_and_links_are_none(directory: OutputDirectory, tmp_path: Path) -> None:
+    for name, content in (("CT.1", b"data"), ("CT.2", b"data"), ("CT.3", b"dada")):
+        store(directory, name, content)
+    (tmp_path / "link").symlink_to(tmp_path / "CT.1")
+    before = open_files(tmp_path)
+    others = ("CT.2", "CT.3", "CT.4", "link")
+    assert [directory.is_same("CT.1", other) for other in others] == [True, False, False, False]
+    assert open_files(tmp_path) == before
+    assert [directory.status(other) is None for other in others] == [False, False, True, True]
+
+
+def open_files(folder: Path) -> int:
+    """How many files below a folder are open; other tests of this process may have left some to be closed any time."""
+    here = 0
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            here += os.readlink(f"/proc/self/fd/{number}").startswith(str(folder))
+    return here
+
+
+def test_prepared_file_is_used_and_the_last_one_closed(tmp_path: Path) -> None:
+    before = open_files(tmp_path)
     directory = OutputDirectory(str(tmp_path))
     store(directory, "CT.1", b"data")
     if not directory._unnamed:
         pytest.skip("files have names here before they are whole")
-    between = open_files()
+    between = open_files(tmp_path)
     directory.prepare()
     directory.prepare()
-    assert open_files() == between + 1
+    assert open_files(tmp_path) == between + 1
     store(directory, "CT.2", b"more")
-    assert open_files() == between
+    assert open_files(tmp_path) == between
     directory.prepare()
     directory.close()
-    assert open_files() == before
+    assert open_files(tmp_path) == before
     assert names(tmp_path) == ["CT.1", "CT.2"]

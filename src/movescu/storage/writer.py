@@ -274,9 +274,10 @@ class OutputDirectory:
     def is_same(self, path: str, other: str) -> bool:
         """Return True if two files have the same content."""
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            fds = [self.open_file(one) for one in (path, other)]
-            for fd in fds:
-                stack.callback(files.close, fd)
+            fds = []
+            for one in (path, other):
+                fds.append(self.open_file(one))
+                stack.callback(files.close, fds[-1])
             return has_same_content(*fds)
         return False
 

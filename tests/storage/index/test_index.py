@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from movescu._runtime import clock
 from movescu.dataset.file_meta import encode_file_meta
 from movescu.dictionary.uids import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, TransferSyntax
 from movescu.errors import DataSetMismatchError, StoreError
@@ -488,6 +489,15 @@ def test_inode_of_any_number_can_be_noted(inode: int) -> None:
     assert len({*noted, 5}) == 3
     with closing(sqlite3.connect(":memory:")) as database:
         assert [database.execute("SELECT ?", (one,)).fetchone()[0] for one in noted] == noted
+
+
+def test_folder_is_settled_when_a_further_change_has_another_time_on_every_file_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The times of FAT are even seconds."""
+    monkeypatch.setattr(clock, "wall", lambda: 1.7e9)
+    times = (1_699_999_997_900_000_000, 1_699_999_998_100_000_000, 1_700_000_001_000_000_000)
+    assert [states.is_settled((time, 1)) for time in times] == [True, False, False]
 
 
 def test_undecodable_name_is_found_again(tmp_path: Path) -> None:

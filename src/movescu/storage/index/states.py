@@ -34,11 +34,8 @@ def file_state(path: str, directory: int) -> FileState | None:
     except OSError:
         return None
     try:
-        status = files.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        return *state_of(status), zlib.crc32(files.pread(fd, _START, 0))
-    except OSError:
+        return *state_of(files.fstat(fd)), zlib.crc32(files.pread(fd, _START, 0))
+    except OSError:  # of a folder or a pipe, too
         return None
     finally:
         files.close(fd)
@@ -67,7 +64,7 @@ def scan(folder: str, directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
 
 def state_of(status: os.stat_result) -> tuple[int, int, int, int]:
     """Return the state of a file, without the checksum."""
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns or 0, _signed(status.st_ino)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, _signed(status.st_ino)
 
 
 def _signed(inode: int) -> int:
