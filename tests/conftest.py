@@ -116,8 +116,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("xdist_group") is None and (group := _group(item)):
             item.add_marker(pytest.mark.xdist_group(group))
-        about = item.get_closest_marker("not_without")
-        if about is not None and os.environ.get(without.VARIABLE) in about.args:
+        if any(os.environ.get(without.VARIABLE) in mark.args for mark in item.iter_markers("not_without")):
             item.add_marker(pytest.mark.skip(reason="about what this run is without"))
         if item.get_closest_marker("pynetdicom_sender"):
             item.add_marker(pytest.mark.flaky(reruns=1))

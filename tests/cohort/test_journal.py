@@ -45,7 +45,11 @@ def row(number: int = 1) -> Row:
     return Row(number, keys[0], make_identifier([*keys, "QueryRetrieveLevel=STUDY"], model="STUDY"), keys=keys)
 
 
-@pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.xdist_group("postgres"))])
+ON_SERVER = [pytest.mark.xdist_group("postgres"), pytest.mark.not_without("hard-links", "windows")]
+"""The second since psycopg uses ctypes."""
+
+
+@pytest.fixture(params=["file", pytest.param("server", marks=ON_SERVER)])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A journal in a file, and one in PostgreSQL."""
     return str(tmp_path / FILE_NAME) if request.param == "file" else postgres.server().journal()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.not_without("hard-links", "locks", "windows")  # Dask uses ctypes and resource on Linux
+
 STUDIES = 12
 JOBS = 4
 TITLES = ("FIRST", "SECOND")

@@ -151,6 +151,7 @@ def keeps_alive(sock: socket.socket) -> bool:
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) and idle + interval * count <= 180
 
 
+@pytest.mark.not_without("quick-ack", "windows")  # the system's hours it is, there
 def test_connections_of_both_directions_use_keepalive() -> None:
     accepted: list[bool] = []
     prepared = threading.Event()

@@ -264,6 +264,7 @@ def watched() -> Iterator[tuple[Transport, WatchedSocket, socket.socket]]:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="this system has no TCP_QUICKACK")
+@pytest.mark.not_without("quick-ack", "windows")
 def test_ack_is_sent_before_the_next_wait() -> None:
     """A sender with Nagle's algorithm sends the rest of a message only then; held back, each ACK costs 40 ms."""
     with watched() as (transport, sock, far):
