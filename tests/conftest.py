@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ PROGRAMS = {
 }
 """Of Debian. ``make test`` installs them and sets MOVESCU_PEERS=required; elsewhere tests that need one are skipped."""
 
+
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:  # as below nohup, or in the background of a script: inherited by all
+        signal.signal(number, handler)
 
 if shutil.which("dcmqrscp") is None:  # then echoscu must not be pynetdicom's, which has other options
     own = os.path.dirname(sys.executable)

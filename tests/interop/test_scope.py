@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import corpus
@@ -416,6 +417,31 @@ def test_archive_that_counts_more_objects_than_it_lists_is_not_believed(embedded
     outcome = run_scripted(embedded, script, "--verify", "--linger", 0, keys=keys, code=63)
     assert f"the archive counts {3 if level == 'study' else 2} objects in {level}" in outcome.log
     assert embedded.there == embedded.of_study(0)
+
+
+@pytest.mark.parametrize("level", ["STUDY", "SERIES"])
+def test_resumed_request_is_not_narrowed_by_a_list_that_is_shorter_than_its_total(embedded: Place, level: str) -> None:
+    """Orthanc 1.13 with LimitFindResults cuts a list short and reports success: what is cut is never requested."""
+    first, second = study = embedded.made[:2]
+    shutil.copy(first.path, embedded.received / f"CT.{first.instance_uid}")
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid in (STUDY_ROOT_FIND, STUDY_ROOT_MOVE))
+        counts = {first.study_uid if level == "STUDY" else first.series_uid: 2}
+        assert session.serve_finds([first], counts) is not None, "nothing was requested"
+        with scripted.sender(embedded.port, study) as sender:
+            for one in study:
+                assert sender.store(one) == 0
+        session.respond(completed=2)
+        assert session.serve_finds([first], counts) is None
+
+    series = [f"SeriesInstanceUID={first.series_uid}"] if level == "SERIES" else []
+    keys = [f"QueryRetrieveLevel={level}", f"StudyInstanceUID={first.study_uid}", *series]
+    with scripted.archive(script) as archive:
+        place = embedded._replace(address=archive.address, aet="ARCHIVE")
+        outcome = place.run("--resume", "--linger", 0, keys=keys, code=63)
+    assert f"the archive counts 2 objects in {level.lower()}" in outcome.log
+    assert second.instance_uid in embedded.there
 
 
 @pytest.mark.parametrize("mode", [[], ["--retry", 1], ["--verify"]])

@@ -250,7 +250,8 @@ class AttemptLoop:
                 identifier,
                 self._config.request.model,
                 sizes=state.sizes,
-                counted=self._retry.verify,
+                counted=self._retry.verify or state.attempts > 1,
+                is_here=self._is_here,
                 max_studies=most_studies(self._config.selection),
             )
         except InventoryError as error:

@@ -13,6 +13,7 @@ equals the highest that the archive gave before it cut an answer short.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from movescu._runtime.late_log import logger_of
@@ -133,6 +134,19 @@ class Catalogue:
             for study, number in studies.items():
                 if study.study not in known:
                     self._compare(study, study.study, number)
+
+    def count(self, objects: Mapping[str, Place]) -> None:
+        """Query and compare the numbers of objects of listed studies, or of the requested series, after ``objects``."""
+        if self._counted or self._scope.level == "IMAGE":
+            return
+        series = Counter(objects.values())
+        studies = Counter(place._replace(series="") for place in objects.values())
+        for study in studies:
+            self._count(study)
+        known = {gap.study for gap in self._gaps}
+        for place, number in (series if self._scope.level == "SERIES" else studies).items():
+            if place.study not in known:
+                self._compare(place, place.series or place.study, number)
 
     def _note_place(self, place: Place) -> None:
         study = place._replace(series="")

@@ -16,7 +16,7 @@ from movescu.retrieve.catalogue import FIELDS, Catalogue, ListSizes, Place, iden
 from movescu.retrieve.config import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from movescu.query.identifier import Identifier
@@ -155,13 +155,16 @@ def take_inventory(
     *,
     sizes: ListSizes | None = None,
     counted: bool = False,
+    is_here: Callable[[str, Place], bool] | None = None,
     max_studies: int = 0,
 ) -> Inventory:
     """Query the archive for the objects of a C-MOVE identifier.
 
     ``sizes``: of earlier queries for the request; what the archive states is added. Default: none. ``counted``: query
-    the number of objects of each study, too, to compare. Default: False. ``max_studies``: highest number of studies
-    that keys other than unique ones may match. Default: 0, no limit.
+    the number of objects of each study, too, to compare. Default: False. ``is_here``: whether an object need not be
+    requested; if one is here, what the list lacks would not be requested either, so numbers of objects are queried as
+    well. Default: none is. ``max_studies``: highest number of studies that keys other than unique ones may match.
+    Default: 0, no limit.
 
     Raise ``InventoryError`` if the archive cannot tell what matches the request, ``PeerError`` if the association ends.
     """
@@ -173,6 +176,8 @@ def take_inventory(
             inventory.gaps[place] = f"SOP instance {uid} is listed in two series"
         if len(inventory.objects) > MAXIMUM:
             raise InventoryError(f"the archive lists more than {MAXIMUM} objects for one request")
+    if is_here is not None and any(is_here(uid, place) for uid, place in inventory.objects.items()):
+        catalogue.count(inventory.objects)
     gone = ((uid, place) for uid, place in sizes.places.items() if uid not in catalogue.listed)
     inventory.vanished = {uid: (place, sizes.counts.get(uid, 0)) for uid, place in gone}
     inventory.dropped, inventory.hollow = catalogue.dropped, tuple(catalogue.hollow)
