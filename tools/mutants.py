@@ -67,7 +67,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "cohort/journal": _JOURNAL,
     "cohort/journal_file": _JOURNAL,
     "cohort/overlap": ("tests/cohort/test_overlap.py",),
-    "cohort/postponed": ("tests/cohort/test_admission.py", "tests/interop/test_admission.py"),
+    "cohort/postponed": ("tests/cohort/test_postponed.py",),
     "cohort/request_end": ("tests/cohort/test_request_end.py",),
     "query/levels": ("tests/query/test_identifier.py", "tests/query/test_selection.py"),
     "query/list_columns": _LISTS,
