@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from movescu._runtime.record import replace
@@ -82,6 +82,7 @@ def _more(before: Any, more: Any) -> Any:  # the fields have several types
 
 
 @given(st.lists(EVIDENCE, min_size=1, max_size=4))
+@example([Evidence(statuses=(0xFE00,)), Evidence(cancelled=True)])
 def test_several_requests_together_are_as_good_as_the_worst_of_them(every: list[Evidence]) -> None:
     together = RANKS.index(judge(joined(every)).outcome)
     assert together >= max(RANKS.index(judge(one).outcome) for one in every)
@@ -90,6 +91,9 @@ def test_several_requests_together_are_as_good_as_the_worst_of_them(every: list[
 
 
 @given(st.lists(EVIDENCE, max_size=3))
+@example([Evidence(statuses=(0xFE00,))])
+@example([Evidence(nothing_found=True)] * 2)
+@example([Evidence(nothing_found=True), Evidence(failed=1)])
 def test_evidence_of_several_requests_has_all_that_each_of_them_has(every: list[Evidence]) -> None:
     together = joined(every)
     nothing = [one.nothing_found for one in every]
@@ -112,6 +116,22 @@ def test_evidence_of_several_requests_has_all_that_each_of_them_has(every: list[
 def test_exit_code_0_is_for_what_is_complete_and_what_was_cancelled(evidence: Evidence) -> None:
     if first_of(codes_of(evidence)) is ExitCode.SUCCESS:
         assert set(judge(evidence).reasons) <= {Reason.CANCELLED}
+
+
+def test_outcome_is_the_worst_that_any_evidence_leaves_possible() -> None:
+    found = judge(Evidence(failed=1, lost=True, nothing_found=True))
+    assert (found.outcome, found.reasons) == (
+        Outcome.FAILED,
+        (Reason.LOST, Reason.COUNTED_AS_FAILED, Reason.NOTHING_FOUND),
+    )
+
+
+def test_outcomes_and_reasons_have_the_words_that_programs_read() -> None:
+    assert list(Outcome) == ["complete", "not found", "incomplete", "cancelled", "failed"]
+    assert [reason.words for reason in judge(Evidence(lost=True, missing=1)).reasons] == [
+        "association lost",
+        "listed and not here",
+    ]
 
 
 def test_every_reason_has_its_code() -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from movescu._runtime.record import replace
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.messages import CStoreRQ
 from movescu.dimse.status import PENDING, SUCCESS
+from movescu.errors import StoreError
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
-from movescu.retrieve.belonging import Belonging
+from movescu.retrieve.belonging import Belonging, PlaceReader
 from movescu.retrieve.config import AE, Config
 from movescu.retrieve.storage_server import StorageServer
 from movescu.retrieve.tally import Round, Tally, counted_of, delivered_of, evidence_of, failed_of, found_nothing
@@ -68,6 +71,43 @@ def test_tallies_of_several_requests_add_up() -> None:
         both.add(one)
     assert (both.stored, both.failed, both.size, both.arrived) == (2, 1, 20, 4)
     assert (list(both.failures), both.broken_off) == (["1.3"], {"1.4"})
+
+
+class Receiver:
+    """Keeps what happens to an object."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.calls: list[str] = []
+
+    def write(self, *fragments: memoryview) -> None:
+        self.data += b"".join(fragments)
+
+    def finish(self) -> None:
+        self.calls.append("finish")
+
+    def discard(self) -> None:
+        self.calls.append("discard")
+
+
+@pytest.mark.parametrize("requested", [True, False])
+def test_study_and_series_of_an_object_are_read_on_its_way_and_may_refuse_it(*, requested: bool) -> None:
+    def check(one: Incoming) -> None:
+        assert not receiver.calls
+        assert one.place == {"1.2", "1.3"}
+        if not requested:
+            raise StoreError("not requested")
+
+    keys = [Key(tag, b"UI", uid) for tag, uid in zip(UNIQUE_KEYS.values(), (b"", b"1.2", b"1.3", b"1.4"), strict=True)]
+    data, receiver, one = Identifier(keys).encode(EXPLICIT_LITTLE), Receiver(), incoming("1.4")
+    reader = PlaceReader(one, receiver, check)
+    reader.write(memoryview(data[:20]), memoryview(data[20:30]))
+    reader.write(memoryview(data[30:]))
+    with nullcontext() if requested else pytest.raises(StoreError):
+        reader.finish()
+    reader.discard()
+    assert receiver.data == data
+    assert receiver.calls == (["finish", "discard"] if requested else ["discard"])
 
 
 def test_object_counts_once_for_a_request_and_twice_for_two() -> None:
