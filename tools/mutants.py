@@ -52,6 +52,7 @@ _ROUNDS: Final = (
     "tests/retrieve/test_liars.py",
 )
 _LISTS: Final = ("tests/query/test_request_list.py",)
+_HOOKS: Final = ("tests/cohort/test_hooks.py",)
 _JOURNAL: Final = ("tests/cohort/test_journal.py",)
 _FILES: Final = (
     "tests/simulated/test_writer.py",
@@ -64,8 +65,12 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "cohort/admission": ("tests/cohort/test_admission.py",),
     "cohort/entries": ("tests/cohort/test_entries.py",),
     "cohort/entry_verdict": _JOURNAL,
+    "cohort/hook_journal": _HOOKS,
+    "cohort/hooks": _HOOKS,
     "cohort/journal": _JOURNAL,
+    "cohort/journal_directory": _JOURNAL,
     "cohort/journal_file": _JOURNAL,
+    "cohort/journal_opening": _JOURNAL,
     "cohort/overlap": ("tests/cohort/test_overlap.py",),
     "cohort/postponed": ("tests/cohort/test_postponed.py",),
     "cohort/request_end": ("tests/cohort/test_request_end.py",),
