@@ -73,7 +73,7 @@ class Responses:
                 else:
                     self.number += 1
                     warned = response.status == PENDING_WARNING
-                    yield FindAnswer(response.identifier or b"", context.transfer_syntax, warned)
+                    yield FindAnswer(response.identifier, context.transfer_syntax, warned)
         except NoPresentationContextError as error:
             raise InventoryError(str(error)) from error
 
