@@ -65,6 +65,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "cohort/admission": ("tests/cohort/test_admission.py",),
     "cohort/entries": ("tests/cohort/test_entries.py",),
     "cohort/entry_verdict": _JOURNAL,
+    "cohort/held_ends": ("tests/cohort/test_held_ends.py",),
     "cohort/hook_journal": _HOOKS,
     "cohort/hooks": _HOOKS,
     "cohort/journal": _JOURNAL,
@@ -110,6 +111,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "storage/index/index": ("tests/storage/index", "tests/storage/test_ledger.py"),
     "storage/index/states": ("tests/storage/index",),
     "storage/ledger": ("tests/storage/test_ledger.py",),
+    "storage/manifest_lines": ("tests/storage/test_manifest_lines.py",),
     "storage/naming": _FILES,
     "storage/writer": (*_FILES, *_PLACES, "tests/storage/test_leftovers.py"),
 }
