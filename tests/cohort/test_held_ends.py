@@ -106,3 +106,4 @@ def test_end_without_a_worker_is_lost_and_has_what_was_known_before(before: Resu
     reasons = {Reason.LOST} if before is None else {Reason.LOST, Reason.REFUSED, Reason.COUNTED_AS_FAILED}
     assert set(end.result.judgement.reasons) == reasons
     assert end.result.responses == (() if before is None else before.responses)
+    assert (end.result.stored, end.result.failed, end.result.size, end.result.arrived) == (0, 0, 0, 0)
