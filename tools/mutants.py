@@ -99,7 +99,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "retrieve/request_state": _ROUNDS,
     "retrieve/requests": ("tests/retrieve/test_requests.py", "tests/retrieve/test_storage_plan.py"),
     "retrieve/resolution": ("tests/retrieve/test_resolution.py",),
-    "retrieve/search": _SCOPES,
+    "retrieve/search": ("tests/retrieve/test_resolution.py",),
     "retrieve/stragglers": ("tests/retrieve/test_stragglers.py",),
     "retrieve/tally": _ROUNDS,
     "storage/directory_check": _FILES,

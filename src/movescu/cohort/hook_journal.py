@@ -90,7 +90,7 @@ class HookJournal:
         """
         done = frozenset(settled)
         with self._using, transaction(self._database):
-            outcomes = {key: (self._outcome(key) if key in done else "") or WAITING for key in keys}
+            outcomes = {key: self._outcome(key) if key in done else WAITING for key in keys}
             self._database.execute("DELETE FROM hooks_runs WHERE entry = ?", (entry,))
             self._database.executemany(
                 "INSERT OR REPLACE INTO hooks_runs VALUES (?, ?, ?, ?, ?, ?)",
