@@ -205,6 +205,48 @@ def test_failures_beyond_those_that_are_kept_by_name_count_too() -> None:
         state.tally.count(failed(f"1.{number}"))
     assert len(state.tally.failures) == 1000
     assert state.evidence.not_stored == 1005
+    state.inventory = inventory("1.1", "1.1004")
+    assert state.evidence.not_stored == 1003, "two of them were here before"
+
+
+def test_nothing_is_known_of_a_request_before_its_first_attempt() -> None:
+    state = RequestState()
+    assert (state.attempted, state.asked, state.hopeless, state.is_accounted_for) == (False, False, False, False)
+    assert (state.arrived, state.attempts, state.in_vain, state.listed_before) == (0, 0, 0, 0)
+    assert state.evidence == Evidence()
+
+
+@pytest.mark.parametrize(
+    ("missing", "here", "unlisted", "satisfied"),
+    [
+        ("", "", "", True),
+        ("12", "", "", False),
+        ("12", "1", "", False),
+        ("12", "12", "", True),
+        ("12", "123", "", True),
+        ("1", "23", "", False),
+        ("", "", "cut short", False),
+        ("12", "12", "cut short", False),
+    ],
+)
+def test_request_is_satisfied_by_all_that_was_missing_if_the_list_is_whole(
+    missing: str, here: str, unlisted: str, *, satisfied: bool
+) -> None:
+    state = RequestState(remember=True)
+    state.missing, state.unlisted = set(missing), unlisted
+    for uid in here:
+        state.tally.count(stored(uid))
+    assert state.is_satisfied is satisfied
+    if not here:
+        assert RequestState().is_satisfied, "without lists nothing is missing"
+
+
+def test_numbers_that_the_archive_stated_before_its_lists_are_kept() -> None:
+    state = RequestState()
+    state.note_counts({"1.2.3": 5})
+    state.note_counts({"1.2.4": 7})
+    assert state.sizes is not None
+    assert state.sizes.counts == {"1.2.3": 5, "1.2.4": 7}
 
 
 @pytest.mark.parametrize("name", ["lost", "cancelled", "unlisted", "unflushed", "nothing_found", "unfound"])

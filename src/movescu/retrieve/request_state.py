@@ -12,7 +12,7 @@ from itertools import islice
 
 from movescu._runtime.record import Record, replace
 from movescu.retrieve.config import BATCH
-from movescu.retrieve.evidence import Evidence, is_stopped
+from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.evidence import joined as joined_evidence
 from movescu.retrieve.result import Result
 from movescu.retrieve.tally import Round, Tally, counted_of
@@ -189,7 +189,6 @@ class RequestState:
             broken_off=0 if obeyed else len(tally.broken_off - here),
             lost=standing.lost or self.error is not None,
             cancelled=obeyed or self.cancelled,
-            stopped=is_stopped(standing),
             missing=len(self.missing_uids),
             unlisted=bool(self.unlisted),
             nothing_found=self.nothing_found,
