@@ -61,7 +61,7 @@ _FILES: Final = (
 _PLACES: Final = ("tests/storage/test_ledger.py", "tests/storage/layout/test_placement.py")
 
 MODULES: Final[dict[str, tuple[str, ...]]] = {
-    "cli/exit_codes": ("tests/retrieve/test_judgement.py", *_WORLD),
+    "cli/exit_codes": ("tests/cli/test_exit_codes.py", "tests/retrieve/test_judgement.py", *_WORLD),
     "cohort/admission": ("tests/cohort/test_admission.py",),
     "cohort/entries": ("tests/cohort/test_entries.py",),
     "cohort/entry_verdict": _JOURNAL,
@@ -90,7 +90,9 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "retrieve/belonging": ("tests/retrieve/test_tally.py",),
     "retrieve/catalogue": ("tests/retrieve/test_catalogue.py", "tests/retrieve/test_liars.py"),
     "retrieve/causes": ("tests/retrieve/test_causes.py", "tests/test_causes_document.py"),
-    "retrieve/earlier_request": ("tests/cohort/test_job_json.py", "tests/cohort/test_list_liars.py"),
+    "retrieve/earlier_request": (
+        *("tests/retrieve/test_request_state.py", "tests/cohort/test_job_json.py", "tests/cohort/test_task.py"),
+    ),
     "retrieve/evidence": _ROUNDS,
     "retrieve/inventory": (
         *("tests/retrieve/test_inventory.py", "tests/retrieve/test_catalogue.py", "tests/retrieve/test_liars.py"),

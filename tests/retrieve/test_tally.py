@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from errno import ENOSPC
 
 import pytest
 
@@ -8,7 +9,7 @@ from movescu._runtime.record import replace
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.dimse.messages import CStoreRQ
 from movescu.dimse.status import PENDING, SUCCESS
-from movescu.errors import StoreError
+from movescu.errors import DataSetError, StoreError
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
@@ -59,6 +60,58 @@ def test_flood_of_failures_does_not_fill_the_memory() -> None:
         tally.count_broken_off(incoming(f"2.{number}"))
     assert tally.failed == 3000
     assert len(tally.failures) == len(tally.broken_off) == 1000
+
+
+def test_failure_beyond_those_kept_by_name_is_none_once_the_object_is_stored() -> None:
+    tally = Tally(remember=True)
+    uids = [f"1.{number}" for number in range(1002)]
+    for uid in uids:
+        tally.count(Received(incoming(uid), 10, 0xA700))
+    for uid in (*uids, uids[-1]):
+        tally.count(stored(uid))
+    assert (tally.failed, tally.stored, tally.size, tally.arrived) == (0, 1002, 10020, 1003)
+
+
+@pytest.mark.parametrize("remember", [True, False])
+def test_size_is_that_of_the_stored_objects(*, remember: bool) -> None:
+    tally = Tally(remember=remember)
+    for uid in ("1.1", "1.2"):
+        tally.count(stored(uid))
+    tally.count(Received(incoming("1.3"), 10, 0xA700))
+    assert tally.size == 20
+
+
+def test_full_disk_is_told_from_other_failures_and_the_words_are_kept() -> None:
+    other, full = StoreError("no permission"), StoreError("no space left")
+    full.__cause__ = OSError(ENOSPC, "No space left on device")
+    tally, both = Tally(), Tally()
+    assert not tally.no_space
+    for uid, error in (("1.0", None), ("1.1", DataSetError("no data set")), ("1.2", other)):
+        tally.count(Received(incoming(uid), 10, 0xC000, error))
+        assert not tally.no_space
+    tally.count(Received(incoming("1.3"), 10, 0xA700, full))
+    tally.count(Received(incoming("1.4"), 10, 0xC000, other))
+    assert tally.no_space
+    assert [one.error for one in tally.failures.values()] == ["", "no data set", *map(str, (other, full, other))]
+    both.add(Tally())
+    assert not both.no_space
+    both.add(tally)
+    both.add(Tally())
+    assert both.no_space
+
+
+def test_round_knows_whether_an_object_arrived_whatever_became_of_it() -> None:
+    one = Round()
+    one.count(stored("1.1"))
+    one.count(Received(incoming("1.2"), 10, 0xA700))
+    assert [one.has_seen(uid) for uid in ("1.1", "1.2", "1.3")] == [True, True, False]
+
+
+def test_round_begins_with_nothing_and_keeps_what_it_is_for() -> None:
+    observer, target = object(), object()
+    one = Round(row=7, observer=observer, target=target)  # type: ignore[arg-type] # of no use here
+    assert (one.row, one.observer, one.target) == (7, observer, target)
+    assert (one.lost, one.cancel_sent, one.is_got, one.touched, one.arrived) == (False, False, False, 0.0, 0)
 
 
 def test_tallies_of_several_requests_add_up() -> None:
@@ -235,6 +288,9 @@ def test_place_decides_if_several_requests_run_and_the_sender_names_none_of_them
     assert one.depends_on_place(incoming("1.1", "US"))
     assert not one.depends_on_place(incoming("1.1", "US", 2))
     one.belonging.add(request(STUDY="1.1"))
+    alone = Round()
+    alone.belonging.add(request(STUDY="1.1"))
+    assert alone.depends_on_place(incoming("1.1"))
     assert one.depends_on_place(incoming("1.1")), "it has no Move Originator"
 
 
@@ -364,6 +420,15 @@ def test_end_that_we_asked_for_is_a_cancel(status: int) -> None:
     unasked = evidence_of(one, expected=1, cut_off=2, cancelled=False)
     assert (unasked.statuses, unasked.cancelled, unasked.remaining, unasked.broken_off) == ((status,), False, 3, 1)
     assert (unasked.short, unasked.cut_off) == (1, 2)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_request_that_the_archive_cancelled_unasked_is_stopped(*, cancelled: bool) -> None:
+    one = Round()
+    one.responses += [response(), response(0xFE00, remaining=3)]
+    one.uncancelled |= {0, 1}
+    said = evidence_of(one, expected=0, cut_off=0, cancelled=cancelled)
+    assert (said.stopped, said.cancelled, said.remaining) == (True, False, 3)
 
 
 def test_late_object_of_an_ended_entry_is_not_counted_for_the_one_that_still_runs() -> None:
