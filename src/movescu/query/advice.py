@@ -174,7 +174,10 @@ def of_levels(keys: Iterable[Key], model: str, *, relational: bool = False) -> I
         if not values.get(UNIQUE_KEYS[other]):
             yield f"{_name(UNIQUE_KEYS[other])} is missing; level {level} needs the unique keys of the levels above"
     if not values.get(UNIQUE_KEYS[level]):
-        yield f"{_name(UNIQUE_KEYS[level])} is missing; it identifies what to retrieve at level {level}"
+        yield (
+            f"{_name(UNIQUE_KEYS[level])} is missing; it identifies what to retrieve at level {level}: an archive may "
+            "send more than is meant, even all that it has"
+        )
     for other in levels[depth + 1 :]:
         if UNIQUE_KEYS[other] in values:
             yield f"{_name(UNIQUE_KEYS[other])} is a key of level {other}, below {level}"
