@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +62,13 @@ def test_keys_are_told_by_keyword_and_decoded() -> None:
         "PatientName": "Müller^Jörg",
         "StudyInstanceUID": "1.2\\1.3",
     }
+
+
+def test_backslashes_of_paths_of_windows_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = rf'{sys.executable} "C:\Program Files\convert.py" C:\out\{{study_uid}} \\server\{{count}}'
+    monkeypatch.setattr("os.sep", "\\")
+    words = parse_command("--on-study", "STUDY", text).arguments({"study_uid": "1.2", "count": "3"})
+    assert words == [sys.executable, r"C:\Program Files\convert.py", r"C:\out\1.2", r"\\server\3"]
 
 
 def test_values_stay_within_their_words_and_are_replaced_once() -> None:

@@ -1,12 +1,14 @@
 """The command of ``--on-study`` or ``--on-series``: words with placeholders, run without a shell.
 
-The text is split into words as a shell does it, and each placeholder is then replaced within its word. So a value with
-blanks or quotes stays one argument, whatever an archive has put into it. Braces that are no placeholder are doubled.
+The text is split into words as a shell does it, but for backslashes on Windows, which are part of paths. Each
+placeholder is then replaced within its word. So a value with blanks or quotes stays one argument, whatever an archive
+has put into it. Braces that are no placeholder are doubled.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -16,7 +18,7 @@ from movescu._runtime.record import Record
 from movescu.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 PLACEHOLDERS: Final = {
     "study_uid": "Study Instance UID",
@@ -51,7 +53,7 @@ class CommandTemplate(Record):
 def parse_command(option: str, level: str, text: str) -> CommandTemplate:
     """Parse a command. Raise ``UsageError`` if it cannot be split, has an unknown placeholder or does not exist."""
     try:
-        words = tuple(shlex.split(text))
+        words = tuple(_words(text))
     except ValueError as error:
         raise UsageError(f"{option} {text!r}: {str(error).lower()}") from None
     if not words or not words[0]:
@@ -72,6 +74,16 @@ def parse_command(option: str, level: str, text: str) -> CommandTemplate:
             hint="give its path; aliases, pipes and other features of a shell need sh -c '...'",
         )
     return made
+
+
+def _words(text: str) -> Iterator[str]:
+    """Split as a shell does; on Windows a backslash is an ordinary character."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    if os.sep == "\\":
+        lexer.escape = ""
+    return iter(lexer)
 
 
 def _replaced(match: re.Match[str], values: Mapping[str, str]) -> str:

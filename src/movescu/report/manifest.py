@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime.late_log import logger_of
 from movescu.errors import DirectoryNotWritableError, StoreError, UsageError
 from movescu.storage.folders import flush_folder, locked_folder
-from movescu.storage.manifest_lines import manifest_line, parse_manifest_line
+from movescu.storage.manifest_lines import manifest_line, parse_manifest_line, with_slashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ class Manifest:
         if os.path.exists(self._path) and not os.access(self._path, os.W_OK):
             raise DirectoryNotWritableError(f"cannot write {path!r}: Permission denied")
         self._folder = folder
-        self._prefix = os.fsencode(os.path.relpath(os.path.realpath(directory), folder))
+        self._prefix = _relative(os.path.realpath(directory), folder)
         self._known, self._written, self._version = _read(self._path)
         self._unchanged = {folder: self._is_unchanged(folder) for folder in set(map(os.path.dirname, self._known))}
         """Whether folders with known files are those that had their names when the manifest was written."""
@@ -105,7 +105,7 @@ class Manifest:
         with self._hashing:
             while self._noted and not ended():
                 below, stored = self._noted.popleft()
-                path = os.path.normpath(os.path.join(self._prefix, os.fsencode(below)))
+                path = with_slashes(os.path.normpath(os.path.join(self._prefix, os.fsencode(below))))
                 if stored or path not in self._lines:
                     self._enter(path, stored=stored)
                     if path in self._changed:
@@ -119,7 +119,7 @@ class Manifest:
 
     def _is_unchanged(self, folder: bytes) -> bool:
         """Return True if no folder from this one up to the output directory was changed since the last manifest."""
-        while folder not in (b"", b"/", self._prefix):
+        while folder not in (b"", os.path.dirname(folder), self._prefix):
             try:
                 status = os.stat(os.path.join(os.fsencode(self._folder), folder))
             except OSError:
@@ -222,7 +222,15 @@ def digests_of(path: str, directory: str) -> dict[bytes, bytes]:
     folder = os.fsencode(os.path.dirname(os.path.realpath(path)))
     root = os.path.join(os.path.realpath(os.fsencode(directory)), b"")
     full = ((os.path.normpath(os.path.join(folder, name)), digest) for name, digest in _read(path)[0].items())
-    return {name[len(root) :]: digest for name, digest in full if name.startswith(root)}
+    return {with_slashes(name[len(root) :]): digest for name, digest in full if name.startswith(root)}
+
+
+def _relative(directory: str, folder: str) -> bytes:
+    """Return the path of a directory from a folder, with slashes; on another drive of Windows the full path."""
+    try:
+        return with_slashes(os.fsencode(os.path.relpath(directory, folder)))
+    except ValueError:
+        return with_slashes(os.fsencode(directory))
 
 
 def _read(path: str) -> tuple[dict[bytes, bytes], int, tuple[int, int]]:

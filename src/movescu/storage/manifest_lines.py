@@ -1,7 +1,11 @@
-"""The lines of a manifest: SHA-256 and path of a file, as ``sha256sum`` writes and reads them."""
+"""The lines of a manifest: SHA-256 and path of a file, as ``sha256sum`` writes and reads them.
+
+Paths have slashes on every system, so that the manifest of a run on Windows can be checked elsewhere.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
@@ -9,6 +13,11 @@ _LINE: Final = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)\Z", re.DOTALL)
 _ESCAPES: Final = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _UNESCAPED: Final = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
+
+
+def with_slashes(path: bytes) -> bytes:
+    """Return a path of this system with slashes between its parts."""
+    return path.replace(os.sep.encode(), b"/")
 
 
 def manifest_line(path: bytes, digest: bytes) -> bytes:
