@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= $(shell for python in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: pictures test test-all test-without dist pyz prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
+.PHONY: pictures test test-all test-without test-windows dist pyz prepared lint typecheck docs pages demo bench fuzz soak mutants venv clean python3-venv peers debian-packages
 
 # Three workers for each processor: the tests wait for their peers more than half the time.
 WORKERS ?= $(shell echo $$((3 * $$(nproc))))
@@ -50,6 +50,15 @@ endif
 # The suite on a system that lacks something: make test-without X=locks (tests/support/without has the names)
 test-without: prepared
 	MOVESCU_WITHOUT=$(X) MOVESCU_PEERS=required $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+# Retrieves with Python for Windows, under Wine (700 MB), from the peers of this system. Each start takes a second.
+WINDOWS_TESTS := $(addprefix tests/interop/test_,archives.py lists.py resume.py manifest.py get.py completeness.py find.py \
+	hooks.py check_files.py requests.py scope.py incomplete.py)
+test-windows: prepared
+	@command -v wine64 /usr/lib/wine/wine64 >/dev/null || $(MAKE) --no-print-directory debian-packages PACKAGES=wine64
+	$(BIN)/python tools/windows.py -m movescu --version
+	MOVESCU_INTERPRETER="$(CURDIR)/$(BIN)/python $(CURDIR)/tools/windows.py" \
+	    $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(WINDOWS_TESTS)
 
 # Debian and Python packages are installed at the same time, except python3-venv: two apt-get would block each other.
 prepared: python3-venv

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -39,6 +40,8 @@ OURS = forked.RUN
 NAMED_FILES = "import movescu.storage.writer as writer; writer._UNNAMED = 0\n"
 """A program's first line: files are written under temporary names, as where the file system cannot do without."""
 OURS_WITH_NAMED_FILES = f"{NAMED_FILES}{OURS}"
+_INTERPRETER = shlex.split(os.environ.get("MOVESCU_INTERPRETER", ""))
+"""The command of the interpreter that runs ours, if it is not that of the tests: Python for Windows, for example."""
 _NEVER = ("Traceback", "Exception ignored", "internal error", "unexpected exception")
 
 
@@ -191,10 +194,10 @@ def _start(
     program: str, arguments: Sequence[object], folder: Path, prefix: Sequence[str], stdout: int, stderr: int
 ) -> subprocess.Popen[bytes] | Forked:
     words = [*map(str, arguments)]
-    if not prefix and forked.can_start():
+    if not prefix and not _INTERPRETER and forked.can_start():
         return forked.start(program, words, str(folder), stdout, stderr)
     started = ["-m", "movescu"] if program == OURS else ["-c", program]
-    command = [*prefix, sys.executable, "-W", "error", *started, *words]
+    command = [*prefix, *(_INTERPRETER or [sys.executable]), "-W", "error", *started, *words]
     return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
 
 

@@ -6,6 +6,7 @@ and pydicom reads and lists the files.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import socket
@@ -107,7 +108,7 @@ def _retrieve(archive: Archive, study: Study) -> int:
     own += ["--html", str(PAGE), "--thumbnails"] if has_page else []
     peer = ["--call", archive.ae_title, archive.host, str(archive.port)]
     command = [sys.executable, "-m", "movescu", "-v", "--study", *own, *keys, *peer]
-    _say(f"$ {shlex.join(command)}\n")
+    _say(f"$ {subprocess.list2cmdline(command) if os.sep != '/' else shlex.join(command)}\n")
     return subprocess.run(command, check=False).returncode  # noqa: S603 - a list of arguments, all of them ours
 
 
