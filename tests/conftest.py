@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 PROGRAMS = {
-    *("Orthanc", "dcm2xml", "dcmconv", "dcmdump", "dcmodify", "dcmqridx", "dcmqrscp", "dcmsend", "dump2dcm", "echoscu"),
-    *("findscu", "getscu", "img2dcm", "storescp", "storescu", "tcpdmatch", "xml2dcm", "strace", "openssl", "zsh"),
-    *("fish", "ip", "mandoc", "man", "setpriv", "prlimit", "unshare"),
+    *("Orthanc", "dump2dcm", "echoscu", "findscu", "getscu", "img2dcm", "storescp", "storescu", "xml2dcm", "tcpdmatch"),
+    *("chromium", "strace", "openssl", "zsh", "fish", "ip", "mandoc", "man", "setpriv", "prlimit", "unshare"),
 }
-"""Of Debian. ``make test`` installs them and sets MOVESCU_PEERS=required; elsewhere tests that need one are skipped."""
+"""Of Debian, beside those of DCMTK that begin with dcm.
+
+``make test`` installs them and sets MOVESCU_PEERS=required; elsewhere tests that need one are skipped.
+"""
 
 
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -66,7 +68,7 @@ def _missing_program(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return _missing_program(error.exceptions[0])
     name = os.path.basename(str(getattr(error, "filename", "")))
-    if isinstance(error, FileNotFoundError) and name in PROGRAMS:
+    if isinstance(error, FileNotFoundError) and (name in PROGRAMS or name.startswith("dcm")):
         return f"{name} is not installed"
     return str(error) if isinstance(error, peers.MissingError) else ""
 

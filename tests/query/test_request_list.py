@@ -500,6 +500,9 @@ def test_keys_of_a_program_have_the_level_of_the_lowest_one() -> None:
     ):
         identifier, model = identifier_of(keys)
         assert (identifier.text(LEVEL), model) == (level, level)
+    with pytest.raises(UsageError, match="neither a level nor a unique key"):
+        identifier_of({"AccessionNumber": "A1"})
+    assert identifier_of({"AccessionNumber": "A1"}, resolves=True)[0].text(LEVEL) == "STUDY"
 
 
 def test_entry_of_a_table_with_a_blank_study_does_not_request_the_patient() -> None:

@@ -125,8 +125,9 @@ def test_result_raises_for_incomplete_and_pickles(archive: Archive, made: list[I
     with client(archive, tmp_path / "images", timeouts=movescu.Timeouts(linger=0.0)) as one:
         result = one.retrieve(study(made))
     assert (result.complete, result.outcome, result.stored) == (False, "incomplete", 5)
-    with pytest.raises(IncompleteError, match="5 objects stored") as raised:
+    with pytest.raises(IncompleteError, match="retrieve incomplete: 5 objects stored") as raised:
         result.raise_for_incomplete()
+    assert raised.value.hint
     copied = pickle.loads(pickle.dumps(result))
     assert (copied.outcome, copied.as_dict()) == (result.outcome, result.as_dict())
     assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)

@@ -10,12 +10,14 @@ import base64
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import peers
 from effort import is_whole
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class Browser:
     """A running browser."""
 
     def __init__(self, profile: Path) -> None:
+        if shutil.which("chromium") is None:
+            raise peers.MissingError("chromium is not installed")
         theirs_read, self._write = os.pipe()
         self._read, theirs_write = os.pipe()
         script = f'exec chromium "$@" 3<&{theirs_read} 4>&{theirs_write}'

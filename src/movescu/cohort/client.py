@@ -271,7 +271,7 @@ class Client(ArchiveClient):
         from movescu.query.python_keys import identifier_of
 
         self.open()
-        identifier, model = identifier_of(keys)
+        identifier, model = identifier_of(keys, resolves=self.config.resolves)
         request = replace(self.config.request, model=self._given_model or model)
         return self.prepare((identifier,), config=replace(self.config, request=request), target=self.target_of(to))
 

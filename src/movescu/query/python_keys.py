@@ -28,24 +28,23 @@ Keys: TypeAlias = "Mapping[str, object] | Dataset | str | os.PathLike[str]"
 _TOP: Final = "PATIENT"
 
 
-def identifier_of(keys: Keys) -> tuple[Identifier, str]:
+def identifier_of(keys: Keys, *, resolves: bool = False) -> tuple[Identifier, str]:
     """Return the identifier of a request and its query model: STUDY, or PATIENT at level PATIENT.
 
     Without a level, it is the lowest to which a key with a value belongs: the keys of a study are not to request all of
-    a patient. Raise ``UsageError``, which names the key or file, if one is invalid or the keys have neither level nor
-    unique key.
+    a patient. ``resolves``: the keys are matched by C-FIND first. Default: False, one of them has to be a unique key.
+    Raise ``UsageError``, which names the key or file, if one is invalid or the level is unknown.
     """
     identifier = _made(keys)
     level = identifier.text(LEVEL)
     if not level:
-        given = [name for name, tag in UNIQUE_KEYS.items() if identifier.text(tag)]
-        if not given:
+        level = level_of_keys(identifier, "PATIENT")
+        if not level or not (resolves or any(map(identifier.text, UNIQUE_KEYS.values()))):
             raise UsageError(
                 "the keys have neither a level nor a unique key",
                 hint="give PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID; for other keys, "
-                '"QueryRetrieveLevel": "STUDY", and Selection(resolve=True)',
+                "Selection(resolve=True)",
             )
-        level = level_of_keys(identifier, "PATIENT")
         identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
     elif level not in UNIQUE_KEYS and level.strip().upper() in UNIQUE_KEYS:
         level = level.strip().upper()

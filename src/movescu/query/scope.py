@@ -159,10 +159,10 @@ class Scope:
     def _with_values(self) -> list[str]:
         return [keyword(tag) for tag, key in self._given.items() if not is_empty(key.value)]
 
-    def check_query(self, *, everything: bool = False) -> None:
+    def check_query(self, *, everything: bool = False, by: str = "--all") -> None:
         """Raise ``UsageError`` unless the keys are those of a query that selects something at some level.
 
-        ``everything``: everything is meant.
+        ``everything``: everything is meant. ``by``: how to say so, for the message.
         """
         if any("\\" in value for value in self.unique("PATIENT")):
             raise UsageError(
@@ -181,7 +181,7 @@ class Scope:
             what = f"{', '.join(given)} {'select' if len(given) > 1 else 'selects'} nothing" if given else ""
             raise UsageError(
                 f"{what or 'no key has a value'}: everything in the archive would match",
-                hint="give a key with a value, as in -k PatientID=123, or --all if everything is meant",
+                hint=f"give a key with a value, or {by} if everything is meant",
             )
 
     @property

@@ -24,8 +24,30 @@ from movescu.dimse.status import (
 from movescu.transport.rejection import TRANSIENT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
     from movescu.errors import MovescuError
-    from movescu.retrieve.result import Result
+    from movescu.retrieve.evidence import Evidence
+    from movescu.retrieve.judgement import Judgement
+
+    class _Judged(Protocol):
+        """What a cause is found from, of a ``Result``; that names causes itself."""
+
+        @property
+        def judgement(self) -> Judgement: ...
+        @property
+        def responses(self) -> Sequence[object]: ...
+        @property
+        def arrived(self) -> int: ...
+        @property
+        def rejected(self) -> Sequence[object]: ...
+        @property
+        def evidence(self) -> Evidence: ...
+        @property
+        def unmet(self) -> str: ...
+        @property
+        def service(self) -> str: ...
 
 
 class Fault(StrEnum):
@@ -374,14 +396,14 @@ def advice_for(error: MovescuError, *, associated: bool) -> str:
     return cause_of_error(error).advice if associated else _NO_ANSWER
 
 
-def cause_of(result: Result | None, error: MovescuError | None = None) -> Cause:
+def cause_of(result: _Judged | None, error: MovescuError | None = None) -> Cause:
     """Return the likely cause of an incomplete result; ``error``: prevented or ended the association."""
     if result is None:
         return _UNEXPLAINED if error is None else cause_of_error(error)
     return _for(_cause_of(result, error), result.service)
 
 
-def _cause_of(result: Result, error: MovescuError | None) -> Cause:
+def _cause_of(result: _Judged, error: MovescuError | None) -> Cause:
     names = {reason.name for reason in result.judgement.reasons}
     for name, cause in _REASON.items():
         if name not in names:
@@ -398,14 +420,14 @@ def _cause_of(result: Result, error: MovescuError | None) -> Cause:
     return _UNEXPLAINED
 
 
-def _of_request(name: str, result: Result, error: MovescuError | None) -> Cause | None:
+def _of_request(name: str, result: _Judged, error: MovescuError | None) -> Cause | None:
     """Return the cause of a reason that lies in the limits or conditions of the request, None if it does not."""
     if name == "UNLISTED" and isinstance(error, errors.TooManyStudiesError):
         return _TOO_MANY
     return _NONE_CHOSEN if name == "NOTHING_FOUND" and result.unmet else None
 
 
-def status_of(result: Result) -> int | None:
+def status_of(result: _Judged) -> int | None:
     """Return the final status that says most: of failure before warning, None if all are success or cancel."""
     statuses = [status for status in result.evidence.statuses if status not in (SUCCESS, CANCEL)]
     failures = [status for status in statuses if status != SUB_OPERATIONS_WITH_FAILURES]

@@ -84,12 +84,17 @@ class Result(Record):
     def raise_for_incomplete(self) -> None:
         """Raise ``IncompleteError`` unless the retrieve is complete."""
         if not self.complete:
+            from movescu.retrieve.causes import cause_of  # late: needed after a failure alone
+
+            cause = cause_of(self)
+            what = "nothing found" if self.outcome == "not found" else f"retrieve {self.outcome}"
             statuses = (f"status 0x{one.status:04x} ({one.status_name})" for one in self.responses if one.status)
             reasons = (reason.words for reason in self.judgement.reasons)
-            why = "; ".join(dict.fromkeys((*self.errors, *reasons, *statuses)))
+            why = "; ".join(dict.fromkeys((cause.words, *self.errors, *reasons, *statuses)))
             raise IncompleteError(
-                f"the retrieve is {self.outcome}: {self.stored} object{'' if self.stored == 1 else 's'} stored, "
-                f"{self.failed} failed, {self.missing} missing; {why}"
+                f"{what}: {self.stored} object{'' if self.stored == 1 else 's'} stored, {self.failed} failed, "
+                f"{self.missing} missing; {why}",
+                hint=cause.advice,
             )
 
     def as_dict(self) -> dict[str, object]:

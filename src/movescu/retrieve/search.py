@@ -360,7 +360,7 @@ def find(
     """
     identifier = query_of(*query)
     most = most_studies(selection)
-    Scope(identifier, "PATIENT").check_query(everything=most == 0)
+    Scope(identifier, "PATIENT").check_query(everything=most == 0, by="Selection(max_studies=0)")
     session.open()
     search = Search(session, identifier, patterns=True, max_studies=most)
     found = list(search.matches())
