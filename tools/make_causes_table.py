@@ -41,7 +41,7 @@ def table() -> str:
 
 
 def _as_code(text: str) -> str:
-    return re.sub(r"(?<![\w-])(-{1,2}[A-Za-z][\w-]*|\+xa)", r"`\1`", text)
+    return re.sub(r"(?<![\w-])(-{1,2}[A-Za-z][\w-]*(?: move)?|\+xa)", r"`\1`", text)
 
 
 def updated(text: str) -> str:

@@ -20,7 +20,7 @@ HEAD = """\
 
 # Options
 
-`movescu [options] peer port [query-file...]`
+`movescu [options] peer port [query-file...]`, or `movescu [options] [TITLE@]peer:port [query-file...]`
 
 Options and parameters may come in any order. Options cannot be abbreviated. The value of an option is the next
 argument, even if it looks like an option. Of options that exclude each other, the last one counts. `@file` inserts the

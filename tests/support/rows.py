@@ -290,7 +290,7 @@ COHORT: Final = (
     Row(
         "list-refused-alone",
         "an entry is refused while no other request is under way",
-        "sent again after a pause that doubles, to 60 s; after the third such refusal the entry has failed",
+        "sent again after a pause that doubles, to 60 s; after three repetitions the entry has failed",
     ),
     Row(
         "list-away",

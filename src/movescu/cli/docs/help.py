@@ -62,7 +62,7 @@ _EXAMPLES: Final = {
     'Retrieve a study into the folder "in". The archive must know the AE title ME, with this computer\'s address and '
     "port 11112.": """\
     movescu -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3 \\
-        -aet ME -aec ARCHIVE +P 11112 -od in archive.example.org 104""",
+        -aet ME +P 11112 -od in ARCHIVE@archive.example.org:104""",
     "Have the archive send all studies of a patient to a third party.": """\
     movescu -k QueryRetrieveLevel=PATIENT -k PatientID=PAT001 \\
         -aet ME -aec ARCHIVE -aem WORKSTATION archive.example.org 104""",

@@ -73,7 +73,8 @@ Options and parameters may be mixed. Names of options cannot be abbreviated, and
 options that exclude each other the last one wins. `@file` stands for the words of a file; quotation marks of either
 kind keep words together there.
 
-The command line is that of DCMTK's program of the same name.
+The command line is that of DCMTK's program of the same name. `movescu-py` is another name of this program, which no
+other package uses.
 """
 
 _KEYS: Final = """\
@@ -135,7 +136,7 @@ _FILES: Final = """\
 `~/.config/movescu/sites.toml`:: archives and their options, for `--site`
 `/etc/hosts.allow`, `/etc/hosts.deny`:: rules of `--access-control`, for the daemon name movescu
 `.movescu.journal`:: in the output directory: the journal of a list
-`.movescu.sqlite`:: in the output directory: the index of complete objects, for `--resume`; made again if it is missing
+`.movescu.sqlite`:: in the output directory: the index of complete objects, for `--resume`; rebuilt if it is missing
 """
 
 _EXAMPLES: Final = """\
@@ -188,7 +189,8 @@ def manual_page() -> str:
         f'.TH MOVESCU 1 "" "movescu {_roff(VERSION)}" "User commands"',
         ".nh\n.ad l",
         ".SH NAME\nmovescu \\- retrieve objects from a DICOM archive (C\\-MOVE, C\\-GET)",
-        ".SH SYNOPSIS\n.B movescu\n[\\fIoptions\\fR] \\fIpeer port\\fR [\\fIquery\\-file\\fR...]",
+        ".SH SYNOPSIS\n.B movescu\n[\\fIoptions\\fR] \\fIpeer port\\fR [\\fIquery\\-file\\fR...]\n.br",
+        ".B movescu\n[\\fIoptions\\fR] [\\fITITLE\\fR@]\\fIpeer\\fR:\\fIport\\fR [\\fIquery\\-file\\fR...]",
         _section("DESCRIPTION", _DESCRIPTION),
         ".SH PARAMETERS",
         *(f".TP\n.I {_roff(p.name)}\n{_roff(p.help)}" for p in (*PARAMETERS, QUERY_FILES)),
