@@ -224,6 +224,8 @@ def test_file_that_is_not_writable_has_an_exit_code_of_its_own(tmp_path: Path, o
 
 def test_spreadsheet_of_one_retrieve_names_its_keys(setting: Setting) -> None:
     report = setting.received.parent / "report.csv"
-    setting.run(lambda session: session.reject(1, 1, 3), "-k", "StudyInstanceUID=1.2.3", "--report", report, code=61)
+    keys = ("-k", "StudyInstanceUID=1.2.3")
+    log = setting.run(lambda session: session.reject(1, 1, 3), *keys, "--report", report, code=61).log
+    assert log.count("W:") == len({line for line in log.splitlines() if line.startswith("W:")}) > 0  # of the keys
     [row] = csv.DictReader(report.read_text("utf-8-sig").splitlines())
     assert (row["StudyInstanceUID"], row["StudyInstanceUIDs"]) == ("1.2.3", "1.2.3")

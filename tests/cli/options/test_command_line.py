@@ -576,6 +576,7 @@ def test_word_that_is_no_address_leaves_the_port_missing(word: str) -> None:
         ("http://host:104/ -k PatientID=1", "is not a URL"),
         ("--query host:104", "--all"),
         ("-to x host:104", "of seconds"),
+        ("--live abc --list x ARCHIVE@host:104", "abc before it is read as the archive's host name"),
         ("host:0 -k PatientID=1", "port 0 is not a port number"),
         ("ARCHIVE@host -k PatientID=1", "'ARCHIVE@host' is not the address of an AE; write it as TITLE@host:port"),
         ("A12345678901234567@host:104 -k PatientID=1", "at most 16"),

@@ -217,6 +217,8 @@ class _Command:
         """Retrieve and return the exit code. Raise errors before the first request."""
         settings = self._settings
         wanted = identifiers(settings)
+        if self._accounts is not None:
+            self._accounts.requested = wanted
         if lists(settings) or resolves(settings):
             check_scopes(wanted, self._config)
         seen: list[Observer] = [*observers(settings), *(() if self._accounts is None else (self._accounts.observer,))]

@@ -236,6 +236,14 @@ def _require_parameters(parameters: Sequence[str], winners: Winners) -> None:
             f"Invalid parameter value {parameters[1]}",
             hint=f"The port to receive on is +P {parameters[0]} (--port); {slip.short} is {slip.long}.",
         )
+    if len(parameters) > 1 and ":" in parameters[1]:
+        from movescu.cli.options import address
+
+        if address.parsed(parameters[1]):
+            raise CommandLineError(
+                f"Invalid parameter value {parameters[1]}",
+                hint=f"{parameters[0]} before it is read as the archive's host name, and this as its port.",
+            )
     for parameter in PARAMETERS[len(parameters) :]:
         hint = "The command needs the archive's address, as host and port or TITLE@host:port, or --site. See --help."
         if parameters and "://" in parameters[0]:

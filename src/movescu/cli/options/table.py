@@ -193,8 +193,8 @@ _SERVICE: Final = (
         "",
         "--retrieve",
         "retrieve",
-        "service that retrieves: move (C-MOVE), get (C-GET, which needs no port here) or auto (C-GET where the archive "
-        "accepts it, else C-MOVE with --port)",
+        "retrieve by move (C-MOVE), get (C-GET) or auto; get needs no port here, auto is C-GET where the "
+        "archive accepts it, else C-MOVE",
         takes=(Value("SERVICE", "choice", choices={name: name for name in ("move", "get", "auto")}),),
         unset="move",
         stands_for={"get": ("--port",), "auto": ("--port",)},

@@ -7,14 +7,12 @@ Imported only with one of these options.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from movescu.cli.exit_codes import ExitCode
-from movescu.cli.options.configuration import identifiers
 from movescu.cli.output.output_file import OutputFile
 from movescu.cli.output.page import Page
 from movescu.errors import MovescuError
@@ -27,10 +25,11 @@ from movescu.retrieve.event_observer import EventObserver, end_event
 from movescu.retrieve.judgement import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from movescu.cli.options.settings import CommandSettings
     from movescu.events import Event, EventSink
+    from movescu.query.identifier import Identifier
     from movescu.report.pseudonyms import Pseudonyms
     from movescu.retrieve.causes import Cause
     from movescu.retrieve.config import Config
@@ -52,7 +51,9 @@ class Accounts:
         self._table = EntryTable()
         self._spreadsheet = settings.report is not None and settings.report.lower().endswith(_SPREADSHEET)
         self._listed = settings.list_file is not None
-        self._settings = settings
+        self._keys = tuple(settings.keys)
+        self.requested: Sequence[Identifier] = ()
+        """The requests of a retrieve without a list."""
         self._events = None if settings.events is None else OutputFile(settings.events)
         # With a byte order mark, without which Excel takes UTF-8 for something else.
         encoding = "utf-8-sig" if self._spreadsheet else "ascii"
@@ -136,7 +137,7 @@ class Accounts:
             if isinstance(error, MovescuError):
                 self._cause = cause_of_error(error)
             table = EntryTable()
-            only = _only_entry(replace(end, errors=errors, seconds=seconds), self._settings, self._cause)
+            only = _only_entry(replace(end, errors=errors, seconds=seconds), self._keys, self.requested, self._cause)
             table.add(self._hidden(only))
         if self._summary is not None and self._report is not None:
             self._report.write_all(table.csv_lines() if self._spreadsheet else self._summary.texts())
@@ -177,11 +178,11 @@ def _pseudonyms_of(summary: Summary | None) -> Pseudonyms:
     return pseudonyms
 
 
-def _only_entry(end: EndEvent, settings: CommandSettings, cause: Cause | None) -> EntryEvent:
+def _only_entry(
+    end: EndEvent, keys: tuple[str, ...], requested: Sequence[Identifier], cause: Cause | None
+) -> EntryEvent:
     """Return a retrieve without a list as an entry, for the spreadsheet."""
-    studies: list[str] = []
-    with contextlib.suppress(MovescuError):  # invalid keys are an error of the run
-        studies = [uid for one in identifiers(settings) for uid in Scope(one, "PATIENT").unique("STUDY")]
+    studies = [uid for one in requested for uid in Scope(one, "PATIENT").unique("STUDY")]
     here = end.stored + end.already_there
     states = {"complete": EntryState.COMPLETE, "not found": EntryState.NOT_FOUND}
     state = states.get(end.outcome, EntryState.PARTIAL if here else EntryState.FAILED)
@@ -193,7 +194,7 @@ def _only_entry(end: EndEvent, settings: CommandSettings, cause: Cause | None) -
     return EntryEvent(
         row=1,
         state=state,
-        keys=tuple(settings.keys),
+        keys=keys,
         study_instance_uids=tuple(dict.fromkeys(studies)),
         detail="; ".join(end.errors),
         missing_sop_instance_uids=end.missing_sop_instance_uids,
