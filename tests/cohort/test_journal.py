@@ -22,7 +22,7 @@ from command import movescu
 from movescu.cohort.directory_audit import DirectoryAudit
 from movescu.cohort.entry_verdict import EntryVerdict, Held
 from movescu.cohort.journal import Journal
-from movescu.cohort.journal_file import FILE_NAME, FileStore, journal_path
+from movescu.cohort.journal_file import FILE_NAME, FileStore, journal_path, told_as_journal_errors
 from movescu.cohort.journal_opening import rename_folder
 from movescu.cohort.journal_status import read_status, reading
 from movescu.cohort.journal_store import VERSION, is_url
@@ -81,6 +81,14 @@ def stored(folder: Path, *uids: str) -> list[str]:
     return list(uids)
 
 
+WHY: dict[str, Any] = {
+    "words": "for a reason",
+    "fault": "archive",
+    "passing": True,
+    "advice": "wait",
+    "status": 0xA700,
+    "detail": "no resources",
+}
 OTHER_RUN = """
 import sys, time
 from movescu.cohort.journal import Journal
@@ -141,7 +149,7 @@ def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: 
     with opened(tmp_path, kept) as first, opened(tmp_path, kept) as second:
         for key, reason in (("one", "busy"), ("two", "interrupted")):
             assert first.claim(key) is None
-            end = EntryEvent(row=1, state=EntryState.FAILED, reason=reason, words="for a reason", attempts=2)
+            end = EntryEvent(row=1, state=EntryState.FAILED, reason=reason, attempts=2, **WHY)
             first.note(key, end, ["LOST"])
         first.save()
         verdict = second.claim("one")
@@ -150,7 +158,8 @@ def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: 
         assert second.claim("one", is_done=lambda: False) == verdict, "of an entry that failed nothing is asked"
         ours = replace(row(7), columns=(("Ward", "3"),))
         event = verdict.event(ours)
-        assert (event.row, event.keys, event.columns, event.words) == (7, ours.keys, ours.columns, "for a reason")
+        assert (event.row, event.keys, event.columns, event.reason) == (7, ours.keys, ours.columns, "busy")
+        assert {name: getattr(event, name) for name in WHY} == WHY
         assert second.claim("two") is None
 
 
@@ -632,8 +641,31 @@ def test_log_of_a_damaged_journal_that_a_run_uses_is_moved_aside_with_it(tmp_pat
         assert journal.claim("one") is None
     assert (tmp_path / f"{FILE_NAME}.damaged").read_bytes()[-1:] == b"\xa5"
     assert (tmp_path / f"{FILE_NAME}.damaged-wal").read_bytes()[: len(left)] == left
+    assert (tmp_path / f"{FILE_NAME}.damaged-shm").exists()
     with pytest.raises(JournalError, match="removed or replaced"):
         user.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (sqlite3.SQLITE_CORRUPT, "is damaged"),
+        (sqlite3.SQLITE_NOTADB, "is damaged"),
+        (sqlite3.SQLITE_BUSY, "is locked by another program"),
+        (sqlite3.SQLITE_LOCKED, "is locked by another program"),
+        (sqlite3.SQLITE_BUSY | 2 << 8, "is locked by another program"),
+        (sqlite3.SQLITE_FULL, "the disk is full"),
+        (sqlite3.SQLITE_IOERR, "cannot use the journal"),
+        (sqlite3.SQLITE_READONLY, "cannot use the journal"),
+        (None, "cannot use the journal"),
+    ],
+)
+def test_error_of_the_database_says_what_is_wrong(code: int | None, words: str) -> None:
+    error = sqlite3.OperationalError("why")
+    if code is not None:
+        error.sqlite_errorcode = code
+    with pytest.raises(JournalError, match=words), told_as_journal_errors("journal"):
+        raise error
 
 
 def test_journal_that_is_damaged_as_soon_as_it_is_made_is_an_error(
@@ -864,10 +896,18 @@ def test_journal_that_is_gone_ends_the_run(tmp_path: Path, how: str) -> None:
         journal.__exit__(None, None, None)
 
 
+NETWORKS = (
+    *("9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs", "gfs2", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"),
+    *("ocfs2", "orangefs", "pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "fuse.ceph", "fuse.ceph-fuse", "fuse.davfs2"),
+    *("fuse.glusterfs", "fuse.juicefs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "fuse.vmhgfs-fuse"),
+)
+
+
 @pytest.mark.row("list-journal")
-def test_journal_on_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "file_system_type", lambda _: "nfs4")
-    with pytest.raises(JournalError, match=r"network file system \(nfs4\)") as caught:
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_journal_on_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(files, "file_system_type", lambda _: kind)
+    with pytest.raises(JournalError, match=rf"network file system \({kind}\)") as caught:
         opened(tmp_path)
     assert "--journal FILE" in caught.value.hint
     assert not list(tmp_path.iterdir())

@@ -66,6 +66,36 @@ def test_key_matches_what_the_standard_says(vr: bytes, key: str, good: list[str]
     assert [value for value in bad if matches(wanted, value.encode("latin-1"))] == []
 
 
+@pytest.mark.parametrize("vr", ["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
+def test_wild_cards_and_padding_of_a_text_count_whatever_its_vr(vr: str) -> None:
+    key = Key(0x00081030, vr.encode(), b"A*B?")
+    assert matches(key, b"AXXBX ")
+    assert not matches(key, b"AXXB")
+    several = vr not in ("LT", "ST", "UR", "UT")
+    assert matches(key, b"X\\ABX") is several, "values of their own"
+
+
+@pytest.mark.parametrize("vr", ["DS", "IS"])
+def test_numbers_are_compared_as_such(vr: str) -> None:
+    key = Key(0x00081030, vr.encode(), b"1")
+    assert matches(key, b"2\\+1 ")
+    assert not matches(key, b"10")
+
+
+@pytest.mark.parametrize("vr", ["AS", "UI"])
+def test_padding_of_other_text_is_no_part_of_it(vr: str) -> None:
+    assert matches(Key(0x00081030, vr.encode(), b"030Y"), b"030Y\0")
+    assert not matches(Key(0x00081030, vr.encode(), b"0*Y"), b"030Y")
+
+
+@pytest.mark.parametrize(("vr", "span"), [("DA", b"2020-2021"), ("TM", b"10-11"), ("DT", b"2020-2021")])
+def test_range_includes_its_ends_as_far_as_they_are_given(vr: str, span: bytes) -> None:
+    first, _, last = span.partition(b"-")
+    key = Key(0x00081030, vr.encode(), span)
+    assert all(matches(key, value) for value in (first, first + b"0000", last, last + b"5959"))
+    assert not matches(key, b"22"), "beyond its end"
+
+
 def test_patient_id_is_compared_literally() -> None:
     key = Key(0x00100020, b"LO", b"P*")
     assert matches(key, b"P* ")

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from movescu.dictionary.tags import tag_of
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
-from movescu.query.scope import LEVELS, Scope, keyword
+from movescu.query.scope import LEVELS, Scope, keyword, level_of
 
 UNIQUE = {
     "PATIENT": "PatientID",
@@ -27,8 +28,28 @@ OTHERS = {
     "Rows": "IMAGE",
 }
 SERIES_OR_ABOVE = [name for name, level in OTHERS.items() if level != "IMAGE"]
+ATTRIBUTES = {
+    "PATIENT": "PatientName PatientID IssuerOfPatientID IssuerOfPatientIDQualifiersSequence PatientBirthDate "
+    "PatientBirthTime PatientSex OtherPatientIDs OtherPatientNames OtherPatientIDsSequence EthnicGroup PatientComments "
+    "NumberOfPatientRelatedStudies NumberOfPatientRelatedSeries NumberOfPatientRelatedInstances",
+    "STUDY": "StudyDate StudyTime AccessionNumber IssuerOfAccessionNumberSequence ModalitiesInStudy SOPClassesInStudy "
+    "ReferringPhysicianName StudyDescription ProcedureCodeSequence PhysiciansOfRecord NameOfPhysiciansReadingStudy "
+    "AdmittingDiagnosesDescription PatientAge PatientSize PatientWeight Occupation AdditionalPatientHistory "
+    "StudyInstanceUID StudyID OtherStudyNumbers NumberOfStudyRelatedSeries NumberOfStudyRelatedInstances "
+    "RequestedProcedureDescription",
+    "SERIES": "SeriesDate SeriesTime Modality Manufacturer InstitutionName StationName SeriesDescription "
+    "SeriesDescriptionCodeSequence InstitutionalDepartmentName PerformingPhysicianName OperatorsName "
+    "ManufacturerModelName BodyPartExamined DeviceSerialNumber ProtocolName SeriesInstanceUID SeriesNumber Laterality "
+    "NumberOfSeriesRelatedInstances PerformedProcedureStepStartDate PerformedProcedureStepStartTime "
+    "PerformedProcedureStepEndDate PerformedProcedureStepEndTime PerformedProcedureStepID "
+    "PerformedProcedureStepDescription RequestAttributesSequence",
+    "IMAGE": "SOPInstanceUID",
+    "": "InstanceNumber Rows NumberOfFrames SpecificCharacterSet QueryRetrieveLevel",
+}
+"""Keywords of the attributes of each level (PS3.4 C.6, PS3.3)."""
 SELECTS_NOTHING = (
     *("SpecificCharacterSet=ISO_IR 100", "RetrieveAETitle=X", "TimezoneOffsetFromUTC=+0100"),
+    *("InstanceAvailability=ONLINE", "QueryRetrieveView=CLASSIC"),
     *("StudyDescription=*", "BodyPartExamined=", "0009,0010=ACME"),
 )
 USABLE = ("1.2", "1.2\\1.3", "1" * 64)
@@ -160,6 +181,20 @@ def test_keys_of_the_patient_select_no_study_in_patient_root() -> None:
 def test_pattern_that_is_a_list_or_matches_everything_is_refused(key: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         scope("STUDY", key).check(patterns=True)
+
+
+@pytest.mark.parametrize("level", ATTRIBUTES)
+def test_attribute_belongs_to_the_level_of_its_table(level: str) -> None:
+    assert {name: level_of(tag_of(name) or 0) for name in ATTRIBUTES[level].split()} == dict.fromkeys(
+        ATTRIBUTES[level].split(), level
+    )
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_request_for_everything_says_which_key_is_lacking(level: str) -> None:
+    with pytest.raises(UsageError, match="everything would match") as raised:
+        scope(level, model="PATIENT").check()
+    assert f"give {UNIQUE[level]}" in raised.value.hint
 
 
 def test_key_without_a_keyword_is_named_by_its_tag() -> None:
