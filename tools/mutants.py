@@ -46,7 +46,6 @@ _WORLD: Final = (
     "tests/simulated/test_close.py",
     "tests/simulated/test_timeouts.py",
 )
-_SCOPES: Final = ("tests/interop/test_resolution.py", "tests/interop/test_find.py")
 _ROUNDS: Final = (
     *("tests/retrieve/test_request_state.py", "tests/retrieve/test_tally.py", "tests/retrieve/test_judgement.py"),
     "tests/retrieve/test_liars.py",
@@ -101,7 +100,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "retrieve/request_state": _ROUNDS,
     "retrieve/requests": ("tests/retrieve/test_requests.py", "tests/retrieve/test_storage_plan.py"),
     "retrieve/resolution": ("tests/retrieve/test_resolution.py",),
-    "retrieve/search": ("tests/retrieve/test_resolution.py",),
+    "retrieve/search": ("tests/retrieve/test_search.py", "tests/retrieve/test_resolution.py"),
     "retrieve/stragglers": ("tests/retrieve/test_stragglers.py",),
     "retrieve/tally": _ROUNDS,
     "storage/directory_check": _FILES,
