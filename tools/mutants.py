@@ -90,7 +90,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "retrieve/catalogue": ("tests/retrieve/test_catalogue.py", "tests/retrieve/test_liars.py"),
     "retrieve/causes": ("tests/retrieve/test_causes.py", "tests/test_causes_document.py"),
     "retrieve/earlier_request": (
-        *("tests/retrieve/test_request_state.py", "tests/cohort/test_job_json.py", "tests/cohort/test_task.py"),
+        *("tests/retrieve/test_earlier_request.py", "tests/retrieve/test_request_state.py"),
+        *("tests/cohort/test_job_json.py", "tests/cohort/test_task.py"),
     ),
     "retrieve/evidence": _ROUNDS,
     "retrieve/inventory": (

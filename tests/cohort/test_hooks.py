@@ -73,10 +73,10 @@ def test_command_runs_for_what_is_proven_complete_alone(tmp_path: Path, caplog: 
     with running(
         tmp_path, writes(tmp_path), writes(tmp_path, "{series_uid}", option="--on-series", level="SERIES")
     ) as hooks:
-        hooks.enter([request("1", "2"), request("3", study="1.4", complete=False)], row())
-        hooks.enter([request("4", study="1.5", listed=False)], row(2, "1.5"))
+        hooks.enter([request("3", study="1.4", complete=False), request("1", "2")], row())
+        hooks.enter([request("4", study="1.5", listed=False), request("6", study="1.8")], row(2, "1.5"))
         hooks.enter([request("5", study="1.6")])
-    assert log(tmp_path) == ["1.2", "1.2.0", "1.2.1", "1.6", "1.6.0"]
+    assert log(tmp_path) == ["1.2", "1.2.0", "1.2.1", "1.6", "1.6.0", "1.8", "1.8.0"]
     assert (hooks.failed, hooks.unproven) == (0, 1)
     [error] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert error.startswith("entry 2: --on-study and --on-series not run: the archive does not offer C-FIND")
@@ -86,9 +86,12 @@ def test_study_that_two_entries_prove_complete_has_its_command_once(tmp_path: Pa
     with running(tmp_path, writes(tmp_path)) as hooks:
         for number in (1, 2):
             hooks.enter([request("1", "2")], row(number, f"1.2\\{number}"))
+        while not hooks.is_settled(row(2, "1.2\\2"), gone=False):
+            pass
+        hooks.enter([request("1", "2")], row(4, "1.2\\4"))
         hooks.enter([request("1")], row(3, "1.2\\3"))
         hooks.finish()
-        assert all(hooks.is_settled(row(number, f"1.2\\{number}"), gone=False) for number in (1, 2, 3))
+        assert all(hooks.is_settled(row(number, f"1.2\\{number}"), gone=False) for number in (1, 2, 3, 4))
     assert log(tmp_path) == ["1.2"] * 2, "fewer objects are another set of them"
 
 
@@ -211,9 +214,9 @@ def test_cancelled_command_is_ended_and_is_waiting_and_no_other_begins(
         for number in range(3):
             hooks.enter([request("1", study=f"1.{number}")], row(number, f"1.{number}"))
         assert begun.wait(30)
-        assert hooks.busy
         hooks.cancel()
         hooks.finish()
+        assert hooks.busy, "two are waiting"
         assert not any(hooks.is_settled(row(number, f"1.{number}"), gone=False) for number in range(3))
         hooks._waiting.clear()
     assert hooks.failed == 0
@@ -221,6 +224,67 @@ def test_cancelled_command_is_ended_and_is_waiting_and_no_other_begins(
     assert "2 commands were not run; continue with --resume" in caplog.messages
     with HookJournal(str(tmp_path)) as journal:
         assert journal._outcome(HookKey(command.digest, "1.0", digest_of(["1"]))) == WAITING
+
+
+def test_command_that_runs_when_an_error_leaves_the_block_is_ended(tmp_path: Path) -> None:
+    begun = threading.Event()
+
+    def before(_: Sequence[str]) -> Any:
+        begun.set()
+        return lambda: None
+
+    with pytest.raises(ZeroDivisionError), running(tmp_path, shell("sleep 600"), before=before) as hooks:  # noqa: PT012
+        hooks.enter([request("1")], row())
+        assert begun.wait(30)
+        assert hooks.busy
+        raise ZeroDivisionError
+    assert not hooks.busy
+    assert hooks._working == 0
+
+
+def test_command_that_succeeds_when_it_is_ended_has_succeeded(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    command = shell(f"trap 'exit 0' TERM; touch {shlex.quote(str(ready))}; while true; do sleep 0.01; done")
+    with running(tmp_path, command) as hooks:
+        hooks.enter([request("1")], row())
+        while not ready.exists():
+            pass
+        hooks.cancel()
+        hooks.finish()
+        assert hooks.is_settled(row(), gone=False)
+
+
+def test_entry_that_waits_for_room_is_let_go_when_the_run_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks_module, "_WAITING", 1)
+    begun = threading.Event()
+
+    def before(_: Sequence[str]) -> Any:
+        begun.set()
+        return lambda: None
+
+    with running(tmp_path, shell("sleep 600"), before=before) as hooks:
+        hooks.enter([request("1", study="1.0")], row(0, "1.0"))
+        assert begun.wait(30)
+        hooks.enter([request("1", study="1.1")], row(1, "1.1"))
+        waiting = threading.Thread(target=hooks.enter, args=([request("1", study="1.2")], row(2, "1.2")), daemon=True)
+        waiting.start()
+        hooks.cancel()
+        waiting.join(30)
+        assert not waiting.is_alive()
+        hooks.finish()
+        assert len(hooks._waiting) == 1
+        hooks._waiting.clear()
+
+
+@pytest.mark.parametrize(("text", "words"), [("exit 1", "exit status 1"), ("kill -9 $$", "killed by signal 9")])
+def test_failure_of_a_command_says_how_it_ended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, words: str
+) -> None:
+    with running(tmp_path, shell(text)) as hooks:
+        hooks.enter([request("1")], row())
+    assert f"--on-study for study 1.2 failed: {words}" in caplog.messages
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
