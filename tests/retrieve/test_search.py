@@ -42,13 +42,17 @@ PATIENT, STUDY, SERIES, IMAGE = UNIQUE_KEYS.values()
 ACCESSION, MODALITY, MODALITIES, SEX, NUMBER = 0x00080050, 0x00080060, 0x00080061, 0x00100040, 0x00200013
 DATE, DESCRIPTION, PROTOCOL, CHARACTER_SET = 0x00080020, 0x00081030, 0x00181030, 0x00080005
 BOTH = (STUDY_ROOT_FIND, PATIENT_ROOT_FIND)
-KNOWN: dict[str, dict[int, str]] = {
+KNOWN = {
     "1.0": {ACCESSION: "A1"},
     "1.1": {ACCESSION: "A2"},
     "1.0.0": {MODALITY: "CT"},
     "1.0.1": {MODALITY: "MR"},
     "1.1.0": {MODALITY: "CT"},
     "1.1.1": {MODALITY: "CT"},
+    "1.0.0.0": {NUMBER: "1"},
+    "1.0.0.1": {NUMBER: "2"},
+    "1.0.1.0": {NUMBER: "2"},
+    "1.0.1.1": {NUMBER: "3"},
 }
 SAME = {uid: {ACCESSION: "A1"} for uid in ("1.0", "1.1")}
 
@@ -134,6 +138,15 @@ def test_patient_is_a_key_of_studies_in_study_root_and_a_level_of_its_own_in_pat
             [("STUDY", {ACCESSION: "A1"}), ("SERIES", {STUDY: "1.0", SERIES: "1.0.1"})],
         ),
         (
+            ["QueryRetrieveLevel=IMAGE", "StudyInstanceUID=1.0", "InstanceNumber=1"],
+            ["1.0.0.0"],
+            [
+                *(("STUDY", {STUDY: "1.0"}), ("SERIES", {STUDY: "1.0"})),
+                ("IMAGE", {STUDY: "1.0", SERIES: "1.0.0", NUMBER: "1"}),
+                ("IMAGE", {STUDY: "1.0", SERIES: "1.0.1", NUMBER: "1"}),
+            ],
+        ),
+        (
             ["QueryRetrieveLevel=SERIES", "StudyInstanceUID=1.0\\1.1", "Modality=MR"],
             ["1.0.1"],
             [
@@ -158,8 +171,11 @@ def test_archive_with_relational_queries_is_sent_one_with_the_keys_of_all_levels
     keys = ("QueryRetrieveLevel=SERIES", "AccessionNumber=A1", "Modality=CT", "StudyInstanceUID=1.0\\1.1")
     assert found(archive, *keys) == ["1.0.0"]
     assert sent(archive) == [("SERIES", {STUDY: "1.0\\1.1", ACCESSION: "A1", MODALITY: "CT"})]
-    assert DATE in archive.queries[0][1]
-    assert not archive.queries[0][1].keys() & set(COUNTS["STUDY"].values()), "of another level"
+    assert archive.queries[0][1].keys() >= {DATE, 0x00200011, *COUNTS["SERIES"].values()}
+    assert not archive.queries[0][1].keys() & {0x00080016, *COUNTS["STUDY"].values()}, "of another level"
+    archive.lacking = (MODALITIES,)
+    with pytest.raises(IgnoredKeyError, match="ModalitiesInStudy at level SERIES"):
+        found(archive, "QueryRetrieveLevel=SERIES", "ModalitiesInStudy=CT")
 
 
 def test_attributes_to_show_and_empty_keys_are_requested_at_their_own_level() -> None:
@@ -278,11 +294,24 @@ def test_entities_below_a_match_are_those_within_it(classes: tuple[str, ...]) ->
     assert [one.uid for one in made.below(study, "SERIES")] == ["1.0.0", "1.0.1"], "whatever the keys"
     upper = {} if classes == BOTH else {PATIENT: "P1"}
     assert sent(archive) == [("SERIES", {**upper, STUDY: "1.0"})]
+    archive.queries.clear()
     assert len(list(made.below(study, "IMAGE"))) == 4
+    assert [level for level, _ in archive.queries] == ["SERIES", "IMAGE", "IMAGE"]
+    assert IMAGE not in archive.queries[0][1]
     (series, _) = made.below(study, "SERIES")
     archive.queries.clear()
     assert [one.uid for one in made.below(series, "IMAGE")] == ["1.0.0.0", "1.0.0.1"]
     assert sent(archive) == [("IMAGE", {**upper, STUDY: "1.0", SERIES: "1.0.0"})]
+
+
+def test_uid_of_a_lower_level_in_an_answer_restricts_nothing() -> None:
+    archive = Queried(attributes={"1.0": {ACCESSION: "A1"}, "1.1": {ACCESSION: "A2"}})
+    answered = archive._matches
+    archive._matches = lambda *query: {uid: {SERIES: "1.0.0", **one} for uid, one in answered(*query).items()}  # type: ignore[method-assign] # returns what nobody asked for
+    keys = ("QueryRetrieveLevel=SERIES", "AccessionNumber=A1")
+    assert found(archive, *keys) == ["1.0.0", "1.0.1"]
+    study = match_of(archive, *keys, level="STUDY")
+    assert [one.uid for one in search(archive, *keys).below(study, "SERIES")] == ["1.0.0", "1.0.1"]
 
 
 def test_studies_of_a_patient_are_found_by_its_id_in_study_root_too() -> None:
@@ -371,6 +400,8 @@ def test_wild_cards_in_other_keys_are_the_archives() -> None:
     archive = Queried(attributes=KNOWN)
     assert found(archive, "QueryRetrieveLevel=STUDY", "AccessionNumber=A?", patterns=True) == []
     assert sent(archive) == [("STUDY", {ACCESSION: "A?"})]
+    named = Says({STUDY: b"1.0\0", 0x00100010: b"Doe^J "})
+    assert found(named, "QueryRetrieveLevel=STUDY", "PatientName=doe*", patterns=True) == ["1.0"], "as names match"
 
 
 # -- Modalities in Study -----------------------------------------------------------------------------------------------
@@ -390,6 +421,9 @@ def test_modalities_that_an_archive_ignores_are_read_from_its_series() -> None:
     assert found(archive, *keys[1:], "AccessionNumber=A2", level="STUDY") == []
     with pytest.raises(TooManyStudiesError):
         found(archive, *keys, max_studies=1)
+    archive.attributes = {"1.0.1": {MODALITY: "MR"}}
+    match = match_of(archive, *keys)
+    assert (match["ModalitiesInStudy"], match.attributes[MODALITIES].vr) == ("MR", b"CS"), "one series says it"
     archive.attributes = {}
     assert found(archive, *keys) == [], "no series says what it is"
 
@@ -421,8 +455,15 @@ def test_answer_that_names_no_study_leaves_the_matches_unknown(answer: Mapping[i
         found(Says(good, answer), "QueryRetrieveLevel=STUDY", "AccessionNumber=A1")
 
 
+def test_answers_that_all_lack_the_uid_are_no_key_that_is_ignored() -> None:
+    with pytest.raises(InventoryError, match="has no usable StudyInstanceUID"):
+        found(Says({ACCESSION: b"A1"}), "QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.0")
+
+
 def test_patient_whose_id_looks_like_a_pattern_is_one() -> None:
     assert found(Says({PATIENT: b"P*"}), "QueryRetrieveLevel=PATIENT", "PatientID=P*") == ["P*"]
+    with pytest.raises(InventoryError, match="no usable PatientID"):
+        found(Says({PATIENT: b""}), "QueryRetrieveLevel=PATIENT", "PatientName=*", "PatientID=")
     with pytest.raises(InventoryError, match="no usable PatientID"):
         found(Says({PATIENT: b"P*"}, {PATIENT: b"P\\*Q"}), "QueryRetrieveLevel=PATIENT", "PatientID=P*", patterns=True)
 
@@ -475,6 +516,12 @@ def test_bytes_of_a_unique_key_above_are_sent_back_and_compared_as_they_are() ->
     archive.queries.clear()
     assert [one.uid for one in made.below(patient, "STUDY")] == ["1.0", "1.1"]
     assert sent(archive) == [("STUDY", {PATIENT: "J\xf6rg"})]
+    utf_8 = Queried({uid: place._replace(patient="J\xc3\xb6rg") for uid, place in HELD.items()}, (PATIENT_ROOT_FIND,))
+    utf_8.character_set = "ISO_IR 192"
+    again = search(utf_8, "QueryRetrieveLevel=PATIENT", "PatientID=J*", patterns=True)
+    (patient,) = again.matches()
+    assert patient.uid == "J\xf6rg"
+    assert [one.uid for one in again.below(patient, "STUDY")] == ["1.0", "1.1"], "whatever the keys are written in"
     archive.held = {uid: place._replace(patient="J\xfcrg") for uid, place in HELD.items()}
     assert [one.uid for one in made.below(patient, "STUDY")] == []
 
@@ -546,3 +593,24 @@ def test_query_of_a_program_lists_no_more_studies_than_allowed(level: str, most:
         assert len(listed(archive, level, Selection(max_studies=most), AccessionNumber="A1")) == (
             2 if level == "STUDY" else 4
         )
+
+
+def test_default_limit_is_none_of_the_studies_that_a_program_lists() -> None:
+    held = {f"1.{number}.1.1": Place("P", f"1.{number}", f"1.{number}.1") for number in range(101)}
+    archive = Association(held, attributes={place.study: {ACCESSION: "A1"} for place in held.values()})
+    assert len(listed(archive, "STUDY", AccessionNumber="A1")) == 101
+    with pytest.raises(TooManyStudiesError, match="101"):
+        listed(archive, "SERIES", AccessionNumber="A1")
+
+
+def test_group_lengths_of_a_query_file_are_not_requested() -> None:
+    sent_keys: list[int] = []
+
+    class Keeps(Says):
+        def find(self, uid: str, identifier: Identifier) -> Iterator[tuple[FindResponse, Context]]:
+            sent_keys.extend(key.tag for key in identifier)
+            return super().find(uid, identifier)
+
+    archive = Keeps({STUDY: b"1.0\0"})
+    assert found(archive, "QueryRetrieveLevel=STUDY", "0008,0000=4", "StudyInstanceUID=1.0") == ["1.0"]
+    assert 0x00080000 not in sent_keys

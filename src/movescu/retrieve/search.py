@@ -17,7 +17,6 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
-from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
 from movescu.dataset.values import key_vr, pad
 from movescu.dictionary.uids import PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
 from movescu.errors import (
@@ -179,15 +178,10 @@ class Search:
         for name in levels:
             tag, values = UNIQUE_KEYS[name], self._scope.unique(name)
             known = above.text(tag) if above is not None and name != level else ""
-            if known and not relational:
-                keys[tag] = _unique_key(tag, known, above)
-            elif tag in self._given and not is_universal(self._given[tag]):
-                keys[tag] = self._given[tag]
-            else:
-                keys[tag] = _unique_key(tag, "\\".join(values))
+            keys[tag] = _unique_key(tag, known, above) if known else _unique_key(tag, "\\".join(values))
         for name in levels if relational else (level,):
             keys |= self._filters(name)
-        wanted = self._return_keys(level, relational=relational or (above is None and level != levels[0]))
+        wanted = self._return_keys(level, relational=above is None)
         try:
             yield from self._asked(level, keys, wanted, above)
         except IgnoredKeyError:
@@ -200,7 +194,7 @@ class Search:
         levels = self._levels[: self._levels.index(level) + 1]
         tags = {name: UNIQUE_KEYS[name] for name in levels}
         keys = {tag: _unique_key(tag, above.text(tag) if name != level else "", above) for name, tag in tags.items()}
-        if level == "STUDY" and not self._patient_root:
+        if level == "STUDY":
             keys[PATIENT_ID] = _unique_key(PATIENT_ID, above.patient_id, above)
         yield from self._asked(level, keys, self._return_keys(level), above)
 
@@ -210,15 +204,10 @@ class Search:
         if level == "STUDY" and not self._patient_root:
             names = ("PATIENT", "STUDY")
         tags = [tag for name in names for tag in RETURN_KEYS[name] if name == level or tag >> 8 != 0x002012]
-        if "PATIENT" in names:
-            tags.append(PATIENT_ID)
         own = [
             tag
             for tag, key in self._given.items()
-            if is_empty(key.value)
-            and not key.items
-            and (level_of(tag) or self.level) in names
-            and tag not in _NOT_RETURNED
+            if is_empty(key.value) and not key.items and (level_of(tag) or self.level) in names
         ]
         return tuple(dict.fromkeys((*tags, *own)))
 
@@ -275,9 +264,6 @@ class Search:
                 yield Match("STUDY", study.attributes | {MODALITIES_IN_STUDY: Attribute(b"CS", pad(value, b" "))})
 
 
-_NOT_RETURNED: Final = frozenset((LEVEL, SPECIFIC_CHARACTER_SET, *UNIQUE_KEYS.values()))
-
-
 class _Matches:
     """The answers to one C-FIND as matches, each compared with the keys sent.
 
@@ -295,7 +281,7 @@ class _Matches:
     ) -> None:
         self._level = level
         self._own = UNIQUE_KEYS[level]
-        self._keys = {tag: key for tag, key in keys.items() if not (is_universal(key) and tag != self._own)}
+        self._keys = {tag: key for tag, key in keys.items() if not is_universal(key)}
         self._above = {} if above is None else above.attributes
         self._seen: set[str] = set()
         self._upper = upper
@@ -330,12 +316,12 @@ class _Matches:
     def _agrees(self, tag: int, found: Attribute | None, *, warned: bool) -> bool:
         """Return True if an answer matches a key; unique keys of the levels above may be missing from it."""
         key, value = self._keys[tag], b"" if found is None else found.value
-        if is_empty(value) and not is_universal(key):
+        if is_empty(value):
             self.doubts.count_silent(tag, warned=warned)
             return tag in self._upper
         terms = ("",) if found is None else found.terms
         if tag in self._upper and found is not None and not value.isascii():  # the bytes of the level above, sent back
-            return is_universal(key) or key.value == value.strip(b"\0 ")
+            return key.value == value.strip(b"\0 ")
         return matches(key, value, terms, self._terms)
 
 
@@ -344,7 +330,7 @@ def _unique_key(tag: int, value: str, match: Match | None = None) -> Key:
     vr = b"LO" if tag == PATIENT_ID else b"UI"
     if match is not None and value and (known := match.attributes.get(tag)) is not None:
         return Key(tag, vr, known.value.strip(b"\0 "))
-    return Key(tag, vr, value.encode("latin-1", "replace"))
+    return Key(tag, vr, value.encode("latin-1"))
 
 
 def find(
