@@ -67,10 +67,12 @@ def _missing_program(error: BaseException) -> str:
     """Return which program is not installed, empty if the error is another."""
     if isinstance(error, BaseExceptionGroup):
         return _missing_program(error.exceptions[0])
-    name = os.path.basename(str(getattr(error, "filename", "")))
-    if isinstance(error, FileNotFoundError) and (name in PROGRAMS or name.startswith("dcm")):
-        return f"{name} is not installed"
-    return str(error) if isinstance(error, peers.MissingError) else ""
+    if isinstance(error, peers.MissingError):
+        return str(error)
+    name = os.path.basename(str(getattr(error, "filename", ""))) if isinstance(error, FileNotFoundError) else ""
+    for note in getattr(error, "__notes__", ()):  # of an archive in another thread
+        name = name or "".join(re.findall(r"No such file or directory: '([\w.-]+)'", note)[:1])
+    return f"{name} is not installed" if name in PROGRAMS or name.startswith("dcm") else ""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

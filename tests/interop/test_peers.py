@@ -131,6 +131,7 @@ def test_storescp_takes_every_bundled_file_as_it_is() -> None:
 
 
 def test_server_that_does_not_start_is_reported_with_its_log() -> None:
+    peers.require("dcmqrscp")
     with pytest.raises(peers.PeerError, match="Unknown option --nonsense"), peers.dcmqrscp(flags=["--nonsense"]):
         pass
     assert peers.running == []
@@ -143,6 +144,7 @@ def test_failure_inside_the_block_carries_the_log() -> None:
 
 
 def test_server_dies_with_a_killed_test_process(tmp_path: Path) -> None:
+    peers.require("storescp")
     script = "import peers, sys\nwith peers.storescp() as server:\n print(server.process.pid, flush=True)\n input()"
     environment = {**os.environ, "PYTHONPATH": str(Path(peers.__file__).parent), "TMPDIR": str(tmp_path)}
     pipe = subprocess.PIPE

@@ -10,7 +10,6 @@ import base64
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -39,8 +38,7 @@ class Browser:
     """A running browser."""
 
     def __init__(self, profile: Path) -> None:
-        if shutil.which("chromium") is None:
-            raise peers.MissingError("chromium is not installed")
+        peers.require("chromium")
         theirs_read, self._write = os.pipe()
         self._read, theirs_write = os.pipe()
         script = f'exec chromium "$@" 3<&{theirs_read} 4>&{theirs_write}'

@@ -405,11 +405,16 @@ def _stock_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in DCMTK_VARIABLES}
 
 
-def spawn(command: Sequence[str], folder: Path, *, tcp_nodelay: bool = False) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a server as the leader of a new process group, its output in ``folder/log``; with its lifeline."""
-    for program in (command[0], "dcmqrscp"):  # by DCMTK's tools it is asked whether it is up
+def require(*programs: str) -> None:
+    """Raise ``MissingError`` unless some programs are installed; the test is skipped then."""
+    for program in programs:
         if shutil.which(program) is None:
             raise MissingError(f"{program} is not installed")
+
+
+def spawn(command: Sequence[str], folder: Path, *, tcp_nodelay: bool = False) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a server as the leader of a new process group, its output in ``folder/log``; with its lifeline."""
+    require(command[0], "dcmqrscp")  # by DCMTK's tools it is asked whether it is up
     lifeline, held_by_server = os.pipe()
     try:
         with (folder / "log").open("wb") as log:
