@@ -63,7 +63,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "cli/exit_codes": ("tests/cli/test_exit_codes.py", "tests/retrieve/test_judgement.py", *_WORLD),
     "cohort/admission": ("tests/cohort/test_admission.py",),
     "cohort/entries": ("tests/cohort/test_entries.py",),
-    "cohort/entry_verdict": _JOURNAL,
+    "cohort/entry_verdict": ("tests/cohort/test_entry_verdict.py", *_JOURNAL),
     "cohort/held_ends": ("tests/cohort/test_held_ends.py",),
     "cohort/hook_journal": _HOOKS,
     "cohort/hooks": _HOOKS,

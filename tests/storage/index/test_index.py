@@ -285,6 +285,20 @@ def test_index_holds_no_descriptor_of_the_objects_it_was_asked_for(tmp_path: Pat
     assert descriptors(tmp_path) == before
 
 
+@pytest.mark.not_without("directories", "windows")
+def test_flat_index_that_has_read_some_names_closes_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flat_index, "_AT_ONCE", 1)
+    for number in range(3):
+        put(tmp_path, f"CT.1.{number}", an_object(f"1.{number}"))
+    before = descriptors(tmp_path)
+    opened = open_index(str(tmp_path), None)
+    assert not opened.whole("1.9")
+    opened.close()
+    assert descriptors(tmp_path) == before
+
+
 def descriptors(folder: Path) -> int:
     """How many files and folders of a folder this process has open."""
     found = 0
