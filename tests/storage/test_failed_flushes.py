@@ -48,6 +48,20 @@ def test_next_run_doubts_the_files_of_each_failed_flush_and_no_others(directory:
     assert covered(directory, *times) == [False, True, True, True, False, False, True, False]
 
 
+def test_record_is_never_written_through_a_link(
+    directory: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = FailedFlushes(directory)
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / ".movescu.unflushed").symlink_to(tmp_path / "victim")
+    record.record(periods(NOW))
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+    assert "cannot be recorded in .movescu.unflushed" in caplog.text
+    (tmp_path / ".movescu.unflushed").unlink()
+    record.record(periods(NOW))
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".movescu.unflushed", "victim"]
+
+
 def test_old_file_in_a_flush_casts_no_doubt_on_those_of_the_years_between(directory: int, tmp_path: Path) -> None:
     FailedFlushes(directory).record(periods(NOW + 1, NOW - YEAR, NOW, NOW - YEAR + 1))
     assert (tmp_path / FILE_NAME).read_text().split() == [

@@ -275,13 +275,34 @@ def test_output_path_that_is_no_directory_is_named(tmp_path: Path, kind: str) ->
         OutputDirectory(path)
 
 
-def test_umask_decides_who_may_read_an_object(directory: OutputDirectory, tmp_path: Path) -> None:
-    before = os.umask(0o027)
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o640), (0, 0o666)])
+def test_umask_decides_who_may_read_an_object(
+    directory: OutputDirectory, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
     try:
         store(directory, "CT.1", b"data")
     finally:
         os.umask(before)
-    assert (tmp_path / "CT.1").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "CT.1").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("planted", ["link", "file"])
+def test_temporary_name_that_somebody_has_taken_is_an_error_and_its_file_untouched(
+    directory: OutputDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: str
+) -> None:
+    monkeypatch.setattr(writer, "_UNNAMED", 0)
+    directory.create().discard()
+    victim, temporary = tmp_path / "victim", tmp_path / directory._temporary_name().replace("-2.", "-3.")
+    victim.write_bytes(b"precious")
+    if planted == "link":
+        temporary.symlink_to(victim)
+    else:
+        victim.rename(temporary)
+        victim = temporary
+    with pytest.raises(StoreError, match="cannot create"):
+        directory.create()
+    assert victim.read_bytes() == b"precious"
 
 
 @pytest.mark.parametrize("named", [False, True])

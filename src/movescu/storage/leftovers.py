@@ -41,7 +41,7 @@ _NO_BOOT_ID: Final = "none"
 _HEX: Final = "0123456789abcdef"
 _PREFIX: Final = ".movescu-"
 _OURS: Final = r"\.movescu-(([0-9a-f]{8}|none)-[0-9]+-[0-9a-f]{8})(\.lock|-[0-9]+\.part)"
-_MAKE: Final = os.O_RDONLY | os.O_CREAT | os.O_EXCL | files.O_NOFOLLOW
+_MAKE: Final = os.O_RDONLY | os.O_CREAT | os.O_EXCL  # which follows no link
 _OPEN: Final = os.O_RDWR | files.O_NOFOLLOW | files.O_NONBLOCK
 _UNTOUCHED: Final = 86400.0
 """Seconds without a write after which a temporary file without a reliable lock is left over."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | files.O_NOFOLLOW
+_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL  # which follows no link
 _UNNAMED: Final = getattr(os, "O_TMPFILE", 0) and os.O_RDWR | os.O_TMPFILE
 _MODE: Final = 0o666  # less the umask, as with fopen()
 _LARGE_DIRECTORY: Final = 4 << 20  # bytes of a directory, with some 50,000 names

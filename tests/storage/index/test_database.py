@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from movescu.errors import StoreError
+from movescu.storage import files
 from movescu.storage.index import database as database_file
 from movescu.storage.index.database import (
     FILE_NAME,
@@ -43,6 +44,7 @@ def add(folder: Path, *new: str) -> None:
 def test_rows_of_one_run_are_found_by_the_next(tmp_path: Path) -> None:
     add(tmp_path, "one", "two")
     assert words(tmp_path) == ["one", "two"]
+    assert {file.name for file in tmp_path.iterdir()} <= {".movescu.sqlite", ".movescu.sqlite-journal"}
 
 
 def test_users_of_the_database_do_not_see_each_other(tmp_path: Path) -> None:
@@ -73,6 +75,34 @@ def test_damaged_database_is_moved_aside_and_a_new_one_made(
     assert "damaged" in caplog.text
     add(tmp_path, "again")
     assert words(tmp_path) == ["again"]
+
+
+def test_database_that_is_damaged_again_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a disk that fails, or another program that keeps its file there."""
+    (tmp_path / FILE_NAME).write_bytes(b"\xa5" * 8192)
+    replace = files.replace
+
+    def damaged_again(source: str, target: str) -> None:
+        replace(source, target)
+        (tmp_path / FILE_NAME).write_bytes(b"\xa5" * 8192)
+
+    monkeypatch.setattr(files, "replace", damaged_again)
+    with pytest.raises(StoreError, match=f"cannot use '.*{FILE_NAME}'"):
+        open_database(str(tmp_path), WORDS)
+
+
+def test_database_that_another_run_moved_aside_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"\xa5" * 8192)
+    replace = files.replace
+
+    def twice(source: str, target: str) -> None:
+        replace(source, target)
+        replace(source, target)
+
+    monkeypatch.setattr(files, "replace", twice)
+    assert words(tmp_path) == []
 
 
 @pytest.mark.row("86")

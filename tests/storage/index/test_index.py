@@ -981,6 +981,25 @@ def test_image_without_its_pixels_is_not_whole(
         assert (found == "") is (whole or (parsed and undelimited))
 
 
+@pytest.mark.parametrize(
+    ("tag", "vr"),
+    [(0x7FE00009, b"OD"), (0x00287FE0, b"UR"), (0x00420011, b"OB"), (0x56000020, b"OF"), (0x7FE00008, b"OF")],
+    ids=["doubles", "address", "document", "spectroscopy", "floats"],
+)
+@pytest.mark.parametrize("fast", [True, False])
+def test_image_is_whole_with_what_it_may_have_in_place_of_pixel_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: int, vr: bytes, *, fast: bool
+) -> None:
+    if not fast:
+        monkeypatch.setattr(examination, "_AT_ONCE", 0)
+        monkeypatch.setattr(examination, "_META", 512)
+    head = element("<", 0x80016, b"UI", CT.encode()) + element("<", 0x80018, b"UI", b"1.1")
+    content = struct.pack("<HH2sxxI", tag >> 16, tag & 0xFFFF, vr, 1000) + b"x" * 1000
+    put(tmp_path, "CT.1.1", encode_file_meta(CT, "1.1", EXPLICIT_LITTLE.uid) + head + IMAGE + content)
+    MADE["1.1"] = None
+    assert known(tmp_path, flat=True) == {"1.1"}
+
+
 def test_index_of_a_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
     before = descriptors(tmp_path)
     with pytest.raises(StoreError, match="cannot read"):

@@ -36,7 +36,6 @@ FILE_NAME: Final = ".movescu.sqlite"
 _WAIT: Final = 30.0  # seconds to wait for the commit of another process or thread
 _DAMAGED: Final = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 _ASIDE: Final = ".damaged"
-_JOURNAL: Final = "-journal"
 _READ_THROUGH: Final = 4 << 20  # bytes of a database that is read to its end when it is opened
 
 
@@ -170,7 +169,6 @@ def _prepare(connection: sqlite3.Connection, tables: Tables, path: str) -> None:
 
 
 def _move_aside(path: str) -> None:
-    """Move a damaged file aside, with its journal, which SQLite would apply to the new one."""
-    for suffix in ("", _JOURNAL):
-        with contextlib.suppress(FileNotFoundError):
-            files.replace(path + suffix, path + _ASIDE + suffix)
+    """Move a damaged file aside, not its journal: SQLite has applied that, and ignores one beside a new file."""
+    with contextlib.suppress(FileNotFoundError):  # another run was faster
+        files.replace(path, path + _ASIDE)
