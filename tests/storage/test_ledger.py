@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from movescu.dictionary.uids import EXPLICIT_LITTLE
+from movescu.dictionary.uids import EXPLICIT_LITTLE, TRANSFER_SYNTAXES
 from movescu.dimse.messages import CStoreRQ
 from movescu.storage.incoming_object import Incoming
+from movescu.storage.index.examination import NOWHERE
 from movescu.storage.layout.template import parse_layout
+from movescu.storage.ledger import Ledger
 from movescu.storage.options import StorageOptions
 from movescu.storage.target import Target
+from movescu.storage.writer import OutputDirectory
 from movescu.ul.negotiation import Context
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
+RLE = TRANSFER_SYNTAXES["1.2.840.10008.1.2.5"]
 HERE = ("1.2", "1.2.3")
 GONE = "its file was deleted after it was stored"
 CHANGED = "its file was changed after it was stored"
@@ -53,16 +58,22 @@ class Run:
         name: str = "Doe",
         sop_class: str = CT,
         image: bool = False,
+        undelimited: bool = False,
     ) -> Path:
         """Store an object, and return its file."""
         before = {path: path.stat().st_ino for path in self.files}
-        incoming = Incoming(CStoreRQ(sop_class, 1, uid), Context(1, sop_class, EXPLICIT_LITTLE), "ARCHIVE")
+        syntax = RLE if undelimited else EXPLICIT_LITTLE
+        incoming = Incoming(CStoreRQ(sop_class, 1, uid), Context(1, sop_class, syntax), "ARCHIVE")
         receiver = self.target.receiver(incoming)
         data = element(0x00080016, b"UI", sop_class.encode()) + element(0x00080018, b"UI", uid.encode())
         data += element(0x00100010, b"PN", name.encode())
         data += element(0x0020000D, b"UI", place[0].encode()) + element(0x0020000E, b"UI", place[1].encode())
         if image:
             data += element(0x00280010, b"US", b"\2\0") + element(0x00280011, b"US", b"\2\0")
+        if undelimited:
+            data += (
+                b"\xe0\x7f\x10\0OB\0\0" + b"\xff" * 4 + (b"\xfe\xff\0\xe0" + (4).to_bytes(4, "little") + b"data") * 2
+            )
         receiver.write(memoryview(data))
         receiver.finish()
         new = [path for path in self.files if before.get(path) != path.stat().st_ino]
@@ -168,7 +179,9 @@ def test_object_that_an_earlier_retrieve_of_the_run_stored_is_compared_with_the_
     run = Run(tmp_path, layout=layout, indexed=True)
     run.store()
     assert run.check() == ""
+    before = len(os.listdir("/proc/self/fd"))
     assert run.check(place=("1.9", "")) == ELSEWHERE
+    assert len(os.listdir("/proc/self/fd")) <= before
     run.target.close()
 
 
@@ -188,6 +201,64 @@ def test_image_without_pixels_is_not_whole_until_it_arrives_again(run: Run) -> N
     run.store(name="Roe")
     assert run.check(row=1) == ""
     assert run.target.whole("1.2.3.4") is (run.target.index is not None)
+    assert not run.target.superseded, "the first one was of this run"
+
+
+def test_object_whose_pixel_data_ends_without_a_delimiter_is_not_whole(run: Run) -> None:
+    run.store(undelimited=True)
+    assert run.check() == "its pixel data ends without a delimiter: fragments may be missing"
+
+
+def test_object_that_arrives_after_another_one_was_missing_is_whole(tmp_path: Path, layout: str) -> None:
+    run = Run(tmp_path, layout=layout, indexed=True)
+    assert not run.target.whole("1.2.3.4")
+    run.store()
+    assert run.target.whole("1.2.3.4")
+    run.target.close()
+
+
+def test_equal_files_of_two_names_are_one_object_and_different_ones_two(tmp_path: Path) -> None:
+    """As one data set that is sent in two SOP classes, and stored without file meta."""
+    with closing(OutputDirectory(str(tmp_path))) as directory:
+        ledger = Ledger(directory)
+        for uid, contents in (("1.1", (b"data", b"data")), ("1.2", (b"data", b"dada"))):
+            for name, content in zip(("CT", "MR"), contents, strict=True):
+                file = directory.create()
+                file.begin(b"", content)
+                file.commit(f"{name}.{uid}")
+                ledger.kept(uid, f"{name}.{uid}")
+        assert ledger.check([dict.fromkeys(("1.1", "1.2"), NOWHERE)]) == [{"1.2": TWO}]
+
+
+def test_file_that_cannot_be_opened_to_look_at_it_is_not_whole(
+    tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path, layout=layout, indexed=True)
+    path = run.store()
+    assert run.check() == ""
+    monkeypatch.setattr(OutputDirectory, "open_file", unreadable)
+    assert run.check() == GONE, "it was to be compared with the list of the next request"
+    monkeypatch.undo()
+    run.store()
+    path.chmod(0o600)
+    monkeypatch.setattr(OutputDirectory, "open_file", unreadable)
+    assert run.check() == CHANGED
+    run.target.close()
+
+
+def unreadable(*_: object) -> int:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_file_that_vanishes_when_the_index_has_found_it_is_gone(
+    tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path, layout=layout, indexed=True)
+    run.store()
+    assert run.check() == ""
+    monkeypatch.setattr(OutputDirectory, "status", lambda *_: None)
+    assert run.check() == GONE
+    run.target.close()
 
 
 def test_entry_that_relied_on_an_object_learns_of_another_one_that_came_later(run: Run) -> None:
