@@ -246,6 +246,31 @@ def test_file_that_cannot_be_opened_to_look_at_it_is_not_whole(
     run.target.close()
 
 
+def test_file_that_a_command_rewrote_is_taken_and_flushed_as_it_is_now_if_it_is_whole(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run.store(name="Somebody")
+    assert run.check(row=1) == ""
+    name, data = str(path.relative_to(run.folder)), path.read_bytes()
+    relied: list[tuple[str, int]] = []
+    monkeypatch.setattr(OutputDirectory, "rely", lambda _, *what: relied.append(what))
+    for changed in (data.replace(b"1.2.3.4", b"1.2.3.5"), b"no object"):
+        path.write_bytes(changed)
+        os.utime(path, ns=(5, 5))
+        run.target.renew("1.2.3.4", name)
+        assert run.check(row=1) == CHANGED
+    path.unlink()
+    run.target.renew("1.2.3.4", name)
+    assert run.check(row=1) == GONE
+    assert not relied
+    path.write_bytes(data.replace(element(0x00100010, b"PN", b"Somebody"), element(0x00100010, b"PN", b"Doe")))
+    run.target.renew("1.2.3.4", name)
+    assert relied == [(name, path.stat().st_size)]
+    assert run.check(row=1) == ""
+    assert run.check(place=("1.9", "1.2.3")) == ELSEWHERE, "it is of the study that it was of"
+    assert run.target.whole("1.2.3.4") is (run.target.index is not None)
+
+
 def unreadable(*_: object) -> int:
     raise PermissionError(13, "Permission denied")
 
