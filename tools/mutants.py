@@ -115,7 +115,10 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "storage/ledger": ("tests/storage/test_ledger.py",),
     "storage/manifest_lines": ("tests/storage/test_manifest_lines.py",),
     "storage/naming": _FILES,
-    "storage/writer": (*_FILES, *_PLACES, "tests/storage/test_leftovers.py"),
+    "storage/writer": (
+        *(*_FILES, *_PLACES),
+        *("tests/storage/test_failed_flushes.py", "tests/storage/test_leftovers.py"),
+    ),
 }
 """Module -> its tests."""
 
