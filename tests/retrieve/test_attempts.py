@@ -654,13 +654,31 @@ def test_list_before_an_attempt_that_has_nothing_to_request_is_enough(clock: Clo
     assert (outcome(state), state.attempts, len(archive.requests), lists(archive)) == (Outcome.COMPLETE, 2, 1, 2)
 
 
-def test_gap_alone_is_no_reason_for_another_attempt() -> None:
+@pytest.mark.parametrize(
+    ("status", "answers", "failures", "attempts"),
+    [
+        (0xA700, 0, 1, 2),
+        (0xC001, 2, 1, 2),
+        (0xA700, 0, 9, 4),
+        (0xA700, 2, 9, 2),  # it breaks off at its limit
+        (0xA900, 0, 9, 1),
+    ],
+)
+def test_gap_is_a_reason_for_another_attempt_while_its_cause_may_pass(
+    status: int, answers: int, failures: int, attempts: int
+) -> None:
+    failed: list[Answer] = []
+
     def gap(said: Answer) -> Answer:
-        said.status = 0xA700 if said.level == "IMAGE" else 0
+        if said.level == "IMAGE" and len(failed) < failures:
+            said.status, said.matches = status, said.matches[:answers]
+            failed.append(said)
         return said
 
-    state = liar.Archive(objects(2), gap).loop(retries(2, resume=True)).run(STUDY)
-    assert (state.attempts, outcome(state)) == (1, Outcome.INCOMPLETE)
+    archive = liar.Archive(objects(3), gap)
+    state = archive.loop(retries(3, resume=True)).run(STUDY)
+    assert (state.attempts, len(archive.requests)) == (attempts, 1)
+    assert outcome(state) is (Outcome.COMPLETE if failures == 1 else Outcome.INCOMPLETE)
 
 
 @pytest.mark.parametrize("doubt", ["", "one more object", "a gap", "one more counted"])

@@ -400,7 +400,7 @@ class AttemptLoop:
             return ""
         if state.error is not None:
             return str(state.error)
-        if state.unlisted and (state.inventory is None or not state.inventory.gaps):
+        if state.unlisted and (state.inventory is None or not state.inventory.gaps or state.inventory.failed_for_now):
             return "" if state.hopeless else state.unlisted
         if wanting := self._askable(state):
             return f"{len(wanting)} object{'' if len(wanting) == 1 else 's'} missing"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import STUDY_ROOT_FIND
-from movescu.dimse.status import StatusClass
+from movescu.dimse.status import DATA_SET_DOES_NOT_MATCH, StatusClass
 from movescu.errors import FindNotOfferedError, IgnoredKeyError, InventoryError
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
@@ -42,6 +42,8 @@ _MODALITIES_IN_STUDY: Final = 0x00080061
 _MODALITY: Final = 0x00080060
 _LOWER: Final = {("STUDY", _MODALITIES_IN_STUDY): ("SERIES", _MODALITY)}
 """Where a key that an archive ignores is decided instead: level and attribute."""
+_LASTING: Final = frozenset((DATA_SET_DOES_NOT_MATCH, 0x0122, 0x0124, 0x0211))
+"""Final statuses that another attempt would not change (PS3.4 table C.4-1, PS3.7 annex C)."""
 _T = TypeVar("_T")
 
 
@@ -108,6 +110,8 @@ class Catalogue:
         """Number of answers that contradict a key of the request."""
         self.listed: set[str] = set()
         """UIDs of the studies and series."""
+        self.failed_for_now = False
+        """Whether a query failed with a status that another attempt may change, and not at the archive's limit."""
 
     def objects(self) -> Iterator[tuple[str, Place]]:
         """Yield every object and its place."""
@@ -288,6 +292,8 @@ class Catalogue:
         """
         number, final = responses.number, responses.final
         if final is not None and final.status_class is not StatusClass.SUCCESS:
+            at_limit = 0 < number == self._sizes.cap
+            self.failed_for_now |= not at_limit and final.status not in _LASTING
             self._sizes.cap = max(self._sizes.cap, number)
         responses.check(level)
         if number and number == self._sizes.cap and number != named:

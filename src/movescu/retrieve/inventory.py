@@ -42,6 +42,8 @@ class Inventory:
         """Number of answers that contradict a key of the request."""
         self.gaps: dict[Place, str] = {}
         """Studies and series whose objects the archive did not list, or not all of them, each with the reason."""
+        self.failed_for_now = False
+        """Whether another attempt may close gaps: see ``Catalogue``."""
         self.vanished: dict[str, tuple[Place, int]] = {}
         """Studies and series of earlier lists that this one lacks, by UID: their places and numbers of objects."""
 
@@ -180,6 +182,7 @@ def take_inventory(
         catalogue.count(inventory.objects)
     gone = ((uid, place) for uid, place in sizes.places.items() if uid not in catalogue.listed)
     inventory.vanished = {uid: (place, sizes.counts.get(uid, 0)) for uid, place in gone}
+    inventory.failed_for_now = catalogue.failed_for_now
     inventory.dropped, inventory.hollow = catalogue.dropped, tuple(catalogue.hollow)
     _log.info(
         "the archive lists %d object%s for the request",
