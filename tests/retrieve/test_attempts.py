@@ -654,6 +654,27 @@ def test_list_before_an_attempt_that_has_nothing_to_request_is_enough(clock: Clo
     assert (outcome(state), state.attempts, len(archive.requests), lists(archive)) == (Outcome.COMPLETE, 2, 1, 2)
 
 
+def test_unrequested_objects_are_no_progress_if_the_first_attempt_had_no_list() -> None:
+    def move(said: Delivery) -> Delivery:
+        said = fails(0xB000, failed=2)(said)
+        said.delivered = objects(len(archive.requests), study="1.2.9")[-1:]
+        return said
+
+    archive = liar.Archive(objects(2), move=move)
+    state = archive.loop(retries(2)).run(STUDY)
+    assert (state.attempts, len(archive.requests), state.tally.stored) == (3, 3, 3)
+
+
+def test_list_that_an_attempt_began_with_is_not_made_again() -> None:
+    def move(said: Delivery) -> Delivery:
+        said.final = MoveResponse(1, 0xB000, None, 2, 1, 0)
+        return said
+
+    archive = liar.Archive(objects(2), move=move)
+    state = archive.loop(retries(1, verify=True)).run(STUDY)
+    assert (state.attempts, len(archive.requests), lists(archive)) == (2, 1, 3)
+
+
 @pytest.mark.parametrize(
     ("status", "answers", "failures", "attempts"),
     [

@@ -93,6 +93,7 @@ class AttemptLoop:
         self._split = split
         self._on_complete = complete
         self._requested = 0
+        self._open = 0  # objects that were missing when the attempt had its list
         self._config = config
         self._retry = config.retry
         self._server = server
@@ -175,7 +176,7 @@ class AttemptLoop:
                 if not state.attempted and _is_final(error):
                     raise
             # Without a list it is unknown what is wanted, and an archive may send without end.
-            wanted = state.inventory is not None and (len(state.missing) < missing or not missing)
+            wanted = state.inventory is not None and (len(state.missing) < self._open or not self._open)
             if state.tally.stored > stored and wanted:  # what nobody requested is no progress
                 state.in_vain = 1
             if missing and len(state.missing) > missing // 2:
@@ -211,6 +212,7 @@ class AttemptLoop:
             self._association.open()
         if self._listed_first or state.attempts > 1:
             self._list(identifiers[0], state)
+        self._open = len(state.missing)
         if state.inventory is not None:
             one.wanted = None if state.inventory.gaps else state.inventory.objects
             one.satisfied = lambda: state.is_satisfied
@@ -291,7 +293,8 @@ class AttemptLoop:
     def _is_contested(self, state: RequestState) -> bool:
         """Return True if everything listed is here and the archive's last statement says that something failed."""
         stated = state.last_statement is not None and not state.is_accounted_for
-        return self._retry.verify and stated and state.is_satisfied and not self._over
+        later = state.asked or state.error is not None  # else the attempt has begun with a list, and made none old
+        return self._retry.verify and stated and later and state.is_satisfied and not self._over
 
     def _list_again(self, identifier: Identifier, state: RequestState) -> None:
         """Query the inventory once more, for a list that was made after the archive's last statement."""
