@@ -320,6 +320,22 @@ def test_patient_id_with_a_backslash_is_no_list_of_patient_ids(make: Callable[..
 # -- lists -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("only", [[], ["--only", "Modality=CT"]])
+def test_patient_id_with_an_asterisk_is_no_pattern_once_it_was_found(
+    make: Callable[..., Place], tmp_path: Path, only: list[str]
+) -> None:
+    """An archive takes a Patient ID of C-MOVE for a pattern, too: it would send the studies of others."""
+    place = make(patients=3)
+    for one, patient in zip(place.made, ("P*1", "PX1", "P231"), strict=True):
+        data = dcmread(one.path)
+        data.PatientID = patient
+        data.save_as(one.path)
+    with Archive(tmp_path / "made", {"MOVESCU": (peers.HOST, place.port)}) as archive:
+        options = ("-P", *keys("PATIENT", "PatientID=P?1"), "--resolve", *only)
+        place.run((archive.host, archive.port), *options)
+    assert place.there == {one.instance_uid for one in place.made[:2]}
+
+
 def test_list_with_another_selection_is_not_complete_before(make: Callable[..., Place], tmp_path: Path) -> None:
     place, rows, report = make(series=2), tmp_path / "rows.csv", tmp_path / "report.json"
     dataset = dcmread(place.made[1].path)

@@ -171,6 +171,8 @@ def wanted(
     if shortfall is not None:
         found = list(found)
         shortfall.compare_keys(scope, found, patterns=selection.resolve)
+    if not (selection.chooses or level):
+        found = _named(search, found)
     if not selection.chooses:
         yield from map(search.counted, list(found)) if count else found
         return
@@ -181,6 +183,15 @@ def wanted(
         which = "the only series does not meet" if len(series) == 1 else f"none of the {len(series)} series meets"
         shortfall.unmet = f"{which} {selection.options}"
     yield from map(search.counted, series_chosen) if count else series_chosen
+
+
+def _named(search: Search, found: Iterable[Match]) -> Iterator[Match]:
+    """Yield entities that C-MOVE can name: for a Patient ID that archives take for a pattern or a list, the studies."""
+    for one in found:
+        if one.level == "PATIENT" and any(mark in one.patient_id for mark in "*?\\"):
+            yield from search.below(one, "STUDY")
+        else:
+            yield one
 
 
 def _limit_studies(search: Search, patients: Collection[Match]) -> None:

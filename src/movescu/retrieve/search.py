@@ -216,7 +216,7 @@ class Search:
     ) -> Iterator[Match]:
         """Send one C-FIND and yield the matches among its answers."""
         upper = frozenset(UNIQUE_KEYS[name] for name in self._levels[: self._levels.index(level)])
-        answers = _Matches(level, {tag: self._test(key) for tag, key in keys.items()}, above, upper, self._terms)
+        answers = _Matches(level, {tag: self._test(key, above) for tag, key in keys.items()}, above, upper, self._terms)
         identifier = self._identifier(level, keys, wanted)
         responses = Responses(self._session, self._class, identifier)
         for answer in responses:
@@ -225,9 +225,13 @@ class Search:
         responses.check(level)
         answers.doubts.end()
 
-    def _test(self, key: Key) -> Key:
-        """Return the key that answers are compared with: a pattern, where patterns are meant."""
-        return pattern_of(key.value, listed=key.tag != PATIENT_ID) if self._is_pattern(key) else key
+    def _test(self, key: Key, above: Match | None) -> Key:
+        """Return the key that answers are compared with: a pattern, where patterns are meant.
+
+        A value of the entity ``above`` is none: a Patient ID may have an asterisk.
+        """
+        known = above is not None and above.text(key.tag)
+        return pattern_of(key.value, listed=key.tag != PATIENT_ID) if self._is_pattern(key) and not known else key
 
     def _is_pattern(self, key: Key) -> bool:
         literal = key.vr == b"UI" or key.tag == PATIENT_ID
