@@ -281,6 +281,7 @@ def test_destination_that_the_archive_does_not_know_stops_the_cohort() -> None:
     [
         ([RequestEnd.HOPELESS], Stop.HOPELESS),
         ([RequestEnd.NO_SPACE], Stop.NO_SPACE),
+        ([RequestEnd.NOT_FLUSHED], Stop.NOT_FLUSHED),
         ([RequestEnd.UNREACHED] * STOPS_AFTER, Stop.UNREACHED),
         ([RequestEnd.AWAY], Stop.AWAY),
     ],

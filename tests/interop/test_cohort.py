@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 from contextlib import ExitStack, closing
@@ -190,6 +191,31 @@ def test_full_disk_ends_the_run_and_fails_no_entry(cohort: Cohort, tmp_path: Pat
         movescu(*cohort.arguments(0, *options), folder=cohort.directory)
         assert cohort.files().keys() == cohort.digests
         assert cohort.archive.moves <= STUDIES + 2, "complete entries are not requested again"
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+@pytest.mark.row("list-flush")
+def test_disk_that_fails_ends_the_run_and_is_not_believed_later(cohort: Cohort) -> None:
+    """A flush that fails has dropped what it could not write; each later one of the run would fail, too."""
+    failing = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=syncfs,fsync"]
+    injected = [*failing, "-e", "inject=syncfs:error=EIO:when=1"]
+    check = ["--check-files", cohort.directory]
+    cohort.archive.faults = Faults(pause=0.15)  # else one flush would be for all
+    outcome = movescu(*cohort.arguments(0), folder=cohort.directory, code=63, prefix=injected)
+    cohort.archive.faults = Faults()
+    assert (
+        "stopping: stored objects cannot be flushed to the disk: check the disk of the output directory" in outcome.log
+    )
+    assert cohort.archive.moves < STUDIES, "the others would be in vain"
+    status = cohort.status()
+    assert not status["states"].get("complete")
+    assert "a flush has failed" in movescu(*check, folder=cohort.directory, code=63).output
+    lost = {name: (cohort.directory / name).stat().st_ino for name in cohort.files()}
+    assert lost
+    outcome = movescu(*cohort.arguments(0), "--resume", folder=cohort.directory)
+    assert outcome.log.count("received store request") == 3 * STUDIES
+    assert not [name for name, inode in lost.items() if (cohort.directory / name).stat().st_ino == inode]
+    movescu(*check, folder=cohort.directory)
 
 
 def test_status_tells_what_is_under_way_and_changes_nothing(cohort: Cohort) -> None:

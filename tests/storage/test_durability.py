@@ -146,6 +146,20 @@ def test_next_run_writes_files_anew_whose_flush_failed(out: Path, count: int, ca
     assert inodes(out) == kept
 
 
+def test_files_committed_after_a_failed_flush_are_doubted_as_well(out: Path) -> None:
+    """This run flushes them no more, and for another one the system may have reported their loss already."""
+    begin, store, flush = re.split("(?=for number|try:\n    directory.flush)", STORE)
+    first = f"{store}try:\n    directory.flush()\nexcept StoreError:\n    pass\n"
+    second = store.replace("range(int(count))", "range(int(count), 2 * int(count))")
+    program = begin + first + second + flush
+    code, error, _ = trace(out, "end", 3, inject="fsync:error=EIO:when=1", program=program)
+    assert (code, "Input/output error" in error) == (1, True)
+    lost = inodes(out)
+    assert len(lost) == 6
+    assert trace(out, "end", 6)[0] == 0
+    assert not [name for name, inode in inodes(out).items() if lost[name] == inode]
+
+
 def inodes(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_ino for file in folder.iterdir() if not file.name.startswith(".")}
 

@@ -108,3 +108,21 @@ def test_directory_that_takes_no_record_is_told(
     record.record(periods(NOW))
     assert "cannot be recorded" in caplog.text
     assert record.cover(NOW)
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_file_of_a_run_beside_this_one_is_not_on_the_disk_once_that_run_says_so(
+    directory: int, tmp_path: Path, theirs: bool
+) -> None:
+    (tmp_path / "CT.1").write_bytes(b"pixels")
+    changed = (tmp_path / "CT.1").stat().st_mtime_ns
+    with closing(OutputDirectory(str(tmp_path))) as own:
+        own.rely("CT.1", 6)
+        FailedFlushes(directory).record(periods(changed if theirs else changed - YEAR))
+        if theirs:
+            for _ in range(2):
+                with pytest.raises(StoreError, match="another run could not flush files that are needed here"):
+                    own.flush()
+        else:
+            own.flush()
+        assert own.failed_flushes.cover(changed) == theirs

@@ -345,6 +345,12 @@ COHORT: Final = (
         "the others not started, and none has failed; exit code 63, or 72 if the journal cannot be written either; "
         "`--resume` continues once there is space",
     ),
+    Row(
+        "list-flush",
+        "stored objects cannot be flushed to the disk (an input/output error)",
+        "the run stops; entries that had ended stay complete, those under way have failed; exit code 63; their files "
+        "are not believed later: `--resume` requests the objects again, and `--check-files` names them",
+    ),
     Row("list-disk", "a file cannot be written for another cause", "the archive is not blamed; exit code 63 or 68"),
     Row(
         "list-killed",

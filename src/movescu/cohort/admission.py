@@ -67,6 +67,8 @@ class RequestEnd(Enum):
     """The archive does not know the move destination (A801)."""
     NO_SPACE = auto()
     """The archive carried it out, but our disk is full."""
+    NOT_FLUSHED = auto()
+    """The archive carried it out, but the objects cannot be flushed to our disk, nor any later ones."""
     HOPELESS = auto()
     """No other request would be answered either: an unknown host, a permanent rejection."""
 
@@ -89,12 +91,14 @@ class Stop(StrEnum):
     UNREACHED = "the archive cannot connect to our port"
     UNKNOWN = "the archive does not know the move destination"
     NO_SPACE = "the disk of the output directory is full"
+    NOT_FLUSHED = "stored objects cannot be flushed to the disk"
     HOPELESS = "the archive does not accept our requests"
 
 
 _AT_ONCE: Final = {
     RequestEnd.HOPELESS: (Stop.HOPELESS, Fate.DONE),
     RequestEnd.NO_SPACE: (Stop.NO_SPACE, Fate.AGAIN),
+    RequestEnd.NOT_FLUSHED: (Stop.NOT_FLUSHED, Fate.DONE),
 }
 """Ends of a request that stop the cohort, and what becomes of its entry."""
 _IN_VAIN: Final = {RequestEnd.UNREACHED: Stop.UNREACHED, RequestEnd.UNKNOWN: Stop.UNKNOWN}

@@ -2,7 +2,8 @@
 
 Each file is compared with the journal's and the manifest's record of its path: missing, another size, or another
 content. All files, or a sample, are read: the object has to be complete and have its UID, and a file in the manifest
-its digest. A file in neither is extra; without journal and manifest, each file has to be a complete object.
+its digest. A file in neither is extra; without journal and manifest, each file has to be a complete object. A file
+whose flush to the disk has failed is changed, however it reads (``storage.failed_flushes``).
 
 An archive is queried (C-FIND) for the given requests, or else for the studies of the files and the journal: a listed
 object has to be in the directory, in the study and series in which it is listed, and an object of a queried study or
@@ -28,6 +29,7 @@ from movescu.query.list_values import is_uid
 from movescu.query.scope import Scope
 from movescu.retrieve.inventory import take_inventory
 from movescu.storage import files
+from movescu.storage.failed_flushes import FailedFlushes
 from movescu.storage.index.examination import place_in, whole_in
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ EXTRA: Final = "extra"
 _BLOCK: Final = 1 << 20
 _INCOMPLETE: Final = "the archive's list is not complete"
 _NAMED: Final = 5  # UIDs in a message
+_UNFLUSHED: Final = "it may not be on the disk, as a flush has failed: delete it, and retrieve the object again"
 _TABLES: Final = (
     "CREATE TABLE expected (path BLOB PRIMARY KEY, uid TEXT, size INTEGER, digest TEXT, seen INTEGER) WITHOUT ROWID",
     "CREATE INDEX expected_uids ON expected (uid)",
@@ -66,7 +69,8 @@ class FileFinding(NamedTuple):
 class DirectoryAudit:
     """The check of one directory; a context manager.
 
-    ``sample``: part of the files whose content is read, 1.0 for all. ``on_finding``: called with each finding.
+    ``sample``: part of the files whose content is read, 1.0 for all. ``on_finding``: called with each finding. Raise
+    ``StoreError`` if the directory's record of failed flushes cannot be read.
     """
 
     def __init__(self, directory: str, sample: float, on_finding: Callable[[FileFinding], None]) -> None:
@@ -79,6 +83,7 @@ class DirectoryAudit:
             self._database.execute(statement)
         self._database.execute("BEGIN")
         self._expects = False
+        self._failed_flushes = _failed_flushes_of(self._directory)
         self.files = self.size = self.read = 0
         """Number of files, their bytes, and how many contents were read."""
         self.counts = dict.fromkeys((MISSING, CHANGED, EXTRA), 0)
@@ -172,10 +177,12 @@ class DirectoryAudit:
                 fault = "not a regular file"
             elif size not in (-1, status.st_size):
                 fault = f"{status.st_size} bytes instead of {size}"
+            elif self._failed_flushes.cover(status.st_mtime_ns):
+                fault = _UNFLUSHED
             elif zlib.crc32(path, self._salt) < self._limit:
                 self.read += 1
                 fault, found = self._content_fault(fd, uid, digest)
-            if known is None and self._expects:
+            if known is None and self._expects and fault != _UNFLUSHED:
                 self._tell(EXTRA, path, found, "in neither journal nor manifest")
             elif fault:
                 self._tell(CHANGED, path, uid or found, fault)
@@ -253,6 +260,14 @@ class DirectoryAudit:
         elif rows and not any(_is_same(own, study) and _is_same(own_series, series) for _, own, own_series in rows):
             self._tell(CHANGED, rows[0][0], uid, f"the archive lists it in series {series} of study {study}")
         self._database.execute("UPDATE found SET listed = 1 WHERE uid = ?", (uid,))
+
+
+def _failed_flushes_of(directory: bytes) -> FailedFlushes:
+    fd = files.openat(os.fsdecode(directory), files.READ_DIRECTORY)
+    try:
+        return FailedFlushes(fd)
+    finally:
+        files.close(fd)
 
 
 def _covered(level: str, study: str, series: str) -> set[tuple[str, str]]:

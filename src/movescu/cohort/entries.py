@@ -17,6 +17,7 @@ from movescu.retrieve.causes import (
     HOPELESS,
     INTERRUPTED,
     NO_SPACE,
+    NOT_FLUSHED,
     STOPPED_ASKING,
     UNKNOWN,
     UNREACHED,
@@ -39,6 +40,7 @@ STOPPED: Final = {
     Stop.UNREACHED: UNREACHED,
     Stop.UNKNOWN: UNKNOWN,
     Stop.NO_SPACE: NO_SPACE,
+    Stop.NOT_FLUSHED: NOT_FLUSHED,
     Stop.HOPELESS: HOPELESS,
 }
 """Causes of entries that were not requested because the runner stopped."""

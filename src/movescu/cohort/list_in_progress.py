@@ -156,6 +156,8 @@ def _words_of(told: RowResult) -> str:
 
 
 def _not_started(stop: Stop | None) -> Exception:
+    if stop is Stop.NOT_FLUSHED:
+        return StoreError(f"not requested: {stop}", hint="check the disk, and retrieve the entry again")
     if stop is Stop.NO_SPACE:
         return StoreError(f"not requested: {stop}", hint="free space there, and retrieve the entry again")
     return PeerError(f"not requested: {stop or 'cancelled'}")

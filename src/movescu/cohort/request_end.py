@@ -40,8 +40,8 @@ def end_of_result(result: Result, *, reached: bool, no_space: bool = False) -> R
 
     ``no_space``: objects were not stored since the disk is full. Default: False.
     """
-    if no_space and not result.complete:
-        return RequestEnd.NO_SPACE
+    if not result.complete and (no_space or result.evidence.unflushed):
+        return RequestEnd.NO_SPACE if no_space else RequestEnd.NOT_FLUSHED
     statuses = {response.status for response in result.responses}
     ours = result.evidence.not_stored  # no permission, say: the archive's status follows from our own refusal
     if not ours and OUT_OF_RESOURCES_MATCHES in statuses:

@@ -223,6 +223,12 @@ NO_SPACE: Final = _passing(
     "the disk of the output directory is full",
     "free space there, and continue with --resume",
 )
+NOT_FLUSHED: Final = _passing(
+    "not-flushed",
+    Fault.HERE,
+    "stored objects could not be flushed to the disk",
+    "check the disk of the output directory, and continue with --resume",
+)
 WORKERS_LOST: Final = _passing(
     "workers-lost",
     Fault.HERE,
@@ -299,12 +305,7 @@ _ERROR: Final[tuple[tuple[type[MovescuError], Cause], ...]] = (
 
 _REASON: Final = {
     "CANCELLED": INTERRUPTED,
-    "UNFLUSHED": _passing(
-        "not-flushed",
-        Fault.HERE,
-        "stored objects could not be flushed to the disk",
-        "check the disk of the output directory",
-    ),
+    "UNFLUSHED": NOT_FLUSHED,
     "NOT_STORED": _passing(
         "not-stored",
         Fault.HERE,

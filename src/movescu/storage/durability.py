@@ -9,13 +9,15 @@ first few are flushed when they are committed.
 
 A flush that fails has dropped what it could not write, of any file, and the next one succeeds (Linux reports an error
 once). So once a flush has failed for files that stay, each later one of the run fails, too, and ``failed_flushes``
-records the files for later runs.
+records the files for later runs, with those that this run commits afterwards. Files of other runs that this one relies
+on are not on the disk either if that record says so once they have been flushed here.
 """
 
 from __future__ import annotations
 
 import contextlib
 from enum import Enum
+from errno import EIO
 
 from movescu._runtime import clock
 from movescu.errors import UsageError
@@ -78,26 +80,36 @@ class Flusher:
         self._failure: OSError | None = None
         self._changed = Periods()
         """When the files were changed that were committed since the last flush."""
+        self._relied = Periods()
+        """When the files were changed that other runs have written, and this one relies on."""
         self._syncfs: Callable[[int], None] | None = None
 
     def written(self, fd: int, name: str, size: int) -> None:
         """Record that a file of ``size`` bytes is about to get its name, a path below the directory."""
         alone = self._durability is Durability.OBJECT
         if self._durability is Durability.END:
-            alone = self._remember(fd, name, size)
+            alone = self._remember(files.fstat(fd).st_mtime_ns, name, size)
         if alone:
             files.fsync(fd)
 
     def kept(self, fd: int, name: str, size: int) -> None:
         """Record a file that keeps its name, as it has the content of one that was just received."""
+        self._rely(files.fstat(fd).st_mtime_ns)
         with self._flushing_one(fd):
             self.written(fd, name, size)
 
     def relied_on(self, fd: int, name: str, size: int) -> None:
         """Record a file of an earlier run, which may have ended before it was flushed."""
-        if self._durability is not Durability.OFF and self._remember(fd, name, size):
+        if self._durability is Durability.OFF:
+            return
+        self._rely(changed := files.fstat(fd).st_mtime_ns)
+        if self._remember(changed, name, size):
             with self._flushing_one(fd):
                 files.fsync(fd)
+
+    def _rely(self, changed: int) -> None:
+        with self._lock:
+            self._relied.add(changed, changed)
 
     def named(self, folder: int, name: str, fd: int = -1) -> None:
         """Record that a file was given its name in ``folder``, an open folder that is itself flushed.
@@ -113,12 +125,11 @@ class Flusher:
                 files.fsync(folder)
             except OSError:
                 with contextlib.suppress(OSError):  # someone has removed it meanwhile
-                    self._record(files.stat(name, dir_fd=folder, follow_symlinks=False))
+                    self._record(_period_of(files.stat(name, dir_fd=folder, follow_symlinks=False)))
                 raise
 
-    def _remember(self, fd: int, name: str, size: int) -> bool:
+    def _remember(self, changed: int, name: str, size: int) -> bool:
         """Remember a file for ``finish``; True if it has to be flushed at once instead."""
-        changed = files.fstat(fd).st_mtime_ns
         with self._lock:
             self._changed.add(changed, changed)
             return self._plan(name, size)
@@ -166,16 +177,19 @@ class Flusher:
     def finish(self) -> None:
         """Wait until every committed file is on the disk; never again after a failure (see above)."""
         self.stop()
-        if self._failure is not None:
-            raise OSError(self._failure.errno, self._failure.strerror)
-        with self._flushing():
-            self._flush_all()
+        if self._failure is None:
+            with self._flushing():
+                self._flush_all()
+            if self._durability is Durability.OFF or not self._relied.meet(self._failures.update()):
+                return
+            self._failure = OSError(EIO, "another run could not flush files that are needed here")
+        self._record(self._take_changed())  # what was committed since is not flushed any more
+        raise OSError(self._failure.errno, self._failure.strerror)
 
     @contextlib.contextmanager
     def _flushing(self) -> Iterator[None]:
         """If the block fails, record the files committed before, and those committed meanwhile."""
-        with self._lock:
-            changed, self._changed = self._changed, Periods()
+        changed = self._take_changed()
         try:
             yield
         except OSError as error:
@@ -183,8 +197,13 @@ class Flusher:
             with self._lock:
                 for period in self._changed:
                     changed.add(*period)
-            self._failures.record(changed)
+            self._record(changed)
             raise
+
+    def _take_changed(self) -> Periods:
+        with self._lock:
+            changed, self._changed = self._changed, Periods()
+        return changed
 
     @contextlib.contextmanager
     def _flushing_one(self, fd: int) -> Iterator[None]:
@@ -193,13 +212,12 @@ class Flusher:
             yield
         except OSError as error:
             self._failure = error
-            self._record(files.fstat(fd))
+            self._record(_period_of(files.fstat(fd)))
             raise
 
-    def _record(self, status: os.stat_result) -> None:
-        changed = Periods()
-        changed.add(status.st_mtime_ns, status.st_mtime_ns)
-        self._failures.record(changed)
+    def _record(self, changed: Periods) -> None:
+        if changed:
+            self._failures.record(changed)
 
     def _flush_all(self) -> None:
         if self._syncfs is not None:
@@ -222,6 +240,12 @@ class Flusher:
             files.fsync(fd)
         finally:
             files.close(fd)
+
+
+def _period_of(status: os.stat_result) -> Periods:
+    changed = Periods()
+    changed.add(status.st_mtime_ns, status.st_mtime_ns)
+    return changed
 
 
 def _with_those_above(folders: set[str]) -> set[str]:

@@ -4,6 +4,8 @@ A flush that fails has dropped what it could not write. The files are read whole
 the machine restarts, and Linux reports an error once: the next flush succeeds, in another process, too. So files whose
 flush failed are recorded by their times of change. No run relies on a file that was changed in a recorded period:
 ``index`` does not find it, and ``writer`` writes it anew when its object arrives again, which gives it another time.
+A run reads the record when it begins, and again after each flush of its own: files of another run that it relies on
+may have failed meanwhile.
 
 The record has a line for each period: begin and end, in ns since 1970. It is never shortened.
 """
@@ -19,7 +21,7 @@ from movescu.storage import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Final
 
 _log: Final = logger_of("movescu.store")
@@ -39,6 +41,9 @@ class Periods:
     def __init__(self) -> None:
         self._periods: list[tuple[int, int]] = []
 
+    def __bool__(self) -> bool:
+        return bool(self._periods)
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(self._periods)
 
@@ -51,6 +56,10 @@ class Periods:
                 return
         self._periods.append((begin, end))
 
+    def meet(self, others: Iterable[tuple[int, int]]) -> bool:
+        """Return True if one of these periods and one of others have a time in common."""
+        return any(begin <= last and first <= end for begin, end in self for first, last in others)
+
 
 class FailedFlushes:
     """The record of a directory, given by its descriptor. Raise ``StoreError`` if it cannot be read."""
@@ -58,24 +67,33 @@ class FailedFlushes:
     def __init__(self, directory: int) -> None:
         self._directory = directory
         self._recorded = Periods()
+        self._size = 0  # of what was read
+        self.update()
+
+    def update(self) -> Periods:
+        """Read what was recorded since, and return it. Raise ``StoreError`` if the record cannot be read."""
+        new = Periods()
         try:
             record = self._read()
         except FileNotFoundError:
-            return
+            return new
         except OSError as error:
             raise StoreError(
                 f"cannot read {FILE_NAME!r} in the output directory: {error.strerror}",
                 hint="this file records which objects were not flushed to the disk: make it readable, or remove it",
             ) from error
+        self._size += len(record)
         for line in record.splitlines():
             with contextlib.suppress(ValueError):  # the run was killed while it wrote the line
                 begin, end = map(int, line.split())
                 self._recorded.add(begin, end)
+                new.add(begin, end)
+        return new
 
     def _read(self) -> bytes:
         fd = files.openat(FILE_NAME, files.READ_FILE, dir_fd=self._directory)
         try:
-            return files.pread(fd, _MOST_BYTES, 0)
+            return files.pread(fd, _MOST_BYTES - self._size, self._size)
         finally:
             files.close(fd)
 

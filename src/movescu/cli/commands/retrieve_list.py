@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from movescu.storage.options import StorageOptions
 
 _log: Final = logger_of("movescu.cli")
+_ADVICE_ON_DISKS: Final = {
+    Stop.NO_SPACE: " (or a quota is used up): free space there",
+    Stop.NOT_FLUSHED: ": check the disk of the output directory",
+}
 
 
 def run_list(settings: CommandSettings, config: Config, accounts: Accounts | None) -> int:
@@ -218,8 +222,8 @@ def _codes_of_stop(stop: Stop | None, client: ArchiveClient, pool: str | None) -
             *(title, address, port),
         )
         return set()  # as above
-    if stop is Stop.NO_SPACE:
-        _log.critical("stopping: %s (or a quota is used up): free space there, and continue with --resume", stop)
+    if (advice := _ADVICE_ON_DISKS.get(stop)) is not None:
+        _log.critical("stopping: %s%s, and continue with --resume", stop, advice)
         return set()  # the entries that were not retrieved have theirs
     _log.critical("stopping: %s; continue with --resume once that is corrected", stop)
     return {ExitCode.ASSOCIATION_FAILED}

@@ -60,6 +60,11 @@ _AT_ONCE: Final = {
         "its disk is full, or a quota is used up",
         "free space on {ae.host}, and start it again",
     ),
+    RequestEnd.NOT_FLUSHED: (
+        "objects cannot be flushed to the disk of",
+        "objects cannot be flushed to its disk",
+        "check the disk of {ae.host}, and start it again",
+    ),
     RequestEnd.UNKNOWN: (
         "the archive does not know",
         "the archive does not know its title",
