@@ -592,6 +592,14 @@ def test_journal_of_newer_version_is_refused_by_name(tmp_path: Path) -> None:
     assert (tmp_path / FILE_NAME).read_bytes() == before
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
+@pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
+def test_what_is_no_file_is_not_read_as_a_journal(tmp_path: Path, make: str) -> None:
+    getattr(os, make)(tmp_path / ".movescu.journal")
+    with pytest.raises(JournalError, match="is not a regular file"), reading(str(tmp_path)):
+        pass
+
+
 def test_database_of_another_program_is_refused_and_stays(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database, database:
         database.execute("CREATE TABLE pictures (name TEXT)")

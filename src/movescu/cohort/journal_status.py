@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -125,6 +126,8 @@ def reading(path: str) -> Iterator[JournalReading]:
             f"there is no journal {path!r}",
             hint="name the output directory of a run with --list, or the file of --journal",
         )
+    if not stat.S_ISREG(files.stat(path).st_mode):  # the open of a FIFO would wait for a writer
+        raise JournalError(f"{path!r} is not a regular file", hint="name the journal with --journal")
     with contextlib.closing(_opened(path)) as connection, told_as_journal_errors(path):
         connection.execute("BEGIN")
         yield JournalReading(connection, path, clock.wall())
