@@ -14,7 +14,7 @@ import pytest
 from command import movescu, running
 
 from movescu.errors import UsageError
-from movescu.report.manifest import Manifest
+from movescu.report.manifest import Manifest, digests_of
 from movescu.testing import Archive, Faults
 
 if TYPE_CHECKING:
@@ -183,6 +183,14 @@ def test_file_that_is_no_manifest_is_not_replaced(place: Place) -> None:
     assert "its directory does not exist" in outcome.log
     with pytest.raises(UsageError):
         Manifest("/dev/null", str(place.received))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
+def test_fifo_is_no_manifest_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "SUMS")
+    for use in (Manifest, digests_of):
+        with pytest.raises(UsageError, match="not a regular file"):
+            use(str(tmp_path / "SUMS"), str(tmp_path))
 
 
 def test_manifest_is_whole_before_a_command_runs(place: Place) -> None:

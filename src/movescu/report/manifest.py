@@ -239,10 +239,11 @@ def _read(path: str) -> tuple[dict[bytes, bytes], int, tuple[int, int]]:
     Nothing if there is none.
     """
     try:
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # the open of a FIFO would wait for a writer
+            raise UsageError(f"cannot write {path!r}: not a regular file")
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"cannot write {path!r}: not a regular file")
             return dict(_parsed(path, file.read())), status.st_mtime_ns, (status.st_ino, status.st_ctime_ns)
     except FileNotFoundError:
         return {}, 0, (0, 0)
