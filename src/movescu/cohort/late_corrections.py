@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from movescu.cohort.job import LateReport
     from movescu.cohort.journal import Journal
     from movescu.query.request_list import Row
+    from movescu.storage.ledger import StoredFile
+    from movescu.storage.target import Target
 
 _log: Final = logger_of("movescu.retrieve")
 
@@ -34,7 +36,7 @@ _NAMED: Final = 5
 class LateCorrections:
     """Corrects ends in the journal and for the observers. ``key_of``: returns the key of an entry in the journal.
 
-    ``tell_row``: called with the corrected results.
+    ``tell_row``: called with the corrected results. ``target``: of this run.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class LateCorrections:
         ends: EntryEnds,
         key_of: Callable[[Row], str],
         tell_row: Callable[[RowResult], None],
+        target: Target | None,
     ) -> None:
         self._journal, self._ends = journal, ends
         self._key_of, self._tell_row = key_of, tell_row
+        self._target = target
 
     def apply(self, found: LateReport, rows: Iterable[Row], done: Iterable[Row]) -> None:
         """Correct the ends of entries whose objects others have replaced since.
@@ -77,7 +81,8 @@ class LateCorrections:
         for row in self._ends.complete:
             key, studies = self._key_of(row), _studies_among(row)
             if (entry := journal.complete_entry(key)) is not None:
-                named = (SharedObject(key, entry.studies, one.uid, one.path) for one in entry.files if one.path)
+                changed = (one for one in entry.files if one.path and not self._is_unchanged(one, entry.ended))
+                named = (SharedObject(key, entry.studies, one.uid, one.path) for one in changed)
                 lost = [one.sop_instance_uid for one in named if has_another(one, studies, journal.directory)]
                 if lost:
                     late.setdefault(row.number, {}).update(dict.fromkeys(lost, REPLACED))
@@ -86,6 +91,9 @@ class LateCorrections:
                 _log.error("entry %d: incomplete: %s", row.number, verdict.why.get("detail") or "as another run found")
                 self._ends.tell_end(verdict.event(row))
                 self._tell_row(RowResult(row, verdict.outcome, verdict=verdict))
+
+    def _is_unchanged(self, file: StoredFile, ended: float) -> bool:
+        return self._target is not None and self._target.is_unchanged(file, ended)
 
     def _withdraw(self, superseded: AbstractSet[str], rows: Iterable[Row]) -> None:
         """Correct the ends of entries of other lists in the journal, of whose studies the objects are not any more."""

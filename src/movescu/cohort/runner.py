@@ -153,7 +153,7 @@ class Runner:
         finally:
             self.moving = False
         found = self._workers.close()
-        corrections = LateCorrections(self._journal, self._ends, self._key, self._tell_row)
+        corrections = LateCorrections(self._journal, self._ends, self._key, self._tell_row, self._client.target)
         corrections.apply(found, rows, (*done.values(), *self._shared.taken))
         tell_unclaimed(found.unclaimed)
         waiting = list({row.number: row for task in self._waiting for row in task.chain}.values())

@@ -160,6 +160,15 @@ class Ledger:
             return self._index.path(uid, NOWHERE if noted is not None else listed)
         return None if noted is None or self._fault_of(uid, noted) else noted.path
 
+    def is_unchanged(self, uid: str, path: str) -> bool | None:
+        """Return True if a file is as it was noted, None if none of this path was noted for the object."""
+        with self._lock:
+            noted = self._files.get(uid)
+        if noted is None or noted.path != path:
+            return None
+        status = self._directory.status(path)
+        return status is not None and _state(status) == noted.state
+
     def files_of(self, uids: Iterable[str]) -> list[StoredFile]:
         """Return the files of objects; those that are gone are left out."""
         found = []

@@ -136,6 +136,11 @@ class Target:
             self._on_whole(sop_instance_uid, path, stored=False)
         return path is not None
 
+    def is_unchanged(self, file: StoredFile, ended: float) -> bool:
+        """Return True if a file is as this run has stored it or, if it has not, as ``is_as_recorded``."""
+        unchanged = None if self._ledger is None else self._ledger.is_unchanged(file.uid, file.path)
+        return self.is_as_recorded(file, ended) if unchanged is None else unchanged
+
     def is_as_recorded(self, file: StoredFile, ended: float) -> bool:
         """Return True if a file has its size and was not changed since a time, in seconds since 1970."""
         status = None if self._directory is None else self._directory.status(file.path)
