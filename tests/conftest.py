@@ -10,7 +10,9 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
+from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +98,27 @@ def _left_out(items: list[pytest.Item]) -> set[pytest.Item]:
         same.sort(key=lambda case: blake2b(case.name.encode()).digest())
         left_out.update(same[-(-len(same) // marker.args[0]) :])
     return left_out
+
+
+DEBIAN_12 = {"dcmtk": ("dcmqrscp", "v3.6.7 "), "orthanc": ("Orthanc", " 1.10.1")}
+"""Package -> a program of it, and what its ``--version`` has."""
+
+
+@cache
+def _is_of_debian_12(package: str) -> bool:
+    program, version = DEBIAN_12[package]
+    try:
+        shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return True  # the test says what it lacks
+    return version in shown
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test about another version of a peer than the one that is installed."""
+    for mark in item.iter_markers("debian_12"):
+        if not _is_of_debian_12(mark.args[0]):
+            pytest.skip(f"about the {mark.args[0]} of Debian 12")
 
 
 def _group(item: pytest.Item) -> str:

@@ -239,5 +239,6 @@ def test_every_native_object_of_pydicom_comes_from_dcmqrscp_as_it_is(tmp_path: P
 
 
 @pytest.mark.xdist_group("orthanc")
+@pytest.mark.debian_12("orthanc")
 def test_every_object_of_pydicom_compressed_ones_too_comes_from_orthanc_as_it_is(tmp_path: Path) -> None:
     assert_bundled_arrives(peers.orthanc, list(corpus.bundled()), ["+xa"], tmp_path)

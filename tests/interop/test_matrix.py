@@ -143,6 +143,8 @@ def marked(cell: Cell) -> ParameterSet:
     marks = [pytest.mark.xdist_group(f"matrix {cell.archive.name}")]
     if cell.archive.name == "qrscp":
         marks.append(pytest.mark.pynetdicom_sender)
+    if cell.archive.limit:
+        marks.append(pytest.mark.debian_12("orthanc"))
     if cell.left_out:
         marks.append(pytest.mark.skip(reason=f"{cell.archive.name}: {cell.left_out}"))
     return pytest.param(cell, marks=marks, id=cell.name)

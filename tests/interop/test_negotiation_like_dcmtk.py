@@ -103,6 +103,7 @@ def orders(syntaxes: list[str]) -> list[list[str]]:
 
 @pytest.mark.parametrize("option", PREFERENCES, ids=lambda option: option.short)
 @pytest.mark.sampled(6)
+@pytest.mark.debian_12("dcmtk")
 def test_each_preference_takes_what_dcmtks_takes_in_the_transfer_syntax_that_dcmtks_chooses(
     option: object, tmp_path: Path
 ) -> None:
@@ -122,6 +123,7 @@ def test_each_preference_takes_what_dcmtks_takes_in_the_transfer_syntax_that_dcm
 
 
 @pytest.mark.parametrize("options", [(), ("+xa",)], ids=["default", "+xa"])
+@pytest.mark.debian_12("dcmtk")
 def test_every_class_in_every_transfer_syntax_is_answered_as_dcmtks_answers_it(
     options: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -195,6 +197,7 @@ def test_what_else_a_request_brings_changes_nothing_about_its_contexts(tmp_path:
     }
 
 
+@pytest.mark.debian_12("dcmtk")
 def test_context_that_offers_more_transfer_syntaxes_than_dcmtk_reads_is_answered(tmp_path: Path) -> None:
     [fifty] = requests([(CT, OFFERED[:50])])
     [more] = requests([(CT, OFFERED[:51])])

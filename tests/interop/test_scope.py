@@ -480,6 +480,7 @@ def limited(place: Place, wishes: dict[str, object], *options: object) -> Outcom
 
 @pytest.mark.parametrize("options", [["--verify"], ["--resume"], ["--verify", "--retry", 2]])
 @pytest.mark.parametrize("limit", ["LimitFindInstances", "LimitFindResults"])
+@pytest.mark.debian_12("orthanc")
 def test_list_that_orthanc_cuts_short_does_not_stop_the_retrieve(
     tmp_path: Path, limit: str, options: list[object]
 ) -> None:

@@ -497,6 +497,18 @@ def test_who_gives_up_while_connecting_gets_out_at_once(tmp_path: Path, number: 
             command.end().hold_to(code)
 
 
+@NO_HANG_UP
+def test_command_without_a_status_line_goes_on_after_sigusr1(tmp_path: Path) -> None:
+    """As in ``pkill -USR1 movescu``, which asks all retrieves for theirs."""
+    with black_hole() as port:
+        others = connecting(port)
+        with running("--query", "-k", "PatientID=1", peers.HOST, port, folder=tmp_path) as command:
+            while connecting(port) == others:
+                time.sleep(0.01)
+            command.signal(signal.SIGUSR1, signal.SIGINT)
+            command.end().hold_to(130)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_who_gives_up_before_an_answer_gets_out_at_once(setting: Setting, number: int, code: int) -> None:
     def script(session: scripted.Session, command: Running) -> None:

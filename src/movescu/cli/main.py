@@ -20,10 +20,17 @@ def _interrupt(_: int, __: object) -> None:
 _raises = [False]
 
 
+def _pass_over(_: int, __: object) -> None:
+    """Do nothing on SIGUSR1 where there is no status to print: by default, it would end the process."""
+
+
 def _guard() -> None:
-    """Install the handler, unless Ctrl-C is ignored or has another one."""
+    """Install the handlers, unless the signals are ignored or have others."""
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _interrupt)
+    status = getattr(_signal, "SIGUSR1", 0)  # Windows has none
+    if status and _signal.getsignal(status) == _signal.SIG_DFL:
+        _signal.signal(status, _pass_over)
 
 
 if sys.argv[:1] and sys.argv[0].endswith(("/movescu", "/movescu-py", "/movescu/__main__.py")):

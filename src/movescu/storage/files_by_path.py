@@ -34,8 +34,8 @@ _numbers: Final = itertools.count(_FIRST)
 _directories: Final[dict[int, tuple[str, os.stat_result]]] = {}
 _open: Final[dict[int, str]] = {}
 """Path of each open file."""
-_removed: Final[set[int]] = set()
-"""Open files that are removed when they are closed."""
+_removed: Final[dict[int, str]] = {}
+"""Open files, each with the name that is removed when it is closed."""
 
 
 def _full(path: str | bytes, directory: int | None) -> str:
@@ -72,14 +72,14 @@ def close(fd: int) -> None:
     """Close a file or directory, and remove a file whose name was removed before. As ``os.close``."""
     if _directories.pop(fd, None) is not None:
         return
-    path, is_removed = _open.pop(fd, ""), fd in _removed
-    _removed.discard(fd)
+    _open.pop(fd, None)
+    removed = _removed.pop(fd, "")
     try:
         os.close(fd)
     finally:
-        if is_removed:
+        if removed:
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                unlink(removed)  # another thread may have opened it meanwhile
 
 
 def dup(fd: int) -> int:
@@ -123,15 +123,25 @@ def mkdir(path: str | bytes, mode: int = 0o777, *, dir_fd: int | None = None) ->
 
 
 def unlink(path: str | bytes, *, dir_fd: int | None = None) -> None:
-    """Remove a file, one that we have open as soon as it is closed. As ``os.unlink``."""
+    """Remove a file, one that we have open as soon as it is closed, by whatever name. As ``os.unlink``."""
     full = _full(path, dir_fd)
     try:
         os.unlink(full)
     except PermissionError:
-        users = [fd for fd, name in _open.items() if name == full]
+        users = [fd for fd in tuple(_open) if fd not in _removed and _is_of(fd, full)]
         if not users:
             raise
-        _removed.add(users[-1])
+        _removed[users[-1]] = full
+        if users[-1] not in _open:  # closed just before
+            _removed.pop(users[-1], None)
+            os.unlink(full)
+
+
+def _is_of(fd: int, path: str) -> bool:
+    """Return True if an open file has this name, perhaps beside the one by which it was opened."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    return False
 
 
 def replace(source: str, target: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
