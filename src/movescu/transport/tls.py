@@ -66,15 +66,11 @@ _ENCRYPTIONS: Final = {
     "AES_256_GCM_SHA384": "AES256-GCM-SHA384",
     "AES_128_GCM_SHA256": "AES128-GCM-SHA256",
     "CHACHA20_POLY1305_SHA256": "CHACHA20-POLY1305",
-    "AES_256_CCM": "AES256-CCM",
-    "AES_256_CCM_8": "AES256-CCM8",
-    "AES_128_CCM": "AES128-CCM",
-    "AES_128_CCM_8": "AES128-CCM8",
+    **{f"AES_{bits}_CCM{tag}": f"AES{bits}-CCM{tag[1:]}" for bits in (256, 128) for tag in ("", "_8")},
     "AES_256_CBC_SHA384": "AES256-SHA384",
     "AES_256_CBC_SHA256": "AES256-SHA256",
     "AES_128_CBC_SHA256": "AES128-SHA256",
-    "AES_256_CBC_SHA": "AES256-SHA",
-    "AES_128_CBC_SHA": "AES128-SHA",
+    **{f"AES_{bits}_CBC_SHA": f"AES{bits}-SHA" for bits in (256, 128)},
 }
 
 _VERIFY: Final = {"require": ssl.CERT_REQUIRED, "verify": ssl.CERT_OPTIONAL, "ignore": ssl.CERT_NONE}
