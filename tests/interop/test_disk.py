@@ -97,7 +97,7 @@ def test_image_cut_before_its_pixels_is_named_with_verify_and_stored_as_by_dcmtk
     cut = changed(setting.made[0], tmp_path, cut_before_pixels)
     run(setting, [cut], *mode, code=0, listed=False)
     log = run(setting, [cut, *setting.made[1:]], *mode, "--verify", code=63)
-    assert f"SOP instance {cut.instance_uid} is not whole on the disk: an image without pixel data" in log
+    assert f"SOP instance {cut.instance_uid} does not count: an image without pixel data" in log
     assert f"SOP instance {setting.made[1].instance_uid} is not" not in log
 
 
@@ -137,7 +137,7 @@ def test_two_objects_of_one_uid_are_no_success_with_verify(setting: Setting, tmp
     for file in setting.received.iterdir():
         file.unlink()
     log = run(setting, [one, other], "--verify", code=63)
-    assert f"SOP instance {one.instance_uid} is not whole on the disk: two different objects have this UID" in log
+    assert f"SOP instance {one.instance_uid} does not count: two different objects have this UID" in log
 
 
 def test_object_sent_twice_is_a_success_with_verify(setting: Setting) -> None:
@@ -247,7 +247,7 @@ def test_object_listed_in_two_studies_of_a_list_is_no_success_of_the_second(
     with scripted.archive(script) as archive:
         arguments = ["-S", "--list", rows, *options, "+P", setting.port, *archive.address]
         log = movescu(*arguments, folder=setting.received, code=63).log
-    assert f"{one.instance_uid} is not whole on the disk: its file is not the object that the archive lists" in log
+    assert f"{one.instance_uid} does not count: its file is not the object that the archive lists" in log
     assert "entry 1" not in log
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from corpus import Instance
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
-TWO = "is not whole on the disk: two different objects have this UID"
+TWO = "does not count: two different objects have this UID"
 ELSEWHERE = "its file is not the object that the archive lists, but one of another study or series"
 
 
@@ -477,7 +477,7 @@ def test_received_object_without_the_last_delimiter_is_not_whole_now_and_later(
     cut = room.made / "cut"
     cut.write_bytes(cut_between_frames(one.path.read_bytes()))
     log = room.retrieve([one], [one._replace(path=cut)], "+xa", "--verify", code=63)
-    assert f"{one.instance_uid} is not whole on the disk: its pixel data ends without a delimiter" in log
+    assert f"{one.instance_uid} does not count: its pixel data ends without a delimiter" in log
     room.retrieve([one], [one], "+xa", "--resume", code=0)  # and not left out
     assert len(next(iter(room.files.values()))) > cut.stat().st_size
 
@@ -507,7 +507,7 @@ def test_whole_file_is_not_replaced_by_an_object_cut_before_its_pixels(room: Roo
     cut = room.made / "cut"
     cut.write_bytes(one.path.read_bytes().partition(b"\xe0\x7f\x10\0OW")[0])
     log = room.retrieve(made, [one._replace(path=cut)], *options, code=63)
-    assert "it is not whole" in log
+    assert "the object is incomplete" in log
     assert room.files == before
 
 

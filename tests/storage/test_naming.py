@@ -46,7 +46,7 @@ def test_whole_file_is_not_replaced_by_an_object_that_is_cut(
     directory: OutputDirectory, tmp_path: Path, path: str
 ) -> None:
     store(directory, path, WHOLE)
-    with pytest.raises(DataSetError, match="not whole") as caught:
+    with pytest.raises(DataSetError, match="is incomplete") as caught:
         store(directory, path, CUT)
     assert path in str(caught.value)
     assert (tmp_path / path).read_bytes() == WHOLE

@@ -119,7 +119,7 @@ class LateCorrections:
     def _retract(self, row: Row, end: EntryEvent, reasons: dict[str, str]) -> None:
         """Correct the end of an entry: some of its objects are not whole any more."""
         for uid, reason in tuple(reasons.items())[:_NAMED]:
-            _log.error("entry %d: incomplete: SOP instance %s is not whole on the disk: %s", row.number, uid, reason)
+            _log.error("entry %d: incomplete: SOP instance %s does not count: %s", row.number, uid, reason)
         told, result = retracted(end, reasons)
         self._ends.tell_end(told)
         if self._journal is not None:

@@ -416,7 +416,7 @@ class Retrieve:
             for state, lost in zip(self.states, target.check(parts, self._row), strict=True):
                 state.lost = lost
                 for uid, reason in state.lost.items():
-                    _log.error("incomplete: SOP instance %s is not whole on the disk: %s", uid, reason)
+                    _log.error("incomplete: SOP instance %s does not count: %s", uid, reason)
         except StoreError as error:
             for state in self.states:
                 state.unflushed = True

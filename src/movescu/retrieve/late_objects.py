@@ -20,7 +20,7 @@ def late_error(late: Mapping[int, Mapping[str, str]], withdrawn: Mapping[int, st
     """
     named = [f"entry {number} is not complete any more: {words}" for number, words in sorted(withdrawn.items())]
     named += [
-        f"entry {number}: SOP instance {uid} is not whole on the disk: {reason}"
+        f"entry {number}: SOP instance {uid} does not count: {reason}"
         for number, reasons in sorted(late.items())
         for uid, reason in reasons.items()
     ]

@@ -125,7 +125,7 @@ class Ledger:
                 self._defects.pop(uid, None)
             whole = not defect and uid not in self._conflicts
         if defect:
-            _log.warning("object %s is stored, but not whole: %s", uid, defect)
+            _log.warning("object %s is stored, but incomplete: %s", uid, defect)
         if self._index is not None and whole:
             self._index.add(uid, path)
 

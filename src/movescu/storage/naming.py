@@ -55,7 +55,7 @@ def untaken(path: str, folder: Folder, alternative: Alternative) -> str:
             return candidate
     raise StoreError(
         f"cannot write {path!r}: other objects have its name and every alternative",
-        hint="use a layout with {SOPInstanceUID}, or remove files that are not whole objects",
+        hint="use a layout with {SOPInstanceUID}, or remove files of incomplete objects",
     )
 
 
@@ -79,7 +79,7 @@ def check_replacement(existing: int, new: int, path: str) -> None:
 
     if whole_in(existing) is not None and whole_in(new) is None:
         raise DataSetError(
-            f"it is not whole, and {path!r} has it whole already: that file is kept",
+            f"the object is incomplete, and {path!r} has a complete copy: that file is kept",
             hint="delete the file if this object is to be stored in its place",
         )
 

@@ -223,7 +223,7 @@ class Listener:
             while sum(self._unassociated.values()) > MAXIMUM_HELD:
                 greediest = max(self._unassociated, key=self._unassociated.__getitem__)
                 del self._unassociated[greediest]
-                why = "association requests that are not whole take too much memory"
+                why = "incomplete association requests take too much memory"
                 _log.warning("%s disconnected: %s", greediest.peer, why)
                 greediest.interrupt(why)
 
