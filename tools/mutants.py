@@ -62,6 +62,7 @@ _PLACES: Final = ("tests/storage/test_ledger.py", "tests/storage/layout/test_pla
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "cli/exit_codes": ("tests/cli/test_exit_codes.py", "tests/retrieve/test_judgement.py", *_WORLD),
     "cohort/admission": ("tests/cohort/test_admission.py",),
+    "cohort/cluster/collection": ("tests/cohort/test_collection.py",),
     "cohort/entries": ("tests/cohort/test_entries.py",),
     "cohort/entry_verdict": ("tests/cohort/test_entry_verdict.py", *_JOURNAL),
     "cohort/held_ends": ("tests/cohort/test_held_ends.py",),
@@ -274,6 +275,8 @@ def _is_for_people(node: ast.AST) -> bool:
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))):
             return name in _SPEAKS
         case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.Assign(targets=[ast.Name(id="TYPE_CHECKING")]):
+            return True
+        case ast.AnnAssign(target=ast.Name(id="_log")):
             return True
         case ast.keyword(arg=name):
             return name == "hint"
