@@ -276,8 +276,6 @@ def _is_for_people(node: ast.AST) -> bool:
             return name in _SPEAKS
         case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.Assign(targets=[ast.Name(id="TYPE_CHECKING")]):
             return True
-        case ast.AnnAssign(target=ast.Name(id="_log")):
-            return True
         case ast.keyword(arg=name):
             return name == "hint"
         case ast.Assert():  # for the type checker

@@ -201,8 +201,6 @@ class Search:
     def _return_keys(self, level: str, *, relational: bool = False) -> tuple[int, ...]:
         """Return the tags to request beside the keys: those to show, and the empty keys of the request."""
         names = LEVELS[: LEVELS.index(level) + 1] if relational else (level,)
-        if level == "STUDY" and not self._patient_root:
-            names = ("PATIENT", "STUDY")
         tags = [tag for name in names for tag in RETURN_KEYS[name] if name == level or tag >> 8 != 0x002012]
         own = [
             tag
