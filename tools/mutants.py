@@ -487,9 +487,9 @@ class Mutation:
 
         forked.make_ready()
         importlib.import_module(f"movescu.{self.name.replace('/', '.')}")  # which may be imported late
+        self.functions, self.caches = functions_of(str(self.file)), caches_of(str(self.file))
         tests = self._tests(session)
         print(f"{self.name}: {len({one for every in tests.values() for one in every})} tests", flush=True)
-        self.functions, self.caches = functions_of(str(self.file)), caches_of(str(self.file))
         self.at_import = self._entered_at_import() - tests.keys()
         gc.freeze()
         mutants = [one for one in mutants_of(self.file) if one.function]
@@ -571,9 +571,10 @@ class Mutation:
 
         os.waitpid(self._fork(work, self.folder), 0)
         found = pickle.loads((self.folder / "tests").read_bytes())  # noqa: S301 - written above
+        cached = {one.__wrapped__.__qualname__ for one in self.caches}  # one test alone enters them
         tests: dict[str, list[tuple[Any, float]]] = {}
         for number, (names, seconds) in sorted(found.items(), key=lambda one: one[1][1]):
-            for name in set(names):
+            for name in set(names) | (cached if names else set()):
                 own = tests.setdefault(name, [])
                 if sum(taken for _, taken in own) + seconds <= self.budget:
                     own.append((session.items[number], seconds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ from movescu.cohort.journal import Journal
 from movescu.cohort.journal_file import FILE_NAME
 from movescu.errors import DirectoryNotFoundError, StoreError, UsageError
 from movescu.events import EntryEvent, EntryState
-from movescu.storage.folders import flush_folder
+from movescu.storage.folders import flush_folder, locked_folder
 from movescu.storage.ledger import StoredFile
 from movescu.storage.manifest_lines import manifest_line
+from movescu.storage.writer import OutputDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +104,7 @@ def test_file_that_several_workers_have_is_kept_once(tmp_path: Path) -> None:
 def test_file_with_a_problem_stays_with_its_folder_and_the_others_are_collected(tmp_path: Path) -> None:
     objects = {"1.dcm": b"one", "2.dcm": b"two", "3.dcm": b"three", "5.dcm": b"five"}
     folder = worker(tmp_path, "W1", objects, **{"2.dcm": b"other", "4.dcm": b"four"})
+    worker(tmp_path, "W2", {"6.dcm": b"six"})
     (tmp_path / "3.dcm").write_bytes(b"of another")
     told: list[str] = []
     found = collect(tmp_path, on_problem=lambda path, _: told.append(path))
@@ -112,9 +115,11 @@ def test_file_with_a_problem_stays_with_its_folder_and_the_others_are_collected(
     }
     assert sorted(told) == ["W1/2.dcm", "W1/3.dcm", "W1/4.dcm"]
     assert not found
-    assert (found.folders, found.collected) == (1, 2)
+    assert (found.folders, found.collected) == (2, 3)
+    assert not (tmp_path / "W2").exists()
     left = {"W1/2.dcm": b"two", "W1/3.dcm": b"three"}
-    assert files(tmp_path) == {"1.dcm": b"one", "5.dcm": b"five", "3.dcm": b"of another", **left}
+    brought = {"1.dcm": b"one", "5.dcm": b"five", "6.dcm": b"six"}
+    assert files(tmp_path) == {**brought, "3.dcm": b"of another", **left}
     assert (folder / MANIFEST).exists(), "for the next collection"
 
 
@@ -144,6 +149,44 @@ def test_path_that_leaves_the_directory_is_not_followed(tmp_path: Path, path: st
     assert all("which is not in this folder" in words for _, words in found.problems)
 
 
+@pytest.mark.parametrize("made", ["file", "folder", "worker"])
+def test_link_that_makes_both_names_of_a_file_one_loses_nothing(tmp_path: Path, made: str) -> None:
+    top = tmp_path / "run"
+    top.mkdir()
+    path = "a/1.dcm" if made == "folder" else "1.dcm"
+    folder = worker(tmp_path if made == "worker" else top, "W1", {path: b"one", "z.dcm": b"z"})
+    if made == "file":
+        (top / "1.dcm").symlink_to("W1/1.dcm")
+    elif made == "folder":
+        (top / "a").symlink_to("W1/a")
+    else:
+        (top / "W1").symlink_to(folder)
+    found = collect(top)
+    assert [place for place, words in found.problems if "is a link" in words] == [
+        "W1" if made == "worker" else f"W1/{path}"
+    ]
+    assert (folder / path).read_bytes() == b"one"
+    assert (top / "z.dcm").exists() is (made != "worker"), "the others are collected"
+
+
+def test_name_that_is_a_folder_in_the_directory_is_a_problem(tmp_path: Path) -> None:
+    worker(tmp_path, "W1", {"1.dcm": b"one"})
+    (tmp_path / "1.dcm").mkdir()
+    [(path, words)] = collect(tmp_path).problems
+    assert (path, words) == ("W1/1.dcm", "cannot be read, or compared with the directory: Is a directory")
+    assert files(tmp_path) == {"W1/1.dcm": b"one"}
+
+
+def test_damaged_line_is_a_problem_and_hides_no_other(tmp_path: Path) -> None:
+    folder = worker(tmp_path, "W1", {"1.dcm": b"one"})
+    with (folder / MANIFEST).open("ab") as manifest:
+        manifest.write(b"0123  2.dcm\n# 3.dcm\n")
+    found = collect(tmp_path).problems
+    assert found == tuple((f"W1/{MANIFEST}", f"is damaged in line {number}") for number in (2, 3))
+    assert (tmp_path / "1.dcm").exists()
+    assert (folder / MANIFEST).exists()
+
+
 def test_line_that_was_never_finished_is_none(tmp_path: Path) -> None:
     folder = worker(tmp_path, "W1", {"1.dcm": b"one"})
     with (folder / MANIFEST).open("ab") as manifest:
@@ -170,7 +213,20 @@ def test_file_that_cannot_be_linked_is_copied(tmp_path: Path, monkeypatch: pytes
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
+    steps: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def flushed(fd: int) -> None:
+        steps.append("fsync")
+        fsync(fd)
+
+    def renamed(*paths: str) -> None:
+        steps.append("rename")
+        rename(*paths)
+
     monkeypatch.setattr("movescu.cohort.cluster.collection.os.link", refuse)
+    monkeypatch.setattr("movescu.cohort.cluster.collection.os.fsync", flushed)
+    monkeypatch.setattr("movescu.cohort.cluster.collection.os.rename", renamed)
     if number == errno.ENOSPC:
         with pytest.raises(StoreError, match="No space left"):
             collect(tmp_path)
@@ -178,6 +234,7 @@ def test_file_that_cannot_be_linked_is_copied(tmp_path: Path, monkeypatch: pytes
         return
     assert collect(tmp_path) == Collected(1, 1, 0, 0, 0, ())
     assert files(tmp_path) == {"a/1.dcm": b"one"}
+    assert steps[:2] == ["fsync", "rename"]
 
 
 def test_copy_that_fails_leaves_the_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +283,7 @@ def test_journal_names_the_files_where_they_are(tmp_path: Path, *, elsewhere: bo
     journal = tmp_path / "journal" if elsewhere else None
     worker(top, "W1", {"1.dcm": b"one", "2.dcm": b"two"}, **{"2.dcm": b"other"})
     noted(top, "W1/1.dcm", "W1/2.dcm", journal=journal)
-    assert list(problems_of(collect(top, journal=journal))) == ["W1/2.dcm"]
+    assert [path for path, _ in collect(top, journal=journal).problems] == ["W1/2.dcm"]
     assert paths_of(top, journal) == ["1.dcm", "W1/2.dcm"]
     (top / "W1" / "2.dcm").write_bytes(b"other")
     assert collect(top, journal=journal)
@@ -234,16 +291,19 @@ def test_journal_names_the_files_where_they_are(tmp_path: Path, *, elsewhere: bo
 
 
 def test_journal_keeps_a_folder_with_too_many_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker(tmp_path, "W0", {"0.dcm": b"zero"}, **{"0.dcm": b"other"})
     monkeypatch.setattr(module, "_MOST", 1)
     objects = {"1.dcm": b"one", "2.dcm": b"two", "3.dcm": b"three"}
     worker(tmp_path, "W1", objects, **{"2.dcm": b"other", "3.dcm": b"other"})
-    noted(tmp_path, *(f"W1/{name}" for name in objects))
-    assert len(collect(tmp_path).problems) == 2
-    assert paths_of(tmp_path) == ["W1/1.dcm", "W1/2.dcm", "W1/3.dcm"]
+    noted(tmp_path, *(f"W1/{name}" for name in objects), "W0/0.dcm", "W0/gone.dcm")
+    assert len(collect(tmp_path).problems) == 4
+    assert paths_of(tmp_path) == ["W0/0.dcm", "W1/1.dcm", "W1/2.dcm", "W1/3.dcm", "gone.dcm"], "W0 has one"
+    (tmp_path / "gone.dcm").touch()
+    (tmp_path / "W0" / "0.dcm").write_bytes(b"other")
     for name in ("2.dcm", "3.dcm"):
         (tmp_path / "W1" / name).write_bytes(b"other")
     assert collect(tmp_path)
-    assert paths_of(tmp_path) == sorted(objects)
+    assert paths_of(tmp_path) == ["0.dcm", *sorted(objects), "gone.dcm"]
 
 
 def test_file_that_the_journal_has_and_nobody_else_is_missed(tmp_path: Path) -> None:
@@ -252,6 +312,29 @@ def test_file_that_the_journal_has_and_nobody_else_is_missed(tmp_path: Path) -> 
     noted(tmp_path, "W1/1.dcm", "W1/gone.dcm", "W9/1.dcm", "here.dcm")
     found = problems_of(collect(tmp_path))
     assert found == dict.fromkeys(("gone.dcm", "W9/1.dcm"), "is missing, and the journal has it")
+
+
+def test_file_that_is_missing_is_told_once(tmp_path: Path) -> None:
+    worker(tmp_path, "W1", {}, **{"1.dcm": b"one"})
+    noted(tmp_path, "W1/1.dcm")
+    assert [path for path, _ in collect(tmp_path).problems] == ["W1/1.dcm"]
+
+
+def test_journal_that_is_named_has_to_be_there(tmp_path: Path) -> None:
+    worker(tmp_path, "W1", {"1.dcm": b"one"})
+    with pytest.raises(UsageError, match="there is no journal"):
+        collect(tmp_path, journal=tmp_path / "gone")
+    assert files(tmp_path) == {"W1/1.dcm": b"one"}
+
+
+def test_directory_in_which_another_process_collects_or_stores_is_left_alone(tmp_path: Path) -> None:
+    folder = worker(tmp_path, "W1", {"1.dcm": b"one"})
+    with locked_folder(str(tmp_path), waiting=False), pytest.raises(UsageError, match="another collection"):
+        collect(tmp_path)
+    for place in (folder, tmp_path):
+        with closing(OutputDirectory(str(place))), pytest.raises(UsageError, match="a process is storing into"):
+            collect(tmp_path)
+    assert files(tmp_path) == {"W1/1.dcm": b"one"}
 
 
 def test_directory_that_a_run_uses_is_left_alone(tmp_path: Path) -> None:
