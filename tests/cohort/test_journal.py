@@ -142,7 +142,7 @@ def test_entry_is_held_by_one_run(tmp_path: Path, kept: str) -> None:
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
         assert (verdict.outcome, verdict.objects) == ("complete", 1)
-        assert second.claim("one", is_done=lambda: False) is None
+        assert second.claim("one", is_done=lambda _: False) is None
 
 
 def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: str) -> None:
@@ -155,7 +155,7 @@ def test_failure_is_a_verdict_and_an_interruption_is_none(tmp_path: Path, kept: 
         verdict = second.claim("one")
         assert isinstance(verdict, EntryVerdict)
         assert (verdict.state, verdict.outcome, verdict.reasons) == ("failed", "failed", ("LOST",))
-        assert second.claim("one", is_done=lambda: False) == verdict, "of an entry that failed nothing is asked"
+        assert second.claim("one", is_done=lambda _: False) == verdict, "of an entry that failed nothing is asked"
         ours = replace(row(7), columns=(("Ward", "3"),))
         event = verdict.event(ours)
         assert (event.row, event.keys, event.columns, event.reason) == (7, ours.keys, ours.columns, "busy")

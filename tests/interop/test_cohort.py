@@ -123,6 +123,15 @@ def test_command_runs_for_each_study_though_only_one_run_has_it(cohort: Cohort, 
         assert f"--on-study for study {study}: succeeded" in log
 
 
+def test_study_whose_files_a_command_has_moved_is_not_requested_by_another_run(cohort: Cohort) -> None:
+    cohort.archive.together = True
+    options = ["--layout", "study", "--on-study", "rm -r {directory}"]
+    with ExitStack() as stack:
+        outcomes = [run.end() for run in [cohort.start(stack, which, *options) for which in (0, 1)]]
+    assert [outcome.code for outcome in outcomes] == [0, 0]
+    assert cohort.archive.moves == STUDIES
+
+
 def test_failure_of_one_run_is_the_verdict_of_the_other(cohort: Cohort, tmp_path: Path) -> None:
     cohort.archive.faults, cohort.archive.together = Faults(drop_every=3), True
     report = tmp_path / "report.json"

@@ -235,15 +235,16 @@ class Journal:
 
         self._transact(enter)
 
-    def claim(self, key: str, *, is_done: Callable[[], bool] = lambda: True) -> Held | EntryVerdict | None:
+    def claim(self, key: str, *, is_done: Callable[[bool], bool] = lambda here: here) -> Held | EntryVerdict | None:
         """Hold an entry and return None; else return its holder, or its end in this cohort.
 
-        ``is_done``: called for an entry that another run completed; returns False if it is to be requested here, too.
+        ``is_done``: called for an entry that another run completed, with whether its files are here; returns False if
+        it is to be requested here, too. Default: if they are not.
         """
         return self._transact(lambda database, now: self._claim(database, now, key, is_done))
 
     def _claim(
-        self, database: Database, now: float, key: str, is_done: Callable[[], bool]
+        self, database: Database, now: float, key: str, is_done: Callable[[bool], bool]
     ) -> Held | EntryVerdict | None:
         found = database.execute(_ENTRY + self._store.dialect.lock, (key,)).fetchone()
         if found is None:
@@ -257,17 +258,21 @@ class Journal:
             if state in _HELD:
                 if self._lives(owner, renewed, now):  # one that has ended holds none
                     return Held(owner, changed)
-            elif cohort == self._cohort and (state not in DONE or (self._holds(database, number, why) and is_done())):
+            elif cohort == self._cohort and (
+                state not in DONE or (self._proves(why) and is_done(self._has_files(database, number)))
+            ):
                 verdict = verdict_of(state, owner, objects, why)
                 if verdict is not None:
                     return verdict
         database.execute(_CLAIM, (EntryState.RUNNING.value, self._run, now, number))
         return None
 
-    def _holds(self, database: Database, number: int, why: str) -> bool:
-        """Return True if a complete entry is complete for this run, too: it proves enough, and its files are here."""
-        if self._verifies and not told_of(why).get("verifies"):
-            return False
+    def _proves(self, why: str) -> bool:
+        """Return True if a complete entry is proven complete for this run, too."""
+        return not self._verifies or bool(told_of(why).get("verifies"))
+
+    def _has_files(self, database: Database, number: int) -> bool:
+        """Return True if the files of an entry are here, with their sizes."""
         root = os.fsencode(self.directory)
         for path, size in database.execute("SELECT path, size FROM journal_objects WHERE number = ?", (number,)):
             try:

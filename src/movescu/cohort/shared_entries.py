@@ -107,7 +107,10 @@ class SharedEntries:
         if self._next.get(row.number, 0.0) > now:
             return False
         hooks = self._hooks
-        answer = self._journal.claim(self._key_of(row), is_done=lambda: hooks is None or hooks.has_entered(row))
+        # A command that was started may have moved or changed the files.
+        answer = self._journal.claim(
+            self._key_of(row), is_done=lambda here: here if hooks is None else hooks.has_entered(row)
+        )
         if isinstance(answer, Held):
             if answer.owner is not None and row.number not in self._next:
                 _log.info("entry %d: in progress by %s", row.number, answer.owner.text)
