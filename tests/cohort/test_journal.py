@@ -45,8 +45,8 @@ def row(number: int = 1) -> Row:
     return Row(number, keys[0], make_identifier([*keys, "QueryRetrieveLevel=STUDY"], model="STUDY"), keys=keys)
 
 
-ON_SERVER = [pytest.mark.xdist_group("postgres"), pytest.mark.not_without("hard-links", "windows")]
-"""The second since psycopg uses ctypes."""
+ON_SERVER = [pytest.mark.xdist_group("postgres"), pytest.mark.not_without("hard-links", "epoll", "poll", "windows")]
+"""The second since psycopg uses ctypes and epoll."""
 
 
 @pytest.fixture(params=["file", pytest.param("server", marks=ON_SERVER)])

@@ -673,7 +673,7 @@ def test_error_of_a_worker_does_not_raise_where_the_engine_would_log_it(place: P
     assert output.error.startswith("UsageError")
 
 
-@pytest.mark.not_without("hard-links", "locks", "windows")  # Dask uses ctypes and resource on Linux
+@pytest.mark.not_without("hard-links", "locks", "epoll", "poll", "windows")  # of which Dask uses some
 def test_command_runs_local_workers_without_leaving_any(place: Place, tmp_path: Path) -> None:
     pytest.importorskip("distributed")  # takes seconds to load, in three processes; the others run without it
     pool, report = tmp_path / "pool", tmp_path / "report.json"

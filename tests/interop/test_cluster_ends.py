@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.not_without("hard-links", "locks", "windows")  # Dask uses ctypes and resource on Linux
+pytestmark = pytest.mark.not_without("hard-links", "locks", "epoll", "poll", "windows")  # of which Dask uses some
 
 STUDIES = 12
 JOBS = 4

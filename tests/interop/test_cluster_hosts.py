@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hosts import Host
 
-pytestmark = pytest.mark.not_without("hard-links", "locks", "windows")  # Dask uses ctypes and resource on Linux
+pytestmark = pytest.mark.not_without("hard-links", "locks", "epoll", "poll", "windows")  # of which Dask uses some
 
 STUDIES = 12
 SCHEDULER = ("-m", "distributed.cli.dask_scheduler", "--protocol", "tls", "--port", 8786, "--no-dashboard")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.xdist_group("postgres"),
-    pytest.mark.not_without("hard-links", "windows"),  # psycopg uses ctypes
+    pytest.mark.not_without("hard-links", "epoll", "poll", "windows"),  # psycopg uses ctypes and epoll
 ]
 
 STUDIES = 8

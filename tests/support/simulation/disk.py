@@ -75,7 +75,8 @@ class Inode:
         mode = stat.S_IFDIR | 0o755 if self.folder else stat.S_IFREG | 0o644
         seconds = self.changed / 1e9
         plain = (mode, self.number, 1, self.links, 0, 0, len(self.data), seconds, seconds, seconds)
-        return os.stat_result((*map(int, plain),), {"st_mtime": seconds, "st_mtime_ns": self.changed})
+        times = {"st_mtime": seconds, "st_mtime_ns": self.changed, "st_ctime": seconds, "st_ctime_ns": self.changed}
+        return os.stat_result((*map(int, plain),), times)
 
 
 class OpenFile:
