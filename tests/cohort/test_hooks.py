@@ -95,6 +95,23 @@ def test_study_that_two_entries_prove_complete_has_its_command_once(tmp_path: Pa
     assert log(tmp_path) == ["1.2"] * 2, "fewer objects are another set of them"
 
 
+def test_command_runs_again_for_another_entry_if_files_were_stored_since_it_began(tmp_path: Path) -> None:
+    stored = {"1"}
+
+    def before(uids: Sequence[str]) -> Any:  # what is called once the command has succeeded
+        stored.difference_update(uids)
+        return lambda: None
+
+    with running(tmp_path, writes(tmp_path), is_new=stored.__contains__, before=before) as hooks:
+        for number in (1, 2, 3):
+            if number == 3:  # the command has moved the files of the first entry, say
+                stored.add("1")
+            hooks.enter([request("1")], row(number, f"1.2\\{number}"))
+            while not hooks.is_settled(row(number, f"1.2\\{number}"), gone=False):
+                pass
+    assert log(tmp_path) == ["1.2"] * 2
+
+
 def test_command_that_succeeded_runs_again_without_resume_or_for_new_files(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], int]] = [
         ({}, 1),

@@ -77,8 +77,9 @@ class Hooks:
     ``file_of``: returns the absolute path of a stored object, by SOP instance UID. ``archive``: its text, as in the
     journal of lists. ``selection``: what of the matches of an entry is retrieved. Default: all. ``jobs``: commands at a
     time. Default: 1. ``resume``: do not run again what succeeded in an earlier run. ``is_new``: returns True for an
-    object that this run has stored, by SOP instance UID. Default: none is. ``before``: called with the SOP instance
-    UIDs of each command before it runs, in its thread; returns what is called once it has succeeded.
+    object, by SOP instance UID, that this run has stored since ``before`` was last called for it. Default: none is.
+    ``before``: called with the SOP instance UIDs of each command before it runs, in its thread; returns what is called
+    once it has succeeded.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
@@ -168,13 +169,19 @@ class Hooks:
             entries.setdefault(entry, {}).update(self._tasks(request, number))
         for entry, tasks in entries.items():
             keys = list(tasks)
-            settled = [key for key in keys if key in self._known or (self._resume and self._has_effect(tasks[key]))]
+            settled = [key for key in keys if self._is_settled(tasks[key])]
             for key in self._journal.enter(entry, keys, settled):
                 self._put(tasks[key])
 
-    def _has_effect(self, task: HookTask) -> bool:
-        """Return True if a command has succeeded and its files have not been stored anew since."""
-        return self._journal.has_succeeded(task.key) and not any(map(self._is_new, task.part.sop_instance_uids))
+    def _is_settled(self, task: HookTask) -> bool:
+        """Return True if a command waits, or has been run and its files have not been stored anew since."""
+        with self._changed:
+            if any(one.key == task.key for one in self._waiting):
+                return True
+            known = task.key in self._known
+        if not known and not (self._resume and self._journal.has_succeeded(task.key)):
+            return False
+        return not any(map(self._is_new, task.part.sop_instance_uids))
 
     def _tasks(self, request: ListedRequest, row: int | None) -> dict[HookKey, HookTask]:
         tasks = {}
@@ -195,7 +202,7 @@ class Hooks:
         with self._changed:
             while len(self._waiting) >= _WAITING and not self._stopping:
                 self._changed.wait(0.5)  # in slices, so that a signal handler can stop it
-            if self._stopping or task.key in self._known:
+            if self._stopping:
                 return
             self._known.add(task.key)
             self._waiting.append(task)

@@ -121,6 +121,7 @@ class FollowUp:
         """Note the files of a command; return what records those that it has changed."""
         if self._manifest is not None:
             self._manifest.settle()
+        self._stored.difference_update(sop_instance_uids)  # what is stored from now on is news to the command
         before = {uid: _state_of(self._file_of(uid)) for uid in sop_instance_uids}
 
         def after() -> None:
@@ -138,7 +139,7 @@ class FollowUp:
         """Record an object that was stored or found whole; see ``Target``."""
         if self._commands:
             self._paths[sop_instance_uid] = path
-            if stored and self._settings.resume:
+            if stored:
                 self._stored.add(sop_instance_uid)
         if self._manifest is not None:
             self._manifest.add(path, stored=stored)
