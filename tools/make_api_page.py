@@ -10,6 +10,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from movescu.cohort.admission import PATIENCE
+from movescu.dimse import PRIORITY_MEDIUM
+from movescu.query.selection import MOST_STUDIES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
@@ -73,6 +77,17 @@ INTERNAL: Final = {
     "UserIdentity": ("encode",),
 }
 """Class -> members that are for this package's other modules; so is every ``check``, which a constructor calls."""
+
+DEFAULTS: Final = {
+    "MOST_STUDIES": MOST_STUDIES,
+    "NO_FAULTS": "Faults()",
+    "PATIENCE": PATIENCE,
+    "PRIORITY_MEDIUM": PRIORITY_MEDIUM,
+    "RetrieveBy.MOVE": "'move'",
+    "UNCOMPRESSED": "...",
+    "_CANONICAL": "Encoding()",
+}
+"""Names of defaults that are not public -> what the page shows instead."""
 
 _MADE_HERE: Final = ("Retrieve", "AsyncRetrieve", "Match", "Incoming", "Reason")
 """Classes whose instances only the library makes."""
@@ -194,7 +209,9 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
         if isinstance(member, ast.AnnAssign):
             default = f" = {ast.unparse(member.value)}" if member.value is not None else ""
             text = " ".join(_below(following)).strip()
-            rows.append((f"{ast.unparse(member.target)}: {ast.unparse(member.annotation)}{default}", text))
+            rows.append(
+                (_with_defaults(f"{ast.unparse(member.target)}: {ast.unparse(member.annotation)}{default}"), text)
+            )
         elif isinstance(member, ast.Assign):
             rows.append((ast.unparse(member), " ".join(_below(following)).strip()))
         elif isinstance(member, ast.FunctionDef) and _is_property(member):
@@ -232,7 +249,7 @@ def _is_property(node: _Function) -> bool:
 def _signature(node: _Function) -> str:
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     awaited = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
-    return f"{awaited}{node.name}({ast.unparse(node.args)}){returns}"
+    return _with_defaults(f"{awaited}{node.name}({ast.unparse(node.args)}){returns}")
 
 
 def _doc(node: ast.ClassDef | _Function) -> Iterator[str]:
@@ -248,6 +265,11 @@ def _below(node: ast.stmt | None) -> Iterator[str]:
 
 def _unquoted(node: ast.expr | None) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node) if node else ""
+
+
+def _with_defaults(text: str) -> str:
+    names = "|".join(map(re.escape, DEFAULTS))
+    return re.sub(rf"(= ?)({names})\b", lambda found: f"{found[1]}{DEFAULTS[found[2]]}", text)
 
 
 def _prose(text: str) -> str:
