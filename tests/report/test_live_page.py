@@ -48,7 +48,9 @@ def test_live_page_follows_a_list_and_its_orders_are_carried_out(browser: Browse
     port = peers.free_port()
     listed = tmp_path / "list.csv"
     listed.write_text(f"{absent[0].study_uid}\n{slow[0].study_uid}\n")
-    with Archive(made, {"ME": ("127.0.0.1", port)}, faults=Faults(pause=0.3)) as archive:
+    with browser.tab("about:blank", ready=False):  # a browser that starts may take as long as the run
+        pass
+    with Archive(made, {"ME": ("127.0.0.1", port)}, faults=Faults(pause=0.9)) as archive:
         arguments = ["-S", "--list", listed, "--jobs", 2, "--live", "-aet", "ME", "+P", port]
         peer = ["-aec", archive.ae_title, archive.host, archive.port]
         with running(*arguments, *peer, folder=received) as command:
