@@ -105,6 +105,7 @@ ROWS = [*corpora.pairwise_options(), ("-F",), ("-F", "+te"), ("-F", "+td"), ("-F
 
 @pytest.mark.parametrize("options", ROWS, ids=" ".join)
 @pytest.mark.sampled(5)
+@pytest.mark.debian_12("dcmtk")
 def test_every_made_object_is_the_same_file(tmp_path: Path, options: tuple[str, ...]) -> None:
     objects = suitable(corpora.made(), options)
     compare(tmp_path, objects, accepting(options))
