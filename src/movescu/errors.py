@@ -185,6 +185,9 @@ class DestinationUnknownError(PeerError):
 class InventoryError(PeerError):
     """The archive's fault: it does not list its objects (C-FIND). The association is still open."""
 
+    passing: bool = False
+    """Whether it failed for now, by a status that another attempt may change. Default: False."""
+
 
 class FindNotOfferedError(InventoryError):
     """The archive's fault: it does not offer C-FIND."""

@@ -320,6 +320,27 @@ def test_patient_id_with_a_backslash_is_no_list_of_patient_ids(make: Callable[..
 # -- lists -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("status", "retries", "code"), [(0xA700, 1, 0), (0xC001, 1, 0), (0xA700, 0, 63), (0xA900, 1, 63)]
+)
+def test_query_that_resolves_keys_is_repeated_if_it_failed_for_now(
+    make: Callable[..., Place], status: int, retries: int, code: int
+) -> None:
+    place = make()
+
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.answer_find(status=status)
+        if code == 0:
+            session.answer_find({STUDY: one.study_uid, PATIENT_ID: one.patient_id})
+        place.serve_moves(session)
+
+    [one] = place.made
+    options = ("--resolve", "--retry", retries, "--retry-pause", 1)
+    place.against(script, "-S", *keys("STUDY", f"PatientID={one.patient_id}"), *options, code=code)
+    assert bool(place.there) == (code == 0)
+
+
 @pytest.mark.parametrize("only", [[], ["--only", "Modality=CT"]])
 def test_patient_id_with_an_asterisk_is_no_pattern_once_it_was_found(
     make: Callable[..., Place], tmp_path: Path, only: list[str]

@@ -16,7 +16,7 @@ from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET, terms_of
 from movescu.dataset.transcoder import values_of
 from movescu.dictionary.vr import LONG
-from movescu.dimse.status import PENDING_WARNING, StatusClass
+from movescu.dimse.status import DATA_SET_DOES_NOT_MATCH, PENDING_WARNING, StatusClass
 from movescu.errors import DataSetError, IgnoredKeyError, InventoryError, NoPresentationContextError
 from movescu.query.levels import UNIQUE_KEYS
 from movescu.query.matching import PATIENT_ID, is_empty, matches
@@ -38,6 +38,8 @@ MAXIMUM: Final = 1_000_000
 COUNTS: Final = {"STUDY": 0x00201208, "SERIES": 0x00201209}
 """Number of Study Related Instances and Number of Series Related Instances, by level (PS3.4 C.6.1.1)."""
 
+LASTING: Final = frozenset((DATA_SET_DOES_NOT_MATCH, 0x0122, 0x0124, 0x0211))
+"""Final statuses that another attempt would not change (PS3.4 table C.4-1, PS3.7 annex C)."""
 _RETURNED: Final = (*UNIQUE_KEYS.values(), *COUNTS.values())
 _LONG_LENGTH: Final = Struct("<I").unpack_from
 _NAMED: Final = 5  # dropped answers that a warning names
@@ -83,10 +85,12 @@ class Responses:
         if response is not None and response.status_class is not StatusClass.SUCCESS:
             comment = f": {response.error_comment}" if response.error_comment else ""
             after = f" after {number} answer{'' if number == 1 else 's'}" if number else ""
-            raise InventoryError(
+            error = InventoryError(
                 f"the archive answers C-FIND at level {level} with status 0x{response.status:04x} "
                 f"({response.status_name}{comment}){after}"
             )
+            error.passing = response.status not in LASTING
+            raise error
 
 
 class Doubts:

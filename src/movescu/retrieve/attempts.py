@@ -173,7 +173,7 @@ class AttemptLoop:
                 self._attempt(identifiers, state)
             except PeerError as error:  # no association could be opened
                 state.error = error
-                if not state.attempted and _is_final(error):
+                if not state.attempted and is_final(error):
                     raise
             # Without a list it is unknown what is wanted, and an archive may send without end.
             wanted = state.inventory is not None and (len(state.missing) < self._open or not self._open)
@@ -412,12 +412,7 @@ class AttemptLoop:
         return ", ".join(reason.words for reason in judge(state.standing).reasons)
 
     def _pause(self, state: RequestState, reason: str) -> None:
-        import random  # late: slow to load, needed for another attempt alone
-
-        longest = min(self._retry.pause * 2 ** (state.in_vain - 1), LONGEST_PAUSE)
-        seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        if self._until is not None:
-            seconds = min(seconds, max(self._until - clock.now(), 0.0))
+        seconds = pause_before(state.in_vain, self._retry.pause, self._until)
         _log.warning("%sattempt %d: %s; next attempt in %.1f s", self._which, state.attempts, reason, seconds)
         if self._observer is not None:
             objects = None if state.inventory is None else len(state.missing)
@@ -440,7 +435,15 @@ def _refuses_lists(state: RequestState, identifiers: tuple[Identifier, ...]) -> 
     return listed and not statuses.isdisjoint((DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN))
 
 
-def _is_final(error: PeerError) -> bool:
+def pause_before(attempt: int, pause: float, until: float | None) -> float:
+    """Return the seconds before a further attempt, from 1; ``pause``: before the first. ``until``: deadline."""
+    import random  # late: slow to load, needed for another attempt alone
+
+    seconds: float = min(pause * 2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return seconds if until is None else min(seconds, max(until - clock.now(), 0.0))
+
+
+def is_final(error: PeerError) -> bool:
     """Return True if opening an association would fail again: a permanent rejection, or no context."""
     if isinstance(error, AssociationRejectedError):
         return error.result != TRANSIENT

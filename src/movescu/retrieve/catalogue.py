@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from movescu._runtime.late_log import logger_of
 from movescu.dictionary.uids import STUDY_ROOT_FIND
-from movescu.dimse.status import DATA_SET_DOES_NOT_MATCH, StatusClass
+from movescu.dimse.status import StatusClass
 from movescu.errors import FindNotOfferedError, IgnoredKeyError, InventoryError
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key
@@ -26,7 +26,7 @@ from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.query.matching import number_of
 from movescu.query.scope import LEVELS, Scope, is_usable
 from movescu.query.selection import too_many_studies
-from movescu.retrieve.answers import COUNTS, Answers, Responses, names
+from movescu.retrieve.answers import COUNTS, LASTING, Answers, Responses, names
 from movescu.retrieve.config import BATCH, MODELS
 from movescu.retrieve.patients import check_patient
 
@@ -42,8 +42,6 @@ _MODALITIES_IN_STUDY: Final = 0x00080061
 _MODALITY: Final = 0x00080060
 _LOWER: Final = {("STUDY", _MODALITIES_IN_STUDY): ("SERIES", _MODALITY)}
 """Where a key that an archive ignores is decided instead: level and attribute."""
-_LASTING: Final = frozenset((DATA_SET_DOES_NOT_MATCH, 0x0122, 0x0124, 0x0211))
-"""Final statuses that another attempt would not change (PS3.4 table C.4-1, PS3.7 annex C)."""
 _T = TypeVar("_T")
 
 
@@ -293,7 +291,7 @@ class Catalogue:
         number, final = responses.number, responses.final
         if final is not None and final.status_class is not StatusClass.SUCCESS:
             at_limit = 0 < number == self._sizes.cap
-            self.failed_for_now |= not at_limit and final.status not in _LASTING
+            self.failed_for_now |= not at_limit and final.status not in LASTING
             self._sizes.cap = max(self._sizes.cap, number)
         responses.check(level)
         if number and number == self._sizes.cap and number != named:

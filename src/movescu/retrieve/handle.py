@@ -355,7 +355,7 @@ class Retrieve:
         A request without a match, or that cannot be matched, has a state without attempts.
         """
         from movescu.query.scope import Scope  # late: needed with keys to resolve alone
-        from movescu.retrieve.resolution import Resolution, resolve, state_of
+        from movescu.retrieve.resolution import Resolution, resolve_in_time, state_of
 
         if not association.is_open:
             association.open()
@@ -366,7 +366,7 @@ class Retrieve:
                 break
             found = Resolution()
             try:
-                found = resolve(association, identifier, self._config)
+                found = resolve_in_time(association, identifier, self._config, self._cancelled, self._until)
                 state = state_of(found, Scope(identifier, self._config.request.model))
             except PeerError as error:
                 state = RequestState(error=None if isinstance(error, InventoryError) else error)

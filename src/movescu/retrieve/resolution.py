@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import Record
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
 from movescu.dictionary.uids import STUDY_ROOT_FIND
-from movescu.errors import IgnoredKeyError, UsageError
+from movescu.errors import IgnoredKeyError, InventoryError, PeerError, UsageError
 from movescu.query.identifier import Identifier
 from movescu.query.key import Key, quoted
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.matching import matches
 from movescu.query.scope import LEVELS, Scope, keyword
 from movescu.query.selection import Selection, most_listed, pattern_of
+from movescu.retrieve.attempts import is_final, pause_before
 from movescu.retrieve.inventory import Inventory
 from movescu.retrieve.request_state import RequestState
 from movescu.retrieve.search import Search
@@ -121,6 +123,31 @@ def resolve(session: ArchiveAssociation, identifier: Identifier, config: Config)
     counts = tuple((one.uid, number) for one in found if (number := _stated(one)) is not None)
     requests = tuple(_requests(found, config.request.model))
     return Resolution(requests, unfound, hollow, gaps, unmet=shortfall.unmet, counts=counts)
+
+
+def resolve_in_time(
+    session: ArchiveAssociation, identifier: Identifier, config: Config, given_up: clock.Event, until: float | None
+) -> Resolution:
+    """Resolve a request, as ``resolve``; what fails for now is repeated as often as ``--retry`` says.
+
+    ``given_up``: ends the pauses. ``until``: deadline, on the monotonic clock; None without one.
+    """
+    for attempt in range(1, config.retry.retries + 1):
+        try:
+            if not session.is_open:
+                session.open()
+            return resolve(session, identifier, config)
+        except PeerError as error:
+            late = until is not None and clock.now() >= until
+            passing = error.passing if isinstance(error, InventoryError) else not is_final(error)
+            if not passing or late or given_up.is_set():
+                raise
+            seconds = pause_before(attempt, config.retry.pause, until)
+            _log.warning("%s; next attempt in %.1f s", error, seconds)
+        given_up.wait(seconds)
+    if not session.is_open:
+        session.open()
+    return resolve(session, identifier, config)
 
 
 def _stated(match: Match) -> int | None:
