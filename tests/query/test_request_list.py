@@ -230,6 +230,8 @@ def test_entry_knows_its_number_line_and_own_keys(folder: Path) -> None:
     assert [(one.number, one.line) for one in (first, second)] == [(1, 3), (2, 4)]
     assert second.keys == ("PatientID=P2", "AccessionNumber=A2")
     assert second.place == "line 4: PatientID=P2, AccessionNumber=A2"
+    assert second.model == "", "that of the configuration"
+    assert Row(1, "PatientID=P2", second.identifier).place == "PatientID=P2"
     assert [(one.number, one.line) for one in entries(folder, LOG)] == [(1, 11), (2, 26)]
 
 
