@@ -501,12 +501,14 @@ def test_process_is_looked_up_by_its_id_where_the_system_tells_no_more(monkeypat
 OLD = {
     1: """CREATE TABLE journal_rows (row TEXT PRIMARY KEY, outcome TEXT NOT NULL, objects INTEGER NOT NULL,
         attempts INTEGER NOT NULL, ended REAL NOT NULL) WITHOUT ROWID;
-        INSERT INTO journal_rows VALUES ('one', 'complete', 2, 1, 1.0), ('two', 'incomplete', 1, 3, 2.0);""",
+        INSERT INTO journal_rows VALUES ('one', 'complete', 2, 1, 1.0), ('two', 'incomplete', 1, 3, 2.0),
+            ('three', 'cancelled', 0, 1, 3.0);""",
     2: """CREATE TABLE journal_rows (number INTEGER PRIMARY KEY, row TEXT NOT NULL UNIQUE, outcome TEXT NOT NULL,
         attempts INTEGER NOT NULL, ended REAL NOT NULL);
         CREATE TABLE journal_objects (number INTEGER NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (number, uid))
         WITHOUT ROWID;
-        INSERT INTO journal_rows VALUES (7, 'one', 'complete', 1, 1.0), (8, 'two', 'incomplete', 3, 2.0);
+        INSERT INTO journal_rows VALUES (7, 'one', 'complete', 1, 1.0), (8, 'two', 'incomplete', 3, 2.0),
+            (9, 'three', 'cancelled', 1, 3.0);
         INSERT INTO journal_objects VALUES (7, '1.5'), (7, '1.6'), (8, '1.7');""",
 }
 
@@ -519,13 +521,13 @@ def test_journal_of_older_version_is_taken_over(tmp_path: Path, version: int) ->
         database.execute("INSERT INTO movescu_tables VALUES ('journal', ?), ('hooks', 1)", (version,))
         database.executescript(OLD[version])
     status = read_status(str(tmp_path))
-    assert (status.states, status.objects) == ({"complete": 1, "partial": 1}, 3)
+    assert (status.states, status.objects) == ({"complete": 1, "partial": 2}, 3)
     assert not (tmp_path / FILE_NAME).exists(), "to look changes nothing"
     with opened(tmp_path) as journal:
         assert journal.objects_of("one") == (["1.5", "1.6"] if version == 2 else [])
         journal.enter([("one", row())], "ARCHIVE@host:104")
     status = read_status(str(tmp_path))
-    assert (status.states, status.objects) == ({"complete": 1, "partial": 1}, 3)
+    assert (status.states, status.objects) == ({"complete": 1, "partial": 2}, 3)
     with closing(sqlite3.connect(index)) as database:
         assert database.execute("SELECT name FROM movescu_tables").fetchall() == [("hooks",)]
         assert not database.execute("SELECT name FROM sqlite_master WHERE name GLOB 'journal_*'").fetchall()
