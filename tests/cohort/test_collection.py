@@ -327,6 +327,7 @@ def test_journal_that_is_named_has_to_be_there(tmp_path: Path) -> None:
     assert files(tmp_path) == {"W1/1.dcm": b"one"}
 
 
+@pytest.mark.not_without("locks", "directories", "windows")
 def test_directory_in_which_another_process_collects_or_stores_is_left_alone(tmp_path: Path) -> None:
     folder = worker(tmp_path, "W1", {"1.dcm": b"one"})
     with locked_folder(str(tmp_path), waiting=False), pytest.raises(UsageError, match="another collection"):
