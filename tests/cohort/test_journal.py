@@ -627,8 +627,9 @@ def test_damaged_journal_is_named_and_rebuilt_on_request(
     with pytest.raises(JournalError, match=r"\.movescu\.journal' is damaged") as caught:
         opened(tmp_path)
     assert "--resume" in caught.value.hint
-    with pytest.raises(JournalError, match="is damaged"):
-        rename_folder(str(file), str(tmp_path), "W1")
+    for use in (lambda: Journal(str(file), str(tmp_path)), lambda: rename_folder(str(file), str(tmp_path), "W1")):
+        with pytest.raises(JournalError, match="is damaged"):
+            use()
     with opened(tmp_path, rebuild=True) as journal:
         assert journal.claim("one") is None
     assert (tmp_path / f"{FILE_NAME}.damaged").exists()

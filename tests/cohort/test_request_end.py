@@ -109,4 +109,6 @@ def test_request_that_found_the_disk_full_is_complete_or_to_be_repeated() -> Non
     incomplete = replace(result(0xB000, arrived=2, failed=1), evidence=Evidence(not_stored=1))
     assert end_of_result(incomplete, reached=True, no_space=True) is RequestEnd.NO_SPACE
     assert end_of_result(incomplete, reached=True) is GOOD
+    unflushed = replace(result(0, arrived=2), evidence=Evidence(unflushed=True))
+    assert end_of_result(unflushed, reached=True) is RequestEnd.NOT_FLUSHED
     assert end_of_result(result(0), reached=True, no_space=True) is GOOD, "it was stored when there was room"
