@@ -42,7 +42,7 @@ def covered(directory: int, *changed: int) -> list[bool]:
 
 
 def test_next_run_doubts_the_files_of_each_failed_flush_and_no_others(directory: int) -> None:
-    FailedFlushes(directory).record(periods(NOW, NOW + 5, NOW + MINUTE))
+    FailedFlushes(directory).record(periods(NOW, NOW + 5, NOW + MINUTE, NOW + 2 * MINUTE + 1))
     FailedFlushes(directory).record(periods(NOW + YEAR))
     times = (NOW - 1, NOW, NOW + 3, NOW + MINUTE, NOW + MINUTE + 1, NOW + YEAR - 1, NOW + YEAR, NOW + YEAR + 1)
     assert covered(directory, *times) == [False, True, True, True, False, False, True, False]
@@ -60,6 +60,7 @@ def test_record_is_never_written_through_a_link(
     (tmp_path / ".movescu.unflushed").unlink()
     record.record(periods(NOW))
     assert sorted(file.name for file in tmp_path.iterdir()) == [".movescu.unflushed", "victim"]
+    assert not (tmp_path / ".movescu.unflushed").stat().st_mode & 0o111
 
 
 def test_old_file_in_a_flush_casts_no_doubt_on_those_of_the_years_between(directory: int, tmp_path: Path) -> None:

@@ -150,6 +150,16 @@ def test_directory_on_a_read_only_disk_is_refused_before_anything_is_sent(tmp_pa
             OutputDirectory(str(folder))
 
 
+@pytest.mark.parametrize("denied", [os.W_OK, os.X_OK], ids=["write", "search"])
+def test_directory_that_this_user_may_not_write_to_or_search_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, denied: int
+) -> None:
+    """Root, who may do both everywhere, cannot try it."""
+    monkeypatch.setattr(files, "access", lambda _, wanted: not wanted & denied)
+    with pytest.raises(DirectoryNotWritableError, match="permission denied"):
+        OutputDirectory(str(tmp_path))
+
+
 def test_directory_that_cannot_be_opened_is_an_error_that_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
