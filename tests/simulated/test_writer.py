@@ -283,6 +283,16 @@ def test_files_whose_flush_failed_are_written_anew_by_the_next_run(what: str) ->
         assert not world.disk.open
 
 
+def test_nothing_is_flushed_where_that_is_left_to_the_system() -> None:
+    with World(count=1) as world:
+        directory = OutputDirectory(PATH, Durability.OFF)
+        commit(directory)
+        directory.rely("CT.1", 8)
+        directory.flush()
+        assert not {"fsync", "syncfs"} & set(world.disk.names)
+        directory.close()
+
+
 def test_file_of_an_earlier_run_that_cannot_be_flushed_alone_is_an_error() -> None:
     with World(count=1, syncfs=False) as world:
         earlier = OutputDirectory(PATH, Durability.OFF)

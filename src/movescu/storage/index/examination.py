@@ -270,7 +270,7 @@ class _ContentReader(IdentityReader):
     def __init__(self) -> None:
         super().__init__()
         self._sides: set[int] = set()
-        self._fragments = -1  # fragments begun; -1 in those of another element
+        self._fragments = -1  # fragments begun; -1 in an icon
         self.content = False
 
     @property
@@ -291,9 +291,9 @@ class _ContentReader(IdentityReader):
         super().begin(tag, vr, length, big)
         self.content |= tag in CONTENT and not self._depth
 
-    def begin_fragments(self, tag: int) -> None:
-        """Enter encapsulated data."""
-        self._fragments = 0 if tag in CONTENT and not self._depth else -1
+    def begin_fragments(self, tag: int) -> None:  # noqa: ARG002 - pixel data: no other element may be encapsulated
+        """Enter encapsulated pixel data, that of an icon perhaps."""
+        self._fragments = -1 if self._depth else 0
 
     def begin_fragment(self, length: int) -> None:
         """Record the pixels: any fragment after the offset table."""
