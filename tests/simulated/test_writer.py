@@ -283,6 +283,20 @@ def test_files_whose_flush_failed_are_written_anew_by_the_next_run(what: str) ->
         assert not world.disk.open
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_folders_of_an_object_outlast_a_loss_of_power_once_it_is_acknowledged(*, before: bool) -> None:
+    """Those, too, that another run has just made."""
+    with World(count=1) as world:
+        if before:
+            earlier = OutputDirectory(PATH, Durability.OFF)
+            commit(earlier, name="1/2/CT.2")
+            earlier.close()
+        directory = OutputDirectory(PATH, Durability.OBJECT)
+        commit(directory, name="1/2/CT.1")
+        assert world.disk.files(stable=True)["1/2/CT.1"] == META + b"data"
+        directory.close()
+
+
 def test_nothing_is_flushed_where_that_is_left_to_the_system() -> None:
     with World(count=1) as world:
         directory = OutputDirectory(PATH, Durability.OFF)

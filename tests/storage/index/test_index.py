@@ -681,6 +681,42 @@ def test_index_that_cannot_be_saved_now_is_saved_later(
     assert known(tmp_path) == {"1.1"}
 
 
+def test_object_that_is_added_while_others_cannot_be_saved_stays_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_index(str(tmp_path), STUDY)
+    assert isinstance(opened, KeptIndex)
+    assert not opened.whole("1.9"), "so that the directory is not compared again"
+    for number in (1, 2):
+        put(tmp_path, f"a/{number}.dcm", an_object(f"1.{number}"))
+    opened.add("1.1", "a/1.dcm")
+
+    def failing(*_: object) -> None:
+        opened.add("1.2", "a/2.dcm")
+        full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opened, "_save", failing)
+        with pytest.raises(StoreError, match="full"):
+            opened.save()
+    assert [opened.whole(uid) for uid in ("1.1", "1.2")] == [True, True]
+    opened.close()
+    assert opened._keeper is not None
+    assert not opened._keeper.is_alive(), "it would use a database that is closed"
+
+
+def test_file_of_others_is_found_beside_received_ones_though_its_folder_has_the_time_of_before(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.dcm", an_object("1.1"))
+    settle(tmp_path)
+    assert known(tmp_path) == {"1.1"}
+    with closing(open_index(str(tmp_path), STUDY)) as opened:
+        put(tmp_path, "a/2.dcm", an_object("1.2"))
+        opened.add("1.2", "a/2.dcm")
+        put(tmp_path, "a/3.dcm", an_object("1.3"))
+        os.utime(tmp_path / "a", (1e9, 1e9))
+    assert known(tmp_path) == {"1.1", "1.2", "1.3"}
+
+
 def test_folder_of_received_objects_is_listed_again_if_it_has_other_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
