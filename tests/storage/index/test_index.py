@@ -486,6 +486,27 @@ def test_unflushed_files_are_examined_again_after_a_power_failure(
     assert bool(looked_at) is not flushed
 
 
+def test_unflushed_files_are_examined_again_where_no_system_tells_whether_it_was_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: list[str]
+) -> None:
+    monkeypatch.setattr(files, "boot_id", str)
+    with closing(open_index(str(tmp_path), STUDY)) as opened:
+        put(tmp_path, "a/1.dcm", an_object("1.1"))
+        opened.add("1.1", "a/1.dcm")
+    assert known(tmp_path) == {"1.1"}
+    assert looked_at == ["a/1.dcm"]
+
+
+def test_folder_of_received_objects_that_was_removed_is_no_error(tmp_path: Path) -> None:
+    with closing(open_index(str(tmp_path), STUDY)) as opened:
+        for name in "ab":
+            put(tmp_path, f"{name}/1.dcm", an_object(name))
+            opened.add(name, f"{name}/1.dcm")
+        opened.save()
+        shutil.rmtree(tmp_path / "a")
+    assert known(tmp_path) == {"b"}
+
+
 def test_file_that_was_added_in_the_moment_of_the_comparison_is_found(tmp_path: Path) -> None:
     """Its folder has the time then that it had before."""
     put(tmp_path, "a/1.dcm", an_object("1.1"))
