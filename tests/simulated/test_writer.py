@@ -197,6 +197,7 @@ NO_FOLDER = pytest.mark.not_without("directories", "windows")  # nothing flushes
 
 
 @NO_FOLDER
+@pytest.mark.not_without("unnamed-files")  # flushes come in another order
 def test_file_whose_flush_failed_is_written_anew_when_its_object_comes_again() -> None:
     """The first copy is that of a run which was killed before it flushed: kept, it would be acknowledged and lost."""
     calls: list[int] = []
@@ -219,6 +220,7 @@ def test_file_whose_flush_failed_is_written_anew_when_its_object_comes_again() -
             directory.close()
 
 
+@pytest.mark.not_without("unnamed-files")  # flushes come in another order
 @pytest.mark.parametrize("which", [2, pytest.param(3, marks=NO_FOLDER)], ids=["the file again", "the folder"])
 def test_file_whose_name_could_not_be_flushed_is_written_anew(which: int) -> None:
     with World(count=1) as world:

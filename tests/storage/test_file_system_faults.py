@@ -113,7 +113,7 @@ def test_good_copy_survives_being_sent_again_onto_a_full_disk(setting: Setting, 
         assert stored(folder) == before
 
 
-@pytest.mark.not_without("locks", "directories", "windows")  # whose files are others
+@pytest.mark.not_without("locks", "unnamed-files", "directories", "windows")  # whose files are others
 @mounts
 @pytest.mark.row("34")
 def test_object_is_refused_without_inodes_and_the_next_one_stored_when_there_is_one(
