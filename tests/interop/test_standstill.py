@@ -147,7 +147,7 @@ run()
 """
 
 
-@pytest.mark.not_without("hard-links", "windows")  # without ctypes, no disk hangs here
+@pytest.mark.not_without("hard-links", "signals", "windows")  # without ctypes, or a mask, no disk hangs here
 @pytest.mark.row("92")
 @pytest.mark.parametrize("number", [*CODES, None])
 @pytest.mark.sampled(4)
