@@ -193,7 +193,7 @@ def commit(directory: OutputDirectory, data: bytes = b"data", name: str = "CT.1"
     return file.commit(name)[0]
 
 
-NO_FOLDER = pytest.mark.not_without("directories", "windows")  # nothing flushes one
+NO_FOLDER = pytest.mark.not_without("unnamed-files", "directories", "windows")  # other flushes, or none of a folder
 
 
 @NO_FOLDER
