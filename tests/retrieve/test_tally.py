@@ -15,6 +15,7 @@ from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
 from movescu.retrieve.belonging import Belonging, PlaceReader
 from movescu.retrieve.config import AE, Config
+from movescu.retrieve.request_state import RequestState
 from movescu.retrieve.storage_server import StorageServer
 from movescu.retrieve.tally import Round, Tally, counted_of, delivered_of, evidence_of, failed_of, found_nothing
 from movescu.services.move import MoveResponse
@@ -98,6 +99,11 @@ def test_full_disk_is_told_from_other_failures_and_the_words_are_kept() -> None:
     both.add(tally)
     both.add(Tally())
     assert both.no_space
+
+
+def test_uids_are_remembered_only_where_that_is_wanted() -> None:
+    assert (Tally().uids, Tally(remember=True).uids) == (None, set()), "they take memory"
+    assert (RequestState().tally.uids, RequestState(remember=True).tally.uids) == (None, set())
 
 
 def test_round_knows_whether_an_object_arrived_whatever_became_of_it() -> None:
