@@ -161,7 +161,7 @@ def test_page_names_every_control_for_a_screen_reader(browser: Browser, tmp_path
         tree = tab.call("Accessibility.getFullAXTree")["nodes"]
     roles = {"button", "textbox", "searchbox", "combobox", "checkbox", "table", "columnheader", "image", "region"}
     named = [
-        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        (node["role"]["value"], node.get("name", {}).get("value", "").strip())
         for node in tree
         if not node.get("ignored") and node["role"]["value"] in roles
     ]

@@ -359,7 +359,7 @@ def test_failing_system_call_refuses_one_object_at_most_and_loses_no_copy(
     assert failing >= {(True, "openat"), (True, "writev"), (True, "close"), (options in DURABLE, "fsync")}
 
 
-@pytest.mark.not_without("locks", "windows")
+@pytest.mark.not_without("locks", "case", "windows")  # without case, folders are read and closed before
 @pytest.mark.row("37")
 def test_retrieve_after_a_killed_one_removes_its_leftovers_and_stores_the_rest(setting: Setting) -> None:
     killed = Trouble(setting, program=OURS_WITH_NAMED_FILES)
