@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.errors import DirectoryNotWritableError, StoreError, UsageError
+from movescu.storage import files
 from movescu.storage.folders import flush_folder, locked_folder
 from movescu.storage.manifest_lines import manifest_line, parse_manifest_line, with_slashes
 
@@ -124,7 +125,7 @@ class Manifest:
                 status = os.stat(os.path.join(os.fsencode(self._folder), folder))
             except OSError:
                 return False
-            if status.st_ctime_ns >= self._written:
+            if files.change_time(status) >= self._written:
                 return False
             folder = os.path.dirname(folder)
         return True
@@ -135,7 +136,7 @@ class Manifest:
         try:
             known = self._known.get(path)
             kept = known is not None and self._unchanged.get(os.path.dirname(path), False)
-            if known is None or not kept or os.stat(full).st_ctime_ns >= self._written:
+            if known is None or not kept or files.change_time(os.stat(full)) >= self._written:
                 with open(full, "rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest().encode()
                 if stored or known in (None, digest):
@@ -244,7 +245,7 @@ def _read(path: str) -> tuple[dict[bytes, bytes], int, tuple[int, int]]:
             raise UsageError(f"cannot write {path!r}: not a regular file")
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
-            return dict(_parsed(path, file.read())), status.st_mtime_ns, (status.st_ino, status.st_ctime_ns)
+            return dict(_parsed(path, file.read())), status.st_mtime_ns, (status.st_ino, files.change_time(status))
     except FileNotFoundError:
         return {}, 0, (0, 0)
     except OSError as error:

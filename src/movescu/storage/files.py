@@ -64,6 +64,7 @@ __all__ = [
     "READ_FILE",
     "access",
     "boot_id",
+    "change_time",
     "close",
     "dup",
     "exists",
@@ -98,6 +99,12 @@ _BY_PATH: Final = openat.__module__.startswith("movescu.")  # no descriptor of a
 _NEW_NAME: Final = 1  # RENAME_NOREPLACE
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _MOUNTS: Final = "/proc/self/mountinfo"
+
+
+def change_time(status: os.stat_result) -> int:
+    """Return when a file was last changed, in ns: its content, names or attributes; on Windows its content alone."""
+    # There the time of change is that of creation.
+    return max(status.st_ctime_ns, status.st_mtime_ns) if os.name == "nt" else status.st_ctime_ns
 
 
 def find_rename_new() -> Callable[[str, str, int, int], None] | None:

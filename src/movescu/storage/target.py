@@ -10,6 +10,7 @@ import contextlib
 
 from movescu._runtime import clock
 from movescu.errors import StoreError
+from movescu.storage import files
 from movescu.storage.durability import Durability
 
 TYPE_CHECKING = False
@@ -144,7 +145,7 @@ class Target:
     def is_as_recorded(self, file: StoredFile, ended: float) -> bool:
         """Return True if a file has its size and was not changed since a time, in seconds since 1970."""
         status = None if self._directory is None else self._directory.status(file.path)
-        return status is not None and status.st_size == file.size and status.st_ctime < ended
+        return status is not None and status.st_size == file.size and files.change_time(status) < ended * 10**9
 
     def check(self, objects: Sequence[Mapping[str, tuple[str, str]]], row: int | None = None) -> list[dict[str, str]]:
         """Return those of each request's objects that are not whole in the directory, with the reasons.

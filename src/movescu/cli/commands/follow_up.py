@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from movescu._runtime.late_log import logger_of
 from movescu.cli.exit_codes import ExitCode
 from movescu.errors import StoreError, UsageError
+from movescu.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -185,7 +186,7 @@ class FollowUp:
 def _state_of(path: str) -> tuple[int, int, int] | None:
     with contextlib.suppress(OSError):
         status = os.stat(path)
-        return status.st_size, status.st_ctime_ns, status.st_ino
+        return status.st_size, files.change_time(status), status.st_ino
     return None
 
 

@@ -74,7 +74,7 @@ class OwnDirectory:
         """Return the line of a file, empty if the manifest has it."""
         fd = files.openat(os.path.join(os.fsencode(self.path), path), files.READ_FILE)
         try:
-            if path in self._known and files.fstat(fd).st_ctime_ns < self._written:
+            if path in self._known and files.change_time(files.fstat(fd)) < self._written:
                 return b""
             digest = hashlib.sha256()
             for block in _blocks(fd):
