@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("movescu") is None, reason="DCMTK's movescu is not installed"),
+    pytest.mark.not_without("utf-8"),  # the tests' own process has to encode the arguments
     pytest.mark.xdist_group("command_lines"),  # DCMTK's program is run once
 ]
 
