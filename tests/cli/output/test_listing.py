@@ -69,6 +69,7 @@ def test_table_leaves_out_a_column_without_values_and_marks_an_unknown_number(sh
     assert row.split() == ["P1", "2026-01-31", "?", "?", UID]
 
 
+@pytest.mark.not_without("utf-8")
 def test_table_aligns_wide_characters(shown: Callable[..., list[str]]) -> None:
     lines = shown(study(PatientName="山田^太郎"), study(PatientName="Doe^John"))
     assert {listing.width_of(line) for line in lines[1:]} == {listing.width_of(lines[1])}
