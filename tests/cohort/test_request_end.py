@@ -19,6 +19,9 @@ from movescu.errors import (
 from movescu.retrieve.evidence import Evidence
 from movescu.retrieve.result import Result
 from movescu.services.move import MoveResponse
+from movescu.ul.negotiation import RejectedClass
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 
 REFUSED, HOPELESS, AWAY = RequestEnd.REFUSED, RequestEnd.HOPELESS, RequestEnd.AWAY
 UNREACHED, GOOD, FAILED = RequestEnd.UNREACHED, RequestEnd.GOOD, RequestEnd.FAILED
@@ -39,6 +42,13 @@ def test_archive_that_lacks_resources_has_refused(status: int) -> None:
 @pytest.mark.parametrize("status", [0xA701, 0xA702, 0xB000])
 def test_archive_is_not_blamed_for_objects_that_were_refused_here(status: int) -> None:
     assert end_of_result(result(status, arrived=3, not_stored=3), reached=True) is GOOD
+
+
+@pytest.mark.parametrize("status", [0xA701, 0xA702])
+def test_archive_is_not_blamed_for_transfer_syntaxes_that_were_rejected_here(status: int) -> None:
+    rejected = replace(result(status, failed=3), rejected=(RejectedClass(CT_IMAGE, (), known=True),))
+    assert end_of_result(rejected, reached=True) is FAILED
+    assert end_of_result(replace(rejected, arrived=1), reached=True) is REFUSED
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import signal
 import threading
 import time
@@ -170,6 +172,27 @@ def test_archive_that_cannot_connect_to_us_is_asked_three_times(place: Place) ->
     outcome = movescu(*place.arguments("--jobs", 2), folder=place.received, code=69)
     assert f"stopping: the archive cannot connect to 127.0.0.1 port {place.port}" in outcome.log
     assert "not requested: entry" in outcome.log
+
+
+def test_transfer_syntaxes_that_are_rejected_here_make_no_archive_busy(tmp_path: Path) -> None:
+    folder, received = tmp_path / "archive", tmp_path / "received"
+    folder.mkdir()
+    received.mkdir()
+    (native,) = corpus.make_study(folder, size=2000)
+    compressed = {one.study_uid: one for one in corpus.bundled() if one.is_compressed}
+    for one in compressed.values():
+        shutil.copy(one.path, folder)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("\n".join(["StudyInstanceUID", *compressed, native.study_uid]))
+    with Archive(folder, {"MOVESCU": (peers.HOST, peers.free_port())}) as archive:
+        options = ["-S", "--list", rows, "--jobs", 1, "+P", archive.destinations["MOVESCU"][1]]
+        report = tmp_path / "report.csv"
+        outcome = movescu(*options, "--report", report, archive.host, archive.port, folder=received, code=None)
+    assert "repeated later" not in outcome.log
+    with open(report, newline="", encoding="utf-8-sig") as file:
+        *others, last = csv.DictReader(file)
+    assert {(one["reason"], one["attempts"]) for one in others} == {("not-accepted-here", "1")}
+    assert last["state"] == "complete"
 
 
 @pytest.mark.row("list-rejected")

@@ -43,7 +43,8 @@ def end_of_result(result: Result, *, reached: bool, no_space: bool = False) -> R
     if not result.complete and (no_space or result.evidence.unflushed):
         return RequestEnd.NO_SPACE if no_space else RequestEnd.NOT_FLUSHED
     statuses = {response.status for response in result.responses}
-    ours = result.evidence.not_stored  # no permission, say: the archive's status follows from our own refusal
+    # No permission, or no transfer syntax of theirs, say: the archive's status follows from our own refusal.
+    ours = result.evidence.not_stored or (result.rejected and not result.arrived)
     if not ours and OUT_OF_RESOURCES_MATCHES in statuses:
         return RequestEnd.REFUSED
     if not ours and OUT_OF_RESOURCES_SUB_OPERATIONS in statuses:

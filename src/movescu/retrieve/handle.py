@@ -84,6 +84,7 @@ class Retrieve:
         """Requests to which keys were resolved and that were not begun."""
         self.counts: dict[str, int] = {}
         """Numbers of objects that the archive stated when keys were resolved, by UID of study or series, to verify."""
+        self._begun = 0.0  # on the monotonic clock
         self._skipped = False
         self.waited = False
         """Whether objects were awaited after a final response."""
@@ -236,13 +237,13 @@ class Retrieve:
 
         Raise the errors of ``Client.retrieve``; the retrieve has ended then.
         """
-        begun = clock.now()
+        self._begun = clock.now()
         self._runner = clock.current_thread()
         with self._ended_by_error():
             config, client = self._config, self._client
             alone = client.retrieves.begin(self)
             if self._until is None and config.timeouts.total is not None:
-                self._until = begun + config.timeouts.total
+                self._until = self._begun + config.timeouts.total
             observer = client.observers(self._observers)
             try:
                 with self._an_association(observer) as association:
@@ -250,7 +251,7 @@ class Retrieve:
             finally:
                 client.retrieves.end(self)
             self._judging = True
-        self._seconds = clock.now() - begun
+        self._seconds = clock.now() - self._begun
 
     @property
     def is_delivered(self) -> bool:
@@ -406,7 +407,7 @@ class Retrieve:
 
     @property
     def _combined(self) -> Result:
-        return joined(self.states, self._client.server.rejected)
+        return joined(self.states, self._client.server.rejected_since(self._begun))
 
     def _check_disk(self, target: Target, flush: Callable[[], None]) -> StoreError | None:
         """Find objects that the target does not have as they were stored, once flushed; return the disk's error."""

@@ -341,7 +341,13 @@ class StorageServer:
     @property
     def rejected(self) -> tuple[RejectedClass, ...]:
         """SOP classes with presentation contexts that we did not accept."""
-        return tuple(self._scp.rejected) if self._scp is not None else ()
+        return self.rejected_since(0.0)
+
+    def rejected_since(self, when: float) -> tuple[RejectedClass, ...]:
+        """Return those that we did not accept since a time on the monotonic clock."""
+        if self._scp is None:
+            return ()
+        return tuple(one for one, last in (*self._scp.rejected.items(),) if last >= when)
 
     @property
     def was_reached(self) -> bool:

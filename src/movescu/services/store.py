@@ -6,8 +6,10 @@ C-STORE with its status of PS3.4 table B.2-1. An ``ObjectReceiver`` stores each 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime import clock
 from movescu._runtime.late_log import ERROR, INFO, logger_of
 from movescu._runtime.record import Struct
 from movescu.dictionary.uids import MAXIMUM_UID_LENGTH, VERIFICATION
@@ -102,8 +104,8 @@ class StorageSCP:
         self._on_received = on_received
         self._on_broken_off = on_broken_off
         self._on_responded = on_responded
-        self.rejected: dict[RejectedClass, None] = {}
-        """The SOP classes with rejected contexts, in order, over all associations."""
+        self.rejected: dict[RejectedClass, float] = {}
+        """The SOP classes with rejected contexts, and when an association with them ended, on the monotonic clock."""
         self.requested = self.refused = 0
         """Numbers of associations requested for storage, and of all that were rejected."""
         self._last: tuple[AssociateRQ, AssociateAC, tuple[RejectedClass, ...]] | None = None
@@ -143,9 +145,7 @@ class StorageSCP:
             connection.reject(rejection)
             return
         reply, rejections = self._negotiated(request)
-        for rejected in rejections:
-            if len(self.rejected) < _REPORTED_REJECTIONS:
-                self.rejected[rejected] = None
+        self._note(rejections, math.inf)  # until the association ends
         connection.accept(request, reply, self._silence)
         _log.info("storage association with %s (%s) accepted", connection.peer, request.calling_ae_title)
         with connection.closing_on_error():
@@ -159,8 +159,15 @@ class StorageSCP:
                     text, peer = str(error), str(connection.peer)  # most errors begin with the peer's name
                     _log.warning("storage association%s: %s", "" if peer in text else f" with {peer}", text)
                 raise
+            finally:
+                self._note(rejections, clock.now())
             connection.confirm_release(self._silence)
         _log.info("storage association with %s released", connection.peer)
+
+    def _note(self, rejections: tuple[RejectedClass, ...], when: float) -> None:
+        for rejected in rejections:
+            if rejected in self.rejected or len(self.rejected) < _REPORTED_REJECTIONS:
+                self.rejected[rejected] = when
 
     def _serve_messages(self, exchange: Exchange, calling_ae_title: str) -> None:
         """Serve all messages up to the release request."""
