@@ -62,7 +62,11 @@ class OutputDirectory:
         except OSError as error:
             raise not_writable(path, error) from error
         self._top = Folder(fd)
-        self.failed_flushes = FailedFlushes(fd)
+        try:
+            self.failed_flushes = FailedFlushes(fd)
+        except StoreError:
+            self._top.close()
+            raise
         self._flusher = Flusher(fd, durability, self.failed_flushes, grouped=grouped)
         self._folders = Folders(self._top, flushed=durability is Durability.OBJECT)
         self._naming = clock.Lock()
