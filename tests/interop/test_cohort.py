@@ -202,6 +202,7 @@ def test_full_disk_ends_the_run_and_fails_no_entry(cohort: Cohort, tmp_path: Pat
         assert cohort.archive.moves <= STUDIES + 2, "complete entries are not requested again"
 
 
+@pytest.mark.not_without("hard-links", "directories", "windows")  # they have no syncfs
 @pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
 @pytest.mark.row("list-flush")
 def test_disk_that_fails_ends_the_run_and_is_not_believed_later(cohort: Cohort) -> None:
