@@ -129,7 +129,7 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/run.py $(TARGETS) --seconds $(FUZZ_SECONDS)
 
-# Half an hour: change the modules that decide, one expression at a time, and see whether a test fails. tools/mutants.py
+# An hour or two: change the modules that decide, one expression at a time, and see whether a test fails. tools/mutants.py
 # names modules and tests; MODULES="retrieve/judgement query/matching" tries those alone. Prints what no test noticed.
 mutants: peers $(VENV)/.dev
 	nice $(BIN)/python tools/mutants.py $(MODULES)

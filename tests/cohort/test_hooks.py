@@ -221,7 +221,7 @@ def test_cancelled_command_is_ended_and_is_waiting_and_no_other_begins(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun = threading.Event()
-    command = shell("sleep 600")
+    command = shell("exec sleep 600")
 
     def before(_: Sequence[str]) -> Any:
         begun.set()
@@ -250,7 +250,7 @@ def test_command_that_runs_when_an_error_leaves_the_block_is_ended(tmp_path: Pat
         begun.set()
         return lambda: None
 
-    with pytest.raises(ZeroDivisionError), running(tmp_path, shell("sleep 600"), before=before) as hooks:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), running(tmp_path, shell("exec sleep 600"), before=before) as hooks:  # noqa: PT012
         hooks.enter([request("1")], row())
         assert begun.wait(30)
         assert hooks.busy
@@ -282,7 +282,7 @@ def test_entry_that_waits_for_room_is_let_go_when_the_run_is_cancelled(
         begun.set()
         return lambda: None
 
-    with running(tmp_path, shell("sleep 600"), before=before) as hooks:
+    with running(tmp_path, shell("exec sleep 600"), before=before) as hooks:
         hooks.enter([request("1", study="1.0")], row(0, "1.0"))
         assert begun.wait(30)
         hooks.enter([request("1", study="1.1")], row(1, "1.1"))
