@@ -168,6 +168,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set how much is tried of each property, before the modules of the tests are imported."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        without.begin_processes()  # the workers of pytest-xdist are none of those that lack something
     if config.getoption("--whole"):
         os.environ[effort.VARIABLE] = "whole"
     elif hasattr(providers, "_get_local_constants"):

@@ -302,7 +302,7 @@ def test_retrieve_by_keys_loads_no_query_file_reader() -> None:
     script = (
         "import sys\nfrom movescu.dictionary.uids import EXPLICIT_LITTLE\n"
         "from movescu.query.identifier import make_identifier\n"
-        "keys = ['QueryRetrieveLevel=STUDY', 'StudyInstanceUID=1.2', 'PatientName=Gr\u00fcn']\n"
+        "keys = ['QueryRetrieveLevel=STUDY', 'StudyInstanceUID=1.2', 'PatientName=Gr\\u00fcn']\n"
         "make_identifier(keys, model='STUDY').encode(EXPLICIT_LITTLE)\n"
         "late = {'json', 'pydicom', 'movescu.query.json_model', 'movescu.query.dump_text', 'pathlib',\n"
         "        'movescu.query.query_files', 'movescu.query.encoded_keys', 'movescu.dictionary.files',\n"

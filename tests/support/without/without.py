@@ -4,8 +4,8 @@
 
 A row is a name of ``ROWS``. ``take_away`` removes what it names from this process, before movescu is imported;
 ``environment`` has the variables by which a process of our command does so at its start (``sitecustomize``). Where
-``MOVESCU_WITHOUT`` is set, ``conftest`` calls ``begin``: the processes that tests start are without it, and so is what
-the tests have imported of movescu; the tests themselves, and their peers, have it.
+``MOVESCU_WITHOUT`` is set, ``conftest`` calls ``begin`` and ``begin_processes``: what the tests have imported of
+movescu is without it, and so are the processes that they start; the tests themselves, and their peers, have it.
 """
 
 from __future__ import annotations
@@ -49,11 +49,10 @@ def environment(row: str) -> dict[str, str]:
 
 
 def begin() -> None:
-    """Have this process of pytest, and those that it starts, be without what ``MOVESCU_WITHOUT`` names, if anything."""
+    """Have what this process of pytest imports of movescu be without what ``MOVESCU_WITHOUT`` names, if anything."""
     row = os.environ.get(VARIABLE, "")
     if not row:
         return
-    os.environ.update(environment(row))
     take_away(row)
     package = importlib.import_module("movescu")
     for module in pkgutil.walk_packages(package.__path__, "movescu."):
@@ -67,6 +66,12 @@ def begin() -> None:
                 place[name] = value
         else:
             setattr(place, name, value)
+
+
+def begin_processes() -> None:
+    """Have the processes that this one starts from now on be without what ``MOVESCU_WITHOUT`` names, if anything."""
+    if row := os.environ.get(VARIABLE, ""):
+        os.environ.update(environment(row))
 
 
 def _remove(module: Any, *names: str) -> None:
