@@ -51,9 +51,10 @@ endif
 test-without: prepared
 	MOVESCU_WITHOUT=$(X) MOVESCU_PEERS=required $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-# Retrieves with Python for Windows, under Wine (700 MB), from the peers of this system. Each start takes a second.
-WINDOWS_TESTS := $(addprefix tests/interop/test_,archives.py lists.py resume.py manifest.py get.py completeness.py find.py \
-	hooks.py check_files.py requests.py scope.py incomplete.py)
+# Retrieves with Python for Windows, under Wine (700 MB), from the peers of this system. Each start takes a second. Left
+# out is what needs a signal or another file than a pipe for output: those that Wine's process does not get.
+WINDOWS_TESTS := $(addprefix tests/interop/test_,archives.py lists.py resume.py get.py find.py check_files.py) \
+	-k "not killed and not interrupted and not full_device"
 test-windows: prepared
 	@command -v wine64 /usr/lib/wine/wine64 >/dev/null || $(MAKE) --no-print-directory debian-packages PACKAGES=wine64
 	$(BIN)/python tools/windows.py -m movescu --version

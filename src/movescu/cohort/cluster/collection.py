@@ -202,7 +202,7 @@ class Collection:
 
     def expect(self, path: str, folders: Iterable[str] = ()) -> None:
         """Report a file that the journal has, unless it is here; ``folders``: it may be collected from one of them."""
-        below = [path.removeprefix(start) for one in folders if path.startswith(start := os.path.join(one, ""))]
+        below = [path.removeprefix(start) for one in folders if path.startswith(start := f"{one}/")]
         if not any(os.path.isfile(self._path(one)) for one in (path, *below)):
             self._problem(self._path(path), "is missing, and the journal has it")
 
