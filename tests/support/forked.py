@@ -235,7 +235,7 @@ def _import_all() -> None:
     import movescu  # tests import this module for its other half
 
     for module in pkgutil.walk_packages(movescu.__path__, "movescu."):
-        if not module.name.startswith("movescu.testing") and not module.name.endswith(("__main__", "without_http")):
+        if not module.name.startswith("movescu.testing") and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     gc.freeze()  # what is there already need not be looked through, and copied, by each of them
 

@@ -25,7 +25,7 @@ def rename_folder(path: str, directory: str, folder: str, left: Collection[str] 
     Raise ``JournalError``, also if the journal has the files of another directory.
     """
     store = open_store(path, directory, rebuild=False)
-    prefix = os.fsencode(os.path.join(folder, ""))
+    prefix = os.fsencode(f"{folder}/")
 
     def rename(database: Database, _: float) -> None:
         adopt_directory(database, store.name, directory)

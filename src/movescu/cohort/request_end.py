@@ -43,12 +43,13 @@ def end_of_result(result: Result, *, reached: bool, no_space: bool = False) -> R
     if not result.complete and (no_space or result.evidence.unflushed):
         return RequestEnd.NO_SPACE if no_space else RequestEnd.NOT_FLUSHED
     statuses = {response.status for response in result.responses}
-    # No permission, or no transfer syntax of theirs, say: the archive's status follows from our own refusal.
-    ours = result.evidence.not_stored or (result.rejected and not result.arrived)
+    ours = result.evidence.not_stored  # no permission, say: the archive's status follows from our own refusal
     if not ours and OUT_OF_RESOURCES_MATCHES in statuses:
         return RequestEnd.REFUSED
     if not ours and OUT_OF_RESOURCES_SUB_OPERATIONS in statuses:
         failed = any(map(failed_of, result.responses))
+        if failed and result.rejected and not result.arrived:  # it had a slot, and nothing that we accept
+            return RequestEnd.FAILED
         if not failed or result.service != "C-GET":
             return RequestEnd.UNREACHED if failed and not (reached or result.arrived) else RequestEnd.REFUSED
         # All sub-operations of a C-GET failed: the archive had a slot for the request.

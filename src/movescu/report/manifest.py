@@ -106,7 +106,7 @@ class Manifest:
         with self._hashing:
             while self._noted and not ended():
                 below, stored = self._noted.popleft()
-                path = with_slashes(os.path.normpath(os.path.join(self._prefix, os.fsencode(below))))
+                path = self._path_of(below)
                 if stored or path not in self._lines:
                     self._enter(path, stored=stored)
                     if path in self._changed:
@@ -115,8 +115,12 @@ class Manifest:
     def renew(self, path: str) -> None:
         """Hash a file anew, given by its path below the output directory, which a command has changed."""
         with self._hashing:
-            self._enter(os.path.normpath(os.path.join(self._prefix, os.fsencode(path))), stored=True)
+            self._enter(self._path_of(path), stored=True)
             self.renewed = True
+
+    def _path_of(self, below: str) -> bytes:
+        """Return the path from the manifest of a file, given by its path below the output directory."""
+        return with_slashes(os.path.normpath(os.path.join(self._prefix, os.fsencode(below))))
 
     def _is_unchanged(self, folder: bytes) -> bool:
         """Return True if no folder from this one up to the output directory was changed since the last manifest."""

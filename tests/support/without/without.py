@@ -56,7 +56,7 @@ def begin() -> None:
     take_away(row)
     package = importlib.import_module("movescu")
     for module in pkgutil.walk_packages(package.__path__, "movescu."):
-        if not module.name.endswith(("__main__", "without_http")):  # the latter imports Dask
+        if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     while _undo:
         place, name, value = _undo.pop()

@@ -119,7 +119,7 @@ class FollowUp:
         return os.path.join(self._directory, self._paths[sop_instance_uid])
 
     def _before(self, sop_instance_uids: Sequence[str]) -> Callable[[], None]:
-        """Note the files of a command; return what records those that it has changed."""
+        """Note the state of a command's files; return a function that records the changed ones."""
         if self._manifest is not None:
             self._manifest.settle()
         self._stored.difference_update(sop_instance_uids)  # what is stored from now on is news to the command
