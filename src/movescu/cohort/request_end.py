@@ -48,11 +48,10 @@ def end_of_result(result: Result, *, reached: bool, no_space: bool = False) -> R
         return RequestEnd.REFUSED
     if not ours and OUT_OF_RESOURCES_SUB_OPERATIONS in statuses:
         failed = any(map(failed_of, result.responses))
-        if failed and result.rejected and not result.arrived:  # it had a slot, and nothing that we accept
-            return RequestEnd.FAILED
-        if not failed or result.service != "C-GET":
+        # It had a slot if all sub-operations of a C-GET failed, or if it could offer nothing that we accept.
+        had_slot = failed and (result.service == "C-GET" or (result.rejected and not result.arrived))
+        if not had_slot:
             return RequestEnd.UNREACHED if failed and not (reached or result.arrived) else RequestEnd.REFUSED
-        # All sub-operations of a C-GET failed: the archive had a slot for the request.
     if MOVE_DESTINATION_UNKNOWN in statuses and not result.arrived:
         return RequestEnd.UNKNOWN
     if result.evidence.lost and not result.responses:
