@@ -14,6 +14,7 @@ from movescu.errors import UsageError
 from movescu.storage.durability import Durability, durability_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 STORE = """
@@ -59,9 +60,21 @@ def trace(
         text=True,
         check=False,
     )
-    found = re.findall(r"^\d+ +(fsync|fdatasync|syncfs|rename|link|write)\w*\((.*)$", log.read_text(), re.MULTILINE)
+    lines = "\n".join(ended(log.read_text().splitlines()))
+    found = re.findall(r"^\d+ +(fsync|fdatasync|syncfs|rename|link|write)\w*\((.*)$", lines, re.MULTILINE)
     told = [(call, rest) for call, rest in found if matters(call, rest)]
     return run.returncode, run.stderr, [rest if call == "write" else KINDS.get(call, call) for call, rest in told]
+
+
+def ended(lines: list[str]) -> Iterator[str]:
+    """The calls in the order of their ends: one that another thread's call interrupts has two lines."""
+    begun: dict[str, str] = {}
+    for line in lines:
+        number = line.split(maxsplit=1)[0]
+        if line.endswith("<unfinished ...>"):
+            begun[number] = line.removesuffix("<unfinished ...>")
+        else:
+            yield re.sub(r"^\d+ +<\.\.\. \w+ resumed>", begun.pop(number, ""), line) if "resumed>" in line else line
 
 
 KINDS = {"rename": "name", "link": "name"}
