@@ -18,7 +18,7 @@ import peers
 import pytest
 import scripted
 from encoded import REQUEST, UNDEFINED, el, item
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from invariants import Invariants
@@ -247,6 +247,7 @@ def send(setting: Setting, instances: list[Instance]) -> None:
 
 @settings(max_examples=_ARCHIVES, deadline=None)
 @given(ARCHIVES)
+@example(Said([0, 0], [], False, 2, None, 0, "release"))  # noqa: FBT003 - an object sent twice makes up for no other
 def test_exit_code_0_means_that_archive_and_disk_agree(said: Said) -> None:
     folder = Path(tempfile.mkdtemp(prefix="movescu-archives-"))
     try:
@@ -263,9 +264,9 @@ def test_exit_code_0_means_that_archive_and_disk_agree(said: Said) -> None:
             assert agrees, outcome.log
             assert said.completed is None or came >= min(said.completed, 1)
             assert not said.broken or 0 in (*said.before, *said.after)
-            assert said.completed is None or len(said.before) + len(said.after) >= said.completed
+            assert said.completed is None or len({*said.before, *said.after}) >= said.completed
         elif agrees and not said.broken and not said.after:
             assert said.completed is not None
-            assert said.completed > len(said.before), outcome.log
+            assert said.completed > len({*said.before}), outcome.log
     finally:
         shutil.rmtree(folder)
