@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,35 +16,18 @@ import documents
 import peers
 import pytest
 from components import needed
+from release import SDIST, WHEEL, built, run
 
 from movescu._runtime import version
 from movescu.cli.docs.completion import completion_text
 from movescu.cli.docs.manual import manual_page
 from movescu.testing import Archive
 
-WHEEL, SDIST = f"movescu-{version.VERSION}-py3-none-any.whl", f"movescu-{version.VERSION}.tar.gz"
-DATE = {"SOURCE_DATE_EPOCH": "1700000000"}
 PLACES = {
     "bash": "bash-completion/completions/movescu",
     "zsh": "zsh/site-functions/_movescu",
     "fish": "fish/vendor_completions.d/movescu.fish",
 }
-
-
-def run(*command: object, folder: Path, **variables: str) -> str:
-    words = [sys.executable, *map(str, command)]
-    done = subprocess.run(words, cwd=folder, env=os.environ | variables, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def built(folder: Path, sources: Path) -> dict[str, bytes]:
-    """Make every file of a release from the sources in a folder."""
-    folder.mkdir()
-    run("-m", "hatchling", "build", "-d", folder, folder=sources, **DATE)
-    for tool, name in (("make_pyz", "movescu.pyz"), ("make_sbom", "movescu.spdx.json")):
-        run(sources / "tools" / f"{tool}.py", folder / name, folder=sources, **DATE)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
