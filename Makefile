@@ -177,14 +177,15 @@ python3-venv:
 peers:
 	@missing=; \
 	for pair in chromium:chromium dcmqrscp:dcmtk Orthanc:orthanc tcpdmatch:tcpd strace:strace openssl:openssl zsh:zsh \
-	    fish:fish ip:iproute2 mandoc:mandoc man:man-db groff:groff dcm2niix:dcm2niix; do \
+	    fish:fish ip:iproute2 mandoc:mandoc man:man-db groff:groff dcm2niix:dcm2niix sbatch:slurm-client slurmctld:slurmctld \
+	    slurmd:slurmd systemd-analyze:systemd; do \
 	    command -v "$${pair%:*}" >/dev/null || missing+=" $${pair#*:}"; \
 	done; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=" postgresql"; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian-packages PACKAGES="$${missing# }"
 
-# Orthanc's package would start a server on its default ports, now and at every boot, and PostgreSQL's would make and
-# start a cluster. The tests start their own.
+# Orthanc's package would start a server on its default ports, now and at every boot, PostgreSQL's would make and start a
+# cluster, and Slurm's would start the daemon of keys. The tests start their own.
 debian-packages:
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	    echo "Not installed: $(PACKAGES). On Debian, run as root:" >&2; \
@@ -206,6 +207,7 @@ debian-packages:
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq; \
 	apt-get install -qq --no-install-recommends $(PACKAGES); \
-	case "$(PACKAGES)" in \
-	    *orthanc*) if [ -d /run/systemd/system ]; then systemctl --quiet disable orthanc; fi ;; \
-	esac
+	if [ -d /run/systemd/system ]; then \
+	    case "$(PACKAGES)" in *orthanc*) systemctl --quiet disable orthanc ;; esac; \
+	    case "$(PACKAGES)" in *slurm*) systemctl --quiet disable munge slurmd slurmctld ;; esac; \
+	fi

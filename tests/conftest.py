@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 PROGRAMS = {
     *("Orthanc", "dump2dcm", "echoscu", "findscu", "getscu", "img2dcm", "storescp", "storescu", "xml2dcm", "tcpdmatch"),
     *("chromium", "strace", "openssl", "zsh", "fish", "ip", "mandoc", "man", "setpriv", "prlimit", "unshare"),
+    *("slurmctld", "slurmd", "sbatch", "systemd-analyze"),
 }
 """Of Debian, beside those of DCMTK that begin with dcm.
 

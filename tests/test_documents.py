@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, get_args
 
 import documents
+import peers
 import pytest
 from surroundings import SITES, Surroundings, surroundings_of
 
@@ -68,6 +69,20 @@ def test_pages_that_teach_have_examples_that_run() -> None:
     assert {"README.md", "index.md", "recipes.md", "find.md", "troubleshooting.md"} <= {
         page.name for page in PAGES_WITH_EXAMPLES
     }
+
+
+UNIT = re.compile(r"`[^`\n]*/([\w-]+\.(?:service|timer))`:\n\n```ini\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_systemd_accepts_the_units_of_the_pages(tmp_path: Path) -> None:
+    peers.require("systemd-analyze")
+    units = [unit for page in documents.PAGES for unit in UNIT.findall(page.read_text(encoding="utf-8"))]
+    assert len(units) == sum(block.language == "ini" for page in documents.PAGES for block in documents.blocks(page))
+    for name, text in units:  # their programs are not here
+        (tmp_path / name).write_text(re.sub("^(ExecStart=)[^ \n]*", r"\1/bin/true", text, flags=re.MULTILINE))
+    files = [str(tmp_path / name) for name, _ in units]
+    ran = subprocess.run(["systemd-analyze", "verify", *files], check=False, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 # -- command lines and options -------------------------------------------------------------------------------------
