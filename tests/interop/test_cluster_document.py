@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.not_without("hard-links", "locks", "epoll", "poll", "wi
 yaml = pytest.importorskip("yaml")
 
 PAGE = documents.ROOT / "docs" / "cluster.md"
-PATIENCE = 120.0  # seconds; Slurm and Dask start slowly
+PATIENCE = 240.0  # seconds; Slurm and Dask start slowly, and more so beside other tests
 STUDIES = 8
 COMMANDS, SETTINGS, SLURM, KUBERNETES = (
     block.text for block in documents.blocks(PAGE) if block.note == f"tests/interop/{Path(__file__).name}"
@@ -156,9 +157,9 @@ def test_workers_that_slurm_starts_retrieve_a_list_until_they_are_cancelled(site
     setting = "".join(f"export {name}={value}\n" for name, value in variables.items())
     (site.folder / "script").write_text(site.adapted(SLURM))
     [job] = re.findall("Submitted batch job ([0-9]+)", site.run(f"{setting} sbatch script"))
+    wait_for_lines(scheduler, "Register worker", 4)
     site.run(LIST.replace("tls://scheduler.example.org:8786", "scheduler.json"))
     site.assert_received()
-    wait_for_lines(scheduler, "Register worker", 4)
     site.run(f"{setting} scancel {job}")
     wait_for_lines(scheduler, "Remove worker", 4)
     said = (site.folder / f"slurm-{job}.out").read_text()
@@ -195,8 +196,11 @@ def test_objects_of_kubernetes_are_valid_and_name_each_other() -> None:
 def wait_for_lines(process: subprocess.Popen[str], words: str, number: int) -> None:
     """Read what a process puts out until so many lines have had the words."""
     assert process.stdout
+    limit = threading.Timer(PATIENCE, process.kill)
+    limit.start()
     seen = 0
     while seen < number:
         line = process.stdout.readline()
-        assert line, "it has ended"
+        assert line, f"{seen} of {number}: {words}"
         seen += words in line
+    limit.cancel()

@@ -31,6 +31,7 @@ SlurmdParameters=config_overrides
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmdPidFile={folder}/%n.pid
+SlurmctldLogFile={folder}/controller.log
 SlurmctldPidFile={folder}/controller.pid
 NodeName=node[1-4] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[7001-7004] CPUs=2 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES State=UP
