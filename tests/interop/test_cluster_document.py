@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -151,9 +152,16 @@ def test_scheduler_of_the_page_serves_nothing_without_tls(site: Site) -> None:
     assert answers == ["404"] * len(open_here)
 
 
-def test_workers_that_slurm_starts_retrieve_a_list_until_they_are_cancelled(site: Site) -> None:
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder of a path so short that sockets of the system fit into it."""
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        yield Path(folder)
+
+
+def test_workers_that_slurm_starts_retrieve_a_list_until_they_are_cancelled(short_folder: Path, site: Site) -> None:
     scheduler = site.start(f"exec {SCHEDULER} --scheduler-file scheduler.json", "Scheduler at:")
-    variables = slurm.started(site.folder / "slurm", site.start)
+    variables = slurm.started(short_folder, site.start)
     setting = "".join(f"export {name}={value}\n" for name, value in variables.items())
     (site.folder / "script").write_text(site.adapted(SLURM))
     [job] = re.findall("Submitted batch job ([0-9]+)", site.run(f"{setting} sbatch script"))

@@ -41,12 +41,13 @@ PartitionName=all Nodes=ALL Default=YES State=UP
 def started(folder: Path, start: Callable[[str, str], object]) -> dict[str, str]:
     """Start it, and return the variables of its commands. ``start``: a command, and what it puts out when it is ready.
 
-    Its ports are fixed: the host must be that of the test alone.
+    Its ports are fixed: the host must be that of the test alone. Jobs have sockets in the folder: their paths must be
+    shorter than 108 characters.
     """
     peers.require("slurmctld", "slurmd", "sbatch")
     if not [*Path("/").glob(_PLUGIN)]:
         pytest.skip("this version of Slurm needs a daemon of keys, too")
-    (folder / "state").mkdir(parents=True)
+    (folder / "state").mkdir()
     configuration = folder / "slurm.conf"
     configuration.write_text(_CONFIGURATION.format(folder=folder))
     (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # which looks for no control groups at its start
