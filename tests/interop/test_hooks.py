@@ -201,6 +201,37 @@ def test_files_that_a_command_has_made_smaller_are_those_of_the_next_run(place: 
         assert len(place.calls()) == 1
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_command_does_not_run_for_files_that_the_manifest_contradicts(place: Place, listed: bool) -> None:
+    """It could write them anew: the evidence would be gone, and the next run would take them for proven."""
+    rewriting = place.command()
+    place.log.with_name("recorder.py").write_text(
+        f"{RECORDER.rpartition('sys.exit')[0]}\n"
+        "for path in told['files']:\n"
+        "    content = open(path, 'rb').read()\n"
+        "    os.remove(path)\n"
+        "    open(path, 'wb').write(content)\n"
+    )
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=" + "\\".join(place.studies)]
+    requests = ["--list", place.rows] if listed else keys
+    nodes = [place.archive.host, place.archive.port]
+    options = ["-S", *requests, "+P", place.port, "--resume", "--manifest", "SUMS"]
+    movescu(*options, *nodes, folder=place.received)
+    manifest = place.received / "SUMS"
+    lines = manifest.read_text()
+    changed = place.received / f"CT.{place.made[0].instance_uid}"
+    changed.write_bytes(changed.read_bytes()[:-1] + b"?")
+    for command in (["--on-study", rewriting], []):
+        outcome = movescu(*options, *command, *nodes, folder=place.received, code=63)
+        assert f"other digests of {changed.name}" in outcome.log
+        assert place.called_for() == sorted(place.studies[1:])
+        digests = [line for line in lines.splitlines() if changed.name in line]
+        assert digests == [line for line in manifest.read_text().splitlines() if changed.name in line]
+    changed.unlink()
+    movescu(*options, "--on-study", rewriting, *nodes, folder=place.received)
+    assert place.called_for() == sorted(place.studies)
+
+
 def test_another_command_runs_for_what_was_complete_before(place: Place) -> None:
     movescu(*place.list_arguments("--resume"), folder=place.received)
     movescu(*place.list_arguments("--resume", "--on-study", place.command("a")), folder=place.received)

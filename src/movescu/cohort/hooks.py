@@ -79,7 +79,7 @@ class Hooks:
     time. Default: 1. ``resume``: do not run again what succeeded in an earlier run. ``is_new``: returns True for an
     object, by SOP instance UID, that this run has stored since ``before`` was last called for it. Default: none is.
     ``before``: called with the SOP instance UIDs of each command before it runs, in its thread; returns what is called
-    once it has succeeded.
+    once it has succeeded, or raises ``StoreError`` if the command must not run.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators

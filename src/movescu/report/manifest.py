@@ -13,7 +13,8 @@ several runs, those at the same time included, and after a run that was killed t
 objects that it finds.
 
 A file that a command of ``--on-study`` has changed is hashed anew once the command has succeeded; one that it has moved
-away keeps its line.
+away keeps its line. No command runs for a study with a file that is not what the existing manifest has: it could
+rewrite the evidence.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from movescu.storage.folders import flush_folder, locked_folder
 from movescu.storage.manifest_lines import manifest_line, parse_manifest_line, with_slashes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from collections.abc import Set as AbstractSet
     from types import TracebackType
     from typing import Self
@@ -113,10 +114,23 @@ class Manifest:
                         self._relied_on.add(path)
 
     def renew(self, path: str) -> None:
-        """Hash a file anew, given by its path below the output directory, which a command has changed."""
+        """Hash a file anew, given by its path below the output directory, which a command has changed.
+
+        A file that was not what the existing manifest has stays evidence, whatever a command has made of it.
+        """
         with self._hashing:
-            self._enter(self._path_of(path), stored=True)
-            self.renewed = True
+            full = self._path_of(path)
+            if full not in self._changed:
+                self._enter(full, stored=True)
+                self.renewed = True
+
+    def contradicted(self, paths: Iterable[str]) -> list[str]:
+        """Return those files, by path below the output directory, that are not what the existing manifest has.
+
+        The files noted so far are hashed first.
+        """
+        self.settle()
+        return [path for path in paths if self._path_of(path) in self._changed]
 
     def _path_of(self, below: str) -> bytes:
         """Return the path from the manifest of a file, given by its path below the output directory."""

@@ -119,9 +119,15 @@ class FollowUp:
         return os.path.join(self._directory, self._paths[sop_instance_uid])
 
     def _before(self, sop_instance_uids: Sequence[str]) -> Callable[[], None]:
-        """Note the state of a command's files; return a function that records the changed ones."""
+        """Note the state of a command's files; return a function that records the changed ones.
+
+        Raise ``StoreError`` if one of them is not what the existing manifest has.
+        """
         if self._manifest is not None:
-            self._manifest.settle()
+            changed = self._manifest.contradicted(self._paths[uid] for uid in sop_instance_uids)
+            if changed:
+                more = f" and {len(changed) - 1} more" if changed[1:] else ""
+                raise StoreError(f"not run, as the manifest has another digest of {changed[0]!r}{more}")
         self._stored.difference_update(sop_instance_uids)  # what is stored from now on is news to the command
         before = {uid: _state_of(self._file_of(uid)) for uid in sop_instance_uids}
 
