@@ -12,6 +12,8 @@ import pytest
 from terminal import Terminal
 
 from movescu.cli.options import sites_file
+from movescu.cli.options.command_line import parse
+from movescu.cli.options.wishes import SetUpSite
 from movescu.errors import UsageError
 from movescu.testing import Archive
 
@@ -107,6 +109,35 @@ def test_setup_takes_its_defaults_from_the_command_line(archive: Archive, tmp_pa
     run(tmp_path, "--setup", "-aet", "ME", "--port", str(OWN), place, answers="\n\n\n\n\n\n")
     site = tomllib.loads(written(tmp_path).read_text())["archive"]
     assert (site["call"], site["aetitle"], site["listen-port"]) == ("ARCHIVE", "ME", OWN)
+
+
+def test_words_beside_setup_and_sites_are_answers_or_refused(archive: Archive, tmp_path: Path) -> None:
+    answers = f"\n{archive.host}\n{archive.port}\n\nME\nget\n"
+    said = run(tmp_path, "--setup", "hospital", answers=answers)
+    assert tomllib.loads(written(tmp_path).read_text())["hospital"]["peer"] == archive.host
+    assert said.index("mkdir -p images") < said.index("-od images")
+    with pytest.raises(SetUpSite) as asked:
+        parse(["--setup", "--site", "hospital", "host", "104"])
+    assert asked.value.given == {"name": "hospital", "peer": "host", "port": "104"}
+    for words, refused in (
+        ("--setup -od in", "--setup not allowed with --output-directory"),
+        ("--setup host 104 query.dcm", "--setup not allowed with query files"),
+        ("--sites --format json", "--sites not allowed with --format"),
+        ("--sites hospital", "--sites not allowed with 'hospital'"),
+    ):
+        with pytest.raises(UsageError, match=refused):
+            parse(words.split())
+
+
+def test_own_title_that_the_archive_does_not_know_can_be_corrected(archive: Archive, tmp_path: Path) -> None:
+    address = f"ARCHIVE@{archive.host}:{archive.port}"
+    said = run(tmp_path, "--setup", answers=f"pacs\n{address}\n\nWRONG\n{OWN}\nagain\nME\n\n")
+    assert "ARCHIVE does not know WRONG" in said
+    assert "AE title of this computer [WRONG]: ME" in said
+    assert f"receive on (get: retrieve with C-GET) [{OWN}]: " in said
+    assert "ok       association: ARCHIVE accepts ME" in said
+    site = tomllib.loads(written(tmp_path).read_text())["pacs"]
+    assert (site["aetitle"], site["listen-port"]) == ("ME", OWN)
 
 
 def test_answers_can_be_kept_though_the_archive_cannot_be_reached(tmp_path: Path) -> None:

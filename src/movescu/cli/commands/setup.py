@@ -2,8 +2,9 @@
 
 The tests are the steps of ``--check``: host and port are tried as soon as both are known, then the AE titles, then the
 way on which objects arrive. After a failure the answers can be given again, or kept: an archive may learn of us only
-after its administrator has read the mail that is printed at the end. Questions go to standard output and answers come
-from standard input, one a line, so that a program can answer, too. Nothing is written before the last answer.
+after its administrator has read the mail that is printed at the end. When objects cannot arrive, our AE title is asked
+for again, too: that the archive does not know it comes to light only then. Questions go to standard output and answers
+come from standard input, one a line, so that a program can answer, too. Nothing is written before the last answer.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def run_setup(given: Mapping[str, str], answers: TextIO | None) -> int:
     sites_file.write(path, sites_file.changed(sites_file.read_text(path), name, settings, replaced))
     streams.output(f"\nSite {name} is in {escape(path)}. Now, for example:\n    movescu --site {name} --query --all\n")
     streams.output(
+        "    mkdir -p images\n"
         f"    movescu --site {name} -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=UID -od images\n"
         f"\nE-mail to the archive's administrator, unless everything is configured there:\n\n{dialogue.mail()}"
     )
@@ -80,7 +82,7 @@ class _Dialogue:
 
         existing = tomllib.loads(text)
         while True:
-            name = self._ask("Name of the site, for --site", "archive", _fault_of_name)
+            name = self._ask("Name of the site, for --site", self._default("name", "archive"), _fault_of_name)
             if name not in existing or self._agrees(f"Site {name} already exists. Replace its address?"):
                 return name
 
@@ -101,31 +103,32 @@ class _Dialogue:
 
     def ask_titles(self) -> None:
         """Ask for the AE titles until the archive accepts an association or the user keeps them."""
-        own = "".join(
-            c for c in socket.gethostname().partition(".")[0].upper() if (c.isascii() and c.isalnum()) or c in "-_"
-        )
         while True:
             self._known["call"] = self._ask(
                 "AE title of the archive", self._default("call", "ANY-SCP"), _fault_of_title
             )
-            self._known["aetitle"] = self._ask(
-                "AE title of this computer",
-                self._default("aetitle", own[:_LONGEST_TITLE] or "MOVESCU"),
-                _fault_of_title,
-            )
+            self._ask_own_title()
             if self._passes(_TO_THE_TITLES):
                 return
 
+    def _ask_own_title(self) -> None:
+        default = self._default("aetitle", _own_title())
+        self._known["aetitle"] = self._ask("AE title of this computer", default, _fault_of_title)
+
     def ask_way(self) -> None:
         """Ask for our port, or for C-GET, until objects can arrive or the user keeps the answer."""
-        default = "get" if self._given.get("retrieve") == "get" else self._default("listen-port", "11112")
+        way = "get" if self._given.get("retrieve") == "get" else self._default("listen-port", "11112")
+        repeated: tuple[str, ...] = ()  # steps, after another title
         while True:
-            way = self._ask("Port of this computer to receive on (get: retrieve with C-GET)", default, _fault_of_way)
+            way = self._ask("Port of this computer to receive on (get: retrieve with C-GET)", way, _fault_of_way)
             self._known.pop("listen-port", None)
             self._known.pop("retrieve", None)
             self._known |= {"retrieve": "get"} if way == "get" else {"listen-port": way}
-            if self._passes(("C-GET",) if way == "get" else ("own port", "move destination")):
+            if self._passes((*repeated, *(("C-GET",) if way == "get" else ("own port", "move destination")))):
                 return
+            earlier = self._known["aetitle"]
+            self._ask_own_title()
+            repeated = () if self._known["aetitle"] == earlier else ("association",)
 
     def _default(self, key: str, otherwise: str = "") -> str:
         return self._known.get(key, self._given.get(key, otherwise))

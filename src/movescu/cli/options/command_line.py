@@ -84,15 +84,11 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
 
 
 def _wish_of_sites(parameters: Sequence[str], winners: Winners) -> Wish:
-    from movescu.cli.options.wishes import SetUpSite, ShowSites
+    from movescu.cli.options.site_wishes import wish_of  # loaded only for these
 
-    if "--sites" in winners:
-        return ShowSites()
-    given = {option.long.removeprefix("--"): values[0] for option, values in winners.values() if values}
     for parameter, text in zip(PARAMETERS, parameters, strict=False):
         _parameter(text, parameter)
-    given = {"listen-port" if key == "port" else key: value for key, value in given.items()}
-    return SetUpSite(given | dict(zip(("peer", "port"), parameters, strict=False)))
+    return wish_of(parameters, winners)
 
 
 def _asks_for_all(words: Iterable[str]) -> bool:
