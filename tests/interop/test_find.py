@@ -434,13 +434,13 @@ def test_answer_without_a_value_may_match_a_key_that_the_archive_does_not_suppor
 ) -> None:
     with scripted.archive(find_of({STUDY: "1.2.1", ACCESSION: "A1"}, {STUDY: "1.2.2"}, pending=pending)) as archive:
         of_it = ours._replace(address=archive.address)
-        outcome = of_it.run("--query", "-k", "AccessionNumber=A1", code=63 if ignored else 0)
+        outcome = of_it.run("--query", "-k", "AccessionNumber=A1", code=69 if ignored else 0)
     assert ("the archive ignores AccessionNumber at level STUDY" in outcome.log) == ignored
 
 
 def test_patient_id_that_the_archive_ignores_is_no_match(ours: Place) -> None:
     with scripted.archive(find_of({STUDY: "1.2.1"}, {STUDY: "1.2.2"})) as archive:
-        outcome = ours._replace(address=archive.address).run("--query", "-k", "PatientID=1", code=63)
+        outcome = ours._replace(address=archive.address).run("--query", "-k", "PatientID=1", code=69)
     assert "the archive ignores PatientID at level STUDY" in outcome.log
     assert not outcome.output
 
@@ -458,7 +458,7 @@ def test_archive_without_c_find_is_told(ours: Place) -> None:
         session.expect_release()
 
     with scripted.archive(script) as archive:
-        outcome = ours._replace(address=archive.address).run("--query", "-k", "AccessionNumber=A1", code=63)
+        outcome = ours._replace(address=archive.address).run("--query", "-k", "AccessionNumber=A1", code=69)
     assert "the archive answers C-FIND at level PATIENT with status 0xa900" in outcome.log
 
     def nothing(session: scripted.Session) -> None:
@@ -518,6 +518,6 @@ def test_answer_without_a_uid_leaves_the_matches_unknown_and_shows_the_others(ou
     answers = {STUDY: "1.2.1", ACCESSION: "A1"}, {STUDY: "", ACCESSION: "A1"}
     with scripted.archive(find_of(*answers)) as archive:
         place = ours._replace(address=archive.address)
-        outcome = place.run("--query", "--format", "uids", "-k", "AccessionNumber=A1", code=63)
+        outcome = place.run("--query", "--format", "uids", "-k", "AccessionNumber=A1", code=69)
     assert outcome.output == "1.2.1\n"
     assert "1 answer to C-FIND at level STUDY has no usable StudyInstanceUID" in outcome.log

@@ -13,9 +13,11 @@ import corpus
 import peers
 import pydicom
 import pytest
+import scripted
 from pydicom.dataset import Dataset
 
 import movescu
+from movescu.dictionary.uids import STUDY_ROOT_MOVE
 from movescu.errors import (
     ConnectError,
     DirectoryNotFoundError,
@@ -120,12 +122,39 @@ def test_client_refuses_and_names_values_that_cannot_be_used(settings: dict[str,
         movescu.Client("ARCHIVE@127.0.0.1:104", **settings)
 
 
+def test_request_of_a_client_leaves_the_model_to_the_keys() -> None:
+    """An archive of the Study Root model alone."""
+
+    def script(session: scripted.Session) -> None:
+        session.accept(lambda uid: uid == STUDY_ROOT_MOVE)
+        session.expect_move()
+        session.respond(0, completed=1)
+        session.expect_release()
+
+    with scripted.archive(script) as archive:
+        ae = movescu.AE(*archive.address)
+        with movescu.Client(ae, destination="ELSEWHERE", request=movescu.Request(priority=2)) as one:
+            assert one.retrieve({"StudyInstanceUID": "1.2.3"}).complete
+
+
+def test_destination_of_objects_that_are_not_received_is_refused(archive: Archive, tmp_path: Path) -> None:
+    ae = movescu.AE(archive.host, archive.port, archive.ae_title)
+    named = "but this client receives no objects"
+    with movescu.Client(ae, destination="ELSEWHERE", to=tmp_path) as one:
+        with pytest.raises(UsageError, match=named):
+            one.retrieve({"StudyInstanceUID": "1.2.3"})
+        with pytest.raises(UsageError, match=named):
+            next(one.retrieve_many([{"StudyInstanceUID": "1.2.3"}]))
+    with movescu.Client(ae, destination="ELSEWHERE") as one, pytest.raises(UsageError, match=named):
+        one.retrieve({"StudyInstanceUID": "1.2.3"}, lambda _: None)
+
+
 def test_result_raises_for_incomplete_and_pickles(archive: Archive, made: list[Instance], tmp_path: Path) -> None:
     archive.faults = Faults(fail_every=4)
     with client(archive, tmp_path / "images", timeouts=movescu.Timeouts(linger=0.0)) as one:
         result = one.retrieve(study(made))
     assert (result.complete, result.outcome, result.stored) == (False, "incomplete", 5)
-    with pytest.raises(IncompleteError, match="retrieve incomplete: 5 objects stored") as raised:
+    with pytest.raises(IncompleteError, match="5 objects stored, 1 not delivered, as the archive counts; ") as raised:
         result.raise_for_incomplete()
     assert raised.value.hint
     copied = pickle.loads(pickle.dumps(result))

@@ -46,13 +46,13 @@ class Client(ArchiveClient):
 
     ``ae``: the archive, an ``AE`` or its text (``ARCHIVE@pacs:104``). ``ae_title``: our own. Default: MOVESCU.
     ``listen``: port to receive objects on, or a ``Receive``; 0 lets the system choose. Default: None, receive nothing.
-    ``to``: destination of the objects (see ``retrieve``). Default: the current directory. ``destination``: AE title
-    that the archive sends to. Default: our own. ``timeouts``, ``retry``, ``request``, ``selection``: see
-    ``Timeouts``, ``Retry``, ``Request`` and ``Selection``. ``tls``: keys and certificates (PS3.15 annex B), an
-    ``ssl.SSLContext`` for the archive, or a pair of that and one for senders. Default: None. ``on_event``: called with
-    each event of every retrieve, one call at a time, in the thread of the event. Default: None. ``retrieve``: ``move``
-    (C-MOVE), ``get`` (C-GET; needs no port) or ``auto`` (C-GET where the archive accepts it, else C-MOVE with a port).
-    Default: ``move``.
+    ``to``: destination of the objects (see ``retrieve``), if any are received. Default: the current directory.
+    ``destination``: AE title that the archive sends to. Default: our own. ``timeouts``, ``retry``, ``request``,
+    ``selection``: see ``Timeouts``, ``Retry``, ``Request`` and ``Selection``. ``tls``: keys and certificates (PS3.15
+    annex B), an ``ssl.SSLContext`` for the archive, or a pair of that and one for senders. Default: None. ``on_event``:
+    called with each event of every retrieve, one call at a time, in the thread of the event. Default: None.
+    ``retrieve``: ``move`` (C-MOVE), ``get`` (C-GET; needs no port) or ``auto`` (C-GET where the archive accepts it,
+    else C-MOVE with a port). Default: ``move``.
 
     Raise ``UsageError`` for an unusable value. Entering opens the port, and raises ``ListenError``,
     ``DirectoryNotFoundError`` or ``DirectoryNotWritableError`` if that fails; without ``with`` the first retrieve does.
@@ -90,7 +90,8 @@ class Client(ArchiveClient):
             tls=tls,
             retrieve=retrieve,
         )
-        self._given_model = None if request is None else request.model
+        self._given_model = None if request is None or not request.model else request.model
+        self._given_to = None if to == "." else to
         observers: tuple[Observer, ...] = ()
         _check_callable("on_event", on_event)
         if on_event is not None:
@@ -206,6 +207,7 @@ class Client(ArchiveClient):
             raise UsageError("workers store into a directory, not into a sink", hint="give a directory")
         target = None
         if group is None:
+            self._check_destination(to)
             self.open()
             if (target := self.target_of(to)) is not None:
                 target.prove()
@@ -270,10 +272,17 @@ class Client(ArchiveClient):
     def _retrieve_of(self, keys: Keys, to: Destination | None) -> Retrieve:
         from movescu.query.python_keys import identifier_of
 
+        self._check_destination(to)
         self.open()
         identifier, model = identifier_of(keys, resolves=self.config.resolves)
         request = replace(self.config.request, model=self._given_model or model)
         return self.prepare((identifier,), config=replace(self.config, request=request), target=self.target_of(to))
+
+    def _check_destination(self, to: Destination | None) -> None:
+        """Raise ``UsageError`` if objects have a destination and none are received."""
+        to = self._given_to if to is None else to
+        if to is not None and self.config.receive is None:
+            raise UsageError(f"to={to!r}, but this client receives no objects", hint="give listen, or retrieve='get'")
 
 
 def _check_callable(name: str, value: object) -> None:

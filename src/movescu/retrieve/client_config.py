@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from movescu._runtime.record import replace
 from movescu.errors import UsageError
-from movescu.retrieve.config import AE, LONGEST_PDU, Config, Receive, Request, RetrieveBy, Retry, Timeouts, check_title
+from movescu.retrieve.config import AE, Config, Receive, Request, RetrieveBy, Retry, Timeouts, check_title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,11 +46,17 @@ def config_of(  # noqa: PLR0913 - those of ``Client``
         timeouts=timeouts,
         retry=retry,
         receive=_receive_of(listen, RetrieveBy(retrieve)),
-        request=Request(maximum_length=LONGEST_PDU, ip="auto") if request is None else request,
+        request=_request_of(request),
         tls=tls,
         selection=selection,
         retrieve_by=RetrieveBy(retrieve),
     )
+
+
+def _request_of(request: Request | None) -> Request:
+    """Return a client's request, whose model is replaced for each request's keys unless it was stated."""
+    given = Request() if request is None else request
+    return given if given.model else replace(given, model="PATIENT")
 
 
 def _receive_of(listen: int | Receive | None, retrieve_by: RetrieveBy) -> Receive | None:

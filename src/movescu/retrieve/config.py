@@ -222,17 +222,18 @@ class Receive(Record):
 class Request(Record):
     """Negotiation with the archive, and its C-FIND and C-MOVE requests.
 
-    ``model``: PATIENT, STUDY or PSONLY. Default: PATIENT. ``transfer_syntaxes``: to propose, by UID. Default: the
-    uncompressed ones. ``maximum_length``: bytes, to negotiate (PS3.8 D.1). Default: 16384. ``priority``: 0 medium, 1
-    high, 2 low. Default: 0. ``relational``: negotiate relational retrieval. Default: False. ``enhanced_conversion``:
-    negotiate enhanced multi-frame image conversion. Default: False. ``user_identity``: to send. Default: None.
-    ``cancel_after``: send C-CANCEL after this many pending responses. Default: 0, never. ``read_pending``: wait for
-    data sets that pending responses announce. Default: False. ``ip``: 4, 6 or auto. Default: auto.
+    ``model``: PATIENT, STUDY or PSONLY. Default: empty, STUDY unless the keys of a request are those of a patient.
+    ``transfer_syntaxes``: to propose, by UID. Default: the uncompressed ones. ``maximum_length``: bytes, to negotiate
+    (PS3.8 D.1). Default: 131072. ``priority``: 0 medium, 1 high, 2 low. Default: 0. ``relational``: negotiate
+    relational retrieval. Default: False. ``enhanced_conversion``: negotiate enhanced multi-frame image conversion.
+    Default: False. ``user_identity``: to send. Default: None. ``cancel_after``: send C-CANCEL after this many pending
+    responses. Default: 0, never. ``read_pending``: wait for data sets that pending responses announce. Default: False.
+    ``ip``: 4, 6 or auto. Default: auto.
     """
 
-    model: str = "PATIENT"
+    model: str = ""
     transfer_syntaxes: str | Iterable[str | TransferSyntax] = UNCOMPRESSED
-    maximum_length: int = 16384
+    maximum_length: int = LONGEST_PDU
     priority: int = PRIORITY_MEDIUM
     relational: bool = False
     enhanced_conversion: bool = False
@@ -243,7 +244,7 @@ class Request(Record):
 
     def check(self) -> None:
         """Raise ``UsageError`` for an invalid value."""
-        if self.model not in MODELS:
+        if self.model and self.model not in MODELS:
             raise UsageError(f"model {self.model!r} is not one of {', '.join(MODELS)}")
         if self.ip not in ("4", "6", "auto"):
             raise UsageError(f"ip {self.ip!r} is not one of 4, 6, auto")
@@ -269,7 +270,7 @@ class Config(Record):
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
     receive: Receive | None = None
-    request: Request = Request()
+    request: Request = Request("PATIENT")
     tls: TLSOptions | SSLContext | tuple[SSLContext, SSLContext] | None = None
     selection: Selection | None = None
     retrieve_by: RetrieveBy = RetrieveBy.MOVE

@@ -91,11 +91,13 @@ class Result(Record):
             statuses = (f"status 0x{one.status:04x} ({one.status_name})" for one in self.responses if one.status)
             reasons = (reason.words for reason in self.judgement.reasons)
             why = "; ".join(dict.fromkeys((cause.words, *self.errors, *reasons, *statuses)))
-            raise IncompleteError(
-                f"{what}: {self.stored} object{'' if self.stored == 1 else 's'} stored, {self.failed} failed, "
-                f"{self.missing} missing; {why}",
-                hint=cause.advice,
-            )
+            counts = [f"{self.stored} object{'' if self.stored == 1 else 's'} stored"]
+            counts += [
+                f"{number} {word}" for number, word in ((self.failed, "failed"), (self.missing, "missing")) if number
+            ]
+            if undelivered := sum(one.failed or 0 for one in self.responses):
+                counts.append(f"{undelivered} not delivered, as the archive counts")
+            raise IncompleteError(f"{what}: {', '.join(counts)}; {why}", hint=cause.advice)
 
     def as_dict(self) -> dict[str, object]:
         """Return the result in JSON types."""

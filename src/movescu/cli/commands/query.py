@@ -16,7 +16,7 @@ from movescu.cli.exit_codes import ExitCode
 from movescu.cli.options.configuration import identifiers, note_patterns
 from movescu.cli.output.listing import show
 from movescu.cohort.overlap import distinct
-from movescu.errors import CommandLineError, InventoryError, PeerError
+from movescu.errors import CommandLineError, InventoryError, PeerError, TooManyStudiesError
 from movescu.query.identifier import Identifier, make_identifier
 from movescu.query.request_list import read_rows
 from movescu.query.scope import Scope
@@ -64,17 +64,28 @@ def run_query(settings: CommandSettings, config: Config) -> int:
             session, identifier, selection, level=level, limited=False, count=settings.count, shortfall=shortfall
         )
         if shortfall is not None and shortfall.unmet:
-            raise InventoryError(f"nothing found: {shortfall.unmet}")
+            raise _NothingFoundError(f"nothing found: {shortfall.unmet}")
 
-    code, matches = run_queries(queries, config, found)
+    code, matches = run_queries(queries, config, found, unknown=ExitCode.MOVE_FAILED)
     show(matches, level, settings.format, further_tags(queries))
     return code
 
 
+class _NothingFoundError(InventoryError):
+    """The archive has studies, but no series that the conditions choose."""
+
+
 def run_queries(
-    queries: Sequence[NamedQuery], config: Config, find: Callable[[ArchiveAssociation, Identifier], Iterable[Match]]
+    queries: Sequence[NamedQuery],
+    config: Config,
+    find: Callable[[ArchiveAssociation, Identifier], Iterable[Match]],
+    *,
+    unknown: ExitCode = ExitCode.INCOMPLETE,
 ) -> tuple[ExitCode, list[Match]]:
-    """Run queries over one association; return the exit code and all matches. Raise errors before the first query."""
+    """Run queries over one association; return the exit code and all matches. Raise errors before the first query.
+
+    ``unknown``: the exit code if the archive does not tell what matches. Default: 63, as if nothing did.
+    """
     codes: set[ExitCode] = set()
     matches: list[Match] = []
     until = None if config.timeouts.total is None else time.monotonic() + config.timeouts.total
@@ -91,7 +102,8 @@ def run_queries(
                 _log.error("%s%s", which, error)
                 if error.hint:
                     _log.error("%s", error.hint)
-                codes.add(ExitCode.INCOMPLETE)
+                known = isinstance(error, (_NothingFoundError, TooManyStudiesError))
+                codes.add(ExitCode.INCOMPLETE if known else unknown)
                 continue
             except PeerError as error:
                 _log.critical("association lost: %s", error)
