@@ -227,6 +227,11 @@ def test_address_that_is_not_ours_ends_the_run_with_the_code_of_a_port_in_use(fo
     assert "192.0.2.1 must be an address of this machine" in outcome.log
 
 
+def test_own_address_of_the_version_that_brackets_exclude_has_advice(folder: Path) -> None:
+    own = ("--listen", "127.0.0.1", "+P", peers.free_port())
+    assert "use -i0" in movescu(*own, *KEY, "ARCHIVE@[::1]:4", folder=folder, code=60).log
+
+
 def test_archive_whose_name_has_an_address_that_refuses_is_asked_at_its_other_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -268,6 +268,7 @@ def test_keys_that_the_archive_does_not_take_are_named_as_the_fault(dcmqrscp: pe
     [
         ("-k StudyInstanceUIDs=1 host 104", "(did you mean StudyInstanceUID?)"),
         ("-k patientid=1 host 104", "(did you mean PatientID?)"),
+        ("-k Acession=1 host 104", "(did you mean AccessionNumber?)"),
         (
             "-k PatientID=1 host",
             "(The command needs the archive's address, as host and port or TITLE@host:port, or ",

@@ -55,7 +55,12 @@ def test_unresolvable_host_name_is_an_error_without_a_traceback(host: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("host", "advice"), [("ARCHIVE@host.invalid:104", "leave out the one after it"), ("::1", "needs -i6")]
+    ("host", "advice"),
+    [
+        ("ARCHIVE@host.invalid:104", "leave out the one after it"),
+        ("ARCHIVE@host.invalid", "write ARCHIVE@host.invalid:104 as one word, or -aec ARCHIVE host.invalid 104"),
+        ("::1", "needs -i6"),
+    ],
 )
 def test_address_in_another_form_has_advice(host: str, advice: str) -> None:
     with pytest.raises(ConnectError, match="cannot be resolved") as e:

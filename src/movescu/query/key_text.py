@@ -251,17 +251,10 @@ def parse_tag(name: str) -> int:
 
 
 def _nearest(name: str) -> str:
-    from difflib import get_close_matches  # imported only after a mistake
+    from movescu.dictionary.other_names import nearest  # imported only after a mistake
 
-    from movescu.query.other_names import meant_by
-
-    if meant := meant_by(name):
-        return f"did you mean {meant}?"
-    lower = name.lower()
-    alike = (k for k in dictionary.keywords() if k[0].lower() == lower[:1] and abs(len(k) - len(name)) < 4)
-    spelled = {keyword.lower(): keyword for keyword in alike}  # comparing all 5000 would be slow
-    near = get_close_matches(lower, spelled, n=1, cutoff=0.8)
-    return f"did you mean {spelled[near[0]]}?" if near else ""
+    near = nearest(name)
+    return f"did you mean {near}?" if near else ""
 
 
 def _find(name: str) -> int | None:

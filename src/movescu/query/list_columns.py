@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.dataset.values import key_vr
 from movescu.dictionary import tags as dictionary
+from movescu.dictionary.other_names import UNMISTAKABLE
+from movescu.dictionary.other_names import folded as _fold
 from movescu.dictionary.tags import derived
 from movescu.errors import UsageError
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
-from movescu.query.other_names import UNMISTAKABLE
-from movescu.query.other_names import folded as _fold
 from movescu.query.scope import LEVELS, level_of
 
 if TYPE_CHECKING:

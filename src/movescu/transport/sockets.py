@@ -288,14 +288,18 @@ def _resolve(host: str, port: int, ip: str, deadline: Deadline) -> Sequence[_Add
         raise ConnectError(
             f"host name {host} cannot be resolved: {_reason(error)}",
             unknown_host=getattr(error, "errno", None) != socket.EAI_AGAIN,
-            hint=_name_hint(host, ip),
+            hint=_name_hint(host, port, ip),
         ) from error
 
 
-def _name_hint(host: str, ip: str) -> str:
-    name, _, port = host.rpartition(":")
-    if name and port.isdecimal() and (":" not in name or name.endswith("]")):
+def _name_hint(host: str, port: int, ip: str) -> str:
+    name, _, number = host.rpartition(":")
+    if name and number.isdecimal() and (":" not in name or name.endswith("]")):
         return f"{host} has a port already: leave out the one after it"
+    title, at, name = host.rpartition("@")
+    if at and title and name:
+        shown = port or "PORT"  # 0: the name alone was looked up
+        return f"write {host}:{shown} as one word, or -aec {title} {name} {shown}"
     if ":" in host and ip == "4":
         return "an IPv6 address needs -i6 (--ipv6)"
     hint = "check the spelling of the peer's name, or give its IP address"
@@ -403,11 +407,17 @@ def listen(address: str, port: int, ip: str = "4") -> socket.socket:
         sock.close()
         raise ListenError(
             f"cannot listen on port {port}: {_reason(error)}",
-            hint=f"{address} must be an address of this machine"
+            hint=_address_hint(address, family)
             if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
             else "another program may be using the port (a second movescu?): stop it or choose another with --port",
         ) from error
     return sock
+
+
+def _address_hint(address: str, family: socket.AddressFamily) -> str:
+    if family == socket.AF_INET6 and ":" not in address:
+        return f"{address} is an IPv4 address, but -i6 holds (an archive's address in brackets implies it): use -i0"
+    return f"{address} must be an address of this machine"
 
 
 def _reason(error: BaseException | None) -> str:

@@ -587,6 +587,56 @@ def test_slips_of_a_first_command_line_have_advice(words: str, advice: str) -> N
     assert advice in refusal(*words.split()).hint
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("-S -k StudyInstanceUID=1 --port -od o A@host:104", "--port has the value '-od'"),
+        ("-od --port 11112 A@host:104", "--output-directory has the value '--port'"),
+        ("-aet --port 11112 A@host:104", "--aetitle has the value '--port'"),
+        ("-aet --port 11112 host 104", "--aetitle has the value '--port'"),
+        ("--retry -aet ME A@host:104", "--retry has the value '-aet'"),
+        ("--report -aet ME A@host:104", "--report has the value '-aet'"),
+        ("-k -k PatientID=1 A@host:104", "--key has the value '-k'"),
+        ("--verify --retry A@host:104", "--retry has the value 'A@host:104'"),
+    ],
+)
+def test_option_that_swallowed_the_next_word_is_named(words: str, named: str) -> None:
+    assert named in refusal(*words.split()).hint
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        ("--query --verify", "--verify not allowed with --query", ""),
+        ("--query --verify --port 11112", "--verify not allowed with --query", ""),
+        ("--query -od o", "--output-directory not allowed with --query", ""),
+        ("--query --listen ::1", "--listen not allowed with --query", "retrieves nothing"),
+        ("--query --report x.json", "--query not allowed with --report", "--format json"),
+        ("--status j -od o", "--output-directory not allowed with --status", "retrieves nothing"),
+        ("--retrieve C-GET -od o", "Invalid value for option --retrieve (C-GET)", "move, get, auto"),
+        ("+tla --port 11112", "--anonymous-tls not allowed with --port", "+tls KEY CERT"),
+        ("--query --json", "Unknown option --json", "--format json"),
+        ("--query --csv x.csv", "Unknown option --csv", "--format csv"),
+        ("--query --output=x.csv", "Unknown option --output=x.csv", "> FILE"),
+        ("+P11112", "Unknown option +P11112", "+P 11112"),
+        ("-aetME", "Unknown option -aetME", "-aet ME"),
+    ],
+)
+def test_advice_does_not_lead_to_the_next_error(words: str, message: str, hint: str) -> None:
+    error = refusal(*QUERY, *words.split())
+    assert str(error) == message
+    assert hint in error.hint
+
+
+def test_site_whose_settings_store_objects_can_be_queried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "movescu").mkdir()
+    text = "[a]\npeer = 'host'\nport = 104\nlisten-port = 11112\noutput-directory = 'in'\nverify = true\n"
+    (tmp_path / "movescu" / "sites.toml").write_text(text)
+    settings = parse(["--site", "a", "--query", "-k", "PatientID=1"])
+    assert (settings.query, settings.verify) == ("", False)
+
+
 def test_two_titles_for_the_archive_are_refused() -> None:
     assert "two AE titles for the archive: B" in str(refusal("-aec", "B", "A@host:104", "-k", "PatientID=1"))
 

@@ -122,10 +122,14 @@ def test_invalid_layout_is_refused_with_the_reason(template: str, what: str) -> 
     assert what in str(raised.value)
 
 
-def test_misspelt_keyword_is_answered_with_the_right_one() -> None:
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("patientid", "PatientID"), ("StudyUID", "StudyInstanceUID"), ("Acession", "AccessionNumber")],
+)
+def test_misspelt_keyword_is_answered_with_the_right_one(typed: str, meant: str) -> None:
     with pytest.raises(UsageError) as raised:
-        parse_layout("{patientid}/{SOPInstanceUID}")
-    assert raised.value.hint == "did you mean PatientID?"
+        parse_layout(f"{{{typed}}}/{{SOPInstanceUID}}")
+    assert raised.value.hint == f"did you mean {meant}?"
 
 
 @pytest.mark.parametrize(

@@ -86,11 +86,6 @@ def _places(kind: str) -> list[str]:
     return [place for places, _ in _values(kind) for place in places]
 
 
-def _sentence(option: Option) -> str:
-    """Return an option's text for a menu: the first part of its help."""
-    return option.help.partition("; ")[0]
-
-
 def _common(join: Callable[[Iterable[str]], str]) -> dict[str, str]:
     return {
         "ONE": join(_taking(1)),
@@ -129,7 +124,7 @@ def _fish() -> dict[str, str]:
         for kind in _WORDS
         for places, value in _values(kind)
     ]
-    rows = [f"printf '%s\\t%s\\n' {name} {_quoted(_sentence(o))}" for o in _OFFERED for name in _names(o)]
+    rows = [f"printf '%s\\t%s\\n' {name} {_quoted(o.sentence)}" for o in _OFFERED for name in _names(o)]
     return _common(" ".join) | {"NAMES": "\n        ".join(rows), "CHOICES": "\n        ".join(choices)}
 
 
@@ -156,7 +151,7 @@ def _zsh_specs(option: Option) -> Iterator[str]:
     if option.optional is not None:
         values = f"::{option.optional.metavar.strip('[]')}:{_zsh_action(option.optional)}"
     for name in _names(option):
-        yield f"{alone}{_zsh_escape(name, '=')}[{_zsh_escape(_sentence(option), '[]:')}]{values}"
+        yield f"{alone}{_zsh_escape(name, '=')}[{_zsh_escape(option.sentence, '[]:')}]{values}"
 
 
 def _zsh_parameters() -> Iterator[str]:

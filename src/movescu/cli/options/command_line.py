@@ -78,9 +78,8 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
     if "site" in winners:
         parameters, winners = _with_site(parameters, winners)
     alone = next((option for option, _ in winners.values() if option.alone), None)
-    if alone is None or parameters:
-        _require_parameters(parameters, winners)
-    return _settled(parameters, winners, alone)
+    place = _place(parameters, winners, alone)
+    return _settled(place, tuple(parameters[len(PARAMETERS) :]), winners, alone)
 
 
 def _wish_of_sites(parameters: Sequence[str], winners: Winners) -> Wish:
@@ -91,14 +90,14 @@ def _wish_of_sites(parameters: Sequence[str], winners: Winners) -> Wish:
     return wish_of(parameters, winners)
 
 
-def _asks_for_all(words: Iterable[str]) -> bool:
+def _asks_for_all(words: Sequence[str]) -> bool:
     """Return True if ``all`` follows a ``--help``."""
     tokens = list(_tokens(words))
     helps = (following for (option, _), following in pairwise(tokens) if option and option.long == "--help")
     return (None, ("all",)) in helps
 
 
-def _check_word_after_query(words: Iterable[str], parameters: Sequence[str]) -> None:
+def _check_word_after_query(words: Sequence[str], parameters: Sequence[str]) -> None:
     """Raise ``CommandLineError`` if the word after ``--query`` is most likely a misspelt level, and not the peer."""
     for (option, values), (following, word) in pairwise(_tokens(words)):
         if option is None or option.optional is None or option.optional.choices is None or values or following:
@@ -143,7 +142,7 @@ def _is_option(word: str) -> bool:
     return len(word) > 1 and word[0] in "+-" and word[1] not in "0123456789"
 
 
-def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ...]]]:
+def _tokens(words: Sequence[str]) -> Iterator[tuple[Option | None, tuple[str, ...]]]:
     """Yield each option with its values, and each parameter as None and itself.
 
     Raises ``CommandLineError`` for an unknown option or a missing value.
@@ -157,7 +156,7 @@ def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ..
             continue
         option = NAMES.get(word)
         if option is None:
-            yield _joined(word)
+            yield _joined(word, query="--query" in words)
             continue
         if option.optional is not None:
             following = next(remaining, None)
@@ -169,19 +168,19 @@ def _tokens(words: Iterable[str]) -> Iterator[tuple[Option | None, tuple[str, ..
         values = tuple(value for _, value in zip(option.takes, remaining, strict=False))
         if len(values) < len(option.takes):
             raise CommandLineError(
-                f"Missing value for option {option.long}", hint=f"{_usage(option)}: {_sentence(option)}."
+                f"Missing value for option {option.long}", hint=f"{option.usage}: {option.sentence}."
             )
         yield option, values
 
 
-def _joined(word: str) -> tuple[Option, tuple[str, ...]]:
+def _joined(word: str, *, query: bool) -> tuple[Option, tuple[str, ...]]:
     """Return the option and the value of ``--name=value``. Raises ``CommandLineError`` for anything else."""
     name, equals, value = word.partition("=")
     option = NAMES.get(name)
     if not equals or option is None:
         from movescu.cli.options.suggestions import hint_for  # slow to load, and needed only after a mistake
 
-        raise CommandLineError(f"Unknown option {word}", hint=hint_for(word))
+        raise CommandLineError(f"Unknown option {word}", hint=hint_for(word, query=query))
     values = (*option.takes, *(() if option.optional is None else (option.optional,)))
     if not name.startswith("--") or len(values) != 1:
         hint = f"Pass the value as the next argument, after {name}." if values else f"{name} takes no value."
@@ -189,16 +188,7 @@ def _joined(word: str) -> tuple[Option, tuple[str, ...]]:
     return option, (value,)
 
 
-def _usage(option: Option) -> str:
-    return option.usage
-
-
-def _sentence(option: Option) -> str:
-    """Return the first part of an option's help."""
-    return option.help.partition("; ")[0]
-
-
-def _read(words: Iterable[str]) -> tuple[list[str], Winners]:
+def _read(words: Sequence[str]) -> tuple[list[str], Winners]:
     """Separate the parameters from the options; of options that exclude each other the rightmost wins."""
     parameters: list[str] = []
     winners: Winners = {}
@@ -225,40 +215,29 @@ def _with_site(parameters: list[str], winners: Winners) -> tuple[list[str], Winn
 # Checks and values
 
 
-def _require_parameters(parameters: Sequence[str], winners: Winners) -> None:
-    slip = next((o for o, _ in winners.values() if o.long in ("--padding-off", "--patient")), None)
-    if slip is not None and len(parameters) > 1 and _is_number(parameters[0]) and not _is_number(parameters[1]):
-        raise CommandLineError(
-            f"Invalid parameter value {parameters[1]}",
-            hint=f"The port to receive on is +P {parameters[0]} (--port); {slip.short} is {slip.long}.",
-        )
-    if len(parameters) > 1 and ":" in parameters[1]:
-        from movescu.cli.options import address
+def _place(parameters: Sequence[str], winners: Winners, alone: Option | None) -> list[Any]:
+    """Return peer and port, none for an option that is ``alone``. Raises ``CommandLineError``."""
+    try:
+        if (alone is None or parameters) and not (len(parameters) > 1 and _is_number(parameters[1])):
+            from movescu.cli.options.slips import check_parameters  # needed only after a mistake
 
-        if address.parsed(parameters[1]):
-            raise CommandLineError(
-                f"Invalid parameter value {parameters[1]}",
-                hint=f"{parameters[0]} before it is read as the archive's host name, and this as its port.",
-            )
-    for parameter in PARAMETERS[len(parameters) :]:
-        hint = "The command needs the archive's address, as host and port or TITLE@host:port, or --site. See --help."
-        if parameters and "://" in parameters[0]:
-            hint = "The archive's address is not a URL: write it as host and port or TITLE@host:port."
-        elif parameters and ("@" in parameters[0] or ":" in parameters[0]):
-            from movescu.cli.options import address
+            check_parameters(parameters, winners)
+        return [_parameter(text, parameter) for text, parameter in zip(parameters, PARAMETERS, strict=False)]
+    except CommandLineError as error:
+        from movescu.cli.options.slips import swallowed
 
-            hint = address.problem(parameters[0]) or hint
-        raise CommandLineError(f"Missing parameter {parameter.name}", hint=hint)
+        error.hint = swallowed(winners, _CONVERTERS) or error.hint
+        raise
 
 
-def _settled(parameters: Sequence[str], winners: Winners, alone: Option | None) -> CommandSettings:
+def _settled(
+    place: Sequence[Any], query_files: tuple[str, ...], winners: Winners, alone: Option | None
+) -> CommandSettings:
     """Check everything, in the order of the help, and convert it; ``alone``: an option that needs no archive.
 
     The port and the options of the log come first: they decide whether later errors are shown.
     """
-    given = [_parameter(text, parameter) for text, parameter in zip(parameters, PARAMETERS, strict=False)]
-    peer, port = given or ("", 0)
-    query_files = tuple(parameters[len(PARAMETERS) :])
+    peer, port = place or ("", 0)
     fields = _DEFAULTS | _fields(SECTIONS[:1], winners)
     _require_available(winners)
     try:
@@ -308,7 +287,7 @@ def _fields(sections: Iterable[Section], winners: Winners) -> dict[str, Any]:
     for option in (option for section in sections for group in section.groups for option in group.options):
         winner, values = winners.get(option.group, (None, ()))
         if winner is option:
-            _check_company(option, in_force, met)
+            _check_company(option, in_force, met, winners)
             fields[option.field] = _value(option, values)
     return fields
 
@@ -317,19 +296,13 @@ def _is_in_force(option: Option, winners: Winners) -> bool:
     return winners[option.group][0] is option if option.group in winners else option.default
 
 
-def _check_company(option: Option, in_force: set[str], met: set[str]) -> None:
+def _check_company(option: Option, in_force: set[str], met: set[str], winners: Winners) -> None:
     """Raise ``CommandLineError`` for a conflict or an unmet need; ``met``: the options whose need is met."""
-    for group in option.conflicts:
-        if not in_force.isdisjoint(group):
-            raise CommandLineError(f"{option.long} not allowed with {_either(group)}")
-    if option.needs and met.isdisjoint(option.needs):
-        needed = [f"{_usage(NAMES[name])}: {_sentence(NAMES[name])}" for name in option.needs]
-        add = f"Add {needed[0]}." if len(needed) == 1 else "\n  ".join(("Add one of:", *needed))
-        raise CommandLineError(f"{option.long} only allowed with {_either(option.needs)}", hint=add)
+    group = next((group for group in option.conflicts if not in_force.isdisjoint(group)), None)
+    if group is not None or (option.needs and met.isdisjoint(option.needs)):
+        from movescu.cli.options import slips
 
-
-def _either(names: Sequence[str]) -> str:
-    return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+        raise slips.not_beside(option, group) if group is not None else slips.alone(option, in_force, winners, _value)
 
 
 def _require_available(winners: Winners) -> None:

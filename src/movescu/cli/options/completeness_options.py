@@ -67,6 +67,7 @@ COMPLETENESS: Final = (
         "verify",
         "query the archive (C-FIND) and compare with what was received; missing objects are listed",
         unset=False,
+        conflicts=(("--query",),),
         needs=("--port",),
     ),
     Option(
@@ -77,6 +78,7 @@ COMPLETENESS: Final = (
         takes=(Value("N", "integer", 0, 1000),),
         unset=0,
         missing="0",
+        conflicts=(("--query",),),
         needs=("--port",),
     ),
     Option(
@@ -85,7 +87,10 @@ COMPLETENESS: Final = (
         "resume",
         "do not re-request objects that are complete in the output directory",
         unset=False,
-        conflicts=(("--ignore",),),
+        conflicts=(
+            ("--query",),
+            ("--ignore",),
+        ),
         needs=("--port",),
     ),
     Option(
@@ -109,7 +114,7 @@ AFTERWARDS: Final = (
         "run this command for each study proven complete, without a shell; {study_uid}, {patient_id}, {directory} and "
         "{count} are replaced, and it reads JSON on standard input",
         takes=_COMMAND,
-        conflicts=(("--ignore",), ("--only", "--exclude")),
+        conflicts=(("--query",), ("--ignore",), ("--only", "--exclude")),
         needs=_PROVING,
     ),
     Option(
@@ -118,7 +123,10 @@ AFTERWARDS: Final = (
         "on_series",
         "run this command for each series proven complete; like --on-study, with {series_uid}",
         takes=_COMMAND,
-        conflicts=(("--ignore",),),
+        conflicts=(
+            ("--query",),
+            ("--ignore",),
+        ),
         needs=_PROVING,
     ),
     Option(
@@ -136,7 +144,10 @@ AFTERWARDS: Final = (
         "manifest",
         "write SHA-256 and path of each stored object to this file, for sha256sum -c; lines of unchanged files stay",
         takes=_FILE,
-        conflicts=(("--ignore",),),
+        conflicts=(
+            ("--query",),
+            ("--ignore",),
+        ),
         needs=("--port", "--check-files"),
     ),
 )
@@ -295,6 +306,7 @@ MANY: Final = (
         "limit_rate",
         "receive at most this many bytes per second, such as 500K or 20M",
         takes=(Value("RATE"),),
+        conflicts=(("--query",),),
         needs=("--port",),
     ),
     Option("", "--dry-run", "dry_run", "list what would be retrieved (C-FIND), without retrieving it", unset=False),

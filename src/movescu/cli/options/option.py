@@ -80,6 +80,11 @@ class Option(Record):
         values = (*self.takes, *(() if self.optional is None else (self.optional,)))
         return " ".join((self.long, *(value.metavar for value in values)))
 
+    @property
+    def sentence(self) -> str:
+        """The first part of the help, as in the menus of the shells."""
+        return self.help.partition("; ")[0]
+
     def meets(self, values: tuple[str, ...]) -> tuple[str, ...]:
         """Return the long names whose need the option meets with these values."""
         others = self.stands_for or {}

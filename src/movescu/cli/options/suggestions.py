@@ -82,20 +82,43 @@ _TRIED: Final = {
     "--patient (-P)": "--patient-root --patientroot",
     "--max-studies N": "--limit --max --max-results --top",
 }
+_TRIED_WITH_QUERY: Final = {
+    "--format json": "--json --output-json --result --results --summary --log-json",
+    "--format csv": "--csv --output-csv --csv-output",
+    "--format csv (or json), and > FILE at the end": "-o --output --out --output-file --outfile --save --save-to",
+}
+"""The same beside ``--query``, which prints its result."""
 MEANT: Final = {name: meant for meant, names in _TRIED.items() for name in names.split()}
 
 
-def hint_for(word: str) -> str:
-    """Return a hint for an unknown option, empty if nothing is like it."""
+MEANT_WITH_QUERY: Final = {name: meant for meant, names in _TRIED_WITH_QUERY.items() for name in names.split()}
+
+
+def hint_for(word: str, *, query: bool = False) -> str:
+    """Return a hint for an unknown option, empty if nothing is like it; ``query``: ``--query`` is given."""
     name = word.partition("=")[0]
-    meant = MEANT.get(name) or (MEANT.get(name.lower()) if name.startswith("--") else None)
+    meant = (MEANT_WITH_QUERY.get(name) if query else None) or MEANT.get(name)
+    meant = meant or (MEANT.get(name.lower()) if name.startswith("--") else None)
     if meant is not None:
         return f"You probably mean {meant}."
     near = get_close_matches(word, NAMES, n=1, cutoff=SURE)
     if not near and (tried := get_close_matches(name, MEANT, n=1, cutoff=SURE)):
         return f"You probably mean {MEANT[tried[0]]}."
+    if (apart := _with_value(word)) and (not near or word.startswith(near[0])):
+        return f"Write the value as a word of its own: {apart}."
     near = near or _related(name) or get_close_matches(word, NAMES, n=1, cutoff=LIKELY)
     return f"Did you mean {either(near)}?" if near else ""
+
+
+def _with_value(word: str) -> str:
+    """Return a short name and its value, if a word is both; else empty."""
+    for length in range(len(word) - 1, 1, -1):
+        option, value = NAMES.get(word[:length]), word[length:]
+        if option is not None and len(option.takes) == 1 and not word.startswith("--"):
+            kind = option.takes[0].kind
+            fits = value.isdecimal() if kind in ("integer", "seconds") else kind != "key" or "=" in value
+            return f"{word[:length]} {value}" if fits else ""
+    return ""
 
 
 def _related(name: str) -> list[str]:

@@ -270,6 +270,7 @@ _DIRECTORY: Final = (
         "existing directory for received objects",
         takes=(Value("DIR", "directory"),),
         unset=".",
+        conflicts=(("--query",),),
         needs=("--port",),
     ),
 )
@@ -377,7 +378,10 @@ _OURS: Final = (
         takes=(Value("LAYOUT", "layout", choices=_LAYOUTS),),
         unset="flat",
         needs=("--port",),
-        conflicts=(("--ignore",),),
+        conflicts=(
+            ("--query",),
+            ("--ignore",),
+        ),
     ),
     Option("", "--keys-only", "keys_only", "send only the level and the unique keys of a query file", unset=False),
     Option("", "--accept-unknown", "accept_unknown", "accept unknown storage SOP classes too", unset=False),

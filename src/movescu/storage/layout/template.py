@@ -275,11 +275,10 @@ def _error(template: str, start: int, what: str, hint: str = "") -> UsageError:
 
 
 def _near(keyword: str) -> str:
-    from difflib import get_close_matches  # late: needed for a mistake alone
+    from movescu.dictionary.other_names import nearest  # late: needed for a mistake alone
 
-    alike = {known.lower(): known for known in dictionary.keywords() if abs(len(known) - len(keyword)) < 4}
-    near = get_close_matches(keyword.lower(), alike, n=1, cutoff=0.8)
-    return f"did you mean {alike[near[0]]}?" if near else "keywords are those of PS3.6, such as StudyDate"
+    near = nearest(keyword)
+    return f"did you mean {near}?" if near else "keywords are those of PS3.6, such as StudyDate"
 
 
 def _names() -> str:

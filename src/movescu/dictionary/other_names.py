@@ -5,7 +5,10 @@ Names are folded: letters and digits in lower case. Imported only after a name t
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Final
+
+from movescu.dictionary import tags
 
 _UNMISTAKABLE: Final = {
     "PatientID": (
@@ -48,12 +51,25 @@ _AS_A_KEY: Final = {
 AS_A_KEY: Final = UNMISTAKABLE | {name: keyword for keyword, names in _AS_A_KEY.items() for name in names.split()}
 """Names that mean a key where a key is expected."""
 
+_ALIKE: Final = 0.8
+"""Lowest similarity of a spelling that counts as a typing error."""
+_DIFFERENCE: Final = 4
+_SHORTEST: Final = 6  # letters of a misspelt name that is no keyword: of shorter ones, too many are alike
+
 
 def folded(name: str) -> str:
     """Return the letters and digits of a name in lower case."""
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
-def meant_by(name: str) -> str:
-    """Return the keyword that the name of a key probably means, empty if it is not known."""
-    return AS_A_KEY.get(folded(name), "")
+def nearest(name: str) -> str:
+    """Return the keyword that a name of a key probably means, by meaning or by spelling; empty if there is none."""
+    if meant := AS_A_KEY.get(folded(name)):
+        return meant
+    lower = name.lower()
+    alike = (k for k in tags.keywords() if k[0].lower() == lower[:1] and abs(len(k) - len(name)) < _DIFFERENCE)
+    spelled = {keyword.lower(): keyword for keyword in alike}  # comparing all 5000 would be slow
+    if near := get_close_matches(lower, spelled, n=1, cutoff=_ALIKE):
+        return spelled[near[0]]
+    near = get_close_matches(folded(name), AS_A_KEY, n=1, cutoff=_ALIKE) if len(name) >= _SHORTEST else []
+    return AS_A_KEY[near[0]] if near else ""
