@@ -23,6 +23,7 @@ Beside each error stands whose fault it is; an error without such a note has tha
      |    +-- ProtocolError                the peer's
      |    +-- NoPresentationContextError   the archive's configuration's
      |    +-- DestinationUnknownError      the archive's configuration's
+     |    +-- LateObjectsError             the archive's
      |    +-- InventoryError               the archive's
      |         +-- FindNotOfferedError
      |         +-- IgnoredKeyError
@@ -180,6 +181,10 @@ class TimedOutError(PeerError):
 
 class DestinationUnknownError(PeerError):
     """The archive does not know the move destination."""
+
+
+class LateObjectsError(PeerError):
+    """The archive's fault: it sent objects over the association of a C-GET when that was being released."""
 
 
 class InventoryError(PeerError):

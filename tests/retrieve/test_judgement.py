@@ -16,12 +16,10 @@ from movescu.retrieve.judgement import Outcome, Reason, judge
 STATUSES = st.sampled_from((0x0000, 0xB000, 0xFE00, 0xA701, 0xA702, 0xA801, 0xA900, 0xC000, 0x0122, 0xB001, 0x1234))
 RANKS = list(Outcome)
 FLAGS = ("lost", "cancelled", "stopped", "unlisted", "nothing_found", "unflushed")
+COUNTS = ("failed", "remaining", "short", "not_stored", "broken_off", "cut_off", "late", "missing", "unfound")
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "statuses": st.lists(STATUSES, max_size=3).map(tuple),
-    **{
-        name: st.integers(0, 3)
-        for name in ("failed", "remaining", "short", "not_stored", "broken_off", "cut_off", "missing", "unfound")
-    },
+    **{name: st.integers(0, 3) for name in COUNTS},
     **{name: st.booleans() for name in FLAGS},
 }
 EVIDENCE = st.fixed_dictionaries(FIELDS).map(lambda fields: Evidence(**fields))
@@ -38,6 +36,7 @@ ALONE = {
     Reason.NOT_STORED: (Evidence(not_stored=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.BROKEN_OFF: (Evidence(broken_off=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.CUT_OFF: (Evidence(cut_off=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
+    Reason.LATE: (Evidence(late=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.MISSING: (Evidence(missing=1), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.UNLISTED: (Evidence(unlisted=True), Outcome.INCOMPLETE, ExitCode.INCOMPLETE),
     Reason.NOTHING_FOUND: (Evidence(nothing_found=True), Outcome.NOT_FOUND, ExitCode.INCOMPLETE),

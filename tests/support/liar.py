@@ -113,6 +113,7 @@ class Archive:
 
     service = _Service()
     cancelled = cancel_sent = False
+    dropped = 0
     unfinished: MoveResponse | None = None
 
     def __init__(

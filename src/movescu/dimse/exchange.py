@@ -32,6 +32,7 @@ _NONE: Final = -1  # in place of a presentation context ID
 _PDV_OVERHEAD: Final = 6  # PDV length, context ID, message control header
 _UNLIMITED_PDU: Final = 128 * 1024  # longest P-DATA-TF sent to a peer that sets no limit
 _BATCH: Final = 4 << 20  # bytes of a data set that are encoded as PDUs and sent at once
+_C_STORE_RQ: Final = b"\0\0\0\1\2\0\0\0\1\0"  # Command Field (0000,0100) of that value, 0001H
 _REMEMBERED: Final = 1000  # requests whose late responses are dropped
 
 _Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -48,6 +49,8 @@ class Exchange:
         self._optional_on = _NONE  # the same of one that may arrive or not
         self._answered: dict[int, None] = {}  # message IDs, the last of them at the end
         self._warned_of_late = False
+        self.dropped = 0
+        """Number of C-STORE requests that arrived during ``release`` and were dropped."""
 
     def send(self, context_id: int, message: Message, deadline: Deadline, data_set: _Buffer | None = None) -> None:
         """Send a message, with one system call unless it is longer than a few MiB."""
@@ -176,6 +179,22 @@ class Exchange:
             if not self._warned_of_late:
                 self._warned_of_late = True
                 _log.warning("dropped a late response of %s, to message %d", self.connection.peer, late)
+
+    def release(self, deadline: Deadline) -> None:
+        """Release the association; ``dropped`` counts the objects that still arrive. Raise ``PeerError``.
+
+        They cannot be stored: after the release request no response may be sent (PS3.8 7.2).
+        """
+        command = bytearray()
+
+        def drop(fragment: Fragment) -> None:
+            if fragment.control & _COMMAND and len(command) <= MAXIMUM_COMMAND_LENGTH:
+                command.extend(fragment.data)
+            if fragment.control == _COMMAND | _LAST:
+                self.dropped += _C_STORE_RQ in command
+                command.clear()
+
+        self.connection.release(deadline, drop)
 
     def begin(self, message_id: int) -> None:
         """Record a new request; its message ID may have been used before."""

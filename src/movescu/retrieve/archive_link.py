@@ -10,7 +10,7 @@ import contextlib
 from movescu import errors
 from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
-from movescu.errors import NoPresentationContextError, PeerError, ProtocolError, TimedOutError
+from movescu.errors import LateObjectsError, NoPresentationContextError, PeerError, ProtocolError, TimedOutError
 from movescu.retrieve.association_request import (
     association_request,
     query_request,
@@ -82,6 +82,8 @@ class ArchiveLink:
         self._connection: Connection | None = None
         self._local_address = ""
         self._exchange: Exchange | None = None
+        self.dropped = 0
+        """Number of objects that followed the final responses of C-GET and were not stored."""
         self._served = 0  # requests that the archive answered on this association
 
     @property
@@ -176,18 +178,38 @@ class ArchiveLink:
         return self._connection is not None and self._connection.readable(0)
 
     def release(self) -> None:
-        """Release the association (PS3.8 7.2). Raise ``PeerError`` if the archive does not confirm."""
+        """Release the association (PS3.8 7.2).
+
+        Raise ``LateObjectsError`` if objects arrive meanwhile (C-GET), ``PeerError`` if the archive does not confirm.
+        """
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
         left = None if self._until is None else max(self._until - clock.now(), _FAREWELL)
         seconds = shortest(self._config.timeouts.acse, left)
+        deadline = Deadline(seconds, "waiting for the answer to the release request")
+        exchange = self._exchange
+        if not self.service.gets or exchange is None or exchange.connection is not connection:
+            exchange = None
         try:
-            connection.release(Deadline(seconds, "waiting for the answer to the release request"))
+            (connection if exchange is None else exchange).release(deadline)
         except PeerError as error:
             self._tell("lost", error)
+            self._note_dropped(exchange)
             raise
         self._tell("released")
+        self._note_dropped(exchange)
+
+    def _note_dropped(self, exchange: Exchange | None) -> None:
+        """Raise ``LateObjectsError`` if objects arrived during the release."""
+        if exchange is not None and (number := exchange.dropped):
+            self.dropped += number
+            _log.warning("the archive sent objects after its final response; they are not stored")
+            raise LateObjectsError(
+                f"the archive sent {number} object{'' if number == 1 else 's'} after its final response, when the "
+                "association was being released: not stored",
+                hint="repeat the request, and check the archive's log",
+            )
 
     def abort(self) -> None:
         """Abort the association, if established (PS3.8 7.3)."""

@@ -188,9 +188,16 @@ class ArchiveAssociation(ArchiveLink):
         )
         try:
             data = identifier.encode(context.transfer_syntax)
-            return self._carry_out(scu, connection, data, on_response, on_request, within)
+            response = self._carry_out(scu, connection, data, on_response, on_request, within)
         finally:
             self.answered = scu.answered
+        try:
+            with self._ending_on_error(connection):
+                scu.finish(response, within, limits.unannounced, self._wakened.fileno())
+        except PeerError as error:  # behind a final response, this is no loss of the association
+            self.dropped += 1
+            _log.warning("the association ended while objects followed the final response: %s", error)
+        return response
 
     def _carry_out(
         self,

@@ -29,7 +29,7 @@ from movescu.errors import (
 from movescu.retrieve.belonging import Belonging
 from movescu.retrieve.config import BATCH
 from movescu.retrieve.request_state import RequestState
-from movescu.retrieve.requests import Requests
+from movescu.retrieve.requests import Requests, refuses_lists
 from movescu.retrieve.stragglers import Awaiting
 from movescu.retrieve.tally import Round, delivered_of, evidence_of, found_nothing
 from movescu.transport.rejection import TRANSIENT
@@ -107,6 +107,7 @@ class AttemptLoop:
         self._which = "" if row is None else f"entry {row}: "
         self._given_up = clock.Event()
         self._exact = True
+        self._dropped = 0  # objects of the association before the attempt
         self.waited = False
         """Whether objects were awaited after a final response."""
         self.pausing = False
@@ -185,7 +186,7 @@ class AttemptLoop:
             if self._is_contested(state):
                 self._list_again(identifiers[0], state)
             reason = self._reason(state)
-            if _refuses_lists(state, identifiers):
+            if refuses_lists(state, identifiers):
                 reason = "the archive may not accept lists of UIDs"
                 state.batch = 1 if state.inventory is not None else BATCH
             if not reason or state.in_vain > self._retry.retries:
@@ -319,6 +320,7 @@ class AttemptLoop:
     def _ask(self, identifiers: tuple[Identifier, ...], state: RequestState) -> None:
         """Send the requests of one attempt."""
         one, inventory = state.last, state.inventory
+        self._dropped = self._association.dropped
         wanted = self._askable(state)
         self._requested = 0 if inventory is None else len(wanted)
         if inventory is None:
@@ -364,6 +366,7 @@ class AttemptLoop:
 
         def evidence(awaiting: Awaiting) -> Evidence:
             asked = self._over or one.cancel_sent
+            one.late = self._association.dropped - self._dropped
             if one.is_got:
                 expected = sum(map(delivered_of, one.statements))
             else:
@@ -379,7 +382,10 @@ class AttemptLoop:
 
         awaiting = Awaiting(self._config, one, self._until, alone=self._alone, closing=self._closing, complete=complete)
         listener = self._server.listener
-        if listener is not None and not one.is_got:  # the final response of C-GET follows all objects
+        if one.is_got:  # the final response follows all objects; if not, the release shows it
+            if not self._over:
+                complete(awaiting)
+        elif listener is not None:
             awaiting.wait(listener, cancelled=lambda: self._over)
             self.waited |= awaiting.waited
             if awaiting.elsewhere and any(map(delivered_of, one.responses)):
@@ -420,19 +426,6 @@ class AttemptLoop:
         self.pausing = True
         self._given_up.wait(seconds)
         self.pausing = False
-
-
-def _refuses_lists(state: RequestState, identifiers: tuple[Identifier, ...]) -> bool:
-    """Return True if the archive rejected a possible list of UIDs (PS3.4 C.2.2.2.2).
-
-    Without an inventory, requests go out as given; pynetdicom's qrscp answers A801 to a list. With one, studies and
-    series are requested separately, and objects in lists.
-    """
-    statuses = {response.status for response in state.last.responses}
-    if state.inventory is not None:
-        return state.batch > 1 and DATA_SET_DOES_NOT_MATCH in statuses
-    listed = any(b"\\" in key.value for one in identifiers for key in one if key.vr == b"UI")
-    return listed and not statuses.isdisjoint((DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN))
 
 
 def pause_before(attempt: int, pause: float, until: float | None) -> float:

@@ -338,6 +338,7 @@ _REASON: Final = {
         "the transfer of objects broke off",
         "request them again; check the sender's log",
     ),
+    "LATE": _passing("sent-late", Fault.ARCHIVE, "the archive sent objects after its final response", _LOG_AND_AGAIN),
     "SHORT": _lasting(
         "not-arrived",
         Fault.CONFIGURATION,

@@ -20,7 +20,8 @@ class Evidence(Record):
 
     Of the objects: ``short``: objects that the archive counts as delivered to us, less those that arrived.
     ``not_stored``: objects that arrived but were refused or could not be written. ``broken_off``: objects whose
-    transfer broke off. ``cut_off``: storage associations still open when a timeout expired.
+    transfer broke off. ``cut_off``: storage associations still open when a timeout expired. ``late``: objects that
+    followed the final response of C-GET and were not stored.
 
     Of the archive's list (C-FIND): ``missing``: objects that it has and that were not stored. ``unlisted``: a list was
     wanted and could not be had, or not all of it. ``nothing_found``: it has nothing for the request; or,
@@ -38,6 +39,7 @@ class Evidence(Record):
     not_stored: int = 0
     broken_off: int = 0
     cut_off: int = 0
+    late: int = 0
     lost: bool = False
     cancelled: bool = False
     stopped: bool = False
@@ -73,6 +75,7 @@ def joined(evidence: Iterable[Evidence]) -> Evidence:
         not_stored=sum(one.not_stored for one in every),
         broken_off=sum(one.broken_off for one in every),
         cut_off=sum(one.cut_off for one in every),
+        late=sum(one.late for one in every),
         lost=any(one.lost for one in every),
         cancelled=any(one.cancelled for one in every),
         stopped=any(map(is_stopped, every)),

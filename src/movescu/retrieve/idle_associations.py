@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from movescu._runtime import clock
-from movescu.errors import PeerError
+from movescu.errors import LateObjectsError, PeerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class IdleAssociations:
         self._idle: list[tuple[Contexts, ArchiveAssociation]] = []
         self._lock = clock.Lock()
         self._closed = False
+        self._late: LateObjectsError | None = None
 
     def __len__(self) -> int:
         return len(self._idle)
@@ -37,7 +38,17 @@ class IdleAssociations:
                 association = self._idle.pop(place)[1]
             if not association.ended():
                 return association
+            if association.service.gets:  # it may not be the end but an object
+                with contextlib.suppress(PeerError):
+                    self._release(association)
             association.close()  # most likely, ended by the archive
+
+    def _release(self, association: ArchiveAssociation) -> None:
+        try:
+            association.release()
+        except LateObjectsError as error:
+            self._late = error
+            raise
 
     def add(self, association: ArchiveAssociation, config: Config) -> None:
         """Keep an open association; close it if there will be no further retrieve."""
@@ -48,11 +59,16 @@ class IdleAssociations:
         association.close()
 
     def release(self) -> None:
-        """Release all associations. Raise ``PeerError`` if the archive does not confirm one of them."""
+        """Release all associations. Raise ``PeerError`` if the archive does not confirm one of them.
+
+        Raise ``LateObjectsError`` if objects arrived on one of them, or on one that was released before.
+        """
         with contextlib.ExitStack() as ends:  # calls each, whatever another one raises
             for association in self.clear():
                 ends.callback(association.close)
-                ends.callback(association.release)
+                ends.callback(self._release, association)
+        if self._late is not None:
+            raise self._late
 
     def clear(self, *, closed: bool = False) -> list[ArchiveAssociation]:
         """Remove and return all associations; ``closed``: keep none from now on. Default: False."""

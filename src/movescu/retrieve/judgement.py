@@ -52,6 +52,7 @@ class Reason(Enum):
     NOT_STORED = "arrived and not stored", Outcome.INCOMPLETE
     BROKEN_OFF = "transfer broke off", Outcome.INCOMPLETE
     CUT_OFF = "time over", Outcome.INCOMPLETE
+    LATE = "sent after the final response", Outcome.INCOMPLETE
     MISSING = "listed and not here", Outcome.INCOMPLETE
     UNLISTED = "no list to verify with", Outcome.INCOMPLETE
     NOTHING_FOUND = "nothing found", Outcome.NOT_FOUND
@@ -78,6 +79,7 @@ _TESTS: Final[dict[Reason, Callable[[Evidence], object]]] = {
     Reason.NOT_STORED: lambda e: e.not_stored,
     Reason.BROKEN_OFF: lambda e: e.broken_off,
     Reason.CUT_OFF: lambda e: e.cut_off,
+    Reason.LATE: lambda e: e.late,
     Reason.MISSING: lambda e: e.missing,
     Reason.UNLISTED: lambda e: e.unlisted,
     Reason.NOTHING_FOUND: lambda e: e.nothing_found,

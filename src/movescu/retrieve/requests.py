@@ -16,6 +16,8 @@ from __future__ import annotations
 from movescu._runtime.late_log import logger_of
 from movescu._runtime.record import replace
 from movescu.dimse.status import (
+    DATA_SET_DOES_NOT_MATCH,
+    MOVE_DESTINATION_UNKNOWN,
     OUT_OF_RESOURCES_SUB_OPERATIONS,
     SUB_OPERATIONS_WITH_FAILURES,
     SUCCESS,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.association_request import StorageContext
     from movescu.retrieve.config import Config, Receive
+    from movescu.retrieve.request_state import RequestState
     from movescu.retrieve.storage_server import StorageServer
     from movescu.retrieve.tally import Round
     from movescu.services.move import MoveResponse
@@ -276,3 +279,16 @@ def merged(
         pending_completed=max(first.pending_completed, completed),
         pending_failed=failed,
     )
+
+
+def refuses_lists(state: RequestState, identifiers: tuple[Identifier, ...]) -> bool:
+    """Return True if the archive rejected a possible list of UIDs (PS3.4 C.2.2.2.2).
+
+    Without an inventory, requests go out as given; pynetdicom's qrscp answers A801 to a list. With one, studies and
+    series are requested separately, and objects in lists.
+    """
+    statuses = {response.status for response in state.last.responses}
+    if state.inventory is not None:
+        return state.batch > 1 and DATA_SET_DOES_NOT_MATCH in statuses
+    listed = any(b"\\" in key.value for one in identifiers for key in one if key.vr == b"UI")
+    return listed and not statuses.isdisjoint((DATA_SET_DOES_NOT_MATCH, MOVE_DESTINATION_UNKNOWN))

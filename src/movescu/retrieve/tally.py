@@ -171,6 +171,8 @@ class Round:
         """Positions of the final responses to requests that we did not cancel."""
         self.is_got = False
         """Whether C-GET carried out the last request: its objects arrive before the final response."""
+        self.late = 0
+        """Number of objects that followed the final response of C-GET and were not stored."""
         self.row = row
         self.total = total
         self.target = target
@@ -254,6 +256,7 @@ def evidence_of(one: Round, *, expected: int, cut_off: int, cancelled: bool) -> 
         not_stored=one.tally.failed,
         broken_off=0 if obeyed else len(one.tally.broken_off),
         cut_off=cut_off,
+        late=one.late,
         lost=one.lost,
         cancelled=bool(obeyed),
         stopped=any(response.status == CANCEL for response in others),

@@ -11,7 +11,10 @@ from movescu._runtime import clock
 from movescu._runtime.late_log import logger_of
 from movescu.dimse import PRIORITY_MEDIUM
 from movescu.dimse.messages import CEchoRQ, CGetRQ, CGetRSP, CStoreRQ, Message
+from movescu.dimse.status import StatusClass
+from movescu.errors import PeerError
 from movescu.services.move import MoveSCU
+from movescu.ul.indications import Fragment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +22,14 @@ if TYPE_CHECKING:
     from typing import Final
 
     from movescu.dimse.exchange import Exchange
+    from movescu.services.move import MoveResponse
     from movescu.services.store import StorageSCP
     from movescu.transport.deadlines import Deadline
     from movescu.ul.negotiation import Context
 
 _log: Final = logger_of("movescu.get")
+
+_COMMAND: Final = 1  # message control header, bit 0 (PS3.8 E.2)
 
 
 class GetSCU(MoveSCU):
@@ -50,6 +56,7 @@ class GetSCU(MoveSCU):
         self._scp = scp
         self._archive = archive
         self._stored = 0.0
+        self._objects = 0  # C-STORE requests since the last C-GET request
         self.answered = False
         """Whether the archive sent anything for the last request, an object or a response."""
 
@@ -62,6 +69,7 @@ class GetSCU(MoveSCU):
     def request(self, identifier: bytes, deadline: Deadline, message_id: int = 0) -> int:
         """Send a request, and return its message ID; see ``MoveSCU``."""
         self.answered = False
+        self._objects = 0
         return super().request(identifier, deadline, message_id)
 
     def _message(self) -> CGetRQ:
@@ -78,6 +86,37 @@ class GetSCU(MoveSCU):
             self.answered = True
             if not isinstance(message, CStoreRQ | CEchoRQ):
                 return message
-            self._scp.dispatch(exchange, context_id, message, self._archive)
-            # What this side took to store is no silence of the archive.
-            self._stored = exchange.connection.last_activity = clock.now()
+            self._carry_out(context_id, message)
+
+    def _carry_out(self, context_id: int, message: CStoreRQ | CEchoRQ) -> None:
+        self._objects += isinstance(message, CStoreRQ)
+        self._scp.dispatch(self._exchange, context_id, message, self._archive)
+        # What this side took to store is no silence of the archive.
+        self._stored = self._exchange.connection.last_activity = clock.now()
+
+    def finish(self, final: MoveResponse, deadline: Deadline, silence: float, wake: int) -> None:
+        """Carry out C-STORE requests behind the final response, which PS3.7 9.1.3 allows before it alone.
+
+        Those that have been received are carried out without a wait. The silence, in seconds, after which there is no
+        other is awaited if the archive reports success without a count and without an object, and after each object
+        that its counts do not have. ``deadline``: within a message. ``wake``: the wait also ends when this descriptor
+        is readable. Raise ``PeerError`` if an object breaks off; any other end of the association is left to the
+        release.
+        """
+        exchange, connection = self._exchange, self._exchange.connection
+        counted = final.completed is not None or final.pending_completed > 0
+        silent = final.status_class is StatusClass.SUCCESS and not (counted or self._objects)
+        while connection.has_more or connection.readable(silence if silent else 0, wake):
+            try:
+                first = connection.peek(deadline)
+            except PeerError:
+                return
+            if not (isinstance(first, Fragment) and first.control & _COMMAND):
+                return  # the end, or a list of failed objects that was given up
+            received = exchange.receive(deadline)
+            if received is not None and isinstance(received[1], CStoreRQ | CEchoRQ):
+                if not isinstance(received[1], CEchoRQ):
+                    _log.warning("the archive sent an object after its final response, against PS3.7 9.1.3")
+                self._carry_out(received[0], received[1])
+            delivered = max((final.completed or 0) + (final.warning or 0), final.pending_completed)
+            silent = self._objects != delivered

@@ -43,7 +43,7 @@ from movescu.ul.user_information import UserInformation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import Final
 
@@ -187,6 +187,12 @@ class Connection:
             self._say_farewell()
         return indication
 
+    def peek(self, deadline: Deadline) -> Indication:
+        """Wait for the next indication and return it; ``next`` returns it again. Raise the errors of ``next``."""
+        if not self._indications:
+            self._receive(deadline)
+        return self._indications[0]
+
     def _receive(self, deadline: Deadline) -> None:
         """Fill the queue of indications."""
         association = self._association
@@ -309,18 +315,20 @@ class Connection:
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def release(self, deadline: Deadline) -> None:
-        """Release the association and wait for the confirmation; data that still arrive are dropped (PS3.8 7.2).
+    def release(self, deadline: Deadline, on_data: Callable[[Fragment], None] = lambda _: None) -> None:
+        """Release the association and wait for the confirmation (PS3.8 7.2).
 
-        Raise ``PeerError`` if the peer does anything but confirm.
+        ``on_data``: called with data that still arrive. Default: they are dropped. Raise ``PeerError`` if the peer does
+        anything but confirm.
         """
         with self.closing_on_error():
             if self._association.state is State.STA6:  # else the peer ended it first, and its indication is queued
                 _log.debug("A-RELEASE-RQ to %s", self.peer)
                 self._association.release_request()
                 self._flush(deadline)
-            while not self._is_released_by(self.next(deadline), deadline):
-                pass
+            while not self._is_released_by(indication := self.next(deadline), deadline):
+                if isinstance(indication, Fragment):
+                    on_data(indication)
         self._say_farewell()
 
     def _is_released_by(self, indication: Indication, deadline: Deadline) -> bool:

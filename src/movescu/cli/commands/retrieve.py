@@ -27,7 +27,7 @@ from movescu.cli.options.configuration import (
 )
 from movescu.cli.output import diagnostics
 from movescu.cli.signals import Signals
-from movescu.errors import MovescuError, PeerError, UsageError
+from movescu.errors import LateObjectsError, MovescuError, PeerError, UsageError
 from movescu.retrieve.client import ArchiveClient
 
 TYPE_CHECKING = False
@@ -282,6 +282,8 @@ class _Command:
             association.abort()
         else:
             self._release(retrieve, association.release)
+            if isinstance(self._unreleased, LateObjectsError):
+                self._unreleased = None  # the evidence of the attempt has them
 
     def _release(self, retrieve: Retrieve, release: Callable[[], None]) -> None:
         """Release an association and note a missing confirmation.
@@ -292,7 +294,7 @@ class _Command:
         try:
             release()
         except PeerError as error:
-            if retrieve.waited:
+            if retrieve.waited and not isinstance(error, LateObjectsError):
                 _log.info(
                     "the archive did not confirm the release, perhaps because the association was idle: %s", error
                 )
@@ -308,6 +310,9 @@ class _Command:
             client.abort()
         if self._unreleased is None:
             return set()
+        if isinstance(self._unreleased, LateObjectsError):
+            diagnostics.complain("incomplete", self._unreleased, self._unreleased.hint)
+            return {ExitCode.INCOMPLETE}
         kept = "stored objects were kept; only the end of the association was not confirmed"
         diagnostics.complain("association release failed", self._unreleased, self._unreleased.hint or kept)
         return {ExitCode.RELEASE_FAILED}

@@ -278,6 +278,12 @@ def _report_result(result: Result, config: Config, *, explained: bool) -> None:
             "incomplete: a timeout expired with %d storage association%s open",
             *(evidence.cut_off, "" if evidence.cut_off == 1 else "s"),
         )
+    if evidence.late:
+        _log.error(
+            "incomplete: %s followed the archive's final response and may not be stored; repeat the request, and check "
+            "the archive's log",
+            _objects(evidence.late),
+        )
     if evidence.unflushed:
         _log.critical("incomplete: %s", result.errors[-1])
     if result.unlisted:
