@@ -10,16 +10,21 @@ import stat
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+import encoded
 import jsonschema
 import peers
 import pytest
 import scripted
-from command import movescu, without_privileges
+from command import here, movescu, without_privileges
+from dcmconv import data_set_of
 from setting import KEY, Setting
 
 from movescu.errors import PeerError
+from movescu.report.entry_table import EntryTable
+from movescu.report.summary import Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from command import Running
@@ -122,12 +127,19 @@ def test_archive_that_is_not_there_is_in_the_report(setting: Setting) -> None:
     assert any("rejected" in error for error in report["errors"])
 
 
-@pytest.mark.parametrize("arguments", [("--report", "/nowhere/report.json"), ("--report", "-", "--events", "-")])
-def test_report_that_cannot_be_written_is_told_before_anything_is_asked_for(
-    tmp_path: Path, arguments: tuple[str, ...]
+@pytest.mark.parametrize("option", ["--report", "--events", "--html", "--failed", "--manifest"])
+@pytest.mark.parametrize("file", ["/nowhere/file", "{folder}", "/dev/null/file"])
+def test_output_that_cannot_be_written_is_told_before_anything_is_asked_for(
+    tmp_path: Path, option: str, file: str
 ) -> None:
-    nobody = (peers.HOST, peers.free_port())
-    movescu("-k", KEY, *arguments, *nobody, folder=tmp_path, code=1)
+    (tmp_path / "list.csv").write_text("StudyInstanceUID\n1.2\n")
+    keys = ("--list", str(tmp_path / "list.csv"), "-S") if option == "--failed" else ("-k", KEY)
+    arguments = (*keys, "+P", peers.free_port(), option, file.format(folder=tmp_path), peers.HOST, peers.free_port())
+    assert "cannot write '" in here(*arguments, folder=tmp_path, code=40).log
+
+
+def test_two_outputs_do_not_share_standard_output(tmp_path: Path) -> None:
+    here("-k", KEY, "--report", "-", "--events", "-", peers.HOST, peers.free_port(), folder=tmp_path, code=1)
 
 
 def test_disk_that_is_full_is_no_success_if_the_report_was_to_go_there(setting: Setting) -> None:
@@ -229,3 +241,79 @@ def test_spreadsheet_of_one_retrieve_names_its_keys(setting: Setting) -> None:
     assert log.count("W:") == len({line for line in log.splitlines() if line.startswith("W:")}) > 0  # of the keys
     [row] = csv.DictReader(report.read_text("utf-8-sig").splitlines())
     assert (row["StudyInstanceUID"], row["StudyInstanceUIDs"]) == ("1.2.3", "1.2.3")
+
+
+@pytest.mark.parametrize("option", ["--report", "--events", "--html", "--manifest"])
+@pytest.mark.parametrize("name", [".movescu.unflushed", ".movescu.sqlite", ".MOVESCU.journal-wal"])
+def test_output_has_no_name_of_the_files_kept_beside_the_objects(tmp_path: Path, option: str, name: str) -> None:
+    """Neither an existing one, which is evidence, nor one that would be read as such later."""
+    nobody = (peers.HOST, peers.free_port())
+    for there in (False, True):
+        if there:
+            (tmp_path / name).write_text("1 2\n")
+        outcome = here(
+            "-k", KEY, "+P", peers.free_port(), option, str(tmp_path / name), *nobody, folder=tmp_path, code=1
+        )
+        assert "names that begin with .movescu are reserved" in outcome.log
+        assert (tmp_path / name).exists() == there
+    link = tmp_path / "r.json"
+    link.symlink_to(name)
+    here("-k", KEY, "+P", peers.free_port(), option, str(link), *nobody, folder=tmp_path, code=1)
+    assert (tmp_path / name).read_text() == "1 2\n"
+
+
+def other_contents(setting: Setting) -> Iterator[bytes]:
+    """Yield what an output must not replace: objects without file meta (``-F``), a database, a manifest."""
+    _, data_set = data_set_of(setting.made[0].path.read_bytes())
+    yield data_set
+    yield data_set[132:]  # whatever begins it
+    yield encoded.deflate(data_set)
+    yield b"SQLite format 3\0" + bytes(84)
+    yield b"0" * 64 + b"  CT.1.2\n"
+
+
+@pytest.mark.parametrize("option", ["--report", "--events", "--html"])
+def test_output_replaces_neither_objects_nor_evidence(setting: Setting, option: str) -> None:
+    nobody = (peers.HOST, peers.free_port())
+    file = setting.received / "file"
+    for content in other_contents(setting):
+        file.write_bytes(content)
+        outcome = here("-k", KEY, "+P", setting.port, option, str(file), *nobody, folder=setting.received, code=1)
+        assert f"cannot write '{file}': it is " in outcome.log
+        assert file.read_bytes() == content
+    file.write_text("Grüße, \x07 and \x1b$B in a text", "utf-8")
+    for _ in range(2):  # the second run replaces what the first one wrote
+        here("-k", KEY, "+P", setting.port, option, str(file), *nobody, folder=setting.received, code=61)
+        assert "Grüße" not in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.csv"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_while_the_report_is_written_is_in_it(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, name: str, number: signal.Signals, code: int
+) -> None:
+    """The report and the shell tell of one exit code, and no part of a file stays."""
+    pending = [number]
+
+    def interrupted(pieces: Callable[[Any], Iterator[str]]) -> Callable[[Any], Iterator[str]]:
+        def pieces_with_signal(source: Any) -> Iterator[str]:
+            for piece in pieces(source):
+                yield piece
+                if pending:
+                    signal.raise_signal(pending.pop())
+
+        return pieces_with_signal
+
+    monkeypatch.setattr(Summary, "texts", interrupted(Summary.texts))
+    monkeypatch.setattr(EntryTable, "csv_lines", interrupted(EntryTable.csv_lines))
+    files = {option: setting.received.parent / option for option in (name, "events")}
+    options = ["--report", str(files[name]), "--events", str(files["events"]), "--linger", 0]
+    setting.run_here(delivering_nothing, *options, code=code)
+    assert not pending
+    ends = [event for event in map(json.loads, files["events"].read_text().splitlines()) if event["event"] == "end"]
+    assert [end["exit_code"] for end in ends] == [code]
+    if name == "r.json":
+        assert json.loads(files[name].read_text())["exit_code"] == code
+    else:
+        assert len(list(csv.DictReader(files[name].read_text("utf-8-sig").splitlines()))) == 1
+    assert not list(setting.received.parent.glob(".*.part"))

@@ -179,7 +179,7 @@ def test_file_that_is_no_manifest_is_not_replaced(place: Place) -> None:
     outcome = movescu(*place.arguments(0, "--manifest", "notes"), folder=place.received, code=1)
     assert "exists and is not a manifest" in outcome.log
     assert (place.received / "notes").read_text() == "mine\n"
-    outcome = movescu(*place.arguments(0, "--manifest", "nowhere/sums"), folder=place.received, code=1)
+    outcome = movescu(*place.arguments(0, "--manifest", "nowhere/sums"), folder=place.received, code=40)
     assert "its directory does not exist" in outcome.log
     with pytest.raises(UsageError):
         Manifest("/dev/null", str(place.received))

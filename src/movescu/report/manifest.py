@@ -50,15 +50,17 @@ _INTERVAL: Final = 0.2
 class Manifest:
     """The manifest of the objects in an output directory; a context manager.
 
-    ``path``: of the manifest. Raise ``UsageError`` if its directory does not exist or the file has something else,
-    ``DirectoryNotWritableError`` if it cannot be written.
+    ``path``: of the manifest. Raise ``UsageError`` if the file has something else, ``DirectoryNotWritableError`` if it
+    cannot be written or its directory does not exist.
     """
 
     def __init__(self, path: str, directory: str) -> None:
         self._path = os.path.realpath(path)
         folder = os.path.dirname(self._path)
         if not os.path.isdir(folder):
-            raise UsageError(f"cannot write {path!r}: its directory does not exist")
+            raise DirectoryNotWritableError(f"cannot write {path!r}: its directory does not exist")
+        if os.path.isdir(self._path):
+            raise DirectoryNotWritableError(f"cannot write {path!r}: Is a directory")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise DirectoryNotWritableError(f"cannot write {path!r}: its directory is not writable")
         if os.path.exists(self._path) and not os.access(self._path, os.W_OK):

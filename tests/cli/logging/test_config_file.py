@@ -263,6 +263,23 @@ def test_file_is_appended_to_as_by_dcmtk(
     assert text == ("before\n" if kept else "") + "INFO - gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n \\udcff\n"
 
 
+@pytest.mark.parametrize("kind", ["FileAppender", "RollingFileAppender", "DailyRollingFileAppender"])
+@pytest.mark.parametrize("content", [bytes(128) + b"DICM\2\0", b"\x08\0\x05\0CS\n\0ISO_IR 100"], ids=["meta", "bare"])
+def test_log_is_written_to_no_object(
+    configure: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, content: bytes
+) -> None:
+    tmp_path.joinpath("a.log").write_bytes(content)
+    configure(file_appender(kind))
+    say()
+    assert tmp_path.joinpath("a.log").read_bytes() == content
+    assert "cannot write 'a.log': it is " in capsys.readouterr().err
+    configure(file_appender(kind).replace("a.log", ".movescu.unflushed"))
+    assert not tmp_path.joinpath(".movescu.unflushed").exists()
+    for name in ("a.log", ".movescu.unflushed"):
+        handlers = {"f": {"class": "logging.FileHandler", "filename": str(tmp_path / name)}}
+        assert "cannot write " in refusal(json.dumps({"handlers": handlers}), "log.json")
+
+
 def test_file_of_an_unused_appender_is_created_and_closed(configure: Configure, tmp_path: Path) -> None:
     configure(file_appender("FileAppender").replace("INFO, f", "INFO") + "log4cplus.logger.other = INFO, f\n")
     assert tmp_path.joinpath("a.log").read_text() == ""  # left open, it is a warning, and warnings are errors

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from movescu.cli.logging.layouts import logger_name, make_layout
 from movescu.cli.logging.properties import host_name
+from movescu.cli.options.output_files import check_name, check_replaced
+from movescu.errors import UsageError
 
 if TYPE_CHECKING:
     import socket
@@ -203,6 +205,8 @@ def _path_and_mode(properties: Properties, *, append: bool) -> tuple[str, str]:
     path = properties.text(".File")
     if not path:
         raise ValueError("File is not set")
+    check_name(path)
+    check_replaced(path)
     return path, "a" if properties.flag(".Append", default=append) else "w"
 
 
@@ -275,7 +279,7 @@ def make_appender(properties: Properties) -> logging.Handler | None:
         return None
     try:
         handler = _APPENDERS[kind](properties)
-    except (OSError, ValueError, ImportError, OverflowError) as error:
+    except (OSError, ValueError, ImportError, OverflowError, UsageError) as error:
         reason = getattr(error, "strerror", None) or error
         properties.complain("", f"cannot set up the appender {kind}: {reason}")
         return None

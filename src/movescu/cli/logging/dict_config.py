@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from movescu._runtime.hex_dump import TRACE
 from movescu.cli.logging.level import LEVELS, PROGRESS
+from movescu.cli.options.output_files import check_name, check_replaced
 from movescu.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ def read_python(text: str, path: str) -> dict[str, Any]:
         if isinstance(handler, dict) and handler.get("class") in _FILES:
             handler.setdefault("encoding", "utf-8")
             handler.setdefault("errors", "backslashreplace")
+            if isinstance(name := handler.get("filename"), str):
+                check_name(name)
+                check_replaced(name)
     return {"version": 1, "disable_existing_loggers": False, **configuration}
 
 

@@ -1,10 +1,20 @@
-"""The files that a run writes: no two of them, and none that it reads or keeps, may be the same."""
+"""The files that a run writes: no two of them, and none that it reads or keeps, may be the same.
+
+Nor may one replace an object or the evidence of an earlier run. The names of this program's own files in an output
+directory are refused, whether such a file exists or not. Of existing files, only text is replaced, and no manifest:
+what this program writes is text, while an object, with or without file meta, and a database are not.
+"""
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import os
+import re
+import stat
 
 from movescu.errors import UsageError
+from movescu.storage.manifest_lines import parse_manifest_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +23,13 @@ if TYPE_CHECKING:
     from movescu.cli.options.settings import CommandSettings
 
 STANDARD_OUTPUT: Final = "-"
+_ANOTHER: Final = "name another file"
+_OWN: Final = ".movescu"
+"""How the names of this program's own files in an output directory begin."""
+_DICOM: Final = b"DICM"
+_PREAMBLE: Final = 128  # bytes before it (PS3.10)
+_BLOCK: Final = 4096  # bytes of an existing file that are read
+_CONTROL: Final = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]").search  # ESC is in texts of ISO 2022
 
 
 def check_output_files(settings: CommandSettings) -> None:
@@ -47,9 +64,49 @@ def check_output_files(settings: CommandSettings) -> None:
     for option, path in outputs:
         if path is None or (path == STANDARD_OUTPUT and option != "--manifest"):
             continue
+        if option != "--manifest" or settings.check_files is None:  # which reads it
+            check_name(path)
         other = seen.setdefault(_file(path), option)
         if other != option:
             raise UsageError(f"{other} and {option} name the same file: {path!r}", hint="name another one")
+
+
+def check_name(path: str) -> None:
+    """Raise ``UsageError`` for a name of this program's own files in an output directory."""
+    names = [path]
+    with contextlib.suppress(OSError, ValueError):  # as below
+        names.append(os.path.realpath(path))
+    if any(os.path.basename(name).lower().startswith(_OWN) for name in names):
+        raise UsageError(f"cannot write {path!r}: names that begin with {_OWN} are reserved", hint=_ANOTHER)
+
+
+def check_replaced(path: str) -> None:
+    """Raise ``UsageError`` rather than have an existing file replaced, or appended to, that is not a text of ours."""
+    kind = ""
+    with contextlib.suppress(OSError, ValueError):  # whatever opens it fails, too
+        if stat.S_ISREG(os.stat(path).st_mode):
+            with open(path, "rb") as file:
+                kind = _kind_of(file.read(_BLOCK))
+    if kind:
+        raise UsageError(f"cannot write {path!r}: it is {kind}", hint=_ANOTHER)
+
+
+def _kind_of(head: bytes) -> str:
+    """Return what a file is by its beginning, empty if it may be replaced."""
+    if head[_PREAMBLE:].startswith(_DICOM):
+        return "a DICOM file"
+    if b"\0" in head or (_CONTROL(head) and not _is_utf_8(head)):  # a deflated data set may have no NUL there
+        return "not a text file"
+    line = head.partition(b"\n")[0]
+    return "a manifest of SHA-256 digests" if line and parse_manifest_line(line) is not None else ""
+
+
+def _is_utf_8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # its last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _printed(settings: CommandSettings) -> tuple[tuple[str, str | None], ...]:

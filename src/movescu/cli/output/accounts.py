@@ -12,11 +12,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from movescu._runtime import clock
 from movescu.cli.exit_codes import ExitCode
 from movescu.cli.output.output_file import OutputFile
 from movescu.cli.output.page import Page
 from movescu.errors import MovescuError
-from movescu.events import EndEvent, EntryEvent, EntryState, as_json, fan_out
+from movescu.events import EndEvent, EntryEvent, EntryState, as_json
 from movescu.query.scope import Scope
 from movescu.report.entry_table import EntryTable
 from movescu.report.summary import Summary
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from movescu.cli.options.settings import CommandSettings
-    from movescu.events import Event, EventSink
+    from movescu.events import Event
     from movescu.query.identifier import Identifier
     from movescu.report.pseudonyms import Pseudonyms
     from movescu.retrieve.causes import Cause
@@ -65,13 +66,7 @@ class Accounts:
         told = self._report is not None or self._page is not None
         self._summary = Summary(options, self._shown) if told else None
         self._pseudonyms = _pseudonyms_of(self._summary) if settings.pseudonymise else None
-        sinks = (
-            None if self._events is None else self._line,
-            None if self._summary is None else self._tell_summary,
-            None if self._page is None else self._page.data,
-            self._entry,
-        )
-        self.sink: EventSink | None = fan_out(tuple(sink for sink in sinks if sink is not None))
+        self._telling = clock.Lock()
         self.observer = _Observer(self)
         """Observer that feeds the files."""
         self._columns: dict[int, dict[str, str]] = {}
@@ -87,8 +82,10 @@ class Accounts:
 
     def tell(self, event: Event) -> None:
         """Pass an event to the files."""
-        if self.sink is not None:
-            self.sink(event)
+        with self._telling:
+            if self._events is not None:
+                self._line(event)
+            self._keep(event)
 
     def entry(self, end: EndEvent) -> None:
         """Send the end of an entry of a list."""
@@ -106,8 +103,16 @@ class Accounts:
                 self._columns[event.row] = dict(event.columns)
 
     def _line(self, event: Event) -> None:
-        assert self._events is not None  # a sink only with a file
+        assert self._events is not None  # called with a file alone
         self._events.write(_text(as_json(event)))
+
+    def _keep(self, event: Event) -> None:
+        """Add an event to what report, page and list are made of."""
+        if self._summary is not None:
+            self._summary(self._hidden(event))
+        if self._page is not None:
+            self._page.data(event)
+        self._entry(event)
 
     def _entry(self, event: Event) -> None:
         if isinstance(event, EntryEvent):
@@ -115,23 +120,23 @@ class Accounts:
             if self._shown is not self._table:
                 self._shown.add(self._hidden(event))
 
-    def _tell_summary(self, event: Event) -> None:
-        assert self._summary is not None  # a sink only with it
-        self._summary(self._hidden(event))
-
     def _hidden(self, event: _E) -> _E:
         """Return an event as report and page tell it."""
         return event if self._pseudonyms is None else self._pseudonyms.event(event)  # type: ignore[return-value] # of its class
 
     def conclude(self, code: int, error: BaseException | None = None) -> int:
-        """Send the ``EndEvent``, write the report, close the files, and return the exit code of the run."""
+        """Send the ``EndEvent``, write the report, close the files, and return the exit code of the run.
+
+        After an exception, such as that of a signal, it may be called again: its report replaces the first one.
+        """
         end = self._end
         if end.outcome == Outcome.COMPLETE and code == ExitCode.INCOMPLETE:  # known only after the retrieve
             end = replace(end, outcome=Outcome.INCOMPLETE)
         errors = end.errors if error is None else (*end.errors, str(error) or type(error).__name__)
         seconds = time.monotonic() - self._begun
-        if self.sink is not None:
-            self.sink(replace(end, time=time.time(), seconds=seconds, exit_code=code, errors=errors))
+        end_of_run = replace(end, time=time.time(), seconds=seconds, exit_code=code, errors=errors)
+        with self._telling:
+            self._keep(end_of_run)
         table = self._shown
         if not self._listed and (self._spreadsheet or self._page is not None):
             if isinstance(error, MovescuError):
@@ -145,6 +150,8 @@ class Accounts:
             self._page.write(self._summary, table, self._pseudonyms, listed=self._listed)
         if self._failed is not None:
             self._failed.write_all(self._table.failed_lines())
+        if self._events is not None:
+            self._line(end_of_run)  # last: once this is told, nothing changes it
         written = [output.close() for output in (self._events, self._report, self._failed) if output is not None]
         written += [] if self._page is None else [self._page.output.close()]
         if code == ExitCode.SUCCESS and not all(written):

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from movescu._runtime.late_log import logger_of
 from movescu.cli import streams
-from movescu.cli.options.output_files import STANDARD_OUTPUT
-from movescu.errors import DirectoryNotWritableError, UsageError
+from movescu.cli.options.output_files import STANDARD_OUTPUT, check_replaced
+from movescu.errors import DirectoryNotWritableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import TextIO
 
 _log: Final = logger_of("movescu.cli")
 
 _PIECES: Final = 1000  # written at once
-_DICOM: Final = b"DICM"
-_START: Final = 132  # bytes of the preamble and the prefix (PS3.10)
 _REPLACED: Final = OSError(0, "another file has this name now, perhaps an object that was stored here")
 
 
@@ -33,15 +31,18 @@ class OutputFile:
         self._path = path
         self._encoding = encoding
         self._file: TextIO | None = None
+        self._status: os.stat_result | None = None
+        """Of the file that has been opened or written, if it is a regular one."""
+        self._begun = False  # to write a text to another file
         self._good = True
         if path != STANDARD_OUTPUT:
-            _check(path)
+            check_replaced(path)
             try:
                 self._file = open(path, "w", encoding=encoding, errors="surrogateescape")  # noqa: SIM115 - closed by close()
-            except FileNotFoundError as error:
-                raise UsageError(f"cannot write {path!r}: {error.strerror}") from error
             except OSError as error:
                 raise DirectoryNotWritableError(f"cannot write {path!r}: {error.strerror}") from error
+            status = os.fstat(self._file.fileno())
+            self._status = status if stat.S_ISREG(status.st_mode) else None
 
     def write(self, text: str) -> None:
         """Write and flush; log the first failure."""
@@ -61,39 +62,45 @@ class OutputFile:
 
     def _is_replaced(self) -> bool:
         """Return True if another file has its name now, such as an object that was stored under it."""
-        assert self._file is not None  # regular
         try:
-            return not os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
+            return self._status is not None and not os.path.samestat(os.stat(self._path), self._status)
         except OSError:
             return False
 
-    @property
-    def _is_regular(self) -> bool:
-        return self._file is not None and stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
-
     def write_all(self, pieces: Iterable[str]) -> None:
-        """Write a text, given in pieces; a regular file gets it as a whole, or is removed."""
+        """Write a text, given in pieces; a regular file gets it as a whole, or is removed.
+
+        It may be called again, if an exception has left it or to replace the text; a file that is not regular keeps the
+        first one.
+        """
         path = os.path.realpath(self._path)
         folder, name = os.path.split(path)
-        regular = self._is_regular
-        if regular and self._is_replaced():
+        if self._is_replaced():
             self._fail(_REPLACED)
+        elif self._status is None or not os.access(folder, os.W_OK | os.X_OK):
+            self._write_pieces(iter(pieces))
+        else:
+            self._replace(path, os.path.join(folder, f".{name}.{os.getpid()}.part"), pieces)
+
+    def _write_pieces(self, pieces: Iterator[str]) -> None:
+        if self._begun:
             return
-        if not regular or not os.access(folder, os.W_OK | os.X_OK):
-            pieces = iter(pieces)
-            while text := "".join(itertools.islice(pieces, _PIECES)):
-                self.write(text)
-            return
-        temporary = os.path.join(folder, f".{name}.{os.getpid()}.part")
+        self._begun = True
+        while text := "".join(itertools.islice(pieces, _PIECES)):
+            self.write(text)
+
+    def _replace(self, path: str, temporary: str, pieces: Iterable[str]) -> None:
         try:
             with open(temporary, "w", encoding=self._encoding, errors="surrogateescape") as file:
                 shutil.copymode(path, temporary)
                 file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
+                status = os.fstat(file.fileno())
             if self._file is not None:
                 self._file.close()  # Windows replaces no open file
             os.replace(temporary, path)
+            self._status = status
         except OSError as error:
             if self._file is not None:
                 self._file.close()  # Windows removes no open file
@@ -101,21 +108,16 @@ class OutputFile:
                 with contextlib.suppress(OSError):
                     os.unlink(name)
             self._fail(error)
+        except BaseException:  # a signal; perhaps after the file was replaced
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
     def close(self) -> bool:
         """Close the file; return True if everything was written."""
-        if self._file is not None and not self._file.closed and self._is_regular and self._is_replaced():
+        if self._is_replaced():
             self._fail(_REPLACED)
         if self._file is not None:
             with contextlib.suppress(OSError):  # a failure of write() has been logged
                 self._file.close()
         return self._good
-
-
-def _check(path: str) -> None:
-    """Raise ``UsageError`` rather than overwrite an object."""
-    with contextlib.suppress(OSError):
-        if stat.S_ISREG(os.stat(path).st_mode):
-            with open(path, "rb") as file:
-                if file.read(_START)[-len(_DICOM) :] == _DICOM:
-                    raise UsageError(f"cannot write {path!r}: it is a DICOM file", hint="name another file")
