@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,7 @@ import scripted
 from command import movescu
 from pydicom import dcmread
 
+from movescu.dictionary.tags import tag_of
 from movescu.dictionary.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from movescu.dimse.status import PENDING
 from movescu.testing import Archive
@@ -154,6 +156,74 @@ def test_keys_that_name_nothing_are_refused_before_anything_is_sent(tmp_path: Pa
     options: list[object] = ["--dry-run"] if mode == "dry run" else MODES[mode]
     nobody = Place((peers.HOST, peers.free_port()), "NOBODY", [], tmp_path, peers.free_port())
     nobody.run(*options, keys=["QueryRetrieveLevel=STUDY", *keys], code=1)
+
+
+EMPTY = {
+    "study of a patient": (["PatientID=P", "StudyInstanceUID="], "StudyInstanceUID"),
+    "series of a study": (["StudyInstanceUID=1.2", "SeriesInstanceUID="], "SeriesInstanceUID"),
+    "object of a series": (["StudyInstanceUID=1.2", "SeriesInstanceUID=1.3", "SOPInstanceUID="], "SOPInstanceUID"),
+    "other key": (["PatientID=P", "AccessionNumber="], "AccessionNumber"),
+}
+
+
+@pytest.mark.parametrize("model", ["-P", "-S"])
+@pytest.mark.parametrize("keys", EMPTY)
+@pytest.mark.parametrize("mode", [*MODES, "resolve", "only", "dry run", "list", "file"])
+@pytest.mark.sampled(8)
+def test_variable_that_is_not_set_does_not_widen_the_request(tmp_path: Path, mode: str, keys: str, model: str) -> None:
+    given, empty = EMPTY[keys]
+    others: dict[str, list[object]] = {"resolve": ["--resolve"], "only": ["--only", "Modality=CT"]}
+    options: dict[str, list[object]] = {**MODES, **others, "dry run": ["--dry-run"], "file": ["--verify"]}
+    last: list[str] = []
+    if mode == "list":
+        cells = [key.split("=") for key in given[:-1]]
+        (tmp_path / "list.csv").write_text("\n".join(",".join(cell[row] for cell in cells) for row in (0, 1)))
+        options["list"], given = ["--list", "list.csv"], given[-1:]
+    elif mode == "file":
+        tags = {name: f"{tag_of(name):08X}" for name in (key.split("=")[0] for key in given[:-1])}
+        content = {tags[name]: {"vr": "UI", "Value": [value]} for name, value in (k.split("=") for k in given[:-1])}
+        (tmp_path / "keys.json").write_text(json.dumps({**content, f"{tag_of(empty):08X}": {"vr": "UI", "Value": []}}))
+        last, given = ["keys.json"], []
+    words = [part for key in given for part in ("-k", key)]
+    address = (peers.HOST, peers.free_port())
+    parts: tuple[object, ...] = (*options[mode], *words, *address, *last)
+    outcome = movescu(model, "+P", peers.free_port(), *parts, folder=tmp_path, code=1)
+    assert f"{empty} is empty: all that the other keys match would be requested" in outcome.log
+
+
+def test_key_that_keys_only_drops_still_decides_the_level(embedded: Place, tmp_path: Path) -> None:
+    patient = dcmread(embedded.made[0].path).PatientID
+    query = tmp_path / "query.dump"
+    query.write_text(f"(0010,0020) LO [{patient}]\n(0008,0050) SH [A1]\n")
+    titles = ("-aec", embedded.aet, "+P", embedded.port, "--keys-only", "--verify", *embedded.address)
+    outcome = movescu("-P", *titles, query, folder=embedded.received, code=1)
+    assert "PatientID selects nothing at level STUDY, and StudyInstanceUID is empty" in outcome.log
+    query.write_text(query.read_text() + f"(0020,000d) UI [{embedded.studies[0]}]\n")
+    movescu("-P", *titles, query, folder=embedded.received)
+    assert embedded.there == embedded.of_study(0)
+
+
+@pytest.mark.parametrize("options", [("--verify",), ("--resolve",)])
+def test_inferred_level_that_decides_the_scope_is_told(embedded: Place, options: tuple[str, ...]) -> None:
+    outcome = embedded.run(*options, keys=[f"PatientID={dcmread(embedded.made[0].path).PatientID}"])
+    assert "W: QueryRetrieveLevel is missing: STUDY is inferred from the keys" in outcome.log
+    assert embedded.there == embedded.of_study(0) | embedded.of_study(1)
+
+
+def test_empty_unique_key_beside_a_stated_level_is_told(embedded: Place) -> None:
+    patient = dcmread(embedded.made[0].path).PatientID
+    keys = ["QueryRetrieveLevel=STUDY", f"PatientID={patient}", "StudyInstanceUID="]
+    outcome = embedded.run("--verify", keys=keys)
+    assert outcome.log.count("W: StudyInstanceUID is empty: all that the other keys match is requested") == 1
+    assert embedded.there == embedded.of_study(0) | embedded.of_study(1)
+
+
+def test_key_of_unknown_level_brings_the_objects_that_it_matches(embedded: Place) -> None:
+    one = dcmread(embedded.made[0].path)
+    number = str(one.InstanceNumber)
+    embedded.run("--verify", keys=[f"PatientID={one.PatientID}", f"InstanceNumber={number}"])
+    matching = {i.instance_uid for i in embedded.made if str(dcmread(i.path).InstanceNumber) == number}
+    assert embedded.there == matching & (embedded.of_study(0) | embedded.of_study(1))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -242,7 +242,8 @@ def test_entry_knows_its_number_line_and_own_keys(folder: Path) -> None:
         ("PatientID\nP1\n", [], "STUDY", "STUDY"),
         ("PatientID\nP1\n", ["AccessionNumber=A1"], "PATIENT", "STUDY"),
         ("PatientID\nP1\n", ["Modality=CT"], "PATIENT", "SERIES"),
-        ("PatientID\nP1\n", ["Modality="], "PATIENT", "PATIENT"),
+        ("PatientID\nP1\n", ["PatientName="], "PATIENT", "PATIENT"),
+        ("PatientID\nP1\n", ["StudyInstanceUID=", "QueryRetrieveLevel=PATIENT"], "PATIENT", "PATIENT"),
         ("PatientID,modality\nP1,CT\n", [], "STUDY", "SERIES"),
         ("PatientID,Modality\nP1,CT\n", [], "PSONLY", "STUDY"),
         ("NumberOfFrames\n1\n", ["QueryRetrieveLevel=STUDY"], "STUDY", "STUDY"),
@@ -257,6 +258,18 @@ def test_level_of_an_entry_is_the_lowest_of_its_keys_unless_one_states_it(
 ) -> None:
     [row] = entries(folder, content, *keys, model=model)
     assert level_of(row) == level
+
+
+@pytest.mark.parametrize("model", ["PATIENT", "STUDY"])
+@pytest.mark.parametrize("key", ["StudyInstanceUID", "AccessionNumber", "InstanceNumber"])
+def test_key_without_a_value_does_not_widen_the_entries_of_a_list(folder: Path, key: str, model: str) -> None:
+    content = "PatientID\nP1\n"
+    with pytest.raises(UsageError, match=f"{key} is empty: all that the other keys match would be requested"):
+        entries(folder, content, f"{key}=", model=model)
+    path = folder / f"list-{os.getpid()}"
+    assert len(read_rows(str(path), [f"{key}="], model=model, returned=True)) == 1, "to be returned by a query"
+    [row] = entries(folder, "QueryRetrieveLevel,PatientID\nSTUDY,P1\n", f"{key}=", model="STUDY")
+    assert level_of(row) == "STUDY", "stated"
 
 
 def test_column_without_a_cell_is_as_if_it_were_not_there_unless_it_is_a_unique_key(folder: Path) -> None:
@@ -496,7 +509,7 @@ def test_entries_of_a_table_that_would_match_more_than_others_are_not_requested(
 def test_keys_of_a_program_have_the_level_of_the_lowest_one() -> None:
     for keys, level in (
         ({"PatientID": "1"}, "PATIENT"),
-        ({"PatientID": "1", "AccessionNumber": ""}, "PATIENT"),
+        ({"PatientID": "1", "PatientName": ""}, "PATIENT"),
         ({"PatientID": "1", "AccessionNumber": "A1"}, "STUDY"),
         ({"PatientName": "DOE*", "StudyInstanceUID": "1.2"}, "STUDY"),
     ):
@@ -505,6 +518,36 @@ def test_keys_of_a_program_have_the_level_of_the_lowest_one() -> None:
     with pytest.raises(UsageError, match="neither a level nor a unique key"):
         identifier_of({"AccessionNumber": "A1"})
     assert identifier_of({"AccessionNumber": "A1"}, resolves=True)[0].text(LEVEL) == "STUDY"
+
+
+@pytest.mark.parametrize("missing", [None, "", [], " ", float("nan")])
+def test_missing_value_of_a_program_does_not_widen_its_request(missing: object) -> None:
+    for resolves in (False, True):
+        with pytest.raises(UsageError, match="StudyInstanceUID is empty: all that the other keys match"):
+            identifier_of({"PatientID": "1", "StudyInstanceUID": missing}, resolves=resolves)
+        with pytest.raises(UsageError, match="SeriesInstanceUID is empty"):
+            identifier_of({"StudyInstanceUID": "1.2", "SeriesInstanceUID": missing}, resolves=resolves)
+        with pytest.raises(UsageError, match="AccessionNumber is empty"):
+            identifier_of({"PatientID": "1", "AccessionNumber": missing}, resolves=resolves)
+
+
+def test_empty_unique_key_beside_a_stated_level_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    identifier_of({"QueryRetrieveLevel": "STUDY", "PatientID": "1", "StudyInstanceUID": ""})
+    identifier_of({"QueryRetrieveLevel": "SERIES", "StudyInstanceUID": "", "SeriesInstanceUID": "1.2"})
+    told = [record.message for record in caplog.records if "is empty" in record.message]
+    assert told == ["StudyInstanceUID is empty: all that the other keys match is requested"]
+
+
+def test_key_of_unknown_level_is_one_of_objects_and_has_to_be_matched_first() -> None:
+    keys = {"PatientID": "1", "InstanceNumber": "1"}
+    with pytest.raises(UsageError, match="InstanceNumber may be a key of any level"):
+        identifier_of(keys)
+    for options in ({"resolves": True}, {"lists": True}):
+        assert identifier_of(keys, **options)[0].text(LEVEL) == "IMAGE"
+    assert identifier_of({**keys, "QueryRetrieveLevel": "PATIENT"})[0].text(LEVEL) == "PATIENT"
+    [row] = entries_of([keys])
+    assert isinstance(row, Row)
+    assert level_of(row) == "PATIENT", "always matched by C-FIND"
 
 
 def test_entry_of_a_table_with_a_blank_study_does_not_request_the_patient() -> None:

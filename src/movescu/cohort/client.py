@@ -274,7 +274,7 @@ class Client(ArchiveClient):
 
         self._check_destination(to)
         self.open()
-        identifier, model = identifier_of(keys, resolves=self.config.resolves)
+        identifier, model = identifier_of(keys, resolves=self.config.resolves, lists=self.config.retry.lists)
         request = replace(self.config.request, model=self._given_model or model)
         return self.prepare((identifier,), config=replace(self.config, request=request), target=self.target_of(to))
 

@@ -212,12 +212,12 @@ class DirectoryAudit:
 
     # -- the archive ---------------------------------------------------------------------------------------------------
 
-    def requests(self, model: str) -> Iterator[Identifier]:
+    def requests(self) -> Iterator[Identifier]:
         """Yield a request for each study of the files and of the journal."""
         studies = self._database.execute("SELECT study FROM found UNION SELECT study FROM studies ORDER BY 1")
         for (study,) in studies.fetchall():
             if is_uid(study):
-                yield make_identifier([f"StudyInstanceUID={study}", "QueryRetrieveLevel=STUDY"], model=model)
+                yield make_identifier([f"StudyInstanceUID={study}", "QueryRetrieveLevel=STUDY"])
 
     def ask(
         self, session: ArchiveAssociation, requests: Iterable[Identifier], model: str, *, given: bool = False

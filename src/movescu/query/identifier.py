@@ -22,12 +22,15 @@ from movescu.query.key_text import KeySet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Final
 
     from movescu.dataset.encoder import Encoder
     from movescu.dictionary.uids import TransferSyntax
     from movescu.query.key import Key
+
+if TYPE_CHECKING:
+    Resolved = Callable[["Identifier", "Identifier"], "Identifier"]
 
 _log: Final = logger_of("movescu.query")
 
@@ -128,25 +131,28 @@ def make_identifier(
     model: str | None = None,
     relational: bool = False,
     keys_only: bool = False,
-    resolved: bool = False,
+    resolved: Resolved | None = None,
     compression_level: int = 6,
 ) -> Identifier:
     """Return the identifier of one request; ``keys`` as after ``-k``, ``query_file`` is ``-`` for standard input.
 
     With a query model (PATIENT, STUDY or PSONLY) the keys are checked against its levels, except those of upper levels
-    if ``relational`` retrieval was negotiated, and not at all if ``resolved``: then C-FIND supplies missing ones.
+    if ``relational`` retrieval was negotiated, and not at all if ``resolved``: then C-FIND supplies missing ones, and
+    ``resolved`` returns the identifier with its level; called with the keys, and with those before any is dropped.
     ``keys_only`` drops from a file all but the keys of the model. ``compression_level``: see ``Identifier``. Raise
     ``UsageError``, which names the key or file, if one is invalid.
     """
     of_file = Identifier(_from_file(query_file) if query_file is not None else ())
     own = _from_keys(tuple(keys), of_file)
-    identifier = Identifier((*own, *of_file))
+    whole = identifier = Identifier((*own, *of_file))
     if keys_only and of_file.keys:
         identifier = Identifier((*own, *_reduced(of_file, identifier, model or "PATIENT")))
         if not identifier.keys:
             raise UsageError(f"query file {query_file!r} has no key of a retrieve", hint="give the keys with -k")
+    if resolved is not None:
+        identifier = resolved(identifier, whole)
     identifier = Identifier(identifier, compression_level)
-    _advise(identifier, query_file, model, relational=relational, resolved=resolved)
+    _advise(identifier, query_file, model, relational=relational, resolved=resolved is not None)
     return identifier
 
 

@@ -15,9 +15,10 @@ from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
 from movescu.query.encoded_keys import keys_of
 from movescu.query.identifier import Identifier, make_identifier
-from movescu.query.inferred_level import level_of_keys
+from movescu.query.inferred_level import check_no_blank, level_of_keys, lowest_of, unknown_keys
 from movescu.query.key import Key
 from movescu.query.levels import LEVEL, UNIQUE_KEYS
+from movescu.query.scope import Scope
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -28,12 +29,14 @@ Keys: TypeAlias = "Mapping[str, object] | Dataset | str | os.PathLike[str]"
 _TOP: Final = "PATIENT"
 
 
-def identifier_of(keys: Keys, *, resolves: bool = False) -> tuple[Identifier, str]:
+def identifier_of(keys: Keys, *, resolves: bool = False, lists: bool = False) -> tuple[Identifier, str]:
     """Return the identifier of a request and its query model: STUDY, or PATIENT at level PATIENT.
 
     Without a level, it is the lowest to which a key with a value belongs: the keys of a study are not to request all of
     a patient. ``resolves``: the keys are matched by C-FIND first. Default: False, one of them has to be a unique key.
-    Raise ``UsageError``, which names the key or file, if one is invalid or the level is unknown.
+    ``lists``: C-FIND lists the objects that match the keys. Default: False, a key whose level is unknown is an error.
+    Raise ``UsageError``, which names the key or file, if one is invalid or the level is unknown, or if a key below the
+    level that was inferred has no value: without it, more would be requested.
     """
     identifier = _made(keys)
     level = identifier.text(LEVEL)
@@ -45,11 +48,19 @@ def identifier_of(keys: Keys, *, resolves: bool = False) -> tuple[Identifier, st
                 hint="give PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID; for other keys, "
                 "Selection(resolve=True)",
             )
+        check_no_blank(identifier, lowest_of(identifier))
+        if not (resolves or lists) and (unknown := unknown_keys(identifier)):
+            raise UsageError(
+                f"{unknown[0]} may be a key of any level: an archive would ignore it, and send more than it matches",
+                hint="leave it out, give QueryRetrieveLevel, or have it matched first: Selection(resolve=True)",
+            )
         identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
     elif level not in UNIQUE_KEYS and level.strip().upper() in UNIQUE_KEYS:
         level = level.strip().upper()
         identifier = Identifier((Key(LEVEL, b"CS", level.encode()), *identifier))
-    return identifier, _TOP if level == _TOP else "STUDY"
+    model = _TOP if level == _TOP else "STUDY"
+    Scope(identifier, model).note_blank()
+    return identifier, model
 
 
 def query_of(level: str, keys: Keys | None, more: Mapping[str, object]) -> Identifier:

@@ -62,7 +62,7 @@ def _entry_of(
     number: int, keys: dict[str, object], filled: set[str], model: str | None, selection: Selection | None
 ) -> Row | Exception:
     try:
-        identifier, own = identifier_of(keys)
+        identifier, own = identifier_of(_with_level(keys))
         scope = Scope(identifier, model or own)
         patterns, everything = (False, False) if selection is None else (selection.resolve, selection.everything)
         scope.check(patterns=patterns, everything=everything)
@@ -78,6 +78,12 @@ def _entry_of(
             return UsageError(f"{name} is blank: the entry would match all studies of a patient")
     texts = tuple(f"{name}={text}" for name, text in keys.items())
     return Row(number, ", ".join(texts), identifier, keys=texts, model=model or own)
+
+
+def _with_level(keys: dict[str, object]) -> dict[str, object]:
+    """Return the keys with a level: without one, the lowest of their columns, as in a list."""
+    tags = [tag_of_column(name) or 0 for name, text in keys.items() if text]
+    return keys if LEVEL in tags else {**keys, keyword(LEVEL): lowest_level(tags, LEVELS)}
 
 
 def _is_below_patient_or_level(name: str) -> bool:

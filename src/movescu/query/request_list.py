@@ -23,6 +23,7 @@ from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import DataSetError, UsageError
 from movescu.query.find_responses import answers_of_json, answers_of_log, is_find_log
 from movescu.query.identifier import make_identifier
+from movescu.query.inferred_level import check_no_blank
 from movescu.query.key_text import parse_tag
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.list_columns import exact_tag, is_below_patient, lowest_level, tag_of_column
@@ -81,7 +82,8 @@ class _Common(NamedTuple):
     """Properties common to all entries.
 
     ``keys``: as after ``-k``. ``stated``: they have a level. ``level``: of an entry without a key that states one.
-    ``raw``: bytes that are not UTF-8 are sent, for a key names their character set.
+    ``raw``: bytes that are not UTF-8 are sent, for a key names their character set. ``returned``: keys without a value
+    are to be returned, and narrow nothing.
     """
 
     keys: Sequence[str]
@@ -89,6 +91,7 @@ class _Common(NamedTuple):
     stated: bool
     level: str = ""
     raw: bool = False
+    returned: bool = False
 
 
 class _Column(NamedTuple):
@@ -117,14 +120,15 @@ class _Columns(NamedTuple):
     width: int
 
 
-def read_rows(path: str, keys: Sequence[str] = (), *, model: str | None = None) -> list[Row]:
+def read_rows(path: str, keys: Sequence[str] = (), *, model: str | None = None, returned: bool = False) -> list[Row]:
     """Read a list; ``keys``, as after ``-k``, are added to each entry that does not have them.
 
-    Raise ``UsageError``, which names the line, if one is invalid.
+    ``returned``: those without a value are to be returned by a query. Default: False, one that would narrow the entries
+    is an error. Raise ``UsageError``, which names the line, if one is invalid.
     """
     text = read_text(path)
     stated, raw = (any(_is_named(key, tag) for key in keys) for tag in (LEVEL, _CHARACTER_SET))
-    common = _Common(keys, model or "PATIENT", stated, raw=raw)
+    common = _Common(keys, model or "PATIENT", stated, raw=raw, returned=returned)
     if is_find_log(text) or text.lstrip()[:1] in ("[", "{"):
         rows = _of_answers(path, text, common)
     else:
@@ -182,9 +186,12 @@ def _of_records(path: str, text: str, common: _Common) -> list[Row]:
         columns, rest = _Columns([_Column.of(0, "StudyInstanceUID", _STUDY)], [], 1), records
     else:
         columns = _columns(path, first, rest, common)
-    level = lowest_level([*(column.tag for column in columns.keys), *_tags(common.keys)], MODELS[common.model])
+    tags = [*(column.tag for column in columns.keys), *_tags(common.keys)]
+    level = lowest_level(tags, MODELS[common.model])
     raw = common.raw or any(column.tag == _CHARACTER_SET for column in columns.keys)
     common = common._replace(level=level, raw=raw)
+    if level and not (common.stated or common.returned or any(column.tag == LEVEL for column in columns.keys)):
+        check_no_blank(make_identifier(common.keys), lowest_level(tags, LEVELS))
     rows = []
     for number, record in enumerate(rest, start=1):
         try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from movescu._runtime.late_log import logger_of
 from movescu.dataset.character_sets import SPECIFIC_CHARACTER_SET
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.uids import MAXIMUM_UID_LENGTH
@@ -22,10 +23,12 @@ from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.matching import is_empty, is_universal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from movescu.query.identifier import Identifier
     from movescu.query.key import Key
+
+_log: Final = logger_of("movescu.query")
 
 LEVELS: Final = tuple(UNIQUE_KEYS)
 
@@ -60,8 +63,7 @@ class Scope:
         self.level = identifier.text(LEVEL)
         """Query/Retrieve Level; empty if there is none."""
         self.character_set = identifier.get(SPECIFIC_CHARACTER_SET)
-        given = (key for key in identifier if key.tag & 0xFFFF and not (key.tag in _MODIFIERS or key.is_creator))
-        self._given = {key.tag: key for key in given}
+        self._given = {key.tag: key for key in selecting(identifier)}
         self._keys = {tag: key for tag, key in self._given.items() if not is_universal(key)}
         self._unique = {name: self._values(name) for name in LEVELS}
         self._filters: dict[tuple[str, bool], dict[int, Key]] = {}
@@ -201,6 +203,14 @@ class Scope:
             if any("*" in value or "?" in value for value in self.unique(level))
         )
 
+    def note_blank(self) -> None:
+        """Log a warning for each unique key that is empty if no lower one, down to the request's level, has a value."""
+        own = LEVELS[: LEVELS.index(self.level) + 1] if self.level in LEVELS else ()
+        for number, level in enumerate(own):
+            key = self._given.get(UNIQUE_KEYS[level])
+            if key is not None and is_empty(key.value) and not any(map(self.unique, own[number:])):
+                _log.warning("%s is empty: all that the other keys match is requested", keyword(key.tag))
+
 
 _SLIPS: Final = {
     "PATIENT": "give PatientID",
@@ -210,6 +220,11 @@ _SLIPS: Final = {
     "QueryRetrieveLevel=STUDY",
     "IMAGE": "give SOPInstanceUID; for a whole series, QueryRetrieveLevel=SERIES",
 }
+
+
+def selecting(keys: Iterable[Key]) -> Iterator[Key]:
+    """Yield the keys that select something if they have a value: not those that qualify the query."""
+    return (key for key in keys if key.tag & 0xFFFF and not (key.tag in _MODIFIERS or key.is_creator))
 
 
 def level_of(tag: int) -> str:

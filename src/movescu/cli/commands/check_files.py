@@ -85,7 +85,7 @@ def _ask(audit: DirectoryAudit, settings: CommandSettings) -> ExitCode:
     """Compare with the archive's list and return the exit code."""
     config = config_of(settings)
     given = bool(settings.keys or settings.query_files or settings.list_file)
-    wanted = [query.identifier for query in queries_of(settings)] if given else list(audit.requests(settings.model))
+    wanted = [query.identifier for query in queries_of(settings)] if given else list(audit.requests())
     check_scopes(wanted, config)
     session = ArchiveClient.configured(replace(config, receive=None), None).association(querying=True)
     code = ExitCode.SUCCESS

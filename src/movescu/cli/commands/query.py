@@ -120,7 +120,9 @@ def run_queries(
 def queries_of(settings: CommandSettings) -> list[NamedQuery]:
     """Return the queries of the command line: one for each query file or entry of a list."""
     if settings.list_file is not None:
-        rows, repeated = distinct(read_rows(settings.list_file, settings.keys, model=settings.model))
+        returned = settings.query is not None
+        read = read_rows(settings.list_file, settings.keys, model=settings.model, returned=returned)
+        rows, repeated = distinct(read)
         return [NamedQuery(_entry(row, repeated.get(row.number, ())), row.identifier) for row in rows]
     if not settings.keys and not settings.query_files:
         return [NamedQuery("", make_identifier(()))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache
+from functools import cache, partial
 
 from movescu._runtime.late_log import logger_of
 from movescu.cli.logging.level import shows_progress
@@ -91,31 +91,38 @@ def _selection(settings: CommandSettings) -> Selection | None:
 
 def identifiers(settings: CommandSettings) -> list[Identifier]:
     """Return the identifiers of the requests. Raise ``UsageError`` for invalid keys or query files."""
-    queried = settings.dry_run or settings.check or settings.query is not None
-    resolved = queried or lists(settings) or resolves(settings)
-    options = {"relational": settings.relational, "keys_only": settings.keys_only, "resolved": resolved}
+    queried = settings.dry_run or settings.check or settings.query is not None or settings.check_files is not None
+    resolved = partial(_with_level, settings) if queried or lists(settings) or resolves(settings) else None
+    options = {"relational": settings.relational, "keys_only": settings.keys_only}
     model, level = settings.model, settings.compression_level
-    files = settings.query_files or (None,)
-    made = [make_identifier(settings.keys, file, model=model, compression_level=level, **options) for file in files]
-    if resolved and not all(one.text(LEVEL) in MODELS[model] for one in made):
-        from movescu.query.inferred_level import with_level  # late: most keys state their level
+    return [
+        make_identifier(settings.keys, file, model=model, compression_level=level, resolved=resolved, **options)
+        for file in settings.query_files or (None,)
+    ]
 
-        missing = settings.query is None  # the level of a query is its own
-        return [with_level(one, model, missing=missing) for one in made]
-    return made
+
+def _with_level(settings: CommandSettings, identifier: Identifier, whole: Identifier) -> Identifier:
+    """Return the identifier with a level of the model; ``whole``: its keys before ``--keys-only`` dropped any."""
+    if identifier.text(LEVEL) in MODELS[settings.model]:
+        return identifier
+    from movescu.query.inferred_level import with_level  # late: most keys state their level
+
+    return with_level(identifier, settings.model, None if settings.query is not None else whole)
 
 
 def check_scopes(wanted: Iterable[Identifier], config: Config) -> None:
     """Raise ``UsageError`` for a request whose keys name no object or cannot be listed; see ``scope``.
 
-    Warn of wild cards in unique keys, whether they are taken as such or not.
+    Warn of wild cards in unique keys, whether they are taken as such or not, and of unique keys without a value.
     """
+    from movescu.query.scope import Scope
     from movescu.query.selection import Selection  # late: needed with an inventory alone
     from movescu.retrieve.resolution import check
 
     selection = config.selection or Selection()
     for identifier in wanted:
         check(identifier, config.request.model, selection)
+        Scope(identifier, config.request.model).note_blank()
         if selection.resolve:
             note_patterns(identifier)
         else:
