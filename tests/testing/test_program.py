@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import corpus
 import peers
@@ -16,6 +19,9 @@ import pytest
 from movescu import testing
 from movescu.testing import demo
 from movescu.testing.demo_objects import write_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 COMMAND = [sys.executable, "-W", "error", "-m", "movescu.testing"]
 
@@ -49,6 +55,32 @@ def test_port_in_use_is_named(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert f"cannot listen on port {other.port}" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as archive:
+        try:
+            yield archive
+        finally:
+            archive.kill()
+
+
+def test_folder_without_objects_is_served_with_a_warning(tmp_path: Path) -> None:
+    with running(str(tmp_path)) as archive:
+        assert archive.stderr
+        assert archive.stderr.readline().startswith(f"W: {tmp_path} has no DICOM files")
+
+
+def test_demonstration_on_ipv6_prints_commands_that_work(tmp_path: Path) -> None:
+    own = peers.free_port()
+    with running("--demo", "--address", "::1", "--port", "0", "--destination", f"ME=[::1]:{own}") as archive:
+        assert archive.stdout
+        *_, command = (archive.stdout.readline() for _ in range(4))
+        assert command.split()[0] == "movescu"
+        retrieve = [sys.executable, "-m", *shlex.split(command)]
+        assert subprocess.run(retrieve, check=False, cwd=tmp_path, timeout=60).returncode == 0
+    assert len(list(tmp_path.iterdir())) > 1
 
 
 @pytest.mark.parametrize("destination", ["THIRD", "THIRD=host", "=host:104", "THIRD=host:port"])

@@ -139,7 +139,7 @@ def _text(wish: ShowHelp | ShowVersion | ShowTLS | ShowCompletion) -> str:
     from movescu.cli.output.colours import wants_colour
 
     width = texts.width_of(sys.stdout)
-    text = texts.help_text(width) if wish.everything else texts.short_help_text(width)
+    text = texts.text_about(wish.topic, width)
     return texts.painted(text) if wants_colour(sys.stdout) else text
 
 

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import signal
 import sys
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from movescu._runtime import clock
@@ -24,9 +25,9 @@ _ENDING_SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
 _LOOK: Final = 0.5
 """Seconds between two looks for a signal where none can be awaited (Windows)."""
 DEMO_PORT: Final = 4242
-DEMO_DESTINATION: Final = ("ME", ("127.0.0.1", 11112))
-DEMO_WORKERS: Final = tuple((f"WORKER{n}", ("127.0.0.1", 11112 + n)) for n in range(1, 5))
-"""Destinations of docs/cluster.md."""
+DEMO_DESTINATION: Final = "ME"
+DEMO_WORKERS: Final = {f"WORKER{n}": 11112 + n for n in range(1, 5)}
+"""Destinations of docs/cluster.md, with their ports."""
 THIRD_PARTY: Final = "WORKSTATION"
 """AE title of the second archive of the demonstration."""
 
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
             return 1
         place = f"{archive.host} port {archive.port}"
         sys.stdout.write(f"{archive.ae_title} with {len(archive)} objects listens on {place}\n")
+        if not len(archive):
+            sys.stderr.write(f"W: {settings.folder} has no DICOM files: queries and retrieves will find nothing\n")
         if settings.demo:
             sys.stdout.write(_demo_text(archive))
         sys.stdout.flush()
@@ -75,16 +78,19 @@ def _demo(settings: argparse.Namespace, stack: contextlib.ExitStack) -> Archive:
 
     folder = stack.enter_context(folder_of_objects())
     third_party = stack.enter_context(Archive(ae_title=THIRD_PARTY))
-    known = (DEMO_DESTINATION, (THIRD_PARTY, (third_party.host, third_party.port)), *DEMO_WORKERS)
-    settings.destination = [*known, *settings.destination]  # the last one of a title counts
+    here = "::1" if ":" in settings.address else "127.0.0.1"  # movescu listens on the IP version of its archive
+    known = {DEMO_DESTINATION: 11112} | DEMO_WORKERS
+    places = [(title, (here, port)) for title, port in known.items()]
+    third = (THIRD_PARTY, (third_party.host, third_party.port))
+    settings.destination = [*places, third, *settings.destination]  # the last one of a title counts
     settings.port = DEMO_PORT if settings.port is None else settings.port
     return _archive(settings, folder)
 
 
 def _demo_text(archive: Archive) -> str:
-    own = archive.destinations[DEMO_DESTINATION[0]][1]
-    where = f"{archive.ae_title}@localhost:{archive.port}"
-    shown = [one for one in archive.destinations.items() if one not in DEMO_WORKERS]
+    own = archive.destinations[DEMO_DESTINATION][1]
+    where = quote(f"{archive.ae_title}@{_host(archive.host)}:{archive.port}")
+    shown = [one for one in archive.destinations.items() if one[0] not in DEMO_WORKERS]
     known = ", ".join(f"{title} at {host} port {port}" for title, (host, port) in shown)
     return (
         f"It knows {known}, and WORKER1 to WORKER4 at ports 11113 to 11116. Try in another terminal:\n"
@@ -92,6 +98,13 @@ def _demo_text(archive: Archive) -> str:
         f"    movescu -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=1.2.3 -aet ME --port {own} {where}\n"
         "Press Ctrl-C to stop.\n"
     )
+
+
+def _host(address: str) -> str:
+    """Return the host for a command line on this machine; zsh would expand brackets that are not quoted."""
+    if ":" in address:
+        return f"[{'::1' if address == '::' else address}]"
+    return "localhost" if address in {"", "0.0.0.0", "127.0.0.1"} else address  # noqa: S104 - it is all addresses
 
 
 def _prepare_end() -> Callable[[], object]:
@@ -121,8 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--demo",
         action="store_true",
-        help=f"serve the objects that the documentation names, on port {DEMO_PORT}; the archive knows ME at 127.0.0.1 "
-        "port 11112",
+        help=f"serve the objects that the documentation names, on port {DEMO_PORT}; the archive knows ME at port 11112 "
+        "of this machine",
     )
     parser.add_argument("--port", type=int, help="port to listen on (default: the system chooses)")
     parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: this machine only)")

@@ -67,6 +67,7 @@ LISTED = {
     "movescu --site ": {"hospital", "practice"},
     "movescu --layout ": {"flat", "study", "patient", "bids-source"},
     "movescu --completion ": {"bash", "zsh", "fish"},
+    "movescu --query ": {"patient", "study", "series", "image"},
     "movescu -k PatientB": {"PatientBirthDate=", "PatientBreedDescription="},
     "movescu archive 104 --write-xfer-": {"--write-xfer-same", "--write-xfer-little", "--write-xfer-deflated"},
     "movescu archive 104 +t": {"+t=", "+te", "+tls"},
@@ -156,6 +157,12 @@ def test_tab_completes_the_word(press: Press, line: str) -> None:
 def test_tab_completes_the_word_that_may_follow_an_option(folder: Path, line: str) -> None:
     with Shell(installed("bash"), folder) as shell:
         assert shell.press_tab(line).line == TYPED_IN_BASH[line]
+
+
+@pytest.mark.parametrize("line", TYPED_IN_BASH)
+def test_tab_of_fish_completes_the_word_that_may_follow_an_option(folder: Path, line: str) -> None:
+    installed("fish")
+    assert of_fish(line, folder).line == TYPED_IN_BASH[line]
 
 
 @pytest.mark.parametrize("line", LISTED)

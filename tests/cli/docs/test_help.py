@@ -55,6 +55,33 @@ def test_help_all_shows_every_option(capsys: pytest.CaptureFixture[str], argumen
     assert shown(capsys, *arguments) == help_text()
 
 
+@pytest.mark.parametrize(
+    ("topic", "there", "absent"),
+    [
+        ("tls", ("--enable-tls", "--cipher"), "--query"),
+        ("query", ("--query", "--only"), "--enable-tls"),
+        ("queries", ("--query", "--only"), "--enable-tls"),
+        ("verify", ("--verify",), "--retry"),
+        ("P", ("--patient", "--port"), "--no-port"),
+        ("--retry", ("--retry N",), "--verify"),
+        ("-p", ("--padding-off",), "--port"),
+    ],
+)
+def test_help_on_a_topic_shows_its_options(
+    capsys: pytest.CaptureFixture[str], topic: str, there: tuple[str, ...], absent: str
+) -> None:
+    text = shown(capsys, "--help", topic)
+    assert all(word in text for word in there)
+    assert f" {absent} " not in text
+
+
+def test_help_on_an_unknown_topic_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "-h", "foo\n")
+    assert text.startswith(short_help_text())
+    assert r"There is no help on 'foo\n'. Topics are" in text
+    assert "tls" in text.rpartition("Topics are")[2]
+
+
 def test_short_help_has_at_most_40_lines() -> None:
     lines = short_help_text().splitlines()
     assert len(lines) <= 40

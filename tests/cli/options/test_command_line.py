@@ -260,6 +260,13 @@ def test_ae_title_over_16_characters_is_cut_with_one_warning(words: str, shown: 
     assert warnings == ((f"AE titles have at most 16 characters: {shown}",) if shown else ())
 
 
+def test_report_whose_name_is_no_json_file_has_one_warning() -> None:
+    for name, count in (("r.xlsx", 1), ("r.csv", 0), ("r.json", 0), ("-", 0)):
+        warnings = parse((*QUERY, "--port", "1", "--report", name)).warnings
+        assert len(warnings) == count
+        assert all(f"--report writes JSON to {name}" in text for text in warnings)
+
+
 def test_ae_title_with_trailing_blanks_is_cut_silently() -> None:
     settings = parse((*QUERY, "-aet", f"ME{' ' * 20}"))
     assert not settings.warnings
@@ -328,7 +335,7 @@ def test_completion_of_a_shell_is_shown(shell: str) -> None:
 def test_completion_of_an_unsupported_shell_is_refused() -> None:
     error = refusal("--completion", "tcsh")
     assert str(error) == "Invalid value for option --completion (tcsh)"
-    assert "bash, zsh, fish" in error.hint
+    assert error.hint == "Allowed: bash, zsh, fish."
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.refusal], ids=lambda o: o.long)

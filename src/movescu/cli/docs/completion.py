@@ -105,12 +105,12 @@ def _common(join: Callable[[Iterable[str]], str]) -> dict[str, str]:
 
 def _bash() -> dict[str, str]:
     choices = [
-        f'{"|".join(places)}) compgen -W "{" ".join(value.choices or ())}" -- "$current" ;;'
+        f'{"|".join(places)}) compgen -W "{" ".join(value.offered)}" -- "$current" ;;'
         for kind in _WORDS
         for places, value in _values(kind)
     ]
     optional = [
-        f'{"|".join(_names(option))}) optional="{" ".join(option.optional.choices or ())}" ;;'
+        f'{"|".join(_names(option))}) optional="{" ".join(option.optional.offered)}" ;;'
         for option in _OFFERED
         if option.optional is not None
     ]
@@ -120,12 +120,18 @@ def _bash() -> dict[str, str]:
 
 def _fish() -> dict[str, str]:
     choices = [
-        f"case {' '.join(places)}\n            printf '%s\\n' {' '.join(value.choices or ())}"
+        f"case {' '.join(places)}\n            printf '%s\\n' {' '.join(value.offered)}"
         for kind in _WORDS
         for places, value in _values(kind)
     ]
+    optional = [
+        f"case {' '.join(_names(option))}\n            printf '%s\\n' {' '.join(option.optional.offered)}"
+        for option in _OFFERED
+        if option.optional is not None and option.optional.offered
+    ]
     rows = [f"printf '%s\\t%s\\n' {name} {_quoted(o.sentence)}" for o in _OFFERED for name in _names(o)]
-    return _common(" ".join) | {"NAMES": "\n        ".join(rows), "CHOICES": "\n        ".join(choices)}
+    lines = {"NAMES": rows, "CHOICES": choices, "OPTIONAL": optional}
+    return _common(" ".join) | {place: "\n        ".join(texts) for place, texts in lines.items()}
 
 
 def _quoted(text: str) -> str:
@@ -162,7 +168,7 @@ def _zsh_parameters() -> Iterator[str]:
 
 def _zsh_action(value: Value) -> str:
     if value.kind in _WORDS:
-        return f"({' '.join(value.choices or ())})"
+        return f"({' '.join(value.offered)})"
     actions = {
         "file": "_files",
         "directory": "_files -/",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 
+from movescu._runtime.record import replace
 from movescu.cli.docs.banner import banner
 from movescu.cli.options.table import NAMES, PARAMETERS, QUERY_FILES, SECTIONS
 from movescu.cli.output.colours import BOLD, CYAN, PLAIN
@@ -73,6 +74,28 @@ _EXAMPLES: Final = {
 
 _MORE: Final = "more: movescu --help all (every option), man movescu (the manual)"
 
+_NO_TOPICS: Final = frozenset(
+    (
+        *(
+            "1993",
+            "accepted",
+            "and",
+            "announce",
+            "by",
+            "data",
+            "does",
+            "for",
+            "from",
+            "have",
+            "introduced",
+            "not",
+            "of",
+        ),
+        *("on", "options", "other", "set", "since", "that", "the", "to", "use", "wrongly"),
+    )
+)
+"""Words of headings that nobody looks for."""
+
 _HEADING: Final = re.compile(r"^(?!.*usage:) {0,2}[^-+\s].*:$|^usage:|^more:", re.MULTILINE)
 _NAMES: Final = re.compile(r"^( {2,4})([-+]\S+)?( +)(--[a-z0-9-]+)(?= |$)", re.MULTILINE)
 
@@ -94,6 +117,49 @@ def short_help_text(width: int = _WIDTH) -> str:
     """Return the short help: the most frequent options, and examples."""
     lines = (f"usage: {USAGE}", "", *_most_wanted(width), *_examples(width), "", *_wrapped(_MORE, width))
     return banner() + "\n".join(lines) + "\n"
+
+
+def text_about(topic: str, width: int = _WIDTH) -> str:
+    """Return the help on a topic: ``all``, the name of an option, or a word of a heading; else the short help."""
+    if topic == "all":
+        return help_text(width)
+    lines = list(_about(topic, width))
+    if lines:
+        return banner() + "\n".join((f"usage: {USAGE}", "", *lines)) + "\n"
+    text = short_help_text(width)
+    return f"{text}\n{_unknown(topic, width)}\n" if topic and not topic.isdecimal() else text
+
+
+def _about(topic: str, width: int) -> Iterator[str]:
+    """Yield the groups whose headings have a word, and the options of that name."""
+    names = (topic,) if topic in NAMES else (f"--{topic.lower()}", f"-{topic}", f"+{topic}")
+    named = {NAMES[name].long for name in names if name in NAMES}
+    word = "" if topic in NAMES else topic.lower()
+    for section in SECTIONS:
+        shown: list[str] = []
+        for group in section.groups:
+            if _has_word(section.heading, word) or _has_word(group.heading, word):
+                shown += _group(group, width)
+            elif options := tuple(option for option in group.options if option.long in named):
+                shown += _group(replace(group, options=options), width)
+        if shown:
+            yield from (f"{section.heading}:", *shown)
+
+
+def _has_word(heading: str, topic: str) -> bool:
+    return topic not in _NO_TOPICS and _stem(topic) in {_stem(word) for word in re.findall(r"\w+", heading.lower())}
+
+
+def _stem(word: str) -> str:
+    """Return a word in the singular."""
+    return f"{word[:-3]}y" if word.endswith("ies") else word if word == "tls" else word.removesuffix("s")
+
+
+def _unknown(topic: str, width: int) -> str:
+    headings = (group.heading or section.heading for section in SECTIONS for group in section.groups)
+    known = sorted({word for text in headings for word in re.findall(r"\w{3,}", text.lower())} - _NO_TOPICS)
+    text = f"There is no help on {topic!r}. Topics are the names of options and: {', '.join(known)}."
+    return "\n".join(_wrapped(text, width))
 
 
 def width_of(stream: TextIO | None) -> int:

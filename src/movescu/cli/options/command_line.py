@@ -59,9 +59,11 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
     words = expanded(arguments)
     if not words:
         raise ShowHelp
+    if len(words) == 2 and words[0] in ("--help", "-h") and _is_topic(words[1]):
+        raise ShowHelp(words[1])
     parameters, winners = _read(words)
     if "--help" in winners:
-        raise ShowHelp(everything=_asks_for_all(words))
+        raise ShowHelp(_topic(words))
     if "--version" in winners:
         raise ShowVersion
     if "--completion" in winners:
@@ -90,11 +92,18 @@ def _wish_of_sites(parameters: Sequence[str], winners: Winners) -> Wish:
     return wish_of(parameters, winners)
 
 
-def _asks_for_all(words: Sequence[str]) -> bool:
-    """Return True if ``all`` follows a ``--help``."""
-    tokens = list(_tokens(words))
-    helps = (following for (option, _), following in pairwise(tokens) if option and option.long == "--help")
-    return (None, ("all",)) in helps
+def _topic(words: Sequence[str]) -> str:
+    """Return the word that follows a ``--help``, empty if none does."""
+    pairs = pairwise(_tokens(words))
+    helps = (following for (option, _), following in pairs if option and option.long == "--help")
+    return next((values[0] for option, values in helps if option is None), "")
+
+
+def _is_topic(word: str) -> bool:
+    """Return True if a word after ``--help`` is an option to explain; DCMTK's without their values are mistakes."""
+    option = NAMES.get(word)
+    ours = [other for group in SECTIONS[-1].groups for other in group.options]
+    return option is not None and option.long != "--help" and (option in ours or not option.takes)
 
 
 def _check_word_after_query(words: Sequence[str], parameters: Sequence[str]) -> None:
@@ -260,6 +269,9 @@ def _warnings(winners: Winners) -> Iterator[str]:
         for option, values in winners.values()
         if not option.repeats and any(value.kind == "title" for value in option.takes) and _is_cut(values[0])
     ]
+    _, (report, *_) = winners.get("report", (None, ("",)))
+    if report.lower().endswith((".xlsx", ".xls", ".ods", ".html")):
+        yield f"--report writes JSON to {report}: a spreadsheet opens a name that ends in .csv, and a browser --html"
     if cut:
         yield f"AE titles have at most {_LONGEST_TITLE} characters: {', '.join(cut)}"
 
@@ -336,7 +348,7 @@ def _option_value(option: Option, text: str, value: Value) -> object:
 
 
 def _allowed(value: Value) -> str:
-    words = list(value.choices or ())
+    words = list(value.offered)
     if value.high is not None:
         words.insert(0, f"{value.low} to {value.high}")
     elif value.kind in ("integer", "seconds") and not words:

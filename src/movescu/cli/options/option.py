@@ -25,7 +25,8 @@ class Value(Record):
     """One value of an option, or a parameter.
 
     ``low`` and ``high`` are the bounds of a number, both inclusive. ``choices`` maps the words allowed (for a number,
-    the words allowed instead of one; for a layout, the words offered) to their values.
+    the words allowed instead of one; for a layout, the words offered) to their values. Those that are ``internal`` are
+    never shown.
     """
 
     metavar: str
@@ -33,6 +34,12 @@ class Value(Record):
     low: int | None = None
     high: int | None = None
     choices: Mapping[str, str | int] | None = None
+    internal: tuple[str, ...] = ()
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The words allowed that are for users."""
+        return tuple(word for word in self.choices or () if word not in self.internal)
 
 
 class Option(Record):

@@ -100,7 +100,7 @@ _PREFERRED: Final = (
 )
 
 _GENERAL: Final = (
-    Option("-h", "--help", "", "show help and exit; --help all lists every option"),
+    Option("-h", "--help", "", "show help and exit; --help all lists every option, --help WORD those of a topic"),
     Option("", "--version", "", "show the version and exit"),
     Option("", "--arguments", "show_arguments", "log the arguments, with long option names", unset=False),
     Option("-q", "--quiet", "log_level", "log fatal errors only", "fatal", unset="warn", block="verbosity"),
@@ -351,15 +351,15 @@ _COMPRESSION: Final = (
     ),
 )
 
+_SHELLS: Final = {name: name for name in ("bash", "zsh", "fish", "keywords", "sites")}
+
 _OURS: Final = (
     Option(
         "",
         "--completion",
         "",
         "print a completion script for bash, zsh or fish, and exit",
-        takes=(
-            Value("SHELL", "choice", choices={name: name for name in ("bash", "zsh", "fish", "keywords", "sites")}),
-        ),
+        takes=(Value("SHELL", "choice", choices=_SHELLS, internal=("keywords", "sites")),),
     ),
     Option(
         "",

@@ -12,11 +12,11 @@ class Wish(Exception):  # noqa: N818 - not an error: the user asked for it
 
 
 class ShowHelp(Wish):
-    """Request for the help: ``--help`` or no arguments; ``everything``: ``--help all``."""
+    """Request for the help: ``--help`` or no arguments; ``topic``: the word after ``--help``, which may be none."""
 
-    def __init__(self, *, everything: bool = False) -> None:
+    def __init__(self, topic: str = "") -> None:
         super().__init__()
-        self.everything = everything
+        self.topic = topic
 
 
 class ShowVersion(Wish):

@@ -46,6 +46,13 @@ function __movescu_value
     end
 end
 
+# Print the words that may follow an option that takes no value.
+function __movescu_optional
+    switch $argv[1]
+        @OPTIONAL@
+    end
+end
+
 # __movescu_parameter NUMBER: candidates for a parameter, or for an option or command file in its place.
 function __movescu_parameter
     set -l current (commandline -ct)
@@ -68,6 +75,7 @@ function __movescu_complete
     set -l pending 0
     set -l number 0
     set -l place 0
+    set -l optional
     for token in $tokens
         if test $pending -gt 0
             set pending (math $pending - 1)
@@ -75,18 +83,24 @@ function __movescu_complete
         else if string match -qr '^[-+][^0-9]' -- $token
             set option $token
             set number 1
+            set optional (__movescu_optional $token)
             set pending (__movescu_count $token)
             # A site has peer and port.
             test $token != --site; or set place (math $place + 2)
+            continue
+        else if contains -- $token $optional
+            # The word is the option's.
         else if test $place -eq 0; and string match -qr ':[0-9]+$' -- $token
             set place 2 # host:port
         else
             set place (math $place + 1)
         end
+        set optional
     end
     if test $pending -gt 0
         __movescu_value $program $option $number
     else
+        set -q optional[1]; and printf '%s\n' $optional
         __movescu_parameter $place
     end
 end
