@@ -127,8 +127,9 @@ def test_study_whose_files_a_command_has_moved_is_not_requested_by_another_run(c
     cohort.archive.together = True
     options = ["--layout", "study", "--on-study", "rm -r {directory}"]
     with ExitStack() as stack:
-        outcomes = [run.end() for run in [cohort.start(stack, which, *options) for which in (0, 1)]]
-    assert [outcome.code for outcome in outcomes] == [0, 0]
+        for run in [cohort.start(stack, which, *options) for which in (0, 1)]:
+            outcome = run.end()
+            assert outcome.code == 0, outcome.log
     assert cohort.archive.moves == STUDIES
 
 
