@@ -336,3 +336,15 @@ def test_time_that_a_program_takes_for_an_object_is_no_silence_of_the_archive(pl
 def test_client_refuses_an_unknown_service() -> None:
     with pytest.raises(UsageError, match="move, get, auto"):
         Client("ARCHIVE@127.0.0.1:104", retrieve="fetch")
+
+
+@pytest.mark.parametrize(("by", "options"), [("get", ()), ("auto", ("-q",))])
+def test_success_that_withholds_what_the_archive_lists_is_incomplete(
+    place: Place, tmp_path: Path, by: str, options: tuple[str, ...]
+) -> None:
+    place.archive.faults = Faults(get_status=0)
+    report = tmp_path / "report.json"
+    outcome = place.run("--report", report, "--linger", 1, *options, by=by, code=63)
+    assert options or f"({OBJECTS} objects) but did not send it" in outcome.log
+    told = json.loads(report.read_text())
+    assert (told["outcome"], told["missing"]) == ("incomplete", OBJECTS)

@@ -49,6 +49,24 @@ def first_of(log: str, *texts: str) -> str:
 # -- what the archive answers ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("title", "completed"), [("ME", None), ("ME", 0), ("ANOTHER", None)])
+def test_success_without_an_object_is_incomplete_if_the_archive_lists_what_was_to_come_here(
+    setting: Setting, title: str, completed: int | None
+) -> None:
+    def script(session: scripted.Session) -> None:
+        session.accept()
+        session.expect_move()
+        session.respond(completed=completed)
+        session.answer_find({0x0020000D: "1.2.3", 0x00201208: "3"})
+        session.expect_release()
+
+    here = title == "ME"
+    titles = ("-aet", "ME", "-aem", title)
+    outcome = setting.run_here(script, *STUDY, *titles, code=63 if here else 0, linger=0.05)
+    assert "has study 1.2.3 (3 objects) but did not" in outcome.log
+    assert ("incomplete: the archive reports success" in outcome.log) is here
+
+
 @pytest.mark.row("63")
 def test_abort_in_answer_to_the_request_has_the_advice_of_an_unknown_destination(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:

@@ -23,7 +23,8 @@ class Evidence(Record):
     transfer broke off. ``cut_off``: storage associations still open when a timeout expired. ``late``: objects that
     followed the final response of C-GET and were not stored.
 
-    Of the archive's list (C-FIND): ``missing``: objects that it has and that were not stored. ``unlisted``: a list was
+    Of the archive's list (C-FIND): ``missing``: objects that it has and that were not stored; without their names, if
+    it was queried because a success had brought nothing. ``unlisted``: a list was
     wanted and could not be had, or not all of it. ``nothing_found``: it has nothing for the request; or,
     without a list, the archive counted no object and none arrived. ``unfound``: unique keys for which it has
     nothing, while it has something for others.

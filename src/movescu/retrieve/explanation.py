@@ -17,6 +17,8 @@ from movescu.query.scope import LEVELS, Scope
 from movescu.retrieve.search import Search
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from movescu.query.identifier import Identifier
     from movescu.retrieve.association import ArchiveAssociation
     from movescu.retrieve.client import ArchiveClient
@@ -36,12 +38,26 @@ class Finding(Record):
     objects: int | None = None
 
 
-def ask(client: ArchiveClient, identifier: Identifier) -> Finding | None:
-    """Query the first entity that a request names and return the finding; None if the archive cannot be queried."""
+def ask(client: ArchiveClient, identifiers: Sequence[Identifier]) -> Finding | None:
+    """Query the entities that requests name, the first of each, and return the finding of the first that is there.
+
+    If none is, that of the first request; None if the archive cannot be queried about that.
+    """
+    first: Finding | None = None
+    until = clock.now() + _SECONDS
+    for number, identifier in enumerate(dict.fromkeys(identifiers)):
+        found = _ask(client, identifier, until)
+        if found is not None and found.there:
+            return found
+        first = found if number == 0 else first
+    return first
+
+
+def _ask(client: ArchiveClient, identifier: Identifier, until: float) -> Finding | None:
     scope = Scope(identifier, client.config.request.model)
-    if scope.level not in LEVELS or not scope.is_exact:
+    if scope.level not in LEVELS or not scope.is_exact or clock.now() >= until:
         return None
-    association = client.take(client.config, clock.now() + _SECONDS, None)
+    association = client.take(client.config, until, None)
     try:
         return _asked(association, identifier, scope) if association.is_open else None
     except PeerError as error:

@@ -258,6 +258,15 @@ class Retrieve:
         """Whether all objects were delivered, after ``request``: only the disk is left to prove the retrieve."""
         return bool(self.states) and not self._skipped and self._combined.complete
 
+    @property
+    def delivered(self) -> Result:
+        """The result after ``request``, before ``conclude``: without the disk."""
+        return self._combined
+
+    def note_withheld(self, objects: int) -> None:
+        """Record how many objects the archive lists of a request to which it sent nothing; before ``conclude``."""
+        self.states[0].withheld = objects
+
     def conclude(self, flush: Callable[[], None] | None = None) -> Result:
         """Flush and judge what was retrieved, in any thread, and return the result.
 

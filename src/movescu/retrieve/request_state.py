@@ -112,6 +112,8 @@ class RequestState:
         """Why objects are not whole in the target any more, by SOP instance UID; known at the end."""
         self.unflushed = False
         """Whether stored objects could not be flushed to the disk."""
+        self.withheld = 0
+        """Number of objects that the archive lists of a request to which it reported success and sent nothing."""
         self.nothing_found = False
         """Whether an inventory was wanted and the archive has nothing for the keys."""
 
@@ -189,9 +191,9 @@ class RequestState:
             broken_off=0 if obeyed else len(tally.broken_off - here),
             lost=standing.lost or self.error is not None,
             cancelled=obeyed or self.cancelled,
-            missing=len(self.missing_uids),
+            missing=len(self.missing_uids) or self.withheld,
             unlisted=bool(self.unlisted),
-            nothing_found=self.nothing_found,
+            nothing_found=self.nothing_found and not self.withheld,
             unflushed=self.unflushed,
             unfound=0 if self.nothing_found or self.inventory is None else len(self.inventory.unfound),
         )

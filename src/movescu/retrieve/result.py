@@ -62,7 +62,7 @@ class Result(Record):
     @property
     def missing(self) -> int:
         """Number of objects that the archive lists or, without a list, counts as delivered, and that did not arrive."""
-        return max(len(self.missing_uids), self.evidence.short)
+        return max(self.evidence.missing, self.evidence.short)
 
     @property
     def judgement(self) -> Judgement:

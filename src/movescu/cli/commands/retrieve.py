@@ -32,7 +32,7 @@ from movescu.retrieve.client import ArchiveClient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from typing import Final
 
@@ -252,22 +252,37 @@ class _Command:
                 follow_up.open(client.target)
                 signals.retrieval = follow_up.with_commands(retrieve)
             with _shown(progress, client):
-                result = retrieve.run()
-                codes, why = codes_of(result.evidence, plain=not self._config.queries), ""
+                retrieve.request()
+                why = self._why_nothing(client, retrieve, wanted)
+                result = retrieve.conclude()
+                codes = codes_of(result.evidence, plain=not self._config.queries)
                 diagnostics.report_rejected(result.rejected, self._config, failed=any(codes))
-                if diagnostics.brought_nothing(result, self._config, codes) and not retrieve.cancelled:
-                    from movescu.cli.output.explanation import explanation  # late: needed after a failure alone
-
-                    why = explanation(client, wanted, result)
                 diagnostics.report_retrieve(retrieve, result, client, explained=bool(why))
                 if why:
-                    _log.warning("%s", why)
+                    (_log.error if result.evidence.missing else _log.warning)("%s", why)
             codes |= self._end(client, retrieve)
             if follow_up is not None:
                 codes |= follow_up.of_one(retrieve)
             if retrieve.cancelled:
                 codes.add(ExitCode.INTERRUPTED)
         return first_of(codes)
+
+    def _why_nothing(self, client: ArchiveClient, retrieve: Retrieve, wanted: Sequence[Identifier]) -> str:
+        """Query the archive if it delivered nothing, and return the message; empty if something came, or if unknown.
+
+        Objects that it lists, and should have sent here, are evidence against a success.
+        """
+        delivered, config = retrieve.delivered, self._config
+        codes = codes_of(delivered.evidence, plain=not config.queries)
+        if retrieve.cancelled or not diagnostics.brought_nothing(delivered, config, codes):
+            return ""
+        from movescu.cli.output.explanation import explanation  # late: needed after a failure alone
+
+        why, listed = explanation(client, wanted, delivered)
+        if listed and not codes and (client.service.gets or config.arrives_here):
+            retrieve.note_withheld(listed)
+            return f"incomplete: the archive reports success, but {why}"
+        return why
 
     def _follow_up(self, wanted: Iterable[Identifier]) -> FollowUp | None:
         if not self._settings.follows_up:

@@ -13,6 +13,7 @@ from movescu.dimse.status import (
     MOVE_DESTINATION_UNKNOWN,
     NOT_AUTHORIZED,
     SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
 )
 from movescu.retrieve.explanation import Finding, ask
 
@@ -28,19 +29,21 @@ _log: Final = logger_of("movescu.cli")
 _NOUNS: Final = {"PATIENT": "patient", "STUDY": "study", "SERIES": "series", "IMAGE": "object"}
 
 
-def explanation(client: ArchiveClient, wanted: Sequence[Identifier], result: Result) -> str:
-    """Return whether the archive has the first entity requested, and whether it connected to our port.
+def explanation(client: ArchiveClient, wanted: Sequence[Identifier], result: Result) -> tuple[str, int]:
+    """Return why nothing was delivered, and how many objects the archive lists of what it should have sent.
 
-    Return an empty text if that is unknown, or would not be logged. The archive is not queried if its status says that
-    it does not know the move destination.
+    The text says whether the archive has the first entity requested that it lists, and whether it connected to our
+    port; it is empty if that is unknown. The number is at least 1 for such an entity, 0 without one. The archive is not
+    queried if its status says that it does not know the move destination, nor after a failure that is not logged.
     """
-    told = any(response.status == MOVE_DESTINATION_UNKNOWN for response in result.responses)
-    if told or not _log.isEnabledFor(WARNING):
-        return ""
-    finding = ask(client, wanted[0])
+    statuses = {response.status for response in result.responses}
+    if MOVE_DESTINATION_UNKNOWN in statuses or not (statuses <= {SUCCESS} or _log.isEnabledFor(WARNING)):
+        return "", 0
+    finding = ask(client, wanted)
     if finding is None:
-        return _unreached(client) if is_unreached(client) and not _is_refused(result) else ""
-    return _sentence(finding, client)
+        return (_unreached(client) if is_unreached(client) and not _is_refused(result) else ""), 0
+    number = 1 if finding.objects is None else finding.objects
+    return _sentence(finding, client), number if finding.there else 0
 
 
 def _is_refused(result: Result) -> bool:
