@@ -190,3 +190,29 @@ def test_object_does_not_replace_one_whose_name_differs_in_case(
     stored = [path.read_bytes() for path in there.iterdir()]
     assert len(stored) == 1
     assert outcome.code == 68, outcome.log  # one was refused, and is told of
+
+
+@pytest.mark.parametrize("name", ["case", "windows"])
+def test_files_in_a_folder_whose_name_differs_in_case_are_those_of_the_journal(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder has the name that its first object gave it: who deletes what is called extra loses the others."""
+    made, there, rows = tmp_path / "made", tmp_path / "there", tmp_path / "rows.csv"
+    made.mkdir()
+    there.mkdir()
+    for number, patient in enumerate(("Head", "HEAD")):
+        save(made, f"1.2.3.{number}", patient.encode())
+    rows.write_text("StudyInstanceUID\n1.2.3\n")
+    use(name, monkeypatch)
+    options = ["-S", "--layout", "{PatientName}/{SOPInstanceUID}.dcm", "--list", rows]
+    with Archive(str(made), {"ME": (peers.HOST, peers.free_port())}) as archive:
+        movescu(*at(archive, *options, "-od", there), folder=there)
+    [folder] = (path for path in there.iterdir() if path.is_dir())
+    files = sorted(folder.iterdir())
+    assert len(files) == 2
+    checking = ["--check-files", there, "--format", "json"]
+    assert not json.loads(movescu(*checking, folder=tmp_path).output)["findings"]
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    told = json.loads(movescu(*checking, folder=tmp_path, code=63).output)
+    assert sorted(one["kind"] for one in told["findings"]) == ["changed", "missing"]

@@ -3,7 +3,9 @@
 Each file is compared with the journal's and the manifest's record of its path: missing, another size, or another
 content. All files, or a sample, are read: the object has to be complete and have its UID, and a file in the manifest
 its digest. A file in neither is extra; without journal and manifest, each file has to be a complete object. A file
-whose flush to the disk has failed is changed, however it reads (``storage.failed_flushes``).
+whose flush to the disk has failed is changed, however it reads (``storage.failed_flushes``). Where names that differ in
+case, or in how their characters are composed, are one name, a file is known by each: its folder has the name that the
+first object gave it.
 
 An archive is queried (C-FIND) for the given requests, or else for the studies of the files and the journal: a listed
 object has to be in the directory, in the study and series in which it is listed, and an object of a queried study or
@@ -18,6 +20,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import unicodedata
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -49,13 +52,18 @@ _INCOMPLETE: Final = "the archive's list is not complete"
 _NAMED: Final = 5  # UIDs in a message
 _UNFLUSHED: Final = "it may not be on the disk, as a flush has failed: delete it, and retrieve the object again"
 _TABLES: Final = (
-    "CREATE TABLE expected (path BLOB PRIMARY KEY, uid TEXT, size INTEGER, digest TEXT, seen INTEGER) WITHOUT ROWID",
+    """CREATE TABLE expected (path BLOB PRIMARY KEY, uid TEXT, size INTEGER, digest TEXT, seen INTEGER, folded BLOB)
+    WITHOUT ROWID""",
     "CREATE INDEX expected_uids ON expected (uid)",
+    "CREATE INDEX expected_folded ON expected (folded)",
     "CREATE TABLE found (uid TEXT, path BLOB, study TEXT, series TEXT, listed INTEGER)",
     "CREATE INDEX found_uids ON found (uid)",
     "CREATE INDEX found_studies ON found (study)",
     "CREATE TABLE studies (study TEXT PRIMARY KEY) WITHOUT ROWID",
 )
+
+_OF_NAME: Final = "SELECT uid, size, digest FROM expected WHERE path = ?"
+_OTHER_NAMES: Final = "SELECT path FROM expected WHERE folded = ? AND NOT seen"
 
 
 class FileFinding(NamedTuple):
@@ -116,7 +124,8 @@ class DirectoryAudit:
                 JOIN journal_runs r ON e.run = r.run WHERE directory = ? ORDER BY changed""",
                 (own,),
             )
-            self._database.executemany("INSERT OR REPLACE INTO expected VALUES (?, ?, ?, NULL, 0)", rows)
+            objects = ((path, uid, size, _folded(path)) for path, uid, size in rows)
+            self._database.executemany("INSERT OR REPLACE INTO expected VALUES (?, ?, ?, NULL, 0, ?)", objects)
             studies = journal.execute(
                 "SELECT studies FROM journal_entries e JOIN journal_runs r ON e.run = r.run WHERE directory = ?", (own,)
             )
@@ -127,9 +136,9 @@ class DirectoryAudit:
         """Expect the files of a manifest: SHA-256 by path below the directory."""
         self._expects = True
         self._database.executemany(
-            """INSERT INTO expected VALUES (?, '', -1, ?, 0)
+            """INSERT INTO expected VALUES (?, '', -1, ?, 0, ?)
             ON CONFLICT (path) DO UPDATE SET digest = excluded.digest""",
-            ((path, digest.decode()) for path, digest in digests.items()),
+            ((path, digest.decode(), _folded(path)) for path, digest in digests.items()),
         )
 
     # -- the files -----------------------------------------------------------------------------------------------------
@@ -161,9 +170,7 @@ class DirectoryAudit:
                 yield path
 
     def _check_file(self, path: bytes, *, places: bool) -> None:
-        known = self._database.execute("SELECT uid, size, digest FROM expected WHERE path = ?", (path,)).fetchone()
-        if known is not None:
-            self._database.execute("UPDATE expected SET seen = 1 WHERE path = ?", (path,))
+        known = self._expected(path)
         uid, size, digest = known or ("", -1, None)
         try:
             fd = files.openat(os.path.join(self._directory, path), files.READ_FILE)
@@ -191,6 +198,23 @@ class DirectoryAudit:
                 self._keep_place(fd, path, uid if fault else found or uid, is_told=bool(fault))
         finally:
             files.close(fd)
+
+    def _expected(self, path: bytes) -> tuple[str, int, str | None] | None:
+        """Return what is expected of a file: UID, size and digest; None if it is not expected under any name."""
+        name, known = path, self._database.execute(_OF_NAME, (path,)).fetchone()
+        if known is None:
+            others = self._database.execute(_OTHER_NAMES, (_folded(path),)).fetchall()
+            name = next((other for (other,) in others if self._are_same(path, other)), path)
+            known = self._database.execute(_OF_NAME, (name,)).fetchone()
+        self._database.execute("UPDATE expected SET seen = 1 WHERE path = ?", (name,))
+        return None if known is None else tuple(known)
+
+    def _are_same(self, path: bytes, other: bytes) -> bool:
+        """Return True if two names are those of one file."""
+        with contextlib.suppress(OSError):
+            one, two = (os.stat(os.path.join(self._directory, name)) for name in (path, other))
+            return os.path.samestat(one, two)
+        return False
 
     def _keep_place(self, fd: int, path: bytes, uid: str, *, is_told: bool) -> None:
         """Keep where an object is, for the archive's list; ``is_told``: its file is not as expected."""
@@ -261,6 +285,11 @@ class DirectoryAudit:
         elif rows and not any(_is_same(own, study) and _is_same(own_series, series) for _, own, own_series in rows):
             self._tell(CHANGED, rows[0][0], uid, f"the archive lists it in series {series} of study {study}")
         self._database.execute("UPDATE found SET listed = 1 WHERE uid = ?", (uid,))
+
+
+def _folded(path: bytes) -> bytes:
+    """Return what names have in common that some file system may take for one."""
+    return os.fsencode(unicodedata.normalize("NFC", os.fsdecode(path)).casefold())
 
 
 def _failed_flushes_of(directory: bytes) -> FailedFlushes:

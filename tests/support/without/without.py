@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 VARIABLE: Final = "MOVESCU_WITHOUT"
 _HERE: Final = str(Path(__file__).parent)
 _GONE: Final = object()
+_BETWEEN: Final = "genericpath", "posixpath", "functools"
 _undo: list[tuple[Any, str, Any]] = []
 
 
@@ -93,8 +94,9 @@ def _remove_modules(*names: str) -> None:
 
 
 def _called_by_movescu() -> bool:
+    """Whether movescu called, through a function of ``os.path`` or not."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals is globals():
+    while frame.f_back is not None and (frame.f_globals is globals() or frame.f_globals.get("__name__") in _BETWEEN):
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", "")).startswith("movescu.")
 
