@@ -40,10 +40,11 @@ class Signals:
     The first Ctrl-C sends C-CANCEL and awaits the archive's final response, or ends the wait for outstanding objects; a
     second one, SIGTERM and SIGHUP abort. Further signals during an abort are ignored, since they would leave temporary
     files. SIGUSR1 prints a status line. The context must outlive the retrieval. A signal that is ignored stays ignored
-    (``nohup``).
+    (``nohup``). ``begins``: requests may be sent from now on. Default: True.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, begins: bool = True) -> None:
+        self._begins = begins
         self.retrieval: Cancellable | None = None
         self.status: Callable[[], str] = lambda: "nothing requested yet"
         """Returns the current progress as a line."""
@@ -51,7 +52,8 @@ class Signals:
         self._before: dict[int, Callable[[int, FrameType | None], object] | int] = {}
 
     def __enter__(self) -> Self:
-        last_resort.begin()
+        if self._begins:
+            last_resort.begin()
         if threading.current_thread() is threading.main_thread():
             for number, handler in _HANDLERS:
                 before = signal.getsignal(number)

@@ -94,30 +94,31 @@ def _run(settings: CommandSettings) -> int:
         return _guarded(settings, None)[0]
     from movescu.cli.output.accounts import Accounts
 
-    try:
-        accounts = Accounts(settings, config_of(settings))
-    except UsageError as error:
-        return _code_of(error, settings)
-    try:
-        code, cause = _guarded(settings, accounts)
-    except SystemExit as end:  # raised by a signal handler
-        code, cause = int(end.code or 0), None
-    return _concluded(accounts, settings, code, cause)
+    with Signals(begins=False) as signals:  # from before a file is opened: each is complete, or says what ended the run
+        try:
+            accounts = Accounts(settings, config_of(settings))
+        except UsageError as error:
+            return _code_of(error, settings)
+        try:
+            code, cause = _guarded(settings, accounts)
+        except SystemExit as end:  # raised by a signal handler
+            code, cause = int(end.code or 0), None
+        signals.status = lambda: "writing the report"
+        return _concluded(accounts, settings, code, cause)
 
 
 def _concluded(accounts: Accounts, settings: CommandSettings, code: int, cause: BaseException | None) -> int:
     """Write the files of the run and return its exit code.
 
     A signal meanwhile is the end of the run: the files say so, or they would tell of another exit code than the shell.
+    Further signals are ignored.
     """
-    with Signals() as signals:  # which ignores further ones
-        signals.status = lambda: "writing the report"
-        try:
-            return accounts.conclude(code, cause)
-        except KeyboardInterrupt as error:
-            return accounts.conclude(_code_of(error, settings), error)
-        except SystemExit as end:
-            return accounts.conclude(int(end.code or 0))
+    try:
+        return accounts.conclude(code, cause)
+    except KeyboardInterrupt as error:
+        return accounts.conclude(_code_of(error, settings), error)
+    except SystemExit as end:
+        return accounts.conclude(int(end.code or 0))
 
 
 def _guarded(settings: CommandSettings, accounts: Accounts | None) -> tuple[int, BaseException | None]:
