@@ -212,7 +212,7 @@ class DirectoryAudit:
     def _are_same(self, path: bytes, other: bytes) -> bool:
         """Return True if two names are those of one file."""
         with contextlib.suppress(OSError):
-            one, two = (os.stat(os.path.join(self._directory, name)) for name in (path, other))
+            one, two = (files.stat(os.path.join(self._directory, name)) for name in (path, other))
             return os.path.samestat(one, two)
         return False
 
