@@ -67,6 +67,7 @@ def check(folder: Path, *arguments: object, code: int = 0, prefix: list[str] | N
     assert len(outcome.output.splitlines()) == len(found) + sum(bool(said.advice) for said in steps.values())
     assert [name for name in steps if name not in TRIAL] in (STEPS, ["TLS setup", *STEPS])
     assert not [path for path in folder.iterdir() if path.is_file()]
+    assert "--check" not in outcome.output  # advises what else to do
     return steps
 
 
@@ -222,6 +223,20 @@ def test_rejected_association(archive: Archive, tmp_path: Path) -> None:
     assert "calling AE title not recognized" in steps["association"].text
     assert "the archive does not know the calling AE title" in steps["association"].advice
     assert steps["own port"].result == "ok"
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_association_that_ends_without_a_reason(tmp_path: Path, *, closes: bool) -> None:
+    def script(session: scripted.Session) -> None:
+        if closes:
+            session.close()
+        else:
+            session.reject(1, 1, 1)
+
+    with scripted.archive(script) as peer:
+        steps = check(tmp_path, *peer.address, code=61)
+    assert steps["association"].result == "failed"
+    assert "check the" in steps["association"].advice
 
 
 def test_archive_that_breaks_off_when_it_is_asked(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import certificates
 import corpus
 import peers
 import proxy
+import pydicom
 import pytest
 import scripted
 import secure
@@ -137,6 +138,30 @@ def test_transfer_syntax_that_is_refused_is_named_first_and_the_destination_neve
     assert first_of(log, "+xa accepts it", "C-MOVE ended with status").startswith("+xa")
     assert DESTINATION not in log
     assert "again" not in log
+
+
+def test_transfer_syntax_that_is_refused_is_named_once_in_a_list(tmp_path: Path) -> None:
+    """The advice of the entries refers to the log."""
+    [jpeg] = [one for one in corpus.bundled() if one.is_compressed][:1]
+    folder, received = tmp_path / "archive", tmp_path / "received"
+    folder.mkdir()
+    received.mkdir()
+    data = pydicom.dcmread(jpeg.path)
+    for number in range(3):
+        data.StudyInstanceUID, data.SeriesInstanceUID = f"1.2.{number}", f"1.2.{number}.1"
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"1.2.{number}.1.1"
+        data.save_as(folder / str(number))
+    rows = tmp_path / "rows.csv"
+    rows.write_text("StudyInstanceUID\n1.2.0\n1.2.1\n1.2.2\n")
+    port = peers.free_port()
+    with Archive(folder, {"MOVESCU": (peers.HOST, port)}) as archive:
+        options = ["-S", "--list", rows, "+P", port, "-aec", archive.ae_title, archive.host, archive.port]
+        log = movescu(*options, folder=received, code=69).log
+        [line] = [line for line in log.splitlines() if "not accepted from a sender" in line]
+        assert line.startswith("W: ")
+        assert "+xa accepts it" in line
+        movescu("+xa", *options, folder=received)
+    assert len(list(received.glob("*1.1"))) == 3
 
 
 # -- what speaks no DICOM ----------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from movescu.dimse.status import (
     SUCCESS,
     UNABLE_TO_PROCESS,
 )
-from movescu.transport.rejection import TRANSIENT
+from movescu.transport.rejection import STEP_BY_STEP, TRANSIENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,7 +243,7 @@ HOPELESS: Final = _passing(
 )
 _NO_ANSWER: Final = (
     "check the archive's DICOM port and AE title (--call), that the archive knows our AE title (--aetitle), and "
-    "whether the archive requires TLS; --check tests the connection step by step"
+    f"whether the archive requires TLS{STEP_BY_STEP}"
 )
 """Advice for an association request without an answer: the archive may not even have understood it."""
 _NONE_CHOSEN: Final = _lasting(

@@ -44,6 +44,7 @@ from movescu.storage.options import StorageOptions
 from movescu.storage.writer import OutputDirectory
 from movescu.transport.connection import Connection
 from movescu.transport.deadlines import Deadline, Silence
+from movescu.transport.rejection import STEP_BY_STEP
 from movescu.transport.sockets import connect, own_addresses, resolve
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _taken(name: str, way: _Way, take: Callable[[_Way], _Found]) -> Step:
         return Step(name, *take(way))
     except PeerError as error:
         advice = advice_for(error, associated=way.is_associated)
-        return Step(name, StepResult.FAILED, str(error), advice, error)
+        return Step(name, StepResult.FAILED, str(error), advice.removesuffix(STEP_BY_STEP), error)
     except MovescuError as error:
         return Step(name, StepResult.FAILED, str(error), error.hint, error)
 

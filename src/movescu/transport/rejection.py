@@ -23,9 +23,9 @@ _HINTS: Final = {
 }
 """By source and reason."""
 
-_ELSE: Final = (
-    "check the AE titles (--aetitle, --call) and the archive's configuration; --check tests the connection step by step"
-)
+STEP_BY_STEP: Final = "; --check tests the connection step by step"
+"""The end of an advice; ``--check`` itself leaves it out."""
+_ELSE: Final = f"check the AE titles (--aetitle, --call) and the archive's configuration{STEP_BY_STEP}"
 
 
 def rejected(answer: AssociateRJ) -> AssociationRejectedError:

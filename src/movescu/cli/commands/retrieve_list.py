@@ -15,7 +15,7 @@ from movescu.cli.commands.on_whole import on_whole_of
 from movescu.cli.exit_codes import OF_REASONS, ExitCode, codes_of, first_of
 from movescu.cli.logging.level import has_display
 from movescu.cli.options.configuration import note_literals, observers, storage_of, value_of
-from movescu.cli.output.diagnostics import ResponseLog
+from movescu.cli.output.diagnostics import ResponseLog, report_rejected
 from movescu.cli.output.list_progress import ListProgress
 from movescu.cli.signals import Signals
 from movescu.cohort.admission import Stop
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from movescu.query.request_list import Row
     from movescu.retrieve.config import Config
     from movescu.storage.options import StorageOptions
+    from movescu.ul.negotiation import RejectedClass
 
 _log: Final = logger_of("movescu.cli")
 _ADVICE_ON_DISKS: Final = {
@@ -57,7 +58,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
     cluster = _cluster(settings)
     window, storage = _window(settings), storage_of(settings)
     assert storage is not None  # the option table requires --port or --cluster, and --ae-pool has been looked for
-    told = _Told(accounts, remote=cluster is not None)
+    told = _Told(config, accounts, remote=cluster is not None)
     if accounts is not None:
         accounts.expect(entry_event(row, EntryState.NOT_STARTED, NOT_STARTED) for row in rows)
     terminal = has_display(settings.log_level, settings.log_config)
@@ -240,7 +241,10 @@ def _window(settings: CommandSettings) -> Window | None:
 class _Told:
     """Exit codes of the entries. ``remote``: they are retrieved by other processes. Default: False."""
 
-    def __init__(self, accounts: Accounts | None, *, remote: bool = False) -> None:
+    def __init__(self, config: Config, accounts: Accounts | None, *, remote: bool = False) -> None:
+        self._config = config
+        self._rejected: dict[RejectedClass, bool] = {}
+        """Classes that were not accepted from a sender, and whether of an entry that failed."""
         self._accounts = accounts
         self._remote = remote
         self._codes: dict[int, ExitCode] = {}
@@ -254,10 +258,17 @@ class _Told:
         came = result.result
         if came is not None:
             self._attempts = max(self._attempts, came.attempts)
+            self._report_rejected(came.rejected, failed=result.outcome != COMPLETE)
         self._verified = self._verified and came is not None and came.verified
         self._codes.pop(result.row.number, None)
         if result.outcome != COMPLETE:
             self._codes[result.row.number] = _code(result)
+
+    def _report_rejected(self, rejected: tuple[RejectedClass, ...], *, failed: bool) -> None:
+        """Log each class that was not accepted once, and once more when an entry fails for the first time."""
+        new = tuple(one for one in rejected if one not in self._rejected or (failed and not self._rejected[one]))
+        self._rejected.update(dict.fromkeys(new, failed))
+        report_rejected(new, self._config, failed=failed)
 
     @property
     def codes(self) -> set[ExitCode]:
