@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from movescu.cohort.admission import PATIENCE
 from movescu.dimse import PRIORITY_MEDIUM
-from movescu.query.selection import MOST_STUDIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +78,6 @@ INTERNAL: Final = {
 """Class -> members that are for this package's other modules; so is every ``check``, which a constructor calls."""
 
 DEFAULTS: Final = {
-    "MOST_STUDIES": MOST_STUDIES,
     "NO_FAULTS": "Faults()",
     "PATIENCE": PATIENCE,
     "PRIORITY_MEDIUM": PRIORITY_MEDIUM,

@@ -261,6 +261,38 @@ def test_too_many_studies_are_one_error_with_the_option(place: Place, mode: list
     assert "verified" not in outcome.log
 
 
+@pytest.mark.parametrize("named", ["patient", "studies", "series"])
+@pytest.mark.parametrize("mode", [["--verify"], ["--retry", "1"], ["--resolve"], ["--only", "Modality=*"], ["list"]])
+def test_limit_of_studies_holds_for_keys_that_name_them(embedded: Place, mode: list[str], named: str) -> None:
+    patient = dcmread(embedded.made[0].path).PatientID
+    series = {one.study_uid: one.series_uid for one in embedded.made if one.study_uid in embedded.studies[:2]}
+    level, key, value = {
+        "patient": ("PATIENT", "PatientID", patient),
+        "studies": ("STUDY", "StudyInstanceUID", "\\".join(embedded.studies[:2])),
+        "series": ("SERIES", "SeriesInstanceUID", "\\".join(series.values())),
+    }[named]
+    keys, options = [f"QueryRetrieveLevel={level}", f"{key}={value}"], mode
+    if mode == ["list"]:
+        path = embedded.received.parent / "list.csv"
+        path.write_text(f"{key}\n{value}\n")
+        keys, options = keys[:1], ["--list", str(path)]
+    outcome = embedded.run("-P", *options, "--max-studies", 1, keys=keys, code=63)
+    assert "2 studies match the keys, more than --max-studies allows (1): nothing was requested" in outcome.log
+    assert not any(name.startswith("1.") for name in embedded.there)
+    embedded.run("-P", *options, "--max-studies", 2, keys=keys)
+    there = {one.instance_uid for one in embedded.made if one.series_uid in series.values() or named != "series"}
+    assert there & (embedded.of_study(0) | embedded.of_study(1)) <= embedded.there
+
+
+def test_limit_of_studies_that_a_plain_retrieve_cannot_hold_is_refused(embedded: Place) -> None:
+    patient = dcmread(embedded.made[0].path).PatientID
+    keys = ["QueryRetrieveLevel=PATIENT", f"PatientID={patient}"]
+    outcome = embedded.run("-P", "--max-studies", 1, keys=keys, code=1)
+    assert "the studies cannot be limited: a plain retrieve does not count what the keys match" in outcome.log
+    embedded.run("--max-studies", 1, keys=["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={embedded.studies[0]}"])
+    assert embedded.there == embedded.of_study(0)
+
+
 @pytest.mark.parametrize("mode", [[], ["--dry-run"], ["--query", "series"]])
 def test_condition_that_no_series_meets_is_named(place: Place, mode: list[str]) -> None:
     keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={place.studies[0]}"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from movescu.dictionary.tags import tag_of
 from movescu.errors import UsageError
 from movescu.query.match import Attribute, Match
-from movescu.query.selection import MOST_STUDIES, Selection, most_listed, most_studies, parse_condition
+from movescu.query.selection import MOST_STUDIES, Selection, most_studies, parse_condition, states_limit
 
 
 def series(vr: str = "LO", terms: tuple[str, ...] = ("",), **values: bytes) -> Match:
@@ -84,8 +84,12 @@ def test_condition_that_is_none_is_refused(text: str, complaint: str) -> None:
 def test_limit_of_studies_is_the_default_unless_a_selection_has_another() -> None:
     assert most_studies(None) == most_studies(Selection()) == MOST_STUDIES
     assert most_studies(Selection(max_studies=5)) == 5
-    assert [most_listed(most) for most in (MOST_STUDIES, 5, 0)] == [0, 5, 0]
-    assert [Selection(max_studies=most).everything for most in (0, 1, MOST_STUDIES)] == [True, False, False]
+    assert most_studies(None, named=True) == most_studies(Selection(), named=True) == 0
+    assert most_studies(Selection(max_studies=MOST_STUDIES), named=True) == MOST_STUDIES
+    assert not states_limit(None)
+    for most, stated in ((None, False), (MOST_STUDIES, True), (5, True), (0, False)):
+        assert states_limit(Selection(max_studies=most)) is stated
+    assert [Selection(max_studies=most).everything for most in (0, 1, None)] == [True, False, False]
 
 
 @pytest.mark.parametrize("name", ["only", "exclude"])

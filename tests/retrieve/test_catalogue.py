@@ -266,7 +266,10 @@ def test_keys_that_match_more_studies_than_allowed_list_none() -> None:
     with pytest.raises(TooManyStudiesError, match="2"):
         taken(archive, "STUDY", "AccessionNumber=A1", max_studies=1)
     assert [level for level, _ in archive.queries] == ["STUDY"]
-    assert len(taken(archive, "STUDY", "StudyInstanceUID=1.0\\1.1", max_studies=1).objects) == 8, "all are named"
+    for keys in (("STUDY", "StudyInstanceUID=1.0\\1.1"), ("SERIES", "SeriesInstanceUID=1.0.0\\1.1.0")):
+        with pytest.raises(TooManyStudiesError, match="2"):
+            taken(archive, *keys, max_studies=1)
+        assert taken(archive, *keys, max_studies=2).objects
 
 
 def test_character_set_of_the_keys_goes_with_every_query() -> None:

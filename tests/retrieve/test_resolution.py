@@ -369,8 +369,13 @@ def test_patients_with_more_studies_than_allowed_are_not_requested(most: int, st
         "nothing needs that list"
     )
     archive.queries.clear()
-    assert len(of_patient(archive, "PatientID=P1", max_studies=1).requests) == 1, "named by the user"
-    assert [level for level, _ in archive.queries] == ["PATIENT"]
+    assert len(of_patient(archive, "PatientID=P1").requests) == 1, "named by the user"
+    assert [level for level, _ in archive.queries] == ["PATIENT"], "and nothing limits it"
+    if most and found > most:
+        with pytest.raises(TooManyStudiesError, match=f"{found} studies"):
+            of_patient(archive, "PatientID=P1", max_studies=most)
+    else:
+        assert len(of_patient(archive, "PatientID=P1", max_studies=most).requests) == 1
 
 
 @pytest.mark.parametrize("most", [1, 2])

@@ -243,7 +243,13 @@ def test_series_of_more_studies_than_allowed_are_not_queried(most: int, *, refus
         assert [level for level, _ in archive.queries] == ["STUDY"]
     else:
         assert len(found(archive, *keys, max_studies=most)) == 4
-    assert len(found(archive, "QueryRetrieveLevel=SERIES", "StudyInstanceUID=1.0\\1.1", max_studies=1)) == 4, "named"
+    keys = ("QueryRetrieveLevel=SERIES", "StudyInstanceUID=1.0\\1.1")
+    assert len(found(archive, *keys, max_studies=1)) == 4, "named, and no limit is stated"
+    if refused:
+        with pytest.raises(TooManyStudiesError, match="2 studies"):
+            found(archive, *keys, max_studies=most, always=True)
+    else:
+        assert len(found(archive, *keys, max_studies=most, always=True)) == 4
 
 
 @pytest.mark.parametrize(

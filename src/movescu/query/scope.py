@@ -116,6 +116,11 @@ class Scope:
         values = (value for tag in unique if tag in self._keys for value in self._keys[tag].text.split("\\"))
         return self._given.keys() <= unique and all(is_usable(value.strip()) for value in values)
 
+    def may_exceed(self, studies: int) -> bool:
+        """Return True if the keys may match more than a number of studies, which they do not name one by one."""
+        levels = LEVELS[1 : LEVELS.index(self.level) + 1] if self.level in LEVELS else ()
+        return all(len(self.unique(level)) > studies or not self.unique(level) for level in levels)
+
     def check(self, *, patterns: bool = False, everything: bool = False) -> None:
         """Raise ``UsageError`` unless the keys select something definite.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from movescu.query.match import Match
 
 MOST_STUDIES: Final = 100
-"""Default of the highest number of studies that resolved keys may match."""
+"""Highest number of studies that resolved keys may match if the user states none, and they name none."""
 UTF_8: Final = ("ISO_IR 192",)
 
 _UNWANTED_LEVELS: Final = frozenset(("PATIENT", "STUDY", "IMAGE"))
@@ -36,8 +36,8 @@ class Selection(Record):
     ``resolve``: match all keys by C-FIND first; Patient ID and UIDs may be patterns. Default: False. ``only``: retrieve
     series that meet every one of these conditions (``Modality=CT``, ``SeriesDescription~axial``). Default: none.
     ``exclude``: retrieve no series that meets one of these. Default: none. ``max_studies``: highest number of studies
-    that the keys of a request may match, and, if it is not the default, those of a query; 0: no limit, and keys that
-    select nothing mean everything. Default: 100.
+    that the keys of a request or query may match; 0: no limit, and keys that select nothing mean everything. Default:
+    None, that is 100 for the keys of a request, unless they are a Patient ID or UIDs alone.
 
     Raise ``UsageError`` for an invalid value.
     """
@@ -45,11 +45,12 @@ class Selection(Record):
     resolve: bool = False
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    max_studies: int = MOST_STUDIES
+    max_studies: int | None = None
 
     def check(self) -> None:
         """Raise ``UsageError`` for an invalid value."""
-        if not isinstance(self.max_studies, int) or isinstance(self.max_studies, bool) or self.max_studies < 0:
+        most = 0 if self.max_studies is None else self.max_studies
+        if not isinstance(most, int) or isinstance(most, bool) or most < 0:
             raise UsageError(f"max_studies {self.max_studies!r} is not a number of studies")
         for name in ("only", "exclude"):
             if not isinstance(getattr(self, name), tuple):
@@ -90,17 +91,18 @@ class Selection(Record):
         return only, exclude
 
 
-def most_studies(selection: Selection | None) -> int:
-    """Return the highest number of studies that resolved keys may match; 0: no limit."""
-    return MOST_STUDIES if selection is None else selection.max_studies
+def most_studies(selection: Selection | None, *, named: bool = False) -> int:
+    """Return the highest number of studies that keys may match; 0: no limit.
 
-
-def most_listed(most: int) -> int:
-    """Return the highest number of studies that a query for studies may list: the limit, but for its default; 0: any.
-
-    The default protects from requesting too much, and from querying the series of too many studies.
+    ``named``: they are a Patient ID or UIDs alone, for which only a limit that the user states holds. Default: False.
     """
-    return 0 if most == MOST_STUDIES else most
+    stated = None if selection is None else selection.max_studies
+    return (0 if named else MOST_STUDIES) if stated is None else stated
+
+
+def states_limit(selection: Selection | None) -> bool:
+    """Return True if the user states a limit, which holds for keys that name studies or a patient, and for queries."""
+    return selection is not None and bool(selection.max_studies)
 
 
 def too_many_studies(number: int, most: int) -> TooManyStudiesError:

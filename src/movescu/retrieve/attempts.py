@@ -107,6 +107,7 @@ class AttemptLoop:
         self._which = "" if row is None else f"entry {row}: "
         self._given_up = clock.Event()
         self._exact = True
+        self._most = 0
         self._dropped = 0  # objects of the association before the attempt
         self.waited = False
         """Whether objects were awaited after a final response."""
@@ -129,11 +130,13 @@ class AttemptLoop:
         """
         if self._retry.lists:
             from movescu.query.scope import Scope  # late: needed with an inventory alone
+            from movescu.query.selection import most_studies
 
             (identifier,) = identifiers
             scope = Scope(identifier, self._config.request.model)
             scope.check(everything=self._config.selection is not None and self._config.selection.everything)
-            self._exact = scope.is_exact
+            self._most = most_studies(self._config.selection, named=scope.is_exact)
+            self._exact = scope.is_exact and (self._config.resolves or not self._config.counts(scope))
         state = RequestState(remember=self._retry.lists)
         if self._retry.lists:
             state.identifier = scope.identifier
@@ -241,7 +244,6 @@ class AttemptLoop:
 
     def _list(self, identifier: Identifier, state: RequestState) -> None:
         """Query the inventory and work out which objects are missing."""
-        from movescu.query.selection import most_studies  # late: needed with an inventory alone
         from movescu.retrieve.catalogue import ListSizes
         from movescu.retrieve.inventory import take_inventory
 
@@ -255,7 +257,7 @@ class AttemptLoop:
                 sizes=state.sizes,
                 counted=self._retry.verify or state.attempts > 1,
                 is_here=self._is_here,
-                max_studies=most_studies(self._config.selection),
+                max_studies=self._most,
             )
         except InventoryError as error:
             if isinstance(error, IgnoredKeyError):

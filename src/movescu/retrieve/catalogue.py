@@ -87,7 +87,7 @@ class Catalogue:
         max_studies: int,
     ) -> None:
         self._session = session
-        self._max_studies = 0 if scope.is_exact else max_studies
+        self._max_studies = max_studies
         self._scope = scope
         self._gaps = gaps
         self._counted = counted

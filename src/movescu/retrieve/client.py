@@ -220,10 +220,19 @@ class ArchiveClient:
     ) -> Retrieve:
         """Return a retrieve of identifiers, not started.
 
-        ``earlier``: what is known of those that it continues. ``split``: see ``AttemptLoop``.
+        ``earlier``: what is known of those that it continues. ``split``: see ``AttemptLoop``. Raise ``UsageError`` if a
+        limit of studies is stated that nothing can hold.
         """
-        target = target or self._target
-        return Retrieve(self, identifiers, config or self.config, target, row, until, earlier=earlier, split=split)
+        target, config = target or self._target, config or self.config
+        if config.selection is not None and not config.queries:
+            from movescu.query.scope import Scope  # late: needed with a limit alone
+
+            if any(config.counts(Scope(one, config.request.model)) for one in identifiers):
+                raise UsageError(
+                    "the studies cannot be limited: a plain retrieve does not count what the keys match",
+                    hint="use --resolve or --verify with --max-studies, Selection(resolve=True) in a program",
+                )
+        return Retrieve(self, identifiers, config, target, row, until, earlier=earlier, split=split)
 
     def association(
         self,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Final, Self
 
+    from movescu.query.scope import Scope
     from movescu.query.selection import Selection
     from movescu.transport.tls import TLS, TLSOptions
     from movescu.ul.user_information import UserIdentity
@@ -284,6 +285,11 @@ class Config(Record):
     def queries(self) -> bool:
         """Whether the archive may be queried (C-FIND) before or between the C-MOVE requests."""
         return self.retry.lists or self.resolves
+
+    def counts(self, scope: Scope) -> bool:
+        """Return True if the studies of a request have to be counted first: the user limits them, and it names more."""
+        most = 0 if self.selection is None else self.selection.max_studies
+        return bool(most) and scope.may_exceed(most or 0)
 
     @property
     def resolves(self) -> bool:

@@ -11,6 +11,7 @@ from movescu._runtime.late_log import logger_of
 from movescu.errors import InventoryError
 from movescu.query.levels import UNIQUE_KEYS
 from movescu.query.scope import Scope
+from movescu.query.selection import too_many_studies
 from movescu.retrieve.answers import MAXIMUM
 from movescu.retrieve.catalogue import FIELDS, Catalogue, ListSizes, Place, identifier_for
 from movescu.retrieve.config import BATCH
@@ -165,8 +166,8 @@ def take_inventory(
     ``sizes``: of earlier queries for the request; what the archive states is added. Default: none. ``counted``: query
     the number of objects of each study, too, to compare. Default: False. ``is_here``: whether an object need not be
     requested; if one is here, what the list lacks would not be requested either, so numbers of objects are queried as
-    well. Default: none is. ``max_studies``: highest number of studies that keys other than unique ones may match.
-    Default: 0, no limit.
+    well. Default: none is. ``max_studies``: highest number of studies that the keys may match. Default: 0, no
+    limit.
 
     Raise ``InventoryError`` if the archive cannot tell what matches the request, ``PeerError`` if the association ends.
     """
@@ -178,6 +179,8 @@ def take_inventory(
             inventory.gaps[place] = f"SOP instance {uid} is listed in two series"
         if len(inventory.objects) > MAXIMUM:
             raise InventoryError(f"the archive lists more than {MAXIMUM} objects for one request")
+    if max_studies and len(studies := {place.study for place in inventory.objects.values()}) > max_studies:
+        raise too_many_studies(len(studies), max_studies)  # series and objects whose study the keys do not name
     if is_here is not None and any(is_here(uid, place) for uid, place in inventory.objects.items()):
         catalogue.count(inventory.objects)
     gone = ((uid, place) for uid, place in sizes.places.items() if uid not in catalogue.listed)

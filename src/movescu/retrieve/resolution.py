@@ -19,7 +19,7 @@ from movescu.query.key import Key, quoted
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 from movescu.query.matching import matches
 from movescu.query.scope import LEVELS, Scope, keyword
-from movescu.query.selection import Selection, most_listed, pattern_of
+from movescu.query.selection import Selection, most_studies, pattern_of, states_limit
 from movescu.retrieve.attempts import is_final, pause_before
 from movescu.retrieve.inventory import Inventory
 from movescu.retrieve.request_state import RequestState
@@ -180,21 +180,21 @@ def wanted(
     ``TooManyStudiesError`` if there are more than allowed. ``count``: count what the archive does not count.
     ``shortfall``: takes what was not found. Default: nothing is noted.
     """
-    maximum, scope = selection.max_studies, Scope(identifier, "PATIENT")
+    scope, stated = Scope(identifier, "PATIENT"), states_limit(selection)
     more = scope.level == "PATIENT" and bool(scope.filters("PATIENT", patient_root=True))
     if more and not level and session.context(STUDY_ROOT_FIND) is not None:
         level = "STUDY"  # of patients, C-MOVE names Patient ID alone: others may have it
-    search = Search(session, identifier, level=level, patterns=selection.resolve, max_studies=maximum)
+    most, patterns = most_studies(selection), selection.resolve
+    search = Search(session, identifier, level=level, patterns=patterns, max_studies=most, always=stated)
     found: Iterable[Match] = search.matches()
-    limited = limited or (level == "STUDY" and most_listed(maximum) > 0)
-    if limited and search.level in ("PATIENT", "STUDY"):
+    if search.level != "PATIENT" and (limited or (level and stated)):
         found = list(found)
-        if search.level == "STUDY":
-            search.limit(len(found))
-        else:
-            search.check_patients(found)
-            if maximum and search.is_vague:
-                _limit_studies(search, found)
+        search.limit_to(found)
+    elif limited:
+        found = list(found)
+        search.check_patients(found)
+        if search.is_limited:
+            _limit_studies(search, found)
     if shortfall is not None:
         found = list(found)
         shortfall.compare_keys(scope, found, patterns=selection.resolve)

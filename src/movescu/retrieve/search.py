@@ -32,7 +32,7 @@ from movescu.query.match import COUNTS, RETURN_KEYS, Attribute, Match, attribute
 from movescu.query.matching import PATIENT_ID, is_empty, is_universal, matches
 from movescu.query.python_keys import query_of
 from movescu.query.scope import LEVELS, Scope, is_usable, level_of
-from movescu.query.selection import most_listed, most_studies, pattern_of, too_many_studies
+from movescu.query.selection import most_studies, pattern_of, states_limit, too_many_studies
 from movescu.retrieve.answers import Doubts, FindAnswer, Responses
 from movescu.retrieve.patients import check_patient
 
@@ -56,6 +56,7 @@ class Search:
 
     ``level``: of the matches. Default: that of the identifier. ``patterns``: Patient ID and UIDs may have wild cards;
     else they are literal. ``max_studies``: highest number of studies below which lower levels are queried; 0: no limit.
+    ``always``: the limit holds for keys that name studies or a patient, too. Default: False.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Search:
         level: str = "",
         patterns: bool = False,
         max_studies: int = 0,
+        always: bool = False,
     ) -> None:
         self._session = session
         self._scope = Scope(identifier, "PATIENT")
         self._scope.level = self.level = level or self._scope.level
         self._patterns = patterns
         self._max_studies = max_studies
+        self._always = always
         self._given = {key.tag: key for key in identifier if key.tag & 0xFFFF}
         self._terms = identifier.terms
         self._class = self._sop_class()
@@ -118,8 +121,13 @@ class Search:
 
     def limit(self, studies: int) -> None:
         """Raise ``TooManyStudiesError`` if there are more studies than allowed."""
-        if self._max_studies and studies > self._max_studies and self.is_vague:
+        if self.is_limited and studies > self._max_studies:
             raise too_many_studies(studies, self._max_studies)
+
+    def limit_to(self, found: Iterable[Match]) -> None:
+        """Raise ``TooManyStudiesError`` if studies, series or objects are of more studies than allowed."""
+        if self.is_limited:
+            self.limit(len({match.text(UNIQUE_KEYS["STUDY"]) for match in found}))
 
     def check_patients(self, patients: Iterable[Match]) -> None:
         """Raise ``InventoryError`` if another patient, whom the keys do not match, has the Patient ID of one of these.
@@ -154,6 +162,11 @@ class Search:
                 numbers[further] = sum(one.count(further) or 0 for one in lower)
         counts = {wanted[name]: count_attribute(n) for name, n in numbers.items() if match.count(name) is None}
         return Match(match.level, match.attributes | counts)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the number of studies that match is limited."""
+        return self._max_studies > 0 and (self._always or self.is_vague)
 
     @property
     def is_vague(self) -> bool:
@@ -350,10 +363,11 @@ def find(
     most = most_studies(selection)
     Scope(identifier, "PATIENT").check_query(everything=most == 0, by="Selection(max_studies=0)")
     session.open()
-    search = Search(session, identifier, patterns=True, max_studies=most)
+    stated = states_limit(selection)
+    search = Search(session, identifier, patterns=True, max_studies=most, always=stated)
     found = list(search.matches())
-    if search.level == "STUDY" and most_listed(most):
-        search.limit(len(found))
+    if search.level != "PATIENT" and stated:
+        search.limit_to(found)
     if count:
         found = [search.counted(one) for one in found]
     with contextlib.suppress(PeerError):  # everything has been found

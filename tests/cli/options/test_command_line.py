@@ -137,7 +137,7 @@ def test_defaults_are_as_documented() -> None:
         resolve=False,
         only=(),
         exclude=(),
-        max_studies=100,
+        max_studies=None,
         tls=None,
         tls_password=None,
         tls_key_format="pem",

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 _log: Final = logger_of("movescu.cli")
 
-MOST_STUDIES: Final = 100
-"""Default of ``--max-studies``."""
 PASSWORD_VARIABLE: Final = "MOVESCU_PASSWORD"  # noqa: S105 - the name of the variable, not its value
 
 # The sub-items of the user information share 65535 bytes (PS3.8 9.3.2.3); our others take some 200.
@@ -82,7 +80,7 @@ def config_of(settings: CommandSettings) -> Config:
 
 def _selection(settings: CommandSettings) -> Selection | None:
     """Return the selection among the matches, None without options for it."""
-    if not (settings.resolve or settings.only or settings.exclude) and settings.max_studies == MOST_STUDIES:
+    if not (settings.resolve or settings.only or settings.exclude) and settings.max_studies is None:
         return None
     from movescu.query.selection import Selection  # late: few select anything
 

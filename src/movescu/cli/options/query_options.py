@@ -70,9 +70,10 @@ QUERIES: Final = (
         "",
         "--max-studies",
         "max_studies",
-        "request nothing if C-FIND resolves the keys to more than N studies",
+        "request nothing if C-FIND resolves the keys to more than N studies (default: 100; of a patient ID or UIDs, "
+        "any number)",
         takes=(Value("N", "integer", 1, 1_000_000),),
-        unset=100,
+        unset=None,
     ),
     Option(
         "",
@@ -80,6 +81,6 @@ QUERIES: Final = (
         "max_studies",
         "allow any number of studies, even with no key that selects anything",
         0,
-        unset=100,
+        unset=None,
     ),
 )

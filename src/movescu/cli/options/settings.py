@@ -26,8 +26,8 @@ class CommandSettings(Record):
 
     Time-outs are in seconds; None is no limit. ``move_destination`` None is ``calling_aet``, ``listen_port`` None
     receives nothing, ``write_syntax`` None keeps the transfer syntax received. ``cancel_after`` counts pending
-    responses; 0 is never. ``query`` is the level, empty for that of the keys. ``max_studies`` 0 is no limit.
-    ``warnings`` are to be logged once the log is set up.
+    responses; 0 is never. ``query`` is the level, empty for that of the keys. ``max_studies`` 0 is no limit, None is
+    the default. ``warnings`` are to be logged once the log is set up.
     """
 
     peer: str
@@ -136,7 +136,7 @@ class CommandSettings(Record):
     resolve: bool
     only: tuple[str, ...]
     exclude: tuple[str, ...]
-    max_studies: int
+    max_studies: int | None
 
     tls: tuple[str, str] | None
     tls_password: str | None
