@@ -534,6 +534,10 @@ def test_output_that_would_overwrite_the_list_is_refused(tmp_path: Path, output:
     journal = tmp_path / ".movescu.journal"
     outcome = movescu(*options[:2], output, journal, *options[4:], "host", 104, folder=tmp_path, code=1)
     assert f"the journal and {output} name the same file" in outcome.log
+    log = tmp_path / "journal-wal"
+    named = ("--journal", tmp_path / "journal", output, log, *options[4:])
+    outcome = movescu(*options[:2], *named, "host", 104, folder=tmp_path, code=1)
+    assert f"the journal and {output} name the same file" in outcome.log
 
 
 def test_query_by_a_pattern_of_uids_has_one_warning(make: Callable[..., Place], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ STANDARD_OUTPUT: Final = "-"
 _ANOTHER: Final = "name another file"
 _OWN: Final = ".movescu"
 """How the names of this program's own files in an output directory begin."""
+_DATABASE: Final = "", "-wal", "-shm", "-journal"  # ends of the names of SQLite's files
 _DICOM: Final = b"DICM"
 _PREAMBLE: Final = 128  # bytes before it (PS3.10)
 _BLOCK: Final = 4096  # bytes of an existing file that are read
@@ -39,10 +40,11 @@ def check_output_files(settings: CommandSettings) -> None:
         raise UsageError(f"only one of {' and '.join(printed)} can go to standard output")
     from movescu.cohort.journal_file import journal_path  # late: few runs have files for programs
 
+    journal = journal_path(settings.output_directory, settings.journal)
     inputs = [
         ("--list", settings.list_file),
         *(("the query file", path) for path in settings.query_files),
-        ("the journal", journal_path(settings.output_directory, settings.journal)),
+        *(("the journal", f"{journal}{end}") for end in _DATABASE),
         ("--ae-pool", settings.ae_pool),
         ("--log-config", settings.log_config),
         ("--password-file", settings.password_file),
@@ -64,11 +66,11 @@ def check_output_files(settings: CommandSettings) -> None:
     for option, path in outputs:
         if path is None or (path == STANDARD_OUTPUT and option != "--manifest"):
             continue
-        if option != "--manifest" or settings.check_files is None:  # which reads it
-            check_name(path)
         other = seen.setdefault(_file(path), option)
         if other != option:
             raise UsageError(f"{other} and {option} name the same file: {path!r}", hint="name another one")
+        if option != "--manifest" or settings.check_files is None:  # which reads it
+            check_name(path)
 
 
 def check_name(path: str) -> None:

@@ -31,8 +31,8 @@ class OutputFile:
         self._path = path
         self._encoding = encoding
         self._file: TextIO | None = None
-        self._status: os.stat_result | None = None
-        """Of the file that has been opened or written, if it is a regular one."""
+        self._own: list[os.stat_result] = []
+        """Of the file that was opened, if it is a regular one, and of those written in its place."""
         self._begun = False  # to write a text to another file
         self._good = True
         if path != STANDARD_OUTPUT:
@@ -42,7 +42,7 @@ class OutputFile:
             except OSError as error:
                 raise DirectoryNotWritableError(f"cannot write {path!r}: {error.strerror}") from error
             status = os.fstat(self._file.fileno())
-            self._status = status if stat.S_ISREG(status.st_mode) else None
+            self._own = [status] if stat.S_ISREG(status.st_mode) else []
 
     def write(self, text: str) -> None:
         """Write and flush; log the first failure."""
@@ -63,9 +63,10 @@ class OutputFile:
     def _is_replaced(self) -> bool:
         """Return True if another file has its name now, such as an object that was stored under it."""
         try:
-            return self._status is not None and not os.path.samestat(os.stat(self._path), self._status)
+            status = os.stat(self._path)
         except OSError:
             return False
+        return bool(self._own) and not any(os.path.samestat(status, own) for own in self._own)
 
     def write_all(self, pieces: Iterable[str]) -> None:
         """Write a text, given in pieces; a regular file gets it as a whole, or is removed.
@@ -77,7 +78,7 @@ class OutputFile:
         folder, name = os.path.split(path)
         if self._is_replaced():
             self._fail(_REPLACED)
-        elif self._status is None or not os.access(folder, os.W_OK | os.X_OK):
+        elif not self._own or not os.access(folder, os.W_OK | os.X_OK):
             self._write_pieces(iter(pieces))
         else:
             self._replace(path, os.path.join(folder, f".{name}.{os.getpid()}.part"), pieces)
@@ -96,11 +97,10 @@ class OutputFile:
                 file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
-                status = os.fstat(file.fileno())
+                self._own.append(os.fstat(file.fileno()))
             if self._file is not None:
                 self._file.close()  # Windows replaces no open file
             os.replace(temporary, path)
-            self._status = status
         except OSError as error:
             if self._file is not None:
                 self._file.close()  # Windows removes no open file
@@ -115,7 +115,7 @@ class OutputFile:
 
     def close(self) -> bool:
         """Close the file; return True if everything was written."""
-        if self._is_replaced():
+        if self._file is not None and not self._file.closed and self._is_replaced():  # closed: by its replacement
             self._fail(_REPLACED)
         if self._file is not None:
             with contextlib.suppress(OSError):  # a failure of write() has been logged
