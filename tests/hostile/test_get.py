@@ -269,7 +269,7 @@ def test_final_response_that_contradicts_what_was_sent_is_no_success(setting: Se
     setting.assert_arrived(setting.made)
 
 
-def test_objects_after_the_final_response_belong_to_no_request(setting: Setting) -> None:
+def test_object_begun_after_the_final_response_makes_the_retrieve_incomplete(setting: Setting) -> None:
     def script(session: scripted.Session) -> None:
         session.accept()
         session.expect_get()
@@ -277,7 +277,7 @@ def test_objects_after_the_final_response_belong_to_no_request(setting: Setting)
         assert sender.store(setting.made[0]) == 0
         session.respond(completed=1)
         sender.begin(setting.made[1])
-        session.expect_end_or_release()
+        session.abort()
 
-    retrieve(setting, script, code=0)
+    retrieve(setting, script, code=63)
     setting.assert_arrived(setting.made[:1])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from movescu.errors import DirectoryNotFoundError, StoreError
-from movescu.storage import files, writer
+from movescu.storage import files, files_by_path, folders, naming, writer
 from movescu.storage.durability import Durability
 from movescu.storage.naming import Alternative, Naming
 from movescu.storage.writer import OutputDirectory
@@ -460,3 +460,91 @@ def test_prepared_file_is_used_and_the_last_one_closed(tmp_path: Path) -> None:
     directory.close()
     assert open_files(tmp_path) == before
     assert names(tmp_path) == ["CT.1", "CT.2"]
+
+
+# -- two runs in one directory -----------------------------------------------------------------------------------------
+
+
+def store_beside(directory: OutputDirectory, data: bytes) -> str:
+    """Store an object of a layout whose names collide; gives the path of its file."""
+    file = directory.create()
+    file.begin(b"", data)
+    numbers = (f"CT.{number}" for number in range(2, 1000))
+    return file.commit("CT.1", Alternative(lambda: numbers, lambda fd: files.pread(fd, 100, 0) != data))[1]
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[OutputDirectory]:
+    with closing(OutputDirectory(str(tmp_path))) as made:
+        yield made
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Take away what a file system or a system may lack."""
+    monkeypatch.setattr(writer, "_UNNAMED", 0)
+    for name in names:
+        monkeypatch.setattr(writer, name, lambda *_: False)
+
+
+def test_name_that_another_run_takes_meanwhile_stays_its_own(
+    directory: OutputDirectory, other: OutputDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    untaken = naming.untaken
+
+    def raced(path: str, folder: Any, alternative: Alternative) -> str:
+        found = untaken(path, folder, alternative)
+        monkeypatch.setattr(writer, "untaken", untaken)
+        assert store_beside(other, b"theirs") == found
+        return found
+
+    without(monkeypatch)
+    monkeypatch.setattr(writer, "untaken", raced)
+    assert store_beside(directory, b"ours") == "CT.2"
+    assert [(tmp_path / name).read_bytes() for name in names(tmp_path)] == [b"theirs", b"ours"]
+
+
+def test_name_that_another_run_takes_before_the_rename_stays_its_own_without_links(
+    directory: OutputDirectory, other: OutputDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rename_locked = folders.rename_locked
+
+    def raced(*arguments: Any) -> None:
+        monkeypatch.setattr(writer, "rename_locked", rename_locked)
+        assert store_beside(other, b"theirs") == "CT.1"
+        rename_locked(*arguments)
+
+    without(monkeypatch, "link", "rename_new")
+    monkeypatch.setattr(writer, "rename_locked", raced)
+    assert store_beside(directory, b"ours") == "CT.2"
+    assert [(tmp_path / name).read_bytes() for name in names(tmp_path)] == [b"theirs", b"ours"]
+
+
+@pytest.mark.parametrize("lacking", [(), ("link",), ("link", "rename_new")])
+def test_runs_in_one_directory_give_every_object_a_name_of_its_own(
+    directory: OutputDirectory,
+    other: OutputDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    lacking: tuple[str, ...],
+) -> None:
+    without(monkeypatch, *lacking)
+    threads = [
+        threading.Thread(target=lambda d=one, p=prefix: [store_beside(d, b"%c%d" % (p, n)) for n in range(25)])
+        for one, prefix in ((directory, 97), (other, 98), (directory, 99), (other, 100))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({path.read_bytes() for path in tmp_path.glob("CT.*")}) == 100
+
+
+def test_system_that_renames_by_path_replaces_no_other_file(tmp_path: Path) -> None:
+    for name in ("new", "CT.1"):
+        (tmp_path / name).write_bytes(name.encode())
+    where = files_by_path.openat(str(tmp_path), files_by_path.O_DIRECTORY)
+    with pytest.raises(FileExistsError):
+        files_by_path.rename_new("new", "CT.1", where, where)
+    files_by_path.rename_new("new", "CT.2", where, where)
+    files_by_path.close(where)
+    assert [(tmp_path / name).read_bytes() for name in names(tmp_path)] == [b"CT.1", b"new"]

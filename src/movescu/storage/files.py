@@ -108,11 +108,16 @@ def change_time(status: os.stat_result) -> int:
 
 
 def find_rename_new() -> Callable[[str, str, int, int], None] | None:
-    """Return Linux's ``renameat2`` for names that must be new, which Python's ``os`` lacks; None if there is none.
+    """Return Linux's ``renameat2`` for names that must be new, which Python's ``os`` lacks; what Windows has instead.
 
-    It takes both names and then the descriptors of their folders, and raises ``FileExistsError``.
+    It takes both names and then the descriptors of their folders, and raises ``FileExistsError``. None if there is
+    none.
     """
-    if not sys.platform.startswith("linux") or _BY_PATH:
+    if _BY_PATH:
+        from movescu.storage.files_by_path import rename_new as by_path  # late: on Windows alone
+
+        return by_path
+    if not sys.platform.startswith("linux"):
         return None
     try:
         import ctypes  # late: slow to load, and needed without hard links alone

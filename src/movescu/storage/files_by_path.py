@@ -149,6 +149,14 @@ def replace(source: str, target: str, *, src_dir_fd: int | None = None, dst_dir_
     os.replace(_full(source, src_dir_fd), _full(target, dst_dir_fd))
 
 
+def rename_new(source: str, target: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """Rename a file to a name that must be new, as ``os.rename`` does on Windows. Raise ``FileExistsError``."""
+    full = _full(target, dst_dir_fd)
+    if os.path.lexists(full):  # elsewhere, it would be replaced
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), full)
+    os.rename(_full(source, src_dir_fd), full)
+
+
 def link(source: str, target: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
     """Give a file a second name. As ``os.link``."""
     os.link(_full(source, src_dir_fd), _full(target, dst_dir_fd))

@@ -115,6 +115,22 @@ def rename_new(temporary: str, directory: int, name: str, where: int) -> bool:
     return True
 
 
+def rename_locked(temporary: str, directory: int, name: str, where: int) -> None:
+    """Rename a file to a new name under the lock of the folder, where neither links nor ``rename_new`` can.
+
+    Raise ``FileExistsError`` if it is taken. Other runs take the lock, too: so no name is replaced in between.
+    """
+    fd = files.openat(".", files.READ_DIRECTORY, dir_fd=where)
+    try:
+        with contextlib.suppress(OSError):  # the file system has none
+            files.flock(fd, files.LOCK_EX)
+        if exists(name, where):
+            raise FileExistsError(errno.EEXIST, "the name is taken", name)
+        files.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=where)
+    finally:
+        files.close(fd)
+
+
 def exists(name: str, where: int) -> bool:
     """Return True if anything in an open folder has the name."""
     try:

@@ -11,6 +11,7 @@ together even if the directory is renamed during the retrieve. OS errors of file
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
@@ -21,7 +22,7 @@ from movescu.storage import files
 from movescu.storage.directory_check import check_directory, moved_error, not_writable
 from movescu.storage.durability import Durability, Flusher
 from movescu.storage.failed_flushes import FailedFlushes
-from movescu.storage.folders import Folder, Folders, exists, link, rename_new
+from movescu.storage.folders import Folder, Folders, exists, link, rename_locked, rename_new
 from movescu.storage.leftovers import RunLock, Sweep
 from movescu.storage.naming import (
     Alternative,
@@ -218,7 +219,7 @@ class OutputDirectory:
             if alternative is not None:
                 path = untaken(path, folder, alternative)
             if exists(last_part(path), folder.fd):
-                outcome = self._compare(file.fd, path, folder.fd)
+                outcome = self._compare(file.fd, path, folder.fd, alternative)
             if outcome is not Naming.SAME:
                 self._flusher.written(file.fd, path, file.size)
         finally:
@@ -241,16 +242,19 @@ class OutputDirectory:
             if exclusive and link(temporary, self._top.fd, name, folder.fd):
                 with contextlib.suppress(OSError):  # a whole file has its name: the next run removes the other one
                     files.unlink(temporary, dir_fd=self._top.fd)
-            elif not (exclusive and rename_new(temporary, self._top.fd, name, folder.fd)):
+            elif not exclusive:
                 files.replace(temporary, name, src_dir_fd=self._top.fd, dst_dir_fd=folder.fd)
+            elif not rename_new(temporary, self._top.fd, name, folder.fd):
+                rename_locked(temporary, self._top.fd, name, folder.fd)
         except FileNotFoundError:  # someone removed the folder
             self._folders.forget()
             raise
 
-    def _compare(self, fd: int, path: str, where: int) -> Naming:
+    def _compare(self, fd: int, path: str, where: int, alternative: Alternative | None) -> Naming:
         """Compare a file with the one that has its name: SAME only for a regular file, links are not followed.
 
-        One of the same content is replaced, too, if its flush has failed: it may not be on the disk.
+        One of the same content is replaced, too, if its flush has failed: it may not be on the disk. Raise
+        ``FileExistsError`` if another run has just given the name to another object.
         """
         try:
             existing = files.openat(last_part(path), files.READ_FILE, dir_fd=where)
@@ -263,6 +267,8 @@ class OutputDirectory:
             if same:  # it may not have been flushed yet
                 self._flusher.kept(existing, path, status.st_size)
             elif not equal:
+                if alternative is not None and alternative.is_other(existing):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
                 check_name(path, where)
                 check_replacement(existing, fd, path)
         finally:

@@ -153,6 +153,7 @@ def _directories() -> None:
     assert os.open in supported
     _replace(os, "open", _not_of_directories(os.open))
     _replace(os, "replace", _of_closed_files(os.replace, 2))
+    _replace(os, "rename", _of_closed_files(_of_new_names(os.rename, os.link, os.unlink), 2))
     _replace(os, "unlink", _of_closed_files(os.unlink, 1))
     _replace(os, "fsync", _of_writable_files(os.fsync))
 
@@ -176,6 +177,20 @@ def _not_of_directories(function: Callable[..., int]) -> Callable[..., int]:
         return function(path, flags, *arguments, **named)
 
     return opened
+
+
+def _of_new_names(rename: Callable[..., None], link: Callable[..., None], unlink: Callable[..., None]) -> Any:
+    """``os.rename`` of Windows, which replaces nothing."""
+
+    @functools.wraps(rename)
+    def renamed(source: Any, target: Any, **named: Any) -> None:
+        if not _called_by_movescu() or os.path.isdir(source):
+            rename(source, target, **named)
+            return
+        link(source, target)
+        unlink(source)
+
+    return renamed
 
 
 def _of_closed_files(function: Callable[..., None], paths: int) -> Callable[..., None]:
