@@ -180,15 +180,28 @@ def test_variable_that_is_not_set_does_not_widen_the_request(tmp_path: Path, mod
         (tmp_path / "list.csv").write_text("\n".join(",".join(cell[row] for cell in cells) for row in (0, 1)))
         options["list"], given = ["--list", "list.csv"], given[-1:]
     elif mode == "file":
-        tags = {name: f"{tag_of(name):08X}" for name in (key.split("=")[0] for key in given[:-1])}
-        content = {tags[name]: {"vr": "UI", "Value": [value]} for name, value in (k.split("=") for k in given[:-1])}
-        (tmp_path / "keys.json").write_text(json.dumps({**content, f"{tag_of(empty):08X}": {"vr": "UI", "Value": []}}))
+        content = {}
+        for name, value in (key.split("=") for key in given):
+            vr = "UI" if name.endswith("UID") else "LO"
+            content[f"{tag_of(name):08X}"] = {"vr": vr, "Value": [value] if value else []}
+        (tmp_path / "keys.json").write_text(json.dumps(content))
         last, given = ["keys.json"], []
     words = [part for key in given for part in ("-k", key)]
     address = (peers.HOST, peers.free_port())
     parts: tuple[object, ...] = (*options[mode], *words, *address, *last)
     outcome = movescu(model, "+P", peers.free_port(), *parts, folder=tmp_path, code=1)
     assert f"{empty} is empty: all that the other keys match would be requested" in outcome.log
+
+
+@pytest.mark.parametrize("mode", [["--verify"], ["--resolve"], ["--query", "study"]])
+def test_uid_with_a_blank_inside_is_no_other_uid(embedded: Place, mode: list[str]) -> None:
+    uid = embedded.studies[0]
+    keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={uid[:-3]} {uid[-3:]}"]
+    outcome = embedded.run(*mode, keys=keys, code=1)
+    assert "StudyInstanceUID: the UID has blanks in it: it would name something else" in outcome.log
+    outcome = embedded.run(keys=keys)
+    assert "key StudyInstanceUID: blanks were removed from the UID" in outcome.log
+    assert embedded.there == embedded.of_study(0), "what DCMTK sends"
 
 
 def test_key_that_keys_only_drops_still_decides_the_level(embedded: Place, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from identifiers import sent, values
 
 from movescu.errors import UsageError
 from movescu.query.identifier import make_identifier
+from movescu.query.python_keys import identifier_of
 
 
 def elements(*parts: bytes) -> bytes:
@@ -179,6 +180,29 @@ def warnings(caplog: pytest.LogCaptureFixture, *keys: str, model: str | None = N
         make_identifier(keys, model=model, relational=relational)
     assert all("\n" not in message for message in caplog.messages)
     return "\n".join(caplog.messages)
+
+
+SPLIT = ("1. 2", "1.2\n.3", "1.2\\1. 3", "1.2\t3")
+
+
+@pytest.mark.parametrize("value", SPLIT)
+def test_blank_inside_a_uid_is_known_and_not_sent(value: str) -> None:
+    identifier = make_identifier([f"StudyInstanceUID={value}"])
+    assert identifier.keys[0].joined
+    assert values(identifier)[0x0020000D].rstrip(b"\0") == "".join(value.split()).encode(), "as DCMTK sends it"
+    assert not make_identifier([f"StudyInstanceUID= {value[0]} "]).keys[0].joined, "padding"
+
+
+@pytest.mark.parametrize("value", [*SPLIT, "1.2.x", "1.2-3", "1.2\u00a0"])
+def test_uid_that_is_none_is_refused_where_a_request_need_not_be_dcmtks(value: str) -> None:
+    for keys in (
+        {"StudyInstanceUID": value},
+        {"PatientID": "1", "ReferencedStudySequence[0].StudyInstanceUID": value},
+    ):
+        with pytest.raises(UsageError, match=r"StudyInstanceUID: the UID has (blanks in it|characters other than)"):
+            identifier_of(keys, resolves=True)
+    for usual in (" 1.2 ", "1.2\0", "1.2 \\ 1.3", ["1.2", "1.3 "], "1.02", "1.2.*"):
+        identifier_of({"StudyInstanceUID": usual})
 
 
 DOUBTFUL = {

@@ -260,6 +260,11 @@ def test_level_of_an_entry_is_the_lowest_of_its_keys_unless_one_states_it(
     assert level_of(row) == level
 
 
+def test_key_beside_a_list_may_not_have_a_blank_inside_its_uid(folder: Path) -> None:
+    with pytest.raises(UsageError, match="SeriesInstanceUID: the UID has blanks in it: it would name something else"):
+        entries(folder, "StudyInstanceUID\n1.2\n", "SeriesInstanceUID=1.2. 3")
+
+
 @pytest.mark.parametrize("model", ["PATIENT", "STUDY"])
 @pytest.mark.parametrize("key", ["StudyInstanceUID", "AccessionNumber", "InstanceNumber"])
 def test_key_without_a_value_does_not_widen_the_entries_of_a_list(folder: Path, key: str, model: str) -> None:

@@ -79,7 +79,10 @@ def is_text(vr: str) -> bool:
 
 
 def encode_value(vr: str, text: bytes) -> Encoded:
-    """Encode a value; text VRs keep the given bytes. Raise ``ValueError`` if the text is invalid for the VR."""
+    """Encode a value; text VRs keep the given bytes, and UIDs their blanks, which a ``Key`` removes.
+
+    Raise ``ValueError`` if the text is invalid for the VR.
+    """
     if vr == "UI":
         return _uids(text)
     if vr.encode() in TEXT:
@@ -100,8 +103,7 @@ def pad(data: bytes, padding: bytes = b"\0") -> bytes:
 def _uids(text: bytes) -> Encoded:
     if text.startswith(b"="):
         return Encoded(pad(_uid(text[1:].decode("latin-1")).encode()))
-    data = text.translate(None, BLANKS)
-    return Encoded(pad(data), "blanks were removed from the UID" if data != text else "")
+    return Encoded(pad(text), "blanks were removed from the UID" if text.translate(None, BLANKS) != text else "")
 
 
 def _uid(name: str) -> str:

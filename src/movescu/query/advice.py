@@ -4,7 +4,8 @@
 allows in queries. ``of_levels`` checks keys against PS3.4 C.4.2.1.4.1 and C.6: a C-MOVE states its level, the unique
 key of each level down to it, and none below. Nothing is changed or refused: archives differ in what they accept, and
 the user may know better. Messages contain no values, which may be a patient's, but dates other than that of birth. Only
-``keys_only``, on request, changes something: it reduces a query file to the keys of a C-MOVE.
+``keys_only``, on request, changes something: it reduces a query file to the keys of a C-MOVE. ``check_uids`` refuses
+UIDs that would name something else, where requests need not be DCMTK's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from movescu.dataset import character_sets
 from movescu.dictionary import tags as dictionary
 from movescu.dictionary.vr import tag_text
+from movescu.errors import UsageError
 from movescu.query.key import quoted
 from movescu.query.levels import LEVEL, MODELS, UNIQUE_KEYS
 
@@ -54,6 +56,7 @@ _PLAIN: Final[Mapping[str, Callable[[str], bool]]] = {
     "CS": lambda part: part.isalnum() and part.isupper(),
     "UI": lambda part: all(n.isdigit() and (n == "0" or n[0] != "0") for n in part.split(".")),
 }
+_OF_UIDS: Final = b"0123456789.*?\\"
 _BIRTH_DATE: Final = 0x00100030
 _DATE: Final = r"(\d{4})(\d\d)(\d\d)"
 _CONTROLS: Final = r"[\x00-\x1a\x1c-\x1f\x7f]"  # ESC is part of code extensions
@@ -153,6 +156,21 @@ def _days(year: int, month: int) -> int:
     if month == 2:
         return 29 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 28
     return 30 if month in {4, 6, 9, 11} else 31
+
+
+def check_uids(keys: Iterable[Key]) -> None:
+    """Raise ``UsageError``, which names the key, if a UID has characters that no UID has, wild cards apart.
+
+    DCMTK removes blanks from inside a UID, which then is another one, and sends all other characters.
+    """
+    for key in keys:
+        for item in key.items:
+            check_uids(item)
+        if key.joined or (key.vr == b"UI" and key.value.translate(None, _OF_UIDS)):
+            what = "blanks in it" if key.joined else "characters other than digits and dots"
+            raise UsageError(
+                f"{_name(key.tag)}: the UID has {what}: it would name something else", hint="check how it was copied"
+            )
 
 
 def of_levels(keys: Iterable[Key], model: str, *, relational: bool = False) -> Iterator[str]:

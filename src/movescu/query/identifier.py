@@ -150,6 +150,9 @@ def make_identifier(
         if not identifier.keys:
             raise UsageError(f"query file {query_file!r} has no key of a retrieve", hint="give the keys with -k")
     if resolved is not None:
+        from movescu.query.advice import check_uids  # late: a plain retrieve sends what DCMTK does
+
+        check_uids(identifier)
         identifier = resolved(identifier, whole)
     identifier = Identifier(identifier, compression_level)
     _advise(identifier, query_file, model, relational=relational, resolved=resolved is not None)

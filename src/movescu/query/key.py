@@ -44,6 +44,13 @@ class Key(Record):
         own = self.__dict__
         own["tag"], own["vr"], own["value"] = tag, vr, _unpadded(vr, value)
         own["items"] = tuple(map(ordered, items)) if items else ()
+        if vr == b"UI" and len(own["value"]) < len(value):
+            own["_joined"] = _has_blanks(value)
+
+    @property
+    def joined(self) -> bool:
+        """Whether blanks inside a UID were removed, as DCMTK does: the value is another UID than the user wrote."""
+        return bool(self.__dict__.get("_joined"))
 
     @property
     def text(self) -> str:
@@ -71,6 +78,12 @@ def ordered(keys: Iterable[Key]) -> tuple[Key, ...]:
         if key.tag != TRAILING_PADDING or key.vr == b"SQ":
             first.setdefault(key.tag, key)
     return tuple([first[tag] for tag in sorted(first)])
+
+
+def _has_blanks(value: bytes) -> bool:
+    """Return True if one of the UIDs of a value has blanks that are not padding at its ends."""
+    parts = (part.strip(BLANKS + b"\0") for part in value.split(b"\\"))
+    return any(part.translate(None, BLANKS) != part for part in parts)
 
 
 def _unpadded(vr: bytes, value: bytes) -> bytes:

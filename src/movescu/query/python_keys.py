@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import UsageError
+from movescu.query.advice import check_uids
 from movescu.query.encoded_keys import keys_of
 from movescu.query.identifier import Identifier, make_identifier
 from movescu.query.inferred_level import check_no_blank, level_of_keys, lowest_of, unknown_keys
@@ -78,6 +79,12 @@ def query_of(level: str, keys: Keys | None, more: Mapping[str, object]) -> Ident
 
 
 def _made(keys: Keys) -> Identifier:
+    identifier = _read(keys)
+    check_uids(identifier)
+    return identifier
+
+
+def _read(keys: Keys) -> Identifier:
     if isinstance(keys, str | os.PathLike):
         return make_identifier((), os.fspath(keys))
     if isinstance(keys, Mapping):

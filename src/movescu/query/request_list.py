@@ -21,6 +21,7 @@ from movescu._runtime.late_log import logger_of
 from movescu.dataset.values import key_vr
 from movescu.dictionary.uids import EXPLICIT_LITTLE
 from movescu.errors import DataSetError, UsageError
+from movescu.query.advice import check_uids
 from movescu.query.find_responses import answers_of_json, answers_of_log, is_find_log
 from movescu.query.identifier import make_identifier
 from movescu.query.inferred_level import check_no_blank
@@ -310,6 +311,7 @@ def _row(number: int, own: Sequence[str], common: _Common, blank: Sequence[_Colu
             raise UsageError("none of the columns determines the level", hint="give QueryRetrieveLevel with -k")
         all_keys.append(f"QueryRetrieveLevel={common.level}")
     identifier = make_identifier(all_keys)
+    check_uids(identifier)
     scope = Scope(identifier, common.model)
     # Without a unique key of its level, any blank matches more. With one, an entry that states its level is complete:
     # in the list of --failed, a study without a patient ID stands beside others, or beside a series.
