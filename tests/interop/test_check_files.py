@@ -67,6 +67,14 @@ def test_directory_as_it_was_retrieved_is_as_expected(place: Place, ask: bool) -
     assert "9 of them read, against journal and manifest" in outcome.output
     assert outcome.output.endswith("everything is as expected\n")
     assert ("archive queried for 3 requests" in outcome.output) == ask
+    assert "W: " not in outcome.log
+
+
+def test_requests_of_the_journal_get_no_advice_in_patient_root(place: Place) -> None:
+    peer = (place.archive.host, place.archive.port)
+    outcome = movescu("--check-files", place.directory, *peer, folder=place.elsewhere)
+    assert "archive queried for 3 requests" in outcome.output
+    assert "PatientID is missing" not in outcome.log
 
 
 def test_missing_cut_and_unknown_files_are_told_apart(place: Place) -> None:

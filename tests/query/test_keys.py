@@ -301,7 +301,7 @@ MODELS = [
     ("STUDY", ["InstanceNumber="], "QueryRetrieveLevel is missing; give one of STUDY, SERIES, IMAGE"),
     ("STUDY", ["QueryRetrieveLevel=PATIENT", P], "QueryRetrieveLevel 'PATIENT' is not a level of this model"),
     ("PSONLY", ["QueryRetrieveLevel=SERIES", P, S, SE], "QueryRetrieveLevel 'SERIES' is not a level of this model"),
-    ("PATIENT", ["QueryRetrieveLevel=STUDY", S], "PatientID is missing"),
+    ("PATIENT", ["QueryRetrieveLevel=STUDY", S], "levels above; add it, or use -S (Study Root)"),
     ("PATIENT", ["QueryRetrieveLevel=STUDY", S, "PatientID="], "PatientID is missing"),
     ("STUDY", ["QueryRetrieveLevel=IMAGE", S, I], "SeriesInstanceUID is missing"),
     ("STUDY", ["QueryRetrieveLevel=STUDY"], "StudyInstanceUID is missing"),

@@ -329,6 +329,23 @@ def test_rows_that_are_none_are_refused(archive: Archive, tmp_path: Path, rows: 
         list(one.retrieve_many(rows, jobs=jobs))
 
 
+def test_entry_that_is_no_mapping_yields_its_error(archive: Archive, made: list[Instance], tmp_path: Path) -> None:
+    with client(archive, tmp_path / "images") as one:
+        rows: Any = ["1.2.3", study(made)]
+        first, second = one.retrieve_many(rows)
+    assert isinstance(first, UsageError)
+    assert str(first) == "'1.2.3' is not an entry"
+    assert isinstance(second, movescu.Result)
+    assert second.complete
+
+
+@pytest.mark.parametrize("level", [{"PatientID": "PAT001"}, None, 5, ["STUDY"]])
+def test_query_whose_level_is_none_says_where_it_belongs(archive: Archive, level: Any) -> None:
+    with client(archive) as one, pytest.raises(UsageError, match="is not text, such as STUDY") as caught:
+        one.find(level)
+    assert caught.value.hint == "the level comes first: find('STUDY', {'PatientID': '1'})"
+
+
 @pytest.mark.parametrize(
     "limits", [{"slots": 0}, {"slots": True}, {"wait_for_archive": "x"}, {"wait_for_archive": float("nan")}]
 )

@@ -168,10 +168,11 @@ class Client(ArchiveClient):
         loop with the position of an entry, from 0, and its result as soon as it is known, in the order in which entries
         end. Default: None.
 
-        Raise ``UsageError`` if ``rows`` is not a sequence of mappings or another argument is unusable, ``StoreError``
-        if the directory fails, ``ClusterError`` if scheduler or workers are gone; after the last entry,
-        ``IncompleteError`` if other objects have replaced those of complete ones since, or another run has withdrawn
-        its result. Files that a program deletes or changes after the end of their entry are not looked at again.
+        Raise ``UsageError`` if ``rows`` is not a sequence or another argument is unusable, ``StoreError`` if the
+        directory fails, ``ClusterError`` if scheduler or workers are gone; after the last entry, ``IncompleteError`` if
+        other objects have replaced those of complete ones since, or another run has withdrawn its result. An entry that
+        is not a mapping yields ``UsageError``. Files that a program deletes or changes after the end of their entry are
+        not looked at again.
         """
         _check_callable("on_result", on_result)
         yield from self._start_many(rows, to, jobs, slots, wait_for_archive, cluster, ae_pool, worker_files).results(

@@ -69,7 +69,12 @@ def query_of(level: str, keys: Keys | None, more: Mapping[str, object]) -> Ident
 
     Raise ``UsageError`` if a key, or the level, is invalid.
     """
-    level = level.upper() if isinstance(level, str) else level
+    if not isinstance(level, str):
+        raise UsageError(
+            f"level {level!r} is not text, such as STUDY",
+            hint="the level comes first: find('STUDY', {'PatientID': '1'})",
+        )
+    level = level.upper()
     if level not in UNIQUE_KEYS:
         raise UsageError(f"level {level!r} is not one of {', '.join(UNIQUE_KEYS)}")
     given = Identifier((*(_made(more) if more else ()), *(() if keys is None else _made(keys))))
