@@ -6,9 +6,9 @@ socket (``signal.set_wakeup_fd``), and a thread that does nothing else reads it:
 to end by itself, and then ends it. No acknowledged object is lost; at worst, a temporary file stays, or a report is
 incomplete.
 
-A signal that arrives just before a call waits is seen when the call returns. So until the first interrupt is answered,
-the thread interrupts the call of the main thread every ``_PAUSE`` seconds, by a signal (SIGURG) whose handler does
-nothing.
+A signal that arrives just before a call waits, or in another thread, is seen when the call returns. So until each
+signal is answered, the thread interrupts the call of the main thread every ``_PAUSE`` seconds, by a signal (SIGURG)
+whose handler does nothing: the process would else be ended without an A-ABORT.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _GRACE: Final = 10.0
 _ANSWER: Final = 5.0
 """Seconds for the handler of the first interrupt, which asks the archive to cancel."""
 _PAUSE: Final = 0.05
-_URGENT: Final = getattr(signal, "SIGURG", None)  # Windows has neither it nor pthread_kill
+_URGENT: Final = getattr(signal, "SIGURG", None)  # Windows has none
 ENDS_AT_ONCE: Final[dict[int, ExitCode]] = {
     int(getattr(signal, name)): code
     for name, code in (
@@ -55,6 +55,7 @@ class LastResort:
         self._end: float | None = None  # of the process
         self._code = ExitCode.ASSOCIATION_LOST
         self._interrupts = 0
+        self._signals_seen = 0  # interrupts, and signals that end the process
         self._before = -1
         self._main = 0  # the main thread, if its calls can be interrupted
         self._interrupt_at = 0.0
@@ -64,7 +65,7 @@ class LastResort:
         self.is_begun = False
         """Whether a request may have been sent: before, ``total`` ends the process without further ado."""
         self.answered = 0
-        """Number of interrupts whose handler has returned or raised."""
+        """Number of these signals whose handler has returned or raised."""
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -72,7 +73,7 @@ class LastResort:
             self._read.settimeout(0)
             self._write.settimeout(0)
             self._before = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
-            if _URGENT is not None and hasattr(signal, "pthread_kill") and signal.getsignal(_URGENT) == signal.SIG_DFL:
+            if _URGENT is not None and signal.getsignal(_URGENT) == signal.SIG_DFL:
                 signal.signal(_URGENT, _do_nothing)
                 self._main = threading.get_ident()
             self._thread = threading.Thread(target=self._watch, name="movescu-last-resort", daemon=True)
@@ -114,9 +115,12 @@ class LastResort:
         if self._end is not None and now >= self._end:
             os._exit(self._code)
         times = [time for time in (self._until, self._asked, self._end) if time is not None]
-        if self._main and _URGENT is not None and self._asked is not None:
+        if self._main and _URGENT is not None and self.answered < self._signals_seen:
             if now >= self._interrupt_at:
-                signal.pthread_kill(self._main, _URGENT)
+                if hasattr(signal, "pthread_kill"):
+                    signal.pthread_kill(self._main, _URGENT)
+                else:  # the system prefers the main thread
+                    os.kill(os.getpid(), _URGENT)
                 self._interrupt_at = now + _PAUSE
             times.append(self._interrupt_at)
         return max(min(times) - now, 0.0) if times else None
@@ -124,10 +128,13 @@ class LastResort:
     def _note(self, number: int) -> None:
         """Record a signal: the first interrupt needs an answer only, any other signal ends the process."""
         now = monotonic()
+        if number == signal.SIGINT or number in ENDS_AT_ONCE:
+            self._signals_seen += 1
+            self._interrupt_at = now + _PAUSE
         if number == signal.SIGINT:
             self._interrupts += 1
             if self._interrupts == 1:
-                self._asked, self._interrupt_at = now + _ANSWER, now + _PAUSE
+                self._asked = now + _ANSWER
             else:
                 self._end_by(now + _GRACE, ExitCode.INTERRUPTED)
         elif number in ENDS_AT_ONCE:
@@ -157,7 +164,7 @@ def begin() -> None:
 
 
 def answer() -> None:
-    """Record that the handler of an interrupt has returned or raised."""
+    """Record that the handler of a signal has returned or raised."""
     for one in _current:
         one.answered += 1
 

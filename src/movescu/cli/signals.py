@@ -91,12 +91,19 @@ class Signals:
 
     def terminate(self, number: int, _: FrameType | None) -> None:
         """Abort. Raises ``SystemExit``."""
-        if not self._ending:
-            self._ending = True
-            last_resort.quieten()
-            if not is_loading():
-                _log.critical("terminated by %s", signal.Signals(number).name)
-            sys.exit(last_resort.ENDS_AT_ONCE[number])
+        try:
+            self._terminate(number)
+        finally:
+            last_resort.answer()
+
+    def _terminate(self, number: int) -> None:
+        if self._ending:
+            return
+        self._ending = True
+        last_resort.quieten()
+        if not is_loading():
+            _log.critical("terminated by %s", signal.Signals(number).name)
+        sys.exit(last_resort.ENDS_AT_ONCE[number])
 
     def report(self, _: int, __: FrameType | None) -> None:
         """Print the status line to standard error."""
