@@ -165,7 +165,7 @@ def _tokens(words: Sequence[str]) -> Iterator[tuple[Option | None, tuple[str, ..
             continue
         option = NAMES.get(word)
         if option is None:
-            yield _joined(word, query="--query" in words)
+            yield _joined(word, words)
             continue
         if option.optional is not None:
             following = next(remaining, None)
@@ -182,14 +182,14 @@ def _tokens(words: Sequence[str]) -> Iterator[tuple[Option | None, tuple[str, ..
         yield option, values
 
 
-def _joined(word: str, *, query: bool) -> tuple[Option, tuple[str, ...]]:
+def _joined(word: str, words: Sequence[str]) -> tuple[Option, tuple[str, ...]]:
     """Return the option and the value of ``--name=value``. Raises ``CommandLineError`` for anything else."""
     name, equals, value = word.partition("=")
     option = NAMES.get(name)
     if not equals or option is None:
         from movescu.cli.options.suggestions import hint_for  # slow to load, and needed only after a mistake
 
-        raise CommandLineError(f"Unknown option {word}", hint=hint_for(word, query=query))
+        raise CommandLineError(f"Unknown option {word}", hint=hint_for(word, words))
     values = (*option.takes, *(() if option.optional is None else (option.optional,)))
     if not name.startswith("--") or len(values) != 1:
         hint = f"Pass the value as the next argument, after {name}." if values else f"{name} takes no value."

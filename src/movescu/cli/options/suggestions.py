@@ -82,22 +82,23 @@ _TRIED: Final = {
     "--patient (-P)": "--patient-root --patientroot",
     "--max-studies N": "--limit --max --max-results --top",
 }
-_TRIED_WITH_QUERY: Final = {
+_TRIED_OF_LISTS: Final = {
     "--format json": "--json --output-json --result --results --summary --log-json",
     "--format csv": "--csv --output-csv --csv-output",
     "--format csv (or json), and > FILE at the end": "-o --output --out --output-file --outfile --save --save-to",
 }
-"""The same beside ``--query``, which prints its result."""
+"""The same beside ``--query`` and others that print a list."""
 MEANT: Final = {name: meant for meant, names in _TRIED.items() for name in names.split()}
 
 
-MEANT_WITH_QUERY: Final = {name: meant for meant, names in _TRIED_WITH_QUERY.items() for name in names.split()}
+MEANT_OF_LISTS: Final = {name: meant for meant, names in _TRIED_OF_LISTS.items() for name in names.split()}
 
 
-def hint_for(word: str, *, query: bool = False) -> str:
-    """Return a hint for an unknown option, empty if nothing is like it; ``query``: ``--query`` is given."""
+def hint_for(word: str, words: Iterable[str] = ()) -> str:
+    """Return a hint for an unknown option among ``words``, empty if nothing is like it."""
+    prints = any(other.partition("=")[0] in NAMES["--format"].needs for other in words)
     name = word.partition("=")[0]
-    meant = (MEANT_WITH_QUERY.get(name) if query else None) or MEANT.get(name)
+    meant = (MEANT_OF_LISTS.get(name) if prints else None) or MEANT.get(name)
     meant = meant or (MEANT.get(name.lower()) if name.startswith("--") else None)
     if meant is not None:
         return f"You probably mean {meant}."
