@@ -121,6 +121,7 @@ def test_words_beside_setup_and_sites_are_answers_or_refused(archive: Archive, t
     assert asked.value.given == {"name": "hospital", "peer": "host", "port": "104"}
     for words, refused in (
         ("--setup -od in", "--setup not allowed with --output-directory"),
+        ("--setup -i0 host 104", "--setup not allowed with --ip-auto"),
         ("--setup host 104 query.dcm", "--setup not allowed with query files"),
         ("--sites --format json", "--sites not allowed with --format"),
         ("--sites hospital", "--sites not allowed with 'hospital'"),

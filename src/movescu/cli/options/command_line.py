@@ -271,7 +271,7 @@ def _warnings(winners: Winners) -> Iterator[str]:
     ]
     _, (report, *_) = winners.get("report", (None, ("",)))
     if report.lower().endswith((".xlsx", ".xls", ".ods", ".html")):
-        yield f"--report writes JSON to {report}: a spreadsheet opens a name that ends in .csv, and a browser --html"
+        yield f"--report writes JSON to {report}: for a spreadsheet, end the name in .csv; for a browser, use --html"
     if cut:
         yield f"AE titles have at most {_LONGEST_TITLE} characters: {', '.join(cut)}"
 

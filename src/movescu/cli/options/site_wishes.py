@@ -29,8 +29,8 @@ _ANSWERS: Final = {
     "--retrieve": "retrieve",
 }
 """Options that answer a question of the setup -> the key of the answer."""
-_FROM_THE_TEST: Final = ("model", "ip")
-"""Groups of options whose value the setup finds out."""
+_FOUND_OUT: Final = "model"
+"""Group of the options whose value the setup finds out."""
 
 
 def wish_of(parameters: Sequence[str], winners: Winners) -> Wish:
@@ -45,7 +45,7 @@ def wish_of(parameters: Sequence[str], winners: Winners) -> Wish:
     for option, values in others:
         if option.long in _ANSWERS:
             given[_ANSWERS[option.long]] = values[0]
-        elif option.group not in _FROM_THE_TEST:
+        elif option.group != _FOUND_OUT and not (option.long == "--ipv6" and ":" in "".join(parameters[:1])):
             raise CommandLineError(
                 f"--setup not allowed with {option.long}",
                 hint="Other options of a site can be added to sites.toml when --setup has written it.",
