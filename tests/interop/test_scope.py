@@ -231,6 +231,13 @@ def test_empty_unique_key_beside_a_stated_level_is_told(embedded: Place) -> None
     assert embedded.there == embedded.of_study(0) | embedded.of_study(1)
 
 
+def test_empty_unique_key_beside_the_stated_level_of_a_list_is_told_once(embedded: Place) -> None:
+    path = embedded.received.parent / "list.csv"
+    path.write_text("PatientID\n" + "\n".join(sorted({dcmread(one.path).PatientID for one in embedded.made})))
+    outcome = embedded.run("--list", path, keys=["QueryRetrieveLevel=STUDY", "StudyInstanceUID="])
+    assert outcome.log.count("StudyInstanceUID is empty: all that the other keys match is requested") == 1
+
+
 def test_key_of_unknown_level_brings_the_objects_that_it_matches(embedded: Place) -> None:
     one = dcmread(embedded.made[0].path)
     number = str(one.InstanceNumber)

@@ -120,7 +120,9 @@ class Client(ArchiveClient):
     def retrieve(self, keys: Keys, to: Destination | None = None, *, on_event: EventSink | None = None) -> Result:
         """Retrieve the objects that match the keys, and return the result.
 
-        ``keys``: a mapping of keywords to values, a ``pydicom.Dataset``, or the path of a query file. ``to``: a
+        ``keys``: a mapping of keywords to values, a ``pydicom.Dataset``, or the path of a query file. Without
+        QueryRetrieveLevel, the level is the lowest of the keys with a value; a key below it without one, such as a
+        StudyInstanceUID of None beside a PatientID, is an error: it would request the whole patient. ``to``: a
         directory, a ``Directory`` with a layout, a ``Sink``, ``Memory()``, or a callable taking each object as a
         ``pydicom.Dataset``. Default: the client's destination. ``on_event``: called with each event. Default: None.
 

@@ -28,6 +28,7 @@ from movescu.cohort.runner import Runner
 from movescu.errors import StoreError
 from movescu.events import EndEvent, EntryState
 from movescu.query.request_list import read_rows
+from movescu.query.scope import Scope
 from movescu.retrieve.causes import NOT_STARTED
 from movescu.retrieve.client import ArchiveClient
 from movescu.retrieve.event_observer import end_event
@@ -184,9 +185,13 @@ def _live(settings: CommandSettings, config: Config, rows: list[Row]) -> Live | 
 
 
 def _rows(settings: CommandSettings) -> list[Row]:
-    """Read the entries; warn of the first Patient ID whose wild cards are taken literally."""
+    """Read the entries; warn of the first Patient ID whose wild cards are taken literally, and of keys without a value.
+
+    Those are of ``-k``, and so the same in each entry.
+    """
     assert settings.list_file is not None  # called with --list alone
     rows = read_rows(settings.list_file, settings.keys, model=settings.model)
+    Scope(rows[0].identifier, settings.model).note_blank()
     if not settings.resolve:
         any(note_literals(row.identifier, f"entry {row.number}: ") for row in rows)
     return rows
