@@ -519,7 +519,14 @@ def test_name_that_another_run_takes_before_the_rename_stays_its_own_without_lin
     assert [(tmp_path / name).read_bytes() for name in names(tmp_path)] == [b"theirs", b"ours"]
 
 
-@pytest.mark.parametrize("lacking", [(), ("link",), ("link", "rename_new")])
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        (),
+        pytest.param(("link",), marks=pytest.mark.not_without("windows", "directories")),  # not Windows' own rename
+        pytest.param(("link", "rename_new"), marks=pytest.mark.not_without("windows", "directories", "locks")),
+    ],
+)
 def test_runs_in_one_directory_give_every_object_a_name_of_its_own(
     directory: OutputDirectory,
     other: OutputDirectory,
