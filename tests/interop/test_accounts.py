@@ -15,16 +15,14 @@ import jsonschema
 import peers
 import pytest
 import scripted
-from command import here, movescu, without_privileges
+from command import OURS, here, movescu, without_privileges
 from dcmconv import data_set_of
 from setting import KEY, Setting
 
 from movescu.errors import PeerError
-from movescu.report.entry_table import EntryTable
-from movescu.report.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from command import Running
@@ -287,29 +285,34 @@ def test_output_replaces_neither_objects_nor_evidence(setting: Setting, option: 
         assert "Grüße" not in file.read_text("utf-8")
 
 
+SIGNAL_IN_THE_REPORT = f"""\
+import signal
+from movescu.report.entry_table import EntryTable
+from movescu.report.summary import Summary
+
+def interrupted(pieces):
+    def pieces_with_signal(source):
+        for piece in pieces(source):
+            yield piece
+            if pending:
+                signal.raise_signal(pending.pop())
+    return pieces_with_signal
+
+pending = [NUMBER]
+Summary.texts, EntryTable.csv_lines = interrupted(Summary.texts), interrupted(EntryTable.csv_lines)
+{OURS}"""
+
+
 @pytest.mark.parametrize("name", ["r.json", "r.csv"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_while_the_report_is_written_is_in_it(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch, name: str, number: signal.Signals, code: int
+    setting: Setting, name: str, number: signal.Signals, code: int
 ) -> None:
     """The report and the shell tell of one exit code, and no part of a file stays."""
-    pending = [number]
-
-    def interrupted(pieces: Callable[[Any], Iterator[str]]) -> Callable[[Any], Iterator[str]]:
-        def pieces_with_signal(source: Any) -> Iterator[str]:
-            for piece in pieces(source):
-                yield piece
-                if pending:
-                    signal.raise_signal(pending.pop())
-
-        return pieces_with_signal
-
-    monkeypatch.setattr(Summary, "texts", interrupted(Summary.texts))
-    monkeypatch.setattr(EntryTable, "csv_lines", interrupted(EntryTable.csv_lines))
     files = {option: setting.received.parent / option for option in (name, "events")}
     options = ["--report", str(files[name]), "--events", str(files["events"]), "--linger", 0]
-    setting.run_here(delivering_nothing, *options, code=code)
-    assert not pending
+    program = SIGNAL_IN_THE_REPORT.replace("NUMBER", str(int(number)))
+    setting.run_beside(lambda session, _: delivering_nothing(session), *options, code=code, program=program)
     ends = [event for event in map(json.loads, files["events"].read_text().splitlines()) if event["event"] == "end"]
     assert [end["exit_code"] for end in ends] == [code]
     if name == "r.json":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import corpus
 import peers
 import scripted
-from command import Outcome, Running, here, movescu, running
+from command import OURS, Outcome, Running, here, movescu, running
 
 from movescu.cohort.client import Client
 from movescu.query.identifier import make_identifier
@@ -59,12 +59,13 @@ class Setting:
         *options: object,
         code: int,
         prefix: Sequence[str] = (),
+        program: str = OURS,
     ) -> Outcome:
         """Run the command against a script that has a handle of it: to send it signals, to await what it logs."""
         started = Future[Running]()
         with scripted.archive(lambda session: script(session, started.result(scripted.PATIENCE))) as archive:
             arguments = ["-k", KEY, "+P", self.port, *options, *archive.address]
-            with running(*arguments, folder=self.received, prefix=prefix) as command:
+            with running(*arguments, folder=self.received, prefix=prefix, program=program) as command:
                 started.set_result(command)
                 outcome = command.end()
         outcome.hold_to(code)
