@@ -22,7 +22,7 @@ from command import movescu
 from movescu.cohort.directory_audit import DirectoryAudit
 from movescu.cohort.entry_verdict import EntryVerdict, Held
 from movescu.cohort.journal import Journal
-from movescu.cohort.journal_file import FILE_NAME, FileStore, journal_path, told_as_journal_errors
+from movescu.cohort.journal_file import FILE_NAME, FileStore, journal_path, open_journal, told_as_journal_errors
 from movescu.cohort.journal_opening import rename_folder
 from movescu.cohort.journal_status import read_status, reading
 from movescu.cohort.journal_store import VERSION, is_url
@@ -719,6 +719,32 @@ def test_run_waits_for_another_one_that_is_just_making_the_journal(
         with opened(tmp_path) as journal:
             assert journal.claim("one") is None
     assert len(waits) == times
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+def test_journal_that_another_run_makes_while_one_looks_at_it_is_used_by_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Two runs that begin at once: at each statement of the one, the other makes the tables."""
+    statements: list[str] = []
+
+    def make_tables_between(statement: str) -> None:
+        statements.append(statement)
+        if len(statements) == at + 1:  # the first is the opening
+            open_journal(str(tmp_path / FILE_NAME), str(tmp_path)).close()
+
+    def connect(path: str, wait: float) -> sqlite3.Connection:
+        connection = open_sqlite(path, wait)
+        if not statements:
+            connection.set_trace_callback(make_tables_between)
+            statements.append("open")
+        return connection
+
+    open_sqlite = files.open_sqlite
+    monkeypatch.setattr("movescu.storage.files.open_sqlite", connect)
+    with opened(tmp_path) as journal:
+        assert journal.claim("one") is None
+    assert len(statements) > at, "the other ran"
 
 
 @pytest.mark.row("list-journal")

@@ -238,20 +238,23 @@ def _use_log(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _is_new(connection: sqlite3.Connection, path: str) -> bool:
-    """Return True if a journal has no tables yet. Raise ``JournalError`` for the file of another program or version."""
-    (version,), (application,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in _PRAGMAS)
+    """Return True if a journal has no tables yet. Raise ``JournalError`` for the file of another program or version.
+
+    The tables are looked for first: another run that begins may commit them, and the marks with them, at any moment.
+    """
+    found = connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
+    (application,), (version,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in _MARKS)
     if application == _APPLICATION:
         check_version(version, path)
         return False
-    names = connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
-    if names is not None:
+    if found is not None:
         raise JournalError(
             f"{path!r} is not a journal, but the database of another program", hint="name another file with --journal"
         )
     return True
 
 
-_PRAGMAS: Final = ("user_version", "application_id")
+_MARKS: Final = ("application_id", "user_version")
 
 
 def _check_whole(connection: sqlite3.Connection, path: str) -> None:

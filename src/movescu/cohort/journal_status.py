@@ -141,8 +141,8 @@ def _opened(path: str) -> sqlite3.Connection:
     for unused in (not files.exists(f"{path}-wal"), True):  # a reader cannot remove the log that it makes
         connection = files.open_sqlite_to_read(path, WAIT, unused=unused)
         try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
             connection.execute("SELECT 1 FROM journal_entries LIMIT 1").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()  # a run may just commit it with the table
         except sqlite3.Error as error:
             connection.close()
             failure = error
