@@ -10,7 +10,7 @@ import time
 import pytest
 
 WAITING = """
-import signal, time
+import os, signal, time
 from movescu.cli.last_resort import LastResort
 from movescu.cli.signals import Signals
 
@@ -18,19 +18,19 @@ class Retrieval:
     cancelled, moving = False, True
 
     def cancel(self):
-        self.cancelled = True
-        print("cancelled", flush=True)
+        self.cancelled = True  # print() is not reentrant: the signal may come while the last one ends
+        os.write(1, b"cancelled\\n")
 
 with LastResort(0), Signals() as signals:
     signals.retrieval = Retrieval()
     # The system gives them to another thread: no call of this one is interrupted, as by one that comes just before it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        print("waiting", flush=True)
+        os.write(1, b"waiting\\n")
         while True:
             time.sleep(600)
     except (KeyboardInterrupt, SystemExit):
-        print("ending", flush=True)
+        os.write(1, b"ending\\n")
 """
 
 
