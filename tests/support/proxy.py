@@ -60,7 +60,7 @@ class Proxy:
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        for sock in self._sockets:
+        for sock in list(self._sockets):
             _shut(sock)
         for thread in self._threads:
             thread.join(_PATIENCE)
@@ -88,14 +88,23 @@ class Proxy:
                 sock.settimeout(_PATIENCE)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets += [near, far]
-            stalled = threading.Event()
-            self._start(self._pass, near, far, self._there, 0, stalled)
-            self._start(self._pass, far, near, self._back, 1, stalled)
+            if self._closing.is_set():  # since it connected: this may be too late for the one who closes
+                for sock in (near, far):
+                    _shut(sock)
+            connection = _Connection()
+            self._start(self._pass, near, far, self._there, 0, connection)
+            self._start(self._pass, far, near, self._back, 1, connection)
 
-    def _pass(
-        self, source: socket.socket, sink: socket.socket, way: Way, number: int, stalled: threading.Event
+    def _pass(self, source: socket.socket, sink: socket.socket, way: Way, number: int, connection: _Connection) -> None:
+        try:
+            self._hand_on(source, sink, way, number, connection)
+        finally:
+            connection.left[number].set()
+
+    def _hand_on(
+        self, source: socket.socket, sink: socket.socket, way: Way, number: int, connection: _Connection
     ) -> None:
-        passed = 0
+        passed, stalled = 0, connection.stalled
         with suppress(OSError):
             while data := source.recv(_BLOCK):
                 if stalled.is_set():
@@ -105,7 +114,7 @@ class Proxy:
                     piece = data[start : start + size]
                     if 0 <= way.after < passed + len(piece):
                         sink.sendall(piece[: way.after - passed])
-                        self._end(source, sink, way.end, stalled)
+                        self._end(source, sink, way.end, number, connection)
                         return
                     if way.delay:
                         self._closing.wait(way.delay)
@@ -116,26 +125,40 @@ class Proxy:
             with suppress(OSError):
                 sink.shutdown(socket.SHUT_WR)
 
-    def _end(self, source: socket.socket, sink: socket.socket, end: str, stalled: threading.Event) -> None:
+    def _end(self, source: socket.socket, sink: socket.socket, end: str, number: int, connection: _Connection) -> None:
         if end == "stall":
-            stalled.set()
-            with suppress(OSError):
-                while source.recv(_BLOCK):
-                    pass
+            connection.stalled.set()
+            _drain(source)
         elif end == "half-close":
             sink.shutdown(socket.SHUT_WR)
-            with suppress(OSError):
-                while source.recv(_BLOCK):
-                    pass
-        else:
+            _drain(source)
+        elif end == "reset":
+            connection.stalled.set()  # no FIN goes before it
+            connection.left[number].set()
             for sock in (source, sink):
-                if end == "reset":
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    with suppress(OSError):
-                        sock.shutdown(socket.SHUT_RD)  # the thread of the other direction lets go of it
-                    sock.close()
-                else:
-                    _shut(sock)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RD)  # the thread of the other direction lets go of it
+            connection.left[1 - number].wait(_PATIENCE)  # or it would read from another socket of the same number
+            source.close()
+            sink.close()
+        else:
+            _shut(source)
+            _shut(sink)
+
+
+class _Connection:
+    """What both directions know. ``stalled``: nothing more goes through. ``left``: which no longer use the sockets."""
+
+    def __init__(self) -> None:
+        self.stalled = threading.Event()
+        self.left = threading.Event(), threading.Event()
+
+
+def _drain(sock: socket.socket) -> None:
+    with suppress(OSError):
+        while sock.recv(_BLOCK):
+            pass
 
 
 def _shut(sock: socket.socket) -> None:
