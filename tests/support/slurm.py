@@ -24,6 +24,7 @@ CredType=cred/none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
+MessageTimeout=50
 SelectType=select/linear
 SchedulerType=sched/builtin
 SchedulerParameters=sched_interval=1
