@@ -18,7 +18,7 @@ from movescu.retrieve.config import AE, Config, Receive, Request, RetrieveBy
 from movescu.storage.options import StorageOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from command import Outcome
@@ -49,6 +49,14 @@ def run(made: Sequence[Instance], folder: Path, script: scripted.Script, *option
 
 def objects(outcome: Outcome) -> list[str]:
     return sorted(name.removeprefix("CT.") for name in outcome.files if name.startswith("CT."))
+
+
+def send_first(session: scripted.Session, made: Sequence[Instance], *told: Mapping[int, str]) -> None:
+    """Send the first object, and a final response that counts it alone; ``told``: see ``expect_get``."""
+    session.accept()
+    session.expect_get(*told)
+    session.sender.store(made[0], originator=None)
+    session.respond(completed=1, failed=0, remaining=0)
 
 
 def begin_whole(session: scripted.Session, *instances: Instance) -> None:
@@ -102,10 +110,7 @@ def test_object_that_meets_the_release_makes_the_retrieve_incomplete(
     made: list[Instance], tmp_path: Path, *, confirms: bool
 ) -> None:
     def script(session: scripted.Session) -> None:
-        session.accept()
-        session.expect_get()
-        session.sender.store(made[0], originator=None)
-        session.respond(completed=1, failed=0, remaining=0)
+        send_first(session, made)
         assert session.receive() is None
         begin_whole(session, *made[1:])
         if confirms:
@@ -140,10 +145,7 @@ def test_object_that_breaks_off_behind_the_final_response_makes_the_retrieve_inc
 
 def test_late_response_during_the_release_is_no_failure(made: list[Instance], tmp_path: Path) -> None:
     def script(session: scripted.Session) -> None:
-        session.accept()
-        session.expect_get()
-        session.sender.store(made[0], originator=None)
-        session.respond(completed=1, failed=0, remaining=0)
+        send_first(session, made)
         assert session.receive() is None
         session.pending(1)
         session.connection.confirm_release(scripted.soon())
@@ -155,10 +157,7 @@ def test_object_on_an_association_without_a_retrieve_is_reported_at_the_end(made
     retrieved = threading.Event()
 
     def script(session: scripted.Session) -> None:
-        session.accept()
-        session.expect_get()
-        session.sender.store(made[0], originator=None)
-        session.respond(completed=1, failed=0, remaining=0)
+        send_first(session, made)
         assert retrieved.wait(scripted.PATIENCE)
         begin_whole(session, made[1])
         assert session.receive() is None
@@ -173,3 +172,21 @@ def test_object_on_an_association_without_a_retrieve_is_reported_at_the_end(made
             retrieved.set()
             with pytest.raises(LateObjectsError):
                 client.release()
+
+
+def test_object_on_an_idle_association_makes_a_list_incomplete(made: list[Instance], tmp_path: Path) -> None:
+    def script(session: scripted.Session) -> None:
+        one = made[0]
+        send_first(session, made, {0x0020000D: one.study_uid, 0x0020000E: one.series_uid, 0x00080018: one.instance_uid})
+        assert session.receive() is None
+        begin_whole(session, made[1])
+        session.connection.confirm_release(scripted.soon())
+
+    studies, report = tmp_path / "studies.txt", tmp_path / "report.json"
+    studies.write_text(f"StudyInstanceUID\n{made[0].study_uid}\n")
+    with scripted.archive(script) as archive:
+        options = ["-S", "--retrieve", "get", "--list", studies, "--report", report, "-od", tmp_path]
+        outcome = movescu(*options, *archive.address, folder=tmp_path, code=INCOMPLETE)
+    assert "the archive sent 1 object after its final response" in outcome.log
+    told = json.loads(report.read_text())
+    assert (told["outcome"], told["exit_code"]) == ("incomplete", INCOMPLETE)

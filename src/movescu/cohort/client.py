@@ -174,7 +174,7 @@ class Client(ArchiveClient):
         directory fails, ``ClusterError`` if scheduler or workers are gone; after the last entry, ``IncompleteError`` if
         other objects have replaced those of complete ones since, or another run has withdrawn its result. An entry that
         is not a mapping yields ``UsageError``. Files that a program deletes or changes after the end of their entry are
-        not looked at again.
+        not checked again.
         """
         _check_callable("on_result", on_result)
         yield from self._start_many(rows, to, jobs, slots, wait_for_archive, cluster, ae_pool, worker_files).results(

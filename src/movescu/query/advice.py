@@ -190,9 +190,9 @@ def of_levels(keys: Iterable[Key], model: str, *, relational: bool = False) -> I
     depth = levels.index(level)
     for other in levels[:depth] if not relational else ():
         if not values.get(UNIQUE_KEYS[other]):
-            wayout = "; add it, or use -S (Study Root)" if other == "PATIENT" and level in MODELS["STUDY"] else ""
+            remedy = "; add it, or use -S (Study Root)" if other == "PATIENT" and level in MODELS["STUDY"] else ""
             missing = f"{_name(UNIQUE_KEYS[other])} is missing; level {level} needs the unique keys of the levels above"
-            yield missing + wayout
+            yield missing + remedy
     if not values.get(UNIQUE_KEYS[level]):
         yield (
             f"{_name(UNIQUE_KEYS[level])} is missing; it identifies what to retrieve at level {level}: an archive may "

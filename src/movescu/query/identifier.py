@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from movescu.dictionary.uids import TransferSyntax
     from movescu.query.key import Key
 
-if TYPE_CHECKING:
     Resolved = Callable[["Identifier", "Identifier"], "Identifier"]
 
 _log: Final = logger_of("movescu.query")

@@ -288,8 +288,8 @@ class Config(Record):
 
     def counts(self, scope: Scope) -> bool:
         """Return True if the studies of a request have to be counted first: the user limits them, and it names more."""
-        most = 0 if self.selection is None else self.selection.max_studies
-        return bool(most) and scope.may_exceed(most or 0)
+        most = None if self.selection is None else self.selection.max_studies
+        return most is not None and most > 0 and scope.may_exceed(most)
 
     @property
     def resolves(self) -> bool:

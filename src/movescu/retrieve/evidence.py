@@ -24,10 +24,9 @@ class Evidence(Record):
     followed the final response of C-GET and were not stored.
 
     Of the archive's list (C-FIND): ``missing``: objects that it has and that were not stored; without their names, if
-    it was queried because a success had brought nothing. ``unlisted``: a list was
-    wanted and could not be had, or not all of it. ``nothing_found``: it has nothing for the request; or,
-    without a list, the archive counted no object and none arrived. ``unfound``: unique keys for which it has
-    nothing, while it has something for others.
+    it was queried because a success had brought nothing. ``unlisted``: a list was wanted and could not be had, or not
+    all of it. ``nothing_found``: it has nothing for the request; or, without a list, the archive counted no object and
+    none arrived. ``unfound``: unique keys for which it has nothing, while it has something for others.
 
     Of our side: ``cancelled``: we sent C-CANCEL or abandoned the retrieve. ``stopped``: the archive cancelled another
     request, unasked. ``unflushed``: stored objects could not be flushed to the disk.

@@ -166,8 +166,7 @@ def take_inventory(
     ``sizes``: of earlier queries for the request; what the archive states is added. Default: none. ``counted``: query
     the number of objects of each study, too, to compare. Default: False. ``is_here``: whether an object need not be
     requested; if one is here, what the list lacks would not be requested either, so numbers of objects are queried as
-    well. Default: none is. ``max_studies``: highest number of studies that the keys may match. Default: 0, no
-    limit.
+    well. Default: none is. ``max_studies``: highest number of studies that the keys may match. Default: 0, no limit.
 
     Raise ``InventoryError`` if the archive cannot tell what matches the request, ``PeerError`` if the association ends.
     """

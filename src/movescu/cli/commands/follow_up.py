@@ -119,7 +119,7 @@ class FollowUp:
         return os.path.join(self._directory, self._paths[sop_instance_uid])
 
     def _before(self, sop_instance_uids: Sequence[str]) -> Callable[[], None]:
-        """Note the state of a command's files; return a function that records the changed ones.
+        """Note the state of a command's files; return a function that records those the command changed.
 
         Raise ``StoreError`` if one of them is not what the existing manifest has.
         """

@@ -15,7 +15,7 @@ from movescu.cli.commands.on_whole import on_whole_of
 from movescu.cli.exit_codes import OF_REASONS, ExitCode, codes_of, first_of
 from movescu.cli.logging.level import has_display
 from movescu.cli.options.configuration import note_literals, observers, storage_of, value_of
-from movescu.cli.output.diagnostics import ResponseLog, report_rejected
+from movescu.cli.output.diagnostics import ResponseLog, complain, report_rejected
 from movescu.cli.output.list_progress import ListProgress
 from movescu.cli.signals import Signals
 from movescu.cohort.admission import Stop
@@ -25,7 +25,7 @@ from movescu.cohort.journal import Journal
 from movescu.cohort.journal_file import journal_path
 from movescu.cohort.order import Order
 from movescu.cohort.runner import Runner
-from movescu.errors import StoreError
+from movescu.errors import LateObjectsError, PeerError, StoreError
 from movescu.events import EndEvent, EntryState
 from movescu.query.request_list import read_rows
 from movescu.query.scope import Scope
@@ -114,6 +114,7 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         if waiting:
             codes.add(ExitCode.INCOMPLETE)
         codes |= _codes_of_stop(runner.stop, client, settings.ae_pool)
+        codes |= _release(client)
         try:
             client.server.close()
             client.flush()
@@ -125,6 +126,21 @@ def run_list(settings: CommandSettings, config: Config, accounts: Accounts | Non
         if runner.cancelled:
             codes.add(ExitCode.INTERRUPTED)
     return first_of(codes)
+
+
+def _release(client: ArchiveClient) -> set[ExitCode]:
+    """Release the idle associations, and return the exit code of objects that were sent over them, if any.
+
+    A missing confirmation is no failure: the requests of the associations have ended.
+    """
+    try:
+        client.release()
+    except LateObjectsError as error:
+        complain("incomplete", error, error.hint)
+        return {ExitCode.INCOMPLETE}
+    except PeerError as error:
+        _log.info("the archive did not confirm the release: %s", error)
+    return set()
 
 
 def _cluster(settings: CommandSettings) -> Cluster | None:

@@ -76,22 +76,8 @@ _MORE: Final = "more: movescu --help all (every option), man movescu (the manual
 
 _NO_TOPICS: Final = frozenset(
     (
-        *(
-            "1993",
-            "accepted",
-            "and",
-            "announce",
-            "by",
-            "data",
-            "does",
-            "for",
-            "from",
-            "have",
-            "introduced",
-            "not",
-            "of",
-        ),
-        *("on", "options", "other", "set", "since", "that", "the", "to", "use", "wrongly"),
+        *("1993", "accepted", "and", "announce", "by", "data", "does", "for", "from", "have", "introduced", "not"),
+        *("of", "on", "options", "other", "set", "since", "that", "the", "to", "use", "wrongly"),
     )
 )
 """Words of headings that nobody looks for."""

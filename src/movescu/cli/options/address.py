@@ -13,10 +13,8 @@ from movescu.errors import CommandLineError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from movescu.cli.options.option import Option
+    from movescu.cli.options.option import Winners
     from movescu.retrieve.config import AE
-
-    Winners = dict[str, tuple[Option, tuple[str, ...]]]
 
 
 def parsed(text: str) -> AE | None:

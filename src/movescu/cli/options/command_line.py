@@ -20,6 +20,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from movescu.cli.options.command_file import expanded
+from movescu.cli.options.option import is_number
 from movescu.cli.options.settings import CommandSettings
 from movescu.cli.options.table import NAMES, OPTIONS, PARAMETERS, SECTIONS
 from movescu.cli.options.wishes import ShowCompletion, ShowHelp, ShowTLS, ShowVersion
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any, Final
 
-    from movescu.cli.options.option import Option, Parameter, Section, Value
+    from movescu.cli.options.option import Option, Parameter, Section, Value, Winners
     from movescu.cli.options.wishes import Wish
-
-    Winners = dict[str, tuple[Option, tuple[str, ...]]]
-    """Group of options that exclude each other -> the winner, and its values as typed."""
 
 LONGEST_WAIT: Final = 2_147_483
 """Seconds (24 days): the most that poll(2) takes, in milliseconds of 31 bits. Longer time-outs are cut to it."""
@@ -70,7 +68,7 @@ def parse(arguments: Sequence[str]) -> CommandSettings:
         raise ShowCompletion(str(_value(*winners["--completion"])))
     if "--list-ciphers" in winners or "--list-profiles" in winners:
         raise ShowTLS(ciphers="--list-ciphers" in winners)
-    if parameters and not (len(parameters) > 1 and _is_number(parameters[1])):
+    if parameters and not (len(parameters) > 1 and is_number(parameters[1])):
         from movescu.cli.options import address  # loaded only where the port is missing
 
         parameters, winners = address.split(parameters, winners)
@@ -111,21 +109,17 @@ def _check_word_after_query(words: Sequence[str], parameters: Sequence[str]) -> 
     for (option, values), (following, word) in pairwise(_tokens(words)):
         if option is None or option.optional is None or option.optional.choices is None or values or following:
             continue
-        if word[0] != parameters[0] or (len(parameters) > 1 and _is_number(parameters[1])):
+        if word[0] != parameters[0] or (len(parameters) > 1 and is_number(parameters[1])):
             continue
         from difflib import get_close_matches  # slow to load, and needed only after a mistake
 
         from movescu.cli.options import address
         from movescu.cli.options.suggestions import LIKELY
 
-        has_peer = len(parameters) > len(PARAMETERS) and _is_number(parameters[2])
+        has_peer = len(parameters) > len(PARAMETERS) and is_number(parameters[2])
         has_peer = has_peer or (len(parameters) > 1 and address.parsed(parameters[1]) is not None)
         if has_peer or get_close_matches(word[0].lower(), option.optional.choices or (), n=1, cutoff=LIKELY):
             _option_value(option, word[0], option.optional)
-
-
-def _is_number(word: str) -> bool:
-    return word.strip().isdecimal()
 
 
 def arguments_lines(program: str, arguments: Sequence[str]) -> list[str]:
@@ -227,7 +221,7 @@ def _with_site(parameters: list[str], winners: Winners) -> tuple[list[str], Winn
 def _place(parameters: Sequence[str], winners: Winners, alone: Option | None) -> list[Any]:
     """Return peer and port, none for an option that is ``alone``. Raises ``CommandLineError``."""
     try:
-        if (alone is None or parameters) and not (len(parameters) > 1 and _is_number(parameters[1])):
+        if (alone is None or parameters) and not (len(parameters) > 1 and is_number(parameters[1])):
             from movescu.cli.options.slips import check_parameters  # needed only after a mistake
 
             check_parameters(parameters, winners)

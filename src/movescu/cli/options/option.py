@@ -11,7 +11,7 @@ from movescu._runtime.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Literal
+    from typing import Literal, TypeAlias
 
     Kind = Literal[
         "text", "file", "directory", "host", "key", "site", "layout", "title", "integer", "seconds", "choice"
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     """How a value is parsed: verbatim (text, file, directory, host, key, site and layout differ for completion only),
     as an AE title (cut to 16 characters), as a whole number, as whole seconds, or as one of a few words in either
     case."""
+    Winners: TypeAlias = "dict[str, tuple[Option, tuple[str, ...]]]"
+    """Group of options that exclude each other -> the winner, and its values as typed."""
 
 
 class Value(Record):
@@ -124,3 +126,8 @@ class Parameter(Record):
     name: str
     help: str
     value: Value
+
+
+def is_number(word: str) -> bool:
+    """Return True if a word is written as a whole number."""
+    return word.strip().isdecimal()

@@ -83,7 +83,7 @@ def check_name(path: str) -> None:
 
 
 def check_replaced(path: str) -> None:
-    """Raise ``UsageError`` rather than have an existing file replaced, or appended to, that is not a text of ours."""
+    """Raise ``UsageError`` if an existing file may not be replaced or appended to: it is no text, or a manifest."""
     kind = ""
     with contextlib.suppress(OSError, ValueError):  # whatever opens it fails, too
         if stat.S_ISREG(os.stat(path).st_mode):

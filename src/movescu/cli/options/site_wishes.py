@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
 
-    from movescu.cli.options.option import Option
+    from movescu.cli.options.option import Winners
     from movescu.cli.options.wishes import Wish
-
-    Winners = dict[str, tuple[Option, tuple[str, ...]]]
 
 _ANYWHERE: Final = ("verbosity", "log_level", "show_arguments", "--sites", "--setup")
 """Groups of options that change neither."""

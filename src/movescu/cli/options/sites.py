@@ -31,10 +31,9 @@ from movescu.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from movescu.cli.options.option import Option
+    from movescu.cli.options.option import Option, Winners
 
     Values = tuple[str, ...]
-    Winners = dict[str, tuple[Option, Values]]
 
 _DEFAULTS: Final = "defaults"
 _PARAMETERS: Final = {parameter.name: parameter for parameter in PARAMETERS}

@@ -6,6 +6,7 @@ Imported only after a mistake.
 from __future__ import annotations
 
 from movescu.cli.options import address
+from movescu.cli.options.option import is_number
 from movescu.cli.options.suggestions import either
 from movescu.cli.options.table import NAMES, PARAMETERS
 from movescu.errors import CommandLineError
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Final
 
-    from movescu.cli.options.option import Option, Value
+    from movescu.cli.options.option import Option, Value, Winners
 
-    Winners = dict[str, tuple[Option, tuple[str, ...]]]
     Check = Callable[[Option, tuple[str, ...]], object]
     """Raises ``CommandLineError`` for a value that an option does not accept."""
     Convert = Callable[[str, Value], tuple[object, str]]
@@ -46,7 +46,7 @@ def swallowed(winners: Winners, converters: Mapping[str, Convert]) -> str:
 def check_parameters(parameters: Sequence[str], winners: Winners) -> None:
     """Raise ``CommandLineError`` unless there are two parameters, of which the second may be a port."""
     slip = next((o for o, _ in winners.values() if o.long in ("--padding-off", "--patient")), None)
-    if slip is not None and len(parameters) > 1 and _is_number(parameters[0]) and not _is_number(parameters[1]):
+    if slip is not None and len(parameters) > 1 and is_number(parameters[0]) and not is_number(parameters[1]):
         raise CommandLineError(
             f"Invalid parameter value {parameters[1]}",
             hint=f"The port to receive on is +P {parameters[0]} (--port); {slip.short} is {slip.long}.",
@@ -63,10 +63,6 @@ def check_parameters(parameters: Sequence[str], winners: Winners) -> None:
         elif parameters and ("@" in parameters[0] or ":" in parameters[0]):
             hint = address.problem(parameters[0]) or hint
         raise CommandLineError(f"Missing parameter {parameter.name}", hint=hint)
-
-
-def _is_number(word: str) -> bool:
-    return word.strip().isdecimal()
 
 
 def not_beside(option: Option, group: Sequence[str]) -> CommandLineError:
